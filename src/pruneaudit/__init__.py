@@ -1,0 +1,31 @@
+"""pruneaudit: what a network gives away about its training set, and what pruning changes about that."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pruneaudit.api import run
+    from pruneaudit.auditing import Audit, audit
+    from pruneaudit.signals.signals import Signals
+    from pruneaudit.study import Study
+
+__all__ = ["Audit", "Signals", "Study", "__version__", "audit", "run"]
+
+_HOME = {
+    "Audit": "pruneaudit.auditing",
+    "Signals": "pruneaudit.signals.signals",
+    "Study": "pruneaudit.study",
+    "audit": "pruneaudit.auditing",
+    "run": "pruneaudit.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Names are imported on first use, so that `pruneaudit --help` stays fast."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'pruneaudit' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)

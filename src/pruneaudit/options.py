@@ -1,0 +1,85 @@
+"""Settings are frozen pydantic models; what is wrong with them is said in one line.
+
+`Options` is the base of a study's sections and of every plug-in's options. Nothing here, and no
+options class, imports torch.
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pruneaudit.errors import UserError
+from pruneaudit.registry import nearest
+
+OptionsT = TypeVar("OptionsT", bound="Options")
+
+
+class Options(BaseModel):
+    """Base of all settings: frozen, unknown keys refused, docstrings of fields kept."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+def validated(model: type[OptionsT], values: Any, where: str) -> OptionsT:
+    """`values` as settings of type `model`.
+
+    Raises:
+        UserError: one line that names each wrong key under `where`, what was got and expected.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UserError(explain(error, model, where)) from None
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """A pydantic error as one line: key, what was got, what was expected, the nearest known key."""
+    problems = [_problem(dict(details), model) for details in error.errors(include_url=False)]
+    shown = problems[:3] + ([f"and {len(problems) - 3} more"] if len(problems) > 3 else [])
+    return f"{where}: " + "; ".join(shown)
+
+
+def _problem(details: dict[str, Any], model: type[BaseModel]) -> str:
+    location = tuple(details["loc"])
+    key = ".".join(str(part) for part in location) or "the whole"
+    kind, message = details["type"], str(details["msg"])
+    if kind == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        return f"unknown key '{key}'{nearest(str(location[-1]), known)}; known keys: {', '.join(known)}"
+    if kind == "missing":
+        return f"'{key}' is missing"
+    if kind == "value_error":
+        return (
+            f"'{key}': {message.removeprefix('Value error, ')}" if location else message.removeprefix("Value error, ")
+        )
+    got = repr(details.get("input"))
+    got = got if len(got) <= 60 else got[:57] + "..."
+    return f"'{key}': got {got}, expected: {message.removeprefix('Input should be ')}"
+
+
+def _known_keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """The keys that the settings at `location` have."""
+    for part in location:
+        if isinstance(part, int) or part not in model.model_fields:
+            continue
+        inner = _model_within(model.model_fields[part].annotation)
+        if inner is None:
+            return []
+        model = inner
+    return sorted(model.model_fields)
+
+
+def _model_within(annotation: Any) -> type[BaseModel] | None:
+    """The settings class inside an annotation such as `tuple[Release, ...]` or `X | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in typing.get_args(annotation):
+        found = _model_within(argument)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,86 @@
+"""Plug-ins are found by the name of the file they live in.
+
+A registry looks over one package: every module in it that is not infrastructure is a plug-in, and
+holds its one object under an agreed attribute. Listing imports nothing; `get` imports that one
+module. So adding a method means adding a file, and `--help` stays fast.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar, cast
+
+from pruneaudit.errors import UserError
+
+T = TypeVar("T")
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for the choice closest to `name`, or an empty string."""
+    close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+class Registry(Generic[T]):
+    """The plug-ins of one kind, by name."""
+
+    def __init__(self, kind: str, package: str, attribute: str, infrastructure: Iterable[str] = ()) -> None:
+        """Describes where the plug-ins are; imports nothing.
+
+        Args:
+            kind: what one plug-in is called in messages, such as "attack".
+            package: the package whose modules are the plug-ins.
+            attribute: the module attribute that holds the plug-in object.
+            infrastructure: modules of the package that are not plug-ins.
+        """
+        self.kind = kind
+        self._package = package
+        self._attribute = attribute
+        self._infrastructure = frozenset(infrastructure)
+        self._registered: dict[str, T] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """All known names, sorted."""
+        paths = importlib.import_module(self._package).__path__
+        files = {module.name for module in pkgutil.iter_modules(paths)}
+        public = {name for name in files if not name.startswith("_")} - self._infrastructure
+        return tuple(sorted(public | self._registered.keys()))
+
+    def get(self, name: str) -> T:
+        """The plug-in called `name`.
+
+        Raises:
+            UserError: no plug-in has that name; the message lists the choices.
+        """
+        if name in self._registered:
+            return self._registered[name]
+        choices = self.names()
+        if name not in choices:
+            raise UserError(
+                f"unknown {self.kind} '{name}'{nearest(name, choices)}; expected one of: {', '.join(choices)}"
+            )
+        module = importlib.import_module(f"{self._package}.{name}")
+        return cast(T, getattr(module, self._attribute))
+
+    def register(self, name: str, plugin: T) -> T:
+        """Adds a plug-in from outside the package; it lives as long as this process.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        if name in self.names():
+            raise ValueError(f"{self.kind} '{name}' exists already; choose another name")
+        self._registered[name] = plugin
+        return plugin
+
+    def summary(self, name: str) -> str:
+        """The first line of what the plug-in's module says of itself."""
+        plugin: Any = self.get(name)
+        if name in self._registered:
+            text = plugin.__doc__
+        else:
+            text = importlib.import_module(f"{self._package}.{name}").__doc__
+        return (text or "").strip().split("\n", 1)[0]

@@ -1,0 +1,184 @@
+"""The result tables of one run, and the files they live in.
+
+findings.csv, comparisons.csv, releases.csv and curves.csv hold the tables; findings.json holds all
+four as lists of records (a missing number is null). None of them holds anything that depends on
+when or how fast the run was: the same study gives the same bytes. about.json says the rest.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pruneaudit.errors import UserError
+from pruneaudit.files import write_atomically
+
+_ACCURACIES = ("train_accuracy", "test_accuracy")
+FINDING_COLUMNS = (
+    *("release", "knowledge", "attack", "variant", "victim"),
+    *("auc", "auc_low", "auc_high"),
+    *("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "advantage"),
+    *("num_victims", "num_members", "num_nonmembers", "num_unscored"),
+    *(*_ACCURACIES, "sparsity", "refused"),
+)
+"""What every findings table has; the columns of each level (`tpr_column`) come on top."""
+COMPARISON_COLUMNS = (
+    *("release", "baseline", "knowledge", "attack", "metric"),
+    *("difference", "low", "high", "num_victims"),
+)
+RELEASE_COLUMNS = (
+    *("release", "pruner", "origin", "sparsity", "parameters", "nonzero_parameters"),
+    *("train_accuracy", "train_accuracy_low", "train_accuracy_high"),
+    *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
+    *("test_accuracy_before", "test_accuracy_after_pruning", "test_accuracy_after_finetuning"),
+)
+CURVE_COLUMNS = ("release", "knowledge", "attack", "fpr", "tpr")
+TABLES = {
+    "findings": FINDING_COLUMNS,
+    "comparisons": COMPARISON_COLUMNS,
+    "releases": RELEASE_COLUMNS,
+    "curves": CURVE_COLUMNS,
+}
+"""The columns that each table must have."""
+_TEXTS = frozenset(
+    ("release", "knowledge", "attack", "variant", "victim", "refused", "baseline", "metric", "pruner", "origin")
+)
+
+
+def tpr_column(level: float) -> str:
+    """The findings column of the true-positive rate at false-positive rate `level` (0..1)."""
+    return f"tpr_at_{100 * level:g}%_fpr"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything a report is made from."""
+
+    findings: pd.DataFrame
+    """One row per (release, knowledge, attack, victim); `victim` is "mean" (over victims), "pooled"
+    (one ROC over all (victim, sample) pairs, another estimand) or a model id. Rates are in 0..1;
+    a refused or missing number is NaN, and `refused` says why."""
+    comparisons: pd.DataFrame
+    """Paired differences, release minus baseline, each with its interval."""
+    releases: pd.DataFrame
+    """One row per release: what was done to it, its size and its accuracies (0..1, bank means)."""
+    curves: pd.DataFrame
+    """Points of the ROC, mean over victims: fpr ascending within (release, knowledge, attack)."""
+    about: dict[str, Any]
+    """How the results came to be: JSON data, the one place for times, versions and devices."""
+
+    def __post_init__(self) -> None:
+        for name in TABLES:
+            object.__setattr__(self, name, _normal(getattr(self, name), name))
+
+    def save(self, folder: Path) -> None:
+        """Writes the files of a run folder, each atomically, about.json last."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in TABLES:
+            write_atomically(folder / f"{name}.csv", _csv_text(getattr(self, name)))
+        records = {name: _records(getattr(self, name)) for name in TABLES}
+        write_atomically(folder / "findings.json", json.dumps(records, indent=1, allow_nan=False) + "\n")
+        write_atomically(folder / "about.json", json.dumps(self.about, indent=2, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Results:
+        """The results in a run folder.
+
+        Raises:
+            UserError: a file is missing, cannot be read, or lacks a column.
+        """
+        folder = Path(folder)
+        tables = {name: _read_csv(folder / f"{name}.csv") for name in TABLES}
+        return cls(**tables, about=_read_about(folder / "about.json"))
+
+
+def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The table with text columns as text (missing: empty) and all others as numbers (missing: NaN)."""
+    absent = [column for column in TABLES[name] if column not in table.columns]
+    if absent:
+        raise UserError(
+            f"{name}: got a table without the column '{absent[0]}', expected at least: {', '.join(TABLES[name])}"
+        )
+    columns = {
+        column: _texts(table[column]) if column in _TEXTS else _numbers(table[column], name) for column in table.columns
+    }
+    return pd.DataFrame(columns).reset_index(drop=True)
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    # By way of objects: a column with no text at all has a number type, which takes no "".
+    texts = column.astype(object).where(column.notna(), "").astype(str)
+    # A carriage return is written without quotes and would break the row in two when read.
+    return texts.str.replace("\r", " ", regex=False)
+
+
+def _numbers(column: pd.Series, name: str) -> pd.Series:
+    """Numbers as they are; texts (from a file) parsed to the very same number that was written."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    try:
+        values = [_number(value) for value in column]
+    except (TypeError, ValueError):
+        raise UserError(f"{name}: column '{column.name}' holds something that is no number") from None
+    return pd.Series(values, index=column.index, dtype=None if values else float)
+
+
+def _number(value: Any) -> float | int:
+    if value is None or value == "":
+        return math.nan
+    if isinstance(value, str):
+        return int(value) if value.removeprefix("-").isdecimal() else float(value)
+    return value if isinstance(value, int) else float(value)
+
+
+def _csv_text(table: pd.DataFrame) -> str:
+    """CSV with Unix line ends and shortest-repr floats, which read back as the same numbers."""
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON data, NaN as null."""
+    return [
+        {str(key): None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """All cells as texts: a release called "NA" or a victim called "007" must stay what it is."""
+    try:
+        return pd.read_csv(io.StringIO(_read(path)), dtype=str, keep_default_na=False, na_filter=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"{path}: not a CSV table ({error}); expected a file that a run wrote") from None
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(_read(path))
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: not JSON ({error}); expected a file that a run wrote") from None
+    if not isinstance(about, Mapping):
+        raise UserError(f"{path}: got a {type(about).__name__}, expected an object")
+    return dict(about)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; expected the folder of a finished run") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None

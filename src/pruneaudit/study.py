@@ -1,0 +1,348 @@
+"""A study: everything that is asked, from the data to the report, in one frozen description.
+
+Read from TOML or JSON, validated once, then never changed. A plug-in (data source, model, pruner,
+attack) is named here as {name, options}; whether those options are right is checked by
+`pipeline/plan.py`, which knows the plug-ins. Where a plug-in is asked for, a text serves too:
+`"tinycnn"`, `"lira:mode=offline"`, `"npz:FILE"`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from pruneaudit.errors import UserError
+from pruneaudit.options import Options, validated
+
+MAX_STUDY_BYTES = 1_000_000
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,79}")
+
+
+def _safe_name(name: str) -> str:
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise ValueError(f"got {name!r}, expected up to 80 letters, digits and ._+=- (it names a folder)")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_safe_name)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Plugin(Options):
+    """One plug-in and its options."""
+
+    name: str
+    """Its registered name."""
+    options: dict[str, Any] = Field(default={})
+    """Its options; the plug-in's own `Options` class says which there are."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return cls.parse(value) if isinstance(value, str) else value
+
+    @classmethod
+    def parse(cls, text: str) -> dict[str, Any]:
+        """`name:key=value:key=value` as {name, options}."""
+        name, *pairs = text.split(":")
+        wrong = [pair for pair in pairs if "=" not in pair]
+        if wrong:
+            raise ValueError(f"got '{text}', expected name:key=value ('{wrong[0]}' has no '=')")
+        return {
+            "name": name.strip(),
+            "options": {key.strip(): scalar(text) for key, text in (p.split("=", 1) for p in pairs)},
+        }
+
+    @property
+    def label(self) -> str:
+        """The plug-in as a text: its name, then the options that were given."""
+        return ":".join([self.name, *(f"{key}={value}" for key, value in sorted(self.options.items()))])
+
+
+class Source(Plugin):
+    """A data source; as a text, what follows the first colon is a path (`npz:FILE`)."""
+
+    @classmethod
+    def parse(cls, text: str) -> dict[str, Any]:
+        """`name` or `name:PATH` as {name, options}."""
+        name, colon, path = text.partition(":")
+        return {"name": name, "options": {"path": path} if colon else {}}
+
+
+class Data(Options):
+    """Which samples the study draws on."""
+
+    source: Source = Source(name="fashion_mnist_5k")
+    """Where samples come from: the name of a source, `npz:FILE`, or {name, options}."""
+    num_samples: int | None = Field(default=None, ge=4)
+    """Samples that are members or non-members and are audited; default: all that the reserve leaves."""
+    num_reserve: int = Field(default=0, ge=0)
+    """Samples in no training set and never audited: dev set, RMIA's z."""
+    label_noise: Fraction = 0.0
+    """Fraction of audited samples whose label is replaced by another class, once for the population."""
+
+
+class Membership(Options):
+    """Who is in whose training set."""
+
+    protocol: Literal["pooled"] = "pooled"
+    """pooled: each sample is in each model's training set with probability 1/2, independently."""
+    num_models: int = Field(default=16, ge=2, le=10_000)
+    """Models in the bank. Every one is a victim; the others are its references."""
+
+
+class Training(Options):
+    """How one network is trained."""
+
+    epochs: int = Field(default=30, ge=1, le=100_000)
+    batch_size: int = Field(default=128, ge=1)
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: float = Field(default=0.1, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of SGD; Adam does not use it."""
+    weight_decay: float = Field(default=5e-4, ge=0)
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """Learning rate over the steps: cosine to zero, x `decay` at each milestone, or unchanged."""
+    milestones: tuple[int, ...] = ()
+    """Epochs after which the step schedule multiplies the learning rate by `decay`."""
+    decay: float = Field(default=0.1, gt=0, le=1)
+    augment: Literal["none", "flip", "crop_flip"] = "none"
+    """Random change of each training image: horizontal flip, or 4-pixel-padded crop and flip."""
+    select: Literal["last", "best_dev"] = "last"
+    """Which epoch's weights are kept: the last, or the one most accurate on the dev set (from the reserve)."""
+
+    @model_validator(mode="after")
+    def _milestones_belong_to_step(self) -> Training:
+        if (self.schedule == "step") != bool(self.milestones):
+            raise ValueError("schedule 'step' needs milestones = [epoch, ...], and no other schedule takes them")
+        return self
+
+
+class FineTuning(Options):
+    """Training after pruning; what is not given is as in `training`."""
+
+    epochs: int = Field(ge=1, le=100_000)
+    batch_size: int | None = Field(default=None, ge=1)
+    optimizer: Literal["sgd", "adam"] | None = None
+    learning_rate: float | None = Field(default=None, gt=0)
+    momentum: float | None = Field(default=None, ge=0, lt=1)
+    weight_decay: float | None = Field(default=None, ge=0)
+    schedule: Literal["cosine", "step", "constant"] | None = None
+    milestones: tuple[int, ...] | None = None
+    decay: float | None = Field(default=None, gt=0, le=1)
+    augment: Literal["none", "flip", "crop_flip"] | None = None
+    select: Literal["last", "best_dev"] | None = None
+
+    def over(self, training: Training) -> Training:
+        """`training` with what is given here put in its place."""
+        values = training.model_dump() | self.model_dump(exclude_none=True)
+        if values["schedule"] != "step" and self.milestones is None:
+            values["milestones"] = ()
+        return validated(Training, values, "finetune")
+
+
+class Release(Options):
+    """One published form of the bank's models."""
+
+    name: Name = ""
+    """Its name in findings and folders; default: pruner and sparsity."""
+    pruner: Plugin | None = None
+    """How weights are removed; none: the dense model, fine-tuned (the control)."""
+    sparsity: Fraction = 0.0
+    """Fraction of prunable weights that become zero."""
+    finetune: FineTuning | None = None
+    """Training after pruning, with the mask held."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and not value.get("name"):
+            return {**value, "name": cls._default_name(value)}
+        return value
+
+    @staticmethod
+    def _default_name(value: Mapping[str, Any]) -> str:
+        pruner, sparsity = value.get("pruner"), value.get("sparsity", 0)
+        if not pruner:
+            return "dense+finetune"
+        plugin = pruner if isinstance(pruner, Plugin) else Plugin.model_validate(pruner)
+        options = "".join(f"-{key}={value}" for key, value in sorted(plugin.options.items()))
+        return re.sub(r"[^A-Za-z0-9._+=-]", "_", f"{plugin.name}-{sparsity}{options}"[:80])
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Release:
+        if self.pruner is None and self.finetune is None:
+            raise ValueError("a release needs a pruner, finetune, or both ('dense' itself is always there)")
+        if self.pruner is None and self.sparsity:
+            raise ValueError(f"sparsity = {self.sparsity:g} needs a pruner, for example pruner = 'l1unstructured'")
+        if self.pruner is not None and not self.sparsity:
+            raise ValueError("a pruner needs sparsity above 0 (for the unpruned control, leave the pruner out)")
+        return self
+
+
+class Audit(Options):
+    """The attacker: what it knows, what it does, what is reported."""
+
+    attacks: tuple[Plugin, ...] = Field(
+        default=tuple(
+            Plugin(name=name) for name in ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")
+        ),
+        min_length=1,
+    )
+    """The attacks, by name or {name, options}."""
+    knowledge: tuple[str, ...] = Field(default=("matched",), min_length=1)
+    """What the attacker's references went through: matched (the victim's own pipeline), dense (unpruned)."""
+    fpr_levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=(0.1, 0.01, 0.001), min_length=1)
+    """False-positive rates at which the true-positive rate is reported."""
+    queries: int = Field(default=1, ge=1, le=1000)
+    """Views of each sample that the models are asked about: the plain one, then crops and flips.
+    More than one hurts unless the models were trained with that augmentation."""
+
+    @field_validator("knowledge")
+    @classmethod
+    def _known(cls, knowledge: tuple[str, ...]) -> tuple[str, ...]:
+        aliased = tuple(dict.fromkeys("matched" if name == "adaptive" else name for name in knowledge))
+        wrong = [name for name in aliased if name not in ("matched", "dense")]
+        if wrong:
+            raise ValueError(f"got '{wrong[0]}', expected 'matched' (alias 'adaptive') or 'dense'")
+        return aliased
+
+    @field_validator("attacks")
+    @classmethod
+    def _once(cls, attacks: tuple[Plugin, ...]) -> tuple[Plugin, ...]:
+        return tuple({attack.label: attack for attack in attacks}.values())
+
+
+class Study(Options):
+    """A whole study."""
+
+    name: Name
+    """Names the run folder."""
+    description: str = Field(default="", max_length=2000)
+    """What the study is for, in a sentence; shown in the report."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Every random draw comes from it."""
+    data: Data = Data()
+    membership: Membership = Membership()
+    model: Plugin = Plugin(name="tinycnn")
+    training: Training = Training()
+    releases: tuple[Release, ...] = ()
+    """Releases beside `dense`, which is always there."""
+    audit: Audit = Audit()
+
+    @field_validator("releases", mode="before")
+    @classmethod
+    def _one_release_per_sparsity(cls, releases: Any) -> Any:
+        """`sparsity = [0.7, 0.9]` in one entry stands for two releases."""
+        if not isinstance(releases, Sequence) or isinstance(releases, str):
+            return releases
+        expanded: list[Any] = []
+        for release in releases:
+            levels = release.get("sparsity") if isinstance(release, Mapping) else None
+            if isinstance(levels, list | tuple):
+                if release.get("name"):
+                    raise ValueError("a release with several sparsities takes no name of its own: leave it out")
+                expanded += [{**release, "sparsity": level} for level in levels]
+            else:
+                expanded.append(release)
+        return expanded
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Study:
+        names = ["dense", *(release.name for release in self.releases)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two releases are called '{twice[0]}': give one a name of its own")
+        trainings = [self.training, *(self.training_of(release) for release in self.releases if release.finetune)]
+        if any(training.select == "best_dev" for training in trainings) and not self.data.num_reserve:
+            raise ValueError("select = 'best_dev' needs data.num_reserve above 0 (the dev set comes from the reserve)")
+        return self
+
+    def training_of(self, release: Release) -> Training:
+        """The fine-tuning of a release, with what it leaves out filled in from `training`."""
+        assert release.finetune is not None
+        return release.finetune.over(self.training)
+
+    def warnings(self) -> list[str]:
+        """Settings that are allowed and probably not meant."""
+        found = []
+        controls = [self.training_of(r) for r in self.releases if r.pruner is None and r.finetune]
+        pruned = [r for r in self.releases if r.pruner is not None and r.finetune]
+        alone = [release.name for release in pruned if self.training_of(release) not in controls]
+        if alone:
+            found.append(
+                f"{', '.join(alone)}: no control with the same fine-tuning and no pruning; "
+                "what pruning itself changes cannot be told apart from the extra epochs"
+            )
+        if self.audit.queries > 1 and self.training.augment == "none":
+            found.append("audit.queries > 1 usually weakens attacks on models trained without augmentation")
+        if self.training.optimizer == "adam" and "momentum" in self.training.model_fields_set:
+            found.append("training.momentum has no effect with Adam")
+        return found
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Study:
+        """A study from a TOML or JSON file, with `a.b=value` overrides put in.
+
+        Raises:
+            UserError: the file cannot be read, is no TOML or JSON, or says something unknown.
+        """
+        path = Path(path)
+        return cls.from_text(_read(path), name=str(path), is_json=path.suffix == ".json", overrides=overrides)
+
+    @classmethod
+    def from_text(cls, text: str, name: str, is_json: bool = False, overrides: Sequence[str] = ()) -> Study:
+        """A study from the text of a TOML or JSON file called `name`."""
+        try:
+            values = json.loads(text) if is_json else tomllib.loads(text)
+        except (ValueError, RecursionError) as error:
+            kind = "JSON" if is_json else "TOML"
+            raise UserError(f"{name}: not {kind}: {str(error) or 'nested too deeply'}") from None
+        if not isinstance(values, dict):
+            raise UserError(f"{name}: got a {type(values).__name__}, expected a table of settings")
+        for override in overrides:
+            _set(values, override)
+        return validated(cls, values, name)
+
+
+def scalar(text: str) -> Any:
+    """A value as TOML writes it (`0.5`, `true`, `[1, 2]`); anything else is itself, a text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text.strip()
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    """Puts `a.b=value` into nested settings; a number steps into a list (`releases.0.sparsity=0.9`)."""
+    path, equals, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise UserError(f"--set: got '{override}', expected key=value, for example training.epochs=5")
+    place: Any = values
+    try:
+        for key in keys[:-1]:
+            place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
+        if isinstance(place, list):
+            place[int(keys[-1])] = scalar(text)
+        else:
+            place[keys[-1]] = scalar(text)
+    except (IndexError, ValueError, TypeError, AttributeError):
+        raise UserError(f"--set: '{path}' leads to no setting of this study") from None
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_STUDY_BYTES:
+            raise UserError(f"{path}: a study file has at most {MAX_STUDY_BYTES:,} bytes")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a study in TOML or JSON") from None
