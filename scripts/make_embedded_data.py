@@ -1,0 +1,72 @@
+"""Draws the embedded 5,000 images from the training part of Fashion-MNIST.
+
+usage: make_embedded_data.py [--folder IDX_FOLDER] [--output FILE.npz]
+
+IDX_FOLDER holds the four idx files (Debian's package `dataset-fashion-mnist`, which is the default,
+or https://github.com/zalandoresearch/fashion-mnist). Run twice, it writes the same bytes; another
+zlib may compress to other bytes, so what the program checks on load is the SHA-256 of the arrays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from pruneaudit.data.fashion_mnist import CLASSES, DEBIAN_FOLDER, find_folder, read_part
+from pruneaudit.data.fashion_mnist_5k import FILE, SHA256
+from pruneaudit.errors import UserError
+from pruneaudit.identity import sha256_of_arrays
+from pruneaudit.randomness import numpy_generator
+
+SEED = 20170828  # the day that Fashion-MNIST was put on arXiv
+NUM_TRAIN = 60_000
+NUM_PER_CLASS = 500
+
+
+def balanced_rows(labels: np.ndarray) -> np.ndarray:
+    """Rows (5000,) of 500 training images of each class, in ascending order."""
+    generator = numpy_generator(SEED, "fashion_mnist_5k")
+    rows = [generator.permutation(np.flatnonzero(labels == label))[:NUM_PER_CLASS] for label in range(len(CLASSES))]
+    return np.sort(np.concatenate(rows))
+
+
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """An .npz file without clock or machine in it: fixed time, fixed attributes, fixed order."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in sorted(arrays.items()):
+            content = io.BytesIO()
+            np.lib.format.write_array(content, array, version=(1, 0), allow_pickle=False)
+            member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            member.create_system = 3
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, content.getvalue(), zipfile.ZIP_DEFLATED, compresslevel=9)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Draws the embedded 5,000 images from Fashion-MNIST.")
+    parser.add_argument("--folder", type=Path, default=DEBIAN_FOLDER, help="where the idx files are")
+    parser.add_argument("--output", type=Path, default=FILE, help="the .npz file to write")
+    arguments = parser.parse_args()
+    try:
+        images, labels = read_part(find_folder(arguments.folder, arguments.folder), "train", NUM_TRAIN)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    rows = balanced_rows(labels)
+    arrays = {"x": images[rows], "y": labels[rows]}  # (5000, 28, 28), (5000,)
+    write_npz(arguments.output, arrays)
+    found = sha256_of_arrays(arrays)
+    print(f"{arguments.output}: {arguments.output.stat().st_size:,} bytes, arrays {found}")
+    if found != SHA256:
+        print(f"these are not the arrays that fashion_mnist_5k.py expects ({SHA256})", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,18 @@
+"""Where samples come from, who of them is in which training set, and how images are augmented.
+
+A source of samples is one file of this package, found by its name. No module here imports torch,
+`augment.py` excepted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pruneaudit.registry import Registry
+
+if TYPE_CHECKING:
+    from pruneaudit.data.source import Source
+
+SOURCES: Registry[Source[Any]] = Registry(
+    "data source", "pruneaudit.data", "SOURCE", infrastructure={"augment", "idx", "population", "source", "splits"}
+)

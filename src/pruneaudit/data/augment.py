@@ -1,0 +1,135 @@
+"""Normalisation and random augmentation of whole batches, on any device.
+
+Augmentation works on normalised images: what a crop lets in from outside is 0, the mean colour (torchvision's
+usual order pads before it normalises, with black). Random numbers come from a CPU generator on every
+device, so that a model sees the same augmentations wherever it is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pruneaudit.errors import UserError
+
+# B batch, C channels, H height, W width, F features, P padding
+
+PADDING = 4
+"""Pixels, the usual amount for 32x32 images (He et al. 2015, arXiv:1512.03385)."""
+
+
+def normalise(x: Tensor, mean: Sequence[float] | None, std: Sequence[float] | None) -> Tensor:
+    """What networks are fed: `(x / 255 - mean) / std` for uint8 images, float data as they are.
+
+    Args:
+        x: (B, C, H, W) uint8 in 0..255, or float of any shape.
+        mean: per channel, in units of [0, 1]; None for float data.
+        std: per channel, in units of [0, 1], above 0; None for float data.
+
+    Returns:
+        float32 of the same shape and memory format; `x` itself if there is nothing to do.
+
+    Raises:
+        ValueError: uint8 without mean and std, or float with them.
+    """
+    if (x.dtype == torch.uint8) != (mean is not None and std is not None):
+        raise ValueError(
+            f"got {x.dtype} with mean {mean} and std {std}, expected both for uint8 and none for float data"
+        )
+    x = x.to(torch.float32)
+    if mean is None or std is None:
+        return x
+    shift, scale = (torch.tensor(values, dtype=torch.float32, device=x.device)[:, None, None] for values in (mean, std))
+    return x.div_(255).sub_(shift).div_(scale)  # in place: `.to` made a copy of the uint8 data
+
+
+def unchanged(x: Tensor, generator: torch.Generator) -> Tensor:
+    """`x` itself; draws nothing."""
+    return x
+
+
+def flip(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image of the batch mirrored left to right with probability 1/2.
+
+    Args:
+        x: (B, C, H, W), any type, device and memory format.
+        generator: a CPU generator.
+
+    Returns:
+        A new tensor of the same shape, type and memory format.
+
+    Raises:
+        UserError: `x` is a table.
+    """
+    _check_images(x)
+    return _mirrored(x, draw_flips(len(x), generator))
+
+
+def crop_flip(x: Tensor, generator: torch.Generator, padding: int = PADDING) -> Tensor:
+    """Each image padded by zeros, cropped to its old size at a random place, then mirrored with probability 1/2.
+
+    Args:
+        x: (B, C, H, W), any type, device and memory format.
+        generator: a CPU generator.
+        padding: P pixels on each of the four sides.
+
+    Returns:
+        A new tensor of the same shape, type and memory format.
+
+    Raises:
+        UserError: `x` is a table.
+    """
+    _check_images(x)
+    tops, lefts = draw_offsets(len(x), padding, generator)
+    flips = draw_flips(len(x), generator)
+    return _mirrored(_cropped(x, tops, lefts, padding), flips)
+
+
+def draw_flips(num_images: int, generator: torch.Generator) -> Tensor:
+    """(B,) bool, each true with probability 1/2."""
+    return torch.rand(num_images, generator=generator) < 0.5
+
+
+def draw_offsets(num_images: int, padding: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Top (B,) and left (B,) of the crops, uniform in 0..2P of the padded image; P, P is no shift."""
+    tops, lefts = torch.randint(2 * padding + 1, (2, num_images), generator=generator)
+    return tops, lefts
+
+
+def _cropped(x: Tensor, tops: Tensor, lefts: Tensor, padding: int) -> Tensor:
+    """All crops by one gather from the view of all windows."""
+    height, width = x.shape[2:]
+    padded = functional.pad(x, (padding,) * 4)  # (B, C, H + 2P, W + 2P)
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2P + 1, 2P + 1, H, W), no copy
+    images = torch.arange(len(x), device=x.device)
+    crops = windows[images, :, tops.to(x.device), lefts.to(x.device)]  # (B, C, H, W)
+    return crops.contiguous(memory_format=_memory_format(x))
+
+
+def _mirrored(x: Tensor, flips: Tensor) -> Tensor:
+    chosen = flips.to(x.device)[:, None, None, None]
+    return torch.where(chosen, x.flip(3), x).contiguous(memory_format=_memory_format(x))
+
+
+def _memory_format(x: Tensor) -> torch.memory_format:
+    is_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if is_last else torch.contiguous_format
+
+
+def _check_images(x: Tensor) -> None:
+    if x.ndim != 4:
+        raise UserError(
+            f"training.augment: got samples of shape {tuple(x.shape[1:])}, expected images (C, H, W) to flip or crop; "
+            "for a table, augment = 'none'"
+        )
+
+
+AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "none": unchanged,
+    "flip": flip,
+    "crop_flip": crop_flip,
+}
+"""By the names that `study.Training.augment` has."""

@@ -1,0 +1,44 @@
+"""5,000 training images of Fashion-MNIST, 500 per class, shipped with the program: nothing to download.
+
+Grey 28x28 images of clothes (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747), (c) Zalando SE, Expat
+licence: see `embedded/LICENSE.fashion-mnist`. `scripts/make_embedded_data.py` drew them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pruneaudit.data.fashion_mnist import CLASSES, MEAN, STD
+from pruneaudit.data.source import NoOptions, RawData, Source
+from pruneaudit.errors import UserError
+from pruneaudit.identity import sha256_of_arrays
+
+FILE = Path(__file__).parent / "embedded" / "fashion_mnist_5k.npz"
+SHA256 = "00e73161dc709c09068aade809604a0b562145a192aabc0e990033a6b42c465c"
+"""Of the arrays `x` (5000, 28, 28) and `y` (5000,), both uint8."""
+
+
+class FashionMnist5k(Source[NoOptions]):
+    """The embedded part of Fashion-MNIST."""
+
+    Options = NoOptions
+
+    def __init__(self, file: Path = FILE) -> None:
+        """Names the embedded file."""
+        self._file = file
+
+    def load(self, options: NoOptions, data_root: Path | None) -> RawData:
+        """All 5,000 images, in the order of the original; x is (5000, 1, 28, 28) uint8."""
+        try:
+            with self._file.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                x, y = arrays["x"], arrays["y"]  # (5000, 28, 28), (5000,)
+        except Exception as error:  # whatever a damaged file makes of zip, zlib and the npy header
+            raise UserError(f"{self._file}: cannot be read ({error}): install pruneaudit again") from None
+        if sha256_of_arrays({"x": x, "y": y}) != SHA256:
+            raise UserError(f"{self._file}: not the images that pruneaudit was shipped with: install pruneaudit again")
+        return RawData(x[:, None], y.astype(np.int64), CLASSES, MEAN, STD)
+
+
+SOURCE = FashionMnist5k()

@@ -1,0 +1,132 @@
+"""Your own samples: an `.npz` file with `x`, `y` and, if you like, `classes`.
+
+| key | what it may be |
+|---|---|
+| `x` | uint8 images (N, H, W), (N, C, H, W) or (N, H, W, C); float tables (N, F); float images (N, C, H, W) |
+| `y` | (N,) integers; every label of 0..classes-1 occurs |
+| `classes` | optional; as many texts; default: the labels as texts |
+
+Which axis of 4-dimensional uint8 images is the channels: the second if it has length 1 or 3;
+otherwise the last if it has length 1 or 3; otherwise the second if it is the shortest of the three.
+Anything else is refused. Float data are used as they are; uint8 images are brought to [0, 1], then
+normalised by the fixed mean 0.5 and std 0.25.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from pruneaudit.data.source import GENERIC_MEAN, GENERIC_STD, RawData, Source
+from pruneaudit.errors import UserError
+from pruneaudit.options import Options
+
+# N samples, C channels, H height, W width, F features
+
+
+class NpzOptions(Options):
+    """Which file."""
+
+    path: Path
+    """The `.npz` file."""
+
+
+class Npz(Source[NpzOptions]):
+    """Samples from a file of the user's."""
+
+    Options = NpzOptions
+
+    def load(self, options: NpzOptions, data_root: Path | None) -> RawData:
+        """All samples, in the order of the file."""
+        path = options.path.expanduser()
+        arrays = _read(path)
+        for key in ("x", "y"):
+            if key not in arrays:
+                raise UserError(
+                    f"{path}: no array '{key}' among {', '.join(arrays) or 'none'}; expected x, y (and classes)"
+                )
+        try:
+            x = _samples(arrays["x"])
+            y = _labels(arrays["y"])
+            classes = _class_names(arrays.get("classes"), y)
+            known = (GENERIC_MEAN,) * x.shape[1], (GENERIC_STD,) * x.shape[1]
+            mean, std = known if x.dtype == np.uint8 else (None, None)
+            return RawData(x, y, classes, mean, std)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays x, y and classes of the file, those that it has."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected an .npz file with arrays x and y")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path}: not an .npz file; expected what numpy.savez(path, x=..., y=...) writes")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = {key: arrays[key] for key in arrays.files if key in ("x", "y", "classes")}
+    except Exception as error:  # a damaged zip raises anything from zlib.error to NotImplementedError
+        if "Object arrays" in str(error):
+            mend = "expected plain numbers and texts: pickled objects are never loaded"
+        else:
+            mend = "expected what numpy.savez(path, x=..., y=...) writes"
+        raise UserError(f"{path}: cannot be read ({error or type(error).__name__}); {mend}") from None
+    foreign = [key for key, value in found.items() if not isinstance(value, np.ndarray)]
+    if foreign:
+        raise UserError(f"{path}: '{foreign[0]}' is no array; expected what numpy.savez(path, x=..., y=...) writes")
+    return found
+
+
+def _samples(x: np.ndarray) -> np.ndarray:
+    """`x` as RawData has it: uint8 (N, C, H, W), float32 (N, C, H, W) or float32 (N, F)."""
+    if x.dtype == np.uint8:
+        return np.ascontiguousarray(_channels_first(x))
+    if x.dtype.kind == "f":
+        if x.ndim not in (2, 4):
+            raise UserError(f"x: got {x.dtype} of shape {x.shape}, expected a table (N, F) or images (N, C, H, W)")
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which RawData refuses
+            return np.ascontiguousarray(x, np.float32)
+    raise UserError(f"x: got {x.dtype}, expected uint8 images or floats: x.astype('float32') for a table")
+
+
+def _channels_first(x: np.ndarray) -> np.ndarray:
+    if x.ndim == 3:
+        return x[:, None]  # (N, 1, H, W)
+    if x.ndim != 4:
+        mend = "; for a table, x.astype('float32')" if x.ndim == 2 else ""
+        raise UserError(
+            f"x: got uint8 of shape {x.shape}, expected images (N, H, W), (N, C, H, W) or (N, H, W, C){mend}"
+        )
+    second, third, last = x.shape[1:]
+    if second in (1, 3):
+        return x
+    if last in (1, 3):
+        return x.transpose(0, 3, 1, 2)
+    if second < min(third, last):
+        return x
+    raise UserError(f"x: got uint8 of shape {x.shape}, where no axis is clearly the channels; expected (N, C, H, W)")
+
+
+def _labels(y: np.ndarray) -> np.ndarray:
+    if y.dtype.kind not in "iu":
+        raise UserError(f"y: got {y.dtype}, expected integer labels: y.astype('int64')")
+    if y.size and (int(y.min()) < 0 or int(y.max()) >= max(y.size, 2)):
+        raise UserError(
+            f"y: got labels {y.min()}..{y.max()}, expected every label from 0 up: number the classes from 0"
+        )
+    return y.astype(np.int64)
+
+
+def _class_names(classes: np.ndarray | None, y: np.ndarray) -> tuple[str, ...]:
+    if classes is None:
+        return tuple(str(label) for label in range(int(y.max(initial=-1)) + 1))
+    if classes.dtype.kind != "U" or classes.ndim != 1:
+        raise UserError(
+            f"classes: got {classes.dtype} of shape {classes.shape}, expected a list of texts, one per class"
+        )
+    return tuple(classes.tolist())
+
+
+SOURCE = Npz()

@@ -1,0 +1,181 @@
+"""The labelled samples that a study draws on.
+
+Which samples they are, and which labels are noise, is drawn once for the study: every model of the
+bank, and every release, sees the same population.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from pruneaudit.data import SOURCES
+from pruneaudit.data.source import RawData
+from pruneaudit.errors import UserError
+from pruneaudit.identity import sha256_of_arrays
+from pruneaudit.options import validated
+from pruneaudit.randomness import numpy_generator
+from pruneaudit.study import Data
+
+# N samples (audited, then reserve), C classes, K channels, H height, W width, F features
+
+MIN_SAMPLES = 4
+_ARRAYS = ("x", "y", "ids", "reserve", "canary")
+_FACTS = "population.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """N samples: first the audited ones, then the reserve. Nothing changes them."""
+
+    name: str
+    """The source that they come from."""
+    x: np.ndarray
+    """uint8 images (N, K, H, W) in 0..255; or float32 images (N, K, H, W) or tables (N, F)."""
+    y: np.ndarray
+    """(N,) int64 labels in 0..C-1, label noise included."""
+    ids: np.ndarray
+    """(N,) int64: the row of each sample in the source."""
+    reserve: np.ndarray
+    """(N,) bool: in no model's training set, and never audited."""
+    canary: np.ndarray
+    """(N,) bool: planted to be memorised, and kept out of ordinary findings."""
+    num_classes: int
+    """C."""
+    classes: tuple[str, ...]
+    """The C class names."""
+    mean: tuple[float, ...] | None
+    """Per channel, what uint8 images are centred on, in units of [0, 1]; None for float data."""
+    std: tuple[float, ...] | None
+    """Per channel, what centred uint8 images are divided by, in units of [0, 1]; None for float data."""
+
+    def __post_init__(self) -> None:
+        wrong = [key for key in _ARRAYS if len(getattr(self, key)) != len(self.x)]
+        if wrong or len(self.classes) != self.num_classes:
+            raise ValueError(
+                f"population: {wrong or 'classes'} of another length than {'x' if wrong else 'num_classes'}"
+            )
+
+    @cached_property
+    def sha256(self) -> str:
+        """64 hex digits for all that a model can see of the population: arrays, normalisation, classes."""
+        scale = {key: np.asarray(getattr(self, key) or (), np.float64) for key in ("mean", "std")}
+        return sha256_of_arrays(self._arrays() | scale | {"num_classes": np.asarray(self.num_classes, np.int64)})
+
+    def save(self, folder: Path) -> None:
+        """Writes one `.npy` per array and `population.json` into `folder`, which is made if need be."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for key, array in self._arrays().items():
+            np.save(folder / f"{key}.npy", array, allow_pickle=False)
+        facts = {"name": self.name, "classes": self.classes, "mean": self.mean, "std": self.std}
+        (folder / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, mmap: bool = False) -> Population:
+        """What `save` wrote.
+
+        Args:
+            folder: where it was saved.
+            mmap: maps the arrays instead of reading them, so that workers share their memory. The
+                mapping is copy-on-write: nothing can change the files, and torch, which has no
+                read-only tensors, takes the arrays without a warning.
+
+        Raises:
+            UserError: the folder holds no whole population.
+        """
+        try:
+            facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+            mode: Literal["c"] | None = "c" if mmap else None
+            arrays = {key: np.load(folder / f"{key}.npy", mmap_mode=mode, allow_pickle=False) for key in _ARRAYS}
+            mean, std = (None if facts[key] is None else tuple(facts[key]) for key in ("mean", "std"))
+            classes = tuple(facts["classes"])
+            return cls(**arrays, name=facts["name"], num_classes=len(classes), classes=classes, mean=mean, std=std)
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise UserError(
+                f"{folder}: no whole population ({error}); expected {_FACTS} and an .npy per array"
+            ) from None
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {key: getattr(self, key) for key in _ARRAYS}
+
+
+def load_population(data: Data, seed: int, data_root: Path | None = None) -> Population:
+    """The population of a study: its source is read, then samples are drawn.
+
+    Args:
+        data: which source, how many samples.
+        seed: the study's seed.
+        data_root: folder of data sets; None: `data.source.default_data_root()`.
+
+    Raises:
+        UserError: the source is unknown, its data are missing or malformed, or they do not suffice.
+    """
+    source = SOURCES.get(data.source.name)
+    options = validated(source.Options, data.source.options, f"data.source '{data.source.name}'")
+    return draw(source.load(options, data_root), data, seed)
+
+
+def draw(raw: RawData, data: Data, seed: int) -> Population:
+    """A random subset of the source, without replacement, with the asked amount of label noise.
+
+    Args:
+        raw: all samples of the source.
+        data: how many samples to audit, how many to hold in reserve, how many labels to replace.
+        seed: the study's seed.
+
+    Raises:
+        UserError: the source has too few samples, or an audited class would be empty.
+    """
+    num_audited = _num_audited(len(raw.y), data)
+    order = numpy_generator(seed, "population").permutation(len(raw.y))
+    ids = order[: num_audited + data.num_reserve]  # (N,)
+    y = raw.y[ids]
+    y[:num_audited] = _with_label_noise(y[:num_audited], data.label_noise, len(raw.classes), seed)
+    _check_every_class(y[:num_audited], raw.classes)
+    return Population(
+        name=data.source.name,
+        x=raw.x[ids],
+        y=y,
+        ids=ids.astype(np.int64),
+        reserve=np.arange(len(ids)) >= num_audited,
+        canary=np.zeros(len(ids), bool),
+        num_classes=len(raw.classes),
+        classes=raw.classes,
+        mean=raw.mean,
+        std=raw.std,
+    )
+
+
+def _num_audited(num_available: int, data: Data) -> int:
+    left = num_available - data.num_reserve
+    wanted = MIN_SAMPLES if data.num_samples is None else data.num_samples
+    if wanted > left:
+        raise UserError(
+            f"data: got num_samples = {data.num_samples or f'at least {MIN_SAMPLES}'} and "
+            f"num_reserve = {data.num_reserve}, but source '{data.source.name}' has {num_available} samples; lower one"
+        )
+    return left if data.num_samples is None else data.num_samples
+
+
+def _with_label_noise(y: np.ndarray, fraction: float, num_classes: int, seed: int) -> np.ndarray:
+    """`y` with exactly round(fraction * len(y)) labels replaced by a uniformly chosen other class."""
+    generator = numpy_generator(seed, "label_noise")
+    rows = generator.permutation(len(y))[: round(fraction * len(y))]
+    shift = generator.integers(1, num_classes, size=len(rows))  # never 0, so never the same class
+    noisy = y.copy()
+    noisy[rows] = (y[rows] + shift) % num_classes
+    return noisy
+
+
+def _check_every_class(y: np.ndarray, classes: tuple[str, ...]) -> None:
+    absent = np.flatnonzero(np.bincount(y, minlength=len(classes)) == 0)
+    if absent.size:
+        raise UserError(
+            f"data: no audited sample is of class {absent[0]} ('{classes[absent[0]]}') among the {len(y)} drawn; "
+            "raise num_samples"
+        )

@@ -1,0 +1,148 @@
+"""What a data source is, and the checked samples that it returns."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic
+
+import numpy as np
+
+from pruneaudit.errors import UserError
+from pruneaudit.options import Options, OptionsT
+
+# N samples, C classes, K channels, H height, W width, F features
+
+DATA_ROOT_VARIABLE = "PRUNEAUDIT_DATA"
+
+# For images whose statistics nobody has published. Computing them from the samples at hand would
+# let every model see its non-members.
+GENERIC_MEAN = 0.5
+GENERIC_STD = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class RawData:
+    """All samples of a source, checked at construction.
+
+    Raises:
+        UserError: a shape or type is not as below, a value is not finite, there are fewer than two
+            classes, a label lies outside 0..C-1, or a class has no sample.
+    """
+
+    x: np.ndarray
+    """uint8 images (N, K, H, W) in 0..255; or float32 images (N, K, H, W) or tables (N, F), used as they are."""
+    y: np.ndarray
+    """(N,) int64 labels in 0..C-1."""
+    classes: tuple[str, ...]
+    """The C class names, by label."""
+    mean: tuple[float, ...] | None = None
+    """Per channel, what uint8 images are centred on, in units of [0, 1]; None for float data."""
+    std: tuple[float, ...] | None = None
+    """Per channel, what uint8 images are divided by after centring, in units of [0, 1]; None for float data."""
+
+    def __post_init__(self) -> None:
+        _check_x(self.x)
+        _check_y(self.y, len(self.x), self.classes)
+        _check_normalisation(self.x, self.mean, self.std)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: Path,
+        x: np.ndarray,
+        y: np.ndarray,
+        classes: tuple[str, ...],
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+    ) -> RawData:
+        """The same, where what is wrong is said of the file at `path`."""
+        try:
+            return cls(x, y, classes, mean, std)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
+
+class NoOptions(Options):
+    """The options of a plug-in that has none."""
+
+
+class PathOptions(Options):
+    """The options of a source that looks in its usual places unless it is told where."""
+
+    path: Path | None = None
+    """Where the data lie; default: the usual places."""
+
+
+class Source(ABC, Generic[OptionsT]):
+    """One place or format that samples come from.
+
+    A subclass sets `Options` (which must not import torch) and, in a module of its own, `SOURCE`.
+    """
+
+    Options: type[OptionsT]
+    semantics_version = 1
+    """Raised when the same options would return other samples."""
+
+    @abstractmethod
+    def load(self, options: OptionsT, data_root: Path | None) -> RawData:
+        """Reads all samples; nothing is downloaded.
+
+        Args:
+            options: this source's own options.
+            data_root: folder of data sets; None: `default_data_root()`.
+
+        Raises:
+            UserError: the data are missing or malformed.
+        """
+
+
+def default_data_root() -> Path:
+    """The folder of data sets: what PRUNEAUDIT_DATA says, otherwise `~/.cache/pruneaudit`."""
+    return Path(os.environ.get(DATA_ROOT_VARIABLE) or "~/.cache/pruneaudit").expanduser()
+
+
+def _check_x(x: np.ndarray) -> None:
+    if x.dtype not in (np.uint8, np.float32):
+        raise UserError(f"x: got {x.dtype}, expected uint8 images or float32 images or tables")
+    wanted = "(N, channels, height, width)" if x.dtype == np.uint8 else "(N, features) or (N, channels, height, width)"
+    if x.ndim != 4 and (x.dtype == np.uint8 or x.ndim != 2):
+        raise UserError(f"x: got {x.dtype} of shape {x.shape}, expected {wanted}")
+    if not x.size:
+        raise UserError(f"x: got shape {x.shape}, which holds nothing; expected {wanted}, no length zero")
+    if x.dtype == np.float32 and not np.isfinite(x).all():
+        wrong = int(np.argmin(np.isfinite(x).reshape(len(x), -1).all(axis=1)))
+        raise UserError(f"x: got NaN or an infinity (first in row {wrong}), expected finite numbers: drop or fill them")
+
+
+def _check_y(y: np.ndarray, num_samples: int, classes: tuple[str, ...]) -> None:
+    if y.dtype != np.int64 or y.shape != (num_samples,):
+        raise UserError(
+            f"y: got {y.dtype} of shape {y.shape}, expected int64 of shape ({num_samples},), one label per x"
+        )
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise UserError(
+            f"classes: got {len(set(classes))} different of {len(classes)} names, expected 2 or more, no two alike"
+        )
+    if y.min() < 0 or y.max() >= len(classes):
+        raise UserError(
+            f"y: got labels {y.min()}..{y.max()}, expected 0..{len(classes) - 1}: number the classes from 0"
+        )
+    absent = np.flatnonzero(np.bincount(y, minlength=len(classes)) == 0)
+    if absent.size:
+        raise UserError(
+            f"y: no sample has label {absent[0]}, expected every label of 0..{len(classes) - 1}: close the gap"
+        )
+
+
+def _check_normalisation(x: np.ndarray, mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> None:
+    if x.dtype != np.uint8:
+        if mean is not None or std is not None:
+            raise UserError("mean, std: got values for float data, expected none: float data are used as they are")
+        return
+    if mean is None or std is None or {len(mean), len(std)} != {x.shape[1]}:
+        raise UserError(f"mean, std: got {mean} and {std}, expected one value for each of {x.shape[1]} channels")
+    if not all(0 <= value <= 1 for value in mean) or not all(0 < value <= 1 for value in std):
+        raise UserError(f"mean, std: got {mean} and {std}, expected units of [0, 1], and std above 0")

@@ -1,0 +1,54 @@
+"""The networks that are trained, one file per architecture, found by its name.
+
+Only `_blocks.py` imports torch at the top, and it is itself imported when a network is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pruneaudit.models.init import initialise
+from pruneaudit.options import validated
+from pruneaudit.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+
+    from pruneaudit.models.model import Model
+
+__all__ = ["MODELS", "build_model", "initialise"]
+
+MODELS: Registry[Model[Any]] = Registry("model", "pruneaudit.models", "MODEL", infrastructure={"init", "model"})
+
+
+def build_model(
+    name: str,
+    options: Mapping[str, Any],
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    generator: torch.Generator,
+) -> torch.nn.Module:
+    """A fresh network on the CPU, in training mode, its weights drawn from `generator` alone.
+
+    torch's global random state is neither used nor changed.
+
+    Args:
+        name: the model's registered name.
+        options: the model's own options.
+        input_shape: of one sample: (C, H, W) for images, (F,) for tables.
+        num_classes: width of the output.
+        generator: a CPU generator.
+
+    Raises:
+        UserError: no such model, wrong options, or a model for images is given a table.
+    """
+    import torch
+
+    model = MODELS.get(name)
+    checked = validated(model.Options, options, f"model '{name}'")
+    # The constructors of torch's layers draw weights from the global state; those are thrown away.
+    with torch.random.fork_rng(devices=[]):
+        network = model.build(checked, input_shape, num_classes)
+    initialise(network, generator)
+    return network

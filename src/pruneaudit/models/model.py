@@ -1,0 +1,69 @@
+"""What a model plug-in is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Annotated, Generic
+
+from pydantic import Field
+
+from pruneaudit.errors import UserError
+from pruneaudit.options import Options, OptionsT
+
+if TYPE_CHECKING:
+    import torch
+
+# B batch, C channels, H height, W width, F features
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+"""Units or channels of one layer."""
+
+
+class NoOptions(Options):
+    """The options of a model that has none."""
+
+
+class Model(ABC, Generic[OptionsT]):
+    """One architecture.
+
+    A subclass sets `Options`, imports torch within `build` only, and its module sets `MODEL`.
+    """
+
+    Options: type[OptionsT]
+    takes_tables = False
+    """Whether samples may be tables (F,); images (C, H, W) always may."""
+    semantics_version = 1
+    """Raised when the same options and generator would give another network."""
+
+    @abstractmethod
+    def build(self, options: OptionsT, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
+        """The network, with weights that do not count: `pruneaudit.models.build_model` draws them.
+
+        Args:
+            options: this model's own options.
+            input_shape: of one sample: (C, H, W) or (F,).
+            num_classes: width of the output.
+
+        Returns:
+            A module from (B, *input_shape) float32 to logits (B, num_classes).
+
+        Raises:
+            UserError: the model needs images and samples are rows of a table.
+        """
+
+
+def image_channels(name: str, input_shape: tuple[int, ...]) -> int:
+    """The channels of images (C, H, W), for a model that takes nothing else.
+
+    Raises:
+        UserError: samples are rows of a table; the message names the models that take them.
+    """
+    if len(input_shape) == 3:
+        return input_shape[0]
+    from pruneaudit.models import MODELS
+
+    fitting = [other for other in MODELS.names() if MODELS.get(other).takes_tables]
+    raise UserError(
+        f"model '{name}': got samples of shape {tuple(input_shape)}, expected images (channels, height, width); "
+        f"for a table, use {' or '.join(fitting)}"
+    )
