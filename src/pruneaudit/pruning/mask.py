@@ -1,0 +1,80 @@
+"""Masks: which weights are kept, as bool tensors by parameter name.
+
+A mask is data beside the model. Nothing is registered on the model, its state dict keeps its names,
+and a step hook sets the zeros again after every optimizer step: momentum and weight decay would
+otherwise move pruned weights even when their gradients are masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.training.hooks import Hook, TrainingState
+
+
+class Masks(Mapping[str, Tensor]):
+    """Bool tensors by parameter name; True = the weight is kept."""
+
+    def __init__(self, masks: Mapping[str, Tensor]) -> None:
+        wrong = [name for name, mask in masks.items() if mask.dtype != torch.bool]
+        if wrong:
+            raise ValueError(f"mask of {wrong[0]}: got {masks[wrong[0]].dtype}, expected torch.bool")
+        self._masks = {name: masks[name].detach().cpu() for name in sorted(masks)}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._masks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._masks)
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    @property
+    def num_weights(self) -> int:
+        """Prunable weights: all that the masks speak of."""
+        return sum(mask.numel() for mask in self._masks.values())
+
+    @property
+    def num_kept(self) -> int:
+        """Weights that are kept."""
+        return sum(int(mask.sum()) for mask in self._masks.values())
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of prunable weights that are zero, in [0, 1]."""
+        return 1 - self.num_kept / self.num_weights
+
+    def pairs(self, model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+        """The model's masked parameters, and their masks as 0/1 tensors of the same type and device.
+
+        Raises:
+            ValueError: a mask names no parameter of the model, or has another shape.
+        """
+        parameters = dict(model.named_parameters())
+        for name, mask in self._masks.items():
+            if name not in parameters or parameters[name].shape != mask.shape:
+                raise ValueError(f"mask of {name} {tuple(mask.shape)} fits no parameter of this model")
+        weights: list[Tensor] = [parameters[name] for name in self._masks]
+        return weights, [mask.to(weight) for weight, mask in zip(weights, self._masks.values(), strict=True)]
+
+    @torch.no_grad()
+    def apply(self, model: nn.Module) -> None:
+        """Sets the removed weights of `model` to zero, in place."""
+        weights, masks = self.pairs(model)
+        torch._foreach_mul_(weights, masks)
+
+
+class HoldMask(Hook):
+    """Keeps removed weights at zero throughout training."""
+
+    def __init__(self, model: nn.Module, masks: Masks) -> None:
+        self._weights, self._masks = masks.pairs(model)
+
+    @torch.no_grad()
+    def after_step(self, state: TrainingState) -> None:
+        """Sets the removed weights to zero again."""
+        torch._foreach_mul_(self._weights, self._masks)

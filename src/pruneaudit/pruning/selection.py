@@ -1,0 +1,91 @@
+"""Which weights can be pruned, and which of them go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.errors import UserError
+from pruneaudit.pruning.mask import Masks
+from pruneaudit.registry import nearest
+
+Scope = Literal["global", "layerwise"]
+
+
+def prunable_weights(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str, Tensor]:
+    """The weights of all convolutional and linear layers, by parameter name.
+
+    Args:
+        model: any network.
+        exclude: layers left alone: module names, `first_conv`, or `classifier` (the last linear layer).
+
+    Raises:
+        UserError: an excluded layer does not exist, or nothing is left to prune.
+    """
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, (*convolutions, nn.Linear))}
+    alias = {
+        "first_conv": next((n for n, m in layers.items() if isinstance(m, convolutions)), None),
+        "classifier": next((n for n, m in reversed(layers.items()) if isinstance(m, nn.Linear)), None),
+    }
+    left_out = set()
+    for name in exclude:
+        layer = alias.get(name) or name
+        if layer not in layers:
+            known = [*(a for a, target in alias.items() if target), *layers]
+            raise UserError(f"exclude: no layer '{name}'{nearest(name, known)}; expected among: {', '.join(known)}")
+        left_out.add(layer)
+    chosen = {f"{name}.weight" if name else "weight": m.weight for name, m in layers.items() if name not in left_out}
+    if not chosen:
+        raise UserError("nothing to prune: the model has no convolutional or linear layer that is not excluded")
+    return chosen
+
+
+def num_removed(num_weights: int, sparsity: float) -> int:
+    """How many of `num_weights` a sparsity removes: the nearest whole number (a half goes up).
+
+    Raises:
+        UserError: sparsity is outside [0, 1), or would leave no weight.
+    """
+    if not 0 <= sparsity < 1:
+        raise UserError(f"sparsity: got {sparsity:g}, expected at least 0 and below 1 (0.9 removes 90%)")
+    removed = math.floor(sparsity * num_weights + 0.5)
+    if removed >= num_weights:
+        raise UserError(f"sparsity {sparsity:g} leaves none of {num_weights:,} weights; use a lower one")
+    return removed
+
+
+def keep_highest(scores: Mapping[str, Tensor], sparsity: float, scope: Scope) -> Masks:
+    """Masks that remove the lowest scores, by exact count.
+
+    Args:
+        scores: what each weight is worth, by parameter name, in the weights' shapes.
+        sparsity: fraction to remove, in [0, 1).
+        scope: `global` ranks all weights together, `layerwise` removes the same fraction of each layer.
+
+    Returns:
+        Masks in which exactly `num_removed` weights are False (per layer, if layerwise). Of equal
+        scores, those that come first in parameter order go first.
+    """
+    if scope == "layerwise":
+        return Masks({name: _keep(score.flatten(), sparsity).view(score.shape) for name, score in scores.items()})
+    kept = _keep(torch.cat([score.flatten() for score in scores.values()]), sparsity)
+    parts = kept.split([score.numel() for score in scores.values()])
+    return Masks({name: part.view(scores[name].shape) for name, part in zip(scores, parts, strict=True)})
+
+
+def _keep(scores: Tensor, sparsity: float) -> Tensor:
+    """True for all but the exactly `num_removed` lowest of a flat tensor."""
+    removed = num_removed(scores.numel(), sparsity)
+    if removed == 0:
+        return torch.ones_like(scores, dtype=torch.bool)
+    scores = scores.detach()
+    limit = scores.kthvalue(removed).values
+    below = scores < limit
+    tied = scores == limit
+    tied_removed = tied & (tied.cumsum(0) <= removed - below.sum())
+    return ~(below | tied_removed)

@@ -1,0 +1,1 @@
+"""Training one network, with hooks for whatever changes how it is trained."""

@@ -1,0 +1,94 @@
+"""Training one network, top to bottom."""
+
+# n samples, B batch, C classes
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from pruneaudit.data.augment import AUGMENTATIONS
+from pruneaudit.study import Training
+from pruneaudit.training.hooks import Hook, Sampler, TrainingState
+from pruneaudit.training.optimizers import make_optimizer, make_schedule
+from pruneaudit.training.samples import Samples, Shuffled
+
+
+class DivergedTrainingError(RuntimeError):
+    """The training loss is no longer a finite number."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"training diverged: the loss of epoch {epoch} is not finite; try a lower learning rate")
+        self.epoch = epoch
+
+
+def train(
+    model: nn.Module,
+    samples: Samples,
+    settings: Training,
+    generator: torch.Generator,
+    hooks: Sequence[Hook] = (),
+) -> TrainingState:
+    """Trains `model` in place on `samples`.
+
+    Args:
+        model: the network, on the samples' device.
+        samples: the model's own training set.
+        settings: epochs, optimizer, learning rate, augmentation.
+        generator: CPU generator of every random draw (order, augmentation, dropout).
+        hooks: what else happens in training, in this order.
+
+    Returns:
+        The state after the last epoch; its history has one row per epoch.
+
+    Raises:
+        DivergedTrainingError: an epoch's mean loss is NaN or infinite.
+    """
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = make_optimizer(model, settings)
+    sampler: Sampler = Shuffled(len(samples), settings.batch_size)
+    for hook in hooks:
+        model, optimizer, sampler = hook.wrap(model, optimizer, sampler)
+    schedule = make_schedule(optimizer, settings, sampler.num_batches)
+    augment = AUGMENTATIONS[settings.augment]
+    state = TrainingState(model, optimizer, generator, settings.epochs, sampler.num_batches)
+
+    with torch.random.fork_rng():  # dropout draws from the global generators
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        for state.epoch in range(settings.epochs):
+            model.train()
+            learning_rate = schedule.get_last_lr()[0]
+            losses = []
+            for positions in sampler.batches(generator):
+                x, y = augment(samples.inputs(positions), generator), samples.y[positions]  # (B, ...), (B,)
+                for hook in hooks:
+                    x, y = hook.batch(state, x, y)
+                for hook in hooks:
+                    hook.before_forward(state)
+                logits = model(x)  # (B, C)
+                loss = cross_entropy(logits, y)
+                for hook in hooks:
+                    loss = hook.loss(state, logits, y, loss)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                for hook in hooks:
+                    hook.after_backward(state)
+                optimizer.step()
+                schedule.step()
+                state.step += 1
+                for hook in hooks:
+                    hook.after_step(state)
+                losses.append(loss.detach())
+            mean_loss = float(torch.stack(losses).mean())
+            if not math.isfinite(mean_loss):
+                raise DivergedTrainingError(state.epoch + 1)
+            state.history.append({"epoch": state.epoch + 1, "loss": mean_loss, "learning_rate": learning_rate})
+            for hook in hooks:
+                hook.epoch_end(state)
+    for hook in hooks:
+        hook.finalize(state)
+    return state

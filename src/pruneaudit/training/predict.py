@@ -1,0 +1,40 @@
+"""Asking a network about samples, in evaluation mode."""
+
+# n samples, C classes
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.training.samples import Samples
+
+PREDICT_BATCH = 512
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, samples: Samples, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """Logits (n, C) float32 on the CPU, in evaluation mode; the model's mode is put back.
+
+    Args:
+        model: the network, on the samples' device.
+        samples: what it is asked about.
+        change: applied to each batch of inputs first (an augmented query).
+    """
+    was_training = model.training
+    model.eval()
+    outputs = []
+    for start in range(0, len(samples), PREDICT_BATCH):
+        x = samples.inputs(slice(start, start + PREDICT_BATCH))
+        outputs.append(model(change(x) if change else x).float().cpu())
+    model.train(was_training)
+    return torch.cat(outputs)
+
+
+def accuracy(model: nn.Module, samples: Samples) -> float:
+    """Fraction of samples classified as labelled, in [0, 1]; NaN when there are none."""
+    if not len(samples):
+        return float("nan")
+    return float((predict(model, samples).argmax(1) == samples.y.cpu()).double().mean())

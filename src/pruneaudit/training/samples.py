@@ -1,0 +1,66 @@
+"""Training data that live in memory as one tensor, and the order in which they are visited.
+
+Images are stored with the channel last, so that a gathered batch has the memory format that
+convolutions run fastest in, at no cost.
+"""
+
+# n samples of one model, B batch, C channels, H height, W width, F features
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pruneaudit.data.augment import normalise
+from pruneaudit.data.population import Population
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Normalised inputs and labels on one device."""
+
+    stored: Tensor  # (n, H, W, C) images or (n, F) tables, float32
+    y: Tensor  # (n,) int64
+
+    @classmethod
+    def of(cls, population: Population, chosen: np.ndarray, device: str = "cpu") -> Samples:
+        """The samples of `population` where `chosen` (N,) bool is true."""
+        x = normalise(torch.from_numpy(np.array(population.x[chosen])).to(device), population.mean, population.std)
+        stored = x.permute(0, 2, 3, 1).contiguous() if x.ndim == 4 else x.contiguous()
+        return cls(stored, torch.from_numpy(np.array(population.y[chosen])).to(device))
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def inputs(self, positions: Tensor | slice) -> Tensor:
+        """Inputs at `positions`: (B, C, H, W) in channels-last memory format, or (B, F)."""
+        batch = self.stored[positions]
+        return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """Every sample once an epoch, in random order.
+
+    A last batch of one sample, on which BatchNorm has no variance, joins the batch before it.
+    """
+
+    num_samples: int
+    batch_size: int
+
+    @property
+    def num_batches(self) -> int:
+        """Steps in one epoch."""
+        whole, rest = divmod(self.num_samples, self.batch_size)
+        return max(1, whole + (rest > 1))
+
+    def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """The batches of one epoch, each as positions (B,)."""
+        order = torch.randperm(self.num_samples, generator=generator)
+        last = (self.num_batches - 1) * self.batch_size
+        yield from order[:last].split(self.batch_size) if last else ()
+        yield order[last:]

@@ -1,0 +1,33 @@
+"""Keeping the epoch that does best on the dev set.
+
+The dev set comes from the reserve, so that no audited sample chooses a checkpoint.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from pruneaudit.training.hooks import Hook, TrainingState
+from pruneaudit.training.predict import accuracy
+from pruneaudit.training.samples import Samples
+
+
+class BestOnDev(Hook):
+    """Puts back, at the end, the weights of the epoch with the best dev accuracy (the first of equals)."""
+
+    def __init__(self, dev: Samples) -> None:
+        self._dev = dev
+        self._best_accuracy = -1.0
+        self._best_weights: dict[str, Tensor] = {}
+
+    def epoch_end(self, state: TrainingState) -> None:
+        """Notes the dev accuracy, and the weights when they are the best so far."""
+        reached = accuracy(state.model, self._dev)
+        state.history[-1]["dev_accuracy"] = reached
+        if reached > self._best_accuracy:
+            self._best_accuracy = reached
+            self._best_weights = {name: value.clone() for name, value in state.model.state_dict().items()}
+
+    def finalize(self, state: TrainingState) -> None:
+        """Puts the best weights back."""
+        state.model.load_state_dict(self._best_weights)
