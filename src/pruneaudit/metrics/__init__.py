@@ -1,0 +1,39 @@
+"""What scores amount to, with intervals: pure functions of arrays, NaN where a sample is not scored."""
+
+from pruneaudit.metrics.arrays import PerVictim
+from pruneaudit.metrics.bootstrap import bootstrap_tpr
+from pruneaudit.metrics.intervals import (
+    Estimate,
+    binomial_interval,
+    difference_two_way,
+    per_victim,
+    per_victim_replicates,
+    two_way,
+    two_way_replicates,
+)
+from pruneaudit.metrics.pooled import bootstrap_pooled_tpr, pooled_auc
+from pruneaudit.metrics.rates import Rates, best_threshold, ppv, rate_influence, refusal
+from pruneaudit.metrics.roc import auc, auc_influence, mean_roc, tpr_at_fpr
+
+__all__ = [
+    "Estimate",
+    "PerVictim",
+    "Rates",
+    "auc",
+    "auc_influence",
+    "best_threshold",
+    "binomial_interval",
+    "bootstrap_pooled_tpr",
+    "bootstrap_tpr",
+    "difference_two_way",
+    "mean_roc",
+    "per_victim",
+    "per_victim_replicates",
+    "pooled_auc",
+    "ppv",
+    "rate_influence",
+    "refusal",
+    "tpr_at_fpr",
+    "two_way",
+    "two_way_replicates",
+]
