@@ -1,0 +1,8 @@
+"""Attacks: pure functions from signals to one score per (victim, sample). Higher = more likely a member."""
+
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.registry import Registry
+
+ATTACKS: Registry[type[Attack]] = Registry(
+    "attack", "pruneaudit.attacks", "ATTACK", infrastructure={"attack", "moments", "view"}
+)

@@ -1,0 +1,54 @@
+"""What every attack has in common."""
+
+# V victims, K references, N samples, C classes
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pruneaudit.attacks.view import Scores, View
+from pruneaudit.options import Options
+
+
+class Attack(ABC):
+    """One way of telling members from non-members; the module says idea, formula and paper."""
+
+    Options: ClassVar[type[Options]] = Options
+    """What can be set; torch-free."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What it cannot do without: `references`."""
+
+    def __init__(self, options: Any = None) -> None:
+        self.options: Any = self.Options() if options is None else options
+
+    def lacks(self, view: View) -> str:
+        """What this attack needs and the view does not have, in words; empty when nothing is lacking."""
+        if "references" in self.needs and not (view.allowed.size and view.allowed.any(axis=1).all()):
+            return "reference models for every victim"
+        return ""
+
+    @abstractmethod
+    def score(self, view: View, rng: np.random.Generator) -> Scores:
+        """One score per (victim, sample), from everything in the view but the victims' membership."""
+
+
+class PredictionAttack(Attack):
+    """An attack whose score is a function of one model's prediction alone."""
+
+    @abstractmethod
+    def of_predictions(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Scores (N,) float64 from the logits (N, C) of one model and the labels (N,)."""
+
+    def score(self, view: View, rng: np.random.Generator) -> Scores:
+        """Scores victims and references alike, model by model."""
+        attacked = view.attacked
+        victims = np.stack([self.of_predictions(attacked.logits[row], attacked.labels) for row in view.victims])
+        victims[~view.eligible] = np.nan
+        if not view.references:
+            return Scores(victims)
+        return Scores(
+            victims, np.stack([self.of_predictions(logits, view.reference.labels) for logits in view.reference.logits])
+        )

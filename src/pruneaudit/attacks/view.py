@@ -1,0 +1,103 @@
+"""What an attacker sees, and what it answers."""
+
+# V victims, K references, N samples
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pruneaudit.errors import UserError
+from pruneaudit.signals.signals import Signals
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The victims and the references of one attack.
+
+    Victims and references may have gone through different things (the attacker's knowledge), so
+    each has signals of its own; both may come in several releases of the same models.
+    """
+
+    releases: tuple[Signals, ...]
+    """What the attacker sees of the victims, aligned by model id; the attacked release is the last."""
+    references: tuple[Signals, ...]
+    """What it has of its own models, release by release as above; empty when it has none."""
+    victims: np.ndarray
+    """(V,) int: rows of `releases` that are attacked."""
+    allowed: np.ndarray
+    """(V, K) bool: which reference may serve which victim, never the victim itself."""
+
+    @property
+    def attacked(self) -> Signals:
+        """The attacked release."""
+        return self.releases[-1]
+
+    @property
+    def reference(self) -> Signals:
+        """The references' counterpart of the attacked release."""
+        return self.references[-1]
+
+    @property
+    def eligible(self) -> np.ndarray:
+        """(V, N) bool: what is scored, canaries included."""
+        return self.attacked.scored[self.victims]
+
+    @classmethod
+    def of(cls, releases: Sequence[Signals], references: Sequence[Signals], allowed: np.ndarray | None = None) -> View:
+        """A view of every victim of the attacked release.
+
+        Args:
+            releases: the victims' signals; the attacked release last.
+            references: the references' signals, as many; or none.
+            allowed: (V, K) bool; default: references of the victim's group with another model id.
+
+        Raises:
+            UserError: the parts do not speak of the same samples and models.
+        """
+        attacked = releases[-1]
+        for other in (*releases[:-1], *references):
+            if not np.array_equal(other.sample_ids, attacked.sample_ids):
+                raise UserError("references and releases must hold the same samples in the same order (compare `ids`)")
+            if not np.array_equal(other.labels, attacked.labels):
+                raise UserError("references and releases disagree about labels; they must describe the same samples")
+            if other.num_classes != attacked.num_classes or other.num_queries != attacked.num_queries:
+                raise UserError(
+                    f"references and releases must answer alike: got {other.num_classes} classes and"
+                    f" {other.num_queries} queries beside {attacked.num_classes} and {attacked.num_queries};"
+                    " give the same classes and the same queries to all"
+                )
+        for other in releases[:-1]:
+            if not np.array_equal(other.model_names, attacked.model_names):
+                raise UserError("paired releases must hold the same models in the same order (compare `model_ids`)")
+        victims = attacked.victims
+        if allowed is None and references:
+            same_model = attacked.model_names[victims][:, None] == references[-1].model_names[None, :]
+            same_group = attacked.groups[victims][:, None] == references[-1].groups[None, :]
+            allowed = same_group & ~same_model
+        if allowed is None:
+            allowed = np.zeros((len(victims), 0), dtype=bool)
+        return cls(tuple(releases), tuple(references), victims, allowed)
+
+    def among_references(self, rows: np.ndarray) -> View:
+        """The same game played on references alone: each is a pseudo-victim of the others.
+
+        Args:
+            rows: (K',) int, the references that take part.
+        """
+        taken = tuple(signals.take_models(rows) for signals in self.references)
+        return View.of(taken, taken)
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What an attack says; NaN where a sample is not eligible or cannot be scored."""
+
+    victims: np.ndarray
+    """(V, N) float64, higher = more likely a member."""
+    references: np.ndarray | None = None
+    """(K, N) float64: the same score of each reference, where it depends on that model alone."""
+    variant: str = ""
+    """How the attack was set, in words, where a name alone leaves it open."""

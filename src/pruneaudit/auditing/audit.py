@@ -1,0 +1,271 @@
+"""From signals to findings: every attack in every game, measured, compared, written up."""
+
+# V victims, N samples
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.view import View
+from pruneaudit.auditing.findings import Writer, compare, compare_accuracy
+from pruneaudit.auditing.game import MATCHED, Game, game_of
+from pruneaudit.auditing.measure import Accuracies, accuracies, measure
+from pruneaudit.errors import UserError
+from pruneaudit.metrics import two_way
+from pruneaudit.options import validated
+from pruneaudit.results import RELEASE_COLUMNS, Results
+from pruneaudit.signals.signals import Signals
+from pruneaudit.study import Plugin
+
+DEFAULT_ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")
+DEFAULT_LEVELS = (0.1, 0.01, 0.001)
+ALL = "all"
+
+GameKey = tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class GameScores:
+    """All attacks' scores in one game."""
+
+    game: Game
+    by_attack: dict[str, np.ndarray] = field(default_factory=dict)
+    """(V, N) float64 by attack; higher = more likely a member, NaN = not scored."""
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """Findings, and the scores that they come from."""
+
+    results: Results
+    games: tuple[GameScores, ...]
+
+    @property
+    def findings(self) -> pd.DataFrame:
+        """One row per (release, knowledge, attack, victim)."""
+        return self.results.findings
+
+    @property
+    def comparisons(self) -> pd.DataFrame:
+        """Paired differences between releases."""
+        return self.results.comparisons
+
+    @property
+    def scores(self) -> dict[str, np.ndarray]:
+        """Scores (V, N) by attack; with several games by "release/knowledge/attack"."""
+        if len(self.games) == 1:
+            return dict(self.games[0].by_attack)
+        return {
+            f"{scores.game.release}/{scores.game.knowledge}/{attack}": array
+            for scores in self.games
+            for attack, array in scores.by_attack.items()
+        }
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes findings.csv, findings.json, comparisons.csv, ... and scores.parquet into a folder."""
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_scores(self.games, folder / "scores.parquet")
+            self.results.save(folder)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from None
+        return folder
+
+    def _repr_html_(self) -> str:
+        return str(self.findings[self.findings["victim"] == "mean"].to_html(index=False))
+
+
+def audit(
+    signals: Signals,
+    references: Signals | None = None,
+    paired: Signals | None = None,
+    attacks: Sequence[str | Plugin] | str = DEFAULT_ATTACKS,
+    seed: int = 0,
+    fpr_levels: Sequence[float] = DEFAULT_LEVELS,
+) -> Audit:
+    """Attacks models by their predictions.
+
+    Args:
+        signals: the victims' predictions; each victim's references are the other models in it.
+        references: predictions of other models on the same samples, to be used as references instead.
+        paired: predictions of the same models in another release that is public too (say, before pruning).
+        attacks: names such as "loss", "lira:mode=offline"; or "all", which skips what the signals do not allow.
+        seed: seed of folds and bootstrap.
+        fpr_levels: false-positive rates at which the true-positive rate is reported.
+
+    Returns:
+        The audit; `.findings` is a table, `.scores` maps attack names to (V, N) arrays.
+
+    Raises:
+        UserError: an attack is unknown, or lacks what it needs.
+    """
+    games = [Game("signals", MATCHED, _given_view(signals, references, paired))]
+    skip = isinstance(attacks, str) and attacks == ALL
+    if isinstance(attacks, str):
+        attacks = ATTACKS.names() if skip else attacks.split(",")
+    return audit_games(games, ready(attacks), seed, fpr_levels, skip=skip)
+
+
+def _given_view(signals: Signals, references: Signals | None, paired: Signals | None) -> View:
+    releases = [signals] if paired is None else [paired, signals]
+    if references is None:
+        return View.of(releases, releases if signals.num_models > 1 else ())
+    if paired is not None:
+        raise UserError("references and paired cannot be combined yet; give one of them")
+    if signals.model_ids is None or references.model_ids is None:
+        # Without ids from both sides nothing says that a reference is the victim itself.
+        allowed = signals.groups[signals.victims][:, None] == references.groups[None, :]
+        return View.of(releases, [references], allowed)
+    return View.of(releases, [references])
+
+
+def ready(attacks: Sequence[str | Plugin]) -> dict[str, Attack]:
+    """Attacks made ready, by label.
+
+    Raises:
+        UserError: a name or option is unknown.
+    """
+    made = {}
+    for given in attacks:
+        plugin = validated(Plugin, given, "attacks") if isinstance(given, str) else given
+        found = ATTACKS.get(plugin.name)
+        made[plugin.label] = found(validated(found.Options, plugin.options, f"options of attack '{plugin.name}'"))
+    return made
+
+
+def audit_games(
+    games: Sequence[Game],
+    attacks: Mapping[str, Attack],
+    seed: int,
+    fpr_levels: Sequence[float] = DEFAULT_LEVELS,
+    baselines: Sequence[str] = (),
+    facts: Mapping[str, Mapping[str, Any]] | None = None,
+    about: Mapping[str, Any] | None = None,
+    skip: bool = False,
+) -> Audit:
+    """Plays every attack in every game.
+
+    Args:
+        games: who is attacked, with what references.
+        attacks: the attacks by label.
+        seed: the study's.
+        fpr_levels: false-positive rates at which the true-positive rate is reported.
+        baselines: releases that the others are compared with.
+        facts: what else is known of each release (sparsity, parameters, ...), by release.
+        about: how this came to be.
+        skip: leave out attacks that lack something, with a warning, instead of refusing.
+
+    Raises:
+        UserError: an attack lacks what it needs.
+    """
+    facts = facts or {}
+    known = {game.release: accuracies(game.view.attacked) for game in games}
+    scores = tuple(GameScores(game) for game in games)
+    findings: list[dict[str, Any]] = []
+    comparisons: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    for label, attack in attacks.items():
+        if _cannot_play(label, attack, games, skip):
+            continue
+        written: dict[GameKey, Writer] = {}
+        for game, kept in zip(games, scores, strict=True):
+            measured = measure(attack, label, game, fpr_levels, seed)
+            kept.by_attack[label] = measured.scores
+            sparsity = facts.get(game.release, {}).get("sparsity", float("nan"))
+            writer = Writer(game, label, measured, known[game.release], sparsity, fpr_levels, seed)
+            written[game.release, game.knowledge] = writer
+            findings += writer.findings()
+            curves += writer.curve()
+        for baseline in baselines:
+            comparisons += _compared(written, games, baseline)
+    for baseline in baselines:
+        comparisons += [
+            compare_accuracy(release, known[release], baseline, known[baseline])
+            for release in known
+            if release != baseline
+        ]
+    tables = {
+        "findings": pd.DataFrame(findings),
+        "comparisons": pd.DataFrame(comparisons, columns=None if comparisons else _NO_COMPARISONS),
+        "releases": pd.DataFrame([_release_row(name, known[name], facts.get(name, {})) for name in known]),
+        "curves": pd.DataFrame(curves),
+    }
+    return Audit(Results(**tables, about=dict(about or {})), scores)
+
+
+_NO_COMPARISONS = ["release", "baseline", "knowledge", "attack", "metric", "difference", "low", "high", "num_victims"]
+
+
+def _cannot_play(label: str, attack: Attack, games: Sequence[Game], skip: bool) -> bool:
+    lacking = next((lack for game in games if (lack := attack.lacks(game.view))), "")
+    if lacking and not skip:
+        raise UserError(f"attack '{label}' needs {lacking}, which these signals do not have; leave it out or add them")
+    if lacking:
+        warnings.warn(f"attack '{label}' left out: it needs {lacking}", stacklevel=2)
+    return bool(lacking)
+
+
+def _compared(written: Mapping[GameKey, Writer], games: Sequence[Game], baseline: str) -> list[dict[str, Any]]:
+    """Every game against the baseline release under the same knowledge."""
+    rows: list[dict[str, Any]] = []
+    for (release, knowledge), writer in written.items():
+        other = game_of(games, baseline, knowledge)
+        if release != baseline and other is not None:
+            rows += compare(writer, written[other.release, other.knowledge])
+    return rows
+
+
+def _release_row(name: str, found: Accuracies, facts: Mapping[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {column: facts.get(column, float("nan")) for column in RELEASE_COLUMNS}
+    for column in ("pruner", "origin"):
+        row[column] = facts.get(column, "")
+    for which, accuracy in (("train", found.train), ("test", found.test)):
+        estimate = two_way(*accuracy)
+        row[f"{which}_accuracy"] = estimate.value
+        row[f"{which}_accuracy_low"], row[f"{which}_accuracy_high"] = estimate.low, estimate.high
+    return {**row, "release": name}
+
+
+def _write_scores(games: Sequence[GameScores], path: Path) -> None:
+    """One row per (release, knowledge, model, sample), one column per attack; written whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    schema_writer: pq.ParquetWriter | None = None
+    try:
+        for scores in games:
+            table = _scores_table(scores)
+            schema_writer = schema_writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+            schema_writer.write_table(table)
+        if schema_writer is not None:
+            schema_writer.close()
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _scores_table(scores: GameScores) -> pa.Table:
+    game, signals = scores.game, scores.game.view.attacked
+    rows = game.view.victims
+    scored = signals.scored[rows]  # (V, N)
+    victim, sample = np.nonzero(scored)
+    columns: dict[str, Any] = {
+        "release": pa.repeat(game.release, len(victim)).dictionary_encode(),
+        "knowledge": pa.repeat(game.knowledge, len(victim)).dictionary_encode(),
+        "model_id": signals.model_names[rows][victim],
+        "sample_id": signals.sample_ids[sample],
+        "member": signals.member[rows][scored],
+        "canary": signals.canaries[sample],
+    }
+    columns |= {attack: array[scored] for attack, array in scores.by_attack.items()}
+    return pa.table(columns)

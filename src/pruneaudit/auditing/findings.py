@@ -1,0 +1,210 @@
+"""Writing up what was measured: rows of findings, comparisons and ROC curves."""
+
+# V victims, N samples, L levels, B replicates
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pruneaudit.auditing.game import Game
+from pruneaudit.auditing.measure import Accuracies, Measured
+from pruneaudit.metrics import (
+    Estimate,
+    bootstrap_pooled_tpr,
+    difference_two_way,
+    mean_roc,
+    per_victim,
+    per_victim_replicates,
+    pooled_auc,
+    refusal,
+    two_way,
+    two_way_replicates,
+)
+from pruneaudit.randomness import numpy_generator
+from pruneaudit.results import tpr_column
+
+MEAN = "mean"
+POOLED = "pooled"
+CURVE_POINTS = 61
+NUM_POOLED_RESAMPLES = 100
+_NO_THRESHOLD = "balanced accuracy: too few references to learn a threshold on"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Writer:
+    """Writes up one attack in one game."""
+
+    game: Game
+    attack: str
+    measured: Measured
+    accuracies: Accuracies
+    sparsity: float
+    levels: Sequence[float]
+    seed: int
+
+    def findings(self) -> Iterator[Row]:
+        """The mean over victims, all pairs pooled, and each victim."""
+        yield self._mean_row()
+        yield self._pooled_row()
+        yield from self._victim_rows()
+
+    def _row(self, victim: str, num_members: float, num_nonmembers: float, num_unscored: int) -> Row:
+        measured = self.measured
+        return {
+            "release": self.game.release,
+            "knowledge": self.game.knowledge,
+            "attack": self.attack,
+            "variant": measured.variant,
+            "victim": victim,
+            "sparsity": self.sparsity,
+            "num_victims": len(measured.scores) if victim in (MEAN, POOLED) else 1,
+            "num_members": num_members,
+            "num_nonmembers": num_nonmembers,
+            "num_unscored": num_unscored,
+        }
+
+    def _mean_row(self) -> Row:
+        measured = self.measured
+        members, nonmembers = measured.num_members, measured.num_nonmembers
+        fewest = int(min(members.min(), nonmembers.min()))
+        row = self._row(MEAN, members.mean(), nonmembers.mean(), int(measured.num_unscored.sum()))
+        row |= _columns("auc", two_way(*measured.auc, num_trials=fewest))
+        row |= _columns("balanced_accuracy", two_way(*measured.balanced_accuracy, num_trials=fewest))
+        row["advantage"] = 2 * row["balanced_accuracy"] - 1
+        refused = []
+        for index, level in enumerate(self.levels):
+            reason = refusal(int(nonmembers.min()), level)
+            refused += _reason(level, reason)
+            if reason is None:
+                estimate = two_way_replicates(
+                    measured.tpr[:, index], measured.tpr_replicates[..., index], num_trials=int(members.min())
+                )
+                row |= _columns(tpr_column(level), estimate)
+        row |= {
+            "train_accuracy": float(np.mean(self.accuracies.train.values)),
+            "test_accuracy": float(np.mean(self.accuracies.test.values)),
+        }
+        return self._closed(row, refused)
+
+    def _pooled_row(self) -> Row:
+        """One ROC over all (victim, sample) pairs: asks for scores that compare across samples and models."""
+        measured = self.measured
+        members, nonmembers = int(measured.num_members.sum()), int(measured.num_nonmembers.sum())
+        row = self._row(POOLED, members, nonmembers, int(measured.num_unscored.sum()))
+        row |= _columns("auc", pooled_auc(measured.counted_scores, measured.member))
+        reasons = [refusal(nonmembers, level) for level in self.levels]
+        reported = [level for level, reason in zip(self.levels, reasons, strict=True) if reason is None]
+        if reported:
+            generator = numpy_generator(self.seed, "bootstrap pooled")
+            estimates = bootstrap_pooled_tpr(
+                measured.counted_scores, measured.member, reported, NUM_POOLED_RESAMPLES, generator
+            )
+            for level, estimate in zip(reported, estimates, strict=True):
+                row |= _columns(tpr_column(level), estimate)
+        refused = [text for level, why in zip(self.levels, reasons, strict=True) for text in _reason(level, why)]
+        return self._closed(row, refused)
+
+    def _victim_rows(self) -> Iterator[Row]:
+        measured = self.measured
+        names = self.game.view.attacked.model_names[self.game.view.victims]
+        aucs = per_victim(*measured.auc)
+        balanced = per_victim(*measured.balanced_accuracy)
+        rates = [
+            per_victim_replicates(measured.tpr[:, index], measured.tpr_replicates[..., index])
+            for index in range(len(self.levels))
+        ]
+        for v, name in enumerate(names):
+            num_nonmembers = int(measured.num_nonmembers[v])
+            row = self._row(str(name), int(measured.num_members[v]), num_nonmembers, int(measured.num_unscored[v]))
+            row |= _columns("auc", aucs[v]) | _columns("balanced_accuracy", balanced[v])
+            row["advantage"] = 2 * row["balanced_accuracy"] - 1
+            refused = []
+            for level, estimates in zip(self.levels, rates, strict=True):
+                reason = refusal(num_nonmembers, level)
+                refused += _reason(level, reason)
+                if reason is None:
+                    row |= _columns(tpr_column(level), estimates[v])
+            row["train_accuracy"] = float(self.accuracies.train.values[v])
+            row["test_accuracy"] = float(self.accuracies.test.values[v])
+            yield self._closed(row, refused)
+
+    def _closed(self, row: Row, refused: list[str]) -> Row:
+        """The row with its reasons, and NaN for every figure that it does not have."""
+        figures = ["auc", "balanced_accuracy", *(tpr_column(level) for level in self.levels)]
+        columns = [f"{figure}{end}" for figure in figures for end in ("", "_low", "_high")]
+        for column in (*columns, "advantage", "train_accuracy", "test_accuracy"):
+            row.setdefault(column, float("nan"))
+        if row["victim"] != POOLED and np.isnan(row["balanced_accuracy"]):
+            refused = [*refused, _NO_THRESHOLD]
+        return {**row, "refused": "; ".join(refused)}
+
+    def curve(self) -> Iterator[Row]:
+        """The ROC, averaged over victims, on a logarithmic grid of false-positive rates."""
+        grid = np.logspace(np.log10(min(self.levels)), 0, CURVE_POINTS)
+        grid[-1] = 1.0
+        for fpr, tpr in zip(grid, mean_roc(self.measured.counted_scores, self.measured.member, grid), strict=True):
+            yield {
+                "release": self.game.release,
+                "knowledge": self.game.knowledge,
+                "attack": self.attack,
+                "fpr": float(fpr),
+                "tpr": float(tpr),
+            }
+
+
+def compare(writer: Writer, baseline: Writer) -> Iterator[Row]:
+    """Paired differences of one attack between two releases, on the same victims and samples."""
+    mine, other = writer.measured, baseline.measured
+    yield _difference(writer, baseline, "auc", difference_two_way(mine.auc, other.auc))
+    balanced = difference_two_way(mine.balanced_accuracy, other.balanced_accuracy)
+    yield _difference(writer, baseline, "balanced_accuracy", balanced)
+    fewest = int(min(mine.num_nonmembers.min(), other.num_nonmembers.min()))
+    for index, level in enumerate(writer.levels):
+        if refusal(fewest, level) is None:
+            estimate = two_way_replicates(
+                mine.tpr[:, index] - other.tpr[:, index],
+                mine.tpr_replicates[..., index] - other.tpr_replicates[..., index],
+                bounds=(-1.0, 1.0),
+            )
+            yield _difference(writer, baseline, tpr_column(level), estimate)
+
+
+def compare_accuracy(release: str, mine: Accuracies, baseline: str, other: Accuracies) -> Row:
+    """The paired difference of test accuracy between two releases."""
+    found = difference_two_way(mine.test, other.test)
+    return _comparison(release, baseline, "", "", "test_accuracy", found, len(mine.test.values))
+
+
+def _difference(writer: Writer, baseline: Writer, metric: str, found: Estimate) -> Row:
+    game, num_victims = writer.game, len(writer.measured.scores)
+    return _comparison(game.release, baseline.game.release, game.knowledge, writer.attack, metric, found, num_victims)
+
+
+def _comparison(
+    release: str, baseline: str, knowledge: str, attack: str, metric: str, found: Estimate, num_victims: int
+) -> Row:
+    return {
+        "release": release,
+        "baseline": baseline,
+        "knowledge": knowledge,
+        "attack": attack,
+        "metric": metric,
+        "difference": found.value,
+        "low": found.low,
+        "high": found.high,
+        "num_victims": num_victims,
+    }
+
+
+def _columns(name: str, estimate: Estimate) -> Row:
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def _reason(level: float, reason: str | None) -> list[str]:
+    return [] if reason is None else [f"TPR at {100 * level:g}% FPR: {reason}"]

@@ -1,0 +1,108 @@
+"""What the scores of one attack in one game amount to: metrics with what their intervals are made of."""
+
+# V victims, N samples, L levels, B replicates
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.auditing.crossfit import thresholds
+from pruneaudit.auditing.game import Game
+from pruneaudit.metrics import PerVictim, auc_influence, bootstrap_tpr, rate_influence
+from pruneaudit.randomness import numpy_generator
+from pruneaudit.signals.signals import Signals
+
+NUM_RESAMPLES = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One attack in one game, before it is written up."""
+
+    scores: np.ndarray
+    """(V, N) float64, NaN where not eligible or not scored; canaries included."""
+    ordinary: np.ndarray
+    """(V, N) bool: what the metrics count: eligible, scored, no canary."""
+    member: np.ndarray
+    """(V, N) bool."""
+    num_unscored: np.ndarray
+    """(V,) eligible samples that the attack could not score."""
+    variant: str
+    auc: PerVictim
+    balanced_accuracy: PerVictim
+    advantage: PerVictim
+    tpr: np.ndarray
+    """(V, L) at the study's false-positive rates."""
+    tpr_replicates: np.ndarray
+    """(B, V, L), paired over games by common weights."""
+
+    @property
+    def num_members(self) -> np.ndarray:
+        """(V,) scored members."""
+        return (self.ordinary & self.member).sum(axis=1)
+
+    @property
+    def num_nonmembers(self) -> np.ndarray:
+        """(V,) scored non-members."""
+        return (self.ordinary & ~self.member).sum(axis=1)
+
+    @property
+    def counted_scores(self) -> np.ndarray:
+        """(V, N) scores, NaN for all that the metrics do not count."""
+        return np.where(self.ordinary, self.scores, np.nan)
+
+
+def measure(attack: Attack, label: str, game: Game, levels: Sequence[float], seed: int) -> Measured:
+    """Plays one attack in one game and measures how well it does.
+
+    Args:
+        attack: the attack; the game must have what it needs.
+        label: the attack's name in findings; its random draws come from it.
+        game: who is attacked, with what references.
+        levels: (L,) false-positive rates.
+        seed: the study's.
+    """
+    view = game.view
+    rng = numpy_generator(seed, "attack", label, game.release, game.knowledge)
+    scored = attack.score(view, rng)
+    limits = thresholds(attack, view, scored, seed, rng)  # (V,)
+    member, wanted = view.attacked.member[view.victims], view.attacked.ordinary[view.victims]
+    ordinary = wanted & ~np.isnan(scored.victims)
+    counted = np.where(ordinary, scored.victims, np.nan)
+    with_threshold = ordinary & ~np.isnan(limits)[:, None]
+    rates = rate_influence(counted >= limits[:, None], with_threshold, member)
+    # The same seed for every game and attack: equal weights pair the replicates.
+    bootstrap = numpy_generator(seed, "bootstrap")
+    tpr, replicates = bootstrap_tpr(counted, member, levels, NUM_RESAMPLES, bootstrap)
+    return Measured(
+        scores=scored.victims,
+        ordinary=ordinary,
+        member=member,
+        num_unscored=(wanted & ~ordinary).sum(axis=1),
+        variant=scored.variant,
+        auc=auc_influence(counted, member),
+        balanced_accuracy=rates.balanced_accuracy,
+        advantage=rates.advantage,
+        tpr=tpr,
+        tpr_replicates=replicates,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracies:
+    """How well the victims of a release classify."""
+
+    train: PerVictim
+    test: PerVictim
+    """On eligible non-members."""
+
+
+def accuracies(signals: Signals) -> Accuracies:
+    """Training and test accuracy of every victim, canaries left out."""
+    rows = signals.victims
+    rates = rate_influence(signals.is_correct[rows], signals.ordinary[rows], signals.member[rows])
+    return Accuracies(rates.tpr, rates.fpr)

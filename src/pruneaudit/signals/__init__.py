@@ -1,0 +1,1 @@
+"""Signals: what the models of a release say of the population."""

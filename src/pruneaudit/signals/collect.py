@@ -1,0 +1,51 @@
+"""Asking the models: from a network and the population to arrays.
+
+Networks answer in evaluation mode. Query 0 is the plain sample; further queries are crops and flips
+drawn from (study seed, query index), so that every model is asked about the same views.
+"""
+
+# N samples, C classes, Q queries, B batch
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor, nn
+
+from pruneaudit.data.augment import AUGMENTATIONS
+from pruneaudit.randomness import torch_generator
+from pruneaudit.signals.derived import correct, scaled_confidence
+from pruneaudit.training.predict import predict
+from pruneaudit.training.samples import Samples
+
+SEMANTICS_VERSION = 1
+
+
+def collect(model: nn.Module, samples: Samples, num_queries: int, study_seed: int) -> dict[str, np.ndarray]:
+    """What one network says of all samples.
+
+    Args:
+        model: the network, on the samples' device.
+        samples: the whole population, reserve included.
+        num_queries: Q; above 1 the samples must be images.
+        study_seed: seed of the augmented queries.
+
+    Returns:
+        `logits` (N, C) float32; with Q > 1 also `confidence` (N, Q) float32 and `correct` (N, Q) bool.
+    """
+    logits = predict(model, samples).numpy()
+    if num_queries == 1:
+        return {"logits": logits}
+    labels = samples.y.cpu().numpy()
+    answers = [logits]
+    for query in range(1, num_queries):
+        generator = torch_generator(study_seed, "query", query)
+
+        def view(x: Tensor) -> Tensor:
+            return AUGMENTATIONS["crop_flip"](x, generator)  # noqa: B023 - used up within this turn
+
+        answers.append(predict(model, samples, view).numpy())
+    return {
+        "logits": logits,
+        "confidence": np.stack([scaled_confidence(answer, labels) for answer in answers], axis=1).astype(np.float32),
+        "correct": np.stack([correct(answer, labels) for answer in answers], axis=1),
+    }
