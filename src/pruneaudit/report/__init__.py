@@ -1,0 +1,1 @@
+"""From result tables to what people read: a self-contained HTML page and a terminal table."""

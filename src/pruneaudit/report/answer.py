@@ -1,0 +1,221 @@
+"""The answer in words: how leaky the networks are, and what each release changes about it.
+
+Pure functions of the results; the page and the terminal show the same sentences. A sentence claims
+a direction only where an interval excludes the other one, and names of releases never stand inside
+a sentence, so that whoever lays it out can mark them as names.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, headline_tpr, sparsity_text
+from pruneaudit.report.selection import (
+    DENSE,
+    base_release,
+    baseline_of,
+    difference,
+    finding,
+    fine_tuned_alike,
+    primary_attack,
+    release_names,
+    release_row,
+    was_fine_tuned,
+)
+from pruneaudit.results import Results
+
+_ATTACK_NAMES = {"lira": "LiRA", "rmia": "RMIA"}
+_FEW_NETWORKS = 10
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one release changes."""
+
+    release: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer of a report."""
+
+    headline: str
+    """How leaky the dense networks are."""
+    changes: tuple[Change, ...]
+    """One for each other release, in the order of the study."""
+    caveats: tuple[str, ...]
+    """What the figures do not say."""
+
+
+def answer(results: Results) -> Answer:
+    """The answer that these results give."""
+    base = base_release(results)
+    others = [release for release in release_names(results) if release != base]
+    changes = tuple(Change(release, _change(results, release, base)) for release in others)
+    return Answer(_headline(results, base), changes, _caveats(results, base))
+
+
+def sparsest_change(results: Results, changes: tuple[Change, ...]) -> Change | None:
+    """The change of the sparsest release (the first of equals): the one that a short summary shows."""
+    return max(changes, key=lambda change: _sparsity(results, change.release), default=None)
+
+
+def attack_name(label: str) -> str:
+    """An attack's label as a sentence says it: "lira:mode=offline" is "LiRA (mode=offline)"."""
+    name, _, options = label.partition(":")
+    return _ATTACK_NAMES.get(name, name) + (f" ({options})" if options else "")
+
+
+def _headline(results: Results, base: str) -> str:
+    attack = primary_attack(results)
+    if not attack:
+        return "No attack was played, so there is nothing to say about leakage."
+    row, name = finding(results, base, attack), attack_name(attack)
+    alone = row is not None and row["num_victims"] == 1
+    networks = ("dense " if base == DENSE else "") + ("network" if alone else "networks")
+    if row is None or math.isnan(row["auc"]):
+        return f"{name}, the attack declared for this answer, gave no figure on the {networks}: {_reason(row)}."
+    figure = _with_interval(AUC, row)
+    rate = headline_tpr(results.findings.columns)
+    found = _found(rate, row)
+    if math.isnan(row["auc_low"]) or math.isnan(row["auc_high"]):
+        return f"{name} reaches AUC {figure} on the {networks}; without an interval nothing is concluded from it."
+    leak = "leaks" if alone else "leak"
+    if row["auc_low"] > 0.5:
+        then = f" and {found}" if found else ""
+        return f"The {networks} {leak}: {name} tells members from non-members with AUC {figure}{then}."
+    if found and rate is not None and rate.level is not None and row[f"{rate.column}_low"] > rate.level:
+        return (
+            f"The {networks} {leak} at low false-positive rates: {name} {found}, "
+            f"although its AUC of {figure} does not show more than guessing."
+        )
+    then = f"; it {found}" if found else ""
+    if row["auc_high"] < 0.5:
+        return (
+            f"On the {networks} {name} ranks members below non-members: AUC {figure}{then}. "
+            "Check how members and scores were joined before reading on."
+        )
+    return (
+        f"On the {networks} {name} was not shown to do better than guessing: AUC {figure}{then}. "
+        "That is no proof that nothing leaks."
+    )
+
+
+def _found(rate: Quantity | None, row: pd.Series) -> str:
+    """What the attack finds at the summary's false-positive rate, or nothing where that was refused."""
+    if rate is None or rate.level is None or math.isnan(row[rate.column]):
+        return ""
+    level = f"{100 * rate.level:g}%"
+    return f"finds {_with_interval(rate, row)} of the members at {level} false positives (guessing: {level})"
+
+
+def _change(results: Results, release: str, base: str) -> str:
+    attack = primary_attack(results)
+    row, how, name = finding(results, release, attack), _what_was_done(results, release), attack_name(attack)
+    if row is None or math.isnan(row["auc"]):
+        return f"{how}: {name or 'the attack'} gave no figure: {_reason(row)}."
+    baseline = baseline_of(results, release)
+    paired = difference(results, release, baseline, attack, AUC.column)
+    figure = f"AUC {_with_interval(AUC, row)}"
+    if paired is None or math.isnan(paired["difference"]):
+        return f"{how}: {figure} under {name}; no paired difference was computed."
+    if math.isnan(paired["low"]) or math.isnan(paired["high"]):
+        return (
+            f"{how}: {figure} under {name}, {AUC.difference(paired['difference'])} against "
+            f"{_baseline_words(results, release, base, baseline)}; without an interval nothing is concluded from it."
+        )
+    networks = "network leaks" if row["num_victims"] == 1 else "networks leak"
+    verdict = {
+        -1: f"the {networks} less under {name}" + (", but still above guessing" if row["auc_low"] > 0.5 else ""),
+        0: f"no difference could be shown under {name}",
+        1: f"the {networks} more under {name}",
+    }[_direction(paired)]
+    return (
+        f"{how}, {verdict}: {figure}, {_paired_figure(AUC, paired)} against "
+        f"{_baseline_words(results, release, base, baseline)}"
+        + _rate_change(results, release, baseline, attack, _direction(paired))
+        + _accuracy_change(results, release, baseline)
+        + "."
+    )
+
+
+def _rate_change(results: Results, release: str, baseline: str, attack: str, direction: int) -> str:
+    """The change of the TPR; "but" where it shows something that the AUC does not."""
+    rate = headline_tpr(results.findings.columns)
+    paired = None if rate is None else difference(results, release, baseline, attack, rate.column)
+    if rate is None or rate.level is None or paired is None or math.isnan(paired["difference"]):
+        return ""
+    but = "but " if _direction(paired) not in (0, direction) else ""
+    return f"; {but}members found at {100 * rate.level:g}% false positives: {_paired_figure(rate, paired)}"
+
+
+def _accuracy_change(results: Results, release: str, baseline: str) -> str:
+    paired = difference(results, release, baseline, "", TEST_ACCURACY.column)
+    if paired is None or math.isnan(paired["difference"]):
+        return ""
+    return f"; test accuracy: {_paired_figure(TEST_ACCURACY, paired)}"
+
+
+def _baseline_words(results: Results, release: str, base: str, baseline: str) -> str:
+    if baseline != base:
+        alike = fine_tuned_alike(results, release, baseline)
+        return "the control fine-tuned alike" if alike else "a control that was not fine-tuned alike"
+    words = "the dense networks" if base == DENSE else "the first release"
+    row = release_row(results, release)
+    if row is not None and row["pruner"] and was_fine_tuned(row):
+        words += " (no control was fine-tuned alike, so pruning and the extra epochs cannot be told apart)"
+    return words
+
+
+def _what_was_done(results: Results, release: str) -> str:
+    row = release_row(results, release)
+    if row is None:
+        return "In this release"
+    if row["pruner"]:
+        return f"Pruned to {sparsity_text(row['sparsity'])} sparsity"
+    return "Fine-tuned without pruning" if was_fine_tuned(row) else "In this release"
+
+
+def _caveats(results: Results, base: str) -> tuple[str, ...]:
+    found = []
+    if results.about.get("demonstration"):
+        found.append("A demonstration on a small subset: these numbers describe these networks, not yours.")
+    row = finding(results, base, primary_attack(results))
+    networks = 0 if row is None or math.isnan(row["num_victims"]) else int(row["num_victims"])
+    if networks == 1:
+        found.append("One network was attacked: the intervals cover the choice of samples, not another training run.")
+    elif 1 < networks < _FEW_NETWORKS:
+        found.append(f"Only {networks} networks were attacked: the intervals are conditional on this bank.")
+    failures = len(results.about.get("failures") or [])
+    if failures:
+        found.append(f"{failures} {'task' if failures == 1 else 'tasks'} failed: what depends on them is missing here.")
+    found.append("The figures hold for the attacks that were played; a stronger attack may find more.")
+    return tuple(found)
+
+
+def _direction(paired: pd.Series) -> int:
+    """-1 or 1 where the interval lies on one side of 0, else 0 (also without an interval)."""
+    return 1 if paired["low"] > 0 else -1 if paired["high"] < 0 else 0
+
+
+def _with_interval(quantity: Quantity, row: pd.Series) -> str:
+    interval = quantity.interval(row[f"{quantity.column}_low"], row[f"{quantity.column}_high"])
+    return f"{quantity.value(row[quantity.column])} {interval}".rstrip()
+
+
+def _paired_figure(quantity: Quantity, paired: pd.Series) -> str:
+    interval = quantity.signed_interval(paired["low"], paired["high"])
+    return f"{quantity.difference(paired['difference'])} {interval}".rstrip()
+
+
+def _reason(row: pd.Series | None) -> str:
+    return "it has no row in the findings" if row is None else str(row["refused"]) or "no reason was recorded"
+
+
+def _sparsity(results: Results, release: str) -> float:
+    row = release_row(results, release)
+    return -1.0 if row is None or math.isnan(row["sparsity"]) else float(row["sparsity"])

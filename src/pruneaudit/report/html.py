@@ -1,0 +1,160 @@
+"""The report: one HTML file that holds everything it needs and asks the network for nothing.
+
+Texts that come from outside are escaped by jinja2, and inside figures by `figures.label`. A content
+security policy in the page backs both: it forbids every request, and every script but the two whose
+hashes it names. The tables need no script.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pruneaudit import __version__
+from pruneaudit.files import write_atomically
+from pruneaudit.report.answer import answer
+from pruneaudit.report.figures import draw
+from pruneaudit.report.selection import (
+    MIN_DECIDING,
+    POOLED,
+    base_release,
+    baseline_of,
+    fine_tuned_alike,
+    primary_knowledge,
+    release_names,
+)
+from pruneaudit.report.tables import differences_table, findings_table, refusals, releases_table
+from pruneaudit.results import Results
+
+_TEMPLATE = "report.html"
+_FIGURE_SCRIPT = "figures.js"
+
+
+def write_report(results: Results, path: Path) -> Path:
+    """Writes the report to `path` (atomically) and returns it.
+
+    Without plotly (extra `pruneaudit[plots]`) the report has no figures and says how to get them.
+    """
+    return write_atomically(Path(path), render(results))
+
+
+def render(results: Results) -> str:
+    """The report as the text of one HTML file."""
+    environment = Environment(
+        loader=PackageLoader("pruneaudit.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    plotly = _plotly_script()
+    figures = draw(results) if plotly else []
+    scripts = [plotly, _source(environment, _FIGURE_SCRIPT)] if plotly and figures else []
+    return environment.get_template(_TEMPLATE).render(
+        _context(results),
+        policy=_policy(scripts),
+        figures=figures,
+        has_plotly=bool(plotly),
+        scripts=[Markup(script) for script in scripts],
+    )
+
+
+def _context(results: Results) -> dict[str, Any]:
+    about = results.about
+    releases, release_notes = releases_table(results)
+    return {
+        "name": str(about.get("name") or "Results"),
+        "description": str(about.get("description") or ""),
+        "answer": answer(results),
+        "knowledge_shown": primary_knowledge(results),
+        "findings": findings_table(results),
+        "pooled": findings_table(results, POOLED),
+        "differences": differences_table(results),
+        "releases": releases,
+        "release_notes": release_notes,
+        "refusals": refusals(results),
+        "min_deciding": MIN_DECIDING,
+        "knowledges": list(dict.fromkeys(results.findings["knowledge"])),
+        "controlled": _controlled(results),
+        "protocol": str(about.get("protocol") or ""),
+        "facts": _facts(about),
+        "command": str(about.get("command") or ""),
+        "settings": json.dumps(about["study"], indent=2, ensure_ascii=False) if about.get("study") else "",
+        "warnings": [str(warning) for warning in about.get("warnings") or []],
+        "failures": [_listed(failure) for failure in about.get("failures") or []],
+        "version": __version__,
+    }
+
+
+def _controlled(results: Results) -> list[tuple[str, str, bool]]:
+    """Each release that is held against a control, that control, and whether both were fine-tuned alike."""
+    pairs = [(release, baseline_of(results, release)) for release in release_names(results)]
+    base = base_release(results)
+    return [(name, control, fine_tuned_alike(results, name, control)) for name, control in pairs if control != base]
+
+
+def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Label and text of whatever the run recorded of itself."""
+    population = about.get("population") or {}
+    counts = [
+        f"{population[key]:,} {words}"
+        for key, words in (
+            ("num_samples", "audited samples"),
+            ("num_reserve", "in reserve"),
+            ("num_classes", "classes"),
+        )
+        if isinstance(population.get(key), int)
+    ]
+    facts = [
+        ("Data", ", ".join([str(population.get("name") or ""), *counts]).removeprefix(", ")),
+        ("Population, SHA-256", str(population.get("sha256") or "")),
+        ("Networks", _listed(about.get("num_models"))),
+        ("Seeds", _listed(about.get("seeds"))),
+        ("Versions", _listed(about.get("versions"))),
+        ("Device", _listed(about.get("device"))),
+        ("Created", _listed(about.get("created"))),
+    ]
+    return [(label, text) for label, text in facts if text]
+
+
+def _listed(value: Any) -> str:
+    """JSON data in one line: `a 1, b 2` for an object, `1, 2` for a list."""
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_listed(item)}".rstrip() for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_listed(item) for item in value)
+    return str(value)
+
+
+def _plotly_script() -> str:
+    """Plotly's own script, or an empty text where plotly is not installed."""
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        return ""
+    # A browser reads a line end as "\n" before it hashes the script for the policy.
+    return str(get_plotlyjs()).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _source(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _policy(scripts: list[str]) -> str:
+    """A content security policy: no request to anywhere, no script but these."""
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )

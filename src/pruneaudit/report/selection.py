@@ -1,0 +1,148 @@
+"""Which row answers which question: every choice here is made without looking at a result."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from pydantic import ValidationError
+
+from pruneaudit.results import Results
+from pruneaudit.study import Plugin, Study
+
+DENSE = "dense"
+MEAN = "mean"
+POOLED = "pooled"
+MIN_DECIDING = 10
+"""Non-members that must lie at or below a false-positive rate before a TPR there is reported."""
+
+
+def declared_attacks(results: Results) -> tuple[str, ...]:
+    """The labels of the attacks that the study declares, whether or not they gave a figure.
+
+    Without a study (predictions that somebody brought), those of the findings, as they appear.
+    """
+    study = results.about.get("study") or {}
+    declared = study.get("audit", {}).get("attacks", [])
+    try:
+        labels = [Plugin.model_validate(attack).label for attack in declared]
+    except ValidationError:
+        labels = []
+    return tuple(dict.fromkeys(labels or results.findings["attack"]))
+
+
+def attack_order(results: Results) -> tuple[str, ...]:
+    """The attacks that have findings: as the study declares them, then any others as they appear."""
+    found = list(dict.fromkeys(results.findings["attack"]))
+    return tuple(dict.fromkeys([label for label in declared_attacks(results) if label in found] + found))
+
+
+def primary_attack(results: Results) -> str:
+    """The attack whose figures the answer gives, by a rule that knows no result.
+
+    LiRA if the study has it, else RMIA, else the first one declared; a plain "lira" goes before
+    "lira:mode=offline". Empty if there is no attack at all.
+    """
+    labels = declared_attacks(results)
+    for name in ("lira", "rmia"):
+        named = [label for label in labels if label.partition(":")[0] == name]
+        if named:
+            return name if name in named else named[0]
+    return labels[0] if labels else ""
+
+
+def primary_knowledge(results: Results) -> str:
+    """The knowledge that summaries show: matched where it was played, else the first there is."""
+    found = list(dict.fromkeys(results.findings["knowledge"]))
+    return "matched" if "matched" in found or not found else str(found[0])
+
+
+def finding(results: Results, release: str, attack: str, victim: str = MEAN) -> pd.Series | None:
+    """The row of an attack on a release under the primary knowledge.
+
+    For the dense release the references are dense whatever the knowledge is called, so a row under
+    another knowledge serves where the primary one was not computed again.
+    """
+    table = results.findings
+    rows = table[(table["release"] == release) & (table["attack"] == attack) & (table["victim"] == victim)]
+    primary = rows[rows["knowledge"] == primary_knowledge(results)]
+    chosen = rows if primary.empty and release == DENSE else primary
+    return None if chosen.empty else chosen.iloc[0]
+
+
+def difference(results: Results, release: str, baseline: str, attack: str, column: str) -> pd.Series | None:
+    """The paired difference release minus baseline in one metric, under the primary knowledge.
+
+    For "test_accuracy" the attack is "" and the knowledge does not matter.
+    """
+    table = results.comparisons
+    rows = table[
+        (table["release"] == release)
+        & (table["baseline"] == baseline)
+        & (table["attack"] == attack)
+        & (table["metric"] == column)
+    ]
+    if attack:
+        rows = rows[rows["knowledge"] == primary_knowledge(results)]
+    return None if rows.empty else rows.iloc[0]
+
+
+def release_names(results: Results) -> tuple[str, ...]:
+    """All releases, in the order of the releases table, then any that only the findings name."""
+    return tuple(dict.fromkeys([*results.releases["release"], *results.findings["release"]]))
+
+
+def base_release(results: Results) -> str:
+    """What releases are held against: the dense networks, or the first release where there are none."""
+    releases = release_names(results)
+    return DENSE if DENSE in releases or not releases else releases[0]
+
+
+def baseline_of(results: Results, release: str) -> str:
+    """What a sentence holds the release against.
+
+    A release that was pruned and then fine-tuned: the control, where there is one. Any other is what
+    it is without extra epochs, or is a control itself, and is held against the dense networks.
+    """
+    base, row = base_release(results), release_row(results, release)
+    if row is not None and not (row["pruner"] and was_fine_tuned(row)):
+        return base
+    found = results.comparisons.loc[results.comparisons["release"] == release, "baseline"]
+    return next((str(name) for name in found if name != base), base)
+
+
+def was_fine_tuned(row: pd.Series) -> bool:
+    """Whether a row of the releases table is of a release with fine-tuning."""
+    return not math.isnan(row["test_accuracy_after_finetuning"])
+
+
+def fine_tuned_alike(results: Results, release: str, control: str) -> bool:
+    """Whether the study gives both releases the same fine-tuning (without a study: taken to be so)."""
+    try:
+        study = Study.model_validate(results.about.get("study"))
+    except ValidationError:
+        return True
+    found = {item.name: study.training_of(item) for item in study.releases if item.finetune}
+    return release not in found or control not in found or found[release] == found[control]
+
+
+def release_row(results: Results, release: str) -> pd.Series | None:
+    """The release's row of the releases table."""
+    rows = results.releases[results.releases["release"] == release]
+    return None if rows.empty else rows.iloc[0]
+
+
+def holds_zero(row: pd.Series) -> bool:
+    """Whether a difference's interval holds 0; an interval that is missing excludes nothing."""
+    return not (row["low"] > 0 or row["high"] < 0)
+
+
+def resolution(results: Results, rows: pd.DataFrame | None = None) -> float:
+    """The lowest false-positive rate with `MIN_DECIDING` non-members at or below it, per victim.
+
+    Of the mean rows with the fewest non-members, so that it holds for all of them; 1 or more (or
+    NaN without counts) means that no rate can be told.
+    """
+    table = results.findings if rows is None else rows
+    fewest = table.loc[table["victim"] == MEAN, "num_nonmembers"].min()
+    return MIN_DECIDING / fewest if fewest > 0 else math.nan

@@ -1,0 +1,74 @@
+"""The results as a compact table for a terminal of 80 columns, or for a file."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pruneaudit.report.answer import answer, sparsest_change
+from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr
+from pruneaudit.report.selection import attack_order, finding, primary_knowledge, release_names, release_row
+from pruneaudit.report.tables import Notes, estimate, sparsity_cell
+from pruneaudit.results import Results
+
+_WIDTH_OF_NUMBERS = 76
+"""Columns that the widest numbers need, with some left for names."""
+
+
+def print_results(results: Results, console: Console) -> None:
+    """Prints one line per release and attack, what is missing and why, then the answer.
+
+    Numbers are never cut: where the console is too narrow, cells wrap. Names are shown without
+    control characters, so that none can steer the terminal.
+    """
+    notes = Notes()
+    console.print(_table(results, notes, is_wide=console.width >= _WIDTH_OF_NUMBERS))
+    for number, reason in enumerate(notes.listed(), start=1):
+        console.print(_plain(f"({number}) {reason}"), style="dim", highlight=False)
+    told = answer(results)
+    console.print()
+    console.print(_plain(told.headline), highlight=False)
+    change = sparsest_change(results, told.changes)
+    if change is not None:
+        console.print(Text.assemble((_printable(change.release), "bold"), _plain(f": {change.text}")), highlight=False)
+    if results.about.get("demonstration"):
+        console.print(_plain(told.caveats[0]), highlight=False)
+
+
+def _table(results: Results, notes: Notes, is_wide: bool) -> Table:
+    """The table; where it `is_wide` enough for all numbers, only the names wrap.
+
+    Narrower, numbers wrap too: an ellipsis would lose digits.
+    """
+    rate = headline_tpr(results.findings.columns)
+    title = f"Leakage, references: {_printable(primary_knowledge(results))}; mean over victims [95% interval]"
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("Release / attack", overflow="fold")
+    for header in ("Sparsity", "Test", "AUC", *([rate.title] if rate else [])):
+        table.add_column(header, justify="right", overflow="fold", no_wrap=is_wide)
+    for release in release_names(results):
+        row = release_row(results, release)
+        facts = [] if row is None else [sparsity_cell(row, notes), estimate(row, TEST_ACCURACY, notes)]
+        table.add_row(Text(_printable(release), style="bold"), *(_text(cell.value, cell.note) for cell in facts))
+        for attack in attack_order(results):
+            found = finding(results, release, attack)
+            if found is not None:
+                cells = [estimate(found, quantity, notes) for quantity in (AUC, rate) if quantity]
+                texts = [_text(f"{cell.value} {cell.interval}".strip(), cell.note) for cell in cells]
+                table.add_row(Text(f"  {_printable(attack)}"), "", "", *texts)
+    return table
+
+
+def _text(figure: str, note: int | None) -> Text:
+    return Text(figure or f"- ({note})")
+
+
+def _plain(text: str) -> Text:
+    return Text(_printable(text))
+
+
+def _printable(text: str) -> str:
+    """The text without control characters (an escape code in a name must not reach the terminal)."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,0 +1,153 @@
+"""Made-up results: the numbers are plausible inputs, what matters is what a report says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pruneaudit.results import (
+    COMPARISON_COLUMNS,
+    CURVE_COLUMNS,
+    FINDING_COLUMNS,
+    RELEASE_COLUMNS,
+    Results,
+    tpr_column,
+)
+
+LEVELS = (0.1, 0.01, 0.001)
+ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")
+RELEASES = (("dense", "", 0.0), ("dense+finetune", "", 0.0), ("l1unstructured-0.9", "l1unstructured", 0.9))
+REFUSED = "TPR at 0.1% FPR: 1,000 non-members give 1 false positive, at least 10 are needed"
+FINDING_METRICS = ("auc", "balanced_accuracy", *(tpr_column(level) for level in LEVELS[:2]))
+
+
+def finding_row(
+    rng: np.random.Generator, release: str, attack: str, victim: str, auc: float, **more: Any
+) -> dict[str, Any]:
+    """A row whose lowest TPR level is refused, as it is with a thousand non-members."""
+    row: dict[str, Any] = dict.fromkeys(FINDING_COLUMNS, np.nan)
+    row |= {"release": release, "knowledge": "matched", "attack": attack, "victim": victim, "refused": REFUSED}
+    row |= {"variant": "online, pooled variance" if attack == "lira" else "", "sparsity": 0.0}
+    row |= {"auc": auc, "auc_low": auc - 0.012, "auc_high": auc + 0.012, "advantage": auc - 0.5}
+    row |= {f"balanced_accuracy{end}": auc - 0.04 + by for end, by in (("", 0), ("_low", -0.01), ("_high", 0.01))}
+    for level in LEVELS[:2]:
+        rate = level * (1 + 10 * (auc - 0.5)) + rng.uniform(0, 1e-4)
+        row |= {f"{tpr_column(level)}{end}": rate * by for end, by in (("", 1), ("_low", 0.8), ("_high", 1.3))}
+    row |= {f"{tpr_column(LEVELS[2])}{end}": np.nan for end in ("", "_low", "_high")}
+    row |= {"num_victims": 16, "num_members": 1000.5, "num_nonmembers": 999.5, "num_unscored": 0}
+    return row | {"train_accuracy": 0.98, "test_accuracy": 0.83} | more
+
+
+def build_findings(rng: np.random.Generator) -> pd.DataFrame:
+    rows = []
+    for step, (release, _, _) in enumerate(RELEASES):
+        for index, attack in enumerate(ATTACKS):
+            auc = 0.58 + 0.035 * index - (0.0, -0.01, 0.09)[step]
+            rows.append(finding_row(rng, release, attack, "mean", auc))
+            rows.append(
+                finding_row(rng, release, attack, "pooled", auc - 0.01, num_members=16008, num_nonmembers=15992)
+            )
+            rows += [finding_row(rng, release, attack, str(victim), auc, num_victims=1) for victim in range(2)]
+    return pd.DataFrame(rows)
+
+
+def build_comparisons() -> pd.DataFrame:
+    rows = []
+    for release, baseline in (
+        ("dense+finetune", "dense"),
+        ("l1unstructured-0.9", "dense"),
+        ("l1unstructured-0.9", "dense+finetune"),
+    ):
+        common = {"release": release, "baseline": baseline, "knowledge": "matched", "num_victims": 16}
+        change = 0.004 if release == "dense+finetune" else -0.1
+        for attack in ATTACKS:
+            for metric in FINDING_METRICS:
+                limits = {"difference": change, "low": change - 0.02, "high": change + 0.02}
+                rows.append({**common, "attack": attack, "metric": metric, **limits})
+        limits = {"difference": -0.031, "low": -0.036, "high": -0.026}
+        rows.append({**common, "knowledge": "", "attack": "", "metric": "test_accuracy", **limits})
+    return pd.DataFrame(rows)[list(COMPARISON_COLUMNS)]
+
+
+def build_releases() -> pd.DataFrame:
+    rows = []
+    for name, pruner, sparsity in RELEASES:
+        accuracy = 0.834 - 0.05 * sparsity
+        row: dict[str, Any] = dict.fromkeys(RELEASE_COLUMNS, np.nan)
+        row |= {"release": name, "pruner": pruner, "origin": "own-dense", "sparsity": sparsity, "parameters": 61706}
+        row |= {"nonzero_parameters": round(61706 * (1 - sparsity)), "test_accuracy_before": 0.834}
+        for part, value in (("train_accuracy", 0.981), ("test_accuracy", accuracy)):
+            row |= {part: value, f"{part}_low": value - 0.004, f"{part}_high": value + 0.004}
+        if name != "dense":
+            row |= {"test_accuracy_after_finetuning": accuracy}
+        if pruner:
+            row |= {"test_accuracy_after_pruning": 0.41}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def build_curves() -> pd.DataFrame:
+    fpr = np.logspace(-4, 0, 41)
+    power = {"loss": 0.8, "confidence": 0.75, "entropy": 0.72, "modified_entropy": 0.7, "lira": 0.5, "rmia": 0.48}
+    parts = [
+        pd.DataFrame(
+            {"release": name, "knowledge": "matched", "attack": attack, "fpr": fpr, "tpr": fpr ** (power[attack] + by)}
+        )
+        for by, (name, _, _) in zip((0.0, -0.02, 0.2), RELEASES, strict=True)
+        for attack in ATTACKS
+    ]
+    return pd.concat(parts, ignore_index=True)[list(CURVE_COLUMNS)]
+
+
+def build_about() -> dict[str, Any]:
+    attacks = [{"name": attack, "options": {}} for attack in ATTACKS]
+    return {
+        "name": "fashion",
+        "description": "What pruning to 90% changes.",
+        "demonstration": False,
+        "study": {"name": "fashion", "audit": {"attacks": attacks}},
+        "protocol": "pooled",
+        "num_models": 16,
+        "seeds": {"study": 0},
+        "population": {
+            "name": "fashion_mnist_5k",
+            "num_samples": 2000,
+            "num_reserve": 500,
+            "num_classes": 10,
+            "sha256": "ab" * 32,
+        },
+        "versions": {"pruneaudit": "0.1.0", "torch": "2.9.0", "numpy": "2.4.0", "python": "3.12.3"},
+        "device": "cpu",
+        "command": "pruneaudit run fashion.toml --set seed=0",
+        "created": "2026-01-02T03:04:05+00:00",
+        "warnings": ["versions differ from the first run"],
+        "failures": [],
+    }
+
+
+@pytest.fixture(scope="session")
+def make_results() -> Callable[..., Results]:
+    """Builds results; `edit` gets the parts as a dict and may change them before they are joined."""
+
+    def build(edit: Callable[[dict[str, Any]], None] | None = None) -> Results:
+        parts: dict[str, Any] = {
+            "findings": build_findings(np.random.default_rng(0)),
+            "comparisons": build_comparisons(),
+            "releases": build_releases(),
+            "curves": build_curves(),
+            "about": build_about(),
+        }
+        if edit is not None:
+            edit(parts)
+        return Results(**parts)
+
+    return build
+
+
+@pytest.fixture
+def results(make_results: Callable[..., Results]) -> Results:
+    return make_results()
