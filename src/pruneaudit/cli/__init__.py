@@ -1,0 +1,60 @@
+"""The command line: one file per subcommand, nothing heavy imported before it is needed."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from pruneaudit.cli import attack, audit, demo, listing, report, run
+from pruneaudit.cli.common import main_callback
+from pruneaudit.errors import UserError
+
+app = typer.Typer(
+    name="pruneaudit",
+    help="How much does a network give away about its training set, and what does pruning change about that?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.callback()(main_callback)
+app.command("demo")(demo.command)
+app.command("run")(run.command)
+app.command("attack")(attack.command)
+app.command("report")(report.command)
+app.command("audit")(audit.command)
+app.command("list")(listing.command)
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 1 a task failed, 2 bad input, 130 interrupted."""
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: list[str] | None) -> int:
+    try:
+        return int(app(args=arguments, standalone_mode=False) or 0)
+    except typer.TyperException as error:
+        _complain(error.format_message())
+        return EXIT_BAD_INPUT
+    except UserError as error:
+        _complain(str(error))
+        return EXIT_BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted; what was finished is kept, and the same command goes on from there")
+        return EXIT_INTERRUPTED
+    except RuntimeError as error:
+        if not hasattr(error, "details"):  # only a failed task carries them
+            raise
+        print(error.details, file=sys.stderr)
+        _complain(f"{error}; what was finished is kept, and the same command goes on from there")
+        return EXIT_FAILED
+
+
+def _complain(message: str) -> None:
+    print("error: " + " ".join(message.split()), file=sys.stderr)

@@ -1,0 +1,30 @@
+"""`pruneaudit attack`: other attacks on what a run has stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from pruneaudit.cli.common import DataRootOption, command_line, print_findings
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, such as runs/demo.")],
+    attacks: Annotated[
+        str, typer.Option("--attacks", help="Names, comma-separated: lira,rmia,lira:mode=offline; or all.")
+    ],
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="Where findings and report go; default: the run's folder."),
+    ] = None,
+    data_root: DataRootOption = None,
+) -> None:
+    """Play other attacks on the stored signals of a run; nothing is trained."""
+    from pruneaudit.api import attack_again
+    from pruneaudit.attacks import ATTACKS
+
+    names = list(ATTACKS.names()) if attacks == "all" else attacks.split(",")
+    finished = attack_again(run, names, out, data_root, command_line())
+    print_findings(finished.audit.results, finished.report)

@@ -1,0 +1,33 @@
+"""`pruneaudit audit`: from saved predictions to findings, without any training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from pruneaudit.cli.common import command_line, print_findings
+
+
+def command(
+    file: Annotated[Path, typer.Argument(help="Predictions, .npz with logits, labels, member (see the README).")],
+    attacks: Annotated[
+        str, typer.Option("--attacks", help="Names, comma-separated; or all that the file allows.")
+    ] = "all",
+    references: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--references", help="Predictions of other models, used as references."),
+    ] = None,
+    paired: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--paired", help="Predictions of the same models in another public release."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for findings and report.")] = Path("audit"),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of folds and bootstrap.")] = 0,
+) -> None:
+    """Attack models by their saved predictions: findings and report in seconds."""
+    from pruneaudit.api import audit_files
+
+    finished = audit_files(file, attacks, references, paired, out, seed, command_line())
+    print_findings(finished.audit.results, finished.report)

@@ -1,0 +1,156 @@
+"""What the subcommands share: options, progress, the final table."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from pruneaudit.pipeline.plan import Task
+    from pruneaudit.results import Results
+
+OutOption = Annotated[Path, typer.Option("--out", help="Folder that run folders are made in.")]
+ExecutorOption = Annotated[str, typer.Option("--executor", help="processes (one per core) or serial.")]
+JobsOption = Annotated[Optional[int], typer.Option("--jobs", help="Worker processes; default: one per core.")]  # noqa: UP045
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+DataRootOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--data-root", help="Where data sets lie; default: $PRUNEAUDIT_DATA or ~/.cache/pruneaudit."),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only results and errors.")]
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from pruneaudit import __version__
+
+        print(f"pruneaudit {__version__}")
+        raise typer.Exit
+
+
+def main_callback(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """How much does a network give away about its training set, and what does pruning change about that?"""
+
+
+def command_line() -> str:
+    """The command that is running, as a line to repeat it with."""
+    return shlex.join(["pruneaudit", *sys.argv[1:]])
+
+
+def print_findings(results: Results, where: Path) -> None:
+    """The compact table, and where the report lies."""
+    from rich.console import Console
+
+    from pruneaudit.report.terminal import print_results
+
+    console = Console()
+    print_results(results, console)
+    console.print(f"\nreport: {where}", soft_wrap=True, highlight=False)
+
+
+class LineProgress:
+    """Progress as plain lines on stderr, at most one every few seconds."""
+
+    def __init__(self) -> None:
+        self._total = self._done = 0
+        self._began = self._last = 0.0
+
+    def begin(self, num_tasks: int, num_reused: int) -> None:
+        """Says how much there is to do."""
+        self._total, self._began, self._last = num_tasks, time.monotonic(), time.monotonic()
+        self.say(f"{num_tasks} tasks to do, {num_reused} found done")
+
+    def done(self, task: Task) -> None:
+        """Counts a task, and says so now and then."""
+        self._done += 1
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_LINES or self._done == self._total:
+            self._last, elapsed = now, now - self._began
+            left = elapsed / self._done * (self._total - self._done)
+            self.say(f"{self._done}/{self._total} tasks done in {elapsed:.0f} s, about {left:.0f} s left")
+
+    def say(self, message: str) -> None:
+        """Prints a line."""
+        print(message, file=sys.stderr, flush=True)
+
+    def __enter__(self) -> LineProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Holds nothing to release."""
+
+
+class BarProgress:
+    """Progress as a live bar on a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._task: Any = None
+
+    def begin(self, num_tasks: int, num_reused: int) -> None:
+        """Shows the bar."""
+        self.say(f"{num_tasks} tasks to do, {num_reused} found done")
+        if num_tasks:
+            self._task = self._bar.add_task("working", total=num_tasks)
+
+    def done(self, task: Task) -> None:
+        """Moves the bar on."""
+        self._bar.update(self._task, advance=1, description=task.name)
+
+    def say(self, message: str) -> None:
+        """Prints a line above the bar."""
+        self._console.print(message, markup=False, highlight=False)
+
+    def __enter__(self) -> BarProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Takes the bar away."""
+        self._bar.stop()
+
+
+class QuietProgress(LineProgress):
+    """Says nothing but warnings."""
+
+    def begin(self, num_tasks: int, num_reused: int) -> None:
+        """Says nothing."""
+
+    def done(self, task: Task) -> None:
+        """Says nothing."""
+
+    def say(self, message: str) -> None:
+        """Prints warnings only."""
+        if message.startswith("warning"):
+            super().say(message)
+
+
+def progress_for(quiet: bool) -> LineProgress | BarProgress:
+    """A bar on a terminal, plain lines elsewhere, nothing when quiet."""
+    if quiet:
+        return QuietProgress()
+    return BarProgress() if sys.stderr.isatty() else LineProgress()

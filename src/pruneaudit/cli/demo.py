@@ -1,0 +1,26 @@
+"""`pruneaudit demo`: the main job on real data that come with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pruneaudit.cli.common import DeviceOption, ExecutorOption, JobsOption, OutOption, QuietOption
+from pruneaudit.cli.run import execute
+
+
+def command(
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller demo, in seconds.")] = False,
+    out: OutOption = Path("runs"),
+    executor: ExecutorOption = "processes",
+    jobs: JobsOption = None,
+    device: DeviceOption = "cpu",
+    quiet: QuietOption = False,
+) -> None:
+    """Audit small networks on real images: dense, fine-tuned, and pruned. No download."""
+    from pruneaudit.recipes import load_recipe
+
+    study = load_recipe("demo-quick" if quick else "demo")
+    execute(study, out, executor, jobs, device, None, quiet, demonstration=True)

@@ -1,0 +1,40 @@
+"""`pruneaudit list`: what there is to choose from."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    attacks = "attacks"
+    models = "models"
+    datasets = "datasets"
+    pruners = "pruners"
+    recipes = "recipes"
+
+
+def command(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """List attacks, models, datasets, pruners or recipes, with a line on each."""
+    rows = _rows(kind)
+    width = max(len(name) for name, _ in rows)
+    for name, summary in rows:
+        print(f"{name:<{width}}  {summary}")
+
+
+def _rows(kind: Kind) -> list[tuple[str, str]]:
+    if kind is Kind.recipes:
+        from pruneaudit.recipes import load_recipe, recipe_names
+
+        return [(name, load_recipe(name).description.split(". ")[0]) for name in recipe_names()]
+    from pruneaudit.attacks import ATTACKS
+    from pruneaudit.data import SOURCES
+    from pruneaudit.models import MODELS
+    from pruneaudit.pruning import PRUNERS
+
+    registry: Any = {Kind.attacks: ATTACKS, Kind.models: MODELS, Kind.datasets: SOURCES, Kind.pruners: PRUNERS}[kind]
+    return [(name, registry.summary(name)) for name in registry.names()]

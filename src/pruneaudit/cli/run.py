@@ -1,0 +1,94 @@
+"""`pruneaudit run`: a study from its file, or a packaged recipe, to its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from pruneaudit.cli.common import (
+    DataRootOption,
+    DeviceOption,
+    ExecutorOption,
+    JobsOption,
+    OutOption,
+    QuietOption,
+    command_line,
+    print_findings,
+    progress_for,
+)
+
+if TYPE_CHECKING:
+    from pruneaudit.study import Study
+
+
+def command(
+    study: Annotated[str, typer.Argument(help="A study file (.toml, .json), or the name of a recipe.")],
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as training.epochs=5. Repeatable."),
+    ] = None,
+    out: OutOption = Path("runs"),
+    executor: ExecutorOption = "processes",
+    jobs: JobsOption = None,
+    device: DeviceOption = "cpu",
+    data_root: DataRootOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a bank, prune it, attack it, report. What is on disk already is not made again."""
+    from pruneaudit.recipes import load_recipe_or_file
+
+    chosen = load_recipe_or_file(study, set_ or [])
+    if dry_run:
+        _describe(chosen, out, data_root)
+        return
+    execute(chosen, out, executor, jobs, device, data_root, quiet)
+
+
+def execute(
+    study: Study,
+    out: Path,
+    executor: str,
+    jobs: int | None,
+    device: str,
+    data_root: Path | None,
+    quiet: bool,
+    demonstration: bool = False,
+) -> None:
+    """Runs a study under a progress display, and prints what it found."""
+    from pruneaudit.api import run
+
+    with progress_for(quiet) as progress:
+        finished = run(
+            study,
+            out=out,
+            executor=executor,
+            jobs=jobs,
+            device=device,
+            data_root=data_root,
+            progress=progress,
+            command=command_line(),
+            demonstration=demonstration,
+        )
+    print_findings(finished.audit.results, finished.report)
+
+
+def _describe(study: Study, out: Path, data_root: Path | None) -> None:
+    """What a run would do."""
+    from pruneaudit.api import prepare
+    from pruneaudit.pipeline.driver import missing_tasks
+    from pruneaudit.pipeline.store import Store
+
+    plan, population = prepare(study, data_root)
+    missing = missing_tasks(plan, Store(out / study.name))
+    print(f"study {study.name}: {study.membership.num_models} models, releases {', '.join(plan.releases)}")
+    print(f"population: {len(population.y)} samples of {study.data.source.label}, {population.num_classes} classes")
+    for action, what in (("train", "dense trainings"), ("release", "prunings / fine-tunings"), ("signals", "queries")):
+        total = sum(task.action == action for task in plan.tasks)
+        todo = sum(task.action == action for task in missing)
+        print(f"{what}: {todo} to do, {total - todo} to reuse")
+    print(f"folder: {out / study.name}")
+    for note in study.warnings():
+        print(f"warning: {note}")

@@ -1,0 +1,1 @@
+"""From a study to tasks, from tasks to what is on disk."""

@@ -1,0 +1,164 @@
+"""Where tasks run: in this process one after another, or in worker processes.
+
+Every executor runs the same `perform` on one thread, so that results are the same byte for byte.
+Workers are new interpreters (not forks, which hang once OpenMP has started, and not a re-import of
+the user's script).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Protocol, cast
+
+from pruneaudit.errors import UserError
+from pruneaudit.pipeline.tasks import Request
+from pruneaudit.pipeline.worker import attempt
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a request ended."""
+
+    request: Request
+    error: str = ""
+    """One line; empty when it succeeded."""
+    details: str = ""
+    """A traceback, where there is one."""
+
+
+class Executor(Protocol):
+    """Runs requests; the driver hands them in and takes outcomes out, in any order."""
+
+    @property
+    def num_workers(self) -> int:
+        """How many requests run at a time."""
+        ...
+
+    def submit(self, request: Request) -> None:
+        """Takes a request; returns at once or when it is done."""
+        ...
+
+    def next_outcome(self) -> Outcome:
+        """Waits for the next finished request."""
+        ...
+
+    def __enter__(self) -> Executor: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Serial:
+    """Runs each request in this process, when its outcome is asked for."""
+
+    num_workers = 1
+
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
+
+    def submit(self, request: Request) -> None:
+        """Queues a request."""
+        self._waiting.put(request)
+
+    def next_outcome(self) -> Outcome:
+        """Does the oldest waiting request."""
+        request = self._waiting.get_nowait()
+        return Outcome(request, **attempt(request.to_json()))
+
+    def __enter__(self) -> Serial:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Holds nothing to release."""
+
+
+class Processes:
+    """Runs requests in worker processes with one thread each."""
+
+    def __init__(self, num_workers: int) -> None:
+        self.num_workers = num_workers
+        self._waiting: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._workers: list[subprocess.Popen[str]] = []
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Processes:
+        for _ in range(self.num_workers):
+            worker = self._start_worker()
+            self._workers.append(worker)
+            self._threads.append(threading.Thread(target=self._serve, args=(worker,), daemon=True))
+            self._threads[-1].start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends all workers, at once if something went wrong."""
+        for worker in self._workers:
+            self._waiting.put(None)
+            if kind is not None:
+                worker.kill()
+        for thread in self._threads:
+            thread.join()
+        for worker in self._workers:
+            with cast(IO[str], worker.stdin), cast(IO[str], worker.stdout):
+                pass  # closing the pipe ends the worker
+            worker.wait()
+
+    def submit(self, request: Request) -> None:
+        """Queues a request for the next free worker."""
+        self._waiting.put(request)
+
+    def next_outcome(self) -> Outcome:
+        """Waits for the next finished request."""
+        return self._outcomes.get()
+
+    @staticmethod
+    def _start_worker() -> subprocess.Popen[str]:
+        search_path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "pruneaudit.pipeline.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **ONE_THREAD, "PYTHONPATH": search_path},
+        )
+
+    def _serve(self, worker: subprocess.Popen[str]) -> None:
+        """Hands requests to one worker until there are no more, or it dies."""
+        stdin, stdout = cast(IO[str], worker.stdin), cast(IO[str], worker.stdout)
+        while (request := self._waiting.get()) is not None:
+            try:
+                print(request.to_json(), file=stdin, flush=True)
+                answer = stdout.readline()
+            except OSError:
+                answer = ""
+            if not answer:
+                self._outcomes.put(Outcome(request, f"the worker process died (exit code {worker.wait()})"))
+                return
+            self._outcomes.put(Outcome(request, **json.loads(answer)))
+
+
+def make_executor(name: str, num_workers: int) -> Executor:
+    """The executor called `name`: `serial` or `processes`.
+
+    Raises:
+        UserError: no executor has that name, or the number of workers is below 1.
+    """
+    if num_workers < 1:
+        raise UserError(f"jobs: got {num_workers}, expected at least 1")
+    if name == "serial":
+        return Serial()
+    if name == "processes":
+        return Processes(num_workers)
+    raise UserError(f"unknown executor '{name}'; expected serial or processes")

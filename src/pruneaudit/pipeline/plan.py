@@ -1,0 +1,198 @@
+"""From a study to tasks: which artifacts it needs, what each is made from, in an order that works.
+
+Identity: an artifact is known by the hash of everything that shapes it, its parents' identities
+included. The number of models and the names of releases shape nothing, so a larger bank or a renamed
+release reuses what exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.data import SOURCES
+from pruneaudit.data.population import Population
+from pruneaudit.errors import UserError
+from pruneaudit.identity import sha256_of
+from pruneaudit.models import MODELS
+from pruneaudit.options import Options, validated
+from pruneaudit.pipeline.store import Artifact
+from pruneaudit.pruning import PRUNERS
+from pruneaudit.registry import Registry
+from pruneaudit.study import Plugin, Release, Study
+
+TRAINING_SEMANTICS = 1
+RELEASE_SEMANTICS = 1
+SIGNALS_SEMANTICS = 1
+
+Action = Literal["train", "release", "signals"]
+POPULATION_FILES = (
+    "x.npy",
+    "y.npy",
+    "ids.npy",
+    "reserve.npy",
+    "canary.npy",
+    "population.json",
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work: makes one artifact from its parents."""
+
+    action: Action
+    release: str
+    model_id: int
+    artifact: Artifact
+    inputs: Mapping[str, Artifact]
+    """Artifacts that it reads, by role: population, dense, model."""
+    spec: Mapping[str, Any]
+    """What the action needs to know, as JSON data."""
+
+    @property
+    def name(self) -> str:
+        """A short name for progress and messages."""
+        return f"{self.action} {self.release} model-{self.model_id:03d}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a study needs on disk before it can be audited."""
+
+    study: Study
+    population: Artifact
+    tasks: tuple[Task, ...]
+    """In an order in which every task comes after its inputs."""
+
+    def of(self, action: Action, release: str) -> list[Task]:
+        """The tasks of one kind of one release, by model."""
+        return [task for task in self.tasks if task.action == action and task.release == release]
+
+    @property
+    def releases(self) -> tuple[str, ...]:
+        """Names of the releases, `dense` first."""
+        return ("dense", *(release.name for release in self.study.releases))
+
+
+def plugin_options(registry: Registry[Any], plugin: Plugin, where: str) -> Options:
+    """The validated options of a plug-in.
+
+    Raises:
+        UserError: the plug-in or one of its options is unknown or wrong.
+    """
+    try:
+        found = registry.get(plugin.name)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return validated(found.Options, plugin.options, f"{where}: options of '{plugin.name}'")
+
+
+def attacks_of(study: Study) -> dict[str, Attack]:
+    """The study's attacks, made ready, by label."""
+    return {
+        attack.label: ATTACKS.get(attack.name)(plugin_options(ATTACKS, attack, "audit.attacks"))
+        for attack in study.audit.attacks
+    }
+
+
+def check_plugins(study: Study) -> None:
+    """Checks every plug-in that a study names and its options, without touching data or torch.
+
+    Raises:
+        UserError: a name or an option is unknown or wrong.
+    """
+    plugin_options(SOURCES, study.data.source, "data.source")
+    plugin_options(MODELS, study.model, "model")
+    for release in study.releases:
+        if release.pruner:
+            plugin_options(PRUNERS, release.pruner, f"release '{release.name}'")
+    attacks_of(study)
+
+
+def _described(registry: Registry[Any], plugin: Plugin, where: str) -> dict[str, Any]:
+    """A plug-in as its part of an identity: name, all options, semantics version."""
+    options = plugin_options(registry, plugin, where)
+    version = registry.get(plugin.name).semantics_version
+    return {"name": plugin.name, "options": options.model_dump(mode="json"), "semantics_version": version}
+
+
+def make_plan(study: Study, population: Population) -> Plan:
+    """The tasks of a study over a population.
+
+    Raises:
+        UserError: the study asks for something that its plug-ins or data cannot do.
+    """
+    check_plugins(study)
+    if population.x.ndim == 2 and (study.training.augment != "none" or study.audit.queries > 1):
+        raise UserError("augmentation and several queries need images, and these data are a table; leave them out")
+    root = Artifact(
+        folder=f"population-{population.sha256[:8]}",
+        config={"kind": "population", "sha256": population.sha256},
+        files=POPULATION_FILES,
+    )
+    common = {"seed": study.seed, "engine": "plain", "precision": "float32"}
+    dense_config = {
+        "kind": "dense",
+        "semantics_version": TRAINING_SEMANTICS,
+        "protocol": study.membership.protocol,
+        "model": _described(MODELS, study.model, "model"),
+        "training": study.training.model_dump(mode="json"),
+        "parents": [root.identity],
+        **common,
+    }
+    dense = _model_artifacts(study, "dense", dense_config)
+    tasks = [
+        Task("train", "dense", m, artifact, {"population": root}, artifact.config) for m, artifact in enumerate(dense)
+    ]
+    tasks += _signals_tasks(study, "dense", dense, root)
+    for release in study.releases:
+        config = _release_config(study, release, dense_config) | common
+        artifacts = _model_artifacts(study, release.name, config)
+        tasks += [
+            Task("release", release.name, m, artifact, {"population": root, "dense": dense[m]}, artifact.config)
+            for m, artifact in enumerate(artifacts)
+        ]
+        tasks += _signals_tasks(study, release.name, artifacts, root)
+    return Plan(study, root, tuple(tasks))
+
+
+def _release_config(study: Study, release: Release, dense_config: Mapping[str, Any]) -> dict[str, Any]:
+    """What shapes a release of all models, the dense bank being its parent."""
+    return {
+        "kind": "release",
+        "semantics_version": RELEASE_SEMANTICS,
+        "model": dense_config["model"],
+        "pruner": release.pruner and _described(PRUNERS, release.pruner, f"release '{release.name}'"),
+        "sparsity": release.sparsity,
+        "finetune": release.finetune and study.training_of(release).model_dump(mode="json"),
+        "parents": [sha256_of(dense_config)],
+    }
+
+
+def _model_artifacts(study: Study, release: str, config: Mapping[str, Any]) -> list[Artifact]:
+    """One artifact per model of a release."""
+    masked = ("mask.safetensors",) if config.get("pruner") else ()
+    files = ("model.safetensors", "history.csv", "summary.json", *masked)
+    folder = f"{release}-{sha256_of(config)[:8]}"
+    return [
+        Artifact(f"{folder}/model-{m:03d}", {**config, "model_id": m}, files)
+        for m in range(study.membership.num_models)
+    ]
+
+
+def _signals_tasks(study: Study, release: str, models: list[Artifact], population: Artifact) -> list[Task]:
+    """One task per model of a release: ask it about the population."""
+    queries = study.audit.queries
+    files = ("logits.npy",) if queries == 1 else ("logits.npy", "confidence.npy", "correct.npy")
+    shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": queries, "seed": study.seed}
+    tasks = []
+    for m, model in enumerate(models):
+        config = {**shape, "parents": sorted([model.identity, population.identity])}
+        folder = f"{model.folder.rpartition('/')[0]}/signals-{sha256_of(shape)[:8]}/model-{m:03d}"
+        spec = {**shape, "model": model.config["model"]}
+        inputs = {"population": population, "model": model}
+        tasks.append(Task("signals", release, m, Artifact(folder, config, files), inputs, spec))
+    return tasks

@@ -1,0 +1,56 @@
+"""A worker process: reads requests as lines of JSON, does them, answers each with a line of JSON.
+
+Results go to the staging folder, never through the pipe. When the driver goes away, the pipe closes
+and the worker ends at once, in the middle of a task if need be: no orphans.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from typing import TextIO
+
+from pruneaudit.errors import UserError
+
+
+def attempt(line: str) -> dict[str, str]:
+    """Does one request; the answer holds `error` (one line) and `details` if it failed."""
+    from pruneaudit.pipeline.tasks import Request, perform
+
+    try:
+        perform(Request.from_json(line))
+    except UserError as error:
+        return {"error": str(error), "details": ""}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}", "details": traceback.format_exc()}
+    return {"error": "", "details": ""}
+
+
+def _read(requests: queue.SimpleQueue[str]) -> None:
+    for line in sys.stdin:
+        requests.put(line)
+    os._exit(0)  # the driver has closed the pipe or is gone
+
+
+def _private_stdout() -> TextIO:
+    """The pipe to the driver; whatever else is printed goes to the log instead."""
+    pipe = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return pipe
+
+
+def main() -> None:
+    """Works until the driver closes the pipe."""
+    answers = _private_stdout()
+    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(requests,), daemon=True).start()
+    while True:
+        print(json.dumps(attempt(requests.get())), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
