@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from pruneaudit import __version__
-from pruneaudit.auditing import Audit
+from pruneaudit.auditing import Audit, audit
+from pruneaudit.data.population import Population, load_population
 from pruneaudit.errors import UserError
 from pruneaudit.files import write_atomically
+from pruneaudit.options import validated
+from pruneaudit.pipeline.assemble import audit_study
+from pruneaudit.pipeline.driver import Progress, Silent, carry_out, missing_tasks
+from pruneaudit.pipeline.executors import make_executor
 from pruneaudit.pipeline.plan import Plan, check_plugins, make_plan
-from pruneaudit.pipeline.store import file_sha256
+from pruneaudit.pipeline.provenance import provenance, study_provenance
+from pruneaudit.pipeline.store import Store, file_sha256
+from pruneaudit.report.html import write_report
+from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Study
 
-LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "safetensors")
 STUDY_FILE = "study.json"
 REPORT_FILE = "report.html"
 
@@ -41,14 +42,12 @@ class Run:
         return self.folder / REPORT_FILE
 
 
-def prepare(study: Study, data_root: Path | None = None) -> tuple[Plan, Any]:
+def prepare(study: Study, data_root: Path | None = None) -> tuple[Plan, Population]:
     """The plan of a study, and its population.
 
     Raises:
         UserError: the study names something unknown, or its data are not there or do not suffice.
     """
-    from pruneaudit.data.population import load_population
-
     check_plugins(study)
     population = load_population(study.data, study.seed, data_root)
     return make_plan(study, population), population
@@ -61,7 +60,7 @@ def run(
     jobs: int | None = None,
     device: str = "cpu",
     data_root: str | Path | None = None,
-    progress: Any = None,
+    progress: Progress | None = None,
     command: str = "",
     demonstration: bool = False,
 ) -> Run:
@@ -85,11 +84,6 @@ def run(
         UserError: study, data, device or folder cannot be used.
         TaskFailedError: a training or another task failed; finished tasks are kept.
     """
-    from pruneaudit.pipeline.assemble import audit_study
-    from pruneaudit.pipeline.driver import Silent, carry_out
-    from pruneaudit.pipeline.executors import make_executor
-    from pruneaudit.pipeline.store import Store
-
     check_device(device)
     workers = jobs if jobs is not None else 1 if device != "cpu" else usable_cores()
     chosen = make_executor(executor, workers)
@@ -98,14 +92,12 @@ def run(
     store.open_for_writing()
     write_atomically(store.root / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
     progress = progress or Silent()
-    notes = study.warnings()
-    for note in notes:
+    for note in study.warnings():
         progress.say(f"warning: {note}")
     done = carry_out(plan, population, store, chosen, device, progress)
     progress.say(f"attacking {len(plan.releases)} releases of {study.membership.num_models} models")
-    facts = {"device": device, "command": command, "demonstration": demonstration, "warnings": notes}
-    audit = audit_study(plan, store, population, lambda *_: {**about(plan, population), **facts})
-    return Run(write_up(audit, store.root), audit, done)
+    about = study_provenance(plan, population, command) | {"device": device, "demonstration": demonstration}
+    return _written_up(audit_study(plan, store, population, about), store.root, done)
 
 
 def attack_again(
@@ -127,11 +119,6 @@ def attack_again(
     Raises:
         UserError: the folder is no run, signals are missing, or an attack is unknown.
     """
-    from pruneaudit.options import validated
-    from pruneaudit.pipeline.assemble import audit_study
-    from pruneaudit.pipeline.driver import missing_tasks
-    from pruneaudit.pipeline.store import Store
-
     folder = Path(folder)
     values = load_study(folder).model_dump(mode="json")
     values["audit"]["attacks"] = attacks
@@ -144,9 +131,8 @@ def attack_again(
             f"{folder}: {len(lacking)} of {len(plan.tasks)} parts of this study are not there, first {lacking[0].name};"
             f" finish it with: pruneaudit run {folder / STUDY_FILE} --out {folder.parent}"
         )
-    facts = {"device": "cpu", "command": command, "demonstration": False, "warnings": study.warnings()}
-    audit = audit_study(plan, store, population, lambda *_: {**about(plan, population), **facts})
-    return Run(write_up(audit, Path(out) if out else folder), audit, 0)
+    about = study_provenance(plan, population, command)
+    return _written_up(audit_study(plan, store, population, about), Path(out) if out else folder, 0)
 
 
 def audit_files(
@@ -172,32 +158,27 @@ def audit_files(
     Raises:
         UserError: a file is not usable, or an attack lacks what it needs.
     """
-    from pruneaudit.auditing import audit
-    from pruneaudit.signals.signals import Signals
-
     signals = Signals.load(file)
     other_models, other_release = (None if path is None else Signals.load(path) for path in (references, paired))
     found = audit(signals, other_models, other_release, attacks=attacks, seed=seed)
+    reserve = int(signals.reserve.sum())
     found.results.about.update(
-        {
+        provenance(command)
+        | {
             "name": file.stem,
             "protocol": "as in the file",
             "num_models": signals.num_models,
             "seeds": [seed],
             "population": {
                 "name": file.name,
-                "num_samples": int((~signals.reserve).sum()),
-                "num_reserve": int(signals.reserve.sum()),
+                "num_samples": signals.num_samples - reserve,
+                "num_reserve": reserve,
                 "num_classes": signals.num_classes,
                 "sha256": file_sha256(file),
             },
-            **_this_machine(),
-            "command": command,
-            "warnings": [],
-            "demonstration": False,
         }
     )
-    return Run(write_up(found, Path(out)), found, 0)
+    return _written_up(found, Path(out), 0)
 
 
 def load_study(folder: Path) -> Study:
@@ -207,55 +188,16 @@ def load_study(folder: Path) -> Study:
     return Study.load(folder / STUDY_FILE)
 
 
-def write_up(audit: Audit, folder: Path) -> Path:
+def _written_up(found: Audit, folder: Path, num_tasks_done: int) -> Run:
     """Saves findings, scores and report of an audit."""
-    from pruneaudit.report.html import write_report
-
-    audit.save(folder)
-    write_report(audit.results, folder / REPORT_FILE)
-    return folder
+    found.save(folder)
+    write_report(found.results, folder / REPORT_FILE)
+    return Run(folder, found, num_tasks_done)
 
 
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that results could depend on."""
-    found = {name: version(name) for name in LIBRARIES}
-    return {"pruneaudit": __version__, "python": platform.python_version(), **found}
-
-
-def about(plan: Plan, population: Any) -> Mapping[str, Any]:
-    """How a study's results came to be, as JSON data."""
-    study = plan.study
-    reserve = int(population.reserve.sum())
-    return {
-        "study": study.model_dump(mode="json"),
-        "name": study.name,
-        "description": study.description,
-        "protocol": study.membership.protocol,
-        "num_models": study.membership.num_models,
-        "seeds": [study.seed],
-        "population": {
-            "name": study.data.source.label,
-            "num_samples": len(population.y) - reserve,
-            "num_reserve": reserve,
-            "num_classes": population.num_classes,
-            "sha256": population.sha256,
-        },
-        **_this_machine(),
-    }
-
-
-def _this_machine() -> dict[str, Any]:
-    return {
-        "versions": versions(),
-        "platform": platform.platform(),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "failures": [],
-    }
 
 
 def check_device(device: str) -> None:

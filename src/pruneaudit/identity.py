@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,11 @@ def canonical(value: Any) -> Any:
             raise ValueError(f"got {value!r}, expected a finite number: it cannot be part of an identity")
         return int(value) if value.is_integer() else value
     if isinstance(value, Mapping):
-        return {str(key): canonical(value[key]) for key in sorted(value, key=str)}
-    if isinstance(value, Sequence):
+        wrong = [key for key in value if not isinstance(key, str)]
+        if wrong:  # 1 and "1" would be one key
+            raise ValueError(f"got the key {wrong[0]!r}, expected texts as keys: it cannot be part of an identity")
+        return {key: canonical(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     raise ValueError(f"got {type(value).__name__}, expected JSON data: it cannot be part of an identity")
 
@@ -45,11 +48,16 @@ def sha256_of(value: Any) -> str:
 
 
 def sha256_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of arrays, in the order of their names."""
+    """SHA-256 over names, dtypes, shapes and bytes of arrays, in the order of their names.
+
+    Raises:
+        ValueError: an array holds Python objects, whose bytes are addresses.
+    """
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")  # ascontiguousarray would make () the shape (1,)
+        if array.dtype.hasobject:
+            raise ValueError(f"array '{name}': got Python objects, expected numbers: they have no bytes of their own")
         digest.update(canonical_json([name, array.dtype.str, list(array.shape)]).encode())
-        if array.size:
-            digest.update(array.data.cast("B"))
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

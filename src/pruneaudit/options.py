@@ -16,6 +16,14 @@ from pruneaudit.registry import nearest
 
 OptionsT = TypeVar("OptionsT", bound="Options")
 
+_IN_A_FILE = {
+    "tuple_type": "a list",
+    "dict_type": "a table of settings",
+    "model_type": "a table of settings",
+    "model_attributes_type": "a table of settings",
+}
+"""What pydantic's kinds of mistakes expected, in the words of TOML and JSON."""
+
 
 class Options(BaseModel):
     """Base of all settings: frozen, unknown keys refused, docstrings of fields kept."""
@@ -39,14 +47,17 @@ def validated(model: type[OptionsT], values: Any, where: str) -> OptionsT:
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """A pydantic error as one line: key, what was got, what was expected, the nearest known key."""
-    problems = [_problem(dict(details), model) for details in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    wrong_items = {details["loc"][:-1] for details in found}  # pydantic calls a list that holds one too short as well
+    real = [details for details in found if details["type"] != "too_short" or details["loc"] not in wrong_items]
+    problems = [_problem(dict(details), model) for details in real]
     shown = problems[:3] + ([f"and {len(problems) - 3} more"] if len(problems) > 3 else [])
     return f"{where}: " + "; ".join(shown)
 
 
 def _problem(details: dict[str, Any], model: type[BaseModel]) -> str:
     location = tuple(details["loc"])
-    key = ".".join(str(part) for part in location) or "the whole"
+    key = _shortened(".".join(str(part) for part in location)) or "the whole"
     kind, message = details["type"], str(details["msg"])
     if kind == "extra_forbidden":
         known = _known_keys(model, location[:-1])
@@ -57,9 +68,12 @@ def _problem(details: dict[str, Any], model: type[BaseModel]) -> str:
         return (
             f"'{key}': {message.removeprefix('Value error, ')}" if location else message.removeprefix("Value error, ")
         )
-    got = repr(details.get("input"))
-    got = got if len(got) <= 60 else got[:57] + "..."
-    return f"'{key}': got {got}, expected: {message.removeprefix('Input should be ')}"
+    expected = _IN_A_FILE.get(kind) or message.removeprefix("Input should be ")
+    return f"'{key}': got {_shortened(repr(details.get('input')))}, expected: {expected}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _known_keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from pruneaudit.errors import UserError
 from pruneaudit.options import Options, validated
@@ -32,6 +34,7 @@ def _safe_name(name: str) -> str:
 
 Name = Annotated[str, AfterValidator(_safe_name)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Milestones = tuple[Annotated[int, Field(ge=1)], ...]
 
 
 class Plugin(Options):
@@ -109,7 +112,7 @@ class Training(Options):
     weight_decay: float = Field(default=5e-4, ge=0)
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     """Learning rate over the steps: cosine to zero, x `decay` at each milestone, or unchanged."""
-    milestones: tuple[int, ...] = ()
+    milestones: Milestones = ()
     """Epochs after which the step schedule multiplies the learning rate by `decay`."""
     decay: float = Field(default=0.1, gt=0, le=1)
     augment: Literal["none", "flip", "crop_flip"] = "none"
@@ -134,17 +137,17 @@ class FineTuning(Options):
     momentum: float | None = Field(default=None, ge=0, lt=1)
     weight_decay: float | None = Field(default=None, ge=0)
     schedule: Literal["cosine", "step", "constant"] | None = None
-    milestones: tuple[int, ...] | None = None
+    milestones: Milestones | None = None
     decay: float | None = Field(default=None, gt=0, le=1)
     augment: Literal["none", "flip", "crop_flip"] | None = None
     select: Literal["last", "best_dev"] | None = None
 
-    def over(self, training: Training) -> Training:
-        """`training` with what is given here put in its place."""
+    def over(self, training: Training, where: str = "finetune") -> Training:
+        """`training` with what is given here put in its place; `where` names it in messages."""
         values = training.model_dump() | self.model_dump(exclude_none=True)
         if values["schedule"] != "step" and self.milestones is None:
             values["milestones"] = ()
-        return validated(Training, values, "finetune")
+        return validated(Training, values, where)
 
 
 class Release(Options):
@@ -162,7 +165,7 @@ class Release(Options):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and not value.get("name"):
+        if isinstance(value, Mapping) and value.get("name") in (None, ""):
             return {**value, "name": cls._default_name(value)}
         return value
 
@@ -171,7 +174,10 @@ class Release(Options):
         pruner, sparsity = value.get("pruner"), value.get("sparsity", 0)
         if not pruner:
             return "dense+finetune"
-        plugin = pruner if isinstance(pruner, Plugin) else Plugin.model_validate(pruner)
+        try:
+            plugin = pruner if isinstance(pruner, Plugin) else Plugin.model_validate(pruner)
+        except ValidationError:
+            return "unnamed"  # what is wrong with the pruner is said where the pruner itself is validated
         options = "".join(f"-{key}={value}" for key, value in sorted(plugin.options.items()))
         return re.sub(r"[^A-Za-z0-9._+=-]", "_", f"{plugin.name}-{sparsity}{options}"[:80])
 
@@ -246,6 +252,8 @@ class Study(Options):
         for release in releases:
             levels = release.get("sparsity") if isinstance(release, Mapping) else None
             if isinstance(levels, list | tuple):
+                if not levels:
+                    raise ValueError("a release got sparsity = [], expected at least one sparsity")
                 if release.get("name"):
                     raise ValueError("a release with several sparsities takes no name of its own: leave it out")
                 expanded += [{**release, "sparsity": level} for level in levels]
@@ -255,8 +263,8 @@ class Study(Options):
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
-        names = ["dense", *(release.name for release in self.releases)]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        counts = Counter(["dense", *(release.name for release in self.releases)])
+        twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
             raise ValueError(f"two releases are called '{twice[0]}': give one a name of its own")
         trainings = [self.training, *(self.training_of(release) for release in self.releases if release.finetune)]
@@ -267,7 +275,7 @@ class Study(Options):
     def training_of(self, release: Release) -> Training:
         """The fine-tuning of a release, with what it leaves out filled in from `training`."""
         assert release.finetune is not None
-        return release.finetune.over(self.training)
+        return release.finetune.over(self.training, f"finetune of release '{release.name}'")
 
     def warnings(self) -> list[str]:
         """Settings that are allowed and probably not meant."""
@@ -299,24 +307,31 @@ class Study(Options):
     @classmethod
     def from_text(cls, text: str, name: str, is_json: bool = False, overrides: Sequence[str] = ()) -> Study:
         """A study from the text of a TOML or JSON file called `name`."""
+        kind = "JSON" if is_json else "TOML"
         try:
             values = json.loads(text) if is_json else tomllib.loads(text)
-        except (ValueError, RecursionError) as error:
-            kind = "JSON" if is_json else "TOML"
-            raise UserError(f"{name}: not {kind}: {str(error) or 'nested too deeply'}") from None
-        if not isinstance(values, dict):
-            raise UserError(f"{name}: got a {type(values).__name__}, expected a table of settings")
-        for override in overrides:
-            _set(values, override)
-        return validated(cls, values, name)
+            if not isinstance(values, dict):
+                raise UserError(f"{name}: got a {type(values).__name__}, expected a table of settings")
+            for override in overrides:
+                _set(values, override)
+            return validated(cls, values, name)
+        except UserError:
+            raise
+        except RecursionError:
+            raise UserError(f"{name}: nested too deeply for a study") from None
+        except ValueError as error:
+            raise UserError(f"{name}: not {kind}: {error}") from None
 
 
 def scalar(text: str) -> Any:
-    """A value as TOML writes it (`0.5`, `true`, `[1, 2]`); anything else is itself, a text."""
+    """A value as TOML writes it (`0.5`, `true`, `[1, 2]`); anything else, dates too, is itself, a text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text.strip()
+    value = table["value"]
+    is_text = len(table) > 1 or isinstance(value, date | time)  # a second line would be lost
+    return text.strip() if is_text else value
 
 
 def _set(values: dict[str, Any], override: str) -> None:
@@ -339,10 +354,13 @@ def _set(values: dict[str, Any], override: str) -> None:
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_STUDY_BYTES:
-            raise UserError(f"{path}: a study file has at most {MAX_STUDY_BYTES:,} bytes")
-        return path.read_text(encoding="utf-8")
+        is_too_large = path.stat().st_size > MAX_STUDY_BYTES
+        text = "" if is_too_large else path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file in UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a study in TOML or JSON") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read ({reason}); expected a study in TOML or JSON") from None
+    if is_too_large:
+        raise UserError(f"{path}: a study file has at most {MAX_STUDY_BYTES:,} bytes")
+    return text

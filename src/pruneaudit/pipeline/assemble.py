@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -76,10 +76,8 @@ def baselines(study: Study) -> list[str]:
     return [DENSE, *controls[:1]] if study.releases else []
 
 
-def audit_study(
-    plan: Plan, store: Store, population: Population, about: Callable[[Plan, Population], Mapping[str, Any]]
-) -> Audit:
-    """The audit of a study whose signals are on disk."""
+def audit_study(plan: Plan, store: Store, population: Population, about: Mapping[str, Any]) -> Audit:
+    """The audit of a study whose signals are on disk; `about` says how it came to be."""
     study = plan.study
     signals = {release: release_signals(plan, store, population, release) for release in plan.releases}
     return audit_games(
@@ -89,5 +87,5 @@ def audit_study(
         study.audit.fpr_levels,
         baselines=baselines(study),
         facts={release: release_facts(plan, store, release) for release in plan.releases},
-        about=about(plan, population),
+        about=about,
     )

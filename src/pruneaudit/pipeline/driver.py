@@ -10,8 +10,8 @@ from pruneaudit.data.population import Population
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.executors import Executor, Outcome
 from pruneaudit.pipeline.plan import Plan, Task
+from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import Artifact, Store
-from pruneaudit.pipeline.tasks import Request
 
 
 class Progress(Protocol):
@@ -59,7 +59,7 @@ def missing_tasks(plan: Plan, store: Store) -> list[Task]:
 def carry_out(
     plan: Plan, population: Population, store: Store, executor: Executor, device: str, progress: Progress
 ) -> int:
-    """Makes everything that the plan needs and the store lacks.
+    """Makes everything that the plan needs and the store lacks; the store is open for writing.
 
     Returns:
         The number of tasks that were done.
@@ -68,7 +68,6 @@ def carry_out(
         TaskFailedError: a task failed; finished ones stay.
         UserError: a task could not accept what the user asked for.
     """
-    store.open_for_writing()
     _keep_population(plan, population, store, progress)
     missing = [task for task in plan.tasks if not _is_whole(task.artifact, store, progress)]
     progress.begin(len(missing), len(plan.tasks) - len(missing))

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Protocol, cast
 
 from pruneaudit.errors import UserError
-from pruneaudit.pipeline.tasks import Request
+from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.worker import attempt
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")

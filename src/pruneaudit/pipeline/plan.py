@@ -1,8 +1,8 @@
 """From a study to tasks: which artifacts it needs, what each is made from, in an order that works.
 
 Identity: an artifact is known by the hash of everything that shapes it, its parents' identities
-included. The number of models and the names of releases shape nothing, so a larger bank or a renamed
-release reuses what exists.
+included. The number of models and the list of attacks shape no model, so that a larger bank trains
+only the models that it adds, and further attacks train nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Doing one task: a pure step from files to files, the same in every executor.
 
-A request is JSON data, so that it can be sent to any process. The task reads its inputs, writes into
-its staging folder and returns nothing; the driver checks and commits what was written.
+The task reads its inputs, writes into its staging folder and returns nothing; the driver checks and
+commits what was written.
 """
 
 # N samples
@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from torch import nn
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import member_row
 from pruneaudit.models import build_model
+from pruneaudit.pipeline.request import Request
 from pruneaudit.pruning import PRUNERS
 from pruneaudit.pruning.pruner import Pruning
 from pruneaudit.pruning.selection import prunable_weights
@@ -35,29 +35,6 @@ from pruneaudit.training.loop import train
 from pruneaudit.training.predict import accuracy
 from pruneaudit.training.samples import Samples
 from pruneaudit.training.selection import BestOnDev
-
-
-@dataclass(frozen=True)
-class Request:
-    """A task as sent to a worker."""
-
-    name: str
-    action: str
-    spec: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    """Folders of its inputs, by role."""
-    staging: str
-    """The folder to write in."""
-    device: str = "cpu"
-
-    def to_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, line: str) -> Request:
-        """The request that `to_json` wrote."""
-        return cls(**json.loads(line))
 
 
 def perform(request: Request) -> None:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
 from typing import TextIO
 
 from pruneaudit.errors import UserError
+from pruneaudit.pipeline.request import Request
 
 
 def attempt(line: str) -> dict[str, str]:
     """Does one request; the answer holds `error` (one line) and `details` if it failed."""
-    from pruneaudit.pipeline.tasks import Request, perform
+    from pruneaudit.pipeline.tasks import perform  # imports torch, which only a worker needs
 
     try:
         perform(Request.from_json(line))
@@ -45,6 +47,7 @@ def _private_stdout() -> TextIO:
 
 def main() -> None:
     """Works until the driver closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the driver, which then ends its workers
     answers = _private_stdout()
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()

@@ -64,8 +64,13 @@ class Masks(Mapping[str, Tensor]):
     @torch.no_grad()
     def apply(self, model: nn.Module) -> None:
         """Sets the removed weights of `model` to zero, in place."""
-        weights, masks = self.pairs(model)
-        torch._foreach_mul_(weights, masks)
+        _remove(*self.pairs(model))
+
+
+def _remove(weights: list[Tensor], masks: list[Tensor]) -> None:
+    """Multiplies weights by their masks, in place."""
+    torch._foreach_mul_(weights, masks)
+    torch._foreach_add_(weights, 0.0)  # -0.0 becomes 0.0: no sign of a removed weight is released
 
 
 class HoldMask(Hook):
@@ -77,4 +82,4 @@ class HoldMask(Hook):
     @torch.no_grad()
     def after_step(self, state: TrainingState) -> None:
         """Sets the removed weights to zero again."""
-        torch._foreach_mul_(self._weights, self._masks)
+        _remove(self._weights, self._masks)

@@ -50,6 +50,13 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Study:
 
 def load_recipe_or_file(given: str, overrides: Sequence[str] = ()) -> Study:
     """A study from a file, or from the recipe of that name."""
-    if Path(given).suffix in (".toml", ".json") or Path(given).is_file():
+    if Path(given).suffix in (".toml", ".json") or _is_file(given):
         return Study.load(given, overrides)
     return load_recipe(given, overrides)
+
+
+def _is_file(given: str) -> bool:
+    try:
+        return Path(given).is_file()
+    except OSError:  # a name that is too long, or a folder that may not be read
+        return False

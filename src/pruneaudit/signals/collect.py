@@ -17,8 +17,6 @@ from pruneaudit.signals.derived import correct, scaled_confidence
 from pruneaudit.training.predict import predict
 from pruneaudit.training.samples import Samples
 
-SEMANTICS_VERSION = 1
-
 
 def collect(model: nn.Module, samples: Samples, num_queries: int, study_seed: int) -> dict[str, np.ndarray]:
     """What one network says of all samples.

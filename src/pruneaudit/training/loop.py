@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from pruneaudit.data.augment import AUGMENTATIONS
+from pruneaudit.errors import UserError
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 from pruneaudit.training.optimizers import make_optimizer, make_schedule
@@ -47,7 +48,10 @@ def train(
 
     Raises:
         DivergedTrainingError: an epoch's mean loss is NaN or infinite.
+        UserError: there are no samples.
     """
+    if not len(samples):
+        raise UserError("a model got no training sample at all; raise data.num_samples")
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(model, settings)
     sampler: Sampler = Shuffled(len(samples), settings.batch_size)
@@ -82,8 +86,9 @@ def train(
                 state.step += 1
                 for hook in hooks:
                     hook.after_step(state)
-                losses.append(loss.detach())
-            mean_loss = float(torch.stack(losses).mean())
+                if len(y):  # the mean over an empty batch, which Poisson sampling may draw, is NaN
+                    losses.append(loss.detach())
+            mean_loss = float(torch.stack(losses).mean()) if losses else 0.0
             if not math.isfinite(mean_loss):
                 raise DivergedTrainingError(state.epoch + 1)
             state.history.append({"epoch": state.epoch + 1, "loss": mean_loss, "learning_rate": learning_rate})

@@ -23,13 +23,14 @@ def predict(model: nn.Module, samples: Samples, change: Callable[[Tensor], Tenso
         samples: what it is asked about.
         change: applied to each batch of inputs first (an augmented query).
     """
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     outputs = []
     for start in range(0, len(samples), PREDICT_BATCH):
         x = samples.inputs(slice(start, start + PREDICT_BATCH))
         outputs.append(model(change(x) if change else x).float().cpu())
-    model.train(was_training)
+    for module, mode in modes:
+        module.training = mode
     return torch.cat(outputs)
 
 

@@ -1,0 +1,31 @@
+"""A task as it is sent to a worker: JSON data, so that it can go to any process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Request:
+    """A task as sent to a worker."""
+
+    name: str
+    action: str
+    spec: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    """Folders of its inputs, by role."""
+    staging: str
+    """The folder to write in."""
+    device: str = "cpu"
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> Request:
+        """The request that `to_json` wrote."""
+        return cls(**json.loads(line))
