@@ -11,6 +11,7 @@ import numpy as np
 
 from pruneaudit.attacks.view import Scores, View
 from pruneaudit.options import Options
+from pruneaudit.signals.signals import Signals
 
 
 class Attack(ABC):
@@ -43,12 +44,19 @@ class PredictionAttack(Attack):
         """Scores (N,) float64 from the logits (N, C) of one model and the labels (N,)."""
 
     def score(self, view: View, rng: np.random.Generator) -> Scores:
-        """Scores victims and references alike, model by model."""
+        """Scores victims and references alike, model by model; a model that is both, once."""
         attacked = view.attacked
-        victims = np.stack([self.of_predictions(attacked.logits[row], attacked.labels) for row in view.victims])
-        victims[~view.eligible] = np.nan
         if not view.references:
-            return Scores(victims)
-        return Scores(
-            victims, np.stack([self.of_predictions(logits, view.reference.labels) for logits in view.reference.logits])
-        )
+            victims, references = self._of_models(attacked, view.victims), None
+        elif view.reference is attacked:
+            references = self._of_models(attacked, np.arange(attacked.num_models))
+            victims = references[view.victims]
+        else:
+            references = self._of_models(view.reference, np.arange(view.reference.num_models))
+            victims = self._of_models(attacked, view.victims)
+        victims[~view.eligible] = np.nan
+        return Scores(victims, references)
+
+    def _of_models(self, signals: Signals, rows: np.ndarray) -> np.ndarray:
+        """Scores (M, N) of some of the models."""
+        return np.stack([self.of_predictions(signals.logits[row], signals.labels) for row in rows])

@@ -15,16 +15,16 @@ class ModifiedEntropy(PredictionAttack):
 
     def of_predictions(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Negated Mentr, in (-inf, 0]."""
-        num_samples, num_classes = logits.shape
-        log_p = log_softmax(logits)
-        score = np.zeros(num_samples)
-        for j in range(num_classes):
-            phi = scaled_confidence(logits, np.full(num_samples, j))
-            log_not_p = -np.logaddexp(0, phi)  # ln(1 - p_j), precise where p_j rounds to 1
-            wrong = np.exp(log_p[:, j]) * log_not_p
-            right = np.exp(log_not_p) * log_p[:, j]
-            score += np.where(labels == j, right, wrong)
-        return score
+        rows, top = np.arange(len(labels)), logits.argmax(axis=1)
+        log_p = log_softmax(logits)  # (N, C)
+        log_not_p = np.zeros_like(log_p)  # ln(1 - p_j)
+        # Only the highest probability can round to 1, where log1p would lose everything.
+        below = np.arange(logits.shape[1]) != top[:, None]
+        np.log1p(-np.exp(log_p), out=log_not_p, where=below)
+        log_not_p[rows, top] = -np.logaddexp(0, scaled_confidence(logits, top))
+        terms = np.exp(log_p) * log_not_p
+        terms[rows, labels] = np.exp(log_not_p[rows, labels]) * log_p[rows, labels]
+        return np.asarray(terms.sum(axis=1))
 
 
 ATTACK = ModifiedEntropy

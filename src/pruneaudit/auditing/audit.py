@@ -109,8 +109,10 @@ def audit(
         The audit; `.findings` is a table, `.scores` maps attack names to (V, N) arrays.
 
     Raises:
-        UserError: an attack is unknown, or lacks what it needs.
+        UserError: an attack is unknown, or lacks what it needs; a rate is out of range.
     """
+    if not fpr_levels or not all(0 < level < 1 for level in fpr_levels):
+        raise UserError(f"fpr_levels: got {list(fpr_levels)}, expected rates above 0 and below 1 (0.01 is 1%)")
     games = [Game("signals", MATCHED, _given_view(signals, references, paired))]
     skip = isinstance(attacks, str) and attacks == ALL
     if isinstance(attacks, str):
@@ -135,8 +137,10 @@ def ready(attacks: Sequence[str | Plugin]) -> dict[str, Attack]:
     """Attacks made ready, by label.
 
     Raises:
-        UserError: a name or option is unknown.
+        UserError: a name or option is unknown, or there is no name at all.
     """
+    if not attacks:
+        raise UserError(f"attacks: got none, expected some of: {', '.join(ATTACKS.names())}")
     made = {}
     for given in attacks:
         plugin = validated(Plugin, given, "attacks") if isinstance(given, str) else given

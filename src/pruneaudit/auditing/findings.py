@@ -31,6 +31,7 @@ MEAN = "mean"
 POOLED = "pooled"
 CURVE_POINTS = 61
 NUM_POOLED_RESAMPLES = 100
+_NO_SCORES = "AUC: no member or no non-member could be scored: too few references"
 _NO_THRESHOLD = "balanced accuracy: too few references to learn a threshold on"
 
 Row = dict[str, Any]
@@ -140,6 +141,8 @@ class Writer:
         columns = [f"{figure}{end}" for figure in figures for end in ("", "_low", "_high")]
         for column in (*columns, "advantage", "train_accuracy", "test_accuracy"):
             row.setdefault(column, float("nan"))
+        if np.isnan(row["auc"]):
+            refused = [_NO_SCORES, *refused]
         if row["victim"] != POOLED and np.isnan(row["balanced_accuracy"]):
             refused = [*refused, _NO_THRESHOLD]
         return {**row, "refused": "; ".join(refused)}

@@ -1,0 +1,5 @@
+"""`python -m pruneaudit` is `pruneaudit`."""
+
+from pruneaudit.cli import main
+
+main()

@@ -1,0 +1,61 @@
+"""The wheel holds what the program needs at run time, and runs from where it is unpacked."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NEEDED = (
+    "pruneaudit/py.typed",
+    "pruneaudit/recipes/demo.toml",
+    "pruneaudit/recipes/cifar10-small.toml",
+    "pruneaudit/data/embedded/fashion_mnist_5k.npz",
+    "pruneaudit/data/embedded/LICENSE.fashion-mnist",
+    "pruneaudit/report/templates/report.html",
+    "pruneaudit/report/templates/style.css",
+)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_recipes_data_and_templates(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert not [name for name in NEEDED if name not in names]
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not [name for name in names if name.startswith("tests/")]
+
+
+def test_the_wheel_runs_away_from_the_checkout(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    program = (
+        "import pruneaudit, sys\n"
+        "assert pruneaudit.__file__.startswith(sys.argv[1]), pruneaudit.__file__\n"
+        "from pruneaudit.recipes import load_recipe\n"
+        "from pruneaudit.data.population import load_population\n"
+        "assert len(load_population(load_recipe('demo').data, 0).y) == 3200\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=tmp_path, env=environment)
+
+
+@pytest.mark.slow
+def test_the_wheel_installs_into_a_clean_environment(wheel, tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    install = [str(python), "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt")]
+    subprocess.run([*install, "torch"], check=True)  # the pinned build first: a wider request takes a CUDA one
+    subprocess.run([*install, str(wheel)], check=True)
+    demo = [str(tmp_path / "venv" / "bin" / "pruneaudit"), "demo", "--quick", "--out", str(tmp_path / "runs")]
+    done = subprocess.run(demo, check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert "LiRA" in done.stdout
+    assert (tmp_path / "runs" / "demo-quick" / "report.html").is_file()
