@@ -12,9 +12,10 @@ from pruneaudit.errors import UserError
 from pruneaudit.files import write_atomically
 from pruneaudit.options import validated
 from pruneaudit.pipeline.assemble import audit_study
-from pruneaudit.pipeline.driver import Progress, Silent, carry_out, missing_tasks
+from pruneaudit.pipeline.driver import TasksFailedError, carry_out, missing_tasks
 from pruneaudit.pipeline.executors import make_executor
 from pruneaudit.pipeline.plan import Plan, check_plugins, make_plan
+from pruneaudit.pipeline.progress import Progress, Silent
 from pruneaudit.pipeline.provenance import provenance, study_provenance
 from pruneaudit.pipeline.store import Store, file_sha256
 from pruneaudit.report.html import write_report
@@ -23,6 +24,7 @@ from pruneaudit.study import Study
 
 STUDY_FILE = "study.json"
 REPORT_FILE = "report.html"
+MIN_MODELS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,8 @@ class Run:
     """Findings, comparisons, scores."""
     num_tasks_done: int
     """Trainings, prunings and queries that this run had to do; the rest was there."""
+    failures: tuple[str, ...] = ()
+    """Tasks that failed, a line each; their models are left out of all findings."""
 
     @property
     def report(self) -> Path:
@@ -63,6 +67,7 @@ def run(
     progress: Progress | None = None,
     command: str = "",
     demonstration: bool = False,
+    checkpoint_seconds: float = 60.0,
 ) -> Run:
     """Runs a study, or finishes one that was interrupted; what is on disk already is not made again.
 
@@ -73,16 +78,19 @@ def run(
         jobs: worker processes; default: one per core, on a GPU one.
         device: `cpu`, `cuda`, or `cuda:N`.
         data_root: where downloaded data sets lie; default: PRUNEAUDIT_DATA or ~/.cache/pruneaudit.
-        progress: a `pipeline.driver.Progress`; default: silent.
+        progress: a `pipeline.progress.Progress`; default: silent.
         command: the command line that repeats this, for the report.
         demonstration: the report says that it is a demonstration.
+        checkpoint_seconds: a training is kept on disk between epochs at most this often.
 
     Returns:
         The finished run; findings, scores and report are in its folder.
 
     Raises:
         UserError: study, data, device or folder cannot be used.
-        TaskFailedError: a training or another task failed; finished tasks are kept.
+        TasksFailedError: tasks failed, and fewer than two models are left to audit. Where more are left,
+            they are audited, and `Run.failures` and the report name what is missing.
+        StorageError: the disk is full; what is finished is kept.
     """
     check_device(device)
     workers = jobs if jobs is not None else 1 if device != "cpu" else usable_cores()
@@ -93,11 +101,18 @@ def run(
     write_atomically(store.root / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
     progress = progress or Silent()
     for note in study.warnings():
-        progress.say(f"warning: {note}")
-    done = carry_out(plan, population, store, chosen, device, progress)
-    progress.say(f"attacking {len(plan.releases)} releases of {study.membership.num_models} models")
-    about = study_provenance(plan, population, command) | {"device": device, "demonstration": demonstration}
-    return _written_up(audit_study(plan, store, population, about), store.root, done)
+        progress.warn(note)
+    work = carry_out(plan, population, store, chosen, device, progress, checkpoint_seconds)
+    left_out = {failure.task.model_id for failure in work.failures}
+    num_models = study.membership.num_models - len(left_out)
+    if num_models < MIN_MODELS:
+        raise TasksFailedError(work.failures)
+    progress.say(f"attacking {len(plan.releases)} releases of {num_models} models")
+    failures = tuple(str(failure) for failure in work.failures)
+    about = study_provenance(plan, population, command)
+    about |= {"device": device, "demonstration": demonstration, "failures": list(failures)}
+    audited = audit_study(plan, store, population, about, left_out)
+    return _written_up(audited, store.root, work.num_done, failures)
 
 
 def attack_again(
@@ -188,11 +203,11 @@ def load_study(folder: Path) -> Study:
     return Study.load(folder / STUDY_FILE)
 
 
-def _written_up(found: Audit, folder: Path, num_tasks_done: int) -> Run:
+def _written_up(found: Audit, folder: Path, num_tasks_done: int, failures: tuple[str, ...] = ()) -> Run:
     """Saves findings, scores and report of an audit."""
     found.save(folder)
     write_report(found.results, folder / REPORT_FILE)
-    return Run(folder, found, num_tasks_done)
+    return Run(folder, found, num_tasks_done, failures)
 
 
 def usable_cores() -> int:

@@ -1,4 +1,4 @@
-"""The one exception that means "the user's input is wrong, not the program"."""
+"""The exceptions that are no defect of the program: wrong input, and runs that could not go on."""
 
 
 class UserError(ValueError):
@@ -12,3 +12,20 @@ class UserError(ValueError):
     def __init__(self, message: str) -> None:
         line = " ".join(message.split())
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+
+
+class RunError(RuntimeError):
+    """A run could not be finished; what was finished before is kept, and the same command goes on from there.
+
+    The command line prints the one-line message and ends with exit code 1.
+    """
+
+    details = ""
+    """A traceback, where there is one."""
+
+
+class StorageError(RunError):
+    """The disk is full, or a size limit was exceeded."""
+
+    def __init__(self, place: object, reason: str) -> None:
+        super().__init__(f"{place}: cannot write ({reason}); make room there")

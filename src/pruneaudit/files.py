@@ -1,8 +1,10 @@
-"""Writing a file so that a reader sees the old one or the new one, never half of either."""
+"""Writing a file so that a reader sees the old one or the new one, never half of either; full disks."""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from pathlib import Path
 
 
@@ -19,3 +21,19 @@ def write_atomically(path: Path, text: str) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+# safetensors and NumPy report a short write in words of their own, without an errno.
+_FULL_IN_WORDS = re.compile(rf"os error ({'|'.join(str(code) for code in sorted(_FULL))})\b|requested and \d+ written")
+
+
+def is_storage_failure(error: BaseException) -> bool:
+    """Whether an error says that the disk is full or a size limit was exceeded."""
+    return getattr(error, "errno", None) in _FULL or _FULL_IN_WORDS.search(str(error)) is not None
+
+
+def storage_reason(error: BaseException) -> str:
+    """What is wrong with the disk, in words."""
+    code = getattr(error, "errno", None)
+    return os.strerror(code) if code in _FULL else "disk full, or file size limit exceeded"

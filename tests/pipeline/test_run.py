@@ -9,7 +9,8 @@ from safetensors.numpy import load_file
 
 from pruneaudit.api import attack_again, run
 from pruneaudit.errors import UserError
-from pruneaudit.pipeline.driver import Silent, TaskFailedError
+from pruneaudit.pipeline.driver import TasksFailedError
+from pruneaudit.pipeline.progress import Silent
 from pruneaudit.results import Results
 
 FINDINGS = ("findings.csv", "findings.json", "comparisons.csv", "curves.csv", "releases.csv", "scores.parquet")
@@ -132,7 +133,7 @@ class Listening(Silent):
     def __init__(self):
         self.heard = []
 
-    def say(self, message):
+    def warn(self, message):
         self.heard.append(message)
 
 
@@ -163,7 +164,7 @@ def test_a_damaged_artifact_is_named_set_aside_and_made_again(finished, study, t
 
 def test_a_diverged_training_is_named_and_kept_out_of_findings(make_study, tmp_path):
     hopeless = make_study(training={"epochs": 2, "batch_size": 32, "learning_rate": 1e20})
-    with pytest.raises(TaskFailedError, match=r"train dense model-000.*diverged"):
+    with pytest.raises(TasksFailedError, match=r"train dense model-000.*diverged"):
         run(hopeless, out=tmp_path, executor="processes", jobs=1)
     assert not (tmp_path / "small" / "findings.csv").exists()
 

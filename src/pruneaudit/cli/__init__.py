@@ -8,7 +8,7 @@ import typer
 
 from pruneaudit.cli import attack, audit, demo, listing, report, run
 from pruneaudit.cli.common import main_callback
-from pruneaudit.errors import UserError
+from pruneaudit.errors import RunError, UserError
 
 app = typer.Typer(
     name="pruneaudit",
@@ -48,10 +48,9 @@ def _exit_code(arguments: list[str] | None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted; what was finished is kept, and the same command goes on from there")
         return EXIT_INTERRUPTED
-    except RuntimeError as error:
-        if not hasattr(error, "details"):  # only a failed task carries them
-            raise
-        print(error.details, file=sys.stderr)
+    except RunError as error:
+        if error.details:
+            print(error.details, file=sys.stderr)
         _complain(f"{error}; what was finished is kept, and the same command goes on from there")
         return EXIT_FAILED
 

@@ -84,6 +84,10 @@ class LineProgress:
         """Prints a line."""
         print(message, file=sys.stderr, flush=True)
 
+    def warn(self, message: str) -> None:
+        """Prints a warning."""
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+
     def __enter__(self) -> LineProgress:
         return self
 
@@ -123,6 +127,10 @@ class BarProgress:
         """Prints a line above the bar."""
         self._console.print(message, markup=False, highlight=False)
 
+    def warn(self, message: str) -> None:
+        """Prints a warning above the bar."""
+        self.say(f"warning: {message}")
+
     def __enter__(self) -> BarProgress:
         self._bar.start()
         return self
@@ -144,9 +152,7 @@ class QuietProgress(LineProgress):
         """Says nothing."""
 
     def say(self, message: str) -> None:
-        """Prints warnings only."""
-        if message.startswith("warning"):
-            super().say(message)
+        """Says nothing."""
 
 
 def progress_for(quiet: bool) -> LineProgress | BarProgress:

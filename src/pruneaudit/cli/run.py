@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -73,6 +74,10 @@ def execute(
             demonstration=demonstration,
         )
     print_findings(finished.audit.results, finished.report)
+    if finished.failures:
+        more = f", and {len(finished.failures) - 1} more" if len(finished.failures) > 1 else ""
+        print(f"error: failed and left out: {finished.failures[0]}{more} (see the report)", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def _describe(study: Study, out: Path, data_root: Path | None) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,21 @@ from pruneaudit.auditing import Audit, bank_games
 from pruneaudit.auditing.audit import audit_games
 from pruneaudit.auditing.game import DENSE
 from pruneaudit.data.population import Population
-from pruneaudit.data.splits import eligible, membership
+from pruneaudit.data.splits import eligible, member_row
 from pruneaudit.pipeline.plan import Plan, attacks_of
 from pruneaudit.pipeline.store import Store
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Release, Study
 
 
-def release_signals(plan: Plan, store: Store, population: Population, release: str) -> Signals:
-    """The signals of all models of a release."""
+def release_signals(
+    plan: Plan, store: Store, population: Population, release: str, left_out: Collection[int] = ()
+) -> Signals:
+    """The signals of the models of a release, but for those left out."""
     study = plan.study
-    folders = [store.path(task.artifact) for task in plan.of("signals", release)]
+    tasks = [task for task in plan.of("signals", release) if task.model_id not in left_out]
+    folders = [store.path(task.artifact) for task in tasks]
+    model_ids = np.array([task.model_id for task in tasks])
 
     def stacked(key: str) -> np.ndarray:
         return np.stack([np.load(folder / f"{key}.npy", mmap_mode="r", allow_pickle=False) for folder in folders])
@@ -33,21 +37,25 @@ def release_signals(plan: Plan, store: Store, population: Population, release: s
     return Signals(
         logits=stacked("logits"),
         labels=population.y,
-        member=membership(study.seed, len(folders), population.reserve),
+        member=np.stack([member_row(study.seed, model_id, population.reserve) for model_id in model_ids.tolist()]),
         eligible=eligible(population.reserve, len(folders)),
         confidence=stacked("confidence") if several else None,
         correct=stacked("correct") if several else None,
         canary=population.canary,
         ids=population.ids,
-        model_ids=np.arange(len(folders)),
+        model_ids=model_ids,
     )
 
 
-def release_facts(plan: Plan, store: Store, release: str) -> dict[str, Any]:
-    """What is known of a release beside its leakage: means over its models."""
+def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[int] = ()) -> dict[str, Any]:
+    """What is known of a release beside its leakage: means over its models, but for those left out."""
     described = next((entry for entry in plan.study.releases if entry.name == release), None)
     tasks = plan.of("train" if release == DENSE else "release", release)
-    summaries = [json.loads((store.path(task.artifact) / "summary.json").read_text()) for task in tasks]
+    summaries = [
+        json.loads((store.path(task.artifact) / "summary.json").read_text())
+        for task in tasks
+        if task.model_id not in left_out
+    ]
 
     def mean(key: str) -> float:
         return float(np.mean([summary.get(key, np.nan) for summary in summaries]))
@@ -76,16 +84,27 @@ def baselines(study: Study) -> list[str]:
     return [DENSE, *controls[:1]] if study.releases else []
 
 
-def audit_study(plan: Plan, store: Store, population: Population, about: Mapping[str, Any]) -> Audit:
-    """The audit of a study whose signals are on disk; `about` says how it came to be."""
+def audit_study(
+    plan: Plan, store: Store, population: Population, about: Mapping[str, Any], left_out: Collection[int] = ()
+) -> Audit:
+    """The audit of a study whose signals are on disk.
+
+    Args:
+        plan: the study's tasks.
+        store: where their results lie.
+        population: the study's.
+        about: how the results came to be.
+        left_out: models of which some part is missing; they are left out of every release, so that
+            releases are compared on the same models.
+    """
     study = plan.study
-    signals = {release: release_signals(plan, store, population, release) for release in plan.releases}
+    signals = {release: release_signals(plan, store, population, release, left_out) for release in plan.releases}
     return audit_games(
         bank_games(signals, study.audit.knowledge),
         attacks_of(study),
         study.seed,
         study.audit.fpr_levels,
         baselines=baselines(study),
-        facts={release: release_facts(plan, store, release) for release in plan.releases},
+        facts={release: release_facts(plan, store, release, left_out) for release in plan.releases},
         about=about,
     )

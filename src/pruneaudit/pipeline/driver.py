@@ -3,52 +3,52 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from pruneaudit.data.population import Population
-from pruneaudit.errors import UserError
+from pruneaudit.errors import RunError, StorageError
+from pruneaudit.files import is_storage_failure, storage_reason
 from pruneaudit.pipeline.executors import Executor, Outcome
 from pruneaudit.pipeline.plan import Plan, Task
+from pruneaudit.pipeline.progress import Progress
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import Artifact, Store
 
-
-class Progress(Protocol):
-    """What is told while a study runs."""
-
-    def begin(self, num_tasks: int, num_reused: int) -> None:
-        """The work is known."""
-        ...
-
-    def done(self, task: Task) -> None:
-        """A task is finished and on disk."""
-        ...
-
-    def say(self, message: str) -> None:
-        """Anything worth a line."""
-        ...
+MAX_ATTEMPTS = 3
 
 
-class Silent:
-    """Progress that nobody watches."""
+@dataclass(frozen=True)
+class Failure:
+    """A task that could not be done."""
 
-    def begin(self, num_tasks: int, num_reused: int) -> None:
-        """Says nothing."""
+    task: Task
+    reason: str
+    """One line."""
+    details: str = ""
+    """A traceback, where there is one."""
 
-    def done(self, task: Task) -> None:
-        """Says nothing."""
-
-    def say(self, message: str) -> None:
-        """Says nothing."""
+    def __str__(self) -> str:
+        return f"{self.task.name}: {self.reason}"
 
 
-class TaskFailedError(RuntimeError):
-    """A task could not be done; what was finished before it is kept."""
+class TasksFailedError(RunError):
+    """So many tasks failed that nothing can be audited."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(f"{outcome.request.name}: {outcome.error}")
-        self.details = outcome.details
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        more = f" ({len(failures) - 1} more tasks failed)" if len(failures) > 1 else ""
+        super().__init__(f"{failures[0]}{more}")
+        self.details = failures[0].details
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run did."""
+
+    num_done: int
+    failures: tuple[Failure, ...]
+    """Tasks that failed themselves; what depended on them was left out."""
 
 
 def missing_tasks(plan: Plan, store: Store) -> list[Task]:
@@ -57,24 +57,35 @@ def missing_tasks(plan: Plan, store: Store) -> list[Task]:
 
 
 def carry_out(
-    plan: Plan, population: Population, store: Store, executor: Executor, device: str, progress: Progress
-) -> int:
+    plan: Plan,
+    population: Population,
+    store: Store,
+    executor: Executor,
+    device: str,
+    progress: Progress,
+    checkpoint_seconds: float,
+) -> Work:
     """Makes everything that the plan needs and the store lacks; the store is open for writing.
 
-    Returns:
-        The number of tasks that were done.
+    A task that fails is named and left out with all that depends on it; the rest is done. A worker
+    that dies has its task tried again, at most `MAX_ATTEMPTS` times in all.
 
     Raises:
-        TaskFailedError: a task failed; finished ones stay.
-        UserError: a task could not accept what the user asked for.
+        StorageError: the disk is full; finished tasks stay.
     """
-    _keep_population(plan, population, store, progress)
-    missing = [task for task in plan.tasks if not _is_whole(task.artifact, store, progress)]
-    progress.begin(len(missing), len(plan.tasks) - len(missing))
-    if missing:
+    try:
+        _keep_population(plan, population, store, progress)
+        missing = [task for task in plan.tasks if not _is_whole(task.artifact, store, progress)]
+        progress.begin(len(missing), len(plan.tasks) - len(missing))
+        if not missing:
+            return Work(0, ())
         with executor:
-            _work_off(missing, store, executor, device, progress)
-    return len(missing)
+            shift = _Shift(missing, store, executor, device, progress, checkpoint_seconds)
+            return shift.work_off()
+    except OSError as error:
+        if is_storage_failure(error):
+            raise StorageError(store.root, storage_reason(error)) from None
+        raise
 
 
 def _keep_population(plan: Plan, population: Population, store: Store, progress: Progress) -> None:
@@ -90,39 +101,92 @@ def _is_whole(artifact: Artifact, store: Store, progress: Progress) -> bool:
     status, reason = store.status(artifact)
     if status == "damaged":
         place = store.set_aside(artifact)
-        progress.say(f"{artifact.folder}: {reason}; set aside as {place.name} and made again")
+        progress.warn(f"{artifact.folder}: {reason}; set aside as {place.name} and made again")
     return status == "whole"
 
 
-def _work_off(tasks: list[Task], store: Store, executor: Executor, device: str, progress: Progress) -> None:
-    """Submits each task once its inputs exist, and commits what comes back."""
-    todo = {task.artifact.identity for task in tasks}
-    waiting_for: dict[str, int] = {}
-    dependents: dict[str, list[Task]] = defaultdict(list)
-    in_flight: dict[str, Task] = {}
+class _Shift:
+    """One round of work: submits each task once its inputs exist, and commits what comes back."""
 
-    def submit(task: Task) -> None:
-        staging = store.new_staging()
-        inputs = {role: str(store.path(artifact).resolve()) for role, artifact in task.inputs.items()}
-        in_flight[task.name] = task
-        executor.submit(Request(task.name, task.action, task.spec, inputs, str(staging.resolve()), device))
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        store: Store,
+        executor: Executor,
+        device: str,
+        progress: Progress,
+        checkpoint_seconds: float,
+    ) -> None:
+        self._store, self._executor, self._progress = store, executor, progress
+        self._device, self._checkpoint_seconds = device, checkpoint_seconds
+        self._tasks = {task.name: task for task in tasks}
+        self._waiting_for: dict[str, int] = {}
+        self._dependents: dict[str, list[Task]] = defaultdict(list)
+        self._in_flight: set[str] = set()
+        self._attempts: dict[str, int] = defaultdict(int)
+        self._failures: list[Failure] = []
+        self._num_done = 0
+        todo = {task.artifact.folder for task in tasks}
+        for task in tasks:
+            needs = [artifact.folder for artifact in task.inputs.values() if artifact.folder in todo]
+            self._waiting_for[task.name] = len(needs)
+            for need in needs:
+                self._dependents[need].append(task)
 
-    for task in tasks:
-        needs = [artifact.identity for artifact in task.inputs.values() if artifact.identity in todo]
-        waiting_for[task.name] = len(needs)
-        for need in needs:
-            dependents[need].append(task)
-    for task in tasks:
-        if not waiting_for[task.name]:
-            submit(task)
-    while in_flight:
-        outcome = executor.next_outcome()
-        task = in_flight.pop(outcome.request.name)
-        if outcome.error:
-            raise TaskFailedError(outcome) if outcome.details else UserError(f"{task.name}: {outcome.error}")
-        store.commit(task.artifact, Path(outcome.request.staging))
-        progress.done(task)
-        for dependent in dependents[task.artifact.identity]:
-            waiting_for[dependent.name] -= 1
-            if not waiting_for[dependent.name]:
-                submit(dependent)
+    def work_off(self) -> Work:
+        """Works until nothing can be done any more."""
+        for task in self._tasks.values():
+            if not self._waiting_for[task.name]:
+                self._submit(task)
+        while self._in_flight:
+            outcome = self._executor.next_outcome()
+            task = self._tasks[outcome.request.name]
+            for warning in outcome.warnings:
+                self._progress.warn(f"{task.name}: {warning}")
+            if not outcome.kind:
+                self._finish(task, outcome)
+            elif outcome.kind == "storage":
+                raise StorageError(self._store.root, outcome.error)
+            elif outcome.kind == "death" and self._attempts[task.name] < MAX_ATTEMPTS:
+                tried = f"{self._attempts[task.name]} of {MAX_ATTEMPTS} attempts"
+                self._progress.warn(f"{task.name}: {outcome.error}; trying again ({tried})")
+                self._submit(task)
+            else:
+                self._fail(task, outcome)
+        return Work(self._num_done, tuple(self._failures))
+
+    def _submit(self, task: Task) -> None:
+        store = self._store
+        self._attempts[task.name] += 1
+        self._in_flight.add(task.name)
+        request = Request(
+            name=task.name,
+            action=task.action,
+            spec=task.spec,
+            inputs={role: str(store.path(artifact).resolve()) for role, artifact in task.inputs.items()},
+            staging=str(store.new_staging().resolve()),
+            device=self._device,
+            checkpoints=str(store.checkpoints_of(task.artifact).resolve()),
+            checkpoint_seconds=self._checkpoint_seconds,
+        )
+        self._executor.submit(request)
+
+    def _finish(self, task: Task, outcome: Outcome) -> None:
+        """Commits what a task has made, and submits what waited for it."""
+        self._store.commit(task.artifact, Path(outcome.request.staging))
+        self._store.forget_checkpoints(task.artifact)
+        self._in_flight.discard(task.name)
+        self._num_done += 1
+        self._progress.done(task)
+        for dependent in self._dependents[task.artifact.folder]:
+            self._waiting_for[dependent.name] -= 1
+            if not self._waiting_for[dependent.name]:
+                self._submit(dependent)
+
+    def _fail(self, task: Task, outcome: Outcome) -> None:
+        """Gives a task up; what depends on it is never submitted."""
+        self._in_flight.discard(task.name)
+        tried = self._attempts[task.name]
+        reason = outcome.error + (f" {tried} times" if outcome.kind == "death" else "")
+        self._failures.append(Failure(task, reason, outcome.details))
+        self._progress.warn(f"{task.name} failed: {reason}")

@@ -7,9 +7,11 @@ the user's script).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +35,10 @@ class Outcome:
     """One line; empty when it succeeded."""
     details: str = ""
     """A traceback, where there is one."""
+    kind: str = ""
+    """What went wrong: `task` (the task itself), `storage` (the disk), `death` (the worker process); or nothing."""
+    warnings: tuple[str, ...] = ()
+    """What the task warned of."""
 
 
 class Executor(Protocol):
@@ -83,20 +89,19 @@ class Serial:
 
 
 class Processes:
-    """Runs requests in worker processes with one thread each."""
+    """Runs requests in worker processes with one thread each; a worker that dies is replaced."""
 
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
         self._waiting: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        self._workers: list[subprocess.Popen[str]] = []
+        self._workers: dict[int, subprocess.Popen[str]] = {}
         self._threads: list[threading.Thread] = []
+        self._ending = threading.Event()
 
     def __enter__(self) -> Processes:
-        for _ in range(self.num_workers):
-            worker = self._start_worker()
-            self._workers.append(worker)
-            self._threads.append(threading.Thread(target=self._serve, args=(worker,), daemon=True))
+        for slot in range(self.num_workers):
+            self._threads.append(threading.Thread(target=self._serve, args=(slot,), daemon=True))
             self._threads[-1].start()
         return self
 
@@ -104,16 +109,14 @@ class Processes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends all workers, at once if something went wrong."""
-        for worker in self._workers:
-            self._waiting.put(None)
-            if kind is not None:
+        if kind is not None:
+            self._ending.set()
+            for worker in list(self._workers.values()):
                 worker.kill()
+        for _ in self._threads:
+            self._waiting.put(None)
         for thread in self._threads:
             thread.join()
-        for worker in self._workers:
-            with cast(IO[str], worker.stdin), cast(IO[str], worker.stdout):
-                pass  # closing the pipe ends the worker
-            worker.wait()
 
     def submit(self, request: Request) -> None:
         """Queues a request for the next free worker."""
@@ -123,30 +126,50 @@ class Processes:
         """Waits for the next finished request."""
         return self._outcomes.get()
 
-    @staticmethod
-    def _start_worker() -> subprocess.Popen[str]:
-        search_path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "pruneaudit.pipeline.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **ONE_THREAD, "PYTHONPATH": search_path},
-        )
+    def _serve(self, slot: int) -> None:
+        """Hands requests to the worker of a slot until there are no more."""
+        worker = self._workers[slot] = _start_worker()
+        while (request := self._waiting.get()) is not None and not self._ending.is_set():
+            answer = _ask(worker, request)
+            if answer:
+                self._outcomes.put(Outcome(request, **json.loads(answer)))
+                continue
+            code = worker.wait()
+            reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            _close(worker)
+            if not self._ending.is_set():
+                worker = self._workers[slot] = _start_worker()
+                self._outcomes.put(Outcome(request, f"its worker process died ({reason})", kind="death"))
+        _close(worker)
 
-    def _serve(self, worker: subprocess.Popen[str]) -> None:
-        """Hands requests to one worker until there are no more, or it dies."""
-        stdin, stdout = cast(IO[str], worker.stdin), cast(IO[str], worker.stdout)
-        while (request := self._waiting.get()) is not None:
-            try:
-                print(request.to_json(), file=stdin, flush=True)
-                answer = stdout.readline()
-            except OSError:
-                answer = ""
-            if not answer:
-                self._outcomes.put(Outcome(request, f"the worker process died (exit code {worker.wait()})"))
-                return
-            self._outcomes.put(Outcome(request, **json.loads(answer)))
+
+def _start_worker() -> subprocess.Popen[str]:
+    search_path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "pruneaudit.pipeline.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **ONE_THREAD, "PYTHONPATH": search_path},
+    )
+
+
+def _ask(worker: subprocess.Popen[str], request: Request) -> str:
+    """A worker's answer to a request, as a line of JSON; empty if it died."""
+    try:
+        print(request.to_json(), file=cast(IO[str], worker.stdin), flush=True)
+        answer = cast(IO[str], worker.stdout).readline()
+    except OSError:
+        return ""
+    return answer if answer.endswith("\n") else ""
+
+
+def _close(worker: subprocess.Popen[str]) -> None:
+    """Closes the pipes, which ends the worker, and waits for its end."""
+    for pipe in (worker.stdin, worker.stdout):
+        with contextlib.suppress(OSError):  # unsent data of a dead worker
+            cast(IO[str], pipe).close()
+    worker.wait()
 
 
 def make_executor(name: str, num_workers: int) -> Executor:

@@ -20,6 +20,10 @@ class Request:
     staging: str
     """The folder to write in."""
     device: str = "cpu"
+    checkpoints: str = ""
+    """The folder that its training is kept in between epochs."""
+    checkpoint_seconds: float = 60.0
+    """Least time between two checkpoints."""
 
     def to_json(self) -> str:
         """One line of JSON."""

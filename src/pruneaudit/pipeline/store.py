@@ -25,6 +25,7 @@ Status = Literal["whole", "missing", "damaged"]
 SEAL = "DONE"
 STAGING = ".staging"
 SET_ASIDE = "set-aside"
+CHECKPOINTS = ".checkpoints"
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,14 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         staging.rename(target)
         _flush(target.parent)
+
+    def checkpoints_of(self, artifact: Artifact) -> Path:
+        """Where the training that makes an artifact is kept between epochs."""
+        return self.root / CHECKPOINTS / artifact.identity[:16]
+
+    def forget_checkpoints(self, artifact: Artifact) -> None:
+        """Removes the checkpoints of a training that is finished."""
+        shutil.rmtree(self.checkpoints_of(artifact), ignore_errors=True)
 
     def set_aside(self, artifact: Artifact) -> Path:
         """Moves a damaged artifact out of the way; nothing is deleted."""

@@ -33,6 +33,7 @@ from pruneaudit.training.checkpoint import load_weights, save_tensors, save_weig
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.loop import train
 from pruneaudit.training.predict import accuracy
+from pruneaudit.training.resume import Checkpoints
 from pruneaudit.training.samples import Samples
 from pruneaudit.training.selection import BestOnDev
 
@@ -83,6 +84,10 @@ def _new_model(model: Mapping[str, Any], population: Population, generator: torc
     return build_model(model["name"], model["options"], shape, population.num_classes, generator)
 
 
+def _checkpoints(request: Request) -> Checkpoints | None:
+    return Checkpoints(Path(request.checkpoints), request.checkpoint_seconds) if request.checkpoints else None
+
+
 def _train_dense(request: Request) -> None:
     """Trains one model of the bank on its own members."""
     spec, split, staging = request.spec, _Split(request), Path(request.staging)
@@ -91,7 +96,8 @@ def _train_dense(request: Request) -> None:
     model = _new_model(spec["model"], split.population, torch_generator(seed, "initialise", model_id))
     model.to(request.device)
     members = split.members()
-    state = train(model, members, settings, torch_generator(seed, "training", model_id), split.hooks(settings))
+    generator = torch_generator(seed, "training", model_id)
+    state = train(model, members, settings, generator, split.hooks(settings), _checkpoints(request))
     save_weights(model, staging / "model.safetensors")
     _write_history(state.history, staging / "history.csv")
     summary = {
@@ -120,7 +126,7 @@ def _make_release(request: Request) -> None:
         # The same draws for every release of a model: releases then differ by what was done to them only.
         generator = torch_generator(seed, "finetune", model_id)
         hooks = (*pruning.hooks, *split.hooks(settings))
-        history = train(pruning.model, members, settings, generator, hooks).history
+        history = train(pruning.model, members, settings, generator, hooks, _checkpoints(request)).history
     save_weights(pruning.model, staging / "model.safetensors")
     if pruning.masks:
         save_tensors(dict(pruning.masks), staging / "mask.safetensors")

@@ -13,23 +13,38 @@ import signal
 import sys
 import threading
 import traceback
-from typing import TextIO
+import warnings
+from typing import Any, TextIO
 
 from pruneaudit.errors import UserError
+from pruneaudit.files import is_storage_failure, storage_reason
 from pruneaudit.pipeline.request import Request
 
 
-def attempt(line: str) -> dict[str, str]:
-    """Does one request; the answer holds `error` (one line) and `details` if it failed."""
+def attempt(line: str) -> dict[str, Any]:
+    """Does one request; the answer says what went wrong (`error`, `details`, `kind`), and `warnings`."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        answer = _attempt(line)
+    return answer | {"warnings": [" ".join(str(warning.message).split()) for warning in caught]}
+
+
+def _attempt(line: str) -> dict[str, Any]:
     from pruneaudit.pipeline.tasks import perform  # imports torch, which only a worker needs
 
     try:
         perform(Request.from_json(line))
     except UserError as error:
-        return {"error": str(error), "details": ""}
+        return _failure("task", str(error))
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}", "details": traceback.format_exc()}
-    return {"error": "", "details": ""}
+        if is_storage_failure(error):
+            return _failure("storage", storage_reason(error))
+        return _failure("task", f"{type(error).__name__}: {error}", traceback.format_exc())
+    return _failure("", "")
+
+
+def _failure(kind: str, error: str, details: str = "") -> dict[str, str]:
+    return {"kind": kind, "error": " ".join(error.split()), "details": details}
 
 
 def _read(requests: queue.SimpleQueue[str]) -> None:

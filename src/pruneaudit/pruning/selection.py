@@ -36,7 +36,7 @@ def prunable_weights(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str,
     for name in exclude:
         layer = alias.get(name) or name
         if layer not in layers:
-            known = [*(a for a, target in alias.items() if target), *layers]
+            known = list(dict.fromkeys([*(a for a, target in alias.items() if target), *layers]))
             raise UserError(f"exclude: no layer '{name}'{nearest(name, known)}; expected among: {', '.join(known)}")
         left_out.add(layer)
     chosen = {f"{name}.weight" if name else "weight": m.weight for name, m in layers.items() if name not in left_out}
@@ -45,8 +45,13 @@ def prunable_weights(model: nn.Module, exclude: Sequence[str] = ()) -> dict[str,
     return chosen
 
 
-def num_removed(num_weights: int, sparsity: float) -> int:
+def num_removed(num_weights: int, sparsity: float, layer: str = "") -> int:
     """How many of `num_weights` a sparsity removes: the nearest whole number (a half goes up).
+
+    Args:
+        num_weights: of how many weights.
+        sparsity: fraction to remove, in [0, 1).
+        layer: whose weights they are, for messages; default: the whole model's.
 
     Raises:
         UserError: sparsity is outside [0, 1), or would leave no weight.
@@ -55,7 +60,10 @@ def num_removed(num_weights: int, sparsity: float) -> int:
         raise UserError(f"sparsity: got {sparsity:g}, expected at least 0 and below 1 (0.9 removes 90%)")
     removed = math.floor(sparsity * num_weights + 0.5)
     if removed >= num_weights:
-        raise UserError(f"sparsity {sparsity:g} leaves none of {num_weights:,} weights; use a lower one")
+        whose, or_else = (f" of {layer}", ", or exclude that layer") if layer else ("", "")
+        raise UserError(
+            f"sparsity {sparsity:g} leaves none of {num_weights:,} weights{whose}; use a lower one{or_else}"
+        )
     return removed
 
 
@@ -72,15 +80,15 @@ def keep_highest(scores: Mapping[str, Tensor], sparsity: float, scope: Scope) ->
         scores, those that come first in parameter order go first.
     """
     if scope == "layerwise":
-        return Masks({name: _keep(score.flatten(), sparsity).view(score.shape) for name, score in scores.items()})
+        return Masks({name: _keep(score.flatten(), sparsity, name).view(score.shape) for name, score in scores.items()})
     kept = _keep(torch.cat([score.flatten() for score in scores.values()]), sparsity)
     parts = kept.split([score.numel() for score in scores.values()])
     return Masks({name: part.view(scores[name].shape) for name, part in zip(scores, parts, strict=True)})
 
 
-def _keep(scores: Tensor, sparsity: float) -> Tensor:
+def _keep(scores: Tensor, sparsity: float, layer: str = "") -> Tensor:
     """True for all but the exactly `num_removed` lowest of a flat tensor."""
-    removed = num_removed(scores.numel(), sparsity)
+    removed = num_removed(scores.numel(), sparsity, layer)
     if removed == 0:
         return torch.ones_like(scores, dtype=torch.bool)
     scores = scores.detach()

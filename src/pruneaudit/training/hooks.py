@@ -75,3 +75,10 @@ class Hook:
 
     def finalize(self, state: TrainingState) -> None:
         """Runs once, after the last epoch."""
+
+    def kept(self) -> dict[str, Tensor]:
+        """What a training that goes on after a kill must find again in this hook, as tensors by name."""
+        return {}
+
+    def put_back(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back what `kept` gave."""

@@ -16,6 +16,7 @@ from pruneaudit.errors import UserError
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 from pruneaudit.training.optimizers import make_optimizer, make_schedule
+from pruneaudit.training.resume import Checkpoints
 from pruneaudit.training.samples import Samples, Shuffled
 
 
@@ -33,6 +34,7 @@ def train(
     settings: Training,
     generator: torch.Generator,
     hooks: Sequence[Hook] = (),
+    checkpoints: Checkpoints | None = None,
 ) -> TrainingState:
     """Trains `model` in place on `samples`.
 
@@ -42,6 +44,7 @@ def train(
         settings: epochs, optimizer, learning rate, augmentation.
         generator: CPU generator of every random draw (order, augmentation, dropout).
         hooks: what else happens in training, in this order.
+        checkpoints: where this training is kept between epochs; it goes on from what is there.
 
     Returns:
         The state after the last epoch; its history has one row per epoch.
@@ -63,7 +66,10 @@ def train(
 
     with torch.random.fork_rng():  # dropout draws from the global generators
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        for state.epoch in range(settings.epochs):
+        if checkpoints:
+            checkpoints.restore(state, schedule, hooks)
+        first_epoch = state.epoch
+        for state.epoch in range(first_epoch, settings.epochs):
             model.train()
             learning_rate = schedule.get_last_lr()[0]
             losses = []
@@ -94,6 +100,8 @@ def train(
             state.history.append({"epoch": state.epoch + 1, "loss": mean_loss, "learning_rate": learning_rate})
             for hook in hooks:
                 hook.epoch_end(state)
+            if checkpoints:
+                checkpoints.save_if_due(state, schedule, hooks)
     for hook in hooks:
         hook.finalize(state)
     return state

@@ -5,6 +5,7 @@ The dev set comes from the reserve, so that no audited sample chooses a checkpoi
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from pruneaudit.training.hooks import Hook, TrainingState
@@ -27,6 +28,17 @@ class BestOnDev(Hook):
         if reached > self._best_accuracy:
             self._best_accuracy = reached
             self._best_weights = {name: value.clone() for name, value in state.model.state_dict().items()}
+
+    def kept(self) -> dict[str, Tensor]:
+        """The best accuracy and weights so far."""
+        best = torch.tensor(self._best_accuracy, dtype=torch.float64)
+        return {"accuracy": best, **{f"weights/{name}": value for name, value in self._best_weights.items()}}
+
+    def put_back(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back the best accuracy and weights."""
+        self._best_accuracy = float(tensors["accuracy"])
+        prefix = "weights/"
+        self._best_weights = {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)}
 
     def finalize(self, state: TrainingState) -> None:
         """Puts the best weights back."""

@@ -1,0 +1,68 @@
+"""A made-up bank: phi = difficulty + gain where trained on + noise, turned into logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from pruneaudit.attacks.view import View
+from pruneaudit.signals.signals import Signals
+
+# M models, N samples, C classes, Q queries
+
+
+def build_bank(
+    num_models: int = 12,
+    num_samples: int = 300,
+    num_classes: int = 5,
+    gain: float = 1.5,
+    num_reserve: int = 0,
+    num_queries: int = 1,
+    seed: int = 0,
+    member: np.ndarray | None = None,
+    first_id: int = 0,
+    dtype: type = np.float32,
+) -> Signals:
+    """Signals of a bank; the first `num_reserve` samples are in nobody's training set and not eligible."""
+    rng = np.random.default_rng([7, seed])
+    difficulty = np.random.default_rng(1).normal(1, 2, num_samples)  # the same samples whatever the seed
+    labels = np.random.default_rng(2).integers(num_classes, size=num_samples)
+    drawn = rng.random((num_models, num_samples)) < 0.5  # independent coins
+    member = drawn if member is None else member.copy()
+    member[:, :num_reserve] = False
+    noise = rng.normal(size=(num_models, num_samples, num_queries))
+    phi = difficulty[:, None] + gain * member[..., None] + noise  # (M, N, Q)
+    logits = rng.normal(size=(num_models, num_samples, num_classes))
+    logits[:, np.arange(num_samples), labels] = -np.inf
+    logits -= np.log(np.exp(logits).sum(axis=2, keepdims=True))  # the others' logsumexp is 0, so phi is the label's
+    logits[:, np.arange(num_samples), labels] = phi[..., 0]
+    return Signals(
+        logits=logits.astype(dtype),
+        labels=labels,
+        member=member,
+        eligible=np.broadcast_to(np.arange(num_samples) >= num_reserve, member.shape),
+        confidence=phi.astype(dtype) if num_queries > 1 else None,
+        model_ids=np.arange(first_id, first_id + num_models),
+    )
+
+
+def build_view(victims: Signals, references: Signals | None = None, allowed: np.ndarray | None = None) -> View:
+    """Victims against references of their own, or against one another."""
+    return View.of([victims], [victims if references is None else references], allowed)
+
+
+@pytest.fixture
+def make_bank() -> Callable[..., Signals]:
+    return build_bank
+
+
+@pytest.fixture
+def make_view() -> Callable[..., View]:
+    return build_view
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

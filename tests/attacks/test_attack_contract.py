@@ -1,0 +1,160 @@
+"""What every attack in the registry keeps to; a new attack is tested here by being there."""
+
+import copy
+import importlib
+
+import numpy as np
+import pytest
+
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.metrics import auc, auc_influence, two_way
+from pruneaudit.options import Options
+from pruneaudit.signals.signals import Signals
+
+# V victims, K references, N samples, M models
+
+NAMES = ATTACKS.names()
+NUM_VICTIMS, NUM_REFERENCES = 3, 9
+
+
+@pytest.fixture
+def view(make_bank, make_view):
+    """Separate victims and references, a reserve, and every sample scorable: some references have it, some not."""
+    member = np.random.default_rng(4).random((NUM_REFERENCES, 120)) < 0.5
+    member[:2], member[2:4] = np.arange(120) % 2 == 0, np.arange(120) % 2 == 1  # two IN, two OUT, at least
+    references = make_bank(NUM_REFERENCES, 120, num_reserve=20, member=member, first_id=100, seed=1)
+    return make_view(make_bank(NUM_VICTIMS, 120, num_reserve=20), references)
+
+
+def scores_of(name, view):
+    return ATTACKS.get(name)().score(view, np.random.default_rng(0))
+
+
+def with_victims(view, make_view, **changes):
+    """The same game with something changed about the victims' signals."""
+    victims = view.attacked
+    given = {key: getattr(victims, key) for key in ("logits", "labels", "member", "eligible", "model_ids")}
+    return make_view(Signals(**{**given, **changes}), view.reference, view.allowed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shape_type_and_where_there_is_no_score(name, view):
+    scores = scores_of(name, view)
+    assert scores.victims.dtype == np.float64
+    np.testing.assert_array_equal(np.isnan(scores.victims), ~view.eligible)
+    assert not np.isinf(scores.victims).any()
+    if scores.references is not None:
+        assert scores.references.shape == (NUM_REFERENCES, 120)
+        assert scores.references.dtype == np.float64
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_inputs_stay_as_they_were(name, view):
+    arrays = [view.allowed]
+    for signals in (view.attacked, view.reference):
+        arrays += [signals.logits, signals.labels, signals.member, signals.eligible, signals.phi]
+    before = copy.deepcopy(arrays)
+    scores_of(name, view)
+    for now, then in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_again(name, view):
+    np.testing.assert_array_equal(scores_of(name, view).victims, scores_of(name, view).victims)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_victims_membership_is_not_looked_at(name, view, make_view):
+    """Of what is scored. (That the reserve is in nobody's training set is public.)"""
+    turned = view.attacked.member ^ view.attacked.scored
+    expected = scores_of(name, view).victims
+    np.testing.assert_array_equal(scores_of(name, with_victims(view, make_view, member=turned)).victims, expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_victims_membership_is_not_looked_at_within_its_own_bank(name, make_bank, make_view):
+    bank = make_bank(num_models=8, num_samples=100, num_reserve=20)
+    expected = scores_of(name, make_view(bank)).victims
+    member = bank.member.copy()
+    member[5, 20:] ^= True
+    turned = Signals(bank.logits, bank.labels, member, eligible=bank.eligible)
+    np.testing.assert_array_equal(scores_of(name, make_view(turned)).victims[5], expected[5])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_references_that_are_not_allowed_do_not_matter(name, view, make_bank, make_view):
+    allowed = view.allowed.copy()
+    allowed[:, 8] = False
+    reference = view.reference
+    logits, member = reference.logits.copy(), reference.member.copy()
+    logits[8] *= -3
+    member[8, 20:] ^= True
+    other = Signals(logits, reference.labels, member, eligible=reference.eligible, model_ids=reference.model_ids)
+    before = scores_of(name, make_view(view.attacked, reference, allowed)).victims
+    np.testing.assert_allclose(scores_of(name, make_view(view.attacked, other, allowed)).victims, before, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_order_of_samples_and_of_models_does_not_matter(name, view, make_view):
+    rng = np.random.default_rng(5)
+    samples, victims = rng.permutation(120), rng.permutation(NUM_VICTIMS)
+    references = rng.permutation(NUM_REFERENCES)
+
+    def turned(signals, models):
+        return Signals(
+            logits=signals.logits[models][:, samples],
+            labels=signals.labels[samples],
+            member=signals.member[models][:, samples],
+            eligible=signals.eligible[models][:, samples],
+            ids=signals.sample_ids[samples],
+            model_ids=signals.model_names[models],
+        )
+
+    other = make_view(turned(view.attacked, victims), turned(view.reference, references))
+    expected = scores_of(name, view).victims[victims][:, samples]
+    np.testing.assert_allclose(scores_of(name, other).victims, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_higher_score_means_a_member(name, make_bank, make_view):
+    bank = make_bank(num_models=12, num_samples=400, gain=2.5, num_reserve=50)
+    scores = scores_of(name, make_view(bank)).victims
+    assert (auc(scores, bank.member) > 0.6).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_sees_nothing_where_there_is_nothing(name, make_bank, make_view):
+    bank = make_bank(num_models=12, num_samples=2000, gain=0, num_reserve=200, seed=3)
+    found = two_way(*auc_influence(scores_of(name, make_view(bank)).victims, bank.member))
+    assert abs(found.value - 0.5) < 4 * found.std_error
+    assert found.std_error < 0.01
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_needs_it_says(name, view, make_bank, make_view):
+    attack = ATTACKS.get(name)()
+    assert attack.needs <= {"references"}
+    assert attack.lacks(view) == ""
+    alone = type(view).of([make_bank(num_models=1, num_samples=30)], [])
+    if "references" in attack.needs:
+        assert attack.lacks(alone) == "reference models for every victim"
+        assert attack.lacks(make_view(view.attacked, view.reference, view.allowed & (np.arange(3) > 0)[:, None])) != ""
+    else:
+        assert attack.lacks(alone) == ""
+        assert attack.score(alone, np.random.default_rng(0)).victims.shape == (1, 30)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_documented(name):
+    attack = ATTACKS.get(name)
+    assert issubclass(attack, Attack)
+    assert attack.__doc__
+    module = importlib.import_module(f"pruneaudit.attacks.{name}").__doc__
+    assert "arXiv" in module
+    assert ATTACKS.summary(name).endswith((".", "?"))
+    assert issubclass(attack.Options, Options)
+    for key, field in attack.Options.model_fields.items():
+        assert field.description, f"option {key} of {name} says nothing of itself"
+        assert not field.is_required()

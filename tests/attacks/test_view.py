@@ -1,0 +1,78 @@
+"""Who may be whose reference, and what a view refuses."""
+
+import numpy as np
+import pytest
+
+from pruneaudit.attacks.view import View
+from pruneaudit.errors import UserError
+from pruneaudit.signals.signals import Signals
+
+# V victims, K references
+
+
+def rebuilt(signals, **changes):
+    """Signals with some of their arrays replaced."""
+    given = {name: getattr(signals, name) for name in ("logits", "labels", "member", "confidence", "model_ids")}
+    return Signals(**{**given, **changes})
+
+
+def test_a_bank_plays_against_itself_but_never_against_oneself(make_bank):
+    bank = make_bank(num_models=4, num_samples=20)
+    view = View.of([bank], [bank])
+    assert view.victims.tolist() == [0, 1, 2, 3]
+    np.testing.assert_array_equal(view.allowed, ~np.eye(4, dtype=bool))
+    assert view.attacked is view.reference is bank
+    assert view.eligible.all()
+
+
+def test_the_victims_own_id_is_what_counts_not_its_row(make_bank):
+    bank = make_bank(num_models=4, num_samples=20)
+    turned = bank.take_models(np.array([2, 3, 0, 1]))
+    expected = bank.model_names[:, None] != turned.model_names
+    np.testing.assert_array_equal(View.of([bank], [turned]).allowed, expected)
+    assert View.of([bank], [make_bank(num_models=3, num_samples=20, first_id=50)]).allowed.all()
+
+
+def test_groups_keep_to_themselves_and_only_victims_are_attacked(make_bank):
+    bank = make_bank(num_models=4, num_samples=20)
+    grouped = rebuilt(bank, group=np.array([0, 1, 0, 1]), is_victim=np.array([True, False, False, True]))
+    view = View.of([grouped], [grouped])
+    assert view.victims.tolist() == [0, 3]
+    assert view.allowed.astype(int).tolist() == [[0, 0, 1, 0], [0, 1, 0, 0]]
+
+
+def test_no_references(make_bank):
+    view = View.of([make_bank(num_models=2, num_samples=20)], [])
+    assert view.allowed.shape == (2, 0)
+    assert view.references == ()
+
+
+def test_allowed_may_be_given(make_bank):
+    bank = make_bank(num_models=3, num_samples=20)
+    allowed = np.array([[False, True, False]] * 3)
+    assert View.of([bank], [bank], allowed).allowed is allowed
+
+
+def test_among_references_each_is_the_others_pseudo_victim(make_bank):
+    bank, others = make_bank(num_models=2, num_samples=20), make_bank(num_models=5, num_samples=20, first_id=9)
+    among = View.of([bank], [others]).among_references(np.array([4, 1]))
+    assert among.attacked.model_names.tolist() == among.reference.model_names.tolist() == [13, 10]
+    assert among.allowed.tolist() == [[False, True], [True, False]]
+    np.testing.assert_array_equal(among.attacked.logits, others.logits[[4, 1]])
+
+
+def test_what_does_not_belong_together(make_bank):
+    bank = make_bank(num_models=3, num_samples=20)
+    with pytest.raises(UserError, match="the same samples in the same order"):
+        View.of([bank], [make_bank(num_models=3, num_samples=19)])
+    with pytest.raises(UserError, match="the same samples in the same order"):
+        View.of([bank], [rebuilt(bank, ids=np.arange(20)[::-1])])
+    with pytest.raises(UserError, match="disagree about labels"):
+        View.of([bank], [rebuilt(bank, labels=(bank.labels + 1) % 5)])
+    with pytest.raises(UserError, match="the same models in the same order"):
+        View.of([rebuilt(bank, model_ids=np.array([2, 1, 0])), bank], [bank])
+    with pytest.raises(UserError, match="got 6 classes and 1 queries beside 5 and 1"):
+        padded = np.concatenate([bank.logits, np.zeros((3, 20, 1))], axis=2)
+        View.of([bank], [rebuilt(bank, logits=padded)])
+    with pytest.raises(UserError, match="got 5 classes and 2 queries beside 5 and 1"):
+        View.of([bank], [make_bank(num_models=3, num_samples=20, num_queries=2)])

@@ -1,0 +1,55 @@
+"""Which games a bank's releases make, and whose references each has."""
+
+import numpy as np
+import pytest
+
+from pruneaudit.auditing.game import bank_games, game_of
+
+
+@pytest.fixture
+def releases(make_bank):
+    return {name: make_bank(4, 40, noise_seed=n) for n, name in enumerate(("dense", "pruned-0.9", "control"))}
+
+
+def played(games):
+    return [(game.release, game.knowledge) for game in games]
+
+
+def test_matched_references_are_of_the_same_release(releases):
+    games = bank_games(releases, ("matched",))
+    assert played(games) == [("dense", "matched"), ("pruned-0.9", "matched"), ("control", "matched")]
+    for game in games:
+        assert game.view.attacked is game.view.reference is releases[game.release]
+        np.testing.assert_array_equal(game.view.allowed, ~np.eye(4, dtype=bool))
+
+
+def test_dense_knowledge_brings_dense_references_and_plays_dense_once(releases):
+    games = bank_games(releases, ("matched", "dense"))
+    assert played(games) == [
+        ("dense", "matched"),
+        ("pruned-0.9", "matched"),
+        ("pruned-0.9", "dense"),
+        ("control", "matched"),
+        ("control", "dense"),
+    ]
+    for game in games:
+        assert game.view.attacked is releases[game.release]
+        expected = "dense" if game.knowledge == "dense" else game.release
+        assert game.view.reference is releases[expected]
+        np.testing.assert_array_equal(game.view.allowed, ~np.eye(4, dtype=bool))
+
+
+def test_dense_knowledge_alone_is_the_matched_one_for_the_dense_release(releases):
+    assert played(bank_games(releases, ("dense",))) == [
+        ("dense", "matched"),
+        ("pruned-0.9", "dense"),
+        ("control", "dense"),
+    ]
+
+
+def test_the_game_to_compare_with(releases):
+    games = bank_games(releases, ("matched", "dense"))
+    assert game_of(games, "pruned-0.9", "dense") is games[2]
+    assert game_of(games, "dense", "dense") is games[0]  # the two coincide there
+    assert game_of(games, "dense", "matched") is games[0]
+    assert game_of(games, "no such release", "matched") is None
