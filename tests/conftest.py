@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from pruneaudit.results import (
     COMPARISON_COLUMNS,
@@ -17,6 +18,9 @@ from pruneaudit.results import (
     Results,
     tpr_column,
 )
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 LEVELS = (0.1, 0.01, 0.001)
 ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.plan import check_plugins
+from pruneaudit.settings_file import MAX_BYTES
 from pruneaudit.study import (
-    MAX_STUDY_BYTES,
     Audit,
     Data,
     FineTuning,
@@ -135,7 +135,7 @@ def test_deep_nesting_is_one_line(depth: int, brackets: tuple[str, str]) -> None
 def test_files_that_cannot_be_a_study(tmp_path: Path) -> None:
     not_text, large = tmp_path / "binary.toml", tmp_path / "large.toml"
     not_text.write_bytes(b'name = "\xff\xfe"')
-    large.write_bytes(b"#" * (MAX_STUDY_BYTES + 1))
+    large.write_bytes(b"#" * (MAX_BYTES + 1))
     for path, words in (
         (tmp_path / "missing.toml", "cannot be read (No such file or directory); expected a study in TOML or JSON"),
         (tmp_path, "cannot be read (Is a directory)"),
@@ -153,7 +153,7 @@ def test_files_that_cannot_be_a_study(tmp_path: Path) -> None:
 
 def test_a_file_of_exactly_the_greatest_size_is_read(tmp_path: Path) -> None:
     path = tmp_path / "full.toml"
-    path.write_text('name = "a"\n'.ljust(MAX_STUDY_BYTES, "#"))
+    path.write_text('name = "a"\n'.ljust(MAX_BYTES, "#"))
     assert Study.load(path) == Study(name="a")
 
 
@@ -607,3 +607,18 @@ def test_random_overrides_give_a_study_or_one_line(overrides: list[str]) -> None
         assert str(error).isprintable()
     else:
         assert len(found.releases) == 3 or any("releases" in override for override in overrides)
+
+
+def test_a_study_of_too_many_tasks_is_refused():
+    releases = [{"name": f"r{i}", "finetune": {"epochs": 1}} for i in range(60)]
+    with pytest.raises(UserError, match="1,220,000 tasks"):
+        Study.from_text(
+            json.dumps({"name": "a", "membership": {"num_models": 10_000}, "releases": releases}),
+            "s.json",
+            is_json=True,
+        )
+
+
+def test_a_key_of_very_many_parts_is_refused_at_once():
+    with pytest.raises(UserError, match="nested too deeply"):
+        Study.from_text("name = 'a'\n" + "a." * 100_000 + "b = 1", "s.toml")

@@ -8,12 +8,9 @@ attack) is named here as {name, options}; whether those options are right is che
 
 from __future__ import annotations
 
-import json
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,8 +18,9 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from pruneaudit.errors import UserError
 from pruneaudit.options import Options, validated
+from pruneaudit.settings_file import parse_settings, read_settings, scalar
 
-MAX_STUDY_BYTES = 1_000_000
+MAX_TASKS = 1_000_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,79}")
 
 
@@ -267,6 +265,13 @@ class Study(Options):
         twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
             raise ValueError(f"two releases are called '{twice[0]}': give one a name of its own")
+        num_tasks = 2 * (1 + len(self.releases)) * self.membership.num_models
+        if num_tasks > MAX_TASKS:
+            releases = f"{1 + len(self.releases):,} releases"
+            raise ValueError(
+                f"{self.membership.num_models:,} models in {releases} make {num_tasks:,} tasks, "
+                f"expected at most {MAX_TASKS:,}: split the study"
+            )
         trainings = [self.training, *(self.training_of(release) for release in self.releases if release.finetune)]
         if any(training.select == "best_dev" for training in trainings) and not self.data.num_reserve:
             raise ValueError("select = 'best_dev' needs data.num_reserve above 0 (the dev set comes from the reserve)")
@@ -302,65 +307,13 @@ class Study(Options):
             UserError: the file cannot be read, is no TOML or JSON, or says something unknown.
         """
         path = Path(path)
-        return cls.from_text(_read(path), name=str(path), is_json=path.suffix == ".json", overrides=overrides)
+        return cls.from_text(read_settings(path), str(path), path.suffix == ".json", overrides)
 
     @classmethod
     def from_text(cls, text: str, name: str, is_json: bool = False, overrides: Sequence[str] = ()) -> Study:
         """A study from the text of a TOML or JSON file called `name`."""
-        kind = "JSON" if is_json else "TOML"
+        values = parse_settings(text, name, is_json, overrides)
         try:
-            values = json.loads(text) if is_json else tomllib.loads(text)
-            if not isinstance(values, dict):
-                raise UserError(f"{name}: got a {type(values).__name__}, expected a table of settings")
-            for override in overrides:
-                _set(values, override)
             return validated(cls, values, name)
-        except UserError:
-            raise
         except RecursionError:
             raise UserError(f"{name}: nested too deeply for a study") from None
-        except ValueError as error:
-            raise UserError(f"{name}: not {kind}: {error}") from None
-
-
-def scalar(text: str) -> Any:
-    """A value as TOML writes it (`0.5`, `true`, `[1, 2]`); anything else, dates too, is itself, a text."""
-    try:
-        table = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
-        return text.strip()
-    value = table["value"]
-    is_text = len(table) > 1 or isinstance(value, date | time)  # a second line would be lost
-    return text.strip() if is_text else value
-
-
-def _set(values: dict[str, Any], override: str) -> None:
-    """Puts `a.b=value` into nested settings; a number steps into a list (`releases.0.sparsity=0.9`)."""
-    path, equals, text = override.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise UserError(f"--set: got '{override}', expected key=value, for example training.epochs=5")
-    place: Any = values
-    try:
-        for key in keys[:-1]:
-            place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
-        if isinstance(place, list):
-            place[int(keys[-1])] = scalar(text)
-        else:
-            place[keys[-1]] = scalar(text)
-    except (IndexError, ValueError, TypeError, AttributeError):
-        raise UserError(f"--set: '{path}' leads to no setting of this study") from None
-
-
-def _read(path: Path) -> str:
-    try:
-        is_too_large = path.stat().st_size > MAX_STUDY_BYTES
-        text = "" if is_too_large else path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be read ({reason}); expected a study in TOML or JSON") from None
-    if is_too_large:
-        raise UserError(f"{path}: a study file has at most {MAX_STUDY_BYTES:,} bytes")
-    return text

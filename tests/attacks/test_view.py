@@ -1,5 +1,7 @@
 """Who may be whose reference, and what a view refuses."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -76,3 +78,11 @@ def test_what_does_not_belong_together(make_bank):
         View.of([bank], [rebuilt(bank, logits=padded)])
     with pytest.raises(UserError, match="got 5 classes and 2 queries beside 5 and 1"):
         View.of([bank], [make_bank(num_models=3, num_samples=20, num_queries=2)])
+
+
+def test_numbered_and_named_models_do_not_mix(make_bank):
+    """Otherwise model 1 here and model "1" there would pass for two models."""
+    bank = make_bank(num_models=3, num_samples=20)
+    named = dataclasses.replace(bank, model_ids=np.array(["0", "1", "2"]))
+    with pytest.raises(UserError, match="integers in one place and texts in the other"):
+        View.of([bank], [named])

@@ -72,6 +72,8 @@ class View:
         for other in releases[:-1]:
             if not np.array_equal(other.model_names, attacked.model_names):
                 raise UserError("paired releases must hold the same models in the same order (compare `model_ids`)")
+        if references and _are_texts(references[-1]) != _are_texts(attacked):
+            raise UserError("model_ids: integers in one place and texts in the other; number or name all models alike")
         victims = attacked.victims
         if allowed is None and references:
             same_model = attacked.model_names[victims][:, None] == references[-1].model_names[None, :]
@@ -89,6 +91,10 @@ class View:
         """
         taken = tuple(signals.take_models(rows) for signals in self.references)
         return View.of(taken, taken)
+
+
+def _are_texts(signals: Signals) -> bool:
+    return bool(signals.model_names.dtype.kind == "U")
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,10 +92,11 @@ def plugin_options(registry: Registry[Any], plugin: Plugin, where: str) -> Optio
 
 def attacks_of(study: Study) -> dict[str, Attack]:
     """The study's attacks, made ready, by label."""
-    return {
-        attack.label: ATTACKS.get(attack.name)(plugin_options(ATTACKS, attack, "audit.attacks"))
-        for attack in study.audit.attacks
-    }
+    made = {}
+    for attack in study.audit.attacks:
+        options = plugin_options(ATTACKS, attack, "audit.attacks")
+        made[attack.label] = ATTACKS.get(attack.name)(options)
+    return made
 
 
 def check_plugins(study: Study) -> None:
