@@ -24,7 +24,7 @@ def test_at_80_columns_every_number_stands_in_one_piece(results):
         figures = f"{row['auc']:.3f} [{row['auc_low']:.3f}, {row['auc_high']:.3f}]"
         pattern = rf"^  {row['attack']} +{re.escape(figures)} +{re.escape('{:.1f}% [{:.1f}, {:.1f}]'.format(*rate))} *$"
         assert re.search(pattern, text, re.MULTILINE), (row["attack"], figures)
-    assert re.search(r"^l1unstructured-0\.9 +90% +78\.9% *$", text, re.MULTILINE)
+    assert re.search(r"^l1unstructured-0\.9 +90% sparsity +78\.9% accuracy *$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("width", [24, 40, 60, 75, 79, 200])

@@ -46,19 +46,29 @@ def _table(results: Results, notes: Notes, is_wide: bool) -> Table:
     title = f"Leakage, references: {_printable(primary_knowledge(results))}; mean over victims [95% interval]"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("Release / attack", overflow="fold")
-    for header in ("Sparsity", "Test", "AUC", *([rate.title] if rate else [])):
+    # A release's own figures stand over its attacks' columns: at 80 columns there is no room beside them.
+    for header in ("AUC", *([rate.title] if rate else [])):
         table.add_column(header, justify="right", overflow="fold", no_wrap=is_wide)
     for release in release_names(results):
-        row = release_row(results, release)
-        facts = [] if row is None else [sparsity_cell(row, notes), estimate(row, TEST_ACCURACY, notes)]
-        table.add_row(Text(_printable(release), style="bold"), *(_text(cell.value, cell.note) for cell in facts))
+        facts = _release_facts(results, release, notes)
+        cells = facts if rate else [", ".join(facts)]
+        table.add_row(*(Text(text, style="bold") for text in (_printable(release), *cells)))
         for attack in attack_order(results):
             found = finding(results, release, attack)
             if found is not None:
                 cells = [estimate(found, quantity, notes) for quantity in (AUC, rate) if quantity]
                 texts = [_text(f"{cell.value} {cell.interval}".strip(), cell.note) for cell in cells]
-                table.add_row(Text(f"  {_printable(attack)}"), "", "", *texts)
+                table.add_row(Text(f"  {_printable(attack)}"), *texts)
     return table
+
+
+def _release_facts(results: Results, release: str, notes: Notes) -> list[str]:
+    """Sparsity and test accuracy of a release, in words."""
+    row = release_row(results, release)
+    if row is None:
+        return []
+    sparsity, accuracy = sparsity_cell(row, notes), estimate(row, TEST_ACCURACY, notes)
+    return [f"{_text(cell.value, cell.note)} {name}" for cell, name in ((sparsity, "sparsity"), (accuracy, "accuracy"))]
 
 
 def _text(figure: str, note: int | None) -> Text:
