@@ -11,7 +11,7 @@ import pruneaudit
 
 ROOT = Path(pruneaudit.__file__).parent
 STREET = [
-    *("errors", "registry", "identity", "randomness", "options", "settings_file", "study", "files", "recipes"),
+    *("errors", "registry", "identity", "randomness", "options", "files", "settings_file", "study", "recipes"),
     *("data", "models", "training", "pruning", "defenses", "signals", "attacks", "metrics"),
     *("results", "auditing", "pipeline", "report", "api", "cli"),
 ]

@@ -9,16 +9,20 @@ from pathlib import Path
 from pruneaudit.auditing import Audit, audit
 from pruneaudit.data.population import Population, load_population
 from pruneaudit.errors import UserError
-from pruneaudit.files import write_atomically
+from pruneaudit.files import check_sealed, file_sha256, seal_files, write_atomically, writing_error
 from pruneaudit.options import validated
 from pruneaudit.pipeline.assemble import audit_study
 from pruneaudit.pipeline.driver import TasksFailedError, carry_out, missing_tasks
 from pruneaudit.pipeline.executors import make_executor
+from pruneaudit.pipeline.lock import RunLock
+from pruneaudit.pipeline.log import LoggedProgress
 from pruneaudit.pipeline.plan import Plan, check_plugins, make_plan
 from pruneaudit.pipeline.progress import Progress, Silent
 from pruneaudit.pipeline.provenance import provenance, study_provenance
-from pruneaudit.pipeline.store import Store, file_sha256
+from pruneaudit.pipeline.store import Store
+from pruneaudit.pipeline.verify import Checked, verify
 from pruneaudit.report.html import write_report
+from pruneaudit.results import RESULT_FILES, Results
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Study
 
@@ -68,6 +72,7 @@ def run(
     command: str = "",
     demonstration: bool = False,
     checkpoint_seconds: float = 60.0,
+    wait: bool = False,
 ) -> Run:
     """Runs a study, or finishes one that was interrupted; what is on disk already is not made again.
 
@@ -82,6 +87,7 @@ def run(
         command: the command line that repeats this, for the report.
         demonstration: the report says that it is a demonstration.
         checkpoint_seconds: a training is kept on disk between epochs at most this often.
+        wait: if another run is at work in the folder, wait for it; otherwise that is an error.
 
     Returns:
         The finished run; findings, scores and report are in its folder.
@@ -96,23 +102,26 @@ def run(
     workers = jobs if jobs is not None else 1 if device != "cpu" else usable_cores()
     chosen = make_executor(executor, workers)
     plan, population = prepare(study, Path(data_root) if data_root else None)
-    store = Store(Path(out) / study.name)
-    store.open_for_writing()
-    write_atomically(store.root / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
-    progress = progress or Silent()
-    for note in study.warnings():
-        progress.warn(note)
-    work = carry_out(plan, population, store, chosen, device, progress, checkpoint_seconds)
-    left_out = {failure.task.model_id for failure in work.failures}
-    num_models = study.membership.num_models - len(left_out)
-    if num_models < MIN_MODELS:
-        raise TasksFailedError(work.failures)
-    progress.say(f"attacking {len(plan.releases)} releases of {num_models} models")
-    failures = tuple(str(failure) for failure in work.failures)
-    about = study_provenance(plan, population, command)
-    about |= {"device": device, "demonstration": demonstration, "failures": list(failures)}
-    audited = audit_study(plan, store, population, about, left_out)
-    return _written_up(audited, store.root, work.num_done, failures)
+    root = Path(out) / study.name
+    with RunLock(root, wait), LoggedProgress(root, progress or Silent()) as log:
+        facts = study_provenance(plan, population, command) | {"device": device, "demonstration": demonstration}
+        log.event("start", command=command, device=device, executor=executor, jobs=workers, **facts["versions"])
+        store = Store(root)
+        store.open_for_writing()
+        write_atomically(root / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
+        for note in study.warnings():
+            log.warn(note)
+        work = carry_out(plan, population, store, chosen, device, log, checkpoint_seconds)
+        left_out = {failure.task.model_id for failure in work.failures}
+        num_models = study.membership.num_models - len(left_out)
+        if num_models < MIN_MODELS:
+            raise TasksFailedError(work.failures)
+        log.say(f"attacking {len(plan.releases)} releases of {num_models} models")
+        failures = tuple(str(failure) for failure in work.failures)
+        audited = audit_study(plan, store, population, facts | {"failures": list(failures)}, left_out)
+        finished = _written_up(audited, root, work.num_done, failures)
+        log.event("end", tasks_done=work.num_done, failures=len(failures))
+        return finished
 
 
 def attack_again(
@@ -146,8 +155,40 @@ def attack_again(
             f"{folder}: {len(lacking)} of {len(plan.tasks)} parts of this study are not there, first {lacking[0].name};"
             f" finish it with: pruneaudit run {folder / STUDY_FILE} --out {folder.parent}"
         )
-    about = study_provenance(plan, population, command)
-    return _written_up(audit_study(plan, store, population, about), Path(out) if out else folder, 0)
+    with RunLock(folder):
+        about = study_provenance(plan, population, command)
+        return _written_up(audit_study(plan, store, population, about), Path(out) if out else folder, 0)
+
+
+def report_again(folder: str | Path) -> Results:
+    """Writes a run's report again, from its findings.
+
+    Raises:
+        UserError: the folder holds no finished run, or its findings are damaged.
+    """
+    folder = Path(folder)
+    for name, problem in check_sealed(folder).items():
+        if problem and name != REPORT_FILE:
+            raise UserError(f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)")
+    results = Results.load(folder)
+    write_report(results, folder / REPORT_FILE)
+    _seal(folder)
+    return results
+
+
+def verify_run(folder: str | Path, data_root: str | Path | None = None) -> list[Checked]:
+    """Checks every file of a run; changes nothing.
+
+    Args:
+        folder: the run's folder.
+        data_root: as for `run`.
+
+    Raises:
+        UserError: the folder is no run, or its data are not there.
+    """
+    folder = Path(folder)
+    plan, _ = prepare(load_study(folder), Path(data_root) if data_root else None)
+    return verify(plan, Store(folder))
 
 
 def audit_files(
@@ -196,6 +237,11 @@ def audit_files(
     return _written_up(found, Path(out), 0)
 
 
+def _seal(folder: Path) -> None:
+    names = [*RESULT_FILES, "scores.parquet", REPORT_FILE]
+    seal_files(folder, names + [name for name in (STUDY_FILE,) if (folder / name).exists()])
+
+
 def load_study(folder: Path) -> Study:
     """The study of a run folder."""
     if not (folder / STUDY_FILE).is_file():
@@ -205,8 +251,12 @@ def load_study(folder: Path) -> Study:
 
 def _written_up(found: Audit, folder: Path, num_tasks_done: int, failures: tuple[str, ...] = ()) -> Run:
     """Saves findings, scores and report of an audit."""
-    found.save(folder)
-    write_report(found.results, folder / REPORT_FILE)
+    try:
+        found.save(folder)
+        write_report(found.results, folder / REPORT_FILE)
+        _seal(folder)
+    except OSError as error:
+        raise writing_error(folder, error) from None
     return Run(folder, found, num_tasks_done, failures)
 
 

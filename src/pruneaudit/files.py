@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+from pruneaudit.errors import StorageError, UserError
 
 
 def write_atomically(path: Path, text: str) -> Path:
@@ -33,7 +37,50 @@ def is_storage_failure(error: BaseException) -> bool:
     return getattr(error, "errno", None) in _FULL or _FULL_IN_WORDS.search(str(error)) is not None
 
 
+def writing_error(place: Path, error: OSError) -> StorageError | UserError:
+    """What a user is told when something could not be written: a full disk, or a folder that is not theirs."""
+    if is_storage_failure(error):
+        return StorageError(place, storage_reason(error))
+    return UserError(f"{place}: cannot write there ({error.strerror or error}); choose another folder with --out")
+
+
 def storage_reason(error: BaseException) -> str:
     """What is wrong with the disk, in words."""
     code = getattr(error, "errno", None)
     return os.strerror(code) if code in _FULL else "disk full, or file size limit exceeded"
+
+
+SEALED_FILES = "SHA256SUMS"
+"""Checksums of a folder's files, as `sha256sum -c` reads them."""
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal_files(folder: Path, names: Sequence[str]) -> None:
+    """Writes the checksums of some files of a folder beside them."""
+    lines = [f"{file_sha256(folder / name)}  {name}\n" for name in sorted(names)]
+    write_atomically(folder / SEALED_FILES, "".join(lines))
+
+
+def check_sealed(folder: Path) -> dict[str, str]:
+    """What is wrong with each file that `seal_files` listed, the list itself included; empty where nothing is."""
+    listed = {}
+    try:
+        for line in (folder / SEALED_FILES).read_text(encoding="ascii").splitlines():
+            checksum, gap, name = line.partition("  ")
+            if len(checksum) != 64 or not gap or not name or "/" in name:
+                raise ValueError(line)
+            listed[name] = checksum
+    except (OSError, ValueError):
+        return {SEALED_FILES: "missing or unreadable"}
+    problems = {SEALED_FILES: ""}
+    for name, checksum in listed.items():
+        try:
+            problems[name] = "" if file_sha256(folder / name) == checksum else "has changed since it was written"
+        except OSError:
+            problems[name] = "is missing"
+    return problems

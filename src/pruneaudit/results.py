@@ -47,6 +47,8 @@ TABLES = {
     "curves": CURVE_COLUMNS,
 }
 """The columns that each table must have."""
+RESULT_FILES = (*(f"{name}.csv" for name in TABLES), "findings.json", "about.json")
+"""The files that results are saved in."""
 _TEXTS = frozenset(
     ("release", "knowledge", "attack", "variant", "victim", "refused", "baseline", "metric", "pruner", "origin")
 )

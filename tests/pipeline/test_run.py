@@ -114,7 +114,7 @@ class Interrupting(Silent):
     def __init__(self, after):
         self.left = after
 
-    def done(self, task):
+    def done(self, task, seconds=0.0):
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt

@@ -22,6 +22,7 @@ from pruneaudit.auditing.findings import Writer, compare, compare_accuracy
 from pruneaudit.auditing.game import MATCHED, Game, game_of
 from pruneaudit.auditing.measure import Accuracies, accuracies, measure
 from pruneaudit.errors import UserError
+from pruneaudit.files import writing_error
 from pruneaudit.metrics import two_way
 from pruneaudit.options import validated
 from pruneaudit.results import RELEASE_COLUMNS, Results
@@ -80,7 +81,7 @@ class Audit:
             _write_scores(self.games, folder / "scores.parquet")
             self.results.save(folder)
         except OSError as error:
-            raise UserError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from None
+            raise writing_error(folder, error) from None
         return folder
 
     def _repr_html_(self) -> str:

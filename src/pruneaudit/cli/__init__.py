@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import typer
 
-from pruneaudit.cli import attack, audit, demo, listing, report, run
+from pruneaudit.cli import attack, audit, demo, listing, report, run, verify
 from pruneaudit.cli.common import main_callback
 from pruneaudit.errors import RunError, UserError
 
@@ -23,6 +25,7 @@ app.command("demo")(demo.command)
 app.command("run")(run.command)
 app.command("attack")(attack.command)
 app.command("report")(report.command)
+app.command("verify")(verify.command)
 app.command("audit")(audit.command)
 app.command("list")(listing.command)
 
@@ -33,6 +36,7 @@ EXIT_INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 a task failed, 2 bad input, 130 interrupted."""
+    sys.path.append(str(Path.cwd()))  # a user's own module; last, so that it hides nothing
     sys.exit(_exit_code(arguments))
 
 
@@ -45,6 +49,9 @@ def _exit_code(arguments: list[str] | None) -> int:
     except UserError as error:
         _complain(str(error))
         return EXIT_BAD_INPUT
+    except BrokenPipeError:  # whoever read the output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted; what was finished is kept, and the same command goes on from there")
         return EXIT_INTERRUPTED

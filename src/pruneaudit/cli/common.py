@@ -23,7 +23,9 @@ DataRootOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--data-root", help="Where data sets lie; default: $PRUNEAUDIT_DATA or ~/.cache/pruneaudit."),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only results and errors.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only results, warnings and errors.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="A line for every task.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="If another run is at work in the folder, wait for it.")]
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -71,7 +73,7 @@ class LineProgress:
         self._total, self._began, self._last = num_tasks, time.monotonic(), time.monotonic()
         self.say(f"{num_tasks} tasks to do, {num_reused} found done")
 
-    def done(self, task: Task) -> None:
+    def done(self, task: Task, seconds: float = 0.0) -> None:
         """Counts a task, and says so now and then."""
         self._done += 1
         now = time.monotonic()
@@ -87,6 +89,10 @@ class LineProgress:
     def warn(self, message: str) -> None:
         """Prints a warning."""
         print(f"warning: {message}", file=sys.stderr, flush=True)
+
+    def fail(self, task: Task, reason: str, details: str) -> None:
+        """Names a task that was given up."""
+        self.warn(f"{task.name} failed and is left out: {reason}")
 
     def __enter__(self) -> LineProgress:
         return self
@@ -119,7 +125,7 @@ class BarProgress:
         if num_tasks:
             self._task = self._bar.add_task("working", total=num_tasks)
 
-    def done(self, task: Task) -> None:
+    def done(self, task: Task, seconds: float = 0.0) -> None:
         """Moves the bar on."""
         self._bar.update(self._task, advance=1, description=task.name)
 
@@ -130,6 +136,10 @@ class BarProgress:
     def warn(self, message: str) -> None:
         """Prints a warning above the bar."""
         self.say(f"warning: {message}")
+
+    def fail(self, task: Task, reason: str, details: str) -> None:
+        """Names a task that was given up."""
+        self.warn(f"{task.name} failed and is left out: {reason}")
 
     def __enter__(self) -> BarProgress:
         self._bar.start()
@@ -142,21 +152,36 @@ class BarProgress:
         self._bar.stop()
 
 
+class VerboseProgress(LineProgress):
+    """A line for every task, with its time, and tracebacks of those that fail."""
+
+    def done(self, task: Task, seconds: float = 0.0) -> None:
+        """Names the task."""
+        super().done(task)
+        self.say(f"{task.name}: {seconds:.1f} s")
+
+    def fail(self, task: Task, reason: str, details: str) -> None:
+        """Names the task, and shows where it failed."""
+        super().fail(task, reason, details)
+        if details:
+            self.say(details)
+
+
 class QuietProgress(LineProgress):
     """Says nothing but warnings."""
 
     def begin(self, num_tasks: int, num_reused: int) -> None:
         """Says nothing."""
 
-    def done(self, task: Task) -> None:
+    def done(self, task: Task, seconds: float = 0.0) -> None:
         """Says nothing."""
 
     def say(self, message: str) -> None:
         """Says nothing."""
 
 
-def progress_for(quiet: bool) -> LineProgress | BarProgress:
-    """A bar on a terminal, plain lines elsewhere, nothing when quiet."""
-    if quiet:
-        return QuietProgress()
+def progress_for(quiet: bool, verbose: bool) -> LineProgress | BarProgress:
+    """A bar on a terminal, plain lines elsewhere; warnings alone when quiet, every task when verbose."""
+    if quiet or verbose:
+        return QuietProgress() if quiet else VerboseProgress()
     return BarProgress() if sys.stderr.isatty() else LineProgress()

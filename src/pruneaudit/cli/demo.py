@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from pruneaudit.cli.common import DeviceOption, ExecutorOption, JobsOption, OutOption, QuietOption
+from pruneaudit.cli.common import (
+    DeviceOption,
+    ExecutorOption,
+    JobsOption,
+    OutOption,
+    QuietOption,
+    VerboseOption,
+    WaitOption,
+)
 from pruneaudit.cli.run import execute
 
 
@@ -17,10 +25,13 @@ def command(
     executor: ExecutorOption = "processes",
     jobs: JobsOption = None,
     device: DeviceOption = "cpu",
+    wait: WaitOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Audit small networks on real images: dense, fine-tuned, and pruned. No download."""
     from pruneaudit.recipes import load_recipe
 
     study = load_recipe("demo-quick" if quick else "demo")
-    execute(study, out, executor, jobs, device, None, quiet, demonstration=True)
+    where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "wait": wait}
+    execute(study, where, quiet, verbose, demonstration=True)

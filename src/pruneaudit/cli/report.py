@@ -12,8 +12,6 @@ from pruneaudit.cli.common import print_findings
 
 def command(run: Annotated[Path, typer.Argument(help="The folder of a run, such as runs/demo.")]) -> None:
     """Write the report of a run again, from its findings."""
-    from pruneaudit.report.html import write_report
-    from pruneaudit.results import Results
+    from pruneaudit.api import REPORT_FILE, report_again
 
-    results = Results.load(run)
-    print_findings(results, write_report(results, run / "report.html"))
+    print_findings(report_again(run), run / REPORT_FILE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -15,6 +15,8 @@ from pruneaudit.cli.common import (
     JobsOption,
     OutOption,
     QuietOption,
+    VerboseOption,
+    WaitOption,
     command_line,
     print_findings,
     progress_for,
@@ -36,7 +38,9 @@ def command(
     device: DeviceOption = "cpu",
     data_root: DataRootOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    wait: WaitOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Train a bank, prune it, attack it, report. What is on disk already is not made again."""
     from pruneaudit.recipes import load_recipe_or_file
@@ -45,34 +49,24 @@ def command(
     if dry_run:
         _describe(chosen, out, data_root)
         return
-    execute(chosen, out, executor, jobs, device, data_root, quiet)
+    where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root, "wait": wait}
+    execute(chosen, where, quiet, verbose)
 
 
-def execute(
-    study: Study,
-    out: Path,
-    executor: str,
-    jobs: int | None,
-    device: str,
-    data_root: Path | None,
-    quiet: bool,
-    demonstration: bool = False,
-) -> None:
-    """Runs a study under a progress display, and prints what it found."""
+def execute(study: Study, where: dict[str, Any], quiet: bool, verbose: bool, demonstration: bool = False) -> None:
+    """Runs a study under a progress display, and prints what it found.
+
+    Args:
+        study: what to do.
+        where: `out`, `executor`, `jobs`, `device`, ... as `pruneaudit.run` takes them.
+        quiet: show no progress.
+        verbose: name every task.
+        demonstration: the report says that it is one.
+    """
     from pruneaudit.api import run
 
-    with progress_for(quiet) as progress:
-        finished = run(
-            study,
-            out=out,
-            executor=executor,
-            jobs=jobs,
-            device=device,
-            data_root=data_root,
-            progress=progress,
-            command=command_line(),
-            demonstration=demonstration,
-        )
+    with progress_for(quiet, verbose) as progress:
+        finished = run(study, **where, progress=progress, command=command_line(), demonstration=demonstration)
     print_findings(finished.audit.results, finished.report)
     if finished.failures:
         more = f", and {len(finished.failures) - 1} more" if len(finished.failures) > 1 else ""
@@ -84,6 +78,7 @@ def _describe(study: Study, out: Path, data_root: Path | None) -> None:
     """What a run would do."""
     from pruneaudit.api import prepare
     from pruneaudit.pipeline.driver import missing_tasks
+    from pruneaudit.pipeline.estimate import disk_bytes
     from pruneaudit.pipeline.store import Store
 
     plan, population = prepare(study, data_root)
@@ -94,6 +89,7 @@ def _describe(study: Study, out: Path, data_root: Path | None) -> None:
         total = sum(task.action == action for task in plan.tasks)
         todo = sum(task.action == action for task in missing)
         print(f"{what}: {todo} to do, {total - todo} to reuse")
-    print(f"folder: {out / study.name}")
+    megabytes = disk_bytes(plan, population, missing) / 1e6
+    print(f"disk: about {megabytes:,.1f} MB more in {out / study.name}")
     for note in study.warnings():
         print(f"warning: {note}")

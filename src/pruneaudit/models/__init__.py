@@ -49,6 +49,9 @@ def build_model(
     checked = validated(model.Options, options, f"model '{name}'")
     # The constructors of torch's layers draw weights from the global state; those are thrown away.
     with torch.random.fork_rng(devices=[]):
+        if model.draws_own_weights:
+            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         network = model.build(checked, input_shape, num_classes)
-    initialise(network, generator)
+    if not model.draws_own_weights:
+        initialise(network, generator)
     return network

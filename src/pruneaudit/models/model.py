@@ -32,8 +32,14 @@ class Model(ABC, Generic[OptionsT]):
     Options: type[OptionsT]
     takes_tables = False
     """Whether samples may be tables (F,); images (C, H, W) always may."""
+    draws_own_weights = False
+    """Whether `build` draws the weights itself, from torch's global generator, which is then seeded for it."""
     semantics_version = 1
     """Raised when the same options and generator would give another network."""
+
+    def fingerprint(self, options: OptionsT) -> str:
+        """What else shapes the network beside its options, such as the hash of a user's source; or nothing."""
+        return ""
 
     @abstractmethod
     def build(self, options: OptionsT, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pruneaudit.data.population import Population
 from pruneaudit.errors import RunError, StorageError
-from pruneaudit.files import is_storage_failure, storage_reason
+from pruneaudit.files import is_storage_failure, writing_error
 from pruneaudit.pipeline.executors import Executor, Outcome
 from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.pipeline.progress import Progress
@@ -84,7 +84,7 @@ def carry_out(
             return shift.work_off()
     except OSError as error:
         if is_storage_failure(error):
-            raise StorageError(store.root, storage_reason(error)) from None
+            raise writing_error(store.root, error) from None
         raise
 
 
@@ -177,7 +177,7 @@ class _Shift:
         self._store.forget_checkpoints(task.artifact)
         self._in_flight.discard(task.name)
         self._num_done += 1
-        self._progress.done(task)
+        self._progress.done(task, outcome.seconds)
         for dependent in self._dependents[task.artifact.folder]:
             self._waiting_for[dependent.name] -= 1
             if not self._waiting_for[dependent.name]:
@@ -189,4 +189,4 @@ class _Shift:
         tried = self._attempts[task.name]
         reason = outcome.error + (f" {tried} times" if outcome.kind == "death" else "")
         self._failures.append(Failure(task, reason, outcome.details))
-        self._progress.warn(f"{task.name} failed: {reason}")
+        self._progress.fail(task, reason, outcome.details)

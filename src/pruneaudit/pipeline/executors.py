@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Protocol, cast
@@ -37,8 +38,10 @@ class Outcome:
     """A traceback, where there is one."""
     kind: str = ""
     """What went wrong: `task` (the task itself), `storage` (the disk), `death` (the worker process); or nothing."""
-    warnings: tuple[str, ...] = ()
+    warnings: Sequence[str] = ()
     """What the task warned of."""
+    seconds: float = 0.0
+    """How long it took."""
 
 
 class Executor(Protocol):

@@ -116,8 +116,11 @@ def check_plugins(study: Study) -> None:
 def _described(registry: Registry[Any], plugin: Plugin, where: str) -> dict[str, Any]:
     """A plug-in as its part of an identity: name, all options, semantics version."""
     options = plugin_options(registry, plugin, where)
-    version = registry.get(plugin.name).semantics_version
-    return {"name": plugin.name, "options": options.model_dump(mode="json"), "semantics_version": version}
+    found = registry.get(plugin.name)
+    described = {"name": plugin.name, "options": options.model_dump(mode="json")}
+    described["semantics_version"] = found.semantics_version
+    fingerprint = found.fingerprint(options)
+    return described | ({"fingerprint": fingerprint} if fingerprint else {})
 
 
 def make_plan(study: Study, population: Population) -> Plan:

@@ -14,8 +14,8 @@ class Progress(Protocol):
         """The work is known."""
         ...
 
-    def done(self, task: Task) -> None:
-        """A task is finished and on disk."""
+    def done(self, task: Task, seconds: float = 0.0) -> None:
+        """A task is finished and on disk; it took so long."""
         ...
 
     def say(self, message: str) -> None:
@@ -26,6 +26,10 @@ class Progress(Protocol):
         """Something that the user should know."""
         ...
 
+    def fail(self, task: Task, reason: str, details: str) -> None:
+        """A task was given up, for a reason of one line; `details` may hold a traceback."""
+        ...
+
 
 class Silent:
     """Nobody watches."""
@@ -33,11 +37,14 @@ class Silent:
     def begin(self, num_tasks: int, num_reused: int) -> None:
         """Says nothing."""
 
-    def done(self, task: Task) -> None:
+    def done(self, task: Task, seconds: float = 0.0) -> None:
         """Says nothing."""
 
     def say(self, message: str) -> None:
         """Says nothing."""
 
     def warn(self, message: str) -> None:
+        """Says nothing."""
+
+    def fail(self, task: Task, reason: str, details: str) -> None:
         """Says nothing."""

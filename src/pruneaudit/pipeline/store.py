@@ -7,7 +7,6 @@ in one step. A folder without a valid seal is not an artifact: it is set aside a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pruneaudit.errors import UserError
+from pruneaudit.files import file_sha256, writing_error
 from pruneaudit.identity import canonical_json, sha256_of
 
 Status = Literal["whole", "missing", "damaged"]
@@ -63,9 +62,7 @@ class Store:
                 shutil.rmtree(staging)
             staging.mkdir(parents=True)
         except OSError as error:
-            raise UserError(
-                f"{self.root}: cannot write there ({error.strerror}); choose another folder with --out"
-            ) from None
+            raise writing_error(self.root, error) from None
 
     def path(self, artifact: Artifact) -> Path:
         """Where the artifact lies, or will."""
@@ -134,12 +131,6 @@ class Store:
         target = self.root / SET_ASIDE / f"{artifact.folder.replace('/', '--')}-{uuid.uuid4().hex[:8]}"
         target.parent.mkdir(exist_ok=True)
         return self.path(artifact).rename(target)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -12,6 +12,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from typing import Any, TextIO
@@ -23,10 +24,12 @@ from pruneaudit.pipeline.request import Request
 
 def attempt(line: str) -> dict[str, Any]:
     """Does one request; the answer says what went wrong (`error`, `details`, `kind`), and `warnings`."""
+    began = time.monotonic()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         answer = _attempt(line)
-    return answer | {"warnings": [" ".join(str(warning.message).split()) for warning in caught]}
+    heard = [" ".join(str(warning.message).split()) for warning in caught]
+    return answer | {"warnings": heard, "seconds": time.monotonic() - began}
 
 
 def _attempt(line: str) -> dict[str, Any]:

@@ -37,6 +37,10 @@ class Pruner:
     semantics_version: ClassVar[int] = 1
     """Raised when results change, so that nothing stale is reused."""
 
+    def fingerprint(self, options: Any) -> str:
+        """What else shapes the pruning beside its options, such as the hash of a user's source; or nothing."""
+        return ""
+
     def prune(self, model: nn.Module, sparsity: float, options: Any, generator: torch.Generator) -> Pruning:
         """Prunes `model`, in place or into a new one.
 

@@ -51,14 +51,14 @@ def _table(results: Results, notes: Notes, is_wide: bool) -> Table:
         table.add_column(header, justify="right", overflow="fold", no_wrap=is_wide)
     for release in release_names(results):
         facts = _release_facts(results, release, notes)
-        cells = facts if rate else [", ".join(facts)]
-        table.add_row(*(Text(text, style="bold") for text in (_printable(release), *cells)))
+        texts = facts if rate else [", ".join(facts)]
+        table.add_row(*(Text(text, style="bold") for text in (_printable(release), *texts)))
         for attack in attack_order(results):
             found = finding(results, release, attack)
             if found is not None:
                 cells = [estimate(found, quantity, notes) for quantity in (AUC, rate) if quantity]
-                texts = [_text(f"{cell.value} {cell.interval}".strip(), cell.note) for cell in cells]
-                table.add_row(Text(f"  {_printable(attack)}"), *texts)
+                figures = [_text(f"{cell.value} {cell.interval}".strip(), cell.note) for cell in cells]
+                table.add_row(Text(f"  {_printable(attack)}"), *figures)
     return table
 
 

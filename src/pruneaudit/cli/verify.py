@@ -1,0 +1,35 @@
+"""`pruneaudit verify`: is everything in a run folder still as it was written?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pruneaudit.cli.common import DataRootOption
+
+SHOWN = 5
+"""Missing and stale parts that are named; damaged ones all are."""
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, such as runs/demo.")],
+    data_root: DataRootOption = None,
+) -> None:
+    """Check every file of a run: whole, damaged, missing, or no part of the study. Changes nothing."""
+    from pruneaudit.api import verify_run
+
+    checked = verify_run(run, data_root)
+    for state in ("damaged", "missing", "stale"):
+        parts = [part for part in checked if part.state == state]
+        shown = parts if state == "damaged" else parts[:SHOWN]
+        for part in shown:
+            print(f"{state}: {part.place}" + (f": {part.reason}" if part.reason else ""))
+        if len(parts) > len(shown):
+            print(f"{state}: and {len(parts) - len(shown)} more")
+    counts = Counter(part.state for part in checked)
+    print(", ".join(f"{counts[state]} {state}" for state in ("whole", "damaged", "missing", "stale")))
+    if counts["damaged"] or counts["missing"]:
+        raise typer.Exit(1)
