@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
@@ -25,7 +26,7 @@ from pruneaudit.errors import UserError
 from pruneaudit.files import writing_error
 from pruneaudit.metrics import two_way
 from pruneaudit.options import validated
-from pruneaudit.results import RELEASE_COLUMNS, Results
+from pruneaudit.results import COMPARISON_COLUMNS, RELEASE_COLUMNS, Results
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
 
@@ -181,36 +182,29 @@ def audit_games(
     findings: list[dict[str, Any]] = []
     comparisons: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
-    for label, attack in attacks.items():
-        if _cannot_play(label, attack, games, skip):
-            continue
-        written: dict[GameKey, Writer] = {}
-        for game, kept in zip(games, scores, strict=True):
-            measured = measure(attack, label, game, fpr_levels, seed)
-            kept.by_attack[label] = measured.scores
-            sparsity = facts.get(game.release, {}).get("sparsity", float("nan"))
-            writer = Writer(game, label, measured, known[game.release], sparsity, fpr_levels, seed)
-            written[game.release, game.knowledge] = writer
-            findings += writer.findings()
-            curves += writer.curve()
-        for baseline in baselines:
-            comparisons += _compared(written, games, baseline)
-    for baseline in baselines:
-        comparisons += [
-            compare_accuracy(release, known[release], baseline, known[baseline])
-            for release in known
-            if release != baseline
-        ]
+    # One thread: the same sums in the same order, whatever the number of cores.
+    with threadpool_limits(limits=1, user_api="blas"):
+        for label, attack in attacks.items():
+            if _cannot_play(label, attack, games, skip):
+                continue
+            written: dict[GameKey, Writer] = {}
+            for game, kept in zip(games, scores, strict=True):
+                measured = measure(attack, label, game, fpr_levels, seed)
+                kept.by_attack[label] = measured.scores
+                sparsity = facts.get(game.release, {}).get("sparsity", float("nan"))
+                writer = Writer(game, label, measured, known[game.release], sparsity, fpr_levels, seed)
+                written[game.release, game.knowledge] = writer
+                findings += writer.findings()
+                curves += writer.curve()
+            comparisons += _compared(written, games, baselines)
+        comparisons += _accuracies_compared(known, baselines)
     tables = {
         "findings": pd.DataFrame(findings),
-        "comparisons": pd.DataFrame(comparisons, columns=None if comparisons else _NO_COMPARISONS),
+        "comparisons": pd.DataFrame(comparisons, columns=list(COMPARISON_COLUMNS)),
         "releases": pd.DataFrame([_release_row(name, known[name], facts.get(name, {})) for name in known]),
         "curves": pd.DataFrame(curves),
     }
     return Audit(Results(**tables, about=dict(about or {})), scores)
-
-
-_NO_COMPARISONS = ["release", "baseline", "knowledge", "attack", "metric", "difference", "low", "high", "num_victims"]
 
 
 def _cannot_play(label: str, attack: Attack, games: Sequence[Game], skip: bool) -> bool:
@@ -222,14 +216,27 @@ def _cannot_play(label: str, attack: Attack, games: Sequence[Game], skip: bool) 
     return bool(lacking)
 
 
-def _compared(written: Mapping[GameKey, Writer], games: Sequence[Game], baseline: str) -> list[dict[str, Any]]:
-    """Every game against the baseline release under the same knowledge."""
+def _compared(
+    written: Mapping[GameKey, Writer], games: Sequence[Game], baselines: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Every game against each baseline release under the same knowledge."""
     rows: list[dict[str, Any]] = []
-    for (release, knowledge), writer in written.items():
-        other = game_of(games, baseline, knowledge)
-        if release != baseline and other is not None:
-            rows += compare(writer, written[other.release, other.knowledge])
+    for baseline in baselines:
+        for (release, knowledge), writer in written.items():
+            other = game_of(games, baseline, knowledge)
+            if release != baseline and other is not None:
+                rows += compare(writer, written[other.release, other.knowledge])
     return rows
+
+
+def _accuracies_compared(known: Mapping[str, Accuracies], baselines: Sequence[str]) -> list[dict[str, Any]]:
+    """Every release's test accuracy against each baseline's."""
+    return [
+        compare_accuracy(release, known[release], baseline, known[baseline])
+        for baseline in baselines
+        for release in known
+        if release != baseline
+    ]
 
 
 def _release_row(name: str, found: Accuracies, facts: Mapping[str, Any]) -> dict[str, Any]:

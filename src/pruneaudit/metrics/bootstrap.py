@@ -34,6 +34,13 @@ class _Ranking(NamedTuple):
     """For each non-member in that order, how many members score strictly higher."""
 
 
+class _Totals(NamedTuple):
+    """Weight of all scored samples of each victim, (B, V)."""
+
+    members: Floats
+    others: Floats
+
+
 def bootstrap_tpr(
     scores: ArrayLike, member: ArrayLike, levels: ArrayLike, num_resamples: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
@@ -60,15 +67,21 @@ def bootstrap_tpr(
     if not ((wanted >= 0) & (wanted < 1)).all():
         raise UserError(f"got false-positive rates {wanted.tolist()}, expected each in [0, 1): 0.01 stands for 1%")
     replicates = np.full((num_resamples, len(rows), wanted.size), np.nan)
+    members, others = ~np.isnan(rows) & truth, ~np.isnan(rows) & ~truth  # (V, N)
     rankings = [_ranking(row, inside, wanted.max(initial=0)) for row, inside in zip(rows, truth, strict=True)]
     block = max(1, BLOCK_BYTES // (8 * max(1, rows.shape[1])))
     for start in range(0, num_resamples, block):
         part = slice(start, min(start + block, num_resamples))
         weights = rng.standard_exponential((part.stop - part.start, rows.shape[1]))  # (B, N)
+        # Of all victims at once: one matrix product instead of one for each.
+        totals = _Totals(weights @ members.T.astype(np.float64), weights @ others.T.astype(np.float64))  # (B, V) each
         for victim, (row, inside) in enumerate(zip(rows, truth, strict=True)):
-            ranking, scored = rankings[victim], ~np.isnan(row)
+            ranking = rankings[victim]
             while ranking is not None:
-                found = _replicates(weights, ranking, scored & inside, scored & ~inside, wanted)
+                complete = ranking.nonmembers.size == np.count_nonzero(others[victim])
+                found = _replicates(
+                    weights, ranking, totals.members[:, victim], totals.others[:, victim], wanted, complete
+                )
                 if found is not None:
                     replicates[part, victim] = found
                     break
@@ -92,28 +105,29 @@ def _ranking(row: Floats, inside: Bools, level: float, num_kept: int | None = No
     return _Ranking(members[: above[-1]], others, above)
 
 
-def _replicates(weights: Floats, ranking: _Ranking, inside: Bools, outside: Bools, levels: Floats) -> Floats | None:
+def _replicates(
+    weights: Floats, ranking: _Ranking, inside: Floats, outside: Floats, levels: Floats, complete: bool
+) -> Floats | None:
     """One victim's weighted true-positive rates (B, L), or None where `ranking` was cut off too high.
 
     Args:
         weights: (B, N) one weight per sample.
         ranking: the top of the victim's scores.
-        inside: (N,) bool, its scored members.
-        outside: (N,) bool, its scored non-members.
+        inside: (B,) weight of all its scored members.
+        outside: (B,) weight of all its scored non-members.
         levels: (L,) false-positive rates.
+        complete: whether the ranking holds all non-members.
     """
     accused_weight = np.cumsum(weights.take(ranking.nonmembers, axis=1), axis=1)  # (B, T)
-    budget = np.multiply.outer(weights @ outside.astype(np.float64), levels)  # (B, L)
-    complete = ranking.nonmembers.size == np.count_nonzero(outside)
+    budget = np.multiply.outer(outside, levels)  # (B, L)
     if not complete and (accused_weight[:, -1:] <= budget).any():
         return None
     caught_weight = np.zeros((len(weights), ranking.members.size + 1))  # (B, T + 1): weight of the top 0, 1, ... T
     np.cumsum(weights.take(ranking.members, axis=1), axis=1, out=caught_weight[:, 1:])
-    total = weights @ inside.astype(np.float64)  # (B,)
     rates = np.empty(budget.shape)
     for level in range(levels.size):
         # The first non-member over the budget; rounding of sums in another order must not push it past the last.
         barrier = (accused_weight <= budget[:, level, None]).sum(axis=1)
         barrier = np.minimum(barrier, ranking.nonmembers.size - 1)
-        rates[:, level] = caught_weight[np.arange(len(weights)), ranking.members_above[barrier]] / total
+        rates[:, level] = caught_weight[np.arange(len(weights)), ranking.members_above[barrier]] / inside
     return np.minimum(rates, 1.0)
