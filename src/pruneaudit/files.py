@@ -70,7 +70,10 @@ def check_sealed(folder: Path) -> dict[str, str]:
     """What is wrong with each file that `seal_files` listed, the list itself included; empty where nothing is."""
     listed = {}
     try:
-        for line in (folder / SEALED_FILES).read_text(encoding="ascii").splitlines():
+        lines = (folder / SEALED_FILES).read_text(encoding="ascii").split("\n")
+        if lines.pop():
+            raise ValueError("the last line is not whole")
+        for line in lines:
             checksum, gap, name = line.partition("  ")
             if len(checksum) != 64 or not gap or not name or "/" in name:
                 raise ValueError(line)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pruneaudit.data.population import Population
-from pruneaudit.errors import RunError, StorageError
+from pruneaudit.errors import RunError, StorageError, UserError
 from pruneaudit.files import is_storage_failure, writing_error
 from pruneaudit.pipeline.executors import Executor, Outcome
 from pruneaudit.pipeline.plan import Plan, Task
@@ -71,6 +71,7 @@ def carry_out(
     that dies has its task tried again, at most `MAX_ATTEMPTS` times in all.
 
     Raises:
+        UserError: a task cannot do what the study asks for (a network that does not fit the data, ...).
         StorageError: the disk is full; finished tasks stay.
     """
     try:
@@ -145,6 +146,8 @@ class _Shift:
                 self._progress.warn(f"{task.name}: {warning}")
             if not outcome.kind:
                 self._finish(task, outcome)
+            elif outcome.kind == "input":
+                raise UserError(f"{task.name}: {outcome.error}")
             elif outcome.kind == "storage":
                 raise StorageError(self._store.root, outcome.error)
             elif outcome.kind == "death" and self._attempts[task.name] < MAX_ATTEMPTS:

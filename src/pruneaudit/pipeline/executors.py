@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Protocol, cast
 
-from pruneaudit.errors import UserError
+from pruneaudit.errors import RunError, UserError
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.worker import attempt
 
@@ -37,7 +37,8 @@ class Outcome:
     details: str = ""
     """A traceback, where there is one."""
     kind: str = ""
-    """What went wrong: `task` (the task itself), `storage` (the disk), `death` (the worker process); or nothing."""
+    """What went wrong: `input` (what the user asked for), `task` (the task itself), `storage` (the disk), `death`
+    (the worker process); or nothing."""
     warnings: Sequence[str] = ()
     """What the task warned of."""
     seconds: float = 0.0
@@ -97,7 +98,7 @@ class Processes:
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
         self._waiting: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[Outcome | OSError] = queue.SimpleQueue()
         self._workers: dict[int, subprocess.Popen[str]] = {}
         self._threads: list[threading.Thread] = []
         self._ending = threading.Event()
@@ -126,10 +127,24 @@ class Processes:
         self._waiting.put(request)
 
     def next_outcome(self) -> Outcome:
-        """Waits for the next finished request."""
-        return self._outcomes.get()
+        """Waits for the next finished request.
+
+        Raises:
+            RunError: the operating system starts no worker process.
+        """
+        outcome = self._outcomes.get()
+        if isinstance(outcome, OSError):
+            raise RunError(f"no worker process can be started ({outcome.strerror or outcome})")
+        return outcome
 
     def _serve(self, slot: int) -> None:
+        """Serves a slot until there are no more requests; what stops it must reach who waits for an outcome."""
+        try:
+            self._hand_out(slot)
+        except OSError as error:
+            self._outcomes.put(error)
+
+    def _hand_out(self, slot: int) -> None:
         """Hands requests to the worker of a slot until there are no more."""
         worker = self._workers[slot] = _start_worker()
         while (request := self._waiting.get()) is not None and not self._ending.is_set():

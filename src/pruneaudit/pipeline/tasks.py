@@ -23,6 +23,7 @@ from pruneaudit.data.population import Population
 from pruneaudit.data.splits import member_row
 from pruneaudit.models import build_model
 from pruneaudit.pipeline.request import Request
+from pruneaudit.pipeline.store import SEAL
 from pruneaudit.pruning import PRUNERS
 from pruneaudit.pruning.pruner import Pruning
 from pruneaudit.pruning.selection import prunable_weights
@@ -53,8 +54,13 @@ def perform(request: Request) -> None:
         torch.set_num_threads(before)
 
 
-@lru_cache(maxsize=1)
 def _population(folder: str) -> Population:
+    # A damaged population is made again under the same name: its seal is another file then.
+    return _loaded_population(folder, (Path(folder) / SEAL).stat().st_ino, (Path(folder) / SEAL).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _loaded_population(folder: str, seal_number: int, sealed_ns: int) -> Population:
     return Population.load(Path(folder), mmap=True)
 
 

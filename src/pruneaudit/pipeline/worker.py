@@ -38,7 +38,7 @@ def _attempt(line: str) -> dict[str, Any]:
     try:
         perform(Request.from_json(line))
     except UserError as error:
-        return _failure("task", str(error))
+        return _failure("input", str(error))
     except Exception as error:
         if is_storage_failure(error):
             return _failure("storage", storage_reason(error))
