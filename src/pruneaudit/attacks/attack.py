@@ -20,7 +20,7 @@ class Attack(ABC):
     Options: ClassVar[type[Options]] = Options
     """What can be set; torch-free."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What it cannot do without: `references`."""
+    """What it cannot do without: `references`, `reserve`."""
 
     def __init__(self, options: Any = None) -> None:
         self.options: Any = self.Options() if options is None else options
@@ -29,6 +29,8 @@ class Attack(ABC):
         """What this attack needs and the view does not have, in words; empty when nothing is lacking."""
         if "references" in self.needs and not (view.allowed.size and view.allowed.any(axis=1).all()):
             return "reference models for every victim"
+        if "reserve" in self.needs and not view.attacked.reserve.any():
+            return "a reserve (samples that are eligible for no model and members of none)"
         return ""
 
     @abstractmethod

@@ -7,7 +7,7 @@ its threshold is learned on them where there are any.
 import numpy as np
 
 from pruneaudit.attacks.attack import PredictionAttack
-from pruneaudit.signals.derived import scaled_confidence
+from pruneaudit.signals.derived import log_probability, scaled_confidence
 
 
 class Loss(PredictionAttack):
@@ -15,8 +15,7 @@ class Loss(PredictionAttack):
 
     def of_predictions(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """ln p_y, in (-inf, 0]."""  # noqa: D403
-        # From phi, not from p_y: it goes on telling losses apart where p_y rounds to 1.
-        return -np.logaddexp(0, -scaled_confidence(logits, labels))
+        return log_probability(scaled_confidence(logits, labels))
 
 
 ATTACK = Loss

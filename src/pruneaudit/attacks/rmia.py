@@ -28,6 +28,7 @@ from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.moments import means
 from pruneaudit.attacks.view import Scores, View
+from pruneaudit.signals.derived import log_probability, probability
 
 TIE_STEP = 1e-7
 
@@ -73,33 +74,23 @@ class Rmia(Attack):
 
     def _log_ratio(self, view: View, query: int) -> np.ndarray:
         """Ln r_x of every sample, (V, N); NaN where the references cannot tell."""
-        probability = _probability(view.reference.phi[..., query])
+        known = probability(view.reference.phi[..., query])
         member = view.reference.member
-        out = means(probability, ~member, view.allowed)
+        out = means(known, ~member, view.allowed)
         if self.options.mode == "offline":
             expected = self._offline(out)
         else:
-            expected = (means(probability, member, view.allowed) + out) / 2
-        return _log_probability(view.attacked.phi[view.victims, :, query]) - np.log(expected)
+            expected = (means(known, member, view.allowed) + out) / 2
+        return log_probability(view.attacked.phi[view.victims, :, query]) - np.log(expected)
 
     def _log_z_ratio(self, view: View, z: np.ndarray) -> np.ndarray:
         """Ln r_z of the samples `z` on the plain query, (V, Z)."""
-        probability, member = _probability(view.reference.phi[:, z, 0]), view.reference.member[:, z]
-        expected = self._offline(means(probability, ~member, view.allowed))
-        return _log_probability(view.attacked.phi[view.victims][:, z, 0]) - np.log(expected)
+        known, member = probability(view.reference.phi[:, z, 0]), view.reference.member[:, z]
+        expected = self._offline(means(known, ~member, view.allowed))
+        return log_probability(view.attacked.phi[view.victims][:, z, 0]) - np.log(expected)
 
     def _offline(self, out: np.ndarray) -> np.ndarray:
         return ((1 + self.options.a) * out + (1 - self.options.a)) / 2
-
-
-def _log_probability(phi: np.ndarray) -> np.ndarray:
-    """ln p_y from phi = ln(p_y / (1 - p_y))."""  # noqa: D403
-    return -np.logaddexp(0, -phi)
-
-
-def _probability(phi: np.ndarray) -> np.ndarray:
-    """p_y, kept above 0 so that its logarithm stays finite."""
-    return np.maximum(np.exp(_log_probability(phi)), np.finfo(float).tiny)
 
 
 ATTACK = Rmia

@@ -37,3 +37,14 @@ def scaled_confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether the highest logit is the label's, (n,) bool."""
     return logits.argmax(axis=1) == labels
+
+
+def log_probability(phi: np.ndarray) -> np.ndarray:
+    """ln p_y, in (-inf, 0], from phi = ln(p_y / (1 - p_y)); any shape, float64."""  # noqa: D403
+    # From phi, not from p_y: it goes on telling losses apart where p_y rounds to 1.
+    return -np.logaddexp(0, -phi)
+
+
+def probability(phi: np.ndarray) -> np.ndarray:
+    """p_y, in (0, 1], from phi; kept above 0 so that its logarithm stays finite."""
+    return np.maximum(np.exp(log_probability(phi)), np.finfo(float).tiny)

@@ -1,0 +1,89 @@
+"""BaVarIA: LiRA's ratio with the parameters' uncertainty integrated out.
+
+arXiv 2603.11799. On each side (IN, OUT) mean and variance of a sample's phi have a normal-inverse-gamma
+prior; the conjugate posterior's predictive density is Student's t:
+
+    k = k0 + n;  m = (k0 m0 + n mean) / k;  a = a0 + n / 2;  b = b0 + SS / 2 + k0 n (mean - m0)^2 / (2 k)
+    score = ln t_{2a}(phi; m, b (k + 1) / (a k)) of IN less that of OUT
+
+Hyperparameters by empirical Bayes, per victim and side, from moments pooled over samples: m0 the mean
+of means, k0 the within-sample over the between-sample variance, a0 from how much the sample variances
+differ beyond chance, b0 so that the prior mean of the variance is the pooled one. With few references
+the score leans on the pooled variance, with many on the sample's own. A sample without IN or OUT
+references is scored by the prior on that side.
+"""
+
+# V victims, N samples
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.moments import Moments, moments
+from pruneaudit.attacks.view import Scores, View
+
+SMALLEST_SHAPE, LARGEST_SHAPE = 2.1, 1000.0
+_SMALLEST = 1e-12
+
+
+class Bavaria(Attack):
+    """Ratio of Student-t predictive densities of the scaled confidence."""
+
+    needs = frozenset({"references"})
+
+    def score(self, view: View, rng: np.random.Generator) -> Scores:
+        """Scores every victim against its allowed references; `rng` is not used."""
+        counted = ~view.reference.canaries
+        per_query = []
+        for query in range(view.attacked.num_queries):
+            phi, references = view.attacked.phi[view.victims, :, query], view.reference.phi[..., query]
+            member = view.reference.member
+            inside, outside = moments(references, member, view.allowed), moments(references, ~member, view.allowed)
+            per_query.append(_log_predictive(phi, inside, counted) - _log_predictive(phi, outside, counted))
+        scores = np.mean(per_query, axis=0)
+        scores[~view.eligible] = np.nan
+        return Scores(scores, variant="normal-inverse-gamma, empirical Bayes")
+
+
+def _log_predictive(phi: np.ndarray, side: Moments, counted: np.ndarray) -> np.ndarray:
+    """ln t density of phi (V, N) under one side's references."""  # noqa: D403
+    m0, k0, a0, b0 = _prior(side, counted)  # (V, 1) each
+    n, mean = side.count, np.where(side.count > 0, side.mean, m0)
+    k = k0 + n
+    centre = (k0 * m0 + n * mean) / k
+    a = a0 + n / 2
+    b = b0 + side.squares / 2 + k0 * n * (mean - m0) ** 2 / (2 * k)
+    scale2 = b * (k + 1) / (a * k)
+    freedom = 2 * a
+    return (
+        special.gammaln((freedom + 1) / 2)
+        - special.gammaln(freedom / 2)
+        - 0.5 * np.log(freedom * np.pi * scale2)
+        - (freedom + 1) / 2 * np.log1p((phi - centre) ** 2 / (freedom * scale2))
+    )
+
+
+def _prior(side: Moments, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """m0, k0, a0, b0 per victim, (V, 1) each, by moments over the counted samples."""
+    present = counted & (side.count > 0)  # (V, N)
+    variance = np.maximum(np.nan_to_num(side.pooled_variance(counted), nan=1.0), _SMALLEST)
+    num_present = np.maximum(present.sum(axis=1, keepdims=True), 1)
+    m0 = np.where(present, side.mean, 0.0).sum(axis=1, keepdims=True) / num_present
+    spread = np.where(present, (side.mean - m0) ** 2, 0.0).sum(axis=1, keepdims=True) / num_present
+    chance = np.where(present, variance / np.maximum(side.count, 1), 0.0).sum(axis=1, keepdims=True) / num_present
+    k0 = variance / np.maximum(spread - chance, _SMALLEST)
+    # Sample variances s2 differ by chance by 2 v^2 / (n - 1), and beyond it as the prior says, v^2 / (a0 - 2).
+    several = counted & (side.count > 2)
+    num_several = np.maximum(several.sum(axis=1, keepdims=True), 1)
+    freedom = np.maximum(side.count - 1, 1)
+    found = np.where(several, (side.squares / freedom - variance) ** 2, 0.0).sum(axis=1, keepdims=True) / num_several
+    expected = np.where(several, 2 / freedom, 0.0).sum(axis=1, keepdims=True) / num_several
+    # E[s2^2] under the prior also raises the chance part: v^2 (1 + 1 / (a0 - 2)) 2 / (n - 1).
+    beyond = np.maximum((found / variance**2 - expected) / (1 + expected), _SMALLEST)
+    a0 = np.clip(2 + 1 / beyond, SMALLEST_SHAPE, LARGEST_SHAPE)
+    return m0, k0, a0, variance * (a0 - 1)
+
+
+ATTACK = Bavaria

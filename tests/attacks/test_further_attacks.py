@@ -1,0 +1,156 @@
+"""The attacks beyond LiRA and RMIA against loops written from their formulas."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.attack_r import TIE_STEP
+from pruneaudit.attacks.bavaria import LARGEST_SHAPE, SMALLEST_SHAPE
+
+
+def scored(name, view, **options):
+    attack = ATTACKS.get(name)
+    return attack(attack.Options(**options)).score(view, np.random.default_rng(0)).victims
+
+
+def softmax(logits):
+    z = logits.astype(np.float64)
+    p = np.exp(z - z.max())
+    return p / p.sum()
+
+
+def phi_of(logits, label):
+    p = softmax(logits)[label]
+    return np.log(p) - np.log1p(-p)
+
+
+@pytest.fixture(params=[2, 5, 9])
+def view(request, make_bank, make_view):
+    bank = make_bank(num_models=request.param, num_samples=60, num_reserve=20, seed=request.param)
+    return make_view(bank)
+
+
+def each(view):
+    """(victim, sample, phi, reference phis, which of them are IN) of every eligible pair."""
+    signals, reference = view.attacked, view.reference
+    for v, row in enumerate(view.victims):
+        allowed = np.flatnonzero(view.allowed[v])
+        for n in np.flatnonzero(signals.scored[row]):
+            label = signals.labels[n]
+            others = np.array([phi_of(reference.logits[k, n], label) for k in allowed])
+            yield v, n, phi_of(signals.logits[row, n], label), others, reference.member[allowed, n]
+
+
+def ln_p(phi):
+    return -np.log1p(np.exp(-phi))
+
+
+@pytest.mark.parametrize("signal", ["phi", "loss"])
+def test_calibration(view, signal):
+    found = scored("calibration", view, signal=signal)
+    take = (lambda x: x) if signal == "phi" else ln_p
+    for v, n, phi, others, inside in each(view):
+        out = others[~inside]
+        expected = take(phi) - take(out).mean() if len(out) else np.nan
+        np.testing.assert_allclose(found[v, n], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("mode", "scale"), [("online", None), ("offline", None), ("offline", 0.7)])
+def test_base(view, mode, scale):
+    found = scored("base", view, mode=mode, scale=scale)
+    c = scale if scale is not None else {"online": 1.0, "offline": 0.33}[mode]
+    for v, n, phi, others, inside in each(view):
+        chosen = others if mode == "online" else others[~inside]
+        expected = ln_p(phi) - c * np.log(np.exp(ln_p(chosen)).mean()) if len(chosen) else np.nan
+        np.testing.assert_allclose(found[v, n], expected, atol=1e-6)
+
+
+def test_attack_r(view):
+    found = scored("attack_r", view)
+    for v, n, phi, others, inside in each(view):
+        out = others[~inside]
+        expected = ((out < phi).sum() + 0.5) / (len(out) + 1) if len(out) else np.nan
+        np.testing.assert_allclose(found[v, n], expected, atol=2 * TIE_STEP)
+
+
+def test_attack_p(view):
+    signals = view.attacked
+    found = scored("attack_p", view)
+    for v, n, phi, _, _ in each(view):
+        reserve = np.flatnonzero(signals.reserve)
+        z = [phi_of(signals.logits[view.victims[v], m], signals.labels[m]) for m in reserve]
+        np.testing.assert_allclose(found[v, n], np.mean(np.array(z) <= phi), atol=1e-6)
+
+
+def test_attack_p_ranks_a_victims_samples_as_loss_does(view):
+    eligible = view.eligible
+    for mine, loss, scored_here in zip(scored("attack_p", view), scored("loss", view), eligible, strict=True):
+        assert np.array_equal(np.argsort(mine[scored_here]), np.argsort(loss[scored_here]))
+
+
+def test_attack_p_needs_a_reserve(make_bank, make_view):
+    without = make_view(make_bank(num_models=3, num_samples=40))
+    assert "a reserve" in ATTACKS.get("attack_p")().lacks(without)
+
+
+@pytest.mark.parametrize("name", ["top1_confidence", "correctness"])
+def test_of_one_prediction(view, name):
+    found = scored(name, view)
+    signals = view.attacked
+    for v, n, *_ in each(view):
+        p = softmax(signals.logits[view.victims[v], n])
+        expected = p.max() if name == "top1_confidence" else float(p.argmax() == signals.labels[n])
+        assert found[v, n] == pytest.approx(expected, abs=1e-9)
+
+
+def prior_by_hand(groups):
+    """m0, k0, a0, b0 from a list of samples' reference phis, by the moments that the module names."""
+    freedom = sum(len(g) - 1 for g in groups if len(g) > 1)
+    v = sum(((g - g.mean()) ** 2).sum() for g in groups if len(g)) / freedom if freedom else 1.0
+    present = [g for g in groups if len(g)]
+    m0 = np.mean([g.mean() for g in present])
+    spread = np.mean([(g.mean() - m0) ** 2 for g in present])
+    k0 = v / max(spread - np.mean([v / len(g) for g in present]), 1e-12)
+    several = [g for g in groups if len(g) > 2]
+    e = np.mean([2 / (len(g) - 1) for g in several]) if several else 0.0
+    f = np.mean([(g.var(ddof=1) - v) ** 2 for g in several]) if several else 0.0
+    a0 = np.clip(2 + 1 / max((f / v**2 - e) / (1 + e), 1e-12), SMALLEST_SHAPE, LARGEST_SHAPE)
+    return m0, k0, a0, v * (a0 - 1)
+
+
+def predictive(phi, g, prior):
+    m0, k0, a0, b0 = prior
+    n, mean = len(g), g.mean() if len(g) else m0
+    k, a = k0 + n, a0 + n / 2
+    m = (k0 * m0 + n * mean) / k
+    b = b0 + ((g - mean) ** 2).sum() / 2 + k0 * n * (mean - m0) ** 2 / (2 * k)
+    return stats.t.logpdf(phi, 2 * a, loc=m, scale=np.sqrt(b * (k + 1) / (a * k)))
+
+
+def test_bavaria(view):
+    found = scored("bavaria", view)
+    reference = view.reference
+    phi = np.array(
+        [[phi_of(row[n], reference.labels[n]) for n in range(len(reference.labels))] for row in reference.logits]
+    )
+    for v in range(len(view.victims)):
+        allowed = view.allowed[v]
+        sides = [
+            [phi[allowed & (reference.member[:, n] == side), n] for n in range(phi.shape[1])] for side in (True, False)
+        ]
+        priors = [prior_by_hand(groups) for groups in sides]
+        for w, n, own, _, _ in each(view):
+            if w == v:
+                inside, outside = (predictive(own, sides[i][n], priors[i]) for i in (0, 1))
+                np.testing.assert_allclose(found[v, n], inside - outside, rtol=1e-6, atol=1e-6)
+
+
+def test_bavaria_is_lira_where_references_are_many(make_bank, make_view):
+    """With very many references the prior no longer matters: the ratio is LiRA's with variances per example."""
+    bank = make_bank(num_models=400, num_samples=30, num_reserve=0)
+    view = make_view(bank)
+    mine = scored("bavaria", view)
+    lira = scored("lira", view, variance="per_example")
+    close = np.abs(lira) < 20
+    assert np.corrcoef(mine[close], lira[close])[0, 1] > 0.98
