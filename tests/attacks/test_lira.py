@@ -97,7 +97,8 @@ def test_a_bank_against_itself(bank, mode, variance, make_bank, make_view):
     view = make_view(make_bank(**bank))
     found = scored(view, mode, variance)
     np.testing.assert_allclose(found.victims, naive(view, mode, variance), rtol=1e-6, atol=1e-6)
-    assert found.variant == f"{mode}, {'pooled' if variance == 'auto' else variance} variance"
+    several = f", average over {bank['num_queries']} queries" if "num_queries" in bank else ""
+    assert found.variant == f"{mode}, {'pooled' if variance == 'auto' else variance} variance{several}"
 
 
 @pytest.mark.parametrize("variance", VARIANCES)
@@ -192,3 +193,84 @@ def test_more_confident_than_the_out_references_is_more_likely_a_member(make_ban
     low = scored(make_view(modest, references), "offline", "pooled").victims
     high = scored(make_view(bolder, references), "offline", "pooled").victims
     assert (high > low).all()
+
+
+def simple_view(make_bank, make_view, **options):
+    return make_view(make_bank(num_models=7, num_samples=40, seed=4, **options))
+
+
+def median_of(values):
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_median_centre_replaces_the_mean_and_nothing_else(make_bank, make_view, mode):
+    view = simple_view(make_bank, make_view)
+    found = LIRA(LIRA.Options(mode=mode, variance="pooled", centre="median")).score(view, np.random.default_rng(0))
+    assert "median centre" in found.variant
+    for v in range(len(view.victims)):
+        variances = {side: pooled_variance(view, v, 0, side) for side in (True, False)}
+        for n in range(view.attacked.num_samples):
+            sides = {side: references_of(view, v, n, 0, side) for side in (True, False)}
+            x = phi_of(view.attacked, view.victims[v], n, 0)
+            if not sides[False] or (mode == "online" and not sides[True]):
+                assert math.isnan(found.victims[v, n])
+                continue
+            out = log_normal(x, median_of(sides[False]), variances[False])
+            expected = {
+                "offline": (x - median_of(sides[False])) / math.sqrt(variances[False]),
+                "offline_two_sided": -out - 0.5 * math.log(2 * math.pi),
+            }.get(mode)
+            if mode == "online":
+                expected = log_normal(x, median_of(sides[True]), variances[True]) - out
+            assert found.victims[v, n] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_released_fixed_variance_ranks_online_as_its_numerator_does(make_bank, make_view):
+    """One variance for both sides: it scales the score and changes no order within a victim."""
+    view = simple_view(make_bank, make_view)
+    found = LIRA(LIRA.Options(variance="released_global")).score(view, np.random.default_rng(0)).victims
+    for v in range(len(view.victims)):
+        values = [x for n in range(40) for x in references_of(view, v, n, 0, True)]
+        variance = squares_of(values) / len(values)
+        for n in range(40):
+            sides = [references_of(view, v, n, 0, side) for side in (True, False)]
+            if all(sides):
+                x = phi_of(view.attacked, view.victims[v], n, 0)
+                expected = log_normal(x, mean_of(sides[0]), variance) - log_normal(x, mean_of(sides[1]), variance)
+                assert found[v, n] == pytest.approx(expected, abs=1e-6)
+
+
+def test_multivariate_with_one_query_is_the_pooled_ratio(make_bank, make_view):
+    view = simple_view(make_bank, make_view)
+    one = LIRA(LIRA.Options(queries="multivariate")).score(view, np.random.default_rng(0)).victims
+    other = LIRA(LIRA.Options(variance="pooled")).score(view, np.random.default_rng(0)).victims
+    np.testing.assert_allclose(one, other, atol=1e-8)
+
+
+def test_multivariate_against_scipy(make_bank, make_view):
+    from scipy import stats
+
+    view = make_view(make_bank(num_models=9, num_samples=30, num_queries=3, seed=2))
+    found = LIRA(LIRA.Options(queries="multivariate")).score(view, np.random.default_rng(0)).victims
+    phi, member = view.reference.phi, view.reference.member
+    for v in range(3):
+        density = {}
+        for side in (True, False):
+            rows = [np.flatnonzero(view.allowed[v] & (member[:, n] == side)) for n in range(30)]
+            deviations = np.concatenate([phi[r, n] - phi[r, n].mean(axis=0) for n, r in enumerate(rows) if len(r)])
+            covariance = deviations.T @ deviations / sum(max(len(r) - 1, 0) for r in rows)
+            density[side] = [
+                stats.multivariate_normal(phi[r, n].mean(axis=0), covariance).logpdf(view.attacked.phi[v, n])
+                if len(r)
+                else np.nan
+                for n, r in enumerate(rows)
+            ]
+        np.testing.assert_allclose(found[v], np.array(density[True]) - np.array(density[False]), atol=1e-6)
+
+
+def test_settings_that_do_not_go_together_are_refused():
+    with pytest.raises(ValueError, match="multivariate goes with"):
+        LIRA.Options(queries="multivariate", mode="offline")

@@ -3,28 +3,33 @@
 Carlini et al. 2022 (arXiv 2112.03570). Per sample, the scaled confidence phi of the references is
 taken to be normal, once over the references trained on the sample (IN), once over the others (OUT):
 
-    online                  ln N(phi; mean_IN, var_IN) - ln N(phi; mean_OUT, var_OUT)
-    offline                 (phi - mean_OUT) / std_OUT, the paper's one-sided test
-    offline_two_sided       -ln N(phi; mean_OUT, var_OUT), as in released code
+    online                  ln N(phi; centre_IN, var_IN) - ln N(phi; centre_OUT, var_OUT)
+    offline                 (phi - centre_OUT) / std_OUT, the paper's one-sided test
+    offline_two_sided       -ln N(phi; centre_OUT, var_OUT), as in released code
 
-Variances are `per_example`, or `pooled`: the within-example variance pooled over all samples, IN and
-OUT apart; `auto` pools below 64 references. Several queries: the mean of the scores per query.
+`centre` is the mean, or the median as in released code. Variances are `per_example`, or `pooled`: the
+within-example variance pooled over all samples, IN and OUT apart; `auto` pools below 64 references.
+`released_global` is the released code's "fixed variance", for reproduction only: one variance of all
+IN values for both sides (offline: of all OUT values), which contains the spread between samples too.
+Several queries: the mean of the scores per query as in released code, or `multivariate`, the paper's
+multivariate normal with a pooled within-example covariance.
 Deviations: variances are unbiased (n - 1); the released code divides by n. A sample with one IN (or
 OUT) reference takes the pooled variance for that side; with none it has no score (NaN, counted as
 `num_unscored`), where released code gives a silent number.
 """
 
-# V victims, K references, N samples
+# V victims, K references, N samples, Q queries
 
 from __future__ import annotations
 
 from typing import Literal
 
 import numpy as np
+from pydantic import model_validator
 
 from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.moments import Moments, moments
+from pruneaudit.attacks.moments import Moments, medians, moments, pooled_covariance
 from pruneaudit.attacks.view import Scores, View
 
 POOL_BELOW = 64
@@ -36,8 +41,18 @@ class Options(options.Options):
 
     mode: Literal["online", "offline", "offline_two_sided"] = "online"
     """Compare IN with OUT references, or look at OUT references alone."""
-    variance: Literal["auto", "pooled", "per_example"] = "auto"
+    variance: Literal["auto", "pooled", "per_example", "released_global"] = "auto"
     """One within-example variance for all samples, or one for each; auto: pooled below 64 references."""
+    centre: Literal["mean", "median"] = "mean"
+    """Where a side's normal is centred."""
+    queries: Literal["average", "multivariate"] = "average"
+    """What is done with several queries."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Options:
+        if self.queries == "multivariate" and (self.variance not in ("auto", "pooled") or self.mode == "offline"):
+            raise ValueError("queries=multivariate goes with variance=pooled and mode=online or offline_two_sided")
+        return self
 
 
 class Lira(Attack):
@@ -49,29 +64,71 @@ class Lira(Attack):
     def score(self, view: View, rng: np.random.Generator) -> Scores:
         """Scores every victim against its allowed references; `rng` is not used."""
         variance = self.options.variance
-        if variance == "auto":
+        if self.options.queries == "multivariate":
+            variance = "pooled"
+        elif variance == "auto":
             variance = "pooled" if view.allowed.sum(axis=1).min() < POOL_BELOW else "per_example"
-        per_query = [self._one_query(view, query, variance) for query in range(view.attacked.num_queries)]
-        scores = np.mean(per_query, axis=0)
+        if self.options.queries == "multivariate":
+            scores = self._all_queries(view)
+        else:
+            scores = np.mean([self._one_query(view, q, variance) for q in range(view.attacked.num_queries)], axis=0)
         scores[~view.eligible] = np.nan
-        return Scores(scores, variant=f"{self.options.mode}, {variance} variance")
+        return Scores(scores, variant=self._variant(variance, view.attacked.num_queries))
+
+    def _variant(self, variance: str, num_queries: int) -> str:
+        centre = "" if self.options.centre == "mean" else ", median centre"
+        how = "average" if self.options.queries == "average" else "multivariate normal"
+        queries = f", {how} over {num_queries} queries" if num_queries > 1 else ""
+        return f"{self.options.mode}, {variance} variance{centre}{queries}"
 
     def _one_query(self, view: View, query: int, variance: str) -> np.ndarray:
         phi = view.attacked.phi[view.victims, :, query]  # (V, N)
-        reference_phi, member = view.reference.phi[..., query], view.reference.member  # (K, N)
-        counted = ~view.reference.canaries
-        out = moments(reference_phi, ~member, view.allowed)
+        out = self._side(view, query, inside=False)
+        out_variance = _variance(out, variance, ~view.reference.canaries)
         if self.options.mode == "offline":
-            return (phi - out.mean) / np.sqrt(_variance(out, variance, counted))
-        log_out = _log_normal(phi, out.mean, _variance(out, variance, counted))
+            return (phi - out.mean) / np.sqrt(out_variance)
         if self.options.mode == "offline_two_sided":
-            return -log_out
-        inside = moments(reference_phi, member, view.allowed)
-        return _log_normal(phi, inside.mean, _variance(inside, variance, counted)) - log_out
+            return -_log_normal(phi, out.mean, out_variance)
+        side = self._side(view, query, inside=True)
+        in_variance = _variance(side, variance, ~view.reference.canaries)
+        if variance == "released_global":
+            out_variance = in_variance
+        return _log_normal(phi, side.mean, in_variance) - _log_normal(phi, out.mean, out_variance)
+
+    def _side(self, view: View, query: int, inside: bool) -> Moments:
+        """The IN or OUT references' moments, centred as the options say."""
+        values, member = view.reference.phi[..., query], view.reference.member
+        chosen = member if inside else ~member
+        found = moments(values, chosen, view.allowed)
+        if self.options.centre == "mean":
+            return found
+        return Moments(found.count, medians(values, chosen, view.allowed), found.squares)
+
+    def _all_queries(self, view: View) -> np.ndarray:
+        """Scores (V, N) from multivariate normals over the queries."""
+        out = self._log_multivariate(view, inside=False)
+        return -out if self.options.mode == "offline_two_sided" else self._log_multivariate(view, inside=True) - out
+
+    def _log_multivariate(self, view: View, inside: bool) -> np.ndarray:
+        """Ln N of all queries together under one side, (V, N), without the constant that both sides share."""
+        num_queries = view.attacked.num_queries
+        chosen = view.reference.member if inside else ~view.reference.member
+        centres = np.stack([self._side(view, q, inside).mean for q in range(num_queries)], axis=-1)  # (V, N, Q)
+        covariances = pooled_covariance(view.reference.phi, chosen, view.allowed, ~view.reference.canaries)  # (V, Q, Q)
+        distance = view.attacked.phi[view.victims] - centres
+        floor = _SMALLEST_VARIANCE * np.eye(num_queries)
+        result = np.empty(distance.shape[:2])
+        for victim, (away, covariance) in enumerate(zip(distance, covariances, strict=True)):
+            solved = np.linalg.solve(covariance + floor, away.T).T  # (N, Q)
+            log_volume = np.linalg.slogdet(covariance + floor)[1]
+            result[victim] = -0.5 * ((away * solved).sum(axis=1) + log_volume)
+        return result
 
 
 def _variance(side: Moments, variance: str, counted: np.ndarray) -> np.ndarray:
     """Variance per victim and sample, (V, N) or (V, 1)."""
+    if variance == "released_global":
+        return np.maximum(side.total_variance(counted), _SMALLEST_VARIANCE)
     pooled = np.maximum(side.pooled_variance(counted), _SMALLEST_VARIANCE)
     if variance == "pooled":
         return pooled

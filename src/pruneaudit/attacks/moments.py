@@ -39,6 +39,15 @@ class Moments:
             where=freedom > 0,
         )
 
+    def total_variance(self, counted: np.ndarray) -> np.ndarray:
+        """Variance of all values of a victim together, the spread between samples included, (V, 1); over n."""
+        count = self.count[:, counted]
+        mean = np.where(count > 0, self.mean[:, counted], 0.0)
+        total = np.maximum(count.sum(axis=1, keepdims=True), 1)
+        grand = (count * mean).sum(axis=1, keepdims=True) / total
+        between = (count * (mean - grand) ** 2).sum(axis=1, keepdims=True)
+        return np.asarray((self.squares[:, counted].sum(axis=1, keepdims=True) + between) / total)
+
     def sample_variance(self) -> np.ndarray:
         """Unbiased variance (V, N) per victim and sample; NaN with fewer than two references."""
         return np.divide(self.squares, self.count - 1, out=np.full(self.squares.shape, np.nan), where=self.count > 1)
@@ -81,3 +90,52 @@ def means(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> np.nda
     count = weights @ chosen.astype(np.float64)
     total = weights @ np.where(chosen, values, 0.0)
     return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def medians(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Median over the references that are both chosen and allowed, (V, N); NaN where none is.
+
+    A median cannot be put together from sums: this takes O(V K N) and sorts for every victim.
+
+    Args:
+        values: (K, N) float64.
+        chosen: (K, N) bool.
+        allowed: (V, K) bool.
+    """
+    found = []
+    for mine in allowed:
+        ranked = np.sort(np.where(chosen & mine[:, None], values, np.inf), axis=0)  # (K, N), unchosen last
+        count = (chosen & mine[:, None]).sum(axis=0)
+        low, high = np.maximum((count - 1) // 2, 0), count // 2
+        columns = np.arange(values.shape[1])
+        middle = (ranked[low, columns] + ranked[np.minimum(high, len(ranked) - 1), columns]) / 2
+        found.append(np.where(count > 0, middle, np.nan))
+    return np.stack(found)
+
+
+def pooled_covariance(phi: np.ndarray, chosen: np.ndarray, allowed: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Within-sample covariance of the queries, pooled over samples, one matrix per victim.
+
+    Args:
+        phi: (K, N, Q) float64.
+        chosen: (K, N) bool.
+        allowed: (V, K) bool.
+        counted: (N,) bool, the samples to pool over.
+
+    Returns:
+        (V, Q, Q); NaN where no sample has two references.
+    """
+    weights = allowed.astype(np.float64)
+    inside = chosen[:, counted]
+    centred = np.where(inside[..., None], phi[:, counted] - phi[:, counted].mean(axis=0), 0.0)  # (K, N, Q)
+    count = weights @ inside.astype(np.float64)  # (V, N)
+    freedom = np.maximum(count - 1, 0).sum(axis=1)  # (V,)
+    totals = [weights @ centred[..., query] for query in range(phi.shape[2])]  # Q times (V, N)
+    result = np.full((len(allowed), phi.shape[2], phi.shape[2]), np.nan)
+    for q in range(phi.shape[2]):
+        for p in range(q + 1):
+            products = weights @ (centred[..., q] * centred[..., p])  # (V, N)
+            within = products - totals[q] * totals[p] / np.maximum(count, 1)
+            pooled = np.divide(within.sum(axis=1), freedom, out=np.full(len(allowed), np.nan), where=freedom > 0)
+            result[:, q, p] = result[:, p, q] = pooled
+    return result
