@@ -208,7 +208,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(values: Any, key: st
         ({"audit": {"attacks": "loss"}}, "'audit.attacks': got 'loss', expected: a list"),
         ({"audit": {"attacks": ["lira:offline"]}}, "'audit.attacks.0': got 'lira:offline', expected name:key=value"),
         ({"audit": {"attacks": [3]}}, "'audit.attacks.0': got 3, expected: a table of settings"),
-        ({"audit": {"knowledge": ["shadow"]}}, "'audit.knowledge': got 'shadow', expected 'matched'"),
+        ({"audit": {"knowledge": ["shadow"]}}, "audit.knowledge: got 'shadow', expected matched"),
         ({"releases": "x"}, "'releases': got 'x', expected: a list"),
         ({"releases": [3]}, "'releases.0': got 3, expected: a table of settings"),
         ({"releases": [{}]}, "'releases.0': a release needs a pruner, finetune, or both"),

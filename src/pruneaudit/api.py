@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pruneaudit.attacks.groups import ALL
 from pruneaudit.auditing import Audit, audit
+from pruneaudit.auditing.game import DENSE
 from pruneaudit.data.population import Population, load_population
 from pruneaudit.errors import UserError
 from pruneaudit.files import check_sealed, file_sha256, seal_files, write_atomically, writing_error
 from pruneaudit.options import validated
-from pruneaudit.pipeline.assemble import audit_study
+from pruneaudit.pipeline.assemble import audit_study, release_signals
 from pruneaudit.pipeline.driver import TasksFailedError, carry_out, missing_tasks
 from pruneaudit.pipeline.executors import make_executor
 from pruneaudit.pipeline.lock import RunLock
@@ -23,6 +27,7 @@ from pruneaudit.pipeline.store import Store
 from pruneaudit.pipeline.verify import Checked, verify
 from pruneaudit.report.html import write_report
 from pruneaudit.results import RESULT_FILES, Results
+from pruneaudit.selftest import Selftest, selftest
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Study
 
@@ -42,7 +47,8 @@ class Run:
     num_tasks_done: int
     """Trainings, prunings and queries that this run had to do; the rest was there."""
     failures: tuple[str, ...] = ()
-    """Tasks that failed, a line each; their models are left out of all findings."""
+    """Tasks that failed, a line each; their models are left out of all findings. A release that failed for
+    most models is left out itself, and takes no model with it."""
 
     @property
     def report(self) -> Path:
@@ -108,17 +114,22 @@ def run(
         log.event("start", command=command, device=device, executor=executor, jobs=workers, **facts["versions"])
         store = Store(root)
         store.open_for_writing()
-        write_atomically(root / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
+        _keep_study(study, root)
         for note in study.warnings():
             log.warn(note)
         work = carry_out(plan, population, store, chosen, device, log, checkpoint_seconds)
-        left_out = {failure.task.model_id for failure in work.failures}
+        lost, left_out = work.lost(study.membership.num_models)
         num_models = study.membership.num_models - len(left_out)
         if num_models < MIN_MODELS:
             raise TasksFailedError(work.failures)
-        log.say(f"attacking {len(plan.releases)} releases of {num_models} models")
+        for release in lost:
+            log.warn(f"release {release} is left out: it failed for most models")
+        made = plan.without(lost)
+        log.say(f"attacking {len(made.releases)} releases of {num_models} models")
         failures = tuple(str(failure) for failure in work.failures)
-        audited = audit_study(plan, store, population, facts | {"failures": list(failures)}, left_out)
+        audited = audit_study(made, store, population, facts | {"failures": list(failures)}, left_out)
+        for note in audited.results.about["warnings"][len(facts["warnings"]) :]:
+            log.warn(note)
         finished = _written_up(audited, root, work.num_done, failures)
         log.event("end", tasks_done=work.num_done, failures=len(failures))
         return finished
@@ -144,6 +155,8 @@ def attack_again(
         UserError: the folder is no run, signals are missing, or an attack is unknown.
     """
     folder = Path(folder)
+    if check_sealed(folder).get(STUDY_FILE):
+        raise UserError(f"{folder / STUDY_FILE} has changed since the run was finished; run the study again")
     values = load_study(folder).model_dump(mode="json")
     values["audit"]["attacks"] = attacks
     study = validated(Study, values, "attacks")
@@ -191,9 +204,41 @@ def verify_run(folder: str | Path, data_root: str | Path | None = None) -> list[
     return verify(plan, Store(folder))
 
 
+def selftest_run(
+    folder: str | Path,
+    attacks: Sequence[str] = (ALL,),
+    seed: int = 0,
+    data_root: str | Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Selftest:
+    """The self-test, on the stored signals of a run's dense models too; changes nothing.
+
+    Args:
+        folder: the run's folder.
+        attacks: names such as "lira:mode=offline"; default: every registered attack.
+        seed: of made-up predictions and redrawn membership.
+        data_root: as for `run`.
+        say: told what is being done.
+
+    Raises:
+        UserError: an attack is unknown, or the folder is no run or holds signals of fewer than two dense models.
+    """
+    folder = Path(folder)
+    plan, population = prepare(load_study(folder), Path(data_root) if data_root else None)
+    store, tasks = Store(folder), plan.of("signals", DENSE)
+    left_out = {task.model_id for task in tasks if store.status(task.artifact)[0] != "whole"}
+    if len(tasks) - len(left_out) < MIN_MODELS:
+        raise UserError(
+            f"{folder}: signals of {len(tasks) - len(left_out)} dense models are there, expected {MIN_MODELS} or more;"
+            f" finish the run with: pruneaudit run {folder / STUDY_FILE} --out {folder.parent}"
+        )
+    signals = release_signals(plan, store, population, DENSE, left_out)
+    return selftest(attacks, seed, signals, f"{plan.study.name}, membership redrawn", say)
+
+
 def audit_files(
     file: Path,
-    attacks: str = "all",
+    attacks: str = "scores",
     references: Path | None = None,
     paired: Path | None = None,
     out: str | Path = "audit",
@@ -204,7 +249,7 @@ def audit_files(
 
     Args:
         file: predictions in the exchange format of `Signals`, `.npz`.
-        attacks: comma-separated names, or "all" that the predictions allow.
+        attacks: comma-separated names or groups; "scores" is all that the predictions allow and that train nothing.
         references: predictions of other models on the same samples.
         paired: predictions of the same models in another public release.
         out: the folder.
@@ -216,10 +261,13 @@ def audit_files(
     """
     signals = Signals.load(file)
     other_models, other_release = (None if path is None else Signals.load(path) for path in (references, paired))
-    found = audit(signals, other_models, other_release, attacks=attacks, seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what is left out stands in `about`
+        found = audit(signals, other_models, other_release, attacks=attacks, seed=seed)
     reserve = int(signals.reserve.sum())
     found.results.about.update(
         provenance(command)
+        | found.results.about
         | {
             "name": file.stem,
             "protocol": "as in the file",
@@ -240,6 +288,13 @@ def audit_files(
 def _seal(folder: Path) -> None:
     names = [*RESULT_FILES, "scores.parquet", REPORT_FILE]
     seal_files(folder, names + [name for name in (STUDY_FILE,) if (folder / name).exists()])
+
+
+def _keep_study(study: Study, root: Path) -> None:
+    try:
+        write_atomically(root / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
+    except OSError as error:
+        raise writing_error(root, error) from None
 
 
 def load_study(folder: Path) -> Study:

@@ -11,7 +11,7 @@ import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +40,41 @@ RELEASE_COLUMNS = (
     *("test_accuracy_before", "test_accuracy_after_pruning", "test_accuracy_after_finetuning"),
 )
 CURVE_COLUMNS = ("release", "knowledge", "attack", "fpr", "tpr")
+CLASS_COLUMNS = (
+    *("release", "knowledge", "attack", "class_id", "auc", "auc_low", "auc_high"),
+    *("num_victims", "num_members", "num_nonmembers"),
+)
+CONTEST_COLUMNS = (
+    *("release", "knowledge", "attack", "against", "metric"),
+    *("difference", "low", "high", "num_victims"),
+)
+PPV_COLUMNS = ("release", "knowledge", "attack", "fpr", "prior", "ppv", "low", "high")
 TABLES = {
     "findings": FINDING_COLUMNS,
     "comparisons": COMPARISON_COLUMNS,
     "releases": RELEASE_COLUMNS,
     "curves": CURVE_COLUMNS,
+    "classes": CLASS_COLUMNS,
+    "ppv": PPV_COLUMNS,
+    "contests": CONTEST_COLUMNS,
 }
 """The columns that each table must have."""
 RESULT_FILES = (*(f"{name}.csv" for name in TABLES), "findings.json", "about.json")
 """The files that results are saved in."""
 _TEXTS = frozenset(
-    ("release", "knowledge", "attack", "variant", "victim", "refused", "baseline", "metric", "pruner", "origin")
+    (
+        "release",
+        "knowledge",
+        "attack",
+        "against",
+        "variant",
+        "victim",
+        "refused",
+        "baseline",
+        "metric",
+        "pruner",
+        "origin",
+    )
 )
 
 
@@ -75,6 +99,13 @@ class Results:
     """Points of the ROC, mean over victims: fpr ascending within (release, knowledge, attack)."""
     about: dict[str, Any]
     """How the results came to be: JSON data, the one place for times, versions and devices."""
+    classes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CLASS_COLUMNS)))
+    """AUC within each class, mean over victims."""
+    ppv: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(PPV_COLUMNS)))
+    """Positive predictive value at each reported false-positive rate: of those accused, the fraction that are
+    members, where a fraction `prior` of those asked about are."""
+    contests: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CONTEST_COLUMNS)))
+    """Paired differences between attacks on one release, attack minus the one it is held against."""
 
     def __post_init__(self) -> None:
         for name in TABLES:

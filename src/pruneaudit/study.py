@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from pruneaudit.errors import UserError
 from pruneaudit.options import Options, validated
+from pruneaudit.registry import nearest
 from pruneaudit.settings_file import parse_settings, read_settings, scalar
 
 MAX_TASKS = 1_000_000
@@ -201,7 +202,8 @@ class Audit(Options):
     )
     """The attacks, by name or {name, options}."""
     knowledge: tuple[str, ...] = Field(default=("matched",), min_length=1)
-    """What the attacker's references went through: matched (the victim's own pipeline), dense (unpruned)."""
+    """What the attacker's references went through: matched (the victim's own pipeline; alias adaptive), no-defense
+    (the same pruning, undefended), dense (unpruned), or the name of any release (the attacker guessed wrong)."""
     fpr_levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=(0.1, 0.01, 0.001), min_length=1)
     """False-positive rates at which the true-positive rate is reported."""
     queries: int = Field(default=1, ge=1, le=1000)
@@ -211,11 +213,7 @@ class Audit(Options):
     @field_validator("knowledge")
     @classmethod
     def _known(cls, knowledge: tuple[str, ...]) -> tuple[str, ...]:
-        aliased = tuple(dict.fromkeys("matched" if name == "adaptive" else name for name in knowledge))
-        wrong = [name for name in aliased if name not in ("matched", "dense")]
-        if wrong:
-            raise ValueError(f"got '{wrong[0]}', expected 'matched' (alias 'adaptive') or 'dense'")
-        return aliased
+        return tuple(dict.fromkeys("matched" if name == "adaptive" else name for name in knowledge))
 
     @field_validator("attacks")
     @classmethod
@@ -265,6 +263,13 @@ class Study(Options):
         twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
             raise ValueError(f"two releases are called '{twice[0]}': give one a name of its own")
+        knowledges = ["matched", "no-defense", *counts]
+        wrong = [name for name in self.audit.knowledge if name not in knowledges]
+        if wrong:
+            raise ValueError(
+                f"audit.knowledge: got '{wrong[0]}'{nearest(wrong[0], knowledges)}, expected matched (alias adaptive), "
+                f"no-defense, or a release: {', '.join(counts)}"
+            )
         num_tasks = 2 * (1 + len(self.releases)) * self.membership.num_models
         if num_tasks > MAX_TASKS:
             releases = f"{1 + len(self.releases):,} releases"

@@ -38,12 +38,15 @@ def build_bank(
     logits[:, np.arange(num_samples), labels] = -np.inf
     logits -= np.log(np.exp(logits).sum(axis=2, keepdims=True))  # the others' logsumexp is 0, so phi is the label's
     logits[:, np.arange(num_samples), labels] = phi[..., 0]
+    posteriors = np.exp(logits - np.logaddexp.reduce(logits, axis=2, keepdims=True))
+    shaking = np.random.default_rng([8, seed]).lognormal(0, 0.3, posteriors.shape)
     return Signals(
         logits=logits.astype(dtype),
         labels=labels,
         member=member,
         eligible=np.broadcast_to(np.arange(num_samples) >= num_reserve, member.shape),
         confidence=phi.astype(dtype) if num_queries > 1 else None,
+        sensitivity=posteriors * (1 - posteriors) * shaking,  # a softmax's slope, and what the network makes of it
         model_ids=np.arange(first_id, first_id + num_models),
     )
 

@@ -6,14 +6,26 @@ import numpy as np
 import pytest
 
 from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.folds import MAX_FOLDS, folds_of
 from pruneaudit.attacks.view import View
-from pruneaudit.auditing.crossfit import MAX_FOLDS, folds_of, thresholds
+from pruneaudit.auditing.crossfit import thresholds
 from pruneaudit.signals.signals import Signals
 
 # V victims, K references, N samples
 
 SEED = 11
-NAMES = ATTACKS.names()
+NAMES = (
+    "loss",
+    "confidence",
+    "entropy",
+    "modified_entropy",
+    "lira",
+    "rmia",
+    "calibration",
+    "base",
+    "attack_r",
+    "bavaria",
+)
 
 
 def learned(name, view):

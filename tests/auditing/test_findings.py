@@ -163,3 +163,33 @@ def test_a_release_compared_with_its_like_differs_by_nothing(make_bank):
     comparisons = audit_games(games, ready(ATTACKS), 0, LEVELS, baselines=["dense"]).comparisons
     assert len(comparisons) == 7
     assert (comparisons[["difference", "low", "high"]].to_numpy() == 0).all()
+
+
+def test_auc_within_each_class_is_that_of_its_samples_alone(bank):
+    found = audit(bank, attacks=ATTACKS, fpr_levels=LEVELS)
+    classes = found.results.classes
+    assert set(classes["attack"]) == set(ATTACKS)
+    for row in classes.itertuples():
+        chosen = bank.labels == row.class_id
+        expected = [
+            roc_auc_score(bank.member[v, keep], found.scores[row.attack][v, keep])
+            for v in range(6)
+            for keep in [chosen & bank.ordinary[v] & ~np.isnan(found.scores[row.attack][v])]
+        ]
+        assert row.auc == pytest.approx(np.mean(expected))
+        assert row.auc_low < row.auc < row.auc_high
+        assert row.num_victims == 6
+    per_class = classes[classes["attack"] == "loss"]
+    counted = sum(per_class["num_members"]) + sum(per_class["num_nonmembers"])
+    assert counted == pytest.approx(440)
+
+
+def test_ppv_is_bayes_rule_at_each_reported_level(bank):
+    found = audit(bank, attacks=ATTACKS, fpr_levels=LEVELS)
+    values = found.results.ppv
+    assert set(values["fpr"]) == {0.1}  # at 1% the TPR itself is refused
+    for row in values.itertuples():
+        tpr = row_of(found.findings, attack=row.attack, victim="mean")[tpr_column(row.fpr)]
+        assert row.ppv == pytest.approx(row.prior * tpr / (row.prior * tpr + (1 - row.prior) * row.fpr))
+        assert row.low <= row.ppv <= row.high
+    assert (values[values["prior"] == 0.5]["ppv"] > 0.5).all()

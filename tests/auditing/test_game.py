@@ -53,3 +53,23 @@ def test_the_game_to_compare_with(releases):
     assert game_of(games, "dense", "dense") is games[0]  # the two coincide there
     assert game_of(games, "dense", "matched") is games[0]
     assert game_of(games, "no such release", "matched") is None
+
+
+def test_knowledge_of_another_release_and_of_none(make_bank):
+    releases = {"dense": make_bank(seed=1), "half": make_bank(seed=2), "most": make_bank(seed=3)}
+    games = bank_games(releases, ["matched", "no-defense", "half", "lost"])
+    assert [(game.release, game.knowledge) for game in games] == [
+        ("dense", "matched"),
+        ("dense", "half"),
+        ("half", "matched"),
+        ("most", "matched"),
+        ("most", "half"),
+    ]
+    assert games[-1].view.reference is releases["half"]
+    assert games[-1].view.attacked is releases["most"]
+
+
+def test_without_matched_the_same_game_keeps_its_meaning(make_bank):
+    releases = {"dense": make_bank(seed=1), "half": make_bank(seed=2)}
+    games = bank_games(releases, ["half"])
+    assert [(game.release, game.knowledge) for game in games] == [("dense", "half"), ("half", "matched")]

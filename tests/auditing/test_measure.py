@@ -15,7 +15,18 @@ from pruneaudit.signals.signals import Signals
 # V victims, N samples, L levels
 
 LEVELS = (0.1, 0.02)
-NAMES = ATTACKS.names()
+NAMES = (
+    "loss",
+    "confidence",
+    "entropy",
+    "modified_entropy",
+    "lira",
+    "rmia",
+    "calibration",
+    "base",
+    "attack_r",
+    "bavaria",
+)
 
 
 def against_itself(bank, release="dense"):

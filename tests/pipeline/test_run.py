@@ -226,3 +226,16 @@ def test_a_signal_is_found_in_networks_that_memorise(make_study, tmp_path):
     mean = findings[findings["victim"] == "mean"].set_index("attack")
     assert (mean["auc_low"] > 0.55).all()
     assert mean.loc["lira", "auc"] > mean.loc["loss", "auc"]
+
+
+def test_sensitivity_is_asked_for_only_where_an_attack_needs_it(finished, make_study, tmp_path):
+    import shutil
+
+    shutil.copytree(finished.folder, tmp_path / "small")
+    attacks = ["loss", {"name": "samia", "options": {"epochs": 2, "max_rows": 200}}]
+    with_samia = make_study(audit={"attacks": attacks, "fpr_levels": [0.1]})
+    again = run(with_samia, out=tmp_path, executor="serial")
+    assert again.num_tasks_done == 4 * 3  # one query more for each of the 12 models, no training
+    mean = again.audit.findings.query("victim == 'mean' and release == 'dense'").set_index("attack")["auc"]
+    assert mean.filter(like="samia").notna().all()
+    assert 0 < mean.filter(like="samia").iloc[0] < 1

@@ -4,5 +4,8 @@ from pruneaudit.attacks.attack import Attack
 from pruneaudit.registry import Registry
 
 ATTACKS: Registry[type[Attack]] = Registry(
-    "attack", "pruneaudit.attacks", "ATTACK", infrastructure={"attack", "moments", "view"}
+    "attack",
+    "pruneaudit.attacks",
+    "ATTACK",
+    infrastructure={"attack", "classifier", "folds", "groups", "moments", "view"},
 )

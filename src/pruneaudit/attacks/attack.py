@@ -19,8 +19,10 @@ class Attack(ABC):
 
     Options: ClassVar[type[Options]] = Options
     """What can be set; torch-free."""
+    trains: ClassVar[bool] = False
+    """Whether it trains a classifier of its own, which takes minutes rather than seconds."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What it cannot do without: `references`, `reserve`."""
+    """What it cannot do without: `references`, `reserve`, `sensitivity`."""
 
     def __init__(self, options: Any = None) -> None:
         self.options: Any = self.Options() if options is None else options
@@ -31,6 +33,10 @@ class Attack(ABC):
             return "reference models for every victim"
         if "reserve" in self.needs and not view.attacked.reserve.any():
             return "a reserve (samples that are eligible for no model and members of none)"
+        if "sensitivity" in self.needs and any(part.sensitivity is None for part in (view.attacked, view.reference)):
+            return (
+                "sensitivity signals of victims and references (key `sensitivity`, see pruneaudit.signals.sensitivity)"
+            )
         return ""
 
     @abstractmethod

@@ -98,6 +98,18 @@ def _are_texts(signals: Signals) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
+class HeldOut:
+    """References that a learned attack kept out of its training, for a threshold to be learned on."""
+
+    victims: np.ndarray
+    """(V',) int, rows of the scores: whose threshold may be learned here."""
+    references: np.ndarray
+    """(K',) int, rows of the references."""
+    scores: np.ndarray
+    """(K', N) float64 from what scored those victims; NaN where a row took part in making it."""
+
+
+@dataclass(frozen=True, eq=False)
 class Scores:
     """What an attack says; NaN where a sample is not eligible or cannot be scored."""
 
@@ -107,3 +119,5 @@ class Scores:
     """(K, N) float64: the same score of each reference, where it depends on that model alone."""
     variant: str = ""
     """How the attack was set, in words, where a name alone leaves it open."""
+    held_out: tuple[HeldOut, ...] | None = None
+    """Of learned attacks: what thresholds are learned on, so that none is trained again for them."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,21 +19,24 @@ from threadpoolctl import threadpool_limits
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.groups import expand, skips
 from pruneaudit.attacks.view import View
-from pruneaudit.auditing.findings import Writer, compare, compare_accuracy
+from pruneaudit.auditing.comparisons import compare_accuracy, compare_attacks, compare_releases
+from pruneaudit.auditing.findings import Row, Writer
 from pruneaudit.auditing.game import MATCHED, Game, game_of
 from pruneaudit.auditing.measure import Accuracies, accuracies, measure
 from pruneaudit.errors import UserError
 from pruneaudit.files import writing_error
 from pruneaudit.metrics import two_way
 from pruneaudit.options import validated
-from pruneaudit.results import COMPARISON_COLUMNS, RELEASE_COLUMNS, Results
+from pruneaudit.results import RELEASE_COLUMNS, TABLES, Results
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
 
 DEFAULT_ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")
 DEFAULT_LEVELS = (0.1, 0.01, 0.001)
-ALL = "all"
+STANDARD_ATTACK = "loss"
+"""What other attacks are compared with, where it is played."""
 
 GameKey = tuple[str, str]
 
@@ -103,7 +107,8 @@ def audit(
         signals: the victims' predictions; each victim's references are the other models in it.
         references: predictions of other models on the same samples, to be used as references instead.
         paired: predictions of the same models in another release that is public too (say, before pruning).
-        attacks: names such as "loss", "lira:mode=offline"; or "all", which skips what the signals do not allow.
+        attacks: names such as "loss", "lira:mode=offline"; or the groups "scores" and "all",
+            which leave out what the signals do not allow.
         seed: seed of folds and bootstrap.
         fpr_levels: false-positive rates at which the true-positive rate is reported.
 
@@ -115,11 +120,13 @@ def audit(
     """
     if not fpr_levels or not all(0 < level < 1 for level in fpr_levels):
         raise UserError(f"fpr_levels: got {list(fpr_levels)}, expected rates above 0 and below 1 (0.01 is 1%)")
-    games = [Game("signals", MATCHED, _given_view(signals, references, paired))]
-    skip = isinstance(attacks, str) and attacks == ALL
     if isinstance(attacks, str):
-        attacks = ATTACKS.names() if skip else attacks.split(",")
-    return audit_games(games, ready(attacks), seed, fpr_levels, skip=skip)
+        attacks = attacks.split(",")
+    games = [Game("signals", MATCHED, _given_view(signals, references, paired))]
+    found = audit_games(games, ready(attacks), seed, fpr_levels, skip=skips(named(attacks)))
+    for note in found.results.about["warnings"]:
+        warnings.warn(note, stacklevel=2)
+    return found
 
 
 def _given_view(signals: Signals, references: Signals | None, paired: Signals | None) -> View:
@@ -135,17 +142,25 @@ def _given_view(signals: Signals, references: Signals | None, paired: Signals | 
     return View.of(releases, [references])
 
 
-def ready(attacks: Sequence[str | Plugin]) -> dict[str, Attack]:
-    """Attacks made ready, by label.
+def named(attacks: Sequence[str | Plugin]) -> list[Plugin]:
+    """Attacks and groups given as texts or as they are.
 
     Raises:
-        UserError: a name or option is unknown, or there is no name at all.
+        UserError: there are none, or a text is malformed.
     """
     if not attacks:
         raise UserError(f"attacks: got none, expected some of: {', '.join(ATTACKS.names())}")
+    return [validated(Plugin, given, "attacks") if isinstance(given, str) else given for given in attacks]
+
+
+def ready(attacks: Sequence[str | Plugin]) -> dict[str, Attack]:
+    """Attacks made ready, groups taken apart, by label.
+
+    Raises:
+        UserError: a name or option is unknown.
+    """
     made = {}
-    for given in attacks:
-        plugin = validated(Plugin, given, "attacks") if isinstance(given, str) else given
+    for plugin in expand(named(attacks)):
         found = ATTACKS.get(plugin.name)
         made[plugin.label] = found(validated(found.Options, plugin.options, f"options of attack '{plugin.name}'"))
     return made
@@ -171,65 +186,86 @@ def audit_games(
         baselines: releases that the others are compared with.
         facts: what else is known of each release (sparsity, parameters, ...), by release.
         about: how this came to be.
-        skip: leave out attacks that lack something, with a warning, instead of refusing.
+        skip: leave out attacks that lack something, and say so in `about["warnings"]`, instead of refusing.
 
     Raises:
         UserError: an attack lacks what it needs.
     """
     facts = facts or {}
     known = {game.release: accuracies(game.view.attacked) for game in games}
+    sparsity = {name: facts.get(name, {}).get("sparsity", float("nan")) for name in known}
     scores = tuple(GameScores(game) for game in games)
-    findings: list[dict[str, Any]] = []
-    comparisons: list[dict[str, Any]] = []
-    curves: list[dict[str, Any]] = []
+    skipped = {label: lack for label, attack in attacks.items() if (lack := _lacking(label, attack, games, skip))}
+    rows: dict[str, dict[str, list[Row]]] = {}
+    standard: dict[GameKey, Writer] = {}
     # One thread: the same sums in the same order, whatever the number of cores.
     with threadpool_limits(limits=1, user_api="blas"):
-        for label, attack in attacks.items():
-            if _cannot_play(label, attack, games, skip):
-                continue
+        # The attack that others are compared with comes first; only its measurements are kept.
+        for label in sorted(attacks.keys() - skipped.keys(), key=lambda label: label != STANDARD_ATTACK):
             written: dict[GameKey, Writer] = {}
             for game, kept in zip(games, scores, strict=True):
-                measured = measure(attack, label, game, fpr_levels, seed)
+                measured = measure(attacks[label], label, game, fpr_levels, seed)
                 kept.by_attack[label] = measured.scores
-                sparsity = facts.get(game.release, {}).get("sparsity", float("nan"))
-                writer = Writer(game, label, measured, known[game.release], sparsity, fpr_levels, seed)
+                writer = Writer(game, label, measured, known[game.release], sparsity[game.release], fpr_levels, seed)
                 written[game.release, game.knowledge] = writer
-                findings += writer.findings()
-                curves += writer.curve()
-            comparisons += _compared(written, games, baselines)
-        comparisons += _accuracies_compared(known, baselines)
-    tables = {
-        "findings": pd.DataFrame(findings),
-        "comparisons": pd.DataFrame(comparisons, columns=list(COMPARISON_COLUMNS)),
-        "releases": pd.DataFrame([_release_row(name, known[name], facts.get(name, {})) for name in known]),
-        "curves": pd.DataFrame(curves),
-    }
-    return Audit(Results(**tables, about=dict(about or {})), scores)
+            if label == STANDARD_ATTACK:
+                standard = written
+            rows[label] = _rows(written, games, baselines, standard)
+        rows[""] = {"comparisons": _accuracies_compared(known, baselines)}
+    tables = _tables([rows[label] for label in (*attacks, "") if label in rows])
+    tables["releases"] = pd.DataFrame([_release_row(name, known[name], facts.get(name, {})) for name in known])
+    about = dict(about or {})
+    about["warnings"] = [*about.get("warnings", []), *skipped.values()]
+    for kept in scores:
+        kept.by_attack.update({label: kept.by_attack.pop(label) for label in attacks if label in kept.by_attack})
+    return Audit(Results(**tables, about=about), scores)
 
 
-def _cannot_play(label: str, attack: Attack, games: Sequence[Game], skip: bool) -> bool:
+def _rows(
+    written: Mapping[GameKey, Writer],
+    games: Sequence[Game],
+    baselines: Sequence[str],
+    standard: Mapping[GameKey, Writer],
+) -> dict[str, list[Row]]:
+    """All rows of one attack, by table."""
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for key, writer in written.items():
+        rows["findings"] += writer.findings()
+        rows["curves"] += writer.curve()
+        rows["classes"] += writer.by_class()
+        rows["ppv"] += writer.ppv()
+        if key in standard and writer.attack != STANDARD_ATTACK:
+            rows["contests"] += compare_attacks(writer, standard[key])
+    rows["comparisons"] += _compared(written, games, baselines)
+    return rows
+
+
+def _tables(parts: Sequence[Mapping[str, list[Row]]]) -> dict[str, Any]:
+    """The tables that are put together from the rows of all attacks, in their order."""
+    joined = {name: [row for part in parts for row in part.get(name, [])] for name in TABLES if name != "releases"}
+    return {name: pd.DataFrame(rows, columns=None if rows else list(TABLES[name])) for name, rows in joined.items()}
+
+
+def _lacking(label: str, attack: Attack, games: Sequence[Game], skip: bool) -> str:
+    """Why an attack is left out, where it may be; empty where it can be played."""
     lacking = next((lack for game in games if (lack := attack.lacks(game.view))), "")
     if lacking and not skip:
         raise UserError(f"attack '{label}' needs {lacking}, which these signals do not have; leave it out or add them")
-    if lacking:
-        warnings.warn(f"attack '{label}' left out: it needs {lacking}", stacklevel=2)
-    return bool(lacking)
+    return lacking and f"attack '{label}' left out: it needs {lacking}"
 
 
-def _compared(
-    written: Mapping[GameKey, Writer], games: Sequence[Game], baselines: Sequence[str]
-) -> list[dict[str, Any]]:
+def _compared(written: Mapping[GameKey, Writer], games: Sequence[Game], baselines: Sequence[str]) -> list[Row]:
     """Every game against each baseline release under the same knowledge."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for baseline in baselines:
         for (release, knowledge), writer in written.items():
             other = game_of(games, baseline, knowledge)
             if release != baseline and other is not None:
-                rows += compare(writer, written[other.release, other.knowledge])
+                rows += compare_releases(writer, written[other.release, other.knowledge])
     return rows
 
 
-def _accuracies_compared(known: Mapping[str, Accuracies], baselines: Sequence[str]) -> list[dict[str, Any]]:
+def _accuracies_compared(known: Mapping[str, Accuracies], baselines: Sequence[str]) -> list[Row]:
     """Every release's test accuracy against each baseline's."""
     return [
         compare_accuracy(release, known[release], baseline, known[baseline])

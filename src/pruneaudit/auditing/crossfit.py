@@ -2,6 +2,7 @@
 
 The models are dealt into at most four folds. The thresholds for the victims of a fold are learned on
 references outside it: each plays the victim in turn, with references that lie outside the fold too.
+A learned attack deals folds of its own, and brings scores of references that it held out of its training.
 """
 
 # V victims, K references, N samples
@@ -11,30 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.folds import folds_of
 from pruneaudit.attacks.view import Scores, View
 from pruneaudit.metrics import best_threshold
-from pruneaudit.randomness import numpy_generator
-
-MAX_FOLDS = 4
-_OUTSIDE = -1
-
-
-def folds_of(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The fold of each victim and of each reference.
-
-    Args:
-        view: victims and references; a model that is both has one fold.
-        seed: the study's.
-
-    Returns:
-        (V,) and (K,) int. Victims that are nobody's reference have fold -1: all references lie outside it.
-    """
-    names = np.sort(view.reference.model_names)
-    dealt = numpy_generator(seed, "folds").permutation(len(names)) % min(MAX_FOLDS, len(names))
-    fold = dict(zip(names.tolist(), dealt.tolist(), strict=True))
-    victim_names = view.attacked.model_names[view.victims]
-    victims = np.array([fold.get(name, _OUTSIDE) for name in victim_names.tolist()])
-    return victims, np.array([fold[name] for name in view.reference.model_names.tolist()])
 
 
 def thresholds(attack: Attack, view: View, scores: Scores, seed: int, rng: np.random.Generator) -> np.ndarray:
@@ -43,7 +23,7 @@ def thresholds(attack: Attack, view: View, scores: Scores, seed: int, rng: np.ra
     Args:
         attack: what made the scores.
         view: what it was made from.
-        scores: its scores; where it scored the references itself, those are used.
+        scores: its scores; where it scored the references itself, or held some out, those are used.
         seed: the study's, for the folds.
         rng: for attacks that draw.
 
@@ -52,6 +32,10 @@ def thresholds(attack: Attack, view: View, scores: Scores, seed: int, rng: np.ra
     """
     result = np.full(len(view.victims), np.nan)
     if not view.references:
+        return result
+    if scores.held_out is not None:
+        for part in scores.held_out:
+            result[part.victims] = _best(view, part.references, part.scores)
         return result
     victim_folds, reference_folds = folds_of(view, seed)
     for fold in np.unique(victim_folds):
@@ -72,6 +56,11 @@ def _learned(attack: Attack, view: View, scores: Scores, rows: np.ndarray, rng: 
         if attack.lacks(among):
             return float("nan")
         learned = attack.score(among, rng).victims
+    return _best(view, rows, learned)
+
+
+def _best(view: View, rows: np.ndarray, learned: np.ndarray) -> float:
+    """The best threshold for the scores (K', N) of the references `rows`; NaN where one side is missing."""
     reference = view.reference
     valid = reference.ordinary[rows] & ~np.isnan(learned)
     member = reference.member[rows][valid]

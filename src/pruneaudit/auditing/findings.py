@@ -14,12 +14,13 @@ from pruneaudit.auditing.game import Game
 from pruneaudit.auditing.measure import Accuracies, Measured
 from pruneaudit.metrics import (
     Estimate,
+    auc_influence,
     bootstrap_pooled_tpr,
-    difference_two_way,
     mean_roc,
     per_victim,
     per_victim_replicates,
     pooled_auc,
+    ppv,
     refusal,
     two_way,
     two_way_replicates,
@@ -30,6 +31,8 @@ from pruneaudit.results import tpr_column
 MEAN = "mean"
 POOLED = "pooled"
 CURVE_POINTS = 61
+PRIORS = (0.01, 0.1, 0.5)
+"""Fractions of members among those asked about, at which accusations are valued."""
 NUM_POOLED_RESAMPLES = 100
 _NO_SCORES = "AUC: no member or no non-member could be scored: too few references"
 _NO_THRESHOLD = "balanced accuracy: too few references to learn a threshold on"
@@ -58,9 +61,7 @@ class Writer:
     def _row(self, victim: str, num_members: float, num_nonmembers: float, num_unscored: int) -> Row:
         measured = self.measured
         return {
-            "release": self.game.release,
-            "knowledge": self.game.knowledge,
-            "attack": self.attack,
+            **self._which(),
             "variant": measured.variant,
             "victim": victim,
             "sparsity": self.sparsity,
@@ -152,57 +153,44 @@ class Writer:
         grid = np.logspace(np.log10(min(self.levels)), 0, CURVE_POINTS)
         grid[-1] = 1.0
         for fpr, tpr in zip(grid, mean_roc(self.measured.counted_scores, self.measured.member, grid), strict=True):
-            yield {
-                "release": self.game.release,
-                "knowledge": self.game.knowledge,
-                "attack": self.attack,
-                "fpr": float(fpr),
-                "tpr": float(tpr),
-            }
+            yield {**self._which(), "fpr": float(fpr), "tpr": float(tpr)}
 
+    def by_class(self) -> Iterator[Row]:
+        """AUC within each class, mean over the victims that have members and non-members of it."""
+        measured, labels = self.measured, self.game.view.attacked.labels
+        counted = measured.counted_scores
+        for class_id in np.unique(labels):
+            of_class = labels == class_id
+            scores, member = counted[:, of_class], measured.member[:, of_class]
+            values, influence = auc_influence(scores, member)
+            known = ~(
+                np.isnan(values) | np.isnan(influence).any(axis=1)
+            )  # one member or non-member alone has no variance
+            if known.any():
+                scored = ~np.isnan(scores)
+                yield {
+                    **self._which(),
+                    "class_id": int(class_id),
+                    **_columns("auc", two_way(values[known], influence[known])),
+                    "num_victims": int(known.sum()),
+                    "num_members": float((scored & member)[known].sum(axis=1).mean()),
+                    "num_nonmembers": float((scored & ~member)[known].sum(axis=1).mean()),
+                }
 
-def compare(writer: Writer, baseline: Writer) -> Iterator[Row]:
-    """Paired differences of one attack between two releases, on the same victims and samples."""
-    mine, other = writer.measured, baseline.measured
-    yield _difference(writer, baseline, "auc", difference_two_way(mine.auc, other.auc))
-    balanced = difference_two_way(mine.balanced_accuracy, other.balanced_accuracy)
-    yield _difference(writer, baseline, "balanced_accuracy", balanced)
-    fewest = int(min(mine.num_nonmembers.min(), other.num_nonmembers.min()))
-    for index, level in enumerate(writer.levels):
-        if refusal(fewest, level) is None:
-            estimate = two_way_replicates(
-                mine.tpr[:, index] - other.tpr[:, index],
-                mine.tpr_replicates[..., index] - other.tpr_replicates[..., index],
-                bounds=(-1.0, 1.0),
-            )
-            yield _difference(writer, baseline, tpr_column(level), estimate)
+    def ppv(self) -> Iterator[Row]:
+        """What an accusation is worth at each reported false-positive rate, from the mean over victims."""
+        row = self._mean_row()
+        for level in self.levels:
+            column = tpr_column(level)
+            if np.isnan(row[column]):
+                continue
+            for prior in PRIORS:
+                # It grows with the TPR, so that the ends of the TPR's interval are the ends of its own.
+                value, low, high = (float(ppv(row[f"{column}{end}"], level, prior)) for end in ("", "_low", "_high"))
+                yield {**self._which(), "fpr": level, "prior": prior, "ppv": value, "low": low, "high": high}
 
-
-def compare_accuracy(release: str, mine: Accuracies, baseline: str, other: Accuracies) -> Row:
-    """The paired difference of test accuracy between two releases."""
-    found = difference_two_way(mine.test, other.test)
-    return _comparison(release, baseline, "", "", "test_accuracy", found, len(mine.test.values))
-
-
-def _difference(writer: Writer, baseline: Writer, metric: str, found: Estimate) -> Row:
-    game, num_victims = writer.game, len(writer.measured.scores)
-    return _comparison(game.release, baseline.game.release, game.knowledge, writer.attack, metric, found, num_victims)
-
-
-def _comparison(
-    release: str, baseline: str, knowledge: str, attack: str, metric: str, found: Estimate, num_victims: int
-) -> Row:
-    return {
-        "release": release,
-        "baseline": baseline,
-        "knowledge": knowledge,
-        "attack": attack,
-        "metric": metric,
-        "difference": found.value,
-        "low": found.low,
-        "high": found.high,
-        "num_victims": num_victims,
-    }
+    def _which(self) -> Row:
+        return {"release": self.game.release, "knowledge": self.game.knowledge, "attack": self.attack}
 
 
 def _columns(name: str, estimate: Estimate) -> Row:

@@ -10,6 +10,8 @@ from pruneaudit.signals.signals import Signals
 
 DENSE = "dense"
 MATCHED = "matched"
+OWN_PIPELINE = (MATCHED, "no-defense")
+"""Knowledge whose references are of the victim's own release; they part ways where there is a defence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,18 +28,19 @@ def bank_games(releases: Mapping[str, Signals], knowledge: Sequence[str]) -> lis
 
     Args:
         releases: signals by release; every model is a victim and a reference of the others.
-        knowledge: `matched`: references are of the same release; `dense`: they are unpruned. Where
-            the two are the same thing (the dense release), only one game is played, as `matched`.
+        knowledge: `matched`: references are of the same release; `no-defense`: of the same release
+            without its defence; or the release that they are of, such as `dense`. Where one comes to the
+            same as another, the game is played once: as `matched`, if that is one of them, or else as
+            named first. A release that is not there (its tasks failed) serves nobody.
     """
     games = []
     for name, signals in releases.items():
-        played = set()
+        played: dict[str, str] = {}  # what was played, by the release that the references are of
         for what in knowledge:
-            references_of = name if what == MATCHED else what
-            if references_of in played:
-                continue
-            played.add(references_of)
-            label = MATCHED if references_of == name else what
+            references_of = name if what in OWN_PIPELINE else what
+            if references_of in releases:
+                played.setdefault(references_of, MATCHED if references_of == name else what)
+        for references_of, label in played.items():
             games.append(Game(name, label, View.of([signals], [releases[references_of]])))
     return games
 

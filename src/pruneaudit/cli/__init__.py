@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from pruneaudit.cli import attack, audit, demo, listing, report, run, verify
+from pruneaudit.cli import attack, audit, demo, listing, report, run, selftest, verify
 from pruneaudit.cli.common import main_callback
 from pruneaudit.errors import RunError, UserError
 
@@ -27,6 +27,7 @@ app.command("attack")(attack.command)
 app.command("report")(report.command)
 app.command("verify")(verify.command)
 app.command("audit")(audit.command)
+app.command("selftest")(selftest.command)
 app.command("list")(listing.command)
 
 EXIT_FAILED = 1
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str] | None) -> int:
     try:
-        return int(app(args=arguments, standalone_mode=False) or 0)
+        code = int(app(args=arguments, standalone_mode=False) or 0)
     except typer.TyperException as error:
         _complain(error.format_message())
         return EXIT_BAD_INPUT
@@ -53,13 +54,15 @@ def _exit_code(arguments: list[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted; what was finished is kept, and the same command goes on from there")
-        return EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED
     except RunError as error:
         if error.details:
             print(error.details, file=sys.stderr)
         _complain(f"{error}; what was finished is kept, and the same command goes on from there")
         return EXIT_FAILED
+    if code == EXIT_INTERRUPTED:  # typer may turn Ctrl-C into this code without a word
+        _complain("interrupted; what was finished is kept, and the same command goes on from there")
+    return code
 
 
 def _complain(message: str) -> None:

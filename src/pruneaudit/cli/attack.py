@@ -7,13 +7,17 @@ from typing import Annotated, Optional
 
 import typer
 
-from pruneaudit.cli.common import DataRootOption, command_line, print_findings
+from pruneaudit.cli.common import DataRootOption, command_line, print_findings, print_warnings
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="The folder of a run, such as runs/demo.")],
     attacks: Annotated[
-        str, typer.Option("--attacks", help="Names, comma-separated: lira,rmia,lira:mode=offline; or all.")
+        str,
+        typer.Option(
+            "--attacks",
+            help="Names, comma-separated: lira,rmia,lira:mode=offline; groups: scores, all, advanced, wemem.",
+        ),
     ],
     out: Annotated[
         Optional[Path],  # noqa: UP045
@@ -23,8 +27,7 @@ def command(
 ) -> None:
     """Play other attacks on the stored signals of a run; nothing is trained."""
     from pruneaudit.api import attack_again
-    from pruneaudit.attacks import ATTACKS
 
-    names = list(ATTACKS.names()) if attacks == "all" else attacks.split(",")
-    finished = attack_again(run, names, out, data_root, command_line())
+    finished = attack_again(run, attacks.split(","), out, data_root, command_line())
+    print_warnings(finished.audit.results)
     print_findings(finished.audit.results, finished.report)

@@ -7,14 +7,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from pruneaudit.cli.common import command_line, print_findings
+from pruneaudit.cli.common import command_line, print_findings, print_warnings
 
 
 def command(
     file: Annotated[Path, typer.Argument(help="Predictions, .npz with logits, labels, member (see the README).")],
     attacks: Annotated[
-        str, typer.Option("--attacks", help="Names, comma-separated; or all that the file allows.")
-    ] = "all",
+        str, typer.Option("--attacks", help="Names, comma-separated; groups: scores, all, advanced, wemem.")
+    ] = "scores",
     references: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--references", help="Predictions of other models, used as references."),
@@ -30,4 +30,5 @@ def command(
     from pruneaudit.api import audit_files
 
     finished = audit_files(file, attacks, references, paired, out, seed, command_line())
+    print_warnings(finished.audit.results)
     print_findings(finished.audit.results, finished.report)

@@ -61,6 +61,12 @@ def print_findings(results: Results, where: Path) -> None:
     console.print(f"\nreport: {where}", soft_wrap=True, highlight=False)
 
 
+def print_warnings(results: Results) -> None:
+    """What the results warn of, a line each on stderr."""
+    for note in results.about["warnings"]:
+        print(f"warning: {note}", file=sys.stderr)
+
+
 class LineProgress:
     """Progress as plain lines on stderr, at most one every few seconds."""
 

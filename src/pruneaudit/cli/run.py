@@ -85,8 +85,15 @@ def _describe(study: Study, out: Path, data_root: Path | None) -> None:
     missing = missing_tasks(plan, Store(out / study.name))
     print(f"study {study.name}: {study.membership.num_models} models, releases {', '.join(plan.releases)}")
     print(f"population: {len(population.y)} samples of {study.data.source.label}, {population.num_classes} classes")
-    for action, what in (("train", "dense trainings"), ("release", "prunings / fine-tunings"), ("signals", "queries")):
+    for action, what in (
+        ("train", "dense trainings"),
+        ("release", "prunings / fine-tunings"),
+        ("signals", "queries"),
+        ("sensitivity", "sensitivity queries"),
+    ):
         total = sum(task.action == action for task in plan.tasks)
+        if not total:
+            continue
         todo = sum(task.action == action for task in missing)
         print(f"{what}: {todo} to do, {total - todo} to reuse")
     megabytes = disk_bytes(plan, population, missing) / 1e6

@@ -2,6 +2,7 @@
 
 from pruneaudit.metrics.arrays import PerVictim
 from pruneaudit.metrics.bootstrap import bootstrap_tpr
+from pruneaudit.metrics.epsilon import guess_canaries, many_run_epsilon, one_run_epsilon, one_run_over_grid
 from pruneaudit.metrics.intervals import (
     Estimate,
     binomial_interval,
@@ -26,7 +27,11 @@ __all__ = [
     "bootstrap_pooled_tpr",
     "bootstrap_tpr",
     "difference_two_way",
+    "guess_canaries",
+    "many_run_epsilon",
     "mean_roc",
+    "one_run_epsilon",
+    "one_run_over_grid",
     "per_victim",
     "per_victim_replicates",
     "pooled_auc",

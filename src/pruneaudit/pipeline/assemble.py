@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from pruneaudit.attacks.groups import skips
 from pruneaudit.auditing import Audit, bank_games
 from pruneaudit.auditing.audit import audit_games
 from pruneaudit.auditing.game import DENSE
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import eligible, member_row
-from pruneaudit.pipeline.plan import Plan, attacks_of
+from pruneaudit.pipeline.plan import Action, Plan, attacks_of
 from pruneaudit.pipeline.store import Store
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Release, Study
@@ -26,24 +27,25 @@ def release_signals(
 ) -> Signals:
     """The signals of the models of a release, but for those left out."""
     study = plan.study
-    tasks = [task for task in plan.of("signals", release) if task.model_id not in left_out]
-    folders = [store.path(task.artifact) for task in tasks]
-    model_ids = np.array([task.model_id for task in tasks])
 
-    def stacked(key: str) -> np.ndarray:
-        return np.stack([np.load(folder / f"{key}.npy", mmap_mode="r", allow_pickle=False) for folder in folders])
+    def stacked(action: Action, key: str) -> np.ndarray:
+        tasks = [task for task in plan.of(action, release) if task.model_id not in left_out]
+        arrays = [np.load(store.path(t.artifact) / f"{key}.npy", mmap_mode="r", allow_pickle=False) for t in tasks]
+        return np.stack(arrays)
 
+    model_ids = [task.model_id for task in plan.of("signals", release) if task.model_id not in left_out]
     several = study.audit.queries > 1
     return Signals(
-        logits=stacked("logits"),
+        logits=stacked("signals", "logits"),
         labels=population.y,
-        member=np.stack([member_row(study.seed, model_id, population.reserve) for model_id in model_ids.tolist()]),
-        eligible=eligible(population.reserve, len(folders)),
-        confidence=stacked("confidence") if several else None,
-        correct=stacked("correct") if several else None,
+        member=np.stack([member_row(study.seed, model_id, population.reserve) for model_id in model_ids]),
+        eligible=eligible(population.reserve, len(model_ids)),
+        confidence=stacked("signals", "confidence") if several else None,
+        correct=stacked("signals", "correct") if several else None,
+        sensitivity=stacked("sensitivity", "sensitivity") if plan.of("sensitivity", release) else None,
         canary=population.canary,
         ids=population.ids,
-        model_ids=model_ids,
+        model_ids=np.array(model_ids),
     )
 
 
@@ -107,4 +109,5 @@ def audit_study(
         baselines=baselines(study),
         facts={release: release_facts(plan, store, release, left_out) for release in plan.releases},
         about=about,
+        skip=skips(study.audit.attacks),
     )

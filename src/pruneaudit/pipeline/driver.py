@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pruneaudit.auditing.game import DENSE
 from pruneaudit.data.population import Population
 from pruneaudit.errors import RunError, StorageError, UserError
 from pruneaudit.files import is_storage_failure, writing_error
@@ -49,6 +50,17 @@ class Work:
     num_done: int
     failures: tuple[Failure, ...]
     """Tasks that failed themselves; what depended on them was left out."""
+
+    def lost(self, num_models: int) -> tuple[list[str], set[int]]:
+        """The releases that cannot be audited, and the models to leave out of all others.
+
+        A release that failed for more than half of the models is at fault itself: it alone is lost.
+        """
+        failed: dict[str, set[int]] = defaultdict(set)
+        for failure in self.failures:
+            failed[failure.task.release].add(failure.task.model_id)
+        releases = [name for name, models in failed.items() if name != DENSE and 2 * len(models) > num_models]
+        return releases, {model for name in failed.keys() - set(releases) for model in failed[name]}
 
 
 def missing_tasks(plan: Plan, store: Store) -> list[Task]:

@@ -32,6 +32,6 @@ def disk_bytes(plan: Plan, population: Population, tasks: Sequence[Task]) -> int
     answers = len(population.y) * (4 * population.num_classes + (5 * queries if queries > 1 else 0))
     total = 0
     for task in tasks:
-        total += SMALL_FILES + (answers if task.action == "signals" else weights)
+        total += SMALL_FILES + (answers if task.action in ("signals", "sensitivity") else weights)
         total += masks if "mask.safetensors" in task.artifact.files else 0
     return total

@@ -139,6 +139,8 @@ class Processes:
 
     def _serve(self, slot: int) -> None:
         """Serves a slot until there are no more requests; what stops it must reach who waits for an outcome."""
+        if hasattr(signal, "pthread_sigmask"):  # workers inherit it: Ctrl-C is the driver's, from their first moment on
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._hand_out(slot)
         except OSError as error:

@@ -6,6 +6,7 @@ Lines look like `2026-11-22T06:10:00Z INFO task="train dense model-003" event=do
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -22,6 +23,11 @@ LOG = "run.log"
 class _Handler(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """A log that cannot be written (a full disk) ends no run."""
+
+    def close(self) -> None:
+        """Closes the file; lines that could not be written are tried once more here, and may fail again."""
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 class LoggedProgress:

@@ -7,12 +7,13 @@ only the models that it adds, and further attacks train nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.groups import expand
 from pruneaudit.data import SOURCES
 from pruneaudit.data.population import Population
 from pruneaudit.errors import UserError
@@ -27,8 +28,9 @@ from pruneaudit.study import Plugin, Release, Study
 TRAINING_SEMANTICS = 1
 RELEASE_SEMANTICS = 1
 SIGNALS_SEMANTICS = 1
+SENSITIVITY_SEMANTICS = 1
 
-Action = Literal["train", "release", "signals"]
+Action = Literal["train", "release", "signals", "sensitivity"]
 POPULATION_FILES = (
     "x.npy",
     "y.npy",
@@ -71,6 +73,12 @@ class Plan:
         """The tasks of one kind of one release, by model."""
         return [task for task in self.tasks if task.action == action and task.release == release]
 
+    def without(self, lost: Collection[str]) -> Plan:
+        """The plan as if some releases had not been asked for; `dense` stays."""
+        releases = tuple(release for release in self.study.releases if release.name not in lost)
+        tasks = tuple(task for task in self.tasks if task.release not in lost)
+        return Plan(self.study.model_copy(update={"releases": releases}), self.population, tasks)
+
     @property
     def releases(self) -> tuple[str, ...]:
         """Names of the releases, `dense` first."""
@@ -91,9 +99,9 @@ def plugin_options(registry: Registry[Any], plugin: Plugin, where: str) -> Optio
 
 
 def attacks_of(study: Study) -> dict[str, Attack]:
-    """The study's attacks, made ready, by label."""
+    """The study's attacks, groups taken apart, made ready, by label."""
     made = {}
-    for attack in study.audit.attacks:
+    for attack in expand(study.audit.attacks):
         options = plugin_options(ATTACKS, attack, "audit.attacks")
         made[attack.label] = ATTACKS.get(attack.name)(options)
     return made
@@ -188,15 +196,31 @@ def _model_artifacts(study: Study, release: str, config: Mapping[str, Any]) -> l
 
 
 def _signals_tasks(study: Study, release: str, models: list[Artifact], population: Artifact) -> list[Task]:
-    """One task per model of a release: ask it about the population."""
+    """The tasks that ask the models of a release about the population, as far as the attacks need it."""
     queries = study.audit.queries
     files = ("logits.npy",) if queries == 1 else ("logits.npy", "confidence.npy", "correct.npy")
     shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": queries, "seed": study.seed}
+    tasks = _query_tasks("signals", release, models, population, shape, files)
+    if any("sensitivity" in attack.needs for attack in attacks_of(study).values()):
+        shape = {"kind": "sensitivity", "semantics_version": SENSITIVITY_SEMANTICS, "seed": study.seed}
+        tasks += _query_tasks("sensitivity", release, models, population, shape, ("sensitivity.npy",))
+    return tasks
+
+
+def _query_tasks(
+    action: Action,
+    release: str,
+    models: list[Artifact],
+    population: Artifact,
+    shape: Mapping[str, Any],
+    files: tuple[str, ...],
+) -> list[Task]:
+    """One task per model of a release: ask it about the population."""
     tasks = []
     for m, model in enumerate(models):
         config = {**shape, "parents": sorted([model.identity, population.identity])}
-        folder = f"{model.folder.rpartition('/')[0]}/signals-{sha256_of(shape)[:8]}/model-{m:03d}"
-        spec = {**shape, "model": model.config["model"]}
+        folder = f"{model.folder.rpartition('/')[0]}/{action}-{sha256_of(shape)[:8]}/model-{m:03d}"
+        spec = {**shape, "model": model.config["model"], "model_id": m}
         inputs = {"population": population, "model": model}
-        tasks.append(Task("signals", release, m, Artifact(folder, config, files), inputs, spec))
+        tasks.append(Task(action, release, m, Artifact(folder, config, files), inputs, spec))
     return tasks

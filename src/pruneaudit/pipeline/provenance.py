@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pruneaudit import __version__
+from pruneaudit.attacks.groups import expand
 from pruneaudit.data.population import Population
 from pruneaudit.pipeline.plan import Plan
 
@@ -31,9 +32,11 @@ def provenance(command: str) -> dict[str, Any]:
 def study_provenance(plan: Plan, population: Population, command: str) -> dict[str, Any]:
     """Also the study, its population and its protocol."""
     study = plan.study
+    settings = study.model_dump(mode="json")
+    settings["audit"]["attacks"] = [attack.model_dump(mode="json") for attack in expand(study.audit.attacks)]
     reserve = int(population.reserve.sum())
     return provenance(command) | {
-        "study": study.model_dump(mode="json"),
+        "study": settings,
         "name": study.name,
         "description": study.description,
         "protocol": study.membership.protocol,

@@ -29,6 +29,7 @@ from pruneaudit.pruning.pruner import Pruning
 from pruneaudit.pruning.selection import prunable_weights
 from pruneaudit.randomness import torch_generator
 from pruneaudit.signals.collect import collect
+from pruneaudit.signals.sensitivity import sensitivity
 from pruneaudit.study import Training
 from pruneaudit.training.checkpoint import load_weights, save_tensors, save_weights
 from pruneaudit.training.hooks import Hook
@@ -45,6 +46,7 @@ def perform(request: Request) -> None:
         "train": _train_dense,
         "release": _make_release,
         "signals": _collect_signals,
+        "sensitivity": _collect_sensitivity,
     }
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -158,12 +160,23 @@ def _prune(model: nn.Module, spec: Mapping[str, Any]) -> Pruning:
 
 def _collect_signals(request: Request) -> None:
     """Asks one model about the whole population."""
-    spec, population = request.spec, _population(request.inputs["population"])
-    model = _new_model(spec["model"], population, torch.Generator())
-    load_weights(model, Path(request.inputs["model"]) / "model.safetensors").to(request.device)
-    everything = Samples.of(population, np.ones(len(population.y), dtype=bool), request.device)
-    for key, array in collect(model, everything, spec["queries"], spec["seed"]).items():
+    model, everything = _model_and_population(request)
+    for key, array in collect(model, everything, request.spec["queries"], request.spec["seed"]).items():
         np.save(Path(request.staging) / f"{key}.npy", array, allow_pickle=False)
+
+
+def _collect_sensitivity(request: Request) -> None:
+    """Asks one model about the whole population under small noise."""
+    model, everything = _model_and_population(request)
+    array = sensitivity(model, everything, request.spec["seed"], request.spec["model_id"])
+    np.save(Path(request.staging) / "sensitivity.npy", array, allow_pickle=False)
+
+
+def _model_and_population(request: Request) -> tuple[nn.Module, Samples]:
+    population = _population(request.inputs["population"])
+    model = _new_model(request.spec["model"], population, torch.Generator())
+    load_weights(model, Path(request.inputs["model"]) / "model.safetensors").to(request.device)
+    return model, Samples.of(population, np.ones(len(population.y), dtype=bool), request.device)
 
 
 def _weight_counts(model: nn.Module) -> dict[str, Any]:

@@ -1,0 +1,126 @@
+"""Training a small classifier on the CPU. Imports torch, so it is itself imported only where it is used.
+
+The result depends on the arguments alone: one thread, whatever the number of cores, and random numbers
+of its own; threads and the global generator are put back as they were.
+"""
+
+# n rows, F features, B batch
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+SCORING_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a classifier is trained."""
+
+    optimizer: str
+    """`adam`, or `sgd` with momentum 0.9."""
+    learning_rate: float
+    weight_decay: float
+    epochs: int
+    batch_size: int
+    steps_down: bool
+    """A tenth of the learning rate after half of the epochs, a hundredth after three quarters."""
+    select_epoch: bool
+    """Keep the epoch with the lowest held-out loss instead of the last one."""
+
+
+@contextmanager
+def own_randomness(seed: int) -> Iterator[None]:
+    """One thread, and a global CPU generator that starts from `seed`; both are put back at the end."""
+    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    torch.set_num_threads(1)
+    torch.default_generator.manual_seed(seed)  # initialisation and dropout take no generator
+    try:
+        yield
+    finally:
+        torch.random.set_rng_state(state)
+        torch.set_num_threads(threads)
+
+
+def fit(
+    build: Callable[[], nn.Module],
+    features: np.ndarray,
+    member: np.ndarray,
+    held_out: tuple[np.ndarray, np.ndarray],
+    recipe: Recipe,
+    seed: int,
+) -> nn.Module:
+    """A classifier of members and non-members, trained by cross-entropy.
+
+    Args:
+        build: makes the untrained network, (B, F) -> (B, 2).
+        features: (n, F) float32, n >= 2.
+        member: (n,) bool.
+        held_out: features (n', F) and membership (n',) that select the epoch; may be empty: then the last is kept.
+        recipe: optimizer, epochs and the like.
+        seed: of everything random: initialisation, order of the rows, dropout.
+    """
+    x, y = torch.from_numpy(features), torch.from_numpy(member.astype(np.int64))
+    num_batches = math.ceil(len(x) / recipe.batch_size)
+    order_of_rows = torch.Generator().manual_seed(seed)
+    selects = recipe.select_epoch and len(held_out[1]) > 0
+    lowest, best = math.inf, {}
+    with own_randomness(seed):
+        network = build()
+        optimizer = _optimizer(network, recipe)
+        for epoch in range(recipe.epochs):
+            _set_learning_rate(optimizer, recipe, epoch)
+            network.train()
+            order = torch.randperm(len(x), generator=order_of_rows)
+            for batch in order.tensor_split(num_batches):  # equal parts: never a single row, which BatchNorm refuses
+                loss = nn.functional.cross_entropy(network(x[batch]), y[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            if selects and (found := _loss(log_odds(network, held_out[0]), held_out[1])) < lowest:
+                lowest, best = found, copy.deepcopy(network.state_dict())
+    if best:
+        network.load_state_dict(best)
+    return network.eval()
+
+
+def log_odds(network: nn.Module, features: np.ndarray) -> np.ndarray:
+    """Log-odds of member (n,) float64 for features (n, F) float32, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    network.eval()
+    try:
+        with torch.inference_mode():
+            parts: list[Tensor] = [network(batch).double() for batch in torch.from_numpy(features).split(SCORING_BATCH)]
+            logits = torch.cat(parts)
+    finally:
+        torch.set_num_threads(threads)
+    return (logits[:, 1] - logits[:, 0]).numpy()
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters, rate, decay = network.parameters(), recipe.learning_rate, recipe.weight_decay
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9)
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, epoch: int) -> None:
+    if recipe.steps_down:
+        steps = (epoch >= recipe.epochs // 2) + (epoch >= 3 * recipe.epochs // 4)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * 0.1**steps
+
+
+def _loss(odds: np.ndarray, member: np.ndarray) -> float:
+    """Mean cross-entropy in nats, in float64; infinite where training went astray."""
+    loss = float(np.logaddexp(0, np.where(member, -odds, odds)).mean())
+    return loss if math.isfinite(loss) else math.inf

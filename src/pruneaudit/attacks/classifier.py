@@ -1,0 +1,221 @@
+"""Attacks that learn to tell members from non-members: a classifier, trained on what references say of their own.
+
+The references' rows (model, sample) are pooled, members and non-members in equal numbers; victims' rows are
+scored by the classifier's log-odds. No membership row of a victim trains what scores it:
+
+- models are dealt into at most four folds; the victims of a fold are scored by a classifier of references
+  outside it, victims that are nobody's reference by one classifier of all references allowed to them;
+- a quarter of those references (one at least) is held out. Half of the samples, on the held-out models,
+  select the epoch; the other half teach the threshold (`Scores.held_out`): those rows took no part in
+  the classifier, nor did anything of the victims' fold. So a threshold costs no further training.
+  With a single reference, a quarter of its samples selects the epoch, and there is no threshold.
+
+Scores do not depend on the order of samples or models: whatever is drawn is drawn in the order of ids.
+
+Preset `mia_prune` trains as the published code does (arXiv 2202.03335): every row, 100 epochs of SGD, the last
+epoch. Different from there: rows are balanced, and the threshold comes from held-out models instead of 0.
+"""
+
+# V victims, K references, N samples, F features, n rows
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pruneaudit import options
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.folds import folds_of
+from pruneaudit.attacks.view import HeldOut, Scores, View
+from pruneaudit.signals.derived import log_softmax
+from pruneaudit.signals.signals import Signals
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pruneaudit.attacks._fitting import Recipe
+
+HELD_OUT_FRACTION = 0.25
+DEFAULT_MAX_ROWS = 20_000
+
+
+class Options(options.Options):
+    """Settings of attacks that train a classifier; what is not set is the preset's."""
+
+    preset: Literal["default", "mia_prune"] = "default"
+    """default: Adam, learning rate 3e-4, batch 128, 20 epochs, 20,000 rows at most, the epoch chosen on held-out
+    models; mia_prune: SGD, learning rate 1e-3, batch 128, 100 epochs, all rows, the last epoch."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Passes over the training rows."""
+    max_rows: int | None = Field(default=None, ge=2)
+    """At most as many training rows per classifier, half of them members."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """At the beginning."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What a classifier learns from: some samples as some models see them."""
+
+    features: np.ndarray
+    """(n, F) float32."""
+    labels: np.ndarray
+    """(n,) int: the samples' classes."""
+    member: np.ndarray
+    """(n,) bool."""
+    num_classes: int
+
+    def where(self, chosen: np.ndarray) -> Rows:
+        """The rows where `chosen` (n,) is true."""
+        return Rows(self.features[chosen], self.labels[chosen], self.member[chosen], self.num_classes)
+
+
+Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Features (n, F) float32 and labels (n,) in, log-odds of member (n,) float64 out."""
+
+
+class ClassifierAttack(Attack):
+    """An attack whose score is what a classifier makes of one model's signals."""
+
+    Options = Options
+    needs = frozenset({"references"})
+    trains = True
+
+    @abstractmethod
+    def features(self, signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:
+        """What the classifier is shown: (n, F) float32 for `samples` (n,) as the model in row `model` sees them."""
+
+    def network(self, num_features: int) -> nn.Module:
+        """The untrained classifier, (B, F) -> (B, 2); the MLP of arXiv 2202.03335 unless overridden."""
+        from pruneaudit.attacks._networks import posterior_mlp
+
+        return posterior_mlp(num_features)
+
+    def trained(self, train: Rows, held_out: Rows, rng: np.random.Generator) -> Scorer:
+        """A classifier of the rows `train`, its epoch selected on `held_out` where the recipe says so."""
+        from pruneaudit.attacks._fitting import fit, log_odds
+
+        seed = int(rng.integers(2**62))
+        num_features = train.features.shape[1]
+        network = fit(
+            lambda: self.network(num_features),
+            train.features,
+            train.member,
+            (held_out.features, held_out.member),
+            self.recipe(),
+            seed,
+        )
+        return lambda features, labels: log_odds(network, features)
+
+    def recipe(self) -> Recipe:
+        """How classifiers are trained, from the options."""
+        from pruneaudit.attacks._fitting import Recipe
+
+        given = self.options
+        published = given.preset == "mia_prune"
+        return Recipe(
+            optimizer="sgd" if published else "adam",
+            learning_rate=given.learning_rate or (1e-3 if published else 3e-4),
+            weight_decay=5e-4 if published else 0.0,
+            epochs=given.epochs or (100 if published else 20),
+            batch_size=128,
+            steps_down=published,
+            select_epoch=not published,
+        )
+
+    def score(self, view: View, rng: np.random.Generator) -> Scores:
+        """Log-odds of member, (V, N) float64; victims for whom no reference lies outside their fold have none."""
+        seed = int(rng.integers(2**62))
+        samples = np.argsort(view.attacked.sample_ids)  # the order of everything drawn below
+        scores = np.full(view.eligible.shape, np.nan)
+        held_out: list[HeldOut] = []
+        for index, (victims, references) in enumerate(_games(view, seed)):
+            scorer, kept = self._learned(view, victims, references, samples, np.random.default_rng([seed, index]))
+            if scorer is None:
+                continue
+            held_out += kept
+            for victim in victims:
+                wanted = samples[view.eligible[victim, samples]]
+                scores[victim, wanted] = self._scored(scorer, view.attacked, view.victims[victim], wanted)
+        recipe = self.recipe()
+        variant = f"{self.options.preset} recipe, {recipe.epochs} epochs, {self._limit() or 'all'} rows"
+        return Scores(scores, variant=variant, held_out=tuple(held_out))
+
+    def _learned(
+        self, view: View, victims: np.ndarray, references: np.ndarray, samples: np.ndarray, rng: np.random.Generator
+    ) -> tuple[Scorer | None, list[HeldOut]]:
+        """What scores the victims, and what their threshold may be learned from."""
+        signals, limit = view.reference, self._limit()
+        mixed = rng.permutation(samples)
+        if len(references) > 1:
+            models = rng.permutation(references)
+            num_held = max(1, int(len(models) * HELD_OUT_FRACTION))
+            held, taught, shown = models[:num_held], models[num_held:], samples
+            selecting, deciding = np.array_split(mixed, 2)
+        else:
+            num_held = int(len(samples) * HELD_OUT_FRACTION)
+            held, taught, shown = references, references, mixed[num_held:]
+            selecting, deciding = mixed[:num_held], mixed[:0]
+        train = self._rows(signals, taught, shown, limit, rng)
+        if not len(train.member):
+            return None, []
+        selection = self._rows(signals, held, selecting, limit and int(limit * HELD_OUT_FRACTION), rng)
+        scorer = self.trained(train, selection, rng)
+        if not len(deciding):
+            return scorer, []
+        scores = np.full((len(held), view.attacked.num_samples), np.nan)
+        for row, model in zip(scores, held, strict=True):
+            wanted = deciding[signals.ordinary[model, deciding]]
+            row[wanted] = self._scored(scorer, signals, model, wanted)
+        return scorer, [HeldOut(victims, held, scores)]
+
+    def _limit(self) -> int | None:
+        published = self.options.preset == "mia_prune"
+        return self.options.max_rows or (None if published else DEFAULT_MAX_ROWS)
+
+    def _rows(
+        self, signals: Signals, models: np.ndarray, samples: np.ndarray, limit: int | None, rng: np.random.Generator
+    ) -> Rows:
+        """As many members as non-members among the ordinary samples of some models, `limit` rows at most."""
+        ordinary, member = (array[np.ix_(models, samples)].ravel() for array in (signals.ordinary, signals.member))
+        sides = [np.flatnonzero(ordinary & side) for side in (member, ~member)]
+        num_each = min(len(side) for side in sides)
+        num_each = num_each if limit is None else min(num_each, limit // 2)
+        drawn = np.sort(np.concatenate([rng.choice(side, num_each, replace=False) for side in sides]))
+        of_model, of_sample = np.divmod(drawn, len(samples))
+        parts = [self.features(signals, model, samples[of_sample[of_model == k]]) for k, model in enumerate(models)]
+        return Rows(np.concatenate(parts), signals.labels[samples[of_sample]], member[drawn], signals.num_classes)
+
+    def _scored(self, scorer: Scorer, signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:
+        if not len(samples):
+            return np.empty(0)
+        return scorer(self.features(signals, model, samples), signals.labels[samples])
+
+
+def _games(view: View, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Victims (V',) that one classifier can serve, with the references (K',) that may train it, in the order of ids."""
+    victim_folds, reference_folds = folds_of(view, seed)
+    victims = np.argsort(view.attacked.model_names[view.victims])
+    references = np.argsort(view.reference.model_names)
+    usable = view.allowed & (victim_folds[:, None] != reference_folds)  # (V, K)
+    patterns = usable[np.ix_(victims, references)]
+    together: dict[tuple[int, bytes], list[int]] = {}
+    for victim, pattern in zip(victims, patterns, strict=True):
+        together.setdefault((victim_folds[victim], pattern.tobytes()), []).append(victim)
+    for alike in together.values():
+        yield np.array(alike), references[usable[alike[0], references]]
+
+
+def posteriors(signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:
+    """Class probabilities (n, C) of one model on some samples, float32 from a float64 softmax."""
+    return np.exp(log_softmax(signals.logits[model, samples])).astype(np.float32)
+
+
+def one_hot(signals: Signals, samples: np.ndarray) -> np.ndarray:
+    """The samples' labels, (n, C) float32 of zeros and ones."""
+    return np.eye(signals.num_classes, dtype=np.float32)[signals.labels[samples]]

@@ -1,0 +1,100 @@
+"""`pruneaudit selftest`: do the attacks work on this machine?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from pruneaudit.cli.common import DataRootOption, QuietOption
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pruneaudit.metrics import Estimate
+    from pruneaudit.selftest import Trial
+
+
+def command(
+    run: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(help="The folder of a run: its stored signals are tried too, with membership redrawn."),
+    ] = None,
+    attacks: Annotated[str, typer.Option("--attacks", help="Names, comma-separated; or all.")] = "all",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the made-up predictions.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead of tables.")] = False,
+    quiet: QuietOption = False,
+    data_root: DataRootOption = None,
+) -> None:
+    """Play every attack where the answer is known: nothing found where nothing is, planted members found."""
+    from pruneaudit.selftest import selftest
+
+    say = _hint if sys.stderr.isatty() and not quiet else _silence
+    if run is None:
+        found = selftest(attacks.split(","), seed, say=say)
+    else:
+        from pruneaudit.api import selftest_run
+
+        found = selftest_run(run, attacks.split(","), seed, data_root, say)
+    say("")
+    if as_json:
+        print(json.dumps(found.as_json(), indent=1, allow_nan=False))
+    else:
+        for number, trial in enumerate(found.trials):
+            print(end="\n" if number else "")
+            _print(trial)
+    failed = [f"{v.attack} ({v.problem}: {v.reason})" for trial in found.trials for v in trial.failed]
+    if failed:
+        print("error: " + " ".join(f"selftest: {'; '.join(failed)}".split()), file=sys.stderr)
+        raise typer.Exit(1)
+    if not as_json:
+        num_attacks = len(found.trials[0].verdicts)
+        print(f"\nall {num_attacks} attacks that could be tested work (seed {seed})")
+
+
+def _print(trial: Trial) -> None:
+    """A line per attack, then what could not be tested."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    title = f"{trial.name}: {trial.num_models} models, {trial.num_samples} samples; mean AUC [95% interval]"
+    console.print(Text(title), highlight=False)  # no title of the table, which would fold it to the table's width
+    console.print(_table(trial), highlight=False)
+    for attack, lack in trial.not_tested.items():
+        console.print(Text(f"not tested: {attack}: needs {lack}"), highlight=False)
+
+
+def _table(trial: Trial) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    has_planted = any(verdict.planted is not None for verdict in trial.verdicts)
+    table.add_column("Attack", overflow="fold")
+    for header in ("Nothing to find", *(["Members planted"] if has_planted else [])):
+        table.add_column(header, justify="right", overflow="fold")
+    table.add_column("Verdict", overflow="fold")
+    for verdict in trial.verdicts:
+        played = [part for part in (verdict.null, verdict.planted) if part is not None]
+        style = "bold red" if verdict.problem else ""
+        cells = [verdict.attack, *(_figure(part.auc) for part in played), verdict.problem or "works"]
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+    return table
+
+
+def _figure(auc: Estimate) -> str:
+    return "-" if auc.value != auc.value else f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]"
+
+
+def _hint(message: str) -> None:
+    """Shows what is being done, on one line that the next overwrites."""
+    print(f"\r\x1b[K{message}", end="", file=sys.stderr, flush=True)
+
+
+def _silence(_: str) -> None:
+    """Says nothing."""

@@ -1,0 +1,273 @@
+"""Do the attacks work on this machine? Each is played where the right answer is known.
+
+    nothing to find   predictions that carry nothing about membership: the AUC must not differ from 0.5
+    planted           members' confidence is raised: the AUC must exceed 0.5, and that of the negated scores fall below
+
+An attack that looks at its victims' membership, or forgets to leave a victim out of its own references, fails the
+first; one whose sign is turned, or that has gone blind, fails the second. The stored signals of a run serve for the
+first too: every victim's membership row is redrawn by fresh coins, while references keep theirs.
+
+The p-values are those of `metrics.two_way` (t with its degrees of freedom, over samples and models), corrected after
+Holm (1979) over all tests of one kind: where nothing is to be found, the chance that any attack raises a false alarm
+is at most `FAMILY_ERROR`. Planted members are many and plain enough for attacks that work (none failed in 200 seeds).
+"""
+
+# M models, N samples, C classes, V victims
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.groups import ALL
+from pruneaudit.attacks.view import View
+from pruneaudit.auditing.audit import ready
+from pruneaudit.metrics import Estimate, PerVictim, auc, auc_influence, two_way
+from pruneaudit.randomness import numpy_generator
+from pruneaudit.signals.signals import Signals
+
+FAMILY_ERROR = 0.001
+NUM_MODELS, NUM_SAMPLES, NUM_RESERVE, NUM_CLASSES = 8, 190, 50, 5
+GAIN = 3.0
+"""What training on a sample adds to its phi in the planted bank, in standard deviations of a model's noise."""
+_SMALLEST_P_VALUE = 1e-12
+
+FALSE_ALARM, REVERSED, BLIND, STOPPED = "false alarm", "sign reversed", "finds nothing", "stopped"
+
+
+@dataclasses.dataclass(frozen=True)
+class Played:
+    """One attack on one bank."""
+
+    auc: Estimate
+    """Mean over victims with its 95% interval; NaN where the attack scored nothing or stopped."""
+    auc_of_negated: float
+    """The same of the scores times -1, without an interval."""
+    p_value: float
+    """Two-sided, of an AUC of 0.5."""
+    error: str = ""
+    """What stopped it, if anything did."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What became of one attack."""
+
+    attack: str
+    null: Played
+    planted: Played | None
+    """None where only the stored signals of a run were attacked."""
+    problem: str
+    """Two words; empty if the attack works."""
+
+    @property
+    def reason(self) -> str:
+        """The problem in a clause; empty if there is none."""
+        figure = f"AUC {self.null.auc.value:.3f}"
+        if self.problem == FALSE_ALARM:
+            return f"{figure} where nothing tells members apart"
+        if self.planted is not None and self.problem in (REVERSED, BLIND):
+            return f"AUC {self.planted.auc.value:.3f} on planted members"
+        return next((part.error for part in (self.null, self.planted) if part and part.error), "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """All attacks on one kind of predictions."""
+
+    name: str
+    num_models: int
+    num_samples: int
+    verdicts: tuple[Verdict, ...]
+    not_tested: dict[str, str]
+    """What an attack needs and these predictions lack, by attack."""
+
+    @property
+    def failed(self) -> tuple[Verdict, ...]:
+        """The attacks that do not work."""
+        return tuple(verdict for verdict in self.verdicts if verdict.problem)
+
+
+@dataclasses.dataclass(frozen=True)
+class Selftest:
+    """The outcome of the whole self-test."""
+
+    seed: int
+    trials: tuple[Trial, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every attack that could be tested works."""
+        return not any(trial.failed for trial in self.trials)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything as JSON data; what is NaN becomes None."""
+        trials = [_without_nan(dataclasses.asdict(trial)) | {"failed": len(trial.failed)} for trial in self.trials]
+        return {"passed": self.passed, "seed": self.seed, "family_error": FAMILY_ERROR, "trials": trials}
+
+
+def selftest(
+    attacks: Sequence[str] = (ALL,),
+    seed: int = 0,
+    stored: Signals | None = None,
+    name: str = "",
+    say: Callable[[str], None] = lambda _: None,
+) -> Selftest:
+    """Plays attacks on made-up banks, and on a run's stored signals.
+
+    Args:
+        attacks: names such as "lira:mode=offline"; default: every registered attack with its default options.
+        seed: of the made-up banks, the redrawn coins and the attacks' own draws.
+        stored: signals of a run; default: made-up banks alone.
+        name: what the stored signals are called.
+        say: told what is being done.
+
+    Raises:
+        UserError: an attack is unknown.
+    """
+    played = ready(attacks)
+    null, planted = made_up_bank(seed), made_up_bank(seed, GAIN)
+    with threadpool_limits(limits=1, user_api="blas"):
+        trials = [_tried("made-up banks", played, _own_view(null), _own_view(planted), seed, say)]
+        if stored is not None:
+            trials.append(_tried(name, played, redrawn_view(stored, seed), None, seed, say))
+    return Selftest(seed, tuple(trials))
+
+
+def made_up_bank(seed: int, gain: float = 0.0) -> Signals:
+    """Signals of a bank that never was: phi = how easy the sample is + gain where trained on it + noise.
+
+    Args:
+        seed: of all draws.
+        gain: what training on a sample adds to its phi; 0 leaves nothing to find.
+    """
+    rng = numpy_generator(seed, "selftest bank", "planted" if gain else "null")
+    shape = NUM_MODELS, NUM_SAMPLES
+    reserve = np.arange(NUM_SAMPLES) < NUM_RESERVE
+    labels = rng.integers(NUM_CLASSES, size=NUM_SAMPLES)
+    member = (rng.random(shape) < 0.5) & ~reserve
+    phi = rng.normal(0.5, 1.5, NUM_SAMPLES) + gain * member + rng.normal(size=shape)  # (M, N)
+    logits = rng.normal(size=(*shape, NUM_CLASSES))
+    logits[:, np.arange(NUM_SAMPLES), labels] = -np.inf
+    logits -= np.log(np.exp(logits).sum(axis=2, keepdims=True))  # the others' logsumexp is 0: the label's logit is phi
+    logits[:, np.arange(NUM_SAMPLES), labels] = phi
+    return Signals(logits, labels, member, eligible=np.broadcast_to(~reserve, shape))
+
+
+def redrawn_view(signals: Signals, seed: int) -> View:
+    """Stored signals with the victims' membership redrawn; as references, the same models keep theirs.
+
+    Args:
+        signals: of one release.
+        seed: of the coins, one for each sample that is scored for the victim.
+    """
+    member = signals.member.copy()
+    for row in signals.victims:
+        coins = numpy_generator(seed, "selftest membership", int(row)).random(signals.num_samples) < 0.5
+        member[row] = np.where(signals.scored[row], coins, member[row])
+    return View.of([dataclasses.replace(signals, member=member)], [signals])
+
+
+def p_value(areas: PerVictim) -> float:
+    """Two-sided p-value of a mean AUC of 0.5: the alpha whose `two_way` interval just reaches 0.5; at least 1e-12."""
+    shifted = areas.values - 0.5
+
+    def excludes(alpha: float) -> bool:
+        found = two_way(shifted, areas.influence, bounds=(-np.inf, np.inf), alpha=alpha)
+        return found.low > 0 or found.high < 0
+
+    low, high = np.log(_SMALLEST_P_VALUE), 0.0
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (low, middle) if excludes(float(np.exp(middle))) else (middle, high)
+    return float(np.exp(high))
+
+
+def holm(p_values: np.ndarray, family_error: float) -> np.ndarray:
+    """Which hypotheses Holm's step-down procedure rejects, (n,) bool.
+
+    Args:
+        p_values: (n,), of any dependence; NaN is never rejected.
+        family_error: probability of rejecting any that is true.
+    """
+    order = np.argsort(p_values)  # NaN last
+    limits = family_error / np.arange(len(p_values), 0, -1)
+    rejected = np.zeros(len(p_values), dtype=bool)
+    rejected[order] = np.logical_and.accumulate(p_values[order] <= limits)
+    return rejected
+
+
+def _own_view(bank: Signals) -> View:
+    return View.of([bank], [bank])
+
+
+def _tried(
+    name: str, attacks: Mapping[str, Attack], null: View, planted: View | None, seed: int, say: Callable[[str], None]
+) -> Trial:
+    """Plays all attacks that the views allow, and judges them together."""
+    lacking = {label: attack.lacks(null) for label, attack in attacks.items()}
+    able = [label for label, lack in lacking.items() if not lack]
+    on_null: list[Played] = []
+    on_planted: list[Played] = []
+    for label in able:
+        say(f"{name}: {label}")
+        on_null.append(_played(attacks[label], null, numpy_generator(seed, "selftest", label, "null")))
+        if planted is not None:
+            on_planted.append(_played(attacks[label], planted, numpy_generator(seed, "selftest", label, "planted")))
+    problems = _problems(on_null, on_planted)
+    verdicts = [
+        Verdict(label, on_null[i], on_planted[i] if on_planted else None, problems[i]) for i, label in enumerate(able)
+    ]
+    bank = null.attacked
+    not_tested = {label: lack for label, lack in lacking.items() if lack}
+    return Trial(name, bank.num_models, bank.num_samples, tuple(verdicts), not_tested)
+
+
+def _played(attack: Attack, view: View, rng: np.random.Generator) -> Played:
+    """One attack in one game; whatever stops it is an outcome, and the other attacks are still played."""
+    try:
+        scores = attack.score(view, rng).victims
+        member = view.attacked.member[view.victims]
+        counted = np.where(view.attacked.ordinary[view.victims], scores, np.nan)
+        areas = auc_influence(counted, member)
+        negated = auc(-counted, member)
+    except Exception as error:
+        nothing = Estimate(np.nan, np.nan, np.nan, np.nan, "")
+        return Played(nothing, np.nan, np.nan, f"{type(error).__name__}: {error}")
+    if np.isnan(areas.values).any():
+        return Played(two_way(*areas), np.nan, np.nan, "a victim has no scored member or no scored non-member")
+    scored = ~np.isnan(counted)
+    fewest = int(min((scored & member).sum(axis=1).min(), (scored & ~member).sum(axis=1).min()))
+    return Played(two_way(*areas, num_trials=fewest), float(negated.mean()), p_value(areas))
+
+
+def _problems(on_null: list[Played], on_planted: list[Played]) -> list[str]:
+    """What is wrong with each attack, in two words; "" where nothing is."""
+    alarms = holm(np.array([played.p_value for played in on_null]), FAMILY_ERROR)
+    above = np.array([p.p_value / 2 if p.auc.value > 0.5 else 1 - p.p_value / 2 for p in on_planted])  # one-sided
+    found, reversed_ = holm(above, FAMILY_ERROR), holm(1 - above, FAMILY_ERROR)
+    problems = []
+    for index, alarm in enumerate(alarms):
+        planted = on_planted[index] if on_planted else None
+        if on_null[index].error or (planted and planted.error):
+            problems.append(STOPPED)
+        elif alarm:
+            problems.append(FALSE_ALARM)
+        elif planted and not (found[index] and planted.auc_of_negated < 0.5):
+            problems.append(REVERSED if reversed_[index] else BLIND)
+        else:
+            problems.append("")
+    return problems
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,0 +1,62 @@
+"""How much each class's probability changes under small input noise: a signal of its own.
+
+Sensitivity of class c at x = mean over draws of |f_c(x + e u) - f_c(x)| / e, f the softmax output, u ~ N(0, I) on the
+normalised input (Yuan & Zhang 2022, arXiv 2202.03335). Every model draws noise of its own, from (study seed, model id).
+"""
+
+# N samples, C classes
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.randomness import torch_generator
+from pruneaudit.training.predict import predict
+from pruneaudit.training.samples import Samples
+
+
+def sensitivity(
+    model: nn.Module,
+    samples: Samples,
+    study_seed: int,
+    model_id: int | str,
+    draws: int = 10,
+    epsilon: float = 1e-3,
+) -> np.ndarray:
+    """The sensitivity of every class's probability at every sample.
+
+    Args:
+        model: the network, on the samples' device; asked in evaluation mode, its mode is put back.
+        samples: the whole population, reserve included.
+        study_seed: seed of the noise, together with `model_id`.
+        model_id: whose noise.
+        draws: how many noisy versions of each sample; cost: draws + 1 predictions of all samples.
+        epsilon: standard deviation of the noise, in units of the normalised input.
+
+    Returns:
+        (N, C) float32, >= 0, in units of probability per unit of noise.
+
+    Raises:
+        ValueError: no draw, or an epsilon that is not positive.
+    """
+    if draws < 1 or not epsilon > 0:
+        raise ValueError(f"got draws = {draws}, epsilon = {epsilon:g}; expected at least one draw and epsilon above 0")
+    generator = torch_generator(study_seed, "sensitivity", model_id)
+
+    def noisy(x: Tensor) -> Tensor:
+        # Drawn on the CPU, in the shape alone: the same noise on every device and in every memory format.
+        noise = torch.randn(x.shape, generator=generator)
+        return x + epsilon * noise.to(x.device)
+
+    plain = _posteriors(predict(model, samples))
+    changes = torch.zeros_like(plain)
+    for _ in range(draws):
+        changes += (_posteriors(predict(model, samples, noisy)) - plain).abs()
+    return (changes / (draws * epsilon)).float().numpy()
+
+
+def _posteriors(logits: Tensor) -> Tensor:
+    # In float64: a difference of two nearly equal probabilities is divided by 1e-3.
+    return logits.double().softmax(dim=1)

@@ -1,0 +1,34 @@
+"""Groups of attacks."""
+
+import pytest
+
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.groups import ALL, GROUPS, SCORES, expand, skips
+from pruneaudit.study import Plugin
+
+
+def labels(*names):
+    return [attack.label for attack in expand([Plugin.model_validate(name) for name in names])]
+
+
+def test_a_group_is_taken_apart_where_it_stands_and_nothing_comes_twice():
+    assert labels("rmia", "wemem", "entropy") == ["rmia", "confidence", "entropy", "modified_entropy", "nn"]
+
+
+def test_all_are_all():
+    assert labels(ALL) == list(ATTACKS.names())
+
+
+def test_an_attack_with_options_is_another_attack():
+    assert labels("lira", "lira:mode=offline", "lira") == ["lira", "lira:mode=offline"]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_no_group_hides_an_attack(group):
+    assert group not in ATTACKS.names()
+
+
+def test_scores_train_nothing():
+    assert set(labels(ALL)) - set(labels(SCORES)) == {"nn", "nn_cls", "nn_top3", "samia", "shokri_nn"}
+    assert skips([Plugin(name=SCORES)])
+    assert not skips([Plugin(name="advanced"), Plugin(name="lira")])

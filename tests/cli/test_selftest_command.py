@@ -1,0 +1,129 @@
+"""`pruneaudit selftest` as a user meets it."""
+
+import json
+
+import pytest
+
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.lira import Lira
+from pruneaudit.attacks.view import Scores
+from pruneaudit.cli import main
+
+STUDY = """
+name = "tiny"
+[data]
+source = "digits"
+num_samples = 200
+num_reserve = 40
+[membership]
+num_models = 4
+[model]
+name = "mlp"
+options = { hidden = [8] }
+[training]
+epochs = 1
+[audit]
+attacks = ["loss"]
+"""
+
+
+class Flipped(Lira):
+    """Turns LiRA's sign."""
+
+    def score(self, view, rng):
+        return Scores(-super().score(view, rng).victims)
+
+
+class Cheat(Attack):
+    """Reads the victims' membership."""
+
+    def score(self, view, rng):
+        return Scores(view.attacked.member[view.victims].astype(float))
+
+
+@pytest.fixture
+def call(capsys):
+    """Runs `pruneaudit selftest` in this process: (exit code, standard output, standard error)."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main(["selftest", *(str(argument) for argument in arguments)])
+        captured = capsys.readouterr()
+        return end.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    monkeypatch.setattr(ATTACKS, "_registered", {})
+    ATTACKS.register("flipped", Flipped)
+    ATTACKS.register("cheat", Cheat)
+
+
+def test_attacks_that_work_end_with_0(call):
+    code, out, err = call("--attacks", "loss,lira,modified_entropy,samia")
+    assert code == 0
+    assert err == ""
+    assert out.count(" works") == 3
+    assert "not tested: samia: needs sensitivity" in out
+    assert out.endswith("all 3 attacks that could be tested work (seed 0)\n")
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_attacks_that_do_not_work_are_named_in_one_line(call, registered):
+    code, out, err = call("--attacks", "loss,flipped,cheat")
+    assert code == 1
+    assert err.startswith("error: selftest: flipped (sign reversed: AUC 0.")
+    assert "cheat (false alarm: AUC 1.000 where nothing tells members apart)" in err
+    assert err.count("\n") == 1
+    assert "sign reversed" in out
+    assert "false alarm" in out
+    assert out.count(" works") == 1
+
+
+def test_json_alone_on_standard_output(call, registered):
+    code, out, err = call("--attacks", "loss,lira", "--json", "--seed", "2")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["passed"] is True
+    assert found["seed"] == 2
+    assert [verdict["attack"] for verdict in found["trials"][0]["verdicts"]] == ["loss", "lira"]
+    code, out, err = call("--attacks", "loss,cheat", "--json")
+    assert code == 1
+    assert json.loads(out)["passed"] is False
+    assert "cheat" in err
+
+
+def test_the_stored_signals_of_a_run(call, registered, tmp_path):
+    (tmp_path / "study.toml").write_text(STUDY)
+    with pytest.raises(SystemExit):
+        main(["run", str(tmp_path / "study.toml"), "--out", str(tmp_path / "runs"), "--executor", "serial", "-q"])
+    folder = tmp_path / "runs" / "tiny"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    code, out, err = call(folder, "--attacks", "loss,lira,attack_p")
+    assert code == 0, err
+    assert "tiny, membership redrawn: 4 models, 240 samples" in out
+    assert out.count(" works") == 6
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    code, out, err = call(folder, "--attacks", "cheat", "--json")
+    assert code == 1
+    assert [len(trial["verdicts"]) for trial in json.loads(out)["trials"]] == [1, 1]
+    for path in folder.glob("dense-*/signals-*"):
+        path.rename(path.with_name("elsewhere-" + path.name))
+    for path in folder.glob("dense-*/*/signals-*"):
+        path.rename(path.with_name("elsewhere-" + path.name))
+    code, out, err = call(folder, "--attacks", "loss")
+    assert code == 2
+    assert "signals of 0 dense models" in err
+    assert err.count("\n") == 1
+
+
+def test_what_cannot_be_tested_is_refused(call, tmp_path):
+    for arguments, word in ((["--attacks", "lyra"], "did you mean 'lira'"), ([tmp_path], "study.json")):
+        code, out, err = call(*arguments)
+        assert (code, out) == (2, "")
+        assert word in err
+        assert err.count("\n") == 1
