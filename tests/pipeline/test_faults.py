@@ -279,7 +279,12 @@ def children_of(pid):
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in /proc")
 def test_ctrl_c_ends_driver_and_workers_at_once(small, tmp_path):
     (tmp_path / "study.json").write_text(small.model_dump_json())
-    command = [sys.executable, "-m", "pruneaudit", "run", tmp_path / "study.json", "--out", tmp_path, "--jobs", "2"]
+    # A shell that starts these tests in the background hands on an ignored SIGINT; a user's terminal does not.
+    program = (
+        "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from pruneaudit.cli import main\nmain(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", program, "run", tmp_path / "study.json", "--out", tmp_path, "--jobs", "2"]
     driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_for(lambda: len(children_of(driver.pid)) == 2)
     workers = children_of(driver.pid)
