@@ -201,7 +201,8 @@ def audit_games(
     # One thread: the same sums in the same order, whatever the number of cores.
     with threadpool_limits(limits=1, user_api="blas"):
         # The attack that others are compared with comes first; only its measurements are kept.
-        for label in sorted(attacks.keys() - skipped.keys(), key=lambda label: label != STANDARD_ATTACK):
+        playable = [label for label in attacks if label not in skipped]
+        for label in sorted(playable, key=lambda label: label != STANDARD_ATTACK):
             written: dict[GameKey, Writer] = {}
             for game, kept in zip(games, scores, strict=True):
                 measured = measure(attacks[label], label, game, fpr_levels, seed)
