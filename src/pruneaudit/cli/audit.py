@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -16,11 +16,11 @@ def command(
         str, typer.Option("--attacks", help="Names, comma-separated; groups: scores, all, advanced, wemem.")
     ] = "scores",
     references: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--references", help="Predictions of other models, used as references."),
     ] = None,
     paired: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--paired", help="Predictions of the same models in another public release."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for findings and report.")] = Path("audit"),

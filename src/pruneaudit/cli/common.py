@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder that run folders are made in.")]
 ExecutorOption = Annotated[str, typer.Option("--executor", help="processes (one per core) or serial.")]
-JobsOption = Annotated[Optional[int], typer.Option("--jobs", help="Worker processes; default: one per core.")]  # noqa: UP045
+JobsOption = Annotated[int | None, typer.Option("--jobs", help="Worker processes; default: one per core.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 DataRootOption = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option("--data-root", help="Where data sets lie; default: $PRUNEAUDIT_DATA or ~/.cache/pruneaudit."),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only results, warnings and errors.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def command(
     run: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Argument(help="The folder of a run: its stored signals are tried too, with membership redrawn."),
     ] = None,
     attacks: Annotated[str, typer.Option("--attacks", help="Names, comma-separated; or all.")] = "all",
