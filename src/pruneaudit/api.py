@@ -104,6 +104,8 @@ def run(
             they are audited, and `Run.failures` and the report name what is missing.
         StorageError: the disk is full; what is finished is kept.
     """
+    if not isinstance(study, Study):
+        raise UserError(f"study: got {type(study).__name__}, expected a Study; use Study.load(path)")
     check_device(device)
     workers = jobs if jobs is not None else 1 if device != "cpu" else usable_cores()
     chosen = make_executor(executor, workers)

@@ -173,3 +173,10 @@ def test_attacks_are_compared_with_loss_on_the_same_pairs(make_bank):
     width = (contests["high"] - contests["low"])[contests["metric"] == "auc"].max()
     assert width < mean["auc_high"].sub(mean["auc_low"]).max() * 1.5  # pairing takes away what the attacks share
     assert audit(bank, attacks=["lira"]).results.contests.empty
+
+
+def test_a_path_in_the_place_of_signals_is_refused(make_bank):
+    with pytest.raises(UserError, match=r"signals: got str, expected Signals; use Signals\.load"):
+        audit("predictions.npz")
+    with pytest.raises(UserError, match="references: got str"):
+        audit(make_bank(4, 60), references="references.npz")

@@ -250,3 +250,12 @@ def test_some_models_of_the_simplest_bank(bank):
     assert taken.eligible is None
     assert taken.num_models == 1
     np.testing.assert_array_equal(taken.phi, bank.phi[[2]])
+
+
+def test_probabilities_are_not_taken_for_logits():
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(4), (3, 20))
+    member = np.tile(np.arange(20) % 2 == 0, (3, 1))
+    labels = np.arange(20) % 4
+    with pytest.raises(UserError, match="got probabilities"):
+        Signals(probabilities, labels, member)
+    assert Signals(np.log(probabilities), labels, member).num_models == 3

@@ -120,6 +120,9 @@ def audit(
     """
     if not fpr_levels or not all(0 < level < 1 for level in fpr_levels):
         raise UserError(f"fpr_levels: got {list(fpr_levels)}, expected rates above 0 and below 1 (0.01 is 1%)")
+    for name, given in (("signals", signals), ("references", references), ("paired", paired)):
+        if given is not None and not isinstance(given, Signals):
+            raise UserError(f"{name}: got {type(given).__name__}, expected Signals; use Signals.load(path)")
     if isinstance(attacks, str):
         attacks = attacks.split(",")
     games = [Game("signals", MATCHED, _given_view(signals, references, paired))]

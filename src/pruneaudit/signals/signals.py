@@ -65,6 +65,7 @@ class Signals:
             object.__setattr__(self, name, _as_bool(name, getattr(self, name)))
         for name in ("logits", "confidence", "sensitivity"):
             object.__setattr__(self, name, _as_float32(name, getattr(self, name)))
+        self._check_no_probabilities()
         self._check_labels()
         if self.group is not None and self.group.dtype.kind not in "iu":
             raise UserError(
@@ -128,6 +129,14 @@ class Signals:
                     f"victim {self.model_names[row]}: no {lacking} among its eligible samples; an audit needs both,"
                     " so add samples or mark the model is_victim = False"
                 )
+
+    def _check_no_probabilities(self) -> None:
+        """Probabilities in the place of logits would be attacked as if they were logits, and look private."""
+        row = self.logits[0].astype(np.float64)  # (N, C)
+        if (row >= 0).all() and np.allclose(row.sum(axis=1), 1, atol=1e-3):
+            raise UserError(
+                "logits: got probabilities (rows sum to 1), expected values before the softmax; use numpy.log"
+            )
 
     @property
     def num_models(self) -> int:
