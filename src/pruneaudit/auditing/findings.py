@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Writer:
 
     def findings(self) -> Iterator[Row]:
         """The mean over victims, all pairs pooled, and each victim."""
-        yield self._mean_row()
+        yield self._mean
         yield self._pooled_row()
         yield from self._victim_rows()
 
@@ -71,7 +72,8 @@ class Writer:
             "num_unscored": num_unscored,
         }
 
-    def _mean_row(self) -> Row:
+    @cached_property
+    def _mean(self) -> Row:
         measured = self.measured
         members, nonmembers = measured.num_members, measured.num_nonmembers
         fewest = int(min(members.min(), nonmembers.min()))
@@ -163,9 +165,8 @@ class Writer:
             of_class = labels == class_id
             scores, member = counted[:, of_class], measured.member[:, of_class]
             values, influence = auc_influence(scores, member)
-            known = ~(
-                np.isnan(values) | np.isnan(influence).any(axis=1)
-            )  # one member or non-member alone has no variance
+            # One member or non-member alone has no variance.
+            known = ~(np.isnan(values) | np.isnan(influence).any(axis=1))
             if known.any():
                 scored = ~np.isnan(scores)
                 yield {
@@ -179,7 +180,7 @@ class Writer:
 
     def ppv(self) -> Iterator[Row]:
         """What an accusation is worth at each reported false-positive rate, from the mean over victims."""
-        row = self._mean_row()
+        row = self._mean
         for level in self.levels:
             column = tpr_column(level)
             if np.isnan(row[column]):
