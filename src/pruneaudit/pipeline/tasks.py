@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from pruneaudit.models import build_model
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import SEAL
 from pruneaudit.pruning import PRUNERS
-from pruneaudit.pruning.pruner import Pruning
+from pruneaudit.pruning.pruner import Pruning, Workshop
 from pruneaudit.pruning.selection import prunable_weights
 from pruneaudit.randomness import torch_generator
 from pruneaudit.signals.collect import collect
@@ -92,8 +92,10 @@ def _new_model(model: Mapping[str, Any], population: Population, generator: torc
     return build_model(model["name"], model["options"], shape, population.num_classes, generator)
 
 
-def _checkpoints(request: Request) -> Checkpoints | None:
-    return Checkpoints(Path(request.checkpoints), request.checkpoint_seconds) if request.checkpoints else None
+def _checkpoints(request: Request, phase: str = "") -> Checkpoints | None:
+    """Where a training of this task is kept; a phase of its own has a folder of its own."""
+    folder = Path(request.checkpoints) / phase if phase else Path(request.checkpoints)
+    return Checkpoints(folder, request.checkpoint_seconds) if request.checkpoints else None
 
 
 def _train_dense(request: Request) -> None:
@@ -126,7 +128,7 @@ def _make_release(request: Request) -> None:
     load_weights(model, dense / "model.safetensors").to(request.device)
     members, non_members = split.members(), split.non_members()
     before = json.loads((dense / "summary.json").read_text())
-    pruning = _prune(model, spec)
+    pruning = _prune(model, request, split)
     after_pruning = accuracy(pruning.model, non_members) if pruning.masks else before["test_accuracy"]
     history: list[dict[str, Any]] = []
     if spec["finetune"]:
@@ -150,12 +152,25 @@ def _make_release(request: Request) -> None:
     _write_summary(summary, staging)
 
 
-def _prune(model: nn.Module, spec: Mapping[str, Any]) -> Pruning:
+def _prune(model: nn.Module, request: Request, split: _Split) -> Pruning:
+    """Applies the release's pruning method, which may train on the model's members in phases of its own."""
+    spec = request.spec
     if not spec["pruner"]:
-        return Pruning(model, None, ())
+        return Pruning(model)
+    seed, model_id = spec["seed"], spec["model_id"]
+
+    def train_phase(network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
+        settings = Training.model_validate(spec["finetune"] | ({"epochs": epochs} if epochs else {}))
+        generator = torch_generator(seed, "prune phase", phase, model_id)
+        train(network, split.members(), settings, generator, hooks, _checkpoints(request, phase))
+
+    def initial() -> nn.Module:
+        return _new_model(spec["model"], split.population, torch_generator(seed, "initialise", model_id))
+
+    example = split.members().inputs(slice(0, 1))
+    workshop = Workshop(example, torch_generator(seed, "prune", model_id), train_phase, initial)
     pruner = PRUNERS.get(spec["pruner"]["name"])
-    options = pruner.Options.model_validate(spec["pruner"]["options"])
-    return pruner.prune(model, spec["sparsity"], options, torch_generator(spec["seed"], "prune", spec["model_id"]))
+    return pruner.prune(model, spec["sparsity"], pruner.Options.model_validate(spec["pruner"]["options"]), workshop)
 
 
 def _collect_signals(request: Request) -> None:

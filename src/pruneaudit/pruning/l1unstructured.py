@@ -11,10 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from pruneaudit import options
-from pruneaudit.pruning.pruner import Pruner, Pruning
+from pruneaudit.pruning.pruner import Pruner, Pruning, Workshop
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 
@@ -32,7 +31,7 @@ class L1Unstructured(Pruner):
 
     Options = Options
 
-    def prune(self, model: nn.Module, sparsity: float, options: Any, generator: torch.Generator) -> Pruning:
+    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
         """Zeroes the smallest weights and holds them there; see `Pruner.prune`."""
         from pruneaudit.pruning.mask import HoldMask
         from pruneaudit.pruning.scores import magnitude

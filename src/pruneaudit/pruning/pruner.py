@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -9,22 +10,43 @@ from pruneaudit.options import Options
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from pruneaudit.pruning.mask import Masks
     from pruneaudit.training.hooks import Hook
 
+Origin = Literal["own-dense", "init"]
+"""Where a release starts: from the same model's dense weights, or from new ones."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class Pruning:
-    """A model made ready for fine-tuning."""
+    """A model made ready for the training that follows."""
 
     model: nn.Module
     """The pruned model (the one that came in, or a smaller one)."""
-    masks: Masks | None
-    """Which weights are kept, where the method works by mask."""
-    hooks: tuple[Hook, ...]
-    """What fine-tuning must run so that the pruning holds."""
+    masks: Masks | None = None
+    """Which weights are kept, where the method works by mask; hooks that move the mask keep this up to date."""
+    hooks: tuple[Hook, ...] = ()
+    """What training must run so that the pruning holds."""
+    structure: str = ""
+    """What was removed from the architecture, as JSON text that `pruning.structured.replay` takes; empty where the
+    architecture is as it was."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a pruning method may use beside the model."""
+
+    example: Tensor
+    """One input (1, K, H, W) or (1, F) float32 on the model's device; only its shape matters."""
+    generator: torch.Generator
+    """CPU generator of any random choice."""
+    train: Callable[[nn.Module, Sequence[Hook], str, int | None], None]
+    """`train(model, hooks, phase, epochs)` trains a model in place, on its own members, as the release's fine-tuning
+    says; `phase` names the training (its random draws come from the name), `epochs` None leaves them as they are."""
+    initial: Callable[[], nn.Module]
+    """A model of the same architecture with the weights that this model began from."""
 
 
 class Pruner:
@@ -32,23 +54,33 @@ class Pruner:
 
     Options: ClassVar[type[Options]] = Options
     """What can be set; torch-free."""
-    origin: ClassVar[Literal["own-dense", "init"]] = "own-dense"
-    """Whether it starts from the same model's dense weights or from new ones."""
     semantics_version: ClassVar[int] = 1
     """Raised when results change, so that nothing stale is reused."""
+    changes_architecture: ClassVar[bool] = False
+    """Whether it may return a smaller network (then `Pruning.structure` says how)."""
+    masks: ClassVar[bool] = True
+    """Whether it works by mask (then `Pruning.masks` is there in the end)."""
+
+    def origin(self, options: Any) -> Origin:
+        """Whether the release starts from the same model's dense weights or from new ones."""
+        return "own-dense"
+
+    def needs_training(self, options: Any) -> bool:
+        """Whether the method does its work in the training that follows, and is nothing without it."""
+        return False
 
     def fingerprint(self, options: Any) -> str:
         """What else shapes the pruning beside its options, such as the hash of a user's source; or nothing."""
         return ""
 
-    def prune(self, model: nn.Module, sparsity: float, options: Any, generator: torch.Generator) -> Pruning:
+    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
         """Prunes `model`, in place or into a new one.
 
         Args:
             model: the network.
             sparsity: fraction of prunable weights to remove, in (0, 1).
             options: an instance of this method's `Options`.
-            generator: CPU generator of any random choice.
+            workshop: an example input, random numbers, and training where the method needs it.
 
         Raises:
             UserError: options or sparsity do not fit this network.

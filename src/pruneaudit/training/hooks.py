@@ -40,6 +40,9 @@ class TrainingState:
     """Epochs begun before this one."""
     step: int = 0
     """Optimizer steps finished since training began."""
+    selectable: bool = True
+    """Whether this epoch's weights may be the ones that are kept; a hook that is still on its way to the asked
+    sparsity says no."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One row per finished epoch: epoch, loss, learning_rate and what hooks add."""
 
