@@ -4,5 +4,22 @@ from pruneaudit.pruning.pruner import Pruner
 from pruneaudit.registry import Registry
 
 PRUNERS: Registry[Pruner] = Registry(
-    "pruner", "pruneaudit.pruning", "PRUNER", infrastructure={"mask", "pruner", "scores", "selection"}
+    "pruner",
+    "pruneaudit.pruning",
+    "PRUNER",
+    infrastructure={
+        "channel_choice",
+        "channel_masks",
+        "gamma_penalty",
+        "latency",
+        "mask",
+        "mask_options",
+        "moving_mask",
+        "pruner",
+        "schedules",
+        "scores",
+        "selection",
+        "size",
+        "structured",
+    },
 )

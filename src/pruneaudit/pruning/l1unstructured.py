@@ -2,28 +2,31 @@
 
 Source: Han et al. 2015 (arXiv 1506.02626), in one shot. Counts are exact: the nearest whole number
 to sparsity x prunable weights goes, also under ties. Biases and normalisation layers stay.
-Deviation from mia_prune (arXiv 2202.03335), which prunes layer by layer: here `scope` is `global`
-unless set, as in most of the pruning literature.
+
+Preset `mia_prune`: the `l1unstructure` of mia_prune (arXiv 2202.03335), which is NNI's LevelPruner: layer by
+layer, every convolutional and linear layer with the first and the last, and of each the whole part of
+sparsity x weights. Our own default ranks all layers together, as most of the pruning literature does.
+Where the preset departs: NNI removes all weights up to a threshold, so more under ties; here the count is exact.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pruneaudit import options
+from pruneaudit.pruning.mask_options import MaskOptions
 from pruneaudit.pruning.pruner import Pruner, Pruning, Workshop
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Options(options.Options):
+class Options(MaskOptions):
     """Settings of magnitude pruning."""
 
-    scope: Literal["global", "layerwise"] = "global"
-    """Rank all weights together, or remove the same fraction of each layer."""
-    exclude: tuple[str, ...] = ()
-    """Layers left alone: module names, `first_conv`, `classifier`."""
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"mia_prune": {"scope": "layerwise", "layers": "all", "exclude": ()}}
+
+    preset: Literal["none", "mia_prune"] = "none"
+    """The settings of a published system."""
 
 
 class L1Unstructured(Pruner):
@@ -33,13 +36,15 @@ class L1Unstructured(Pruner):
 
     def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
         """Zeroes the smallest weights and holds them there; see `Pruner.prune`."""
-        from pruneaudit.pruning.mask import HoldMask
+        from pruneaudit.pruning.mask import held
         from pruneaudit.pruning.scores import magnitude
         from pruneaudit.pruning.selection import keep_highest, prunable_weights
 
-        masks = keep_highest(magnitude(prunable_weights(model, options.exclude)), sparsity, options.scope)
-        masks.apply(model)
-        return Pruning(model, masks, (HoldMask(model, masks),))
+        weights = prunable_weights(model, options.exclude, options.layers)
+        masks = keep_highest(
+            magnitude(weights), sparsity, options.scope, "down" if options.preset == "mia_prune" else "nearest"
+        )
+        return held(model, masks)
 
 
 PRUNER = L1Unstructured()

@@ -7,11 +7,12 @@ otherwise move pruned weights even when their gradients are masked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from pruneaudit.pruning.pruner import Pruning
 from pruneaudit.training.hooks import Hook, TrainingState
 
 
@@ -23,6 +24,22 @@ class Masks(Mapping[str, Tensor]):
         if wrong:
             raise ValueError(f"mask of {wrong[0]}: got {masks[wrong[0]].dtype}, expected torch.bool")
         self._masks = {name: masks[name].detach().cpu() for name in sorted(masks)}
+
+    @classmethod
+    def of_zeros(cls, model: nn.Module, names: Iterable[str]) -> Masks:
+        """The masks that a model's own zeros say, of its parameters `names`.
+
+        For weights whose mask moved after they were noted, such as those of the best epoch on the dev
+        set. A kept weight that happens to be exactly zero counts as removed: no file tells them apart.
+
+        Raises:
+            ValueError: the model has no parameter of some name.
+        """
+        parameters, names = dict(model.named_parameters()), list(names)
+        unknown = [name for name in names if name not in parameters]
+        if unknown:
+            raise ValueError(f"mask of {unknown[0]}: this model has no such parameter")
+        return cls({name: parameters[name].detach() != 0 for name in names})
 
     def __getitem__(self, name: str) -> Tensor:
         return self._masks[name]
@@ -64,11 +81,11 @@ class Masks(Mapping[str, Tensor]):
     @torch.no_grad()
     def apply(self, model: nn.Module) -> None:
         """Sets the removed weights of `model` to zero, in place."""
-        _remove(*self.pairs(model))
+        set_zeros(*self.pairs(model))
 
 
-def _remove(weights: list[Tensor], masks: list[Tensor]) -> None:
-    """Multiplies weights by their masks, in place."""
+def set_zeros(weights: list[Tensor], masks: list[Tensor]) -> None:
+    """Multiplies weights by their 0/1 masks, in place; without a gradient, so to be called under `no_grad`."""
     torch._foreach_mul_(weights, masks)
     torch._foreach_add_(weights, 0.0)  # -0.0 becomes 0.0: no sign of a removed weight is released
 
@@ -82,4 +99,11 @@ class HoldMask(Hook):
     @torch.no_grad()
     def after_step(self, state: TrainingState) -> None:
         """Sets the removed weights to zero again."""
-        _remove(self._weights, self._masks)
+        set_zeros(self._weights, self._masks)
+
+
+def held(model: nn.Module, kept: Mapping[str, Tensor]) -> Pruning:
+    """`model` with what `kept` (bool by parameter name) removes set to zero, and the hook that holds it there."""
+    masks = kept if isinstance(kept, Masks) else Masks(kept)
+    masks.apply(model)
+    return Pruning(model, masks, (HoldMask(model, masks),))

@@ -48,6 +48,10 @@ class Workshop:
     initial: Callable[[], nn.Module]
     """A model of the same architecture with the weights that this model began from."""
 
+    def restart(self, model: nn.Module) -> None:
+        """Gives `model`, of that architecture, the weights that it began from."""
+        model.load_state_dict(self.initial().state_dict())
+
 
 class Pruner:
     """One way of removing weights; the module's docstring names idea, paper and deviations."""
@@ -56,10 +60,14 @@ class Pruner:
     """What can be set; torch-free."""
     semantics_version: ClassVar[int] = 1
     """Raised when results change, so that nothing stale is reused."""
-    changes_architecture: ClassVar[bool] = False
-    """Whether it may return a smaller network (then `Pruning.structure` says how)."""
-    masks: ClassVar[bool] = True
-    """Whether it works by mask (then `Pruning.masks` is there in the end)."""
+
+    def changes_architecture(self, options: Any) -> bool:
+        """Whether it returns a smaller network (then `Pruning.structure` says how)."""
+        return False
+
+    def works_by_mask(self, options: Any) -> bool:
+        """Whether weights are kept at zero by a mask (then `Pruning.masks` is there in the end)."""
+        return not self.changes_architecture(options)
 
     def origin(self, options: Any) -> Origin:
         """Whether the release starts from the same model's dense weights or from new ones."""

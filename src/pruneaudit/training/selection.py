@@ -14,7 +14,11 @@ from pruneaudit.training.samples import Samples
 
 
 class BestOnDev(Hook):
-    """Puts back, at the end, the weights of the epoch with the best dev accuracy (the first of equals)."""
+    """Puts back, at the end, the weights of the epoch with the best dev accuracy (the first of equals).
+
+    Epochs of which a hook before this one has said that they are not selectable are passed over. Where that
+    is all of them, the last epoch's weights stay.
+    """
 
     def __init__(self, dev: Samples) -> None:
         self._dev = dev
@@ -25,7 +29,8 @@ class BestOnDev(Hook):
         """Notes the dev accuracy, and the weights when they are the best so far."""
         reached = accuracy(state.model, self._dev)
         state.history[-1]["dev_accuracy"] = reached
-        if reached > self._best_accuracy:
+        selectable, state.selectable = state.selectable, True  # hooks say no anew in each epoch
+        if selectable and reached > self._best_accuracy:
             self._best_accuracy = reached
             self._best_weights = {name: value.clone() for name, value in state.model.state_dict().items()}
 
@@ -42,4 +47,5 @@ class BestOnDev(Hook):
 
     def finalize(self, state: TrainingState) -> None:
         """Puts the best weights back."""
-        state.model.load_state_dict(self._best_weights)
+        if self._best_weights:
+            state.model.load_state_dict(self._best_weights)

@@ -1,0 +1,131 @@
+"""How large a network is: parameters, multiply-accumulates (MACs), and what is left of each layer.
+
+A MAC is one multiplication and one addition: half of what is called FLOPs. Convolutions and linear
+layers are counted; biases, normalisation, activations and pooling are not. Zeros are counted like
+any other weight, because a dense kernel multiplies by them: masks alone make nothing faster.
+"""
+
+# B batch, C channels, H height, W width, F features
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+
+@dataclass(frozen=True)
+class LayerSize:
+    """One layer's weights."""
+
+    name: str
+    """Its module name."""
+    type: str
+    """Its class, such as `Conv2d`."""
+    shape: tuple[int, ...]
+    """Shape of its weight tensor."""
+    weights: int
+    """Elements of the weight tensor; its bias is not among them."""
+    nonzero: int
+    """Those that are not zero."""
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of its weights that are zero, in [0, 1]."""
+        return 1 - self.nonzero / self.weights
+
+
+def layer_table(model: nn.Module) -> tuple[LayerSize, ...]:
+    """One row for every layer with a `weight`, in the order of the network."""
+    rows = []
+    for name, layer in model.named_modules():
+        weight = layer._parameters.get("weight")
+        if weight is not None and weight.numel():
+            count = int(weight.count_nonzero())
+            rows.append(LayerSize(name, type(layer).__name__, tuple(weight.shape), weight.numel(), count))
+    return tuple(rows)
+
+
+def num_parameters(model: nn.Module) -> int:
+    """Elements of all parameters, biases and normalisation included."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def num_nonzero(model: nn.Module) -> int:
+    """Elements of all parameters that are not zero."""
+    return sum(int(parameter.count_nonzero()) for parameter in model.parameters())
+
+
+def count_macs(model: nn.Module, example: Tensor) -> int:
+    """MACs of one pass through all convolutions and linear layers.
+
+    Args:
+        model: the network; it is left in the mode that it is in.
+        example: (B, C, H, W) or (B, F) on the model's device; with B = 1, the MACs of one sample.
+    """
+    return sum(layer_macs(model, example).values())
+
+
+def layer_macs(model: nn.Module, example: Tensor) -> dict[str, int]:
+    """MACs of one pass by layer name, over all times that a layer is used.
+
+    Args:
+        model: the network; it is left in the mode that it is in.
+        example: (B, C, H, W) or (B, F) on the model's device.
+    """
+    macs: dict[str, int] = {}
+
+    def counting(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def count(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+            macs[name] = macs.get(name, 0) + _macs(layer, inputs[0], output)
+
+        return count
+
+    counted = {name: m for name, m in model.named_modules() if isinstance(m, _ConvNd | nn.Linear)}
+    handles = [layer.register_forward_hook(counting(name)) for name, layer in counted.items()]
+    try:
+        with evaluating(model), torch.no_grad():
+            model(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return macs
+
+
+def _macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
+    """Every weight is used once for each position of the output (transposed: of the input) and each sample."""
+    weights = int(layer.get_parameter("weight").numel())
+    if isinstance(layer, _ConvTransposeNd):
+        return weights * (x.numel() // layer.in_channels)
+    if isinstance(layer, _ConvNd):
+        return weights * (output.numel() // layer.out_channels)
+    assert isinstance(layer, nn.Linear)
+    return weights * (output.numel() // layer.out_features)
+
+
+def layer_widths(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """(inputs, outputs) of each convolution and linear layer, by layer name."""
+    found = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, _ConvNd):
+            found[name] = (layer.in_channels, layer.out_channels)
+        elif isinstance(layer, nn.Linear):
+            found[name] = (layer.in_features, layer.out_features)
+    return found
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; afterwards, every part in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
