@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +23,13 @@ from pruneaudit.options import Options
 if TYPE_CHECKING:
     import torch
 
+TARGET = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+
 
 class FactoryOptions(Options):
     """Where the function is, and what else it is given."""
 
-    target: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    target: str = Field(pattern=TARGET)
     """`package.module:function`."""
     arguments: dict[str, Any] = Field(default={})
     """Further keyword arguments."""
@@ -46,15 +50,37 @@ class Factory(Model[FactoryOptions]):
         """What the function returns."""
         import torch
 
-        _source(options.target)
-        module, _, name = options.target.partition(":")
-        function = getattr(importlib.import_module(module), name, None)
-        if not callable(function):
-            raise UserError(f"model 'factory': {module} has no function '{name}'")
-        network = function(input_shape=tuple(input_shape), num_classes=num_classes, **options.arguments)
+        network = user_function(options.target)(
+            input_shape=tuple(input_shape), num_classes=num_classes, **options.arguments
+        )
         if not isinstance(network, torch.nn.Module):
             raise UserError(f"model 'factory': {options.target} returned {type(network).__name__}, expected a Module")
         return network
+
+
+def check_target(target: str) -> None:
+    """Checks that a target can be the name of a function in a module that is there; the module is not run.
+
+    Raises:
+        UserError: it is malformed, or there is no such module.
+    """
+    if not re.fullmatch(TARGET, target):
+        raise UserError(f"factory: got '{target}', expected package.module:function")
+    _source(target)
+
+
+def user_function(target: str) -> Callable[..., Any]:
+    """The function that a target names; its module is imported, and may raise what it likes.
+
+    Raises:
+        UserError: there is no such module, or no such function in it.
+    """
+    _source(target)
+    module, _, name = target.partition(":")
+    function = getattr(importlib.import_module(module), name, None)
+    if not callable(function):
+        raise UserError(f"model 'factory': {module} has no function '{name}'")
+    return function
 
 
 def _source(target: str) -> Path:

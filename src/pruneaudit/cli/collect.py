@@ -1,0 +1,155 @@
+"""`pruneaudit collect`: from checkpoints that there are to a file that can be audited."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pruneaudit.cli.common import DataRootOption, DeviceOption, QuietOption
+from pruneaudit.errors import UserError
+
+if TYPE_CHECKING:
+    from pruneaudit.signals.signals import Signals
+
+
+def command(
+    factory: Annotated[
+        str,
+        typer.Option(
+            "--factory",
+            metavar="MODULE:FUNCTION",
+            help="Makes the network; given input_shape and num_classes where its signature names them.",
+        ),
+    ],
+    weights: Annotated[
+        list[str],
+        typer.Option("--weights", help="Files, a folder or a pattern in quotes: .safetensors, .pt, .pth. Repeatable."),
+    ],
+    membership: Annotated[
+        str,
+        typer.Option("--membership", help=".npz: member (models, samples), model_ids, eligible, is_victim, ..."),
+    ],
+    data: Annotated[str, typer.Option("--data", help="npz:FILE, or a source (pruneaudit list datasets).")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write, .npz.")] = Path("signals.npz"),
+    factory_option: Annotated[
+        list[str] | None,
+        typer.Option("--factory-option", metavar="KEY=VALUE", help="An argument of the function. Repeatable."),
+    ] = None,
+    queries: Annotated[
+        int, typer.Option("--queries", min=1, help="Queries per image: the plain one, then random crops and flips.")
+    ] = 1,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Collect what the attack samia needs; 11 times the work.")
+    ] = False,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            "--mean",
+            metavar="M,M,M",
+            help="Per channel or one for all, in units of [0, 1]: uint8 images are fed as (x / 255 - mean) / std."
+            " Give what your models were trained with; default: the source's. Float data are fed as they are.",
+        ),
+    ] = None,
+    std: Annotated[str | None, typer.Option("--std", metavar="S,S,S", help="Goes with --mean.")] = None,
+    device: DeviceOption = "cpu",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of crops, flips and noise.")] = 0,
+    data_root: DataRootOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Ask models that you have trained about samples, and save what they say for `pruneaudit audit`."""
+    from pruneaudit.collecting import collect_signals
+    from pruneaudit.collecting.output import check_new, write_signals
+
+    check_new(out, force)
+    if device != "cpu":
+        from pruneaudit.api import check_device
+
+        check_device(device)
+    notes: list[str] = []
+    show = sys.stderr.isatty() and not quiet
+    try:
+        signals = collect_signals(
+            factory,
+            weights,
+            membership,
+            data,
+            factory_options=_options(factory_option or []),
+            queries=queries,
+            sensitivity=sensitivity,
+            mean=_numbers("--mean", mean),
+            std=_numbers("--std", std),
+            device=device,
+            seed=seed,
+            data_root=data_root,
+            say=_hint if show else _silence,
+            warn=notes.append,
+        )
+    finally:
+        if show:
+            _hint("")  # an error begins on a line of its own
+    write_signals(signals, out, force)
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr)
+    _print(signals, out)
+
+
+def _options(given: list[str]) -> dict[str, Any]:
+    """The arguments of the factory, by name."""
+    from pruneaudit.settings_file import scalar
+
+    options = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise UserError(f"--factory-option: got '{text}', expected key=value, for example width=64")
+        options[key.strip()] = scalar(value)
+    return options
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(
+            f"{option}: got '{text}', expected numbers with commas between, such as 0.49,0.48,0.45"
+        ) from None
+
+
+def _print(signals: Signals, out: Path) -> None:
+    """What was collected, and what comes next."""
+    rows = signals.victims
+    right, wanted, member = signals.is_correct[rows], signals.ordinary[rows], signals.member[rows]
+    sizes = signals.member.sum(axis=1)
+    size = f"{sizes.min():,}" + (f" to {sizes.max():,}" if sizes.max() > sizes.min() else "")
+    names = [str(name) for name in signals.model_names]
+    shown = names if len(names) <= 4 else [*names[:2], "...", names[-1]]
+    train, test = (_mean_accuracy(right, wanted & side) for side in (member, ~member))
+    for what, figure in (
+        ("models", f"{signals.num_models:,} ({', '.join(shown)})"),
+        ("samples", f"{signals.num_samples:,}, of which {size} trained {'each' if len(names) > 1 else 'the'} model"),
+        ("classes", f"{signals.num_classes:,}"),
+        ("accuracy", f"{train:.1%} on members, {test:.1%} on non-members (mean over models)"),
+    ):
+        print(f"{what:<10}{figure}")
+    print(f"\nwritten: {out}\nnext: {shlex.join(['pruneaudit', 'audit', str(out)])}")
+
+
+def _mean_accuracy(right: Any, counted: Any) -> float:
+    """Mean over models of the fraction of right answers among what is counted; both (V, N) bool."""
+    return float(((right & counted).sum(axis=1) / counted.sum(axis=1)).mean())
+
+
+def _hint(message: str) -> None:
+    """Shows what is being done, on one line that the next overwrites."""
+    print(f"\r\x1b[K{message}", end="", file=sys.stderr, flush=True)
+
+
+def _silence(_: str) -> None:
+    """Says nothing."""

@@ -1,0 +1,199 @@
+"""From checkpoints to signals: every model is asked about every sample; who was trained on what is the user's word.
+
+What is refused, because an audit of it would say nothing or something false: several models with one training set
+(no sample has a model trained without it), and one model twice (a victim would be its own reference).
+"""
+
+# M models, N samples, C classes, Q queries
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.collecting.membership import Given, membership_of
+from pruneaudit.collecting.weights import find_weights
+from pruneaudit.data import SOURCES
+from pruneaudit.data.population import Population
+from pruneaudit.data.source import RawData
+from pruneaudit.errors import UserError
+from pruneaudit.models.factory import check_target
+from pruneaudit.options import validated
+from pruneaudit.signals.signals import Signals
+from pruneaudit.study import Source
+
+if TYPE_CHECKING:
+    from pruneaudit.training.samples import Samples
+
+ONE_SIDED_TOLD = 0.05
+"""Fraction of samples without IN or without OUT models above which it is said; independent coins leave 2^(1 - M)."""
+
+
+def _warn(note: str) -> None:
+    warnings.warn(note, stacklevel=3)
+
+
+def collect_signals(
+    factory: str | Callable[..., Any],
+    weights: str | Path | Sequence[str | Path],
+    membership: Given,
+    data: str | RawData,
+    *,
+    factory_options: Mapping[str, Any] | None = None,
+    queries: int = 1,
+    sensitivity: bool = False,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    data_root: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None] = _warn,
+) -> Signals:
+    """What trained models say of samples, ready to be attacked with `pruneaudit.audit`.
+
+    Args:
+        factory: makes the network: `package.module:function`, or the function; it is given `input_shape`, (C, H, W) or
+            (F,), and `num_classes` where its signature names them.
+        weights: files, folders or patterns; `.safetensors`, or `.pt` and `.pth` with tensors alone.
+        membership: who was trained on what: an `.npz`, its arrays by key, or the (M, N) bool matrix; see
+            `collecting.membership`.
+        data: a source such as "cifar10" or "npz:FILE", or `RawData`; all samples are used, in the order of the source.
+        factory_options: further arguments of the function.
+        queries: Q; above 1, images are also asked about cropped and flipped at random.
+        sensitivity: collect what the attack `samia` needs; 11 further predictions of every sample.
+        mean: per channel (or one for all), what uint8 images are centred on, in units of [0, 1]; default: the source's.
+        std: per channel (or one for all), what they are then divided by.
+        device: `cpu`, `cuda` or `cuda:N`.
+        seed: of augmented queries and of noise.
+        data_root: folder of data sets.
+        say: told what is being done.
+        warn: told what makes an audit weaker than it looks; default: `warnings.warn`.
+
+    Returns:
+        Signals of the M models, in the order of the files.
+
+    Raises:
+        UserError: something is missing, does not fit, or all models were trained on the same samples.
+    """
+    if queries < 1:
+        raise UserError(f"queries: got {queries}, expected 1 or more")
+    if isinstance(factory, str):
+        check_target(factory)
+    files = find_weights(weights)
+    population = _population(data, mean, std, data_root)
+    if queries > 1 and population.x.ndim != 4:
+        raise UserError(f"queries: got {queries} for a table, expected 1; only images are cropped and flipped")
+    frame = _frame(membership_of(membership, files, len(population.y)), population)
+    _check_has_out_models(frame, files)
+    _tell_one_sided(frame, warn)
+
+    from pruneaudit.collecting.networks import ask, filled, maker_of
+
+    shape, names = population.x.shape[1:], [str(name) for name in frame.model_names]
+    make = maker_of(factory, factory_options or {}, shape, population.num_classes)
+    samples = _samples(population, device)
+    arrays: dict[str, np.ndarray] = {}
+    seen: dict[bytes, str] = {}
+    for row, (file, name) in enumerate(zip(files, names, strict=True)):
+        say(f"asking {name} ({row + 1} of {len(files)})")
+        network = filled(make(), file).to(device)
+        answers = ask(network, samples, name, population.num_classes, queries, seed, sensitivity)
+        _check_new(answers["logits"], str(file), seen)
+        for key, answer in answers.items():
+            arrays.setdefault(key, np.empty((len(files), *answer.shape), answer.dtype))[row] = answer
+    signals = dataclasses.replace(frame, **arrays)
+    _tell_no_gap(signals, warn)
+    return signals
+
+
+def _population(
+    data: str | RawData, mean: Sequence[float] | None, std: Sequence[float] | None, data_root: Path | None
+) -> Population:
+    """All samples of the source in its order, with the normalisation that is wanted."""
+    name, raw = "data", data
+    if not isinstance(raw, RawData):
+        source = validated(Source, raw, "data")
+        plugin, name = SOURCES.get(source.name), source.name
+        raw = plugin.load(validated(plugin.Options, source.options, f"data '{source.name}'"), data_root)
+    if mean is not None or std is not None:
+        width = raw.x.shape[1]
+        scale = (tuple(v) * (width if len(v) == 1 else 1) if v is not None else None for v in (mean, std))
+        raw = RawData(raw.x, raw.y, raw.classes, *scale)
+    num_samples, none = len(raw.y), np.zeros(len(raw.y), dtype=bool)
+    ids = np.arange(num_samples)
+    return Population(name, raw.x, raw.y, ids, none, none, len(raw.classes), raw.classes, raw.mean, raw.std)
+
+
+def _frame(membership: Mapping[str, np.ndarray], population: Population) -> Signals:
+    """Signals without answers (zeros that take no memory): everything else is checked before any model is asked."""
+    shape = (*membership["member"].shape, population.num_classes)
+    try:
+        return Signals(logits=np.broadcast_to(np.float32(0), shape), labels=population.y, **membership)
+    except UserError as error:
+        raise UserError(f"membership: {error}") from None
+
+
+def _check_has_out_models(frame: Signals, files: Sequence[Path]) -> None:
+    """Refuses several models that were all trained on the same samples."""
+    if frame.num_models == 1 or (frame.member != frame.member[0]).any():
+        return
+    at_hand = {"reserve"} if frame.reserve.any() else set()
+    alone = [name for name in ATTACKS.names() if ATTACKS.get(name).needs <= at_hand]
+    raise UserError(
+        f"membership: all {frame.num_models} models were trained on the same samples, so no sample has a model trained"
+        " without it (an OUT model), and attacks that compare with references have nothing to tell members by;"
+        f" on one model alone these still work: {', '.join(alone)}; for that, give one file: --weights '{files[0]}'"
+    )
+
+
+def _tell_one_sided(frame: Signals, warn: Callable[[str], None]) -> None:
+    """Says how many samples lack models on one side."""
+    audited = frame.ordinary[frame.victims].any(axis=0)  # (N,)
+    one_sided = audited & (frame.member == frame.member[0]).all(axis=0)
+    if frame.num_models > 1 and one_sided.sum() > ONE_SIDED_TOLD * audited.sum():
+        warn(
+            f"{one_sided.sum():,} of {audited.sum():,} samples are members of every or of no model:"
+            " online attacks cannot score them"
+        )
+
+
+def _tell_no_gap(signals: Signals, warn: Callable[[str], None]) -> None:
+    """Says so where members are not classified better: membership in a wrong order looks like perfect privacy."""
+    rows = signals.victims
+    right, wanted, member = signals.is_correct[rows], signals.ordinary[rows], signals.member[rows]
+    counts = [(wanted & side).sum() for side in (member, ~member)]
+    train, test = (right[wanted & side].mean() for side in (member, ~member))
+    overall = right[wanted].mean()
+    error = math.sqrt(overall * (1 - overall) * sum(1 / count for count in counts))
+    if train - test <= 2 * error:
+        warn(
+            f"members are not clearly classified better than non-members ({train:.1%} and {test:.1%}): the models"
+            " do not overfit, or rows and columns of the membership are not in the order of weights and samples"
+        )
+
+
+def _samples(population: Population, device: str) -> Samples:
+    from pruneaudit.training.samples import Samples
+
+    try:
+        return Samples.of(population, np.ones(len(population.y), dtype=bool), device)
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"device: '{device}' cannot be used ({reason}); use cpu, or cuda where there is one") from None
+
+
+def _check_new(logits: np.ndarray, name: str, seen: dict[bytes, str]) -> None:
+    """Refuses a model that answers exactly as another: a copy would serve its own victim as a reference."""
+    digest = hashlib.sha256(np.ascontiguousarray(logits).tobytes()).digest()
+    if digest in seen:
+        raise UserError(f"weights: {seen[digest]} and {name} answer exactly alike; leave the copy out")
+    seen[digest] = name
