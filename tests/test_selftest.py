@@ -8,6 +8,8 @@ from scipy import stats
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.back_front import BackFront
+from pruneaudit.attacks.joint_lira import JointLira
 from pruneaudit.attacks.lira import Lira
 from pruneaudit.attacks.view import Scores, View
 from pruneaudit.metrics import PerVictim, auc_influence, two_way
@@ -20,6 +22,7 @@ from pruneaudit.selftest import (
     STOPPED,
     holm,
     made_up_bank,
+    made_up_releases,
     p_value,
     redrawn_view,
     selftest,
@@ -27,7 +30,11 @@ from pruneaudit.selftest import (
 
 # M models, N samples, V victims
 
-QUICK = ("loss", "entropy", "correctness", "lira", "lira:mode=offline", "rmia", "calibration", "attack_p", "attack_r")
+PAIRS = ("back_front", "joint_lira")
+QUICK = (
+    *("loss", "entropy", "correctness", "lira", "lira:mode=offline", "rmia", "calibration", "attack_p", "attack_r"),
+    *PAIRS,
+)
 
 
 class Flipped(Lira):
@@ -50,6 +57,21 @@ class Forgetful(Lira):
     def score(self, view, rng):
         everybody = np.ones_like(view.allowed)
         return super().score(View(view.releases, view.references, view.victims, everybody), rng)
+
+
+class ForgetfulPair(JointLira):
+    """Counts the victim among its own references, in both releases."""
+
+    def score(self, view, rng):
+        everybody = np.ones_like(view.allowed)
+        return super().score(View(view.releases, view.references, view.victims, everybody), rng)
+
+
+class FlippedPair(BackFront):
+    """Turns the sign of the change."""
+
+    def score(self, view, rng):
+        return Scores(-super().score(view, rng).victims)
 
 
 class Blind(Attack):
@@ -105,6 +127,8 @@ def test_attacks_that_work_pass():
         (Flipped, REVERSED, "planted"),
         (Cheat, FALSE_ALARM, "nothing tells members apart"),
         (Forgetful, FALSE_ALARM, "nothing tells members apart"),
+        (FlippedPair, REVERSED, "planted"),
+        (ForgetfulPair, FALSE_ALARM, "nothing tells members apart"),
         (Blind, BLIND, "planted"),
         (Constant, BLIND, "0.500"),
         (Silent, STOPPED, "no scored member"),
@@ -146,6 +170,37 @@ def test_stored_signals_with_redrawn_membership_hold_nothing(registered):
     assert [verdict.attack for verdict in found.trials[1].failed] == ["cheat"]
     assert found.trials[1].name == "a run"
     assert all(verdict.planted is None for verdict in found.trials[1].verdicts)
+
+
+def test_attacks_on_pairs_are_not_tested_on_the_signals_of_one_release():
+    found = selftest(("loss", *PAIRS), stored=made_up_bank(5))
+    assert found.passed
+    made_up, stored = found.trials
+    assert not made_up.not_tested
+    assert {verdict.attack for verdict in made_up.verdicts} == {"loss", *PAIRS}
+    assert {verdict.attack for verdict in stored.verdicts} == {"loss"}
+    assert set(stored.not_tested) == set(PAIRS)
+    assert all("a second release" in lack for lack in stored.not_tested.values())
+
+
+@pytest.mark.parametrize("gain", [0.0, GAIN])
+def test_made_up_releases_are_of_one_bank(gain):
+    dense, pruned = made_up_releases(2, gain)
+    np.testing.assert_array_equal(pruned.logits, made_up_bank(2, gain).logits)
+    np.testing.assert_array_equal(dense.member, pruned.member)
+    np.testing.assert_array_equal(dense.labels, pruned.labels)
+    scored, member = dense.scored, dense.member
+    change = (dense.phi - pruned.phi)[..., 0]
+    assert change[scored & member].mean() == pytest.approx(gain, abs=0.2)
+    assert change[scored & ~member].mean() == pytest.approx(0, abs=0.2)
+    assert change[scored & ~member].std() == pytest.approx(np.sqrt(2), abs=0.15)  # noise of its own, one easiness
+
+
+@pytest.mark.slow
+def test_the_classifier_of_pairs_works():
+    found = selftest(("pair_nn",))
+    assert found.passed
+    assert found.trials[0].verdicts[0].planted.auc.low > 0.7
 
 
 def test_redrawing_touches_victims_alone():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,19 @@ def build_bank(
     )
 
 
+def build_earlier(later: Signals, gain: float = 1.5, seed: int = 0) -> Signals:
+    """The same models in an earlier release: members stand out by `gain` more, and there is noise of its own."""
+    rng = np.random.default_rng([9, seed])
+    moved = gain * later.member + rng.normal(size=later.member.shape)  # (M, N)
+    logits = later.logits.copy()
+    logits[:, np.arange(later.num_samples), later.labels] += moved  # moves phi by as much
+    confidence = None
+    if later.confidence is not None:
+        confidence = later.confidence + moved[..., None] + rng.normal(size=later.confidence.shape)
+        confidence[..., 0] = later.confidence[..., 0] + moved
+    return replace(later, logits=logits, confidence=confidence)
+
+
 def build_view(victims: Signals, references: Signals | None = None, allowed: np.ndarray | None = None) -> View:
     """Victims against references of their own, or against one another."""
     return View.of([victims], [victims if references is None else references], allowed)
@@ -59,6 +73,11 @@ def build_view(victims: Signals, references: Signals | None = None, allowed: np.
 @pytest.fixture
 def make_bank() -> Callable[..., Signals]:
     return build_bank
+
+
+@pytest.fixture
+def make_earlier() -> Callable[..., Signals]:
+    return build_earlier
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.classifier import ClassifierAttack
+from pruneaudit.attacks.view import View
 from pruneaudit.metrics import auc, auc_influence, two_way
 from pruneaudit.options import Options
 from pruneaudit.signals.signals import Signals
@@ -20,13 +21,36 @@ NAMES = ATTACKS.names()
 NUM_VICTIMS, NUM_REFERENCES = 3, 9
 
 
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
 @pytest.fixture
-def view(make_bank, make_view):
+def releases_of(name, make_earlier):
+    """What an attack is shown of a bank: that release, and to attacks on pairs an earlier one as well."""
+    if "two releases" not in ATTACKS.get(name).needs:
+        return lambda bank, gain=1.5: (bank,)
+    return lambda bank, gain=1.5: (make_earlier(bank, gain, seed=bank.num_models), bank)
+
+
+@pytest.fixture
+def view(make_bank, releases_of):
     """Separate victims and references, a reserve, and every sample scorable: some references have it, some not."""
     member = np.random.default_rng(4).random((NUM_REFERENCES, 120)) < 0.5
     member[:2], member[2:4] = np.arange(120) % 2 == 0, np.arange(120) % 2 == 1  # two IN, two OUT, at least
     references = make_bank(NUM_REFERENCES, 120, num_reserve=20, member=member, first_id=100, seed=1)
-    return make_view(make_bank(NUM_VICTIMS, 120, num_reserve=20), references)
+    return View.of(releases_of(make_bank(NUM_VICTIMS, 120, num_reserve=20)), releases_of(references))
+
+
+def own_view(releases):
+    """Every model is a victim, and the others' reference."""
+    return View.of(releases, releases)
+
+
+def changed(releases, **changes):
+    """The same releases with something changed in all of them."""
+    return tuple(replace(release, **changes) for release in releases)
 
 
 def attack_of(name, epochs):
@@ -41,12 +65,6 @@ def scores_of(name, view, epochs=2):
     return attack_of(name, epochs).score(view, np.random.default_rng(0))
 
 
-def with_victims(view, make_view, **changes):
-    """The same game with something changed about the victims' signals."""
-    return make_view(replace(view.attacked, **changes), view.reference, view.allowed)
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_shape_type_and_where_there_is_no_score(name, view):
     scores = scores_of(name, view)
     assert scores.victims.dtype == np.float64
@@ -57,10 +75,9 @@ def test_shape_type_and_where_there_is_no_score(name, view):
         assert scores.references.dtype == np.float64
 
 
-@pytest.mark.parametrize("name", NAMES)
 def test_inputs_stay_as_they_were(name, view):
     arrays = [view.allowed]
-    for signals in (view.attacked, view.reference):
+    for signals in (*view.releases, *view.references):
         arrays += [signals.logits, signals.labels, signals.member, signals.eligible, signals.phi]
     before = copy.deepcopy(arrays)
     scores_of(name, view)
@@ -68,44 +85,38 @@ def test_inputs_stay_as_they_were(name, view):
         np.testing.assert_array_equal(now, then)
 
 
-@pytest.mark.parametrize("name", NAMES)
 def test_the_same_again(name, view):
     np.testing.assert_array_equal(scores_of(name, view).victims, scores_of(name, view).victims)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_victims_membership_is_not_looked_at(name, view, make_view):
+def test_victims_membership_is_not_looked_at(name, view):
     """Of what is scored. (That the reserve is in nobody's training set is public.)"""
     turned = view.attacked.member ^ view.attacked.scored
-    expected = scores_of(name, view).victims
-    np.testing.assert_array_equal(scores_of(name, with_victims(view, make_view, member=turned)).victims, expected)
+    other = View.of(changed(view.releases, member=turned), view.references, view.allowed)
+    np.testing.assert_array_equal(scores_of(name, other).victims, scores_of(name, view).victims)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_victims_membership_is_not_looked_at_within_its_own_bank(name, make_bank, make_view):
-    bank = make_bank(num_models=8, num_samples=100, num_reserve=20)
-    expected = scores_of(name, make_view(bank)).victims
-    member = bank.member.copy()
+def test_a_victims_membership_is_not_looked_at_within_its_own_bank(name, make_bank, releases_of):
+    releases = releases_of(make_bank(num_models=8, num_samples=100, num_reserve=20))
+    expected = scores_of(name, own_view(releases)).victims
+    member = releases[-1].member.copy()
     member[5, 20:] ^= True
-    turned = replace(bank, member=member)
-    np.testing.assert_array_equal(scores_of(name, make_view(turned)).victims[5], expected[5])
+    turned = own_view(changed(releases, member=member))
+    np.testing.assert_array_equal(scores_of(name, turned).victims[5], expected[5])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_references_that_are_not_allowed_do_not_matter(name, view, make_bank, make_view):
+def test_references_that_are_not_allowed_do_not_matter(name, view):
     allowed = view.allowed.copy()
     allowed[:, 8] = False
-    reference = view.reference
-    logits, member = reference.logits.copy(), reference.member.copy()
-    logits[8] *= -3
+    factor, member = np.ones((NUM_REFERENCES, 1, 1)), view.reference.member.copy()
+    factor[8] = -3
     member[8, 20:] ^= True
-    other = replace(reference, logits=logits, member=member)
-    before = scores_of(name, make_view(view.attacked, reference, allowed)).victims
-    np.testing.assert_allclose(scores_of(name, make_view(view.attacked, other, allowed)).victims, before, rtol=1e-9)
+    others = [replace(release, logits=release.logits * factor, member=member) for release in view.references]
+    before, after = (scores_of(name, View.of(view.releases, r, allowed)).victims for r in (view.references, others))
+    np.testing.assert_allclose(after, before, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_order_of_samples_and_of_models_does_not_matter(name, view, make_view):
+def test_order_of_samples_and_of_models_does_not_matter(name, view):
     rng = np.random.default_rng(5)
     samples, victims = rng.permutation(120), rng.permutation(NUM_VICTIMS)
     references = rng.permutation(NUM_REFERENCES)
@@ -121,42 +132,55 @@ def test_order_of_samples_and_of_models_does_not_matter(name, view, make_view):
             model_ids=signals.model_names[models],
         )
 
-    other = make_view(turned(view.attacked, victims), turned(view.reference, references))
+    other = View.of([turned(r, victims) for r in view.releases], [turned(r, references) for r in view.references])
     expected = scores_of(name, view).victims[victims][:, samples]
     np.testing.assert_allclose(scores_of(name, other).victims, expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_higher_score_means_a_member(name, make_bank, make_view):
+def test_a_higher_score_means_a_member(name, make_bank, releases_of):
     bank = make_bank(num_models=12, num_samples=400, gain=2.5, num_reserve=50)
-    scores = scores_of(name, make_view(bank), epochs=6).victims
+    scores = scores_of(name, own_view(releases_of(bank)), epochs=6).victims
     least = 0.53 if name == "correctness" else 0.6  # most samples here are classified right by everybody
     assert (auc(scores, bank.member) > least).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_it_sees_nothing_where_there_is_nothing(name, make_bank, make_view):
+def test_it_sees_nothing_where_there_is_nothing(name, make_bank, releases_of):
     bank = make_bank(num_models=12, num_samples=2000, gain=0, num_reserve=200, seed=3)
-    found = two_way(*auc_influence(scores_of(name, make_view(bank)).victims, bank.member))
+    scores = scores_of(name, own_view(releases_of(bank, gain=0))).victims
+    found = two_way(*auc_influence(scores, bank.member))
     assert abs(found.value - 0.5) < 4 * found.std_error
     assert found.std_error < 0.01
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_what_it_needs_it_says(name, view, make_bank, make_view):
+def test_what_it_needs_it_says(name, view, make_bank, releases_of):
     attack = ATTACKS.get(name)()
-    assert attack.needs <= {"references", "reserve", "sensitivity"}
+    assert attack.needs <= {"references", "reserve", "sensitivity", "two releases"}
+    assert attack.standard in NAMES
     assert attack.lacks(view) == ""
-    alone = type(view).of([make_bank(num_models=1, num_samples=30, num_reserve=5)], [])
+    alone = View.of(releases_of(make_bank(num_models=1, num_samples=30, num_reserve=5)), [])
     if "references" in attack.needs:
         assert attack.lacks(alone) == "reference models for every victim"
-        assert attack.lacks(make_view(view.attacked, view.reference, view.allowed & (np.arange(3) > 0)[:, None])) != ""
+        assert attack.lacks(View.of(view.releases, view.references, view.allowed & (np.arange(3) > 0)[:, None])) != ""
     else:
         assert attack.lacks(alone) == ""
         assert attack.score(alone, np.random.default_rng(0)).victims.shape == (1, 30)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_earlier_releases_change_nothing_for_attacks_on_one(name, view, make_earlier):
+    """Those that look at one release look at the last; attacks on pairs notice another first release."""
+    alone = View.of(view.releases[-1:], view.references[-1:], view.allowed)
+    paired = View.of(*([make_earlier(r[-1], seed=8), r[-1]] for r in (view.releases, view.references)), view.allowed)
+    if "two releases" in ATTACKS.get(name).needs:
+        assert "a second release" in attack_of(name, 2).lacks(alone)
+        assert (np.nanmax(np.abs(scores_of(name, paired).victims - scores_of(name, view).victims), axis=1) > 0).all()
+        return
+    before, after = scores_of(name, alone), scores_of(name, paired)
+    np.testing.assert_array_equal(after.victims, before.victims)
+    assert (after.references is None) == (before.references is None)
+    if before.references is not None:
+        np.testing.assert_array_equal(after.references, before.references)
+
+
 def test_it_is_documented(name):
     attack = ATTACKS.get(name)
     assert issubclass(attack, Attack)

@@ -65,19 +65,50 @@ def test_among_references_each_is_the_others_pseudo_victim(make_bank):
 
 def test_what_does_not_belong_together(make_bank):
     bank = make_bank(num_models=3, num_samples=20)
-    with pytest.raises(UserError, match="the same samples in the same order"):
+    with pytest.raises(UserError, match="the same samples: got 19 beside 20"):
         View.of([bank], [make_bank(num_models=3, num_samples=19)])
     with pytest.raises(UserError, match="the same samples in the same order"):
         View.of([bank], [rebuilt(bank, ids=np.arange(20)[::-1])])
     with pytest.raises(UserError, match="disagree about labels"):
         View.of([bank], [rebuilt(bank, labels=(bank.labels + 1) % 5)])
     with pytest.raises(UserError, match="the same models in the same order"):
-        View.of([rebuilt(bank, model_ids=np.array([2, 1, 0])), bank], [bank])
+        View.of([rebuilt(bank, model_ids=np.array([2, 1, 0])), bank], [])
     with pytest.raises(UserError, match="got 6 classes and 1 queries beside 5 and 1"):
         padded = np.concatenate([bank.logits, np.zeros((3, 20, 1))], axis=2)
         View.of([bank], [rebuilt(bank, logits=padded)])
     with pytest.raises(UserError, match="got 5 classes and 2 queries beside 5 and 1"):
         View.of([bank], [make_bank(num_models=3, num_samples=20, num_queries=2)])
+
+
+def test_what_does_not_belong_together_in_two_releases(make_bank, make_earlier):
+    bank = make_bank(num_models=3, num_samples=20)
+    pair = [make_earlier(bank), bank]
+    for references in ([bank], [bank] * 3):
+        with pytest.raises(UserError, match=f"got {len(references)} of them for 2 of the victims, expected as many"):
+            View.of(pair, references)
+    with pytest.raises(UserError, match="got 2 of them for 1 of the victims"):
+        View.of([bank], pair)
+    with pytest.raises(UserError, match="the same models in the same order"):
+        View.of(pair, [rebuilt(pair[0], model_ids=np.array([1, 0, 2])), bank])
+    member = bank.member.copy()
+    member[1, 3] ^= True
+    for wrong in ([rebuilt(pair[0], member=member), bank], [pair[0], rebuilt(bank, member=member)]):
+        for releases, references in ((wrong, []), (pair, wrong)):
+            with pytest.raises(UserError, match="disagree about who was trained on what"):
+                View.of(releases, references)
+    with pytest.raises(UserError, match="got 5 classes and 2 queries beside 5 and 1"):
+        View.of([make_bank(num_models=3, num_samples=20, num_queries=2), bank], [])
+
+
+def test_among_references_all_their_releases_are_seen(make_bank, make_earlier):
+    bank, others = make_bank(num_models=2, num_samples=20), make_bank(num_models=5, num_samples=20, first_id=9)
+    view = View.of([make_earlier(bank), bank], [make_earlier(others), others])
+    among = view.among_references(np.array([4, 1]))
+    assert len(among.releases) == len(among.references) == 2
+    for taken, whole in zip(among.releases, view.references, strict=True):
+        assert taken.model_names.tolist() == [13, 10]
+        np.testing.assert_array_equal(taken.logits, whole.logits[[4, 1]])
+    assert among.allowed.tolist() == [[False, True], [True, False]]
 
 
 def test_numbered_and_named_models_do_not_mix(make_bank):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -22,7 +22,9 @@ class Attack(ABC):
     trains: ClassVar[bool] = False
     """Whether it trains a classifier of its own, which takes minutes rather than seconds."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What it cannot do without: `references`, `reserve`, `sensitivity`."""
+    """What it cannot do without: `references`, `reserve`, `sensitivity`, `two releases`."""
+    standard: ClassVar[str] = "loss"
+    """The attack that it is held against in paired comparisons."""
 
     def __init__(self, options: Any = None) -> None:
         self.options: Any = self.Options() if options is None else options
@@ -31,6 +33,15 @@ class Attack(ABC):
         """What this attack needs and the view does not have, in words; empty when nothing is lacking."""
         if "references" in self.needs and not (view.allowed.size and view.allowed.any(axis=1).all()):
             return "reference models for every victim"
+        if self.compares_in and not _have_in_references(view):
+            return (
+                "references that were trained on samples of the victims (under protocol 'disjoint' there are none:"
+                " use mode=offline where the attack has it)"
+            )
+        if "two releases" in self.needs and len(view.releases) < 2:
+            return "a second release of the victims beside the attacked one (`paired` signals)"
+        if {"two releases", "references"} <= self.needs and len(view.references) != len(view.releases):
+            return "references in as many releases as the victims"
         if "reserve" in self.needs and not view.attacked.reserve.any():
             return "a reserve (samples that are eligible for no model and members of none)"
         if "sensitivity" in self.needs and any(part.sensitivity is None for part in (view.attacked, view.reference)):
@@ -39,13 +50,41 @@ class Attack(ABC):
             )
         return ""
 
+    @property
+    def compares_in(self) -> bool:
+        """Whether it needs references that were trained on samples of the victim (IN references)."""
+        return False
+
+    @property
+    def per_class(self) -> bool:
+        """Whether its threshold is learned class by class."""
+        return getattr(self.options, "thresholds", "global") == "per_class"
+
     @abstractmethod
     def score(self, view: View, rng: np.random.Generator) -> Scores:
         """One score per (victim, sample), from everything in the view but the victims' membership."""
 
 
+def _have_in_references(view: View) -> bool:
+    """Whether every victim has an allowed reference that was trained on one of its samples."""
+    member = view.reference.member if view.references else np.zeros((0, view.attacked.num_samples), dtype=bool)
+    return all(
+        any((member[row] & eligible).any() for row in np.flatnonzero(allowed))
+        for allowed, eligible in zip(view.allowed, view.eligible, strict=True)
+    )
+
+
+class ThresholdOptions(Options):
+    """Settings of attacks on one model's prediction."""
+
+    thresholds: Literal["global", "per_class"] = "global"
+    """One decision threshold for all classes, or one for each; scores and AUC do not depend on it."""
+
+
 class PredictionAttack(Attack):
     """An attack whose score is a function of one model's prediction alone."""
+
+    Options = ThresholdOptions
 
     @abstractmethod
     def of_predictions(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -23,16 +23,23 @@ class AttackP(Attack):
 
     def score(self, view: View, rng: np.random.Generator) -> Scores:
         """Scores every victim on its own reserve; references are scored alike. `rng` is not used."""
-        victims = _ranked(view.attacked.phi[view.victims, :, 0], view.attacked.reserve)
+        reserve = view.attacked.reserve
+        references = _ranked(view.reference.phi[..., 0], reserve) if view.references else None
+        if references is not None and view.reference is view.attacked:
+            victims = references[view.victims]
+        else:
+            victims = _ranked(view.attacked.phi[view.victims, :, 0], reserve)
         victims[~view.eligible] = np.nan
-        references = _ranked(view.reference.phi[..., 0], view.attacked.reserve) if view.references else None
         return Scores(victims, references, "z from the reserve")
 
 
 def _ranked(phi: np.ndarray, reserve: np.ndarray) -> np.ndarray:
     """Fraction of the reserve at or below each phi, (M, N)."""
-    below = [np.searchsorted(np.sort(row[reserve]), row, side="right") for row in phi]
-    return np.stack(below) / reserve.sum() + TIE_STEP * phi / (1 + np.abs(phi))
+    below = np.empty(phi.shape)
+    for row, found in zip(phi, below, strict=True):
+        order = np.argsort(row)  # looked up in order, neighbours are found where the last one was
+        found[order] = np.searchsorted(np.sort(row[reserve]), row[order], side="right")
+    return below / reserve.sum() + TIE_STEP * phi / (1 + np.abs(phi))
 
 
 ATTACK = AttackP

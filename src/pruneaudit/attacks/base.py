@@ -16,7 +16,7 @@ from pydantic import Field
 
 from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.moments import means
+from pruneaudit.attacks.moments import averaged, means
 from pruneaudit.attacks.view import Scores, View
 from pruneaudit.signals.derived import log_probability, probability
 
@@ -38,18 +38,23 @@ class Base(Attack):
     Options = Options
     needs = frozenset({"references"})
 
+    @property
+    def compares_in(self) -> bool:
+        """The online mean does."""
+        return bool(self.options.mode == "online")
+
     def score(self, view: View, rng: np.random.Generator) -> Scores:
         """Scores every victim against its allowed references; `rng` is not used."""
         mode = self.options.mode
         scale = SCALES[mode] if self.options.scale is None else self.options.scale
         member = view.reference.member
         chosen = np.ones_like(member) if mode == "online" else ~member
-        per_query = []
-        for query in range(view.attacked.num_queries):
+
+        def one_query(query: int) -> np.ndarray:
             expected = means(probability(view.reference.phi[..., query]), chosen, view.allowed)  # (V, N)
-            own = log_probability(view.attacked.phi[view.victims, :, query])
-            per_query.append(own - scale * np.log(expected))
-        scores = np.mean(per_query, axis=0)
+            return log_probability(view.attacked.phi[view.victims, :, query]) - scale * np.log(expected)
+
+        scores = averaged(one_query(query) for query in range(view.attacked.num_queries))
         scores[~view.eligible] = np.nan
         return Scores(scores, variant=f"{mode}, scale {scale:g}")
 

@@ -21,7 +21,7 @@ import numpy as np
 from scipy import special
 
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.moments import Moments, moments
+from pruneaudit.attacks.moments import Moments, averaged, moments
 from pruneaudit.attacks.view import Scores, View
 
 SMALLEST_SHAPE, LARGEST_SHAPE = 2.1, 1000.0
@@ -32,37 +32,46 @@ class Bavaria(Attack):
     """Ratio of Student-t predictive densities of the scaled confidence."""
 
     needs = frozenset({"references"})
+    standard = "lira"
+
+    @property
+    def compares_in(self) -> bool:
+        """Its ratio does."""
+        return True
 
     def score(self, view: View, rng: np.random.Generator) -> Scores:
         """Scores every victim against its allowed references; `rng` is not used."""
-        counted = ~view.reference.canaries
-        per_query = []
-        for query in range(view.attacked.num_queries):
-            phi, references = view.attacked.phi[view.victims, :, query], view.reference.phi[..., query]
-            member = view.reference.member
-            inside, outside = moments(references, member, view.allowed), moments(references, ~member, view.allowed)
-            per_query.append(_log_predictive(phi, inside, counted) - _log_predictive(phi, outside, counted))
-        scores = np.mean(per_query, axis=0)
+        scores = averaged(self._one_query(view, query) for query in range(view.attacked.num_queries))  # (V, N)
         scores[~view.eligible] = np.nan
         return Scores(scores, variant="normal-inverse-gamma, empirical Bayes")
 
+    def _one_query(self, view: View, query: int) -> np.ndarray:
+        phi, references = view.attacked.phi[view.victims, :, query], view.reference.phi[..., query]
+        member, counted = view.reference.member, ~view.reference.canaries
+        inside, outside = moments(references, member, view.allowed), moments(references, ~member, view.allowed)
+        sides = zip(phi, inside.by_victim(), outside.by_victim(), strict=True)
+        return np.stack([_log_predictive(x, one, counted) - _log_predictive(x, two, counted) for x, one, two in sides])
+
 
 def _log_predictive(phi: np.ndarray, side: Moments, counted: np.ndarray) -> np.ndarray:
-    """ln t density of phi (V, N) under one side's references."""  # noqa: D403
+    """ln t density of one victim's phi (N,) under one side's references, (N,)."""  # noqa: D403
     m0, k0, a0, b0 = _prior(side, counted)  # (V, 1) each
-    n, mean = side.count, np.where(side.count > 0, side.mean, m0)
+    n, mean = side.count, np.where(side.count > 0, side.mean, m0)  # (1, N)
     k = k0 + n
     centre = (k0 * m0 + n * mean) / k
     a = a0 + n / 2
     b = b0 + side.squares / 2 + k0 * n * (mean - m0) ** 2 / (2 * k)
     scale2 = b * (k + 1) / (a * k)
     freedom = 2 * a
-    return (
-        special.gammaln((freedom + 1) / 2)
-        - special.gammaln(freedom / 2)
+    # The gamma functions depend on the count alone, which takes few values.
+    possible = 2 * (a0 + np.arange(n.max(initial=0) + 1) / 2)  # (1, n + 1), degrees of freedom
+    gammas = special.gammaln((possible + 1) / 2) - special.gammaln(possible / 2)
+    found = (
+        gammas[0, n.astype(np.intp)]
         - 0.5 * np.log(freedom * np.pi * scale2)
         - (freedom + 1) / 2 * np.log1p((phi - centre) ** 2 / (freedom * scale2))
     )
+    return np.asarray(found[0])
 
 
 def _prior(side: Moments, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

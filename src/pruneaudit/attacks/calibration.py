@@ -14,7 +14,7 @@ import numpy as np
 
 from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.moments import moments
+from pruneaudit.attacks.moments import averaged, moments
 from pruneaudit.attacks.view import Scores, View
 from pruneaudit.signals.derived import log_probability
 
@@ -34,8 +34,7 @@ class Calibration(Attack):
 
     def score(self, view: View, rng: np.random.Generator) -> Scores:
         """Scores every victim against its allowed references; `rng` is not used."""
-        per_query = [self._one_query(view, query) for query in range(view.attacked.num_queries)]
-        scores = np.mean(per_query, axis=0)
+        scores = averaged(self._one_query(view, query) for query in range(view.attacked.num_queries))
         scores[~view.eligible] = np.nan
         return Scores(scores, variant=f"{self.options.signal}")
 

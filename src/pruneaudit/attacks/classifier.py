@@ -21,7 +21,7 @@ epoch. Different from there: rows are balanced, and the threshold comes from hel
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -30,7 +30,7 @@ from pydantic import Field
 
 from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.folds import folds_of
+from pruneaudit.attacks.folds import games
 from pruneaudit.attacks.view import HeldOut, Scores, View
 from pruneaudit.signals.derived import log_softmax
 from pruneaudit.signals.signals import Signals
@@ -90,6 +90,10 @@ class ClassifierAttack(Attack):
     def features(self, signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:
         """What the classifier is shown: (n, F) float32 for `samples` (n,) as the model in row `model` sees them."""
 
+    def features_of(self, releases: Sequence[Signals], model: int, samples: np.ndarray) -> np.ndarray:
+        """The same of all releases of the model, the attacked one last: its `features`, unless overridden."""
+        return self.features(releases[-1], model, samples)
+
     def network(self, num_features: int) -> nn.Module:
         """The untrained classifier, (B, F) -> (B, 2); the MLP of arXiv 2202.03335 unless overridden."""
         from pruneaudit.attacks._networks import posterior_mlp
@@ -134,14 +138,14 @@ class ClassifierAttack(Attack):
         samples = np.argsort(view.attacked.sample_ids)  # the order of everything drawn below
         scores = np.full(view.eligible.shape, np.nan)
         held_out: list[HeldOut] = []
-        for index, (victims, references) in enumerate(_games(view, seed)):
+        for index, (victims, references) in enumerate(games(view, seed)):
             scorer, kept = self._learned(view, victims, references, samples, np.random.default_rng([seed, index]))
             if scorer is None:
                 continue
             held_out += kept
             for victim in victims:
                 wanted = samples[view.eligible[victim, samples]]
-                scores[victim, wanted] = self._scored(scorer, view.attacked, view.victims[victim], wanted)
+                scores[victim, wanted] = self._scored(scorer, view.releases, view.victims[victim], wanted)
         recipe = self.recipe()
         variant = f"{self.options.preset} recipe, {recipe.epochs} epochs, {self._limit() or 'all'} rows"
         return Scores(scores, variant=variant, held_out=tuple(held_out))
@@ -150,7 +154,7 @@ class ClassifierAttack(Attack):
         self, view: View, victims: np.ndarray, references: np.ndarray, samples: np.ndarray, rng: np.random.Generator
     ) -> tuple[Scorer | None, list[HeldOut]]:
         """What scores the victims, and what their threshold may be learned from."""
-        signals, limit = view.reference, self._limit()
+        seen, limit = view.references, self._limit()
         mixed = rng.permutation(samples)
         if len(references) > 1:
             models = rng.permutation(references)
@@ -161,17 +165,17 @@ class ClassifierAttack(Attack):
             num_held = int(len(samples) * HELD_OUT_FRACTION)
             held, taught, shown = references, references, mixed[num_held:]
             selecting, deciding = mixed[:num_held], mixed[:0]
-        train = self._rows(signals, taught, shown, limit, rng)
+        train = self._rows(seen, taught, shown, limit, rng)
         if not len(train.member):
             return None, []
-        selection = self._rows(signals, held, selecting, limit and int(limit * HELD_OUT_FRACTION), rng)
+        selection = self._rows(seen, held, selecting, limit and int(limit * HELD_OUT_FRACTION), rng)
         scorer = self.trained(train, selection, rng)
         if not len(deciding):
             return scorer, []
         scores = np.full((len(held), view.attacked.num_samples), np.nan)
         for row, model in zip(scores, held, strict=True):
-            wanted = deciding[signals.ordinary[model, deciding]]
-            row[wanted] = self._scored(scorer, signals, model, wanted)
+            wanted = deciding[view.reference.ordinary[model, deciding]]
+            row[wanted] = self._scored(scorer, seen, model, wanted)
         return scorer, [HeldOut(victims, held, scores)]
 
     def _limit(self) -> int | None:
@@ -179,36 +183,28 @@ class ClassifierAttack(Attack):
         return self.options.max_rows or (None if published else DEFAULT_MAX_ROWS)
 
     def _rows(
-        self, signals: Signals, models: np.ndarray, samples: np.ndarray, limit: int | None, rng: np.random.Generator
+        self,
+        releases: Sequence[Signals],
+        models: np.ndarray,
+        samples: np.ndarray,
+        limit: int | None,
+        rng: np.random.Generator,
     ) -> Rows:
         """As many members as non-members among the ordinary samples of some models, `limit` rows at most."""
+        signals = releases[-1]
         ordinary, member = (array[np.ix_(models, samples)].ravel() for array in (signals.ordinary, signals.member))
         sides = [np.flatnonzero(ordinary & side) for side in (member, ~member)]
         num_each = min(len(side) for side in sides)
         num_each = num_each if limit is None else min(num_each, limit // 2)
         drawn = np.sort(np.concatenate([rng.choice(side, num_each, replace=False) for side in sides]))
         of_model, of_sample = np.divmod(drawn, len(samples))
-        parts = [self.features(signals, model, samples[of_sample[of_model == k]]) for k, model in enumerate(models)]
+        parts = [self.features_of(releases, model, samples[of_sample[of_model == k]]) for k, model in enumerate(models)]
         return Rows(np.concatenate(parts), signals.labels[samples[of_sample]], member[drawn], signals.num_classes)
 
-    def _scored(self, scorer: Scorer, signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:
+    def _scored(self, scorer: Scorer, releases: Sequence[Signals], model: int, samples: np.ndarray) -> np.ndarray:
         if not len(samples):
             return np.empty(0)
-        return scorer(self.features(signals, model, samples), signals.labels[samples])
-
-
-def _games(view: View, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Victims (V',) that one classifier can serve, with the references (K',) that may train it, in the order of ids."""
-    victim_folds, reference_folds = folds_of(view, seed)
-    victims = np.argsort(view.attacked.model_names[view.victims])
-    references = np.argsort(view.reference.model_names)
-    usable = view.allowed & (victim_folds[:, None] != reference_folds)  # (V, K)
-    patterns = usable[np.ix_(victims, references)]
-    together: dict[tuple[int, bytes], list[int]] = {}
-    for victim, pattern in zip(victims, patterns, strict=True):
-        together.setdefault((victim_folds[victim], pattern.tobytes()), []).append(victim)
-    for alike in together.values():
-        yield np.array(alike), references[usable[alike[0], references]]
+        return scorer(self.features_of(releases, model, samples), releases[-1].labels[samples])
 
 
 def posteriors(signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:

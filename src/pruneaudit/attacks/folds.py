@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from pruneaudit.attacks.view import View
@@ -22,11 +24,37 @@ def folds_of(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
         seed: the study's, or one that a learned attack drew for itself.
 
     Returns:
-        (V,) and (K,) int. Victims that are nobody's reference have fold -1: all references lie outside it.
+        (V,) and (K,) int. Models that are nobody's reference have fold -1: all references lie outside it.
     """
-    names = np.sort(view.reference.model_names)
-    dealt = numpy_generator(seed, "folds").permutation(len(names)) % min(MAX_FOLDS, len(names))
+    names = np.sort(view.reference.model_names[view.allowed.any(axis=0)])
+    dealt = numpy_generator(seed, "folds").permutation(len(names)) % max(1, min(MAX_FOLDS, len(names)))
     fold = dict(zip(names.tolist(), dealt.tolist(), strict=True))
     victim_names = view.attacked.model_names[view.victims]
-    victims = np.array([fold.get(name, OUTSIDE) for name in victim_names.tolist()])
-    return victims, np.array([fold[name] for name in view.reference.model_names.tolist()])
+    victims, references = (
+        np.array([fold.get(name, OUTSIDE) for name in some.tolist()])
+        for some in (victim_names, view.reference.model_names)
+    )
+    return victims, references
+
+
+def games(view: View, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Victims that can be served together, with the references that something may be learned on for them.
+
+    Args:
+        view: victims and references.
+        seed: as for `folds_of`.
+
+    Yields:
+        Victims (V',) int and references (K',) int, rows of the view, in the order of ids: all victims of a fold with
+        the same allowed references outside it, and those references.
+    """
+    victim_folds, reference_folds = folds_of(view, seed)
+    victims = np.argsort(view.attacked.model_names[view.victims])
+    references = np.argsort(view.reference.model_names)
+    usable = view.allowed & (victim_folds[:, None] != reference_folds)  # (V, K)
+    patterns = usable[np.ix_(victims, references)]
+    together: dict[tuple[int, bytes], list[int]] = {}
+    for victim, pattern in zip(victims, patterns, strict=True):
+        together.setdefault((victim_folds[victim], pattern.tobytes()), []).append(victim)
+    for alike in together.values():
+        yield np.array(alike), references[usable[alike[0], references]]

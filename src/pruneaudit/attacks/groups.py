@@ -14,10 +14,15 @@ SCORES = "scores"
 OPEN_GROUPS = (ALL, SCORES)
 """Groups of whatever there is: attacks in them that lack something are left out with a warning."""
 GROUPS = {
+    "threshold": (
+        *(f"{name}:thresholds=per_class" for name in ("confidence", "entropy", "modified_entropy")),
+        "confidence",
+    ),
     "advanced": ("lira", "shokri_nn", "nn_top3", "nn_cls", "samia"),
     "wemem": ("confidence", "entropy", "modified_entropy", "nn"),
 }
-"""Pruning_MIA's groups."""
+"""`threshold` is mia_prune's: three scores with a threshold per class, and the confidence with one for all classes,
+which it calls top1_conf; the others are Pruning_MIA's. An attack stands there as a text, with options of its own."""
 
 
 def expand(attacks: Iterable[Plugin]) -> tuple[Plugin, ...]:
@@ -28,8 +33,10 @@ def expand(attacks: Iterable[Plugin]) -> tuple[Plugin, ...]:
     """
     found: dict[str, Plugin] = {}
     for attack in attacks:
-        members = [Plugin(name=name, options=attack.options) for name in _names(attack.name)]
-        found |= {member.label: member for member in members}
+        for text in _members(attack.name):
+            member = Plugin.model_validate(text)
+            member = member.model_copy(update={"options": {**member.options, **attack.options}})
+            found[member.label] = member
     return tuple(found.values())
 
 
@@ -38,7 +45,7 @@ def skips(attacks: Iterable[Plugin]) -> bool:
     return any(attack.name in OPEN_GROUPS for attack in attacks)
 
 
-def _names(name: str) -> tuple[str, ...]:
+def _members(name: str) -> tuple[str, ...]:
     if name == ALL:
         return ATTACKS.names()
     if name == SCORES:

@@ -29,7 +29,7 @@ from pydantic import model_validator
 
 from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.moments import Moments, medians, moments, pooled_covariance
+from pruneaudit.attacks.moments import Moments, averaged, medians, moments, pooled_covariance
 from pruneaudit.attacks.view import Scores, View
 
 POOL_BELOW = 64
@@ -61,6 +61,11 @@ class Lira(Attack):
     Options = Options
     needs = frozenset({"references"})
 
+    @property
+    def compares_in(self) -> bool:
+        """The online ratio does."""
+        return bool(self.options.mode == "online")
+
     def score(self, view: View, rng: np.random.Generator) -> Scores:
         """Scores every victim against its allowed references; `rng` is not used."""
         variance = self.options.variance
@@ -71,7 +76,7 @@ class Lira(Attack):
         if self.options.queries == "multivariate":
             scores = self._all_queries(view)
         else:
-            scores = np.mean([self._one_query(view, q, variance) for q in range(view.attacked.num_queries)], axis=0)
+            scores = averaged(self._one_query(view, q, variance) for q in range(view.attacked.num_queries))
         scores[~view.eligible] = np.nan
         return Scores(scores, variant=self._variant(variance, view.attacked.num_queries))
 
@@ -82,15 +87,24 @@ class Lira(Attack):
         return f"{self.options.mode}, {variance} variance{centre}{queries}"
 
     def _one_query(self, view: View, query: int, variance: str) -> np.ndarray:
-        phi = view.attacked.phi[view.victims, :, query]  # (V, N)
-        out = self._side(view, query, inside=False)
-        out_variance = _variance(out, variance, ~view.reference.canaries)
+        """Scores (V, N) from one query."""
+        phi, counted = view.attacked.phi[view.victims, :, query], ~view.reference.canaries
+        sides = [self._side(view, query, inside=False)]
+        if self.options.mode == "online":
+            sides.append(self._side(view, query, inside=True))
+        of_victims = zip(phi, *(side.by_victim() for side in sides), strict=True)
+        return np.concatenate([self._compared(x, variance, counted, *own) for x, *own in of_victims])
+
+    def _compared(
+        self, phi: np.ndarray, variance: str, counted: np.ndarray, out: Moments, side: Moments | None = None
+    ) -> np.ndarray:
+        """Scores (1, N) of one victim's phi (N,) by its OUT references, and IN ones where they are given."""
+        out_variance = _variance(out, variance, counted)
         if self.options.mode == "offline":
             return (phi - out.mean) / np.sqrt(out_variance)
-        if self.options.mode == "offline_two_sided":
+        if side is None:
             return -_log_normal(phi, out.mean, out_variance)
-        side = self._side(view, query, inside=True)
-        in_variance = _variance(side, variance, ~view.reference.canaries)
+        in_variance = _variance(side, variance, counted)
         if variance == "released_global":
             out_variance = in_variance
         return _log_normal(phi, side.mean, in_variance) - _log_normal(phi, out.mean, out_variance)

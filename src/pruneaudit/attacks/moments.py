@@ -2,16 +2,20 @@
 
 A victim's references are all allowed ones but itself. Rather than gathering them per victim, one
 matrix product per moment sums them for every victim: O(V K N) multiplications in BLAS, no array
-larger than (V, N).
+larger than (V, N). Samples are taken a block at a time, so that what comes in between stays small.
 """
 
 # V victims, K references, N samples
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+SAMPLES_AT_ONCE = 2048
+"""Of the same size whatever the machine: how samples are parted could show in the last digit of a sum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +26,12 @@ class Moments:
     mean: np.ndarray  # (V, N), NaN where count is 0
     squares: np.ndarray  # (V, N), sum of squared deviations from the mean
 
+    def by_victim(self) -> Iterator[Moments]:
+        """The moments of one victim after another, (1, N) each."""
+        for victim in range(len(self.count)):
+            row = slice(victim, victim + 1)
+            yield Moments(self.count[row], self.mean[row], self.squares[row])
+
     def pooled_variance(self, counted: np.ndarray) -> np.ndarray:
         """Within-sample variance pooled over samples, one per victim.
 
@@ -31,9 +41,12 @@ class Moments:
         Returns:
             (V, 1): sum of squares over sum of (count - 1); NaN when no sample has two references.
         """
-        freedom = np.maximum(self.count[:, counted] - 1, 0).sum(axis=1, keepdims=True)
+        count, squares = (
+            (self.count, self.squares) if counted.all() else (self.count[:, counted], self.squares[:, counted])
+        )
+        freedom = np.maximum(count - 1, 0).sum(axis=1, keepdims=True)
         return np.divide(
-            self.squares[:, counted].sum(axis=1, keepdims=True),
+            squares.sum(axis=1, keepdims=True),
             freedom,
             out=np.full(freedom.shape, np.nan),
             where=freedom > 0,
@@ -53,6 +66,17 @@ class Moments:
         return np.divide(self.squares, self.count - 1, out=np.full(self.squares.shape, np.nan), where=self.count > 1)
 
 
+def averaged(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Mean of arrays of one shape, such as the scores of each query; made one at a time, and overwritten."""
+    several = iter(parts)
+    total, number = next(several), 1
+    for part in several:
+        total += part
+        number += 1
+    total /= number
+    return total
+
+
 def moments(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> Moments:
     """Moments of `values` over the references that are both chosen (per sample) and allowed (per victim).
 
@@ -62,14 +86,18 @@ def moments(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> Mome
         allowed: (V, K) bool.
     """
     weights = allowed.astype(np.float64)
-    # Centred on all models first: the sums of squares then lose nothing to cancellation.
-    centre = values.mean(axis=0)
-    centred = np.where(chosen, values - centre, 0.0)
-    count = weights @ chosen.astype(np.float64)
-    total = weights @ centred
-    offset = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
-    squares = weights @ centred**2 - np.where(count > 0, total * offset, 0.0)
-    return Moments(count, offset + centre, np.maximum(squares, 0.0))
+    found = Moments(*(np.empty((len(allowed), values.shape[1])) for _ in range(3)))
+    for part in _parts(values.shape[1]):
+        # Centred on all models first: the sums of squares then lose nothing to cancellation.
+        centre = values[:, part].mean(axis=0)
+        centred = np.where(chosen[:, part], values[:, part] - centre, 0.0)
+        count = weights @ chosen[:, part].astype(np.float64)
+        total = weights @ centred
+        offset = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+        squares = weights @ centred**2 - np.where(count > 0, total * offset, 0.0)
+        found.count[:, part], found.mean[:, part] = count, offset + centre
+        np.maximum(squares, 0.0, out=found.squares[:, part])
+    return found
 
 
 def means(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> np.ndarray:
@@ -87,9 +115,18 @@ def means(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> np.nda
         (V, N) float64; NaN where no reference is both.
     """
     weights = allowed.astype(np.float64)
-    count = weights @ chosen.astype(np.float64)
-    total = weights @ np.where(chosen, values, 0.0)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    found = np.full((len(allowed), values.shape[1]), np.nan)
+    for part in _parts(values.shape[1]):
+        count = weights @ chosen[:, part].astype(np.float64)
+        total = weights @ np.where(chosen[:, part], values[:, part], 0.0)
+        np.divide(total, count, out=found[:, part], where=count > 0)
+    return found
+
+
+def _parts(num_samples: int) -> Iterator[slice]:
+    """All samples, a block at a time."""
+    for start in range(0, num_samples, SAMPLES_AT_ONCE):
+        yield slice(start, start + SAMPLES_AT_ONCE)
 
 
 def medians(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> np.ndarray:

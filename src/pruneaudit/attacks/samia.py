@@ -25,6 +25,7 @@ class Samia(ClassifierAttack):
     """Self-attention over classes on posteriors, sensitivities and the label."""
 
     needs = frozenset({"references", "sensitivity"})
+    standard = "nn"
 
     def features(self, signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:
         """[posteriors | sensitivity | one-hot label], (n, 3C)."""

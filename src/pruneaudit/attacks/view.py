@@ -51,27 +51,23 @@ class View:
 
         Args:
             releases: the victims' signals; the attacked release last.
-            references: the references' signals, as many; or none.
+            references: the references' signals, as many and in the same order; or none.
             allowed: (V, K) bool; default: references of the victim's group with another model id.
 
         Raises:
             UserError: the parts do not speak of the same samples and models.
         """
         attacked = releases[-1]
+        if references and len(references) != len(releases):
+            raise UserError(
+                f"references: got {len(references)} of them for {len(releases)} of the victims, expected as many;"
+                " give the references' counterpart of every release, or none"
+            )
         for other in (*releases[:-1], *references):
-            if not np.array_equal(other.sample_ids, attacked.sample_ids):
-                raise UserError("references and releases must hold the same samples in the same order (compare `ids`)")
-            if not np.array_equal(other.labels, attacked.labels):
-                raise UserError("references and releases disagree about labels; they must describe the same samples")
-            if other.num_classes != attacked.num_classes or other.num_queries != attacked.num_queries:
-                raise UserError(
-                    f"references and releases must answer alike: got {other.num_classes} classes and"
-                    f" {other.num_queries} queries beside {attacked.num_classes} and {attacked.num_queries};"
-                    " give the same classes and the same queries to all"
-                )
-        for other in releases[:-1]:
-            if not np.array_equal(other.model_names, attacked.model_names):
-                raise UserError("paired releases must hold the same models in the same order (compare `model_ids`)")
+            _check_alike(other, attacked)
+        for parts in (releases, references):
+            for earlier in parts[:-1]:
+                _check_paired(earlier, parts[-1])
         if references and _are_texts(references[-1]) != _are_texts(attacked):
             raise UserError("model_ids: integers in one place and texts in the other; number or name all models alike")
         victims = attacked.victims
@@ -91,6 +87,39 @@ class View:
         """
         taken = tuple(signals.take_models(rows) for signals in self.references)
         return View.of(taken, taken)
+
+
+def _check_alike(other: Signals, attacked: Signals) -> None:
+    """Refuses signals that answer other questions than those of the attacked release."""
+    if other.num_samples != attacked.num_samples:
+        raise UserError(
+            f"references and releases must hold the same samples: got {other.num_samples} beside"
+            f" {attacked.num_samples} of the attacked release; give all of them the same samples"
+        )
+    if not np.array_equal(other.sample_ids, attacked.sample_ids):
+        row = int(np.flatnonzero(other.sample_ids != attacked.sample_ids)[0])
+        raise UserError(
+            "references and releases must hold the same samples in the same order (compare `ids`): sample"
+            f" {other.sample_ids[row]} stands where the attacked release has {attacked.sample_ids[row]}"
+        )
+    if not np.array_equal(other.labels, attacked.labels):
+        raise UserError("references and releases disagree about labels; they must describe the same samples")
+    if other.num_classes != attacked.num_classes or other.num_queries != attacked.num_queries:
+        raise UserError(
+            f"references and releases must answer alike: got {other.num_classes} classes and"
+            f" {other.num_queries} queries beside {attacked.num_classes} and {attacked.num_queries};"
+            " give the same classes and the same queries to all"
+        )
+
+
+def _check_paired(earlier: Signals, last: Signals) -> None:
+    """Refuses two releases that are not of the same models."""
+    if not np.array_equal(earlier.model_names, last.model_names):
+        raise UserError("paired releases must hold the same models in the same order (compare `model_ids`)")
+    if not np.array_equal(earlier.member, last.member):
+        raise UserError(
+            "paired releases disagree about who was trained on what (`member`); they must be of the same models"
+        )
 
 
 def _are_texts(signals: Signals) -> bool:
