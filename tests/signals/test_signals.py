@@ -259,3 +259,16 @@ def test_probabilities_are_not_taken_for_logits():
     with pytest.raises(UserError, match="got probabilities"):
         Signals(probabilities, labels, member)
     assert Signals(np.log(probabilities), labels, member).num_models == 3
+
+
+def test_probabilities_of_any_model_are_noticed():
+    logits = np.array(SMALL["logits"])
+    logits[1] = np.exp(logits[1]) / np.exp(logits[1]).sum(axis=1, keepdims=True)
+    assert "got probabilities for model 1" in refused(logits=logits)
+    assert "for model second" in refused(logits=logits, model_ids=np.array(["first", "second"]))
+
+
+def test_what_belongs_together_must_fit():
+    confidence, correct = np.zeros((2, 4, 3), np.float32), np.zeros((2, 4, 2), bool)
+    assert "(2, 4, 2) beside confidence (2, 4, 3)" in refused(confidence=confidence, correct=correct)
+    assert "negative" in refused(sensitivity=np.full((2, 4, 3), -0.1))

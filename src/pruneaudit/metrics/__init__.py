@@ -12,7 +12,7 @@ from pruneaudit.metrics.intervals import (
     two_way,
     two_way_replicates,
 )
-from pruneaudit.metrics.pooled import bootstrap_pooled_tpr, pooled_auc
+from pruneaudit.metrics.pooled import bootstrap_pooled_tpr, pooled_auc, pooled_estimates
 from pruneaudit.metrics.rates import Rates, best_threshold, ppv, rate_influence, refusal
 from pruneaudit.metrics.roc import auc, auc_influence, mean_roc, tpr_at_fpr
 
@@ -35,6 +35,7 @@ __all__ = [
     "per_victim",
     "per_victim_replicates",
     "pooled_auc",
+    "pooled_estimates",
     "ppv",
     "rate_influence",
     "refusal",

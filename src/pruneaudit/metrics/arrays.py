@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +16,10 @@ from pruneaudit.errors import UserError
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+MAX_THREADS = 8
+SMALLEST_FOR_THREADS = 500_000
+"""Below this many scores threads cost more than they save."""
 
 
 class PerVictim(NamedTuple):
@@ -54,3 +61,30 @@ def spread(deviations: Floats) -> Floats:
     """
     count = deviations.size
     return deviations / np.sqrt(count * (count - 1)) if count > 1 else np.full(count, np.nan)
+
+
+def sums_of_squares(rows: Floats) -> Floats:
+    """Sum of the squares of each row of (V, N), (V,), without an array of squares."""
+    return np.asarray(np.einsum("vn,vn->v", rows, rows))
+
+
+def for_each(work: Callable[[int], None], num_items: int, num_scores: int) -> None:
+    """Calls `work` with 0, 1, ... `num_items` - 1, in threads where there is enough to do.
+
+    Each call must be a computation of its own that writes to a place of its own: then the number of threads, and
+    who comes first, cannot show in any result.
+
+    Args:
+        work: what is done with one item, mostly in NumPy, which lets other threads run.
+        num_items: how many calls.
+        num_scores: how many scores they go through in all.
+    """
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_threads = min(MAX_THREADS, available, num_items)
+    if num_threads < 2 or num_scores < SMALLEST_FOR_THREADS:
+        for item in range(num_items):
+            work(item)
+        return
+    with ThreadPoolExecutor(num_threads) as threads:
+        for _ in threads.map(work, range(num_items)):  # hands on what a call raises
+            pass

@@ -4,9 +4,13 @@ The bootstrap is Rubin's (1981) Bayesian one: instead of drawing samples with re
 sample an exponential weight (same first two moments, no zeros). Members and non-members of each victim are normalised
 apart, which stratifies. One weight serves a sample in all victims, because victims share samples; and two calls with
 equally seeded generators weigh alike, which pairs releases and attacks.
+
+Where a replicate's threshold may lie is known beforehand to within a few deviations. What scores above that window is
+accused in every replicate: one matrix product weighs it for all replicates and victims, and only the window is gone
+through score by score. A window that proves too narrow for some replicate is widened.
 """
 
-# V victims, N samples, L levels, B replicates, T samples that can matter
+# V victims, N samples, L levels, B replicates, T non-members in a window, S members in a window
 
 from __future__ import annotations
 
@@ -16,29 +20,31 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pruneaudit.errors import UserError
-from pruneaudit.metrics.arrays import Bools, Floats, checked
+from pruneaudit.metrics.arrays import Bools, Floats, checked, for_each
 from pruneaudit.metrics.roc import tpr_at_fpr
 
 BLOCK_BYTES = 40_000_000  # of weights; a block's work in progress is at most about four times that
-SPARE_DEVIATIONS, SPARE_SAMPLES = 6.0, 10  # of the ranking kept beyond a level, whose weighted place varies
+SPARE_DEVIATIONS, SPARE_SAMPLES = 5.0, 10  # of the ranking looked at around a level, whose weighted place varies
+VICTIMS_AT_ONCE = 32  # whatever the number of threads, so that it shows in no result
 
 
-class _Ranking(NamedTuple):
-    """One victim, sorted once, from the highest score down."""
+class _Window(NamedTuple):
+    """Where in one victim's ranking the weighted thresholds of one level lie."""
 
-    members: np.ndarray
-    """Member columns."""
+    ceiling: float
+    """All that scores above it is accused in every replicate."""
+    floor: float
+    """Score of the last non-member looked at. Where it is the ceiling too, everything in between ties."""
     nonmembers: np.ndarray
-    """Non-member columns."""
+    """(T,) columns of the non-members from ceiling to floor, from the highest score down; of ties none."""
+    members: np.ndarray
+    """(S,) columns of the members at or below the ceiling and above the floor, likewise."""
     members_above: np.ndarray
-    """For each non-member in that order, how many members score strictly higher."""
-
-
-class _Totals(NamedTuple):
-    """Weight of all scored samples of each victim, (B, V)."""
-
-    members: Floats
-    others: Floats
+    """(T,) how many of these members score strictly higher than each non-member."""
+    num_looked_at: int
+    """Non-members in the window and above it."""
+    complete: bool
+    """Whether all non-members are in the window."""
 
 
 def bootstrap_tpr(
@@ -67,67 +73,122 @@ def bootstrap_tpr(
     if not ((wanted >= 0) & (wanted < 1)).all():
         raise UserError(f"got false-positive rates {wanted.tolist()}, expected each in [0, 1): 0.01 stands for 1%")
     replicates = np.full((num_resamples, len(rows), wanted.size), np.nan)
-    members, others = ~np.isnan(rows) & truth, ~np.isnan(rows) & ~truth  # (V, N)
-    rankings = [_ranking(row, inside, wanted.max(initial=0)) for row, inside in zip(rows, truth, strict=True)]
+    windows: list[list[_Window | None]] = [[] for _ in rows]
+
+    def look(victim: int) -> None:
+        windows[victim] = _windows(rows[victim], truth[victim], wanted)
+
+    for_each(look, len(rows), rows.size)
+    groups = [slice(start, start + VICTIMS_AT_ONCE) for start in range(0, len(rows), VICTIMS_AT_ONCE)]
     block = max(1, BLOCK_BYTES // (8 * max(1, rows.shape[1])))
     for start in range(0, num_resamples, block):
         part = slice(start, min(start + block, num_resamples))
-        weights = rng.standard_exponential((part.stop - part.start, rows.shape[1]))  # (B, N)
-        # Of all victims at once: one matrix product instead of one for each.
-        totals = _Totals(weights @ members.T.astype(np.float64), weights @ others.T.astype(np.float64))  # (B, V) each
-        for victim, (row, inside) in enumerate(zip(rows, truth, strict=True)):
-            ranking = rankings[victim]
-            while ranking is not None:
-                complete = ranking.nonmembers.size == np.count_nonzero(others[victim])
-                found = _replicates(
-                    weights, ranking, totals.members[:, victim], totals.others[:, victim], wanted, complete
-                )
-                if found is not None:
-                    replicates[part, victim] = found
-                    break
-                # Some replicate wants more non-members than were kept: keep twice as many (ends with all of them).
-                rankings[victim] = ranking = _ranking(row, inside, wanted.max(), 2 * ranking.nonmembers.size)
+        drawn = rng.standard_exponential((part.stop - part.start, rows.shape[1]))  # (B, N)
+        weights = np.ascontiguousarray(drawn.T)  # (N, B): what one sample weighs lies together
+
+        def resample(index: int, part: slice = part, weights: Floats = weights) -> None:
+            group = groups[index]
+            found = _of_group(rows[group], truth[group], wanted, weights, windows[group])  # (V, L, B)
+            replicates[part, group] = np.moveaxis(found, 2, 0)
+
+        for_each(resample, len(groups), rows.size)
     return tpr_at_fpr(rows, truth, wanted), replicates
 
 
-def _ranking(row: Floats, inside: Bools, level: float, num_kept: int | None = None) -> _Ranking | None:
-    """The top of one victim's ranking, as far down as weighted thresholds at `level` reach; None where undefined."""
+def _of_group(
+    rows: Floats, truth: Bools, levels: Floats, weights: Floats, windows: list[list[_Window | None]]
+) -> Floats:
+    """Replicates (V, L, B) of a few victims; a window that is too narrow is widened in `windows`."""
+    scored = ~np.isnan(rows)
+    members, others = scored & truth, scored & ~truth  # (V, N)
+    inside, outside = _weigh(members, weights), _weigh(others, weights)  # (V, B)
+    rates = np.full((len(rows), levels.size, weights.shape[1]), np.nan)
+    for place, level in enumerate(levels):
+        here = [of_victim[place] for of_victim in windows]
+        ceilings = np.array([[np.nan if window is None else window.ceiling] for window in here])  # (V, 1)
+        floors = np.array([[np.nan if window is None else window.floor] for window in here])  # (V, 1)
+        above, in_ties = rows > ceilings, (rows == ceilings) & (ceilings == floors)  # (V, N)
+        caught, accused = _weigh(members & above, weights), _weigh(others & above, weights)  # (V, B)
+        tied = _weigh(others & in_ties, weights)  # (V, B)
+        for victim, window in enumerate(here):
+            budget = outside[victim] * level
+            sums = caught[victim], accused[victim], tied[victim]
+            while window is not None:
+                found = _replicates(weights, window, *sums, budget)
+                if found is not None:
+                    rates[victim, place] = found / inside[victim]
+                    break
+                wider = 2 * window.num_looked_at
+                window = windows[victim][place] = _window(rows[victim], members[victim], others[victim], None, wider)
+                sums = (np.zeros(weights.shape[1]),) * 3  # nothing is above a widened window
+    return np.minimum(rates, 1.0)
+
+
+def _weigh(chosen: Bools, weights: Floats) -> Floats:
+    """Weight of the chosen samples (V, N) in each replicate, (V, B)."""
+    if not chosen.any():
+        return np.zeros((len(chosen), weights.shape[1]))
+    return np.asarray(chosen.astype(np.float64) @ weights)
+
+
+def _windows(row: Floats, inside: Bools, levels: Floats) -> list[_Window | None]:
+    """One victim's window at each level; None where it has no scored member or no scored non-member."""
     scored = ~np.isnan(row)
-    members, others = np.flatnonzero(scored & inside), np.flatnonzero(scored & ~inside)
-    if not (members.size and others.size):
-        return None
-    if num_kept is None:
-        expected = level * others.size
-        num_kept = int(expected + SPARE_DEVIATIONS * np.sqrt(expected)) + SPARE_SAMPLES
-    others = others[np.argsort(-row[others], kind="stable")][:num_kept]
-    members = members[np.argsort(-row[members], kind="stable")]
-    above = np.searchsorted(-row[members], -row[others], side="left")  # (T,)
-    return _Ranking(members[: above[-1]], others, above)
+    members, others = scored & inside, scored & ~inside
+    num_others = np.count_nonzero(others)
+    if not (num_others and members.any()):
+        return [None] * levels.size
+    expected = levels * num_others
+    spare = SPARE_DEVIATIONS * np.sqrt(expected) + SPARE_SAMPLES
+    firsts, ends = np.maximum(expected - spare, 0).astype(int), (expected + spare).astype(int)
+    return [_window(row, members, others, int(first), int(end)) for first, end in zip(firsts, ends, strict=True)]
+
+
+def _window(row: Floats, members: Bools, others: Bools, first: int | None, end: int) -> _Window:
+    """The window of the non-members at places `first` to `end` - 1 of a ranking, the highest score at place 0.
+
+    Args:
+        row: (N,) scores.
+        members: (N,) bool, the scored members.
+        others: (N,) bool, the scored non-members.
+        first: 0 or more; None: the window is open above, so that nothing is left there.
+        end: more than `first`; may be beyond the last.
+    """
+    ranked = np.sort(row[others])  # (n,) ascending
+    end = min(end, ranked.size)
+    ceiling, floor = np.inf if first is None else ranked[ranked.size - 1 - first], ranked[ranked.size - end]
+    at_most = row <= ceiling
+    all_tie = first is not None and ceiling == floor
+    nonmembers = np.flatnonzero(others & at_most & (row >= floor) & ~all_tie)
+    nonmembers = nonmembers[np.argsort(-row[nonmembers])]
+    caught = np.flatnonzero(members & at_most & (row > floor))
+    caught = caught[np.argsort(-row[caught])]
+    above = np.searchsorted(-row[caught], -row[nonmembers], side="left")  # (T,)
+    return _Window(float(ceiling), float(floor), nonmembers, caught, above, end, first is None and end == ranked.size)
 
 
 def _replicates(
-    weights: Floats, ranking: _Ranking, inside: Floats, outside: Floats, levels: Floats, complete: bool
+    weights: Floats, window: _Window, caught_above: Floats, accused_above: Floats, tied: Floats, budget: Floats
 ) -> Floats | None:
-    """One victim's weighted true-positive rates (B, L), or None where `ranking` was cut off too high.
+    """Weight of the members above one victim's thresholds (B,), or None where one lies outside of the window.
 
     Args:
-        weights: (B, N) one weight per sample.
-        ranking: the top of the victim's scores.
-        inside: (B,) weight of all its scored members.
-        outside: (B,) weight of all its scored non-members.
-        levels: (L,) false-positive rates.
-        complete: whether the ranking holds all non-members.
+        weights: (N, B) one weight per sample.
+        window: where the thresholds are looked for.
+        caught_above: (B,) weight of the members above the window.
+        accused_above: (B,) weight of the non-members above the window.
+        tied: (B,) weight of the window's non-members, where all of them tie.
+        budget: (B,) weight of the non-members that may be accused.
     """
-    accused_weight = np.cumsum(weights.take(ranking.nonmembers, axis=1), axis=1)  # (B, T)
-    budget = np.multiply.outer(outside, levels)  # (B, L)
-    if not complete and (accused_weight[:, -1:] <= budget).any():
+    if not window.nonmembers.size:
+        stays = (accused_above <= budget) & (budget < accused_above + tied)
+        return caught_above if stays.all() else None
+    accused = np.cumsum(weights.take(window.nonmembers, axis=0), axis=0)  # (T, B)
+    accused += accused_above
+    if not window.complete and ((accused_above > budget) | (accused[-1] <= budget)).any():
         return None
-    caught_weight = np.zeros((len(weights), ranking.members.size + 1))  # (B, T + 1): weight of the top 0, 1, ... T
-    np.cumsum(weights.take(ranking.members, axis=1), axis=1, out=caught_weight[:, 1:])
-    rates = np.empty(budget.shape)
-    for level in range(levels.size):
-        # The first non-member over the budget; rounding of sums in another order must not push it past the last.
-        barrier = (accused_weight <= budget[:, level, None]).sum(axis=1)
-        barrier = np.minimum(barrier, ranking.nonmembers.size - 1)
-        rates[:, level] = caught_weight[np.arange(len(weights)), ranking.members_above[barrier]] / inside
-    return np.minimum(rates, 1.0)
+    # The first non-member over the budget; rounding of sums in another order must not push it past the last.
+    barrier = np.minimum((accused <= budget).sum(axis=0), window.nonmembers.size - 1)  # (B,)
+    caught = np.zeros((window.members.size + 1, budget.size))  # (S + 1, B): weight of the highest 0, 1, ... S
+    np.cumsum(weights.take(window.members, axis=0), axis=0, out=caught[1:])
+    return np.asarray(caught_above + caught[window.members_above[barrier], np.arange(budget.size)])

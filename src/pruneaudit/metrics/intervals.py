@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from pruneaudit.errors import UserError
-from pruneaudit.metrics.arrays import Floats, PerVictim
+from pruneaudit.metrics.arrays import Floats, PerVictim, sums_of_squares
 
 FEW_MODELS = 10
 """Below this many victims an interval says that it is conditional on this bank."""
@@ -59,7 +59,7 @@ def per_victim(
         num_trials: see `two_way`.
     """
     metric, rows = _aligned(values, influence)
-    errors = np.sqrt((rows**2).sum(axis=1))  # (V,)
+    errors = np.sqrt(sums_of_squares(rows))  # (V,)
     quantile = float(stats.norm.ppf(1 - alpha / 2))
     return tuple(
         _estimate(value, error, quantile, bounds, "one model, over samples", alpha, num_trials)
@@ -92,13 +92,14 @@ def two_way(
     """
     metric, rows = _aligned(values, influence)
     present = ~np.isnan(metric)
-    metric, rows = metric[present], rows[present]
+    if not present.all():
+        metric, rows = metric[present], rows[present]
     if metric.size < 2:
         alone = per_victim(metric, rows, bounds, alpha, num_trials)
         return _noted(alone[0] if alone else _NOTHING, np.size(values), metric.size)
     by_sample = float((rows.mean(axis=0) ** 2).sum())
-    by_both = float((rows**2).sum()) / metric.size**2
-    num_samples = int(np.count_nonzero((rows != 0).any(axis=0)))
+    by_both = float(sums_of_squares(rows).sum()) / metric.size**2
+    num_samples = int(np.count_nonzero(rows.any(axis=0)))
     error, quantile = _combined(by_sample, by_both, metric, num_samples, alpha)
     found = _estimate(metric.mean(), error, quantile, bounds, _two_way_method(metric.size), alpha, num_trials)
     return _noted(found, np.size(values), metric.size)

@@ -5,7 +5,7 @@ V times as many non-members it resolves lower false-positive rates. Its errors a
 sample and by model like those of the mean (see `intervals`).
 """
 
-# V victims, N samples, L levels, B replicates, P pairs, T pairs that can matter
+# V victims, N samples, L levels, B replicates, P pairs
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from pruneaudit.metrics.arrays import Floats, checked
+from pruneaudit.metrics.arrays import Floats, checked, for_each, sums_of_squares
 from pruneaudit.metrics.intervals import FEW_MODELS, Estimate
-from pruneaudit.metrics.roc import auc_influence, tpr_at_fpr
+from pruneaudit.metrics.roc import Sides, area_of, rates_of, sides
+
+ALPHA = 0.05
+PAIRS_AT_ONCE, VICTIMS_AT_ONCE = 2**16, 32  # as many as a processor keeps close by
 
 
-def pooled_auc(scores: ArrayLike, member: ArrayLike, alpha: float = 0.05) -> Estimate:
+def pooled_auc(scores: ArrayLike, member: ArrayLike, alpha: float = ALPHA) -> Estimate:
     """AUC over all pairs, with an interval over the draw of both samples and models.
 
     Args:
@@ -27,13 +30,7 @@ def pooled_auc(scores: ArrayLike, member: ArrayLike, alpha: float = 0.05) -> Est
         alpha: error probability.
     """
     rows, truth = checked(scores, member)
-    values, influence = auc_influence(rows.reshape(1, -1), truth.reshape(1, -1))
-    influence = influence.reshape(rows.shape)  # (V, N)
-    by_sample = float((influence.sum(axis=0) ** 2).sum())
-    by_model = float((influence.sum(axis=1) ** 2).sum())
-    by_both = float((influence**2).sum())
-    variance = max(by_sample + by_model - by_both, by_sample, by_model if len(rows) > 1 else 0.0)
-    return _estimate(float(values[0]), float(np.sqrt(variance)), len(rows), alpha)
+    return _area(rows.shape, sides(rows.ravel(), truth.ravel()), alpha)
 
 
 def bootstrap_pooled_tpr(
@@ -42,7 +39,7 @@ def bootstrap_pooled_tpr(
     levels: ArrayLike,
     num_resamples: int,
     rng: np.random.Generator,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
 ) -> tuple[Estimate, ...]:
     """True-positive rates over all pairs at given false-positive rates, the threshold re-estimated each time.
 
@@ -62,54 +59,137 @@ def bootstrap_pooled_tpr(
     """
     rows, truth = checked(scores, member)
     wanted = np.atleast_1d(np.asarray(levels, dtype=np.float64))
-    values = tpr_at_fpr(rows.reshape(1, -1), truth.reshape(1, -1), wanted)[0]  # (L,)
+    return _rates(rows.shape, sides(rows.ravel(), truth.ravel()), wanted, num_resamples, rng, alpha)
+
+
+def pooled_estimates(
+    scores: ArrayLike, member: ArrayLike, levels: ArrayLike, num_resamples: int, rng: np.random.Generator
+) -> tuple[Estimate, tuple[Estimate, ...]]:
+    """`pooled_auc` and `bootstrap_pooled_tpr` of the same scores, which are ranked once; the same numbers.
+
+    Args:
+        scores: (V, N), higher = more likely a member; NaN is ignored.
+        member: (V, N) bool.
+        levels: (L,) false-positive rates in (0, 1); there may be none.
+        num_resamples: B.
+        rng: source of the weights.
+    """
+    rows, truth = checked(scores, member)
+    wanted = np.atleast_1d(np.asarray(levels, dtype=np.float64))
+    ranked = sides(rows.ravel(), truth.ravel())
+    return _area(rows.shape, ranked, ALPHA), _rates(rows.shape, ranked, wanted, num_resamples, rng, ALPHA)
+
+
+def _area(shape: tuple[int, ...], ranked: Sides, alpha: float) -> Estimate:
+    """AUC of all pairs of a (V, N) matrix, ranked."""
+    num_victims, num_samples = shape
+    value, pairs = area_of(ranked, num_victims * num_samples)
+    influence = pairs.reshape(shape)  # (V, N)
+    by_sample = float((influence.sum(axis=0) ** 2).sum())
+    by_model = float((influence.sum(axis=1) ** 2).sum())
+    by_both = float(sums_of_squares(influence).sum())
+    variance = max(by_sample + by_model - by_both, by_sample, by_model if num_victims > 1 else 0.0)
+    return _estimate(value, float(np.sqrt(variance)), num_victims, alpha)
+
+
+def _rates(
+    shape: tuple[int, ...],
+    ranked: Sides,
+    levels: Floats,
+    num_resamples: int,
+    rng: np.random.Generator,
+    alpha: float,
+) -> tuple[Estimate, ...]:
+    """True-positive rates of all pairs of a (V, N) matrix, ranked."""
+    num_victims, num_samples = shape
+    if not levels.size:
+        return ()
+    values = rates_of(ranked.member_scores, ranked.other_scores, levels)  # (L,)
     if np.isnan(values).any():
-        return tuple(_estimate(np.nan, np.nan, len(rows), alpha) for _ in values)
-    scored = ~np.isnan(rows)
-    victims, samples = np.nonzero(scored & ~truth)
-    order = np.argsort(-rows[victims, samples], kind="stable")
-    others = _Pairs(victims[order], samples[order], -rows[victims, samples][order])
-    victims, samples = np.nonzero(scored & truth)
-    order = np.argsort(-rows[victims, samples], kind="stable")
-    members = _Pairs(victims[order], samples[order], -rows[victims, samples][order])
-    replicates = np.empty((num_resamples, wanted.size))
-    for replicate in range(num_resamples):
-        by_model = rng.standard_exponential((len(rows),)) if len(rows) > 1 else np.ones(1)  # (V,)
-        by_sample: Floats = rng.standard_exponential((rows.shape[1],))  # (N,)
-        budgets = wanted * float(by_model @ ((scored & ~truth) @ by_sample))  # (L,)
-        total = float(by_model @ ((scored & truth) @ by_sample))
-        replicates[replicate] = _weighted_tpr(others, members, by_model, by_sample, budgets) / total
+        return tuple(_estimate(np.nan, np.nan, num_victims, alpha) for _ in values)
+    drawn = [(_weights(num_victims, rng, num_victims > 1), _weights(num_samples, rng)) for _ in range(num_resamples)]
+    by_model, by_sample = (np.stack(part) for part in zip(*drawn, strict=True))  # (B, V), (B, N)
+    members, others = _Pairs(ranked.members, shape), _Pairs(ranked.others, shape)
+    inside, outside = members.totals(by_model, by_sample), others.totals(by_model, by_sample)  # (B,)
+    replicates = np.empty((num_resamples, levels.size))
+
+    def resample(replicate: int) -> None:
+        weights = by_model[replicate], by_sample[replicate]
+        barriers = _barriers(others, *weights, levels * outside[replicate])  # (L,) places, from the highest
+        scores = ranked.other_scores[::-1][barriers]
+        above = ranked.members.size - np.searchsorted(ranked.member_scores, scores, side="right")  # (L,)
+        replicates[replicate] = members.tops(above, *weights) / inside[replicate]
+
+    for_each(resample, num_resamples, num_resamples * num_victims * num_samples)
     errors = replicates.std(axis=0, ddof=1)
     return tuple(
-        _estimate(float(value), float(error), len(rows), alpha) for value, error in zip(values, errors, strict=True)
+        _estimate(float(value), float(error), num_victims, alpha) for value, error in zip(values, errors, strict=True)
     )
 
 
-class _Pairs:
-    """(victim, sample) pairs from the highest score down."""
+def _weights(num: int, rng: np.random.Generator, vary: bool = True) -> Floats:
+    """One weight for each of `num` models or samples; ones where they are not to vary."""
+    return rng.standard_exponential(num) if vary else np.ones(num)
 
-    def __init__(self, victims: np.ndarray, samples: np.ndarray, negated: Floats) -> None:
-        self.victims, self.samples, self.negated = victims, samples, negated
+
+class _Pairs:
+    """Some (victim, sample) pairs, from the highest score down, and what they weigh."""
+
+    def __init__(self, ascending: np.ndarray, shape: tuple[int, ...]) -> None:
+        """Takes places (P,) in the flattened (V, N) matrix, by ascending score."""
+        self.places, self.num_samples = ascending[::-1], shape[1]
+        self.chosen = np.zeros(shape, dtype=np.bool_)  # (V, N)
+        self.chosen.reshape(-1)[ascending] = True
+        self.blocks: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # as far down as somebody looked
 
     def __len__(self) -> int:
-        return len(self.negated)
+        return len(self.places)
 
-    def weights(self, num: int, by_model: Floats, by_sample: Floats) -> Floats:
-        """Weights of the `num` highest pairs."""
-        return by_model[self.victims[:num]] * by_sample[self.samples[:num]]
+    def block(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Victims and samples of the `index`-th `PAIRS_AT_ONCE` pairs."""
+        if index not in self.blocks:  # two threads may both find it missing, and store the same
+            part = self.places[index * PAIRS_AT_ONCE : (index + 1) * PAIRS_AT_ONCE]
+            victims, samples = np.divmod(part, self.num_samples)
+            self.blocks[index] = victims, samples
+        return self.blocks[index]
+
+    def totals(self, by_model: Floats, by_sample: Floats) -> Floats:
+        """Weight of all pairs in each replicate (B,), from weights (B, V) and (B, N)."""
+        found = np.zeros(len(by_model))
+        for victims in range(0, len(self.chosen), VICTIMS_AT_ONCE):
+            part = slice(victims, victims + VICTIMS_AT_ONCE)
+            found += (by_model[:, part] * (by_sample @ self.chosen[part].T.astype(np.float64))).sum(axis=1)
+        return found
+
+    def weights(self, index: int, by_model: Floats, by_sample: Floats) -> Floats:
+        """Weights of a block of pairs in one replicate."""
+        victims, samples = self.block(index)
+        found = by_model.take(victims, mode="clip")  # every place is valid: "clip" is the fast mode
+        found *= by_sample.take(samples, mode="clip")
+        return found
+
+    def tops(self, counts: np.ndarray, by_model: Floats, by_sample: Floats) -> Floats:
+        """Weight of the `counts` (L,) highest pairs in one replicate, (L,)."""
+        found, before = np.zeros(counts.size), 0.0
+        for index in range(-(-int(counts.max()) // PAIRS_AT_ONCE)):
+            weights, start = self.weights(index, by_model, by_sample), index * PAIRS_AT_ONCE
+            for level in np.flatnonzero((start < counts) & (counts <= start + PAIRS_AT_ONCE)):
+                found[level] = before + float(weights[: counts[level] - start].sum())
+            before += float(weights.sum())
+        return found
 
 
-def _weighted_tpr(others: _Pairs, members: _Pairs, by_model: Floats, by_sample: Floats, budgets: Floats) -> Floats:
-    """Weight of the members strictly above the first non-member that breaks each budget, (L,)."""
-    num_kept = min(len(others), 1000)
-    accused = np.cumsum(others.weights(num_kept, by_model, by_sample))  # (T,)
-    while accused[-1] <= budgets.max() and num_kept < len(others):
-        num_kept = min(len(others), 2 * num_kept)
-        accused = np.cumsum(others.weights(num_kept, by_model, by_sample))
-    barriers = np.minimum(np.searchsorted(accused, budgets, side="right"), num_kept - 1)  # (L,)
-    above = np.searchsorted(members.negated, others.negated[barriers], side="left")  # (L,)
-    caught = np.concatenate([[0.0], np.cumsum(members.weights(int(above.max()), by_model, by_sample))])
-    return np.asarray(caught[above])
+def _barriers(others: _Pairs, by_model: Floats, by_sample: Floats, budgets: Floats) -> np.ndarray:
+    """Place of the first non-member that breaks each budget, (L,); the last one where none does."""
+    barriers, spent = np.full(budgets.size, len(others) - 1), 0.0
+    for index in range(-(-len(others) // PAIRS_AT_ONCE)):
+        accused = spent + np.cumsum(others.weights(index, by_model, by_sample))
+        broken = (spent <= budgets) & (budgets < accused[-1])
+        barriers[broken] = index * PAIRS_AT_ONCE + np.searchsorted(accused, budgets[broken], side="right")
+        spent = float(accused[-1])
+        if spent > budgets.max():
+            break
+    return barriers
 
 
 def _estimate(value: float, error: float, num_victims: int, alpha: float) -> Estimate:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pruneaudit.errors import UserError
-from pruneaudit.metrics.arrays import Floats, PerVictim, checked, spread
+from pruneaudit.metrics.arrays import Bools, Floats, PerVictim, checked
 
 MIN_FALSE_POSITIVES = 10
 
@@ -44,24 +44,21 @@ def best_threshold(scores: ArrayLike, member: ArrayLike) -> float:
     """
     rows, truth = checked(np.atleast_2d(scores), np.atleast_2d(member))
     scored = ~np.isnan(rows)
-    values, inside = rows[scored], truth[scored]
-    num_members = np.count_nonzero(inside)
-    num_nonmembers = inside.size - num_members
-    if not (num_members and num_nonmembers):
+    members, others = np.sort(rows[scored & truth]), np.sort(rows[scored & ~truth])  # ascending
+    if not (members.size and others.size):
         raise UserError(
-            f"a threshold was to be learned from {num_members} members and {num_nonmembers} non-members, "
+            f"a threshold was to be learned from {members.size} members and {others.size} non-members, "
             "expected at least one of each: give the references samples of both kinds"
         )
-    order = np.argsort(-values)
-    values, inside = values[order], inside[order]
-    last = np.append(values[1:] != values[:-1], True)  # ties are accused together: cut only after the last of a block
-    true_positives = np.cumsum(inside)
-    false_positives = np.arange(1, inside.size + 1) - true_positives
+    # The best cut lies at a member's score: one further down, among non-members alone, only accuses more of those.
+    true_positives = members.size - np.arange(members.size)  # at the first of tied members, all of them are accused
+    false_positives = others.size - np.searchsorted(others, members, side="left")
     # TPR - FPR over its common denominator: integers, so equally good thresholds compare as equal.
-    gain = np.where(last, true_positives * num_nonmembers - false_positives * num_members, np.iinfo(np.int64).min)
-    cut = int(np.argmax(gain))
-    lower = values[cut + 1] if cut + 1 < values.size else -np.inf
-    return _between(float(lower), float(values[cut]))
+    gain = true_positives * others.size - false_positives * members.size
+    gain[1:][members[1:] == members[:-1]] = np.iinfo(np.int64).min  # ties are accused together
+    cut = members[members.size - 1 - int(np.argmax(gain[::-1]))]
+    below = [float(side[place - 1]) for side in (members, others) if (place := np.searchsorted(side, cut)) > 0]
+    return _between(max(below, default=-np.inf), float(cut))
 
 
 def _between(lower: float, upper: float) -> float:
@@ -84,21 +81,20 @@ def rate_influence(decisions: ArrayLike, valid: ArrayLike, member: ArrayLike) ->
     Raises:
         UserError: the shapes do not fit.
     """
-    accused, truth = checked(np.where(np.asarray(valid), np.asarray(decisions, dtype=np.float64), np.nan), member)
-    scored = ~np.isnan(accused)
+    accused, scored = np.asarray(decisions, dtype=np.bool_), np.asarray(valid, dtype=np.bool_)
+    _, truth = checked(np.broadcast_to(0.0, accused.shape), member)
     tpr, fpr = _rate(accused, scored & truth), _rate(accused, scored & ~truth)
     difference, influence = tpr.values - fpr.values, tpr.influence - fpr.influence
     return Rates(PerVictim((1 + difference) / 2, influence / 2), PerVictim(difference, influence), tpr, fpr)
 
 
-def _rate(accused: Floats, among: np.ndarray) -> PerVictim:
+def _rate(accused: Bools, among: Bools) -> PerVictim:
     """Fraction accused of the samples in `among` (V, N); NaN for a victim without any."""
-    values, influence = np.full(len(accused), np.nan), np.zeros(accused.shape)
-    for victim, (row, chosen) in enumerate(zip(accused, among, strict=True)):
-        if chosen.any():
-            values[victim] = row[chosen].mean()
-            influence[victim, chosen] = spread(row[chosen] - values[victim])
-    return PerVictim(values, influence)
+    counts, hits = np.count_nonzero(among, axis=1), np.count_nonzero(accused & among, axis=1)  # (V,)
+    values = np.divide(hits, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    scale = np.sqrt(np.where(counts > 1, counts * (counts - 1.0), np.nan))  # a single one says nothing of its spread
+    above, below = ((1 - values) / scale)[:, None], (-values / scale)[:, None]  # an accused sample's, another's
+    return PerVictim(values, np.where(among, np.where(accused, above, below), 0.0))
 
 
 def ppv(tpr: ArrayLike, fpr: ArrayLike, prior: ArrayLike) -> Floats:

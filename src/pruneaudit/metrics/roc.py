@@ -8,11 +8,52 @@ estimand (it also asks whether scores compare across samples); who wants it pass
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
-from pruneaudit.metrics.arrays import Floats, PerVictim, checked, spread
+from pruneaudit.metrics.arrays import Bools, Floats, PerVictim, checked, for_each, spread
+
+
+class Sides(NamedTuple):
+    """Members and non-members of one row, each from the lowest score up, and how they interleave."""
+
+    members: np.ndarray
+    """Columns of the scored members, (m,)."""
+    others: np.ndarray
+    """Columns of the scored non-members, (n,)."""
+    member_scores: Floats
+    """(m,) ascending."""
+    other_scores: Floats
+    """(n,) ascending."""
+    members_outscore: Floats
+    """(m,) how many non-members score lower, ties counting half."""
+    others_outscored: Floats
+    """(n,) how many members score lower, ties counting half."""
+
+
+def sides(row: Floats, inside: Bools) -> Sides:
+    """Ranks one row of scores (N,), NaN ignored, against membership (N,), by one sort of each side."""
+    scored = ~np.isnan(row)
+    columns, ranked = [np.arange(0), np.arange(0)], [np.empty(0), np.empty(0)]
+
+    def rank(side: int) -> None:
+        chosen = np.flatnonzero(scored & (~inside if side else inside))
+        values = row[chosen]
+        order = np.argsort(values)
+        columns[side], ranked[side] = chosen[order], values[order]
+
+    for_each(rank, 2, row.size)
+    (members, others), (low, high) = columns, ranked  # their columns, their scores
+    below = np.searchsorted(high, low, side="left")  # (m,) non-members that score lower
+    # Looked up once more only where a member meets a non-member's very score.
+    tied = bool((high[np.minimum(below, len(high) - 1)] == low).any()) if len(high) else False
+    up_to = np.searchsorted(high, low, side="right") if tied else below  # (m,) ... lower or the same
+    # The other side by counting: a member scores lower than the non-member in place j when `up_to` is j or less.
+    lower = np.cumsum(np.bincount(up_to, minlength=len(high) + 1))[: len(high)]
+    lower_or_same = np.cumsum(np.bincount(below, minlength=len(high) + 1))[: len(high)] if tied else lower
+    return Sides(members, others, low, high, (below + up_to) / 2, (lower + lower_or_same) / 2)
 
 
 def auc(scores: ArrayLike, member: ArrayLike) -> Floats:
@@ -30,14 +71,14 @@ def auc(scores: ArrayLike, member: ArrayLike) -> Floats:
     """
     rows, truth = checked(scores, member)
     areas = np.full(len(rows), np.nan)  # (V,)
-    for victim, (row, inside) in enumerate(zip(rows, truth, strict=True)):
-        scored = ~np.isnan(row)
-        row, inside = row[scored], inside[scored]
-        num_members = np.count_nonzero(inside)
-        num_pairs = num_members * (inside.size - num_members)
+
+    def measure(victim: int) -> None:
+        ranked = sides(rows[victim], truth[victim])
+        num_pairs = ranked.members.size * ranked.others.size
         if num_pairs:
-            rank_sum = rankdata(row)[inside].sum()
-            areas[victim] = (rank_sum - num_members * (num_members + 1) / 2) / num_pairs
+            areas[victim] = ranked.members_outscore.sum() / num_pairs
+
+    for_each(measure, len(rows), rows.size)
     return areas
 
 
@@ -58,19 +99,25 @@ def auc_influence(scores: ArrayLike, member: ArrayLike) -> PerVictim:
     """
     rows, truth = checked(scores, member)
     areas, influence = np.full(len(rows), np.nan), np.zeros(rows.shape)  # (V,), (V, N)
-    for victim, (row, inside) in enumerate(zip(rows, truth, strict=True)):
-        scored = ~np.isnan(row)
-        members, others = np.flatnonzero(scored & inside), np.flatnonzero(scored & ~inside)
-        if not (members.size and others.size):
-            continue
-        ranks = rankdata(np.concatenate([row[members], row[others]]))
-        # Of the samples ranked below a member, those that are not members: overall rank less rank among members.
-        outscored = (ranks[: members.size] - rankdata(row[members])) / others.size
-        outscoring = 1 - (ranks[members.size :] - rankdata(row[others])) / members.size
-        areas[victim] = outscored.mean()
-        influence[victim, members] = spread(outscored - areas[victim])
-        influence[victim, others] = spread(outscoring - areas[victim])
+
+    def measure(victim: int) -> None:
+        areas[victim], influence[victim] = area_of(sides(rows[victim], truth[victim]), rows.shape[1])
+
+    for_each(measure, len(rows), rows.size)
     return PerVictim(areas, influence)
+
+
+def area_of(ranked: Sides, num_samples: int) -> tuple[float, Floats]:
+    """AUC of one row of `num_samples` scores, and its influence values (N,); see `auc_influence`."""
+    influence = np.zeros(num_samples)
+    if not (ranked.members.size and ranked.others.size):
+        return np.nan, influence
+    outscored = ranked.members_outscore / ranked.others.size
+    outscoring = 1 - ranked.others_outscored / ranked.members.size
+    area = float(outscored.mean())
+    influence[ranked.members] = spread(outscored - area)
+    influence[ranked.others] = spread(outscoring - area)
+    return area, influence
 
 
 def allowed_false_positives(num_nonmembers: int, levels: Floats) -> np.ndarray:
@@ -104,17 +151,26 @@ def tpr_at_fpr(scores: ArrayLike, member: ArrayLike, levels: ArrayLike) -> Float
     rows, truth = checked(scores, member)
     wanted = np.asarray(levels, dtype=np.float64)
     rates = np.full((len(rows), wanted.size), np.nan)  # (V, L)
-    for victim, (row, inside) in enumerate(zip(rows, truth, strict=True)):
+
+    def measure(victim: int) -> None:
+        row, inside = rows[victim], truth[victim]
         scored = ~np.isnan(row)
         members, others = np.sort(row[scored & inside]), np.sort(row[scored & ~inside])
-        if not (members.size and others.size):
-            continue
-        allowed = allowed_false_positives(others.size, wanted)  # (L,)
-        # The first non-member that may not be accused: every member strictly above it may.
-        barrier = others[np.maximum(others.size - 1 - allowed, 0)]
-        accused = members.size - np.searchsorted(members, barrier, side="right")
-        rates[victim] = np.where(allowed == others.size, members.size, accused) / members.size
+        rates[victim] = rates_of(members, others, wanted)
+
+    for_each(measure, len(rows), rows.size)
     return rates
+
+
+def rates_of(members: Floats, others: Floats, levels: Floats) -> Floats:
+    """`tpr_at_fpr` of one victim, (L,), from the scores of its members and of its non-members, both ascending."""
+    if not (members.size and others.size):
+        return np.full(levels.size, np.nan)
+    allowed = allowed_false_positives(others.size, levels)  # (L,)
+    # The first non-member that may not be accused: every member strictly above it may.
+    barrier = others[np.maximum(others.size - 1 - allowed, 0)]
+    accused = members.size - np.searchsorted(members, barrier, side="right")
+    return np.asarray(np.where(allowed == others.size, members.size, accused) / members.size)
 
 
 def mean_roc(scores: ArrayLike, member: ArrayLike, fpr_grid: ArrayLike) -> Floats:

@@ -4,13 +4,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+
+NUMBERS_AT_ONCE = 2**16
+"""So many logits are worked on at a time: a copy that stays in the processor's cache."""
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Ln of the class probabilities (n, C) in float64, from logits (n, C)."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    result = np.empty(logits.shape)
+    for rows, block in _class_by_class(logits):
+        block -= block.max(axis=0)
+        block -= np.log(np.exp(block).sum(axis=0))
+        result[rows] = block.T
+    return result
 
 
 def scaled_confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -26,12 +35,26 @@ def scaled_confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Returns:
         (n,) float64, in (-inf, inf).
     """
-    rows = np.arange(len(labels))
-    true = logits[rows, labels].astype(np.float64)
-    others = logits.astype(np.float64)
-    others[rows, labels] = -np.inf
-    highest = others.max(axis=1)
-    return true - highest - np.log(np.exp(others - highest[:, None]).sum(axis=1))
+    result = np.empty(len(labels))
+    for rows, block in _class_by_class(logits):
+        place = labels[rows], np.arange(block.shape[1])
+        true = block[place]
+        block[place] = -np.inf
+        highest = block.max(axis=0)
+        block -= highest
+        result[rows] = true - highest - np.log(np.exp(block, out=block).sum(axis=0))
+    return result
+
+
+def _class_by_class(logits: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Parts of the rows, each with a copy of its logits (C, n) in float64, which may be written to.
+
+    With a class's logits side by side, sums over classes are sums of vectors: two to three times as fast.
+    """
+    size = max(1, NUMBERS_AT_ONCE // max(1, logits.shape[1]))
+    for start in range(0, len(logits), size):
+        rows = slice(start, start + size)
+        yield rows, np.array(logits[rows].T, dtype=np.float64, order="C")
 
 
 def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -42,9 +65,18 @@ def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def log_probability(phi: np.ndarray) -> np.ndarray:
     """ln p_y, in (-inf, 0], from phi = ln(p_y / (1 - p_y)); any shape, float64."""  # noqa: D403
     # From phi, not from p_y: it goes on telling losses apart where p_y rounds to 1.
-    return -np.logaddexp(0, -phi)
+    values = np.asarray(phi, dtype=np.float64)
+    result = np.empty(values.shape)
+    flat, found = values.reshape(-1), result.reshape(-1)
+    for start in range(0, flat.size, NUMBERS_AT_ONCE):
+        part = slice(start, start + NUMBERS_AT_ONCE)
+        # -ln(1 + e^-phi), with the larger of 1 and e^-phi taken out; logaddexp does the same three times as slowly.
+        found[part] = np.minimum(flat[part], 0) - np.log1p(np.exp(-np.abs(flat[part])))
+    return result
 
 
 def probability(phi: np.ndarray) -> np.ndarray:
     """p_y, in (0, 1], from phi; kept above 0 so that its logarithm stays finite."""
-    return np.maximum(np.exp(log_probability(phi)), np.finfo(float).tiny)
+    result = log_probability(phi)
+    np.exp(result, out=result)
+    return np.maximum(result, np.finfo(float).tiny, out=result)

@@ -66,6 +66,7 @@ class Signals:
         for name in ("logits", "confidence", "sensitivity"):
             object.__setattr__(self, name, _as_float32(name, getattr(self, name)))
         self._check_no_probabilities()
+        self._check_queries()
         self._check_labels()
         if self.group is not None and self.group.dtype.kind not in "iu":
             raise UserError(
@@ -132,23 +133,36 @@ class Signals:
 
     def _check_no_probabilities(self) -> None:
         """Probabilities in the place of logits would be attacked as if they were logits, and look private."""
-        row = self.logits[0].astype(np.float64)  # (N, C)
-        if (row >= 0).all() and np.allclose(row.sum(axis=1), 1, atol=1e-3):
+        for row, name in zip(self.logits, self.model_names, strict=True):
+            if row.min() >= 0 and np.allclose(row.sum(axis=1, dtype=np.float64), 1, atol=1e-3):
+                raise UserError(
+                    f"logits: got probabilities for model {name} (rows sum to 1), expected values before the softmax;"
+                    " use numpy.log"
+                )
+
+    def _check_queries(self) -> None:
+        """What is given of several queries must agree with each other, and a mean of absolute changes be one."""
+        if self.sensitivity is not None and self.sensitivity.min() < 0:
+            raise UserError("sensitivity: got negative values, expected mean absolute changes (0 or more)")
+        if self.confidence is None or self.correct is None:
+            return
+        if self.correct.shape != self.confidence.shape:
             raise UserError(
-                "logits: got probabilities (rows sum to 1), expected values before the softmax; use numpy.log"
+                f"correct: got shape {self.correct.shape} beside confidence {self.confidence.shape},"
+                " expected as many; give both for the same queries"
             )
 
     @property
     def num_models(self) -> int:
         """M."""
-        return self.logits.shape[0]
+        return self.member.shape[0]
 
     @property
     def num_samples(self) -> int:
         """N."""
-        return self.logits.shape[1]
+        return self.member.shape[1]
 
-    @property
+    @cached_property
     def num_classes(self) -> int:
         """C."""
         return self.logits.shape[2]
@@ -219,10 +233,11 @@ class Signals:
             rows: (K,) int, which models.
         """
         values: dict[str, Any] = {"labels": self.labels, "canary": self.canary, "ids": self.sample_ids}
-        for name in ("logits", "member", "eligible", "group", "confidence", "correct", "sensitivity"):
+        for name in ("member", "eligible", "group", "confidence", "correct", "sensitivity"):
             value = getattr(self, name)
             values[name] = None if value is None else value[rows]
-        taken = object.__new__(Signals)  # a part of checked signals needs no second check
+        taken = object.__new__(_SomeModels)  # a part of checked signals needs no second check
+        taken.__dict__.update(whole=self, rows=rows, num_classes=self.num_classes)
         for name, value in {**values, "is_victim": None, "model_ids": self.model_names[rows]}.items():
             object.__setattr__(taken, name, value)
         taken.__dict__["phi"] = self.phi[rows]
@@ -248,6 +263,18 @@ class Signals:
             field.name: getattr(self, field.name) for field in fields(self) if getattr(self, field.name) is not None
         }
         np.savez_compressed(Path(path), **arrays)  # type: ignore[arg-type]
+
+
+class _SomeModels(Signals):
+    """Some of the models of other signals; their logits are copied when they are looked at, which few attacks do."""
+
+    whole: Signals
+    rows: np.ndarray
+
+    @cached_property
+    def logits(self) -> np.ndarray:
+        """(M, N, C) float32."""
+        return self.whole.logits[self.rows]
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
