@@ -25,7 +25,8 @@ def test_a_saved_run_reads_back_exactly(results, tmp_path):
     results.save(tmp_path)
     assert_same(Results.load(tmp_path), results)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "about.json", "classes.csv", "comparisons.csv", "contests.csv", "curves.csv", "findings.csv", "findings.json",
+        "about.json", "canaries.csv", "classes.csv", "comparisons.csv", "contests.csv", "curves.csv", "findings.csv",
+            "findings.json",
         "ppv.csv", "releases.csv",
     ]  # fmt: skip
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from pruneaudit.errors import StorageError, UserError
 
 
-def write_atomically(path: Path, text: str) -> Path:
-    """Writes `text` as UTF-8 to a temporary file beside `path`, then renames it to `path`.
+def write_atomically(path: Path, content: str | bytes) -> Path:
+    """Writes bytes, or a text as UTF-8, to a temporary file beside `path`, then renames it to `path`.
 
     The temporary file is opened plainly, so the result has the permissions the user's umask gives.
     What UTF-8 cannot say (half of a surrogate pair, from an undecodable file name) becomes "?".
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(text.encode("utf-8", errors="replace"))
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", errors="replace"))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -49,6 +49,10 @@ CONTEST_COLUMNS = (
     *("difference", "low", "high", "num_victims"),
 )
 PPV_COLUMNS = ("release", "knowledge", "attack", "fpr", "prior", "ppv", "low", "high")
+CANARY_COLUMNS = (
+    *("release", "knowledge", "attack", "victim", "figure", "value", "low", "high"),
+    *("delta", "guesses", "correct", "num_canaries", "num_victims"),
+)
 TABLES = {
     "findings": FINDING_COLUMNS,
     "comparisons": COMPARISON_COLUMNS,
@@ -57,6 +61,7 @@ TABLES = {
     "classes": CLASS_COLUMNS,
     "ppv": PPV_COLUMNS,
     "contests": CONTEST_COLUMNS,
+    "canaries": CANARY_COLUMNS,
 }
 """The columns that each table must have."""
 RESULT_FILES = (*(f"{name}.csv" for name in TABLES), "findings.json", "about.json")
@@ -69,6 +74,7 @@ _TEXTS = frozenset(
         "against",
         "variant",
         "victim",
+        "figure",
         "refused",
         "baseline",
         "metric",
@@ -106,6 +112,10 @@ class Results:
     members, where a fraction `prior` of those asked about are."""
     contests: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CONTEST_COLUMNS)))
     """Paired differences between attacks on one release, attack minus the one it is held against."""
+
+    canaries: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CANARY_COLUMNS)))
+    """What attacks achieve on canaries, and the lower bounds on epsilon that follow: for "epsilon, ..." `value` is a
+    bound at 95% confidence for `delta`, from `correct` of `guesses`."""
 
     def __post_init__(self) -> None:
         for name in TABLES:

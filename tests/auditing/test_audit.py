@@ -101,10 +101,27 @@ def test_a_second_public_release_is_part_of_what_is_seen(make_bank):
     view = audit(pruned, paired=dense, attacks=["lira"]).games[0].game.view
     assert view.releases == view.references == (dense, pruned)
     assert view.attacked is pruned
-    with pytest.raises(UserError, match="cannot be combined"):
-        audit(pruned, references=dense, paired=dense)
-    with pytest.raises(UserError, match="the same models in the same order"):
-        audit(pruned, paired=make_bank(4, 100, first_id=1))
+    others, others_dense = make_bank(3, 100, first_id=9, seed=1), make_bank(3, 100, first_id=9, seed=1, noise_seed=1)
+    for half in ({"paired": dense, "references": others}, {"references": others, "paired_references": others_dense}):
+        with pytest.raises(UserError, match="give paired .* and paired_references .* together"):
+            audit(pruned, **half)
+    with pytest.raises(UserError, match="goes with references, which are not given"):
+        audit(pruned, paired=dense, paired_references=others_dense)
+    found = audit(pruned, others, dense, others_dense, attacks=["back_front", "joint_lira"])
+    assert found.games[0].game.view.references == (others_dense, others)
+    assert np.isfinite(found.findings["auc"]).all()
+
+
+def test_a_victim_is_never_its_own_reference(make_bank):
+    bank = make_bank(6, 200, gain=0)
+    unnamed = Signals(bank.logits, bank.labels, bank.member)
+    with pytest.raises(UserError, match="answers exactly as victim 0"):
+        audit(unnamed, references=unnamed, attacks=["lira"])
+    renamed = Signals(bank.logits, bank.labels, bank.member, model_ids=np.arange(6) + 10)
+    with pytest.raises(UserError, match="answers exactly as victim 0"):
+        audit(bank, references=renamed, attacks=["lira"])
+    found = audit(bank, references=bank, attacks=["lira"]).findings.set_index("victim").loc["mean"]
+    assert found["auc_low"] < 0.5 < found["auc_high"]
 
 
 def test_equal_seeds_give_equal_findings_and_the_seed_matters(make_bank):

@@ -97,7 +97,7 @@ def test_no_other_threshold_does_better_on_the_references_outside(name, make_ban
         scores = ATTACKS.get(name)().score(against_itself(outside), np.random.default_rng(0)).victims
         valid = ~np.isnan(scores)
         values, member = scores[valid], outside.member[valid]
-        (limit,) = set(found[folds == fold])
+        (limit,) = set(found[folds == fold].ravel())  # all victims and classes of the fold share one
         reached = balanced_accuracy(values, member, limit)
         assert reached > 0.55
         tried = [balanced_accuracy(values, member, other) for other in np.quantile(values, np.linspace(0, 1, 101))]
@@ -110,7 +110,7 @@ def test_separate_references_serve_all_victims_alike(name, make_bank):
     one, other = make_bank(2, 150), make_bank(2, 150, seed=5, gain=0)
     found = learned(name, View.of([one], [references]))
     assert np.isfinite(found).all()
-    assert found[0] == found[1]
+    np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(learned(name, View.of([other], [references])), found)
 
 
@@ -152,7 +152,33 @@ def test_a_threshold_learned_on_references_is_worth_something_on_victims(make_ba
     bank = make_bank(8, 400, gain=3)
     view = against_itself(bank)
     scores = ATTACKS.get("lira")().score(view, np.random.default_rng(0)).victims
-    for row, member, limit in zip(scores, bank.member, learned("lira", view), strict=True):
+    for row, member, limit in zip(scores, bank.member, learned("lira", view)[:, 0], strict=True):
         valid = ~np.isnan(row)
         assert math.isfinite(limit)
         assert balanced_accuracy(row[valid], member[valid], limit) > 0.8
+
+
+PER_CLASS = ATTACKS.get("confidence").Options(thresholds="per_class")
+
+
+def test_thresholds_per_class_are_those_of_each_class_alone(make_bank):
+    bank = make_bank(8, 300)
+    view = against_itself(bank)
+    attack = ATTACKS.get("confidence")(PER_CLASS)
+    found = thresholds(attack, view, attack.score(view, np.random.default_rng(0)), SEED, np.random.default_rng(0))
+    assert found.shape == (8, bank.num_classes)
+    for label in range(bank.num_classes):
+        chosen = bank.labels == label
+        alone = Signals(bank.logits[:, chosen], bank.labels[chosen], bank.member[:, chosen])
+        np.testing.assert_array_equal(found[:, label], learned("confidence", against_itself(alone))[:, label])
+    assert len(np.unique(found[0])) > 1
+
+
+def test_a_class_without_members_takes_the_threshold_of_all(make_bank):
+    bank = make_bank(8, 300)
+    member = bank.member & (bank.labels != 3)
+    view = against_itself(Signals(bank.logits, bank.labels, member))
+    attack = ATTACKS.get("confidence")(PER_CLASS)
+    found = thresholds(attack, view, attack.score(view, np.random.default_rng(0)), SEED, np.random.default_rng(0))
+    np.testing.assert_array_equal(found[:, 3], learned("confidence", view)[:, 3])
+    assert np.isfinite(found).all()

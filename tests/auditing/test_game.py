@@ -56,7 +56,7 @@ def test_the_game_to_compare_with(releases):
 
 
 def test_knowledge_of_another_release_and_of_none(make_bank):
-    releases = {"dense": make_bank(seed=1), "half": make_bank(seed=2), "most": make_bank(seed=3)}
+    releases = {"dense": make_bank(noise_seed=1), "half": make_bank(noise_seed=2), "most": make_bank(noise_seed=3)}
     games = bank_games(releases, ["matched", "no-defense", "half", "lost"])
     assert [(game.release, game.knowledge) for game in games] == [
         ("dense", "matched"),
@@ -70,6 +70,14 @@ def test_knowledge_of_another_release_and_of_none(make_bank):
 
 
 def test_without_matched_the_same_game_keeps_its_meaning(make_bank):
-    releases = {"dense": make_bank(seed=1), "half": make_bank(seed=2)}
+    releases = {"dense": make_bank(noise_seed=1), "half": make_bank(noise_seed=2)}
     games = bank_games(releases, ["half"])
     assert [(game.release, game.knowledge) for game in games] == [("dense", "half"), ("half", "matched")]
+
+
+def test_the_dense_models_are_shown_beside_a_pruned_release_and_its_own_kind_of_references(releases):
+    dense, matched, by_dense = bank_games(releases, ("matched", "dense"))[:3]
+    assert dense.view.releases == (releases["dense"],)
+    assert matched.view.releases == matched.view.references == (releases["dense"], releases["pruned-0.9"])
+    assert by_dense.view.releases == (releases["pruned-0.9"],)  # all-dense references tell nothing of such a pair
+    assert by_dense.view.references == (releases["dense"],)

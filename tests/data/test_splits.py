@@ -1,38 +1,62 @@
-"""Membership: independent fair coins, the same however many models there are."""
+"""Membership: independent fair coins, the same however many models there are; halves that do not meet."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from pruneaudit.data.splits import eligible, member_row, membership
+from pruneaudit.data.population import Population
+from pruneaudit.data.splits import split_of, splits_of
+from pruneaudit.study import Membership
 
 # M models, N samples
 
 SEEDS = st.integers(0, 2**63 - 1)
+POOLED = Membership(num_models=64)
+DISJOINT = Membership(protocol="disjoint", num_models=12, num_shadows=3)
 
 
-@given(seed=SEEDS, num_models=st.integers(1, 8), more=st.integers(1, 8), reserve=hnp.arrays(bool, st.integers(1, 60)))
-def test_rows_depend_on_nothing_but_seed_and_model(seed: int, num_models: int, more: int, reserve: np.ndarray) -> None:
-    few, many = membership(seed, num_models, reserve), membership(seed, num_models + more, reserve)
-    assert few.shape == (num_models, len(reserve))
-    assert few.dtype == bool
-    np.testing.assert_array_equal(few, many[:num_models])
-    np.testing.assert_array_equal(many[-1], member_row(seed, num_models + more - 1, reserve))
+def population(num_audited: int, num_reserve: int = 0, num_canaries: int = 0) -> Population:
+    num_samples = num_audited + num_canaries + num_reserve
+    place = np.arange(num_samples)
+    return Population(
+        name="made up",
+        x=np.zeros((num_samples, 2), np.float32),
+        y=place % 2,
+        ids=place,
+        reserve=place >= num_audited + num_canaries,
+        canary=(place >= num_audited) & (place < num_audited + num_canaries),
+        num_classes=2,
+        classes=("a", "b"),
+        mean=None,
+        std=None,
+    )
 
 
-@given(seed=SEEDS, reserve=hnp.arrays(bool, st.integers(1, 60)))
-def test_reserve_is_in_no_training_set_and_changes_no_other_coin(seed: int, reserve: np.ndarray) -> None:
-    row = member_row(seed, 0, reserve)
-    assert not (row & reserve).any()
-    np.testing.assert_array_equal(row, member_row(seed, 0, np.zeros_like(reserve)) & ~reserve)
+@given(seed=SEEDS, num_models=st.integers(1, 8), protocol=st.sampled_from([POOLED, DISJOINT]))
+def test_rows_depend_on_nothing_but_seed_and_model(seed: int, num_models: int, protocol: Membership) -> None:
+    samples = population(40, 5, 3)
+    many = splits_of(protocol, seed, range(12), samples)
+    few = splits_of(protocol, seed, range(num_models), samples)
+    for name in ("member", "eligible", "is_victim", "group"):
+        np.testing.assert_array_equal(getattr(few, name), getattr(many, name)[:num_models])
+
+
+@given(seed=SEEDS, protocol=st.sampled_from([POOLED, DISJOINT]))
+def test_reserve_is_in_no_training_set_never_scored_and_changes_no_other_coin(seed: int, protocol: Membership) -> None:
+    with_reserve, without = population(40, 20), population(60)
+    for model_id in range(4):
+        split, other = (split_of(protocol, seed, model_id, samples) for samples in (with_reserve, without))
+        assert not (split.member | split.eligible)[with_reserve.reserve].any()
+        np.testing.assert_array_equal(split.member[:40], other.member[:40])
+        assert not (split.member & ~split.eligible).any()
 
 
 def test_coins_are_fair_and_independent() -> None:
     num_models, num_samples = 64, 4000
-    coins = membership(7, num_models, np.zeros(num_samples, bool)).astype(float)  # (M, N)
+    coins = splits_of(POOLED, 7, range(num_models), population(num_samples)).member.astype(float)  # (M, N)
     assert abs(coins.mean() - 0.5) < 5 * 0.5 / np.sqrt(coins.size)
     correlation = np.corrcoef(coins)[np.triu_indices(num_models, 1)]
     assert abs(correlation).max() < 6 / np.sqrt(num_samples)
@@ -44,18 +68,56 @@ def test_coins_are_fair_and_independent() -> None:
 
 def test_references_do_not_tell_a_victims_row() -> None:
     """Guessing the side that is rarer among references: always right with exact halves, a coin toss here."""
-    coins = membership(3, 16, np.zeros(20_000, bool))
+    coins = splits_of(POOLED, 3, range(16), population(20_000)).member
     guess = coins[1:].sum(axis=0) < 7.5
     assert abs((guess == coins[0]).mean() - 0.5) < 5 * 0.5 / np.sqrt(20_000)
 
 
 def test_other_seeds_toss_other_coins() -> None:
-    reserve = np.zeros(1000, bool)
-    assert 400 < (member_row(1, 0, reserve) != member_row(2, 0, reserve)).sum() < 600
+    one, other = (split_of(POOLED, seed, 0, population(1000)).member for seed in (1, 2))
+    assert 400 < (one != other).sum() < 600
 
 
-@given(reserve=hnp.arrays(bool, st.integers(1, 60)), num_models=st.integers(1, 8))
-def test_all_but_the_reserve_is_eligible(reserve: np.ndarray, num_models: int) -> None:
-    found = eligible(reserve, num_models)
-    assert found.shape == (num_models, len(reserve))
-    assert all((row == ~reserve).all() for row in found)
+def test_pooled_makes_every_model_a_victim_of_all_but_the_reserve() -> None:
+    samples = population(30, 10, 4)
+    found = splits_of(POOLED, 0, range(5), samples)
+    assert found.is_victim.all()
+    assert not found.group.any()
+    np.testing.assert_array_equal(found.eligible, np.tile(~samples.reserve, (5, 1)))
+
+
+@given(seed=SEEDS)
+def test_no_shadow_has_seen_a_sample_that_its_victim_is_audited_on(seed: int) -> None:
+    samples = population(200, 20, 10)
+    found = splits_of(DISJOINT, seed, range(12), samples)
+    assert found.group.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert np.flatnonzero(found.is_victim).tolist() == [0, 4, 8]
+    for victim in (0, 4, 8):
+        shadows = slice(victim + 1, victim + 4)
+        assert not (found.member[shadows] & found.eligible[victim]).any()
+        assert not (found.eligible[shadows] & found.eligible[victim]).any()
+        # The shadows share one half, and re-split it.
+        np.testing.assert_array_equal(found.eligible[victim + 1], found.eligible[victim + 2])
+        np.testing.assert_array_equal(found.eligible[victim] | found.eligible[victim + 1], ~samples.reserve)
+        assert found.eligible[victim, samples.canary].all()
+
+
+def test_halves_are_coins_of_each_group() -> None:
+    found = splits_of(DISJOINT, 5, [0, 1, 2, 4, 8], population(20_000))
+    assert abs(found.eligible.mean(axis=1) - 0.5).max() < 0.02
+    assert abs(found.member.mean(axis=1) - 0.25).max() < 0.02
+    assert abs((found.eligible[0] & found.eligible[3]).mean() - 0.25) < 0.02  # another group, another division
+    assert abs((found.member[1] & found.member[2]).mean() - 0.125) < 0.02  # shadows draw for themselves
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"protocol": "disjoint", "num_models": 10, "num_shadows": 3}, "multiple of 4 .* such as 8"),
+        ({"protocol": "disjoint", "num_models": 16}, "multiple of 6 .* such as 18"),
+        ({"num_shadows": 3}, "goes with protocol = 'disjoint'"),
+    ],
+)
+def test_models_come_in_whole_groups(settings: dict[str, object], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        Membership.model_validate(settings)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.groups import expand, skips
 from pruneaudit.attacks.view import View
+from pruneaudit.auditing.canaries import DEFAULT_BOUNDS, Bounds, canary_findings
 from pruneaudit.auditing.comparisons import compare_accuracy, compare_attacks, compare_releases
 from pruneaudit.auditing.findings import Row, Writer
 from pruneaudit.auditing.game import MATCHED, Game, game_of
@@ -35,9 +37,6 @@ from pruneaudit.study import Plugin
 
 DEFAULT_ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")
 DEFAULT_LEVELS = (0.1, 0.01, 0.001)
-STANDARD_ATTACK = "loss"
-"""What other attacks are compared with, where it is played."""
-
 GameKey = tuple[str, str]
 
 
@@ -47,7 +46,7 @@ class GameScores:
 
     game: Game
     by_attack: dict[str, np.ndarray] = field(default_factory=dict)
-    """(V, N) float64 by attack; higher = more likely a member, NaN = not scored."""
+    """(V, N) float64 by attack played; higher = more likely a member, NaN = not scored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +96,7 @@ def audit(
     signals: Signals,
     references: Signals | None = None,
     paired: Signals | None = None,
+    paired_references: Signals | None = None,
     attacks: Sequence[str | Plugin] | str = DEFAULT_ATTACKS,
     seed: int = 0,
     fpr_levels: Sequence[float] = DEFAULT_LEVELS,
@@ -107,6 +107,7 @@ def audit(
         signals: the victims' predictions; each victim's references are the other models in it.
         references: predictions of other models on the same samples, to be used as references instead.
         paired: predictions of the same models in another release that is public too (say, before pruning).
+        paired_references: predictions of the references in that other release, where both are given.
         attacks: names such as "loss", "lira:mode=offline"; or the groups "scores" and "all",
             which leave out what the signals do not allow.
         seed: seed of folds and bootstrap.
@@ -120,29 +121,60 @@ def audit(
     """
     if not fpr_levels or not all(0 < level < 1 for level in fpr_levels):
         raise UserError(f"fpr_levels: got {list(fpr_levels)}, expected rates above 0 and below 1 (0.01 is 1%)")
-    for name, given in (("signals", signals), ("references", references), ("paired", paired)):
+    parts = {"references": references, "paired": paired, "paired_references": paired_references}
+    for name, given in {"signals": signals, **parts}.items():
         if given is not None and not isinstance(given, Signals):
             raise UserError(f"{name}: got {type(given).__name__}, expected Signals; use Signals.load(path)")
     if isinstance(attacks, str):
         attacks = attacks.split(",")
-    games = [Game("signals", MATCHED, _given_view(signals, references, paired))]
+    games = [Game("signals", MATCHED, _given_view(signals, references, paired, paired_references))]
     found = audit_games(games, ready(attacks), seed, fpr_levels, skip=skips(named(attacks)))
     for note in found.results.about["warnings"]:
         warnings.warn(note, stacklevel=2)
     return found
 
 
-def _given_view(signals: Signals, references: Signals | None, paired: Signals | None) -> View:
+def _given_view(
+    signals: Signals, references: Signals | None, paired: Signals | None, paired_references: Signals | None
+) -> View:
     releases = [signals] if paired is None else [paired, signals]
     if references is None:
+        if paired_references is not None:
+            raise UserError("paired_references goes with references, which are not given; give both, or neither")
         return View.of(releases, releases if signals.num_models > 1 else ())
-    if paired is not None:
-        raise UserError("references and paired cannot be combined yet; give one of them")
+    if (paired is None) != (paired_references is None):
+        raise UserError(
+            "references of pairs are pairs too: give paired (the victims' other release) and paired_references (the"
+            " references' other release) together"
+        )
+    own = [references] if paired_references is None else [paired_references, references]
+    allowed = None
     if signals.model_ids is None or references.model_ids is None:
-        # Without ids from both sides nothing says that a reference is the victim itself.
+        # Without ids from both sides nothing says which model is which; copies are refused below.
         allowed = signals.groups[signals.victims][:, None] == references.groups[None, :]
-        return View.of(releases, [references], allowed)
-    return View.of(releases, [references])
+    view = View.of(releases, own, allowed)
+    _refuse_copies(view)
+    return view
+
+
+def _refuse_copies(view: View) -> None:
+    """Refuses a reference that answers exactly as the victim that it may serve: that is the victim itself."""
+    attacked, reference = view.attacked, view.reference
+    by_answer: dict[bytes, list[int]] = defaultdict(list)
+    for row in range(reference.num_models):
+        by_answer[_fingerprint(reference.logits[row])].append(row)
+    for victim, row in enumerate(view.victims):
+        for copy in by_answer.get(_fingerprint(attacked.logits[row]), ()):
+            if view.allowed[victim, copy]:
+                raise UserError(
+                    f"references: model {reference.model_names[copy]} answers exactly as victim"
+                    f" {attacked.model_names[row]}, expected other models (a victim must not be its own reference);"
+                    " leave it out, or give both files model_ids"
+                )
+
+
+def _fingerprint(logits: np.ndarray) -> bytes:
+    return hashlib.sha256(logits.tobytes()).digest()
 
 
 def named(attacks: Sequence[str | Plugin]) -> list[Plugin]:
@@ -178,6 +210,7 @@ def audit_games(
     facts: Mapping[str, Mapping[str, Any]] | None = None,
     about: Mapping[str, Any] | None = None,
     skip: bool = False,
+    bounds: Bounds = DEFAULT_BOUNDS,
 ) -> Audit:
     """Plays every attack in every game.
 
@@ -190,6 +223,7 @@ def audit_games(
         facts: what else is known of each release (sparsity, parameters, ...), by release.
         about: how this came to be.
         skip: leave out attacks that lack something, and say so in `about["warnings"]`, instead of refusing.
+        bounds: what lower bounds on epsilon are made of, where there are canaries.
 
     Raises:
         UserError: an attack lacks what it needs.
@@ -200,21 +234,26 @@ def audit_games(
     scores = tuple(GameScores(game) for game in games)
     skipped = {label: lack for label, attack in attacks.items() if (lack := _lacking(label, attack, games, skip))}
     rows: dict[str, dict[str, list[Row]]] = {}
-    standard: dict[GameKey, Writer] = {}
+    written: dict[str, dict[GameKey, Writer]] = {}
+    playable = [label for label in attacks if label not in skipped]
+    rivals = _rivals({label: attacks[label] for label in playable})
     # One thread: the same sums in the same order, whatever the number of cores.
     with threadpool_limits(limits=1, user_api="blas"):
-        # The attack that others are compared with comes first; only its measurements are kept.
-        playable = [label for label in attacks if label not in skipped]
-        for label in sorted(playable, key=lambda label: label != STANDARD_ATTACK):
-            written: dict[GameKey, Writer] = {}
+        # Attacks that others are compared with come first; only their measurements are kept.
+        for label in sorted(playable, key=lambda label: -sum(label in others for others in rivals.values())):
+            written[label] = {}
             for game, kept in zip(games, scores, strict=True):
+                if attacks[label].lacks(game.view):
+                    continue  # an attack on pairs, and a game with a single release
                 measured = measure(attacks[label], label, game, fpr_levels, seed)
                 kept.by_attack[label] = measured.scores
                 writer = Writer(game, label, measured, known[game.release], sparsity[game.release], fpr_levels, seed)
-                written[game.release, game.knowledge] = writer
-            if label == STANDARD_ATTACK:
-                standard = written
-            rows[label] = _rows(written, games, baselines, standard)
+                written[label][game.release, game.knowledge] = writer
+            rows[label] = _rows(written[label], games, baselines, [written[other] for other in rivals[label]])
+            for writer in written[label].values():
+                rows[label]["canaries"] += canary_findings(writer, attacks[label], bounds)
+            if not any(label in others for others in rivals.values()):
+                written[label].clear()
         rows[""] = {"comparisons": _accuracies_compared(known, baselines)}
     tables = _tables([rows[label] for label in (*attacks, "") if label in rows])
     tables["releases"] = pd.DataFrame([_release_row(name, known[name], facts.get(name, {})) for name in known])
@@ -229,17 +268,18 @@ def _rows(
     written: Mapping[GameKey, Writer],
     games: Sequence[Game],
     baselines: Sequence[str],
-    standard: Mapping[GameKey, Writer],
+    rivals: Sequence[Mapping[GameKey, Writer]],
 ) -> dict[str, list[Row]]:
-    """All rows of one attack, by table."""
+    """All rows of one attack, by table; `rivals` are the attacks that it is held against."""
     rows: dict[str, list[Row]] = defaultdict(list)
     for key, writer in written.items():
         rows["findings"] += writer.findings()
         rows["curves"] += writer.curve()
         rows["classes"] += writer.by_class()
         rows["ppv"] += writer.ppv()
-        if key in standard and writer.attack != STANDARD_ATTACK:
-            rows["contests"] += compare_attacks(writer, standard[key])
+        for other in rivals:
+            if key in other:
+                rows["contests"] += compare_attacks(writer, other[key])
     rows["comparisons"] += _compared(written, games, baselines)
     return rows
 
@@ -250,9 +290,27 @@ def _tables(parts: Sequence[Mapping[str, list[Row]]]) -> dict[str, Any]:
     return {name: pd.DataFrame(rows, columns=None if rows else list(TABLES[name])) for name, rows in joined.items()}
 
 
+def _rivals(attacks: Mapping[str, Attack]) -> dict[str, list[str]]:
+    """The played attacks that each is held against: the common standard, and the one that it names itself."""
+    first_of: dict[str, str] = {}
+    for label in attacks:
+        first_of.setdefault(label.partition(":")[0], label)
+    named = {label: dict.fromkeys([Attack.standard, attack.standard]) for label, attack in attacks.items()}
+    return {
+        label: [first_of[name] for name in names if first_of.get(name, label) != label]
+        for label, names in named.items()
+    }
+
+
 def _lacking(label: str, attack: Attack, games: Sequence[Game], skip: bool) -> str:
-    """Why an attack is left out, where it may be; empty where it can be played."""
-    lacking = next((lack for game in games if (lack := attack.lacks(game.view))), "")
+    """Why an attack is left out, where it may be; empty where it can be played.
+
+    An attack on several releases is played wherever there are several.
+    """
+    needed = games
+    if "two releases" in attack.needs:
+        needed = [game for game in games if len(game.view.releases) > 1] or games
+    lacking = next((lack for game in needed if (lack := attack.lacks(game.view))), "")
     if lacking and not skip:
         raise UserError(f"attack '{label}' needs {lacking}, which these signals do not have; leave it out or add them")
     return lacking and f"attack '{label}' left out: it needs {lacking}"
@@ -264,7 +322,7 @@ def _compared(written: Mapping[GameKey, Writer], games: Sequence[Game], baseline
     for baseline in baselines:
         for (release, knowledge), writer in written.items():
             other = game_of(games, baseline, knowledge)
-            if release != baseline and other is not None:
+            if release != baseline and other is not None and (other.release, other.knowledge) in written:
                 rows += compare_releases(writer, written[other.release, other.knowledge])
     return rows
 
@@ -294,9 +352,10 @@ def _write_scores(games: Sequence[GameScores], path: Path) -> None:
     """One row per (release, knowledge, model, sample), one column per attack; written whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     schema_writer: pq.ParquetWriter | None = None
+    played = list(dict.fromkeys(attack for scores in games for attack in scores.by_attack))
     try:
         for scores in games:
-            table = _scores_table(scores)
+            table = _scores_table(scores, played)
             schema_writer = schema_writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
             schema_writer.write_table(table)
         if schema_writer is not None:
@@ -306,7 +365,8 @@ def _write_scores(games: Sequence[GameScores], path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _scores_table(scores: GameScores) -> pa.Table:
+def _scores_table(scores: GameScores, attacks: Sequence[str]) -> pa.Table:
+    """The rows of one game; NaN where one of the attacks was not played in it."""
     game, signals = scores.game, scores.game.view.attacked
     rows = game.view.victims
     scored = signals.scored[rows]  # (V, N)
@@ -319,5 +379,6 @@ def _scores_table(scores: GameScores) -> pa.Table:
         "member": signals.member[rows][scored],
         "canary": signals.canaries[sample],
     }
-    columns |= {attack: array[scored] for attack, array in scores.by_attack.items()}
+    nothing = np.full(scored.shape, np.nan)
+    columns |= {attack: scores.by_attack.get(attack, nothing)[scored] for attack in attacks}
     return pa.table(columns)

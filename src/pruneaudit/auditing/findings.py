@@ -16,11 +16,10 @@ from pruneaudit.auditing.measure import Accuracies, Measured
 from pruneaudit.metrics import (
     Estimate,
     auc_influence,
-    bootstrap_pooled_tpr,
     mean_roc,
     per_victim,
     per_victim_replicates,
-    pooled_auc,
+    pooled_estimates,
     ppv,
     refusal,
     two_way,
@@ -101,16 +100,15 @@ class Writer:
         measured = self.measured
         members, nonmembers = int(measured.num_members.sum()), int(measured.num_nonmembers.sum())
         row = self._row(POOLED, members, nonmembers, int(measured.num_unscored.sum()))
-        row |= _columns("auc", pooled_auc(measured.counted_scores, measured.member))
         reasons = [refusal(nonmembers, level) for level in self.levels]
         reported = [level for level, reason in zip(self.levels, reasons, strict=True) if reason is None]
-        if reported:
-            generator = numpy_generator(self.seed, "bootstrap pooled")
-            estimates = bootstrap_pooled_tpr(
-                measured.counted_scores, measured.member, reported, NUM_POOLED_RESAMPLES, generator
-            )
-            for level, estimate in zip(reported, estimates, strict=True):
-                row |= _columns(tpr_column(level), estimate)
+        generator = numpy_generator(self.seed, "bootstrap pooled")
+        area, rates = pooled_estimates(
+            measured.counted_scores, measured.member, reported, NUM_POOLED_RESAMPLES, generator
+        )
+        row |= _columns("auc", area)
+        for level, estimate in zip(reported, rates, strict=True):
+            row |= _columns(tpr_column(level), estimate)
         refused = [text for level, why in zip(self.levels, reasons, strict=True) for text in _reason(level, why)]
         return self._closed(row, refused)
 

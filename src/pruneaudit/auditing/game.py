@@ -26,6 +26,10 @@ class Game:
 def bank_games(releases: Mapping[str, Signals], knowledge: Sequence[str]) -> list[Game]:
     """Every release of a bank against every knowledge, each different game once.
 
+    The attacker of a pruned release sees the dense models too: the view holds both, the attacked one last. Attacks
+    on one release look at the last alone. References that are all dense tell nothing of such a pair: there the view
+    holds the attacked release alone.
+
     Args:
         releases: signals by release; every model is a victim and a reference of the others.
         knowledge: `matched`: references are of the same release; `no-defense`: of the same release
@@ -34,15 +38,22 @@ def bank_games(releases: Mapping[str, Signals], knowledge: Sequence[str]) -> lis
             named first. A release that is not there (its tasks failed) serves nobody.
     """
     games = []
-    for name, signals in releases.items():
+    for name in releases:
         played: dict[str, str] = {}  # what was played, by the release that the references are of
         for what in knowledge:
             references_of = name if what in OWN_PIPELINE else what
             if references_of in releases:
                 played.setdefault(references_of, MATCHED if references_of == name else what)
         for references_of, label in played.items():
-            games.append(Game(name, label, View.of([signals], [releases[references_of]])))
+            games.append(Game(name, label, _view(releases, name, references_of)))
     return games
+
+
+def _view(releases: Mapping[str, Signals], attacked: str, references_of: str) -> View:
+    """The attacked release; with the dense models, which are out too, where the attacker has such pairs of its own."""
+    shown = [attacked] if DENSE in (attacked, references_of) or DENSE not in releases else [DENSE, attacked]
+    own = [references_of] if len(shown) == 1 else [DENSE, references_of]
+    return View.of([releases[name] for name in shown], [releases[name] for name in own])
 
 
 def game_of(games: Sequence[Game], release: str, knowledge: str) -> Game | None:

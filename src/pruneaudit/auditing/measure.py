@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -34,21 +36,25 @@ class Measured:
     variant: str
     auc: PerVictim
     balanced_accuracy: PerVictim
-    advantage: PerVictim
     tpr: np.ndarray
     """(V, L) at the study's false-positive rates."""
     tpr_replicates: np.ndarray
     """(B, V, L), paired over games by common weights."""
 
-    @property
+    @cached_property
     def num_members(self) -> np.ndarray:
         """(V,) scored members."""
-        return (self.ordinary & self.member).sum(axis=1)
+        return np.count_nonzero(self.ordinary & self.member, axis=1)
 
-    @property
+    @cached_property
     def num_nonmembers(self) -> np.ndarray:
         """(V,) scored non-members."""
-        return (self.ordinary & ~self.member).sum(axis=1)
+        return np.count_nonzero(self.ordinary & ~self.member, axis=1)
+
+    @property
+    def advantage(self) -> PerVictim:
+        """TPR - FPR, made of the balanced accuracy when it is asked for: its influence is as large as the scores."""
+        return PerVictim(2 * self.balanced_accuracy.values - 1, 2 * self.balanced_accuracy.influence)
 
     @property
     def counted_scores(self) -> np.ndarray:
@@ -69,24 +75,26 @@ def measure(attack: Attack, label: str, game: Game, levels: Sequence[float], see
     view = game.view
     rng = numpy_generator(seed, "attack", label, game.release, game.knowledge)
     scored = attack.score(view, rng)
-    limits = thresholds(attack, view, scored, seed, rng)  # (V,)
     member, wanted = view.attacked.member[view.victims], view.attacked.ordinary[view.victims]
     ordinary = wanted & ~np.isnan(scored.victims)
     counted = np.where(ordinary, scored.victims, np.nan)
-    with_threshold = ordinary & ~np.isnan(limits)[:, None]
-    rates = rate_influence(counted >= limits[:, None], with_threshold, member)
-    # The same seed for every game and attack: equal weights pair the replicates.
-    bootstrap = numpy_generator(seed, "bootstrap")
-    tpr, replicates = bootstrap_tpr(counted, member, levels, NUM_RESAMPLES, bootstrap)
+    # Thresholds are learned in a thread of their own; nothing that either side draws depends on the other.
+    with ThreadPoolExecutor(1) as aside:
+        learned = aside.submit(thresholds, attack, view, scored, seed, rng)
+        # The same seed for every game and attack: equal weights pair the replicates.
+        bootstrap = numpy_generator(seed, "bootstrap")
+        tpr, replicates = bootstrap_tpr(counted, member, levels, NUM_RESAMPLES, bootstrap)
+        area = auc_influence(counted, member)
+        limits = learned.result()[:, view.attacked.labels]  # (V, N)
+    rates = rate_influence(counted >= limits, ordinary & ~np.isnan(limits), member)
     return Measured(
         scores=scored.victims,
         ordinary=ordinary,
         member=member,
         num_unscored=(wanted & ~ordinary).sum(axis=1),
         variant=scored.variant,
-        auc=auc_influence(counted, member),
+        auc=area,
         balanced_accuracy=rates.balanced_accuracy,
-        advantage=rates.advantage,
         tpr=tpr,
         tpr_replicates=replicates,
     )

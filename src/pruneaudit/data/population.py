@@ -22,7 +22,7 @@ from pruneaudit.options import validated
 from pruneaudit.randomness import numpy_generator
 from pruneaudit.study import Data
 
-# N samples (audited, then reserve), C classes, K channels, H height, W width, F features
+# N samples (audited, then canaries, then reserve), C classes, K channels, H height, W width, F features
 
 MIN_SAMPLES = 4
 _ARRAYS = ("x", "y", "ids", "reserve", "canary")
@@ -31,14 +31,14 @@ _FACTS = "population.json"
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """N samples: first the audited ones, then the reserve. Nothing changes them."""
+    """N samples: first the audited ones, then canaries, then the reserve. Nothing changes them."""
 
     name: str
     """The source that they come from."""
     x: np.ndarray
     """uint8 images (N, K, H, W) in 0..255; or float32 images (N, K, H, W) or tables (N, F)."""
     y: np.ndarray
-    """(N,) int64 labels in 0..C-1, label noise included."""
+    """(N,) int64 labels in 0..C-1, label noise and the wrong labels of canaries included."""
     ids: np.ndarray
     """(N,) int64: the row of each sample in the source."""
     reserve: np.ndarray
@@ -121,11 +121,11 @@ def load_population(data: Data, seed: int, data_root: Path | None = None) -> Pop
 
 
 def draw(raw: RawData, data: Data, seed: int) -> Population:
-    """A random subset of the source, without replacement, with the asked amount of label noise.
+    """A random subset of the source, without replacement, with the asked label noise and canaries.
 
     Args:
         raw: all samples of the source.
-        data: how many samples to audit, how many to hold in reserve, how many labels to replace.
+        data: how many samples to audit, to plant as canaries and to hold in reserve, how many labels to replace.
         seed: the study's seed.
 
     Raises:
@@ -133,17 +133,20 @@ def draw(raw: RawData, data: Data, seed: int) -> Population:
     """
     num_audited = _num_audited(len(raw.y), data)
     order = numpy_generator(seed, "population").permutation(len(raw.y))
-    ids = order[: num_audited + data.num_reserve]  # (N,)
+    ids = order[: num_audited + data.num_canaries + data.num_reserve]  # (N,)
+    place = np.arange(len(ids))
+    canary = (place >= num_audited) & (place < num_audited + data.num_canaries)
     y = raw.y[ids]
     y[:num_audited] = _with_label_noise(y[:num_audited], data.label_noise, len(raw.classes), seed)
+    y[canary] = _mislabelled(y[canary], len(raw.classes), numpy_generator(seed, "canaries"))
     _check_every_class(y[:num_audited], raw.classes)
     return Population(
         name=data.source.name,
         x=raw.x[ids],
         y=y,
         ids=ids.astype(np.int64),
-        reserve=np.arange(len(ids)) >= num_audited,
-        canary=np.zeros(len(ids), bool),
+        reserve=place >= num_audited + data.num_canaries,
+        canary=canary,
         num_classes=len(raw.classes),
         classes=raw.classes,
         mean=raw.mean,
@@ -152,12 +155,14 @@ def draw(raw: RawData, data: Data, seed: int) -> Population:
 
 
 def _num_audited(num_available: int, data: Data) -> int:
-    left = num_available - data.num_reserve
+    left = num_available - data.num_reserve - data.num_canaries
     wanted = MIN_SAMPLES if data.num_samples is None else data.num_samples
     if wanted > left:
+        canaries = f" and num_canaries = {data.num_canaries}" if data.num_canaries else ""
         raise UserError(
             f"data: got num_samples = {data.num_samples or f'at least {MIN_SAMPLES}'} and "
-            f"num_reserve = {data.num_reserve}, but source '{data.source.name}' has {num_available} samples; lower one"
+            f"num_reserve = {data.num_reserve}{canaries}, but source '{data.source.name}' has "
+            f"{num_available} samples; lower one"
         )
     return left if data.num_samples is None else data.num_samples
 
@@ -166,10 +171,15 @@ def _with_label_noise(y: np.ndarray, fraction: float, num_classes: int, seed: in
     """`y` with exactly round(fraction * len(y)) labels replaced by a uniformly chosen other class."""
     generator = numpy_generator(seed, "label_noise")
     rows = generator.permutation(len(y))[: round(fraction * len(y))]
-    shift = generator.integers(1, num_classes, size=len(rows))  # never 0, so never the same class
     noisy = y.copy()
-    noisy[rows] = (y[rows] + shift) % num_classes
+    noisy[rows] = _mislabelled(y[rows], num_classes, generator)
     return noisy
+
+
+def _mislabelled(y: np.ndarray, num_classes: int, generator: np.random.Generator) -> np.ndarray:
+    """Labels (n,) of which every one is a uniformly chosen other class."""
+    shift = generator.integers(1, num_classes, size=len(y))  # never 0, so never the same class
+    return (y + shift) % num_classes
 
 
 def _check_every_class(y: np.ndarray, classes: tuple[str, ...]) -> None:

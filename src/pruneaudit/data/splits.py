@@ -1,8 +1,13 @@
-"""Who is in whose training set: the pooled protocol.
+"""Who is in whose training set: the protocols.
 
-Each sample is in each model's training set with probability 1/2, independently of all other samples
-and models, as in the membership game (Yeom et al. 2018, arXiv:1709.01604) and online LiRA (Carlini et
-al. 2022, arXiv:2112.03570).
+`pooled`: each sample is in each model's training set with probability 1/2, independently of all other samples
+and models, as in the membership game (Yeom et al. 2018, arXiv:1709.01604) and online LiRA (Carlini et al. 2022,
+arXiv:2112.03570). Every model is a victim, the others are its references.
+
+`disjoint`: the models come in groups of one victim and its shadows, as in Yuan & Zhang 2022 (arXiv:2202.03335).
+For each group, coins divide the samples into the victim's half and the attacker's half. The victim is trained on
+a random half of its half and audited on that half alone; every shadow is trained on its own random half of the
+attacker's half. No shadow has seen a sample that its victim is audited on. Canaries are always in the victim's half.
 
 Never exact halves. If each sample were a member of exactly half of the models, the others' rows would
 tell a victim's row: whoever counts that M/2 of the M - 1 references hold the sample knows that the
@@ -13,50 +18,78 @@ coins leave nothing to count.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
+from pruneaudit.data.population import Population
 from pruneaudit.randomness import numpy_generator
+from pruneaudit.study import Membership
 
 # M models, N samples
 
 
-def member_row(study_seed: int, model_id: int, reserve: np.ndarray) -> np.ndarray:
-    """Who is in the training set of one model; it depends on no other model, nor on how many there are.
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The part of one model; it depends on no other model, nor on how many there are."""
 
-    Args:
-        study_seed: the study's seed.
-        model_id: the model.
-        reserve: (N,) bool, samples that are in no training set.
-
-    Returns:
-        (N,) bool, true for members.
-    """
-    coins = numpy_generator(study_seed, "membership", model_id).random(len(reserve)) < 0.5  # (N,)
-    return coins & ~reserve
-
-
-def membership(study_seed: int, num_models: int, reserve: np.ndarray) -> np.ndarray:
-    """The rows of models 0..num_models-1.
-
-    Args:
-        study_seed: the study's seed.
-        num_models: M, at least 1.
-        reserve: (N,) bool, samples that are in no training set.
-
-    Returns:
-        (M, N) bool, true for members.
-    """
-    return np.stack([member_row(study_seed, model_id, reserve) for model_id in range(num_models)])
+    member: np.ndarray
+    """(N,) bool: in its training set."""
+    eligible: np.ndarray
+    """(N,) bool: may be scored for it."""
+    is_victim: bool
+    """Whether it is attacked."""
+    group: int
+    """Which victim's game it takes part in."""
 
 
-def eligible(reserve: np.ndarray, num_models: int) -> np.ndarray:
-    """Which samples may be scored for which model: under this protocol, all but the reserve for all.
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The splits of several models, as `Signals` has them."""
 
-    Args:
-        reserve: (N,) bool, samples that are never audited.
-        num_models: M.
+    member: np.ndarray  # (M, N) bool
+    eligible: np.ndarray  # (M, N) bool
+    is_victim: np.ndarray  # (M,) bool
+    group: np.ndarray  # (M,) int
 
-    Returns:
-        (M, N) bool.
-    """
-    return np.tile(~reserve, (num_models, 1))
+
+def split_of(settings: Membership, study_seed: int, model_id: int, population: Population) -> Split:
+    """The split of one model under the study's protocol."""
+    coins = numpy_generator(study_seed, "membership", model_id).random(len(population.y)) < 0.5  # (N,)
+    audited = ~population.reserve
+    if settings.protocol == "pooled":
+        return Split(coins & audited, audited, True, 0)
+    group = settings.group_of(model_id)
+    victims_half = _victims_half(study_seed, group, population)
+    is_victim = settings.is_victim(model_id)
+    half = audited & (victims_half if is_victim else ~victims_half)
+    return Split(coins & half, half, is_victim, group)
+
+
+def splits_of(settings: Membership, study_seed: int, model_ids: Sequence[int], population: Population) -> Splits:
+    """The splits of several models, in their order."""
+    parts = [split_of(settings, study_seed, model_id, population) for model_id in model_ids]
+    return Splits(
+        member=np.stack([part.member for part in parts]),
+        eligible=np.stack([part.eligible for part in parts]),
+        is_victim=np.array([part.is_victim for part in parts]),
+        group=np.array([part.group for part in parts]),
+    )
+
+
+def _victims_half(study_seed: int, group: int, population: Population) -> np.ndarray:
+    """(N,) bool: what the victim of a group draws its members from."""
+    coins = numpy_generator(study_seed, "halves", group).random(len(population.y)) < 0.5
+    return coins | population.canary
+
+
+def without_broken_groups(settings: Membership, left_out: Collection[int]) -> set[int]:
+    """Models to leave out when some are missing: under `disjoint` also those whose victim, or last shadow, is gone."""
+    everywhere = set(left_out)
+    if settings.protocol == "disjoint":
+        for first in range(0, settings.num_models, settings.group_size):
+            shadows = set(range(first + 1, first + settings.group_size))
+            if first in everywhere or shadows <= everywhere:
+                everywhere |= {first, *shadows}
+    return everywhere
