@@ -13,10 +13,11 @@ import numpy as np
 from pruneaudit.attacks.groups import skips
 from pruneaudit.auditing import Audit, bank_games
 from pruneaudit.auditing.audit import audit_games
+from pruneaudit.auditing.canaries import Bounds
 from pruneaudit.auditing.game import DENSE
 from pruneaudit.data.population import Population
-from pruneaudit.data.splits import eligible, member_row
-from pruneaudit.pipeline.plan import Action, Plan, attacks_of
+from pruneaudit.data.splits import splits_of
+from pruneaudit.pipeline.plan import Action, Plan, attacks_of, origin_of
 from pruneaudit.pipeline.store import Store
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Release, Study
@@ -35,11 +36,15 @@ def release_signals(
 
     model_ids = [task.model_id for task in plan.of("signals", release) if task.model_id not in left_out]
     several = study.audit.queries > 1
+    splits = splits_of(study.membership, study.seed, model_ids, population)
+    grouped = study.membership.protocol == "disjoint"
     return Signals(
         logits=stacked("signals", "logits"),
         labels=population.y,
-        member=np.stack([member_row(study.seed, model_id, population.reserve) for model_id in model_ids]),
-        eligible=eligible(population.reserve, len(model_ids)),
+        member=splits.member,
+        eligible=splits.eligible,
+        is_victim=splits.is_victim if grouped else None,
+        group=splits.group if grouped else None,
         confidence=stacked("signals", "confidence") if several else None,
         correct=stacked("signals", "correct") if several else None,
         sensitivity=stacked("sensitivity", "sensitivity") if plan.of("sensitivity", release) else None,
@@ -50,13 +55,13 @@ def release_signals(
 
 
 def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[int] = ()) -> dict[str, Any]:
-    """What is known of a release beside its leakage: means over its models, but for those left out."""
+    """What is known of a release beside its leakage: means over its victims, but for those left out."""
     described = next((entry for entry in plan.study.releases if entry.name == release), None)
     tasks = plan.of("train" if release == DENSE else "release", release)
     summaries = [
         json.loads((store.path(task.artifact) / "summary.json").read_text())
         for task in tasks
-        if task.model_id not in left_out
+        if task.model_id not in left_out and plan.study.membership.is_victim(task.model_id)
     ]
 
     def mean(key: str) -> float:
@@ -65,13 +70,15 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
     facts: dict[str, Any] = {"pruner": "", "origin": "own-dense", "parameters": mean("parameters")}
     if described is None:
         return facts | {"origin": "init", "sparsity": 0.0, "nonzero_parameters": mean("nonzero_parameters")}
+    trained = described.finetune or origin_of(described) == "init"
     return facts | {
         "pruner": described.pruner.label if described.pruner else "",
+        "origin": origin_of(described),
         "sparsity": mean("sparsity"),
         "nonzero_parameters": mean("nonzero_parameters"),
         "test_accuracy_before": mean("test_accuracy_before"),
         "test_accuracy_after_pruning": mean("test_accuracy_after_pruning"),
-        "test_accuracy_after_finetuning": mean("test_accuracy") if described.finetune else float("nan"),
+        "test_accuracy_after_finetuning": mean("test_accuracy") if trained else float("nan"),
     }
 
 
@@ -110,4 +117,5 @@ def audit_study(
         facts={release: release_facts(plan, store, release, left_out) for release in plan.releases},
         about=about,
         skip=skips(study.audit.attacks),
+        bounds=Bounds(study.audit.canary_guesses, study.audit.delta),
     )

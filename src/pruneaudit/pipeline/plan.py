@@ -22,8 +22,9 @@ from pruneaudit.models import MODELS
 from pruneaudit.options import Options, validated
 from pruneaudit.pipeline.store import Artifact
 from pruneaudit.pruning import PRUNERS
+from pruneaudit.pruning.pruner import Origin
 from pruneaudit.registry import Registry
-from pruneaudit.study import Plugin, Release, Study
+from pruneaudit.study import Plugin, Release, Study, Training
 
 TRAINING_SEMANTICS = 1
 RELEASE_SEMANTICS = 1
@@ -117,7 +118,8 @@ def check_plugins(study: Study) -> None:
     plugin_options(MODELS, study.model, "model")
     for release in study.releases:
         if release.pruner:
-            plugin_options(PRUNERS, release.pruner, f"release '{release.name}'")
+            _pruner_options(release)
+        training_of(study, release)
     attacks_of(study)
 
 
@@ -149,48 +151,89 @@ def make_plan(study: Study, population: Population) -> Plan:
     dense_config = {
         "kind": "dense",
         "semantics_version": TRAINING_SEMANTICS,
-        "protocol": study.membership.protocol,
+        **study.membership.identity,
         "model": _described(MODELS, study.model, "model"),
         "training": study.training.model_dump(mode="json"),
         "parents": [root.identity],
         **common,
     }
+    drawn = {"membership": study.membership.model_dump(mode="json")}
     dense = _model_artifacts(study, "dense", dense_config)
     tasks = [
-        Task("train", "dense", m, artifact, {"population": root}, artifact.config) for m, artifact in enumerate(dense)
+        Task("train", "dense", m, artifact, {"population": root}, {**artifact.config, **drawn})
+        for m, artifact in enumerate(dense)
     ]
     tasks += _signals_tasks(study, "dense", dense, root)
     for release in study.releases:
-        config = _release_config(study, release, dense_config) | common
+        config = _release_config(study, release, dense_config)
         artifacts = _model_artifacts(study, release.name, config)
-        tasks += [
-            Task("release", release.name, m, artifact, {"population": root, "dense": dense[m]}, artifact.config)
-            for m, artifact in enumerate(artifacts)
-        ]
+        starts_dense = origin_of(release) == "own-dense"
+        for m, artifact in enumerate(artifacts):
+            inputs = {"population": root, "dense": dense[m]} if starts_dense else {"population": root}
+            tasks.append(Task("release", release.name, m, artifact, inputs, {**artifact.config, **drawn}))
         tasks += _signals_tasks(study, release.name, artifacts, root)
     return Plan(study, root, tuple(tasks))
 
 
+def origin_of(release: Release) -> Origin:
+    """Whether a release starts from the same model's dense weights or from new ones."""
+    if release.pruner is None:
+        return "own-dense"
+    return PRUNERS.get(release.pruner.name).origin(_pruner_options(release))
+
+
+def training_of(study: Study, release: Release) -> Training | None:
+    """The training after pruning: fine-tuning, or of a release from new weights the whole training; or none.
+
+    Raises:
+        UserError: the release's method works in training, and there is none.
+    """
+    if release.finetune:
+        return study.training_of(release)
+    if origin_of(release) == "init":
+        return study.training
+    if release.pruner and PRUNERS.get(release.pruner.name).needs_training(_pruner_options(release)):
+        raise UserError(
+            f"release '{release.name}': pruner '{release.pruner.name}' works during training, and the release has none;"
+            " give it finetune = { epochs = ... }"
+        )
+    return None
+
+
+def _pruner_options(release: Release) -> Options:
+    assert release.pruner is not None
+    return plugin_options(PRUNERS, release.pruner, f"release '{release.name}'")
+
+
 def _release_config(study: Study, release: Release, dense_config: Mapping[str, Any]) -> dict[str, Any]:
-    """What shapes a release of all models, the dense bank being its parent."""
-    return {
+    """What shapes a release of all models; its parent is the dense bank, or the population alone."""
+    training = training_of(study, release)
+    config = {
         "kind": "release",
         "semantics_version": RELEASE_SEMANTICS,
         "model": dense_config["model"],
         "pruner": release.pruner and _described(PRUNERS, release.pruner, f"release '{release.name}'"),
         "sparsity": release.sparsity,
-        "finetune": release.finetune and study.training_of(release).model_dump(mode="json"),
+        "finetune": training and training.model_dump(mode="json"),
         "parents": [sha256_of(dense_config)],
+        **{key: dense_config[key] for key in ("seed", "engine", "precision")},
     }
+    if origin_of(release) == "init":
+        config |= {"origin": "init", "parents": dense_config["parents"], **study.membership.identity}
+    return config
 
 
 def _model_artifacts(study: Study, release: str, config: Mapping[str, Any]) -> list[Artifact]:
     """One artifact per model of a release."""
-    masked = ("mask.safetensors",) if config.get("pruner") else ()
-    files = ("model.safetensors", "history.csv", "summary.json", *masked)
+    files = ["model.safetensors", "history.csv", "summary.json"]
+    if config.get("pruner"):
+        pruner = PRUNERS.get(config["pruner"]["name"])
+        options = pruner.Options.model_validate(config["pruner"]["options"])
+        files += ["mask.safetensors"] if pruner.works_by_mask(options) else []
+        files += ["structure.json"] if pruner.changes_architecture(options) else []
     folder = f"{release}-{sha256_of(config)[:8]}"
     return [
-        Artifact(f"{folder}/model-{m:03d}", {**config, "model_id": m}, files)
+        Artifact(f"{folder}/model-{m:03d}", {**config, "model_id": m}, tuple(files))
         for m in range(study.membership.num_models)
     ]
 

@@ -34,7 +34,7 @@ def study_provenance(plan: Plan, population: Population, command: str) -> dict[s
     study = plan.study
     settings = study.model_dump(mode="json")
     settings["audit"]["attacks"] = [attack.model_dump(mode="json") for attack in expand(study.audit.attacks)]
-    reserve = int(population.reserve.sum())
+    reserve, canaries = int(population.reserve.sum()), int(population.canary.sum())
     return provenance(command) | {
         "study": settings,
         "name": study.name,
@@ -44,7 +44,8 @@ def study_provenance(plan: Plan, population: Population, command: str) -> dict[s
         "seeds": [study.seed],
         "population": {
             "name": study.data.source.label,
-            "num_samples": len(population.y) - reserve,
+            "num_samples": len(population.y) - reserve - canaries,
+            "num_canaries": canaries,
             "num_reserve": reserve,
             "num_classes": population.num_classes,
             "sha256": population.sha256,

@@ -21,6 +21,7 @@ from pruneaudit import __version__
 from pruneaudit.files import write_atomically
 from pruneaudit.report.answer import answer
 from pruneaudit.report.figures import draw
+from pruneaudit.report.released import released
 from pruneaudit.report.selection import (
     MIN_DECIDING,
     POOLED,
@@ -30,7 +31,7 @@ from pruneaudit.report.selection import (
     primary_knowledge,
     release_names,
 )
-from pruneaudit.report.tables import differences_table, findings_table, refusals, releases_table
+from pruneaudit.report.tables import canaries_table, differences_table, findings_table, refusals, releases_table
 from pruneaudit.results import Results
 
 _TEMPLATE = "report.html"
@@ -76,9 +77,12 @@ def _context(results: Results) -> dict[str, Any]:
         "knowledge_shown": primary_knowledge(results),
         "findings": findings_table(results),
         "pooled": findings_table(results, POOLED),
+        "canaries": canaries_table(results),
+        "delta": _delta(results),
         "differences": differences_table(results),
         "releases": releases,
         "release_notes": release_notes,
+        "released": released(results),
         "refusals": refusals(results),
         "min_deciding": MIN_DECIDING,
         "knowledges": list(dict.fromkeys(results.findings["knowledge"])),
@@ -91,6 +95,12 @@ def _context(results: Results) -> dict[str, Any]:
         "failures": [_listed(failure) for failure in about.get("failures") or []],
         "version": __version__,
     }
+
+
+def _delta(results: Results) -> str:
+    """The delta that bounds on epsilon are about."""
+    given = results.canaries["delta"].dropna()
+    return f"{given.iloc[0]:g}" if len(given) else ""
 
 
 def _controlled(results: Results) -> list[tuple[str, str, bool]]:
@@ -107,10 +117,11 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         f"{population[key]:,} {words}"
         for key, words in (
             ("num_samples", "audited samples"),
+            ("num_canaries", "canaries"),
             ("num_reserve", "in reserve"),
             ("num_classes", "classes"),
         )
-        if isinstance(population.get(key), int)
+        if isinstance(population.get(key), int) and (population[key] or key != "num_canaries")
     ]
     facts = [
         ("Data", ", ".join([str(population.get("name") or ""), *counts]).removeprefix(", ")),

@@ -102,10 +102,11 @@ def baseline_of(results: Results, release: str) -> str:
     """What a sentence holds the release against.
 
     A release that was pruned and then fine-tuned: the control, where there is one. Any other is what
-    it is without extra epochs, or is a control itself, and is held against the dense networks.
+    it is without extra epochs (so is one that was trained from new weights), or is a control itself, and is held
+    against the dense networks.
     """
     base, row = base_release(results), release_row(results, release)
-    if row is not None and not (row["pruner"] and was_fine_tuned(row)):
+    if row is not None and not (row["pruner"] and was_fine_tuned(row) and row["origin"] != "init"):
         return base
     found = results.comparisons.loc[results.comparisons["release"] == release, "baseline"]
     return next((str(name) for name in found if name != base), base)

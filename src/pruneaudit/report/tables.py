@@ -168,6 +168,39 @@ def _difference_cell(row: pd.Series | None, quantity: Quantity, notes: Notes) ->
 
 
 @dataclass(frozen=True)
+class CanaryLine:
+    """One line of the canaries table."""
+
+    release: str
+    knowledge: str
+    attack: str
+    auc: str
+    """AUC and interval."""
+    epsilon: str
+    """Lower bound from one run, the highest that holds of all victims; with right guesses."""
+    epsilon_many: str
+    """Lower bound from many runs; empty where there is none."""
+    num_canaries: int
+    num_victims: int
+
+
+def canaries_table(results: Results) -> tuple[CanaryLine, ...]:
+    """What attacks achieve on canaries: one line per release, knowledge and attack."""
+    lines = []
+    for (release, knowledge, attack), part in results.canaries.groupby(["release", "knowledge", "attack"], sort=False):
+        of_all = {row["figure"]: row for _, row in part[part["victim"].isin(["mean", "every victim"])].iterrows()}
+        area = of_all.get("auc")
+        texts = [
+            f"{row['value']:.2f} ({row['correct']:.0f} of {row['guesses']:.0f} right)" if row is not None else ""
+            for row in (of_all.get("epsilon, one run"), of_all.get("epsilon, many runs"))
+        ]
+        auc = "" if area is None else f"{AUC.value(area['value'])} {AUC.interval(area['low'], area['high'])}"
+        counts = int(part["num_canaries"].iloc[0]), int(part["num_victims"].max())
+        lines.append(CanaryLine(str(release), str(knowledge), str(attack), auc, texts[0], texts[1], *counts))
+    return tuple(lines)
+
+
+@dataclass(frozen=True)
 class ReleaseLine:
     """One line of the releases table."""
 

@@ -1,0 +1,78 @@
+"""What every defence has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pruneaudit.options import Options
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import nn
+
+    from pruneaudit.pruning.mask import Masks
+    from pruneaudit.study import Training
+    from pruneaudit.training.hooks import Hook
+    from pruneaudit.training.samples import Samples
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """The training that a defence steps into."""
+
+    settings: Training
+    """How the network is trained, after `Defense.settings`."""
+    members: Samples
+    """What it is trained on (n samples), on its device."""
+    reserve: Samples
+    """Samples in nobody's training set and never audited; may be empty."""
+    num_classes: int
+    masks: Callable[[], Masks | None]
+    """The masks of the pruning as they are now (some methods move them); None where nothing is masked."""
+    generator: torch.Generator
+    """CPU generator of the defence's own draws; the loop has another."""
+    sample_scores: np.ndarray | None = None
+    """(n,) float64 of the members, higher = more memorised, from a scoring bank; for those that need it."""
+
+
+class Defense:
+    """One defence; the module's docstring names idea, formula, paper and deviations."""
+
+    Options: ClassVar[type[Options]] = Options
+    """What can be set; torch-free."""
+    main: ClassVar[str] = ""
+    """The option that is meant by a single number (mia_prune's `defend_arg`)."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What it cannot do without: `reserve`, `sample_scores`."""
+    semantics_version: ClassVar[int] = 1
+    """Raised when results change, so that nothing stale is reused."""
+
+    def fingerprint(self, options: Any) -> str:
+        """What else shapes the result beside the options; or nothing."""
+        return ""
+
+    def settings(self, options: Any, training: Training) -> Training:
+        """The training settings under this defence.
+
+        Raises:
+            UserError: the two do not go together; the message says what would.
+        """
+        return training
+
+    def prepare(self, model: nn.Module, options: Any) -> nn.Module:
+        """The network in the form that this defence can train, in place or a new one, the same for equal options.
+
+        It is called on a freshly built network before weights are loaded, so it must not depend on weights.
+        """
+        return model
+
+    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+        """What steps into training, in the order in which it is called, after the hooks of the pruning."""
+        return ()
+
+    def report(self, hooks: tuple[Hook, ...]) -> dict[str, Any]:
+        """What is to be said of the trained release, as JSON data (such as the epsilon spent), from its hooks."""
+        return {}

@@ -1,0 +1,122 @@
+"""What belongs to the model that a task is about: its samples, its files, its random draws."""
+
+# N samples
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pruneaudit.data.population import Population
+from pruneaudit.data.splits import split_of
+from pruneaudit.models import build_model
+from pruneaudit.pipeline.request import Request
+from pruneaudit.pipeline.store import SEAL
+from pruneaudit.pruning.structured import replay
+from pruneaudit.randomness import torch_generator
+from pruneaudit.study import Membership, Training
+from pruneaudit.training.checkpoint import load_weights
+from pruneaudit.training.hooks import Hook
+from pruneaudit.training.predict import accuracy
+from pruneaudit.training.resume import Checkpoints
+from pruneaudit.training.samples import Samples
+from pruneaudit.training.selection import BestOnDev
+
+WEIGHTS_FILE = "model.safetensors"
+MASK_FILE = "mask.safetensors"
+STRUCTURE_FILE = "structure.json"
+"""What was removed from the architecture, where a method makes it smaller."""
+HISTORY_FILE = "history.csv"
+SUMMARY_FILE = "summary.json"
+
+
+def population_of(request: Request) -> Population:
+    """The study's population, read once per worker."""
+    folder = Path(request.inputs["population"])
+    # A damaged population is made again under the same name: its seal is another file then.
+    return _loaded_population(folder, (folder / SEAL).stat().st_ino, (folder / SEAL).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _loaded_population(folder: Path, seal_number: int, sealed_ns: int) -> Population:
+    return Population.load(folder, mmap=True)
+
+
+class Own:
+    """The model of a task: its training set, what its accuracy is measured on, the dev set, fresh networks."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.seed, self.model_id = request.spec["seed"], request.spec["model_id"]
+        self.population = population_of(request)
+        membership = Membership.model_validate(request.spec["membership"])
+        self.split = split_of(membership, self.seed, self.model_id, self.population)
+
+    def members(self) -> Samples:
+        """What it is trained on, canaries included."""
+        return Samples.of(self.population, self.split.member, self.request.device)
+
+    def accuracies(self, model: nn.Module) -> dict[str, float]:
+        """Training and test accuracy, on eligible samples with a right label."""
+        ordinary = self.split.eligible & ~self.population.canary
+        return {
+            f"{which}_accuracy": accuracy(model, Samples.of(self.population, ordinary & chosen, self.request.device))
+            for which, chosen in (("train", self.split.member), ("test", ~self.split.member))
+        }
+
+    def hooks(self, settings: Training) -> tuple[Hook, ...]:
+        """What the training settings ask for beside the loop."""
+        if settings.select != "best_dev":
+            return ()
+        return (BestOnDev(Samples.of(self.population, self.population.reserve, self.request.device)),)
+
+    def generator(self, *purpose: str) -> torch.Generator:
+        """The CPU generator of one purpose of this model."""
+        return torch_generator(self.seed, *purpose, self.model_id)
+
+    def initial_model(self) -> nn.Module:
+        """A network with the weights that this model begins from."""
+        model = new_model(self.request.spec["model"], self.population, self.generator("initialise"))
+        return model.to(self.request.device)
+
+    def checkpoints(self, phase: str = "") -> Checkpoints | None:
+        """Where a training of this task is kept; a phase of its own has a folder of its own."""
+        if not self.request.checkpoints:
+            return None
+        folder = Path(self.request.checkpoints) / phase if phase else Path(self.request.checkpoints)
+        return Checkpoints(folder, self.request.checkpoint_seconds)
+
+
+def new_model(described: Mapping[str, Any], population: Population, generator: torch.Generator) -> nn.Module:
+    """A fresh network of the study's architecture, on the CPU."""
+    shape = tuple(population.x.shape[1:])
+    return build_model(described["name"], described["options"], shape, population.num_classes, generator)
+
+
+def stored_model(described: Mapping[str, Any], population: Population, folder: Path) -> nn.Module:
+    """The network in an artifact's folder, on the CPU: as small as its structure file says, with its weights."""
+    model = new_model(described, population, torch.Generator())
+    structure = folder / STRUCTURE_FILE
+    if structure.exists():
+        model = replay(model, structure.read_text(encoding="utf-8"))
+    return load_weights(model, folder / WEIGHTS_FILE)
+
+
+def write_history(history: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """One row per epoch."""
+    with (folder / HISTORY_FILE).open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["epoch", "loss", "learning_rate"])
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
+    """What is known of the model, as JSON."""
+    (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=1) + "\n")

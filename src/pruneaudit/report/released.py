@@ -1,0 +1,260 @@
+"""What a run has measured of its releases, made ready for the page: sizes and speed, layers, reactivation.
+
+The data are `release_report` in about.json. Runs of older versions, and audits of saved predictions, have none;
+whatever is missing is a dash with its reason, or is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pruneaudit.report.quantities import sparsity_text
+from pruneaudit.report.tables import NOT_RECORDED, Cell, Notes
+from pruneaudit.results import Results
+
+
+@dataclass(frozen=True)
+class SizeLine:
+    """One line of the table of sizes and speed."""
+
+    release: str
+    method: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class LayerLine:
+    """One layer of a release."""
+
+    name: str
+    type: str
+    shape: str
+    dense_shape: str
+    """Empty where the shape is the dense network's."""
+    nonzero: str
+    sparsity: str
+    of_models: str
+    """Lowest and highest sparsity over networks; empty where all are alike."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of one release."""
+
+    release: str
+    num_models: str
+    """Networks that the range of sparsities is over."""
+    lines: tuple[LayerLine, ...]
+
+
+@dataclass(frozen=True)
+class Reactivation:
+    """How many removed weights came back, epoch by epoch, in one release."""
+
+    release: str
+    highest: str
+    highest_epoch: str
+    last: str
+    lines: tuple[tuple[str, str, str], ...]
+    """Epoch, sparsity, reactivation rate."""
+
+
+@dataclass(frozen=True)
+class Released:
+    """All that the page says of sizes and speed."""
+
+    columns: tuple[str, ...]
+    lines: tuple[SizeLine, ...]
+    notes: tuple[str, ...]
+    conditions: str
+    """How latency was measured; empty where it was not."""
+    zeros: str
+    """What zeros are worth."""
+    layers: tuple[Layers, ...]
+    reactivation: tuple[Reactivation, ...]
+
+
+COLUMNS = (
+    *("Sparsity of prunable weights", "Sparsity of all parameters", "Nonzero parameters"),
+    *("Multiply-accumulates", "File", "File, gzip", "Latency, ms", "Latency to dense"),
+)
+ZEROS = (
+    "Zeros are multiplied like any other weight, so zeros alone make no network faster: the figures of such a release "
+    "show how much the clock wavers. Only channels that are really gone save multiply-accumulates."
+)
+
+
+def released(results: Results) -> Released | None:
+    """What the run measured of its releases; None where it measured nothing."""
+    report = results.about.get("release_report")
+    entries = [entry for entry in _list(report, "releases") if isinstance(entry, Mapping)]
+    if not entries:
+        return None
+    notes = Notes()
+    return Released(
+        columns=COLUMNS,
+        lines=tuple(_size_line(entry, notes) for entry in entries),
+        notes=notes.listed(),
+        conditions=_conditions(report),
+        zeros=ZEROS,
+        layers=tuple(layers for entry in entries if (layers := _layers(entry)).lines),
+        reactivation=tuple(found for entry in entries if (found := _reactivation(entry)) is not None),
+    )
+
+
+def _size_line(entry: Mapping[str, Any], notes: Notes) -> SizeLine:
+    gaps = entry.get("gaps")
+
+    def missing(*parts: str) -> Cell:
+        """A dash for what was not measured, with the first reason that is known."""
+        reasons = [str(gaps[part]) for part in parts if isinstance(gaps, Mapping) and gaps.get(part)]
+        return Cell("", note=notes.number(reasons[0] if reasons else NOT_RECORDED))
+
+    def sparsity(key: str) -> Cell:
+        value = _number(entry, key)
+        return missing(key, "network") if value is None else Cell(sparsity_text(value))
+
+    cells = (
+        sparsity("sparsity_prunable"),
+        sparsity("sparsity_all"),
+        _nonzero(entry) or missing("network"),
+        _macs(entry) or missing("macs", "network"),
+        *(_file(entry, key) or missing("bytes") for key in ("released", "compressed")),
+        *(cell or missing("latency", "network") for cell in _latency(entry)),
+    )
+    return SizeLine(str(entry.get("name", "")), str(entry.get("method") or ""), cells)
+
+
+def _nonzero(entry: Mapping[str, Any]) -> Cell | None:
+    """Of how many parameters of the release, and of how many dense ones where it is smaller."""
+    left = _number(entry, "nonzero")
+    dense, whole = _number(entry, "parameters", "dense"), _number(entry, "parameters", "released")
+    if left is None or whole is None:
+        return None
+    return Cell(f"{left:,.0f} of {whole:,.0f}", f"dense {dense:,.0f}" if dense not in (None, whole) else "")
+
+
+def _macs(entry: Mapping[str, Any]) -> Cell | None:
+    dense, left = _number(entry, "macs", "dense"), _number(entry, "macs", "released")
+    if left is None:
+        return None
+    return Cell(f"{left:,.0f}", f"{100 * left / dense:.1f}% of dense" if dense and left != dense else "")
+
+
+def _file(entry: Mapping[str, Any], key: str) -> Cell | None:
+    size = _number(entry, "bytes", key)
+    if size is None:
+        return None
+    is_smaller = key == "released" and _number(entry, "bytes", "physically_smaller") is not None
+    return Cell(_bytes(size), "channels removed" if is_smaller else "")
+
+
+def _latency(entry: Mapping[str, Any]) -> tuple[Cell | None, Cell | None]:
+    """The time of a batch, and its ratio to that of the dense network."""
+    median, low, high, ratio = (
+        _number(entry, "latency", key)
+        for key in ("median_milliseconds", "min_milliseconds", "max_milliseconds", "ratio_to_dense")
+    )
+    time = None
+    if median is not None:
+        time = Cell(_milliseconds(median), f"[{_milliseconds(low)}, {_milliseconds(high)}]" if low and high else "")
+    if ratio is None:
+        return time, None
+    dense, left = _number(entry, "macs", "dense"), _number(entry, "macs", "released")
+    zeros_only = dense == left and (_number(entry, "sparsity_prunable") or 0) > 0
+    return time, Cell(f"{ratio:.2f}", "zeros only: no speed-up" if zeros_only else "")
+
+
+def _conditions(report: Any) -> str:
+    """How latency was measured, in words."""
+    size, rounds, threads = (_number(report, "latency", key) for key in ("batch_size", "rounds", "threads"))
+    if size is None or rounds is None or threads is None:
+        return ""
+    inputs = "one input" if size == 1 else f"a batch of {size:.0f}"
+    return (
+        f"{inputs}, median [fastest, slowest] of {rounds:.0f} rounds that time all releases in turns, on {threads:.0f} "
+        f"CPU {'thread' if threads == 1 else 'threads'} ({report['latency'].get('machine') or 'unknown machine'})"
+    )
+
+
+def _layers(entry: Mapping[str, Any]) -> Layers:
+    rows = [row for row in _list(entry, "layers") if isinstance(row, Mapping)]
+    num_models = _number(entry, "layers_of_models")
+    return Layers(
+        str(entry.get("name", "")),
+        "" if num_models is None else f"{num_models:,.0f}",
+        tuple(_layer_line(row) for row in rows),
+    )
+
+
+def _layer_line(row: Mapping[str, Any]) -> LayerLine:
+    nonzero, weights, sparsity = (_number(row, key) for key in ("nonzero", "weights", "sparsity"))
+    low, high = _number(row, "sparsity_low"), _number(row, "sparsity_high")
+    shape, dense_shape = _shape(row, "shape"), _shape(row, "dense_shape")
+    differ = low is not None and high is not None and low != high
+    return LayerLine(
+        name=str(row.get("name") or "(the network itself)"),
+        type=str(row.get("type", "")),
+        shape=shape,
+        dense_shape=dense_shape if dense_shape != shape else "",
+        nonzero="" if nonzero is None or weights is None else f"{nonzero:,.0f} of {weights:,.0f}",
+        sparsity="" if sparsity is None else sparsity_text(sparsity),
+        of_models=f"{sparsity_text(low)} to {sparsity_text(high)}" if differ and low is not None and high else "",
+    )
+
+
+def _reactivation(entry: Mapping[str, Any]) -> Reactivation | None:
+    """None where weights do not come back in this release's method."""
+    rows = []
+    for row in _list(entry, "reactivation"):
+        epoch, sparsity, rate = (_number(row, key) for key in ("epoch", "sparsity", "reactivation_rate"))
+        if epoch is not None and sparsity is not None and rate is not None:
+            rows.append((rate, f"{epoch:.0f}", sparsity_text(sparsity)))
+    if not rows:
+        return None
+    highest = max(rows, key=lambda row: row[0])
+    return Reactivation(
+        str(entry.get("name", "")),
+        highest=_rate(highest[0]),
+        highest_epoch=highest[1],
+        last=_rate(rows[-1][0]),
+        lines=tuple((epoch, sparsity, _rate(rate)) for rate, epoch, sparsity in rows),
+    )
+
+
+def _number(data: Any, *path: str) -> float | None:
+    """The finite number at a path of keys; None where there is none."""
+    for key in path:
+        data = data.get(key) if isinstance(data, Mapping) else None
+    is_number = isinstance(data, int | float) and not isinstance(data, bool) and math.isfinite(data)
+    return float(data) if is_number else None
+
+
+def _list(data: Any, key: str) -> Sequence[Any]:
+    found = data.get(key) if isinstance(data, Mapping) else None
+    return found if isinstance(found, list) else []
+
+
+def _shape(row: Mapping[str, Any], key: str) -> str:
+    return " × ".join(str(size) for size in _list(row, key))
+
+
+def _bytes(size: float) -> str:
+    """`812 B`, `19.5 kB` (1 kB = 1,000 B), `44.7 MB`."""
+    for unit, scale in (("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:,.1f} {unit}"
+    return f"{size:.0f} B"
+
+
+def _milliseconds(value: float) -> str:
+    """Three significant digits, without an exponent: `0.0267`, `4.27`, `1,204`."""
+    places = 0 if value <= 0 else max(0, 2 - math.floor(math.log10(value)))
+    return f"{value:,.{places}f}"
+
+
+def _rate(value: float) -> str:
+    return f"{100 * value:.2f}%"
