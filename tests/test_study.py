@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.plan import check_plugins
-from pruneaudit.settings_file import MAX_BYTES
+from pruneaudit.settings_file import MAX_BYTES, scalar
 from pruneaudit.study import (
     Audit,
     Data,
@@ -26,7 +26,6 @@ from pruneaudit.study import (
     Source,
     Study,
     Training,
-    scalar,
 )
 
 TOML = """

@@ -34,7 +34,7 @@ COMPARISON_COLUMNS = (
     *("difference", "low", "high", "num_victims"),
 )
 RELEASE_COLUMNS = (
-    *("release", "pruner", "origin", "sparsity", "parameters", "nonzero_parameters"),
+    *("release", "pruner", "defense", "origin", "sparsity", "parameters", "nonzero_parameters"),
     *("train_accuracy", "train_accuracy_low", "train_accuracy_high"),
     *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
     *("test_accuracy_before", "test_accuracy_after_pruning", "test_accuracy_after_finetuning"),
@@ -79,6 +79,7 @@ _TEXTS = frozenset(
         "baseline",
         "metric",
         "pruner",
+        "defense",
         "origin",
     )
 )

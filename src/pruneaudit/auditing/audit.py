@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from pruneaudit.attacks.view import View
 from pruneaudit.auditing.canaries import DEFAULT_BOUNDS, Bounds, canary_findings
 from pruneaudit.auditing.comparisons import compare_accuracy, compare_attacks, compare_releases
 from pruneaudit.auditing.findings import Row, Writer
-from pruneaudit.auditing.game import MATCHED, Game, game_of
+from pruneaudit.auditing.game import MATCHED, NO_TWINS, Game, game_of
 from pruneaudit.auditing.measure import Accuracies, accuracies, measure
 from pruneaudit.errors import UserError
 from pruneaudit.files import writing_error
@@ -207,6 +207,7 @@ def audit_games(
     seed: int,
     fpr_levels: Sequence[float] = DEFAULT_LEVELS,
     baselines: Sequence[str] = (),
+    twins: Mapping[str, str] = NO_TWINS,
     facts: Mapping[str, Mapping[str, Any]] | None = None,
     about: Mapping[str, Any] | None = None,
     skip: bool = False,
@@ -220,6 +221,7 @@ def audit_games(
         seed: the study's.
         fpr_levels: false-positive rates at which the true-positive rate is reported.
         baselines: releases that the others are compared with.
+        twins: the release that each defended one would be without its defence; the two are compared.
         facts: what else is known of each release (sparsity, parameters, ...), by release.
         about: how this came to be.
         skip: leave out attacks that lack something, and say so in `about["warnings"]`, instead of refusing.
@@ -231,6 +233,7 @@ def audit_games(
     facts = facts or {}
     known = {game.release: accuracies(game.view.attacked) for game in games}
     sparsity = {name: facts.get(name, {}).get("sparsity", float("nan")) for name in known}
+    pairs = _pairs(known, baselines, twins)
     scores = tuple(GameScores(game) for game in games)
     skipped = {label: lack for label, attack in attacks.items() if (lack := _lacking(label, attack, games, skip))}
     rows: dict[str, dict[str, list[Row]]] = {}
@@ -249,12 +252,12 @@ def audit_games(
                 kept.by_attack[label] = measured.scores
                 writer = Writer(game, label, measured, known[game.release], sparsity[game.release], fpr_levels, seed)
                 written[label][game.release, game.knowledge] = writer
-            rows[label] = _rows(written[label], games, baselines, [written[other] for other in rivals[label]])
+            rows[label] = _rows(written[label], games, pairs, [written[other] for other in rivals[label]])
             for writer in written[label].values():
                 rows[label]["canaries"] += canary_findings(writer, attacks[label], bounds)
             if not any(label in others for others in rivals.values()):
                 written[label].clear()
-        rows[""] = {"comparisons": _accuracies_compared(known, baselines)}
+        rows[""] = {"comparisons": _accuracies_compared(known, pairs)}
     tables = _tables([rows[label] for label in (*attacks, "") if label in rows])
     tables["releases"] = pd.DataFrame([_release_row(name, known[name], facts.get(name, {})) for name in known])
     about = dict(about or {})
@@ -267,7 +270,7 @@ def audit_games(
 def _rows(
     written: Mapping[GameKey, Writer],
     games: Sequence[Game],
-    baselines: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
     rivals: Sequence[Mapping[GameKey, Writer]],
 ) -> dict[str, list[Row]]:
     """All rows of one attack, by table; `rivals` are the attacks that it is held against."""
@@ -280,7 +283,7 @@ def _rows(
         for other in rivals:
             if key in other:
                 rows["contests"] += compare_attacks(writer, other[key])
-    rows["comparisons"] += _compared(written, games, baselines)
+    rows["comparisons"] += _compared(written, games, pairs)
     return rows
 
 
@@ -316,30 +319,33 @@ def _lacking(label: str, attack: Attack, games: Sequence[Game], skip: bool) -> s
     return lacking and f"attack '{label}' left out: it needs {lacking}"
 
 
-def _compared(written: Mapping[GameKey, Writer], games: Sequence[Game], baselines: Sequence[str]) -> list[Row]:
-    """Every game against each baseline release under the same knowledge."""
+def _pairs(releases: Iterable[str], baselines: Sequence[str], twins: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Which release is compared with which: all with each baseline, and the defended with their undefended twins."""
+    releases = list(releases)
+    pairs = [(release, baseline) for baseline in baselines for release in releases]
+    pairs += [(release, twin) for release, twin in twins.items() if release in releases and twin in releases]
+    return [pair for pair in dict.fromkeys(pairs) if pair[0] != pair[1]]
+
+
+def _compared(written: Mapping[GameKey, Writer], games: Sequence[Game], pairs: Sequence[tuple[str, str]]) -> list[Row]:
+    """Every game of a release against its baseline under the same knowledge."""
     rows: list[Row] = []
-    for baseline in baselines:
-        for (release, knowledge), writer in written.items():
-            other = game_of(games, baseline, knowledge)
-            if release != baseline and other is not None and (other.release, other.knowledge) in written:
+    for release, baseline in pairs:
+        for (played, knowledge), writer in written.items():
+            other = game_of(games, baseline, knowledge) if played == release else None
+            if other is not None and (other.release, other.knowledge) in written:
                 rows += compare_releases(writer, written[other.release, other.knowledge])
     return rows
 
 
-def _accuracies_compared(known: Mapping[str, Accuracies], baselines: Sequence[str]) -> list[Row]:
-    """Every release's test accuracy against each baseline's."""
-    return [
-        compare_accuracy(release, known[release], baseline, known[baseline])
-        for baseline in baselines
-        for release in known
-        if release != baseline
-    ]
+def _accuracies_compared(known: Mapping[str, Accuracies], pairs: Sequence[tuple[str, str]]) -> list[Row]:
+    """Every release's test accuracy against its baseline's."""
+    return [compare_accuracy(release, known[release], baseline, known[baseline]) for release, baseline in pairs]
 
 
 def _release_row(name: str, found: Accuracies, facts: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {column: facts.get(column, float("nan")) for column in RELEASE_COLUMNS}
-    for column in ("pruner", "origin"):
+    for column in ("pruner", "defense", "origin"):
         row[column] = facts.get(column, "")
     for which, accuracy in (("train", found.train), ("test", found.test)):
         estimate = two_way(*accuracy)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pruneaudit.attacks.view import View
 from pruneaudit.signals.signals import Signals
+from pruneaudit.study import DENSE
 
-DENSE = "dense"
 MATCHED = "matched"
-OWN_PIPELINE = (MATCHED, "no-defense")
-"""Knowledge whose references are of the victim's own release; they part ways where there is a defence."""
+NO_DEFENSE = "no-defense"
+"""Knowledge whose references are of the release without its defence; without a defence it is `matched`."""
+NO_TWINS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,9 @@ class Game:
     view: View
 
 
-def bank_games(releases: Mapping[str, Signals], knowledge: Sequence[str]) -> list[Game]:
+def bank_games(
+    releases: Mapping[str, Signals], knowledge: Sequence[str], twins: Mapping[str, str] = NO_TWINS
+) -> list[Game]:
     """Every release of a bank against every knowledge, each different game once.
 
     The attacker of a pruned release sees the dense models too: the view holds both, the attacked one last. Attacks
@@ -36,12 +40,13 @@ def bank_games(releases: Mapping[str, Signals], knowledge: Sequence[str]) -> lis
             without its defence; or the release that they are of, such as `dense`. Where one comes to the
             same as another, the game is played once: as `matched`, if that is one of them, or else as
             named first. A release that is not there (its tasks failed) serves nobody.
+        twins: the release that each defended one would be without its defence.
     """
     games = []
     for name in releases:
         played: dict[str, str] = {}  # what was played, by the release that the references are of
         for what in knowledge:
-            references_of = name if what in OWN_PIPELINE else what
+            references_of = {MATCHED: name, NO_DEFENSE: twins.get(name, name)}.get(what, what)
             if references_of in releases:
                 played.setdefault(references_of, MATCHED if references_of == name else what)
         for references_of, label in played.items():

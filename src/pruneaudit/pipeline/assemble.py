@@ -14,13 +14,13 @@ from pruneaudit.attacks.groups import skips
 from pruneaudit.auditing import Audit, bank_games
 from pruneaudit.auditing.audit import audit_games
 from pruneaudit.auditing.canaries import Bounds
-from pruneaudit.auditing.game import DENSE
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import splits_of
-from pruneaudit.pipeline.plan import Action, Plan, attacks_of, origin_of
+from pruneaudit.pipeline.lineage import defenses_of, origin_of, twins
+from pruneaudit.pipeline.plan import Action, Plan, attacks_of
 from pruneaudit.pipeline.store import Store
 from pruneaudit.signals.signals import Signals
-from pruneaudit.study import Release, Study
+from pruneaudit.study import DENSE, Release, Study
 
 
 def release_signals(
@@ -73,6 +73,7 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
     trained = described.finetune or origin_of(described) == "init"
     return facts | {
         "pruner": described.pruner.label if described.pruner else "",
+        "defense": "+".join(plugin.label for plugin in defenses_of(plan.study, described)),
         "origin": origin_of(described),
         "sparsity": mean("sparsity"),
         "nonzero_parameters": mean("nonzero_parameters"),
@@ -84,7 +85,7 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
 
 def is_control(release: Release) -> bool:
     """Whether a release is the dense model with extra fine-tuning and nothing else."""
-    return release.pruner is None and release.finetune is not None
+    return release.pruner is None and release.finetune is not None and not release.defense and release.parent == DENSE
 
 
 def baselines(study: Study) -> list[str]:
@@ -109,11 +110,12 @@ def audit_study(
     study = plan.study
     signals = {release: release_signals(plan, store, population, release, left_out) for release in plan.releases}
     return audit_games(
-        bank_games(signals, study.audit.knowledge),
+        bank_games(signals, study.audit.knowledge, twins(study)),
         attacks_of(study),
         study.seed,
         study.audit.fpr_levels,
         baselines=baselines(study),
+        twins=twins(study),
         facts={release: release_facts(plan, store, release, left_out) for release in plan.releases},
         about=about,
         skip=skips(study.audit.attacks),

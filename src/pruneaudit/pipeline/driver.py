@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pruneaudit.auditing.game import DENSE
 from pruneaudit.data.population import Population
 from pruneaudit.errors import RunError, StorageError, UserError
 from pruneaudit.files import is_storage_failure, writing_error
@@ -16,6 +15,7 @@ from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.pipeline.progress import Progress
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import Artifact, Store
+from pruneaudit.study import DENSE
 
 MAX_ATTEMPTS = 3
 

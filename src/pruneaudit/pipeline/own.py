@@ -16,6 +16,7 @@ from torch import nn
 
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import split_of
+from pruneaudit.defenses import DEFENSES
 from pruneaudit.models import build_model
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import SEAL
@@ -71,11 +72,15 @@ class Own:
             for which, chosen in (("train", self.split.member), ("test", ~self.split.member))
         }
 
+    def reserve(self) -> Samples:
+        """Samples in nobody's training set and never audited; may be none."""
+        return Samples.of(self.population, self.population.reserve, self.request.device)
+
     def hooks(self, settings: Training) -> tuple[Hook, ...]:
         """What the training settings ask for beside the loop."""
         if settings.select != "best_dev":
             return ()
-        return (BestOnDev(Samples.of(self.population, self.population.reserve, self.request.device)),)
+        return (BestOnDev(self.reserve()),)
 
     def generator(self, *purpose: str) -> torch.Generator:
         """The CPU generator of one purpose of this model."""
@@ -83,7 +88,7 @@ class Own:
 
     def initial_model(self) -> nn.Module:
         """A network with the weights that this model begins from."""
-        model = new_model(self.request.spec["model"], self.population, self.generator("initialise"))
+        model = new_model(self.request.spec, self.population, self.generator("initialise"))
         return model.to(self.request.device)
 
     def checkpoints(self, phase: str = "") -> Checkpoints | None:
@@ -94,15 +99,31 @@ class Own:
         return Checkpoints(folder, self.request.checkpoint_seconds)
 
 
-def new_model(described: Mapping[str, Any], population: Population, generator: torch.Generator) -> nn.Module:
-    """A fresh network of the study's architecture, on the CPU."""
-    shape = tuple(population.x.shape[1:])
-    return build_model(described["name"], described["options"], shape, population.num_classes, generator)
+def new_model(spec: Mapping[str, Any], population: Population, generator: torch.Generator) -> nn.Module:
+    """A fresh network of the study's architecture, on the CPU, as the release's defences prepare it.
+
+    Args:
+        spec: an artifact's: `model`, and the defences in `prepared`, if any.
+        population: what it takes and tells apart.
+        generator: draws its weights.
+    """
+    shape, described = tuple(population.x.shape[1:]), spec["model"]
+    model = build_model(described["name"], described["options"], shape, population.num_classes, generator)
+    for plugin in spec.get("prepared", ()):
+        defense = DEFENSES.get(plugin["name"])
+        model = defense.prepare(model, defense.Options.model_validate(plugin["options"]))
+    return model
 
 
-def stored_model(described: Mapping[str, Any], population: Population, folder: Path) -> nn.Module:
-    """The network in an artifact's folder, on the CPU: as small as its structure file says, with its weights."""
-    model = new_model(described, population, torch.Generator())
+def stored_model(spec: Mapping[str, Any], population: Population, folder: Path) -> nn.Module:
+    """The network in an artifact's folder, on the CPU: as small as its structure file says, with its weights.
+
+    Args:
+        spec: as for `new_model`.
+        population: the study's.
+        folder: the artifact's.
+    """
+    model = new_model(spec, population, torch.Generator())
     structure = folder / STRUCTURE_FILE
     if structure.exists():
         model = replay(model, structure.read_text(encoding="utf-8"))

@@ -16,15 +16,22 @@ from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.groups import expand
 from pruneaudit.data import SOURCES
 from pruneaudit.data.population import Population
+from pruneaudit.defenses import DEFENSES
 from pruneaudit.errors import UserError
 from pruneaudit.identity import sha256_of
 from pruneaudit.models import MODELS
-from pruneaudit.options import Options, validated
+from pruneaudit.pipeline.lineage import (
+    check_release,
+    defenses_of,
+    described,
+    origin_of,
+    plugin_options,
+    training_of,
+    with_twins,
+)
 from pruneaudit.pipeline.store import Artifact
 from pruneaudit.pruning import PRUNERS
-from pruneaudit.pruning.pruner import Origin
-from pruneaudit.registry import Registry
-from pruneaudit.study import Plugin, Release, Study, Training
+from pruneaudit.study import DENSE, Release, Study
 
 TRAINING_SEMANTICS = 1
 RELEASE_SEMANTICS = 1
@@ -51,7 +58,7 @@ class Task:
     model_id: int
     artifact: Artifact
     inputs: Mapping[str, Artifact]
-    """Artifacts that it reads, by role: population, dense, model."""
+    """Artifacts that it reads, by role: population, parent, model."""
     spec: Mapping[str, Any]
     """What the action needs to know, as JSON data."""
 
@@ -83,20 +90,7 @@ class Plan:
     @property
     def releases(self) -> tuple[str, ...]:
         """Names of the releases, `dense` first."""
-        return ("dense", *(release.name for release in self.study.releases))
-
-
-def plugin_options(registry: Registry[Any], plugin: Plugin, where: str) -> Options:
-    """The validated options of a plug-in.
-
-    Raises:
-        UserError: the plug-in or one of its options is unknown or wrong.
-    """
-    try:
-        found = registry.get(plugin.name)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-    return validated(found.Options, plugin.options, f"{where}: options of '{plugin.name}'")
+        return (DENSE, *(release.name for release in self.study.releases))
 
 
 def attacks_of(study: Study) -> dict[str, Attack]:
@@ -117,20 +111,8 @@ def check_plugins(study: Study) -> None:
     plugin_options(SOURCES, study.data.source, "data.source")
     plugin_options(MODELS, study.model, "model")
     for release in study.releases:
-        if release.pruner:
-            _pruner_options(release)
-        training_of(study, release)
+        check_release(study, release)
     attacks_of(study)
-
-
-def _described(registry: Registry[Any], plugin: Plugin, where: str) -> dict[str, Any]:
-    """A plug-in as its part of an identity: name, all options, semantics version."""
-    options = plugin_options(registry, plugin, where)
-    found = registry.get(plugin.name)
-    described = {"name": plugin.name, "options": options.model_dump(mode="json")}
-    described["semantics_version"] = found.semantics_version
-    fingerprint = found.fingerprint(options)
-    return described | ({"fingerprint": fingerprint} if fingerprint else {})
 
 
 def make_plan(study: Study, population: Population) -> Plan:
@@ -140,6 +122,7 @@ def make_plan(study: Study, population: Population) -> Plan:
         UserError: the study asks for something that its plug-ins or data cannot do.
     """
     check_plugins(study)
+    study = with_twins(study)
     if population.x.ndim == 2 and (study.training.augment != "none" or study.audit.queries > 1):
         raise UserError("augmentation and several queries need images, and these data are a table; leave them out")
     root = Artifact(
@@ -152,75 +135,55 @@ def make_plan(study: Study, population: Population) -> Plan:
         "kind": "dense",
         "semantics_version": TRAINING_SEMANTICS,
         **study.membership.identity,
-        "model": _described(MODELS, study.model, "model"),
+        "model": described(MODELS, study.model, "model"),
         "training": study.training.model_dump(mode="json"),
         "parents": [root.identity],
         **common,
     }
     drawn = {"membership": study.membership.model_dump(mode="json")}
-    dense = _model_artifacts(study, "dense", dense_config)
+    made: dict[str, list[Artifact]] = {DENSE: _model_artifacts(study, DENSE, dense_config)}
+    identities = {DENSE: sha256_of(dense_config)}
     tasks = [
-        Task("train", "dense", m, artifact, {"population": root}, {**artifact.config, **drawn})
-        for m, artifact in enumerate(dense)
+        Task("train", DENSE, m, artifact, {"population": root}, {**artifact.config, **drawn})
+        for m, artifact in enumerate(made[DENSE])
     ]
-    tasks += _signals_tasks(study, "dense", dense, root)
+    tasks += _signals_tasks(study, DENSE, made[DENSE], root)
     for release in study.releases:
-        config = _release_config(study, release, dense_config)
-        artifacts = _model_artifacts(study, release.name, config)
-        starts_dense = origin_of(release) == "own-dense"
-        for m, artifact in enumerate(artifacts):
-            inputs = {"population": root, "dense": dense[m]} if starts_dense else {"population": root}
+        config = _release_config(study, release, dense_config, identities)
+        identities[release.name] = sha256_of(config)
+        made[release.name] = _model_artifacts(study, release.name, config)
+        parents = made[release.parent] if origin_of(release) == "own-dense" else None
+        for m, artifact in enumerate(made[release.name]):
+            inputs = {"population": root} | ({"parent": parents[m]} if parents else {})
             tasks.append(Task("release", release.name, m, artifact, inputs, {**artifact.config, **drawn}))
-        tasks += _signals_tasks(study, release.name, artifacts, root)
+        tasks += _signals_tasks(study, release.name, made[release.name], root)
     return Plan(study, root, tuple(tasks))
 
 
-def origin_of(release: Release) -> Origin:
-    """Whether a release starts from the same model's dense weights or from new ones."""
-    if release.pruner is None:
-        return "own-dense"
-    return PRUNERS.get(release.pruner.name).origin(_pruner_options(release))
-
-
-def training_of(study: Study, release: Release) -> Training | None:
-    """The training after pruning: fine-tuning, or of a release from new weights the whole training; or none.
-
-    Raises:
-        UserError: the release's method works in training, and there is none.
-    """
-    if release.finetune:
-        return study.training_of(release)
-    if origin_of(release) == "init":
-        return study.training
-    if release.pruner and PRUNERS.get(release.pruner.name).needs_training(_pruner_options(release)):
-        raise UserError(
-            f"release '{release.name}': pruner '{release.pruner.name}' works during training, and the release has none;"
-            " give it finetune = { epochs = ... }"
-        )
-    return None
-
-
-def _pruner_options(release: Release) -> Options:
-    assert release.pruner is not None
-    return plugin_options(PRUNERS, release.pruner, f"release '{release.name}'")
-
-
-def _release_config(study: Study, release: Release, dense_config: Mapping[str, Any]) -> dict[str, Any]:
-    """What shapes a release of all models; its parent is the dense bank, or the population alone."""
+def _release_config(
+    study: Study, release: Release, dense_config: Mapping[str, Any], identities: Mapping[str, str]
+) -> dict[str, Any]:
+    """What shapes a release of all models; its parent is another release, the dense bank, or the population alone."""
+    where = f"release '{release.name}'"
     training = training_of(study, release)
     config = {
         "kind": "release",
         "semantics_version": RELEASE_SEMANTICS,
         "model": dense_config["model"],
-        "pruner": release.pruner and _described(PRUNERS, release.pruner, f"release '{release.name}'"),
+        "pruner": release.pruner and described(PRUNERS, release.pruner, where),
         "sparsity": release.sparsity,
         "finetune": training and training.model_dump(mode="json"),
-        "parents": [sha256_of(dense_config)],
         **{key: dense_config[key] for key in ("seed", "engine", "precision")},
     }
     if origin_of(release) == "init":
         config |= {"origin": "init", "parents": dense_config["parents"], **study.membership.identity}
-    return config
+    else:
+        config["parents"] = [identities[release.parent]]
+    if release.defense:
+        config["defense"] = described(DEFENSES, release.defense, where)
+    # How its networks are built, beside the architecture: each defence may have prepared them.
+    prepared = [described(DEFENSES, plugin, where) for plugin in defenses_of(study, release)]
+    return config | ({"prepared": prepared} if prepared else {})
 
 
 def _model_artifacts(study: Study, release: str, config: Mapping[str, Any]) -> list[Artifact]:
@@ -263,7 +226,7 @@ def _query_tasks(
     for m, model in enumerate(models):
         config = {**shape, "parents": sorted([model.identity, population.identity])}
         folder = f"{model.folder.rpartition('/')[0]}/{action}-{sha256_of(shape)[:8]}/model-{m:03d}"
-        spec = {**shape, "model": model.config["model"], "model_id": m}
+        spec = {**shape, "model": model.config["model"], "prepared": model.config.get("prepared", []), "model_id": m}
         inputs = {"population": population, "model": model}
         tasks.append(Task(action, release, m, Artifact(folder, config, files), inputs, spec))
     return tasks

@@ -1,4 +1,4 @@
-"""Making one model of a release: pruned by its method, then trained as the release says."""
+"""Making one model of a release: pruned by its method, then trained as the release says, with its defence."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 from torch import nn
 
+from pruneaudit.defenses import DEFENSES
+from pruneaudit.defenses.defense import Situation
+from pruneaudit.errors import UserError
 from pruneaudit.pipeline.own import (
     MASK_FILE,
     STRUCTURE_FILE,
@@ -21,7 +24,7 @@ from pruneaudit.pipeline.own import (
 )
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pruning import PRUNERS
-from pruneaudit.pruning.mask import Masks
+from pruneaudit.pruning.mask import Masks, masks_of
 from pruneaudit.pruning.pruner import Pruning, Workshop
 from pruneaudit.pruning.selection import prunable_weights
 from pruneaudit.study import Training
@@ -31,22 +34,21 @@ from pruneaudit.training.loop import train
 
 
 def make_release(request: Request) -> None:
-    """Prunes and trains one model of the bank, from its dense weights or from new ones."""
+    """Prunes and trains one model of the bank, from its parent's weights or from new ones."""
     spec, own, staging = request.spec, Own(request), Path(request.staging)
     summary: dict[str, Any] = {}
-    if "dense" in request.inputs:
-        dense = Path(request.inputs["dense"])
-        model = stored_model(spec["model"], own.population, dense).to(request.device)
-        summary["test_accuracy_before"] = json.loads((dense / SUMMARY_FILE).read_text())["test_accuracy"]
-    else:
-        model = own.initial_model()
+    model = _parents_model(request, own) if "parent" in request.inputs else own.initial_model()
+    if "parent" in request.inputs:
+        before = json.loads((Path(request.inputs["parent"]) / SUMMARY_FILE).read_text())
+        summary["test_accuracy_before"] = before["test_accuracy"]
     num_prunable = sum(weight.numel() for weight in prunable_weights(model).values())
-    pruning = _pruned(model, own)
+    defense = _Defended(own)
+    pruning = _pruned(model, own, defense)
     if summary and (pruning.structure or (pruning.masks and pruning.masks.sparsity)):
         summary["test_accuracy_after_pruning"] = own.accuracies(pruning.model)["test_accuracy"]
     elif summary and not spec["pruner"]:
         summary["test_accuracy_after_pruning"] = summary["test_accuracy_before"]
-    history = _trained(pruning, own)
+    history = _trained(pruning, own, defense)
     save_weights(pruning.model, staging / WEIGHTS_FILE)
     if pruning.masks:
         save_tensors(dict(pruning.masks), staging / MASK_FILE)
@@ -54,10 +56,66 @@ def make_release(request: Request) -> None:
         (staging / STRUCTURE_FILE).write_text(pruning.structure, encoding="utf-8")
     write_history(history, staging)
     summary |= weight_counts(pruning.model, num_prunable) | own.accuracies(pruning.model)
+    summary |= {"defense": defense.report} if defense.report else {}
     write_summary(summary | {"num_members": int(own.split.member.sum())}, staging)
 
 
-def _pruned(model: nn.Module, own: Own) -> Pruning:
+def _parents_model(request: Request, own: Own) -> nn.Module:
+    """The parent's network with its weights, as this release's defence can train it."""
+    try:
+        return stored_model(request.spec, own.population, Path(request.inputs["parent"])).to(request.device)
+    except UserError as error:
+        if not request.spec.get("defense"):
+            raise
+        raise UserError(
+            f"defense '{request.spec['defense']['name']}' changes the network, so it cannot start from weights of a"
+            " parent without it; give the release parent = 'init', or a parent trained with the same defense"
+        ) from error
+
+
+class _Defended:
+    """The release's defence, if it has one, stepping into every training of its making."""
+
+    def __init__(self, own: Own) -> None:
+        self._own = own
+        self._described = own.request.spec.get("defense")
+        self.report: dict[str, Any] = {}
+        """What the defence says of the last training."""
+
+    def train(
+        self,
+        model: nn.Module,
+        hooks: Sequence[Hook],
+        settings: Training,
+        purpose: tuple[str, ...],
+        after: Sequence[Hook] = (),
+    ) -> Sequence[Mapping[str, Any]]:
+        """Trains a model on the members; returns one row per epoch.
+
+        Args:
+            model: trained in place.
+            hooks: of the pruning; they are called before the defence's.
+            settings: of this training.
+            purpose: names its random draws; its last word, if there are several, its checkpoints.
+            after: hooks that are called after the defence's.
+        """
+        own = self._own
+        members = own.members()
+        defended: tuple[Hook, ...] = ()
+        if self._described:
+            defense = DEFENSES.get(self._described["name"])
+            options = defense.Options.model_validate(self._described["options"])
+            classes, draws = own.population.num_classes, own.generator("defense", *purpose)
+            situation = Situation(settings, members, own.reserve(), classes, lambda: masks_of(hooks), draws)
+            defended = defense.hooks(model, options, situation)
+        checkpoints = own.checkpoints("-".join(purpose[1:]))
+        state = train(model, members, settings, own.generator(*purpose), (*hooks, *defended, *after), checkpoints)
+        if self._described:
+            self.report = defense.report(defended)
+        return state.history
+
+
+def _pruned(model: nn.Module, own: Own, defense: _Defended) -> Pruning:
     """Applies the release's method, which may train on the model's members in phases of its own."""
     spec = own.request.spec
     if not spec["pruner"]:
@@ -65,23 +123,23 @@ def _pruned(model: nn.Module, own: Own) -> Pruning:
 
     def train_phase(network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
         settings = Training.model_validate(spec["finetune"] | ({"epochs": epochs} if epochs else {}))
-        train(network, own.members(), settings, own.generator("prune phase", phase), hooks, own.checkpoints(phase))
+        defense.train(network, hooks, settings, ("prune phase", phase))
 
     workshop = Workshop(own.members().inputs(slice(0, 1)), own.generator("prune"), train_phase, own.initial_model)
     pruner = PRUNERS.get(spec["pruner"]["name"])
     return pruner.prune(model, spec["sparsity"], pruner.Options.model_validate(spec["pruner"]["options"]), workshop)
 
 
-def _trained(pruning: Pruning, own: Own) -> Sequence[Mapping[str, Any]]:
+def _trained(pruning: Pruning, own: Own, defense: _Defended) -> Sequence[Mapping[str, Any]]:
     """Trains what was pruned, as far as the release asks for it; returns one row per epoch."""
     spec = own.request.spec
     if not spec["finetune"]:
         return []
     settings = Training.model_validate(spec["finetune"])
     # The same draws for every release of a model: releases then differ by what was done to them only.
-    generator = own.generator("finetune" if "dense" in own.request.inputs else "training")
-    hooks = (*pruning.hooks, *own.hooks(settings))
-    history = train(pruning.model, own.members(), settings, generator, hooks, own.checkpoints()).history
+    purpose = ("finetune",) if "parent" in own.request.inputs else ("training",)
+    after = own.hooks(settings)
+    history = defense.train(pruning.model, pruning.hooks, settings, purpose, after)
     if pruning.masks and settings.select == "best_dev":
         # The best epoch's zeros may be others than the last one's, where the mask moves.
         pruning.masks = Masks.of_zeros(pruning.model, pruning.masks)

@@ -75,5 +75,5 @@ def _collect_sensitivity(request: Request) -> None:
 
 def _model_and_population(request: Request) -> tuple[nn.Module, Samples]:
     population = population_of(request)
-    model = stored_model(request.spec["model"], population, Path(request.inputs["model"])).to(request.device)
+    model = stored_model(request.spec, population, Path(request.inputs["model"])).to(request.device)
     return model, Samples.of(population, np.ones(len(population.y), dtype=bool), request.device)

@@ -94,12 +94,19 @@ class HoldMask(Hook):
     """Keeps removed weights at zero throughout training."""
 
     def __init__(self, model: nn.Module, masks: Masks) -> None:
+        self.held_masks = masks
         self._weights, self._masks = masks.pairs(model)
 
     @torch.no_grad()
     def after_step(self, state: TrainingState) -> None:
         """Sets the removed weights to zero again."""
         set_zeros(self._weights, self._masks)
+
+
+def masks_of(hooks: Iterable[Hook]) -> Masks | None:
+    """The masks outside which no weight learns, as they are now; None where every weight does (as under DPF)."""
+    found = (getattr(hook, "held_masks", None) for hook in hooks)
+    return next((masks for masks in found if masks is not None), None)
 
 
 def held(model: nn.Module, kept: Mapping[str, Tensor]) -> Pruning:

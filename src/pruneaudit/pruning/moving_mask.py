@@ -58,6 +58,11 @@ class MovingMask(Hook):
         """What each weight is worth now, by name; the lowest go."""
         raise NotImplementedError
 
+    @property
+    def held_masks(self) -> Masks | None:
+        """The masks outside which no weight learns."""
+        return self._published
+
     @torch.no_grad()
     def after_step(self, state: TrainingState) -> None:
         """Moves the mask if it is time, and sets removed weights to zero."""
@@ -103,6 +108,7 @@ class MovingMask(Hook):
         for name, mask in zip(self._names, self._masks, strict=True):
             mask.copy_(kept[name])
         self._sparsity = sparsity
+        self._publish()
 
     def _publish(self) -> None:
         kept = {name: mask != 0 for name, mask in zip(self._names, self._masks, strict=True)}
@@ -139,6 +145,11 @@ class DenseFeedback(MovingMask):
         """Takes the dense weights from the model."""
         self._dense = [weight.detach().clone() for weight in self._weights]
         return super().wrap(model, optimizer, sampler)
+
+    @property
+    def held_masks(self) -> Masks | None:
+        """None: every dense weight learns."""
+        return None
 
     def scores(self) -> dict[str, Tensor]:
         """|w| of the dense weights."""

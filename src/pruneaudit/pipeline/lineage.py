@@ -1,0 +1,163 @@
+"""Where each release comes from: its parent, its training, its defences, and its undefended twin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pruneaudit.defenses import DEFENSES
+from pruneaudit.errors import UserError
+from pruneaudit.options import Options, validated
+from pruneaudit.pruning import PRUNERS
+from pruneaudit.pruning.pruner import Origin
+from pruneaudit.registry import Registry
+from pruneaudit.study import DENSE, INIT, Plugin, Release, Study, Training
+
+NO_DEFENSE = "no-defense"
+"""The knowledge whose references are of a release's undefended twin."""
+
+
+def plugin_options(registry: Registry[Any], plugin: Plugin, where: str) -> Options:
+    """The validated options of a plug-in.
+
+    Raises:
+        UserError: the plug-in or one of its options is unknown or wrong.
+    """
+    try:
+        found = registry.get(plugin.name)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return validated(found.Options, plugin.options, f"{where}: options of '{plugin.name}'")
+
+
+def described(registry: Registry[Any], plugin: Plugin, where: str) -> dict[str, Any]:
+    """A plug-in as its part of an identity: name, all options, semantics version."""
+    options = plugin_options(registry, plugin, where)
+    found = registry.get(plugin.name)
+    described = {"name": plugin.name, "options": options.model_dump(mode="json")}
+    described["semantics_version"] = found.semantics_version
+    fingerprint = found.fingerprint(options)
+    return described | ({"fingerprint": fingerprint} if fingerprint else {})
+
+
+def origin_of(release: Release) -> Origin:
+    """Whether a release starts from weights of its parent or from new ones."""
+    if release.parent == INIT:
+        return "init"
+    if release.pruner is None:
+        return "own-dense"
+    return PRUNERS.get(release.pruner.name).origin(_options(PRUNERS, release, release.pruner))
+
+
+def training_of(study: Study, release: Release) -> Training | None:
+    """The training after pruning: fine-tuning, or of a release from new weights the whole training; or none.
+
+    A defence may change it (its weight decay, its epochs).
+
+    Raises:
+        UserError: method or defence work in training, and there is none; or the two do not go together.
+    """
+    training = study.training_of(release) if release.finetune else None
+    if training is None and origin_of(release) == "init":
+        training = study.training
+    if training is None:
+        _check_needs_no_training(release)
+        return None
+    if release.defense is None:
+        return training
+    options = _options(DEFENSES, release, release.defense)
+    try:
+        return DEFENSES.get(release.defense.name).settings(options, training)
+    except UserError as error:
+        raise UserError(f"release '{release.name}': {error}") from None
+
+
+def _check_needs_no_training(release: Release) -> None:
+    working = release.defense and f"defense '{release.defense.name}'"
+    if release.pruner and PRUNERS.get(release.pruner.name).needs_training(_options(PRUNERS, release, release.pruner)):
+        working = f"pruner '{release.pruner.name}'"
+    if working:
+        raise UserError(
+            f"release '{release.name}': {working} works during training, and the release has none;"
+            " give it finetune = { epochs = ... }, or parent = 'init' for the whole training"
+        )
+
+
+def _options(registry: Registry[Any], release: Release, plugin: Plugin) -> Options:
+    return plugin_options(registry, plugin, f"release '{release.name}'")
+
+
+def check_release(study: Study, release: Release) -> None:
+    """Checks a release's plug-ins, their options and its training, without touching torch.
+
+    Raises:
+        UserError: something is unknown, wrong, or does not go together.
+    """
+    if release.pruner:
+        _options(PRUNERS, release, release.pruner)
+    if release.defense:
+        needs = DEFENSES.get(release.defense.name).needs if _options(DEFENSES, release, release.defense) else ()
+        if "reserve" in needs and not study.data.num_reserve:
+            raise UserError(
+                f"release '{release.name}': defense '{release.defense.name}' learns from the reserve;"
+                " set data.num_reserve above 0"
+            )
+    training = training_of(study, release)
+    if training and training.select == "best_dev" and not study.data.num_reserve:
+        raise UserError(
+            f"release '{release.name}': keeping the best epoch needs a dev set, which comes from the reserve;"
+            " set data.num_reserve above 0"
+        )
+
+
+def parent_of(study: Study, release: Release) -> Release | None:
+    """The release that it starts from; None: the dense bank, or new weights."""
+    return next((other for other in study.releases if other.name == release.parent), None)
+
+
+def defenses_of(study: Study, release: Release) -> list[Plugin]:
+    """The defences that shaped its networks: those of its ancestors, the first one first, then its own."""
+    parent = parent_of(study, release) if origin_of(release) == "own-dense" else None
+    inherited = defenses_of(study, parent) if parent else []
+    return inherited + ([release.defense] if release.defense else [])
+
+
+def undefended(study: Study, release: Release) -> Release | None:
+    """The same release without any defence, its ancestors' included; None where that is the dense bank.
+
+    Its name is that of a release of the study that comes to the same, or the default one.
+    """
+    parent = parent_of(study, release)
+    plain = undefended(study, parent) if parent else None
+    parent_name = release.parent if parent is None else plain.name if plain else DENSE
+    if release.pruner is None and parent_name == INIT and release.finetune is None:
+        return None
+    values = release.model_dump() | {"defense": None, "parent": parent_name, "name": ""}
+    twin = Release.model_validate(values)
+    same = (other for other in study.releases if other.model_copy(update={"name": twin.name}) == twin)
+    return next(same, twin)
+
+
+def twins(study: Study) -> dict[str, str]:
+    """The undefended twin of each defended release, by name."""
+    return {
+        release.name: plain.name if (plain := undefended(study, release)) else DENSE
+        for release in study.releases
+        if defenses_of(study, release)
+    }
+
+
+def with_twins(study: Study) -> Study:
+    """The study, with the undefended releases that the knowledge `no-defense` asks for and that it does not name."""
+    if NO_DEFENSE not in study.audit.knowledge:
+        return study
+    return study.model_copy(update={"releases": (*study.releases, *_missing_twins(study))})
+
+
+def _missing_twins(study: Study) -> Iterator[Release]:
+    known = {release.name for release in study.releases}
+    for release in study.releases:
+        twin = undefended(study, release) if defenses_of(study, release) else None
+        if twin is not None and twin.name not in known:
+            known.add(twin.name)
+            yield twin

@@ -1,0 +1,45 @@
+"""The attacker: what it knows, what it does, what is reported."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from pruneaudit.options import Options
+from pruneaudit.study.plugins import Plugin
+
+
+class Audit(Options):
+    """The attacker: what it knows, what it does, what is reported."""
+
+    attacks: tuple[Plugin, ...] = Field(
+        default=tuple(
+            Plugin(name=name) for name in ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")
+        ),
+        min_length=1,
+    )
+    """The attacks, by name or {name, options}."""
+    knowledge: tuple[str, ...] = Field(default=("matched",), min_length=1)
+    """What the attacker's references went through: matched (the victim's own pipeline; alias adaptive), no-defense
+    (the same pruning, undefended), dense (unpruned), or the name of any release (the attacker guessed wrong)."""
+    fpr_levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=(0.1, 0.01, 0.001), min_length=1)
+    """False-positive rates at which the true-positive rate is reported."""
+    canary_guesses: tuple[Annotated[float, Field(gt=0, le=0.5)], ...] = Field(default=(0.5, 0.25, 0.1), min_length=1)
+    """Fractions of the canaries that the one-run bound on epsilon guesses "in", and as many "out". Declared here,
+    before any score is seen; the error probability is shared among them (Bonferroni)."""
+    delta: float = Field(default=1e-5, ge=0, lt=1)
+    """Of the (epsilon, delta) that bounds are about."""
+    queries: int = Field(default=1, ge=1, le=1000)
+    """Views of each sample that the models are asked about: the plain one, then crops and flips.
+    More than one hurts unless the models were trained with that augmentation."""
+
+    @field_validator("knowledge")
+    @classmethod
+    def _known(cls, knowledge: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys("matched" if name == "adaptive" else name for name in knowledge))
+
+    @field_validator("attacks")
+    @classmethod
+    def _once(cls, attacks: tuple[Plugin, ...]) -> tuple[Plugin, ...]:
+        return tuple({attack.label: attack for attack in attacks}.values())

@@ -1,0 +1,144 @@
+"""The whole study."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from pruneaudit.errors import UserError
+from pruneaudit.options import Options, validated
+from pruneaudit.registry import nearest
+from pruneaudit.settings_file import parse_settings, read_settings
+from pruneaudit.study.audit import Audit
+from pruneaudit.study.data import Data, Membership
+from pruneaudit.study.plugins import Plugin
+from pruneaudit.study.releases import DENSE, INIT, Name, Release
+from pruneaudit.study.training import Training
+
+MAX_TASKS = 1_000_000
+
+
+class Study(Options):
+    """A whole study."""
+
+    name: Name
+    """Names the run folder."""
+    description: str = Field(default="", max_length=2000)
+    """What the study is for, in a sentence; shown in the report."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Every random draw comes from it."""
+    data: Data = Data()
+    membership: Membership = Membership()
+    model: Plugin = Plugin(name="tinycnn")
+    training: Training = Training()
+    releases: tuple[Release, ...] = ()
+    """Releases beside `dense`, which is always there."""
+    audit: Audit = Audit()
+
+    @field_validator("releases", mode="before")
+    @classmethod
+    def _one_release_per_sparsity(cls, releases: Any) -> Any:
+        """`sparsity = [0.7, 0.9]` in one entry stands for two releases."""
+        if not isinstance(releases, Sequence) or isinstance(releases, str):
+            return releases
+        expanded: list[Any] = []
+        for release in releases:
+            levels = release.get("sparsity") if isinstance(release, Mapping) else None
+            if isinstance(levels, list | tuple):
+                if not levels:
+                    raise ValueError("a release got sparsity = [], expected at least one sparsity")
+                if release.get("name"):
+                    raise ValueError("a release with several sparsities takes no name of its own: leave it out")
+                expanded += [{**release, "sparsity": level} for level in levels]
+            else:
+                expanded.append(release)
+        return expanded
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Study:
+        counts = Counter([DENSE, *(release.name for release in self.releases)])
+        twice = sorted(name for name, count in counts.items() if count > 1)
+        if twice:
+            raise ValueError(f"two releases are called '{twice[0]}': give one a name of its own")
+        knowledges = ["matched", "no-defense", *counts]
+        wrong = [name for name in self.audit.knowledge if name not in knowledges]
+        if wrong:
+            raise ValueError(
+                f"audit.knowledge: got '{wrong[0]}'{nearest(wrong[0], knowledges)}, expected matched (alias adaptive), "
+                f"no-defense, or a release: {', '.join(counts)}"
+            )
+        self._check_parents()
+        num_tasks = 2 * (1 + len(self.releases)) * self.membership.num_models
+        if num_tasks > MAX_TASKS:
+            releases = f"{1 + len(self.releases):,} releases"
+            raise ValueError(
+                f"{self.membership.num_models:,} models in {releases} make {num_tasks:,} tasks, "
+                f"expected at most {MAX_TASKS:,}: split the study"
+            )
+        trainings = [self.training, *(self.training_of(release) for release in self.releases if release.finetune)]
+        if any(training.select == "best_dev" for training in trainings) and not self.data.num_reserve:
+            raise ValueError("select = 'best_dev' needs data.num_reserve above 0 (the dev set comes from the reserve)")
+        return self
+
+    def _check_parents(self) -> None:
+        """A parent stands before its release, and nothing was pruned from it."""
+        known: dict[str, Release | None] = {DENSE: None, INIT: None}
+        for release in self.releases:
+            if release.parent not in known:
+                raise ValueError(
+                    f"release '{release.name}': got parent = '{release.parent}'{nearest(release.parent, list(known))}, "
+                    f"expected dense, init, or a release before it: {', '.join(known)}"
+                )
+            parent = known[release.parent]
+            if parent is not None and parent.pruner is not None:
+                raise ValueError(
+                    f"release '{release.name}': its parent '{parent.name}' is pruned already, expected one that is not;"
+                    " to prune in steps use pruner = 'iterative'"
+                )
+            known[release.name] = release
+
+    def training_of(self, release: Release) -> Training:
+        """The fine-tuning of a release, with what it leaves out filled in from `training`."""
+        assert release.finetune is not None
+        return release.finetune.over(self.training, f"finetune of release '{release.name}'")
+
+    def warnings(self) -> list[str]:
+        """Settings that are allowed and probably not meant."""
+        found = []
+        tuned = [release for release in self.releases if release.finetune and release.parent == DENSE]
+        controls = [self.training_of(release) for release in tuned if release.pruner is None and not release.defense]
+        pruned = [release for release in tuned if release.pruner is not None]
+        alone = [release.name for release in pruned if self.training_of(release) not in controls]
+        if alone:
+            found.append(
+                f"{', '.join(alone)}: no control with the same fine-tuning and no pruning; "
+                "what pruning itself changes cannot be told apart from the extra epochs"
+            )
+        if self.audit.queries > 1 and self.training.augment == "none":
+            found.append("audit.queries > 1 usually weakens attacks on models trained without augmentation")
+        if self.training.optimizer == "adam" and "momentum" in self.training.model_fields_set:
+            found.append("training.momentum has no effect with Adam")
+        return found
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Study:
+        """A study from a TOML or JSON file, with `a.b=value` overrides put in.
+
+        Raises:
+            UserError: the file cannot be read, is no TOML or JSON, or says something unknown.
+        """
+        path = Path(path)
+        return cls.from_text(read_settings(path), str(path), path.suffix == ".json", overrides)
+
+    @classmethod
+    def from_text(cls, text: str, name: str, is_json: bool = False, overrides: Sequence[str] = ()) -> Study:
+        """A study from the text of a TOML or JSON file called `name`."""
+        values = parse_settings(text, name, is_json, overrides)
+        try:
+            return validated(cls, values, name)
+        except RecursionError:
+            raise UserError(f"{name}: nested too deeply for a study") from None

@@ -1,0 +1,61 @@
+"""How networks are trained and fine-tuned."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pruneaudit.options import Options, validated
+
+Milestones = tuple[Annotated[int, Field(ge=1)], ...]
+
+
+class Training(Options):
+    """How one network is trained."""
+
+    epochs: int = Field(default=30, ge=1, le=100_000)
+    batch_size: int = Field(default=128, ge=1)
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: float = Field(default=0.1, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of SGD; Adam does not use it."""
+    weight_decay: float = Field(default=5e-4, ge=0)
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """Learning rate over the steps: cosine to zero, x `decay` at each milestone, or unchanged."""
+    milestones: Milestones = ()
+    """Epochs after which the step schedule multiplies the learning rate by `decay`."""
+    decay: float = Field(default=0.1, gt=0, le=1)
+    augment: Literal["none", "flip", "crop_flip"] = "none"
+    """Random change of each training image: horizontal flip, or 4-pixel-padded crop and flip."""
+    select: Literal["last", "best_dev"] = "last"
+    """Which epoch's weights are kept: the last, or the one most accurate on the dev set (from the reserve)."""
+
+    @model_validator(mode="after")
+    def _milestones_belong_to_step(self) -> Training:
+        if (self.schedule == "step") != bool(self.milestones):
+            raise ValueError("schedule 'step' needs milestones = [epoch, ...], and no other schedule takes them")
+        return self
+
+
+class FineTuning(Options):
+    """Training after pruning; what is not given is as in `training`."""
+
+    epochs: int = Field(ge=1, le=100_000)
+    batch_size: int | None = Field(default=None, ge=1)
+    optimizer: Literal["sgd", "adam"] | None = None
+    learning_rate: float | None = Field(default=None, gt=0)
+    momentum: float | None = Field(default=None, ge=0, lt=1)
+    weight_decay: float | None = Field(default=None, ge=0)
+    schedule: Literal["cosine", "step", "constant"] | None = None
+    milestones: Milestones | None = None
+    decay: float | None = Field(default=None, gt=0, le=1)
+    augment: Literal["none", "flip", "crop_flip"] | None = None
+    select: Literal["last", "best_dev"] | None = None
+
+    def over(self, training: Training, where: str = "finetune") -> Training:
+        """`training` with what is given here put in its place; `where` names it in messages."""
+        values = training.model_dump() | self.model_dump(exclude_none=True)
+        if values["schedule"] != "step" and self.milestones is None:
+            values["milestones"] = ()
+        return validated(Training, values, where)
