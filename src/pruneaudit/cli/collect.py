@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pruneaudit.cli.arguments import keyed_values, numbers
 from pruneaudit.cli.common import DataRootOption, DeviceOption, QuietOption
-from pruneaudit.errors import UserError
 
 if TYPE_CHECKING:
     from pruneaudit.signals.signals import Signals
@@ -78,11 +78,11 @@ def command(
             weights,
             membership,
             data,
-            factory_options=_options(factory_option or []),
+            factory_options=keyed_values("--factory-option", factory_option or []),
             queries=queries,
             sensitivity=sensitivity,
-            mean=_numbers("--mean", mean),
-            std=_numbers("--std", std),
+            mean=numbers("--mean", mean),
+            std=numbers("--std", std),
             device=device,
             seed=seed,
             data_root=data_root,
@@ -96,30 +96,6 @@ def command(
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
     _print(signals, out)
-
-
-def _options(given: list[str]) -> dict[str, Any]:
-    """The arguments of the factory, by name."""
-    from pruneaudit.settings_file import scalar
-
-    options = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip().isidentifier():
-            raise UserError(f"--factory-option: got '{text}', expected key=value, for example width=64")
-        options[key.strip()] = scalar(value)
-    return options
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(
-            f"{option}: got '{text}', expected numbers with commas between, such as 0.49,0.48,0.45"
-        ) from None
 
 
 def _print(signals: Signals, out: Path) -> None:

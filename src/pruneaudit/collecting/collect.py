@@ -89,7 +89,7 @@ def collect_signals(
     if isinstance(factory, str):
         check_target(factory)
     files = find_weights(weights)
-    population = _population(data, mean, std, data_root)
+    population = whole_source(data, mean, std, data_root)
     if queries > 1 and population.x.ndim != 4:
         raise UserError(f"queries: got {queries} for a table, expected 1; only images are cropped and flipped")
     frame = _frame(membership_of(membership, files, len(population.y)), population)
@@ -100,7 +100,7 @@ def collect_signals(
 
     shape, names = population.x.shape[1:], [str(name) for name in frame.model_names]
     make = maker_of(factory, factory_options or {}, shape, population.num_classes)
-    samples = _samples(population, device)
+    samples = device_samples(population, device)
     arrays: dict[str, np.ndarray] = {}
     seen: dict[bytes, str] = {}
     for row, (file, name) in enumerate(zip(files, names, strict=True)):
@@ -115,10 +115,20 @@ def collect_signals(
     return signals
 
 
-def _population(
+def whole_source(
     data: str | RawData, mean: Sequence[float] | None, std: Sequence[float] | None, data_root: Path | None
 ) -> Population:
-    """All samples of the source in its order, with the normalisation that is wanted."""
+    """All samples of a source in its order, with the normalisation that is wanted.
+
+    Args:
+        data: a source such as "cifar10" or "npz:FILE", or `RawData`.
+        mean: per channel (or one for all), in units of [0, 1]; default: the source's.
+        std: per channel (or one for all), in units of [0, 1]; default: the source's.
+        data_root: folder of data sets.
+
+    Raises:
+        UserError: the source is unknown, its data are missing or malformed, or the constants do not fit.
+    """
     name, raw = "data", data
     if not isinstance(raw, RawData):
         source = validated(Source, raw, "data")
@@ -181,7 +191,12 @@ def _tell_no_gap(signals: Signals, warn: Callable[[str], None]) -> None:
         )
 
 
-def _samples(population: Population, device: str) -> Samples:
+def device_samples(population: Population, device: str) -> Samples:
+    """All samples of a population on a device.
+
+    Raises:
+        UserError: the device cannot be used.
+    """
     from pruneaudit.training.samples import Samples
 
     try:

@@ -10,14 +10,14 @@ from pruneaudit.files import writing_error
 from pruneaudit.signals.signals import Signals
 
 
-def check_new(path: Path, force: bool) -> None:
-    """Checks that a file may be written.
+def check_new(path: Path, force: bool, such_as: str = "signals.npz") -> None:
+    """Checks that a file may be written; `such_as` is what it could be called.
 
     Raises:
         UserError: there is one already and it is not to be replaced, or it is a folder.
     """
     if path.is_dir():
-        raise UserError(f"{path}: is a folder, expected the name of a file, such as {path / 'signals.npz'}")
+        raise UserError(f"{path}: is a folder, expected the name of a file, such as {path / such_as}")
     if path.exists() and not force:
         raise UserError(f"{path}: exists already; choose another file with --out, or replace it with --force")
 

@@ -1,0 +1,147 @@
+"""`pruneaudit prune-model`: a network that there is, pruned, fine-tuned if wanted, and saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pruneaudit.cli.arguments import keyed_values, lengths, numbers
+from pruneaudit.cli.common import DataRootOption, DeviceOption
+
+
+def command(
+    factory: Annotated[
+        str,
+        typer.Option(
+            "--factory",
+            metavar="MODULE:FUNCTION",
+            help="Makes the network; given input_shape and num_classes where its signature names them.",
+        ),
+    ],
+    weights: Annotated[Path, typer.Option("--weights", help="One file: .safetensors, .pt or .pth.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", help="A pruner and its options: l1unstructured, l1structured:target=macs (list pruners)."
+        ),
+    ],
+    sparsity: Annotated[float, typer.Option("--sparsity", help="Fraction to remove, above 0 and below 1.")],
+    out: Annotated[Path, typer.Option("--out", help="A new folder.")],
+    factory_option: Annotated[
+        list[str] | None,
+        typer.Option("--factory-option", metavar="KEY=VALUE", help="An argument of the function. Repeatable."),
+    ] = None,
+    example_shape: Annotated[
+        str | None,
+        typer.Option("--example-shape", metavar="3,32,32", help="Of one input; default: that of the data."),
+    ] = None,
+    initial_weights: Annotated[
+        Path | None,
+        typer.Option("--initial-weights", help="The weights that training began from, for methods that go back there."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="npz:FILE, or a source (list datasets): for fine-tuning and accuracy."),
+    ] = None,
+    test_data: Annotated[
+        str | None, typer.Option("--test-data", help="The same, for accuracy alone; default: --data.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Epochs of fine-tuning on --data; default: no fine-tuning.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Default: 0.01.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Default: 128.")] = None,
+    optimizer: Annotated[str | None, typer.Option("--optimizer", help="sgd (default) or adam.")] = None,
+    weight_decay: Annotated[float | None, typer.Option("--weight-decay", help="Default: 0.0005.")] = None,
+    augment: Annotated[str | None, typer.Option("--augment", help="none (default), flip or crop_flip.")] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            "--mean",
+            metavar="M,M,M",
+            help="Per channel or one for all, in units of [0, 1]: uint8 images are fed as (x / 255 - mean) / std."
+            " Give what your model was trained with; default: the source's. Float data are fed as they are.",
+        ),
+    ] = None,
+    std: Annotated[str | None, typer.Option("--std", metavar="S,S,S", help="Goes with --mean.")] = None,
+    data_root: DataRootOption = None,
+    device: DeviceOption = "cpu",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of all random draws.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace a pruned network in the folder.")] = False,
+) -> None:
+    """Prune a network that you have trained, fine-tune it if you like, and save it."""
+    from pruneaudit.compressing.folder import check_new_folder
+    from pruneaudit.compressing.settings import check_asked, method_of, tuning_of
+    from pruneaudit.models.factory import check_target
+
+    given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "optimizer": optimizer}
+    given |= {"weight_decay": weight_decay, "augment": augment}
+    training = {key: value for key, value in given.items() if value is not None}
+    # What can be refused without torch is refused before it is imported, and before anything is trained.
+    tuning_of(training, epochs is not None)
+    check_asked(method_of(method), sparsity, epochs is not None)
+    check_target(factory)
+    check_new_folder(out, force)
+    if device != "cpu":
+        from pruneaudit.api import check_device
+
+        check_device(device)
+    from pruneaudit.compressing.checkpoint import prune_checkpoint
+    from pruneaudit.compressing.folder import read_summary
+    from pruneaudit.pipeline.own import SUMMARY_FILE
+
+    pruned = prune_checkpoint(
+        factory,
+        weights,
+        method,
+        sparsity,
+        factory_options=keyed_values("--factory-option", factory_option or []),
+        example_shape=lengths("--example-shape", example_shape),
+        initial_weights=initial_weights,
+        data=data,
+        test_data=test_data,
+        mean=numbers("--mean", mean),
+        std=numbers("--std", std),
+        data_root=data_root,
+        training=training or None,
+        device=device,
+        seed=seed,
+    )
+    folder = pruned.save(out, force)
+    _print(read_summary(folder / SUMMARY_FILE), "test accuracy" if test_data else "accuracy on --data")
+    print(f"\nsaved: {out}")
+
+
+def _print(summary: Mapping[str, Any], accuracy_of: str) -> None:
+    """The sizes and accuracies before and after, a row each."""
+    before, after = summary["before"], summary["after"]
+    rows = [("", "before", "after"), ("sparsity", f"{before['sparsity']:.1%}", f"{after['sparsity']:.1%}")]
+    for key, label in (("parameters", "parameters"), ("nonzero_parameters", "nonzero"), ("macs", "MACs per sample")):
+        rows.append((label, _count(before[key]), _count(after[key])))
+    disk = summary["disk"]
+    rows.append(("weights", _bytes(before["bytes"]), _bytes(after["bytes"])))
+    rows.append(("on disk", "", _bytes(disk["bytes"])))
+    rows.append(("compressed", "", _bytes(disk["compressed_bytes"])))
+    accuracy = summary["accuracy"]
+    if accuracy:
+        last = next(accuracy[key] for key in ("after_finetuning", "after_pruning", "before") if key in accuracy)
+        rows.append((accuracy_of, f"{accuracy['before']:.1%}", f"{last:.1%}"))
+        if "after_finetuning" in accuracy and "after_pruning" in accuracy:
+            rows.append(("  not fine-tuned", "", f"{accuracy['after_pruning']:.1%}"))
+    for label, left, right in rows:
+        print(f"{label:<20}{left:>14}{right:>14}")
+
+
+def _count(count: int | None) -> str:
+    """MACs are not known where the shape of an input is not."""
+    return "unknown" if count is None else f"{count:,}"
+
+
+def _bytes(count: int) -> str:
+    """Bytes in the largest unit that leaves one or more."""
+    unit = min(3, int(math.log(max(count, 1), 1000)))
+    return f"{count / 1000**unit:.1f} {('B', 'kB', 'MB', 'GB')[unit]}" if unit else f"{count} B"

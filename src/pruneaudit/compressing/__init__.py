@@ -1,0 +1,1 @@
+"""Pruning networks of the user's own, outside a study; torch is imported when networks are."""
