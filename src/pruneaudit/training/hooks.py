@@ -43,6 +43,8 @@ class TrainingState:
     selectable: bool = True
     """Whether this epoch's weights may be the ones that are kept; a hook that is still on its way to the asked
     sparsity says no."""
+    stop: bool = False
+    """Whether training ends with this epoch; a hook says so in `epoch_end`."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One row per finished epoch: epoch, loss, learning_rate and what hooks add."""
 

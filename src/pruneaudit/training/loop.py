@@ -100,6 +100,8 @@ def train(
             state.history.append({"epoch": state.epoch + 1, "loss": mean_loss, "learning_rate": learning_rate})
             for hook in hooks:
                 hook.epoch_end(state)
+            if state.stop:  # not kept, as a last epoch is not: one that goes on from an older epoch stops here again
+                break
             if checkpoints:
                 checkpoints.save_if_due(state, schedule, hooks)
     for hook in hooks:

@@ -1,4 +1,4 @@
-"""Keeping the epoch that does best on the dev set.
+"""Keeping the epoch that does best on the dev set, and ending a training that no longer gets better there.
 
 The dev set comes from the reserve, so that no audited sample chooses a checkpoint.
 """
@@ -11,6 +11,14 @@ from torch import Tensor
 from pruneaudit.training.hooks import Hook, TrainingState
 from pruneaudit.training.predict import accuracy
 from pruneaudit.training.samples import Samples
+
+
+def _dev_accuracy(state: TrainingState, dev: Samples) -> float:
+    """The accuracy on the dev set after this epoch, in [0, 1]; the hook that asks first measures and notes it."""
+    row: dict[str, float] = state.history[-1]
+    if "dev_accuracy" not in row:
+        row["dev_accuracy"] = accuracy(state.model, dev)
+    return row["dev_accuracy"]
 
 
 class BestOnDev(Hook):
@@ -27,8 +35,7 @@ class BestOnDev(Hook):
 
     def epoch_end(self, state: TrainingState) -> None:
         """Notes the dev accuracy, and the weights when they are the best so far."""
-        reached = accuracy(state.model, self._dev)
-        state.history[-1]["dev_accuracy"] = reached
+        reached = _dev_accuracy(state, self._dev)
         selectable, state.selectable = state.selectable, True  # hooks say no anew in each epoch
         if selectable and reached > self._best_accuracy:
             self._best_accuracy = reached
@@ -49,3 +56,35 @@ class BestOnDev(Hook):
         """Puts the best weights back."""
         if self._best_weights:
             state.model.load_state_dict(self._best_weights)
+
+
+class StopOnDev(Hook):
+    """Ends training once the dev accuracy has not risen above its best for more than `patience` epochs in a row.
+
+    It keeps no weights: `BestOnDev` does, which has to stand after it. Epochs that are not selectable count
+    neither as better nor as waiting, so that a mask on its way to the asked sparsity is not stopped there.
+    """
+
+    def __init__(self, dev: Samples, patience: int) -> None:
+        self._dev, self._patience = dev, patience
+        self._best_accuracy = -1.0
+        self._num_waited = 0
+
+    def epoch_end(self, state: TrainingState) -> None:
+        """Compares with the best so far, and says stop."""
+        reached = _dev_accuracy(state, self._dev)
+        if not state.selectable:
+            return
+        self._num_waited = 0 if reached > self._best_accuracy else self._num_waited + 1
+        self._best_accuracy = max(self._best_accuracy, reached)
+        if self._num_waited > self._patience:
+            state.stop = True
+
+    def kept(self) -> dict[str, Tensor]:
+        """The best accuracy, and the epochs since."""
+        return {"progress": torch.tensor([self._best_accuracy, self._num_waited], dtype=torch.float64)}
+
+    def put_back(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back the best accuracy and the epochs since."""
+        best, waited = tensors["progress"].tolist()
+        self._best_accuracy, self._num_waited = best, int(waited)

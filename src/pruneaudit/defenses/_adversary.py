@@ -1,0 +1,108 @@
+"""The inner attacker of adversarial regularisation. Imports torch, so it is itself imported only where it is used."""
+
+# B batch, C classes
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, one_hot
+
+from pruneaudit.defenses.defense import Situation
+from pruneaudit.models.init import initialise
+from pruneaudit.pruning.size import evaluating
+from pruneaudit.training.hooks import Hook, TrainingState
+from pruneaudit.training.samples import Samples
+
+if TYPE_CHECKING:
+    from pruneaudit.defenses.adv import AdvOptions
+
+
+def what_it_sees(logits: Tensor, y: Tensor) -> Tensor:
+    """[softmax | one-hot label] (B, 2C) of logits (B, C) and labels (B,)."""
+    return torch.cat([logits.softmax(1), one_hot(y, logits.shape[1]).to(logits)], dim=1)
+
+
+def attacker_network(num_classes: int, hidden: Sequence[int], generator: torch.Generator) -> nn.Sequential:
+    """An MLP from (B, 2C) to the log-odds (B, 1) of member, on the CPU, its weights drawn from `generator`."""
+    widths = (2 * num_classes, *hidden)
+    layers: list[nn.Module] = []
+    with torch.random.fork_rng(devices=[]):  # torch's constructors draw weights too, which are thrown away
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        network = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
+    initialise(network, generator)
+    return network
+
+
+class Adversary(Hook):
+    """Trains the attacker before each step of the network, and adds its gain to the network's loss."""
+
+    def __init__(self, options: AdvOptions, situation: Situation) -> None:
+        """Draws the attacker's weights; the samples that it learns from are drawn step by step."""
+        self._options = options
+        self._members, self._reserve = situation.members, situation.reserve
+        self._batch_size, self._generator = situation.settings.batch_size, situation.generator
+        network = attacker_network(situation.num_classes, options.attacker_hidden, situation.generator)
+        self.attacker = network.to(situation.members.stored.device)
+        self._optimizer = torch.optim.Adam(self.attacker.parameters(), lr=options.attacker_learning_rate)
+        self._right: list[Tensor] = []  # fraction told right in each of the attacker's steps of this epoch
+
+    def before_forward(self, state: TrainingState) -> None:
+        """The attacker's own steps, against the network as it is."""
+        for _ in range(self._options.attacker_steps):
+            self._learn(state.model)
+
+    def loss(self, state: TrainingState, logits: Tensor, y: Tensor, loss: Tensor) -> Tensor:
+        """Adds strength x mean log h of the batch's members."""
+        if not len(y):
+            return loss
+        gain = logsigmoid(self.attacker(what_it_sees(logits, y))).mean()
+        return loss + self._options.strength * gain
+
+    def epoch_end(self, state: TrainingState) -> None:
+        """Notes how often the attacker was right."""
+        state.history[-1]["attacker_accuracy"] = float(torch.stack(self._right).mean()) if self._right else float("nan")
+        self._right = []
+
+    def kept(self) -> dict[str, Tensor]:
+        """The attacker, its optimizer, and the generator of its samples."""
+        found = {f"attacker/{name}": value for name, value in self.attacker.state_dict().items()}
+        for number, parameter in enumerate(self.attacker.parameters()):
+            for key, value in self._optimizer.state.get(parameter, {}).items():
+                found[f"optimizer/{number}/{key}"] = value
+        return found | {"generator": self._generator.get_state()}
+
+    def put_back(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back what `kept` gave."""
+        prefix = "attacker/"
+        self.attacker.load_state_dict({n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)})
+        parameters = list(self.attacker.parameters())
+        for name, value in tensors.items():
+            if name.startswith("optimizer/"):
+                _, number, key = name.split("/")
+                parameter = parameters[int(number)]
+                # Adam counts its steps on the CPU; its moments are where the weights are.
+                self._optimizer.state[parameter][key] = value.to(parameter.device) if value.ndim else value
+        self._generator.set_state(tensors["generator"])
+
+    def _learn(self, model: nn.Module) -> None:
+        """One step of the attacker on a batch of members and as many of the reserve."""
+        with evaluating(model), torch.no_grad():
+            (x, y), (other_x, other_y) = self._drawn(self._members), self._drawn(self._reserve)
+            seen = what_it_sees(model(torch.cat([x, other_x])), torch.cat([y, other_y]))  # (2B, 2C)
+        is_member = (torch.arange(len(seen), device=seen.device) < len(y)).to(seen)
+        log_odds = self.attacker(seen)[:, 0]
+        self._optimizer.zero_grad()  # the network's step has left gradients here
+        binary_cross_entropy_with_logits(log_odds, is_member).backward()
+        self._optimizer.step()
+        self._right.append(((log_odds.detach() > 0) == is_member.bool()).float().mean())
+
+    def _drawn(self, samples: Samples) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of a batch, with replacement."""
+        positions = torch.randint(len(samples), (self._batch_size,), generator=self._generator)
+        return samples.inputs(positions), samples.y[positions]

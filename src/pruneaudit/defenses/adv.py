@@ -1,0 +1,71 @@
+"""Adversarial regularisation: the network is trained against an attacker that is trained along with it.
+
+Source: Nasr et al. 2018 (arXiv 1807.05852). The attacker is an MLP h on [softmax | one-hot label] that learns to tell
+members (1) from samples of the reserve (0). The network's loss is CE + strength x mean log h(members), the
+members' part of the attacker's gain, which is the part that the authors' algorithm takes.
+
+The two alternate in every step: the attacker learns from a batch of members and as many of the reserve, then the
+network makes its step against it. The attacker sees both as an auditor would: without augmentation, in evaluation
+mode. Seen in training mode, members would be told by dropout and batch statistics instead.
+
+Where it departs from the paper: one MLP on the joined inputs in place of two branches of up to 1024 units; Kaiming
+initialisation; members and reserve are drawn with replacement. Non-members come from the reserve only: audited ones
+would have been seen in training. Each epoch's row gets `attacker_accuracy`, the fraction in [0, 1] that the attacker
+had right before it learned from them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from pruneaudit.defenses.defense import Defense, Situation
+from pruneaudit.errors import UserError
+from pruneaudit.options import Options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pruneaudit.training.hooks import Hook
+
+
+class AdvOptions(Options):
+    """The attacker, and how much its gain weighs."""
+
+    strength: float = Field(default=1.0, ge=0)
+    """Weight of the attacker's gain (lambda of the paper, `defend_arg` of mia_prune); 0 is plain training."""
+    attacker_steps: int = Field(default=1, ge=1, le=1000)
+    """Steps of the attacker before each step of the network."""
+    attacker_learning_rate: float = Field(default=1e-3, gt=0)
+    """Learning rate of the attacker's Adam."""
+    attacker_hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (128, 64)
+    """Units of the attacker's hidden layers."""
+
+
+class AdversarialRegularisation(Defense):
+    """Trains against an inner attacker."""
+
+    Options = AdvOptions
+    main = "strength"
+    needs: ClassVar[frozenset[str]] = frozenset({"reserve"})
+
+    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+        """The attacker, and its gain added to the loss.
+
+        Raises:
+            UserError: the reserve is empty.
+        """
+        from pruneaudit.defenses._adversary import Adversary
+
+        if not len(situation.reserve):
+            raise UserError(
+                "defense 'adv': got no reserve, expected data.num_reserve above 0: its attacker learns what "
+                "non-members look like from there"
+            )
+        if not options.strength:
+            return ()
+        return (Adversary(options, situation),)
+
+
+DEFENSE = AdversarialRegularisation()

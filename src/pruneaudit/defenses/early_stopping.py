@@ -1,0 +1,89 @@
+"""Early stopping: training ends before the network has memorised its members. Two ways, by option.
+
+By patience (the default; that of mia_prune, arXiv 2202.03335): after each epoch the accuracy on the dev set, which
+is the reserve, is measured. Training ends once it has not risen above its best for `patience` + 1 epochs in a row
+(patience 5: on the 6th), and the best epoch's weights are kept (the first of equals). The training's settings become
+`select = "best_dev"`, and the schedule of the learning rate stays that of the whole training.
+
+By number (`epochs = E`): training has E epochs, whatever the dev set says, and needs no reserve. It is a shorter
+training, not a longer one cut off: a cosine schedule reaches zero after E epochs, and milestones after E are never
+reached. A sweep of E is the simplest curve of accuracy against leakage that every other defence has to beat.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, model_validator
+
+from pruneaudit.defenses.defense import Defense, Situation
+from pruneaudit.errors import UserError
+from pruneaudit.options import Options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pruneaudit.study import Training
+    from pruneaudit.training.hooks import Hook
+
+PATIENCE = 5
+
+
+class EarlyStoppingOptions(Options):
+    """When training ends."""
+
+    epochs: int | None = Field(default=None, ge=1, le=100_000)
+    """Epochs of the shorter training; default: the dev set decides."""
+    patience: int = Field(default=PATIENCE, ge=0, le=100_000)
+    """Epochs in a row without improvement on the dev set that are still waited for."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> EarlyStoppingOptions:
+        if self.epochs is not None and self.patience != PATIENCE:
+            raise ValueError(
+                f"got epochs = {self.epochs} and patience = {self.patience}, expected one of them: epochs is a fixed "
+                "number, patience goes by the dev set"
+            )
+        return self
+
+
+class EarlyStopping(Defense):
+    """Ends training early."""
+
+    Options = EarlyStoppingOptions
+    main = "epochs"
+
+    def settings(self, options: Any, training: Training) -> Training:
+        """Fewer epochs, or the best epoch on the dev set.
+
+        Raises:
+            UserError: the number of epochs is above the training's own.
+        """
+        if options.epochs is None:
+            return training.model_copy(update={"select": "best_dev"})
+        if options.epochs > training.epochs:
+            raise UserError(
+                f"defense 'early_stopping': got epochs = {options.epochs}, expected at most the training's own "
+                f"{training.epochs}; raise training.epochs or stop earlier"
+            )
+        return training.model_copy(update={"epochs": options.epochs})
+
+    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+        """What stops by the dev set; the weights are kept by the training itself, whose settings say `best_dev`.
+
+        Raises:
+            UserError: the dev set is needed and empty.
+        """
+        from pruneaudit.training.selection import StopOnDev
+
+        if options.epochs is not None:
+            return ()
+        if not len(situation.reserve):
+            raise UserError(
+                "defense 'early_stopping': got no reserve, expected data.num_reserve above 0 (the dev set comes from "
+                "it), or epochs = E for a fixed number of epochs"
+            )
+        return (StopOnDev(situation.reserve, options.patience),)
+
+
+DEFENSE = EarlyStopping()

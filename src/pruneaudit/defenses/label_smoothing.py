@@ -1,0 +1,61 @@
+"""Label smoothing: the target is not quite certain, so that training stops pushing at samples it has learned.
+
+Source: Szegedy et al. 2016 (arXiv 1512.00567), section 7. The target of a sample of class y is
+1 - alpha + alpha / C for y, and alpha / C for each other of the C classes; the loss is the cross-entropy with it:
+
+    (1 - alpha) x CE + alpha x mean over classes of -log p.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from pruneaudit.defenses.defense import Defense, Situation
+from pruneaudit.options import Options
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from pruneaudit.training.hooks import Hook
+
+# B batch, C classes
+
+
+class LabelSmoothingOptions(Options):
+    """How far targets are from certain."""
+
+    alpha: float = Field(default=0.1, ge=0, lt=1)
+    """Probability that is spread over all classes, the right one among them; 0 is plain training."""
+
+
+class LabelSmoothing(Defense):
+    """Trains on softened labels."""
+
+    Options = LabelSmoothingOptions
+    main = "alpha"
+
+    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+        """The smoothed cross-entropy in place of the plain one."""
+        from pruneaudit.defenses._terms import Term
+
+        if not options.alpha:
+            return ()
+        return (Term(lambda state, logits, y: options.alpha * gap_to_uniform(logits, y)),)
+
+
+def gap_to_uniform(logits: Tensor, y: Tensor) -> Tensor:
+    """The cross-entropy with the uniform distribution less that with the labels, in nats, as a scalar.
+
+    Args:
+        logits: (B, C).
+        y: (B,) int64.
+    """
+    from torch.nn.functional import log_softmax, nll_loss
+
+    log_p = log_softmax(logits, dim=1)
+    return -log_p.mean() - nll_loss(log_p, y)
+
+
+DEFENSE = LabelSmoothing()

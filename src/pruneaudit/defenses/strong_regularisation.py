@@ -1,0 +1,96 @@
+"""Strong regularisation: CutMix, dropout before the classifier and much weight decay, all aimed at overfitting.
+
+Who overfits less gives less away; a defence should do better than these, which cost nothing but accuracy.
+
+- CutMix (Yun et al. 2019, arXiv 1905.04899): with a probability, each image of a batch gets a box of another image of
+  the batch (one box and one order for the whole batch), and both labels, weighted by area. The share of the own image
+  is drawn from Beta(a, a), a = `cutmix_alpha`, then set to the area that is really left, since boxes are cut off at
+  the border. Where it departs from the authors' program: a box of odd size is not one pixel smaller.
+- Dropout (Srivastava et al. 2014) of the inputs of the last linear layer, beside what dropout the network has itself.
+  It is a hook on that layer: no layer is put in, so weights keep their names.
+- Weight decay in place of the training's own, which must not be larger.
+
+Rows of a table have no neighbourhood to cut boxes from, so there CutMix is refused (`cutmix_probability = 0` leaves the
+other two).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from pruneaudit.defenses.defense import Defense, Situation
+from pruneaudit.errors import UserError
+from pruneaudit.options import Options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pruneaudit.study import Training
+    from pruneaudit.training.hooks import Hook
+
+
+class StrongRegularisationOptions(Options):
+    """How much of each."""
+
+    weight_decay: float = Field(default=1e-3, ge=0)
+    """In place of the training's own."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Probability that an input of the last linear layer is set to zero in training."""
+    cutmix_alpha: float = Field(default=1.0, gt=0)
+    """Of the Beta distribution of shares: 1 is uniform, below 1 favours small and large boxes."""
+    cutmix_probability: float = Field(default=0.5, ge=0, le=1)
+    """Fraction of batches that are mixed (the paper's for CIFAR: 0.5)."""
+
+
+class StrongRegularisation(Defense):
+    """Regularises by data, network and optimizer at once."""
+
+    Options = StrongRegularisationOptions
+    main = "weight_decay"
+
+    def settings(self, options: Any, training: Training) -> Training:
+        """With this weight decay.
+
+        Raises:
+            UserError: the training's own is larger.
+        """
+        if options.weight_decay < training.weight_decay:
+            raise UserError(
+                f"defense 'strong_regularisation': got weight_decay = {options.weight_decay:g}, expected at least the "
+                f"training's own {training.weight_decay:g}; raise it, or lower the training's"
+            )
+        return training.model_copy(update={"weight_decay": options.weight_decay})
+
+    def prepare(self, model: nn.Module, options: Any) -> nn.Module:
+        """The same network, with dropout before its last linear layer; names of weights stay.
+
+        Raises:
+            UserError: it has no linear layer.
+        """
+        from pruneaudit.defenses._regularisers import drop_inputs_of_classifier
+
+        if options.dropout:
+            drop_inputs_of_classifier(model, options.dropout)
+        return model
+
+    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+        """CutMix; dropout and weight decay are in the network and the settings.
+
+        Raises:
+            UserError: samples are rows of a table.
+        """
+        from pruneaudit.defenses._regularisers import CutMix
+
+        if not options.cutmix_probability:
+            return ()
+        if situation.members.stored.ndim != 4:
+            raise UserError(
+                f"defense 'strong_regularisation': got samples of shape {tuple(situation.members.stored.shape[1:])}, "
+                "expected images to cut boxes from; for a table, cutmix_probability = 0"
+            )
+        return (CutMix(options.cutmix_alpha, options.cutmix_probability, situation.generator),)
+
+
+DEFENSE = StrongRegularisation()

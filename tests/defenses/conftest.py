@@ -1,0 +1,67 @@
+"""Small networks and a small problem on one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pruneaudit.defenses.defense import Situation
+from pruneaudit.models import build_model
+from pruneaudit.study import Training
+from pruneaudit.training.samples import Samples
+
+# n samples, C channels, H height, W width
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small networks are faster on one thread, and on a busy machine by far."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def make_net() -> Callable[..., nn.Module]:
+    """Builds a small network for images (1, 8, 8) of 3 classes; the same seed gives the same weights."""
+
+    def build(name: str = "tinycnn", seed: int = 0, **options: Any) -> nn.Module:
+        chosen = options or ({"width": 4} if name == "tinycnn" else {"hidden": [8]})
+        return build_model(name, chosen, (1, 8, 8), 3, torch.Generator().manual_seed(seed))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_noise() -> Callable[..., Samples]:
+    """Images (1, 8, 8) of noise, with random labels of 3 classes: all that can be learned of them is by heart."""
+
+    def make(num_samples: int, seed: int) -> Samples:
+        draws = torch.Generator().manual_seed(seed)
+        return Samples(
+            torch.randn(num_samples, 8, 8, 1, generator=draws), torch.randint(3, (num_samples,), generator=draws)
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_situation(make_noise: Callable[..., Samples]) -> Callable[..., Situation]:
+    """A training on 41 samples of noise, with 24 others in the reserve; what is given replaces a part of it."""
+
+    def make(settings: Training, **parts: Any) -> Situation:
+        situation: dict[str, Any] = {
+            "members": make_noise(41, 1),
+            "reserve": make_noise(24, 2),
+            "num_classes": 3,
+            "masks": lambda: None,
+            "generator": torch.Generator().manual_seed(3),
+        }
+        return Situation(settings=settings, **(situation | parts))
+
+    return make

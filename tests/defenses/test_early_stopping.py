@@ -1,0 +1,105 @@
+"""The epoch at which training stops, and what is kept."""
+
+# n samples, C classes
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import nn
+
+from pruneaudit.defenses.defense import Situation
+from pruneaudit.defenses.early_stopping import DEFENSE, EarlyStoppingOptions
+from pruneaudit.errors import UserError
+from pruneaudit.options import validated
+from pruneaudit.study import Training
+from pruneaudit.training.hooks import Hook, TrainingState
+from pruneaudit.training.loop import train
+from pruneaudit.training.samples import Samples
+from pruneaudit.training.selection import BestOnDev
+
+MakeSituation = Callable[..., Situation]
+
+
+class Scripted(Hook):
+    """Before the dev set is looked at: gets a given number of its 10 samples right, and says what is selectable."""
+
+    def __init__(self, num_right: Sequence[int], refused: Sequence[int]) -> None:
+        self._num_right, self._refused = num_right, refused
+
+    @torch.no_grad()
+    def epoch_end(self, state: TrainingState) -> None:
+        # A linear layer without weights answers by its bias alone; inputs 0 to 9 have the label "below num_right".
+        layer = state.model[1]  # type: ignore[index]
+        layer.weight.copy_(torch.tensor([[0.0], [1.0]]))
+        layer.bias.copy_(torch.tensor([self._num_right[state.epoch] - 0.5, float(state.epoch) * 1e-3]))
+        if state.epoch in self._refused:
+            state.selectable = False
+
+
+def stopped(
+    make_situation: MakeSituation, num_right: Sequence[int], refused: Sequence[int] = (), patience: int = 5
+) -> tuple[int, int]:
+    """How many epochs were trained, and which one's weights are there in the end (from 1)."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
+    dev = Samples(torch.arange(10.0)[:, None], torch.zeros(10, dtype=torch.int64))
+    options = EarlyStoppingOptions(patience=patience)
+    settings = DEFENSE.settings(options, Training(epochs=len(num_right), batch_size=4))
+    assert settings.select == "best_dev"
+    hooks = (Scripted(num_right, refused), *DEFENSE.hooks(model, options, make_situation(settings, reserve=dev)))
+    # The training itself keeps the best epoch's weights, after the hooks of pruning and defence.
+    history = train(model, dev, settings, torch.Generator().manual_seed(0), (*hooks, BestOnDev(dev))).history
+    assert [row["dev_accuracy"] for row in history] == pytest.approx([n / 10 for n in num_right[: len(history)]])
+    return len(history), 1 + round(float(model[1].bias[1].detach()) * 1e3)
+
+
+@pytest.mark.parametrize(
+    ("num_right", "patience", "expected"),
+    [
+        ((5, 7, 6, 6, 6, 6, 6, 6, 9), 5, (8, 2)),  # mia_prune: on the 6th epoch in a row
+        ((5, 7, 6, 6, 6, 6, 6, 8, 9), 5, (9, 9)),  # the 6th is better in time
+        ((5, 5, 5, 5, 5, 5, 5, 5, 9), 5, (7, 1)),  # equal is no improvement
+        ((5, 4, 9, 9), 0, (2, 1)),
+        ((1, 2, 3, 4), 0, (4, 4)),
+        ((3, 2, 4, 3, 3, 9), 1, (5, 3)),  # it waits anew after each improvement
+    ],
+)
+def test_it_stops_when_nothing_has_got_better_for_too_long(
+    make_situation: MakeSituation, num_right: tuple[int, ...], patience: int, expected: tuple[int, int]
+) -> None:
+    assert stopped(make_situation, num_right, patience=patience) == expected
+
+
+def test_epochs_that_may_not_be_kept_are_not_counted(make_situation: MakeSituation) -> None:
+    # Epochs 1 to 3 are those of a mask on its way: neither is their accuracy the best, nor is it waited for.
+    assert stopped(make_situation, (9, 8, 7, 5, 4, 6, 5, 5), refused=(0, 1, 2), patience=1) == (8, 6)
+    assert stopped(make_situation, (5, 4, 4, 4, 4, 4, 4, 4), refused=(1, 2, 3), patience=1) == (6, 1)
+
+
+def test_a_number_of_epochs_is_a_shorter_training_that_needs_no_reserve(
+    make_net: Callable[..., nn.Module], make_situation: MakeSituation
+) -> None:
+    training, options = Training(epochs=6, batch_size=8), EarlyStoppingOptions(epochs=4)
+    settings = DEFENSE.settings(options, training)
+    assert settings == training.model_copy(update={"epochs": 4})
+    model, situation = make_net(), make_situation(settings)
+    empty = Samples(situation.reserve.stored[:0], situation.reserve.y[:0])
+    assert DEFENSE.hooks(model, options, make_situation(settings, reserve=empty)) == ()
+    history = train(model, situation.members, settings, torch.Generator().manual_seed(0)).history
+    assert len(history) == 4
+    assert history[-1]["learning_rate"] < 0.2 * training.learning_rate  # annealed within the 4 epochs
+
+
+def test_what_does_not_go_together_is_refused(
+    make_net: Callable[..., nn.Module], make_situation: MakeSituation
+) -> None:
+    with pytest.raises(UserError, match=r"got epochs = 3 and patience = 2, expected one of them"):
+        validated(EarlyStoppingOptions, {"epochs": 3, "patience": 2}, "defense 'early_stopping'")
+    with pytest.raises(UserError, match=r"got epochs = 7, expected at most the training's own 6"):
+        DEFENSE.settings(EarlyStoppingOptions(epochs=7), Training(epochs=6))
+    situation = make_situation(Training())
+    empty = Samples(situation.reserve.stored[:0], situation.reserve.y[:0])
+    with pytest.raises(UserError, match=r"got no reserve, .* or epochs = E for a fixed number"):
+        DEFENSE.hooks(make_net(), EarlyStoppingOptions(), make_situation(Training(), reserve=empty))
