@@ -28,6 +28,7 @@ test-slow: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/training.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/auditing.py --models 32 --samples 10000
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -10,16 +10,40 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from pruneaudit.api import run
     from pruneaudit.auditing import Audit, audit
+    from pruneaudit.collecting import collect_signals
+    from pruneaudit.compressing.prune import prune
+    from pruneaudit.compressing.pruned import Pruned, load_pruned
+    from pruneaudit.exporting import export
+    from pruneaudit.report.paper import figures
     from pruneaudit.signals.signals import Signals
     from pruneaudit.study import Study
 
-__all__ = ["Audit", "Signals", "Study", "__version__", "audit", "run"]
+__all__ = [
+    "Audit",
+    "Pruned",
+    "Signals",
+    "Study",
+    "__version__",
+    "audit",
+    "collect_signals",
+    "export",
+    "figures",
+    "load_pruned",
+    "prune",
+    "run",
+]
 
 _HOME = {
     "Audit": "pruneaudit.auditing",
+    "Pruned": "pruneaudit.compressing.pruned",
     "Signals": "pruneaudit.signals.signals",
     "Study": "pruneaudit.study",
     "audit": "pruneaudit.auditing",
+    "collect_signals": "pruneaudit.collecting",
+    "export": "pruneaudit.exporting",
+    "figures": "pruneaudit.report.paper",
+    "load_pruned": "pruneaudit.compressing.pruned",
+    "prune": "pruneaudit.compressing.prune",
     "run": "pruneaudit.api",
 }
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from pruneaudit.attacks.groups import ALL
 from pruneaudit.auditing import Audit, audit
-from pruneaudit.auditing.game import DENSE
 from pruneaudit.data.population import Population, load_population
+from pruneaudit.data.splits import splits_of, without_broken_groups
 from pruneaudit.errors import UserError
 from pruneaudit.files import check_sealed, file_sha256, seal_files, write_atomically, writing_error
 from pruneaudit.options import validated
@@ -29,10 +34,14 @@ from pruneaudit.report.html import write_report
 from pruneaudit.results import RESULT_FILES, Results
 from pruneaudit.selftest import Selftest, selftest
 from pruneaudit.signals.signals import Signals
-from pruneaudit.study import Study
+from pruneaudit.study import DENSE, Study
 
 STUDY_FILE = "study.json"
+MEMBERSHIP_FILE = "membership.npz"
+"""Who is in whose training set: member, eligible (M, N), is_victim, group (M,), ids, reserve, canary (N,)."""
 REPORT_FILE = "report.html"
+RELEASE_FILE = "release.json"
+"""What every release is and costs; also in about.json."""
 MIN_MODELS = 2
 
 
@@ -116,11 +125,12 @@ def run(
         log.event("start", command=command, device=device, executor=executor, jobs=workers, **facts["versions"])
         store = Store(root)
         store.open_for_writing()
-        _keep_study(study, root)
+        _keep_study(study, population, root)
         for note in study.warnings():
             log.warn(note)
         work = carry_out(plan, population, store, chosen, device, log, checkpoint_seconds)
-        lost, left_out = work.lost(study.membership.num_models)
+        lost, missing = work.lost(study.membership.num_models)
+        left_out = without_broken_groups(study.membership, missing)
         num_models = study.membership.num_models - len(left_out)
         if num_models < MIN_MODELS:
             raise TasksFailedError(work.failures)
@@ -132,6 +142,9 @@ def run(
         audited = audit_study(made, store, population, facts | {"failures": list(failures)}, left_out)
         for note in audited.results.about["warnings"][len(facts["warnings"]) :]:
             log.warn(note)
+        from pruneaudit.pipeline.release_report import release_report  # imports torch
+
+        audited.results.about["release_report"] = release_report(made, store, population, left_out)
         finished = _written_up(audited, root, work.num_done, failures)
         log.event("end", tasks_done=work.num_done, failures=len(failures))
         return finished
@@ -171,8 +184,16 @@ def attack_again(
             f" finish it with: pruneaudit run {folder / STUDY_FILE} --out {folder.parent}"
         )
     with RunLock(folder):
-        about = study_provenance(plan, population, command)
+        about = study_provenance(plan, population, command) | _measured_before(folder)
         return _written_up(audit_study(plan, store, population, about), Path(out) if out else folder, 0)
+
+
+def _measured_before(folder: Path) -> dict[str, Any]:
+    """What a run has measured of its releases, as a part of `about`; nothing where it has not."""
+    try:
+        return {"release_report": json.loads((folder / RELEASE_FILE).read_text(encoding="utf-8"))}
+    except (OSError, ValueError):
+        return {}
 
 
 def report_again(folder: str | Path) -> Results:
@@ -228,7 +249,8 @@ def selftest_run(
     folder = Path(folder)
     plan, population = prepare(load_study(folder), Path(data_root) if data_root else None)
     store, tasks = Store(folder), plan.of("signals", DENSE)
-    left_out = {task.model_id for task in tasks if store.status(task.artifact)[0] != "whole"}
+    missing = {task.model_id for task in tasks if store.status(task.artifact)[0] != "whole"}
+    left_out = without_broken_groups(plan.study.membership, missing)
     if len(tasks) - len(left_out) < MIN_MODELS:
         raise UserError(
             f"{folder}: signals of {len(tasks) - len(left_out)} dense models are there, expected {MIN_MODELS} or more;"
@@ -243,6 +265,7 @@ def audit_files(
     attacks: str = "scores",
     references: Path | None = None,
     paired: Path | None = None,
+    paired_references: Path | None = None,
     out: str | Path = "audit",
     seed: int = 0,
     command: str = "",
@@ -254,6 +277,7 @@ def audit_files(
         attacks: comma-separated names or groups; "scores" is all that the predictions allow and that train nothing.
         references: predictions of other models on the same samples.
         paired: predictions of the same models in another public release.
+        paired_references: predictions of the references in that other release.
         out: the folder.
         seed: seed of folds and bootstrap.
         command: the command line that repeats this, for the report.
@@ -262,11 +286,13 @@ def audit_files(
         UserError: a file is not usable, or an attack lacks what it needs.
     """
     signals = Signals.load(file)
-    other_models, other_release = (None if path is None else Signals.load(path) for path in (references, paired))
+    other_models, other_release, their_release = (
+        None if path is None else Signals.load(path) for path in (references, paired, paired_references)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is left out stands in `about`
-        found = audit(signals, other_models, other_release, attacks=attacks, seed=seed)
-    reserve = int(signals.reserve.sum())
+        found = audit(signals, other_models, other_release, their_release, attacks, seed)
+    reserve, canaries = int(signals.reserve.sum()), int(signals.canaries.sum())
     found.results.about.update(
         provenance(command)
         | found.results.about
@@ -277,7 +303,8 @@ def audit_files(
             "seeds": [seed],
             "population": {
                 "name": file.name,
-                "num_samples": signals.num_samples - reserve,
+                "num_samples": signals.num_samples - reserve - canaries,
+                "num_canaries": canaries,
                 "num_reserve": reserve,
                 "num_classes": signals.num_classes,
                 "sha256": file_sha256(file),
@@ -288,13 +315,21 @@ def audit_files(
 
 
 def _seal(folder: Path) -> None:
-    names = [*RESULT_FILES, "scores.parquet", REPORT_FILE]
-    seal_files(folder, names + [name for name in (STUDY_FILE,) if (folder / name).exists()])
+    some_have = (STUDY_FILE, MEMBERSHIP_FILE, RELEASE_FILE)
+    names = [*RESULT_FILES, "scores.parquet", REPORT_FILE, *(name for name in some_have if (folder / name).exists())]
+    seal_files(folder, names)
 
 
-def _keep_study(study: Study, root: Path) -> None:
+def _keep_study(study: Study, population: Population, root: Path) -> None:
+    """Writes the study, and who is in whose training set, into the run folder."""
+    splits = splits_of(study.membership, study.seed, range(study.membership.num_models), population)
+    manifest = {field.name: getattr(splits, field.name) for field in fields(splits)}
+    manifest |= {"ids": population.ids, "reserve": population.reserve, "canary": population.canary}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **manifest)
     try:
         write_atomically(root / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
+        write_atomically(root / MEMBERSHIP_FILE, buffer.getvalue())
     except OSError as error:
         raise writing_error(root, error) from None
 
@@ -310,6 +345,9 @@ def _written_up(found: Audit, folder: Path, num_tasks_done: int, failures: tuple
     """Saves findings, scores and report of an audit."""
     try:
         found.save(folder)
+        if "release_report" in found.results.about:
+            text = json.dumps(found.results.about["release_report"], indent=1, allow_nan=False)
+            write_atomically(folder / RELEASE_FILE, text + "\n")
         write_report(found.results, folder / REPORT_FILE)
         _seal(folder)
     except OSError as error:

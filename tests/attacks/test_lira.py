@@ -274,3 +274,18 @@ def test_multivariate_against_scipy(make_bank, make_view):
 def test_settings_that_do_not_go_together_are_refused():
     with pytest.raises(ValueError, match="multivariate goes with"):
         LIRA.Options(queries="multivariate", mode="offline")
+
+
+def test_phi_of_many_samples_is_that_of_each_alone(make_bank):
+    """Logits are worked on in blocks; this bank has several, and the last one is not full."""
+    from pruneaudit.signals.derived import NUMBERS_AT_ONCE, log_probability, log_softmax
+
+    num_samples = 2 * NUMBERS_AT_ONCE // 5 + 11
+    bank = make_bank(num_models=1, num_samples=num_samples, num_classes=5)
+    phi, log_p = bank.phi[0, :, 0], log_softmax(bank.logits[0])
+    rows = [0, NUMBERS_AT_ONCE // 5 - 1, NUMBERS_AT_ONCE // 5, num_samples - 1]
+    for n in rows:
+        assert phi[n] == pytest.approx(phi_of(bank, 0, n, 0), rel=1e-9)
+        assert log_p[n, bank.labels[n]] == pytest.approx(-math.log1p(math.exp(-phi[n])), rel=1e-9)
+    np.testing.assert_allclose(log_probability(phi), log_p[np.arange(num_samples), bank.labels], atol=1e-9)
+    np.testing.assert_array_equal(log_probability(np.array([[np.inf, -np.inf, 0.0]])), [[0.0, -np.inf, -math.log(2)]])

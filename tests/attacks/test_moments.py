@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pruneaudit.attacks.moments import means, moments
+import pruneaudit.attacks.attack_r as attack_r
+import pruneaudit.attacks.moments as whole
+from pruneaudit.attacks.moments import averaged, means, moments
 
 # V victims, K references, N samples
 
@@ -95,3 +97,55 @@ def test_the_worlds_variance_is_found():
     chosen, counted = rng.random((8, 2000)) < 0.5, np.ones(2000, bool)
     found = moments(values, chosen, np.ones((1, 8), bool)).pooled_variance(counted)
     assert found[0, 0] == pytest.approx(0.25, rel=0.06)  # 6,000 degrees of freedom: three standard errors
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 64])
+def test_samples_taken_in_blocks_are_samples_all_the_same(at_once, monkeypatch):
+    rng = np.random.default_rng(4)
+    values, chosen, allowed = rng.normal(size=(9, 50)), rng.random((9, 50)) < 0.5, rng.random((5, 9)) < 0.7
+    values[:, 20] += 1e6
+    monkeypatch.setattr(whole, "SAMPLES_AT_ONCE", at_once)
+    found, mean = moments(values, chosen, allowed), means(np.exp(-np.abs(values)), chosen, allowed)
+    for n in range(50):
+        alone = moments(values[:, n : n + 1], chosen[:, n : n + 1], allowed)
+        np.testing.assert_array_equal(found.count[:, n], alone.count[:, 0])
+        np.testing.assert_allclose(found.mean[:, n], alone.mean[:, 0], rtol=1e-12)
+        np.testing.assert_allclose(found.squares[:, n], alone.squares[:, 0], rtol=1e-8)
+        np.testing.assert_allclose(
+            mean[:, n], means(np.exp(-np.abs(values[:, n : n + 1])), chosen[:, n : n + 1], allowed)[:, 0]
+        )
+
+
+def test_victim_by_victim_nothing_is_lost():
+    rng = np.random.default_rng(5)
+    found = moments(rng.normal(size=(6, 20)), rng.random((6, 20)) < 0.5, ~np.eye(6, dtype=bool))
+    parts = list(found.by_victim())
+    for name in ("count", "mean", "squares"):
+        np.testing.assert_array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(found, name))
+    for counted in (np.ones(20, bool), np.arange(20) < 8):
+        separate = [part.pooled_variance(counted)[0, 0] for part in parts]
+        np.testing.assert_allclose(separate, found.pooled_variance(counted)[:, 0], rtol=1e-12)
+
+
+def test_the_average_over_queries():
+    parts = np.random.default_rng(6).normal(size=(3, 4, 5))
+    parts[1, 0, 0] = np.nan
+    np.testing.assert_allclose(averaged(part.copy() for part in parts), parts.mean(axis=0), rtol=1e-12)
+    np.testing.assert_array_equal(averaged([parts[0].copy()]), parts[0])
+
+
+@pytest.mark.parametrize(("num_references", "at_once"), [(3, 4), (300, 8), (510, 64)])  # 255 is where bytes are full
+def test_counts_of_references_below_against_loops(num_references, at_once, monkeypatch):
+    monkeypatch.setattr(attack_r, "SAMPLES_AT_ONCE", at_once)
+    rng = np.random.default_rng(7)
+    phi, references = np.round(rng.normal(size=(4, 10)), 1), np.round(rng.normal(-1, 1, size=(num_references, 10)), 1)
+    references[rng.random(references.shape) < 0.1] = np.inf
+    phi[:, 0] = 9.0
+    allowed = rng.random((4, num_references)) < 0.8
+    allowed[0] = True
+    found = attack_r._below(phi, references, allowed)
+    for v in range(4):
+        for n in range(10):
+            assert found[v, n] == sum(
+                bool(r < phi[v, n]) for r, use in zip(references[:, n], allowed[v], strict=True) if use
+            )

@@ -19,6 +19,7 @@ from pruneaudit.metrics import (
     difference_two_way,
     per_victim,
     per_victim_replicates,
+    pooled_estimates,
     rate_influence,
     tpr_at_fpr,
     two_way,
@@ -38,6 +39,7 @@ class World:
     memorisation: float = 1.0
     strength: float = 0.0
     noise: float = 1.0
+    offset: float = 0.0  # what all scores of a model are shifted by; only the pooled curve sees it
 
     def draw(self, num_victims, num_samples, rng, kept=1.0):
         """Scores of a dense release, of a pruned one that keeps a part of the members' shift, and membership."""
@@ -65,6 +67,14 @@ class World:
 SHARED = World(memorisation=1.5, strength=0.05, noise=0.3)  # what varies is mostly which samples were drawn
 MIXED = World(strength=0.2, noise=0.5)  # samples and models both matter
 MODELS = World(shift=0.5, common=0.5, memorisation=0.5, strength=0.3)  # mostly which models were drawn
+
+
+def pooled_truth(world):
+    """AUC and TPR (L,) over all pairs of infinitely many models drawn at random."""
+    outside = world.common**2 + world.noise**2 + world.offset**2
+    inside = outside + world.memorisation**2 + world.strength**2
+    auc = stats.norm.cdf(world.shift / np.sqrt(outside + inside))
+    return auc, stats.norm.sf((stats.norm.isf(LEVELS) * np.sqrt(outside) - world.shift) / np.sqrt(inside))
 
 
 def contains(low, high, truth):
@@ -242,3 +252,29 @@ def test_the_pooled_curve_is_another_estimand():
     pooled = [tpr_at_fpr(rows.reshape(1, -1), member.reshape(1, -1), [0.01])[0, 0] for rows in (scores, shifted)]
     assert own[0] == own[1]
     assert pooled[1] < 0.5 * pooled[0]
+
+
+OFFSET = World(strength=0.2, noise=0.5, offset=0.5)  # scores that compare badly across models
+
+
+@pytest.mark.parametrize("num_victims", [5, 16, 36])
+@pytest.mark.parametrize("world", [SHARED, MIXED, MODELS, OFFSET], ids=["shared", "mixed", "models", "offset"])
+def test_pooled_auc_and_tpr(world, num_victims):
+    rng, hits, (auc, tpr) = np.random.default_rng(10), [], pooled_truth(world)
+    for _ in range(400):
+        scores, _, member = world.draw(num_victims, 2000, rng)
+        scores = scores + world.offset * rng.normal(size=(num_victims, 1))
+        area, rates = pooled_estimates(scores, member, LEVELS, 100, rng)
+        # As if all pairs were independent: Clopper and Pearson's interval of the same rate.
+        exact = binomial_interval(np.round([rate.value * member.sum() for rate in rates]), member.sum())
+        hits.append(
+            [covered(area, auc)]
+            + [covered(estimate, value) for estimate, value in zip(rates, tpr, strict=True)]
+            + [contains(low, high, value) for low, high, value in zip(*exact, tpr, strict=True)]
+        )
+    coverage = np.mean(hits, axis=0)
+    name = f"pooled, {world}, {num_victims} victims: AUC, TPR at {LEVELS}, Clopper-Pearson at {LEVELS}"
+    report(name, coverage, len(hits))
+    assert coverage[:3].min() >= 0.92
+    assert coverage[:3].max() <= 0.99 or num_victims == 5, "only few models are allowed to be cautious"
+    assert coverage[3:].max() < 0.8

@@ -8,7 +8,20 @@ from pathlib import Path
 
 import typer
 
-from pruneaudit.cli import attack, audit, demo, listing, report, run, selftest, verify
+from pruneaudit.cli import (
+    attack,
+    audit,
+    collect,
+    demo,
+    export,
+    figures,
+    listing,
+    prune_model,
+    report,
+    run,
+    selftest,
+    verify,
+)
 from pruneaudit.cli.common import main_callback
 from pruneaudit.errors import RunError, UserError
 
@@ -25,8 +38,12 @@ app.command("demo")(demo.command)
 app.command("run")(run.command)
 app.command("attack")(attack.command)
 app.command("report")(report.command)
+app.command("figures")(figures.command)
 app.command("verify")(verify.command)
+app.command("collect")(collect.command)
 app.command("audit")(audit.command)
+app.command("prune-model")(prune_model.command)
+app.command("export")(export.command)
 app.command("selftest")(selftest.command)
 app.command("list")(listing.command)
 

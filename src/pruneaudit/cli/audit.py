@@ -23,12 +23,20 @@ def command(
         Path | None,
         typer.Option("--paired", help="Predictions of the same models in another public release."),
     ] = None,
+    paired_references: Annotated[
+        Path | None,
+        typer.Option("--paired-references", help="Predictions of the references in that other release."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for findings and report.")] = Path("audit"),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of folds and bootstrap.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of a table.")] = False,
 ) -> None:
     """Attack models by their saved predictions: findings and report in seconds."""
     from pruneaudit.api import audit_files
 
-    finished = audit_files(file, attacks, references, paired, out, seed, command_line())
+    finished = audit_files(file, attacks, references, paired, paired_references, out, seed, command_line())
     print_warnings(finished.audit.results)
-    print_findings(finished.audit.results, finished.report)
+    if as_json:
+        print((finished.folder / "findings.json").read_text(encoding="utf-8"), end="")
+    else:
+        print_findings(finished.audit.results, finished.report)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.errors import UserError
+from pruneaudit.models import MODELS
 from pruneaudit.options import Options, validated
 from pruneaudit.pruning import PRUNERS
 from pruneaudit.pruning.pruner import Origin
@@ -15,6 +16,8 @@ from pruneaudit.study import DENSE, INIT, Plugin, Release, Study, Training
 
 NO_DEFENSE = "no-defense"
 """The knowledge whose references are of a release's undefended twin."""
+SCORING = "scoring"
+"""In the place of a release's name: the scoring bank, whose models are no release, never victim and never reference."""
 
 
 def plugin_options(registry: Registry[Any], plugin: Plugin, where: str) -> Options:
@@ -93,6 +96,10 @@ def check_release(study: Study, release: Release) -> None:
     Raises:
         UserError: something is unknown, wrong, or does not go together.
     """
+    if release.name == SCORING:
+        raise UserError(f"a release is called '{SCORING}', which names the scoring bank; give it another name")
+    if release.model:
+        _options(MODELS, release, release.model)
     if release.pruner:
         _options(PRUNERS, release, release.pruner)
     if release.defense:
@@ -122,6 +129,14 @@ def defenses_of(study: Study, release: Release) -> list[Plugin]:
     return inherited + ([release.defense] if release.defense else [])
 
 
+def scoring_models_of(release: Release) -> int:
+    """How many models score the samples for its defence, as its option `scoring_models` says; 0: it needs no scores."""
+    if release.defense is None or "sample_scores" not in DEFENSES.get(release.defense.name).needs:
+        return 0
+    options: Any = _options(DEFENSES, release, release.defense)
+    return int(options.scoring_models)
+
+
 def undefended(study: Study, release: Release) -> Release | None:
     """The same release without any defence, its ancestors' included; None where that is the dense bank.
 
@@ -130,7 +145,7 @@ def undefended(study: Study, release: Release) -> Release | None:
     parent = parent_of(study, release)
     plain = undefended(study, parent) if parent else None
     parent_name = release.parent if parent is None else plain.name if plain else DENSE
-    if release.pruner is None and parent_name == INIT and release.finetune is None:
+    if release.pruner is None and parent_name == INIT and release.finetune is None and release.model is None:
         return None
     values = release.model_dump() | {"defense": None, "parent": parent_name, "name": ""}
     twin = Release.model_validate(values)

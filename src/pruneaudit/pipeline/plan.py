@@ -21,11 +21,13 @@ from pruneaudit.errors import UserError
 from pruneaudit.identity import sha256_of
 from pruneaudit.models import MODELS
 from pruneaudit.pipeline.lineage import (
+    SCORING,
     check_release,
     defenses_of,
     described,
     origin_of,
     plugin_options,
+    scoring_models_of,
     training_of,
     with_twins,
 )
@@ -37,8 +39,9 @@ TRAINING_SEMANTICS = 1
 RELEASE_SEMANTICS = 1
 SIGNALS_SEMANTICS = 1
 SENSITIVITY_SEMANTICS = 1
+SAMPLE_SCORES_SEMANTICS = 1
 
-Action = Literal["train", "release", "signals", "sensitivity"]
+Action = Literal["train", "release", "signals", "sensitivity", "sample_scores"]
 POPULATION_FILES = (
     "x.npy",
     "y.npy",
@@ -55,16 +58,19 @@ class Task:
 
     action: Action
     release: str
+    """A release; `SCORING` for the scoring bank."""
     model_id: int
     artifact: Artifact
     inputs: Mapping[str, Artifact]
-    """Artifacts that it reads, by role: population, parent, model."""
+    """Artifacts that it reads, by role: population, parent, model, sample_scores; model-000, ... for several."""
     spec: Mapping[str, Any]
     """What the action needs to know, as JSON data."""
 
     @property
     def name(self) -> str:
         """A short name for progress and messages."""
+        if self.action == "sample_scores":
+            return f"{self.action} of {self.spec['num_models']} scoring models"
         return f"{self.action} {self.release} model-{self.model_id:03d}"
 
 
@@ -130,46 +136,98 @@ def make_plan(study: Study, population: Population) -> Plan:
         config={"kind": "population", "sha256": population.sha256},
         files=POPULATION_FILES,
     )
-    common = {"seed": study.seed, "engine": "plain", "precision": "float32"}
-    dense_config = {
-        "kind": "dense",
-        "semantics_version": TRAINING_SEMANTICS,
-        **study.membership.identity,
-        "model": described(MODELS, study.model, "model"),
-        "training": study.training.model_dump(mode="json"),
-        "parents": [root.identity],
-        **common,
-    }
+    dense_config = _dense_config(study, root)
     drawn = {"membership": study.membership.model_dump(mode="json")}
-    made: dict[str, list[Artifact]] = {DENSE: _model_artifacts(study, DENSE, dense_config)}
+    num_models = study.membership.num_models
+    made: dict[str, list[Artifact]] = {DENSE: _model_artifacts(DENSE, dense_config, num_models)}
     identities = {DENSE: sha256_of(dense_config)}
     tasks = [
         Task("train", DENSE, m, artifact, {"population": root}, {**artifact.config, **drawn})
         for m, artifact in enumerate(made[DENSE])
     ]
     tasks += _signals_tasks(study, DENSE, made[DENSE], root)
+    scoring, scores = _scoring_tasks(study, dense_config, root)
+    tasks += scoring
     for release in study.releases:
-        config = _release_config(study, release, dense_config, identities)
+        read = {"sample_scores": scores[size]} if (size := scoring_models_of(release)) else {}
+        config = _release_config(study, release, dense_config, identities, read)
         identities[release.name] = sha256_of(config)
-        made[release.name] = _model_artifacts(study, release.name, config)
+        made[release.name] = _model_artifacts(release.name, config, num_models)
         parents = made[release.parent] if origin_of(release) == "own-dense" else None
         for m, artifact in enumerate(made[release.name]):
-            inputs = {"population": root} | ({"parent": parents[m]} if parents else {})
+            inputs = {"population": root} | ({"parent": parents[m]} if parents else {}) | read
             tasks.append(Task("release", release.name, m, artifact, inputs, {**artifact.config, **drawn}))
         tasks += _signals_tasks(study, release.name, made[release.name], root)
     return Plan(study, root, tuple(tasks))
 
 
+def _dense_config(study: Study, population: Artifact) -> dict[str, Any]:
+    """What shapes the bank of all models."""
+    return {
+        "kind": "dense",
+        "semantics_version": TRAINING_SEMANTICS,
+        **study.membership.identity,
+        "model": described(MODELS, study.model, "model"),
+        "training": study.training.model_dump(mode="json"),
+        "parents": [population.identity],
+        "seed": study.seed,
+        "engine": "plain",
+        "precision": "float32",
+    }
+
+
+def _scoring_tasks(
+    study: Study, dense_config: Mapping[str, Any], population: Artifact
+) -> tuple[list[Task], dict[int, Artifact]]:
+    """The scoring bank of the releases' defences: trainings and queries, as of any bank, and what they add up to.
+
+    Returns:
+        Its tasks, none where no defence needs it; and the samples' scores, by the number of models that give them.
+    """
+    sizes = sorted({scoring_models_of(release) for release in study.releases} - {0})
+    if not sizes:
+        return [], {}
+    # Its rows are coins whatever the protocol, which therefore shapes nothing here.
+    config = {key: value for key, value in dense_config.items() if key not in study.membership.identity}
+    models = _model_artifacts(SCORING, config | {"kind": SCORING}, sizes[-1])
+    tasks = [Task("train", SCORING, m, a, {"population": population}, a.config) for m, a in enumerate(models)]
+    shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": 1, "seed": study.seed}
+    queries = _query_tasks("signals", SCORING, models, population, shape, ("logits.npy",))
+    tasks += queries
+    scores = {}
+    for size in sizes:
+        answers = {f"model-{task.model_id:03d}": task.artifact for task in queries[:size]}
+        shape = {"kind": "sample_scores", "semantics_version": SAMPLE_SCORES_SEMANTICS, "seed": study.seed}
+        parents = sorted(artifact.identity for artifact in (population, *answers.values()))
+        config = {**shape, "num_models": size, "parents": parents}
+        folder = f"{models[0].folder.rpartition('/')[0]}/sample_scores-{sha256_of(config)[:8]}"
+        scores[size] = Artifact(folder, config, ("scores.npy", "summary.json"))
+        tasks.append(Task("sample_scores", SCORING, 0, scores[size], {"population": population} | answers, config))
+    return tasks, scores
+
+
 def _release_config(
-    study: Study, release: Release, dense_config: Mapping[str, Any], identities: Mapping[str, str]
+    study: Study,
+    release: Release,
+    dense_config: Mapping[str, Any],
+    identities: Mapping[str, str],
+    read: Mapping[str, Artifact],
 ) -> dict[str, Any]:
-    """What shapes a release of all models; its parent is another release, the dense bank, or the population alone."""
+    """What shapes a release of all models; its parent is another release, the dense bank, or the population alone.
+
+    Args:
+        study: the study.
+        release: one of its releases.
+        dense_config: what shapes the bank.
+        identities: of the bank and of earlier releases, by name.
+        read: what all its models read beside their own parent.
+    """
     where = f"release '{release.name}'"
     training = training_of(study, release)
     config = {
         "kind": "release",
         "semantics_version": RELEASE_SEMANTICS,
-        "model": dense_config["model"],
+        "model": described(MODELS, release.model, where) if release.model else dense_config["model"],
         "pruner": release.pruner and described(PRUNERS, release.pruner, where),
         "sparsity": release.sparsity,
         "finetune": training and training.model_dump(mode="json"),
@@ -179,6 +237,8 @@ def _release_config(
         config |= {"origin": "init", "parents": dense_config["parents"], **study.membership.identity}
     else:
         config["parents"] = [identities[release.parent]]
+    if read:
+        config["parents"] = sorted([*config["parents"], *(artifact.identity for artifact in read.values())])
     if release.defense:
         config["defense"] = described(DEFENSES, release.defense, where)
     # How its networks are built, beside the architecture: each defence may have prepared them.
@@ -186,8 +246,8 @@ def _release_config(
     return config | ({"prepared": prepared} if prepared else {})
 
 
-def _model_artifacts(study: Study, release: str, config: Mapping[str, Any]) -> list[Artifact]:
-    """One artifact per model of a release."""
+def _model_artifacts(release: str, config: Mapping[str, Any], num_models: int) -> list[Artifact]:
+    """One artifact per model of a release, or of the scoring bank."""
     files = ["model.safetensors", "history.csv", "summary.json"]
     if config.get("pruner"):
         pruner = PRUNERS.get(config["pruner"]["name"])
@@ -195,10 +255,7 @@ def _model_artifacts(study: Study, release: str, config: Mapping[str, Any]) -> l
         files += ["mask.safetensors"] if pruner.works_by_mask(options) else []
         files += ["structure.json"] if pruner.changes_architecture(options) else []
     folder = f"{release}-{sha256_of(config)[:8]}"
-    return [
-        Artifact(f"{folder}/model-{m:03d}", {**config, "model_id": m}, tuple(files))
-        for m in range(study.membership.num_models)
-    ]
+    return [Artifact(f"{folder}/model-{m:03d}", {**config, "model_id": m}, tuple(files)) for m in range(num_models)]
 
 
 def _signals_tasks(study: Study, release: str, models: list[Artifact], population: Artifact) -> list[Task]:

@@ -12,6 +12,7 @@ from torch import nn
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.defenses.defense import Situation
 from pruneaudit.errors import UserError
+from pruneaudit.identity import sha256_of
 from pruneaudit.pipeline.own import (
     MASK_FILE,
     STRUCTURE_FILE,
@@ -79,6 +80,8 @@ class _Defended:
     def __init__(self, own: Own) -> None:
         self._own = own
         self._described = own.request.spec.get("defense")
+        # Two releases must not share a defence's noise: it would cancel in what they tell together.
+        self._release = sha256_of({key: own.request.spec[key] for key in ("pruner", "sparsity", "parents")})
         self.report: dict[str, Any] = {}
         """What the defence says of the last training."""
 
@@ -105,14 +108,33 @@ class _Defended:
         if self._described:
             defense = DEFENSES.get(self._described["name"])
             options = defense.Options.model_validate(self._described["options"])
-            classes, draws = own.population.num_classes, own.generator("defense", *purpose)
-            situation = Situation(settings, members, own.reserve(), classes, lambda: masks_of(hooks), draws)
+            classes, draws = own.population.num_classes, own.generator("defense", *purpose, self._release)
+            situation = Situation(
+                settings, members, own.reserve(), classes, lambda: masks_of(hooks), draws, own.sample_scores()
+            )
             defended = defense.hooks(model, options, situation)
         checkpoints = own.checkpoints("-".join(purpose[1:]))
         state = train(model, members, settings, own.generator(*purpose), (*hooks, *defended, *after), checkpoints)
         if self._described:
-            self.report = defense.report(defended)
+            self.report = defense.report(defended, *self._came_from())
         return state.history
+
+    def _came_from(self) -> tuple[bool | None, bool | None]:
+        """Whether weights, and the mask, come from a training without this defence; None: from one with it."""
+        spec = self._own.request.spec
+        starts = "parent" in self._own.request.inputs
+        if any(plugin["name"] == spec["defense"]["name"] for plugin in spec["prepared"][:-1]):
+            return None, None
+        return starts, starts and bool(spec["pruner"]) and spec["pruner"]["name"] != "random"
+
+    def check_may_train_again(self) -> None:
+        """Refuses a pruning method that trains several times under a defence that is about one training."""
+        if self._described and DEFENSES.get(self._described["name"]).single_training:
+            raise UserError(
+                f"defense '{self._described['name']}' is about a single training, and pruner"
+                f" '{self._own.request.spec['pruner']['name']}' trains several times; use one that does not, such as"
+                " l1unstructured, static or dpf"
+            )
 
 
 def _pruned(model: nn.Module, own: Own, defense: _Defended) -> Pruning:
@@ -122,6 +144,7 @@ def _pruned(model: nn.Module, own: Own, defense: _Defended) -> Pruning:
         return Pruning(model)
 
     def train_phase(network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
+        defense.check_may_train_again()
         settings = Training.model_validate(spec["finetune"] | ({"epochs": epochs} if epochs else {}))
         defense.train(network, hooks, settings, ("prune phase", phase))
 

@@ -14,7 +14,6 @@ import pandas as pd
 
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, headline_tpr, sparsity_text
 from pruneaudit.report.selection import (
-    DENSE,
     base_release,
     baseline_of,
     difference,
@@ -26,6 +25,7 @@ from pruneaudit.report.selection import (
     was_fine_tuned,
 )
 from pruneaudit.results import Results
+from pruneaudit.study import DENSE
 
 _ATTACK_NAMES = {"lira": "LiRA", "rmia": "RMIA"}
 _FEW_NETWORKS = 10

@@ -19,7 +19,6 @@ import pandas as pd
 from pruneaudit.report.answer import attack_name
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY
 from pruneaudit.report.selection import (
-    DENSE,
     MEAN,
     MIN_DECIDING,
     attack_order,
@@ -32,6 +31,7 @@ from pruneaudit.report.selection import (
     resolution,
 )
 from pruneaudit.results import Results
+from pruneaudit.study import DENSE
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe-Ito without black and yellow, which vanish on dark and on white paper."""

@@ -69,7 +69,8 @@ def render(results: Results) -> str:
 
 def _context(results: Results) -> dict[str, Any]:
     about = results.about
-    releases, release_notes = releases_table(results)
+    measured = released(results)
+    releases, release_notes = releases_table(results, with_nonzero=measured is None)
     return {
         "name": str(about.get("name") or "Results"),
         "description": str(about.get("description") or ""),
@@ -82,7 +83,7 @@ def _context(results: Results) -> dict[str, Any]:
         "differences": differences_table(results),
         "releases": releases,
         "release_notes": release_notes,
-        "released": released(results),
+        "released": measured,
         "refusals": refusals(results),
         "min_deciding": MIN_DECIDING,
         "knowledges": list(dict.fromkeys(results.findings["knowledge"])),

@@ -22,6 +22,7 @@ class SizeLine:
 
     release: str
     method: str
+    defense: str
     cells: tuple[Cell, ...]
 
 
@@ -79,7 +80,7 @@ class Released:
 
 COLUMNS = (
     *("Sparsity of prunable weights", "Sparsity of all parameters", "Nonzero parameters"),
-    *("Multiply-accumulates", "File", "File, gzip", "Latency, ms", "Latency to dense"),
+    *("Multiply-accumulates", "File", "File, gzip", "Latency, ms", "Latency, ratio to dense"),
 )
 ZEROS = (
     "Zeros are multiplied like any other weight, so zeros alone make no network faster: the figures of such a release "
@@ -125,7 +126,8 @@ def _size_line(entry: Mapping[str, Any], notes: Notes) -> SizeLine:
         *(_file(entry, key) or missing("bytes") for key in ("released", "compressed")),
         *(cell or missing("latency", "network") for cell in _latency(entry)),
     )
-    return SizeLine(str(entry.get("name", "")), str(entry.get("method") or ""), cells)
+    name, method, defense = (str(entry.get(key) or "") for key in ("name", "method", "defense"))
+    return SizeLine(name, method, defense, cells)
 
 
 def _nonzero(entry: Mapping[str, Any]) -> Cell | None:
@@ -163,8 +165,8 @@ def _latency(entry: Mapping[str, Any]) -> tuple[Cell | None, Cell | None]:
         time = Cell(_milliseconds(median), f"[{_milliseconds(low)}, {_milliseconds(high)}]" if low and high else "")
     if ratio is None:
         return time, None
-    dense, left = _number(entry, "macs", "dense"), _number(entry, "macs", "released")
-    zeros_only = dense == left and (_number(entry, "sparsity_prunable") or 0) > 0
+    dense, left = _number(entry, "parameters", "dense"), _number(entry, "parameters", "released")
+    zeros_only = left is not None and dense == left and (_number(entry, "sparsity_prunable") or 0) > 0
     return time, Cell(f"{ratio:.2f}", "zeros only: no speed-up" if zeros_only else "")
 
 
@@ -239,15 +241,15 @@ def _list(data: Any, key: str) -> Sequence[Any]:
 
 
 def _shape(row: Mapping[str, Any], key: str) -> str:
-    return " × ".join(str(size) for size in _list(row, key))
+    return " x ".join(str(size) for size in _list(row, key))
 
 
 def _bytes(size: float) -> str:
     """`812 B`, `19.5 kB` (1 kB = 1,000 B), `44.7 MB`."""
     for unit, scale in (("MB", 1e6), ("kB", 1e3)):
         if size >= scale:
-            return f"{size / scale:,.1f} {unit}"
-    return f"{size:.0f} B"
+            return f"{size / scale:,.1f}\u00a0{unit}"  # never broken in two
+    return f"{size:.0f}\u00a0B"
 
 
 def _milliseconds(value: float) -> str:

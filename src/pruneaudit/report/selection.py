@@ -8,9 +8,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from pruneaudit.results import Results
-from pruneaudit.study import Plugin, Study
+from pruneaudit.study import DENSE, Plugin, Study
 
-DENSE = "dense"
 MEAN = "mean"
 POOLED = "pooled"
 MIN_DECIDING = 10

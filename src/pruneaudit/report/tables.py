@@ -208,11 +208,12 @@ class ReleaseLine:
     pruner: str
     origin: str
     sparsity: Cell
-    nonzero: Cell
+    nonzero: Cell | None
+    """None where another table has it."""
     cells: tuple[Cell, ...]
 
 
-def releases_table(results: Results) -> tuple[tuple[ReleaseLine, ...], tuple[str, ...]]:
+def releases_table(results: Results, with_nonzero: bool = True) -> tuple[tuple[ReleaseLine, ...], tuple[str, ...]]:
     """What each release is, and the reasons for numbers that are missing."""
     notes = Notes()
     lines = []
@@ -223,8 +224,8 @@ def releases_table(results: Results) -> tuple[tuple[ReleaseLine, ...], tuple[str
             cells.append(
                 Cell("", note=notes.number(NO_STEP)) if math.isnan(value) else Cell(TEST_ACCURACY.value(value))
             )
-        sizes = sparsity_cell(row, notes), _nonzero_cell(row, notes)
-        lines.append(ReleaseLine(row["release"], row["pruner"], row["origin"], *sizes, tuple(cells)))
+        sparsity, nonzero = sparsity_cell(row, notes), _nonzero_cell(row, notes) if with_nonzero else None
+        lines.append(ReleaseLine(row["release"], row["pruner"], row["origin"], sparsity, nonzero, tuple(cells)))
     return tuple(lines), notes.listed()
 
 

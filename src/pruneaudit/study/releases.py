@@ -39,6 +39,8 @@ class Release(Options):
     parent: Name = DENSE
     """What its models start from: dense (the same model's dense weights), init (new weights: the whole training is
     done again), or the name of an earlier release that prunes nothing (say, one that was trained with a defence)."""
+    model: Plugin | None = None
+    """Another architecture than the study's, from new weights (parent = "init"), such as a smaller dense network."""
     pruner: Plugin | None = None
     """How weights are removed; none: the parent's model, trained further (from dense: the control)."""
     sparsity: Fraction = 0.0
@@ -58,21 +60,24 @@ class Release(Options):
     @staticmethod
     def _default_name(value: Mapping[str, Any]) -> str:
         parent, pruner, defense = value.get("parent", DENSE), value.get("pruner"), value.get("defense")
-        if not pruner and not defense:
+        if not pruner and not defense and not value.get("model"):
             return f"{parent}+finetune"
         try:
             parts = [_plugin(pruner, value.get("sparsity", 0))] if pruner else []
             parts += [_plugin(defense)] if defense else []
+            model = _plugin(value["model"]) if value.get("model") else DENSE
         except ValidationError:
             return "unnamed"  # what is wrong with a plug-in is said where the plug-in itself is validated
-        if parent not in (DENSE, INIT) or not pruner:
-            parts.insert(0, DENSE if parent == INIT else str(parent) if pruner else f"{parent}+finetune")
+        if parent not in (DENSE, INIT) or not pruner or value.get("model"):
+            parts.insert(0, model if parent == INIT else str(parent) if pruner else f"{parent}+finetune")
         return re.sub(r"[^A-Za-z0-9._+=-]", "_", "+".join(parts)[:80])
 
     @model_validator(mode="after")
     def _does_something(self) -> Release:
         if self.pruner is None and self.finetune is None and self.defense is None and self.parent != INIT:
             raise ValueError("a release needs a pruner, finetune, or both ('dense' itself is always there)")
+        if self.model is not None and self.parent != INIT:
+            raise ValueError(f"another model starts from new weights: got parent = '{self.parent}', expected 'init'")
         if self.pruner is None and self.sparsity:
             raise ValueError(f"sparsity = {self.sparsity:g} needs a pruner, for example pruner = 'l1unstructured'")
         if self.pruner is not None and not self.sparsity:

@@ -1,0 +1,25 @@
+"""`pruneaudit figures`: the figures of a finished run for a paper, and its tables as LaTeX."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as runs/demo.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    format: Annotated[str, typer.Option("--format", help="pdf, png, svg, or several with commas between.")] = "pdf",
+    latex: Annotated[bool, typer.Option("--latex", help="Write the tables too, as LaTeX (package booktabs).")] = False,
+) -> None:
+    """Draw the figures of a finished run for a paper (needs the extra 'figures')."""
+    from pruneaudit.report.paper import figures
+
+    written = figures(run, out, format, latex)
+    for reason in written.left_out:
+        print(f"left out: {reason}", file=sys.stderr)
+    for file in written.files:
+        print(f"written: {file}")

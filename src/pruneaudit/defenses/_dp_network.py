@@ -1,0 +1,53 @@
+"""Networks in which every sample has a gradient of its own."""
+
+from __future__ import annotations
+
+from opacus import GradSampleModule
+from opacus.validators import ModuleValidator
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from pruneaudit.errors import UserError
+
+MAX_GROUPS = 32
+LEAST_CHANNELS = 16
+"""Of a group; of fewer channels in all, one group is made."""
+
+
+def num_groups(channels: int) -> int:
+    """The most groups of equal size, up to `MAX_GROUPS`, of at least `LEAST_CHANNELS` channels each; at least 1."""
+    most = min(MAX_GROUPS, channels // LEAST_CHANNELS)
+    return max((groups for groups in range(1, most + 1) if channels % groups == 0), default=1)
+
+
+def prepare(model: nn.Module) -> nn.Module:
+    """`model` with GroupNorm in the place of BatchNorm, in place; it is left in training mode.
+
+    Layers keep their names. The new ones have weight 1 and bias 0. In-place activations become plain ones, which
+    compute the same: the hooks that take gradients of single samples do not bear them.
+
+    Raises:
+        UserError: a layer cannot be trained so.
+    """
+    replaced: dict[nn.Module, nn.Module] = {}
+    for name, layer in list(model.named_modules(remove_duplicate=False)):
+        if isinstance(layer, _BatchNorm) and layer.num_features and name:
+            if layer not in replaced:
+                replaced[layer] = _group_norm(layer)
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, replaced[layer])
+        elif getattr(layer, "inplace", False) is True:
+            layer.inplace = False
+    model.train()
+    kinds = [type(layer).__name__ for layer in model.modules() if getattr(layer, "track_running_stats", False)]
+    problems: list[object] = [f"{kind} keeps running statistics, which nothing makes private" for kind in kinds]
+    problems += [*ModuleValidator.validate(model), *GradSampleModule.validate(model)]
+    if problems:
+        reason = " ".join(str(problems[0]).split())
+        raise UserError(f"defense 'dp' cannot train this network; choose another model ({reason[:200]})")
+    return model
+
+
+def _group_norm(layer: _BatchNorm) -> nn.GroupNorm:
+    device = layer.weight.device if layer.affine else None
+    return nn.GroupNorm(num_groups(layer.num_features), layer.num_features, layer.eps, layer.affine, device=device)

@@ -1,0 +1,193 @@
+"""The steps of DP-SGD: batches by chance, clipped gradients, noise."""
+
+# n samples of one model, B batch
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from opacus import GradSampleModule
+from opacus.optimizers import DPOptimizer
+from torch import Tensor, nn
+
+from pruneaudit.defenses._dp_accounting import Account
+from pruneaudit.errors import UserError
+from pruneaudit.pruning.mask import Masks
+from pruneaudit.training.hooks import Hook, Sampler, TrainingState
+
+
+@dataclass(frozen=True)
+class PoissonSampling:
+    """Each sample is in each batch with the same probability, independently of everything else."""
+
+    num_samples: int
+    batch_size: int
+    """The expected size of a batch; from `num_samples` on, every batch has all samples."""
+
+    @property
+    def sample_rate(self) -> float:
+        """The probability q of a sample to be in a batch, in (0, 1]."""
+        return min(1.0, self.batch_size / self.num_samples)
+
+    @property
+    def num_batches(self) -> int:
+        """Steps in one epoch, in which a sample is drawn once on average (q = 2/3: 1.5 steps, rounded to 2)."""
+        return max(1, round(self.num_samples / self.batch_size))
+
+    def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """The batches of one epoch, each as positions (B,) in rising order; B varies and may be 0."""
+        for _ in range(self.num_batches):
+            draws = torch.rand(self.num_samples, generator=generator, dtype=torch.float64)  # (n,)
+            yield (draws < self.sample_rate).nonzero()[:, 0]
+
+
+class PerSample(GradSampleModule):
+    """Gives each weight the gradient of every sample, whatever the memory format of the network.
+
+    Opacus (1.6) takes inputs of convolutions to lie in memory in the order batch, channel, row, column. Of those
+    that training keeps channels-last it makes gradients that are wrong, and reads beyond their end.
+    """
+
+    def capture_activations_hook(self, module: nn.Module, forward_input: Any, _forward_output: Tensor) -> None:
+        """Notes the inputs of a layer, in that order."""
+        super().capture_activations_hook(module, [_in_order(x) for x in forward_input], _forward_output)
+
+
+def _in_order(x: Tensor) -> Tensor:
+    """`x`, or a copy of it; of one channel or one pixel both orders are the same, but not what is derived of them."""
+    is_last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return x if x.is_contiguous() and not is_last else x.detach().clone(memory_format=torch.contiguous_format)
+
+
+class PrivateSteps(Hook):
+    """Replaces order and optimizer by those of DP-SGD, and keeps account of the steps.
+
+    The model stays the one that came in: the wrapper around it, which takes the gradients of single samples, works by
+    hooks on its layers. So names, checkpoints and other hooks are as without. `finalize` takes all of it away.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sampling: PoissonSampling,
+        noise: tuple[float, float],
+        account: Account,
+        masks: Callable[[], Masks | None],
+        generator: torch.Generator,
+    ) -> None:
+        """Describes the steps.
+
+        Args:
+            model: the network, on its device.
+            sampling: who is in a batch; the training's own generator draws it.
+            noise: noise multiplier and largest norm of one sample's gradient.
+            account: where each step is noted.
+            masks: the masks of the pruning as they are now, or None.
+            generator: CPU generator from which the seed of the noise is drawn.
+        """
+        self._sampling, self._account, self._masks = sampling, account, masks
+        self._noise_multiplier, self._max_grad_norm = noise
+        self._parameters = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        device = next(iter(self._parameters.values())).device
+        seed = int(torch.randint(2**62, (), generator=generator))
+        self._noise = torch.Generator(device).manual_seed(seed)  # a generator draws on its own device only
+        self._known: Masks | None = None
+        self._known_removed: list[tuple[Tensor, Tensor]] = []
+        self._removed: list[tuple[Tensor, Tensor]] = []  # of this step: weights, and where they are removed
+        self._per_sample: PerSample | None = None
+        first = masks()
+        self.began_masked = first is not None and first.num_kept < first.num_weights
+        """Whether weights were removed before the first step."""
+
+    def spent(self) -> dict[str, Any]:
+        """What was spent and on what, as JSON data; an infinite epsilon is None."""
+        epsilon, accountant = self._account.spent()
+        return {
+            "epsilon": epsilon if math.isfinite(epsilon) else None,
+            "delta": self._account.delta,
+            "noise_multiplier": self._noise_multiplier,
+            "max_grad_norm": self._max_grad_norm,
+            "sample_rate": self._sampling.sample_rate,
+            "steps": self._account.num_steps,
+            "accountant": accountant,
+        }
+
+    def wrap(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, sampler: Sampler
+    ) -> tuple[nn.Module, torch.optim.Optimizer, Sampler]:
+        """The same model, which now gives gradients of single samples, and an optimizer that clips them."""
+        self._per_sample = PerSample(model)
+        private = DPOptimizer(
+            optimizer,
+            noise_multiplier=self._noise_multiplier,
+            max_grad_norm=self._max_grad_norm,
+            expected_batch_size=self._sampling.sample_rate * self._sampling.num_samples,
+            generator=self._noise,
+        )
+        private.attach_step_hook(self._before_inner_step)
+        return model, private, self._sampling
+
+    def batch(self, state: TrainingState, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Asks for the inputs' gradients: PyTorch warns of backward hooks on a first layer that passes none on."""
+        return x.detach().requires_grad_(), y
+
+    def after_backward(self, state: TrainingState) -> None:
+        """Takes removed weights out of each sample's gradient, before its norm is computed."""
+        for name, parameter in self._parameters.items():
+            if parameter.grad_sample is None:  # type: ignore[attr-defined]
+                raise UserError(
+                    f"defense 'dp': parameter '{name}' takes no part in the network's output, expected all that are "
+                    "trained to do so; remove it, or set its requires_grad to False"
+                )
+        self._removed = [(weight, gone & (weight == 0)) for weight, gone in self._masked()]
+        for weight, gone in self._removed:
+            weight.grad_sample.masked_fill_(gone, 0)  # type: ignore[attr-defined]
+
+    def _masked(self) -> list[tuple[Tensor, Tensor]]:
+        """The masked weights, and where the mask removes them."""
+        masks = self._masks()
+        if masks is not self._known:
+            self._known = masks
+            pairs = [(self._parameters.get(name), mask) for name, mask in (masks or {}).items()]
+            self._known_removed = [(weight, ~mask.to(weight.device)) for weight, mask in pairs if weight is not None]
+        return self._known_removed
+
+    @torch.no_grad()
+    def _before_inner_step(self, optimizer: DPOptimizer) -> None:
+        """Notes the step, and hands over gradients that the inner optimizer can take.
+
+        A fused optimizer reads gradients in the order in which they lie in memory, which must be the weights'; it does
+        not check. Noise on removed weights is taken off: it would fill their momentum.
+        """
+        for weight in optimizer.params:
+            if weight.grad.stride() != weight.stride():
+                weight.grad = torch.empty_like(weight).copy_(weight.grad)
+        for weight, gone in self._removed:
+            weight.grad.masked_fill_(gone, 0)  # type: ignore[union-attr]
+        self._account.step(self._noise_multiplier, self._sampling.sample_rate)
+
+    def finalize(self, state: TrainingState) -> None:
+        """Leaves a plain network."""
+        if self._per_sample is None:
+            return
+        model = self._per_sample.to_standard_module()
+        self._per_sample = None
+        things: list[Any] = [*model.modules(), *model.parameters()]
+        for thing in things:
+            for name in ("activations", "max_batch_len", "summed_grad", "grad_sample", "_forward_counter"):
+                if name in vars(thing):
+                    delattr(thing, name)
+
+    def kept(self) -> dict[str, Tensor]:
+        """The state of the noise, and the account."""
+        history = torch.tensor(self._account.history, dtype=torch.float64).reshape(-1, 3)
+        return {"noise": self._noise.get_state(), "history": history}
+
+    def put_back(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back noise and account."""
+        self._noise.set_state(tensors["noise"])
+        self._account.history = [(noise, rate, int(steps)) for noise, rate, steps in tensors["history"].tolist()]

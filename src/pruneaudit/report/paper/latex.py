@@ -1,0 +1,156 @@
+r"""The tables of the report as LaTeX: one `tabular` a file, with the rules of the package booktabs.
+
+Rows, columns and reasons are those of the page (`report/tables.py`). Intervals stand below their
+numbers, so that a table stays narrow. No other package is needed; a name in letters that pdfLaTeX
+lacks wants XeLaTeX or LuaLaTeX and a font that has them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pruneaudit.report.paper.names import file_stems, one_line
+from pruneaudit.report.tables import Cell, Row, differences_table, findings_table, releases_table
+from pruneaudit.results import Results
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\string" + '"{}',  # babel gives the plain sign a meaning in some languages
+    # After a line end, a bracket or a star is read as its argument.
+    **{letter: f"{{{letter}}}" for letter in "[]*"},
+    **{letter: f"\\{letter}" for letter in "{}$&#%_"},
+}
+_FUSING = re.compile(r"([-`',])(?=\1)|[?!](?=`)")
+"""Signs that LaTeX makes one of with what follows them."""
+_OF_RELEASES = ("Sparsity", "Nonzero parameters", "Training accuracy", "Test accuracy")
+_STEPS = ("Accuracy when dense", "Accuracy after pruning", "Accuracy after fine-tuning")
+_RULE = "\\midrule"
+_Block = tuple[str, Sequence[Row]]
+"""A line of LaTeX over the rows (empty: none), and the rows."""
+
+
+def latex_tables(results: Results) -> dict[str, str]:
+    """By file name: findings (mean over victims) and differences for each knowledge, and releases."""
+    knowledges = list(dict.fromkeys(results.findings["knowledge"]))
+    findings, differences = file_stems("findings", knowledges), file_stems("differences", knowledges)
+    texts = {}
+    for knowledge in knowledges:
+        part = _of_knowledge(results, knowledge)
+        texts[f"{findings[knowledge]}.tex"] = _findings(part)
+        if not part.comparisons.empty:
+            texts[f"{differences[knowledge]}.tex"] = _differences(part)
+    if not results.releases.empty:
+        texts["releases.tex"] = _releases(results)
+    return texts
+
+
+def escaped(text: str) -> str:
+    """A text from outside as LaTeX that shows it; never a command, a line end or a comment."""
+    return _FUSING.sub(r"\g<0>{}", "".join(_SPECIAL.get(letter, letter) for letter in one_line(text)))
+
+
+def _of_knowledge(results: Results, knowledge: str) -> Results:
+    """The results under one knowledge; differences of accuracies have none and always stay."""
+    findings, comparisons = results.findings, results.comparisons
+    return replace(
+        results,
+        findings=findings[findings["knowledge"] == knowledge],
+        comparisons=comparisons[comparisons["knowledge"].isin([knowledge, ""])],
+    )
+
+
+def _findings(results: Results) -> str:
+    table = findings_table(results)
+    blocks = []
+    for group in table.groups:
+        accuracy = f"; test accuracy {_inline(group.extra)}" if group.extra is not None else ""
+        blocks.append((f"{_name(group.release)}{accuracy}", group.rows))
+    return _tabular("Attack", table.columns, blocks, table.notes)
+
+
+def _differences(results: Results) -> str:
+    table = differences_table(results)
+    blocks = []
+    for group in table.groups:
+        accuracy = f"; test accuracy {_inline(group.extra)} points" if group.extra is not None else ""
+        # All rows of the file have the same references: they need not say so one by one.
+        rows = [replace(row, detail="") for row in group.rows]
+        blocks.append((f"{_name(group.release)} minus {_name(group.against)}{accuracy}", rows))
+    return _tabular("Attack", table.columns, blocks, table.notes)
+
+
+def _releases(results: Results) -> str:
+    lines, notes = releases_table(results)
+    rows = []
+    for line in lines:
+        sizes = (line.sparsity,) if line.nonzero is None else (line.sparsity, line.nonzero)
+        rows.append(Row(line.release, "", (*sizes, *line.cells)))
+    return _tabular("Release", (*_OF_RELEASES, *_STEPS), [("", rows)], notes)
+
+
+def _tabular(head: str, columns: Sequence[str], blocks: Sequence[_Block], notes: Sequence[str]) -> str:
+    lines = [
+        r"% Needs \usepackage{booktabs}. Written by pruneaudit; 95% intervals in brackets.",
+        rf"\begin{{tabular}}{{@{{}}l{'r' * len(columns)}@{{}}}}",
+        r"\toprule",
+        " & ".join(_heading(title) for title in (head, *columns)) + r" \\",
+    ]
+    for title, rows in blocks:
+        lines.append(_RULE)
+        if title:
+            lines.append(rf"\multicolumn{{{len(columns) + 1}}}{{@{{}}l@{{}}}}{{{title}}} \\")
+        for row in rows:
+            lines += _row_lines(row)
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if notes:
+        lines.append(r"\par\smallskip{\footnotesize\raggedright")
+        lines += [rf"\textsuperscript{{{number}}} {escaped(note)}\par" for number, note in enumerate(notes, start=1)]
+        lines.append("}")
+    return "\n".join(lines) + "\n"
+
+
+def _heading(title: str) -> str:
+    """A column's title, on two lines where it has several words."""
+    words = title.split()
+    if len(words) == 1:
+        return escaped(title)
+    breaks = [(" ".join(words[:place]), " ".join(words[place:])) for place in range(1, len(words))]
+    upper, lower = min(breaks, key=lambda parts: max(len(parts[0]), len(parts[1])))
+    return rf"\shortstack{{{escaped(upper)}\\{escaped(lower)}}}"
+
+
+def _row_lines(row: Row) -> list[str]:
+    """The numbers, and below them what belongs to them in small print, where there is any."""
+    lines = [" & ".join([_name(row.head), *(_value(cell) for cell in row.cells)]) + r" \\"]
+    small = [escaped(row.detail), *(_numeric(cell.interval) for cell in row.cells)]
+    if any(small):
+        lines.append(" & ".join(rf"{{\scriptsize {text}}}" if text else "" for text in small) + r" \\")
+    return lines
+
+
+def _value(cell: Cell) -> str:
+    if not cell.value:
+        return "--" if cell.note is None else rf"--\textsuperscript{{{cell.note}}}"
+    value = _numeric(cell.value)
+    return rf"\textbf{{{value}}}" if cell.stands_out else value
+
+
+def _inline(cell: Cell) -> str:
+    """A number with its interval behind it."""
+    return f"{_value(cell)} {_numeric(cell.interval)}".rstrip()
+
+
+def _numeric(text: str) -> str:
+    """A number of our own making: signs as in mathematics, brackets kept from the line end before them."""
+    return re.sub(r"[+-](?=\d)", r"$\g<0>$", text).replace("%", r"\%").replace("[", "{[}").replace("]", "{]}")
+
+
+def _name(text: str) -> str:
+    return rf"\texttt{{{escaped(text)}}}"

@@ -1,0 +1,116 @@
+"""Where a release stands in a figure, and which releases make one curve.
+
+Attack, references, order and baselines are those of the page (`report/selection.py`): fixed before any
+result is known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+from pydantic import ValidationError
+
+from pruneaudit.report.quantities import TEST_ACCURACY, Quantity
+from pruneaudit.report.selection import base_release, baseline_of, finding, primary_attack, release_names, release_row
+from pruneaudit.results import Results
+from pruneaudit.study import Study
+
+
+class Point(NamedTuple):
+    """A number with the limits of its 95% interval (NaN where there is none)."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def lengths(self) -> tuple[float, float]:
+        """How far the interval reaches below and above the value; NaN where a limit is missing."""
+        return _length(self.value - self.low), _length(self.high - self.value)
+
+
+@dataclass(frozen=True)
+class Method:
+    """Releases that were pruned alike but for their sparsity."""
+
+    label: str
+    releases: tuple[str, ...]
+    """By ascending sparsity."""
+
+
+def leakage(results: Results, release: str, quantity: Quantity) -> Point | None:
+    """What the primary attack reaches on a release, mean over victims; None where there is no figure."""
+    return point(finding(results, release, primary_attack(results)), quantity)
+
+
+def accuracy(results: Results, release: str) -> Point | None:
+    """Test accuracy of a release, mean over the bank; None where it was not measured."""
+    return point(release_row(results, release), TEST_ACCURACY)
+
+
+def point(row: pd.Series | None, quantity: Quantity) -> Point | None:
+    """One quantity of a row of findings or releases; None where it is refused or missing."""
+    column = quantity.column
+    if row is None or math.isnan(row.get(column, math.nan)):
+        return None
+    return Point(*(float(row.get(name, math.nan)) for name in (column, f"{column}_low", f"{column}_high")))
+
+
+def sparsity_of(results: Results, release: str) -> float:
+    """The sparsity that was reached (0..1), NaN where it was not recorded."""
+    row = release_row(results, release)
+    return math.nan if row is None else float(row["sparsity"])
+
+
+def methods(results: Results) -> tuple[Method, ...]:
+    """The pruned releases of known sparsity, in groups, in the order of the study.
+
+    What the study says of a release, but for its name and sparsity, decides which group it is in;
+    without a study, pruner, defence and origin do. A release on its own is shown by its name.
+    """
+    declared = _declared(results)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for release in release_names(results):
+        row = release_row(results, release)
+        if row is not None and row["pruner"] and not math.isnan(row["sparsity"]):
+            key = (*(str(row[column]) for column in ("pruner", "defense", "origin")), declared.get(release, ""))
+            groups.setdefault(key, []).append(release)
+    named = Counter(_made_by(key) for key, releases in groups.items() if len(releases) > 1)
+    found = []
+    for key, releases in groups.items():
+        label = _made_by(key)
+        if len(releases) == 1:
+            label = releases[0]
+        elif named[label] > 1:  # they differ in something else, such as epochs: their first releases tell them apart
+            label = f"{label} ({releases[0]}, ...)"
+        found.append(Method(label, tuple(sorted(releases, key=lambda name: sparsity_of(results, name)))))
+    return tuple(found)
+
+
+def _made_by(key: tuple[str, ...]) -> str:
+    """Pruner and defence, as a label."""
+    return " + ".join(part for part in key[:2] if part)
+
+
+def references(results: Results, pruned: tuple[Method, ...]) -> tuple[str, ...]:
+    """What pruned releases are held against: the base release, then their controls."""
+    controls = [baseline_of(results, release) for method in pruned for release in method.releases]
+    return tuple(dict.fromkeys([base_release(results), *controls]))
+
+
+def _declared(results: Results) -> dict[str, str]:
+    """By release: all that the study says of it, but for name and sparsity, as a text."""
+    try:
+        study = Study.model_validate(results.about.get("study"))
+    except ValidationError:
+        return {}
+    return {item.name: item.model_dump_json(exclude={"name", "sparsity"}) for item in study.releases}
+
+
+def _length(length: float) -> float:
+    # An interval that was cut at 0 or 1 may end a rounding error inside the value; bars have no negative length.
+    return length if math.isnan(length) else max(length, 0.0)

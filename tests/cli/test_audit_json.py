@@ -1,0 +1,26 @@
+"""`pruneaudit audit --json`: findings for other programs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pruneaudit.cli import main
+from pruneaudit.results import TABLES
+
+
+def test_json_is_what_findings_json_holds_and_nothing_else(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    member = rng.random((4, 60)) < 0.5
+    np.savez(tmp_path / "p.npz", logits=rng.normal(size=(4, 60, 3)), labels=np.arange(60) % 3, member=member)
+    with pytest.raises(SystemExit) as end:
+        main(["audit", str(tmp_path / "p.npz"), "--attacks", "scores", "--json", "--out", str(tmp_path / "audit")])
+    assert not end.value.code
+    captured = capsys.readouterr()
+    assert captured.out == (tmp_path / "audit" / "findings.json").read_text()
+    tables = json.loads(captured.out)
+    assert set(tables) == set(TABLES)
+    rows = [row for row in tables["findings"] if row["victim"] == "mean"]
+    assert {"loss", "lira", "rmia"} <= {row["attack"] for row in rows}
+    assert all(0 <= row["auc"] <= 1 for row in rows)
+    assert "warning: attack 'attack_p' left out" in captured.err  # warnings are not mixed with results
