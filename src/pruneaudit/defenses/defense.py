@@ -47,6 +47,8 @@ class Defense:
     """The option that is meant by a single number (mia_prune's `defend_arg`)."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """What it cannot do without: `reserve`, `sample_scores`."""
+    single_training: ClassVar[bool] = False
+    """Whether what it promises is about one training: methods that train several times are then refused."""
     semantics_version: ClassVar[int] = 1
     """Raised when results change, so that nothing stale is reused."""
 
@@ -73,6 +75,14 @@ class Defense:
         """What steps into training, in the order in which it is called, after the hooks of the pruning."""
         return ()
 
-    def report(self, hooks: tuple[Hook, ...]) -> dict[str, Any]:
-        """What is to be said of the trained release, as JSON data (such as the epsilon spent), from its hooks."""
+    def report(
+        self, hooks: tuple[Hook, ...], pretrained: bool | None = None, masked: bool | None = None
+    ) -> dict[str, Any]:
+        """What is to be said of the trained release, as JSON data (such as the epsilon spent).
+
+        Args:
+            hooks: those of this defence, after training.
+            pretrained: whether training began from weights that were made without the defence; None: not known.
+            masked: whether a mask was chosen from such weights; None: not known.
+        """
         return {}
