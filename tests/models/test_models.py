@@ -16,8 +16,15 @@ from pruneaudit.models import MODELS, build_model, initialise
 
 # B batch, C channels, H height, W width, F features
 
-IMAGE_MODELS = ("convnet", "resnet18", "resnet20", "tinycnn")
-SMALL: dict[str, dict[str, Any]] = {"resnet18": {"width": 4}, "convnet": {"width": 8}}
+IMAGE_MODELS = ("convnet", "densenet121", "resnet", "resnet18", "resnet20", "tinycnn", "vgg16", "wideresnet")
+SMALL: dict[str, dict[str, Any]] = {
+    "convnet": {"width": 8},
+    "densenet121": {"growth": 2},
+    "resnet": {"depth": 8, "width": 4, "shortcut": "B", "block": "bottleneck"},
+    "resnet18": {"width": 4},
+    "vgg16": {"width": 4, "hidden": 16},
+    "wideresnet": {"depth": 10, "width_factor": 1},
+}
 
 
 def built(name: str, shape: tuple[int, ...] = (3, 8, 8), seed: int = 0, **options: Any) -> nn.Module:
@@ -34,7 +41,7 @@ OURS = [name for name in MODELS.names() if name != "factory"]
 
 
 def test_the_models_are_the_files_of_the_package() -> None:
-    assert MODELS.names() == ("convnet", "factory", "mlp", "resnet18", "resnet20", "tinycnn")
+    assert set(MODELS.names()) == {*IMAGE_MODELS, "columnfc", "factory", "mlp"}
     assert all(MODELS.summary(name) for name in MODELS.names())
 
 
@@ -69,7 +76,7 @@ def test_every_parameter_is_trained(name: str) -> None:
     without = [key for key, parameter in network.named_parameters() if parameter.grad is None]
     assert without == []
     biased = [key for key, layer in network.named_modules() if isinstance(layer, nn.Conv2d) and layer.bias is not None]
-    assert biased == []
+    assert bool(biased) == (name == "vgg16")  # elsewhere the bias is BatchNorm's
 
 
 @pytest.mark.parametrize(
@@ -100,20 +107,21 @@ def test_resnets_halve_the_image_at_each_stage() -> None:
 
 
 def test_option_a_shortcut_drops_pixels_and_adds_zero_channels() -> None:
-    from pruneaudit.models._blocks import PaddedShortcut
+    from pruneaudit.models._residual import PaddedShortcut
 
     x = torch.arange(1.0, 19.0).reshape(1, 2, 3, 3)
     found = PaddedShortcut(2, 4)(x)
     assert found.tolist() == [[[[0, 0], [0, 0]], [[1, 3], [7, 9]], [[10, 12], [16, 18]], [[0, 0], [0, 0]]]]
 
 
-def test_mlp_takes_tables_of_features() -> None:
-    assert built("mlp", (446,)).eval()(torch.zeros(1, 446)).shape == (1, 10)
+@pytest.mark.parametrize("name", ["columnfc", "mlp"])
+def test_tables_of_features(name: str) -> None:
+    assert built(name, (446,)).eval()(torch.zeros(1, 446)).shape == (1, 10)
 
 
 @pytest.mark.parametrize("name", IMAGE_MODELS)
 def test_tables_are_refused_with_what_fits(name: str) -> None:
-    with pytest.raises(UserError, match=rf"model '{name}': .*\(446,\).* use .*mlp"):
+    with pytest.raises(UserError, match=rf"model '{name}': .*\(446,\).* use columnfc or .*mlp"):
         built(name, (446,))
 
 

@@ -16,6 +16,7 @@ from pruneaudit.options import validated
 from pruneaudit.pruning import PRUNERS
 from pruneaudit.pruning.gamma_penalty import GammaPenalty
 from pruneaudit.pruning.pruner import Pruning, Workshop
+from pruneaudit.pruning.selection import prunable_weights
 from pruneaudit.pruning.size import layer_table
 from pruneaudit.pruning.structured import replay
 from pruneaudit.study import Training
@@ -86,6 +87,71 @@ def test_the_network_that_comes_out_is_smaller_and_can_be_trained(method: str, n
     again = replay(network(name, seed=4), pruning.structure)
     again.load_state_dict(pruning.model.state_dict())
     assert [row.shape for row in layer_table(again)] == [row.shape for row in layer_table(pruning.model)]
+
+
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "densenet121": {"growth": 2},
+    "resnet": {"depth": 20, "width": 4, "shortcut": "B"},
+    "resnet18": {"width": 4, "max_pool": True},
+    "vgg16": {"width": 4, "hidden": 16},
+    "wideresnet": {"depth": 10, "width_factor": 1},
+}
+
+
+def published(name: str, seed: int = 0, **options: Any) -> nn.Module:
+    return build_model(name, PUBLISHED[name] | options, (1, 8, 8), 3, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_networks_of_the_published_systems_become_smaller(name: str, norm: str) -> None:
+    options: dict[str, Any] = {"norm": norm, "init": "kaiming_normal"}
+    if (name, norm) in (("resnet18", "group"), ("vgg16", "group")):
+        options["width"] = 32  # several groups, each of which must lose as much as the others
+    model = published(name, **options)
+    pruning = pruned("l1structured", model)
+    before, after = (sum(w.numel() for w in prunable_weights(net).values()) for net in (model, pruning.model))
+    assert after == pytest.approx(before / 2, rel=0.05)
+    again = replay(published(name, seed=4, **options), pruning.structure)
+    again.load_state_dict(pruning.model.state_dict())
+    x = noise().inputs(slice(0, 4))
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval()(x), pruning.model.eval()(x))
+    one_epoch = SETTINGS.model_copy(update={"epochs": 1})
+    assert train(pruning.model, noise(), one_epoch, torch.Generator().manual_seed(2)).history[-1]["loss"] < 6
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_dead_channels_of_published_networks_go_without_a_trace(name: str) -> None:
+    """A channel that is wrongly matched between two layers would show here."""
+    model = published(name, init="kaiming_normal").eval()
+    head = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for layer in model.modules():
+            for parameter in layer.parameters(recurse=False):
+                parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+                if layer is not head:
+                    parameter[1::2] = 0
+        x = noise().inputs(slice(0, 4))
+        before = model(x)
+        smaller = pruned("l1structured", model, 0.5, target="channels").model
+        assert before.std() > 1e-3
+        torch.testing.assert_close(smaller.eval()(x), before)
+
+
+def test_between_layers_side_by_side_all_convolutions_shrink_under_group_norm() -> None:
+    """In DenseNet a group holds channels of several layers, so that these can hardly shrink; those between them can."""
+    pruning = pruned("l1structured", published("densenet121", growth=16, norm="group"), 0.3)
+    removed = [name for name, _ in json.loads(pruning.structure)["removed"]]
+    assert sum(name.endswith("conv1") for name in removed) == 6 + 12 + 24 + 16
+    assert sum(not name.endswith("conv1") for name in removed) < 6
+    assert pruning.model(torch.zeros(2, 1, 8, 8)).isfinite().all()
+
+
+def test_slim_needs_batch_norm() -> None:
+    with pytest.raises(UserError, match=r"slim: got a network without BatchNorm"):
+        pruned("slim", published("vgg16", norm="group"))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -8,16 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pruneaudit.errors import UserError
-
-MAX_GROUPS = 32
-LEAST_CHANNELS = 16
-"""Of a group; of fewer channels in all, one group is made."""
-
-
-def num_groups(channels: int) -> int:
-    """The most groups of equal size, up to `MAX_GROUPS`, of at least `LEAST_CHANNELS` channels each; at least 1."""
-    most = min(MAX_GROUPS, channels // LEAST_CHANNELS)
-    return max((groups for groups in range(1, most + 1) if channels % groups == 0), default=1)
+from pruneaudit.models._blocks import num_groups
 
 
 def prepare(model: nn.Module) -> nn.Module:

@@ -1,6 +1,6 @@
 """The networks that are trained, one file per architecture, found by its name.
 
-Only `_blocks.py` imports torch at the top, and it is itself imported when a network is built.
+Only files that begin with an underscore import torch at the top; they are imported when a network is built.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def build_model(
     """
     import torch
 
+    from pruneaudit.models.model import NetworkOptions
+
     model = MODELS.get(name)
     checked = validated(model.Options, options, f"model '{name}'")
     # The constructors of torch's layers draw weights from the global state; those are thrown away.
@@ -53,5 +55,5 @@ def build_model(
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         network = model.build(checked, input_shape, num_classes)
     if not model.draws_own_weights:
-        initialise(network, generator)
+        initialise(network, generator, checked.init if isinstance(checked, NetworkOptions) else "kaiming_normal")
     return network

@@ -3,106 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pruneaudit.models.model import Norm
+
 # B batch, C channels (K after the block), H height, W width
 
+MAX_GROUPS = 32
+LEAST_CHANNELS = 16
+"""Of a group of GroupNorm; of fewer channels in all, one group is made."""
 
-def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution that keeps the size (at stride 2: halves it, rounded up); its bias is BatchNorm's."""
-    return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+
+def num_groups(channels: int) -> int:
+    """The most groups of equal size, up to `MAX_GROUPS`, of at least `LEAST_CHANNELS` channels each; at least 1.
+
+    32 groups are the default of Wu and He 2018 (arXiv:1803.08494), 16 channels in each their other setting. Smaller
+    groups fail where maps are small: on a 1x1 map, a group of one channel is always zero.
+    """
+    most = min(MAX_GROUPS, channels // LEAST_CHANNELS)
+    return max((groups for groups in range(1, most + 1) if channels % groups == 0), default=1)
+
+
+def norm_layer(norm: Norm, channels: int) -> nn.Module:
+    """BatchNorm, or GroupNorm of `num_groups` groups; both have a weight and a bias per channel."""
+    return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(num_groups(channels), channels)
+
+
+def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    """A linear map of each pixel's channels; its bias is the normalisation's."""
+    return nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
+
+
+def conv3x3(in_channels: int, out_channels: int, stride: int = 1, bias: bool = False) -> nn.Conv2d:
+    """A convolution that keeps the size (at stride 2: halves it, rounded up); its bias is the normalisation's."""
+    return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=bias)
 
 
 class ConvNormReLU(nn.Module):
-    """3x3 convolution, BatchNorm, ReLU."""
+    """3x3 convolution, BatchNorm or GroupNorm, ReLU."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int = 1, norm: Norm = "batch", bias: bool = False
+    ) -> None:
         super().__init__()
-        self.conv = conv3x3(in_channels, out_channels, stride)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.conv = conv3x3(in_channels, out_channels, stride, bias)
+        self.norm = norm_layer(norm, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, K, ceil(H / stride), ceil(W / stride))."""
         return functional.relu(self.norm(self.conv(x)))
 
 
-class PaddedShortcut(nn.Module):
-    """He et al. 2015, option A: every second pixel, and new channels that are zero. No parameters."""
+class NormReLU(nn.Module):
+    """Normalisation and ReLU: what ends a network whose blocks begin with them."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
-        new = out_channels - in_channels
-        self.before, self.after = new // 2, new - new // 2
+        self.norm = norm_layer(norm, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, K, ceil(H / 2), ceil(W / 2))."""
-        return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.before, self.after))
+        """(B, C, H, W) to the same shape."""
+        return functional.relu(self.norm(x))
 
 
-class ProjectedShortcut(nn.Module):
-    """He et al. 2015, option B: 1x1 convolution of stride 2 and BatchNorm."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 1, stride=2, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, K, ceil(H / 2), ceil(W / 2))."""
-        projected: Tensor = self.norm(self.conv(x))
-        return projected
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut around them, added before the last ReLU."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, shortcut: Literal["A", "B"]) -> None:
-        """A block of stride 1 keeps the channels; one of stride 2 has the shortcut of He et al.'s option A or B."""
-        super().__init__()
-        self.conv1 = conv3x3(in_channels, out_channels, stride)
-        self.norm1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = conv3x3(out_channels, out_channels)
-        self.norm2 = nn.BatchNorm2d(out_channels)
-        self.shortcut: nn.Module
-        if stride == 1:
-            self.shortcut = nn.Identity()
-        else:
-            self.shortcut = {"A": PaddedShortcut, "B": ProjectedShortcut}[shortcut](in_channels, out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, K, ceil(H / stride), ceil(W / stride))."""
-        residual = functional.relu(self.norm1(self.conv1(x)))
-        residual = self.norm2(self.conv2(residual))
-        return functional.relu(residual + self.shortcut(x))
+def overlapping_max_pool() -> nn.MaxPool2d:
+    """3x3 max-pooling of stride 2, which ends the stem of networks for ImageNet; (H, W) halve, rounded up."""
+    return nn.MaxPool2d(3, stride=2, padding=1)
 
 
 class ImageClassifier(nn.Module):
-    """Layers that make feature maps, their mean over the image, and a linear classifier."""
+    """Layers that make feature maps, their mean over the image, and a classifier."""
 
-    def __init__(self, features: Iterable[nn.Module], num_features: int, num_classes: int) -> None:
+    def __init__(self, features: Iterable[nn.Module], classifier: nn.Module) -> None:
+        """The classifier is given the mean (B, K) of maps (B, K, H', W')."""
         super().__init__()
         self.features = nn.Sequential(*features)
-        self.classifier = nn.Linear(num_features, num_classes)
+        self.classifier = classifier
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, num_classes)."""
         maps = self.features(x)  # (B, K, H', W')
         logits: Tensor = self.classifier(maps.mean(dim=(2, 3)))
         return logits
-
-
-def resnet(
-    in_channels: int, widths: tuple[int, ...], blocks_per_stage: int, shortcut: Literal["A", "B"], num_classes: int
-) -> ImageClassifier:
-    """A CIFAR ResNet: a 3x3 stem, one stage of blocks per width (each but the first halves the size), a classifier."""
-    features: list[nn.Module] = [ConvNormReLU(in_channels, widths[0])]
-    channels = widths[0]
-    for stage, width in enumerate(widths):
-        for block in range(blocks_per_stage):
-            stride = 2 if stage and not block else 1
-            features.append(BasicBlock(channels, width, stride, shortcut))
-            channels = width
-    return ImageClassifier(features, channels, num_classes)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pruneaudit.models.model import Model, Width, image_channels
-from pruneaudit.options import Options
+from pruneaudit.models.model import ImageOptions, Model, Width, image_channels
 
 if TYPE_CHECKING:
     import torch
 
 
-class ConvNetOptions(Options):
+class ConvNetOptions(ImageOptions):
     """Its size."""
 
     width: Width = 32
@@ -40,9 +39,9 @@ class ConvNet(Model[ConvNetOptions]):
                 # Rounding up lets images of any size through.
                 features.append(nn.MaxPool2d(2, ceil_mode=True))
             for _ in range(2):
-                features.append(ConvNormReLU(channels, width << stage))
+                features.append(ConvNormReLU(channels, width << stage, norm=options.norm))
                 channels = width << stage
-        return ImageClassifier(features, channels, num_classes)
+        return ImageClassifier(features, nn.Linear(channels, num_classes))
 
 
 MODEL = ConvNet()

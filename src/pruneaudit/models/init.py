@@ -1,27 +1,34 @@
 """Initial weights, drawn from a generator of the model's own.
 
-He et al. 2015 (arXiv:1502.01852): weights are normal with variance 2 / fan, which keeps the variance
-through ReLU layers; forward through linear layers (fan-in), backward through convolutions (fan-out),
-as networks with BatchNorm usually have it.
+- `kaiming_normal`, He et al. 2015 (arXiv:1502.01852): weights are normal with variance 2 / fan, which keeps the
+  variance through ReLU layers; forward through linear layers (fan-in), backward through convolutions (fan-out), as
+  networks with BatchNorm usually have it.
+- `xavier_normal`, Glorot and Bengio 2010: variance 2 / (fan-in + fan-out) in both, a compromise between the two
+  directions in linear networks. mia_prune (arXiv:2202.03335) draws all its networks so.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
 
 
-def initialise(model: torch.nn.Module, generator: torch.Generator) -> None:
+Initialisation = Literal["kaiming_normal", "xavier_normal"]
+"""By what rule the weights of convolutions and linear layers are drawn."""
+
+
+def initialise(model: torch.nn.Module, generator: torch.Generator, scheme: Initialisation = "kaiming_normal") -> None:
     """Draws every weight anew, layer by layer in the order of `named_modules`.
 
-    Convolutions: Kaiming-normal by fan-out. Linear layers: Kaiming-normal by fan-in. Biases: 0.
-    Normalisation layers: weight 1, bias 0, running statistics reset.
+    Convolutions and linear layers: by `scheme`. Biases: 0. Normalisation layers: weight 1, bias 0, running statistics
+    reset.
 
     Args:
         model: the network, changed in place; it must be on the CPU.
         generator: a CPU generator.
+        scheme: how weights are drawn.
 
     Raises:
         ValueError: a layer has parameters and is none of these; the message names it.
@@ -30,10 +37,12 @@ def initialise(model: torch.nn.Module, generator: torch.Generator) -> None:
 
     batch_norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
     for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-        elif isinstance(layer, nn.Linear):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu", generator=generator)
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+            if scheme == "xavier_normal":
+                nn.init.xavier_normal_(layer.weight, generator=generator)
+            else:
+                mode: Literal["fan_in", "fan_out"] = "fan_in" if isinstance(layer, nn.Linear) else "fan_out"
+                nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu", generator=generator)
         elif isinstance(layer, batch_norm | nn.GroupNorm | nn.LayerNorm):
             if layer.weight is not None:
                 nn.init.ones_(layer.weight)

@@ -6,14 +6,13 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pruneaudit.models.model import Model, Width
-from pruneaudit.options import Options
+from pruneaudit.models.model import Model, NetworkOptions, Width
 
 if TYPE_CHECKING:
     import torch
 
 
-class MlpOptions(Options):
+class MlpOptions(NetworkOptions):
     """Its hidden layers."""
 
     hidden: tuple[Width, ...] = (256, 128)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Annotated, Generic
+from typing import TYPE_CHECKING, Annotated, Generic, Literal
 
 from pydantic import Field
 
 from pruneaudit.errors import UserError
+from pruneaudit.models.init import Initialisation
 from pruneaudit.options import Options, OptionsT
 
 if TYPE_CHECKING:
@@ -17,10 +18,24 @@ if TYPE_CHECKING:
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 """Units or channels of one layer."""
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+"""Probability that a unit is zero in training; 0: no dropout."""
+Norm = Literal["batch", "group"]
+"""What stands behind convolutions: BatchNorm, or GroupNorm, in which no sample sees the others of its batch."""
 
 
-class NoOptions(Options):
-    """The options of a model that has none."""
+class NetworkOptions(Options):
+    """What every network of the package can be told."""
+
+    init: Initialisation = "kaiming_normal"
+    """How the weights are drawn."""
+
+
+class ImageOptions(NetworkOptions):
+    """What every network for images can be told."""
+
+    norm: Norm = "batch"
+    """BatchNorm, or GroupNorm of up to 32 groups of at least 16 channels each (fewer channels: one group)."""
 
 
 class Model(ABC, Generic[OptionsT]):

@@ -1,29 +1,30 @@
 """ResNet-20 for CIFAR: three stages of three blocks, 16-32-64 channels, shortcuts without parameters.
 
-He et al. 2015 (arXiv:1512.03385), section 4.2, shortcut option A: 0.27 million parameters.
+He et al. 2015 (arXiv:1512.03385), section 4.2, shortcut option A: 0.27 million parameters. `resnet` has
+the other depths, and other shortcuts.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pruneaudit.models.model import Model, NoOptions, image_channels
+from pruneaudit.models.model import ImageOptions, Model, image_channels
 
 if TYPE_CHECKING:
     import torch
 
 
-class ResNet20(Model[NoOptions]):
+class ResNet20(Model[ImageOptions]):
     """The small residual network."""
 
-    Options = NoOptions
+    Options = ImageOptions
 
-    def build(self, options: NoOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
+    def build(self, options: ImageOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """3x3 stem, nine blocks, the mean over the image, a linear classifier."""
         channels = image_channels("resnet20", input_shape)
-        from pruneaudit.models._blocks import resnet
+        from pruneaudit.models._residual import BasicBlock, resnet
 
-        return resnet(channels, (16, 32, 64), blocks_per_stage=3, shortcut="A", num_classes=num_classes)
+        return resnet(channels, (16, 32, 64), 3, num_classes, BasicBlock, shortcut="A", norm=options.norm)
 
 
 MODEL = ResNet20()

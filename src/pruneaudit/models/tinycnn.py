@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pruneaudit.models.model import Model, Width, image_channels
-from pruneaudit.options import Options
+from pruneaudit.models.model import ImageOptions, Model, Width, image_channels
 
 if TYPE_CHECKING:
     import torch
 
 
-class TinyCnnOptions(Options):
+class TinyCnnOptions(ImageOptions):
     """Its size."""
 
     width: Width = 16
@@ -26,14 +25,16 @@ class TinyCnn(Model[TinyCnnOptions]):
     def build(self, options: TinyCnnOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """Three convolutions, the mean over the image, a linear classifier."""
         channels, width = image_channels("tinycnn", input_shape), options.width
+        from torch import nn
+
         from pruneaudit.models._blocks import ConvNormReLU, ImageClassifier
 
         features = [
-            ConvNormReLU(channels, width, stride=2),
-            ConvNormReLU(width, 2 * width, stride=2),
-            ConvNormReLU(2 * width, 4 * width, stride=2),
+            ConvNormReLU(channels, width, stride=2, norm=options.norm),
+            ConvNormReLU(width, 2 * width, stride=2, norm=options.norm),
+            ConvNormReLU(2 * width, 4 * width, stride=2, norm=options.norm),
         ]
-        return ImageClassifier(features, 4 * width, num_classes)
+        return ImageClassifier(features, nn.Linear(4 * width, num_classes))
 
 
 MODEL = TinyCnn()
