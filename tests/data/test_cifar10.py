@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from pruneaudit.data.cifar10 import ARCHIVE, FILES, FOLDER, Cifar10
-from pruneaudit.data.source import PathOptions
+from pruneaudit.data.download import RemoteFile
+from pruneaudit.data.source import SplitOptions
 from pruneaudit.errors import UserError
 
 NUM_RECORDS = 10
@@ -18,7 +19,7 @@ NUM_RECORDS = 10
 
 @pytest.fixture
 def small() -> Cifar10:
-    return Cifar10(records_per_file=NUM_RECORDS)
+    return Cifar10(NUM_RECORDS, RemoteFile(ARCHIVE, ()), RemoteFile("cifar-10-python.tar.gz", ()))
 
 
 @pytest.fixture
@@ -42,18 +43,18 @@ def archive_of(folder: Path, archive: Path, names: tuple[str, ...] = FILES) -> P
     """The files in reverse order, as the order in an archive is no promise, beside members that must not matter."""
     with tarfile.open(archive, "w:gz") as members:
         for name in reversed(names):
-            members.add(folder / name, arcname=f"../{FOLDER}/{name}")
+            members.add(folder / name, arcname=f"{FOLDER}/{name}")
         readme = tarfile.TarInfo(f"{FOLDER}/readme.html")
         readme.size = 5
         members.addfile(readme, io.BytesIO(b"hello"))
-        link = tarfile.TarInfo(f"links/{FILES[0]}")
+        link = tarfile.TarInfo("links/latest")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
         members.addfile(link)
     return archive
 
 
 def test_records_become_planes_in_order(small: Cifar10, folder: Path, records: np.ndarray) -> None:
-    raw = small.load(PathOptions(path=folder), None)
+    raw = small.load(SplitOptions(path=folder), None)
     assert raw.x.shape == (60, 3, 32, 32)
     assert raw.y.tolist() == records[:, 0].tolist()
     for row, channel, top, left in ((0, 0, 0, 0), (9, 2, 31, 31), (59, 1, 4, 7)):
@@ -62,12 +63,12 @@ def test_records_become_planes_in_order(small: Cifar10, folder: Path, records: n
 
 def test_folder_and_archive_are_found_at_path_in_path_and_in_the_data_root(small: Cifar10, folder: Path) -> None:
     root = folder.parent
-    expected = small.load(PathOptions(path=folder), None)
+    expected = small.load(SplitOptions(path=folder), None)
     (root / "packed" / "cifar10").mkdir(parents=True)
     archive = archive_of(folder, root / "packed" / "cifar10" / ARCHIVE)
     renamed = archive_of(folder, root / "other-name.tgz")
     found = [
-        small.load(PathOptions(path=path), data_root)
+        small.load(SplitOptions(path=path), data_root)
         for path, data_root in (
             (root, None),
             (archive, None),
@@ -86,23 +87,23 @@ def test_folder_and_archive_are_found_at_path_in_path_and_in_the_data_root(small
 def test_nothing_is_unpacked(small: Cifar10, folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "elsewhere"
     place.mkdir()
-    small.load(PathOptions(path=archive_of(folder, place / ARCHIVE)), None)
+    small.load(SplitOptions(path=archive_of(folder, place / ARCHIVE)), None)
     assert [path.name for path in place.iterdir()] == [ARCHIVE]
     assert not (tmp_path / FOLDER).exists()
 
 
 def test_missing_data_say_which_file_goes_where(small: Cifar10, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"put {ARCHIVE} .* into {tmp_path / 'cifar10'}"):
-        small.load(PathOptions(), tmp_path)
+    with pytest.raises(UserError, match=rf"put {ARCHIVE} into {tmp_path / 'cifar10'}"):
+        small.load(SplitOptions(), tmp_path)
 
 
 def test_a_missing_batch_is_named(small: Cifar10, folder: Path) -> None:
     archive = archive_of(folder, folder.parent / "five.tar.gz", FILES[:-1])
     with pytest.raises(UserError, match=r"five.tar.gz: holds no test_batch.bin"):
-        small.load(PathOptions(path=archive), None)
+        small.load(SplitOptions(path=archive), None)
     (folder / FILES[2]).unlink()
     with pytest.raises(UserError, match=r"data_batch_3.bin: cannot be read"):
-        small.load(PathOptions(path=folder), None)
+        small.load(SplitOptions(path=folder), None)
 
 
 @pytest.mark.parametrize("change", [-1, -3073, 1])
@@ -110,9 +111,9 @@ def test_a_file_of_another_size_is_refused(small: Cifar10, folder: Path, change:
     path = folder / FILES[1]
     path.write_bytes((path.read_bytes() + b"\0")[: 30730 + change])
     with pytest.raises(UserError, match=r"data_batch_2.bin: has .* expected 30,730"):
-        small.load(PathOptions(path=folder), None)
+        small.load(SplitOptions(path=folder), None)
     with pytest.raises(UserError, match=r"x.tgz: data_batch_2.bin: has .* expected 30,730"):
-        small.load(PathOptions(path=archive_of(folder, folder.parent / "x.tgz")), None)
+        small.load(SplitOptions(path=archive_of(folder, folder.parent / "x.tgz")), None)
 
 
 def test_a_cut_or_foreign_archive_is_refused(small: Cifar10, folder: Path) -> None:
@@ -121,11 +122,11 @@ def test_a_cut_or_foreign_archive_is_refused(small: Cifar10, folder: Path) -> No
         broken = folder.parent / "broken.tgz"
         broken.write_bytes(content)
         with pytest.raises(UserError, match=r"broken.tgz: cannot be read"):
-            small.load(PathOptions(path=broken), None)
+            small.load(SplitOptions(path=broken), None)
 
 
 def test_labels_beyond_9_are_refused(small: Cifar10, folder: Path) -> None:
     path = folder / FILES[0]
     path.write_bytes(b"\x0a" + path.read_bytes()[1:])
     with pytest.raises(UserError, match=rf"{FOLDER}: y: got labels 0\.\.10"):
-        small.load(PathOptions(path=folder), None)
+        small.load(SplitOptions(path=folder), None)

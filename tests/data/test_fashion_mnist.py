@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from pruneaudit.data import SOURCES
-from pruneaudit.data.fashion_mnist import DEBIAN_FOLDER, FashionMnist
+from pruneaudit.data.download import RemoteFile
+from pruneaudit.data.fashion_mnist import ABOUT, DEBIAN_FOLDER, FashionMnist
 from pruneaudit.data.fashion_mnist_5k import FILE, FashionMnist5k
 from pruneaudit.data.idx import read_idx
-from pruneaudit.data.source import NoOptions, PathOptions
+from pruneaudit.data.source import NoOptions, SplitOptions
 from pruneaudit.errors import UserError
 
 NUM_TRAIN, NUM_TEST = 30, 20
@@ -25,7 +26,7 @@ def idx_bytes(values: np.ndarray) -> bytes:
 
 @pytest.fixture
 def small() -> FashionMnist:
-    return FashionMnist(NUM_TRAIN, NUM_TEST)
+    return FashionMnist(NUM_TRAIN, NUM_TEST, {name: RemoteFile(f"{name}.gz", ()) for name in ABOUT.files})
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_malformed_idx_names_the_file(tmp_path: Path, name: str, content: bytes,
 
 @pytest.mark.parametrize("by_path", [False, True])
 def test_train_comes_before_test(small: FashionMnist, folder: Path, by_path: bool) -> None:
-    raw = small.load(PathOptions(path=folder if by_path else None), folder.parent)
+    raw = small.load(SplitOptions(path=folder if by_path else None), folder.parent)
     levels = [*range(NUM_TRAIN), *range(NUM_TEST)]
     assert raw.x.shape == (NUM_TRAIN + NUM_TEST, 1, 28, 28)
     assert raw.x[:, 0, 27, 27].tolist() == levels
@@ -85,18 +86,18 @@ def test_train_comes_before_test(small: FashionMnist, folder: Path, by_path: boo
 def test_a_missing_file_is_named(small: FashionMnist, folder: Path) -> None:
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(UserError, match="t10k-labels-idx1-ubyte: missing"):
-        small.load(PathOptions(path=folder), None)
+        small.load(SplitOptions(path=folder), None)
 
 
 def test_an_empty_place_says_what_to_put_there(small: FashionMnist, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="train-images-idx3-ubyte"):
-        small.load(PathOptions(path=tmp_path), None)
+        small.load(SplitOptions(path=tmp_path), None)
 
 
 def test_labels_beyond_9_name_the_folder(small: FashionMnist, folder: Path) -> None:
     (folder / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.arange(NUM_TRAIN, dtype=np.uint8)))
     with pytest.raises(UserError, match=rf"fashion_mnist: y: got labels 0\.\.{NUM_TRAIN - 1}"):
-        small.load(PathOptions(path=folder), None)
+        small.load(SplitOptions(path=folder), None)
 
 
 def test_embedded_part_is_balanced() -> None:
@@ -130,7 +131,7 @@ def test_altered_embedded_images_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not DEBIAN_FOLDER.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
 def test_embedded_images_are_training_images_with_their_labels() -> None:
-    whole = SOURCES.get("fashion_mnist").load(PathOptions(path=DEBIAN_FOLDER), None)
+    whole = SOURCES.get("fashion_mnist").load(SplitOptions(path=DEBIAN_FOLDER), None)
     part = SOURCES.get("fashion_mnist_5k").load(NoOptions(), None)
     assert whole.x.shape == (70_000, 1, 28, 28)
     label_of = {image.tobytes(): label for image, label in zip(whole.x[:60_000], whole.y[:60_000], strict=True)}

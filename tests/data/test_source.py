@@ -21,7 +21,18 @@ UNIT = {"mean": (0.5,), "std": (0.25,)}
 
 
 def test_the_sources_are_the_files_of_the_package() -> None:
-    assert SOURCES.names() == ("cifar10", "digits", "fashion_mnist", "fashion_mnist_5k", "npz")
+    downloaded = {
+        "chmnist",
+        "cifar10",
+        "cifar100",
+        "fashion_mnist",
+        "location",
+        "mnist",
+        "purchase100",
+        "svhn",
+        "texas100",
+    }
+    assert set(SOURCES.names()) == downloaded | {"digits", "fashion_mnist_5k", "images", "npz", "table"}
 
 
 @pytest.mark.parametrize("name", SOURCES.names())

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pruneaudit.cli.common import DataRootOption
+
 
 class Kind(StrEnum):
     """What can be listed."""
@@ -18,12 +20,19 @@ class Kind(StrEnum):
     recipes = "recipes"
 
 
-def command(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
-    """List attacks, models, datasets, pruners or recipes, with a line on each."""
+def command(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    data_root: DataRootOption = None,
+) -> None:
+    """List attacks, models, datasets, pruners or recipes, with a line on each; of datasets also where they are."""
     rows = _rows(kind)
     width = max(len(name) for name, _ in rows)
     for name, summary in rows:
         print(f"{name:<{width}}  {summary}")
+        if kind is Kind.datasets:
+            from pruneaudit.data import SOURCES
+
+            print(f"{'':<{width}}    {SOURCES.get(name).whereabouts(data_root)}")
 
 
 def _rows(kind: Kind) -> list[tuple[str, str]]:

@@ -13,6 +13,9 @@ from pruneaudit.registry import Registry
 if TYPE_CHECKING:
     from pruneaudit.data.source import Source
 
+_SHARED = {"archives", "array_pickle", "binary_table", "cifar", "download", "idx", "idx_images", "pictures", "source"}
+"""What several sources are made of."""
+
 SOURCES: Registry[Source[Any]] = Registry(
-    "data source", "pruneaudit.data", "SOURCE", infrastructure={"augment", "idx", "population", "source", "splits"}
+    "data source", "pruneaudit.data", "SOURCE", infrastructure={"augment", "population", "splits", *_SHARED}
 )

@@ -30,5 +30,9 @@ class Digits(Source[NoOptions]):
         classes = tuple(str(digit) for digit in range(10))
         return RawData(x, digits.target.astype(np.int64), classes, (GENERIC_MEAN,), (GENERIC_STD,))
 
+    def whereabouts(self, data_root: Path | None) -> str:
+        """They came with scikit-learn."""
+        return "shipped with scikit-learn"
+
 
 SOURCE = Digits()

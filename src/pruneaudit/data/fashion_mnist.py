@@ -6,15 +6,16 @@ the authors publish and Debian packages as `dataset-fashion-mnist`.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from pruneaudit.data.idx import read_idx
-from pruneaudit.data.source import PathOptions, RawData, Source, default_data_root
+from pruneaudit.data.download import RemoteFile
+from pruneaudit.data.idx_images import Description, IdxImages, missing_files, read_part
+from pruneaudit.data.idx_images import find_folder as _find_folder
 from pruneaudit.errors import UserError
 
-# N samples
+__all__ = ["CLASSES", "DEBIAN_FOLDER", "MEAN", "SOURCE", "STD", "FashionMnist", "find_folder", "read_part"]
 
 CLASSES = (
     "T-shirt/top",
@@ -31,67 +32,51 @@ CLASSES = (
 # The constants that are in use for this data set everywhere: those of its published training images.
 MEAN = (0.286,)
 STD = (0.353,)
-HEIGHT = WIDTH = 28
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-FIRST_FILE = "train-images-idx3-ubyte"
-
-
-class FashionMnist(Source[PathOptions]):
-    """The whole of Fashion-MNIST."""
-
-    Options = PathOptions
-
-    def __init__(self, num_train: int = 60_000, num_test: int = 10_000) -> None:
-        """Describes the files: how many images the training and the test part must hold."""
-        self._parts = {"train": num_train, "t10k": num_test}
-
-    def load(self, options: PathOptions, data_root: Path | None) -> RawData:
-        """Training images, then test images; x is (N, 1, 28, 28) uint8."""
-        folder = find_folder(options.path, data_root or default_data_root())
-        parts = [read_part(folder, part, count) for part, count in self._parts.items()]
-        x = np.concatenate([images for images, _ in parts])[:, None]  # (N, 1, 28, 28)
-        y = np.concatenate([labels for _, labels in parts]).astype(np.int64)  # (N,)
-        return RawData.from_file(folder, x, y, CLASSES, MEAN, STD)
-
-
-def read_part(folder: Path, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The images (count, 28, 28) and labels (count,) of one part, both uint8.
-
-    Args:
-        folder: where the idx files are.
-        part: `train` or `t10k`, as file names have it.
-        count: how many images the part must hold.
-
-    Raises:
-        UserError: a file is missing or malformed.
-    """
-    images = read_idx(_file(folder, f"{part}-images-idx3-ubyte"), (count, HEIGHT, WIDTH))
-    labels = read_idx(_file(folder, f"{part}-labels-idx1-ubyte"), (count,))
-    return images, labels
+_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+# SHA-256 as TensorFlow Datasets has them.
+_PUBLISHED = (
+    ("train-images-idx3-ubyte", 26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+    ("train-labels-idx1-ubyte", 29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+    ("t10k-images-idx3-ubyte", 4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+    ("t10k-labels-idx1-ubyte", 5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+)
+ABOUT = Description(
+    name="fashion_mnist",
+    title="Fashion-MNIST",
+    page="https://github.com/zalandoresearch/fashion-mnist",
+    torchvision_folder="FashionMNIST",
+    classes=CLASSES,
+    mean=MEAN,
+    std=STD,
+    files={
+        name: RemoteFile(f"{name}.gz", (f"{_URL}{name}.gz",), size, f"sha256:{digest}")
+        for name, size, digest in _PUBLISHED
+    },
+    elsewhere=(DEBIAN_FOLDER,),
+)
 
 
 def find_folder(path: Path | None, data_root: Path) -> Path:
-    """The folder of the idx files: `path`, otherwise the first usual place that has them.
+    """The folder of the idx files: at or in `path`, otherwise the first usual place that has them.
 
     Raises:
         UserError: they are nowhere.
     """
-    places = [path.expanduser()] if path else [data_root / "fashion_mnist", DEBIAN_FOLDER]
-    for place in places:
-        if (place / FIRST_FILE).is_file() or (place / f"{FIRST_FILE}.gz").is_file():
-            return place
-    raise UserError(
-        f"Fashion-MNIST: no {FIRST_FILE} or {FIRST_FILE}.gz in {' or '.join(map(str, places))}; put the four idx files "
-        f"(https://github.com/zalandoresearch/fashion-mnist) into {places[0]}, or name their folder: "
-        "data.source = 'fashion_mnist:FOLDER'"
-    )
+    folder = _find_folder(ABOUT, path, data_root, "train-images-idx3-ubyte")
+    if folder is None:
+        raise UserError(missing_files(ABOUT, path or data_root))
+    return folder
 
 
-def _file(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    raise UserError(f"{folder / name}: missing; expected it or {name}.gz beside {FIRST_FILE}")
+class FashionMnist(IdxImages):
+    """The whole of Fashion-MNIST."""
+
+    def __init__(
+        self, num_train: int = 60_000, num_test: int = 10_000, files: Mapping[str, RemoteFile] = ABOUT.files
+    ) -> None:
+        """Describes the files: how many images the training and the test part must hold."""
+        super().__init__(dataclasses.replace(ABOUT, files=files), num_train, num_test)
 
 
 SOURCE = FashionMnist()

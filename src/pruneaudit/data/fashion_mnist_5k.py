@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pruneaudit.data.download import readable_bytes
 from pruneaudit.data.fashion_mnist import CLASSES, MEAN, STD
 from pruneaudit.data.source import NoOptions, RawData, Source
 from pruneaudit.errors import UserError
@@ -39,6 +40,10 @@ class FashionMnist5k(Source[NoOptions]):
         if sha256_of_arrays({"x": x, "y": y}) != SHA256:
             raise UserError(f"{self._file}: not the images that pruneaudit was shipped with: install pruneaudit again")
         return RawData(x[:, None], y.astype(np.int64), CLASSES, MEAN, STD)
+
+    def whereabouts(self, data_root: Path | None) -> str:
+        """They came with the program."""
+        return f"shipped with pruneaudit; {readable_bytes(self._file.stat().st_size)}"
 
 
 SOURCE = FashionMnist5k()

@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic
+from typing import Generic, Literal
 
 import numpy as np
 
@@ -76,6 +76,13 @@ class PathOptions(Options):
     """Where the data lie; default: the usual places."""
 
 
+class SplitOptions(PathOptions):
+    """The options of a source whose authors divided it into a training and a test part."""
+
+    split: Literal["all", "train", "test"] = "all"
+    """Which official part; all: the training part, then the test part, as membership is drawn anew anyway."""
+
+
 class Source(ABC, Generic[OptionsT]):
     """One place or format that samples come from.
 
@@ -88,15 +95,19 @@ class Source(ABC, Generic[OptionsT]):
 
     @abstractmethod
     def load(self, options: OptionsT, data_root: Path | None) -> RawData:
-        """Reads all samples; nothing is downloaded.
+        """Reads all samples; a source that can be downloaded is, where no copy of it is found.
 
         Args:
             options: this source's own options.
             data_root: folder of data sets; None: `default_data_root()`.
 
         Raises:
-            UserError: the data are missing or malformed.
+            UserError: the data are missing or malformed, or have another checksum than they should.
         """
+
+    def whereabouts(self, data_root: Path | None) -> str:
+        """Where the samples come from, how large they are, and whether they are here; reads and downloads nothing."""
+        return "your own files"
 
 
 def default_data_root() -> Path:

@@ -1,0 +1,175 @@
+"""CIFAR-10 and CIFAR-100: what their two sources share.
+
+Krizhevsky 2009, "Learning multiple layers of features from tiny images"
+(https://www.cs.toronto.edu/~kriz/cifar.html). Four forms are read: the binary version, as the archive (of which
+nothing is unpacked to disk) or as a folder, and the Python version that torchvision keeps, likewise. A binary file is
+records: one label byte (CIFAR-100: coarse, then fine), then the red, green and blue planes of 32x32 bytes.
+A Python file is a pickle, of which nothing but arrays is accepted.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from pruneaudit.data.archives import read_tar
+from pruneaudit.data.array_pickle import read_array_pickle
+from pruneaudit.data.download import UNCHECKED, RemoteFile, obtain, readable_bytes, trust, verify
+from pruneaudit.data.source import RawData, Source, SplitOptions, default_data_root
+from pruneaudit.errors import UserError
+
+# N samples, R records of a file
+
+Batch = tuple[np.ndarray, np.ndarray]  # images (R, 3, 32, 32) uint8, labels (R,)
+
+# Yuan & Zhang 2022 (arXiv:2202.03335), for both data sets. These deviations are means over images of each image's own,
+# smaller than those of all pixels (0.2470, 0.2435, 0.2616 for CIFAR-10).
+MEAN = (0.4914, 0.4822, 0.4465)
+STD = (0.2023, 0.1994, 0.2010)
+SHAPE = (3, 32, 32)
+IMAGE_BYTES = 3 * 32 * 32
+PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+
+
+@dataclass(frozen=True)
+class Form:
+    """The files of one version."""
+
+    folder: str
+    archive: RemoteFile
+    files: Mapping[str, int]
+    """How many images each file holds, training files first; the last is the test file."""
+    is_binary: bool
+
+
+class Cifar(Source[SplitOptions]):
+    """The whole of CIFAR-10 or CIFAR-100."""
+
+    Options = SplitOptions
+
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        classes: tuple[str, ...],
+        num_label_bytes: int,
+        label_key: str,
+        forms: tuple[Form, ...],
+    ) -> None:
+        """Describes the data set.
+
+        Args:
+            name: of the source.
+            title: what messages call it.
+            classes: the class names.
+            num_label_bytes: before each image; the last is the label.
+            label_key: of the Python version.
+            forms: what is looked for, in this order; the first is what is downloaded.
+        """
+        self._name, self._title, self._classes, self._forms = name, title, classes, forms
+        self._num_label_bytes, self._label_key = num_label_bytes, label_key
+
+    def load(self, options: SplitOptions, data_root: Path | None) -> RawData:
+        """Training images, then test images; x is (N, 3, 32, 32) uint8."""
+        root = data_root or default_data_root()
+        found = self._find(options.path, root)
+        if found is None and options.path is not None:
+            raise UserError(
+                f"{self._title}: no {self._forms[0].archive.name} or {self._forms[0].folder} in {options.path}; "
+                f"put it there ({PAGE}), or name where it is: data.source = '{self._name}:PATH'"
+            )
+        form = self._forms[0] if found is None else found[1]
+        place = obtain([form.archive], root / self._name, self._title)[0] if found is None else found[0]
+        names = list(form.files)
+        names = {"all": names, "train": names[:-1], "test": names[-1:]}[options.split]
+        if found is not None and place.is_file() and place.name == form.archive.name:
+            verify(place, form.archive, record=options.path is None)
+        batches = self._archived(place, form, names) if place.is_file() else self._unpacked(place, form, names)
+        missing = [name for name in names if name not in batches]
+        if missing:
+            raise UserError(f"{place}: holds no {missing[0]}; expected all of {', '.join(names)}: get it again")
+        x = np.concatenate([batches[name][0] for name in names])  # (N, 3, 32, 32)
+        y = np.concatenate([batches[name][1] for name in names]).astype(np.int64)  # (N,)
+        return RawData.from_file(place, x, y, self._classes, MEAN, STD)
+
+    def whereabouts(self, data_root: Path | None) -> str:
+        """The page of the data set, the size of its archive, and where a copy was found."""
+        found = self._find(None, data_root or default_data_root())
+        archive = self._forms[0].archive
+        about = f"{PAGE}; {readable_bytes(archive.num_bytes or 0)}; "
+        if found is None:
+            return about + "not downloaded"
+        place, form = found
+        return (
+            about + f"found: {place}" + (f" ({trust(place, form.archive)})" if place.is_file() else f" ({UNCHECKED})")
+        )
+
+    def _find(self, path: Path | None, data_root: Path) -> tuple[Path, Form] | None:
+        """The archive or folder of the files: at or in `path`, otherwise in a usual place; and which version it is."""
+        if path is not None and path.expanduser().is_file():  # an archive under any name
+            name = path.name
+            return path.expanduser(), next(
+                (form for form in self._forms if form.archive.name == name), self._guess(name)
+            )
+        for place in [path.expanduser()] if path is not None else [data_root / self._name, data_root]:
+            for form in self._forms:
+                for folder in (place, place / form.folder):
+                    if all((folder / name).is_file() for name in form.files):
+                        return folder, form
+                if (place / form.archive.name).is_file():
+                    return place / form.archive.name, form
+            for form in self._forms:  # not whole: reading it says what is missing
+                for folder in (place / form.folder, place):
+                    if any((folder / name).is_file() for name in form.files):
+                        return folder, form
+        return None
+
+    def _guess(self, name: str) -> Form:
+        return next((form for form in self._forms if not form.is_binary and "python" in name), self._forms[0])
+
+    def _unpacked(self, folder: Path, form: Form, names: list[str]) -> dict[str, Batch]:
+        batches = {}
+        for name in names:
+            path = folder / name
+            try:
+                with path.open("rb") as file:
+                    batches[name] = self._batch(form, name, file, path.stat().st_size, str(path))
+            except OSError as error:
+                raise UserError(
+                    f"{path}: cannot be read ({error.strerror}); expected a file of {self._title}"
+                ) from None
+        return batches
+
+    def _archived(self, archive: Path, form: Form, names: list[str]) -> dict[str, Batch]:
+        def read(name: str, file: IO[bytes], num_bytes: int) -> Batch:
+            return self._batch(form, name, file, num_bytes, f"{archive}: {name}")
+
+        return read_tar(archive, names, read)
+
+    def _batch(self, form: Form, name: str, file: IO[bytes], num_bytes: int, what: str) -> Batch:
+        """The images and labels of one file."""
+        num_records = form.files[name]
+        if form.is_binary:
+            width = self._num_label_bytes + IMAGE_BYTES
+            if num_bytes != num_records * width:
+                raise UserError(
+                    f"{what}: has {num_bytes:,} bytes, expected {num_records * width:,} "
+                    f"(whole records of {width:,}): get it again"
+                )
+            records = np.frombuffer(file.read(), np.uint8).reshape(num_records, width)
+            return records[:, self._num_label_bytes :].reshape(-1, *SHAPE), records[:, self._num_label_bytes - 1]
+        if num_bytes > 2 * num_records * (IMAGE_BYTES + 100):  # file names and labels beside the pixels
+            raise UserError(f"{what}: has {num_bytes:,} bytes, too many for {num_records:,} images: get it again")
+        content = read_array_pickle(io.BytesIO(file.read()), what)
+        images, labels = content.get("data"), content.get(self._label_key)
+        if not isinstance(images, np.ndarray) or images.shape != (num_records, IMAGE_BYTES):
+            raise UserError(f"{what}: 'data' is no array of {num_records:,} x {IMAGE_BYTES:,} bytes: get it again")
+        is_whole = isinstance(labels, list) and len(labels) == num_records
+        if not is_whole or not all(type(label) is int and 0 <= label < 256 for label in labels or ()):
+            raise UserError(f"{what}: '{self._label_key}' is no list of {num_records:,} labels: get it again")
+        return images.reshape(-1, *SHAPE), np.array(labels)

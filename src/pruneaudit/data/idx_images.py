@@ -1,0 +1,140 @@
+"""MNIST and Fashion-MNIST: what their sources share.
+
+Both are four idx files, compressed or not, as their authors publish them. torchvision keeps them in `NAME/raw`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pruneaudit.data.download import UNCHECKED, RemoteFile, obtain, readable_bytes, trust, verify
+from pruneaudit.data.idx import read_idx
+from pruneaudit.data.source import RawData, Source, SplitOptions, default_data_root
+from pruneaudit.errors import UserError
+
+# N samples
+
+HEIGHT = WIDTH = 28
+PARTS = {"all": ("train", "t10k"), "train": ("train",), "test": ("t10k",)}
+"""By what `split` says, the parts as file names have them."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """One data set of this kind."""
+
+    name: str
+    """Of the source, and of its folder among the data sets."""
+    title: str
+    page: str
+    torchvision_folder: str
+    classes: tuple[str, ...]
+    mean: tuple[float]
+    std: tuple[float]
+    files: Mapping[str, RemoteFile]
+    """The compressed files, by their names without `.gz`."""
+    elsewhere: tuple[Path, ...] = ()
+    """Further usual places."""
+
+
+class IdxImages(Source[SplitOptions]):
+    """All of a data set in idx files of 28x28 grey images."""
+
+    Options = SplitOptions
+
+    def __init__(self, about: Description, num_train: int = 60_000, num_test: int = 10_000) -> None:
+        """Describes the files: how many images the training and the test part must hold."""
+        self._about = about
+        self._counts = {"train": num_train, "t10k": num_test}
+
+    def load(self, options: SplitOptions, data_root: Path | None) -> RawData:
+        """Training images, then test images; x is (N, 1, 28, 28) uint8."""
+        about, parts = self._about, PARTS[options.split]
+        root = data_root or default_data_root()
+        folder = find_folder(about, options.path, root, file_names(parts[0])[0])
+        if folder is None and options.path is not None:
+            raise UserError(missing_files(about, options.path))
+        names = [name for part in parts for name in file_names(part)]
+        if folder is None or (options.path is None and folder == root / about.name):  # or a part of them was
+            folder = root / about.name
+            obtain([about.files[name] for name in names if not (folder / name).is_file()], folder, about.title)
+        elif options.path is None and folder not in about.elsewhere:  # packed anew by others, the bytes differ
+            _verify(about, folder, names)
+        read = [read_part(folder, part, self._counts[part]) for part in parts]
+        x = np.concatenate([images for images, _ in read])[:, None]  # (N, 1, 28, 28)
+        y = np.concatenate([labels for _, labels in read]).astype(np.int64)  # (N,)
+        return RawData.from_file(folder, x, y, about.classes, about.mean, about.std)
+
+    def whereabouts(self, data_root: Path | None) -> str:
+        """The page of the data set, the size of its files, and where copies were found."""
+        about, first = self._about, file_names("train")[0]
+        folder = find_folder(about, None, data_root or default_data_root(), first)
+        size = sum(file.num_bytes or 0 for file in about.files.values())
+        said = f"{about.page}; {readable_bytes(size)}; "
+        if folder is None:
+            return said + "not downloaded"
+        is_checked = folder not in about.elsewhere and not (folder / first).is_file()
+        return said + f"found: {folder} ({trust(folder / first, about.files[first]) if is_checked else UNCHECKED})"
+
+
+def file_names(part: str) -> tuple[str, str]:
+    """The files of the images and of the labels of a part, without `.gz`."""
+    return f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
+
+
+def read_part(folder: Path, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The images (count, 28, 28) and labels (count,) of one part, both uint8.
+
+    Args:
+        folder: where the idx files are.
+        part: `train` or `t10k`, as file names have it.
+        count: how many images the part must hold.
+
+    Raises:
+        UserError: a file is missing or malformed.
+    """
+    images, labels = file_names(part)
+    return (
+        read_idx(_file(folder, images), (count, HEIGHT, WIDTH)),
+        read_idx(_file(folder, labels), (count,)),
+    )
+
+
+def find_folder(about: Description, path: Path | None, data_root: Path, first_file: str) -> Path | None:
+    """The first place that has `first_file` or its compressed form: at or in `path`, otherwise the usual ones."""
+    layout = Path(about.torchvision_folder) / "raw"
+    if path is not None:
+        places = [path.expanduser(), path.expanduser() / layout]
+    else:
+        places = [data_root / about.name, data_root / layout, data_root / about.name / layout, *about.elsewhere]
+    for place in places:
+        if (place / first_file).is_file() or (place / f"{first_file}.gz").is_file():
+            return place
+    return None
+
+
+def missing_files(about: Description, path: Path) -> str:
+    """That the files are not in `path`, and how to mend it, in a line."""
+    first = file_names("train")[0]
+    return (
+        f"{about.title}: no {first} or {first}.gz in {path}; put the four idx files ({about.page}) there, or name "
+        f"their folder: data.source = '{about.name}:FOLDER'"
+    )
+
+
+def _verify(about: Description, folder: Path, names: list[str]) -> None:
+    """Checks the compressed files that will be read."""
+    for name in names:
+        if not (folder / name).is_file() and (folder / f"{name}.gz").is_file():
+            verify(folder / f"{name}.gz", about.files[name], record=True)
+
+
+def _file(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise UserError(f"{folder / name}: missing; expected it or {name}.gz beside the other idx files")

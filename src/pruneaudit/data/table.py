@@ -1,0 +1,178 @@
+"""Your own table: `table:FILE`, a CSV or Parquet file with a row per sample, numbers and a column of labels.
+
+Every column but the label is a feature, in the order of the file: numbers, or true and false, used as they are.
+Labels are texts or whole numbers; classes are the different labels, in order, and named by them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from pruneaudit.data.source import RawData, Source
+from pruneaudit.errors import UserError
+from pruneaudit.options import Options
+from pruneaudit.registry import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# N samples, F features
+
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": ","}
+MIN_PER_CLASS = 2
+NUM_COLUMNS_SHOWN = 10
+
+
+class TableOptions(Options):
+    """Which file, and what is what in it."""
+
+    path: Path
+    """The file: .csv, .tsv, .txt (also .gz of them) or .parquet."""
+    label: str | int = "label"
+    """The column of labels: its name, or its number from 0 (-1: the last)."""
+    sep: str | None = Field(default=None, min_length=1, max_length=1)
+    """The character between values of a text file; default: a comma, in .tsv a tab."""
+    header: bool = True
+    """Whether the first line of a text file names the columns; if not, name the label by its number."""
+    drop: tuple[str, ...] = ()
+    """Columns that are left out, such as an id."""
+
+
+class Table(Source[TableOptions]):
+    """Samples from a table of the user's."""
+
+    Options = TableOptions
+
+    def load(self, options: TableOptions, data_root: Path | None) -> RawData:
+        """All rows, in the order of the file; x is (N, F) float32."""
+        path = options.path.expanduser()
+        frame = _read(path, options)
+        try:
+            name = _label_column(frame, options.label)
+            y, classes = _labels(frame[name], name)
+            features = frame.drop(columns=name)
+            unknown = [column for column in options.drop if column not in features]
+            if unknown:
+                why = "is the label" if unknown[0] == name else f"is no column{nearest(unknown[0], features.columns)}"
+                raise UserError(f"drop: '{unknown[0]}' {why}, expected columns of features")
+            return RawData(_features(features.drop(columns=list(options.drop))), y, classes)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
+
+def _read(path: Path, options: TableOptions) -> pd.DataFrame:
+    """The table, its columns named by texts."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a table in .csv, .tsv or .parquet")
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    kind = suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else (suffixes or [""])[-1]
+    if kind != ".parquet" and kind not in SEPARATORS:
+        raise UserError(f"{path}: got '{path.suffix}', expected the name of a table to end with .csv, .tsv or .parquet")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of values that it would leave out
+            frame = pd.read_parquet(path) if kind == ".parquet" else _read_text(path, kind, options)
+    except Exception as error:  # pandas and pyarrow raise anything, of a directory to a bad codec
+        raise UserError(
+            f"{path}: cannot be read as {kind.removeprefix('.')} ({error or type(error).__name__})"
+        ) from None
+    if not len(frame):
+        raise UserError(f"{path}: has no rows, expected one per sample")
+    frame.columns = [str(column) for column in frame.columns]
+    if not frame.columns.is_unique:
+        raise UserError(f"{path}: has two columns '{frame.columns[frame.columns.duplicated()][0]}': rename one")
+    return frame
+
+
+def _read_text(path: Path, kind: str, options: TableOptions) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_csv(
+        path,
+        sep=options.sep or SEPARATORS[kind],
+        header=0 if options.header else None,
+        index_col=False,
+        skipinitialspace=True,
+        low_memory=False,  # a column has one type, not one per block of rows
+    )
+
+
+def _label_column(frame: pd.DataFrame, label: str | int) -> str:
+    columns = list(frame.columns)
+    if label in columns:
+        return str(label)
+    number = int(label) if isinstance(label, int) else None
+    if number is not None and -len(columns) <= number < len(columns):
+        return str(columns[number])
+    more = ", ..." if len(columns) > NUM_COLUMNS_SHOWN else ""
+    raise UserError(
+        f"no column '{label}'{nearest(str(label), columns)} among {', '.join(columns[:NUM_COLUMNS_SHOWN])}{more}; say "
+        "which holds the labels: option label, a name or a number from 0"
+    )
+
+
+def _labels(column: pd.Series[Any], name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(N,) int64 labels in 0..C-1, and the C class names."""
+    empty = np.flatnonzero(column.isna().to_numpy())
+    if empty.size:
+        raise UserError(f"column '{name}': no label in row {empty[0] + 1}, expected one in every row")
+    values: list[Any] = column.tolist()
+    if all(isinstance(value, float) for value in values):
+        broken = [value for value in values if not value.is_integer()]
+        if broken:
+            raise UserError(f"column '{name}': got label {broken[0]}, expected whole numbers or texts, one per class")
+        values = [int(value) for value in values]
+    if not all(isinstance(value, int) for value in values):  # bool is an int
+        values = [str(value) for value in values]
+    different = sorted(set(values))
+    number = {value: label for label, value in enumerate(different)}
+    y = np.array([number[value] for value in values], np.int64)
+    rare = np.flatnonzero(np.bincount(y) < MIN_PER_CLASS)
+    if rare.size:
+        others = f", and {rare.size - 1} more" if rare.size > 1 else ""
+        raise UserError(
+            f"column '{name}': one row has label '{different[rare[0]]}'{others}, expected {MIN_PER_CLASS} or more of "
+            "each"
+        )
+    return y, tuple(str(value) for value in different)
+
+
+def _features(frame: pd.DataFrame) -> np.ndarray:
+    """(N, F) float32."""
+    from pandas.api import types
+
+    for name in frame.columns:
+        column = frame[name]
+        if not (types.is_numeric_dtype(column) or types.is_bool_dtype(column)) or types.is_complex_dtype(column):
+            row = _first_text(column)
+            raise UserError(
+                f"column '{name}': got {column.iloc[row]!r} in row {row + 1}, expected numbers: encode it as numbers, "
+                f"or leave it out by drop = ['{name}']"
+            )
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        limit = np.finfo(np.float32).max
+        wrong = np.flatnonzero(~(np.abs(values) <= limit))
+        if wrong.size:
+            raise UserError(
+                f"column '{name}': got {values[wrong[0]]} in row {wrong[0] + 1}, expected a finite number: fill it in, "
+                "or leave the row out"
+            )
+    return np.ascontiguousarray(frame.to_numpy(dtype=np.float32))
+
+
+def _first_text(column: pd.Series[Any]) -> int:
+    """The first row whose value is no number."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column.astype(str), errors="coerce")
+    return int(np.argmax(numbers.isna().to_numpy()))
+
+
+SOURCE = Table()
