@@ -26,8 +26,8 @@ def test_a_saved_run_reads_back_exactly(results, tmp_path):
     assert_same(Results.load(tmp_path), results)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "about.json", "canaries.csv", "classes.csv", "comparisons.csv", "contests.csv", "curves.csv", "findings.csv",
-            "findings.json",
-        "ppv.csv", "releases.csv",
+            "findings.json", "frontier.csv",
+        "migration.csv", "migrations.csv", "ppv.csv", "releases.csv",
     ]  # fmt: skip
 
 

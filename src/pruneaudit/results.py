@@ -53,6 +53,18 @@ CANARY_COLUMNS = (
     *("release", "knowledge", "attack", "victim", "figure", "value", "low", "high"),
     *("delta", "guesses", "correct", "num_canaries", "num_victims"),
 )
+FRONTIER_COLUMNS = (
+    *("release", "knowledge", "attack", "metric", "leakage", "leakage_low", "leakage_high"),
+    *("test_accuracy", "test_accuracy_low", "test_accuracy_high", "dominated", "is_baseline"),
+    *("envelope_release", "difference", "difference_low", "difference_high", "num_victims", "refused"),
+)
+MIGRATIONS_COLUMNS = (
+    *("release", "baseline", "attack", "fpr", "class", "newly_exposed", "no_longer_exposed", "exposed_before"),
+    *("num_samples", "p_value", "noise_newly", "noise_no_longer"),
+)
+MIGRATION_COLUMNS = (
+    *("release", "baseline", "sample_id", "class_id", "exposure_before", "exposure_after", "change", "num_victims"),
+)
 TABLES = {
     "findings": FINDING_COLUMNS,
     "comparisons": COMPARISON_COLUMNS,
@@ -62,9 +74,13 @@ TABLES = {
     "ppv": PPV_COLUMNS,
     "contests": CONTEST_COLUMNS,
     "canaries": CANARY_COLUMNS,
+    "frontier": FRONTIER_COLUMNS,
+    "migrations": MIGRATIONS_COLUMNS,
 }
 """The columns that each table must have."""
-RESULT_FILES = (*(f"{name}.csv" for name in TABLES), "findings.json", "about.json")
+LONG_TABLES = {"migration": MIGRATION_COLUMNS}
+"""Tables with a row per sample: files of their own, and no part of findings.json."""
+RESULT_FILES = (*(f"{name}.csv" for name in (*TABLES, *LONG_TABLES)), "findings.json", "about.json")
 """The files that results are saved in."""
 _TEXTS = frozenset(
     (
@@ -78,6 +94,9 @@ _TEXTS = frozenset(
         "refused",
         "baseline",
         "metric",
+        "envelope_release",
+        "class",
+        "sample_id",
         "pruner",
         "defense",
         "origin",
@@ -118,15 +137,26 @@ class Results:
     """What attacks achieve on canaries, and the lower bounds on epsilon that follow: for "epsilon, ..." `value` is a
     bound at 95% confidence for `delta`, from `correct` of `guesses`."""
 
+    frontier: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(FRONTIER_COLUMNS)))
+    """Each release's leakage (under the declared attack) and accuracy, and its `difference` to `envelope_release`, the
+    undefended dense release of at least its accuracy that leaks least. `dominated` and `is_baseline` are 0 or 1."""
+
+    migrations: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MIGRATIONS_COLUMNS)))
+    """How many samples become exposed from baseline to release and how many no longer are, by `class` ("all" or a
+    number), with the p-value of "as many as", and the same counts between two fine-tuning seeds of one release."""
+
+    migration: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MIGRATION_COLUMNS)))
+    """Every sample's exposure (0..1) in baseline and release, and over how many victims."""
+
     def __post_init__(self) -> None:
-        for name in TABLES:
+        for name in (*TABLES, *LONG_TABLES):
             object.__setattr__(self, name, _normal(getattr(self, name), name))
 
     def save(self, folder: Path) -> None:
         """Writes the files of a run folder, each atomically, about.json last."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in TABLES:
+        for name in (*TABLES, *LONG_TABLES):
             write_atomically(folder / f"{name}.csv", _csv_text(getattr(self, name)))
         records = {name: _records(getattr(self, name)) for name in TABLES}
         write_atomically(folder / "findings.json", json.dumps(records, indent=1, allow_nan=False) + "\n")
@@ -140,17 +170,16 @@ class Results:
             UserError: a file is missing, cannot be read, or lacks a column.
         """
         folder = Path(folder)
-        tables = {name: _read_csv(folder / f"{name}.csv") for name in TABLES}
+        tables = {name: _read_csv(folder / f"{name}.csv") for name in (*TABLES, *LONG_TABLES)}
         return cls(**tables, about=_read_about(folder / "about.json"))
 
 
 def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """The table with text columns as text (missing: empty) and all others as numbers (missing: NaN)."""
-    absent = [column for column in TABLES[name] if column not in table.columns]
+    wanted = (TABLES | LONG_TABLES)[name]
+    absent = [column for column in wanted if column not in table.columns]
     if absent:
-        raise UserError(
-            f"{name}: got a table without the column '{absent[0]}', expected at least: {', '.join(TABLES[name])}"
-        )
+        raise UserError(f"{name}: got a table without the column '{absent[0]}', expected at least: {', '.join(wanted)}")
     columns = {
         column: _texts(table[column]) if column in _TEXTS else _numbers(table[column], name) for column in table.columns
     }

@@ -25,8 +25,10 @@ from pruneaudit.attacks.view import View
 from pruneaudit.auditing.canaries import DEFAULT_BOUNDS, Bounds, canary_findings
 from pruneaudit.auditing.comparisons import compare_accuracy, compare_attacks, compare_releases
 from pruneaudit.auditing.findings import Row, Writer
+from pruneaudit.auditing.frontier import declared_attack, frontier_rows
 from pruneaudit.auditing.game import MATCHED, NO_TWINS, Game, game_of
 from pruneaudit.auditing.measure import Accuracies, accuracies, measure
+from pruneaudit.auditing.migration import migrations
 from pruneaudit.errors import UserError
 from pruneaudit.files import writing_error
 from pruneaudit.metrics import two_way
@@ -212,6 +214,8 @@ def audit_games(
     about: Mapping[str, Any] | None = None,
     skip: bool = False,
     bounds: Bounds = DEFAULT_BOUNDS,
+    undefended: Sequence[str] = (),
+    repeats: Mapping[str, str] = NO_TWINS,
 ) -> Audit:
     """Plays every attack in every game.
 
@@ -226,6 +230,9 @@ def audit_games(
         about: how this came to be.
         skip: leave out attacks that lack something, and say so in `about["warnings"]`, instead of refusing.
         bounds: what lower bounds on epsilon are made of, where there are canaries.
+        undefended: the dense releases without any defence, whose leakage at equal accuracy the others are held
+            against; without any there is no frontier.
+        repeats: releases that repeat another one with another `finetune_seed`, and which: the noise floor.
 
     Raises:
         UserError: an attack lacks what it needs.
@@ -240,6 +247,7 @@ def audit_games(
     written: dict[str, dict[GameKey, Writer]] = {}
     playable = [label for label in attacks if label not in skipped]
     rivals = _rivals({label: attacks[label] for label in playable})
+    samples: dict[str, pd.DataFrame] = {}
     # One thread: the same sums in the same order, whatever the number of cores.
     with threadpool_limits(limits=1, user_api="blas"):
         # Attacks that others are compared with come first; only their measurements are kept.
@@ -255,6 +263,10 @@ def audit_games(
             rows[label] = _rows(written[label], games, pairs, [written[other] for other in rivals[label]])
             for writer in written[label].values():
                 rows[label]["canaries"] += canary_findings(writer, attacks[label], bounds)
+            if label == declared_attack(attacks):
+                matched = {release: writer for (release, what), writer in written[label].items() if what == MATCHED}
+                rows[label]["frontier"] += frontier_rows(matched, undefended, seed)
+                rows[label]["migrations"], samples["migration"] = migrations(matched, pairs, repeats, seed)
             if not any(label in others for others in rivals.values()):
                 written[label].clear()
         rows[""] = {"comparisons": _accuracies_compared(known, pairs)}
@@ -264,7 +276,7 @@ def audit_games(
     about["warnings"] = [*about.get("warnings", []), *skipped.values()]
     for kept in scores:
         kept.by_attack.update({label: kept.by_attack.pop(label) for label in attacks if label in kept.by_attack})
-    return Audit(Results(**tables, about=about), scores)
+    return Audit(Results(**tables, **samples, about=about), scores)
 
 
 def _rows(

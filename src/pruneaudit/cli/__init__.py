@@ -15,6 +15,7 @@ from pruneaudit.cli import (
     demo,
     export,
     figures,
+    frontier,
     listing,
     prune_model,
     report,
@@ -38,6 +39,7 @@ app.command("demo")(demo.command)
 app.command("run")(run.command)
 app.command("attack")(attack.command)
 app.command("report")(report.command)
+app.command("frontier")(frontier.command)
 app.command("figures")(figures.command)
 app.command("verify")(verify.command)
 app.command("collect")(collect.command)

@@ -87,9 +87,10 @@ def _describe(study: Study, out: Path, data_root: Path | None) -> None:
     print(f"population: {len(population.y)} samples of {study.data.source.label}, {population.num_classes} classes")
     for action, what in (
         ("train", "dense trainings"),
-        ("release", "prunings / fine-tunings"),
+        ("release", "prunings / fine-tunings / defended trainings"),
         ("signals", "queries"),
         ("sensitivity", "sensitivity queries"),
+        ("sample_scores", "tables of memorisation scores"),
     ):
         total = sum(task.action == action for task in plan.tasks)
         if not total:

@@ -16,7 +16,7 @@ from pruneaudit.auditing.audit import audit_games
 from pruneaudit.auditing.canaries import Bounds
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import splits_of
-from pruneaudit.pipeline.lineage import defenses_of, origin_of, twins
+from pruneaudit.pipeline.lineage import defenses_of, origin_of, repeats, twins
 from pruneaudit.pipeline.plan import Action, Plan, attacks_of
 from pruneaudit.pipeline.store import Store
 from pruneaudit.signals.signals import Signals
@@ -94,6 +94,11 @@ def baselines(study: Study) -> list[str]:
     return [DENSE, *controls[:1]] if study.releases else []
 
 
+def undefended_dense(study: Study) -> list[str]:
+    """The baseline of the frontier: releases that were neither pruned nor defended, and no parent of theirs was."""
+    return [DENSE] + [item.name for item in study.releases if item.pruner is None and not defenses_of(study, item)]
+
+
 def audit_study(
     plan: Plan, store: Store, population: Population, about: Mapping[str, Any], left_out: Collection[int] = ()
 ) -> Audit:
@@ -120,4 +125,6 @@ def audit_study(
         about=about,
         skip=skips(study.audit.attacks),
         bounds=Bounds(study.audit.canary_guesses, study.audit.delta),
+        undefended=undefended_dense(study),
+        repeats=repeats(study),
     )

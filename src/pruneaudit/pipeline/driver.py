@@ -11,6 +11,7 @@ from pruneaudit.data.population import Population
 from pruneaudit.errors import RunError, StorageError, UserError
 from pruneaudit.files import is_storage_failure, writing_error
 from pruneaudit.pipeline.executors import Executor, Outcome
+from pruneaudit.pipeline.lineage import SCORING
 from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.pipeline.progress import Progress
 from pruneaudit.pipeline.request import Request
@@ -50,15 +51,22 @@ class Work:
     num_done: int
     failures: tuple[Failure, ...]
     """Tasks that failed themselves; what depended on them was left out."""
+    left_undone: tuple[Task, ...] = ()
+    """Tasks that were never tried, since something that they need failed."""
 
     def lost(self, num_models: int) -> tuple[list[str], set[int]]:
         """The releases that cannot be audited, and the models to leave out of all others.
 
-        A release that failed for more than half of the models is at fault itself: it alone is lost.
+        A release that is missing for more than half of the models is lost, and takes no model with it: it is at fault
+        itself, or what all its models need is (its parent release, the scores of the scoring bank).
         """
+        at_fault = [failure.task for failure in self.failures]
+        untrained = {task.model_id for task in at_fault if task.action == "train" and task.release == DENSE}
         failed: dict[str, set[int]] = defaultdict(set)
-        for failure in self.failures:
-            failed[failure.task.release].add(failure.task.model_id)
+        for task in (*at_fault, *self.left_undone):
+            # A model that has no dense form is left out as such; no release is to blame. A scoring model is none.
+            if task.release == DENSE or (task.release != SCORING and task.model_id not in untrained):
+                failed[task.release].add(task.model_id)
         releases = [name for name, models in failed.items() if name != DENSE and 2 * len(models) > num_models]
         return releases, {model for name in failed.keys() - set(releases) for model in failed[name]}
 
@@ -168,7 +176,8 @@ class _Shift:
                 self._submit(task)
             else:
                 self._fail(task, outcome)
-        return Work(self._num_done, tuple(self._failures))
+        left_undone = tuple(task for task in self._tasks.values() if task.name not in self._attempts)
+        return Work(self._num_done, tuple(self._failures), left_undone)
 
     def _submit(self, task: Task) -> None:
         store = self._store

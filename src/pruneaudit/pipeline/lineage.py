@@ -110,6 +110,11 @@ def check_release(study: Study, release: Release) -> None:
                 " set data.num_reserve above 0"
             )
     training = training_of(study, release)
+    if training is None and release.finetune_seed:
+        raise UserError(
+            f"release '{release.name}': finetune_seed = {release.finetune_seed} changes nothing, for the release has no"
+            " training; give it finetune = { epochs = ... }, or leave the seed out"
+        )
     if training and training.select == "best_dev" and not study.data.num_reserve:
         raise UserError(
             f"release '{release.name}': keeping the best epoch needs a dev set, which comes from the reserve;"
@@ -147,7 +152,8 @@ def undefended(study: Study, release: Release) -> Release | None:
     parent_name = release.parent if parent is None else plain.name if plain else DENSE
     if release.pruner is None and parent_name == INIT and release.finetune is None and release.model is None:
         return None
-    values = release.model_dump() | {"defense": None, "parent": parent_name, "name": ""}
+    # One twin serves all seeds of a release.
+    values = release.model_dump() | {"defense": None, "parent": parent_name, "name": "", "finetune_seed": 0}
     twin = Release.model_validate(values)
     same = (other for other in study.releases if other.model_copy(update={"name": twin.name}) == twin)
     return next(same, twin)
@@ -160,6 +166,18 @@ def twins(study: Study) -> dict[str, str]:
         for release in study.releases
         if defenses_of(study, release)
     }
+
+
+def repeats(study: Study) -> dict[str, str]:
+    """The releases that repeat an earlier one with another `finetune_seed` and the same of all else, by name."""
+    firsts: dict[str, Release] = {}  # by all that is said of a release but its name and seed
+    found = {}
+    for release in study.releases:
+        said = release.model_copy(update={"name": "", "finetune_seed": 0}).model_dump_json()
+        first = firsts.setdefault(said, release)
+        if first.finetune_seed != release.finetune_seed:
+            found[release.name] = first.name
+    return found
 
 
 def with_twins(study: Study) -> Study:

@@ -11,17 +11,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from pruneaudit.data.population import Population
-from pruneaudit.data.splits import split_of
+from pruneaudit.data.splits import Split, split_of
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.models import build_model
+from pruneaudit.pipeline.lineage import SCORING
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import SEAL
 from pruneaudit.pruning.structured import replay
-from pruneaudit.randomness import torch_generator
+from pruneaudit.randomness import numpy_generator, torch_generator
 from pruneaudit.study import Membership, Training
 from pruneaudit.training.checkpoint import load_weights
 from pruneaudit.training.hooks import Hook
@@ -30,6 +32,8 @@ from pruneaudit.training.resume import Checkpoints
 from pruneaudit.training.samples import Samples
 from pruneaudit.training.selection import BestOnDev
 
+SCORES_FILE = "scores.npy"
+"""Of the samples, from the scoring bank: (N,) float64, NaN for the reserve."""
 WEIGHTS_FILE = "model.safetensors"
 MASK_FILE = "mask.safetensors"
 STRUCTURE_FILE = "structure.json"
@@ -57,8 +61,13 @@ class Own:
         self.request = request
         self.seed, self.model_id = request.spec["seed"], request.spec["model_id"]
         self.population = population_of(request)
-        membership = Membership.model_validate(request.spec["membership"])
-        self.split = split_of(membership, self.seed, self.model_id, self.population)
+        self._bank: tuple[str, ...] = ()
+        if request.spec["kind"] == SCORING:
+            self._bank = (SCORING,)
+            self.split = scoring_split(self.seed, self.model_id, self.population)
+        else:
+            membership = Membership.model_validate(request.spec["membership"])
+            self.split = split_of(membership, self.seed, self.model_id, self.population)
 
     def members(self) -> Samples:
         """What it is trained on, canaries included."""
@@ -76,6 +85,13 @@ class Own:
         """Samples in nobody's training set and never audited; may be none."""
         return Samples.of(self.population, self.population.reserve, self.request.device)
 
+    def sample_scores(self) -> np.ndarray | None:
+        """Scores of its members from the scoring bank (n,) float64, in the order of `members`; None: it has none."""
+        if "sample_scores" not in self.request.inputs:
+            return None
+        scores: np.ndarray = np.load(Path(self.request.inputs["sample_scores"]) / SCORES_FILE, allow_pickle=False)
+        return scores[self.split.member]
+
     def hooks(self, settings: Training) -> tuple[Hook, ...]:
         """What the training settings ask for beside the loop."""
         if settings.select != "best_dev":
@@ -83,8 +99,9 @@ class Own:
         return (BestOnDev(self.reserve()),)
 
     def generator(self, *purpose: str) -> torch.Generator:
-        """The CPU generator of one purpose of this model."""
-        return torch_generator(self.seed, *purpose, self.model_id)
+        """The CPU generator of one purpose of this model; those of the scoring bank are others."""
+        first, *rest = (*self._bank, *purpose)
+        return torch_generator(self.seed, first, *rest, self.model_id)
 
     def initial_model(self) -> nn.Module:
         """A network with the weights that this model begins from."""
@@ -97,6 +114,13 @@ class Own:
             return None
         folder = Path(self.request.checkpoints) / phase if phase else Path(self.request.checkpoints)
         return Checkpoints(folder, self.request.checkpoint_seconds)
+
+
+def scoring_split(study_seed: int, model_id: int, population: Population) -> Split:
+    """The split of one model of the scoring bank: independent coins of its own, whatever the study's protocol."""
+    coins = numpy_generator(study_seed, "scoring membership", model_id).random(len(population.y)) < 0.5  # (N,)
+    audited = ~population.reserve
+    return Split(coins & audited, audited, is_victim=False, group=0)
 
 
 def new_model(spec: Mapping[str, Any], population: Population, generator: torch.Generator) -> nn.Module:

@@ -241,6 +241,8 @@ def _release_config(
         config["parents"] = sorted([*config["parents"], *(artifact.identity for artifact in read.values())])
     if release.defense:
         config["defense"] = described(DEFENSES, release.defense, where)
+    if release.finetune_seed:
+        config["finetune_seed"] = release.finetune_seed
     # How its networks are built, beside the architecture: each defence may have prepared them.
     prepared = [described(DEFENSES, plugin, where) for plugin in defenses_of(study, release)]
     return config | ({"prepared": prepared} if prepared else {})

@@ -99,22 +99,25 @@ class _Defended:
             model: trained in place.
             hooks: of the pruning; they are called before the defence's.
             settings: of this training.
-            purpose: names its random draws; its last word, if there are several, its checkpoints.
+            purpose: names its random draws, with the release's seed if it has one; its last word, if there are
+                several, its checkpoints.
             after: hooks that are called after the defence's.
         """
         own = self._own
         members = own.members()
+        seed = own.request.spec.get("finetune_seed", 0)
+        drawn = (*purpose, f"seed {seed}") if seed else purpose
         defended: tuple[Hook, ...] = ()
         if self._described:
             defense = DEFENSES.get(self._described["name"])
             options = defense.Options.model_validate(self._described["options"])
-            classes, draws = own.population.num_classes, own.generator("defense", *purpose, self._release)
+            classes, draws = own.population.num_classes, own.generator("defense", *drawn, self._release)
             situation = Situation(
                 settings, members, own.reserve(), classes, lambda: masks_of(hooks), draws, own.sample_scores()
             )
             defended = defense.hooks(model, options, situation)
         checkpoints = own.checkpoints("-".join(purpose[1:]))
-        state = train(model, members, settings, own.generator(*purpose), (*hooks, *defended, *after), checkpoints)
+        state = train(model, members, settings, own.generator(*drawn), (*hooks, *defended, *after), checkpoints)
         if self._described:
             self.report = defense.report(defended, *self._came_from())
         return state.history

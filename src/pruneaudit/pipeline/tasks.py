@@ -4,7 +4,7 @@ The task reads its inputs, writes into its staging folder and returns nothing; t
 commits what was written.
 """
 
-# N samples
+# K models of the scoring bank, N samples, C classes
 
 from __future__ import annotations
 
@@ -13,9 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from torch import nn
 
-from pruneaudit.pipeline.own import WEIGHTS_FILE, Own, population_of, stored_model, write_history, write_summary
+from pruneaudit.pipeline.own import (
+    SCORES_FILE,
+    WEIGHTS_FILE,
+    Own,
+    population_of,
+    scoring_split,
+    stored_model,
+    write_history,
+    write_summary,
+)
 from pruneaudit.pipeline.releasing import make_release
 from pruneaudit.pipeline.request import Request
 from pruneaudit.signals.collect import collect
@@ -33,6 +43,7 @@ def perform(request: Request) -> None:
         "release": make_release,
         "signals": _collect_signals,
         "sensitivity": _collect_sensitivity,
+        "sample_scores": _score_samples,
     }
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -43,7 +54,7 @@ def perform(request: Request) -> None:
 
 
 def _train_dense(request: Request) -> None:
-    """Trains one model of the bank on its own members."""
+    """Trains one model of the bank, or of the scoring bank, on its own members."""
     own, staging = Own(request), Path(request.staging)
     settings = Training.model_validate(request.spec["training"])
     model = own.initial_model()
@@ -71,6 +82,40 @@ def _collect_sensitivity(request: Request) -> None:
     model, everything = _model_and_population(request)
     array = sensitivity(model, everything, request.spec["seed"], request.spec["model_id"])
     np.save(Path(request.staging) / "sensitivity.npy", array, allow_pickle=False)
+
+
+def _score_samples(request: Request) -> None:
+    """Scores every sample by how much the models of the scoring bank have memorised it."""
+    population, spec, staging = population_of(request), request.spec, Path(request.staging)
+    models, everyone = range(spec["num_models"]), np.arange(len(population.y))
+    p_y = np.empty((len(models), len(population.y)))  # (K, N)
+    for k in models:
+        logits = np.load(Path(request.inputs[f"model-{k:03d}"]) / "logits.npy", allow_pickle=False)  # (N, C)
+        p_y[k] = softmax(logits.astype(np.float64), axis=1)[everyone, population.y]
+    member = np.stack([scoring_split(spec["seed"], k, population).member for k in models])  # (K, N)
+    scores = memorisation(p_y, member)
+    num_one_sided = int(((member.all(axis=0) | ~member.any(axis=0)) & ~population.reserve).sum())
+    scores[population.reserve] = np.nan
+    np.save(staging / SCORES_FILE, scores, allow_pickle=False)
+    write_summary({"num_models": len(models), "num_one_sided": num_one_sided}, staging)
+
+
+def memorisation(p_y: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """How much models know of each sample only because they were trained on it.
+
+    Source: Feldman and Zhang 2020 (arXiv 2008.03703); mean p_y of the models trained on it, less that of the others.
+
+    Args:
+        p_y: (K, N) float64, the probability that each model gives to the sample's label.
+        member: (K, N) bool, whether the sample was in the model's training set.
+
+    Returns:
+        (N,) float64 in [-1, 1], higher = more memorised; 0 where all models are on one side.
+    """
+    num_in, num_out = member.sum(axis=0), (~member).sum(axis=0)  # (N,) each
+    means = [(p_y * side).sum(axis=0) / np.maximum(num, 1) for side, num in ((member, num_in), (~member, num_out))]
+    scores: np.ndarray = np.where((num_in > 0) & (num_out > 0), means[0] - means[1], 0.0)
+    return scores
 
 
 def _model_and_population(request: Request) -> tuple[nn.Module, Samples]:

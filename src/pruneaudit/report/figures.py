@@ -37,7 +37,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe-Ito without black and yellow, which vanish on dark and on white paper."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-_NEUTRAL = "#808080"
+NEUTRAL = "#808080"
+"""Seen on white and on dark paper."""
 _LABEL_LENGTH = 28
 _ROW_PIXELS = 19
 
@@ -59,7 +60,9 @@ class Figure:
 def draw(results: Results) -> list[Figure]:
     """All figures for which there is something to draw."""
     drawn = [leakage_by_release(results, knowledge) for knowledge in dict.fromkeys(results.findings["knowledge"])]
-    drawn += [roc_by_release(results), roc_by_attack(results), leakage_against_accuracy(results)]
+    drawn += [roc_by_release(results), roc_by_attack(results)]
+    if results.frontier.empty:  # where there is a frontier, its section has this figure
+        drawn.append(leakage_against_accuracy(results))
     return [figure for figure in drawn if figure is not None]
 
 
@@ -87,7 +90,7 @@ def leakage_by_release(results: Results, knowledge: str) -> Figure | None:
         marker = {"color": style["color"], "symbol": style["symbol"], "size": 9}
         traces.append(_points(of_attack, AUC.column, "x", places, attack, marker))
     middles = [place * slots + (len(attacks) - 1) / 2 for place in range(len(releases))]
-    layout = _layout("AUC", "")
+    layout = plot_layout("AUC", "")
     layout["xaxis"]["tickformat"] = ".2f"
     layout["yaxis"] |= {
         "tickvals": middles,
@@ -97,7 +100,7 @@ def leakage_by_release(results: Results, knowledge: str) -> Figure | None:
         "zeroline": False,
         "fixedrange": True,
     }
-    layout["shapes"] = [_line("x", 0.5)]
+    layout["shapes"] = [line_across("x", 0.5)]
     return Figure(
         key=f"leakage-{list(dict.fromkeys(table['knowledge'])).index(knowledge)}",
         title=f"Leakage by release, references: {knowledge}",
@@ -133,14 +136,14 @@ def leakage_against_accuracy(results: Results) -> Figure | None:
         style = _style(index)
         marker = {"color": style["color"], "symbol": style["symbol"], "size": 11}
         trace = _points(row.to_frame().T, AUC.column, "y", [float(made["test_accuracy"])], release, marker)
-        trace["error_x"] = _errors(made.to_frame().T, TEST_ACCURACY.column, trace["marker"]["color"])
+        trace["error_x"] = error_bars(made.to_frame().T, TEST_ACCURACY.column, trace["marker"]["color"])
         traces.append(trace)
     if not traces:
         return None
-    layout = _layout("Test accuracy", "AUC")
+    layout = plot_layout("Test accuracy", "AUC")
     layout["xaxis"]["tickformat"] = ".0%"
     layout["yaxis"]["tickformat"] = ".2f"
-    layout["shapes"] = [_line("y", 0.5)]
+    layout["shapes"] = [line_across("y", 0.5)]
     return Figure(
         key="tradeoff",
         title=f"Leakage against test accuracy, under {attack_name(primary_attack(results))}",
@@ -176,7 +179,7 @@ def _roc(results: Results, key: str, title: str, curves: dict[str, pd.DataFrame]
     if not traces:
         return None
     floor = min(lowest, *(min(trace["y"]) for trace in traces))
-    layout = _layout("False-positive rate", "True-positive rate")
+    layout = plot_layout("False-positive rate", "True-positive rate")
     for axis, start in (("xaxis", lowest), ("yaxis", floor)):
         layout[axis] |= {"type": "log", "range": [math.log10(start), 0.02], "dtick": "D2", "tickformat": "~%"}
     layout["shapes"] = [{"type": "line", "x0": lowest, "y0": lowest, "x1": 1, "y1": 1, "line": _dashed()}]
@@ -214,14 +217,14 @@ def _points(
         "name": label(name),
         value_axis: [float(value) for value in rows[column]],
         other: list(places),
-        f"error_{value_axis}": _errors(rows, column, marker["color"]),
+        f"error_{value_axis}": error_bars(rows, column, marker["color"]),
         "marker": marker,
         "customdata": texts,
         "hovertemplate": "%{customdata}<extra>%{fullData.name}</extra>",
     }
 
 
-def _errors(rows: pd.DataFrame, column: str, colour: str) -> dict[str, Any]:
+def error_bars(rows: pd.DataFrame, column: str, colour: str) -> dict[str, Any]:
     """Error bars from interval limits; a missing limit draws none."""
 
     def lengths(far: pd.Series, near: pd.Series) -> list[float]:
@@ -239,12 +242,13 @@ def _errors(rows: pd.DataFrame, column: str, colour: str) -> dict[str, Any]:
     }
 
 
-def _layout(x_title: str, y_title: str) -> dict[str, Any]:
-    axis = {"automargin": True, "zeroline": False, "gridcolor": _NEUTRAL, "linecolor": _NEUTRAL}
+def plot_layout(x_title: str, y_title: str) -> dict[str, Any]:
+    """What the layouts of all figures have in common."""
+    axis = {"automargin": True, "zeroline": False, "gridcolor": NEUTRAL, "linecolor": NEUTRAL}
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, sans-serif", "size": 13, "color": _NEUTRAL},
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": NEUTRAL},
         "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
         "xaxis": axis | {"title": {"text": x_title}},
         "yaxis": axis | {"title": {"text": y_title}},
@@ -271,7 +275,7 @@ def _style(index: int) -> dict[str, str]:
     }
 
 
-def _line(axis: str, at: float) -> dict[str, Any]:
+def line_across(axis: str, at: float) -> dict[str, Any]:
     """A dashed line across the plot at one value of an axis."""
     other = "y" if axis == "x" else "x"
     ends = {f"{axis}0": at, f"{axis}1": at, f"{other}0": 0, f"{other}1": 1, f"{other}ref": f"{other} domain"}
@@ -279,4 +283,4 @@ def _line(axis: str, at: float) -> dict[str, Any]:
 
 
 def _dashed() -> dict[str, Any]:
-    return {"color": _NEUTRAL, "dash": "dash", "width": 2}
+    return {"color": NEUTRAL, "dash": "dash", "width": 2}

@@ -20,6 +20,8 @@ from markupsafe import Markup
 from pruneaudit import __version__
 from pruneaudit.files import write_atomically
 from pruneaudit.report.answer import answer
+from pruneaudit.report.equal_accuracy import frontier_figure, frontier_table
+from pruneaudit.report.exposed import exposed, exposed_figures
 from pruneaudit.report.figures import draw
 from pruneaudit.report.released import released
 from pruneaudit.report.selection import (
@@ -57,11 +59,15 @@ def render(results: Results) -> str:
     )
     plotly = _plotly_script()
     figures = draw(results) if plotly else []
-    scripts = [plotly, _source(environment, _FIGURE_SCRIPT)] if plotly and figures else []
+    frontier = frontier_figure(results) if plotly else None
+    moved = exposed_figures(results) if plotly else []
+    scripts = [plotly, _source(environment, _FIGURE_SCRIPT)] if figures or frontier or moved else []
     return environment.get_template(_TEMPLATE).render(
         _context(results),
         policy=_policy(scripts),
         figures=figures,
+        frontier_figure=frontier,
+        exposed_figures=moved,
         has_plotly=bool(plotly),
         scripts=[Markup(script) for script in scripts],
     )
@@ -81,6 +87,8 @@ def _context(results: Results) -> dict[str, Any]:
         "canaries": canaries_table(results),
         "delta": _delta(results),
         "differences": differences_table(results),
+        "frontier": frontier_table(results),
+        "exposed": exposed(results),
         "releases": releases,
         "release_notes": release_notes,
         "released": measured,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from pruneaudit.options import Options
 from pruneaudit.study.data import Fraction
@@ -49,12 +49,17 @@ class Release(Options):
     """Training after pruning, with the mask held; from new weights: what differs from `training`."""
     defense: Plugin | None = None
     """How that training is defended."""
+    finetune_seed: int = Field(default=0, ge=0, lt=2**31)
+    """Another number draws another order of the samples (and what a defence draws) in all training of this release.
+    Two releases that differ in nothing else show how much changes by chance alone."""
 
     @model_validator(mode="before")
     @classmethod
     def _named(cls, value: Any) -> Any:
         if isinstance(value, Mapping) and value.get("name") in (None, ""):
-            return {**value, "name": cls._default_name(value)}
+            seed = value.get("finetune_seed")
+            suffix = f"+seed{seed}" if isinstance(seed, int) and seed else ""
+            return {**value, "name": cls._default_name(value)[: 80 - len(suffix)] + suffix}
         return value
 
     @staticmethod

@@ -1,0 +1,182 @@
+"""`pruneaudit frontier`: leakage against accuracy, and leakage at equal accuracy."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pruneaudit.cli.common import (
+    DataRootOption,
+    DeviceOption,
+    ExecutorOption,
+    JobsOption,
+    OutOption,
+    QuietOption,
+    VerboseOption,
+    WaitOption,
+    command_line,
+    progress_for,
+)
+from pruneaudit.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from pruneaudit.report.quantities import Quantity
+    from pruneaudit.results import Results
+
+METRICS = ("auc", "tpr")
+
+
+def command(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY_OR_RUN", help="The folder of a finished run, a study file, or a recipe.")
+    ],
+    metric: Annotated[str, typer.Option("--metric", help="auc, or tpr (at 1% FPR, else at the lowest).")] = "auc",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the study. Repeatable."),
+    ] = None,
+    out: OutOption = Path("runs"),
+    executor: ExecutorOption = "processes",
+    jobs: JobsOption = None,
+    device: DeviceOption = "cpu",
+    data_root: DataRootOption = None,
+    wait: WaitOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Hold every release against undefended dense networks that are as accurate (a study is run first)."""
+    if metric not in METRICS:
+        raise UserError(f"--metric: got '{metric}', expected one of: {', '.join(METRICS)}")
+    failures: tuple[str, ...] = ()
+    if _is_folder(study):
+        if set_:
+            raise UserError(f"--set changes a study that is to be run, and {study} is a finished run; leave it out")
+        results = _finished(Path(study))
+    else:
+        where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root, "wait": wait}
+        results, failures = _run(study, set_ or [], where, quiet, verbose)
+    quantity = _quantity(results, metric, study)
+    if as_json:
+        print(json.dumps(_records(results, quantity), indent=1, allow_nan=False))
+    else:
+        _print_table(results, quantity)
+    if failures:
+        print(f"error: {len(failures)} tasks failed, first: {failures[0]} (see the report)", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _is_folder(given: str) -> bool:
+    try:
+        return Path(given).is_dir()
+    except (OSError, ValueError):  # a name that is too long, or that no file can have
+        return False
+
+
+def _finished(folder: Path) -> Results:
+    """The results of a run, which must be as it left them."""
+    from pruneaudit.files import check_sealed
+    from pruneaudit.results import RESULT_FILES, Results
+
+    for name, problem in check_sealed(folder).items():
+        if problem and name in RESULT_FILES:
+            raise UserError(f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)")
+    return Results.load(folder)
+
+
+def _run(
+    study: str, changes: list[str], where: dict[str, Any], quiet: bool, verbose: bool
+) -> tuple[Results, tuple[str, ...]]:
+    from pruneaudit.api import run
+    from pruneaudit.recipes import load_recipe_or_file
+
+    chosen = load_recipe_or_file(study, changes)
+    with progress_for(quiet, verbose) as progress:
+        finished = run(chosen, **where, progress=progress, command=command_line())
+    return finished.audit.results, finished.failures
+
+
+def _quantity(results: Results, metric: str, study: str) -> Quantity:
+    """The metric to show: of several false-positive rates the one that summaries show."""
+    from pruneaudit.report.equal_accuracy import frontier_metrics
+    from pruneaudit.report.quantities import AUC, headline_tpr
+
+    found = frontier_metrics(results)
+    if not found:
+        raise UserError(
+            f"{study}: no release has a point (test accuracy and the declared attack's AUC, knowledge 'matched'); "
+            "expected a study whose audit plays it"
+        )
+    chosen = AUC if metric == "auc" else headline_tpr(quantity.column for quantity in found)
+    if chosen is None:
+        refused = results.frontier.loc[results.frontier["metric"] != AUC.column, "refused"]
+        why = next((text for text in refused if text), "the study reports no TPR at 1% or 0.1% FPR")
+        raise UserError(f"--metric tpr: no release has a figure ({why}); use --metric auc")
+    return chosen
+
+
+def _records(results: Results, quantity: Quantity) -> list[dict[str, Any]]:
+    """The rows of one metric as JSON data, NaN as null."""
+    rows = results.frontier[results.frontier["metric"] == quantity.column].to_dict("records")
+    return [
+        {str(key): None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+        for row in rows
+    ]
+
+
+def _print_table(results: Results, quantity: Quantity) -> None:
+    """A row for each release, intervals below their values; then the reasons for what is missing."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from pruneaudit.report.equal_accuracy import frontier_table
+    from pruneaudit.report.tables import Cell
+
+    found = frontier_table(results, (quantity,))
+    assert found is not None  # `_quantity` found a figure
+    console = Console()
+    title = _text(f"Attack: {found.attack}; references: {found.knowledge}; value [95% interval]")
+    printed = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    printed.add_column("Release", overflow="fold")
+    for column in ("Test accuracy", quantity.title, "At equal accuracy"):
+        printed.add_column(column, justify="right", overflow="fold")
+
+    def figure(cell: Cell, remark: str = "") -> Text:
+        lines = [cell.value, cell.interval, remark] if cell.value else [f"- ({cell.note})"]
+        return _text("\n".join(line for line in lines if line))
+
+    for line in found.lines:
+        item = line.compared[0]
+        figures = (
+            figure(line.accuracy),
+            figure(item.leakage, "dominated" if item.dominated else ""),
+            figure(item.difference, f"against {item.against}" if item.against != line.release else ""),
+        )
+        printed.add_row(_text(line.release), *figures, style="dim" if item.dominated else None)
+    console.print(printed)
+    for number, reason in enumerate(found.notes, start=1):
+        console.print(_text(f"({number}) {reason}"), style="dim")
+    console.print(_text(_words(found.num_baselines, found.conditional)))
+
+
+def _words(num_baselines: int, conditional: bool) -> str:
+    """What the table says, and what it does not."""
+    held = f"Held against the least leaking of {num_baselines} undefended dense releases that is at least as accurate"
+    only = "Held against the one undefended dense release, where it is at least as accurate"
+    few = " So few networks: intervals are conditional on this bank." if conditional else ""
+    return f"{only if num_baselines == 1 else held}.{few} This is what this budget shows; it settles nothing for ever."
+
+
+def _text(given: str) -> Text:
+    """A text without control characters (an escape code in a name must not reach the terminal)."""
+    from rich.text import Text
+
+    return Text("".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in given))

@@ -1,0 +1,191 @@
+"""Who becomes exposed from one release to another: the table, a figure by class, and the samples that change most."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from pruneaudit.report.answer import attack_name
+from pruneaudit.report.figures import COLOURS, NEUTRAL, Figure, label, plot_layout
+from pruneaudit.report.selection import baseline_of
+from pruneaudit.results import Results
+
+ALL = "all"
+NUM_SHOWN = 10
+"""Samples that are listed of each release."""
+_FIGURE_HEIGHT = 250
+_HOVER = "class %{x}: %{customdata}<extra></extra>"
+
+
+@dataclass(frozen=True)
+class MovedLine:
+    """One release against one baseline."""
+
+    release: str
+    baseline: str
+    newly: str
+    """Samples that are exposed in the release and not in the baseline."""
+    no_longer: str
+    newly_by_chance: str
+    """The same between two fine-tuning seeds of one release; empty where there is none."""
+    no_longer_by_chance: str
+    exposed: str
+    """How many before and after, of how many."""
+    p_value: str
+
+
+@dataclass(frozen=True)
+class RisingSample:
+    """One sample whose exposure rises."""
+
+    sample_id: str
+    class_id: str
+    before: str
+    """Share of the victims that find it, in percent."""
+    after: str
+    change: str
+    """In percentage points."""
+    num_victims: int
+
+
+@dataclass(frozen=True)
+class Rising:
+    """The samples of one release whose exposure rises most."""
+
+    release: str
+    baseline: str
+    num_rising: int
+    lines: tuple[RisingSample, ...]
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """The section of the report."""
+
+    attack: str
+    level: str
+    """The false-positive rate at which samples count as found."""
+    lines: tuple[MovedLine, ...]
+    with_floor: bool
+    """Some release was fine-tuned with another seed."""
+    rising: tuple[Rising, ...]
+
+
+def exposed(results: Results) -> Exposed | None:
+    """The section, or None where nothing was compared."""
+    table = results.migrations
+    if table.empty:
+        return None
+    of_all = table[table["class"] == ALL]
+    return Exposed(
+        attack=attack_name(str(table["attack"].iloc[0])),
+        level=f"{100 * table['fpr'].iloc[0]:g}%",
+        lines=tuple(_line(row) for _, row in of_all.iterrows()),
+        with_floor=bool(of_all["noise_newly"].notna().any()),
+        rising=tuple(_rising(results, release, baseline) for release, baseline in _shown(results)),
+    )
+
+
+def exposed_figures(results: Results) -> list[Figure]:
+    """For each release with its baseline: how many samples of each class moved, and how many by chance."""
+    drawn = []
+    for index, (release, baseline) in enumerate(_shown(results)):
+        rows = results.migrations
+        rows = rows[(rows["release"] == release) & (rows["baseline"] == baseline) & (rows["class"] != ALL)]
+        if rows[["newly_exposed", "no_longer_exposed"]].to_numpy().any():
+            drawn.append(_by_class(rows, f"exposed-{index}", release, baseline))
+    return drawn
+
+
+def _shown(results: Results) -> list[tuple[str, str]]:
+    """Each release with the one baseline that sentences hold it against."""
+    pairs = results.migrations[["release", "baseline"]].drop_duplicates()
+    return [
+        (release, baseline)
+        for release, baseline in pairs.itertuples(index=False)
+        if baseline == baseline_of(results, release)
+    ]
+
+
+def _line(row: pd.Series) -> MovedLine:
+    before = int(row["exposed_before"])
+    after = before + int(row["newly_exposed"]) - int(row["no_longer_exposed"])
+    return MovedLine(
+        release=str(row["release"]),
+        baseline=str(row["baseline"]),
+        newly=_count(row["newly_exposed"]),
+        no_longer=_count(row["no_longer_exposed"]),
+        newly_by_chance=_count(row["noise_newly"]),
+        no_longer_by_chance=_count(row["noise_no_longer"]),
+        exposed=f"{before:,} to {after:,} of {int(row['num_samples']):,}",
+        p_value="below 0.001" if row["p_value"] < 0.001 else f"{row['p_value']:.3f}",
+    )
+
+
+def _rising(results: Results, release: str, baseline: str) -> Rising:
+    table = results.migration
+    rows = table[(table["release"] == release) & (table["baseline"] == baseline) & (table["change"] > 0)]
+    # Of equal changes the one that more victims vouch for; then as the samples stand in the data.
+    top = rows.sort_values(["change", "num_victims"], ascending=False, kind="stable").head(NUM_SHOWN)
+    lines = tuple(
+        RisingSample(
+            sample_id=str(row["sample_id"]),
+            class_id=f"{row['class_id']:g}",
+            before=f"{100 * row['exposure_before']:.0f}%",
+            after=f"{100 * row['exposure_after']:.0f}%",
+            change=f"{100 * row['change']:+.0f}",
+            num_victims=int(row["num_victims"]),
+        )
+        for _, row in top.iterrows()
+    )
+    return Rising(release, baseline, len(rows), lines)
+
+
+def _by_class(rows: pd.DataFrame, key: str, release: str, baseline: str) -> Figure:
+    """Bars up for newly exposed, down for no longer exposed; marks where chance alone would lie."""
+    classes = [label(name) for name in rows["class"]]
+    traces = []
+    sides = (("newly_exposed", "noise_newly", 1), ("no_longer_exposed", "noise_no_longer", -1))
+    for (column, chance, sign), colour in zip(sides, (COLOURS[1], COLOURS[0]), strict=True):
+        name = column.replace("_", " ")
+        bars = {"type": "bar", "name": name, "x": classes, "y": [sign * int(value) for value in rows[column]]}
+        texts = [f"{_count(value)} {name}" for value in rows[column]]
+        traces.append(bars | {"marker": {"color": colour}, "customdata": texts, "hovertemplate": _HOVER})
+        if rows[chance].notna().all():
+            traces.append(_marks(classes, rows[chance], sign))
+    layout = plot_layout("Class", "Samples")
+    layout["xaxis"]["type"] = "category"
+    layout |= {"barmode": "relative", "bargap": 0.4}
+    return Figure(
+        key=key,
+        title=f"Who becomes exposed, by class: {release} against {baseline}",
+        caption="Up: newly exposed. Down: no longer exposed."
+        + (" Short lines: the same between two fine-tuning seeds of one release." if len(traces) > len(sides) else ""),
+        height=_FIGURE_HEIGHT,
+        plot={"data": traces, "layout": layout},
+    )
+
+
+def _marks(classes: list[str], values: pd.Series, sign: int) -> dict[str, Any]:
+    """The noise floor as a short line per class."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "by chance alone",
+        "showlegend": sign > 0,
+        "x": classes,
+        "y": [sign * float(value) for value in values],
+        "marker": {"symbol": "line-ew", "size": 22, "line": {"width": 2, "color": NEUTRAL}},
+        "customdata": [f"{_count(value)} by chance alone" for value in values],
+        "hovertemplate": _HOVER,
+    }
+
+
+def _count(value: float) -> str:
+    """A count, or a mean of counts; empty where there is none."""
+    if math.isnan(value):
+        return ""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"

@@ -1,0 +1,74 @@
+"""The section on who becomes exposed."""
+
+import pandas as pd
+import pytest
+
+from pruneaudit.report.exposed import exposed, exposed_figures
+from pruneaudit.report.html import render
+from pruneaudit.results import MIGRATIONS_COLUMNS
+
+EVIL = "<script>alert(1)</script>"
+RELEASE, CONTROL = "l1unstructured-0.9", "dense+finetune"
+
+
+def counts(release, baseline, name, newly, no_longer, noise=float("nan"), p_value=0.2):
+    row = (release, baseline, "lira", 0.01, name, newly, no_longer, 40, 1990, p_value, noise, noise + 1)
+    return dict(zip(MIGRATIONS_COLUMNS, row, strict=True))
+
+
+@pytest.fixture
+def build(make_results):
+    def build(noise=float("nan"), sample="s7"):
+        rows = [counts(RELEASE, CONTROL, "all", 30, 12, noise, 0.0004), counts(RELEASE, CONTROL, "0", 30, 2, noise)]
+        rows += [counts(RELEASE, CONTROL, "1", 0, 10, noise), counts(RELEASE, "dense", "all", 3, 3)]
+        rows += [counts(CONTROL, "dense", "all", 0, 0), counts(CONTROL, "dense", "0", 0, 0)]
+        changes = [("a", 0.25, 9), (sample, 0.75, 8), ("b", 0.25, 11), ("c", -1.0, 9), ("d", 0.0, 9)]
+        samples = [
+            {"release": RELEASE, "baseline": CONTROL, "sample_id": name, "class_id": 1, "change": change}
+            | {"exposure_before": max(0.0, -change), "exposure_after": max(0.0, change), "num_victims": victims}
+            for name, change, victims in changes
+        ]
+        return make_results(lambda parts: parts.update(migrations=pd.DataFrame(rows), migration=pd.DataFrame(samples)))
+
+    return build
+
+
+def test_counts_stand_beside_the_noise_floor(build):
+    found = exposed(build(noise=4.0))
+    line = found.lines[0]
+    assert (line.newly, line.newly_by_chance, line.no_longer, line.no_longer_by_chance) == ("30", "4", "12", "5")
+    assert (line.exposed, line.p_value) == ("40 to 58 of 1,990", "below 0.001")
+    assert found.level == "1%"
+    assert found.with_floor
+    assert "finetune_seed" in render(build())
+    assert "By chance: the same counts" in " ".join(render(build(noise=4.0)).split())
+
+
+def test_the_largest_rises_come_first_and_falls_not_at_all(build):
+    rising = next(item for item in exposed(build()).rising if item.release == RELEASE)
+    assert [line.sample_id for line in rising.lines] == ["s7", "b", "a"]
+    assert rising.num_rising == 3
+    assert (rising.lines[0].before, rising.lines[0].after, rising.lines[0].change) == ("0%", "75%", "+75")
+
+
+def test_a_release_is_drawn_against_its_own_baseline_if_anything_moved(build):
+    objects = pytest.importorskip("plotly.graph_objects")
+    (figure,) = exposed_figures(build(noise=4.0))
+    objects.Figure(figure.plot)
+    up, up_floor, down, down_floor = figure.plot["data"]
+    assert (up["y"], down["y"]) == ([30, 0], [-2, -10])
+    assert (up_floor["y"], down_floor["y"]) == ([4, 4], [-5, -5])
+    assert len(exposed_figures(build())[0].plot["data"]) == 2
+    assert "two fine-tuning seeds" not in exposed_figures(build())[0].caption
+
+
+def test_names_of_samples_stay_texts(build):
+    page = render(build(sample=EVIL))
+    assert EVIL not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_without_anything_compared_there_is_no_section(make_results):
+    assert exposed(make_results()) is None
+    assert exposed_figures(make_results()) == []
+    assert "Who becomes exposed" not in render(make_results())
