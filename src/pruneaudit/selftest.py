@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.groups import ALL
 from pruneaudit.attacks.view import View
-from pruneaudit.auditing.audit import ready
+from pruneaudit.auditing.lineup import ready
 from pruneaudit.metrics import Estimate, PerVictim, auc, auc_influence, two_way
 from pruneaudit.randomness import numpy_generator
 from pruneaudit.signals.signals import Signals

@@ -8,7 +8,8 @@ import pytest
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.auditing import audit, bank_games
-from pruneaudit.auditing.audit import audit_games, ready
+from pruneaudit.auditing.lineup import Lineup, ready
+from pruneaudit.auditing.playing import audit_games
 from pruneaudit.errors import UserError
 from pruneaudit.results import Results
 from pruneaudit.signals.signals import Signals
@@ -103,7 +104,7 @@ def test_a_second_public_release_is_part_of_what_is_seen(make_bank):
     assert view.attacked is pruned
     others, others_dense = make_bank(3, 100, first_id=9, seed=1), make_bank(3, 100, first_id=9, seed=1, noise_seed=1)
     for half in ({"paired": dense, "references": others}, {"references": others, "paired_references": others_dense}):
-        with pytest.raises(UserError, match="give paired .* and paired_references .* together"):
+        with pytest.raises(UserError, match=r"give paired .* and paired_references .* together"):
             audit(pruned, **half)
     with pytest.raises(UserError, match="goes with references, which are not given"):
         audit(pruned, paired=dense, paired_references=others_dense)
@@ -142,7 +143,7 @@ def test_one_attack_more_changes_nothing_about_the_others(make_bank):
 def test_what_is_saved_can_be_read_again(make_bank, tmp_path):
     releases = {"dense": make_bank(4, 120, 1.5, 20, 10), "pruned": make_bank(4, 120, 0.5, 20, 10, noise_seed=1)}
     games = bank_games(releases, ("matched", "dense"))
-    found = audit_games(games, ready(["loss", "lira"]), 0, baselines=["dense"], about={"name": "small"})
+    found = audit_games(games, ready(["loss", "lira"]), 0, lineup=Lineup(("dense",)), about={"name": "small"})
     folder = found.save(tmp_path / "new" / "folder")
     loaded = Results.load(folder)
     pd.testing.assert_frame_equal(loaded.findings, found.findings, check_dtype=False)

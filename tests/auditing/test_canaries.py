@@ -5,9 +5,10 @@ import pytest
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.auditing import audit
-from pruneaudit.auditing.audit import audit_games, ready
 from pruneaudit.auditing.canaries import EVERY, MIN_RUNS, Bounds
 from pruneaudit.auditing.game import bank_games
+from pruneaudit.auditing.lineup import ready
+from pruneaudit.auditing.playing import audit_games
 from pruneaudit.metrics import auc, best_threshold, guess_canaries, many_run_epsilon, one_run_epsilon
 from pruneaudit.signals.signals import Signals
 

@@ -5,7 +5,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pruneaudit.auditing import audit, bank_games
-from pruneaudit.auditing.audit import audit_games, ready
+from pruneaudit.auditing.lineup import Lineup, ready
+from pruneaudit.auditing.playing import audit_games
 from pruneaudit.metrics import auc_influence, difference_two_way, two_way
 from pruneaudit.results import FINDING_COLUMNS, tpr_column
 
@@ -130,7 +131,9 @@ def test_curves_rise_to_one_and_end_where_the_findings_are(bank):
 def test_comparisons_are_paired_differences(make_bank):
     dense, pruned = make_bank(6, 400), make_bank(6, 400, gain=0.3, noise_seed=1)
     games = bank_games({"dense": dense, "pruned": pruned}, ("matched", "dense"))
-    found = audit_games(games, ready(ATTACKS), 0, LEVELS, baselines=["dense"], facts={"pruned": {"sparsity": 0.9}})
+    found = audit_games(
+        games, ready(ATTACKS), 0, LEVELS, lineup=Lineup(("dense",)), facts={"pruned": {"sparsity": 0.9}}
+    )
     comparisons, findings = found.comparisons, found.findings
     assert (comparisons["release"] == "pruned").all()
     assert (comparisons["baseline"] == "dense").all()
@@ -160,7 +163,7 @@ def test_comparisons_are_paired_differences(make_bank):
 def test_a_release_compared_with_its_like_differs_by_nothing(make_bank):
     bank = make_bank(6, 400)
     games = bank_games({"dense": bank, "copy": bank}, ("matched",))
-    comparisons = audit_games(games, ready(ATTACKS), 0, LEVELS, baselines=["dense"]).comparisons
+    comparisons = audit_games(games, ready(ATTACKS), 0, LEVELS, lineup=Lineup(("dense",))).comparisons
     assert len(comparisons) == 7
     assert (comparisons[["difference", "low", "high"]].to_numpy() == 0).all()
 

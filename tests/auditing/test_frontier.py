@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pruneaudit.auditing.audit import audit, audit_games, ready
+from pruneaudit.auditing.audit import audit
 from pruneaudit.auditing.frontier import (
     OF_BASELINE,
     at_equal_accuracy,
@@ -20,6 +20,8 @@ from pruneaudit.auditing.frontier import (
     weighed,
 )
 from pruneaudit.auditing.game import bank_games
+from pruneaudit.auditing.lineup import Lineup, ready
+from pruneaudit.auditing.playing import audit_games
 from pruneaudit.metrics import auc_influence, rate_influence, two_way_replicates
 from pruneaudit.report.selection import primary_attack
 from pruneaudit.results import FRONTIER_COLUMNS
@@ -207,7 +209,7 @@ def bank(make_bank):
 
 def frontier_of(releases, undefended, attacks=("loss",), levels=(0.1, 0.01), knowledge=("matched",)):
     games = bank_games(releases, knowledge)
-    found = audit_games(games, ready(list(attacks)), 0, levels, undefended=undefended)
+    found = audit_games(games, ready(list(attacks)), 0, levels, lineup=Lineup(undefended=tuple(undefended)))
     return found.results, found.results.frontier
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruneaudit.auditing.audit import audit_games, ready
 from pruneaudit.auditing.game import bank_games
+from pruneaudit.auditing.lineup import Lineup, ready
 from pruneaudit.auditing.migration import fixed_level
+from pruneaudit.auditing.playing import audit_games
 from pruneaudit.metrics.exposure import migration
 from pruneaudit.signals.signals import Signals
 
@@ -31,9 +32,9 @@ def again(make_bank):
     return make_bank(12, 600, gain=1.0, num_canaries=20, noise_seed=1)
 
 
-def audited(releases, attacks=ATTACKS, levels=(0.1,), **more):
-    games = bank_games(releases, ["matched"])
-    return audit_games(games, ready(attacks), 0, levels, baselines=list(releases)[:1], **more)
+def audited(releases, attacks=ATTACKS, levels=(0.1,), repeats=None, **more):
+    lineup = Lineup((next(iter(releases)),), repeats=repeats or {})
+    return audit_games(bank_games(releases, ["matched"]), ready(attacks), 0, levels, lineup=lineup, **more)
 
 
 def test_the_same_release_twice_moves_nobody(bank):
@@ -103,7 +104,7 @@ def test_the_noise_floor_is_that_of_the_release_or_else_of_the_baseline(bank, ag
 
 def test_a_pair_and_its_mirror_are_one(bank, again):
     games = bank_games({"dense": bank, "control": again}, ["matched"])
-    table = audit_games(games, ready(["loss"]), 0, (0.1,), baselines=["dense", "control"]).results.migrations
+    table = audit_games(games, ready(["loss"]), 0, (0.1,), lineup=Lineup(("dense", "control"))).results.migrations
     assert table[["release", "baseline"]].drop_duplicates().to_numpy().tolist() == [["control", "dense"]]
 
 

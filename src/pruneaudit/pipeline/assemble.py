@@ -12,8 +12,9 @@ import numpy as np
 
 from pruneaudit.attacks.groups import skips
 from pruneaudit.auditing import Audit, bank_games
-from pruneaudit.auditing.audit import audit_games
 from pruneaudit.auditing.canaries import Bounds
+from pruneaudit.auditing.lineup import Lineup
+from pruneaudit.auditing.playing import audit_games
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import splits_of
 from pruneaudit.pipeline.lineage import defenses_of, origin_of, repeats, twins
@@ -119,12 +120,9 @@ def audit_study(
         attacks_of(study),
         study.seed,
         study.audit.fpr_levels,
-        baselines=baselines(study),
-        twins=twins(study),
+        lineup=Lineup(tuple(baselines(study)), twins(study), tuple(undefended_dense(study)), repeats(study)),
         facts={release: release_facts(plan, store, release, left_out) for release in plan.releases},
         about=about,
         skip=skips(study.audit.attacks),
         bounds=Bounds(study.audit.canary_guesses, study.audit.delta),
-        undefended=undefended_dense(study),
-        repeats=repeats(study),
     )
