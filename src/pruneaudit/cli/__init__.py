@@ -21,6 +21,7 @@ from pruneaudit.cli import (
     report,
     run,
     selftest,
+    steps,
     verify,
 )
 from pruneaudit.cli.common import main_callback
@@ -37,6 +38,9 @@ app = typer.Typer(
 app.callback()(main_callback)
 app.command("demo")(demo.command)
 app.command("run")(run.command)
+app.command("pretrain")(steps.pretrain)
+app.command("prune")(steps.prune)
+app.command("mia")(steps.mia)
 app.command("attack")(attack.command)
 app.command("report")(report.command)
 app.command("frontier")(frontier.command)
