@@ -52,11 +52,11 @@ def releases(folder):
 
 
 def test_the_three_steps_in_order(call, folder):
-    code, out, err = call("prune")
+    code, _, err = call("prune")
     assert code == 2
     assert "first: pruneaudit pretrain" in err
     assert call("pretrain")[0] == 0
-    code, out, err = call("mia", "--attacks", "loss")
+    code, _, err = call("mia", "--attacks", "loss")
     assert code == 2
     assert "first: pruneaudit prune STUDY" in err
     assert call("mia", "--attacks", "loss", "--original")[0] == 0
@@ -74,7 +74,7 @@ def test_the_three_steps_in_order(call, folder):
     folders = sorted(path.name.rpartition("-")[0] for path in (folder / "runs/steps").glob("l1*"))
     assert folders == releases(folder)
 
-    code, _, err = call("mia", "--attacks", "loss,threshold")
+    code, *_ = call("mia", "--attacks", "loss,threshold")
     assert code == 0
     findings = (folder / "runs/steps/findings.csv").read_text()
     assert "ppb-strength=4,no-defense,loss" in findings
