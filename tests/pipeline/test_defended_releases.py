@@ -10,6 +10,7 @@ from pruneaudit.api import run
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.lineage import twins, undefended, with_twins
 from pruneaudit.pipeline.plan import check_plugins
+from pruneaudit.report.answer import answer
 
 FINETUNE = {"epochs": 2, "learning_rate": 0.02}
 PRUNED = {"pruner": "l1unstructured", "sparsity": 0.8, "finetune": FINETUNE}
@@ -138,3 +139,12 @@ def test_private_training_refuses_what_would_void_it(release, expected, make_stu
     study = make_study(model={"name": "tinycnn", "options": {"width": 4}}, releases=[release])
     with pytest.raises(UserError, match=expected):
         run(study, out=tmp_path, executor="serial")
+
+
+def test_the_answer_holds_the_defended_against_themselves_without_defence(defended):
+    told = {change.release: change.text for change in answer(defended.audit.results).changes}
+    assert told["dp"].startswith("Trained from new weights without pruning with a defence")
+    assert told["l1unstructured-0.8+ppb-strength=4"].startswith("Pruned to 80% sparsity with a defence")
+    assert "against the same release without the defence" in told["l1unstructured-0.8+ppb-strength=4"]
+    assert "against the same release without the defence" in told["dp"]  # which is the dense bank
+    assert "without the defence" not in told["l1unstructured-0.8"]

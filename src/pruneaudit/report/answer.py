@@ -22,6 +22,7 @@ from pruneaudit.report.selection import (
     primary_attack,
     release_names,
     release_row,
+    twin_of,
     was_fine_tuned,
 )
 from pruneaudit.results import Results
@@ -161,12 +162,14 @@ def _accuracy_change(results: Results, release: str, baseline: str) -> str:
 
 
 def _baseline_words(results: Results, release: str, base: str, baseline: str) -> str:
+    if baseline == twin_of(results, release):
+        return "the same release without the defence"
     if baseline != base:
         alike = fine_tuned_alike(results, release, baseline)
         return "the control fine-tuned alike" if alike else "a control that was not fine-tuned alike"
     words = "the dense networks" if base == DENSE else "the first release"
     row = release_row(results, release)
-    if row is not None and row["pruner"] and was_fine_tuned(row):
+    if row is not None and row["pruner"] and was_fine_tuned(row) and row["origin"] != "init":
         words += " (no control was fine-tuned alike, so pruning and the extra epochs cannot be told apart)"
     return words
 
@@ -175,9 +178,13 @@ def _what_was_done(results: Results, release: str) -> str:
     row = release_row(results, release)
     if row is None:
         return "In this release"
+    defended = " with a defence" if row["defense"] else ""
     if row["pruner"]:
-        return f"Pruned to {sparsity_text(row['sparsity'])} sparsity"
-    return "Fine-tuned without pruning" if was_fine_tuned(row) else "In this release"
+        trained = ", trained from new weights" if row["origin"] == "init" and row["release"] != DENSE else ""
+        return f"Pruned to {sparsity_text(row['sparsity'])} sparsity{trained}{defended}"
+    if row["origin"] == "init" and row["release"] != DENSE:
+        return f"Trained from new weights without pruning{defended}"
+    return f"Fine-tuned without pruning{defended}" if was_fine_tuned(row) else "In this release"
 
 
 def _caveats(results: Results, base: str) -> tuple[str, ...]:

@@ -67,9 +67,14 @@ def draw(results: Results) -> list[Figure]:
 
 
 def label(text: str, length: int = _LABEL_LENGTH) -> str:
-    """A text from outside for use in a figure: cut, kept apart from text in another direction, escaped."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    cut = printable if len(printable) <= length else printable[: length - 1] + "…"
+    """A text from outside for use in a figure: cut, kept apart from text in another direction, escaped.
+
+    The middle is left out: names of releases differ at their ends.
+    """
+    cut = "".join(character if character.isprintable() else " " for character in text)
+    if len(cut) > length:
+        tail = length // 2
+        cut = cut[: length - 1 - tail] + "…" + cut[-tail:]
     return html.escape(f"\u2068{cut}\u2069")
 
 
@@ -94,7 +99,7 @@ def leakage_by_release(results: Results, knowledge: str) -> Figure | None:
     layout["xaxis"]["tickformat"] = ".2f"
     layout["yaxis"] |= {
         "tickvals": middles,
-        "ticktext": [label(name, 20) for name in releases],
+        "ticktext": [label(name, 30) for name in releases],
         "range": [len(releases) * slots - 0.5, -1],
         "showgrid": False,
         "zeroline": False,

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 from pydantic import ValidationError
 
+from pruneaudit.pipeline.lineage import twins
 from pruneaudit.results import Results
 from pruneaudit.study import DENSE, Plugin, Study
 
@@ -100,15 +101,27 @@ def base_release(results: Results) -> str:
 def baseline_of(results: Results, release: str) -> str:
     """What a sentence holds the release against.
 
-    A release that was pruned and then fine-tuned: the control, where there is one. Any other is what
-    it is without extra epochs (so is one that was trained from new weights), or is a control itself, and is held
-    against the dense networks.
+    A defended release: what it would be without its defence. One that was pruned and then fine-tuned: the control,
+    where there is one. Any other is what it is without extra epochs (so is one that was trained from new weights), or
+    is a control itself, and is held against the dense networks.
     """
     base, row = base_release(results), release_row(results, release)
+    twin = twin_of(results, release)
+    if twin in set(results.comparisons.loc[results.comparisons["release"] == release, "baseline"]):
+        return twin
     if row is not None and not (row["pruner"] and was_fine_tuned(row) and row["origin"] != "init"):
         return base
     found = results.comparisons.loc[results.comparisons["release"] == release, "baseline"]
     return next((str(name) for name in found if name != base), base)
+
+
+def twin_of(results: Results, release: str) -> str:
+    """What a defended release would be without its defence; empty for others, and without a study."""
+    try:
+        study = Study.model_validate(results.about.get("study"))
+    except ValidationError:
+        return ""
+    return twins(study).get(release, "")
 
 
 def was_fine_tuned(row: pd.Series) -> bool:
