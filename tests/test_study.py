@@ -26,6 +26,7 @@ from pruneaudit.study import (
     Source,
     Study,
     Training,
+    settings_reference,
 )
 
 TOML = """
@@ -621,3 +622,19 @@ def test_a_study_of_too_many_tasks_is_refused():
 def test_a_key_of_very_many_parts_is_refused_at_once():
     with pytest.raises(UserError, match="nested too deeply"):
         Study.from_text("name = 'a'\n" + "a." * 100_000 + "b = 1", "s.toml")
+
+
+def test_the_reference_names_every_setting_with_its_default():
+    rows = {row.key: row for row in settings_reference()}
+    assert rows["membership.protocol"].default == "'pooled'"
+    assert rows["name"].default == "required"
+    assert rows["releases[].finetune.epochs"].default == "required"
+    assert "canaries" in rows["audit.canary_guesses"].meaning
+    settings = Study(name="x").model_dump()
+    for section in ("data", "membership", "training", "audit"):
+        assert {f"{section}.{key}" for key in settings[section]} <= set(rows)
+
+
+def test_no_defense_without_a_defence_is_said_to_be_nothing_of_its_own():
+    study = Study.model_validate({"name": "x", "audit": {"knowledge": ["no-defense"]}})
+    assert any("the same as 'matched'" in note for note in study.warnings())

@@ -148,3 +148,15 @@ def test_the_answer_holds_the_defended_against_themselves_without_defence(defend
     assert "against the same release without the defence" in told["l1unstructured-0.8+ppb-strength=4"]
     assert "against the same release without the defence" in told["dp"]  # which is the dense bank
     assert "without the defence" not in told["l1unstructured-0.8"]
+
+
+def test_the_epsilon_spent_stands_in_the_release_report_and_on_the_page(defended):
+    entries = json.loads((defended.folder / "release.json").read_text())["releases"]
+    told = {entry["name"]: entry["defense_report"] for entry in entries}
+    folder = next(defended.folder.glob("dp-????????"))
+    spent = [json.loads(path.read_text())["defense"]["epsilon"] for path in folder.glob("model-*/summary.json")]
+    assert told["dp"]["epsilon"] == max(spent)
+    assert told["dense"] is None
+    page = (defended.folder / "report.html").read_text()
+    assert f"epsilon {max(spent):.2f} at delta 1e-05" in page
+    assert told["dp"]["statement"] in page

@@ -158,7 +158,7 @@ def _print_table(results: Results, quantity: Quantity) -> None:
         figures = (
             figure(line.accuracy),
             figure(item.leakage, "dominated" if item.dominated else ""),
-            figure(item.difference, f"against {item.against}" if item.against != line.release else ""),
+            figure(item.difference, f"against {item.against}") if item.against != line.release else _text("a baseline"),
         )
         printed.add_row(_text(line.release), *figures, style="dim" if item.dominated else None)
     console.print(printed)

@@ -17,6 +17,8 @@ class Kind(StrEnum):
     models = "models"
     datasets = "datasets"
     pruners = "pruners"
+    defenses = "defenses"
+    settings = "settings"
     recipes = "recipes"
 
 
@@ -24,7 +26,7 @@ def command(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     data_root: DataRootOption = None,
 ) -> None:
-    """List attacks, models, datasets, pruners or recipes, with a line on each; of datasets also where they are."""
+    """List what there is, with a line on each: of datasets also where they are; the settings of a study."""
     rows = _rows(kind)
     width = max(len(name) for name, _ in rows)
     for name, summary in rows:
@@ -36,14 +38,26 @@ def command(
 
 
 def _rows(kind: Kind) -> list[tuple[str, str]]:
+    if kind is Kind.settings:
+        from pruneaudit.study import settings_reference
+
+        return [(row.key, f"{row.default}  {row.meaning}") for row in settings_reference()]
     if kind is Kind.recipes:
         from pruneaudit.recipes import load_recipe, recipe_names
 
         return [(name, load_recipe(name).description.split(". ")[0]) for name in recipe_names()]
     from pruneaudit.attacks import ATTACKS
     from pruneaudit.data import SOURCES
+    from pruneaudit.defenses import DEFENSES
     from pruneaudit.models import MODELS
     from pruneaudit.pruning import PRUNERS
 
-    registry: Any = {Kind.attacks: ATTACKS, Kind.models: MODELS, Kind.datasets: SOURCES, Kind.pruners: PRUNERS}[kind]
+    registries: dict[Kind, Any] = {
+        Kind.attacks: ATTACKS,
+        Kind.models: MODELS,
+        Kind.datasets: SOURCES,
+        Kind.pruners: PRUNERS,
+        Kind.defenses: DEFENSES,
+    }
+    registry = registries[kind]
     return [(name, registry.summary(name)) for name in registry.names()]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.groups import expand
+from pruneaudit.attacks.groups import expand, skips
 from pruneaudit.data import SOURCES
 from pruneaudit.data.population import Population
 from pruneaudit.defenses import DEFENSES
@@ -118,7 +118,25 @@ def check_plugins(study: Study) -> None:
     plugin_options(MODELS, study.model, "model")
     for release in study.releases:
         check_release(study, release)
-    attacks_of(study)
+    if not skips(study.audit.attacks):
+        _check_attacks(study)
+
+
+def _check_attacks(study: Study) -> None:
+    """Refuses attacks that the study's design cannot give what they need, before anything is trained."""
+    for label, attack in attacks_of(study).items():
+        lacking = ""
+        if attack.compares_in and study.membership.protocol == "disjoint":
+            lacking = (
+                "references that were trained on samples of the victims, and under protocol 'disjoint' there are none;"
+                " use mode=offline where the attack has it"
+            )
+        elif "reserve" in attack.needs and not study.data.num_reserve:
+            lacking = "a reserve; set data.num_reserve above 0"
+        elif "two releases" in attack.needs and not study.releases:
+            lacking = "a release beside dense; add one"
+        if lacking:
+            raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
 
 
 def make_plan(study: Study, population: Population) -> Plan:

@@ -257,7 +257,19 @@ def _facts(subject: Subject, plan: Plan, store: Store, left_out: Collection[int]
         "origin": facts["origin"],
         "accuracy": {step: None if math.isnan(value) else value for step, value in sorted(accuracy.items())},
         "reactivation": subject.gaps.measured("reactivation", lambda: _reactivation(subject.folders)),
+        "defense_report": _defense_report(subject.folders),
     }
+
+
+def _defense_report(folders: Sequence[Path]) -> dict[str, Any] | None:
+    """What the defence says of the first model, with the highest epsilon of any; None where it says nothing."""
+    reports = [json.loads((folder / SUMMARY_FILE).read_text()).get("defense") for folder in folders]
+    told = [report for report in reports if report]
+    if not told:
+        return None
+    spent = [report.get("epsilon") for report in told]
+    highest = {"epsilon": max(spent)} if all(isinstance(epsilon, float) for epsilon in spent) else {}
+    return told[0] | highest
 
 
 def _reactivation(folders: Sequence[Path]) -> list[dict[str, float]] | None:

@@ -64,6 +64,17 @@ class Reactivation:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """What a defence says of a release."""
+
+    release: str
+    defense: str
+    spent: str
+    """Epsilon and delta, the highest of all networks; empty where nothing bounds it."""
+    statement: str
+
+
+@dataclass(frozen=True)
 class Released:
     """All that the page says of sizes and speed."""
 
@@ -75,6 +86,8 @@ class Released:
     zeros: str
     """What zeros are worth."""
     layers: tuple[Layers, ...]
+    promises: tuple[Promise, ...]
+    """What defences say of releases."""
     reactivation: tuple[Reactivation, ...]
 
 
@@ -102,8 +115,19 @@ def released(results: Results) -> Released | None:
         conditions=_conditions(report),
         zeros=ZEROS,
         layers=tuple(layers for entry in entries if (layers := _layers(entry)).lines),
+        promises=tuple(promise for entry in entries if (promise := _promise(entry)) is not None),
         reactivation=tuple(found for entry in entries if (found := _reactivation(entry)) is not None),
     )
+
+
+def _promise(entry: Mapping[str, Any]) -> Promise | None:
+    """What a defence promises of a release, such as an epsilon; None where it says nothing in words."""
+    report = entry.get("defense_report")
+    if not isinstance(report, Mapping) or not report.get("statement"):
+        return None
+    epsilon, delta = _number(entry, "defense_report", "epsilon"), _number(entry, "defense_report", "delta")
+    spent = "" if epsilon is None or delta is None else f"epsilon {epsilon:.2f} at delta {delta:g}"
+    return Promise(str(entry.get("name") or ""), str(entry.get("defense") or ""), spent, str(report["statement"]))
 
 
 def _size_line(entry: Mapping[str, Any], notes: Notes) -> SizeLine:

@@ -9,6 +9,7 @@ attack) is named here as {name, options}; whether those options are right is che
 from pruneaudit.study.audit import Audit
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.plugins import Plugin, Source
+from pruneaudit.study.reference import settings_reference
 from pruneaudit.study.releases import DENSE, INIT, Name, Release
 from pruneaudit.study.study import Study
 from pruneaudit.study.training import FineTuning, Training
@@ -26,4 +27,5 @@ __all__ = [
     "Source",
     "Study",
     "Training",
+    "settings_reference",
 ]

@@ -118,6 +118,8 @@ class Study(Options):
                 f"{', '.join(alone)}: no control with the same fine-tuning and no pruning; "
                 "what pruning itself changes cannot be told apart from the extra epochs"
             )
+        if "no-defense" in self.audit.knowledge and not any(release.defense for release in self.releases):
+            found.append("knowledge 'no-defense' is the same as 'matched' here: no release has a defense")
         if self.audit.queries > 1 and self.training.augment == "none":
             found.append("audit.queries > 1 usually weakens attacks on models trained without augmentation")
         if self.training.optimizer == "adam" and "momentum" in self.training.model_fields_set:
