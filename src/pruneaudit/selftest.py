@@ -165,6 +165,7 @@ def made_up_releases(seed: int, gain: float = 0.0) -> tuple[Signals, Signals]:
     labels = rng.integers(NUM_CLASSES, size=NUM_SAMPLES)
     member = (rng.random(shape) < 0.5) & ~reserve
     easiness = rng.normal(0.5, 1.5, NUM_SAMPLES)
+    shaking = numpy_generator(seed, "selftest sensitivity", "planted" if gain else "null")
 
     def release(release_gain: float) -> Signals:
         phi = easiness + release_gain * member + rng.normal(size=shape)  # (M, N)
@@ -172,7 +173,10 @@ def made_up_releases(seed: int, gain: float = 0.0) -> tuple[Signals, Signals]:
         logits[:, np.arange(NUM_SAMPLES), labels] = -np.inf
         logits -= np.log(np.exp(logits).sum(axis=2, keepdims=True))  # the others' logsumexp is 0: phi is the label's
         logits[:, np.arange(NUM_SAMPLES), labels] = phi
-        return Signals(logits, labels, member, eligible=np.broadcast_to(~reserve, shape))
+        # A probability p moves under noise as p (1 - p) does: members' certain answers stand still.
+        posteriors = np.exp(logits - np.logaddexp(phi, 0)[..., None])  # (M, N, C)
+        sensitivity = posteriors * (1 - posteriors) * shaking.exponential(size=posteriors.shape)
+        return Signals(logits, labels, member, eligible=np.broadcast_to(~reserve, shape), sensitivity=sensitivity)
 
     attacked = release(gain)
     return release(2 * gain), attacked
