@@ -1,4 +1,4 @@
-"""Made-up results: the numbers are plausible inputs, what matters is what a report says of them."""
+"""Made-up results (plausible inputs: what matters is what a report says of them), and small networks."""
 
 from __future__ import annotations
 
@@ -155,3 +155,17 @@ def make_results() -> Callable[..., Results]:
 @pytest.fixture
 def results(make_results: Callable[..., Results]) -> Results:
     return make_results()
+
+
+@pytest.fixture(scope="session")
+def make_net() -> Callable[..., Any]:
+    """Builds a small network for images (1, 8, 8) of 3 classes; the same seed gives the same weights."""
+    import torch  # most tests need none
+
+    from pruneaudit.models import build_model
+
+    def build(name: str = "tinycnn", seed: int = 0, **options: Any) -> Any:
+        chosen = options or ({"width": 4} if name == "tinycnn" else {"hidden": [8]})
+        return build_model(name, chosen, (1, 8, 8), 3, torch.Generator().manual_seed(seed))
+
+    return build

@@ -42,7 +42,6 @@ from pruneaudit.pipeline.own import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, sto
 from pruneaudit.pipeline.plan import Plan, Task, make_plan
 from pruneaudit.pipeline.store import SEAL, Store
 from pruneaudit.registry import nearest
-from pruneaudit.study import DENSE
 from pruneaudit.training.checkpoint import save_weights
 from pruneaudit.training.samples import Samples
 
@@ -145,7 +144,7 @@ def _model(run: Path, plan: Plan, release: str, model_id: int) -> tuple[Task, Pa
         names = ", ".join(plan.releases)
         raise UserError(f"{run}: no release '{release}'{nearest(release, plan.releases)}; expected one of: {names}")
     store = Store(run)
-    tasks = {task.model_id: task for task in plan.of("train" if release == DENSE else "release", release)}
+    tasks = {task.model_id: task for task in plan.models(release)}
     status, reason = store.status(tasks[model_id].artifact) if model_id in tasks else ("missing", "")
     if status == "damaged":
         raise UserError(

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from pruneaudit.errors import UserError
-from pruneaudit.files import write_atomically
+from pruneaudit.files import check_sealed, write_atomically
 
 _ACCURACIES = ("train_accuracy", "test_accuracy")
 FINDING_COLUMNS = (
@@ -172,6 +172,20 @@ class Results:
         folder = Path(folder)
         tables = {name: _read_csv(folder / f"{name}.csv") for name in (*TABLES, *LONG_TABLES)}
         return cls(**tables, about=_read_about(folder / "about.json"))
+
+    @classmethod
+    def load_sealed(cls, folder: Path) -> Results:
+        """The results in a run folder, as the run left them.
+
+        Raises:
+            UserError: as for `load`, or a file has changed since it was sealed.
+        """
+        for name, problem in check_sealed(folder).items():
+            if problem and name in RESULT_FILES:
+                raise UserError(
+                    f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)"
+                )
+        return cls.load(folder)
 
 
 def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:

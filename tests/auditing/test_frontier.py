@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from pruneaudit.attacks.groups import declared_attack
 from pruneaudit.auditing.audit import audit
 from pruneaudit.auditing.frontier import (
     OF_BASELINE,
     at_equal_accuracy,
-    declared_attack,
     dominated,
     joint_replicates,
     lower_envelope,

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from pruneaudit.models import build_model
 from pruneaudit.pruning.pruner import Workshop
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook
@@ -27,17 +26,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def make_net() -> Callable[..., nn.Module]:
-    """Builds a small network for images (1, 8, 8) of 3 classes; the same seed gives the same weights."""
-
-    def build(name: str = "tinycnn", seed: int = 0, **options: Any) -> nn.Module:
-        chosen = options or ({"width": 4} if name == "tinycnn" else {"hidden": [8]})
-        return build_model(name, chosen, (1, 8, 8), 3, torch.Generator().manual_seed(seed))
-
-    return build
 
 
 @pytest.fixture(scope="session")

@@ -51,3 +51,16 @@ def _members(name: str) -> tuple[str, ...]:
     if name == SCORES:
         return tuple(each for each in ATTACKS.names() if not ATTACKS.get(each).trains)
     return GROUPS.get(name, (name,))
+
+
+def declared_attack(labels: Iterable[str]) -> str:
+    """The attack whose leakage is shown, by a rule that knows no result: LiRA, else RMIA, else the first declared.
+
+    A plain "lira" goes before "lira:mode=offline"; empty without attacks.
+    """
+    declared = list(labels)
+    for name in ("lira", "rmia"):
+        named = [label for label in declared if label.partition(":")[0] == name]
+        if named:
+            return name if name in named else named[0]
+    return declared[0] if declared else ""

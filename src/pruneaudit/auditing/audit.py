@@ -4,12 +4,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
-
-import numpy as np
 
 from pruneaudit.attacks.groups import skips
 from pruneaudit.attacks.view import View
@@ -18,6 +15,7 @@ from pruneaudit.auditing.lineup import named, ready
 from pruneaudit.auditing.outcome import Audit
 from pruneaudit.auditing.playing import DEFAULT_LEVELS, audit_games
 from pruneaudit.errors import UserError
+from pruneaudit.signals.derived import answer_digest
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
 
@@ -94,16 +92,12 @@ def _refuse_copies(view: View) -> None:
     attacked, reference = view.attacked, view.reference
     by_answer: dict[bytes, list[int]] = defaultdict(list)
     for row in range(reference.num_models):
-        by_answer[_fingerprint(reference.logits[row])].append(row)
+        by_answer[answer_digest(reference.logits[row])].append(row)
     for victim, row in enumerate(view.victims):
-        for copy in by_answer.get(_fingerprint(attacked.logits[row]), ()):
+        for copy in by_answer.get(answer_digest(attacked.logits[row]), ()):
             if view.allowed[victim, copy]:
                 raise UserError(
                     f"references: model {reference.model_names[copy]} answers exactly as victim"
                     f" {attacked.model_names[row]}, expected other models (a victim must not be its own reference);"
                     " leave it out, or give both files model_ids"
                 )
-
-
-def _fingerprint(logits: np.ndarray) -> bytes:
-    return hashlib.sha256(logits.tobytes()).digest()

@@ -63,19 +63,6 @@ class Difference(NamedTuple):
     """Why the value or its interval is missing; empty where both are there."""
 
 
-def declared_attack(labels: Iterable[str]) -> str:
-    """The attack whose leakage is shown, by a rule that knows no result: LiRA, else RMIA, else the first declared.
-
-    The report's answer follows the same rule. A plain "lira" goes before "lira:mode=offline"; empty without attacks.
-    """
-    declared = list(labels)
-    for name in ("lira", "rmia"):
-        named = [label for label in declared if label.partition(":")[0] == name]
-        if named:
-            return name if name in named else named[0]
-    return declared[0] if declared else ""
-
-
 def dominated(accuracy: Floats, leakage: Floats) -> Bools:
     """Which points another one beats: at least as accurate, leaking no more, and better in one of the two.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,10 +10,11 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.groups import declared_attack
 from pruneaudit.auditing.canaries import DEFAULT_BOUNDS, Bounds, canary_findings
 from pruneaudit.auditing.comparisons import compare_accuracy, compare_attacks, compare_releases
 from pruneaudit.auditing.findings import Row, Writer
-from pruneaudit.auditing.frontier import declared_attack, frontier_rows
+from pruneaudit.auditing.frontier import frontier_rows
 from pruneaudit.auditing.game import MATCHED, Game, game_of
 from pruneaudit.auditing.lineup import Lineup, rivals_of, why_left_out
 from pruneaudit.auditing.measure import Accuracies, accuracies, measure
@@ -64,11 +65,13 @@ def audit_games(
     written: dict[str, dict[GameKey, Writer]] = {}
     playable = [label for label in attacks if label not in skipped]
     rivals = rivals_of({label: attacks[label] for label in playable})
+    held_against = Counter(other for others in rivals.values() for other in others)
+    shown = declared_attack(attacks)
     samples: dict[str, pd.DataFrame] = {}
     # One thread: the same sums in the same order, whatever the number of cores.
     with threadpool_limits(limits=1, user_api="blas"):
         # Attacks that others are compared with come first; only their measurements are kept.
-        for label in sorted(playable, key=lambda label: -sum(label in others for others in rivals.values())):
+        for label in sorted(playable, key=lambda label: -held_against[label]):
             written[label] = {}
             for game, kept in zip(games, scores, strict=True):
                 if attacks[label].lacks(game.view):
@@ -80,11 +83,11 @@ def audit_games(
             rows[label] = _rows(written[label], games, pairs, [written[other] for other in rivals[label]])
             for writer in written[label].values():
                 rows[label]["canaries"] += canary_findings(writer, attacks[label], bounds)
-            if label == declared_attack(attacks):
+            if label == shown:
                 matched = {release: writer for (release, what), writer in written[label].items() if what == MATCHED}
                 rows[label]["frontier"] += frontier_rows(matched, lineup.undefended, seed)
                 rows[label]["migrations"], samples["migration"] = migrations(matched, pairs, lineup.repeats, seed)
-            if not any(label in others for others in rivals.values()):
+            if not held_against[label]:
                 written[label].clear()
         rows[""] = {"comparisons": _accuracies_compared(known, pairs)}
     tables = _tables([rows[label] for label in (*attacks, "") if label in rows])

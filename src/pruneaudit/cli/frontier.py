@@ -59,7 +59,9 @@ def command(
     if _is_folder(study):
         if set_:
             raise UserError(f"--set changes a study that is to be run, and {study} is a finished run; leave it out")
-        results = _finished(Path(study))
+        from pruneaudit.results import Results
+
+        results = Results.load_sealed(Path(study))
     else:
         where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root, "wait": wait}
         results, failures = _run(study, set_ or [], where, quiet, verbose)
@@ -78,17 +80,6 @@ def _is_folder(given: str) -> bool:
         return Path(given).is_dir()
     except (OSError, ValueError):  # a name that is too long, or that no file can have
         return False
-
-
-def _finished(folder: Path) -> Results:
-    """The results of a run, which must be as it left them."""
-    from pruneaudit.files import check_sealed
-    from pruneaudit.results import RESULT_FILES, Results
-
-    for name, problem in check_sealed(folder).items():
-        if problem and name in RESULT_FILES:
-            raise UserError(f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)")
-    return Results.load(folder)
 
 
 def _run(

@@ -9,7 +9,6 @@ What is refused, because an audit of it would say nothing or something false: se
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ from pruneaudit.data.source import RawData
 from pruneaudit.errors import UserError
 from pruneaudit.models.factory import check_target
 from pruneaudit.options import validated
+from pruneaudit.signals.derived import answer_digest
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Source
 
@@ -208,7 +208,7 @@ def device_samples(population: Population, device: str) -> Samples:
 
 def _check_new(logits: np.ndarray, name: str, seen: dict[bytes, str]) -> None:
     """Refuses a model that answers exactly as another: a copy would serve its own victim as a reference."""
-    digest = hashlib.sha256(np.ascontiguousarray(logits).tobytes()).digest()
+    digest = answer_digest(logits)
     if digest in seen:
         raise UserError(f"weights: {seen[digest]} and {name} answer exactly alike; leave the copy out")
     seen[digest] = name

@@ -58,7 +58,7 @@ def release_signals(
 def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[int] = ()) -> dict[str, Any]:
     """What is known of a release beside its leakage: means over its victims, but for those left out."""
     described = next((entry for entry in plan.study.releases if entry.name == release), None)
-    tasks = plan.of("train" if release == DENSE else "release", release)
+    tasks = plan.models(release)
     summaries = [
         json.loads((store.path(task.artifact) / "summary.json").read_text())
         for task in tasks

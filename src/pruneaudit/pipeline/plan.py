@@ -87,6 +87,10 @@ class Plan:
         """The tasks of one kind of one release, by model."""
         return [task for task in self.tasks if task.action == action and task.release == release]
 
+    def models(self, release: str) -> list[Task]:
+        """The tasks that make the models of a release, by model."""
+        return self.of("train" if release == DENSE else "release", release)
+
     def without(self, lost: Collection[str]) -> Plan:
         """The plan as if some releases had not been asked for; `dense` stays."""
         releases = tuple(release for release in self.study.releases if release.name not in lost)
@@ -163,7 +167,8 @@ def make_plan(study: Study, population: Population) -> Plan:
         Task("train", DENSE, m, artifact, {"population": root}, {**artifact.config, **drawn})
         for m, artifact in enumerate(made[DENSE])
     ]
-    tasks += _signals_tasks(study, DENSE, made[DENSE], root)
+    asked = any("sensitivity" in attack.needs for attack in attacks_of(study).values())
+    tasks += _signals_tasks(study, DENSE, made[DENSE], root, asked)
     scoring, scores = _scoring_tasks(study, dense_config, root)
     tasks += scoring
     for release in study.releases:
@@ -175,7 +180,7 @@ def make_plan(study: Study, population: Population) -> Plan:
         for m, artifact in enumerate(made[release.name]):
             inputs = {"population": root} | ({"parent": parents[m]} if parents else {}) | read
             tasks.append(Task("release", release.name, m, artifact, inputs, {**artifact.config, **drawn}))
-        tasks += _signals_tasks(study, release.name, made[release.name], root)
+        tasks += _signals_tasks(study, release.name, made[release.name], root, asked)
     return Plan(study, root, tuple(tasks))
 
 
@@ -278,13 +283,15 @@ def _model_artifacts(release: str, config: Mapping[str, Any], num_models: int) -
     return [Artifact(f"{folder}/model-{m:03d}", {**config, "model_id": m}, tuple(files)) for m in range(num_models)]
 
 
-def _signals_tasks(study: Study, release: str, models: list[Artifact], population: Artifact) -> list[Task]:
-    """The tasks that ask the models of a release about the population, as far as the attacks need it."""
+def _signals_tasks(
+    study: Study, release: str, models: list[Artifact], population: Artifact, with_sensitivity: bool
+) -> list[Task]:
+    """The tasks that ask the models of a release about the population."""
     queries = study.audit.queries
     files = ("logits.npy",) if queries == 1 else ("logits.npy", "confidence.npy", "correct.npy")
     shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": queries, "seed": study.seed}
     tasks = _query_tasks("signals", release, models, population, shape, files)
-    if any("sensitivity" in attack.needs for attack in attacks_of(study).values()):
+    if with_sensitivity:
         shape = {"kind": "sensitivity", "semantics_version": SENSITIVITY_SEMANTICS, "seed": study.seed}
         tasks += _query_tasks("sensitivity", release, models, population, shape, ("sensitivity.npy",))
     return tasks

@@ -87,7 +87,7 @@ def release_report(plan: Plan, store: Store, population: Population, left_out: C
     used = [m for m in range(membership.num_models) if membership.is_victim(m) and m not in left_out]
     subjects = []
     for name in plan.releases:
-        tasks = plan.of("train" if name == DENSE else "release", name)
+        tasks = plan.models(name)
         folders = [store.path(task.artifact) for task in tasks if task.model_id in used]
         subjects.append(Subject(name, folders, tasks[0].spec))
     inputs = Samples.of(population, np.arange(len(population.y)) < MAX_BATCH).inputs(slice(None))

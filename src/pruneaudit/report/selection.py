@@ -7,6 +7,7 @@ import math
 import pandas as pd
 from pydantic import ValidationError
 
+from pruneaudit.attacks.groups import declared_attack
 from pruneaudit.pipeline.lineage import twins
 from pruneaudit.results import Results
 from pruneaudit.study import DENSE, Plugin, Study
@@ -38,17 +39,8 @@ def attack_order(results: Results) -> tuple[str, ...]:
 
 
 def primary_attack(results: Results) -> str:
-    """The attack whose figures the answer gives, by a rule that knows no result.
-
-    LiRA if the study has it, else RMIA, else the first one declared; a plain "lira" goes before
-    "lira:mode=offline". Empty if there is no attack at all.
-    """
-    labels = declared_attacks(results)
-    for name in ("lira", "rmia"):
-        named = [label for label in labels if label.partition(":")[0] == name]
-        if named:
-            return name if name in named else named[0]
-    return labels[0] if labels else ""
+    """The attack whose figures the answer gives: `declared_attack` of those that the study declares."""
+    return declared_attack(declared_attacks(results))
 
 
 def primary_knowledge(results: Results) -> str:
@@ -117,11 +109,16 @@ def baseline_of(results: Results, release: str) -> str:
 
 def twin_of(results: Results, release: str) -> str:
     """What a defended release would be without its defence; empty for others, and without a study."""
+    study = study_of(results)
+    return twins(study).get(release, "") if study else ""
+
+
+def study_of(results: Results) -> Study | None:
+    """The study that the results come from; None where none was recorded, or not in a form that is known."""
     try:
-        study = Study.model_validate(results.about.get("study"))
+        return Study.model_validate(results.about.get("study"))
     except ValidationError:
-        return ""
-    return twins(study).get(release, "")
+        return None
 
 
 def was_fine_tuned(row: pd.Series) -> bool:
@@ -131,9 +128,8 @@ def was_fine_tuned(row: pd.Series) -> bool:
 
 def fine_tuned_alike(results: Results, release: str, control: str) -> bool:
     """Whether the study gives both releases the same fine-tuning (without a study: taken to be so)."""
-    try:
-        study = Study.model_validate(results.about.get("study"))
-    except ValidationError:
+    study = study_of(results)
+    if study is None:
         return True
     found = {item.name: study.training_of(item) for item in study.releases if item.finetune}
     return release not in found or control not in found or found[release] == found[control]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pruneaudit.errors import UserError
-from pruneaudit.files import check_sealed, write_atomically, writing_error
+from pruneaudit.files import write_atomically, writing_error
 from pruneaudit.registry import nearest
 from pruneaudit.report.paper.attacks import attacks
 from pruneaudit.report.paper.frontier import frontier
@@ -28,7 +28,7 @@ from pruneaudit.report.paper.roc import roc
 from pruneaudit.report.paper.sparsity import sparsity_leakage
 from pruneaudit.report.paper.style import FORMATS, Chart, drawing, rendered, require_matplotlib
 from pruneaudit.report.selection import release_names
-from pruneaudit.results import RESULT_FILES, Results
+from pruneaudit.results import Results
 
 __all__ = ["FORMATS", "Written", "draw", "figures"]
 
@@ -63,7 +63,7 @@ def figures(
     """
     chosen, folder = _formats(formats), Path(out)
     require_matplotlib()
-    results = _load(Path(run_folder))
+    results = Results.load_sealed(Path(run_folder))
     with drawing():
         charts, left_out = draw(results)
         if not charts:
@@ -106,11 +106,3 @@ def _formats(given: str | Iterable[str]) -> tuple[str, ...]:
                 f"figures: got format '{name}'{nearest(name, FORMATS)}, expected one or more of: {', '.join(FORMATS)}"
             )
     return tuple(dict.fromkeys(names))
-
-
-def _load(folder: Path) -> Results:
-    """The results of a run; where they are sealed, the seal must hold."""
-    for name, problem in check_sealed(folder).items():
-        if problem and name in RESULT_FILES:
-            raise UserError(f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)")
-    return Results.load(folder)

@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
-from pydantic import ValidationError
 
 from pruneaudit.report.quantities import TEST_ACCURACY, Quantity
-from pruneaudit.report.selection import base_release, baseline_of, finding, primary_attack, release_names, release_row
+from pruneaudit.report.selection import (
+    base_release,
+    baseline_of,
+    finding,
+    primary_attack,
+    release_names,
+    release_row,
+    study_of,
+)
 from pruneaudit.results import Results
-from pruneaudit.study import Study
 
 
 class Point(NamedTuple):
@@ -104,11 +110,9 @@ def references(results: Results, pruned: tuple[Method, ...]) -> tuple[str, ...]:
 
 def _declared(results: Results) -> dict[str, str]:
     """By release: all that the study says of it, but for name and sparsity, as a text."""
-    try:
-        study = Study.model_validate(results.about.get("study"))
-    except ValidationError:
-        return {}
-    return {item.name: item.model_dump_json(exclude={"name", "sparsity"}) for item in study.releases}
+    study = study_of(results)
+    releases = study.releases if study else ()
+    return {item.name: item.model_dump_json(exclude={"name", "sparsity"}) for item in releases}
 
 
 def _length(length: float) -> float:
