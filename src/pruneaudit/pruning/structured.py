@@ -159,7 +159,7 @@ def _graph(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[Any]:
     with evaluating(model), torch.enable_grad():
         try:
             graph = torch_pruning.DependencyGraph().build_dependency(model, (x,), verbose=False)
-        except Exception as error:
+        except Exception as error:  # a user's network may fail in any way, and so may what traces it
             raise _unfit(error) from error
         yield graph
 
@@ -317,7 +317,7 @@ def _remove(model: nn.Module, input_shape: tuple[int, ...], removed: Sequence[tu
             for name, channels in removed:
                 remove = graph.get_pruner_of_module(modules[name]).prune_out_channels
                 graph.get_pruning_group(modules[name], remove, list(channels)).prune(record_history=False)
-        except Exception as error:
+        except Exception as error:  # a user's network may fail in any way, and so may what traces it
             raise _unfit(error) from error
     for name, parameter in model.named_parameters():  # the library made new ones
         parameter.requires_grad_(name not in frozen)
@@ -336,5 +336,5 @@ def _output_shape(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, 
     with evaluating(model):
         try:
             return tuple(model(_ones(model, input_shape)).shape[1:])
-        except Exception as error:
+        except Exception as error:  # a user's network may fail in any way, and so may what traces it
             raise _unfit(error) from error
