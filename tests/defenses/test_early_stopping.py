@@ -18,7 +18,7 @@ from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, TrainingState
 from pruneaudit.training.loop import train
 from pruneaudit.training.samples import Samples
-from pruneaudit.training.selection import BestOnDev
+from pruneaudit.training.selection import dev_hooks
 
 MakeSituation = Callable[..., Situation]
 
@@ -47,10 +47,10 @@ def stopped(
     dev = Samples(torch.arange(10.0)[:, None], torch.zeros(10, dtype=torch.int64))
     options = EarlyStoppingOptions(patience=patience)
     settings = DEFENSE.settings(options, Training(epochs=len(num_right), batch_size=4))
-    assert settings.select == "best_dev"
-    hooks = (Scripted(num_right, refused), *DEFENSE.hooks(model, options, make_situation(settings, reserve=dev)))
-    # The training itself keeps the best epoch's weights, after the hooks of pruning and defence.
-    history = train(model, dev, settings, torch.Generator().manual_seed(0), (*hooks, BestOnDev(dev))).history
+    assert (settings.select, settings.patience) == ("best_dev", patience)
+    assert DEFENSE.hooks(model, options, make_situation(settings, reserve=dev)) == ()  # the training itself stops
+    hooks = (Scripted(num_right, refused), *dev_hooks(settings, dev))
+    history = train(model, dev, settings, torch.Generator().manual_seed(0), hooks).history
     assert [row["dev_accuracy"] for row in history] == pytest.approx([n / 10 for n in num_right[: len(history)]])
     return len(history), 1 + round(float(model[1].bias[1].detach()) * 1e3)
 

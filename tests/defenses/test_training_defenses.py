@@ -29,7 +29,7 @@ from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 from pruneaudit.training.loop import train
 from pruneaudit.training.resume import Checkpoints
-from pruneaudit.training.selection import BestOnDev
+from pruneaudit.training.selection import dev_hooks
 
 EPOCHS = 3
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -103,7 +103,7 @@ def run(make_net: Callable[..., nn.Module], make_situation: Callable[..., Situat
         masks = Masks({name: weight.abs() > weight.abs().median() for name, weight in weights.items()})
         masks.apply(model)
         hooks: list[Hook] = [HoldMask(model, masks), *extra, *defense.hooks(model, options, situation)]
-        hooks += [BestOnDev(situation.reserve)] * (settings.select == "best_dev")
+        hooks += dev_hooks(settings, situation.reserve)
         checkpoints = Checkpoints(folder, every_seconds=0) if folder else None
         generator = torch.Generator().manual_seed(5)
         state = train(model, situation.members, settings, generator, [*hooks, KillIn(kill_in)], checkpoints)

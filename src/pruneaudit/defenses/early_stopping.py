@@ -3,7 +3,7 @@
 By patience (the default; that of mia_prune, arXiv 2202.03335): after each epoch the accuracy on the dev set, which
 is the reserve, is measured. Training ends once it has not risen above its best for `patience` + 1 epochs in a row
 (patience 5: on the 6th), and the best epoch's weights are kept (the first of equals). The training's settings become
-`select = "best_dev"`, and the schedule of the learning rate stays that of the whole training.
+`select = "best_dev"` with that `patience`, and the schedule of the learning rate stays that of the whole training.
 
 By number (`epochs = E`): training has E epochs, whatever the dev set says, and needs no reserve. It is a shorter
 training, not a longer one cut off: a cosine schedule reaches zero after E epochs, and milestones after E are never
@@ -60,7 +60,7 @@ class EarlyStopping(Defense):
             UserError: the number of epochs is above the training's own.
         """
         if options.epochs is None:
-            return training.model_copy(update={"select": "best_dev"})
+            return training.model_copy(update={"select": "best_dev", "patience": options.patience})
         if options.epochs > training.epochs:
             raise UserError(
                 f"defense 'early_stopping': got epochs = {options.epochs}, expected at most the training's own "
@@ -69,21 +69,17 @@ class EarlyStopping(Defense):
         return training.model_copy(update={"epochs": options.epochs})
 
     def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
-        """What stops by the dev set; the weights are kept by the training itself, whose settings say `best_dev`.
+        """None: the training itself goes by the dev set, as its settings say.
 
         Raises:
             UserError: the dev set is needed and empty.
         """
-        from pruneaudit.training.selection import StopOnDev
-
-        if options.epochs is not None:
-            return ()
-        if not len(situation.reserve):
+        if options.epochs is None and not len(situation.reserve):
             raise UserError(
                 "defense 'early_stopping': got no reserve, expected data.num_reserve above 0 (the dev set comes from "
                 "it), or epochs = E for a fixed number of epochs"
             )
-        return (StopOnDev(situation.reserve, options.patience),)
+        return ()
 
 
 DEFENSE = EarlyStopping()

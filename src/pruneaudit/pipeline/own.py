@@ -30,7 +30,7 @@ from pruneaudit.training.hooks import Hook
 from pruneaudit.training.predict import accuracy
 from pruneaudit.training.resume import Checkpoints
 from pruneaudit.training.samples import Samples
-from pruneaudit.training.selection import BestOnDev
+from pruneaudit.training.selection import dev_hooks
 
 SCORES_FILE = "scores.npy"
 """Of the samples, from the scoring bank: (N,) float64, NaN for the reserve."""
@@ -94,9 +94,7 @@ class Own:
 
     def hooks(self, settings: Training) -> tuple[Hook, ...]:
         """What the training settings ask for beside the loop."""
-        if settings.select != "best_dev":
-            return ()
-        return (BestOnDev(self.reserve()),)
+        return dev_hooks(settings, self.reserve())
 
     def generator(self, *purpose: str) -> torch.Generator:
         """The CPU generator of one purpose of this model; those of the scoring bank are others."""

@@ -30,11 +30,16 @@ class Training(Options):
     """Random change of each training image: horizontal flip, or 4-pixel-padded crop and flip."""
     select: Literal["last", "best_dev"] = "last"
     """Which epoch's weights are kept: the last, or the one most accurate on the dev set (from the reserve)."""
+    patience: int | None = Field(default=None, ge=0, le=100_000)
+    """With best_dev: training ends once the dev accuracy has not risen above its best for more than so many epochs in
+    a row; none: all epochs are trained."""
 
     @model_validator(mode="after")
-    def _milestones_belong_to_step(self) -> Training:
+    def _settings_go_together(self) -> Training:
         if (self.schedule == "step") != bool(self.milestones):
             raise ValueError("schedule 'step' needs milestones = [epoch, ...], and no other schedule takes them")
+        if self.patience is not None and self.select != "best_dev":
+            raise ValueError(f"patience = {self.patience} goes by the dev set: it needs select = 'best_dev'")
         return self
 
 
@@ -52,10 +57,13 @@ class FineTuning(Options):
     decay: float | None = Field(default=None, gt=0, le=1)
     augment: Literal["none", "flip", "crop_flip"] | None = None
     select: Literal["last", "best_dev"] | None = None
+    patience: int | None = Field(default=None, ge=0, le=100_000)
 
     def over(self, training: Training, where: str = "finetune") -> Training:
         """`training` with what is given here put in its place; `where` names it in messages."""
         values = training.model_dump() | self.model_dump(exclude_none=True)
         if values["schedule"] != "step" and self.milestones is None:
             values["milestones"] = ()
+        if values["select"] != "best_dev" and self.patience is None:
+            values["patience"] = None
         return validated(Training, values, where)

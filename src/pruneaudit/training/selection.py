@@ -8,9 +8,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, TrainingState
 from pruneaudit.training.predict import accuracy
 from pruneaudit.training.samples import Samples
+
+
+def dev_hooks(settings: Training, dev: Samples) -> tuple[Hook, ...]:
+    """What looks at the dev set in a training with these settings; it stands after all other hooks."""
+    if settings.select != "best_dev":
+        return ()
+    stops = () if settings.patience is None else (StopOnDev(dev, settings.patience),)
+    return (*stops, BestOnDev(dev))
 
 
 def _dev_accuracy(state: TrainingState, dev: Samples) -> float:
