@@ -27,8 +27,7 @@ test-slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 bench: $(READY)
-	$(BIN)/python benchmarks/training.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/auditing.py --models 32 --samples 10000
+	$(BIN)/python benchmarks/all.py
 
 format: $(READY)
 	$(BIN)/ruff format .
