@@ -1,0 +1,132 @@
+"""MLflow: a SQLite file in the run folder, or the server of `--mlflow-uri` or MLFLOW_TRACKING_URI.
+
+The experiment is called after the study; each `pruneaudit run` is one MLflow run in it. Settings are parameters, curves
+metrics with the epoch as step, findings metrics at step 0, and the files artifacts. MLflow's own reports to its makers
+are switched off, unless MLFLOW_DISABLE_TELEMETRY is set otherwise.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pruneaudit.options import Options
+from pruneaudit.tracking.tracker import Tracker, epoch_of, flat_settings, tracked_name
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+MAX_PARAMETERS = 100
+MAX_METRICS = 1000
+MAX_VALUE = 500
+"""What every MLflow server takes: parameters and metrics in one call, characters of a parameter."""
+
+
+class MlflowOptions(Options):
+    """Where the run goes."""
+
+    uri: str = ""
+    """Server or database; default: MLFLOW_TRACKING_URI, or a SQLite file in the run folder."""
+
+
+class Mlflow(Tracker):
+    """Writes an MLflow run."""
+
+    Options = MlflowOptions
+    modules = ("mlflow", "sqlalchemy", "alembic")
+    name = "mlflow"
+
+    def begin(self, about: Mapping[str, Any], folder: Path) -> None:
+        """Begins the MLflow run, in an experiment that is made if need be."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow.entities import Param, RunTag
+        from mlflow.tracking import MlflowClient
+
+        here = folder.resolve()
+        uri = self.options.uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+        with _quiet():
+            self._client: MlflowClient = MlflowClient(tracking_uri=uri or f"sqlite:///{here / 'mlflow.db'}")
+            artifacts = None if uri else (here / "mlflow-artifacts").as_uri()
+            run = self._client.create_run(self._experiment(about["name"], artifacts), run_name=about["created"])
+        self._run_id = run.info.run_id
+        self.place = f"{uri or f'sqlite:///{here}/mlflow.db'}, experiment {about['name']}, run {self._run_id}"
+        told = {"device": about["device"], **about["versions"]}
+        tags = [RunTag(f"pruneaudit.{key}", str(value)) for key, value in told.items()]
+        self._client.log_batch(self._run_id, tags=tags)
+        settings = flat_settings(about["study"])
+        parameters = [Param(tracked_name(key), shortened(str(value))) for key, value in settings.items()]
+        for batch in batches(parameters, MAX_PARAMETERS):
+            self._client.log_batch(self._run_id, params=batch)
+
+    def curve(self, name: str, rows: Sequence[Mapping[str, float]]) -> None:
+        """Metrics, the epoch as step."""
+        values = [
+            (f"{name}/{key}", row[key], epoch_of(row, index))
+            for index, row in enumerate(rows)
+            for key in row
+            if key != "epoch"
+        ]
+        self._log(values)
+
+    def findings(self, values: Mapping[str, float]) -> None:
+        """Metrics at step 0."""
+        self._log([(key, value, 0) for key, value in values.items()])
+
+    def files(self, paths: Sequence[Path]) -> None:
+        """Artifacts."""
+        for path in paths:
+            self._client.log_artifact(self._run_id, str(path))
+
+    def end(self, failed: bool) -> None:
+        """Ends the MLflow run."""
+        self._client.set_terminated(self._run_id, "FAILED" if failed else "FINISHED")
+
+    def _experiment(self, name: str, artifacts: str | None) -> str:
+        """The experiment of a name: made if there is none, brought back if it was deleted."""
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            return str(self._client.create_experiment(name, artifact_location=artifacts))
+        if found.lifecycle_stage != "active":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _log(self, values: Sequence[tuple[str, float, int]]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(key, value, now, step) for key, value, step in values]
+        for batch in batches(metrics, MAX_METRICS):
+            self._client.log_batch(self._run_id, metrics=batch)
+
+
+def shortened(text: str) -> str:
+    """A parameter's value as every server takes it; the whole settings are in the artifact study.json."""
+    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 3] + "..."
+
+
+def batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    """The items in their order, `size` at a time."""
+    rest = iter(items)
+    while batch := list(itertools.islice(rest, size)):
+        yield batch
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps MLflow's notes on making its tables away from the user."""
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+TRACKER = Mlflow
