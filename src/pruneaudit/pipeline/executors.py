@@ -1,4 +1,4 @@
-"""Where tasks run: in this process one after another, or in worker processes.
+"""Where tasks run: in this process one after another, in worker processes, or on a Ray cluster (`ray_executor.py`).
 
 Every executor runs the same `perform` on one thread, so that results are the same byte for byte.
 Workers are new interpreters (not forks, which hang once OpenMP has started, and not a re-import of
@@ -18,11 +18,14 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Protocol, cast
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from pruneaudit.errors import RunError, UserError
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.worker import attempt
+
+if TYPE_CHECKING:
+    from pruneaudit.pipeline.ray_cluster import RayCluster
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
@@ -192,16 +195,29 @@ def _close(worker: subprocess.Popen[str]) -> None:
     worker.wait()
 
 
-def make_executor(name: str, num_workers: int) -> Executor:
-    """The executor called `name`: `serial` or `processes`.
+def make_executor(name: str, num_workers: int | None, cluster: RayCluster | None = None) -> Executor:
+    """The executor called `name`: `serial`, `processes` or `ray`.
+
+    Args:
+        name: of the executor.
+        num_workers: requests at a time; None: as many as a Ray cluster has CPUs, elsewhere one.
+        cluster: which Ray cluster, where the executor is `ray`; default: one on this machine.
 
     Raises:
-        UserError: no executor has that name, or the number of workers is below 1.
+        UserError: no executor has that name, the number of workers is below 1, Ray is not installed, or a cluster is
+            given to another executor.
     """
-    if num_workers < 1:
+    if num_workers is not None and num_workers < 1:
         raise UserError(f"jobs: got {num_workers}, expected at least 1")
+    if cluster is not None and name != "ray":
+        raise UserError(f"got settings of Ray with executor '{name}'; use --executor ray, or leave them out")
     if name == "serial":
         return Serial()
     if name == "processes":
-        return Processes(num_workers)
-    raise UserError(f"unknown executor '{name}'; expected serial or processes")
+        return Processes(num_workers or 1)
+    if name == "ray":
+        from pruneaudit.pipeline.ray_cluster import RayCluster
+        from pruneaudit.pipeline.ray_executor import Ray
+
+        return Ray(num_workers, cluster or RayCluster())
+    raise UserError(f"unknown executor '{name}'; expected serial, processes or ray")
