@@ -19,6 +19,7 @@ import pandas as pd
 
 from pruneaudit.errors import UserError
 from pruneaudit.files import check_sealed, write_atomically
+from pruneaudit.notebook import findings_html
 
 _ACCURACIES = ("train_accuracy", "test_accuracy")
 FINDING_COLUMNS = (
@@ -186,6 +187,10 @@ class Results:
                     f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)"
                 )
         return cls.load(folder)
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the findings as a table with the answer in words."""
+        return findings_html(self.findings)
 
 
 def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -70,7 +70,8 @@ class Audit:
         return folder
 
     def _repr_html_(self) -> str:
-        return str(self.findings[self.findings["victim"] == "mean"].to_html(index=False))
+        """A notebook shows the findings as a table with the answer in words."""
+        return self.results._repr_html_()
 
 
 def _write_scores(games: Sequence[GameScores], path: Path) -> None:

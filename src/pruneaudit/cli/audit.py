@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pruneaudit.cli.common import command_line, print_findings, print_warnings
+from pruneaudit.cli.common import command_line, print_warnings
+from pruneaudit.cli.report import show
 
 
 def command(
@@ -36,7 +37,4 @@ def command(
 
     finished = audit_files(file, attacks, references, paired, paired_references, out, seed, command_line())
     print_warnings(finished.audit.results)
-    if as_json:
-        print((finished.folder / "findings.json").read_text(encoding="utf-8"), end="")
-    else:
-        print_findings(finished.audit.results, finished.report)
+    show(finished.audit.results, finished.folder, finished.report, as_json)

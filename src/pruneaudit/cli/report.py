@@ -1,17 +1,83 @@
-"""`pruneaudit report`: table and page of a finished run, made anew."""
+"""`pruneaudit report`: table and page of a finished run, made anew; two runs held against each other."""
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pruneaudit.cli.common import print_findings
+from pruneaudit.errors import UserError
+
+if TYPE_CHECKING:
+    from pruneaudit.results import Results
 
 
-def command(run: Annotated[Path, typer.Argument(help="The folder of a run, such as runs/demo.")]) -> None:
-    """Write the report of a run again, from its findings."""
+def command(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, such as runs/demo.")],
+    compare: Annotated[
+        Path | None, typer.Option("--compare", metavar="RUN2", help="Another run: show what differs, RUN - RUN2.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="With --compare: write the table too, .md or .csv.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of a table.")] = False,
+) -> None:
+    """Write the report of a run again, from its findings; or compare two runs, changing neither."""
+    if compare is not None:
+        _compare(run, compare, out, as_json)
+        return
+    if out is not None:
+        raise UserError(f"--out: got '{out}' without --compare, whose table it is for; give both, or neither")
     from pruneaudit.api import REPORT_FILE, report_again
 
-    print_findings(report_again(run), run / REPORT_FILE)
+    show(report_again(run), run, run / REPORT_FILE, as_json)
+
+
+def show(results: Results, folder: Path, page: Path, as_json: bool) -> None:
+    """Prints what a folder of results holds: its findings.json as it is, or the table and where the report lies."""
+    if as_json:
+        print((folder / "findings.json").read_text(encoding="utf-8"), end="")
+    else:
+        print_findings(results, page)
+
+
+def _compare(run: Path, other: Path, out: Path | None, as_json: bool) -> None:
+    from rich.console import Console
+
+    from pruneaudit.report.compare import compare_runs
+    from pruneaudit.report.compare_text import (
+        comparison_csv,
+        comparison_markdown,
+        comparison_record,
+        print_comparison,
+    )
+
+    writers = {".md": comparison_markdown, ".csv": comparison_csv}
+    if out is not None and out.suffix not in writers:
+        raise UserError(f"--out: got '{out}', expected a file name that ends in .md or .csv")
+    found = compare_runs(run, other, _say)
+    if out is not None:
+        write_text(out, writers[out.suffix](found))
+    if as_json:
+        print(json.dumps(comparison_record(found), indent=1, allow_nan=False))
+    else:
+        print_comparison(found, Console())
+
+
+def _say(message: str) -> None:
+    """Progress on a terminal; nothing when piped."""
+    if sys.stderr.isatty():
+        print(message, file=sys.stderr, flush=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file that a user named, whole or not at all; folders on the way to it are made."""
+    from pruneaudit.files import write_atomically, writing_error
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+    except OSError as error:
+        raise writing_error(path, error) from None

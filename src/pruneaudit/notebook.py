@@ -1,0 +1,78 @@
+"""Findings as a small piece of HTML, for notebooks: the answer in a sentence, then a table.
+
+Every text is escaped, since names may come from files that others wrote.
+"""
+
+from __future__ import annotations
+
+import math
+from html import escape
+
+import pandas as pd
+
+from pruneaudit.attacks.groups import declared_attack
+
+MAX_ROWS = 60
+"""A notebook is no place for a long table; what is left out is said."""
+_MEAN = "mean"
+
+
+def findings_html(findings: pd.DataFrame) -> str:
+    """The mean over victims of every release, knowledge and attack, and a sentence about the declared attack.
+
+    Args:
+        findings: a findings table; see `results.FINDING_COLUMNS`.
+    """
+    means = findings[findings["victim"] == _MEAN]
+    levels = [name for name in findings.columns if name.startswith("tpr_at_") and name.endswith("_fpr")]
+    heads = ["Release", "References", "Attack", "AUC", *(_title(level) for level in levels)]
+    lines = [f"<p>{_sentence(means)}</p>", "<table>", _row("th", [escape(head) for head in heads])]
+    for _, row in means.head(MAX_ROWS).iterrows():
+        names = [escape(row[name]) for name in ("release", "knowledge", "attack")]
+        figures = [_figure(row, "auc", is_percent=False), *(_figure(row, level, is_percent=True) for level in levels)]
+        lines.append(_row("td", names + figures))
+    lines.append("</table>")
+    left_out = len(means) - MAX_ROWS
+    if left_out > 0:
+        lines.append(f"<p>{left_out:,} more rows in the findings.</p>")
+    return "<div>" + "\n".join([*lines, "<p>Mean over victims [95% interval].</p>"]) + "</div>"
+
+
+def code(name: str) -> str:
+    """A name, marked as one and escaped."""
+    return f"<code>{escape(name)}</code>"
+
+
+def _sentence(means: pd.DataFrame) -> str:
+    """What the declared attack shows on the first release."""
+    attack = declared_attack(dict.fromkeys(means["attack"]))
+    rows = means[means["attack"] == attack]
+    if rows.empty:
+        return "No attack was played, so there is nothing to say about leakage."
+    row = rows.iloc[0]
+    who, figure = f"{code(attack)} on {code(row['release'])}", _figure(row, "auc", is_percent=False)
+    if math.isnan(row["auc"]):
+        return f"{who} gave no figure: {escape(row['refused'])}."
+    if row["auc_low"] > 0.5:
+        return f"{who} tells members from non-members: AUC {figure}."
+    if row["auc_high"] < 0.5:
+        return f"{who} ranks members below non-members: AUC {figure}. Check how membership was joined."
+    return f"{who} was not shown to do better than guessing: AUC {figure}. That is no proof that nothing leaks."
+
+
+def _figure(row: pd.Series, column: str, is_percent: bool) -> str:
+    """`0.720 [0.708, 0.732]`; a dash with the reason where there is none."""
+    numbers = [float(row[f"{column}{end}"]) * (100 if is_percent else 1) for end in ("", "_low", "_high")]
+    if math.isnan(numbers[0]):
+        return f'<span title="{escape(row["refused"])}">-</span>'
+    value, low, high = (f"{number:.{2 if is_percent else 3}f}" for number in numbers)
+    interval = "" if math.isnan(numbers[1]) or math.isnan(numbers[2]) else f" [{low}, {high}]"
+    return f"{value}{'%' if is_percent else ''}{interval}"
+
+
+def _title(column: str) -> str:
+    return f"TPR at {column.removeprefix('tpr_at_').removesuffix('_fpr')} FPR"
+
+
+def _row(tag: str, cells: list[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"

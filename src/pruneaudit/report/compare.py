@@ -1,0 +1,223 @@
+"""What differs between two finished runs: leakage, accuracy, settings, and what only one of them has."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pruneaudit.errors import UserError
+from pruneaudit.report.compare_scores import Interval, Paired, independent_difference, paired_scores
+from pruneaudit.report.finished import finished_results
+from pruneaudit.report.quantities import AUC, TEST_ACCURACY, TRAIN_ACCURACY, Quantity, headline_tpr
+from pruneaudit.report.selection import MEAN, release_row
+from pruneaudit.results import Results
+
+PAIRED = "paired"
+INDEPENDENT = "independent"
+COLUMNS = (
+    *("release", "knowledge", "attack", "metric"),
+    *("first", "first_low", "first_high", "second", "second_low", "second_high"),
+    *("difference", "low", "high", "method", "first_victims", "second_victims", "refused"),
+)
+"""Of the table of differences; rates in 0..1, a missing number is NaN and `refused` says why. An accuracy belongs to a
+release and has no attack."""
+SHOWN_DIGITS = 12
+"""Of a SHA-256 that differs."""
+_ABSENT, _PRESENT = "-", "there"
+_NOT_PAIRED_ACCURACY = "accuracies: no answers are kept sample by sample, so that they are not paired"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting that differs, as texts; `-` where a run has none."""
+
+    key: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two runs held against each other, first minus second throughout."""
+
+    first: str
+    """The folder of the first run."""
+    second: str
+    table: pd.DataFrame
+    """One row per release, knowledge, attack and metric that both have; see `COLUMNS`."""
+    quantities: tuple[Quantity, ...]
+    """The metrics of the table."""
+    settings: tuple[Setting, ...]
+    only_first: Mapping[str, tuple[str, ...]]
+    """Releases, knowledge and attacks that only the first run has, by these three words."""
+    only_second: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+    """Why what is not paired is not."""
+
+
+def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda _: None) -> Comparison:
+    """Holds one finished run against another; changes neither.
+
+    Args:
+        first: a run's folder.
+        second: that of the run which is subtracted.
+        say: told of each game that is read.
+
+    Raises:
+        UserError: a folder holds no finished run, or one that has changed; or the two have nothing in common.
+    """
+    one, other = (finished_results(folder) for folder in (first, second))
+    rate = headline_tpr(name for name in one.findings.columns if name in set(other.findings.columns))
+    quantities = (AUC, *([rate] if rate else []))
+    mine, theirs = _means(one), _means(other)
+    games: dict[tuple[str, str], list[str]] = {}
+    for release, knowledge, attack in mine:
+        if (release, knowledge, attack) in theirs:
+            games.setdefault((release, knowledge), []).append(attack)
+    if not games:
+        raise UserError(
+            f"{first} and {second} have no release, knowledge and attack in common, so that nothing can be compared:"
+            f" {_listed(one)} against {_listed(other)}"
+        )
+    why_not = _not_one_population(one, other)
+    rows: dict[str, list[dict[str, Any]]] = {release: _accuracies(one, other, release) for release, _ in games}
+    notes = [_NOT_PAIRED_ACCURACY] if any(rows.values()) else []
+    for number, ((release, knowledge), attacks) in enumerate(games.items(), start=1):
+        say(f"comparing {release}, references {knowledge} ({number}/{len(games)})")
+        pairs = why_not or paired_scores(first, second, release, knowledge, attacks)
+        if isinstance(pairs, str):
+            notes.append(f"not paired: {pairs}" if why_not else f"not paired, {release} / {knowledge}: {pairs}")
+        for attack in attacks:
+            key = release, knowledge, attack
+            rows[release] += [_leakage(mine[key], theirs[key], quantity, pairs) for quantity in quantities]
+    return Comparison(
+        str(first),
+        str(second),
+        pd.DataFrame([row for of_release in rows.values() for row in of_release], columns=list(COLUMNS)),
+        (*quantities, TEST_ACCURACY, TRAIN_ACCURACY),
+        changed_settings(_recorded(one), _recorded(other)),
+        _only(one, other),
+        _only(other, one),
+        tuple(dict.fromkeys(notes)),
+    )
+
+
+def changed_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Setting, ...]:
+    """Key by key what differs between two trees of settings; entries of a list are told apart by their names."""
+    return tuple(_differing(first, second, ""))
+
+
+def _differing(mine: Any, other: Any, key: str) -> list[Setting]:
+    if mine == other:
+        return []
+    keyed = [_named(value) for value in (mine, other)]
+    if all(parts is not None for parts in keyed):
+        first, second = (parts or {} for parts in keyed)
+        both = [name for name in dict.fromkeys([*first, *second]) if name in first and name in second]
+        found = [setting for name in both for setting in _differing(first[name], second[name], f"{key}[{name}]")]
+        found += [Setting(f"{key}[{name}]", _PRESENT, _ABSENT) for name in first if name not in second]
+        return found + [Setting(f"{key}[{name}]", _ABSENT, _PRESENT) for name in second if name not in first]
+    if all(isinstance(value, Mapping) and not _is_plugin(value) for value in (mine, other)):
+        names = dict.fromkeys([*mine, *other])
+        parts = [(f"{key}.{name}" if key else str(name), mine.get(name, ...), other.get(name, ...)) for name in names]
+        return [setting for name, one, two in parts for setting in _differing(one, two, name)]
+    return [Setting(key, _text(mine), _text(other))]
+
+
+def _named(value: Any) -> dict[str, Any] | None:
+    """A list of named entries by their names; None for anything else."""
+    if not isinstance(value, list) or not all(isinstance(part, Mapping) and "name" in part for part in value):
+        return None
+    return {_text(part) if _is_plugin(part) else str(part["name"]): part for part in value}
+
+
+def _is_plugin(value: Mapping[str, Any]) -> bool:
+    return set(value) == {"name", "options"} and isinstance(value["options"], Mapping)
+
+
+def _text(value: Any) -> str:
+    """A value as a study's file has it: a plug-in by its label, such as `lira:mode=offline`."""
+    if value is ...:
+        return _ABSENT
+    if isinstance(value, Mapping) and _is_plugin(value):
+        return ":".join([str(value["name"]), *(f"{key}={part}" for key, part in sorted(value["options"].items()))])
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _recorded(results: Results) -> dict[str, Any]:
+    """The study as it was audited, and what results may depend on besides."""
+    about = results.about
+    given = about.get("study")
+    settings = given if isinstance(given, Mapping) else {}
+    study = {key: value for key, value in settings.items() if key not in ("name", "description")}
+    more = {key: about[key] for key in ("device", "versions", "population") if about.get(key)}
+    if "population" in more:
+        more["population"] = more["population"] | {"sha256": str(more["population"].get("sha256", ""))[:SHOWN_DIGITS]}
+    return study | more
+
+
+def _means(results: Results) -> dict[tuple[str, str, str], pd.Series]:
+    table = results.findings[results.findings["victim"] == MEAN]
+    return {(row["release"], row["knowledge"], row["attack"]): row for _, row in table.iterrows()}
+
+
+def _not_one_population(one: Results, other: Results) -> str:
+    """Why no game of the two runs can be paired; empty where one might be."""
+    digests = [(results.about.get("population") or {}).get("sha256") for results in (one, other)]
+    return "" if digests[0] and digests[0] == digests[1] else "the runs were not made on the same population"
+
+
+def _leakage(mine: pd.Series, other: pd.Series, quantity: Quantity, pairs: Paired | str) -> dict[str, Any]:
+    first, second = _interval(mine, quantity), _interval(other, quantity)
+    names = {name: mine[name] for name in ("release", "knowledge", "attack")}
+    difference, method = independent_difference(first, second), INDEPENDENT
+    if isinstance(pairs, Paired) and not math.isnan(difference[0]):
+        method, attack = PAIRED, str(mine["attack"])
+        level = quantity.level
+        difference = pairs.auc_difference(attack) if level is None else pairs.tpr_difference(attack, level)
+    missing = [row["refused"] or "no figure" for row, it in ((mine, first), (other, second)) if math.isnan(it[0])]
+    victims = {"first_victims": mine["num_victims"], "second_victims": other["num_victims"]}
+    return names | _figures(quantity, first, second, difference, method) | victims | {"refused": "; ".join(missing)}
+
+
+def _accuracies(one: Results, other: Results, release: str) -> list[dict[str, Any]]:
+    mine, theirs = release_row(one, release), release_row(other, release)
+    if mine is None or theirs is None:
+        return []
+    names = {"release": release, "knowledge": "", "attack": "", "refused": ""}
+    found = []
+    for quantity in (TEST_ACCURACY, TRAIN_ACCURACY):
+        first, second = _interval(mine, quantity), _interval(theirs, quantity)
+        found.append(names | _figures(quantity, first, second, independent_difference(first, second), INDEPENDENT))
+    return found
+
+
+def _interval(row: pd.Series, quantity: Quantity) -> Interval:
+    value, low, high = (float(row[f"{quantity.column}{end}"]) for end in ("", "_low", "_high"))
+    return value, low, high
+
+
+def _figures(quantity: Quantity, first: Interval, second: Interval, both: Interval, method: str) -> dict[str, Any]:
+    names = [(name, f"{name}_low", f"{name}_high") for name in ("first", "second")] + [("difference", "low", "high")]
+    numbers = dict(zip((part for group in names for part in group), (*first, *second, *both), strict=True))
+    return {"metric": quantity.column, "method": method} | numbers
+
+
+def _only(one: Results, other: Results) -> dict[str, tuple[str, ...]]:
+    """What the findings of one have and those of the other lack."""
+    columns = {"releases": "release", "knowledge": "knowledge", "attacks": "attack"}
+    return {
+        word: tuple(name for name in dict.fromkeys(one.findings[column]) if name not in set(other.findings[column]))
+        for word, column in columns.items()
+    }
+
+
+def _listed(results: Results) -> str:
+    names: Sequence[str] = list(dict.fromkeys(results.findings["release"]))
+    return ", ".join(names) or "no findings"

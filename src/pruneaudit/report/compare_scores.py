@@ -1,0 +1,139 @@
+"""Two runs' scores side by side, where the runs have the same victims; and differences with their intervals.
+
+Runs are paired game by game: same population, same models, and no sample that is a member of a model in one run and
+none in the other. What both have in common (hard samples, the models' training sets) then cancels, as it does between
+the releases of one run. Otherwise the two are treated as independent.
+"""
+
+# V victims, N samples, B replicates
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pruneaudit.auditing.measure import NUM_RESAMPLES
+from pruneaudit.auditing.outcome import SCORES_FILE
+from pruneaudit.errors import UserError
+from pruneaudit.metrics import auc_influence, bootstrap_tpr, difference_two_way, two_way_replicates
+from pruneaudit.randomness import numpy_generator
+
+_IDS = ("model_id", "sample_id")
+Interval = tuple[float, float, float]
+"""Value, lower and upper limit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """One game of both runs, on the same rows and columns."""
+
+    first: dict[str, np.ndarray]
+    """(V, N) scores of the first run by attack; higher = more likely a member, NaN = not scored."""
+    second: dict[str, np.ndarray]
+    """(V, N) of the second."""
+    member: np.ndarray
+    """(V, N) bool."""
+
+    def auc_difference(self, attack: str) -> Interval:
+        """AUC of the first run less that of the second: the two-way interval of the paired difference."""
+        mine, other = (auc_influence(scores[attack], self.member) for scores in (self.first, self.second))
+        found = difference_two_way(mine, other)
+        return found.value, found.low, found.high
+
+    def tpr_difference(self, attack: str, level: float) -> Interval:
+        """TPR at a false-positive rate, first less second: both are resampled with the same weights."""
+        (mine, draws), (other, other_draws) = (
+            bootstrap_tpr(scores[attack], self.member, [level], NUM_RESAMPLES, numpy_generator(0, "bootstrap"))
+            for scores in (self.first, self.second)
+        )
+        values, replicates = mine[:, 0] - other[:, 0], draws[..., 0] - other_draws[..., 0]  # (V,), (B, V)
+        found = two_way_replicates(values, replicates, bounds=(-1.0, 1.0))
+        return found.value, found.low, found.high
+
+
+def independent_difference(first: Interval, second: Interval) -> Interval:
+    """The difference of two independent figures with the limits that follow from their own.
+
+    The square-and-add rule (MOVER; Zou and Donner 2008): the distance of a limit from the difference is the root of
+    the two squared distances that pull there. For symmetric intervals it is the root of the summed squared half-widths;
+    leaning ones stay leaning. Where the runs share members in truth, it is wider than need be.
+    """
+    difference = first[0] - second[0]
+    low = difference - math.hypot(first[0] - first[1], second[2] - second[0])
+    high = difference + math.hypot(first[2] - first[0], second[0] - second[1])
+    return difference, max(low, -1.0), min(high, 1.0)
+
+
+def paired_scores(first: Path, second: Path, release: str, knowledge: str, attacks: Sequence[str]) -> Paired | str:
+    """One game's scores in two run folders, aligned; or, in words, why they cannot be paired.
+
+    Args:
+        first: a run's folder.
+        second: another's, of the same population.
+        release: who is attacked, in both.
+        knowledge: with what references, in both.
+        attacks: which scores to read.
+
+    Raises:
+        UserError: a file of scores cannot be read.
+    """
+    tables = [_read(folder / SCORES_FILE, release, knowledge, attacks) for folder in (first, second)]
+    for table, folder in zip(tables, (first, second), strict=True):
+        if table is None:
+            return f"{folder} keeps no scores of it"
+    mine, other = (table for table in tables if table is not None)
+    if any(mine[name].dtype != other[name].dtype for name in _IDS):
+        return "the runs' models or samples have ids of different kinds"
+    if set(mine["model_id"]) != set(other["model_id"]):
+        return "the runs audit different models"
+    models = pd.Index(mine["model_id"].unique())
+    samples = pd.Index(pd.concat([mine["sample_id"], other["sample_id"]]).unique())
+    shape = len(models), len(samples)
+    places = [
+        (models.get_indexer(table["model_id"]), samples.get_indexer(table["sample_id"])) for table in (mine, other)
+    ]
+    member, differs = np.zeros(shape, bool), np.zeros(shape, bool)
+    member[places[0]] = mine["member"]
+    known = np.zeros(shape, bool)
+    known[places[0]] = True
+    differs[places[1]] = known[places[1]] & (member[places[1]] != other["member"].to_numpy())
+    if differs.any() or not known[places[1]].any():
+        return "the runs' models were trained on different members"
+    member[places[1]] = other["member"]
+    scores: list[dict[str, np.ndarray]] = []
+    for table, place in zip((mine, other), places, strict=True):
+        scores.append({attack: np.full(shape, np.nan) for attack in attacks})
+        for attack in attacks:
+            scores[-1][attack][place] = table[attack]
+    return Paired(scores[0], scores[1], member)
+
+
+def _read(path: Path, release: str, knowledge: str, attacks: Sequence[str]) -> pd.DataFrame | None:
+    """The ordinary samples' rows of one game; None where the file has none of it."""
+    parts = []
+    try:
+        with pq.ParquetFile(path) as file:
+            wanted = [*_IDS, "member", "canary", *attacks]
+            if not set(wanted) <= set(file.schema_arrow.names):
+                return None
+            for number in range(file.num_row_groups):
+                names = file.read_row_group(number, columns=["release", "knowledge"])
+                here = pc.and_(pc.equal(names["release"], release), pc.equal(names["knowledge"], knowledge))
+                if pc.any(here).as_py():
+                    # A name with a dot is taken for a path, which may bring other columns with it.
+                    whole = file.read_row_group(number, columns=wanted).select(wanted)
+                    parts.append(whole.filter(here).to_pandas())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); run the study again, which mends this") from None
+    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"canary": []})
+    found = found[~found["canary"].astype(bool)]
+    return None if found.empty else found

@@ -1,0 +1,31 @@
+"""A finished run as a small piece of HTML, for notebooks: the report's answer, the findings, where the page lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from pruneaudit.notebook import code, findings_html
+from pruneaudit.report.answer import answer
+from pruneaudit.results import Results
+
+
+def run_html(results: Results, page: Path, failures: Sequence[str] = ()) -> str:
+    """The answer in the report's own words, the table of findings, and the path of the page; all texts escaped.
+
+    Args:
+        results: the run's.
+        page: its report.
+        failures: tasks that failed, a line each.
+    """
+    told = answer(results)
+    changes = "".join(f"<li>{code(change.release)}: {escape(change.text)}</li>" for change in told.changes)
+    failed = "".join(f"<li>failed: {escape(failure)}</li>" for failure in failures)
+    parts = [
+        f"<p><strong>{escape(told.headline)}</strong></p>",
+        *(f"<ul>{items}</ul>" for items in (changes, failed) if items),
+        findings_html(results.findings),
+        f"<p>Report: {code(str(page))}</p>",
+    ]
+    return "<div>" + "\n".join(parts) + "</div>"

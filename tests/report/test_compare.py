@@ -1,0 +1,279 @@
+"""Two runs held against each other: what is paired, what is not, and how wide the intervals are."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from scipy import stats
+
+from pruneaudit.auditing import audit
+from pruneaudit.errors import UserError
+from pruneaudit.files import seal_files
+from pruneaudit.metrics import auc_influence, two_way
+from pruneaudit.report.compare import changed_settings, compare_runs
+from pruneaudit.report.compare_scores import independent_difference
+from pruneaudit.report.compare_text import comparison_csv, comparison_markdown, comparison_record, print_comparison
+from pruneaudit.results import RESULT_FILES
+from pruneaudit.signals.signals import Signals
+
+# V victims, N samples
+
+NUM_MODELS, NUM_SAMPLES = 5, 120
+MEMBER = np.random.default_rng(7).random((NUM_MODELS, NUM_SAMPLES)) < 0.5
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Writes the folder of an audit, members raised by `leak`, and gives it back."""
+
+    def build(name, seed, leak=1.0, member=MEMBER, order=None, population="ab" * 32, first_id=0):
+        rng = np.random.default_rng(seed)
+        labels = np.arange(NUM_SAMPLES) % 3
+        hardness = np.random.default_rng(3).normal(size=NUM_SAMPLES)
+        raised = (leak * member + hardness)[..., None] * np.eye(3)[labels]  # (V, N, C)
+        logits = rng.normal(size=(len(member), NUM_SAMPLES, 3)) + raised
+        order = np.arange(NUM_SAMPLES) if order is None else order
+        signals = Signals(
+            logits=logits[:, order],
+            labels=labels[order],
+            member=member[:, order],
+            ids=np.arange(NUM_SAMPLES)[order],
+            model_ids=np.arange(len(member)) + first_id,
+        )
+        found = audit(signals, attacks=["loss"], fpr_levels=[0.25])
+        found.results.about.update(population={"sha256": population}, seeds=[seed])
+        found.save(tmp_path / name)
+        seal_files(tmp_path / name, [*RESULT_FILES, "scores.parquet"])
+        return tmp_path / name
+
+    return build
+
+
+def row_of(found, metric="auc"):
+    return found.table[found.table["metric"] == metric].iloc[0]
+
+
+def scores_of(folder):
+    """(V, N) scores, by loops over the file's rows."""
+    import pyarrow.parquet as pq
+
+    scores = np.full((NUM_MODELS, NUM_SAMPLES), np.nan)
+    for row in pq.read_table(folder / "scores.parquet").to_pylist():
+        scores[row["model_id"], row["sample_id"]] = row["loss"]
+    return scores
+
+
+def naive_parts(scores):
+    """AUC and how far each sample pulls it, for every victim: pair by pair."""
+    areas, pulls = [], np.zeros(scores.shape)
+    for v, (row, inside) in enumerate(zip(scores, MEMBER, strict=True)):
+        wins = (row[inside][:, None] > row[~inside][None, :]) + 0.5 * (row[inside][:, None] == row[~inside][None, :])
+        areas.append(wins.mean())
+        for where, components in ((inside, wins.mean(axis=1)), (~inside, wins.mean(axis=0))):
+            pulls[v, where] = (components - wins.mean()) / np.sqrt(len(components) * (len(components) - 1))
+    return np.array(areas), pulls
+
+
+def test_the_paired_interval_is_that_of_a_naive_computation(make_run):
+    first, second = make_run("a", 0, leak=2.0), make_run("b", 1, leak=1.0)
+    found = row_of(compare_runs(first, second))
+    (mine, my_pulls), (other, other_pulls) = (naive_parts(scores_of(folder)) for folder in (first, second))
+    values, pulls = mine - other, my_pulls - other_pulls
+    by_sample, by_both = (pulls.mean(axis=0) ** 2).sum(), (pulls**2).sum() / NUM_MODELS**2
+    by_model = values.var(ddof=1) / NUM_MODELS
+    variance = max(max(0, by_sample - by_both) * NUM_MODELS / (NUM_MODELS - 1) + by_model, by_sample)
+    part = by_model / variance
+    freedom = 1 / (part**2 / (NUM_MODELS - 1) + (1 - part) ** 2 / (NUM_SAMPLES - 1))
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(variance)
+    assert found["method"] == "paired"
+    assert found[["difference", "low", "high"]].tolist() == pytest.approx(
+        [values.mean(), values.mean() - reach, values.mean() + reach]
+    )
+    assert found["difference"] == pytest.approx(found["first"] - found["second"])
+
+
+def test_the_order_of_samples_in_a_file_does_not_matter(make_run):
+    order = np.random.default_rng(5).permutation(NUM_SAMPLES)
+    first = make_run("a", 0)
+    plain, mixed = make_run("b", 1), make_run("c", 1, order=order)
+    for metric in ("auc", "tpr_at_25%_fpr"):
+        one, two = (row_of(compare_runs(first, other), metric) for other in (plain, mixed))
+        assert two[["difference", "low", "high"]].tolist() == pytest.approx(one[["difference", "low", "high"]].tolist())
+
+
+def test_a_run_does_not_differ_from_itself_and_pairing_narrows(make_run):
+    first, second = make_run("a", 0), make_run("b", 1)
+    same = compare_runs(first, first)
+    leakage = same.table[same.table["attack"] != ""]
+    assert (leakage[["difference", "low", "high"]] == 0).all(axis=None)
+    assert not same.settings
+    paired = row_of(compare_runs(first, second))
+    apart = row_of(compare_runs(first, make_run("c", 1, population="cd" * 32)))
+    assert (paired["method"], apart["method"]) == ("paired", "independent")
+    assert paired["difference"] == pytest.approx(apart["difference"])
+    assert paired["high"] - paired["low"] < 0.9 * (apart["high"] - apart["low"])
+
+
+def test_swapping_the_runs_turns_every_sign(make_run):
+    first, second = make_run("a", 0, leak=2.0), make_run("b", 1)
+    one, two = compare_runs(first, second).table, compare_runs(second, first).table
+    np.testing.assert_allclose(one["difference"], -two["difference"])
+    np.testing.assert_allclose(one["low"], -two["high"])
+
+
+def test_what_is_not_paired_says_why(make_run):
+    first = make_run("a", 0)
+    swapped = MEMBER.copy()
+    swapped[2] = ~swapped[2]
+    cases = {
+        "the runs were not made on the same population": make_run("b", 1, population=None),
+        "the runs' models were trained on different members": make_run("c", 1, member=swapped),
+        "the runs audit different models": make_run("d", 1, first_id=1),
+        f"{first.parent / 'e'} keeps no scores of it": make_run("e", 1),
+    }
+    (first.parent / "e" / "scores.parquet").unlink()
+    for reason, other in cases.items():
+        found = compare_runs(first, other)
+        assert set(found.table["method"]) == {"independent"}
+        assert any(note.startswith("not paired") and note.endswith(reason) for note in found.notes)
+
+
+def test_a_refused_figure_stays_refused(make_run, tmp_path):
+    first = make_run("a", 0)
+    table = (first / "findings.csv").read_text().splitlines()
+    at = table[0].split(",").index("tpr_at_25%_fpr")
+    lines = [line.split(",") for line in table]
+    for line in lines[1:]:
+        line[at : at + 3] = ["", "", ""]
+        line[table[0].split(",").index("refused")] = "TPR at 25% FPR: too few"
+    (first / "findings.csv").write_text("\n".join(",".join(line) for line in lines) + "\n")
+    seal_files(first, [*RESULT_FILES, "scores.parquet"])
+    row = row_of(compare_runs(first, make_run("b", 1)), "tpr_at_25%_fpr")
+    assert np.isnan(row[["first", "difference", "low", "high"]].astype(float)).all()
+    assert row["refused"] == "TPR at 25% FPR: too few"
+    assert row["second"] > 0
+
+
+@pytest.mark.parametrize("harm", ["findings.csv", "scores.parquet", "SHA256SUMS"])
+def test_a_run_that_has_changed_is_refused(make_run, harm):
+    first, second = make_run("a", 0), make_run("b", 1)
+    (second / harm).write_bytes((second / harm).read_bytes()[:-3])
+    for pair in ((first, second), (second, first)):
+        with pytest.raises(UserError, match=r"b: .* expected a finished run"):
+            compare_runs(*pair)
+
+
+def test_nothing_in_common_is_refused(make_run, results, tmp_path):
+    results.save(tmp_path / "other")
+    seal_files(tmp_path / "other", RESULT_FILES)
+    with pytest.raises(UserError, match=r"no release, knowledge and attack in common.* signals against dense"):
+        compare_runs(make_run("a", 0), tmp_path / "other")
+
+
+def test_neither_run_is_changed(make_run):
+    folders = make_run("a", 0), make_run("b", 1)
+    before = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
+    compare_runs(*folders)
+    assert [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders] == before
+
+
+INTERVALS = st.tuples(st.floats(0, 1), st.floats(0, 0.3), st.floats(0, 0.3)).map(
+    lambda t: (t[0], t[0] - t[1], t[0] + t[2])
+)
+
+
+@given(INTERVALS, INTERVALS)
+def test_independent_limits_hold_the_difference_and_turn_with_it(first, second):
+    value, low, high = independent_difference(first, second)
+    turned = independent_difference(second, first)
+    assert -1 <= low <= value <= high <= 1
+    assert turned == pytest.approx((-value, -high, -low))
+    assert high - value <= (first[2] - first[0]) + (second[0] - second[1]) + 1e-12
+
+
+def test_symmetric_intervals_add_by_their_squares():
+    assert independent_difference((0.7, 0.67, 0.73), (0.6, 0.56, 0.64)) == pytest.approx((0.1, 0.05, 0.15))
+    assert np.isnan(independent_difference((0.7, np.nan, np.nan), (0.6, 0.5, 0.7))[1:]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_victims", "shares_samples"), [(5, False), (16, False), (16, True)])
+def test_independent_intervals_cover(num_victims, shares_samples):
+    """Two banks alike, so that the true difference is 0; where they share samples the interval is too wide."""
+    rng, num_samples, trials, covered = np.random.default_rng(num_victims), 300, 500, 0
+    for _ in range(trials):
+        effects = rng.normal(size=(2, num_samples))
+        intervals = []
+        for bank in range(2):
+            common = effects[0 if shares_samples else bank]
+            member = rng.random((num_victims, num_samples)) < 0.5
+            shift = 1 + 0.3 * rng.normal(size=(num_victims, 1))
+            scores = member * shift + common + rng.normal(size=member.shape)
+            found = two_way(*auc_influence(scores, member))
+            intervals.append((found.value, found.low, found.high))
+        _, low, high = independent_difference(*intervals)
+        covered += low <= 0 <= high
+    print(f"{num_victims} victims, samples shared: {shares_samples}: {covered / trials:.1%}")
+    assert covered / trials >= 0.92
+    assert shares_samples or covered / trials <= 0.985
+
+
+def test_settings_that_differ_are_named_key_by_key():
+    plain = {"seed": 0, "training": {"epochs": 20, "augment": "none"}, "data": {"source": {"name": "a", "options": {}}}}
+    release = {"name": "p", "sparsity": 0.5, "finetune": {"epochs": 5}}
+    lira = {"name": "lira", "options": {}}
+    first = plain | {"releases": [release], "audit": {"attacks": [lira], "levels": [0.1, 0.01]}}
+    second = {
+        "seed": 0.0,
+        "training": {"epochs": 40, "augment": "none"},
+        "data": {"source": {"name": "a", "options": {"path": "x"}}},
+        "releases": [{"name": "q", "sparsity": 0.9}, release | {"finetune": {"epochs": 6, "select": None}}],
+        "audit": {"attacks": [lira, {"name": "lira", "options": {"mode": "offline"}}], "levels": [0.1]},
+    }
+    found = {setting.key: (setting.first, setting.second) for setting in changed_settings(first, second)}
+    assert found == {
+        "training.epochs": ("20", "40"),
+        "data.source": ("a", "a:path=x"),
+        "releases[p].finetune.epochs": ("5", "6"),
+        "releases[p].finetune.select": ("-", "null"),
+        "releases[q]": ("-", "there"),
+        "audit.attacks[lira:mode=offline]": ("-", "there"),
+        "audit.levels": ("[0.1, 0.01]", "[0.1]"),
+    }
+    assert changed_settings(first, first) == ()
+
+
+def printed(found, width=80):
+    stream = io.StringIO()
+    print_comparison(found, Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+def test_every_form_says_the_same(make_run):
+    found = compare_runs(make_run("a", 0, leak=3.0), make_run("b", 1))
+    row = row_of(found)
+    difference = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+    assert f"| signals | matched | loss: AUC | {row['first']:.3f} [" in comparison_markdown(found)
+    assert f"| {difference} | paired |" in comparison_markdown(found)
+    assert difference.split()[0] in printed(found)
+    assert difference.split(" ", 1)[1] in printed(found)
+    assert "A is lower in 0 and higher in" in printed(found, 200)
+    assert comparison_csv(found).splitlines()[1].startswith("signals,")
+    record = json.loads(json.dumps(comparison_record(found), allow_nan=False))
+    assert row["difference"] in [item["difference"] for item in record["differences"]]
+    assert {len(line) <= 80 for line in printed(found).splitlines() if not line.startswith(("A: ", "B: ", "Of "))} == {
+        True
+    }
+
+
+def test_names_are_shown_and_not_obeyed(make_run, tmp_path):
+    folder = make_run("a", 0)
+    shutil.copytree(folder, tmp_path / "b\x1b[31m|<i>")
+    found = compare_runs(folder, tmp_path / "b\x1b[31m|<i>")
+    assert "\x1b" not in printed(found)
+    assert "b?\\[31m\\|\\<i\\>" in comparison_markdown(found)

@@ -1,0 +1,245 @@
+"""The gate: made-up results with known intervals, and what it must say of them."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pruneaudit.errors import UserError
+from pruneaudit.gate import ANY, as_markdown, as_record, budgets_of, check, parse_rate
+
+STUDY = {
+    "name": "fashion",
+    "releases": [
+        {"name": "dense+finetune", "finetune": {"epochs": 1}},
+        {"pruner": "l1unstructured", "sparsity": 0.9, "finetune": {"epochs": 1}},
+    ],
+    "audit": {"attacks": ["loss", "confidence", "entropy", "modified_entropy", "lira", "rmia"]},
+}
+PRUNED = "l1unstructured-0.9"
+
+
+@pytest.fixture
+def make_run(make_results):
+    """Results in which LiRA's AUC has a given upper end on the pruned release, and 0.55 elsewhere."""
+
+    def build(high=0.55, study=STUDY, **changes):
+        def edit(parts):
+            parts["about"]["study"] = study
+            table = parts["findings"]
+            table[["auc", "auc_low", "auc_high"]] = 0.52, 0.51, 0.55
+            where = (table["release"] == PRUNED) & (table["attack"] == "lira") & (table["victim"] == "mean")
+            table.loc[where, "auc_high"] = high
+            for column, value in changes.items():
+                table.loc[where, column] = value
+
+        return make_results(edit)
+
+    return build
+
+
+def outcomes(gate):
+    return {verdict.release: verdict.outcome for verdict in gate.verdicts}
+
+
+@pytest.mark.parametrize(
+    ("high", "outcome", "code"),
+    [(0.6, "within", 0), (np.nextafter(0.6, 1), "over", 1), (np.nextafter(0.6, 0), "within", 0)],
+)
+def test_the_upper_end_decides_and_equal_is_within(make_run, high, outcome, code):
+    results = make_run(high)
+    gate = check(results, budgets_of(results, max_auc="0.6"))
+    assert outcomes(gate) == {"dense": "within", PRUNED: outcome}
+    assert (gate.outcome, gate.exit_code) == (outcome, code)
+
+
+def test_an_end_just_above_its_budget_is_not_shown_as_equal(make_run):
+    results = make_run(0.600004)
+    text = as_markdown(check(results, budgets_of(results, max_auc="0.6")), "run")
+    row = next(line for line in text.splitlines() if PRUNED in line and "over" in line)
+    assert "0.600004]" in row
+    assert "at most 0.600000" in row
+
+
+def test_only_the_mean_over_victims_counts(make_run):
+    results = make_run()
+    others = results.findings["victim"] != "mean"
+    results.findings.loc[others, "auc_high"] = 0.99
+    assert check(results, budgets_of(results, max_auc="0.6")).exit_code == 0
+
+
+def test_a_run_without_a_mean_is_judged_by_its_one_victim(make_results):
+    def edit(parts):
+        parts["findings"] = parts["findings"][parts["findings"]["victim"] == "0"]
+
+    results = make_results(edit)
+    gate = check(results, budgets_of(results, max_auc="0.99"))
+    assert gate.exit_code == 0
+    assert gate.verdicts[0].num_victims == 1
+
+
+def test_controls_are_left_out_and_named(make_run):
+    results = make_run()
+    gate = check(results, budgets_of(results, max_auc="0.6"))
+    assert gate.not_checked == ("dense+finetune",)
+    assert "not checked, as nothing is pruned or defended in it: `dense+finetune`" in as_markdown(gate, "run")
+    named = check(results, budgets_of(results, max_auc="0.6"), releases=["dense+finetune"])
+    assert list(outcomes(named)) == ["dense+finetune"]
+    assert named.not_checked == ()
+
+
+def test_without_a_study_every_release_is_checked(make_run):
+    results = make_run(study=None)
+    assert list(outcomes(check(results, budgets_of(results, max_auc="0.6")))) == ["dense", "dense+finetune", PRUNED]
+
+
+def test_a_release_that_the_run_lost_is_refused_and_not_passed_over(make_run):
+    lost = {
+        **STUDY,
+        "releases": [*STUDY["releases"], {"pruner": "l1unstructured", "sparsity": 0.95, "finetune": {"epochs": 1}}],
+    }
+    unknown = {**lost, "releases": [{"name": "l1unstructured-0.95", "a_setting_of_another_version": 1}]}
+    for attack, study in ((None, lost), (ANY, lost), (None, unknown)):
+        results = make_run(study=study)
+        gate = check(results, budgets_of(results, max_auc="0.99"), attack)
+        assert outcomes(gate)["l1unstructured-0.95"] == "refused"
+        assert gate.exit_code == 2
+        assert "no findings of this release" in gate.verdicts[-1].reason
+
+
+def test_a_refused_figure_gives_its_own_reason_and_wins_over_a_failure(make_run):
+    results = make_run(0.9)
+    gate = check(results, budgets_of(results, ["0.1%:5%"], "0.6"))
+    assert {verdict.outcome for verdict in gate.verdicts} == {"within", "over", "refused"}
+    assert gate.exit_code == 2
+    refused = next(verdict for verdict in gate.verdicts if verdict.outcome == "refused")
+    assert refused.reason == "1,000 non-members give 1 false positive, at least 10 are needed"
+    text = as_markdown(gate, "run")
+    assert "2 of 4 figures could not be had" in text
+    assert "1 of the others is over budget" in text
+    assert text.count(refused.reason) == 1
+
+
+def test_a_figure_without_an_interval_is_refused(make_run):
+    results = make_run(math.nan)
+    gate = check(results, budgets_of(results, max_auc="0.99"))
+    assert outcomes(gate)[PRUNED] == "refused"
+    assert gate.verdicts[-1].reason == "it has no interval"
+
+
+def test_any_attack_means_every_one(make_run):
+    results = make_run()
+    where = (results.findings["attack"] == "entropy") & (results.findings["release"] == "dense")
+    results.findings.loc[where, "auc_high"] = 0.7
+    assert check(results, budgets_of(results, max_auc="0.6")).exit_code == 0
+    gate = check(results, budgets_of(results, max_auc="0.6"), ANY)
+    assert len(gate.verdicts) == 2 * 6
+    assert [(verdict.release, verdict.attack) for verdict in gate.verdicts if verdict.outcome == "over"] == [
+        ("dense", "entropy")
+    ]
+
+
+def test_the_advantage_has_the_limits_of_the_balanced_accuracy(make_run):
+    figures = {"balanced_accuracy": 0.55, "balanced_accuracy_low": 0.5, "balanced_accuracy_high": 0.625}
+    results = make_run(**figures)
+    for limit, outcome in (("0.25", "within"), ("0.2499", "over")):
+        gate = check(results, budgets_of(results, max_advantage=limit), releases=[PRUNED])
+        assert gate.verdicts[0].outcome == outcome
+        assert (gate.verdicts[0].value, gate.verdicts[0].high) == (pytest.approx(0.1), 0.25)
+
+
+def test_members_ranked_last_are_pointed_out(make_run):
+    results = make_run(0.4, auc=0.38, auc_low=0.36)
+    notes = check(results, budgets_of(results, max_auc="0.6")).notes
+    assert f"lira ranks members below non-members on {PRUNED}: check how membership was joined" in notes
+
+
+def test_knowledge_that_comes_to_matched_is_found_there(make_run):
+    results = make_run()
+    pruned = results.findings["release"] == PRUNED
+    results.findings.loc[pruned, "knowledge"] = "dense"
+    gate = check(results, budgets_of(results, max_auc="0.6"), knowledge="dense")
+    assert [verdict.knowledge for verdict in gate.verdicts] == ["matched", "dense"]
+    gate = check(results, budgets_of(results, max_auc="0.6"), knowledge="adaptive")
+    assert outcomes(gate) == {"dense": "within", PRUNED: "refused"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attack": "lyra"}, r"--attack: got 'lyra' \(did you mean 'lira'\?\), expected one of: loss, .*, any"),
+        ({"releases": ["l1unstructured-0.8"]}, r"--release: .*did you mean 'l1unstructured-0.9'"),
+        ({"knowledge": "mached"}, r"--knowledge: got 'mached' \(did you mean 'matched'\?\)"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_nearest_known(make_run, options, message):
+    results = make_run()
+    with pytest.raises(UserError, match=message):
+        check(results, budgets_of(results, max_auc="0.6"), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "no budget was given, expected at least one, such as: --max-tpr 1%:0.05 --max-auc 0.6"),
+        ({"max_tpr": ["5%:10%"]}, "got the false-positive rate '5%', expected one that the run reports: 10%, 1%, 0.1%"),
+        ({"max_tpr": ["0.05"]}, "expected FPR:BUDGET"),
+        ({"max_tpr": ["1:5"]}, "got '5', expected a rate from 0 to 1"),
+        ({"max_tpr": ["10%:1%"]}, r"at least what guessing reaches \(10.0%\)"),
+        ({"max_auc": "0.4"}, r"at least what guessing reaches \(0.500\)"),
+        ({"max_auc": "nan"}, "expected a rate from 0 to 1"),
+        ({"max_advantage": "-0.1"}, "expected a rate from 0 to 1"),
+    ],
+)
+def test_budgets_that_make_no_sense_are_refused(make_run, options, message):
+    with pytest.raises(UserError, match=message):
+        budgets_of(make_run(), **options)
+
+
+def test_no_findings_are_no_pass(make_results):
+    def edit(parts):
+        parts["findings"] = parts["findings"].iloc[:0]
+
+    results = make_results(edit)
+    with pytest.raises(UserError, match="no attack was played"):
+        check(results, budgets_of(results, max_auc="0.6"))
+
+
+def test_one_budget_in_two_spellings_is_one(make_run):
+    assert len(budgets_of(make_run(), ["1%:0.05", "0.01:5%", " 1 % : .05 "])) == 1
+
+
+@given(st.integers(0, 10**9), st.integers(0, 12))
+def test_percent_and_fraction_name_the_same_number(digits, places):
+    number = digits % (10**places + 1)
+    fraction = f"{number / 10**places:.{places}f}" if places < 9 else f"{number}e-{places}"
+    percent = f"{number}e{2 - places}%"
+    assert parse_rate(percent, "x") == parse_rate(fraction, "x") == float(f"{number}e-{places}")
+
+
+@given(st.text(alphabet="0129.eE%+-_ x٣²", max_size=12))
+def test_any_text_is_a_rate_or_one_line(text):
+    try:
+        assert 0 <= parse_rate(text, "--max-auc") <= 1
+    except UserError as error:
+        assert str(error).startswith("--max-auc: got ")
+
+
+def test_the_record_is_json_data_without_nan(make_run):
+    results = make_run(math.nan)
+    record = as_record(check(results, budgets_of(results, max_auc="0.6")), "run")
+    assert record["exit_code"] == 2
+    assert [row["high"] for row in record["verdicts"]] == [0.55, None]
+
+
+def test_names_cannot_break_out_of_the_summary(make_run):
+    results = make_run()
+    name = "a`|<b>\n# x"
+    for table in (results.findings, results.releases):
+        table.loc[table["release"] == "dense", "release"] = name
+    lines = as_markdown(check(results, budgets_of(results, max_auc="0.6")), "run").splitlines()
+    assert not any(line.startswith("# x") for line in lines)
+    table = [line for line in lines if line.startswith("|")]
+    assert {line.replace("\\|", "").count("|") for line in table} == {9}
