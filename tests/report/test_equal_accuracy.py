@@ -137,9 +137,8 @@ def test_the_section_says_what_it_shows_and_what_it_does_not(with_frontier):
     assert "-0.100 [open, -0.080] against dense" in text
     assert "nothing is extrapolated" in text
     assert 'href="#frontier-note-None"' not in page
-    assert (
-        text.index("Paired differences") < text.index("Leakage at equal accuracy") < text.index("How it was measured")
-    )
+    assert text.index("Its numbers as a table") < text.index("Findings, mean over") < text.index("Paired differences")
+    assert "Under lira , which was declared beforehand" in text.replace("lira,", "lira ,")
     assert "nan" not in text.lower()
 
 
@@ -155,7 +154,8 @@ def test_names_from_outside_stay_names(with_frontier):
         return frontier.assign(refused=EVIL, knowledge=EVIL)
 
     def also(parts):
-        parts["releases"] = parts["releases"].replace({"l1unstructured-0.9": EVIL})
+        for table in ("releases", "findings", "curves", "comparisons"):
+            parts[table] = parts[table].replace({"l1unstructured-0.9": EVIL})
 
     page, safe = render(with_frontier(rename, also)), render(with_frontier())
     assert page.count("<script") == safe.count("<script"), "no script has joined"

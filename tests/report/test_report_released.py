@@ -132,8 +132,9 @@ def test_reactivation_is_told_in_a_sentence_and_epoch_by_epoch(with_report):
 
 def test_the_page_has_one_more_section_and_tables_that_can_be_reached(with_report):
     text = render(with_report())
-    assert text.count("<details>") == 2 + 1, "layers, reactivation, settings"
-    assert len(re.findall(r'<div class="scroll" role="region" aria-labelledby="[^"]+" tabindex="0">', text)) == 4 + 3
+    assert text.count("<details>") == 2 + 2, "layers, reactivation, the changes in words, settings"
+    scrolled = re.findall(r'<div class="scroll(?: long)?" role="region" aria-labelledby="[^"]+" tabindex="0">', text)
+    assert len(scrolled) == len(re.findall("<table", text)) == 5 + 3
     labels = re.findall(r'aria-labelledby="([^"]+)"', text)
     ids = re.findall(r' id="([^"]+)"', text)
     assert set(labels) <= set(ids)

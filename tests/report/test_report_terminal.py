@@ -2,6 +2,7 @@ import io
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -83,3 +84,11 @@ def test_only_mean_rows_are_shown(results):
 
 def test_colour_is_for_terminals_alone(results):
     assert "\x1b[" in printed(results, force_terminal=True, color_system="truecolor")
+
+
+def test_an_attack_that_finds_more_is_named_in_one_line(make_results):
+    row = {"release": "dense", "knowledge": "matched", "attack": "rmia", "against": "lira", "metric": "auc"}
+    row |= {"difference": 0.15, "low": 0.12, "high": 0.18, "num_victims": 16}
+    text = printed(make_results(lambda parts: parts.update(contests=pd.DataFrame([row]))))
+    assert "rmia finds more: +0.150 [+0.120, +0.180] AUC on dense" in text
+    assert "finds more" not in printed(make_results())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
@@ -28,6 +29,7 @@ from pruneaudit.report.selection import (
 from pruneaudit.results import Results
 from pruneaudit.study import DENSE
 
+Verdict = Literal["no figure", "no interval", "leaks", "leaks at low rates", "reversed", "not shown"]
 _ATTACK_NAMES = {"lira": "LiRA", "rmia": "RMIA"}
 _FEW_NETWORKS = 10
 
@@ -83,19 +85,20 @@ def _headline(results: Results, base: str) -> str:
     figure = _with_interval(AUC, row)
     rate = headline_tpr(results.findings.columns)
     found = _found(rate, row)
-    if math.isnan(row["auc_low"]) or math.isnan(row["auc_high"]):
+    said = verdict(results, base)
+    if said == "no interval":
         return f"{name} reaches AUC {figure} on the {networks}; without an interval nothing is concluded from it."
     leak = "leaks" if alone else "leak"
-    if row["auc_low"] > 0.5:
+    if said == "leaks":
         then = f" and {found}" if found else ""
         return f"The {networks} {leak}: {name} tells members from non-members with AUC {figure}{then}."
-    if found and rate is not None and rate.level is not None and row[f"{rate.column}_low"] > rate.level:
+    if said == "leaks at low rates":
         return (
             f"The {networks} {leak} at low false-positive rates: {name} {found}, "
             f"although its AUC of {figure} does not show more than guessing."
         )
     then = f"; it {found}" if found else ""
-    if row["auc_high"] < 0.5:
+    if said == "reversed":
         return (
             f"On the {networks} {name} ranks members below non-members: AUC {figure}{then}. "
             "Check how members and scores were joined before reading on."
@@ -104,6 +107,21 @@ def _headline(results: Results, base: str) -> str:
         f"On the {networks} {name} was not shown to do better than guessing: AUC {figure}{then}. "
         "That is no proof that nothing leaks."
     )
+
+
+def verdict(results: Results, base: str) -> Verdict:
+    """What the declared attack's intervals on the base release let one say of it."""
+    row = finding(results, base, primary_attack(results))
+    if row is None or math.isnan(row["auc"]):
+        return "no figure"
+    if math.isnan(row["auc_low"]) or math.isnan(row["auc_high"]):
+        return "no interval"
+    if row["auc_low"] > 0.5:
+        return "leaks"
+    rate = headline_tpr(results.findings.columns)
+    if _found(rate, row) and rate is not None and row[f"{rate.column}_low"] > (rate.level or 0.0):
+        return "leaks at low rates"
+    return "reversed" if row["auc_high"] < 0.5 else "not shown"
 
 
 def _found(rate: Quantity | None, row: pd.Series) -> str:
@@ -116,7 +134,7 @@ def _found(rate: Quantity | None, row: pd.Series) -> str:
 
 def _change(results: Results, release: str, base: str) -> str:
     attack = primary_attack(results)
-    row, how, name = finding(results, release, attack), _what_was_done(results, release), attack_name(attack)
+    row, how, name = finding(results, release, attack), what_was_done(results, release), attack_name(attack)
     if row is None or math.isnan(row["auc"]):
         return f"{how}: {name or 'the attack'} gave no figure: {_reason(row)}."
     baseline = baseline_of(results, release)
@@ -127,30 +145,30 @@ def _change(results: Results, release: str, base: str) -> str:
     if math.isnan(paired["low"]) or math.isnan(paired["high"]):
         return (
             f"{how}: {figure} under {name}, {AUC.difference(paired['difference'])} against "
-            f"{_baseline_words(results, release, base, baseline)}; without an interval nothing is concluded from it."
+            f"{baseline_words(results, release, base, baseline)}; without an interval nothing is concluded from it."
         )
     networks = "network leaks" if row["num_victims"] == 1 else "networks leak"
-    verdict = {
+    said = {
         -1: f"the {networks} less under {name}" + (", but still above guessing" if row["auc_low"] > 0.5 else ""),
         0: f"no difference could be shown under {name}",
         1: f"the {networks} more under {name}",
-    }[_direction(paired)]
+    }[direction(paired)]
     return (
-        f"{how}, {verdict}: {figure}, {_paired_figure(AUC, paired)} against "
-        f"{_baseline_words(results, release, base, baseline)}"
-        + _rate_change(results, release, baseline, attack, _direction(paired))
+        f"{how}, {said}: {figure}, {_paired_figure(AUC, paired)} against "
+        f"{baseline_words(results, release, base, baseline)}"
+        + _rate_change(results, release, baseline, attack, direction(paired))
         + _accuracy_change(results, release, baseline)
         + "."
     )
 
 
-def _rate_change(results: Results, release: str, baseline: str, attack: str, direction: int) -> str:
+def _rate_change(results: Results, release: str, baseline: str, attack: str, of_auc: int) -> str:
     """The change of the TPR; "but" where it shows something that the AUC does not."""
     rate = headline_tpr(results.findings.columns)
     paired = None if rate is None else difference(results, release, baseline, attack, rate.column)
     if rate is None or rate.level is None or paired is None or math.isnan(paired["difference"]):
         return ""
-    but = "but " if _direction(paired) not in (0, direction) else ""
+    but = "but " if direction(paired) not in (0, of_auc) else ""
     return f"; {but}members found at {100 * rate.level:g}% false positives: {_paired_figure(rate, paired)}"
 
 
@@ -161,7 +179,8 @@ def _accuracy_change(results: Results, release: str, baseline: str) -> str:
     return f"; test accuracy: {_paired_figure(TEST_ACCURACY, paired)}"
 
 
-def _baseline_words(results: Results, release: str, base: str, baseline: str) -> str:
+def baseline_words(results: Results, release: str, base: str, baseline: str) -> str:
+    """What a release's baseline is to it; `base` is what all releases are held against."""
     if baseline == twin_of(results, release):
         return "the same release without the defence"
     if baseline != base:
@@ -174,7 +193,8 @@ def _baseline_words(results: Results, release: str, base: str, baseline: str) ->
     return words
 
 
-def _what_was_done(results: Results, release: str) -> str:
+def what_was_done(results: Results, release: str) -> str:
+    """What was done to a release's networks, as the beginning of a sentence."""
     row = release_row(results, release)
     if row is None:
         return "In this release"
@@ -204,7 +224,7 @@ def _caveats(results: Results, base: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _direction(paired: pd.Series) -> int:
+def direction(paired: pd.Series) -> int:
     """-1 or 1 where the interval lies on one side of 0, else 0 (also without an interval)."""
     return 1 if paired["low"] > 0 else -1 if paired["high"] < 0 else 0
 

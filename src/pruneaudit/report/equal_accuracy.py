@@ -195,7 +195,8 @@ def _points(
         "x": [float(value) for value in rows["test_accuracy"]],
         "y": [float(value) for value in rows["leakage"]],
         "text": [label(name, 20) for name in rows["release"]],
-        "textposition": "top center",
+        # A release that is dominated often lies just above the one that dominates it.
+        "textposition": "top center" if beaten else "bottom center",
         "textfont": {"size": 11},
         "error_x": error_bars(rows, "test_accuracy", shade),
         "error_y": error_bars(rows, "leakage", shade),

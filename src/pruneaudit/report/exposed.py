@@ -10,13 +10,16 @@ import pandas as pd
 
 from pruneaudit.report.answer import attack_name
 from pruneaudit.report.figures import COLOURS, NEUTRAL, Figure, label, plot_layout
+from pruneaudit.report.samples import Samples
 from pruneaudit.report.selection import baseline_of
 from pruneaudit.results import Results
 
 ALL = "all"
+NO_SAMPLES = Samples()
 NUM_SHOWN = 10
 """Samples that are listed of each release."""
 _FIGURE_HEIGHT = 250
+_CLASS_LENGTH = 14
 _HOVER = "class %{x}: %{customdata}<extra></extra>"
 
 
@@ -42,7 +45,10 @@ class RisingSample:
     """One sample whose exposure rises."""
 
     sample_id: str
-    class_id: str
+    class_name: str
+    """Its number where the classes have no names."""
+    picture: str
+    """A data URI; empty where there is none."""
     before: str
     """Share of the victims that find it, in percent."""
     after: str
@@ -58,6 +64,7 @@ class Rising:
     release: str
     baseline: str
     num_rising: int
+    with_pictures: bool
     lines: tuple[RisingSample, ...]
 
 
@@ -74,8 +81,8 @@ class Exposed:
     rising: tuple[Rising, ...]
 
 
-def exposed(results: Results) -> Exposed | None:
-    """The section, or None where nothing was compared."""
+def exposed(results: Results, samples: Samples = NO_SAMPLES) -> Exposed | None:
+    """The section, or None where nothing was compared; `samples` has class names and pictures, where there are any."""
     table = results.migrations
     if table.empty:
         return None
@@ -85,18 +92,23 @@ def exposed(results: Results) -> Exposed | None:
         level=f"{100 * table['fpr'].iloc[0]:g}%",
         lines=tuple(_line(row) for _, row in of_all.iterrows()),
         with_floor=bool(of_all["noise_newly"].notna().any()),
-        rising=tuple(_rising(results, release, baseline) for release, baseline in _shown(results)),
+        rising=tuple(_rising(results, release, baseline, samples) for release, baseline in _shown(results)),
     )
 
 
-def exposed_figures(results: Results) -> list[Figure]:
+def shown_samples(results: Results) -> set[str]:
+    """The ids of the samples that the section lists."""
+    return {line.sample_id for pair in _shown(results) for line in _rising(results, *pair, NO_SAMPLES).lines}
+
+
+def exposed_figures(results: Results, samples: Samples = NO_SAMPLES) -> list[Figure]:
     """For each release with its baseline: how many samples of each class moved, and how many by chance."""
     drawn = []
     for index, (release, baseline) in enumerate(_shown(results)):
         rows = results.migrations
         rows = rows[(rows["release"] == release) & (rows["baseline"] == baseline) & (rows["class"] != ALL)]
         if rows[["newly_exposed", "no_longer_exposed"]].to_numpy().any():
-            drawn.append(_by_class(rows, f"exposed-{index}", release, baseline))
+            drawn.append(_by_class(rows, f"exposed-{index}", release, baseline, samples))
     return drawn
 
 
@@ -125,7 +137,7 @@ def _line(row: pd.Series) -> MovedLine:
     )
 
 
-def _rising(results: Results, release: str, baseline: str) -> Rising:
+def _rising(results: Results, release: str, baseline: str, samples: Samples) -> Rising:
     table = results.migration
     rows = table[(table["release"] == release) & (table["baseline"] == baseline) & (table["change"] > 0)]
     # Of equal changes the one that more victims vouch for; then as the samples stand in the data.
@@ -133,7 +145,8 @@ def _rising(results: Results, release: str, baseline: str) -> Rising:
     lines = tuple(
         RisingSample(
             sample_id=str(row["sample_id"]),
-            class_id=f"{row['class_id']:g}",
+            class_name=samples.class_name(row["class_id"]),
+            picture=samples.pictures.get(str(row["sample_id"]), ""),
             before=f"{100 * row['exposure_before']:.0f}%",
             after=f"{100 * row['exposure_after']:.0f}%",
             change=f"{100 * row['change']:+.0f}",
@@ -141,12 +154,12 @@ def _rising(results: Results, release: str, baseline: str) -> Rising:
         )
         for _, row in top.iterrows()
     )
-    return Rising(release, baseline, len(rows), lines)
+    return Rising(release, baseline, len(rows), any(line.picture for line in lines), lines)
 
 
-def _by_class(rows: pd.DataFrame, key: str, release: str, baseline: str) -> Figure:
+def _by_class(rows: pd.DataFrame, key: str, release: str, baseline: str, samples: Samples) -> Figure:
     """Bars up for newly exposed, down for no longer exposed; marks where chance alone would lie."""
-    classes = [label(name) for name in rows["class"]]
+    classes = [label(_class_name(samples, name), _CLASS_LENGTH) for name in rows["class"]]
     traces = []
     sides = (("newly_exposed", "noise_newly", 1), ("no_longer_exposed", "noise_no_longer", -1))
     for (column, chance, sign), colour in zip(sides, (COLOURS[1], COLOURS[0]), strict=True):
@@ -162,11 +175,17 @@ def _by_class(rows: pd.DataFrame, key: str, release: str, baseline: str) -> Figu
     return Figure(
         key=key,
         title=f"Who becomes exposed, by class: {release} against {baseline}",
-        caption="Up: newly exposed. Down: no longer exposed."
+        caption="Up: newly exposed. Down: no longer exposed. The numbers are in migrations.csv beside this report."
         + (" Short lines: the same between two fine-tuning seeds of one release." if len(traces) > len(sides) else ""),
         height=_FIGURE_HEIGHT,
         plot={"data": traces, "layout": layout},
     )
+
+
+def _class_name(samples: Samples, number: str) -> str:
+    """The name of a class; with its number, for names that are cut may look alike."""
+    name = samples.class_name(float(number)) if number.isdecimal() else number
+    return name if name == number else f"{number} {name}"
 
 
 def _marks(classes: list[str], values: pd.Series, sign: int) -> dict[str, Any]:

@@ -20,18 +20,14 @@ from pruneaudit.report.answer import attack_name
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY
 from pruneaudit.report.selection import (
     MEAN,
-    MIN_DECIDING,
     attack_order,
-    base_release,
     finding,
     primary_attack,
     primary_knowledge,
     release_names,
     release_row,
-    resolution,
 )
 from pruneaudit.results import Results
-from pruneaudit.study import DENSE
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe-Ito without black and yellow, which vanish on dark and on white paper."""
@@ -41,6 +37,14 @@ NEUTRAL = "#808080"
 """Seen on white and on dark paper."""
 _LABEL_LENGTH = 28
 _ROW_PIXELS = 19
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the things that a figure may show."""
+
+    name: str
+    plot: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,10 @@ class Figure:
     """Pixels."""
     plot: dict[str, Any]
     """{data, layout} for plotly; JSON data without NaN."""
-
-
-def draw(results: Results) -> list[Figure]:
-    """All figures for which there is something to draw."""
-    drawn = [leakage_by_release(results, knowledge) for knowledge in dict.fromkeys(results.findings["knowledge"])]
-    drawn += [roc_by_release(results), roc_by_attack(results)]
-    if results.frontier.empty:  # where there is a frontier, its section has this figure
-        drawn.append(leakage_against_accuracy(results))
-    return [figure for figure in drawn if figure is not None]
+    choices: tuple[Choice, ...] = ()
+    """Other data that readers may have drawn in its place; the first is `plot` itself. Empty: no choice."""
+    choose: str = ""
+    """What is chosen."""
 
 
 def label(text: str, length: int = _LABEL_LENGTH) -> str:
@@ -78,8 +77,31 @@ def label(text: str, length: int = _LABEL_LENGTH) -> str:
     return html.escape(f"\u2068{cut}\u2069")
 
 
-def leakage_by_release(results: Results, knowledge: str) -> Figure | None:
-    """AUC with its interval: a line of the figure per release and attack, top to bottom."""
+def leakage_by_release(results: Results) -> Figure | None:
+    """AUC with its interval: a line of the figure per release and attack, top to bottom.
+
+    One knowledge at a time, the primary one first.
+    """
+    first = primary_knowledge(results)
+    names = dict.fromkeys([first, *results.findings["knowledge"]])
+    found = [(name, drawn) for name in names if (drawn := _leakage(results, name)) is not None]
+    if not found:
+        return None
+    return Figure(
+        key="leakage-by-release",
+        title="Leakage by release",
+        caption=f"Mean AUC over victims with its 95% interval. The dashed line is guessing (0.5). References: {first}"
+        + (", or those that you choose." if len(found) > 1 else "."),
+        # As high as the choice with the most lines needs it.
+        height=max(height for _, (height, _) in found),
+        plot=found[0][1][1],
+        choices=tuple(Choice(name, plot) for name, (_, plot) in found),
+        choose="References",
+    )
+
+
+def _leakage(results: Results, knowledge: str) -> tuple[int, dict[str, Any]] | None:
+    """Height in pixels, and the figure under one knowledge."""
     table = results.findings
     rows = table[(table["victim"] == MEAN) & (table["knowledge"] == knowledge) & table["auc"].notna()]
     releases = [name for name in release_names(results) if name in set(rows["release"])]
@@ -91,8 +113,8 @@ def leakage_by_release(results: Results, knowledge: str) -> Figure | None:
     for index, attack in enumerate(attacks):
         of_attack = rows[rows["attack"] == attack]
         places = [releases.index(name) * slots + index for name in of_attack["release"]]
-        style = _style(index)
-        marker = {"color": style["color"], "symbol": style["symbol"], "size": 9}
+        look = style(index)
+        marker = {"color": look["color"], "symbol": look["symbol"], "size": 9}
         traces.append(_points(of_attack, AUC.column, "x", places, attack, marker))
     middles = [place * slots + (len(attacks) - 1) / 2 for place in range(len(releases))]
     layout = plot_layout("AUC", "")
@@ -106,29 +128,7 @@ def leakage_by_release(results: Results, knowledge: str) -> Figure | None:
         "fixedrange": True,
     }
     layout["shapes"] = [line_across("x", 0.5)]
-    return Figure(
-        key=f"leakage-{list(dict.fromkeys(table['knowledge'])).index(knowledge)}",
-        title=f"Leakage by release, references: {knowledge}",
-        caption="Mean AUC over victims with its 95% interval. The dashed line is guessing (0.5).",
-        height=150 + _ROW_PIXELS * slots * len(releases),
-        plot={"data": traces, "layout": layout},
-    )
-
-
-def roc_by_release(results: Results) -> Figure | None:
-    """The declared attack's ROC on every release."""
-    attack = primary_attack(results)
-    curves = {name: _curve(results, name, attack) for name in release_names(results)}
-    title = f"ROC of {attack_name(attack)}, by release"
-    return _roc(results, "roc-releases", title, curves)
-
-
-def roc_by_attack(results: Results) -> Figure | None:
-    """Every attack's ROC on the networks that releases are held against."""
-    base = base_release(results)
-    curves = {name: _curve(results, base, name) for name in attack_order(results)}
-    title = "ROC on the dense networks, by attack" if base == DENSE else f"ROC on {base}, by attack"
-    return _roc(results, "roc-attacks", title, curves)
+    return 150 + _ROW_PIXELS * slots * len(releases), {"data": traces, "layout": layout}
 
 
 def leakage_against_accuracy(results: Results) -> Figure | None:
@@ -138,8 +138,8 @@ def leakage_against_accuracy(results: Results) -> Figure | None:
         row, made = finding(results, release, primary_attack(results)), release_row(results, release)
         if row is None or made is None or math.isnan(row["auc"]) or math.isnan(made["test_accuracy"]):
             continue
-        style = _style(index)
-        marker = {"color": style["color"], "symbol": style["symbol"], "size": 11}
+        look = style(index)
+        marker = {"color": look["color"], "symbol": look["symbol"], "size": 11}
         trace = _points(row.to_frame().T, AUC.column, "y", [float(made["test_accuracy"])], release, marker)
         trace["error_x"] = error_bars(made.to_frame().T, TEST_ACCURACY.column, trace["marker"]["color"])
         traces.append(trace)
@@ -156,53 +156,6 @@ def leakage_against_accuracy(results: Results) -> Figure | None:
         height=440,
         plot={"data": traces, "layout": layout},
     )
-
-
-def _roc(results: Results, key: str, title: str, curves: dict[str, pd.DataFrame]) -> Figure | None:
-    """A log-log ROC, cut where too few non-members decide."""
-    lowest = resolution(results)
-    if not lowest < 1:
-        return None
-    traces = []
-    for index, (name, curve) in enumerate(curves.items()):
-        # A rate of 0 has no place on a log axis.
-        kept = curve[(curve["fpr"] >= lowest) & (curve["tpr"] > 0)]
-        if kept.empty:
-            continue
-        style = _style(index)
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": label(name),
-                "x": kept["fpr"].tolist(),
-                "y": kept["tpr"].tolist(),
-                "line": {"color": style["color"], "dash": style["dash"], "width": 2},
-                "hovertemplate": "FPR %{x:.3%}, TPR %{y:.3%}<extra>%{fullData.name}</extra>",
-            }
-        )
-    if not traces:
-        return None
-    floor = min(lowest, *(min(trace["y"]) for trace in traces))
-    layout = plot_layout("False-positive rate", "True-positive rate")
-    for axis, start in (("xaxis", lowest), ("yaxis", floor)):
-        layout[axis] |= {"type": "log", "range": [math.log10(start), 0.02], "dtick": "D2", "tickformat": "~%"}
-    layout["shapes"] = [{"type": "line", "x0": lowest, "y0": lowest, "x1": 1, "y1": 1, "line": _dashed()}]
-    caption = (
-        f"Mean over victims, both axes logarithmic. Cut at a false-positive rate of {100 * lowest:.2g}%: below it "
-        f"fewer than {MIN_DECIDING} non-members of a victim decide. The dashed line is guessing."
-    )
-    return Figure(key, title, caption, 460, {"data": traces, "layout": layout})
-
-
-def _curve(results: Results, release: str, attack: str) -> pd.DataFrame:
-    """The curve under the primary knowledge (see `finding` for the dense release)."""
-    table = results.curves
-    rows = table[(table["release"] == release) & (table["attack"] == attack)]
-    primary = rows[rows["knowledge"] == primary_knowledge(results)]
-    if primary.empty and release == base_release(results) and not rows.empty:
-        return rows[rows["knowledge"] == rows["knowledge"].iloc[0]]
-    return primary
 
 
 def _points(
@@ -271,7 +224,7 @@ def plot_layout(x_title: str, y_title: str) -> dict[str, Any]:
     }
 
 
-def _style(index: int) -> dict[str, str]:
+def style(index: int) -> dict[str, str]:
     """The look of the n-th attack or release; colour and symbol repeat at different paces."""
     return {
         "color": COLOURS[index % len(COLOURS)],
@@ -284,8 +237,9 @@ def line_across(axis: str, at: float) -> dict[str, Any]:
     """A dashed line across the plot at one value of an axis."""
     other = "y" if axis == "x" else "x"
     ends = {f"{axis}0": at, f"{axis}1": at, f"{other}0": 0, f"{other}1": 1, f"{other}ref": f"{other} domain"}
-    return {"type": "line", "layer": "below", "line": _dashed(), **ends}
+    return {"type": "line", "layer": "below", "line": dashed(), **ends}
 
 
-def _dashed() -> dict[str, Any]:
+def dashed() -> dict[str, Any]:
+    """The line of guessing."""
     return {"color": NEUTRAL, "dash": "dash", "width": 2}

@@ -1,16 +1,18 @@
 """The report: one HTML file that holds everything it needs and asks the network for nothing.
 
 Texts that come from outside are escaped by jinja2, and inside figures by `figures.label`. A content
-security policy in the page backs both: it forbids every request, and every script but the two whose
-hashes it names. The tables need no script.
+security policy in the page backs both: it forbids every request, and every script but those whose
+hashes it names: the page's own two and plotly, which one of them unpacks. Tables can be read without any.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,13 @@ from markupsafe import Markup
 from pruneaudit import __version__
 from pruneaudit.files import write_atomically
 from pruneaudit.report.answer import answer
+from pruneaudit.report.by_sparsity import leakage_by_sparsity
 from pruneaudit.report.equal_accuracy import frontier_figure, frontier_table
-from pruneaudit.report.exposed import exposed, exposed_figures
-from pruneaudit.report.figures import draw
+from pruneaudit.report.exposed import NO_SAMPLES, exposed, exposed_figures, shown_samples
+from pruneaudit.report.figures import Figure, leakage_against_accuracy, leakage_by_release
 from pruneaudit.report.released import released
+from pruneaudit.report.roc import roc_by_attack, roc_by_release
+from pruneaudit.report.samples import Samples, read_samples
 from pruneaudit.report.selection import (
     MIN_DECIDING,
     POOLED,
@@ -33,23 +38,43 @@ from pruneaudit.report.selection import (
     primary_knowledge,
     release_names,
 )
+from pruneaudit.report.stronger import stronger_figure
+from pruneaudit.report.summary import summary
 from pruneaudit.report.tables import canaries_table, differences_table, findings_table, refusals, releases_table
 from pruneaudit.results import Results
 
 _TEMPLATE = "report.html"
-_FIGURE_SCRIPT = "figures.js"
+_FIGURES_SCRIPT = "figures.js"
+_TABLES_SCRIPT = "tables.js"
+_SECTIONS = (
+    ("frontier-heading", "Leakage at equal accuracy", "frontier"),
+    ("leakage", "Leakage", ""),
+    ("changes", "What each release changes", ""),
+    ("canaries", "Canaries", "canaries"),
+    ("exposed-heading", "Who becomes exposed", "exposed"),
+    ("released", "What was released", ""),
+    ("measured", "How it was measured", ""),
+)
+"""Heading, words, and the part of the context that the section needs (empty: it is always there)."""
 
 
 def write_report(results: Results, path: Path) -> Path:
     """Writes the report to `path` (atomically) and returns it.
 
-    Without plotly (extra `pruneaudit[plots]`) the report has no figures and says how to get them.
+    Without plotly (extra `pruneaudit[plots]`) the report has no figures and says how to get them. Class names and
+    pictures of samples are read from the folder of `path`, where that is the run's.
     """
-    return write_atomically(Path(path), render(results))
+    samples = read_samples(results, Path(path).parent, shown_samples(results))
+    return write_atomically(Path(path), render(results, samples))
 
 
-def render(results: Results) -> str:
-    """The report as the text of one HTML file."""
+def render(results: Results, samples: Samples = NO_SAMPLES) -> str:
+    """The report as the text of one HTML file.
+
+    Args:
+        results: what it is about.
+        samples: class names, and pictures of the samples that become exposed.
+    """
     environment = Environment(
         loader=PackageLoader("pruneaudit.report"),
         autoescape=True,
@@ -58,37 +83,56 @@ def render(results: Results) -> str:
         lstrip_blocks=True,
     )
     plotly = _plotly_script()
-    figures = draw(results) if plotly else []
+    figures = _figures(results) if plotly else []
     frontier = frontier_figure(results) if plotly else None
-    moved = exposed_figures(results) if plotly else []
-    scripts = [plotly, _source(environment, _FIGURE_SCRIPT)] if figures or frontier or moved else []
+    moved = exposed_figures(results, samples) if plotly else []
+    has_figures = bool(figures or frontier or moved)
+    scripts = [_source(environment, _TABLES_SCRIPT), *([_source(environment, _FIGURES_SCRIPT)] if has_figures else [])]
     return environment.get_template(_TEMPLATE).render(
-        _context(results),
-        policy=_policy(scripts),
+        _context(results, samples),
+        policy=_policy([*scripts, *([plotly] if has_figures else [])]),
         figures=figures,
         frontier_figure=frontier,
         exposed_figures=moved,
         has_plotly=bool(plotly),
+        has_figures=has_figures,
+        plotly=Markup(_packed(plotly)) if has_figures else "",
         scripts=[Markup(script) for script in scripts],
     )
 
 
-def _context(results: Results) -> dict[str, Any]:
-    about = results.about
-    measured = released(results)
+def _figures(results: Results) -> list[tuple[Figure, str]]:
+    """The figures for which there is something to draw, and the table that holds the numbers of each."""
+    drawn = [] if not results.frontier.empty else [(leakage_against_accuracy(results), "glance")]
+    drawn += [(leakage_by_sparsity(results), "glance"), (leakage_by_release(results), "findings")]
+    drawn += [(roc_by_release(results), ""), (roc_by_attack(results), "")]
+    return [(figure, table) for figure, table in drawn if figure is not None]
+
+
+def _context(results: Results, samples: Samples) -> dict[str, Any]:
+    about, told = results.about, answer(results)
+    first, measured = summary(results, told), released(results)
     releases, release_notes = releases_table(results, with_nonzero=measured is None)
+    stronger = first.stronger
+    shown = {
+        "frontier": frontier_table(results),
+        "canaries": canaries_table(results),
+        "exposed": exposed(results, samples),
+    }
     return {
         "name": str(about.get("name") or "Results"),
         "description": str(about.get("description") or ""),
-        "answer": answer(results),
+        "answer": told,
+        "summary": first,
+        "stronger_figure": stronger_figure(stronger) if stronger else "",
+        "has_twins": any(line.twin_of for line in first.lines),
+        "contents": [(target, words) for target, words, needs in _SECTIONS if not needs or shown[needs]],
+        **shown,
         "knowledge_shown": primary_knowledge(results),
         "findings": findings_table(results),
         "pooled": findings_table(results, POOLED),
-        "canaries": canaries_table(results),
         "delta": _delta(results),
         "differences": differences_table(results),
-        "frontier": frontier_table(results),
-        "exposed": exposed(results),
         "releases": releases,
         "release_notes": release_notes,
         "released": measured,
@@ -163,6 +207,12 @@ def _plotly_script() -> str:
         return ""
     # A browser reads a line end as "\n" before it hashes the script for the policy.
     return str(get_plotlyjs()).replace("\r\n", "\n").replace("\r", "\n")
+
+
+@cache
+def _packed(script: str) -> str:
+    """A script as the page carries it: compressed, which is less than half of it; the same bytes every time."""
+    return base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
 
 
 def _source(environment: Environment, name: str) -> str:

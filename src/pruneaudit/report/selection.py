@@ -155,3 +155,17 @@ def resolution(results: Results, rows: pd.DataFrame | None = None) -> float:
     table = results.findings if rows is None else rows
     fewest = table.loc[table["victim"] == MEAN, "num_nonmembers"].min()
     return MIN_DECIDING / fewest if fewest > 0 else math.nan
+
+
+def undefended_twins(results: Results) -> dict[str, tuple[str, ...]]:
+    """The releases that are what others would be without their defence, and those others; by name.
+
+    A study that asks for "no-defense" references has its twins trained even where it does not name them.
+    """
+    study = study_of(results)
+    found: dict[str, list[str]] = {}
+    for defended, plain in twins(study).items() if study else ():
+        if plain != base_release(results):
+            found.setdefault(plain, []).append(defended)
+    shown = set(release_names(results))
+    return {plain: tuple(others) for plain, others in found.items() if plain in shown}

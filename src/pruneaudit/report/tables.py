@@ -63,6 +63,11 @@ class Group:
     """The test accuracy, or its difference: it belongs to the release, not to an attack."""
     rows: tuple[Row, ...]
 
+    @property
+    def num_rows(self) -> int:
+        """How many lines there are."""
+        return len(self.rows)
+
 
 @dataclass(frozen=True)
 class Table:

@@ -10,6 +10,7 @@ from rich.text import Text
 from pruneaudit.report.answer import answer, sparsest_change
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr
 from pruneaudit.report.selection import attack_order, finding, primary_knowledge, release_names, release_row
+from pruneaudit.report.stronger import stronger_attack, stronger_figure
 from pruneaudit.report.tables import Notes, estimate, sparsity_cell
 from pruneaudit.results import Results
 
@@ -33,6 +34,10 @@ def print_results(results: Results, console: Console) -> None:
     change = sparsest_change(results, told.changes)
     if change is not None:
         console.print(Text.assemble((_printable(change.release), "bold"), _plain(f": {change.text}")), highlight=False)
+    found = stronger_attack(results)
+    if found is not None:
+        more = f"{_printable(found.attack)} finds more: {stronger_figure(found)} AUC on {_printable(found.release)}"
+        console.print(Text(more), highlight=False)
     if results.about.get("demonstration"):
         console.print(_plain(told.caveats[0]), highlight=False)
 

@@ -1,0 +1,327 @@
+"""The page in a real browser: nothing leaves it, nothing breaks in it, and its tables sort, filter and copy."""
+
+import base64
+import csv
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pruneaudit.report.html import render, write_report
+from pruneaudit.report.samples import Samples, png, read_samples
+from pruneaudit.results import MIGRATIONS_COLUMNS
+
+PRUNED, CONTROL = "l1unstructured-0.9", "dense+finetune"
+SCRIPT = "<script>alert('class')</script>"
+HOSTILE = (SCRIPT, "\"quoted\" & 'quoted' <img src=x onerror=alert(2)>", "x" * 300, "שלום \u202eabc", "=1+1")
+PHONE, NARROW = 390, 320
+FITS = "document.scrollingElement.scrollWidth <= document.documentElement.clientWidth"
+NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', { value: undefined })"
+RESET = """() => {
+    document.querySelectorAll(".tools select, .tools input").forEach((each) => {
+        each.value = "";
+        each.dispatchEvent(new Event(each.tagName === "SELECT" ? "change" : "input"));
+    });
+    document.querySelectorAll("[aria-sort] button").forEach((button) => {
+        while (button.parentElement.hasAttribute("aria-sort")) button.click();
+    });
+    document.querySelectorAll(".tools .status").forEach((each) => each.replaceChildren());
+}"""
+
+
+def with_moves(parts):
+    """Results in which samples become exposed."""
+    rows = []
+    for name, newly in (("all", 30), *((str(number), 6) for number in range(len(HOSTILE)))):
+        values = (PRUNED, CONTROL, "lira", 0.01, name, newly, 2, 40, 1990, 0.2, np.nan, np.nan)
+        rows.append(dict(zip(MIGRATIONS_COLUMNS, values, strict=True)))
+    samples = [
+        {"release": PRUNED, "baseline": CONTROL, "sample_id": str(number), "class_id": number, "change": 0.5}
+        | {"exposure_before": 0.0, "exposure_after": 0.5, "num_victims": 8}
+        for number in range(len(HOSTILE))
+    ]
+    parts |= {"migrations": pd.DataFrame(rows), "migration": pd.DataFrame(samples)}
+
+
+@pytest.fixture(scope="module")
+def plain(make_results, tmp_path_factory):
+    pytest.importorskip("plotly")
+    return write_report(make_results(with_moves), tmp_path_factory.mktemp("plain") / "report.html")
+
+
+@pytest.fixture(scope="module")
+def opened(open_report, plain):
+    return open_report(plain, permissions=["clipboard-read", "clipboard-write"])
+
+
+@pytest.fixture(scope="module")
+def without_clipboard(open_report, plain):
+    return open_report(plain, before=NO_CLIPBOARD)
+
+
+@pytest.fixture
+def findings(opened):
+    """The findings table as the page shows it at first."""
+    opened.page.evaluate(RESET)
+    return Shown(opened.page, "findings-title")
+
+
+class Shown:
+    """A table with its tools."""
+
+    def __init__(self, page, title):
+        self.page = page
+        self.box = page.locator(f".with-tools:has(#{title})")
+        self.heads = self.box.locator("thead th")
+
+    def column(self, name):
+        """What stands in a column, of the visible rows."""
+        at = [text.rstrip("\u2195\u2191\u2193 \u00a0") for text in self.heads.all_inner_texts()].index(name)
+        return self.box.locator(f"tbody tr:visible > :nth-child({at + 1})").all_inner_texts()
+
+    def head(self, name):
+        return self.heads.filter(has_text=name).first
+
+
+def numbers(texts):
+    return [float(text.split()[0].rstrip("%")) for text in texts]
+
+
+def wait_until(page, condition):
+    """Asks again and again; the page's policy forbids the browser to evaluate a text by itself."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never came true: {condition}")
+
+
+def fits(page):
+    return page.evaluate(FITS)
+
+
+def test_the_page_draws_everything_and_asks_for_nothing(opened, plain):
+    page = opened.page
+    assert opened.problems == []
+    assert {address for address in opened.requests if not address.startswith("blob:")} == {plain.as_uri()}
+    plots = page.locator("[data-figure]").count()
+    assert plots >= 5
+    assert page.locator("[data-figure] svg.main-svg").count() >= plots
+    assert fits(page)
+
+
+def test_a_header_sorts_up_down_and_back(findings):
+    before, head = findings.column("AUC"), findings.head("AUC")
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert numbers(findings.column("AUC")) == sorted(numbers(before))
+    head.locator("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert numbers(findings.column("AUC")) == sorted(numbers(before), reverse=True)
+    head.locator("button").press("Enter")
+    assert head.get_attribute("aria-sort") is None
+    assert findings.column("AUC") == before
+
+
+def test_only_one_header_is_sorted_by_and_texts_sort_as_people_do(findings):
+    findings.head("AUC").locator("button").click()
+    findings.head("Attack").locator("button").click()
+    names = [text.split()[0] for text in findings.column("Attack")]
+    assert names == sorted(names)
+    assert findings.box.locator("th[aria-sort]").count() == 1
+
+
+def test_filters_narrow_the_rows_and_say_how_many_are_left(findings):
+    everything = len(findings.column("AUC"))
+    findings.box.get_by_label("Attack").select_option("lira")
+    assert len(findings.column("AUC")) == everything / 6
+    assert findings.box.get_by_role("status").inner_text() == f"{everything // 6} of {everything} rows shown"
+    findings.box.get_by_role("searchbox", name="Find").fill("FINETUNE")
+    assert findings.column("Release") == [CONTROL]
+    findings.box.get_by_role("searchbox", name="Find").fill("no such thing")
+    assert findings.column("Release") == []
+    findings.box.get_by_label("Attack").select_option("")
+    findings.box.get_by_role("searchbox", name="Find").fill("")
+    assert len(findings.column("AUC")) == everything
+
+
+def test_what_is_copied_as_csv_are_the_visible_rows_as_numbers(findings, make_results):
+    findings.box.get_by_label("Attack").select_option("lira")
+    findings.box.get_by_role("button", name="Copy as CSV").click()
+    findings.box.get_by_text("Copied").wait_for()
+    text = findings.page.evaluate("navigator.clipboard.readText()")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    table = make_results().findings
+    expected = table[(table["victim"] == "mean") & (table["attack"] == "lira")]
+    assert [row["Release"] for row in rows] == expected["release"].tolist()
+    for column, name, scale in (("auc", "AUC", 1), ("tpr_at_1%_fpr", "TPR at 1% FPR (%)", 100)):
+        for end, limit in (("", ""), ("_low", ", low"), ("_high", ", high")):
+            got = [float(row[name + limit]) for row in rows]
+            np.testing.assert_allclose(got, scale * expected[column + end], atol=0.0006 * (100 if scale > 1 else 1))
+    assert {row["Attack, detail"] for row in rows} == {"online, pooled variance"}
+    assert {row["TPR at 0.1% FPR"] for row in rows} == {""}, "a refused figure is empty"
+    assert float(rows[0]["Members"]) == 1000.5
+
+
+def test_what_is_copied_as_latex_is_escaped(findings):
+    findings.box.get_by_role("button", name="Copy as LaTeX").click()
+    findings.box.get_by_text("Copied").wait_for()
+    text = findings.page.evaluate("navigator.clipboard.readText()")
+    assert text.startswith("\\begin{tabular}{lllr")
+    assert "TPR at 1\\% FPR" in text
+    assert "modified\\_entropy" in text
+    assert text.count("\\\\\n") == 1 + len(findings.column("AUC"))
+
+
+def test_without_a_clipboard_the_text_is_laid_out_to_be_copied_by_hand(without_clipboard):
+    table = Shown(without_clipboard.page, "findings-title")
+    table.box.get_by_role("button", name="Copy as CSV").click()
+    text = table.box.get_by_label("Text to copy").input_value()
+    assert text.startswith("Release,References,Attack,")
+    selected = "[document.activeElement.selectionStart, document.activeElement.selectionEnd]"
+    assert without_clipboard.page.evaluate(selected) == [0, len(text)]
+    assert "Ctrl+C" in table.box.get_by_role("status").inner_text()
+
+
+def test_the_policy_stops_what_would_leave_the_page(without_clipboard):
+    stopped = "fetch('https://example.invalid/').then(() => 'sent', () => 'stopped')"
+    assert without_clipboard.page.evaluate(stopped) == "stopped"
+    assert any("Content Security Policy" in problem for problem in without_clipboard.problems)
+
+
+def test_another_attack_or_release_can_be_drawn(opened):
+    page = opened.page
+    chooser = page.locator("select[data-choose=roc-attacks]")
+    chooser.select_option(label=PRUNED)
+    wait_until(page, "document.querySelector('[data-figure=roc-attacks]').data.length === 6")
+    drawn = page.evaluate("document.querySelector('[data-figure=roc-attacks]').data[0].y")
+    wanted = page.evaluate("JSON.parse(document.getElementById('roc-attacks-2').textContent).data[0].y")
+    assert drawn == wanted
+    assert opened.problems == []
+
+
+def test_hovering_a_point_shows_its_value(opened):
+    page = opened.page
+    point = page.locator("[data-figure=sparsity] .points path").first
+    point.scroll_into_view_if_needed()
+    box = point.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    hover = page.locator("[data-figure=sparsity] .hovertext")
+    hover.wait_for()
+    assert "90% sparsity, AUC 0.630 [0.618, 0.642]" in hover.text_content()
+
+
+def test_the_first_key_leads_past_the_head_and_everything_can_be_reached(opened):
+    page = opened.page
+    page.reload()
+    page.wait_for_selector("html[data-figures=drawn]", state="attached")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the answer"
+    assert page.locator("a.skip").bounding_box()["x"] >= 0
+    nameless = """[...document.querySelectorAll("button, input, select, textarea, img, [role=region], [role=img]")]
+        .filter((each) => !(each.labels?.length || each.ariaLabel || each.alt || each.textContent.trim()
+            || document.getElementById(each.getAttribute("aria-labelledby")))).map((each) => each.outerHTML)"""
+    assert page.evaluate(nameless) == []
+
+
+def test_dark_mode_and_print_change_colours_and_leave_out_tools(opened):
+    page = opened.page
+    colours = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    grid = "document.querySelector('[data-figure=sparsity]').layout.font.color"
+    light, light_font = page.evaluate(colours), page.evaluate(grid)
+    page.emulate_media(color_scheme="dark")
+    wait_until(page, f"{grid} !== '{light_font}'")
+    assert all(dark != other for dark, other in zip(page.evaluate(colours), light, strict=True))
+    page.emulate_media(media="print", color_scheme="light")
+    assert page.locator(".tools:visible").count() == 0
+    assert page.locator("table:visible").count() >= 5
+    page.emulate_media(media="screen", color_scheme="light")
+
+
+@pytest.fixture(scope="module")
+def hostile(open_report, make_results, tmp_path_factory):
+    """A page on which every name wants to be something else, in a file whose name does too; without a clipboard."""
+
+    def rename(parts):
+        with_moves(parts)
+        names = {PRUNED: HOSTILE[1], CONTROL: HOSTILE[2], "loss": SCRIPT, "rmia": "=1+1", "entropy": "-2 +cmd"}
+        for table in ("findings", "comparisons", "releases", "curves", "migrations", "migration"):
+            parts[table] = parts[table].replace(names)
+        parts["about"] |= {"name": HOSTILE[3], "command": f"pruneaudit run {SCRIPT}.toml"}
+
+    picture = "data:image/png;base64," + base64.b64encode(png(np.zeros((1, 2, 2), dtype=np.uint8))).decode()
+    folder = tmp_path_factory.mktemp("hostile") / "<script>alert('file')<"
+    folder.mkdir()
+    path = folder / "שלום \"quoted\" & 'quoted'.html"
+    path.write_text(render(make_results(rename), Samples(HOSTILE, {"0": picture, "1": picture})), encoding="utf-8")
+    return open_report(path, PHONE, before=NO_CLIPBOARD)
+
+
+def test_hostile_names_are_shown_as_text_and_fit_a_phone(hostile):
+    page = hostile.page
+    assert hostile.problems == []
+    assert hostile.dialogs == []
+    assert page.locator("h1").inner_text() == HOSTILE[3]
+    page.locator("summary").evaluate_all("all => all.forEach((each) => each.click())")
+    text = page.locator("body").inner_text()
+    for name in HOSTILE[:3]:
+        assert name in text
+    assert page.locator("img").count() == 2, "the two pictures and no other"
+    assert page.locator("script:not([type])").count() == 3, "the page's own two, and plotly"
+    assert fits(page)
+    page.set_viewport_size({"width": NARROW, "height": 844})
+    wait_until(page, FITS)
+
+
+def test_a_name_that_a_spreadsheet_takes_for_a_formula_is_copied_as_text(hostile):
+    table = Shown(hostile.page, "findings-title")
+    table.box.get_by_role("button", name="Copy as CSV").click()
+    rows = list(csv.DictReader(io.StringIO(table.box.get_by_label("Text to copy").input_value())))
+    assert {row["Attack"] for row in rows} >= {"'=1+1", "'-2 +cmd", "lira", SCRIPT}
+
+
+def test_without_scripts_the_tables_are_all_there(open_report, plain):
+    opened = open_report(plain, PHONE, java_script_enabled=False)
+    assert opened.page.locator("table").count() >= 5
+    assert "The figures need JavaScript" in opened.page.locator("noscript").first.inner_text()
+    assert opened.page.locator("button, select:visible").count() == 0
+
+
+@pytest.mark.slow
+def test_the_report_of_the_demo_works_as_a_whole(open_report, tmp_path):
+    command = [sys.executable, "-m", "pruneaudit", "demo", "--quick", "--out", str(tmp_path / "runs"), "--quiet"]
+    subprocess.run(command, check=True, timeout=1200, capture_output=True)
+    (path,) = tmp_path.glob("runs/*/report.html")
+    for width, scheme in ((1280, "light"), (PHONE, "dark")):
+        opened = open_report(path, width, color_scheme=scheme)
+        page = opened.page
+        assert opened.problems == []
+        assert {address for address in opened.requests if not address.startswith(("blob:", "data:"))} == {path.as_uri()}
+        assert page.locator(".numbers .value").count() == 3
+        assert page.locator(".answer .headline").count() <= 3
+        assert fits(page)
+        page.locator("summary").evaluate_all("all => all.forEach((each) => each.click())")
+        assert page.evaluate(
+            "[...document.images].length > 0 && [...document.images].every((each) => each.naturalWidth === 8)"
+        )
+        assert fits(page)
+    assert len(page.pdf()) > 10_000
+
+
+def test_pictures_and_class_names_come_from_the_population_of_the_run(make_results, tmp_path):
+    results = make_results(with_moves)
+    place = tmp_path / "population-abababab"
+    place.mkdir()
+    np.save(place / "x.npy", np.arange(5 * 3 * 4 * 4, dtype=np.uint8).reshape(5, 3, 4, 4))
+    np.save(place / "ids.npy", np.arange(5))
+    (place / "population.json").write_text('{"classes": ["zero", "<b>"]}')
+    (place / "config.json").write_text('{"sha256": "' + "ab" * 32 + '"}')
+    found = read_samples(results, tmp_path, {"1", "4", "77"})
+    assert sorted(found.pictures) == ["1", "4"]
+    assert [found.class_name(number) for number in (0, 1, 2, 0.5)] == ["zero", "<b>", "2", "0.5"]
+    (place / "config.json").write_text('{"sha256": "other"}')
+    assert read_samples(results, tmp_path, {"1"}) == Samples(), "another population"
+    assert read_samples(results, tmp_path / "nowhere", {"1"}) == Samples()
