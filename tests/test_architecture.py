@@ -11,21 +11,10 @@ import pruneaudit
 
 ROOT = Path(pruneaudit.__file__).parent
 STREET = [
-    *("errors", "registry", "identity", "randomness", "options", "files", "settings_file", "study", "recipes"),
-    *("data", "models", "training", "pruning", "defenses", "signals", "attacks", "metrics"),
-    *(
-        "results",
-        "auditing",
-        "selftest",
-        "collecting",
-        "pipeline",
-        "compressing",
-        "report",
-        "api",
-        "exporting",
-        "steps",
-        "cli",
-    ),
+    *("errors", "registry", "identity", "randomness", "options", "files", "settings_file"),
+    *("study", "published", "recipes", "data", "models", "training", "pruning"),
+    *("defenses", "signals", "attacks", "metrics", "notebook", "results", "auditing", "selftest"),
+    *("collecting", "pipeline", "compressing", "report", "gate", "tracking", "api", "exporting", "steps", "cli"),
 ]
 """docs/architecture.md describes it."""
 NO_MODELS = {"attacks", "metrics", "results", "auditing", "report"}

@@ -196,6 +196,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(values: Any, key: st
         ({"training": {"optimizer": "lbfgs"}}, "'training.optimizer': got 'lbfgs', expected: 'sgd' or 'adam'"),
         ({"training": {"schedule": "step"}}, "'training': schedule 'step' needs milestones"),
         ({"training": {"milestones": [3]}}, "'training': schedule 'step' needs milestones"),
+        ({"training": {"patience": 3}}, "'training': patience = 3 goes by the dev set: it needs select = 'best_dev'"),
         ({"training": {"schedule": "step", "milestones": [0]}}, "'training.milestones.0': got 0, expected: greater"),
         ({"data": {"label_noise": 1}}, "'data.label_noise': got 1, expected: less than 1"),
         ({"data": {"num_samples": 3}}, "'data.num_samples': got 3, expected: greater than or equal to 4"),
@@ -476,6 +477,9 @@ def test_finetuning_is_filled_in_from_training() -> None:
     assert filled.milestones == (30, 60)
     assert FineTuning(epochs=5, milestones=(2,)).over(training).milestones == (2,)
     assert FineTuning(epochs=5, schedule="cosine").over(training).milestones == ()
+    waiting = Training(select="best_dev", patience=2)
+    assert FineTuning(epochs=5).over(waiting).patience == 2
+    assert FineTuning(epochs=5, select="last").over(waiting).patience is None
     stepped = FineTuning(epochs=5, schedule="step", milestones=(1, 2), decay=0.5).over(Training())
     assert (stepped.schedule, stepped.milestones, stepped.decay) == ("step", (1, 2), 0.5)
     with pytest.raises(UserError, match="finetune: schedule 'step' needs milestones"):
@@ -497,6 +501,7 @@ def test_every_setting_of_training_can_be_set_for_finetuning() -> None:
         decay=0.3,
         augment="crop_flip",
         select="best_dev",
+        patience=4,
     )
     assert all(getattr(given, key) != getattr(Training(), key) for key in Training.model_fields)
     assert FineTuning(**given.model_dump()).over(Training()) == given

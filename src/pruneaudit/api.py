@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,10 +31,16 @@ from pruneaudit.pipeline.provenance import provenance, study_provenance
 from pruneaudit.pipeline.store import Store
 from pruneaudit.pipeline.verify import Checked, verify
 from pruneaudit.report.html import write_report
+from pruneaudit.report.notebook import run_html
 from pruneaudit.results import RESULT_FILES, Results
 from pruneaudit.selftest import Selftest, selftest
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Study
+from pruneaudit.tracking import Tracker
+from pruneaudit.tracking.trackers import Trackers
+
+if TYPE_CHECKING:
+    from pruneaudit.pipeline.ray_cluster import RayCluster
 
 STUDY_FILE = "study.json"
 MEMBERSHIP_FILE = "membership.npz"
@@ -64,6 +70,10 @@ class Run:
         """The report to open."""
         return self.folder / REPORT_FILE
 
+    def _repr_html_(self) -> str:
+        """A notebook shows the report's answer, the findings and where the report lies."""
+        return run_html(self.audit.results, self.report, self.failures)
+
 
 def prepare(study: Study, data_root: Path | None = None) -> tuple[Plan, Population]:
     """The plan of a study, and its population.
@@ -88,14 +98,16 @@ def run(
     demonstration: bool = False,
     checkpoint_seconds: float = 60.0,
     wait: bool = False,
+    ray_cluster: RayCluster | None = None,
+    trackers: Sequence[Tracker] = (),
 ) -> Run:
     """Runs a study, or finishes one that was interrupted; what is on disk already is not made again.
 
     Args:
         study: what to do.
         out: the run's folder is made in it, named after the study.
-        executor: `processes` (one worker process per core) or `serial` (in this process).
-        jobs: worker processes; default: one per core, on a GPU one.
+        executor: `processes` (one worker process per core), `serial` (in this process) or `ray`.
+        jobs: tasks at a time; default: one per core, in worker processes on a GPU one; on a cluster all that it has.
         device: `cpu`, `cuda`, or `cuda:N`.
         data_root: where downloaded data sets lie; default: PRUNEAUDIT_DATA or ~/.cache/pruneaudit.
         progress: a `pipeline.progress.Progress`; default: silent.
@@ -103,6 +115,8 @@ def run(
         demonstration: the report says that it is a demonstration.
         checkpoint_seconds: a training is kept on disk between epochs at most this often.
         wait: if another run is at work in the folder, wait for it; otherwise that is an error.
+        ray_cluster: for executor `ray`; default: a cluster on this machine, for this run.
+        trackers: experiment trackers, such as `tracking.tracker("mlflow")`; one that fails is named and ends no run.
 
     Returns:
         The finished run; findings, scores and report are in its folder.
@@ -115,20 +129,28 @@ def run(
     """
     if not isinstance(study, Study):
         raise UserError(f"study: got {type(study).__name__}, expected a Study; use Study.load(path)")
-    check_device(device)
-    workers = jobs if jobs is not None else 1 if device != "cpu" else usable_cores()
-    chosen = make_executor(executor, workers)
+    on_a_cluster = executor == "ray" and ray_cluster is not None and bool(ray_cluster.address)
+    if not on_a_cluster:  # a cluster has devices of its own
+        check_device(device)
+    if jobs is None and not on_a_cluster:
+        jobs = usual_jobs("cpu" if executor == "ray" else device)
+    chosen = make_executor(executor, jobs, ray_cluster)
     plan, population = prepare(study, Path(data_root) if data_root else None)
     root = Path(out) / study.name
-    with RunLock(root, wait), LoggedProgress(root, progress or Silent()) as log:
+    with (
+        RunLock(root, wait),
+        LoggedProgress(root, progress or Silent()) as log,
+        Trackers(trackers, log, root) as watcher,
+    ):
         facts = study_provenance(plan, population, command) | {"device": device, "demonstration": demonstration}
-        log.event("start", command=command, device=device, executor=executor, jobs=workers, **facts["versions"])
+        log.event("start", command=command, device=device, executor=executor, jobs=jobs, **facts["versions"])
         store = Store(root)
         store.open_for_writing()
         _keep_study(study, population, root)
         for note in study.warnings():
             log.warn(note)
-        work = carry_out(plan, population, store, chosen, device, log, checkpoint_seconds)
+        watcher.start(facts)
+        work = carry_out(plan, population, store, chosen, device, watcher, checkpoint_seconds)
         lost, missing = work.lost(study.membership.num_models)
         left_out = without_broken_groups(study.membership, missing)
         num_models = study.membership.num_models - len(left_out)
@@ -139,13 +161,14 @@ def run(
         made = plan.without(lost)
         log.say(f"attacking {len(made.releases)} releases of {num_models} models")
         failures = tuple(str(failure) for failure in work.failures)
-        audited = audit_study(made, store, population, facts | {"failures": list(failures)}, left_out)
+        audited = audit_study(made, store, population, facts | {"failures": list(failures)}, left_out, log.say)
         for note in audited.results.about["warnings"][len(facts["warnings"]) :]:
             log.warn(note)
         from pruneaudit.pipeline.release_report import release_report  # imports torch
 
         audited.results.about["release_report"] = release_report(made, store, population, left_out)
         finished = _written_up(audited, root, work.num_done, failures)
+        watcher.results(audited.results, (REPORT_FILE, "findings.csv", STUDY_FILE))
         log.event("end", tasks_done=work.num_done, failures=len(failures))
         return finished
 
@@ -353,6 +376,11 @@ def _written_up(found: Audit, folder: Path, num_tasks_done: int, failures: tuple
     except OSError as error:
         raise writing_error(folder, error) from None
     return Run(folder, found, num_tasks_done, failures)
+
+
+def usual_jobs(device: str) -> int:
+    """Tasks at a time unless told otherwise: one per core, on a GPU one."""
+    return usable_cores() if device == "cpu" else 1
 
 
 def usable_cores() -> int:

@@ -53,6 +53,15 @@ def parse_settings(text: str, name: str, is_json: bool, overrides: Sequence[str]
         raise UserError(f"{name}: not {kind}: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{name}: got a {type(values).__name__}, expected a table of settings")
+    return with_overrides(values, overrides)
+
+
+def with_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The settings with `a.b=value` overrides put in, in place.
+
+    Raises:
+        UserError: an override leads nowhere.
+    """
     for override in overrides:
         _set(values, override)
     return values

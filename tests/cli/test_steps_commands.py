@@ -62,26 +62,23 @@ def test_the_three_steps_in_order(call, folder):
     assert call("mia", "--attacks", "loss", "--original")[0] == 0
 
     assert call("prune", "--pruner_name", "l1unstructure", "--prune_sparsity", "0.7")[0] == 0
-    assert releases(folder) == ["l1unstructured-0.7-preset=mia_prune"]
+    assert releases(folder) == ["l1unstructure_0.7"]
     before = (folder / "runs/steps/study.json").read_text()
     defended = ("prune", "--prune-sparsity", "0.7", "--defend", "ppb")
     assert call(*defended, "--defend_arg", "4")[0] == 0
     assert call(*defended, "--defend-arg", "4.0")[0] == 0
-    assert releases(folder) == [
-        "l1unstructured-0.7-preset=mia_prune",
-        "l1unstructured-0.7-preset=mia_prune+ppb-strength=4",  # 4 and 4.0 are the same release
-    ]
+    assert releases(folder) == ["l1unstructure_0.7", "l1unstructure_0.7_ppb_4"]  # 4 and 4.0 are the same release
     folders = sorted(path.name.rpartition("-")[0] for path in (folder / "runs/steps").glob("l1*"))
     assert folders == releases(folder)
 
     code, *_ = call("mia", "--attacks", "loss,threshold")
     assert code == 0
     findings = (folder / "runs/steps/findings.csv").read_text()
-    assert "ppb-strength=4,no-defense,loss" in findings
+    assert "l1unstructure_0.7_ppb_4,no-defense,loss" in findings
     assert "confidence:thresholds=per_class" in findings
     assert call("mia", "--attacks", "loss", "--adaptive")[0] == 0
     findings = (folder / "runs/steps/findings.csv").read_text()
-    assert "ppb-strength=4,matched,loss" in findings
+    assert "l1unstructure_0.7_ppb_4,matched,loss" in findings
     assert "no-defense" not in findings
     assert before != (folder / "runs/steps/study.json").read_text()
     assert call("pretrain")[0] == 0  # again: nothing is taken back
@@ -105,3 +102,32 @@ def test_mistakes_in_one_line(arguments, expected, call, folder):
     assert expected in err
     assert err.count("\n") == 1
     assert (folder / "runs/steps/study.json").read_text() == before
+
+
+def test_the_attack_names_the_step_that_is_missing(call):
+    call("pretrain")
+    code, out, err = call("mia", "--pruner_name", "slim", "--prune_sparsity", "0.6", "--defend", "ppb")
+    assert (code, out) == (2, "")
+    assert "no networks 'slim_0.6_ppb_4' are there yet" in err
+    assert "first: pruneaudit prune " in err
+    assert " --pruner_name slim --prune_sparsity 0.6 --defend ppb --out " in err
+
+
+def test_its_own_command_lines_are_understood(folder, capsys, monkeypatch):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pruneaudit", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        out, err = capsys.readouterr()
+        return ended.value.code, out + err
+
+    study, common = str(folder / "study.toml"), ("--out", str(folder / "by_gpu"), "--executor", "serial", "-q")
+    code, said = call("pretrain", "0", study, *common, "--device", "cpu")  # a device that is given counts more
+    assert code == 0, said
+    assert call("prune", "0", study, "--pruner_name", "l1unstructure", *common, "--device=cpu")[0] == 0
+    code, said = call("mia", "0", study, "--attacks", "loss", "----adaptive", *common, "--device", "cpu")
+    assert code == 0, said
+    assert "l1unstructure_0.7,matched,loss" in (folder / "by_gpu/steps/findings.csv").read_text()
+    code, said = call("mia", "99", study, "--attacks", "loss", *common)
+    assert code == 2
+    assert "device" in said  # cuda:99, which is nowhere

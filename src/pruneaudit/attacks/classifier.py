@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 HELD_OUT_FRACTION = 0.25
 DEFAULT_MAX_ROWS = 20_000
+DEFAULT_EPOCHS = 20
 
 
 class Options(options.Options):
@@ -126,7 +127,7 @@ class ClassifierAttack(Attack):
             optimizer="sgd" if published else "adam",
             learning_rate=given.learning_rate or (1e-3 if published else 3e-4),
             weight_decay=5e-4 if published else 0.0,
-            epochs=given.epochs or (100 if published else 20),
+            epochs=given.epochs or (100 if published else DEFAULT_EPOCHS),
             batch_size=128,
             steps_down=published,
             select_epoch=not published,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -38,6 +38,7 @@ def audit_games(
     about: Mapping[str, Any] | None = None,
     skip: bool = False,
     bounds: Bounds = DEFAULT_BOUNDS,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Audit:
     """Plays every attack in every game.
 
@@ -51,6 +52,7 @@ def audit_games(
         about: how this came to be.
         skip: leave out attacks that lack something, and say so in `about["warnings"]`, instead of refusing.
         bounds: what lower bounds on epsilon are made of, where there are canaries.
+        say: told of every attack that trains, game by game: those take long.
 
     Raises:
         UserError: an attack lacks what it needs.
@@ -73,9 +75,11 @@ def audit_games(
         # Attacks that others are compared with come first; only their measurements are kept.
         for label in sorted(playable, key=lambda label: -held_against[label]):
             written[label] = {}
-            for game, kept in zip(games, scores, strict=True):
+            for number, (game, kept) in enumerate(zip(games, scores, strict=True), start=1):
                 if attacks[label].lacks(game.view):
                     continue  # an attack on pairs, and a game with a single release
+                if attacks[label].trains:
+                    say(f"{label} learns to attack {game.release}, references {game.knowledge} ({number}/{len(games)})")
                 measured = measure(attacks[label], label, game, fpr_levels, seed)
                 kept.by_attack[label] = measured.scores
                 writer = Writer(game, label, measured, known[game.release], sparsity[game.release], fpr_levels, seed)

@@ -11,6 +11,7 @@ import typer
 from pruneaudit.cli import (
     attack,
     audit,
+    check,
     collect,
     demo,
     export,
@@ -25,6 +26,7 @@ from pruneaudit.cli import (
     verify,
 )
 from pruneaudit.cli.common import main_callback
+from pruneaudit.cli.grid_options import GridCommand
 from pruneaudit.errors import RunError, UserError
 
 app = typer.Typer(
@@ -37,12 +39,13 @@ app = typer.Typer(
 )
 app.callback()(main_callback)
 app.command("demo")(demo.command)
-app.command("run")(run.command)
-app.command("pretrain")(steps.pretrain)
-app.command("prune")(steps.prune)
-app.command("mia")(steps.mia)
+app.command("run", cls=GridCommand)(run.command)
+app.command("pretrain", cls=steps.StepCommand)(steps.pretrain)
+app.command("prune", cls=steps.StepCommand)(steps.prune)
+app.command("mia", cls=steps.StepCommand)(steps.mia)
 app.command("attack")(attack.command)
 app.command("report")(report.command)
+app.command("check")(check.command)
 app.command("frontier")(frontier.command)
 app.command("figures")(figures.command)
 app.command("verify")(verify.command)
@@ -66,7 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str] | None) -> int:
     try:
-        code = int(app(args=arguments, standalone_mode=False) or 0)
+        given = sys.argv[1:] if arguments is None else arguments
+        code = int(app(args=[_usual_form(argument) for argument in given], standalone_mode=False) or 0)
     except typer.TyperException as error:
         _complain(error.format_message())
         return EXIT_BAD_INPUT
@@ -86,6 +90,15 @@ def _exit_code(arguments: list[str] | None) -> int:
     if code == EXIT_INTERRUPTED:  # typer may turn Ctrl-C into this code without a word
         _complain("interrupted; what was finished is kept, and the same command goes on from there")
     return code
+
+
+def _usual_form(argument: str) -> str:
+    """An option as it is named here: `--prune_sparsity` is `--prune-sparsity`, `----adaptive` is `--adaptive`."""
+    name, equals, value = argument.partition("=")
+    letters = name.lstrip("-")
+    if not letters or len(name) - len(letters) < 2:
+        return argument
+    return f"--{letters.replace('_', '-')}{equals}{value}"
 
 
 def _complain(message: str) -> None:

@@ -13,11 +13,18 @@ import typer
 
 if TYPE_CHECKING:
     from pruneaudit.pipeline.plan import Task
+    from pruneaudit.pipeline.ray_cluster import RayCluster
     from pruneaudit.results import Results
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder that run folders are made in.")]
-ExecutorOption = Annotated[str, typer.Option("--executor", help="processes (one per core) or serial.")]
+ExecutorOption = Annotated[str, typer.Option("--executor", help="processes (one per core), serial or ray.")]
 JobsOption = Annotated[int | None, typer.Option("--jobs", help="Worker processes; default: one per core.")]
+RayAddressOption = Annotated[
+    str | None, typer.Option("--ray-address", help="HOST:PORT or auto, of a Ray cluster; default: one is started here.")
+]
+GpusPerTaskOption = Annotated[
+    float | None, typer.Option("--gpus-per-task", help="With ray: GPUs of a task, such as 0.25 (four tasks share one).")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 DataRootOption = Annotated[
     Path | None,
@@ -48,6 +55,15 @@ def main_callback(
 def command_line() -> str:
     """The command that is running, as a line to repeat it with."""
     return shlex.join(["pruneaudit", *sys.argv[1:]])
+
+
+def ray_cluster_from(address: str | None, gpus_per_task: float | None) -> RayCluster | None:
+    """Ray's settings from their options; None where none is given."""
+    if address is None and gpus_per_task is None:
+        return None
+    from pruneaudit.pipeline.ray_cluster import RayCluster
+
+    return RayCluster(address or "", 1.0 if gpus_per_task is None else gpus_per_task)
 
 
 def print_findings(results: Results, where: Path) -> None:

@@ -12,14 +12,53 @@ from pruneaudit.cli.common import (
     DataRootOption,
     DeviceOption,
     ExecutorOption,
+    GpusPerTaskOption,
     JobsOption,
     OutOption,
     QuietOption,
+    RayAddressOption,
     VerboseOption,
     WaitOption,
     command_line,
     print_findings,
     progress_for,
+    ray_cluster_from,
+)
+from pruneaudit.cli.dry_run import describe
+from pruneaudit.cli.grid import chosen
+from pruneaudit.cli.grid_options import (
+    ArchOption,
+    AttacksOption,
+    BatchSizeOption,
+    DatasetOption,
+    EpochsOption,
+    FreezeEpochOption,
+    LayersOption,
+    LrOption,
+    MethodsOption,
+    MomentumOption,
+    NameOption,
+    NumModelsOption,
+    PruneFreqOption,
+    ResultsDirOption,
+    SeedOption,
+    SeedsOption,
+    SkipExistingOption,
+    SparsitiesOption,
+    TargetEpochOption,
+    WeightDecayOption,
+    WidthOption,
+    given_options,
+)
+from pruneaudit.cli.tracking_options import (
+    MlflowOption,
+    MlflowUriOption,
+    TensorboardOption,
+    WandbEntityOption,
+    WandbOption,
+    WandbProjectOption,
+    WandbTagsOption,
+    trackers_from,
 )
 
 if TYPE_CHECKING:
@@ -36,21 +75,67 @@ def command(
     executor: ExecutorOption = "processes",
     jobs: JobsOption = None,
     device: DeviceOption = "cpu",
+    ray_address: RayAddressOption = None,
+    gpus_per_task: GpusPerTaskOption = None,
     data_root: DataRootOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     wait: WaitOption = False,
+    wandb: WandbOption = False,
+    wandb_project: WandbProjectOption = None,
+    wandb_entity: WandbEntityOption = None,
+    wandb_tags: WandbTagsOption = None,
+    mlflow: MlflowOption = False,
+    mlflow_uri: MlflowUriOption = None,
+    tensorboard: TensorboardOption = False,
+    methods: MethodsOption = None,
+    sparsities: SparsitiesOption = None,
+    name: NameOption = None,
+    dataset: DatasetOption = None,
+    arch: ArchOption = None,
+    layers: LayersOption = None,
+    width: WidthOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = None,
+    lr: LrOption = None,
+    momentum: MomentumOption = None,
+    weight_decay: WeightDecayOption = None,
+    seed: SeedOption = None,
+    seeds: SeedsOption = None,
+    prune_freq: PruneFreqOption = None,
+    target_epoch: TargetEpochOption = None,
+    freeze_epoch: FreezeEpochOption = None,
+    num_models: NumModelsOption = None,
+    attacks: AttacksOption = None,
+    results_dir: ResultsDirOption = None,
+    skip_existing: SkipExistingOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Train a bank, prune it, attack it, report. What is on disk already is not made again."""
-    from pruneaudit.recipes import load_recipe_or_file
-
-    chosen = load_recipe_or_file(study, set_ or [])
+    given = given_options(
+        methods=methods, sparsities=sparsities, name=name, dataset=dataset, arch=arch, layers=layers, width=width,
+        epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum, weight_decay=weight_decay, seed=seed,
+        seeds=seeds, prune_freq=prune_freq, target_epoch=target_epoch, freeze_epoch=freeze_epoch,
+        num_models=num_models, attacks=attacks, results_dir=results_dir,
+    )  # fmt: skip
+    todo = chosen(study, given, set_ or [], out)
+    tracked = (wandb, wandb_project, wandb_entity, wandb_tags, mlflow, mlflow_uri, tensorboard)
+    trackers = [trackers_from(*tracked) for _ in todo.studies]  # a run's own: they end with it
     if dry_run:
-        _describe(chosen, out, data_root)
+        for each in todo.studies:
+            describe(each, out, data_root, device, jobs)
         return
     where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root, "wait": wait}
-    execute(chosen, where, quiet, verbose)
+    where |= {"ray_cluster": ray_cluster_from(ray_address, gpus_per_task)}
+    incomplete = False
+    for each, its in zip(todo.studies, trackers, strict=True):
+        try:
+            execute(each, where | {"trackers": its}, quiet, verbose)
+        except typer.Exit:
+            incomplete = True
+    todo.write_tables(out)
+    if incomplete:
+        raise typer.Exit(1)
 
 
 def execute(study: Study, where: dict[str, Any], quiet: bool, verbose: bool, demonstration: bool = False) -> None:
@@ -72,32 +157,3 @@ def execute(study: Study, where: dict[str, Any], quiet: bool, verbose: bool, dem
         more = f", and {len(finished.failures) - 1} more" if len(finished.failures) > 1 else ""
         print(f"error: failed and left out: {finished.failures[0]}{more} (see the report)", file=sys.stderr)
         raise typer.Exit(1)
-
-
-def _describe(study: Study, out: Path, data_root: Path | None) -> None:
-    """What a run would do."""
-    from pruneaudit.api import prepare
-    from pruneaudit.pipeline.driver import missing_tasks
-    from pruneaudit.pipeline.estimate import disk_bytes
-    from pruneaudit.pipeline.store import Store
-
-    plan, population = prepare(study, data_root)
-    missing = missing_tasks(plan, Store(out / study.name))
-    print(f"study {study.name}: {study.membership.num_models} models, releases {', '.join(plan.releases)}")
-    print(f"population: {len(population.y)} samples of {study.data.source.label}, {population.num_classes} classes")
-    for action, what in (
-        ("train", "dense trainings"),
-        ("release", "prunings / fine-tunings / defended trainings"),
-        ("signals", "queries"),
-        ("sensitivity", "sensitivity queries"),
-        ("sample_scores", "tables of memorisation scores"),
-    ):
-        total = sum(task.action == action for task in plan.tasks)
-        if not total:
-            continue
-        todo = sum(task.action == action for task in missing)
-        print(f"{what}: {todo} to do, {total - todo} to reuse")
-    megabytes = disk_bytes(plan, population, missing) / 1e6
-    print(f"disk: about {megabytes:,.1f} MB more in {out / study.name}")
-    for note in study.warnings():
-        print(f"warning: {note}")

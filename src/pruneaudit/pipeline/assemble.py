@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,12 @@ def undefended_dense(study: Study) -> list[str]:
 
 
 def audit_study(
-    plan: Plan, store: Store, population: Population, about: Mapping[str, Any], left_out: Collection[int] = ()
+    plan: Plan,
+    store: Store,
+    population: Population,
+    about: Mapping[str, Any],
+    left_out: Collection[int] = (),
+    say: Callable[[str], None] = lambda _: None,
 ) -> Audit:
     """The audit of a study whose signals are on disk.
 
@@ -112,6 +117,7 @@ def audit_study(
         about: how the results came to be.
         left_out: models of which some part is missing; they are left out of every release, so that
             releases are compared on the same models.
+        say: told of what takes long.
     """
     study = plan.study
     signals = {release: release_signals(plan, store, population, release, left_out) for release in plan.releases}
@@ -125,4 +131,5 @@ def audit_study(
         about=about,
         skip=skips(study.audit.attacks),
         bounds=Bounds(study.audit.canary_guesses, study.audit.delta),
+        say=say,
     )

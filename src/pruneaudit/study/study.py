@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from pruneaudit.errors import UserError
 from pruneaudit.options import Options, validated
 from pruneaudit.registry import nearest
-from pruneaudit.settings_file import parse_settings, read_settings
+from pruneaudit.settings_file import parse_settings, read_settings, with_overrides
 from pruneaudit.study.audit import Audit
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.plugins import Plugin
@@ -122,9 +122,20 @@ class Study(Options):
             found.append("knowledge 'no-defense' is the same as 'matched' here: no release has a defense")
         if self.audit.queries > 1 and self.training.augment == "none":
             found.append("audit.queries > 1 usually weakens attacks on models trained without augmentation")
-        if self.training.optimizer == "adam" and "momentum" in self.training.model_fields_set:
+        if self.training.optimizer == "adam" and self.training.momentum != Training.model_fields["momentum"].default:
             found.append("training.momentum has no effect with Adam")
         return found
+
+    def changed(self, overrides: Sequence[str], where: str) -> Study:
+        """The study with `a.b=value` overrides put in; `where` names it in messages.
+
+        Raises:
+            UserError: an override leads nowhere, or to a study that is wrong.
+        """
+        if not overrides:
+            return self
+        values = self.model_dump(mode="json", exclude_unset=True)
+        return validated(Study, with_overrides(values, overrides), where)
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Study:

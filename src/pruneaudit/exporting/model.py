@@ -32,20 +32,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.api import STUDY_FILE, load_study
 from pruneaudit.collecting.output import check_new
 from pruneaudit.compressing.folder import make_readable
 from pruneaudit.data.population import Population
 from pruneaudit.errors import UserError
-from pruneaudit.files import SEALED_FILES, check_sealed, writing_error
+from pruneaudit.exporting.finished import finished_plan, found_model
+from pruneaudit.files import writing_error
 from pruneaudit.pipeline.own import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, stored_model
-from pruneaudit.pipeline.plan import Plan, Task, make_plan
-from pruneaudit.pipeline.store import SEAL, Store
+from pruneaudit.pipeline.plan import Task
 from pruneaudit.registry import nearest
 from pruneaudit.training.checkpoint import save_weights
 from pruneaudit.training.samples import Samples
 
-ABOUT_FILE = "about.json"
 FORMATS = ("onnx", "torch", "safetensors")
 ONNX_MODULES = ("onnx", "onnxscript", "onnxruntime")
 ONNX_TOLERANCE = 1e-5
@@ -87,8 +85,8 @@ def export(
     check_format(format)
     for path in (out, *(_beside(out, suffix) for suffix in BESIDE)):
         check_new(path, force, f"model.{format}")
-    plan, population = _finished_plan(run)
-    task, folder = _model(run, plan, release, model_id)
+    plan, population = finished_plan(run)
+    task, folder = found_model(run, plan, release, model_id)
     model = stored_model(task.spec, population, folder).eval()
     difference = None
     with _written(out) as staging:
@@ -96,7 +94,7 @@ def export(
         if format == "onnx":
             difference = _write_onnx(model, _inputs(population), file)
         else:
-            save_weights(model, file) if format == "safetensors" else torch.save(_plain(model), file)
+            save_weights(model, file) if format == "safetensors" else torch.save(plain_state(model), file)
             _copy_beside(folder, file)
         note = _note(task, population, folder, format, difference)
         _beside(file, NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
@@ -119,51 +117,13 @@ def check_format(format: str) -> None:
             raise UserError(f"format onnx: {name} is not installed; pip install 'pruneaudit[onnx]'") from None
 
 
-def _finished_plan(run: Path) -> tuple[Plan, Population]:
-    """The plan of a run as it was finished, and the population that lies in its folder."""
-    study = load_study(run)
-    again = f"pruneaudit run {run / STUDY_FILE} --out {run.parent}"
-    problems = check_sealed(run)
-    if problems[SEALED_FILES]:
-        parts = [folder.parent.parent.name.rpartition("-")[0] for folder in sorted(run.glob(f"*/model-*/{SEAL}"))]
-        there = ", ".join(f"{parts.count(name)} of {name}" for name in dict.fromkeys(parts)) or "none"
-        raise UserError(f"{run}: the run is not finished (models that are there: {there}); finish it with: {again}")
-    for name in (STUDY_FILE, ABOUT_FILE):
-        if problems.get(name, "is missing"):
-            raise UserError(f"{run / name} {problems.get(name, 'is missing')}; run the study again: {again}")
-    expected = json.loads((run / ABOUT_FILE).read_text(encoding="utf-8"))["population"]["sha256"]
-    population = Population.load(run / f"population-{expected[:8]}", mmap=True)
-    if population.sha256 != expected:
-        raise UserError(f"{run}: its population has changed; run the study again: {again}")
-    return make_plan(study, population), population
-
-
-def _model(run: Path, plan: Plan, release: str, model_id: int) -> tuple[Task, Path]:
-    """The task that made a model, and the folder where it lies."""
-    if release not in plan.releases:
-        names = ", ".join(plan.releases)
-        raise UserError(f"{run}: no release '{release}'{nearest(release, plan.releases)}; expected one of: {names}")
-    store = Store(run)
-    tasks = {task.model_id: task for task in plan.models(release)}
-    status, reason = store.status(tasks[model_id].artifact) if model_id in tasks else ("missing", "")
-    if status == "damaged":
-        raise UserError(
-            f"{store.path(tasks[model_id].artifact)}: damaged ({reason}); run the study again, it mends this"
-        )
-    if status == "missing":
-        there = [number for number, task in tasks.items() if store.status(task.artifact)[0] == "whole"]
-        shown = ", ".join(map(str, there if len(there) <= 8 else [*there[:3], "...", there[-1]]))
-        raise UserError(f"{run}: release '{release}' has no model {model_id}; there are: {shown or 'none'}")
-    return tasks[model_id], store.path(tasks[model_id].artifact)
-
-
 def _inputs(population: Population) -> Tensor:
     """A few samples as the network is fed (B, ...), in plain memory order."""
     chosen = np.arange(len(population.y)) < NUM_CHECKED
     return Samples.of(population, chosen).inputs(slice(None)).contiguous()
 
 
-def _plain(model: nn.Module) -> dict[str, Tensor]:
+def plain_state(model: nn.Module) -> dict[str, Tensor]:
     """The state dict in plain memory order; clones, so that no tensor brings a larger one along."""
     return {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
 
