@@ -25,7 +25,7 @@ from pruneaudit.pipeline.driver import TasksFailedError, carry_out, missing_task
 from pruneaudit.pipeline.executors import make_executor
 from pruneaudit.pipeline.lock import RunLock
 from pruneaudit.pipeline.log import LoggedProgress
-from pruneaudit.pipeline.plan import Plan, check_plugins, make_plan
+from pruneaudit.pipeline.plan import Plan, attacks_of, check_plugins, make_plan
 from pruneaudit.pipeline.progress import Progress, Silent
 from pruneaudit.pipeline.provenance import provenance, study_provenance
 from pruneaudit.pipeline.store import Store
@@ -202,9 +202,18 @@ def attack_again(
     store = Store(folder)
     lacking = missing_tasks(plan, store)
     if lacking:
+        finish = f"pruneaudit run {folder / STUDY_FILE} --out {folder.parent}"
+        if all(task.action == "sensitivity" for task in lacking):
+            needing = json.dumps(
+                [label for label, attack in attacks_of(study).items() if "sensitivity" in attack.needs]
+            )
+            raise UserError(
+                f"{folder}: this run has not asked its models for their sensitivity, which {needing} needs; ask them"
+                f" with: {finish} --set 'audit.attacks={needing}'"
+            )
         raise UserError(
             f"{folder}: {len(lacking)} of {len(plan.tasks)} parts of this study are not there, first {lacking[0].name};"
-            f" finish it with: pruneaudit run {folder / STUDY_FILE} --out {folder.parent}"
+            f" finish it with: {finish}"
         )
     with RunLock(folder):
         about = study_provenance(plan, population, command) | _measured_before(folder)

@@ -186,6 +186,14 @@ def test_an_unfinished_run_is_not_attacked(finished, study, tmp_path):
         attack_again(tmp_path / "small", ["loss"])
 
 
+def test_signals_that_were_never_asked_for_are_named_with_the_command_that_gets_them(finished, tmp_path):
+    asking = (
+        r"""not asked its models for their sensitivity, which \["samia"\] needs; .* --set 'audit.attacks=\["samia"\]'"""
+    )
+    with pytest.raises(UserError, match=asking):
+        attack_again(finished.folder, ["loss", "samia"], out=tmp_path)
+
+
 def test_dense_knowledge_is_another_attacker_only_where_it_differs(finished):
     findings = finished.audit.findings
     mean = findings[findings["victim"] == "mean"]
