@@ -14,6 +14,9 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), flags=re.MULTI
 
 
 def run_python(code):
+    if re.match(r"# \w+\.py\n", code):
+        write_file(code)
+        return
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
 
 
@@ -33,6 +36,7 @@ def write_file(code):
 
 def test_every_block_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as Python has it where a program stands
     run = {"python": run_python, "bash": run_shell, "toml": write_file}
     for language, code in BLOCKS:
         run[language](code)
@@ -40,6 +44,9 @@ def test_every_block_runs(tmp_path, monkeypatch, capsys):
     assert "study digits: 8 models" in capsys.readouterr().out
     findings = pd.read_csv("runs/digits/findings.csv")
     assert set(findings["release"]) == {"dense", "dense+finetune", "l1unstructured-0.7", "l1unstructured-0.9"}
+    assert set(pd.read_csv("runs/mine/findings.csv")["release"]) == {"dense", "dense+finetune", "l1unstructured-0.9"}
+    counts = re.findall(r"event=begin to_do=(\d+)", Path("runs/mine/run.log").read_text())
+    assert counts == ["48", "0"]  # the same study twice
 
 
 def test_links_lead_somewhere():

@@ -20,9 +20,11 @@ from pruneaudit.data.splits import splits_of, without_broken_groups
 from pruneaudit.errors import UserError
 from pruneaudit.files import check_sealed, file_sha256, seal_files, write_atomically, writing_error
 from pruneaudit.options import validated
-from pruneaudit.pipeline.assemble import audit_study, release_signals
+from pruneaudit.pipeline.assemble import audit_study, release_signals, study_games
 from pruneaudit.pipeline.driver import TasksFailedError, carry_out, missing_tasks
+from pruneaudit.pipeline.engines import ENGINES_FILE, keep_engine, known_engine, resolve_engine
 from pruneaudit.pipeline.executors import make_executor
+from pruneaudit.pipeline.learning import learn
 from pruneaudit.pipeline.lock import RunLock
 from pruneaudit.pipeline.log import LoggedProgress
 from pruneaudit.pipeline.plan import Plan, attacks_of, check_plugins, make_plan
@@ -30,6 +32,7 @@ from pruneaudit.pipeline.progress import Progress, Silent
 from pruneaudit.pipeline.provenance import provenance, study_provenance
 from pruneaudit.pipeline.store import Store
 from pruneaudit.pipeline.verify import Checked, verify
+from pruneaudit.report.compare import changed_settings
 from pruneaudit.report.html import write_report
 from pruneaudit.report.notebook import run_html
 from pruneaudit.results import RESULT_FILES, Results
@@ -49,6 +52,8 @@ REPORT_FILE = "report.html"
 RELEASE_FILE = "release.json"
 """What every release is and costs; also in about.json."""
 MIN_MODELS = 2
+_MAY_DIFFER: Any = {"releases": True, "audit": True, "description": True, "membership": {"num_models"}}
+"""Settings in which a study may go on from what is in its folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,15 +80,20 @@ class Run:
         return run_html(self.audit.results, self.report, self.failures)
 
 
-def prepare(study: Study, data_root: Path | None = None) -> tuple[Plan, Population]:
+def prepare(study: Study, data_root: Path | None = None, folder: Path | None = None) -> tuple[Plan, Population]:
     """The plan of a study, and its population.
+
+    Args:
+        study: the study.
+        data_root: as for `run`.
+        folder: the run folder, which knows the engine of the study's bank, where that was decided by a trial.
 
     Raises:
         UserError: the study names something unknown, or its data are not there or do not suffice.
     """
     check_plugins(study)
     population = load_population(study.data, study.seed, data_root)
-    return make_plan(study, population), population
+    return make_plan(study, population, known_engine(study, population, folder)), population
 
 
 def run(
@@ -135,20 +145,26 @@ def run(
     if jobs is None and not on_a_cluster:
         jobs = usual_jobs("cpu" if executor == "ray" else device)
     chosen = make_executor(executor, jobs, ray_cluster)
-    plan, population = prepare(study, Path(data_root) if data_root else None)
     root = Path(out) / study.name
+    plan, population = prepare(study, Path(data_root) if data_root else None, root)
+    engine = resolve_engine(study, population, root, device)
     with (
         RunLock(root, wait),
         LoggedProgress(root, progress or Silent()) as log,
         Trackers(trackers, log, root) as watcher,
     ):
+        engine = keep_engine(engine, study, population, root)
+        if engine != plan.engine:
+            plan = make_plan(study, population, engine)
         facts = study_provenance(plan, population, command) | {"device": device, "demonstration": demonstration}
         log.event("start", command=command, device=device, executor=executor, jobs=jobs, **facts["versions"])
         store = Store(root)
         store.open_for_writing()
-        _keep_study(study, population, root)
-        for note in study.warnings():
+        for note in (*_replaced(study, root), *study.warnings()):
             log.warn(note)
+        _keep_study(study, population, root)
+        if study.training.engine != "plain":
+            log.say(f"training engine: {engine.name} ({engine.reason})")
         watcher.start(facts)
         work = carry_out(plan, population, store, chosen, device, watcher, checkpoint_seconds)
         lost, missing = work.lost(study.membership.num_models)
@@ -161,7 +177,12 @@ def run(
         made = plan.without(lost)
         log.say(f"attacking {len(made.releases)} releases of {num_models} models")
         failures = tuple(str(failure) for failure in work.failures)
-        audited = audit_study(made, store, population, facts | {"failures": list(failures)}, left_out, log.say)
+        games = study_games(made, store, population, left_out)
+        again = make_executor(executor, jobs, ray_cluster)
+        learned = learn(made, store, population, games, again, watcher, left_out)
+        audited = audit_study(
+            made, store, games, facts | {"failures": list(failures)}, left_out, learned.recall, log.say
+        )
         for note in audited.results.about["warnings"][len(facts["warnings"]) :]:
             log.warn(note)
         from pruneaudit.pipeline.release_report import release_report  # imports torch
@@ -179,8 +200,11 @@ def attack_again(
     out: str | Path | None = None,
     data_root: str | Path | None = None,
     command: str = "",
+    executor: str = "processes",
+    jobs: int | None = None,
+    progress: Progress | None = None,
 ) -> Run:
-    """Plays other attacks on the signals that a run has stored; nothing is trained.
+    """Plays other attacks on the signals that a run has stored; no network of the study is trained.
 
     Args:
         folder: the run's folder.
@@ -188,9 +212,13 @@ def attack_again(
         out: where findings and report go; default: the run's folder.
         data_root: as for `run`.
         command: the command line that repeats this, for the report.
+        executor: what attacks that learn are played by, as for `run`.
+        jobs: how many of them at a time; default: one per core.
+        progress: told of them; default: silent.
 
     Raises:
         UserError: the folder is no run, signals are missing, or an attack is unknown.
+        TasksFailedError: an attack could not be played.
     """
     folder = Path(folder)
     if check_sealed(folder).get(STUDY_FILE):
@@ -198,7 +226,7 @@ def attack_again(
     values = load_study(folder).model_dump(mode="json")
     values["audit"]["attacks"] = attacks
     study = validated(Study, values, "attacks")
-    plan, population = prepare(study, Path(data_root) if data_root else None)
+    plan, population = prepare(study, Path(data_root) if data_root else None, folder)
     store = Store(folder)
     lacking = missing_tasks(plan, store)
     if lacking:
@@ -215,9 +243,14 @@ def attack_again(
             f"{folder}: {len(lacking)} of {len(plan.tasks)} parts of this study are not there, first {lacking[0].name};"
             f" finish it with: {finish}"
         )
+    players = make_executor(executor, jobs or usual_jobs("cpu"))
     with RunLock(folder):
         about = study_provenance(plan, population, command) | _measured_before(folder)
-        return _written_up(audit_study(plan, store, population, about), Path(out) if out else folder, 0)
+        store.open_for_writing()
+        games = study_games(plan, store, population)
+        learned = learn(plan, store, population, games, players, progress or Silent())
+        audited = audit_study(plan, store, games, about, recall=learned.recall)
+        return _written_up(audited, Path(out) if out else folder, 0)
 
 
 def _measured_before(folder: Path) -> dict[str, Any]:
@@ -255,7 +288,7 @@ def verify_run(folder: str | Path, data_root: str | Path | None = None) -> list[
         UserError: the folder is no run, or its data are not there.
     """
     folder = Path(folder)
-    plan, _ = prepare(load_study(folder), Path(data_root) if data_root else None)
+    plan, _ = prepare(load_study(folder), Path(data_root) if data_root else None, folder)
     return verify(plan, Store(folder))
 
 
@@ -279,7 +312,7 @@ def selftest_run(
         UserError: an attack is unknown, or the folder is no run or holds signals of fewer than two dense models.
     """
     folder = Path(folder)
-    plan, population = prepare(load_study(folder), Path(data_root) if data_root else None)
+    plan, population = prepare(load_study(folder), Path(data_root) if data_root else None, folder)
     store, tasks = Store(folder), plan.of("signals", DENSE)
     missing = {task.model_id for task in tasks if store.status(task.artifact)[0] != "whole"}
     left_out = without_broken_groups(plan.study.membership, missing)
@@ -347,7 +380,7 @@ def audit_files(
 
 
 def _seal(folder: Path) -> None:
-    some_have = (STUDY_FILE, MEMBERSHIP_FILE, RELEASE_FILE)
+    some_have = (STUDY_FILE, MEMBERSHIP_FILE, RELEASE_FILE, ENGINES_FILE)
     names = [*RESULT_FILES, "scores.parquet", REPORT_FILE, *(name for name in some_have if (folder / name).exists())]
     seal_files(folder, names)
 
@@ -364,6 +397,26 @@ def _keep_study(study: Study, population: Population, root: Path) -> None:
         write_atomically(root / MEMBERSHIP_FILE, buffer.getvalue())
     except OSError as error:
         raise writing_error(root, error) from None
+
+
+def _replaced(study: Study, root: Path) -> list[str]:
+    """What leaves the findings of a run folder because another study of the same name has been run there."""
+    if not (root / STUDY_FILE).is_file():
+        return []
+    try:
+        before = load_study(root)
+    except UserError:  # of another version, or damaged: it is replaced whatever it was
+        return []
+    new, old = (json.loads(each.model_dump_json(exclude=_MAY_DIFFER)) for each in (study, before))
+    changed = [setting.key for setting in changed_settings(new, old)]
+    if not changed:
+        return []
+    lost = [release.name for release in before.releases if release not in study.releases]
+    leaving = f", and {', '.join(lost)} leave them" if lost else ""
+    return [
+        f"{root} holds a study that differs in {', '.join(changed[:4])}: these findings replace its{leaving}; to keep"
+        " both, give this one another --out or --set name=NAME"
+    ]
 
 
 def load_study(folder: Path) -> Study:

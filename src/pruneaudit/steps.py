@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pruneaudit.api import STUDY_FILE, load_study
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.groups import expand
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.errors import UserError
 from pruneaudit.options import validated
-from pruneaudit.published.mia_prune import DEFEND_ARG, PRUNERS, release_name
+from pruneaudit.published.mia_prune import DEFEND_ARGS, PRUNERS, release_name
 from pruneaudit.published.pruning_mia import same_study
 from pruneaudit.study import FineTuning, Plugin, Release, Study
 
-_DEFENSES_WITH_ARG = ("ppb", "adv")
-"""Those whose main parameter mia_prune sets to `DEFEND_ARG` unless told otherwise."""
+FIRST_LOOK = ("threshold",)
+"""What is played at once where a study names attacks that train classifiers only: those are for the third step."""
 
 
 def begun(study: Study, out: Path) -> Study:
@@ -31,8 +33,15 @@ def begun(study: Study, out: Path) -> Study:
     if (out / study.name / STUDY_FILE).is_file():
         so_far = load_study(out / study.name)
         if same_study(so_far, study):
-            return so_far
-    return study.model_copy(update={"releases": ()})
+            return _quickly_attacked(so_far)
+    return _quickly_attacked(study.model_copy(update={"releases": ()}))
+
+
+def _quickly_attacked(study: Study) -> Study:
+    """The study with those of its attacks that train nothing; the third step plays what it is asked for."""
+    quick = [attack for attack in expand(study.audit.attacks) if not ATTACKS.get(attack.name).trains]
+    attacks = quick or [Plugin(name=name) for name in FIRST_LOOK]
+    return study.model_copy(update={"audit": study.audit.model_copy(update={"attacks": tuple(attacks)})})
 
 
 def study_so_far(study: Study, out: Path, given: str) -> Study:
@@ -65,11 +74,12 @@ def defense_plugin(name: str, argument: str | None) -> Plugin:
         UserError: there is no such defence, or it has no main parameter.
     """
     main = DEFENSES.get(name).main
-    if argument is None and name not in _DEFENSES_WITH_ARG:
+    value = DEFEND_ARGS.get(name) if argument is None else argument
+    if value is None:
         return Plugin(name=name)
     if not main:
-        raise UserError(f"--defend_arg: got {argument}, but defense '{name}' has no main parameter; name it in a study")
-    return validated(Plugin, f"{name}:{main}={DEFEND_ARG if argument is None else argument}", "--defend_arg")
+        raise UserError(f"--defend_arg: got {value}, but defense '{name}' has no main parameter; name it in a study")
+    return validated(Plugin, f"{name}:{main}={value}", "--defend_arg")
 
 
 def pruned_release(
@@ -93,29 +103,47 @@ def pruned_release(
     Raises:
         UserError: something is unknown, or a value is wrong.
     """
+    if defend_arg is not None and not defend:
+        raise UserError(f"--defend_arg: got {defend_arg} without a defence; say which, such as --defend ppb")
     defense = defense_plugin(defend, defend_arg) if defend else None
+    usual = max(1, so_far.training.epochs // 2)
     values = {
         "pruner": PRUNERS.get(pruner, pruner),
         "sparsity": sparsity,
-        "finetune": FineTuning(epochs=epochs or max(1, so_far.training.epochs // 2)),
+        "finetune": FineTuning(epochs=epochs or usual),
         "defense": defense,
     }
     if pruner in PRUNERS:
         arguments = list(defense.options.values()) if defense else []
-        values["name"] = release_name(pruner, sparsity, defend, arguments[0] if arguments else None)
+        name = release_name(pruner, sparsity, defend, arguments[0] if arguments else None)
+        values["name"] = name if epochs in (None, usual) else f"{name}_{epochs}epochs"
     return validated(Release, values, "prune")
 
 
-def pruned(so_far: Study, release: Release) -> Study:
+def pruned(so_far: Study, release: Release, with_control: bool = False) -> Study:
     """The study with one more release, unless it is there already.
+
+    Args:
+        so_far: what the steps before have made.
+        release: the new one.
+        with_control: with the dense networks fine-tuned alike, too, and no mask.
 
     Raises:
         UserError: another release has its name.
     """
-    if release in so_far.releases:
-        return so_far
-    settings = so_far.model_dump() | {"releases": [*so_far.releases, release]}
-    return validated(Study, settings, "prune")
+    wanted = _controls(so_far, release) if with_control else []
+    new = [each for each in (*wanted, release) if each not in so_far.releases]
+    settings = so_far.model_dump() | {"releases": [*so_far.releases, *new]}
+    return _quickly_attacked(validated(Study, settings, "prune") if new else so_far)
+
+
+def _controls(so_far: Study, release: Release) -> list[Release]:
+    """The control of a release, called after its epochs where there is one already with others."""
+    control = validated(Release, {"finetune": release.finetune}, "prune")
+    if control.name not in {each.name for each in so_far.releases} or control in so_far.releases:
+        return [control]
+    epochs = release.finetune.epochs if release.finetune else 0
+    return [control.model_copy(update={"name": f"{control.name}_{epochs}epochs"})]
 
 
 def check_is_there(so_far: Study, release: Release, command: str) -> None:
@@ -134,18 +162,21 @@ def check_is_there(so_far: Study, release: Release, command: str) -> None:
         raise UserError(f"no networks '{release.name}' are there yet (there are: {there}); first: {command}")
 
 
-def attacked(so_far: Study, attacks: Sequence[str], original: bool = False, adaptive: bool = False) -> Study:
+def attacked(
+    so_far: Study, given: str, attacks: Sequence[str], original: bool = False, adaptive: bool = False
+) -> Study:
     """The study with the attacker that mia_prune's options describe.
 
     Args:
         so_far: what the steps before have made.
+        given: how the user named the study, for the message.
         attacks: names or groups.
         original: the dense networks are what counts; they are always attacked, so nothing need be pruned yet.
         adaptive: references are defended as the victim is; otherwise they are not.
     """
     if not original and not so_far.releases:
         raise UserError(
-            "no pruned networks are there yet; first: pruneaudit prune STUDY --pruner_name l1unstructure"
+            f"no pruned networks are there yet; first: pruneaudit prune {given} --pruner_name l1unstructure"
             " --prune_sparsity 0.7 (or attack the dense ones with --original)"
         )
     audit = so_far.audit.model_dump() | {"attacks": attacks, "knowledge": ["matched" if adaptive else "no-defense"]}

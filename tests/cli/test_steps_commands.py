@@ -58,7 +58,7 @@ def test_the_three_steps_in_order(call, folder):
     assert call("pretrain")[0] == 0
     code, _, err = call("mia", "--attacks", "loss")
     assert code == 2
-    assert "first: pruneaudit prune STUDY" in err
+    assert f"first: pruneaudit prune {folder / 'study.toml'} --pruner_name" in err
     assert call("mia", "--attacks", "loss", "--original")[0] == 0
 
     assert call("prune", "--pruner_name", "l1unstructure", "--prune_sparsity", "0.7")[0] == 0
@@ -92,6 +92,7 @@ def test_the_three_steps_in_order(call, folder):
         (("--prune_sparsity", "1.2"), "sparsity"),
         (("--defend", "pbp", "--defend_arg", "4"), "unknown defense 'pbp'"),
         (("--defend", "ppb", "--defend_arg", "much"), "strength"),
+        (("--defend_arg", "4"), "--defend_arg: got 4 without a defence; say which, such as --defend ppb"),
     ],
 )
 def test_mistakes_in_one_line(arguments, expected, call, folder):
@@ -131,3 +132,45 @@ def test_its_own_command_lines_are_understood(folder, capsys, monkeypatch):
     code, said = call("mia", "99", study, "--attacks", "loss", *common)
     assert code == 2
     assert "device" in said  # cuda:99, which is nowhere
+
+
+def test_what_a_defended_network_gives_away_is_printed_whatever_the_knowledge(call):
+    call("pretrain")
+    assert call("prune", "--defend", "ppb")[0] == 0
+    code, out, _ = call("mia", "--attacks", "loss", "--defend", "ppb")
+    assert code == 0
+    table = " ".join(out.split())
+    assert "loss, references no-defense" in table
+
+
+def test_the_control_and_another_number_of_epochs(call, folder):
+    call("pretrain")
+    assert call("prune", "--pruner_name", "l1structure", "--control")[0] == 0
+    assert {"dense+finetune", "l1structure_0.7"} <= set(releases(folder))
+    assert (
+        call("prune", "--pruner_name", "l1structure", "--prune_epochs", "1", "--control")[0] == 2
+    )  # no second control
+    assert call("prune", "--pruner_name", "l1structure", "--prune_epochs", "1")[0] == 0
+    assert "l1structure_0.7_1epochs" in releases(folder)
+
+
+def test_classifiers_are_for_the_third_step(folder, call):
+    call("pretrain")
+    assert call("prune")[0] == 0
+    assert call("mia", "--attacks", "nn:epochs=1")[0] == 0
+    assert "nn:epochs=1" in (folder / "runs/steps/findings.csv").read_text()
+    assert call("pretrain")[0] == 0
+    assert "nn:epochs=1" not in (folder / "runs/steps/findings.csv").read_text()
+    assert "confidence" in (folder / "runs/steps/findings.csv").read_text()
+
+
+def test_another_study_of_the_same_name_is_named_before_it_replaces_the_findings(call, folder, capsys):
+    call("pretrain")
+    call("prune")
+    code, _, err = call("pretrain", "--set", "training.learning_rate=0.05")
+    assert code == 0
+    assert "holds a study that differs in training.learning_rate: these findings replace its, and" in err
+    assert "l1unstructure_0.7" in err
+    assert "another --out or --set name=NAME" in err
+    code, _, err = call("pretrain")
+    assert "differs in training.learning_rate" in err

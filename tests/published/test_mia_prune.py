@@ -92,6 +92,7 @@ def test_the_command_line_goes_before_the_file_and_settings_of_the_study_before_
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
+        ({"image_size": "big"}, r"'image_size': got 'big', expected: a valid integer"),
         ({"prune_ratio": 0.5}, r"config\.json: unknown key 'prune_ratio'; known keys: batch_size, dataset_name, early"),
         ({"epoch": 5}, r"unknown key 'epoch' \(did you mean 'epochs'\?\)"),
         ({"dataset_name": "mnist"}, r"'dataset_name': got 'mnist', expected: 'cifar10', 'cifar100'"),

@@ -19,6 +19,8 @@ class Attack(ABC):
 
     Options: ClassVar[type[Options]] = Options
     """What can be set; torch-free."""
+    semantics_version: ClassVar[int] = 1
+    """Raised when the same options would give other scores."""
     trains: ClassVar[bool] = False
     """Whether it trains a classifier of its own, which takes minutes rather than seconds."""
     needs: ClassVar[frozenset[str]] = frozenset()

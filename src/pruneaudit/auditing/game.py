@@ -23,6 +23,10 @@ class Game:
     release: str
     knowledge: str
     view: View
+    seen: tuple[str, ...] = ()
+    """The releases whose signals the view has of the victims, the attacked one last; empty where it is no study's."""
+    owned: tuple[str, ...] = ()
+    """The same of the attacker's references."""
 
 
 def bank_games(
@@ -50,15 +54,16 @@ def bank_games(
             if references_of in releases:
                 played.setdefault(references_of, MATCHED if references_of == name else what)
         for references_of, label in played.items():
-            games.append(Game(name, label, _view(releases, name, references_of)))
+            # With the dense models, which are out too, where the attacker has such pairs of its own.
+            is_pair = DENSE not in (name, references_of) and DENSE in releases
+            seen, owned = ((DENSE, name), (DENSE, references_of)) if is_pair else ((name,), (references_of,))
+            games.append(Game(name, label, view_of(releases, seen, owned), seen, owned))
     return games
 
 
-def _view(releases: Mapping[str, Signals], attacked: str, references_of: str) -> View:
-    """The attacked release; with the dense models, which are out too, where the attacker has such pairs of its own."""
-    shown = [attacked] if DENSE in (attacked, references_of) or DENSE not in releases else [DENSE, attacked]
-    own = [references_of] if len(shown) == 1 else [DENSE, references_of]
-    return View.of([releases[name] for name in shown], [releases[name] for name in own])
+def view_of(releases: Mapping[str, Signals], seen: Sequence[str], owned: Sequence[str]) -> View:
+    """What the attacker sees of some releases, and has of its own."""
+    return View.of([releases[name] for name in seen], [releases[name] for name in owned])
 
 
 def game_of(games: Sequence[Game], release: str, knowledge: str) -> Game | None:

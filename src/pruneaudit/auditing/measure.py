@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.view import Scores
 from pruneaudit.auditing.crossfit import thresholds
 from pruneaudit.auditing.game import Game
 from pruneaudit.metrics import PerVictim, auc_influence, bootstrap_tpr, rate_influence
@@ -62,7 +63,18 @@ class Measured:
         return np.where(self.ordinary, self.scores, np.nan)
 
 
-def measure(attack: Attack, label: str, game: Game, levels: Sequence[float], seed: int) -> Measured:
+def play(attack: Attack, label: str, game: Game, seed: int) -> Scores:
+    """What an attack says in a game: a function of the game, the attack, its label and the study's seed alone."""
+    return attack.score(game.view, _draws(label, game, seed))
+
+
+def _draws(label: str, game: Game, seed: int) -> np.random.Generator:
+    return numpy_generator(seed, "attack", label, game.release, game.knowledge)
+
+
+def measure(
+    attack: Attack, label: str, game: Game, levels: Sequence[float], seed: int, scored: Scores | None = None
+) -> Measured:
     """Plays one attack in one game and measures how well it does.
 
     Args:
@@ -71,10 +83,11 @@ def measure(attack: Attack, label: str, game: Game, levels: Sequence[float], see
         game: who is attacked, with what references.
         levels: (L,) false-positive rates.
         seed: the study's.
+        scored: what the attack says there, of one that learns (`held_out`); None: it is played.
     """
-    view = game.view
-    rng = numpy_generator(seed, "attack", label, game.release, game.knowledge)
-    scored = attack.score(view, rng)
+    view, rng = game.view, _draws(label, game, seed)
+    if scored is None:
+        scored = attack.score(view, rng)
     member, wanted = view.attacked.member[view.victims], view.attacked.ordinary[view.victims]
     ordinary = wanted & ~np.isnan(scored.victims)
     counted = np.where(ordinary, scored.victims, np.nan)

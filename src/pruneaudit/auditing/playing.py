@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.groups import declared_attack
+from pruneaudit.attacks.view import Scores
 from pruneaudit.auditing.canaries import DEFAULT_BOUNDS, Bounds, canary_findings
 from pruneaudit.auditing.comparisons import compare_accuracy, compare_attacks, compare_releases
 from pruneaudit.auditing.findings import Row, Writer
@@ -26,6 +27,8 @@ from pruneaudit.results import RELEASE_COLUMNS, TABLES, Results
 DEFAULT_LEVELS = (0.1, 0.01, 0.001)
 GameKey = tuple[str, str]
 NO_LINEUP = Lineup()
+Recall = Callable[[str, Game], Scores | None]
+"""What an attack, by its label, has said in a game before; None: nothing, it is to be played."""
 
 
 def audit_games(
@@ -38,6 +41,7 @@ def audit_games(
     about: Mapping[str, Any] | None = None,
     skip: bool = False,
     bounds: Bounds = DEFAULT_BOUNDS,
+    recall: Recall = lambda label, game: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Audit:
     """Plays every attack in every game.
@@ -52,7 +56,8 @@ def audit_games(
         about: how this came to be.
         skip: leave out attacks that lack something, and say so in `about["warnings"]`, instead of refusing.
         bounds: what lower bounds on epsilon are made of, where there are canaries.
-        say: told of every attack that trains, game by game: those take long.
+        recall: what attacks that train have said already.
+        say: told of every attack that trains here, game by game: those take long.
 
     Raises:
         UserError: an attack lacks what it needs.
@@ -78,9 +83,10 @@ def audit_games(
             for number, (game, kept) in enumerate(zip(games, scores, strict=True), start=1):
                 if attacks[label].lacks(game.view):
                     continue  # an attack on pairs, and a game with a single release
-                if attacks[label].trains:
+                scored = recall(label, game)
+                if attacks[label].trains and scored is None:
                     say(f"{label} learns to attack {game.release}, references {game.knowledge} ({number}/{len(games)})")
-                measured = measure(attacks[label], label, game, fpr_levels, seed)
+                measured = measure(attacks[label], label, game, fpr_levels, seed, scored)
                 kept.by_attack[label] = measured.scores
                 writer = Writer(game, label, measured, known[game.release], sparsity[game.release], fpr_levels, seed)
                 written[label][game.release, game.knowledge] = writer

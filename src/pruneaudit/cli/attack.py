@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from pruneaudit.cli.common import DataRootOption, command_line, print_findings, print_warnings
+from pruneaudit.cli.common import (
+    DataRootOption,
+    JobsOption,
+    QuietOption,
+    command_line,
+    print_findings,
+    print_warnings,
+    progress_for,
+)
 
 
 def command(
@@ -23,11 +31,14 @@ def command(
         Path | None,
         typer.Option("--out", help="Where findings and report go; default: the run's folder."),
     ] = None,
+    jobs: JobsOption = None,
     data_root: DataRootOption = None,
+    quiet: QuietOption = False,
 ) -> None:
-    """Play other attacks on the stored signals of a run; nothing is trained."""
+    """Play other attacks on the stored signals of a run; no network of the study is trained."""
     from pruneaudit.api import attack_again
 
-    finished = attack_again(run, attacks.split(","), out, data_root, command_line())
+    with progress_for(quiet, verbose=False) as progress:
+        finished = attack_again(run, attacks.split(","), out, data_root, command_line(), jobs=jobs, progress=progress)
     print_warnings(finished.audit.results)
     print_findings(finished.audit.results, finished.report)

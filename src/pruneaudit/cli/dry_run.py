@@ -32,12 +32,13 @@ def describe(study: Study, out: Path, data_root: Path | None, device: str, jobs:
     """
     from pruneaudit.api import check_device, prepare, usual_jobs
     from pruneaudit.pipeline.driver import missing_tasks
+    from pruneaudit.pipeline.engines import UNDECIDED
     from pruneaudit.pipeline.estimate import disk_bytes
     from pruneaudit.pipeline.probe import Probe, task_seconds
     from pruneaudit.pipeline.store import Store
 
     check_device(device)
-    plan, population = prepare(study, data_root)
+    plan, population = prepare(study, data_root, out / study.name)
     missing = missing_tasks(plan, Store(out / study.name))
     print(f"study {study.name}: {study.membership.num_models} models, releases {', '.join(plan.releases)}")
     print(f"population: {len(population.y)} samples of {study.data.source.label}, {population.num_classes} classes")
@@ -46,12 +47,17 @@ def describe(study: Study, out: Path, data_root: Path | None, device: str, jobs:
         if total:
             todo = sum(task.action == action for task in missing)
             print(f"{what}: {todo} to do, {total - todo} to reuse")
+    if study.training.engine != "plain":
+        kept = f"{plan.engine.name} ({plan.engine.reason})"
+        print(f"engine: {UNDECIDED.reason if plan.engine is UNDECIDED else kept}; the time is that of plain training")
     megabytes = disk_bytes(plan, population, missing) / 1e6
     print(f"disk: about {megabytes:,.1f} MB more in {out / study.name}")
     if missing:
         workers = jobs or usual_jobs(device)
         seconds = task_seconds(plan, missing, Probe(population, device)) / workers
         print(f"time: about {_said(seconds)} before the attacks, {workers} at a time, with the machine to itself")
+        if study.training.function:
+            print(f"      not counted: what {study.training.function} trains")
     for note in study.warnings():
         print(f"warning: {note}")
 

@@ -38,7 +38,8 @@ PruneEpochsOption = Annotated[
 ]
 DefendOption = Annotated[str, typer.Option("--defend", help="A defence, such as ppb.")]
 DefendArgOption = Annotated[
-    str | None, typer.Option("--defend-arg", help="The defence's main parameter; of ppb and adv 4 unless given.")
+    str | None,
+    typer.Option("--defend-arg", help="The defence's main parameter; of ppb and adv 4, of dp 0.1 unless given."),
 ]
 _OF_ITS_FILES = "Of mia_prune's files: "
 
@@ -77,7 +78,7 @@ def pretrain(
     data_root: DataRootOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """First step: train the dense networks of a study, and attack them."""
+    """First step: train the dense networks of a study, and have a first look with attacks that train nothing."""
     from pruneaudit.recipes import load_recipe_or_file
     from pruneaudit.steps import begun
 
@@ -98,6 +99,9 @@ def prune(
     prune_epochs: PruneEpochsOption = None,
     defend: DefendOption = "",
     defend_arg: DefendArgOption = None,
+    control: Annotated[
+        bool, typer.Option("--control", help="Fine-tune the dense networks alike, too: what pruning itself changes.")
+    ] = False,
     out: OutOption = Path("runs"),
     executor: ExecutorOption = "processes",
     jobs: JobsOption = None,
@@ -112,7 +116,7 @@ def prune(
     so_far = steps.study_so_far(load_recipe_or_file(study), out, study)
     release = steps.pruned_release(so_far, pruner_name, prune_sparsity, prune_epochs, defend, defend_arg)
     where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root}
-    execute(steps.pruned(so_far, release), where, quiet, verbose=False)
+    execute(steps.pruned(so_far, release, control), where, quiet, verbose=False)
 
 
 def mia(
@@ -162,7 +166,7 @@ def mia(
         parts += ["--defend", defend] if defend else []
         parts += ["--defend_arg", defend_arg] if defend and defend_arg is not None else []
         steps.check_is_there(so_far, release, shlex.join([*parts, "--out", str(out)]))
-    chosen = steps.attacked(so_far, (attacks or "samia").split(","), original, adaptive)
+    chosen = steps.attacked(so_far, study, (attacks or "samia").split(","), original, adaptive)
     where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root}
     execute(chosen, where, quiet, verbose=False)
 

@@ -11,6 +11,7 @@ from pruneaudit.api import STUDY_FILE, Run, attack_again, load_study
 from pruneaudit.errors import UserError
 from pruneaudit.exporting.finished import Finished, load_runs
 from pruneaudit.exporting.tables import write_tables
+from pruneaudit.pipeline.progress import Progress
 from pruneaudit.published.pruning_mia import same_study
 
 
@@ -29,6 +30,8 @@ def evaluate(
     results_dir: str | Path | None = None,
     data_root: str | Path | None = None,
     command: str = "",
+    jobs: int | None = None,
+    progress: Progress | None = None,
 ) -> Evaluated:
     """Plays attacks on the signals that finished runs have stored; nothing is trained.
 
@@ -41,6 +44,8 @@ def evaluate(
         results_dir: where to; default: results/ATTACKS in the first run's folder.
         data_root: as for `pruneaudit.run`.
         command: the command line that repeats this, for the report.
+        jobs: attacks that learn at a time; default: one per core.
+        progress: told of them; default: silent.
 
     Raises:
         UserError: a folder is no finished run, signals are missing, or an attack is unknown.
@@ -49,7 +54,12 @@ def evaluate(
     named = re.sub(r"[^A-Za-z0-9._=-]+", "_", "+".join(attacks))[:80]
     place = Path(results_dir) if results_dir else folders[0] / "results" / named
     before = load_runs(folders)  # says what is wrong with any of them before one is attacked
-    played = [attack_again(f, list(attacks), place / f.resolve().name, data_root, command) for f in folders]
+    played = []
+    for folder in folders:
+        if progress:
+            progress.say(f"{folder}: {', '.join(attacks)}")
+        to = place / folder.resolve().name
+        played.append(attack_again(folder, list(attacks), to, data_root, command, jobs=jobs, progress=progress))
     after = [
         Finished(run.folder, run.plan, run.population, again.audit.results)
         for run, again in zip(before, played, strict=True)

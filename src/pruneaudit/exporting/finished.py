@@ -25,6 +25,7 @@ from pruneaudit.files import SEALED_FILES, check_sealed
 from pruneaudit.metrics import Estimate, PerVictim, two_way
 from pruneaudit.metrics.arrays import spread
 from pruneaudit.pipeline.assemble import release_signals
+from pruneaudit.pipeline.engines import known_engine
 from pruneaudit.pipeline.log import LOG
 from pruneaudit.pipeline.plan import Plan, Task, make_plan
 from pruneaudit.pipeline.store import SEAL, Store
@@ -59,7 +60,7 @@ def finished_plan(run: Path) -> tuple[Plan, Population]:
     population = Population.load(run / f"population-{expected[:8]}", mmap=True)
     if population.sha256 != expected:
         raise UserError(f"{run}: its population has changed; run the study again: {again}")
-    return make_plan(study, population), population
+    return make_plan(study, population, known_engine(study, population, run)), population
 
 
 def found_model(run: Path, plan: Plan, release: str, model_id: int) -> tuple[Task, Path]:

@@ -239,20 +239,22 @@ def _config(run: Finished, task: Task) -> dict[str, Any]:
     study, release, spec = run.study, run.release(task.release), task.spec
     training = Training.model_validate(spec.get("training") or spec.get("finetune") or study.training)
     network, pruner = spec["model"], spec.get("pruner")
+    settings = {
+        "epochs": training.epochs,
+        "lr": training.learning_rate,
+        "momentum": training.momentum,
+        "weight_decay": training.weight_decay,
+        "scheduler": "multistep" if training.schedule == "step" else training.schedule,
+        "milestones": list(training.milestones),
+        "gamma": training.decay,
+    }
+    by_loop = training.function is None  # what a user's function does is not known
     return {
         "name": experiment_name(task.release, study.data.source),
         "description": study.description,
-        "data": {"dataset": dataset_name(study.data.source), "batch_size": training.batch_size},
+        "data": {"dataset": dataset_name(study.data.source), "batch_size": training.batch_size if by_loop else None},
         "model": {"arch": network["name"], "layers": network["options"].get("depth"), "options": network["options"]},
-        "training": {
-            "epochs": training.epochs,
-            "lr": training.learning_rate,
-            "momentum": training.momentum,
-            "weight_decay": training.weight_decay,
-            "scheduler": "multistep" if training.schedule == "step" else training.schedule,
-            "milestones": list(training.milestones),
-            "gamma": training.decay,
-        },
+        "training": settings if by_loop else dict.fromkeys(settings),
         "pruning": {
             "enabled": pruner is not None,
             "method": method_of(release),

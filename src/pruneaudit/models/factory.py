@@ -6,12 +6,7 @@ it). The source of its module is part of the identity of everything that is made
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -19,17 +14,18 @@ from pydantic import Field
 from pruneaudit.errors import UserError
 from pruneaudit.models.model import Model
 from pruneaudit.options import Options
+from pruneaudit.study.target import Target, function_of, source_of, source_sha256
 
 if TYPE_CHECKING:
     import torch
 
-TARGET = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+WHAT = "model 'factory'"
 
 
 class FactoryOptions(Options):
     """Where the function is, and what else it is given."""
 
-    target: str = Field(pattern=TARGET)
+    target: Target
     """`package.module:function`."""
     arguments: dict[str, Any] = Field(default={})
     """Further keyword arguments."""
@@ -44,7 +40,7 @@ class Factory(Model[FactoryOptions]):
 
     def fingerprint(self, options: FactoryOptions) -> str:
         """SHA-256 of the source file of the function's module."""
-        return hashlib.sha256(_source(options.target).read_bytes()).hexdigest()
+        return source_sha256(options.target, WHAT)
 
     def build(self, options: FactoryOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """What the function returns."""
@@ -54,7 +50,7 @@ class Factory(Model[FactoryOptions]):
             input_shape=tuple(input_shape), num_classes=num_classes, **options.arguments
         )
         if not isinstance(network, torch.nn.Module):
-            raise UserError(f"model 'factory': {options.target} returned {type(network).__name__}, expected a Module")
+            raise UserError(f"{WHAT}: {options.target} returned {type(network).__name__}, expected a Module")
         return network
 
 
@@ -64,9 +60,7 @@ def check_target(target: str) -> None:
     Raises:
         UserError: it is malformed, or there is no such module.
     """
-    if not re.fullmatch(TARGET, target):
-        raise UserError(f"factory: got '{target}', expected package.module:function")
-    _source(target)
+    source_of(target, "factory")
 
 
 def user_function(target: str) -> Callable[..., Any]:
@@ -75,31 +69,7 @@ def user_function(target: str) -> Callable[..., Any]:
     Raises:
         UserError: there is no such module, or no such function in it.
     """
-    _source(target)
-    module, _, name = target.partition(":")
-    function = getattr(importlib.import_module(module), name, None)
-    if not callable(function):
-        raise UserError(f"model 'factory': {module} has no function '{name}'")
-    return function
-
-
-def _source(target: str) -> Path:
-    """The source file of a target's module.
-
-    Raises:
-        UserError: the module cannot be found, or has no source.
-    """
-    module = target.partition(":")[0]
-    try:
-        found = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        found = None
-    if found is None or not found.origin or not Path(found.origin).is_file():
-        raise UserError(
-            f"model 'factory': no module '{module}' with a source file; expected package.module:function "
-            "that can be imported from where you run this"
-        )
-    return Path(found.origin)
+    return function_of(target, WHAT)
 
 
 MODEL = Factory()

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,32 +14,57 @@ import numpy as np
 from pruneaudit.attacks.groups import skips
 from pruneaudit.auditing import Audit, bank_games
 from pruneaudit.auditing.canaries import Bounds
+from pruneaudit.auditing.game import Game
 from pruneaudit.auditing.lineup import Lineup
-from pruneaudit.auditing.playing import audit_games
+from pruneaudit.auditing.playing import Recall, audit_games
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import splits_of
 from pruneaudit.pipeline.lineage import defenses_of, origin_of, repeats, twins
-from pruneaudit.pipeline.plan import Action, Plan, attacks_of
+from pruneaudit.pipeline.plan import Action, Plan, Task, attacks_of
 from pruneaudit.pipeline.store import Store
 from pruneaudit.signals.signals import Signals
-from pruneaudit.study import DENSE, Release, Study
+from pruneaudit.study import DENSE, Membership, Release, Study
+
+Folders = Mapping[tuple[Action, int], Path]
+"""Where the answers of one release lie, by query (`signals`, `sensitivity`) and model."""
+
+
+def answer_tasks(plan: Plan, release: str, left_out: Collection[int] = ()) -> list[Task]:
+    """The tasks that ask the models of a release, but for those left out."""
+    asked = [*plan.of("signals", release), *plan.of("sensitivity", release)]
+    return [task for task in asked if task.model_id not in left_out]
 
 
 def release_signals(
     plan: Plan, store: Store, population: Population, release: str, left_out: Collection[int] = ()
 ) -> Signals:
     """The signals of the models of a release, but for those left out."""
-    study = plan.study
+    tasks = answer_tasks(plan, release, left_out)
+    folders = {(task.action, task.model_id): store.path(task.artifact) for task in tasks}
+    return signals_in(folders, plan.study.membership, plan.study.seed, plan.study.audit.queries, population)
+
+
+def signals_in(
+    folders: Folders, membership: Membership, seed: int, num_queries: int, population: Population
+) -> Signals:
+    """The signals of a release's models, from the folders of their answers.
+
+    Args:
+        folders: where they lie.
+        membership: how the study draws members.
+        seed: the study's.
+        num_queries: views of each sample that the models were asked about.
+        population: the study's.
+    """
+    model_ids = [model_id for action, model_id in folders if action == "signals"]
 
     def stacked(action: Action, key: str) -> np.ndarray:
-        tasks = [task for task in plan.of(action, release) if task.model_id not in left_out]
-        arrays = [np.load(store.path(t.artifact) / f"{key}.npy", mmap_mode="r", allow_pickle=False) for t in tasks]
-        return np.stack(arrays)
+        files = [folders[action, model_id] / f"{key}.npy" for model_id in model_ids]
+        return np.stack([np.load(file, mmap_mode="r", allow_pickle=False) for file in files])
 
-    model_ids = [task.model_id for task in plan.of("signals", release) if task.model_id not in left_out]
-    several = study.audit.queries > 1
-    splits = splits_of(study.membership, study.seed, model_ids, population)
-    grouped = study.membership.protocol == "disjoint"
+    several = num_queries > 1
+    splits = splits_of(membership, seed, model_ids, population)
+    grouped = membership.protocol == "disjoint"
     return Signals(
         logits=stacked("signals", "logits"),
         labels=population.y,
@@ -48,7 +74,7 @@ def release_signals(
         group=splits.group if grouped else None,
         confidence=stacked("signals", "confidence") if several else None,
         correct=stacked("signals", "correct") if several else None,
-        sensitivity=stacked("sensitivity", "sensitivity") if plan.of("sensitivity", release) else None,
+        sensitivity=stacked("sensitivity", "sensitivity") if ("sensitivity", model_ids[0]) in folders else None,
         canary=population.canary,
         ids=population.ids,
         model_ids=np.array(model_ids),
@@ -100,12 +126,19 @@ def undefended_dense(study: Study) -> list[str]:
     return [DENSE] + [item.name for item in study.releases if item.pruner is None and not defenses_of(study, item)]
 
 
+def study_games(plan: Plan, store: Store, population: Population, left_out: Collection[int] = ()) -> list[Game]:
+    """The games of a study whose signals are on disk; `left_out` as for `audit_study`."""
+    signals = {release: release_signals(plan, store, population, release, left_out) for release in plan.releases}
+    return bank_games(signals, plan.study.audit.knowledge, twins(plan.study))
+
+
 def audit_study(
     plan: Plan,
     store: Store,
-    population: Population,
+    games: Sequence[Game],
     about: Mapping[str, Any],
     left_out: Collection[int] = (),
+    recall: Recall = lambda label, game: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Audit:
     """The audit of a study whose signals are on disk.
@@ -113,16 +146,16 @@ def audit_study(
     Args:
         plan: the study's tasks.
         store: where their results lie.
-        population: the study's.
+        games: from `study_games`.
         about: how the results came to be.
         left_out: models of which some part is missing; they are left out of every release, so that
             releases are compared on the same models.
+        recall: what attacks that train have said already.
         say: told of what takes long.
     """
     study = plan.study
-    signals = {release: release_signals(plan, store, population, release, left_out) for release in plan.releases}
     return audit_games(
-        bank_games(signals, study.audit.knowledge, twins(study)),
+        games,
         attacks_of(study),
         study.seed,
         study.audit.fpr_levels,
@@ -131,5 +164,6 @@ def audit_study(
         about=about,
         skip=skips(study.audit.attacks),
         bounds=Bounds(study.audit.canary_guesses, study.audit.delta),
+        recall=recall,
         say=say,
     )

@@ -13,6 +13,7 @@ from pruneaudit.pruning import PRUNERS
 from pruneaudit.pruning.pruner import Origin
 from pruneaudit.registry import Registry
 from pruneaudit.study import DENSE, INIT, Plugin, Release, Study, Training
+from pruneaudit.study.target import source_sha256
 
 NO_DEFENSE = "no-defense"
 """The knowledge whose references are of a release's undefended twin."""
@@ -43,6 +44,17 @@ def described(registry: Registry[Any], plugin: Plugin, where: str) -> dict[str, 
     return described | ({"fingerprint": fingerprint} if fingerprint else {})
 
 
+def function_source(training: Training | None) -> dict[str, str]:
+    """The hash of the source of a user's training function, as its part of an identity; empty where there is none.
+
+    Raises:
+        UserError: there is no such module, or it has no source.
+    """
+    if training is None or training.function is None:
+        return {}
+    return {"function_source": source_sha256(training.function, "training.function")}
+
+
 def origin_of(release: Release) -> Origin:
     """Whether a release starts from weights of its parent or from new ones."""
     if release.parent == INIT:
@@ -58,11 +70,14 @@ def training_of(study: Study, release: Release) -> Training | None:
     A defence may change it (its weight decay, its epochs).
 
     Raises:
-        UserError: method or defence work in training, and there is none; or the two do not go together.
+        UserError: method or defence work in training, and there is none; or the two do not go together; or they
+            work in a training that a function of the user's does.
     """
     training = study.training_of(release) if release.finetune else None
     if training is None and origin_of(release) == "init":
         training = study.training
+    if study.training.function and origin_of(release) == "init":
+        _check_whole_training(release, study.training.function)
     if training is None:
         _check_needs_no_training(release)
         return None
@@ -83,6 +98,22 @@ def _check_needs_no_training(release: Release) -> None:
         raise UserError(
             f"release '{release.name}': {working} works during training, and the release has none;"
             " give it finetune = { epochs = ... }, or parent = 'init' for the whole training"
+        )
+
+
+def _check_whole_training(release: Release, function: str) -> None:
+    """Refuses what steps into the loop in a whole training that a function of the user's does."""
+    asked = [f"{kind} '{p.name}'" for kind, p in (("pruner", release.pruner), ("defense", release.defense)) if p]
+    if asked:
+        raise UserError(
+            f"release '{release.name}': {asked[-1]} steps into the training loop from new weights on, and there"
+            f" training.function = '{function}' takes the loop's place; start from the networks that it trains"
+            " (with finetune; pruners dpf and static also with start=pretrained), or leave the function out"
+        )
+    if release.finetune:
+        raise UserError(
+            f"release '{release.name}': its training from new weights is '{function}', which takes no settings;"
+            " leave finetune out, or start from dense"
         )
 
 

@@ -25,7 +25,7 @@ from pruneaudit.pipeline.store import SEAL
 from pruneaudit.pruning.structured import replay
 from pruneaudit.randomness import numpy_generator, torch_generator
 from pruneaudit.study import Membership, Training
-from pruneaudit.training.checkpoint import load_weights
+from pruneaudit.training.checkpoint import load_weights, save_weights
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.predict import accuracy
 from pruneaudit.training.resume import Checkpoints
@@ -150,6 +150,19 @@ def stored_model(spec: Mapping[str, Any], population: Population, folder: Path) 
     if structure.exists():
         model = replay(model, structure.read_text(encoding="utf-8"))
     return load_weights(model, folder / WEIGHTS_FILE)
+
+
+def write_trained(own: Own, model: nn.Module, history: Sequence[Mapping[str, Any]]) -> None:
+    """What the training of a model of the bank leaves in its staging folder: weights, history, summary."""
+    staging = Path(own.request.staging)
+    save_weights(model, staging / WEIGHTS_FILE)
+    write_history(history, staging)
+    summary = {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **own.accuracies(model),
+        "num_members": int(own.split.member.sum()),
+    }
+    write_summary(summary, staging)
 
 
 def write_history(history: Sequence[Mapping[str, Any]], folder: Path) -> None:

@@ -8,7 +8,7 @@ only the models that it adds, and further attacks train nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pruneaudit.attacks import ATTACKS
@@ -20,11 +20,13 @@ from pruneaudit.defenses import DEFENSES
 from pruneaudit.errors import UserError
 from pruneaudit.identity import sha256_of
 from pruneaudit.models import MODELS
+from pruneaudit.pipeline.engines import PLAIN, Engine
 from pruneaudit.pipeline.lineage import (
     SCORING,
     check_release,
     defenses_of,
     described,
+    function_source,
     origin_of,
     plugin_options,
     scoring_models_of,
@@ -34,6 +36,8 @@ from pruneaudit.pipeline.lineage import (
 from pruneaudit.pipeline.store import Artifact
 from pruneaudit.pruning import PRUNERS
 from pruneaudit.study import DENSE, Release, Study
+from pruneaudit.study.target import check_takes
+from pruneaudit.study.training import FUNCTION_PARAMETERS
 
 TRAINING_SEMANTICS = 1
 RELEASE_SEMANTICS = 1
@@ -41,7 +45,7 @@ SIGNALS_SEMANTICS = 1
 SENSITIVITY_SEMANTICS = 1
 SAMPLE_SCORES_SEMANTICS = 1
 
-Action = Literal["train", "release", "signals", "sensitivity", "sample_scores"]
+Action = Literal["train", "release", "signals", "sensitivity", "sample_scores", "attack"]
 POPULATION_FILES = (
     "x.npy",
     "y.npy",
@@ -71,6 +75,8 @@ class Task:
         """A short name for progress and messages."""
         if self.action == "sample_scores":
             return f"{self.action} of {self.spec['num_models']} scoring models"
+        if self.action == "attack":
+            return f"attack {self.release} by {self.spec['label']}, references {self.spec['knowledge']}"
         return f"{self.action} {self.release} model-{self.model_id:03d}"
 
 
@@ -82,6 +88,8 @@ class Plan:
     population: Artifact
     tasks: tuple[Task, ...]
     """In an order in which every task comes after its inputs."""
+    engine: Engine = PLAIN
+    """How the bank's models are trained; the releases' are trained one by one."""
 
     def of(self, action: Action, release: str) -> list[Task]:
         """The tasks of one kind of one release, by model."""
@@ -95,7 +103,7 @@ class Plan:
         """The plan as if some releases had not been asked for; `dense` stays."""
         releases = tuple(release for release in self.study.releases if release.name not in lost)
         tasks = tuple(task for task in self.tasks if task.release not in lost)
-        return Plan(self.study.model_copy(update={"releases": releases}), self.population, tasks)
+        return replace(self, study=self.study.model_copy(update={"releases": releases}), tasks=tasks)
 
     @property
     def releases(self) -> tuple[str, ...]:
@@ -115,6 +123,8 @@ def attacks_of(study: Study) -> dict[str, Attack]:
 def check_plugins(study: Study) -> None:
     """Checks every plug-in that a study names and its options, without touching data or torch.
 
+    Only a training function of the user's is imported, which may touch anything.
+
     Raises:
         UserError: a name or an option is unknown or wrong.
     """
@@ -122,6 +132,8 @@ def check_plugins(study: Study) -> None:
     plugin_options(MODELS, study.model, "model")
     for release in study.releases:
         check_release(study, release)
+    if study.training.function:
+        check_takes(study.training.function, FUNCTION_PARAMETERS, "training.function")
     if not skips(study.audit.attacks):
         _check_attacks(study)
 
@@ -143,8 +155,13 @@ def _check_attacks(study: Study) -> None:
             raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
 
 
-def make_plan(study: Study, population: Population) -> Plan:
+def make_plan(study: Study, population: Population, engine: Engine = PLAIN) -> Plan:
     """The tasks of a study over a population.
+
+    Args:
+        study: the study.
+        population: the study's.
+        engine: trains the bank; see `engines.known_engine`.
 
     Raises:
         UserError: the study asks for something that its plug-ins or data cannot do.
@@ -158,7 +175,7 @@ def make_plan(study: Study, population: Population) -> Plan:
         config={"kind": "population", "sha256": population.sha256},
         files=POPULATION_FILES,
     )
-    dense_config = _dense_config(study, root)
+    dense_config = _dense_config(study, root, engine)
     drawn = {"membership": study.membership.model_dump(mode="json")}
     num_models = study.membership.num_models
     made: dict[str, list[Artifact]] = {DENSE: _model_artifacts(DENSE, dense_config, num_models)}
@@ -181,20 +198,21 @@ def make_plan(study: Study, population: Population) -> Plan:
             inputs = {"population": root} | ({"parent": parents[m]} if parents else {}) | read
             tasks.append(Task("release", release.name, m, artifact, inputs, {**artifact.config, **drawn}))
         tasks += _signals_tasks(study, release.name, made[release.name], root, asked)
-    return Plan(study, root, tuple(tasks))
+    return Plan(study, root, tuple(tasks), engine)
 
 
-def _dense_config(study: Study, population: Artifact) -> dict[str, Any]:
+def _dense_config(study: Study, population: Artifact, engine: Engine) -> dict[str, Any]:
     """What shapes the bank of all models."""
     return {
         "kind": "dense",
         "semantics_version": TRAINING_SEMANTICS,
         **study.membership.identity,
         "model": described(MODELS, study.model, "model"),
-        "training": study.training.model_dump(mode="json"),
+        "training": study.training.identity,
+        **function_source(study.training),
         "parents": [population.identity],
         "seed": study.seed,
-        "engine": "plain",
+        "engine": engine.identity,
         "precision": "float32",
     }
 
@@ -253,8 +271,10 @@ def _release_config(
         "model": described(MODELS, release.model, where) if release.model else dense_config["model"],
         "pruner": release.pruner and described(PRUNERS, release.pruner, where),
         "sparsity": release.sparsity,
-        "finetune": training and training.model_dump(mode="json"),
-        **{key: dense_config[key] for key in ("seed", "engine", "precision")},
+        "finetune": training and training.identity,
+        **function_source(training),
+        "engine": PLAIN.identity,
+        **{key: dense_config[key] for key in ("seed", "precision")},
     }
     if origin_of(release) == "init":
         config |= {"origin": "init", "parents": dense_config["parents"], **study.membership.identity}

@@ -1,7 +1,8 @@
 """How long a study will take, from a probe: a few real training steps and queries of each kind, before any work.
 
 What is counted: the steps of every training and fine-tuning, and every query. What is not: what a defence or a
-pruning method does beside the steps, epochs that a training with patience leaves out, and the attacks.
+pruning method does beside the steps, epochs that a training with patience leaves out, trainings by a function of the
+user's, and the attacks.
 """
 
 # n samples of one model, N samples, B batch
@@ -142,8 +143,8 @@ def task_seconds(plan: Plan, tasks: Sequence[Task], probe: Probe) -> float:
         spec = task.spec
         total += SECONDS_PER_TASK
         settings = spec.get("training") if task.action == "train" else spec.get("finetune")
-        if task.action in ("train", "release") and settings:
-            training = Training.model_validate(settings)
+        training = Training.model_validate(settings) if settings else None
+        if task.action in ("train", "release") and training and not training.function:
             steps = Shuffled(max(1, round(members)), training.batch_size).num_batches * training.epochs
             total += steps * probe.step(spec, training)
         elif task.action == "signals":

@@ -25,7 +25,7 @@ from pruneaudit import __version__
 from pruneaudit.errors import UserError
 from pruneaudit.files import file_sha256
 from pruneaudit.pipeline.executors import ONE_THREAD, Outcome
-from pruneaudit.pipeline.parcels import ParcelError, pack, unpack
+from pruneaudit.pipeline.parcels import ParcelError, pack, unpack, unpack_all
 from pruneaudit.pipeline.ray_cluster import RayCluster, be_quiet, join, last_line, own_sigterm, start, temporary_folder
 from pruneaudit.pipeline.ray_worker import clean_up, do_task
 from pruneaudit.pipeline.request import Request
@@ -135,7 +135,10 @@ class Ray:
         if outcome.error:
             return outcome
         try:
-            unpack(parcel, Path(request.staging))
+            if request.members:
+                unpack_all(parcel, [Path(member.staging) for member in request.members])
+            else:
+                unpack(parcel, Path(request.staging))
         except ParcelError as error:
             return Outcome(request, f"its result was refused: {error}", kind="task")
         return outcome

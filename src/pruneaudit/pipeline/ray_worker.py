@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from pruneaudit import __version__
 from pruneaudit.files import is_storage_failure
-from pruneaudit.pipeline.parcels import Parcel, pack, unpacked_once
+from pruneaudit.pipeline.parcels import Parcel, pack, pack_all, unpacked_once
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.worker import attempt
 
@@ -44,7 +44,7 @@ def do_task(line: str, shipped: Mapping[str, tuple[str, Fetch]], scratch: str, v
         with tempfile.TemporaryDirectory(dir=run_folder) as name:
             request = _at_home(Request.from_json(line), shipped, run_folder, Path(name))
             answer = attempt(request.to_json())
-            return json.dumps(answer), {} if answer["error"] else pack(Path(request.staging))
+            return json.dumps(answer), {} if answer["error"] else _packed(request)
     except OSError as error:
         if not is_storage_failure(error):
             raise
@@ -58,11 +58,21 @@ def _at_home(request: Request, shipped: Mapping[str, tuple[str, Fetch]], run_fol
     for role, (digest, fetch) in shipped.items():
         folders[role] = (run_folder if role == "population" else private) / f"{role}-{digest}"
         unpacked_once(fetch, folders[role])
-    staging = private / "staging"
-    staging.mkdir()
-    # No checkpoints: a task that is tried again may be on another machine, where they are not.
     inputs = {role: str(folder) for role, folder in folders.items()}
-    return replace(request, inputs=inputs, staging=str(staging), checkpoints="")
+
+    def moved(one: Request, name: str) -> Request:
+        (private / name).mkdir()
+        # No checkpoints: a task that is tried again may be on another machine, where they are not.
+        return replace(one, inputs=inputs, staging=str(private / name), checkpoints="")
+
+    members = tuple(moved(member, f"staging-{number}") for number, member in enumerate(request.members))
+    return replace(moved(request, "staging"), members=members)
+
+
+def _packed(request: Request) -> Parcel:
+    if request.members:
+        return pack_all([Path(member.staging) for member in request.members])
+    return pack(Path(request.staging))
 
 
 def run_folder_here(scratch: str) -> Path:

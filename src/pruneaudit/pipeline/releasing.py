@@ -29,6 +29,7 @@ from pruneaudit.pruning.mask import Masks, masks_of
 from pruneaudit.pruning.pruner import Pruning, Workshop
 from pruneaudit.pruning.selection import prunable_weights
 from pruneaudit.study import Training
+from pruneaudit.training.by_function import train_by_function
 from pruneaudit.training.checkpoint import save_tensors, save_weights
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.loop import train
@@ -107,6 +108,8 @@ class _Defended:
         members = own.members()
         seed = own.request.spec.get("finetune_seed", 0)
         drawn = (*purpose, f"seed {seed}") if seed else purpose
+        if settings.function:  # of a release that nothing steps into, as the plan has checked
+            return train_by_function(model, members, settings.function, own.generator(*drawn))
         defended: tuple[Hook, ...] = ()
         if self._described:
             defense = DEFENSES.get(self._described["name"])

@@ -24,6 +24,14 @@ class Request:
     """The folder that its training is kept in between epochs."""
     checkpoint_seconds: float = 60.0
     """Least time between two checkpoints."""
+    members: tuple[Request, ...] = ()
+    """A bundle: tasks that are done together, with the same inputs, each with a specification and a staging folder of
+    its own. The bundle itself has none."""
+
+    @property
+    def each(self) -> tuple[Request, ...]:
+        """The tasks that this is about: its members, or itself."""
+        return self.members or (self,)
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -32,4 +40,5 @@ class Request:
     @classmethod
     def from_json(cls, line: str) -> Request:
         """The request that `to_json` wrote."""
-        return cls(**json.loads(line))
+        values = json.loads(line)
+        return cls(**{**values, "members": tuple(cls(**member) for member in values.get("members", ()))})

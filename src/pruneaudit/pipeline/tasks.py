@@ -10,64 +10,77 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from scipy.special import softmax
+from threadpoolctl import threadpool_limits
 from torch import nn
 
+from pruneaudit.auditing.game import Game, view_of
+from pruneaudit.auditing.measure import play
+from pruneaudit.pipeline.assemble import signals_in
+from pruneaudit.pipeline.bundles import train_side_by_side
+from pruneaudit.pipeline.engines import num_places
+from pruneaudit.pipeline.learning import SCORES_FILE as ATTACK_SCORES_FILE
+from pruneaudit.pipeline.learning import attack_in, save_scores
 from pruneaudit.pipeline.own import (
     SCORES_FILE,
-    WEIGHTS_FILE,
     Own,
     population_of,
     scoring_split,
     stored_model,
-    write_history,
     write_summary,
+    write_trained,
 )
+from pruneaudit.pipeline.plan import Action
 from pruneaudit.pipeline.releasing import make_release
 from pruneaudit.pipeline.request import Request
 from pruneaudit.signals.collect import collect
 from pruneaudit.signals.sensitivity import sensitivity
-from pruneaudit.study import Training
-from pruneaudit.training.checkpoint import save_weights
+from pruneaudit.study import Membership, Training
+from pruneaudit.training.by_function import train_by_function
 from pruneaudit.training.loop import train
 from pruneaudit.training.samples import Samples
 
 
-def perform(request: Request) -> None:
-    """Does the task, on one thread of this process."""
+def perform(request: Request) -> dict[str, str]:
+    """Does the task, on one thread of this process.
+
+    Returns:
+        What went wrong with single members of a bundle, a line by name; all else that goes wrong raises.
+    """
     steps: dict[str, Callable[[Request], None]] = {
         "train": _train_dense,
         "release": make_release,
         "signals": _collect_signals,
         "sensitivity": _collect_sensitivity,
         "sample_scores": _score_samples,
+        "attack": _play_attack,
     }
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
+        if num_places(request.each[0].spec) > 1:
+            return train_side_by_side(request.each)
         steps[request.action](request)
+        return {}
     finally:
         torch.set_num_threads(before)
 
 
 def _train_dense(request: Request) -> None:
     """Trains one model of the bank, or of the scoring bank, on its own members."""
-    own, staging = Own(request), Path(request.staging)
+    own = Own(request)
     settings = Training.model_validate(request.spec["training"])
     model = own.initial_model()
-    members, hooks = own.members(), own.hooks(settings)
-    state = train(model, members, settings, own.generator("training"), hooks, own.checkpoints())
-    save_weights(model, staging / WEIGHTS_FILE)
-    write_history(state.history, staging)
-    summary = {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        **own.accuracies(model),
-        "num_members": int(own.split.member.sum()),
-    }
-    write_summary(summary, staging)
+    members, generator = own.members(), own.generator("training")
+    if settings.function:
+        history = train_by_function(model, members, settings.function, generator)
+    else:
+        history = train(model, members, settings, generator, own.hooks(settings), own.checkpoints()).history
+    write_trained(own, model, history)
 
 
 def _collect_signals(request: Request) -> None:
@@ -98,6 +111,26 @@ def _score_samples(request: Request) -> None:
     scores[population.reserve] = np.nan
     np.save(staging / SCORES_FILE, scores, allow_pickle=False)
     write_summary({"num_models": len(models), "num_one_sided": num_one_sided}, staging)
+
+
+def _play_attack(request: Request) -> None:
+    """Plays one attack that learns in one game, on what the models have answered."""
+    spec, population = request.spec, population_of(request)
+    membership = Membership.model_validate(spec["membership"])
+    folders: dict[str, dict[tuple[Action, int], Path]] = {}
+    for role, folder in request.inputs.items():
+        if role != "population":
+            release, action, model_id = role.rsplit("/", 2)
+            folders.setdefault(release, {})[cast(Action, action), int(model_id)] = Path(folder)
+    signals = {
+        release: signals_in(answers, membership, spec["seed"], spec["queries"], population)
+        for release, answers in folders.items()
+    }
+    view = view_of(signals, spec["seen"], spec["owned"])
+    game = Game(spec["release"], spec["knowledge"], view)
+    with threadpool_limits(limits=1, user_api="blas"):
+        scores = play(attack_in(spec), spec["label"], game, spec["seed"])
+    save_scores(scores, Path(request.staging) / ATTACK_SCORES_FILE)
 
 
 def memorisation(p_y: np.ndarray, member: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pruneaudit.files import SEALED_FILES, check_sealed
 from pruneaudit.identity import sha256_of
+from pruneaudit.pipeline.learning import ATTACK
 from pruneaudit.pipeline.plan import Plan
 from pruneaudit.pipeline.store import SEAL, SET_ASIDE, Artifact, Store
 
@@ -55,6 +56,8 @@ def _unplanned(place: str, folder: Path, store: Store) -> Checked:
         return Checked(place, "damaged", "config.json is missing or unreadable")
     if status == "damaged":
         return Checked(place, "damaged", reason)
+    if config.get("kind") == ATTACK:
+        return Checked(place, "whole", "what an attack that learns has said")
     return Checked(place, "stale", f"whole, but no part of this study (identity {sha256_of(config)[:8]})")
 
 

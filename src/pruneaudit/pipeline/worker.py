@@ -23,7 +23,7 @@ from pruneaudit.pipeline.request import Request
 
 
 def attempt(line: str) -> dict[str, Any]:
-    """Does one request; the answer says what went wrong (`error`, `details`, `kind`), and `warnings`."""
+    """Does one request; the answer says what went wrong (`error`, `details`, `kind`, `failed`), and `warnings`."""
     began = time.monotonic()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -33,17 +33,18 @@ def attempt(line: str) -> dict[str, Any]:
 
 
 def _attempt(line: str) -> dict[str, Any]:
+    failed = {}
     from pruneaudit.pipeline.tasks import perform  # imports torch, which only a worker needs
 
     try:
-        perform(Request.from_json(line))
+        failed = perform(Request.from_json(line))
     except UserError as error:
         return _failure("input", str(error))
     except Exception as error:
         if is_storage_failure(error):
             return _failure("storage", storage_reason(error))
         return _failure("task", f"{type(error).__name__}: {error}", traceback.format_exc())
-    return _failure("", "")
+    return {**_failure("", ""), "failed": failed}
 
 
 def _failure(kind: str, error: str, details: str = "") -> dict[str, str]:

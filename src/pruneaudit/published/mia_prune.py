@@ -36,7 +36,9 @@ PRUNERS = {
 """Its names of methods, as ours with the settings that reproduce it."""
 DEFAULT_PRUNER = "l1unstructure"
 DEFEND_ARG = 4
-"""The main parameter of a defence, unless another is given."""
+"""The main parameter of PPB and of adversarial regularisation, unless another is given."""
+DEFEND_ARGS = {"ppb": DEFEND_ARG, "adv": DEFEND_ARG, "dp": 0.1}
+"""The main parameters of its defences, unless others are given; of DP-SGD (`prune_dp.py` there) the noise."""
 
 
 class _DataSet(NamedTuple):
@@ -75,6 +77,10 @@ class Config(Options):
     """Classes; what the data set has."""
     input_dim: int | None = None
     """Channels of an image, features of a row; what the data set has."""
+    image_size: int | None = None
+    """Has no effect there, and none here."""
+    hidden_size: int | None = None
+    """Has no effect there, and none here."""
     epochs: int = Field(default=50, ge=1, le=100_000)
     """Of the training; fine-tuning after pruning has half as many."""
     optimizer: Literal["adam", "sgd"] = "adam"

@@ -18,6 +18,8 @@ def finished_results(folder: Path) -> Results:
     Raises:
         UserError: the folder holds no finished run, or one that has changed.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected that of a finished run, such as runs/demo")
     problems = check_sealed(folder)
     unsealed = problems[SEALED_FILES] or next((f"does not list {n}" for n in RESULT_FILES if n not in problems), "")
     wrong = (SEALED_FILES, unsealed)

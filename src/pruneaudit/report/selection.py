@@ -62,6 +62,13 @@ def finding(results: Results, release: str, attack: str, victim: str = MEAN) -> 
     return None if chosen.empty else chosen.iloc[0]
 
 
+def findings_elsewhere(results: Results, release: str, attack: str) -> list[pd.Series]:
+    """The rows of an attack on a release under every other than the primary knowledge, mean over victims."""
+    table = results.findings
+    rows = table[(table["release"] == release) & (table["attack"] == attack) & (table["victim"] == MEAN)]
+    return [row for _, row in rows[rows["knowledge"] != primary_knowledge(results)].iterrows()]
+
+
 def difference(results: Results, release: str, baseline: str, attack: str, column: str) -> pd.Series | None:
     """The paired difference release minus baseline in one metric, under the primary knowledge.
 

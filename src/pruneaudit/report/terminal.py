@@ -9,7 +9,14 @@ from rich.text import Text
 
 from pruneaudit.report.answer import answer, sparsest_change
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr
-from pruneaudit.report.selection import attack_order, finding, primary_knowledge, release_names, release_row
+from pruneaudit.report.selection import (
+    attack_order,
+    finding,
+    findings_elsewhere,
+    primary_knowledge,
+    release_names,
+    release_row,
+)
 from pruneaudit.report.stronger import stronger_attack, stronger_figure
 from pruneaudit.report.tables import Notes, estimate, sparsity_cell
 from pruneaudit.results import Results
@@ -60,10 +67,12 @@ def _table(results: Results, notes: Notes, is_wide: bool) -> Table:
         table.add_row(*(Text(text, style="bold") for text in (_printable(release), *texts)))
         for attack in attack_order(results):
             found = finding(results, release, attack)
-            if found is not None:
-                cells = [estimate(found, quantity, notes) for quantity in (AUC, rate) if quantity]
-                figures = [_text(f"{cell.value} {cell.interval}".strip(), cell.note) for cell in cells]
-                table.add_row(Text(f"  {_printable(attack)}"), *figures)
+            instead = findings_elsewhere(results, release, attack) if found is None else []
+            for row, what in ((found, ""), *((row, f", references {row['knowledge']}") for row in instead)):
+                if row is not None:
+                    cells = [estimate(row, quantity, notes) for quantity in (AUC, rate) if quantity]
+                    figures = [_text(f"{cell.value} {cell.interval}".strip(), cell.note) for cell in cells]
+                    table.add_row(Text(f"  {_printable(attack + what)}"), *figures)
     return table
 
 

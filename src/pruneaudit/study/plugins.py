@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pruneaudit.options import Options
 from pruneaudit.settings_file import scalar
+from pruneaudit.study.target import TARGET, target_of
 
 
 class Plugin(Options):
@@ -58,3 +60,15 @@ class Source(Plugin):
         """`name` or `name:PATH` as {name, options}."""
         name, colon, path = text.partition(":")
         return {"name": name, "options": {"path": path} if colon else {}}
+
+
+def as_network(given: Any) -> Any:
+    """`package.module:function`, or the function itself, as the model `factory` with that target."""
+    named = target_of(given)
+    if isinstance(named, str) and re.fullmatch(TARGET, named):
+        return {"name": "factory", "options": {"target": named}}
+    return given
+
+
+Network = Annotated[Plugin, BeforeValidator(as_network)]
+"""A model; a function of the user's that makes one may stand in its place."""

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pruneaudit.options import Options
 from pruneaudit.study.data import Fraction
-from pruneaudit.study.plugins import Plugin
+from pruneaudit.study.plugins import Network, Plugin, as_network
 from pruneaudit.study.training import FineTuning
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,79}")
@@ -39,7 +39,7 @@ class Release(Options):
     parent: Name = DENSE
     """What its models start from: dense (the same model's dense weights), init (new weights: the whole training is
     done again), or the name of an earlier release that prunes nothing (say, one that was trained with a defence)."""
-    model: Plugin | None = None
+    model: Network | None = None
     """Another architecture than the study's, from new weights (parent = "init"), such as a smaller dense network."""
     pruner: Plugin | None = None
     """How weights are removed; none: the parent's model, trained further (from dense: the control)."""
@@ -70,8 +70,8 @@ class Release(Options):
         try:
             parts = [_plugin(pruner, value.get("sparsity", 0))] if pruner else []
             parts += [_plugin(defense)] if defense else []
-            model = _plugin(value["model"]) if value.get("model") else DENSE
-        except ValidationError:
+            model = _plugin(as_network(value["model"])) if value.get("model") else DENSE
+        except ValueError:
             return "unnamed"  # what is wrong with a plug-in is said where the plug-in itself is validated
         if parent not in (DENSE, INIT) or not pruner or value.get("model"):
             parts.insert(0, model if parent == INIT else str(parent) if pruner else f"{parent}+finetune")

@@ -15,9 +15,9 @@ from pruneaudit.registry import nearest
 from pruneaudit.settings_file import parse_settings, read_settings, with_overrides
 from pruneaudit.study.audit import Audit
 from pruneaudit.study.data import Data, Membership
-from pruneaudit.study.plugins import Plugin
+from pruneaudit.study.plugins import Network, Plugin
 from pruneaudit.study.releases import DENSE, INIT, Name, Release
-from pruneaudit.study.training import Training
+from pruneaudit.study.training import FineTuning, Training
 
 MAX_TASKS = 1_000_000
 
@@ -33,7 +33,8 @@ class Study(Options):
     """Every random draw comes from it."""
     data: Data = Data()
     membership: Membership = Membership()
-    model: Plugin = Plugin(name="tinycnn")
+    model: Network = Plugin(name="tinycnn")
+    """The network; `package.module:function` is one of your own, as the model `factory` takes it."""
     training: Training = Training()
     releases: tuple[Release, ...] = ()
     """Releases beside `dense`, which is always there."""
@@ -124,7 +125,17 @@ class Study(Options):
             found.append("audit.queries > 1 usually weakens attacks on models trained without augmentation")
         if self.training.optimizer == "adam" and self.training.momentum != Training.model_fields["momentum"].default:
             found.append("training.momentum has no effect with Adam")
+        if self.training.function and (idle := self._idle_settings()):
+            settings = ", ".join(f"training.{name}" for name in idle)
+            found.append(f"no effect here: {settings}; {self.training.function} does the training")
         return found
+
+    def _idle_settings(self) -> list[str]:
+        """Settings of the loop that were changed, where a function trains and no fine-tuning takes them over."""
+        finetunes = [release.finetune for release in self.releases if release.finetune]
+        plain = Training()
+        changed = [n for n in FineTuning.model_fields if getattr(self.training, n) != getattr(plain, n)]
+        return [name for name in changed if all(getattr(finetune, name) is not None for finetune in finetunes)]
 
     def changed(self, overrides: Sequence[str], where: str) -> Study:
         """The study with `a.b=value` overrides put in; `where` names it in messages.

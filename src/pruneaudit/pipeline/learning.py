@@ -1,0 +1,156 @@
+"""Attacks that learn, as tasks: what each says in each game is an artifact, made by the workers, kept and reused.
+
+A classifier takes minutes where other attacks take seconds. As tasks they run beside one another, a kill loses those in
+flight alone, and another attack, or another report, trains none of them again.
+"""
+
+# V victims, K references, N samples
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.groups import expand
+from pruneaudit.attacks.view import HeldOut, Scores
+from pruneaudit.auditing.game import Game
+from pruneaudit.data.population import Population
+from pruneaudit.identity import sha256_of
+from pruneaudit.pipeline.assemble import answer_tasks
+from pruneaudit.pipeline.driver import TasksFailedError, carry_out
+from pruneaudit.pipeline.executors import Executor
+from pruneaudit.pipeline.plan import Plan, Task, attacks_of
+from pruneaudit.pipeline.progress import Progress
+from pruneaudit.pipeline.store import Artifact, Store
+
+ATTACK = "attack"
+"""The kind of these artifacts."""
+ATTACK_SEMANTICS = 1
+SCORES_FILE = "scores.npz"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What attacks that learn have said."""
+
+    folders: Mapping[tuple[str, str, str], Path]
+    """By label of the attack, release and knowledge."""
+
+    def recall(self, label: str, game: Game) -> Scores | None:
+        """What an attack has said in a game; None: nothing."""
+        folder = self.folders.get((label, game.release, game.knowledge))
+        return None if folder is None else load_scores(folder / SCORES_FILE)
+
+
+def learn(
+    plan: Plan,
+    store: Store,
+    population: Population,
+    games: Sequence[Game],
+    executor: Executor,
+    progress: Progress,
+    left_out: Collection[int] = (),
+) -> Learned:
+    """Plays the attacks that learn, those that are not on disk yet; the store is open for writing.
+
+    Args:
+        plan: the study's, whose models have been asked.
+        store: where their answers lie.
+        population: the study's.
+        games: of the study.
+        executor: does the tasks.
+        progress: told of them.
+        left_out: models that take no part.
+
+    Raises:
+        TasksFailedError: an attack could not be played.
+        StorageError: the disk is full; what is finished is kept.
+    """
+    tasks = attack_tasks(plan, games, left_out)
+    if tasks:
+        progress.say(f"{len(tasks)} attacks that learn")
+        attacking = Plan(plan.study, plan.population, tuple(tasks))
+        # Classifiers learn on the CPU, and keep nothing in between.
+        work = carry_out(attacking, population, store, executor, "cpu", progress, checkpoint_seconds=0)
+        if work.failures:
+            raise TasksFailedError(work.failures)
+    return Learned({_key(task): store.path(task.artifact) for task in tasks})
+
+
+def attack_tasks(plan: Plan, games: Sequence[Game], left_out: Collection[int] = ()) -> list[Task]:
+    """A task for each attack that learns in each game that has what it needs."""
+    ready = attacks_of(plan.study)
+    tasks = []
+    for plugin in expand(plan.study.audit.attacks):
+        attack = ready[plugin.label]
+        if attack.trains:
+            named = {"name": plugin.name, "options": attack.options.model_dump(mode="json")}
+            shape = {"attack": named | {"semantics_version": attack.semantics_version}, "label": plugin.label}
+            tasks += [_task(plan, shape, game, left_out) for game in games if not attack.lacks(game.view)]
+    return tasks
+
+
+def _task(plan: Plan, shape: Mapping[str, Any], game: Game, left_out: Collection[int]) -> Task:
+    study = plan.study
+    releases = dict.fromkeys((*game.seen, *game.owned))
+    answers = {
+        f"{release}/{task.action}/{task.model_id}": task.artifact
+        for release in releases
+        for task in answer_tasks(plan, release, left_out)
+    }
+    config = {
+        "kind": ATTACK,
+        "semantics_version": ATTACK_SEMANTICS,
+        **shape,
+        "release": game.release,
+        "knowledge": game.knowledge,
+        "seed": study.seed,
+        # Role by role: which release is attacked, and which one the references are of, is part of what is done.
+        "answers": {role: artifact.identity for role, artifact in answers.items()},
+        "parents": [plan.population.identity],
+    }
+    name = re.sub(r"[^A-Za-z0-9._+=-]", "_", f"{shape['label']}-{game.release}-{game.knowledge}")[:120]
+    artifact = Artifact(f"attacks/{name}-{sha256_of(config)[:8]}", config, (SCORES_FILE,))
+    spec = {
+        **shape,
+        **{"release": game.release, "knowledge": game.knowledge, "seed": study.seed},
+        **{"seen": list(game.seen), "owned": list(game.owned)},
+        **{"membership": study.membership.model_dump(mode="json"), "queries": study.audit.queries},
+    }
+    return Task("attack", game.release, 0, artifact, {"population": plan.population, **answers}, spec)
+
+
+def _key(task: Task) -> tuple[str, str, str]:
+    return task.spec["label"], task.spec["release"], task.spec["knowledge"]
+
+
+def attack_in(spec: Mapping[str, Any]) -> Attack:
+    """The attack that a task's spec names, made ready."""
+    kind = ATTACKS.get(spec["attack"]["name"])
+    return kind(kind.Options.model_validate(spec["attack"]["options"]))
+
+
+def save_scores(scores: Scores, file: Path) -> None:
+    """Writes what an attack that learns has said, as arrays alone."""
+    arrays = {"victims": scores.victims, "variant": np.array(scores.variant)}
+    for number, part in enumerate(scores.held_out or ()):
+        arrays |= {f"{number}/victims": part.victims, f"{number}/references": part.references}
+        arrays[f"{number}/scores"] = part.scores
+    np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_scores(file: Path) -> Scores:
+    """What `save_scores` wrote; arrays alone are read."""
+    with np.load(file, allow_pickle=False) as arrays:
+        numbers = sorted({int(key.partition("/")[0]) for key in arrays.files if "/" in key})
+        held_out = tuple(
+            HeldOut(arrays[f"{n}/victims"], arrays[f"{n}/references"], arrays[f"{n}/scores"]) for n in numbers
+        )
+        return Scores(arrays["victims"], variant=str(arrays["variant"]), held_out=held_out)

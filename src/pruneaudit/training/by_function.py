@@ -1,0 +1,107 @@
+"""Training one network with a function of the user's own, in the place of the loop.
+
+The contract is `train(model, x, y, generator, device)`: it trains `model` in place. It returns nothing, the model
+itself, or rows of history. It may be a generator function that yields them. Hooks cannot step into it, so that
+whatever prunes or defends during training stays with the loop.
+"""
+
+# n samples, C channels, H height, W width, F features
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from pruneaudit.errors import UserError
+from pruneaudit.study.target import function_of
+from pruneaudit.training.samples import Samples
+
+
+class DivergedFunctionError(RuntimeError):
+    """A user's training function left weights, or gave a loss, that are no finite numbers."""
+
+    def __init__(self, target: str, what: str) -> None:
+        super().__init__(f"training diverged: {what} not finite after {target}; try a lower learning rate there")
+
+
+def train_by_function(
+    model: nn.Module, samples: Samples, target: str, generator: torch.Generator
+) -> list[dict[str, float]]:
+    """Trains `model` in place with a function of the user's.
+
+    The function gets x (n, C, H, W) or (n, F) float32, normalised, and y (n,) int64, both on the device; a CPU
+    generator of this model's own; and the device as a text. torch's global generators are seeded from that generator
+    for it, and put back afterwards; those of numpy and `random` are not.
+
+    Args:
+        model: the network, on the samples' device; it is in training mode when the function is called.
+        samples: the model's own training set.
+        target: `package.module:train`.
+        generator: CPU generator of this model and purpose.
+
+    Returns:
+        One row per epoch if the function said so, each with `epoch`, else none.
+
+    Raises:
+        DivergedFunctionError: a weight or a loss is NaN or infinite afterwards.
+        UserError: there are no samples or no such function, it made another network of the model, or it returned
+            what is no history. Whatever else the function raises is passed on.
+    """
+    if not len(samples):
+        raise UserError("a model got no training sample at all; raise data.num_samples")
+    function = function_of(target, "training.function")
+    before, device = _form(model), samples.y.device
+    x = samples.inputs(slice(None)).contiguous()  # (n, C, H, W) or (n, F)
+    model.train()
+    with torch.random.fork_rng():
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        returned = function(model=model, x=x, y=samples.y, generator=generator, device=str(device))
+        history = _history(returned, model, target)  # in here: a generator function trains while it is read
+    model.to(device)
+    if _form(model) != before:
+        raise UserError(
+            f"training.function: {target} changed the network's parameters, buffers or their types, expected the same"
+            " ones with other values; build the network as you need it in the model's function"
+        )
+    _check_finite(model, history, target)
+    return history
+
+
+def _form(model: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (value.shape, value.dtype) for name, value in model.state_dict().items()}
+
+
+def _history(returned: Any, model: nn.Module, target: str) -> list[dict[str, float]]:
+    """What a function returned, as rows of numbers with the same columns."""
+    if returned is None or returned is model:
+        return []
+    kind = type(returned).__name__
+    if isinstance(returned, nn.Module):
+        raise UserError(f"training.function: {target} returned another {kind}; it shall train the model that it gets")
+    expected = "expected nothing, or rows such as {'epoch': 1, 'loss': 0.5}, all with the same columns"
+    if isinstance(returned, str | Mapping) or not isinstance(returned, Iterable):
+        raise UserError(f"training.function: {target} returned {kind}, {expected}")
+    rows: list[dict[str, float]] = []
+    for number, row in enumerate(returned, start=1):
+        try:
+            numbers = {"epoch": number} | {str(key): float(value) for key, value in dict(row).items()}
+            numbers["epoch"] = int(numbers["epoch"])
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            raise UserError(f"training.function: {target} gave a row {str(row)[:60]!r}, {expected}") from None
+        rows.append(numbers)
+        if rows[-1].keys() != rows[0].keys():
+            raise UserError(f"training.function: {target} gave rows of different columns, {expected}")
+    return rows
+
+
+def _check_finite(model: nn.Module, history: list[dict[str, float]], target: str) -> None:
+    wrong = [row["epoch"] for row in history if not math.isfinite(row.get("loss", 0.0))]
+    if wrong:
+        raise DivergedFunctionError(target, f"the loss of epoch {wrong[0]} is")
+    for name, value in model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise DivergedFunctionError(target, f"'{name}' is")
