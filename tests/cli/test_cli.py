@@ -245,3 +245,19 @@ def test_a_network_that_does_not_fit_the_data_is_refused(call, study_file, tmp_p
     text = STUDY.replace('"digits"', f'"npz:{tmp_path / "table.npz"}"')
     study_file.write_text(text.replace('name = "mlp"\noptions = { hidden = [8] }', 'name = "tinycnn"'))
     refused(call("run", study_file, "--out", tmp_path / "runs", "--executor", "serial", "-q"), "tinycnn", "use", "mlp")
+
+
+def test_progress_counts_every_round_from_zero(capsys):
+    from types import SimpleNamespace
+
+    from pruneaudit.cli.common import LineProgress
+
+    progress = LineProgress()
+    for number in (3, 1):
+        progress.begin(number, 0)
+        for _ in range(number):
+            progress.done(SimpleNamespace(name="x"))
+    said = capsys.readouterr().err
+    assert "3/3 tasks done" in said
+    assert "1/1 tasks done" in said
+    assert "4/1" not in said

@@ -71,7 +71,7 @@ def test_two_trainings_of_one_study_are_paired(call, runs, tmp_path):
     ("options", "words"),
     [
         (["--out", "x.md"], "without --compare"),
-        (["--compare", "absent"], "expected a finished run"),
+        (["--compare", "absent"], "no such folder; expected that of a finished run"),
         (["--compare", "SELF", "--out", "x.html"], "ends in .md or .csv"),
     ],
 )

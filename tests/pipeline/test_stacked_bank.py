@@ -197,7 +197,7 @@ def test_a_trial_names_its_answer(stacked, population, tmp_path):
 
 
 def test_what_cannot_be_trained_side_by_side(stacked, population, tmp_path, monkeypatch):
-    (tmp_path / "failing_network.py").write_text("def build(input_shape, num_classes):\n    raise OSError('no luck')\n")
+    (tmp_path / "unlucky_network.py").write_text("def build(input_shape, num_classes):\n    raise OSError('no luck')\n")
     (tmp_path / "odd_network.py").write_text(
         "from torch import nn\n\n\ndef build(input_shape, num_classes):\n"
         "    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes), nn.Softplus())\n"
@@ -205,7 +205,7 @@ def test_what_cannot_be_trained_side_by_side(stacked, population, tmp_path, monk
     monkeypatch.syspath_prepend(tmp_path)
     for module, reason in (
         ("odd_network", "no stacked form of its layer '2' \\(Softplus\\)"),
-        ("failing_network", "no luck"),
+        ("unlucky_network", "no luck"),
     ):
         model = {"name": "factory", "options": {"target": f"{module}:build"}}
         engine = resolve_engine(asking(stacked, "auto", model=model), population, tmp_path / "run", "cpu")

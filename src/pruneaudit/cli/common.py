@@ -92,7 +92,8 @@ class LineProgress:
 
     def begin(self, num_tasks: int, num_reused: int) -> None:
         """Says how much there is to do."""
-        self._total, self._began, self._last = num_tasks, time.monotonic(), time.monotonic()
+        self._total, self._done = num_tasks, 0
+        self._began = self._last = time.monotonic()
         self.say(f"{num_tasks} tasks to do, {num_reused} found done")
 
     def done(self, task: Task, seconds: float = 0.0) -> None:
