@@ -572,3 +572,13 @@ def test_the_log_can_be_read_by_line_and_by_task(factory, tmp_path):
     )
     story = [line.partition(" event=")[2].split()[0] for line in lines if "train dense model-000" in line]
     assert story == ["done", "done"]
+
+
+def test_a_checkpoint_that_a_kill_left_behind_its_finished_training_goes(study, tmp_path):
+    finished = run(study, out=tmp_path, executor="serial")
+    plan, _ = prepare(study, folder=finished.folder)
+    left = Store(finished.folder).checkpoints_of(plan.models("dense")[0].artifact)
+    left.mkdir(parents=True)
+    (left / "checkpoint.json").write_text("{}")
+    assert run(study, out=tmp_path, executor="serial").num_tasks_done == 0
+    assert not left.exists()

@@ -99,6 +99,7 @@ def carry_out(
     try:
         _keep_population(plan, population, store, progress)
         missing = [task for task in plan.tasks if not _is_whole(task.artifact, store, progress)]
+        _forget_finished(plan, missing, store)
         progress.begin(len(missing), len(plan.tasks) - len(missing))
         if not missing:
             return Work(0, ())
@@ -109,6 +110,14 @@ def carry_out(
         if is_storage_failure(error):
             raise writing_error(store.root, error) from None
         raise
+
+
+def _forget_finished(plan: Plan, missing: Sequence[Task], store: Store) -> None:
+    """Removes checkpoints of what is finished: a kill may have come between the two."""
+    left = {task.name for task in missing}
+    for task in plan.tasks:
+        if task.name not in left:
+            store.forget_checkpoints(task.artifact)
 
 
 def _keep_population(plan: Plan, population: Population, store: Store, progress: Progress) -> None:
