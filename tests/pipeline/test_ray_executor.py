@@ -98,6 +98,13 @@ def still_there(processes, seconds=10):
         time.sleep(0.1)
 
 
+def command_of(process):
+    """The command line of a process; empty where it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_text()
+    return ""
+
+
 def leftovers():
     """Folders of ours in this machine's temporary folders."""
     return {*Path("/tmp").glob("pa-ray-*"), *Path(tempfile.gettempdir()).glob("pruneaudit-" + "?" * 32)}
@@ -274,7 +281,7 @@ def test_a_cluster_of_others_is_used_and_left_running(study, tmp_path, cluster):
     calm = run(study, out=tmp_path / "serial", executor="serial")
     assert contents(tmp_path / study.name) == contents(calm.folder)
     assert leftovers() == before
-    nodes = {process for process in at_work if "raylet" in Path(f"/proc/{process}/cmdline").read_text()}
+    nodes = {process for process in at_work if "raylet" in command_of(process)}
     assert len(nodes) == 2  # and both are there still
 
 
