@@ -169,3 +169,11 @@ def make_net() -> Callable[..., Any]:
         return build_model(name, chosen, (1, 8, 8), 3, torch.Generator().manual_seed(seed))
 
     return build
+
+
+LONGEST = ("test_coming_from_page.py", "test_examples.py", "test_docs_site.py", "test_readme.py")
+"""Files that take longest: begun first, so that none of them is left alone at the end."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
