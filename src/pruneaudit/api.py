@@ -179,7 +179,7 @@ def run(
         failures = tuple(str(failure) for failure in work.failures)
         games = study_games(made, store, population, left_out)
         again = make_executor(executor, jobs, ray_cluster)
-        learned = learn(made, store, population, games, again, watcher, left_out)
+        learned = learn(made, store, population, games, again, device, watcher, left_out)
         audited = audit_study(
             made, store, games, facts | {"failures": list(failures)}, left_out, learned.recall, log.say
         )
@@ -203,6 +203,7 @@ def attack_again(
     executor: str = "processes",
     jobs: int | None = None,
     progress: Progress | None = None,
+    device: str = "cpu",
 ) -> Run:
     """Plays other attacks on the signals that a run has stored; no network of the study is trained.
 
@@ -215,6 +216,7 @@ def attack_again(
         executor: what attacks that learn are played by, as for `run`.
         jobs: how many of them at a time; default: one per core.
         progress: told of them; default: silent.
+        device: where they learn: `cpu`, `cuda`, or `cuda:N`.
 
     Raises:
         UserError: the folder is no run, signals are missing, or an attack is unknown.
@@ -243,12 +245,13 @@ def attack_again(
             f"{folder}: {len(lacking)} of {len(plan.tasks)} parts of this study are not there, first {lacking[0].name};"
             f" finish it with: {finish}"
         )
-    players = make_executor(executor, jobs or usual_jobs("cpu"))
+    check_device(device)
+    players = make_executor(executor, jobs or usual_jobs(device))
     with RunLock(folder):
         about = study_provenance(plan, population, command) | _measured_before(folder)
         store.open_for_writing()
         games = study_games(plan, store, population)
-        learned = learn(plan, store, population, games, players, progress or Silent())
+        learned = learn(plan, store, population, games, players, device, progress or Silent())
         audited = audit_study(plan, store, games, about, recall=learned.recall)
         return _written_up(audited, Path(out) if out else folder, 0)
 

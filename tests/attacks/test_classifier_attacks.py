@@ -379,3 +379,10 @@ def test_long_training_finds_nothing_where_there_is_nothing(name, make_bank, mak
     found = two_way(*auc_influence(scores, bank.member))
     assert abs(found.value - 0.5) < 4 * found.std_error
     assert found.std_error < 0.02
+
+
+def test_it_learns_on_the_device_that_it_is_given(apart):
+    attack = attack_of("nn", epochs=1)
+    attack.device = "cuda:99"
+    with pytest.raises((RuntimeError, AssertionError), match=r"(?i)cuda"):
+        attack.score(apart, np.random.default_rng(0))

@@ -108,6 +108,18 @@ def test_what_shapes_a_result_makes_it_anew_and_nothing_else_does(finished, make
     assert run(make_study(**change), out=tmp_path, executor="serial").num_tasks_done == num_tasks
 
 
+def test_a_bank_in_bfloat16_is_another_bank(finished, study, make_study, tmp_path):
+    low = study.training.model_dump() | {"precision": "bfloat16"}
+    made = run(make_study(training=low), out=tmp_path, executor="serial")
+    assert made.num_tasks_done == 24
+    for pattern in ("dense-*/model-000", "l1unstructured-0.8-*/model-000"):
+        (full,), (other,) = finished.folder.glob(pattern), made.folder.glob(pattern)
+        one, another = load_file(full / "model.safetensors"), load_file(other / "model.safetensors")
+        assert full.parent.name != other.parent.name
+        assert {value.dtype for value in another.values()} == {value.dtype for value in one.values()}
+        assert any(not np.array_equal(one[name], another[name]) for name in one)
+
+
 class Interrupting(Silent):
     """Stops a run after some tasks, as Ctrl-C would."""
 

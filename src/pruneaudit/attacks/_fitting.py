@@ -1,7 +1,8 @@
-"""Training a small classifier on the CPU. Imports torch, so it is itself imported only where it is used.
+"""Training a small classifier. Imports torch, so it is itself imported only where it is used.
 
-The result depends on the arguments alone: one thread, whatever the number of cores, and random numbers
-of its own; threads and the global generator are put back as they were.
+On the CPU the result depends on the arguments alone: one thread, whatever the number of cores, and random numbers
+of its own; threads and the global generators are put back as they were. On a GPU first weights and order of rows are
+the same, dropout and rounding are not.
 """
 
 # n rows, F features, B batch
@@ -39,14 +40,14 @@ class Recipe:
 
 @contextmanager
 def own_randomness(seed: int) -> Iterator[None]:
-    """One thread, and a global CPU generator that starts from `seed`; both are put back at the end."""
-    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    """One thread, and global generators that start from `seed`; all are put back at the end."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    torch.default_generator.manual_seed(seed)  # initialisation and dropout take no generator
     try:
-        yield
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)  # initialisation and dropout take no generator
+            yield
     finally:
-        torch.random.set_rng_state(state)
         torch.set_num_threads(threads)
 
 
@@ -57,6 +58,7 @@ def fit(
     held_out: tuple[np.ndarray, np.ndarray],
     recipe: Recipe,
     seed: int,
+    device: str = "cpu",
 ) -> nn.Module:
     """A classifier of members and non-members, trained by cross-entropy.
 
@@ -67,19 +69,20 @@ def fit(
         held_out: features (n', F) and membership (n',) that select the epoch; may be empty: then the last is kept.
         recipe: optimizer, epochs and the like.
         seed: of everything random: initialisation, order of the rows, dropout.
+        device: where it learns; the network stays there.
     """
-    x, y = torch.from_numpy(features), torch.from_numpy(member.astype(np.int64))
+    x, y = torch.from_numpy(features).to(device), torch.from_numpy(member.astype(np.int64)).to(device)
     num_batches = math.ceil(len(x) / recipe.batch_size)
     order_of_rows = torch.Generator().manual_seed(seed)
     selects = recipe.select_epoch and len(held_out[1]) > 0
     lowest, best = math.inf, {}
     with own_randomness(seed):
-        network = build()
+        network = build().to(device)
         optimizer = _optimizer(network, recipe)
         for epoch in range(recipe.epochs):
             _set_learning_rate(optimizer, recipe, epoch)
             network.train()
-            order = torch.randperm(len(x), generator=order_of_rows)
+            order = torch.randperm(len(x), generator=order_of_rows).to(device)
             for batch in order.tensor_split(num_batches):  # equal parts: never a single row, which BatchNorm refuses
                 loss = nn.functional.cross_entropy(network(x[batch]), y[batch])
                 optimizer.zero_grad()
@@ -93,13 +96,14 @@ def fit(
 
 
 def log_odds(network: nn.Module, features: np.ndarray) -> np.ndarray:
-    """Log-odds of member (n,) float64 for features (n, F) float32, on one thread."""
-    threads = torch.get_num_threads()
+    """Log-odds of member (n,) float64 for features (n, F) float32, on one thread and the network's device."""
+    threads, device = torch.get_num_threads(), next(network.parameters()).device
     torch.set_num_threads(1)
     network.eval()
     try:
         with torch.inference_mode():
-            parts: list[Tensor] = [network(batch).double() for batch in torch.from_numpy(features).split(SCORING_BATCH)]
+            batches = torch.from_numpy(features).split(SCORING_BATCH)
+            parts: list[Tensor] = [network(batch.to(device)).cpu().double() for batch in batches]
             logits = torch.cat(parts)
     finally:
         torch.set_num_threads(threads)

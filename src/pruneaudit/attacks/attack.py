@@ -30,6 +30,8 @@ class Attack(ABC):
 
     def __init__(self, options: Any = None) -> None:
         self.options: Any = self.Options() if options is None else options
+        self.device = "cpu"
+        """Where classifiers learn and answer: `cpu`, `cuda` or `cuda:N`; others do not look at it."""
 
     def lacks(self, view: View) -> str:
         """What this attack needs and the view does not have, in words; empty when nothing is lacking."""

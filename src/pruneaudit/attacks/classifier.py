@@ -114,6 +114,7 @@ class ClassifierAttack(Attack):
             (held_out.features, held_out.member),
             self.recipe(),
             seed,
+            self.device,
         )
         return lambda features, labels: log_odds(network, features)
 

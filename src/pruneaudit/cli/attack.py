@@ -9,6 +9,7 @@ import typer
 
 from pruneaudit.cli.common import (
     DataRootOption,
+    DeviceOption,
     JobsOption,
     QuietOption,
     command_line,
@@ -32,6 +33,7 @@ def command(
         typer.Option("--out", help="Where findings and report go; default: the run's folder."),
     ] = None,
     jobs: JobsOption = None,
+    device: DeviceOption = "cpu",
     data_root: DataRootOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -39,6 +41,8 @@ def command(
     from pruneaudit.api import attack_again
 
     with progress_for(quiet, verbose=False) as progress:
-        finished = attack_again(run, attacks.split(","), out, data_root, command_line(), jobs=jobs, progress=progress)
+        finished = attack_again(
+            run, attacks.split(","), out, data_root, command_line(), jobs=jobs, progress=progress, device=device
+        )
     print_warnings(finished.audit.results)
     print_findings(finished.audit.results, finished.report)

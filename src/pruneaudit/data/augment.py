@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pruneaudit.data.transfer import sent
 from pruneaudit.errors import UserError
 
 # B batch, C channels, H height, W width, F features, P padding
@@ -105,12 +106,12 @@ def _cropped(x: Tensor, tops: Tensor, lefts: Tensor, padding: int) -> Tensor:
     padded = functional.pad(x, (padding,) * 4)  # (B, C, H + 2P, W + 2P)
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2P + 1, 2P + 1, H, W), no copy
     images = torch.arange(len(x), device=x.device)
-    crops = windows[images, :, tops.to(x.device), lefts.to(x.device)]  # (B, C, H, W)
+    crops = windows[images, :, sent(tops, x.device), sent(lefts, x.device)]  # (B, C, H, W)
     return crops.contiguous(memory_format=_memory_format(x))
 
 
 def _mirrored(x: Tensor, flips: Tensor) -> Tensor:
-    chosen = flips.to(x.device)[:, None, None, None]
+    chosen = sent(flips, x.device)[:, None, None, None]
     return torch.where(chosen, x.flip(3), x).contiguous(memory_format=_memory_format(x))
 
 

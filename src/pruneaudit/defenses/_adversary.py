@@ -105,4 +105,4 @@ class Adversary(Hook):
     def _drawn(self, samples: Samples) -> tuple[Tensor, Tensor]:
         """Inputs and labels of a batch, with replacement."""
         positions = torch.randint(len(samples), (self._batch_size,), generator=self._generator)
-        return samples.inputs(positions), samples.y[positions]
+        return samples.batch(positions)

@@ -66,8 +66,17 @@ class Dp(Defense):
     single_training = True
 
     def settings(self, options: Any, training: Training) -> Training:
-        """Unchanged; Opacus must be there."""
+        """Unchanged; Opacus must be there.
+
+        Raises:
+            UserError: Opacus is not installed, or the training is not in float32.
+        """
         _require_opacus()
+        if training.precision != "float32":
+            raise UserError(
+                f"defence 'dp' needs training.precision = 'float32', got '{training.precision}': the norm of each"
+                " sample's gradient is what its guarantee rests on"
+            )
         return training
 
     def prepare(self, model: nn.Module, options: Any) -> nn.Module:

@@ -55,6 +55,7 @@ def learn(
     population: Population,
     games: Sequence[Game],
     executor: Executor,
+    device: str,
     progress: Progress,
     left_out: Collection[int] = (),
 ) -> Learned:
@@ -66,6 +67,7 @@ def learn(
         population: the study's.
         games: of the study.
         executor: does the tasks.
+        device: where classifiers learn: `cpu`, `cuda` or `cuda:N`.
         progress: told of them.
         left_out: models that take no part.
 
@@ -77,8 +79,8 @@ def learn(
     if tasks:
         progress.say(f"{len(tasks)} attacks that learn")
         attacking = Plan(plan.study, plan.population, tuple(tasks))
-        # Classifiers learn on the CPU, and keep nothing in between.
-        work = carry_out(attacking, population, store, executor, "cpu", progress, checkpoint_seconds=0)
+        # Classifiers keep nothing in between.
+        work = carry_out(attacking, population, store, executor, device, progress, checkpoint_seconds=0)
         if work.failures:
             raise TasksFailedError(work.failures)
     return Learned({_key(task): store.path(task.artifact) for task in tasks})

@@ -213,7 +213,7 @@ def _dense_config(study: Study, population: Artifact, engine: Engine) -> dict[st
         "parents": [population.identity],
         "seed": study.seed,
         "engine": engine.identity,
-        "precision": "float32",
+        "precision": study.training.precision,
     }
 
 

@@ -128,8 +128,10 @@ def _play_attack(request: Request) -> None:
     }
     view = view_of(signals, spec["seen"], spec["owned"])
     game = Game(spec["release"], spec["knowledge"], view)
+    attack = attack_in(spec)
+    attack.device = request.device
     with threadpool_limits(limits=1, user_api="blas"):
-        scores = play(attack_in(spec), spec["label"], game, spec["seed"])
+        scores = play(attack, spec["label"], game, spec["seed"])
     save_scores(scores, Path(request.staging) / ATTACK_SCORES_FILE)
 
 

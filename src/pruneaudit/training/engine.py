@@ -67,6 +67,8 @@ def choose_engine(
     if asked == "plain":
         return Choice("plain", "asked for")
     reason = obstacle([make_model()], [samples], [hooks])
+    if settings.precision != "float32":
+        reason = f"side by side computes in float32, not in {settings.precision}"
     if reason and asked == "stacked":
         raise UserError(f"engine 'stacked' cannot train these models: {reason}; use engine = 'plain' or 'auto'")
     if reason:

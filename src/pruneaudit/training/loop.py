@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, autocast, nn
 from torch.nn.functional import cross_entropy
 
 from pruneaudit.data.augment import AUGMENTATIONS
@@ -74,12 +74,13 @@ def train(
             learning_rate = schedule.get_last_lr()[0]
             losses = []
             for positions in sampler.batches(generator):
-                x, y = augment(samples.inputs(positions), generator), samples.y[positions]  # (B, ...), (B,)
+                x, y = samples.batch(positions)  # (B, ...), (B,)
+                x = augment(x, generator)
                 for hook in hooks:
                     x, y = hook.batch(state, x, y)
                 for hook in hooks:
                     hook.before_forward(state)
-                logits = model(x)  # (B, C)
+                logits = _logits(model, x, settings.precision)  # (B, C)
                 loss = cross_entropy(logits, y)
                 for hook in hooks:
                     loss = hook.loss(state, logits, y, loss)
@@ -107,3 +108,13 @@ def train(
     for hook in hooks:
         hook.finalize(state)
     return state
+
+
+def _logits(model: nn.Module, x: Tensor, precision: str) -> Tensor:
+    """What the network answers (B, C), in the type of its weights."""
+    if precision == "float32":
+        logits: Tensor = model(x)
+        return logits
+    with autocast(x.device.type, torch.bfloat16):
+        logits = model(x)
+    return logits.float()

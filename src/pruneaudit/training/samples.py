@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pruneaudit.data.augment import normalise
 from pruneaudit.data.population import Population
+from pruneaudit.data.transfer import sent
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class Samples:
         """Inputs at `positions`: (B, C, H, W) in channels-last memory format, or (B, F)."""
         batch = self.stored[positions]
         return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
+
+    def batch(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs, as `inputs` gives them, and labels (B,) at positions (B,) that the CPU has drawn."""
+        there = sent(positions, self.y.device)
+        return self.inputs(there), self.y[there]
 
 
 @dataclass(frozen=True)

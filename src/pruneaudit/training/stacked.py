@@ -148,9 +148,8 @@ class _Place:
 
     def batch(self) -> tuple[Tensor, Tensor]:
         """The next inputs (b, ...) and labels (b,) of the epoch."""
-        positions = next(self._batches)
-        augment = AUGMENTATIONS[self._settings.augment]
-        return augment(self.samples.inputs(positions), self.generator), self.samples.y[positions]
+        x, y = self.samples.batch(next(self._batches))
+        return AUGMENTATIONS[self._settings.augment](x, self.generator), y
 
 
 class _Together:
