@@ -8,7 +8,8 @@ plain   one process; one model after another; a DataLoader over per-sample trans
         not fused. As published code has it: torch's default number of threads, and loader workers (two). Beside it the
         same loop without loader workers, and with one thread; a second ratio is to the fastest of them all.
 ours    what `pruneaudit run` does: the population on disk, two worker processes of one thread each, batched
-        augmentation, channels-last, fused SGD, checked and sealed files at the end
+        augmentation, channels-last, fused SGD, checked and sealed files at the end; float32 as the plain loop, and
+        once more with `training.precision = "bfloat16"`, which is other work, and pays on processors with AMX
 
 Seconds are wall time, as whoever waits for a bank has it. Beside them stands the ratio of CPU seconds of all processes
 and threads (thriftiest plain loop to ours): it says what one core gains, and holds on a busy machine too, where two
@@ -60,6 +61,7 @@ from pruneaudit.study import DENSE, Study
 PADDING = 4
 NUM_PROCESSES = 2
 BATCH_SIZE = 64
+LOW = "ours, bfloat16"
 ALL_THREADS = torch.get_num_threads()
 PLAIN = {
     f"threads={threads},workers={workers}": (threads, workers) for threads in (ALL_THREADS, 1) for workers in (2, 0)
@@ -254,6 +256,8 @@ def measured(name: str, sides: Sequence[str], num_rounds: int, workers: Processe
     visits = case.epochs * int(sum(split.member.sum() for split in splits))
     variants = {how: partial(plain, study, population, *PLAIN[how]) for how in sides}
     variants["ours"] = partial(ours, study, population, workers)
+    low = study.model_copy(update={"training": study.training.model_copy(update={"precision": "bfloat16"})})
+    variants[LOW] = partial(ours, low, population, workers)
     take_turns(variants, 1)
     found = take_turns(variants, num_rounds)
     seconds = {side: [trained.seconds for trained in runs] for side, runs in found.items()}
@@ -261,12 +265,13 @@ def measured(name: str, sides: Sequence[str], num_rounds: int, workers: Processe
     rates = [Spread.of([visits / value for value in values]) for values in seconds.values()]
     cpu = {side: [trained.cpu for trained in runs] for side, runs in found.items()}
     thriftiest = min(sides, key=lambda side: Spread.of(cpu[side]).median)
-    accuracy = [100 * found[side][0].train_accuracy for side in (fastest, "ours")]
+    accuracy = [f"{100 * found[side][0].train_accuracy:.1f}" for side in (fastest, "ours", LOW)]
     return [
         *(f"`{name}`", f"{case.num_models} x {case.num_samples // 2:,} x {case.epochs}", *rates),
         *(f"**{ratios(seconds[sides[0]], seconds['ours'])}**", f">= {case.target:g}" if case.target else "-"),
         *(ratios(seconds[fastest], seconds["ours"]), fastest, ratios(cpu[thriftiest], cpu["ours"])),
-        *(f"{accuracy[0]:.1f} / {accuracy[1]:.1f}", load_average()),
+        ratios(seconds[sides[0]], seconds[LOW]),
+        *(" / ".join(accuracy), load_average()),
     ]
 
 
@@ -278,15 +283,11 @@ def main() -> None:
     )
     chosen = arguments.parse_args()
     print(f"{machine()}\nplain: all threads are {ALL_THREADS}; ours: {NUM_PROCESSES} processes of 1 thread")
-    header = ["bank", "models x members x epochs", *(f"plain, {how} /s" for how in chosen.plain), "ours /s"]
-    header += [
-        f"ratio to {chosen.plain[0]}",
-        "target",
-        "ratio to the fastest plain",
-        "which is",
-        "ratio of CPU seconds",
+    header = [
+        *("bank", "models x members x epochs", *(f"plain, {how} /s" for how in chosen.plain), "ours /s", f"{LOW} /s"),
+        *(f"ratio to {chosen.plain[0]}", "target", "ratio to the fastest plain", "which is", "ratio of CPU seconds"),
+        *(f"ratio of {LOW}", "training accuracy, plain / ours / bfloat16 %", "load"),
     ]
-    header += ["training accuracy, plain / ours %", "load"]
     with Processes(NUM_PROCESSES) as workers:
         rows = []
         for name in chosen.cases:

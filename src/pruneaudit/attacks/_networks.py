@@ -1,18 +1,71 @@
-"""The networks of classifier attacks. They import torch, so they are themselves imported only where they are used."""
+"""The networks of classifier attacks. They import torch, so they are themselves imported only where they are used.
 
-# B batch, C classes, F features
+On a CPU a third of their training was the drawing of dropout. Here a number is dropped by 16 random bits of its own,
+with probability 13,107 / 65,536 instead of 0.2, which takes a sixth of the time.
+"""
+
+# B batch, C classes, F features, H heads, D numbers of a head
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+_LEVELS = 2**16
+_WORDS = -(2**63)
+"""The lowest of all 64-bit numbers: `random_` from there on draws every bit."""
+
+
+class Dropout(nn.Dropout):
+    """Zeroes numbers with probability `p` in training, and raises the others so that the mean stays."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As many numbers as in `x`."""
+        return dropped(x, self.p) if self.training else x
+
+
+def dropped(x: Tensor, p: float) -> Tensor:
+    """`x` with each number zeroed with probability p, to the nearest 1 / 65,536, and divided by 1 - p otherwise."""
+    if x.is_cuda:
+        return functional.dropout(x, p)
+    words = torch.empty(math.ceil(x.numel() / 4), dtype=torch.int64).random_(_WORDS, None)
+    bits = words.view(torch.int16)[: x.numel()].view(x.shape)  # uniform in -32,768 to 32,767
+    num_dropped = round(p * _LEVELS)
+    kept = bits >= num_dropped - _LEVELS // 2
+    return x * kept.to(x.dtype).mul_(_LEVELS / (_LEVELS - num_dropped))
+
+
+class EncoderLayer(nn.TransformerEncoderLayer):
+    """torch's encoder layer, post-norm, with `dropped` for its dropout and without its masks of tokens."""
+
+    def forward(self, src: Tensor) -> Tensor:  # type: ignore[override]
+        """Tokens (B, C, 64) to tokens."""
+        x: Tensor = self.norm1(src + self._dropped(self._attended(src)))
+        hidden = self._dropped(functional.gelu(self.linear1(x)))
+        encoded: Tensor = self.norm2(x + self._dropped(self.linear2(hidden)))
+        return encoded
+
+    def _attended(self, x: Tensor) -> Tensor:
+        attention = self.self_attn
+        projected = functional.linear(x, attention.in_proj_weight, attention.in_proj_bias)  # (B, C, 3 H D)
+        query, key, value = projected.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, C, D)
+        weights = torch.softmax(query / math.sqrt(attention.head_dim) @ key.mT, dim=-1)  # (B, H, C, C)
+        mixed = (self._dropped(weights) @ value).transpose(1, 2).flatten(2)  # (B, C, H D)
+        attended: Tensor = attention.out_proj(mixed)
+        return attended
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return dropped(x, self.self_attn.dropout) if self.training else x
 
 
 def posterior_mlp(num_features: int) -> nn.Sequential:
     """F-512-256-128-2 (arXiv 2202.03335): features (B, F) to the logits (B, 2) of non-member and member."""
     return nn.Sequential(
-        *(nn.Linear(num_features, 512), nn.ReLU(), nn.Dropout(0.2)),
-        *(nn.Linear(512, 256), nn.ReLU(), nn.Dropout(0.2)),
+        *(nn.Linear(num_features, 512), nn.ReLU(), Dropout(0.2)),
+        *(nn.Linear(512, 256), nn.ReLU(), Dropout(0.2)),
         *(nn.Linear(256, 128), nn.ReLU()),
         nn.Linear(128, 2),
     )
@@ -26,9 +79,7 @@ class AttentionNetwork(nn.Module):
         self.num_classes = num_classes
         self.norm = nn.BatchNorm1d(3 * num_classes)
         self.embed = nn.Sequential(nn.Linear(3, 64), nn.GELU())
-        layers = [
-            nn.TransformerEncoderLayer(64, 4, 128, dropout=0.2, activation="gelu", batch_first=True) for _ in range(3)
-        ]
+        layers = [EncoderLayer(64, 4, 128, dropout=0.2, activation="gelu", batch_first=True) for _ in range(3)]
         self.encoder = nn.Sequential(*layers)
         self.head = nn.Sequential(nn.Linear(64 * num_classes, 64), nn.ReLU(), nn.Linear(64, 2))
 

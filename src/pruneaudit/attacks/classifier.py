@@ -85,6 +85,7 @@ class ClassifierAttack(Attack):
 
     Options = Options
     needs = frozenset({"references"})
+    semantics_version = 2  # dropout from other bits than in 1
     trains = True
 
     @abstractmethod
