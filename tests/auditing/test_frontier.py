@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from pruneaudit.attacks.groups import declared_attack
 from pruneaudit.auditing.audit import audit
-from pruneaudit.auditing.frontier import (
+from pruneaudit.auditing.equal_accuracy import (
     OF_BASELINE,
     at_equal_accuracy,
     dominated,

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pruneaudit.auditing.frontier import NUM_JOINT, at_equal_accuracy, joint_replicates, weighed
+from pruneaudit.auditing.equal_accuracy import at_equal_accuracy, joint_replicates, weighed
+from pruneaudit.auditing.frontier import NUM_JOINT
 from pruneaudit.auditing.measure import NUM_RESAMPLES
 from pruneaudit.metrics import auc_influence, bootstrap_tpr, rate_influence
 
