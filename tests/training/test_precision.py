@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import nn
 
+from pruneaudit.errors import UserError
 from pruneaudit.study import Training
 from pruneaudit.training.engine import choose_engine
 from pruneaudit.training.loop import train
@@ -57,7 +57,7 @@ def test_a_bank_in_float32_keeps_the_name_that_it_had_before_there_was_a_choice(
 
 @pytest.mark.parametrize("other", [{"engine": "stacked"}, {"function": "package.module:train"}])
 def test_what_computes_otherwise_refuses_it(other):
-    with pytest.raises(ValidationError, match="precision = 'bfloat16'"):
+    with pytest.raises(UserError, match="precision = 'bfloat16'"):
         Training(**LOW, **other)
 
 

@@ -1,7 +1,7 @@
 """Where samples come from, who of them is in which training set, and how images are augmented.
 
 A source of samples is one file of this package, found by its name. No module here imports torch,
-`augment.py` excepted.
+`augment.py` and `transfer.py` excepted.
 """
 
 from __future__ import annotations
@@ -17,5 +17,5 @@ _SHARED = {"archives", "array_pickle", "binary_table", "cifar", "download", "idx
 """What several sources are made of."""
 
 SOURCES: Registry[Source[Any]] = Registry(
-    "data source", "pruneaudit.data", "SOURCE", infrastructure={"augment", "population", "splits", *_SHARED}
+    "data source", "pruneaudit.data", "SOURCE", infrastructure={"augment", "population", "splits", "transfer", *_SHARED}
 )
