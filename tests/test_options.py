@@ -76,6 +76,35 @@ def test_one_line_says_what_is_wrong(values: Any, message: str) -> None:
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "Outer: 'name' is missing"),
+        ({"name": "a", "widht": 1}, f"Outer: unknown key 'widht' (did you mean 'width'?); known keys: {KEYS}"),
+        (
+            {"name": "a", "several": [{}, {"size": 0}]},
+            "Outer: 'several.1.size': got 0, expected: greater than or equal to 1",
+        ),
+        ({"name": "a", "inner": {"size": 2}}, "Outer: width must not be below inner.size"),
+        ({"name": "a", "inner": {"size": 0}, "width": "w"}, "Outer: 'width': got 'w', expected: a valid number"),
+    ],
+)
+def test_settings_made_in_python_say_it_in_one_line_too(values: Any, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Outer(**values)
+    assert str(caught.value).startswith(message)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    with pytest.raises(ValidationError):  # whoever goes through pydantic's own parts still gets them
+        Outer.model_validate(values)
+
+
+def test_a_part_made_in_python_says_its_own_name() -> None:
+    with pytest.raises(UserError, match=r"^Inner: 'size': got 0, expected: greater than or equal to 1$"):
+        Outer(name="a", inner=Inner(size=0))
+    assert Outer(name="a", inner=Inner(size=1)) == Outer.model_validate({"name": "a", "inner": {"size": 1}})
+
+
 def test_at_most_three_problems_are_shown() -> None:
     with pytest.raises(UserError, match=r"and 2 more$") as caught:
         validated(Outer, {"name": 1, "width": "x", "inner": 1, "several": 2, "table": 3}, "here")

@@ -51,6 +51,20 @@ def test_the_nearest_name_is_suggested(registry: Registry[Any]) -> None:
     assert nearest("xyz", ["one"]) == nearest("one", []) == ""
 
 
+def test_a_group_is_suggested_too(registry: Registry[Any]) -> None:
+    said = str(registry.unknown("scoers", ["scores", "all"]))
+    assert said.startswith("unknown gadget 'scoers' (did you mean 'scores'?); ")
+    assert said.endswith("expected one of: broken, one, two; or of the groups: scores, all")
+
+
+def test_a_name_from_elsewhere_is_told_instead_of_a_guess() -> None:
+    registry: Registry[Any] = Registry(
+        "codec", "json", "CODEC", elsewhere={"decode": "another system's decode is decoder here"}
+    )
+    with pytest.raises(UserError, match=r"^unknown codec 'decode' \(another system's decode is decoder here\); exp"):
+        registry.get("decode")
+
+
 def test_a_plugin_from_outside(registry: Registry[Any]) -> None:
     def gadget() -> None:
         """Does something.

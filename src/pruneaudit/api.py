@@ -30,6 +30,7 @@ from pruneaudit.pipeline.log import LoggedProgress
 from pruneaudit.pipeline.plan import Plan, attacks_of, check_plugins, make_plan
 from pruneaudit.pipeline.progress import Progress, Silent
 from pruneaudit.pipeline.provenance import provenance, study_provenance
+from pruneaudit.pipeline.rehearsal import rehearse
 from pruneaudit.pipeline.store import Store
 from pruneaudit.pipeline.verify import Checked, verify
 from pruneaudit.report.compare import changed_settings
@@ -147,6 +148,7 @@ def run(
     chosen = make_executor(executor, jobs, ray_cluster)
     root = Path(out) / study.name
     plan, population = prepare(study, Path(data_root) if data_root else None, root)
+    rehearse(plan, population, Store(root))
     engine = resolve_engine(study, population, root, device)
     with (
         RunLock(root, wait),

@@ -26,11 +26,29 @@ _IN_A_FILE = {
 
 
 class Options(BaseModel):
-    """Base of all settings: frozen, unknown keys refused, docstrings of fields kept."""
+    """Base of all settings: frozen, unknown keys refused, docstrings of fields kept.
+
+    Made as `Study(name="mine", ...)`, a mistake is a `UserError` of one line; `model_validate` and its like raise
+    pydantic's `ValidationError`, for callers that go through its parts.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
     )
+
+    def __init__(self, /, **values: Any) -> None:
+        """Checks `values`, key by key.
+
+        Raises:
+            UserError: one line that names each wrong key, what was got and expected.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise UserError(explain(error, type(self), type(self).__name__)) from None
+
+    # Settings within settings are still checked by pydantic itself, which so knows the whole way to a wrong key.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 def validated(model: type[OptionsT], values: Any, where: str) -> OptionsT:

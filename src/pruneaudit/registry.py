@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar, cast
 
 from pruneaudit.errors import UserError
@@ -27,7 +27,14 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 class Registry(Generic[T]):
     """The plug-ins of one kind, by name."""
 
-    def __init__(self, kind: str, package: str, attribute: str, infrastructure: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        kind: str,
+        package: str,
+        attribute: str,
+        infrastructure: Iterable[str] = (),
+        elsewhere: Mapping[str, str] | None = None,
+    ) -> None:
         """Describes where the plug-ins are; imports nothing.
 
         Args:
@@ -35,11 +42,13 @@ class Registry(Generic[T]):
             package: the package whose modules are the plug-ins.
             attribute: the module attribute that holds the plug-in object.
             infrastructure: modules of the package that are not plug-ins.
+            elsewhere: names that other systems use for a plug-in, and what each is here, in words.
         """
         self.kind = kind
         self._package = package
         self._attribute = attribute
         self._infrastructure = frozenset(infrastructure)
+        self._elsewhere = dict(elsewhere or {})
         self._registered: dict[str, T] = {}
 
     def names(self) -> tuple[str, ...]:
@@ -57,13 +66,22 @@ class Registry(Generic[T]):
         """
         if name in self._registered:
             return self._registered[name]
-        choices = self.names()
-        if name not in choices:
-            raise UserError(
-                f"unknown {self.kind} '{name}'{nearest(name, choices)}; expected one of: {', '.join(choices)}"
-            )
+        if name not in self.names():
+            raise self.unknown(name)
         module = importlib.import_module(f"{self._package}.{name}")
         return cast(T, getattr(module, self._attribute))
+
+    def unknown(self, name: str, groups: Iterable[str] = ()) -> UserError:
+        """What to say of a name that no plug-in has: the nearest one, and the choices.
+
+        Args:
+            name: what was asked for.
+            groups: names that stand for several plug-ins, and would have done as well.
+        """
+        choices, groups = self.names(), tuple(groups)
+        hint = f" ({self._elsewhere[name]})" if name in self._elsewhere else nearest(name, (*choices, *groups))
+        or_group = f"; or of the groups: {', '.join(groups)}" if groups else ""
+        return UserError(f"unknown {self.kind} '{name}'{hint}; expected one of: {', '.join(choices)}{or_group}")
 
     def register(self, name: str, plugin: T) -> T:
         """Adds a plug-in from outside the package; it lives as long as this process.

@@ -4,6 +4,7 @@ import pytest
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.groups import ALL, GROUPS, SCORES, expand, skips
+from pruneaudit.errors import UserError
 from pruneaudit.study import Plugin
 
 
@@ -32,3 +33,12 @@ def test_scores_train_nothing():
     assert set(labels(ALL)) - set(labels(SCORES)) == {"nn", "nn_cls", "nn_top3", "pair_nn", "samia", "shokri_nn"}
     assert skips([Plugin(name=SCORES)])
     assert not skips([Plugin(name="advanced"), Plugin(name="lira")])
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("score", "scores"), ("treshold", "threshold"), ("wemen", "wemem"), ("lirra", "lira")]
+)
+def test_the_nearest_attack_or_group_is_suggested(given, meant):
+    with pytest.raises(UserError, match=rf"unknown attack '{given}' \(did you mean '{meant}'\?\)") as caught:
+        labels("loss", given)
+    assert str(caught.value).endswith("; or of the groups: all, scores, threshold, advanced, wemem")

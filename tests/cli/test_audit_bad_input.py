@@ -144,3 +144,30 @@ def test_answers_that_are_all_alike_give_half_an_auc(audit, tmp_path):
     assert code == 0, err
     findings = pd.read_csv(tmp_path / "audit" / "findings.csv")
     assert findings.loc[findings["victim"] == "mean", "auc"].tolist() == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize(("attacks", "comparing"), [("loss,lira,rmia", "lira, rmia"), ("scores", "attack_r, base, ")])
+def test_models_of_one_training_set_have_nothing_to_compare_with(audit, refuses, tmp_path, attacks, comparing):
+    alike = predictions()
+    alike["member"] = np.repeat(alike["member"][:1], NUM_MODELS, axis=0)
+    said = f"with references ({comparing}"
+    refuses(
+        "victims.npz",
+        "all 4 models were trained on the same samples",
+        "OUT model",
+        said,
+        victims=alike,
+        attacks=attacks,
+    )
+    _, _, err = audit(alike, attacks=attacks)
+    code, _, _ = audit(alike, attacks=err.split()[-1])  # what the message suggests
+    assert code == 0
+    findings = pd.read_csv(tmp_path / "audit/findings.csv")
+    assert findings.loc[findings["victim"] == "mean", "auc"].notna().all()
+
+
+def test_references_of_other_training_sets_may_serve_models_of_one(audit):
+    alike = predictions(model_ids=np.arange(NUM_MODELS))
+    alike["member"] = np.repeat(alike["member"][:1], NUM_MODELS, axis=0)
+    others = predictions(1, model_ids=np.arange(10, 10 + NUM_MODELS))
+    assert audit(alike, references=others | {"labels": alike["labels"]}, attacks="loss,lira")[0] == 0

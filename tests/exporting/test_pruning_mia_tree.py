@@ -34,6 +34,7 @@ def test_the_folders_are_theirs(tree):
         assert [name for name in files_below(folder) if not name.startswith("seed")] == sorted([*own, *bank])
     assert [name for name in files_below(tree.folder) if not name.startswith("runs/")] == [
         "comprehensive_mia_results.csv",
+        "exported_files.txt",
         "results/advanced/lira.csv",
         "results/mia/comprehensive_mia_results.csv",
         "results/wemem/confidence.csv",
@@ -139,11 +140,30 @@ def test_only_an_earlier_export_is_replaced(grid_runs, tmp_path):
     assert files_below(out) == before
     export_tree(grid_runs[1:], out, force=True)
     assert all("seed43" in name for name in files_below(out / "runs"))
-    (out / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"something else than an earlier export \(notes.txt\)"):
+    assert (out / "exported_files.txt").read_text().splitlines() == files_below(out)
+    for place in ("notes.txt", "results/mia/notes.txt", "runs/dense/digits/seed43/model-001/notes.txt"):
+        (out / place).write_text("mine")
+        with pytest.raises(UserError, match=rf"something else than an earlier export \({place}\)"):
+            export_tree(grid_runs, out, force=True)
+        assert (out / place).read_text() == "mine"
+        (out / place).unlink()
+    (out / "runs/data").symlink_to(grid_runs[0])
+    with pytest.raises(UserError, match=r"\(runs/data\)"):
         export_tree(grid_runs, out, force=True)
-    assert (out / "notes.txt").read_text() == "mine"
+    (out / "runs/data").unlink()
+    export_tree(grid_runs[:1], out, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_no_list_calls_an_export_is_not_replaced(grid_runs, tmp_path):
+    out = tmp_path / "out"
+    export_tree(grid_runs[:1], out)
+    (out / "exported_files.txt").unlink()
+    before = files_below(out)
+    with pytest.raises(UserError, match=r"no exported_files\.txt says what one wrote.* is not replaced") as caught:
+        export_tree(grid_runs[1:], out, force=True)
+    assert "\n" not in str(caught.value)
+    assert files_below(out) == before
 
 
 def test_an_evaluation_leaves_the_run_as_it_was(grid_runs, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pruneaudit.api import prepare
-from pruneaudit.pipeline.probe import PROBED_UNITS, SECONDS_PER_TASK, Probe, _seconds_each, task_seconds
+from pruneaudit.pipeline.probe import PROBED_UNITS, SECONDS_PER_TASK, Probe, seconds_each, task_seconds
 from pruneaudit.study import Study
 
 
@@ -89,7 +89,7 @@ def test_the_shortest_round_counts_and_slow_work_is_done_once() -> None:
             pass
         return units
 
-    assert _seconds_each(busy, "cpu") == pytest.approx(0.01, rel=0.3)
+    assert seconds_each(busy, "cpu") == pytest.approx(0.01, rel=0.3)
     assert done[:2] == [1, PROBED_UNITS]
     done.clear()
 
@@ -100,5 +100,5 @@ def test_the_shortest_round_counts_and_slow_work_is_done_once() -> None:
             pass
         return units
 
-    assert _seconds_each(slow, "cpu") == pytest.approx(0.2, rel=0.3)
+    assert seconds_each(slow, "cpu") == pytest.approx(0.2, rel=0.3)
     assert done == [1, 1]

@@ -10,8 +10,9 @@ import pytest
 
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.plan import check_plugins
-from pruneaudit.published.mia_prune import DATA_SETS, RECIPES, config_of, is_config, release_name, study_of
+from pruneaudit.published.mia_prune import DATA_SETS, PRUNERS, RECIPES, config_of, is_config, release_name, study_of
 from pruneaudit.recipes import load_recipe, load_recipe_or_file, recipe_names
+from pruneaudit.study import Study
 
 ITS_FILE = {
     "dataset_name": "cifar10",
@@ -133,3 +134,13 @@ def test_a_table_has_no_filters_to_prune() -> None:
         "l1unstructure_0.7_ppb_4",
     ]
     assert study_of(config).releases[1].finetune.epochs == 1  # type: ignore[union-attr]
+
+
+def test_its_name_of_a_pruner_in_a_study_is_answered_with_ours() -> None:
+    theirs = {name: ours.partition(":")[0] for name, ours in PRUNERS.items() if name != ours.partition(":")[0]}
+    assert theirs
+    for name, ours in theirs.items():
+        study = Study.model_validate({"name": "a", "releases": [{"pruner": name, "sparsity": 0.5}]})
+        with pytest.raises(UserError, match=rf"mia_prune's {name} is {ours} here, .* {PRUNERS[name]}\)") as caught:
+            check_plugins(study)
+        assert "did you mean" not in str(caught.value)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from pruneaudit.errors import UserError
 from pruneaudit.models import build_model
@@ -111,7 +110,7 @@ def test_fewer_epochs_keep_the_fractions_unless_epochs_are_given():
     ],
 )
 def test_what_does_not_go_together_is_said(settings, said):
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(UserError, match=said):
         Grid(**settings)
 
 

@@ -150,14 +150,14 @@ class ClassifierAttack(Attack):
                 wanted = samples[view.eligible[victim, samples]]
                 scores[victim, wanted] = self._scored(scorer, view.releases, view.victims[victim], wanted)
         recipe = self.recipe()
-        variant = f"{self.options.preset} recipe, {recipe.epochs} epochs, {self._limit() or 'all'} rows"
+        variant = f"{self.options.preset} recipe, {recipe.epochs} epochs, {self.limit() or 'all'} rows"
         return Scores(scores, variant=variant, held_out=tuple(held_out))
 
     def _learned(
         self, view: View, victims: np.ndarray, references: np.ndarray, samples: np.ndarray, rng: np.random.Generator
     ) -> tuple[Scorer | None, list[HeldOut]]:
         """What scores the victims, and what their threshold may be learned from."""
-        seen, limit = view.references, self._limit()
+        seen, limit = view.references, self.limit()
         mixed = rng.permutation(samples)
         if len(references) > 1:
             models = rng.permutation(references)
@@ -181,7 +181,8 @@ class ClassifierAttack(Attack):
             row[wanted] = self._scored(scorer, seen, model, wanted)
         return scorer, [HeldOut(victims, held, scores)]
 
-    def _limit(self) -> int | None:
+    def limit(self) -> int | None:
+        """Most rows that a classifier learns from; none: all there are."""
         published = self.options.preset == "mia_prune"
         return self.options.max_rows or (None if published else DEFAULT_MAX_ROWS)
 

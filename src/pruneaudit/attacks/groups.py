@@ -30,6 +30,9 @@ def expand(attacks: Iterable[Plugin]) -> tuple[Plugin, ...]:
 
     Args:
         attacks: attacks and groups; a group's options are given to each of its attacks.
+
+    Raises:
+        UserError: a name is neither an attack nor a group.
     """
     found: dict[str, Plugin] = {}
     for attack in attacks:
@@ -50,6 +53,8 @@ def _members(name: str) -> tuple[str, ...]:
         return ATTACKS.names()
     if name == SCORES:
         return tuple(each for each in ATTACKS.names() if not ATTACKS.get(each).trains)
+    if name not in GROUPS and name not in ATTACKS.names():
+        raise ATTACKS.unknown(name, (*OPEN_GROUPS, *GROUPS))
     return GROUPS.get(name, (name,))
 
 

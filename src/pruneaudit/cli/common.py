@@ -30,6 +30,7 @@ DataRootOption = Annotated[
     Path | None,
     typer.Option("--data-root", help="Where data sets lie; default: $PRUNEAUDIT_DATA or ~/.cache/pruneaudit."),
 ]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only results, warnings and errors.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="A line for every task.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="If another run is at work in the folder, wait for it.")]

@@ -1,11 +1,16 @@
-"""`pruneaudit run --dry-run`: what a run would do, and what it would cost."""
+"""`--dry-run` of `pruneaudit run`, `pretrain`, `prune` and `mia`: what would be done, and what it would cost."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pruneaudit.data.population import Population
+    from pruneaudit.pipeline.plan import Plan
+    from pruneaudit.pipeline.probe import Probe
+    from pruneaudit.pipeline.store import Store
     from pruneaudit.study import Study
 
 ACTIONS = {
@@ -17,12 +22,12 @@ ACTIONS = {
 }
 
 
-def describe(study: Study, out: Path, data_root: Path | None, device: str, jobs: int | None) -> None:
+def describe(study: Study, folder: Path, data_root: Path | None, device: str, jobs: int | None) -> None:
     """Prints tasks to do and to reuse, disk, and time.
 
     Args:
         study: what would be run.
-        out: the folder of run folders.
+        folder: the run folder.
         data_root: as for `pruneaudit.run`.
         device: where it would run.
         jobs: tasks at a time; none: as many as `run` would take.
@@ -35,11 +40,14 @@ def describe(study: Study, out: Path, data_root: Path | None, device: str, jobs:
     from pruneaudit.pipeline.engines import UNDECIDED
     from pruneaudit.pipeline.estimate import disk_bytes
     from pruneaudit.pipeline.probe import Probe, task_seconds
+    from pruneaudit.pipeline.rehearsal import rehearse
     from pruneaudit.pipeline.store import Store
 
     check_device(device)
-    plan, population = prepare(study, data_root, out / study.name)
-    missing = missing_tasks(plan, Store(out / study.name))
+    plan, population = prepare(study, data_root, folder)
+    store, probe, workers = Store(folder), Probe(population, device), jobs or usual_jobs(device)
+    rehearse(plan, population, store)
+    missing = missing_tasks(plan, store)
     print(f"study {study.name}: {study.membership.num_models} models, releases {', '.join(plan.releases)}")
     print(f"population: {len(population.y)} samples of {study.data.source.label}, {population.num_classes} classes")
     for action, what in ACTIONS.items():
@@ -51,15 +59,37 @@ def describe(study: Study, out: Path, data_root: Path | None, device: str, jobs:
         kept = f"{plan.engine.name} ({plan.engine.reason})"
         print(f"engine: {UNDECIDED.reason if plan.engine is UNDECIDED else kept}; the time is that of plain training")
     megabytes = disk_bytes(plan, population, missing) / 1e6
-    print(f"disk: about {megabytes:,.1f} MB more in {out / study.name}")
+    print(f"disk: about {megabytes:,.1f} MB more in {folder}")
     if missing:
-        workers = jobs or usual_jobs(device)
-        seconds = task_seconds(plan, missing, Probe(population, device)) / workers
+        seconds = task_seconds(plan, missing, probe) / workers
         print(f"time: about {_said(seconds)} before the attacks, {workers} at a time, with the machine to itself")
         if study.training.function:
             print(f"      not counted: what {study.training.function} trains")
+    _describe_learning(plan, population, store, probe, workers)
     for note in study.warnings():
         print(f"warning: {note}")
+
+
+def _describe_learning(plan: Plan, population: Population, store: Store, probe: Probe, workers: int) -> None:
+    """Prints how many attacks will learn, in how many games, and how long they will take."""
+    from pruneaudit.pipeline.plan import attacks_of
+
+    learning = [label for label, attack in attacks_of(plan.study).items() if attack.trains]
+    if not learning:
+        return
+    from pruneaudit.pipeline.driver import missing_tasks
+    from pruneaudit.pipeline.learning import attack_tasks
+    from pruneaudit.pipeline.learning_probe import expected_games, learning_seconds
+
+    games = expected_games(plan, population)
+    tasks = attack_tasks(plan, games)
+    missing = missing_tasks(replace(plan, tasks=tuple(tasks)), store)
+    reused, num_games = len(tasks) - len(missing), len({(task.release, task.spec["knowledge"]) for task in tasks})
+    where = f"{', '.join(learning)}; in {num_games} game{'s' if num_games != 1 else ''}"
+    print(f"attacks that learn: {len(missing)} to do, {reused} to reuse ({where})")
+    if missing:
+        each = learning_seconds(missing, games, probe)
+        print(f"time: about {_said(max(sum(each) / workers, *each))} for these, {min(workers, len(each))} at a time")
 
 
 def _said(seconds: float) -> str:

@@ -11,6 +11,7 @@ import typer
 from pruneaudit.cli.common import (
     DataRootOption,
     DeviceOption,
+    DryRunOption,
     ExecutorOption,
     GpusPerTaskOption,
     JobsOption,
@@ -78,7 +79,7 @@ def command(
     ray_address: RayAddressOption = None,
     gpus_per_task: GpusPerTaskOption = None,
     data_root: DataRootOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: DryRunOption = False,
     wait: WaitOption = False,
     wandb: WandbOption = False,
     wandb_project: WandbProjectOption = None,
@@ -123,7 +124,7 @@ def command(
     trackers = [trackers_from(*tracked) for _ in todo.studies]  # a run's own: they end with it
     if dry_run:
         for each in todo.studies:
-            describe(each, out, data_root, device, jobs)
+            describe(each, out / each.name, data_root, device, jobs)
         return
     where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root, "wait": wait}
     where |= {"ray_cluster": ray_cluster_from(ray_address, gpus_per_task)}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -12,6 +13,7 @@ from typer.core import TyperCommand
 from pruneaudit.cli.common import (
     DataRootOption,
     DeviceOption,
+    DryRunOption,
     ExecutorOption,
     JobsOption,
     OutOption,
@@ -19,7 +21,11 @@ from pruneaudit.cli.common import (
     command_line,
     print_findings,
 )
+from pruneaudit.cli.dry_run import describe
 from pruneaudit.cli.run import execute
+
+if TYPE_CHECKING:
+    from pruneaudit.study import Study
 
 STUDY_HELP = "A study file (.toml, .json), one of mia_prune's JSON files, or the name of a recipe."
 StudyArgument = Annotated[str, typer.Argument(help=STUDY_HELP)]
@@ -76,6 +82,7 @@ def pretrain(
     jobs: JobsOption = None,
     device: DeviceOption = "cpu",
     data_root: DataRootOption = None,
+    dry_run: DryRunOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """First step: train the dense networks of a study, and have a first look with attacks that train nothing."""
@@ -89,7 +96,7 @@ def pretrain(
     }
     config = {key: value for key, value in given.items() if value is not None}
     where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root}
-    execute(begun(load_recipe_or_file(study, set_ or [], config), out), where, quiet, verbose=False)
+    _do(begun(load_recipe_or_file(study, set_ or [], config), out), where, quiet, dry_run)
 
 
 def prune(
@@ -107,6 +114,7 @@ def prune(
     jobs: JobsOption = None,
     device: DeviceOption = "cpu",
     data_root: DataRootOption = None,
+    dry_run: DryRunOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Second step: prune and fine-tune them, with or without a defence."""
@@ -116,7 +124,7 @@ def prune(
     so_far = steps.study_so_far(load_recipe_or_file(study), out, study)
     release = steps.pruned_release(so_far, pruner_name, prune_sparsity, prune_epochs, defend, defend_arg)
     where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root}
-    execute(steps.pruned(so_far, release, control), where, quiet, verbose=False)
+    _do(steps.pruned(so_far, release, control), where, quiet, dry_run)
 
 
 def mia(
@@ -146,6 +154,7 @@ def mia(
     jobs: JobsOption = None,
     device: DeviceOption = "cpu",
     data_root: DataRootOption = None,
+    dry_run: DryRunOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Third step: attack what the steps before have made; all releases of the study are attacked alike.
@@ -156,7 +165,11 @@ def mia(
     from pruneaudit.recipes import load_recipe_or_file
 
     if Path(study).is_dir():
-        _evaluate(Path(study), (attacks or "advanced,wemem").split(","), results_dir, data_root)
+        names = (attacks or "advanced,wemem").split(",")
+        if dry_run:
+            _describe_evaluation(Path(study), names, data_root, device, jobs)
+        else:
+            _evaluate(Path(study), names, results_dir, data_root)
         return
     so_far = steps.study_so_far(load_recipe_or_file(study), out, study)
     if defend or pruner_name or prune_sparsity is not None:
@@ -168,7 +181,28 @@ def mia(
         steps.check_is_there(so_far, release, shlex.join([*parts, "--out", str(out)]))
     chosen = steps.attacked(so_far, study, (attacks or "samia").split(","), original, adaptive)
     where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root}
-    execute(chosen, where, quiet, verbose=False)
+    _do(chosen, where, quiet, dry_run)
+
+
+def _do(study: Study, where: dict[str, Any], quiet: bool, dry_run: bool) -> None:
+    """Makes a step, or says what it would do."""
+    if dry_run:
+        describe(study, where["out"] / study.name, where["data_root"], where["device"], where["jobs"])
+    else:
+        execute(study, where, quiet, verbose=False)
+
+
+def _describe_evaluation(
+    folder: Path, attacks: list[str], data_root: Path | None, device: str, jobs: int | None
+) -> None:
+    """What attacks alone would do, run by run."""
+    from pruneaudit.api import load_study
+    from pruneaudit.exporting import runs_in
+
+    for run in (run for runs in runs_in(folder) for run in runs):
+        study = load_study(run)
+        asked = study.changed([f"audit.attacks={json.dumps(attacks)}"], "--attacks")
+        describe(asked, run, data_root, device, jobs)
 
 
 def _evaluate(folder: Path, attacks: list[str], results_dir: Path | None, data_root: Path | None) -> None:

@@ -5,6 +5,7 @@
     OUT/runs/dpf/sparsity_0.8/cifar10/seed43/   a seed other than 42 has a folder of its own
     OUT/results/advanced/, wemem/, mia/      a table per attack of each family; mia/ has the table of all attacks, too
     OUT/training_results.csv, comprehensive_mia_results.csv
+    OUT/exported_files.txt                   all of these, a line each: what a later export may replace
 
 The folders of any other pruner are called after it; a release that would share a folder with an earlier one is called
 after itself. `experiment_summary.json` holds:
@@ -43,7 +44,8 @@ from pruneaudit.compressing.folder import check_new_folder
 from pruneaudit.errors import UserError
 from pruneaudit.exporting.finished import Finished, found_model, load_runs, nonmember_loss
 from pruneaudit.exporting.model import plain_state
-from pruneaudit.exporting.tables import ATTACKS_FILE, TRAINING_FILE, attack_column, csv_text, write_tables
+from pruneaudit.exporting.replacing import check_replaceable, put_in_place
+from pruneaudit.exporting.tables import ATTACKS_FILE, attack_column, csv_text, write_tables
 from pruneaudit.files import writing_error
 from pruneaudit.pipeline.assemble import release_signals
 from pruneaudit.pipeline.own import HISTORY_FILE, MASK_FILE, SUMMARY_FILE, stored_model
@@ -56,8 +58,6 @@ from pruneaudit.training.checkpoint import load_tensors
 WEIGHTS, CONFIG, SUMMARY = "best_model.pth", "config.json", "experiment_summary.json"
 RUNS, RESULTS = "runs", "results"
 FAMILIES = ("advanced", "wemem")
-ITS_ENTRIES = {RUNS, RESULTS, TRAINING_FILE, ATTACKS_FILE, "results_over_seeds.csv"}
-"""What an export may hold at its top; a folder with anything else in it is never replaced."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def export_tree(runs: Sequence[str | Path], out: str | Path, model_id: int = 0, 
         runs: run folders; several of one study are its seeds.
         out: the folder to write.
         model_id: whose weights are written, of each release.
-        force: replace an earlier export; nothing else is ever replaced.
+        force: replace an earlier export; nothing that an export did not write is ever replaced.
 
     Raises:
         UserError: a run is not finished or damaged, or has no such model; two are of one seed, or of one data set and
@@ -84,7 +84,7 @@ def export_tree(runs: Sequence[str | Path], out: str | Path, model_id: int = 0, 
         StorageError: the disk is full.
     """
     out = check_new_folder(Path(out), force)
-    _check_replaceable(out)
+    check_replaceable(out)
     finished = load_runs(runs)
     staging = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
@@ -92,36 +92,12 @@ def export_tree(runs: Sequence[str | Path], out: str | Path, model_id: int = 0, 
         places = [place for run in finished for place in _write_run(run, staging, model_id)]
         write_tables(finished, staging)
         _write_results(finished, staging / RESULTS)
-        _put_in_place(staging, out)
+        put_in_place(staging, out)
     except OSError as error:
         raise writing_error(out, error) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Tree(out, tuple(out / place for place in places))
-
-
-def _check_replaceable(out: Path) -> None:
-    """Refuses to replace what is no earlier export."""
-    there = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if there and not (there <= ITS_ENTRIES and TRAINING_FILE in there):
-        raise UserError(
-            f"{out}: holds something else than an earlier export ({min(there - ITS_ENTRIES, default=RUNS)}), and is not"
-            " replaced; choose another folder with --out"
-        )
-
-
-def _put_in_place(staging: Path, out: Path) -> None:
-    """Renames the finished tree to `out`; what was there goes after that."""
-    before = out.with_name(f".{out.name}.{os.getpid()}.before")
-    if out.exists():
-        out.rename(before)
-    try:
-        staging.rename(out)
-    except OSError:
-        if before.exists():
-            before.rename(out)
-        raise
-    shutil.rmtree(before, ignore_errors=True)
 
 
 def _write_run(run: Finished, staging: Path, model_id: int) -> Iterator[Path]:

@@ -112,9 +112,17 @@ class Plan:
 
 
 def attacks_of(study: Study) -> dict[str, Attack]:
-    """The study's attacks, groups taken apart, made ready, by label."""
+    """The study's attacks, groups taken apart, made ready, by label.
+
+    Raises:
+        UserError: a name or an option is unknown or wrong.
+    """
     made = {}
-    for attack in expand(study.audit.attacks):
+    try:
+        attacks = expand(study.audit.attacks)
+    except UserError as error:
+        raise UserError(f"audit.attacks: {error}") from None
+    for attack in attacks:
         options = plugin_options(ATTACKS, attack, "audit.attacks")
         made[attack.label] = ATTACKS.get(attack.name)(options)
     return made

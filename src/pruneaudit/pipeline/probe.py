@@ -2,7 +2,7 @@
 
 What is counted: the steps of every training and fine-tuning, and every query. What is not: what a defence or a
 pruning method does beside the steps, epochs that a training with patience leaves out, trainings by a function of the
-user's, and the attacks.
+user's, and the attacks (of those that learn, see `learning_probe.py`).
 """
 
 # n samples of one model, N samples, B batch
@@ -49,17 +49,18 @@ class Probe:
         """Seconds of one training step of the network in `spec` with these settings."""
         shape = training.model_copy(update=_PLAIN)
         key = sha256_of(["step", spec["model"], spec.get("prepared", []), shape.model_dump(mode="json")])
-        return self._once(key, lambda: self._timed_steps(spec, shape))
+        return self.once(key, lambda: self._timed_steps(spec, shape))
 
     def query(self, spec: Mapping[str, Any]) -> float:
         """Seconds that the network in `spec` needs to answer one sample."""
-        return self._once(sha256_of(["query", spec["model"]]), lambda: self._timed_query(spec, None))
+        return self.once(sha256_of(["query", spec["model"]]), lambda: self._timed_query(spec, None))
 
     def sensitivity(self, spec: Mapping[str, Any]) -> float:
         """Seconds that the sensitivity of one sample takes."""
-        return self._once(sha256_of(["sensitivity", spec["model"]]), lambda: self._timed_query(spec, spec["model_id"]))
+        return self.once(sha256_of(["sensitivity", spec["model"]]), lambda: self._timed_query(spec, spec["model_id"]))
 
-    def _once(self, key: str, measure: Callable[[], float]) -> float:
+    def once(self, key: str, measure: Callable[[], float]) -> float:
+        """What `measure` finds, in seconds, on one thread; called a second time with `key`, what was found before."""
         if key not in self._measured:
             before = torch.get_num_threads()
             torch.set_num_threads(1)  # as workers have it
@@ -76,7 +77,7 @@ class Probe:
             train(network, self._samples(num_samples), settings, torch.Generator().manual_seed(0))
             return Shuffled(num_samples, settings.batch_size).num_batches
 
-        return _seconds_each(work, self.device)
+        return seconds_each(work, self.device)
 
     def _timed_query(self, spec: Mapping[str, Any], noise_of: int | None) -> float:
         network = new_model(spec, self.population, torch.Generator().manual_seed(0)).to(self.device)
@@ -89,14 +90,14 @@ class Probe:
                 sensitivity(network, samples, 0, noise_of)
             return len(samples)
 
-        return _seconds_each(work, self.device)
+        return seconds_each(work, self.device)
 
     def _samples(self, number: int) -> Samples:
         chosen = np.arange(len(self.population.y)) < number
         return Samples.of(self.population, chosen, self.device)
 
 
-def _seconds_each(work: Callable[[int], int], device: str) -> float:
+def seconds_each(work: Callable[[int], int], device: str) -> float:
     """Seconds of one unit of work: the shortest of several rounds, the first and smallest one not counted.
 
     On a CPU in processor time of the one thread, which others on the machine hardly change; on a GPU in wall time.

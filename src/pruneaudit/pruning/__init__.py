@@ -3,6 +3,16 @@
 from pruneaudit.pruning.pruner import Pruner
 from pruneaudit.registry import Registry
 
+ELSEWHERE = {
+    name: f"mia_prune's {name} is {ours} here, with its settings {ours}:preset=mia_prune"
+    for name, ours in (
+        ("l1unstructure", "l1unstructured"),
+        ("l1structure", "l1structured"),
+        ("l2structure", "l2structured"),
+    )
+}
+"""Names of mia_prune's that differ by a letter. They say nothing of its settings, so a study has to choose."""
+
 PRUNERS: Registry[Pruner] = Registry(
     "pruner",
     "pruneaudit.pruning",
@@ -22,4 +32,5 @@ PRUNERS: Registry[Pruner] = Registry(
         "size",
         "structured",
     },
+    elsewhere=ELSEWHERE,
 )

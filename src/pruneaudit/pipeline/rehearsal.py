@@ -1,0 +1,104 @@
+"""What a method or a defence cannot do with a study's networks is said before anything is trained.
+
+Some of it shows on a network alone: channels that cannot be removed, BatchNorm that is not there, weights of the
+parent that do not fit the network as a defence changes it. So every release is rehearsed once, on a network with new
+weights and without any training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pruneaudit.data.population import Population
+from pruneaudit.defenses import DEFENSES
+from pruneaudit.errors import UserError
+from pruneaudit.identity import sha256_of
+from pruneaudit.pipeline.plan import Plan, Task
+from pruneaudit.pipeline.store import Store
+from pruneaudit.pruning import PRUNERS
+from pruneaudit.study import INIT
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pruneaudit.training.hooks import Hook
+
+
+def rehearse(plan: Plan, population: Population, store: Store) -> None:
+    """Tries each release that is still to be made on one network; a finished run imports no torch for this.
+
+    Args:
+        plan: the study's.
+        population: the study's.
+        store: a release whose first model lies there is not tried again.
+
+    Raises:
+        UserError: a release asks for something that its networks do not allow; the message names it.
+    """
+    first_models = [plan.models(release)[0] for release in plan.releases]
+    makers = {task.artifact.folder: task for task in first_models}
+    tried = set()
+    for task in first_models:
+        if task.action != "release" or store.path(task.artifact).exists():
+            continue
+        shown = {key: task.spec.get(key) for key in ("model", "prepared", "defense", "pruner", "sparsity")}
+        what = sha256_of([shown, task.inputs["parent"].folder if "parent" in task.inputs else INIT])
+        if what not in tried:  # seeds of one release, and settings of its training, change nothing here
+            tried.add(what)
+            _rehearse(task, makers, population)
+
+
+def _rehearse(task: Task, makers: dict[str, Task], population: Population) -> None:
+    import torch
+
+    from pruneaudit.pipeline.own import new_model
+
+    def made(of: Task) -> nn.Module:
+        return new_model(of.spec, population, torch.Generator().manual_seed(0))
+
+    with torch.random.fork_rng(devices=[]):  # a user's network may draw from the global generator
+        try:
+            model = made(task)
+            if "parent" in task.inputs:
+                _check_weights_fit(task, model, made(makers[task.inputs["parent"].folder]))
+            if task.spec["pruner"]:
+                _try_pruner(task, model, population, lambda: made(task))
+        except UserError as error:
+            raise UserError(f"release '{task.release}': {error}") from None
+
+
+def _check_weights_fit(task: Task, model: nn.Module, parent: nn.Module) -> None:
+    """Refuses a defence that changes the network where the parent's weights come from one without it."""
+    shapes, given = ({name: t.shape for name, t in network.state_dict().items()} for network in (model, parent))
+    if shapes != given and task.spec.get("defense"):
+        raise UserError(
+            f"defense '{task.spec['defense']['name']}' changes the network, so it cannot start from weights of a"
+            f" parent without it; give the release parent = '{INIT}', or a parent trained with the same defense"
+        )
+
+
+def _try_pruner(task: Task, model: nn.Module, population: Population, new: Callable[[], nn.Module]) -> None:
+    """Prunes a network with new weights; its training does nothing."""
+    import torch
+
+    from pruneaudit.pruning.pruner import Workshop
+
+    spec, defense = task.spec, task.spec.get("defense")
+    pruner = PRUNERS.get(spec["pruner"]["name"])
+
+    def train(network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
+        if defense and DEFENSES.get(defense["name"]).single_training:
+            raise UserError(
+                f"defense '{defense['name']}' is about a single training, and pruner '{spec['pruner']['name']}' trains"
+                " several times; use one that does not, such as l1unstructured, static or dpf"
+            )
+
+    example = torch.zeros((1, *population.x.shape[1:]))
+    workshop = Workshop(example, torch.Generator().manual_seed(0), train, new)
+    try:
+        pruner.prune(model, spec["sparsity"], pruner.Options.model_validate(spec["pruner"]["options"]), workshop)
+    except UserError:
+        raise
+    except Exception:  # a method that does not bear a rehearsal; what is wrong in earnest, its task says
+        return
