@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -177,3 +178,19 @@ LONGEST = ("test_coming_from_page.py", "test_examples.py", "test_docs_site.py", 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Runs a command line in this process: (exit code, standard output, standard error)."""
+    from pruneaudit.cli import main
+
+    def call(*arguments):
+        words = [str(argument) for argument in arguments]
+        monkeypatch.setattr(sys, "argv", ["pruneaudit", *words])
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        captured = capsys.readouterr()
+        return end.value.code or 0, captured.out, captured.err
+
+    return call

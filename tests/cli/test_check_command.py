@@ -1,26 +1,19 @@
 """`pruneaudit check` as a user and a CI job meet it: exit codes, the summary, and nothing half-done."""
 
 import json
+from functools import partial
 
 import pytest
 
-from pruneaudit.cli import main
 from pruneaudit.files import SEALED_FILES, seal_files
 from pruneaudit.results import RESULT_FILES
 
 
 @pytest.fixture
-def call(capsys, monkeypatch):
-    """Runs `pruneaudit check` in this process: (exit code, standard output, standard error)."""
+def call(call, monkeypatch):
+    """Runs `pruneaudit check`."""
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main(["check", *(str(argument) for argument in arguments)])
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
-
-    return run
+    return partial(call, "check")
 
 
 @pytest.fixture

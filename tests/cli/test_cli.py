@@ -6,8 +6,6 @@ import re
 import numpy as np
 import pytest
 
-from pruneaudit.cli import main
-
 STUDY = """
 name = "tiny"
 [data]
@@ -28,19 +26,6 @@ sparsity = 0.5
 [audit]
 attacks = ["loss", "lira"]
 """
-
-
-@pytest.fixture
-def call(capsys):
-    """Runs a command line in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from pruneaudit.cli import main
-
 # M models, N samples, C classes
 
 NETWORK = """
@@ -47,18 +45,11 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def call(capsys, monkeypatch, trained):
-    """Runs a command line in this process, in the bank's folder: (exit code, standard output, standard error)."""
+def call(call, monkeypatch, trained):
+    """Runs a command line in the bank's folder."""
     monkeypatch.chdir(trained)
     monkeypatch.setattr(sys, "path", [*sys.path])
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
-
-    return run
+    return call
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
 """`--dry-run` says what would be done and what it would cost, and does nothing."""
 
 import json
-import sys
 
 import pytest
-
-from pruneaudit.cli import main
 
 STUDY = """
 name = "dry"
@@ -28,17 +25,10 @@ fpr_levels = [0.3]
 
 
 @pytest.fixture
-def call(tmp_path, capsys, monkeypatch):
+def call(call, tmp_path, monkeypatch):
+    """Runs a command line in a folder with the study."""
     (tmp_path / "study.toml").write_text(STUDY)
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pruneaudit", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main([*arguments])
-        out, err = capsys.readouterr()
-        return ended.value.code or 0, out, err
-
     return call
 
 

@@ -1,23 +1,15 @@
 """`pruneaudit figures` as a user meets it."""
 
 import sys
+from functools import partial
 
 import pytest
 
-from pruneaudit.cli import main
-
 
 @pytest.fixture
-def call(capsys):
-    """Runs `pruneaudit figures` in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main(["figures", *(str(argument) for argument in arguments)])
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
-
-    return run
+def call(call):
+    """Runs `pruneaudit figures`."""
+    return partial(call, "figures")
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 import json
 import re
+from functools import partial
 
 import pytest
-
-from pruneaudit.cli import main
 
 STUDY = """
 name = "tiny"
@@ -40,16 +39,9 @@ def study_file(tmp_path_factory):
 
 
 @pytest.fixture
-def call(capsys):
-    """Runs `pruneaudit frontier` in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main(["frontier", *(str(argument) for argument in arguments)])
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
-
-    return run
+def call(call):
+    """Runs `pruneaudit frontier`."""
+    return partial(call, "frontier")
 
 
 def run_folder(call, study_file):

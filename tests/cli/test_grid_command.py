@@ -3,13 +3,11 @@
 import argparse
 import csv
 import json
-import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruneaudit.cli import main
 from pruneaudit.cli.grid_options import given_options, joined
 
 STUDY = "pruning-mia/cifar10"
@@ -22,16 +20,9 @@ NAME = "pruning-mia-digits-resnet8"
 
 
 @pytest.fixture
-def call(capsys, monkeypatch, tmp_path):
-    def call(*arguments, out=tmp_path):
-        command = ["run", *map(str, arguments), "--out", str(out)]
-        monkeypatch.setattr(sys, "argv", ["pruneaudit", *command])
-        with pytest.raises(SystemExit) as ended:
-            main(command)
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return call
+def call(call, tmp_path):
+    """Runs `pruneaudit run ... --out OUT`."""
+    return lambda *arguments, out=tmp_path: call("run", *arguments, "--out", out)
 
 
 @pytest.fixture

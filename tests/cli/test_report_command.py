@@ -32,19 +32,6 @@ def runs(tmp_path_factory):
     return place / "few" / "tiny", place / "many" / "tiny"
 
 
-@pytest.fixture
-def call(capsys):
-    """Runs a command in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
-
-    return run
-
-
 def test_json_is_what_findings_json_holds_and_nothing_else(call, runs):
     code, printed, complaints = call("report", runs[0], "--json")
     assert (code, complaints) == (0, "")

@@ -1,6 +1,7 @@
 """`pruneaudit selftest` as a user meets it."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -43,16 +44,9 @@ class Cheat(Attack):
 
 
 @pytest.fixture
-def call(capsys):
-    """Runs `pruneaudit selftest` in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main(["selftest", *(str(argument) for argument in arguments)])
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
-
-    return run
+def call(call):
+    """Runs `pruneaudit selftest`."""
+    return partial(call, "selftest")
 
 
 @pytest.fixture

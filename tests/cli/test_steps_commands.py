@@ -35,16 +35,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def call(folder, capsys, monkeypatch):
-    def call(step, *arguments):
-        command = [step, str(folder / "study.toml"), "--out", str(folder / "runs"), "--executor", "serial", "-q"]
-        monkeypatch.setattr(sys, "argv", ["pruneaudit", *command, *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main([*command, *arguments])
-        out, err = capsys.readouterr()
-        return ended.value.code, out, err
-
-    return call
+def call(call, folder):
+    """Runs a step on the study of the folder."""
+    usual = (folder / "study.toml", "--out", folder / "runs", "--executor", "serial", "-q")
+    return lambda step, *arguments: call(step, *usual, *arguments)
 
 
 def releases(folder):

@@ -20,7 +20,6 @@ import torch
 from safetensors.numpy import save_file
 
 from pruneaudit.api import prepare, run
-from pruneaudit.cli import main
 from pruneaudit.errors import RunError
 from pruneaudit.files import file_sha256
 from pruneaudit.pipeline import plan as plan_module
@@ -94,17 +93,15 @@ def folder(calm, tmp_path):
 
 
 @pytest.fixture
-def call(capsys):
-    """Runs a command line in this process: (exit code, standard output, standard error)."""
+def call(call):
+    """Runs a command line, which shows nobody a traceback."""
 
-    def command(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return end.value.code or 0, captured.out, captured.err
+    def checked(*arguments):
+        code, out, err = call(*arguments)
+        assert "Traceback" not in err
+        return code, out, err
 
-    return command
+    return checked
 
 
 @pytest.fixture
