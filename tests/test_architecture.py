@@ -13,7 +13,7 @@ ROOT = Path(pruneaudit.__file__).parent
 STREET = [
     *("errors", "registry", "identity", "randomness", "options", "files", "settings_file"),
     *("study", "published", "recipes", "data", "models", "training", "pruning"),
-    *("defenses", "signals", "attacks", "metrics", "notebook", "results", "auditing", "selftest"),
+    *("defenses", "signals", "attacks", "metrics", "notebook", "results", "auditing", "selftest", "controls"),
     *("collecting", "pipeline", "compressing", "report", "gate", "tracking", "api", "exporting", "steps", "cli"),
 ]
 """docs/architecture.md describes it."""

@@ -15,6 +15,8 @@ import numpy as np
 
 from pruneaudit.attacks.groups import ALL
 from pruneaudit.auditing import Audit, audit
+from pruneaudit.auditing.lineup import ready
+from pruneaudit.controls import SELFTEST, SELFTEST_RUN, record_controls
 from pruneaudit.data.population import Population, load_population
 from pruneaudit.data.splits import splits_of, without_broken_groups
 from pruneaudit.errors import UserError
@@ -185,7 +187,8 @@ def run(
         audited = audit_study(
             made, store, games, facts | {"failures": list(failures)}, left_out, learned.recall, log.say
         )
-        for note in audited.results.about["warnings"][len(facts["warnings"]) :]:
+        failed = record_controls(audited, attacks_of(study), study.seed, SELFTEST_RUN)
+        for note in (*audited.results.about["warnings"][len(facts["warnings"]) :], *failed):
             log.warn(note)
         from pruneaudit.pipeline.release_report import release_report  # imports torch
 
@@ -255,6 +258,7 @@ def attack_again(
         games = study_games(plan, store, population)
         learned = learn(plan, store, population, games, players, device, progress or Silent())
         audited = audit_study(plan, store, games, about, recall=learned.recall)
+        record_controls(audited, attacks_of(study), study.seed, SELFTEST_RUN)
         return _written_up(audited, Path(out) if out else folder, 0)
 
 
@@ -362,6 +366,7 @@ def audit_files(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is left out stands in `about`
         found = audit(signals, other_models, other_release, their_release, attacks, seed)
+    record_controls(found, ready(attacks.split(",")), seed, SELFTEST)
     reserve, canaries = int(signals.reserve.sum()), int(signals.canaries.sum())
     found.results.about.update(
         provenance(command)

@@ -1,8 +1,9 @@
 """The result tables of one run, and the files they live in.
 
-findings.csv, comparisons.csv, releases.csv and curves.csv hold the tables; findings.json holds all
-four as lists of records (a missing number is null). None of them holds anything that depends on
-when or how fast the run was: the same study gives the same bytes. about.json says the rest.
+findings.csv, comparisons.csv, releases.csv, curves.csv and the others hold the tables; findings.json
+holds all of them as lists of records (a missing number is null), and the controls. None of them holds
+anything that depends on when or how fast the run was: the same study gives the same bytes. about.json
+says the rest.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ TABLES = {
 """The columns that each table must have."""
 LONG_TABLES = {"migration": MIGRATION_COLUMNS}
 """Tables with a row per sample: files of their own, and no part of findings.json."""
+CONTROLS = ("controls", "not_controlled")
+"""The parts of `about` that stand in findings.json too: attacks played where the answer is known, and those not."""
 RESULT_FILES = (*(f"{name}.csv" for name in (*TABLES, *LONG_TABLES)), "findings.json", "about.json")
 """The files that results are saved in."""
 _TEXTS = frozenset(
@@ -160,6 +163,7 @@ class Results:
         for name in (*TABLES, *LONG_TABLES):
             write_atomically(folder / f"{name}.csv", _csv_text(getattr(self, name)))
         records = {name: _records(getattr(self, name)) for name in TABLES}
+        records |= {name: self.about[name] for name in CONTROLS if name in self.about}
         write_atomically(folder / "findings.json", json.dumps(records, indent=1, allow_nan=False) + "\n")
         write_atomically(folder / "about.json", json.dumps(self.about, indent=2, allow_nan=False) + "\n")
 

@@ -39,6 +39,7 @@ GAIN = 3.0
 """What training on a sample adds to its phi in the planted bank, in standard deviations of a model's noise."""
 _SMALLEST_P_VALUE = 1e-12
 
+MADE_UP = "made-up banks"
 FALSE_ALARM, REVERSED, BLIND, STOPPED = "false alarm", "sign reversed", "finds nothing", "stopped"
 
 
@@ -54,6 +55,8 @@ class Played:
     """Two-sided, of an AUC of 0.5."""
     error: str = ""
     """What stopped it, if anything did."""
+    problem: str = ""
+    """What is wrong with the outcome, in two words; empty if nothing is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,12 +135,30 @@ def selftest(
     Raises:
         UserError: an attack is unknown.
     """
-    played = ready(attacks)
+    return play(ready(attacks), seed, None if stored is None else redrawn_view(stored, seed), name, say)
+
+
+def play(
+    attacks: Mapping[str, Attack],
+    seed: int,
+    redrawn: View | None = None,
+    name: str = "",
+    say: Callable[[str], None] = lambda _: None,
+) -> Selftest:
+    """As `selftest`, of attacks that are ready.
+
+    Args:
+        attacks: the attacks by label.
+        seed: of the made-up banks and the attacks' own draws.
+        redrawn: a game in which nothing is to be found (see `redrawn_game`); default: made-up banks alone.
+        name: what that game is called.
+        say: told what is being done.
+    """
     null, planted = (_own_view(made_up_releases(seed, gain)) for gain in (0.0, GAIN))
     with threadpool_limits(limits=1, user_api="blas"):
-        trials = [_tried("made-up banks", played, null, planted, seed, say)]
-        if stored is not None:
-            trials.append(_tried(name, played, redrawn_view(stored, seed), None, seed, say))
+        trials = [_tried(MADE_UP, attacks, null, planted, seed, say)]
+        if redrawn is not None:
+            trials.append(_tried(name, attacks, redrawn, None, seed, say))
     return Selftest(seed, tuple(trials))
 
 
@@ -189,11 +210,25 @@ def redrawn_view(signals: Signals, seed: int) -> View:
         signals: of one release.
         seed: of the coins, one for each sample that is scored for the victim.
     """
-    member = signals.member.copy()
-    for row in signals.victims:
-        coins = numpy_generator(seed, "selftest membership", int(row)).random(signals.num_samples) < 0.5
-        member[row] = np.where(signals.scored[row], coins, member[row])
-    return View.of([dataclasses.replace(signals, member=member)], [signals])
+    return redrawn_game(_own_view([signals]), seed)
+
+
+def redrawn_game(view: View, seed: int) -> View:
+    """A game with the victims' membership redrawn, in every release that it sees; its references stay as they are.
+
+    Args:
+        view: the game.
+        seed: of the coins, as for `redrawn_view`.
+
+    Raises:
+        UserError: a victim has so few samples that the coins left it no member or no non-member.
+    """
+    member, scored = view.attacked.member.copy(), view.attacked.scored
+    for row in view.victims:
+        coins = numpy_generator(seed, "selftest membership", int(row)).random(view.attacked.num_samples) < 0.5
+        member[row] = np.where(scored[row], coins, member[row])
+    releases = tuple(dataclasses.replace(release, member=member) for release in view.releases)
+    return View(releases, view.references, view.victims, view.allowed)
 
 
 def p_value(areas: PerVictim) -> float:
@@ -242,10 +277,12 @@ def _tried(
         on_null.append(_played(attacks[label], null, numpy_generator(seed, "selftest", label, "null")))
         if planted is not None:
             on_planted.append(_played(attacks[label], planted, numpy_generator(seed, "selftest", label, "planted")))
-    problems = _problems(on_null, on_planted)
-    verdicts = [
-        Verdict(label, on_null[i], on_planted[i] if on_planted else None, problems[i]) for i, label in enumerate(able)
-    ]
+    _judge(on_null, on_planted)
+    verdicts = []
+    for index, label in enumerate(able):
+        parts = on_null[index], on_planted[index] if on_planted else None
+        problem = next((part.problem for part in parts if part and part.problem), "")
+        verdicts.append(Verdict(label, *parts, problem))
     bank = null.attacked
     not_tested = {label: lack for label, lack in lacking.items() if lack}
     return Trial(name, bank.num_models, bank.num_samples, tuple(verdicts), not_tested)
@@ -269,23 +306,17 @@ def _played(attack: Attack, view: View, rng: np.random.Generator) -> Played:
     return Played(two_way(*areas, num_trials=fewest), float(negated.mean()), p_value(areas))
 
 
-def _problems(on_null: list[Played], on_planted: list[Played]) -> list[str]:
-    """What is wrong with each attack, in two words; "" where nothing is."""
-    alarms = holm(np.array([played.p_value for played in on_null]), FAMILY_ERROR)
+def _judge(on_null: list[Played], on_planted: list[Played]) -> None:
+    """Writes down what is wrong with each outcome, in place."""
+    for index, alarm in enumerate(holm(np.array([played.p_value for played in on_null]), FAMILY_ERROR)):
+        problem = STOPPED if on_null[index].error else FALSE_ALARM if alarm else ""
+        on_null[index] = dataclasses.replace(on_null[index], problem=problem)
     above = np.array([p.p_value / 2 if p.auc.value > 0.5 else 1 - p.p_value / 2 for p in on_planted])  # one-sided
     found, reversed_ = holm(above, FAMILY_ERROR), holm(1 - above, FAMILY_ERROR)
-    problems = []
-    for index, alarm in enumerate(alarms):
-        planted = on_planted[index] if on_planted else None
-        if on_null[index].error or (planted and planted.error):
-            problems.append(STOPPED)
-        elif alarm:
-            problems.append(FALSE_ALARM)
-        elif planted and not (found[index] and planted.auc_of_negated < 0.5):
-            problems.append(REVERSED if reversed_[index] else BLIND)
-        else:
-            problems.append("")
-    return problems
+    for index, played in enumerate(on_planted):
+        missed = not (found[index] and played.auc_of_negated < 0.5)
+        problem = STOPPED if played.error else "" if not missed else REVERSED if reversed_[index] else BLIND
+        on_planted[index] = dataclasses.replace(played, problem=problem)
 
 
 def _without_nan(value: Any) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pruneaudit.cli import main
-from pruneaudit.results import TABLES
+from pruneaudit.results import CONTROLS, TABLES
 
 
 def test_json_is_what_findings_json_holds_and_nothing_else(tmp_path, capsys):
@@ -19,7 +19,7 @@ def test_json_is_what_findings_json_holds_and_nothing_else(tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out == (tmp_path / "audit" / "findings.json").read_text()
     tables = json.loads(captured.out)
-    assert set(tables) == set(TABLES)
+    assert set(tables) == {*TABLES, *CONTROLS}
     rows = [row for row in tables["findings"] if row["victim"] == "mean"]
     assert {"loss", "lira", "rmia"} <= {row["attack"] for row in rows}
     assert all(0 <= row["auc"] <= 1 for row in rows)

@@ -3,8 +3,10 @@
 import base64
 import csv
 import io
+import re
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -250,7 +252,9 @@ def hostile(open_report, make_results, tmp_path_factory):
         names = {PRUNED: HOSTILE[1], CONTROL: HOSTILE[2], "loss": SCRIPT, "rmia": "=1+1", "entropy": "-2 +cmd"}
         for table in ("findings", "comparisons", "releases", "curves", "migrations", "migration"):
             parts[table] = parts[table].replace(names)
+        control = {"kind": "null", "auc": 0.9, "low": 0.8, "high": 0.95, "expected": HOSTILE[1], "passed": False}
         parts["about"] |= {"name": HOSTILE[3], "command": f"pruneaudit run {SCRIPT}.toml"}
+        parts["about"]["controls"] = [control | {"attack": name, "bank": name} for name in HOSTILE]
 
     picture = "data:image/png;base64," + base64.b64encode(png(np.zeros((1, 2, 2), dtype=np.uint8))).decode()
     folder = tmp_path_factory.mktemp("hostile") / "<script>alert('file')<"
@@ -281,6 +285,51 @@ def test_a_name_that_a_spreadsheet_takes_for_a_formula_is_copied_as_text(hostile
     table.box.get_by_role("button", name="Copy as CSV").click()
     rows = list(csv.DictReader(io.StringIO(table.box.get_by_label("Text to copy").input_value())))
     assert {row["Attack"] for row in rows} >= {"'=1+1", "'-2 +cmd", "lira", SCRIPT}
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (360, 640)])
+def test_the_first_screen_of_a_phone_holds_the_answer_and_the_three_numbers(open_report, plain, width, height):
+    page = open_report(plain, width).page
+    page.set_viewport_size({"width": width, "height": height})
+    edges = {
+        name: page.locator(name).evaluate_all("all => all.map((each) => each.getBoundingClientRect().bottom)")
+        for name in (".headline", ".numbers .value", ".numbers .big")
+    }
+    assert len(edges[".numbers .big"]) == 3
+    assert edges[".numbers .big"][2] < height
+    assert edges[".headline"][0] < edges[".numbers .value"][0]
+    assert edges[".headline"][1] > edges[".numbers .big"][2], "what else is said comes after the numbers"
+    assert fits(page)
+
+
+def test_a_long_table_repeats_its_head_on_every_printed_page(open_report, make_results, tmp_path):
+    """The head is printed in one colour and the rows in another; every page that has the one has the other."""
+
+    def many(parts):
+        table = parts["findings"]
+        more = [table.assign(attack=table["attack"] + f":number={number}") for number in range(4)]
+        parts["findings"] = pd.concat([table, *more], ignore_index=True)
+
+    path = write_report(make_results(many), tmp_path / "report.html")
+    page = open_report(path).page
+    head, row = "1 0 .2 rg", "0 1 .2 rg"
+    colours = {"thead *": "rgb(255, 0, 51)", "tbody *": "rgb(0, 255, 51)"}
+    for part, colour in colours.items():
+        page.add_style_tag(content=f"table:has(#findings-title) {part} {{ color: {colour} !important }}")
+    pages = [text for text in pdf_streams(page.pdf(format="A4")) if row in text]
+    assert len(pages) >= 3
+    assert all(head in text for text in pages)
+
+
+def pdf_streams(data):
+    """What is drawn: the compressed streams of a PDF that hold text."""
+    found = []
+    for stream in re.findall(rb"stream\r?\n(.*?)endstream", data, re.DOTALL):
+        try:
+            found.append(zlib.decompress(stream).decode("latin-1"))
+        except zlib.error:  # pictures and fonts may be packed otherwise
+            continue
+    return [text for text in found if "BT" in text]
 
 
 def test_without_scripts_the_tables_are_all_there(open_report, plain):

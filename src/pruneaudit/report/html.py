@@ -23,6 +23,7 @@ from pruneaudit import __version__
 from pruneaudit.files import write_atomically
 from pruneaudit.report.answer import answer
 from pruneaudit.report.by_sparsity import leakage_by_sparsity
+from pruneaudit.report.controls import controls
 from pruneaudit.report.equal_accuracy import frontier_figure, frontier_table
 from pruneaudit.report.exposed import NO_SAMPLES, exposed, exposed_figures, shown_samples
 from pruneaudit.report.figures import Figure, leakage_against_accuracy, leakage_by_release
@@ -140,6 +141,7 @@ def _context(results: Results, samples: Samples) -> dict[str, Any]:
         "min_deciding": MIN_DECIDING,
         "knowledges": list(dict.fromkeys(results.findings["knowledge"])),
         "controlled": _controlled(results),
+        "controls": controls(results),
         "protocol": str(about.get("protocol") or ""),
         "facts": _facts(about),
         "command": str(about.get("command") or ""),
@@ -177,6 +179,8 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         if isinstance(population.get(key), int) and (population[key] or key != "num_canaries")
     ]
     facts = [
+        # In full here, for on a phone the first screen has no room for more than its beginning.
+        ("Study", str(about.get("description") or "")),
         ("Data", ", ".join([str(population.get("name") or ""), *counts]).removeprefix(", ")),
         ("Population, SHA-256", str(population.get("sha256") or "")),
         ("Networks", _listed(about.get("num_models"))),

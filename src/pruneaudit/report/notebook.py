@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pruneaudit.notebook import code, findings_html
 from pruneaudit.report.answer import answer
+from pruneaudit.report.controls import distrusted
 from pruneaudit.results import Results
 
 
@@ -23,6 +24,7 @@ def run_html(results: Results, page: Path, failures: Sequence[str] = ()) -> str:
     changes = "".join(f"<li>{code(change.release)}: {escape(change.text)}</li>" for change in told.changes)
     failed = "".join(f"<li>failed: {escape(failure)}</li>" for failure in failures)
     parts = [
+        *(f"<p><strong>{escape(sentence)}</strong></p>" for sentence in distrusted(results)),
         f"<p><strong>{escape(told.headline)}</strong></p>",
         *(f"<ul>{items}</ul>" for items in (changes, failed) if items),
         findings_html(results.findings),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pruneaudit.report.answer import Answer, attack_name, baseline_words, direction, verdict, what_was_done
+from pruneaudit.report.controls import distrusted
 from pruneaudit.report.quantities import AUC, BALANCED_ACCURACY, TEST_ACCURACY, Quantity, headline_tpr
 from pruneaudit.report.selection import (
     base_release,
@@ -77,6 +78,8 @@ class Summary:
 
     sentences: tuple[str, ...]
     """At most three."""
+    warnings: tuple[str, ...]
+    """One for each attack whose figures cannot be trusted."""
     numbers: tuple[BigNumber, BigNumber, BigNumber]
     attack: str
     lines: tuple[SummaryLine, ...]
@@ -98,6 +101,7 @@ def summary(results: Results, told: Answer) -> Summary:
     lines = tuple(_line(results, release, base, notes) for release in release_names(results))
     return Summary(
         (_leaks(results, base, told), *_changes(results, base), *_certainty(results, base)),
+        distrusted(results),
         _numbers(results, base),
         attack_name(primary_attack(results)),
         lines,

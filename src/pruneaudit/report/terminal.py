@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pruneaudit.report.answer import answer, sparsest_change
+from pruneaudit.report.controls import distrusted
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr
 from pruneaudit.report.selection import (
     attack_order,
@@ -37,6 +38,8 @@ def print_results(results: Results, console: Console) -> None:
         console.print(_plain(f"({number}) {reason}"), style="dim", highlight=False)
     told = answer(results)
     console.print()
+    for sentence in distrusted(results):
+        console.print(_plain(sentence), style="bold red", highlight=False)
     console.print(_plain(told.headline), highlight=False)
     change = sparsest_change(results, told.changes)
     if change is not None:

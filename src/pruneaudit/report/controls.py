@@ -1,0 +1,77 @@
+"""The run's own controls: its attacks where the right answer is known, as the page and the terminal show them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pruneaudit.controls import NULL, failures, warning
+from pruneaudit.report.quantities import AUC
+from pruneaudit.results import Results
+
+_MADE_UP_DONE = {NULL: "made-up bank, nothing to find", "planted": "made-up bank, members planted"}
+
+
+@dataclass(frozen=True)
+class ControlLine:
+    """One attack, played where the answer is known."""
+
+    attack: str
+    done: str
+    """What was done, in words."""
+    expected: str
+    auc: str
+    """Empty where there is none."""
+    interval: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Controls:
+    """All that a run recorded of its controls."""
+
+    lines: tuple[ControlLine, ...]
+    """What failed first, then attack by attack."""
+    missing: tuple[tuple[str, tuple[str, ...]], ...]
+    """Why attacks were not played, and which; each reason once."""
+    failed: tuple[str, ...]
+    """The attacks that failed."""
+
+
+def controls(results: Results) -> Controls | None:
+    """The controls of a run; None where it recorded none, as older versions did not."""
+    about = results.about
+    if "controls" not in about:
+        return None
+    order = list(dict.fromkeys(str(row["attack"]) for row in about["controls"]))
+    lines = tuple(
+        ControlLine(
+            attack=str(row["attack"]),
+            done=_done(row["bank"], row["kind"]),
+            expected=str(row["expected"]),
+            auc="" if row["auc"] is None else AUC.value(row["auc"]),
+            interval=AUC.interval(_number(row["low"]), _number(row["high"])),
+            passed=bool(row["passed"]),
+        )
+        for row in sorted(about["controls"], key=lambda row: (bool(row["passed"]), order.index(str(row["attack"]))))
+    )
+    missing: dict[str, list[str]] = {}
+    for item in about.get("not_controlled") or []:
+        missing.setdefault(f"{item['bank']}: {item['reason']}", []).append(str(item["attack"]))
+    named = tuple((reason, tuple(attacks)) for reason, attacks in missing.items())
+    return Controls(lines, named, tuple(failures(about)))
+
+
+def distrusted(results: Results) -> tuple[str, ...]:
+    """A sentence for each attack that failed its controls, for the first screen and the terminal."""
+    said = [warning(label, reason) for label, reason in failures(results.about).items()]
+    return tuple(f"{sentence[0].upper()}{sentence[1:]}." for sentence in said)
+
+
+def _done(bank: str, kind: str) -> str:
+    made_up = bank.startswith("made-up")
+    return _MADE_UP_DONE[kind] if made_up else f"{bank}, membership redrawn"
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
