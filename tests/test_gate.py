@@ -122,6 +122,17 @@ def test_a_refused_figure_gives_its_own_reason_and_wins_over_a_failure(make_run)
     assert text.count(refused.reason) == 1
 
 
+def test_an_attack_that_failed_its_controls_answers_nothing(make_run):
+    results = make_run(0.55)
+    row = {"attack": "lira", "bank": "made-up bank", "kind": "planted", "auc": 0.5, "low": 0.4, "high": 0.6}
+    results.about["controls"] = [row | {"expected": "AUC above 0.5", "passed": False}]
+    gate = check(results, budgets_of(results, max_auc="0.6"), ANY)
+    assert gate.exit_code == 2
+    assert {verdict.attack for verdict in gate.verdicts if verdict.outcome == "refused"} == {"lira"}
+    assert "failed the run's own controls (AUC 0.500 where members were planted)" in as_markdown(gate, "run")
+    assert check(results, budgets_of(results, max_auc="0.6"), "rmia").exit_code == 0
+
+
 def test_a_figure_without_an_interval_is_refused(make_run):
     results = make_run(math.nan)
     gate = check(results, budgets_of(results, max_auc="0.99"))

@@ -4,6 +4,7 @@ A pure function of `Results`. What counts is the upper end of the 95% interval: 
 leave no more than that, and a small study with wide intervals does not pass for being small. An upper end that equals
 its budget is within. The figures are means over victims.
 
+An attack that failed the run's own controls (`pruneaudit.controls`) has no figure that could be held against anything.
 A figure that is missing or was refused decides over all others: the gate then says that it was not answered (exit code
 2), even where another figure is over its budget. Whoever accepts a leak that is known (exit code 1) must not accept
 with it what nobody measured.
@@ -13,12 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pandas as pd
 
 from pruneaudit.auditing.game import MATCHED, NO_DEFENSE
+from pruneaudit.controls import failures
 from pruneaudit.errors import UserError
 from pruneaudit.gate.budgets import GUESSING_AUC, NO_BUDGET, Budget
 from pruneaudit.pipeline.lineage import twins
@@ -124,8 +126,9 @@ def check(
     _known("--knowledge", knowledge, (*dict.fromkeys(results.findings["knowledge"]), *_asked_knowledge(results)))
     controls = () if releases else _controls(results, known)
     checked = tuple(dict.fromkeys(releases)) or tuple(name for name in known if name not in controls)
+    broken = failures(results.about)
     verdicts = [
-        verdict
+        _unless_broken(verdict, broken)
         for release in checked
         for verdict in _of_release(results, release, knowledge, attacks if chosen == ANY else (chosen,), budgets)
     ]
@@ -187,6 +190,13 @@ def _of_release(
         else:
             found += [_verdict(row, budget) for budget in budgets]
     return found
+
+
+def _unless_broken(verdict: Verdict, broken: Mapping[str, str]) -> Verdict:
+    """The verdict, or that there is none where the attack failed its controls."""
+    if verdict.reason or verdict.attack not in broken:
+        return verdict
+    return replace(verdict, reason=f"the attack failed the run's own controls ({broken[verdict.attack]})")
 
 
 def _played_as(results: Results, release: str, knowledge: str, labels: Sequence[str]) -> str:
