@@ -11,10 +11,11 @@ import pruneaudit
 
 ROOT = Path(pruneaudit.__file__).parent
 STREET = [
-    *("errors", "registry", "identity", "randomness", "options", "files", "settings_file"),
+    *("errors", "registry", "identity", "randomness", "options", "files", "settings_file", "devices"),
     *("study", "published", "recipes", "data", "models", "training", "pruning"),
     *("defenses", "signals", "attacks", "metrics", "notebook", "results", "auditing", "selftest", "controls"),
-    *("collecting", "pipeline", "compressing", "report", "gate", "tracking", "api", "exporting", "steps", "cli"),
+    *("collecting", "pipeline", "compressing", "report", "gate", "tracking"),
+    *("run_folder", "api", "exporting", "steps", "cli"),
 ]
 """docs/architecture.md describes it."""
 NO_MODELS = {"attacks", "metrics", "results", "auditing", "report"}

@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from pruneaudit.attacks.groups import ALL
-from pruneaudit.auditing import Audit, audit
+from pruneaudit.auditing import audit
 from pruneaudit.auditing.lineup import ready
 from pruneaudit.controls import SELFTEST, SELFTEST_RUN, record_controls
-from pruneaudit.data.population import Population, load_population
-from pruneaudit.data.splits import splits_of, without_broken_groups
+from pruneaudit.data.splits import without_broken_groups
+from pruneaudit.devices import check_device, usual_jobs
 from pruneaudit.errors import UserError
-from pruneaudit.files import check_sealed, file_sha256, seal_files, write_atomically, writing_error
+from pruneaudit.files import check_sealed, file_sha256
 from pruneaudit.options import validated
 from pruneaudit.pipeline.assemble import audit_study, release_signals, study_games
 from pruneaudit.pipeline.driver import TasksFailedError, carry_out, missing_tasks
-from pruneaudit.pipeline.engines import ENGINES_FILE, keep_engine, known_engine, resolve_engine
+from pruneaudit.pipeline.engines import keep_engine, resolve_engine
 from pruneaudit.pipeline.executors import make_executor
 from pruneaudit.pipeline.learning import learn
 from pruneaudit.pipeline.lock import RunLock
 from pruneaudit.pipeline.log import LoggedProgress
-from pruneaudit.pipeline.plan import Plan, attacks_of, check_plugins, make_plan
+from pruneaudit.pipeline.plan import attacks_of, make_plan
 from pruneaudit.pipeline.progress import Progress, Silent
 from pruneaudit.pipeline.provenance import provenance, study_provenance
 from pruneaudit.pipeline.rehearsal import rehearse
 from pruneaudit.pipeline.store import Store
 from pruneaudit.pipeline.verify import Checked, verify
-from pruneaudit.report.compare import changed_settings
 from pruneaudit.report.html import write_report
-from pruneaudit.report.notebook import run_html
-from pruneaudit.results import RESULT_FILES, Results
+from pruneaudit.results import Results
+from pruneaudit.run_folder import (
+    REPORT_FILE,
+    STUDY_FILE,
+    Run,
+    keep_study,
+    load_study,
+    measured_before,
+    prepare,
+    replaced,
+    seal_run,
+    write_up,
+)
 from pruneaudit.selftest import Selftest, selftest
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Study
@@ -48,55 +53,7 @@ from pruneaudit.tracking.trackers import Trackers
 if TYPE_CHECKING:
     from pruneaudit.pipeline.ray_cluster import RayCluster
 
-STUDY_FILE = "study.json"
-MEMBERSHIP_FILE = "membership.npz"
-"""Who is in whose training set: member, eligible (M, N), is_victim, group (M,), ids, reserve, canary (N,)."""
-REPORT_FILE = "report.html"
-RELEASE_FILE = "release.json"
-"""What every release is and costs; also in about.json."""
 MIN_MODELS = 2
-_MAY_DIFFER: Any = {"releases": True, "audit": True, "description": True, "membership": {"num_models"}}
-"""Settings in which a study may go on from what is in its folder."""
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A finished study."""
-
-    folder: Path
-    """Where everything lies."""
-    audit: Audit
-    """Findings, comparisons, scores."""
-    num_tasks_done: int
-    """Trainings, prunings and queries that this run had to do; the rest was there."""
-    failures: tuple[str, ...] = ()
-    """Tasks that failed, a line each; their models are left out of all findings. A release that failed for
-    most models is left out itself, and takes no model with it."""
-
-    @property
-    def report(self) -> Path:
-        """The report to open."""
-        return self.folder / REPORT_FILE
-
-    def _repr_html_(self) -> str:
-        """A notebook shows the report's answer, the findings and where the report lies."""
-        return run_html(self.audit.results, self.report, self.failures)
-
-
-def prepare(study: Study, data_root: Path | None = None, folder: Path | None = None) -> tuple[Plan, Population]:
-    """The plan of a study, and its population.
-
-    Args:
-        study: the study.
-        data_root: as for `run`.
-        folder: the run folder, which knows the engine of the study's bank, where that was decided by a trial.
-
-    Raises:
-        UserError: the study names something unknown, or its data are not there or do not suffice.
-    """
-    check_plugins(study)
-    population = load_population(study.data, study.seed, data_root)
-    return make_plan(study, population, known_engine(study, population, folder)), population
 
 
 def run(
@@ -164,9 +121,9 @@ def run(
         log.event("start", command=command, device=device, executor=executor, jobs=jobs, **facts["versions"])
         store = Store(root)
         store.open_for_writing()
-        for note in (*_replaced(study, root), *study.warnings()):
+        for note in (*replaced(study, root), *study.warnings()):
             log.warn(note)
-        _keep_study(study, population, root)
+        keep_study(study, population, root)
         if study.training.engine != "plain":
             log.say(f"training engine: {engine.name} ({engine.reason})")
         watcher.start(facts)
@@ -193,7 +150,7 @@ def run(
         from pruneaudit.pipeline.release_report import release_report  # imports torch
 
         audited.results.about["release_report"] = release_report(made, store, population, left_out)
-        finished = _written_up(audited, root, work.num_done, failures)
+        finished = write_up(audited, root, work.num_done, failures)
         watcher.results(audited.results, (REPORT_FILE, "findings.csv", STUDY_FILE))
         log.event("end", tasks_done=work.num_done, failures=len(failures))
         return finished
@@ -253,21 +210,13 @@ def attack_again(
     check_device(device)
     players = make_executor(executor, jobs or usual_jobs(device))
     with RunLock(folder):
-        about = study_provenance(plan, population, command) | _measured_before(folder)
+        about = study_provenance(plan, population, command) | measured_before(folder)
         store.open_for_writing()
         games = study_games(plan, store, population)
         learned = learn(plan, store, population, games, players, device, progress or Silent())
         audited = audit_study(plan, store, games, about, recall=learned.recall)
         record_controls(audited, attacks_of(study), study.seed, SELFTEST_RUN)
-        return _written_up(audited, Path(out) if out else folder, 0)
-
-
-def _measured_before(folder: Path) -> dict[str, Any]:
-    """What a run has measured of its releases, as a part of `about`; nothing where it has not."""
-    try:
-        return {"release_report": json.loads((folder / RELEASE_FILE).read_text(encoding="utf-8"))}
-    except (OSError, ValueError):
-        return {}
+        return write_up(audited, Path(out) if out else folder, 0)
 
 
 def report_again(folder: str | Path) -> Results:
@@ -282,7 +231,7 @@ def report_again(folder: str | Path) -> Results:
             raise UserError(f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)")
     results = Results.load(folder)
     write_report(results, folder / REPORT_FILE)
-    _seal(folder)
+    seal_run(folder)
     return results
 
 
@@ -386,93 +335,4 @@ def audit_files(
             },
         }
     )
-    return _written_up(found, Path(out), 0)
-
-
-def _seal(folder: Path) -> None:
-    some_have = (STUDY_FILE, MEMBERSHIP_FILE, RELEASE_FILE, ENGINES_FILE)
-    names = [*RESULT_FILES, "scores.parquet", REPORT_FILE, *(name for name in some_have if (folder / name).exists())]
-    seal_files(folder, names)
-
-
-def _keep_study(study: Study, population: Population, root: Path) -> None:
-    """Writes the study, and who is in whose training set, into the run folder."""
-    splits = splits_of(study.membership, study.seed, range(study.membership.num_models), population)
-    manifest = {field.name: getattr(splits, field.name) for field in fields(splits)}
-    manifest |= {"ids": population.ids, "reserve": population.reserve, "canary": population.canary}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **manifest)
-    try:
-        write_atomically(root / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
-        write_atomically(root / MEMBERSHIP_FILE, buffer.getvalue())
-    except OSError as error:
-        raise writing_error(root, error) from None
-
-
-def _replaced(study: Study, root: Path) -> list[str]:
-    """What leaves the findings of a run folder because another study of the same name has been run there."""
-    if not (root / STUDY_FILE).is_file():
-        return []
-    try:
-        before = load_study(root)
-    except UserError:  # of another version, or damaged: it is replaced whatever it was
-        return []
-    new, old = (json.loads(each.model_dump_json(exclude=_MAY_DIFFER)) for each in (study, before))
-    changed = [setting.key for setting in changed_settings(new, old)]
-    if not changed:
-        return []
-    lost = [release.name for release in before.releases if release not in study.releases]
-    leaving = f", and {', '.join(lost)} leave them" if lost else ""
-    return [
-        f"{root} holds a study that differs in {', '.join(changed[:4])}: these findings replace its{leaving}; to keep"
-        " both, give this one another --out or --set name=NAME"
-    ]
-
-
-def load_study(folder: Path) -> Study:
-    """The study of a run folder."""
-    if not (folder / STUDY_FILE).is_file():
-        raise UserError(f"{folder}: no {STUDY_FILE} there; expected the folder of a run, such as runs/NAME")
-    return Study.load(folder / STUDY_FILE)
-
-
-def _written_up(found: Audit, folder: Path, num_tasks_done: int, failures: tuple[str, ...] = ()) -> Run:
-    """Saves findings, scores and report of an audit."""
-    try:
-        found.save(folder)
-        if "release_report" in found.results.about:
-            text = json.dumps(found.results.about["release_report"], indent=1, allow_nan=False)
-            write_atomically(folder / RELEASE_FILE, text + "\n")
-        write_report(found.results, folder / REPORT_FILE)
-        _seal(folder)
-    except OSError as error:
-        raise writing_error(folder, error) from None
-    return Run(folder, found, num_tasks_done, failures)
-
-
-def usual_jobs(device: str) -> int:
-    """Tasks at a time unless told otherwise: one per core, on a GPU one."""
-    return usable_cores() if device == "cpu" else 1
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_device(device: str) -> None:
-    """Checks that a device can be used; torch is imported only where a GPU is asked for.
-
-    Raises:
-        UserError: there is no such device.
-    """
-    kind, _, index = device.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
-        raise UserError(f"device: got '{device}', expected cpu, cuda, or cuda:N")
-    if kind == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UserError("device: 'cuda' was asked for, and torch finds no CUDA device here; use --device cpu")
-        if index and int(index) >= torch.cuda.device_count():
-            raise UserError(f"device: there is no '{device}', only {torch.cuda.device_count()} CUDA devices")
+    return write_up(found, Path(out), 0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pruneaudit.api import STUDY_FILE, load_study
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.groups import expand
 from pruneaudit.defenses import DEFENSES
@@ -17,6 +16,7 @@ from pruneaudit.errors import UserError
 from pruneaudit.options import validated
 from pruneaudit.published.mia_prune import DEFEND_ARGS, PRUNERS, release_name
 from pruneaudit.published.pruning_mia import same_study
+from pruneaudit.run_folder import STUDY_FILE, load_study
 from pruneaudit.study import FineTuning, Plugin, Release, Study
 
 FIRST_LOOK = ("threshold",)

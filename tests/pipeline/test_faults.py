@@ -19,7 +19,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from pruneaudit.api import prepare, run
+from pruneaudit.api import run
 from pruneaudit.errors import RunError
 from pruneaudit.files import file_sha256
 from pruneaudit.pipeline import plan as plan_module
@@ -27,6 +27,7 @@ from pruneaudit.pipeline.driver import missing_tasks
 from pruneaudit.pipeline.estimate import disk_bytes
 from pruneaudit.pipeline.store import Store
 from pruneaudit.randomness import torch_generator
+from pruneaudit.run_folder import prepare
 
 FINDINGS = ("findings.csv", "findings.json", "comparisons.csv", "curves.csv", "releases.csv", "scores.parquet")
 NETWORK = """

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pruneaudit.api import prepare, run
+from pruneaudit.api import run
 from pruneaudit.pipeline.assemble import study_games
 from pruneaudit.pipeline.driver import missing_tasks
 from pruneaudit.pipeline.learning import attack_tasks
@@ -15,6 +15,7 @@ from pruneaudit.pipeline.learning_probe import expected_games, learning_seconds
 from pruneaudit.pipeline.plan import Plan
 from pruneaudit.pipeline.probe import SECONDS_PER_TASK, Probe
 from pruneaudit.pipeline.store import Store
+from pruneaudit.run_folder import prepare
 from pruneaudit.study import Study
 
 EPOCHS = 3

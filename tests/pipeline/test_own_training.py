@@ -7,12 +7,13 @@ import sys
 import pytest
 from safetensors.torch import load_file
 
-from pruneaudit.api import prepare, run
+from pruneaudit.api import run
 from pruneaudit.cli import main
 from pruneaudit.errors import UserError
 from pruneaudit.exporting import export_tree
 from pruneaudit.pipeline.driver import TasksFailedError
 from pruneaudit.pipeline.plan import check_plugins
+from pruneaudit.run_folder import prepare
 
 CODE = """
 import torch

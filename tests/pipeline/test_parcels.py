@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruneaudit import __version__
-from pruneaudit.api import prepare
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.executors import Serial, make_executor
 from pruneaudit.pipeline.parcels import ParcelError, pack, unpack, unpacked_once
@@ -21,6 +20,7 @@ from pruneaudit.pipeline.ray_cluster import RayCluster
 from pruneaudit.pipeline.ray_worker import clean_up, do_task, run_folder_here
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import Store
+from pruneaudit.run_folder import prepare
 
 WITH_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 

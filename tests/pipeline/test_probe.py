@@ -7,8 +7,8 @@ import time
 import pytest
 import torch
 
-from pruneaudit.api import prepare
 from pruneaudit.pipeline.probe import PROBED_UNITS, SECONDS_PER_TASK, Probe, seconds_each, task_seconds
+from pruneaudit.run_folder import prepare
 from pruneaudit.study import Study
 
 

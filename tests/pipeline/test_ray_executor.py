@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from pruneaudit.api import prepare, run
+from pruneaudit.api import run
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.executors import Serial, make_executor
 from pruneaudit.pipeline.progress import Silent
 from pruneaudit.pipeline.ray_cluster import RayCluster
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import Store
+from pruneaudit.run_folder import prepare
 
 # Ray is imported in functions: what keeps it quiet works only where the executor imports it first.
 pytestmark = [

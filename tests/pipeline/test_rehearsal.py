@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from pruneaudit.api import prepare, run
+from pruneaudit.api import run
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.rehearsal import rehearse
 from pruneaudit.pipeline.store import Store
 from pruneaudit.recipes import load_recipe
+from pruneaudit.run_folder import prepare
 from pruneaudit.study import Study
 
 TUNED = {"finetune": {"epochs": 1}}

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from pruneaudit.api import attack_again, prepare, report_again, run, verify_run
+from pruneaudit.api import attack_again, report_again, run, verify_run
 from pruneaudit.pipeline.gaps import Gaps
 from pruneaudit.pipeline.release_report import release_report
 from pruneaudit.pipeline.release_timing import (
@@ -26,6 +26,7 @@ from pruneaudit.pipeline.release_timing import (
 )
 from pruneaudit.pipeline.store import Store
 from pruneaudit.results import TABLES
+from pruneaudit.run_folder import prepare
 
 RELEASES = ("dense", "dense+finetune", "l1unstructured-0.8", "l1structured-0.5", "dpf-0.9")
 OUTPUT_SIZES = {"features.0.conv": 14, "features.1.conv": 7, "features.2.conv": 4, "classifier": 1}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.special import log_softmax
 
-from pruneaudit.api import prepare, run
+from pruneaudit.api import run
 from pruneaudit.data.splits import splits_of
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.driver import Failure, Work
@@ -17,6 +17,7 @@ from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import Store
 from pruneaudit.pipeline.tasks import memorisation
 from pruneaudit.pipeline.verify import verify
+from pruneaudit.run_folder import prepare
 from pruneaudit.training.samples import Samples
 
 K = 3

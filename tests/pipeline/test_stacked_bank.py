@@ -13,7 +13,7 @@ import torch
 from safetensors.numpy import load_file
 
 from pruneaudit import __version__
-from pruneaudit.api import attack_again, prepare, run, verify_run
+from pruneaudit.api import attack_again, run, verify_run
 from pruneaudit.cli import main
 from pruneaudit.compressing.settings import tuning_of
 from pruneaudit.data.population import load_population
@@ -37,6 +37,7 @@ from pruneaudit.pipeline.ray_worker import do_task
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import Store
 from pruneaudit.randomness import torch_generator
+from pruneaudit.run_folder import prepare
 
 FINDINGS = ("findings.csv", "findings.json", "comparisons.csv", "curves.csv", "releases.csv", "scores.parquet")
 TRAINING = {"epochs": 3, "batch_size": 32, "engine": "stacked"}

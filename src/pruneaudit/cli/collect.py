@@ -67,7 +67,7 @@ def command(
 
     check_new(out, force)
     if device != "cpu":
-        from pruneaudit.api import check_device
+        from pruneaudit.devices import check_device
 
         check_device(device)
     notes: list[str] = []

@@ -35,13 +35,14 @@ def describe(study: Study, folder: Path, data_root: Path | None, device: str, jo
     Raises:
         UserError: it could not be run.
     """
-    from pruneaudit.api import check_device, prepare, usual_jobs
+    from pruneaudit.devices import check_device, usual_jobs
     from pruneaudit.pipeline.driver import missing_tasks
     from pruneaudit.pipeline.engines import UNDECIDED
     from pruneaudit.pipeline.estimate import disk_bytes
     from pruneaudit.pipeline.probe import Probe, task_seconds
     from pruneaudit.pipeline.rehearsal import rehearse
     from pruneaudit.pipeline.store import Store
+    from pruneaudit.run_folder import prepare
 
     check_device(device)
     plan, population = prepare(study, data_root, folder)

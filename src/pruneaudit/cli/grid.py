@@ -71,8 +71,8 @@ def chosen(study: str, given: Mapping[str, Any], overrides: Sequence[str], out: 
 
 
 def _with_what_is_there(study: Study, out: Path) -> Study:
-    from pruneaudit.api import STUDY_FILE, load_study
     from pruneaudit.published.pruning_mia import united
+    from pruneaudit.run_folder import STUDY_FILE, load_study
 
     folder = out / study.name
     return united(study, load_study(folder)) if (folder / STUDY_FILE).is_file() else study

@@ -87,7 +87,7 @@ def command(
     check_target(factory)
     check_new_folder(out, force)
     if device != "cpu":
-        from pruneaudit.api import check_device
+        from pruneaudit.devices import check_device
 
         check_device(device)
     from pruneaudit.compressing.checkpoint import prune_checkpoint

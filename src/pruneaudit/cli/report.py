@@ -30,7 +30,8 @@ def command(
         return
     if out is not None:
         raise UserError(f"--out: got '{out}' without --compare, whose table it is for; give both, or neither")
-    from pruneaudit.api import REPORT_FILE, report_again
+    from pruneaudit.api import report_again
+    from pruneaudit.run_folder import REPORT_FILE
 
     show(report_again(run), run, run / REPORT_FILE, as_json)
 

@@ -196,8 +196,8 @@ def _describe_evaluation(
     folder: Path, attacks: list[str], data_root: Path | None, device: str, jobs: int | None
 ) -> None:
     """What attacks alone would do, run by run."""
-    from pruneaudit.api import load_study
     from pruneaudit.exporting import runs_in
+    from pruneaudit.run_folder import load_study
 
     for run in (run for runs in runs_in(folder) for run in runs):
         study = load_study(run)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pruneaudit.api import STUDY_FILE, Run, attack_again, load_study
+from pruneaudit.api import attack_again
 from pruneaudit.errors import UserError
 from pruneaudit.exporting.finished import Finished, load_runs
 from pruneaudit.exporting.tables import write_tables
 from pruneaudit.pipeline.progress import Progress
 from pruneaudit.published.pruning_mia import same_study
+from pruneaudit.run_folder import STUDY_FILE, Run, load_study
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from pruneaudit.api import STUDY_FILE, load_study
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.errors import UserError
@@ -32,6 +31,7 @@ from pruneaudit.pipeline.store import SEAL, Store
 from pruneaudit.published.pruning_mia import base_name, dataset_name, same_study, seed_suffix
 from pruneaudit.registry import nearest
 from pruneaudit.results import Results
+from pruneaudit.run_folder import STUDY_FILE, load_study
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Release, Study
 

@@ -1,0 +1,145 @@
+"""The folder of a finished run: the study in it, what it lists beside artifacts, and its seal."""
+
+# M models, N samples
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pruneaudit.auditing import Audit
+from pruneaudit.data.population import Population, load_population
+from pruneaudit.data.splits import splits_of
+from pruneaudit.errors import UserError
+from pruneaudit.files import seal_files, write_atomically, writing_error
+from pruneaudit.pipeline.engines import ENGINES_FILE, known_engine
+from pruneaudit.pipeline.plan import Plan, check_plugins, make_plan
+from pruneaudit.report.compare import changed_settings
+from pruneaudit.report.html import write_report
+from pruneaudit.report.notebook import run_html
+from pruneaudit.results import RESULT_FILES
+from pruneaudit.study import Study
+
+STUDY_FILE = "study.json"
+MEMBERSHIP_FILE = "membership.npz"
+"""Who is in whose training set: member, eligible (M, N), is_victim, group (M,), ids, reserve, canary (N,)."""
+REPORT_FILE = "report.html"
+RELEASE_FILE = "release.json"
+"""What every release is and costs; also in about.json."""
+_MAY_DIFFER: Any = {"releases": True, "audit": True, "description": True, "membership": {"num_models"}}
+"""Settings in which a study may go on from what is in its folder."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished study."""
+
+    folder: Path
+    """Where everything lies."""
+    audit: Audit
+    """Findings, comparisons, scores."""
+    num_tasks_done: int
+    """Trainings, prunings and queries that this run had to do; the rest was there."""
+    failures: tuple[str, ...] = ()
+    """Tasks that failed, a line each; their models are left out of all findings. A release that failed for
+    most models is left out itself, and takes no model with it."""
+
+    @property
+    def report(self) -> Path:
+        """The report to open."""
+        return self.folder / REPORT_FILE
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the report's answer, the findings and where the report lies."""
+        return run_html(self.audit.results, self.report, self.failures)
+
+
+def prepare(study: Study, data_root: Path | None = None, folder: Path | None = None) -> tuple[Plan, Population]:
+    """The plan of a study, and its population.
+
+    Args:
+        study: the study.
+        data_root: as for `run`.
+        folder: the run folder, which knows the engine of the study's bank, where that was decided by a trial.
+
+    Raises:
+        UserError: the study names something unknown, or its data are not there or do not suffice.
+    """
+    check_plugins(study)
+    population = load_population(study.data, study.seed, data_root)
+    return make_plan(study, population, known_engine(study, population, folder)), population
+
+
+def load_study(folder: Path) -> Study:
+    """The study of a run folder."""
+    if not (folder / STUDY_FILE).is_file():
+        raise UserError(f"{folder}: no {STUDY_FILE} there; expected the folder of a run, such as runs/NAME")
+    return Study.load(folder / STUDY_FILE)
+
+
+def keep_study(study: Study, population: Population, root: Path) -> None:
+    """Writes the study, and who is in whose training set, into the run folder."""
+    splits = splits_of(study.membership, study.seed, range(study.membership.num_models), population)
+    manifest = {field.name: getattr(splits, field.name) for field in fields(splits)}
+    manifest |= {"ids": population.ids, "reserve": population.reserve, "canary": population.canary}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **manifest)
+    try:
+        write_atomically(root / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
+        write_atomically(root / MEMBERSHIP_FILE, buffer.getvalue())
+    except OSError as error:
+        raise writing_error(root, error) from None
+
+
+def replaced(study: Study, root: Path) -> list[str]:
+    """What leaves the findings of a run folder because another study of the same name has been run there."""
+    if not (root / STUDY_FILE).is_file():
+        return []
+    try:
+        before = load_study(root)
+    except UserError:  # of another version, or damaged: it is replaced whatever it was
+        return []
+    new, old = (json.loads(each.model_dump_json(exclude=_MAY_DIFFER)) for each in (study, before))
+    changed = [setting.key for setting in changed_settings(new, old)]
+    if not changed:
+        return []
+    lost = [release.name for release in before.releases if release not in study.releases]
+    leaving = f", and {', '.join(lost)} leave them" if lost else ""
+    return [
+        f"{root} holds a study that differs in {', '.join(changed[:4])}: these findings replace its{leaving}; to keep"
+        " both, give this one another --out or --set name=NAME"
+    ]
+
+
+def measured_before(folder: Path) -> dict[str, Any]:
+    """What a run has measured of its releases, as a part of `about`; nothing where it has not."""
+    try:
+        return {"release_report": json.loads((folder / RELEASE_FILE).read_text(encoding="utf-8"))}
+    except (OSError, ValueError):
+        return {}
+
+
+def write_up(found: Audit, folder: Path, num_tasks_done: int, failures: tuple[str, ...] = ()) -> Run:
+    """Saves findings, scores and report of an audit."""
+    try:
+        found.save(folder)
+        if "release_report" in found.results.about:
+            text = json.dumps(found.results.about["release_report"], indent=1, allow_nan=False)
+            write_atomically(folder / RELEASE_FILE, text + "\n")
+        write_report(found.results, folder / REPORT_FILE)
+        seal_run(folder)
+    except OSError as error:
+        raise writing_error(folder, error) from None
+    return Run(folder, found, num_tasks_done, failures)
+
+
+def seal_run(folder: Path) -> None:
+    """Writes down the checksums of all results in the folder."""
+    some_have = (STUDY_FILE, MEMBERSHIP_FILE, RELEASE_FILE, ENGINES_FILE)
+    names = [*RESULT_FILES, "scores.parquet", REPORT_FILE, *(name for name in some_have if (folder / name).exists())]
+    seal_files(folder, names)
