@@ -66,6 +66,8 @@ def _rehearse(task: Task, makers: dict[str, Task], population: Population) -> No
                 _try_pruner(task, model, population, lambda: made(task))
         except UserError as error:
             raise UserError(f"release '{task.release}': {error}") from None
+        except Exception:  # a network or method that does not bear a rehearsal; what is wrong in earnest, its task says
+            return
 
 
 def _check_weights_fit(task: Task, model: nn.Module, parent: nn.Module) -> None:
@@ -96,9 +98,4 @@ def _try_pruner(task: Task, model: nn.Module, population: Population, new: Calla
 
     example = torch.zeros((1, *population.x.shape[1:]))
     workshop = Workshop(example, torch.Generator().manual_seed(0), train, new)
-    try:
-        pruner.prune(model, spec["sparsity"], pruner.Options.model_validate(spec["pruner"]["options"]), workshop)
-    except UserError:
-        raise
-    except Exception:  # a method that does not bear a rehearsal; what is wrong in earnest, its task says
-        return
+    pruner.prune(model, spec["sparsity"], pruner.Options.model_validate(spec["pruner"]["options"]), workshop)
