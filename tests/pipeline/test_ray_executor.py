@@ -111,13 +111,21 @@ def leftovers():
     return {*Path("/tmp").glob("pa-ray-*"), *Path(tempfile.gettempdir()).glob("pruneaudit-" + "?" * 32)}
 
 
+def left_since(before, seconds=90):
+    """Folders that have come and stayed: a test of another process has its own for as long as it runs."""
+    deadline = time.monotonic() + seconds
+    while (left := leftovers() - before) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return left
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left():
     """After every test: no Ray process of ours, no folder, no connection, the signal handler that was there."""
     before, handler = leftovers(), signal.getsignal(signal.SIGTERM)
     yield
     assert not still_there(descendants())
-    assert leftovers() == before
+    assert not left_since(before)
     import ray
 
     assert not ray.is_initialized()
@@ -281,7 +289,7 @@ def test_a_cluster_of_others_is_used_and_left_running(study, tmp_path, cluster):
     subprocess.run([*command, *joining], check=True, stdout=subprocess.DEVNULL)
     calm = run(study, out=tmp_path / "serial", executor="serial")
     assert contents(tmp_path / study.name) == contents(calm.folder)
-    assert leftovers() == before
+    assert not left_since(before)
     nodes = {process for process in at_work if "raylet" in command_of(process)}
     assert len(nodes) == 2  # and both are there still
 
