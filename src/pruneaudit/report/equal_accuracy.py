@@ -12,7 +12,7 @@ from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.answer import attack_name
 from pruneaudit.report.figures import COLOURS, NEUTRAL, Figure, error_bars, label, line_across, plot_layout
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, tpr_quantities
-from pruneaudit.report.selection import release_row
+from pruneaudit.report.selection import NEAR, far_from_baselines, release_row
 from pruneaudit.report.tables import NO_REASON, Cell, Notes
 from pruneaudit.results import Results
 
@@ -62,8 +62,12 @@ class FrontierTable:
     notes: tuple[str, ...]
     """The reasons that `Cell.note` counts."""
     num_baselines: int
+    num_far: int
+    """Releases without a baseline of similar accuracy."""
     conditional: bool
     """So few victims that intervals are conditional on this bank."""
+    near_points: float = 100 * NEAR
+    """Percentage points of test accuracy up to which networks are similar."""
 
 
 def frontier_metrics(results: Results) -> tuple[Quantity, ...]:
@@ -99,6 +103,7 @@ def frontier_table(results: Results, metrics: tuple[Quantity, ...] | None = None
         tuple(lines),
         notes.listed(),
         int((table.drop_duplicates("release")["is_baseline"] == 1).sum()),
+        len(far_from_baselines(results)),
         bool(table["num_victims"].min() < FEW_MODELS),
     )
 

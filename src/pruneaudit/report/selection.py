@@ -12,6 +12,8 @@ from pruneaudit.pipeline.lineage import twins
 from pruneaudit.results import Results
 from pruneaudit.study import DENSE, Plugin, Study
 
+NEAR = 0.02
+"""Test accuracies that differ by less are similar: further apart, lost accuracy alone may explain a lower leakage."""
 MEAN = "mean"
 POOLED = "pooled"
 MIN_DECIDING = 10
@@ -176,3 +178,12 @@ def undefended_twins(results: Results) -> dict[str, tuple[str, ...]]:
             found.setdefault(plain, []).append(defended)
     shown = set(release_names(results))
     return {plain: tuple(others) for plain, others in found.items() if plain in shown}
+
+
+def far_from_baselines(results: Results) -> tuple[str, ...]:
+    """The releases that could be held against no undefended network within `NEAR` above their accuracy."""
+    rows = results.frontier.drop_duplicates("release")
+    baselines = rows.loc[rows["is_baseline"] == 1, "test_accuracy"]
+    others = rows[(rows["is_baseline"] != 1) & rows["difference"].notna()]
+    far = [not (baselines - own).between(-1e-9, NEAR).any() for own in others["test_accuracy"]]
+    return tuple(others.loc[far, "release"].astype(str))

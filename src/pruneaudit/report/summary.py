@@ -15,9 +15,11 @@ from pruneaudit.report.answer import Answer, attack_name, baseline_words, direct
 from pruneaudit.report.controls import distrusted
 from pruneaudit.report.quantities import AUC, BALANCED_ACCURACY, TEST_ACCURACY, Quantity, headline_tpr
 from pruneaudit.report.selection import (
+    NEAR,
     base_release,
     baseline_of,
     difference,
+    far_from_baselines,
     finding,
     primary_attack,
     release_names,
@@ -154,6 +156,11 @@ def _changes(results: Results, base: str) -> tuple[str, ...]:
     ]
     leak = "leaks" if less <= 1 else "leak"
     whole = f"{start}{counted} {len(changed)} pruned or defended releases {leak} less than {than}"
+    far = [name for name in far_from_baselines(results) if name in changed] if at_equal else []
+    if far:
+        of_them = f"{len(far)} of them" if len(far) < len(changed) else "none of them"
+        near = "had none" if len(far) < len(changed) else "had one"
+        parts.append(f"{of_them} {near} of similar accuracy to be held against, so lost accuracy alone may explain it")
     return ("; ".join([whole[0].upper() + whole[1:], *([", ".join(parts)] if parts else [])]) + ".",)
 
 
@@ -259,7 +266,10 @@ def _change(results: Results, release: str, base: str) -> BigNumber:
     row = _equal(results, release)
     if row is not None and row["is_baseline"] != 1:
         title = "Change of AUC at equal accuracy"
-        note = f"against undefended dense networks at least as accurate; {_reading(row) or 'no interval'}"
+        words = "against undefended dense networks at least as accurate"
+        if release in far_from_baselines(results):
+            words += f", none of them within {100 * NEAR:g} points of its accuracy"
+        note = f"{words}; {_reading(row) or 'no interval'}"
         return BigNumber(title, release, AUC.signed(row["difference"]), _interval(AUC, row), note)
     row, title = _paired(results, release), "Change of AUC"
     if row is None:
