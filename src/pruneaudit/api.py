@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pruneaudit.attacks.groups import ALL
+from pruneaudit.attacks.groups import ALL, declared_attack, expand
 from pruneaudit.auditing import audit
 from pruneaudit.auditing.lineup import ready
 from pruneaudit.controls import SELFTEST, SELFTEST_RUN, record_controls
@@ -187,7 +187,9 @@ def attack_again(
     folder = Path(folder)
     if check_sealed(folder).get(STUDY_FILE):
         raise UserError(f"{folder / STUDY_FILE} has changed since the run was finished; run the study again")
-    values = load_study(folder).model_dump(mode="json")
+    ran = load_study(folder)
+    declared = declared_attack(plugin.label for plugin in expand(ran.audit.attacks))
+    values = ran.model_dump(mode="json")
     values["audit"]["attacks"] = attacks
     study = validated(Study, values, "attacks")
     plan, population = prepare(study, Path(data_root) if data_root else None, folder)
@@ -210,7 +212,7 @@ def attack_again(
     check_device(device)
     players = make_executor(executor, jobs or usual_jobs(device))
     with RunLock(folder):
-        about = study_provenance(plan, population, command) | measured_before(folder)
+        about = study_provenance(plan, population, command) | measured_before(folder) | {"declared": declared}
         store.open_for_writing()
         games = study_games(plan, store, population)
         learned = learn(plan, store, population, games, players, device, progress or Silent())

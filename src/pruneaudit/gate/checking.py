@@ -32,6 +32,7 @@ from pruneaudit.report.selection import (
     POOLED,
     attack_order,
     base_release,
+    chosen_later,
     primary_attack,
     release_names,
     release_row,
@@ -118,6 +119,11 @@ def check(
     attacks = attack_order(results)
     if not attacks:
         raise UserError("no attack was played in this run, so that nothing can be checked; expected findings")
+    if attack is None and (declared := chosen_later(results)):
+        raise UserError(
+            f"these findings are of attacks that were chosen after the run, and {declared}, which the study declared,"
+            f" is not among them; name one with --attack, or play it: pruneaudit attack RUN --attacks {declared}"
+        )
     chosen = attack or primary_attack(results)
     if attack is not None:
         _known("--attack", attack, (*attacks, ANY))

@@ -45,6 +45,12 @@ def primary_attack(results: Results) -> str:
     return declared_attack(declared_attacks(results))
 
 
+def chosen_later(results: Results) -> str:
+    """The attack that the study declared, where these findings are of others, chosen after the run; else empty."""
+    declared = str(results.about.get("declared") or "")
+    return declared if declared and declared not in declared_attacks(results) else ""
+
+
 def primary_knowledge(results: Results) -> str:
     """The knowledge that summaries show: matched where it was played, else the first there is."""
     found = list(dict.fromkeys(results.findings["knowledge"]))
