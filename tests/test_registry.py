@@ -102,3 +102,13 @@ assert "torch" not in sys.modules
 
 def test_every_plugin_of_the_program_loads_and_tells_what_it_is_without_torch() -> None:
     subprocess.run([sys.executable, "-c", REAL], check=True)
+
+
+def test_a_file_without_its_plugin_is_named(tmp_path, monkeypatch):
+    package = tmp_path / "plugins_of_mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "empty.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"attack 'empty': .*empty.py has no ATTACK; name the plug-in so"):
+        Registry("attack", "plugins_of_mine", "ATTACK").get("empty")

@@ -228,6 +228,8 @@ def report_again(folder: str | Path) -> Results:
         UserError: the folder holds no finished run, or its findings are damaged.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected that of a finished run, such as runs/demo")
     for name, problem in check_sealed(folder).items():
         if problem and name != REPORT_FILE:
             raise UserError(f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)")

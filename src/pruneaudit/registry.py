@@ -62,13 +62,18 @@ class Registry(Generic[T]):
         """The plug-in called `name`.
 
         Raises:
-            UserError: no plug-in has that name; the message lists the choices.
+            UserError: no plug-in has that name (the message lists the choices), or its file holds none.
         """
         if name in self._registered:
             return self._registered[name]
         if name not in self.names():
             raise self.unknown(name)
         module = importlib.import_module(f"{self._package}.{name}")
+        if not hasattr(module, self._attribute):
+            raise UserError(
+                f"{self.kind} '{name}': {module.__file__} has no {self._attribute}; name the plug-in so in its last"
+                " line, or begin the file's name with '_' if it is none"
+            )
         return cast(T, getattr(module, self._attribute))
 
     def unknown(self, name: str, groups: Iterable[str] = ()) -> UserError:

@@ -34,6 +34,8 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only results, warnings and errors.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="A line for every task.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="If another run is at work in the folder, wait for it.")]
+FORETELLING = 0.2
+"""The fraction of tasks after which the time that is left is estimated."""
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -104,7 +106,9 @@ class LineProgress:
         if now - self._last >= SECONDS_BETWEEN_LINES or self._done == self._total:
             self._last, elapsed = now, now - self._began
             left = elapsed / self._done * (self._total - self._done)
-            self.say(f"{self._done}/{self._total} tasks done in {elapsed:.0f} s, about {left:.0f} s left")
+            # Trainings come first and take longest: the first few say nothing about the rest.
+            foretold = f", about {left:.0f} s left" if self._done >= FORETELLING * self._total else ""
+            self.say(f"{self._done}/{self._total} tasks done in {elapsed:.0f} s{foretold}")
 
     def say(self, message: str) -> None:
         """Prints a line."""

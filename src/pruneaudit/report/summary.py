@@ -102,7 +102,7 @@ def summary(results: Results, told: Answer) -> Summary:
     base, notes = base_release(results), Notes()
     lines = tuple(_line(results, release, base, notes) for release in release_names(results))
     return Summary(
-        (_leaks(results, base, told), *_changes(results, base), *_certainty(results, base)),
+        (_leaks(results, base, told), *counted_changes(results, base), *_certainty(results, base)),
         distrusted(results),
         _numbers(results, base),
         attack_name(primary_attack(results)),
@@ -133,7 +133,7 @@ def _networks(results: Results, base: str) -> str:
     return ("dense " if base == DENSE else "") + ("network" if alone else "networks")
 
 
-def _changes(results: Results, base: str) -> tuple[str, ...]:
+def counted_changes(results: Results, base: str) -> tuple[str, ...]:
     """What the pruned and the defended releases change, counted; empty where there are none."""
     changed = _changed(results, base)
     if not changed:

@@ -12,6 +12,7 @@ from pruneaudit.report.controls import distrusted
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr
 from pruneaudit.report.selection import (
     attack_order,
+    base_release,
     finding,
     findings_elsewhere,
     primary_knowledge,
@@ -19,6 +20,7 @@ from pruneaudit.report.selection import (
     release_row,
 )
 from pruneaudit.report.stronger import stronger_attack, stronger_figure
+from pruneaudit.report.summary import counted_changes
 from pruneaudit.report.tables import Notes, estimate, sparsity_cell
 from pruneaudit.results import Results
 
@@ -44,6 +46,9 @@ def print_results(results: Results, console: Console) -> None:
     change = sparsest_change(results, told.changes)
     if change is not None:
         console.print(Text.assemble((_printable(change.release), "bold"), _plain(f": {change.text}")), highlight=False)
+    if "auc" in set(results.frontier["metric"]):
+        for sentence in counted_changes(results, base_release(results)):
+            console.print(_plain(sentence), highlight=False)
     found = stronger_attack(results)
     if found is not None:
         more = f"{_printable(found.attack)} finds more: {stronger_figure(found)} AUC on {_printable(found.release)}"
