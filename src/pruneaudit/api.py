@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.groups import ALL, declared_attack, expand
 from pruneaudit.auditing import audit
-from pruneaudit.auditing.lineup import ready
+from pruneaudit.auditing.lineup import named, ready
 from pruneaudit.controls import SELFTEST, SELFTEST_RUN, record_controls
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.devices import check_device, usual_jobs
@@ -30,6 +31,7 @@ from pruneaudit.pipeline.provenance import provenance, study_provenance
 from pruneaudit.pipeline.rehearsal import rehearse
 from pruneaudit.pipeline.store import Store
 from pruneaudit.pipeline.verify import Checked, verify
+from pruneaudit.report.finished import check_is_folder
 from pruneaudit.report.html import write_report
 from pruneaudit.results import Results
 from pruneaudit.run_folder import (
@@ -228,8 +230,7 @@ def report_again(folder: str | Path) -> Results:
         UserError: the folder holds no finished run, or its findings are damaged.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; expected that of a finished run, such as runs/demo")
+    check_is_folder(folder)
     for name, problem in check_sealed(folder).items():
         if problem and name != REPORT_FILE:
             raise UserError(f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)")
@@ -313,6 +314,8 @@ def audit_files(
         UserError: a file is not usable, or an attack lacks what it needs.
     """
     signals = Signals.load(file)
+    if references is None:
+        _check_has_out_models(signals, attacks, file)
     other_models, other_release, their_release = (
         None if path is None else Signals.load(path) for path in (references, paired, paired_references)
     )
@@ -340,3 +343,24 @@ def audit_files(
         }
     )
     return write_up(found, Path(out), 0)
+
+
+def _check_has_out_models(signals: Signals, attacks: str, file: Path) -> None:
+    """Refuses attacks that compare with references where all models of a file have one training set.
+
+    Raises:
+        UserError: there are such attacks; the message names those that can be played.
+    """
+    is_one_sided = (signals.member == signals.member[:, :1]).all()  # no members, or nobody else: said elsewhere
+    if not signals.trained_alike or is_one_sided:
+        return
+    asked = expand(named(attacks.split(",")))
+    comparing = [plugin.label for plugin in asked if "references" in ATTACKS.get(plugin.name).needs]
+    if comparing:
+        alone = [name for name in ATTACKS.names() if not ATTACKS.get(name).needs]
+        raise UserError(
+            f"{file}: all {signals.num_models} models were trained on the same samples, so no sample has a model"
+            f" trained without it (an OUT model), and what compares with references ({', '.join(comparing)}) has"
+            " nothing to tell members by; give models of other training sets, here or with --references, or play what"
+            f" needs none: --attacks {','.join(alone)}"
+        )

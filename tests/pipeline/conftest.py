@@ -1,6 +1,58 @@
+import re
+
 import pytest
 
 from pruneaudit.study import Study
+
+NETWORK = """
+import os
+import signal
+from pathlib import Path
+
+import torch
+from torch import nn
+
+HERE = Path(__file__).parent
+
+
+def build(input_shape, num_classes):
+    # The weights' seed tells which model is being built; files beside this one say what becomes of it.
+    seed = torch.initial_seed()
+    if (HERE / f"once-{seed}").exists():
+        (HERE / f"once-{seed}").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if (HERE / f"always-{seed}").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if (HERE / f"raise-{seed}").exists():
+        raise RuntimeError("no such luck")
+    kind = Interrupting if (HERE / "interrupt").exists() else nn.Sequential
+    network = kind(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, num_classes))
+    if (HERE / f"spoil-{seed}").exists():
+        nn.init.constant_(network[1].weight, float("inf"))
+    return network
+
+
+class Interrupting(nn.Sequential):
+    def forward(self, x):
+        if self.training and (HERE / "interrupt").exists():
+            left = int((HERE / "interrupt").read_text()) - 1
+            (HERE / "interrupt").write_text(str(left))
+            if not left:
+                (HERE / "interrupt").unlink()
+                raise KeyboardInterrupt
+        return super().forward(x)
+"""
+
+
+@pytest.fixture
+def network_of_files(tmp_path, monkeypatch, request):
+    """A network that does what files in its folder say: (its target `module:build`, that folder)."""
+    module = re.sub(r"\W", "_", request.node.name)  # imported modules stay: each test needs its own
+    place = tmp_path / "networks"
+    place.mkdir()
+    (place / f"{module}.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(place)
+    return f"{module}:build", place
 
 
 def small_study(**changes):

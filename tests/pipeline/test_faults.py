@@ -30,40 +30,6 @@ from pruneaudit.randomness import torch_generator
 from pruneaudit.run_folder import prepare
 
 FINDINGS = ("findings.csv", "findings.json", "comparisons.csv", "curves.csv", "releases.csv", "scores.parquet")
-NETWORK = """
-import os
-import signal
-from pathlib import Path
-
-import torch
-from torch import nn
-
-HERE = Path(__file__).parent
-
-
-def build(input_shape, num_classes):
-    # The weights' seed tells which model is being built; files beside this one say what becomes of it.
-    seed = torch.initial_seed()
-    if (HERE / f"once-{seed}").exists():
-        (HERE / f"once-{seed}").unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
-    if (HERE / f"always-{seed}").exists():
-        os.kill(os.getpid(), signal.SIGKILL)
-    if (HERE / f"raise-{seed}").exists():
-        raise RuntimeError("no such luck")
-    return Network(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, num_classes))
-
-
-class Network(nn.Sequential):
-    def forward(self, x):
-        if self.training and (HERE / "interrupt").exists():
-            left = int((HERE / "interrupt").read_text()) - 1
-            (HERE / "interrupt").write_text(str(left))
-            if not left:
-                (HERE / "interrupt").unlink()
-                raise KeyboardInterrupt
-        return super().forward(x)
-"""
 
 
 def contents(folder):
@@ -176,14 +142,10 @@ def seed_of(model_id, study_seed=3):
 
 
 @pytest.fixture
-def factory(make_study, small, tmp_path, monkeypatch, request):
+def factory(make_study, small, network_of_files):
     """A study whose network does what files in its folder say: (study, that folder)."""
-    module = re.sub(r"\W", "_", request.node.name)  # imported modules stay: each test needs its own
-    place = tmp_path / "networks"
-    place.mkdir()
-    (place / f"{module}.py").write_text(NETWORK)
-    monkeypatch.syspath_prepend(place)
-    model = {"name": "factory", "options": {"target": f"{module}:build"}}
+    target, place = network_of_files
+    model = {"name": "factory", "options": {"target": target}}
     return make_study(model=model, releases=small.model_dump()["releases"]), place
 
 

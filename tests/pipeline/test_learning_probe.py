@@ -39,12 +39,12 @@ class Unit(Probe):
 
     of_steps = True
 
-    def once(self, key, measure):  # type: ignore[no-untyped-def]
+    def once(self, key, measure):
         self.keys = [*getattr(self, "keys", []), key]
         return float((len(self.keys) % 2 == 1) == self.of_steps)  # the step is asked for first
 
 
-def test_the_games_are_those_of_the_run_and_what_it_keeps_is_found_again(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_games_are_those_of_the_run_and_what_it_keeps_is_found_again(tmp_path) -> None:
     asked = study(audit={"attacks": ["nn:epochs=1", "pair_nn:epochs=1", "loss"], "knowledge": ["matched", "dense"]})
     plan, population = prepare(asked)
     games = expected_games(plan, population)

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -252,48 +251,16 @@ def test_a_plan_imports_no_torch():
 # Mishaps
 
 
-SPOILED = """
-import os
-import signal
-from pathlib import Path
-
-import torch
-from torch import nn
-
-HERE = Path(__file__).parent
-
-
-def build(input_shape, num_classes):
-    # The weights' seed tells which model is being built; files beside this one say what becomes of it.
-    seed = torch.initial_seed()
-    if (HERE / f"once-{seed}").exists():
-        (HERE / f"once-{seed}").unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
-    if (HERE / f"always-{seed}").exists():
-        os.kill(os.getpid(), signal.SIGKILL)
-    if (HERE / f"raise-{seed}").exists():
-        raise RuntimeError("no such luck")
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, num_classes))
-    if (HERE / f"spoil-{seed}").exists():
-        nn.init.constant_(network[1].weight, float("inf"))
-    return network
-"""
-
-
 @pytest.fixture
-def own_network(stacked, tmp_path, monkeypatch, request):
+def own_network(stacked, network_of_files):
     """A study whose network does what files in its folder say, and a function that asks for it by model."""
-    module = re.sub(r"\W", "_", request.node.name)  # imported modules stay: each test needs its own
-    place = tmp_path / "networks"
-    place.mkdir()
-    (place / f"{module}.py").write_text(SPOILED)
-    monkeypatch.syspath_prepend(place)
+    target, place = network_of_files
 
     def ask(what, model_id):
         seed = int(torch.randint(2**62, (), generator=torch_generator(3, "initialise", model_id)))
         (place / f"{what}-{seed}").touch()
 
-    return stacked(model={"name": "factory", "options": {"target": f"{module}:build"}}, releases=[]), ask
+    return stacked(model={"name": "factory", "options": {"target": target}}, releases=[]), ask
 
 
 def dense_bytes(folder, models):

@@ -41,7 +41,7 @@ def dropped(x: Tensor, p: float) -> Tensor:
 class EncoderLayer(nn.TransformerEncoderLayer):
     """torch's encoder layer, post-norm, with `dropped` for its dropout and without its masks of tokens."""
 
-    def forward(self, src: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, src: Tensor) -> Tensor:  # type: ignore[override]  # torch's also takes masks, which none has here
         """Tokens (B, C, 64) to tokens."""
         x: Tensor = self.norm1(src + self._dropped(self._attended(src)))
         hidden = self._dropped(functional.gelu(self.linear1(x)))

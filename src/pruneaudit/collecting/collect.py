@@ -154,7 +154,7 @@ def _frame(membership: Mapping[str, np.ndarray], population: Population) -> Sign
 
 def _check_has_out_models(frame: Signals, files: Sequence[Path]) -> None:
     """Refuses several models that were all trained on the same samples."""
-    if frame.num_models == 1 or (frame.member != frame.member[0]).any():
+    if not frame.trained_alike:
         return
     at_hand = {"reserve"} if frame.reserve.any() else set()
     alone = [name for name in ATTACKS.names() if ATTACKS.get(name).needs <= at_hand]

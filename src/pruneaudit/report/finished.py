@@ -18,8 +18,7 @@ def finished_results(folder: Path) -> Results:
     Raises:
         UserError: the folder holds no finished run, or one that has changed.
     """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; expected that of a finished run, such as runs/demo")
+    check_is_folder(folder)
     problems = check_sealed(folder)
     unsealed = problems[SEALED_FILES] or next((f"does not list {n}" for n in RESULT_FILES if n not in problems), "")
     wrong = (SEALED_FILES, unsealed)
@@ -28,3 +27,13 @@ def finished_results(folder: Path) -> Results:
     if wrong[1]:
         raise UserError(f"{folder}: {' '.join(wrong)}; expected a finished run (run the study again: it mends this)")
     return Results.load_sealed(folder)
+
+
+def check_is_folder(folder: Path) -> None:
+    """Refuses the folder of a run that is not there.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected that of a finished run, such as runs/demo")

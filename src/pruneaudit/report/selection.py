@@ -8,6 +8,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from pruneaudit.attacks.groups import declared_attack
+from pruneaudit.auditing.equal_accuracy import ROUNDING
 from pruneaudit.pipeline.lineage import twins
 from pruneaudit.results import Results
 from pruneaudit.study import DENSE, Plugin, Study
@@ -191,5 +192,5 @@ def far_from_baselines(results: Results) -> tuple[str, ...]:
     rows = results.frontier.drop_duplicates("release")
     baselines = rows.loc[rows["is_baseline"] == 1, "test_accuracy"]
     others = rows[(rows["is_baseline"] != 1) & rows["difference"].notna()]
-    far = [not (baselines - own).between(-1e-9, NEAR).any() for own in others["test_accuracy"]]
+    far = [not (baselines - own).between(-ROUNDING, NEAR).any() for own in others["test_accuracy"]]
     return tuple(others.loc[far, "release"].astype(str))

@@ -138,7 +138,7 @@ def counted_changes(results: Results, base: str) -> tuple[str, ...]:
     changed = _changed(results, base)
     if not changed:
         return ()
-    at_equal = _has_frontier(results)
+    at_equal = has_frontier(results)
     rows = [_equal(results, name) if at_equal else _paired(results, name) for name in changed]
     readings = [_reading(row) for row in rows]
     less, more, same, other = (readings.count(said) for said in (READINGS[-1], READINGS[1], READINGS[0], ""))
@@ -158,9 +158,8 @@ def counted_changes(results: Results, base: str) -> tuple[str, ...]:
     whole = f"{start}{counted} {len(changed)} pruned or defended releases {leak} less than {than}"
     far = [name for name in far_from_baselines(results) if name in changed] if at_equal else []
     if far:
-        of_them = f"{len(far)} of them" if len(far) < len(changed) else "none of them"
-        near = "had none" if len(far) < len(changed) else "had one"
-        parts.append(f"{of_them} {near} of similar accuracy to be held against, so lost accuracy alone may explain it")
+        lacked = f"{len(far)} of them had none" if len(far) < len(changed) else "none of them had one"
+        parts.append(f"{lacked} of similar accuracy to be held against, so lost accuracy alone may explain it")
     return ("; ".join([whole[0].upper() + whole[1:], *([", ".join(parts)] if parts else [])]) + ".",)
 
 
@@ -209,7 +208,8 @@ def featured_release(results: Results) -> str:
     return max(_changed(results, base) or others, key=sparsity, default="")
 
 
-def _has_frontier(results: Results) -> bool:
+def has_frontier(results: Results) -> bool:
+    """Whether releases were compared in AUC at equal accuracy."""
     return bool((results.frontier["metric"] == AUC.column).any())
 
 
@@ -275,7 +275,7 @@ def _change(results: Results, release: str, base: str) -> BigNumber:
     if row is None:
         return BigNumber(title, release, "", "", _NOT_PAIRED)
     words = baseline_words(results, release, base, baseline_of(results, release))
-    note = f"against {words}{'; not at equal accuracy' if _has_frontier(results) else ''}"
+    note = f"against {words}{'; not at equal accuracy' if has_frontier(results) else ''}"
     return BigNumber(title, release, AUC.signed(row["difference"]), _interval(AUC, row), note)
 
 
@@ -293,7 +293,7 @@ def _line(results: Results, release: str, base: str, notes: Notes) -> SummaryLin
     made, found = release_row(results, release), finding(results, release, primary_attack(results))
     paired, equal = _paired(results, release), _equal(results, release)
     is_base, in_line = release == base, equal is not None and equal["is_baseline"] == 1
-    shows_equal = _has_frontier(results) and not is_base and not in_line
+    shows_equal = has_frontier(results) and not is_base and not in_line
     return SummaryLine(
         release=release,
         made="" if is_base or made is None else what_was_done(results, release),

@@ -20,7 +20,7 @@ from pruneaudit.report.selection import (
     release_row,
 )
 from pruneaudit.report.stronger import stronger_attack, stronger_figure
-from pruneaudit.report.summary import counted_changes
+from pruneaudit.report.summary import counted_changes, has_frontier
 from pruneaudit.report.tables import Notes, estimate, sparsity_cell
 from pruneaudit.results import Results
 
@@ -46,7 +46,7 @@ def print_results(results: Results, console: Console) -> None:
     change = sparsest_change(results, told.changes)
     if change is not None:
         console.print(Text.assemble((_printable(change.release), "bold"), _plain(f": {change.text}")), highlight=False)
-    if "auc" in set(results.frontier["metric"]):
+    if has_frontier(results):
         for sentence in counted_changes(results, base_release(results)):
             console.print(_plain(sentence), highlight=False)
     found = stronger_attack(results)

@@ -187,6 +187,11 @@ class Signals:
         """(N,) bool: which samples are canaries."""
         return np.zeros(self.num_samples, dtype=bool) if self.canary is None else self.canary
 
+    @property
+    def trained_alike(self) -> bool:
+        """Whether there are several models, and all have one training set."""
+        return self.num_models > 1 and bool((self.member == self.member[0]).all())
+
     @cached_property
     def scored(self) -> np.ndarray:
         """(M, N) bool: which samples may be scored for which model, canaries included."""
