@@ -15,7 +15,7 @@ made-up bank has) was not played: that is neither passed nor failed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pruneaudit.attacks.attack import Attack
@@ -84,6 +84,23 @@ def failures(about: Mapping[str, Any]) -> dict[str, str]:
             where = "where nothing tells members apart" if row["kind"] == NULL else "where members were planted"
             found.setdefault(str(row["attack"]), []).append(f"AUC {row['auc']:.3f} {where}")
     return {label: ", ".join(dict.fromkeys(reasons)) for label, reasons in found.items()}
+
+
+def unchecked(about: Mapping[str, Any], attacks: Iterable[str]) -> dict[str, str]:
+    """Why attacks were played nowhere where the answer is known, by attack; those that were are left out.
+
+    Args:
+        about: of a run's results, of whatever version.
+        attacks: the attacks in question.
+    """
+    checked = {str(row["attack"]) for row in about.get("controls") or []}
+    reasons: dict[str, list[str]] = {}
+    for row in about.get("not_controlled") or []:
+        reasons.setdefault(str(row["attack"]), []).append(str(row["reason"]))
+    missing = "no controls of it were recorded"
+    return {
+        attack: "; ".join(dict.fromkeys(reasons.get(attack, [missing]))) for attack in attacks if attack not in checked
+    }
 
 
 def warning(label: str, reason: str) -> str:

@@ -29,19 +29,19 @@ def command(
         typer.Option("--max-advantage", metavar="RATE", help="Highest TPR - FPR at the learned threshold."),
     ] = None,
     attack: Annotated[
-        str | None, typer.Option("--attack", help="An attack of the run, or any; default: the declared one.")
+        str | None, typer.Option("--attack", help="The attack that decides; default: every attack of the run.")
     ] = None,
     release: Annotated[
         list[str] | None,
         typer.Option("--release", help="A release; default: dense and all pruned or defended ones. Repeatable."),
     ] = None,
     knowledge: Annotated[
-        str, typer.Option("--knowledge", help="What the attacker's references went through.")
-    ] = "matched",
+        str, typer.Option("--knowledge", help="What the references went through; default: every kind of the run.")
+    ] = "any",
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE.md", help="Write the summary there too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the summary.")] = False,
 ) -> None:
-    """Hold a run against budgets: exit 0 within all, 1 over one, 2 on bad input or a refused figure."""
+    """Compare a run with budgets: exit 0 within all, 1 not shown to be within one, 2 bad input or a refused figure."""
     from pruneaudit.gate import as_markdown, as_record, budgets_of, check
     from pruneaudit.report.finished import finished_results
 

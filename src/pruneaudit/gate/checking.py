@@ -1,39 +1,42 @@
 """The gate: is what a run leaks within the budgets that somebody set beforehand?
 
-A pure function of `Results`. What counts is the upper end of the 95% interval: a run is within a budget where the data
-leave no more than that, and a small study with wide intervals does not pass for being small. An upper end that equals
-its budget is within. The figures are means over victims.
+A pure function of `Results`. A budget holds for every attack that was played, under every kind of references: an
+attacker plays the strongest one. What counts is the upper end of the 95% interval: a run is within a budget where the
+data leave no more than that, and a small study with wide intervals does not pass for being small. An upper end that
+equals its budget is within. One above it does not say that the run leaks more than the budget, only that the run was
+not shown to be within it. The figures are means over victims.
 
-An attack that failed the run's own controls (`pruneaudit.controls`) has no figure that could be held against anything.
-A figure that is missing or was refused decides over all others: the gate then says that it was not answered (exit code
-2), even where another figure is over its budget. Whoever accepts a leak that is known (exit code 1) must not accept
-with it what nobody measured.
+An attack that failed the run's own controls (`pruneaudit.controls`) has no figure that can be trusted. A figure that is
+missing or was refused decides over all others: the gate then says that it was not answered (exit code 2), even where
+another figure is over its budget. Whoever accepts a leak that is known (exit code 1) must not accept with it what
+nobody measured.
+
+Whoever names an attack or references lets these alone decide. What others find above the budget is listed all the same.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import pandas as pd
 
 from pruneaudit.auditing.game import MATCHED, NO_DEFENSE
-from pruneaudit.controls import failures
+from pruneaudit.controls import failures, unchecked
 from pruneaudit.errors import UserError
 from pruneaudit.gate.budgets import GUESSING_AUC, NO_BUDGET, Budget
+from pruneaudit.gate.verdicts import Gate, Verdict, verdict_of
 from pruneaudit.pipeline.lineage import twins
 from pruneaudit.registry import nearest
 from pruneaudit.report.answer import answer
-from pruneaudit.report.quantities import ADVANTAGE, AUC, BALANCED_ACCURACY, Quantity
+from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import (
     MEAN,
     POOLED,
     attack_order,
     base_release,
     chosen_later,
-    primary_attack,
+    declared_attacks,
     release_names,
     release_row,
     study_of,
@@ -41,55 +44,7 @@ from pruneaudit.report.selection import (
 from pruneaudit.results import Results
 
 ANY = "any"
-"""In the place of an attack: every attack of the run must be within the budget."""
-Outcome = Literal["within", "over", "refused"]
-EXIT_CODES: Mapping[Outcome, int] = {"within": 0, "over": 1, "refused": 2}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One figure held against its budget."""
-
-    release: str
-    knowledge: str
-    attack: str
-    budget: Budget
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    num_victims: int = 0
-    reason: str = ""
-    """Why there is no figure, or no interval; empty where there is."""
-
-    @property
-    def outcome(self) -> Outcome:
-        """`refused` without a figure; else whether the upper end of its interval is over the budget."""
-        if self.reason:
-            return "refused"
-        return "over" if self.high > self.budget.limit else "within"
-
-
-@dataclass(frozen=True)
-class Gate:
-    """What the gate says."""
-
-    verdicts: tuple[Verdict, ...]
-    """In the order of the study: by release, attack and budget."""
-    not_checked: tuple[str, ...]
-    """Releases that were left out because they are controls: nothing was pruned and nothing defended."""
-    notes: tuple[str, ...]
-    """What the figures do not say."""
-
-    @property
-    def outcome(self) -> Outcome:
-        """`refused` if any figure is; else `over` if any is; else `within`."""
-        found = {verdict.outcome for verdict in self.verdicts}
-        return "refused" if "refused" in found else "over" if "over" in found else "within"
-
-    @property
-    def exit_code(self) -> int:
-        """0 within all budgets, 1 over one, 2 not answered."""
-        return EXIT_CODES[self.outcome]
+"""In the place of an attack or of references: every one of the run."""
 
 
 def check(
@@ -97,25 +52,57 @@ def check(
     budgets: Sequence[Budget],
     attack: str | None = None,
     releases: Sequence[str] = (),
-    knowledge: str = MATCHED,
+    knowledge: str = ANY,
 ) -> Gate:
-    """Holds the figures of a run against budgets.
+    """Compares the figures of a run with budgets.
 
     Args:
         results: the run's.
         budgets: how high which figure may be; see `budgets_of`.
-        attack: an attack of the run, or `any` for every one; default: the one that the study declares.
+        attack: the attack that decides; default, and `any`: every attack that was played.
         releases: which to check; default: the dense networks and all that is pruned or defended. One that the study
             asks for and the run could not make is refused, not passed over.
-        knowledge: what the attacker's references went through.
+        knowledge: what the references of the attacks that decide went through; `any`: every kind.
 
     Raises:
-        UserError: attack, release or knowledge is unknown, or there is no budget.
+        UserError: attack, release or knowledge is unknown, there is no budget, or the declared attack is not among
+            these findings and no other was named.
     """
     if not budgets:
         raise UserError(NO_BUDGET)
-    knowledge = "matched" if knowledge == "adaptive" else knowledge
+    knowledge = MATCHED if knowledge == "adaptive" else knowledge
     known = tuple(dict.fromkeys([*release_names(results), *_asked_releases(results)]))
+    _check_choice(results, attack, releases, knowledge, known)
+    controls = () if releases else _controls(results, known)
+    checked = tuple(dict.fromkeys(releases)) or tuple(name for name in known if name not in controls)
+    attack = None if attack == ANY else attack
+    broken, unplayed = failures(results.about), unchecked(results.about, attack_order(results))
+    deciding: list[Verdict] = []
+    others: list[Verdict] = []
+    for release in checked:
+        every = _of_release(results, release, ANY, None, budgets)
+        chosen = (
+            every if attack is None and knowledge == ANY else _of_release(results, release, knowledge, attack, budgets)
+        )
+        decided = {(verdict.knowledge, verdict.attack) for verdict in chosen}
+        deciding += [_controlled(verdict, broken, unplayed) for verdict in chosen]
+        rest = [verdict for verdict in every if (verdict.knowledge, verdict.attack) not in decided]
+        others += [_controlled(verdict, broken, unplayed) for verdict in rest]
+    named = dict.fromkeys(verdict.attack for verdict in deciding)
+    beside = [name for name in dict.fromkeys(verdict.attack for verdict in others) if name not in named]
+    return Gate(
+        verdicts=tuple(deciding),
+        not_checked=controls,
+        notes=(*_reversed(deciding), *_broken_beside(beside, broken), *_left_out(results), *answer(results).caveats),
+        others_over=tuple(verdict for verdict in others if verdict.outcome == "over"),
+        unchecked={name: unplayed[name] for name in named if name in unplayed},
+    )
+
+
+def _check_choice(
+    results: Results, attack: str | None, releases: Sequence[str], knowledge: str, known: Sequence[str]
+) -> None:
+    """Refuses names that the run does not have, and findings that lack the declared attack."""
     attacks = attack_order(results)
     if not attacks:
         raise UserError("no attack was played in this run, so that nothing can be checked; expected findings")
@@ -124,21 +111,11 @@ def check(
             f"these findings are of attacks that were chosen after the run, and {declared}, which the study declared,"
             f" is not among them; name one with --attack, or play it: pruneaudit attack RUN --attacks {declared}"
         )
-    chosen = attack or primary_attack(results)
     if attack is not None:
         _known("--attack", attack, (*attacks, ANY))
     for release in releases:
         _known("--release", release, known)
-    _known("--knowledge", knowledge, (*dict.fromkeys(results.findings["knowledge"]), *_asked_knowledge(results)))
-    controls = () if releases else _controls(results, known)
-    checked = tuple(dict.fromkeys(releases)) or tuple(name for name in known if name not in controls)
-    broken = failures(results.about)
-    verdicts = [
-        _unless_broken(verdict, broken)
-        for release in checked
-        for verdict in _of_release(results, release, knowledge, attacks if chosen == ANY else (chosen,), budgets)
-    ]
-    return Gate(tuple(verdicts), controls, (*_reversed(verdicts), *answer(results).caveats))
+    _known("--knowledge", knowledge, (*_knowledges(results), ANY))
 
 
 def _known(option: str, given: str, choices: Sequence[str]) -> None:
@@ -157,9 +134,10 @@ def _asked_releases(results: Results) -> tuple[str, ...]:
     return tuple(str(item["name"]) for item in listed or () if isinstance(item, Mapping) and "name" in item)
 
 
-def _asked_knowledge(results: Results) -> tuple[str, ...]:
+def _knowledges(results: Results) -> tuple[str, ...]:
+    """The kinds of references that the run has, and those that the study asks for."""
     study = study_of(results)
-    return study.audit.knowledge if study else ()
+    return tuple(dict.fromkeys([*results.findings["knowledge"], *(study.audit.knowledge if study else ())]))
 
 
 def _controls(results: Results, known: Sequence[str]) -> tuple[str, ...]:
@@ -179,30 +157,41 @@ def _controls(results: Results, known: Sequence[str]) -> tuple[str, ...]:
 
 
 def _of_release(
-    results: Results, release: str, knowledge: str, attacks: Sequence[str], budgets: Sequence[Budget]
+    results: Results, release: str, knowledge: str, attack: str | None, budgets: Sequence[Budget]
 ) -> list[Verdict]:
-    of_release = results.findings[results.findings["release"] == release]
-    label = _played_as(results, release, knowledge, tuple(dict.fromkeys(of_release["knowledge"])))
-    rows = of_release[of_release["knowledge"] == label]
-    if len(attacks) > 1:  # an attack on pairs of releases is not played on the dense networks alone
-        attacks = [attack for attack in attacks if attack in set(rows["attack"])] or [ANY]
-    found = []
-    for attack in attacks:
-        row = _row(rows[rows["attack"] == attack])
-        if row is None:
-            why = f"{'no attack' if attack == ANY else attack} was played on it with references '{knowledge}'"
-            lost = "" if len(of_release) else "; the run has no findings of this release (its tasks failed?)"
-            found += [Verdict(release, knowledge, attack, budget, reason=why + lost) for budget in budgets]
-        else:
-            found += [_verdict(row, budget) for budget in budgets]
+    """The verdicts on one release, its figures not yet held against the controls of their attacks.
+
+    An attack that is named must have been played on the release, if not under every kind of references: one on pairs
+    of releases is not where the references are dense.
+    """
+    found = results.findings[results.findings["release"] == release]
+    named = found if attack is None else found[found["attack"] == attack]
+    verdicts = []
+    for label, kind in _kinds(results, release, knowledge, tuple(dict.fromkeys(found["knowledge"]))).items():
+        rows = named[named["knowledge"] == label]
+        if rows.empty and not named.empty and attack is not None and knowledge == ANY:
+            continue
+        for name in dict.fromkeys(rows["attack"]) if len(rows) else [attack or ANY]:
+            row = _row(rows[rows["attack"] == name])
+            if row is not None:
+                verdicts += [verdict_of(row, budget) for budget in budgets]
+                continue
+            why = f"{'no attack' if name == ANY else name} was played on it with references '{kind}'"
+            lost = "" if len(found) else "; the run has no findings of this release (its tasks failed?)"
+            verdicts += [Verdict(release, kind, name, budget, reason=why + lost) for budget in budgets]
+    return verdicts
+
+
+def _kinds(results: Results, release: str, knowledge: str, labels: Sequence[str]) -> dict[str, str]:
+    """The kinds of references that the release is to be checked under: by the label they were played as, the name.
+
+    A release without any finding is missed once.
+    """
+    kinds = (_knowledges(results) if labels else (MATCHED,)) if knowledge == ANY else (knowledge,)
+    found: dict[str, str] = {}
+    for kind in kinds:
+        found.setdefault(_played_as(results, release, kind, labels), kind)
     return found
-
-
-def _unless_broken(verdict: Verdict, broken: Mapping[str, str]) -> Verdict:
-    """The verdict, or that there is none where the attack failed its controls."""
-    if verdict.reason or verdict.attack not in broken:
-        return verdict
-    return replace(verdict, reason=f"the attack failed the run's own controls ({broken[verdict.attack]})")
 
 
 def _played_as(results: Results, release: str, knowledge: str, labels: Sequence[str]) -> str:
@@ -224,26 +213,11 @@ def _row(rows: pd.DataFrame) -> pd.Series | None:
     return None if chosen.empty else chosen.iloc[0]
 
 
-def _verdict(row: pd.Series, budget: Budget) -> Verdict:
-    quantity = budget.quantity
-    measured = BALANCED_ACCURACY if quantity == ADVANTAGE else quantity
-    value, low, high = (float(row[f"{measured.column}{end}"]) for end in ("", "_low", "_high"))
-    if quantity == ADVANTAGE:  # TPR - FPR is made of (TPR + 1 - FPR) / 2, and so are its limits
-        value, low, high = (2 * number - 1 for number in (value, low, high))
-    reason = ""
-    if math.isnan(value):
-        reason = _reasons(row, measured) or str(row["refused"]) or "no figure was computed"
-    elif math.isnan(high):
-        reason = _reasons(row, measured) or "it has no interval"
-    victims = 0 if math.isnan(row["num_victims"]) else int(row["num_victims"])
-    which = (str(row["release"]), str(row["knowledge"]), str(row["attack"]))
-    return Verdict(*which, budget, value, low, high, victims, reason)
-
-
-def _reasons(row: pd.Series, quantity: Quantity) -> str:
-    """Why the row refuses this very figure; empty where it does not say."""
-    parts = [part.partition(": ") for part in str(row["refused"]).split("; ")]
-    return "; ".join(why for name, _, why in parts if name.casefold() == quantity.title.casefold())
+def _controlled(verdict: Verdict, broken: Mapping[str, str], unplayed: Mapping[str, str]) -> Verdict:
+    """The verdict, marked where nobody checked the attack; none where the attack failed its controls."""
+    if not verdict.reason and verdict.attack in broken:
+        verdict = replace(verdict, reason=f"the attack failed the run's own controls ({broken[verdict.attack]})")
+    return replace(verdict, is_unchecked=verdict.attack in unplayed)
 
 
 def _reversed(verdicts: Sequence[Verdict]) -> list[str]:
@@ -254,3 +228,18 @@ def _reversed(verdicts: Sequence[Verdict]) -> list[str]:
         if verdict.budget.quantity == AUC and verdict.high < GUESSING_AUC
     ]
     return list(dict.fromkeys(found))
+
+
+def _left_out(results: Results) -> list[str]:
+    """A note on attacks that the study declares and that were not played."""
+    absent = [name for name in declared_attacks(results) if name not in set(results.findings["attack"])]
+    return [f"declared in the study, but not played: {', '.join(absent)}"] if absent else []
+
+
+def _broken_beside(attacks: Sequence[str], broken: Mapping[str, str]) -> list[str]:
+    """A note on each attack that does not decide and failed its controls: its figures are not among the others."""
+    return [
+        f"{name} does not decide, and failed the run's own controls ({broken[name]})"
+        for name in attacks
+        if name in broken
+    ]

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from pruneaudit.gate.checking import Gate, Outcome, Verdict
+from pruneaudit.gate.verdicts import Gate, Outcome, Verdict
 from pruneaudit.report.quantities import Quantity
 
-_TITLES: dict[Outcome, str] = {"within": "within budget", "over": "over budget", "refused": "not answered"}
+_TITLES: dict[Outcome, str] = {
+    "within": "within budget",
+    "over": "not shown to be within budget",
+    "refused": "not answered",
+}
+_SAID: dict[Outcome, str] = {"within": "within", "over": "not shown to be within", "refused": "refused"}
+"""What is said of one figure. An upper end above the budget does not show that the leak itself is above it."""
 _MAX_PLACES = 12
 _COLUMNS = ("release", "attack", "references", "figure", "value", "95% interval", "budget", "verdict")
 
@@ -22,46 +29,81 @@ def as_markdown(gate: Gate, run: str) -> str:
         run: how the run is called.
     """
     lines = [f"## pruneaudit check: {_TITLES[gate.outcome]}", "", _sentence(gate), "", f"Run: {_code(run)}", ""]
-    lines += [_line(_COLUMNS), _line("---" for _ in _COLUMNS)]
-    lines += [_line(_cells(verdict)) for verdict in gate.verdicts]
+    lines += _table(gate.verdicts)
+    if gate.others_over:
+        lines += ["", _others_sentence(gate), "", *_table(gate.others_over)]
     left_out = [f"not checked, as nothing is pruned or defended in it: {_code(name)}" for name in gate.not_checked]
-    notes = [*_reasons(gate), *left_out, *(_plain(note) for note in gate.notes)]
+    notes = [*_reasons(gate), *_unchecked(gate), *left_out, *(_plain(note) for note in gate.notes)]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)]).rstrip() + "\n"
 
 
 def as_record(gate: Gate, run: str) -> dict[str, Any]:
     """The same as JSON data: rates in 0..1, what is missing as null."""
-    rows = [
-        {
-            "release": verdict.release,
-            "knowledge": verdict.knowledge,
-            "attack": verdict.attack,
-            "metric": verdict.budget.quantity.column,
-            "value": _or_none(verdict.value),
-            "low": _or_none(verdict.low),
-            "high": _or_none(verdict.high),
-            "budget": verdict.budget.limit,
-            "outcome": verdict.outcome,
-            "reason": verdict.reason,
-            "num_victims": verdict.num_victims,
-        }
-        for verdict in gate.verdicts
-    ]
-    told = {"run": run, "outcome": gate.outcome, "exit_code": gate.exit_code, "verdicts": rows}
+    told = {"run": run, "outcome": gate.outcome, "title": _TITLES[gate.outcome], "exit_code": gate.exit_code}
+    told |= {"verdicts": [_record(verdict) for verdict in gate.verdicts]}
+    told |= {"others_over": [_record(verdict) for verdict in gate.others_over], "unchecked": dict(gate.unchecked)}
     return told | {"not_checked": list(gate.not_checked), "notes": list(gate.notes)}
+
+
+def _record(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "release": verdict.release,
+        "knowledge": verdict.knowledge,
+        "attack": verdict.attack,
+        "metric": verdict.budget.quantity.column,
+        "value": _or_none(verdict.value),
+        "low": _or_none(verdict.low),
+        "high": _or_none(verdict.high),
+        "budget": verdict.budget.limit,
+        "outcome": verdict.outcome,
+        "said": _SAID[verdict.outcome],
+        "reason": verdict.reason,
+        "unchecked": verdict.is_unchecked,
+        "num_victims": verdict.num_victims,
+    }
 
 
 def _sentence(gate: Gate) -> str:
     outcomes = [verdict.outcome for verdict in gate.verdicts]
     total, over, refused = len(outcomes), outcomes.count("over"), outcomes.count("refused")
-    rule = "What counts is the upper end of the 95% interval of the mean over victims; equal to the budget is within."
+    rule = (
+        "Every figure must be within its budget: the upper end of the 95% interval of its mean over victims is at most"
+        " the budget. A figure above it was not shown to be within."
+    )
     if refused:
-        others = f" {over} of the others {'is' if over == 1 else 'are'} over budget." if over else ""
-        return (
-            f"{_of(refused, total)} could not be had, so the question is not answered, whatever the others say."
-            f"{others} {rule}"
-        )
-    return f"{_of(over, total)} {'is' if over == 1 else 'are'} over budget. {rule}"
+        missing = "1 figure is" if refused == 1 else f"{refused} figures are"
+        others = f" {over} of the others {_was(over)} not shown to be within budget." if over else ""
+        said = f"{missing} missing or refused, of {total}, so the question is not answered, whatever the others say."
+        return f"{said}{others} {rule}"
+    if over:
+        figures = "figure" if total == 1 else "figures"
+        return f"{over} of {total} {figures} {_was(over)} not shown to be within budget. {rule}"
+    return f"{'The one figure is' if total == 1 else f'All {total} figures are'} within budget. {rule}"
+
+
+def _others_sentence(gate: Gate) -> str:
+    count = len(gate.others_over)
+    figures = "1 more figure of this run was" if count == 1 else f"{count} more figures of this run were"
+    return f"{figures} not shown to be within budget. {'It does' if count == 1 else 'They do'} not decide here:"
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _table(verdicts: Sequence[Verdict]) -> list[str]:
+    return [_line(_COLUMNS), _line("---" for _ in _COLUMNS), *(_line(_cells(verdict)) for verdict in verdicts)]
+
+
+def _unchecked(gate: Gate) -> list[str]:
+    """Each reason for which attacks were not played where the answer is known, once, with the attacks."""
+    attacks: dict[str, list[str]] = {}
+    for attack, reason in gate.unchecked.items():
+        attacks.setdefault(reason, []).append(_code(attack))
+    return [
+        f"unchecked, as the run did not play it where the answer is known: {', '.join(names)} ({_plain(reason)})"
+        for reason, names in attacks.items()
+    ]
 
 
 def _reasons(gate: Gate) -> list[str]:
@@ -74,17 +116,14 @@ def _reasons(gate: Gate) -> list[str]:
     return [f"{title}: {_plain(reason)} ({', '.join(where)})" for (title, reason), where in places.items()]
 
 
-def _of(count: int, total: int) -> str:
-    return f"{count if count else 'None'} of {total} {'figure' if total == 1 else 'figures'}"
-
-
 def _cells(verdict: Verdict) -> tuple[str, ...]:
     quantity, limit = _told_apart(verdict.budget.quantity, verdict.high, verdict.budget.limit), verdict.budget.limit
     value = "-" if math.isnan(verdict.value) else quantity.value(verdict.value)
     interval = quantity.interval(verdict.low, verdict.high) or "-"
     names = (_code(verdict.release), _code(verdict.attack), _code(verdict.knowledge), quantity.title)
-    told = {"within": "within", "over": "**over**", "refused": "**refused**"}[verdict.outcome]
-    return (*names, value, interval, f"at most {quantity.value(limit)}", told)
+    told = _SAID[verdict.outcome] if verdict.outcome == "within" else f"**{_SAID[verdict.outcome]}**"
+    mark = " (unchecked)" if verdict.is_unchecked else ""
+    return (*names, value, interval, f"at most {quantity.value(limit)}", told + mark)
 
 
 def _told_apart(quantity: Quantity, high: float, limit: float) -> Quantity:

@@ -1,0 +1,92 @@
+"""What the gate says: a verdict for each figure, and what follows from all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pandas as pd
+
+from pruneaudit.gate.budgets import Budget
+from pruneaudit.report.quantities import ADVANTAGE, BALANCED_ACCURACY, Quantity
+
+Outcome = Literal["within", "over", "refused"]
+EXIT_CODES: Mapping[Outcome, int] = {"within": 0, "over": 1, "refused": 2}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One figure compared with its budget."""
+
+    release: str
+    knowledge: str
+    attack: str
+    budget: Budget
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    num_victims: int = 0
+    reason: str = ""
+    """Why there is no figure, or no interval; empty where there is."""
+    is_unchecked: bool = False
+    """The run did not play this attack where the right answer is known."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """`refused` without a figure; `over` where the upper end of its interval is above the budget; else `within`."""
+        if self.reason:
+            return "refused"
+        return "over" if self.high > self.budget.limit else "within"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the gate says."""
+
+    verdicts: tuple[Verdict, ...]
+    """Those that decide, in the order of the study: by release, references, attack and budget."""
+    not_checked: tuple[str, ...]
+    """Releases that were left out because they are controls: nothing was pruned and nothing defended."""
+    notes: tuple[str, ...]
+    """What the figures do not say."""
+    others_over: tuple[Verdict, ...] = ()
+    """Figures of the same releases that are over their budget and do not decide, because attack or references were
+    narrowed."""
+    unchecked: Mapping[str, str] = field(default_factory=dict)
+    """The attacks that decide and were not played where the answer is known, and why not."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """`refused` if any deciding figure is; else `over` if any is; else `within`."""
+        found = {verdict.outcome for verdict in self.verdicts}
+        return "refused" if "refused" in found else "over" if "over" in found else "within"
+
+    @property
+    def exit_code(self) -> int:
+        """0 within all budgets, 1 over one, 2 not answered."""
+        return EXIT_CODES[self.outcome]
+
+
+def verdict_of(row: pd.Series, budget: Budget) -> Verdict:
+    """The verdict on one figure of a row of findings."""
+    quantity = budget.quantity
+    measured = BALANCED_ACCURACY if quantity == ADVANTAGE else quantity
+    value, low, high = (float(row[f"{measured.column}{end}"]) for end in ("", "_low", "_high"))
+    if quantity == ADVANTAGE:  # TPR - FPR is made of (TPR + 1 - FPR) / 2, and so are its limits
+        value, low, high = (2 * number - 1 for number in (value, low, high))
+    reason = ""
+    if math.isnan(value):
+        reason = _reasons(row, measured) or str(row["refused"]) or "no figure was computed"
+    elif math.isnan(high):
+        reason = _reasons(row, measured) or "it has no interval"
+    victims = 0 if math.isnan(row["num_victims"]) else int(row["num_victims"])
+    which = (str(row["release"]), str(row["knowledge"]), str(row["attack"]))
+    return Verdict(*which, budget, value, low, high, victims, reason)
+
+
+def _reasons(row: pd.Series, quantity: Quantity) -> str:
+    """Why the row refuses this very figure; empty where it does not say."""
+    parts = [part.partition(": ") for part in str(row["refused"]).split("; ")]
+    return "; ".join(why for name, _, why in parts if name.casefold() == quantity.title.casefold())
