@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from pruneaudit.attacks import ATTACKS
-from pruneaudit.attacks.attack_r import TIE_STEP
 from pruneaudit.attacks.bavaria import LARGEST_SHAPE, SMALLEST_SHAPE
+from pruneaudit.attacks.ties import TIE_STEP, tie_break
 
 
 def scored(name, view, **options):
@@ -100,8 +102,22 @@ def test_of_one_prediction(view, name):
     signals = view.attacked
     for v, n, *_ in each(view):
         p = softmax(signals.logits[view.victims[v], n])
-        expected = p.max() if name == "top1_confidence" else float(p.argmax() == signals.labels[n])
-        assert found[v, n] == pytest.approx(expected, abs=1e-9)
+        expected = np.log(p.max() / (1 - p.max())) if name == "top1_confidence" else p.argmax() == signals.labels[n]
+        assert found[v, n] == pytest.approx(float(expected), abs=1e-9)
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=30, unique=True),
+    st.integers(0, 1000),
+)
+def test_broken_ties_rank_as_the_numbers_behind_them_and_stay_below_a_step(values, rank):
+    values = np.sort(values)
+    apart = np.diff(values) > 1e-6 * (1 + np.abs(values[1:]))  # closer ones may round to one score
+    tied = rank / 1000
+    found = tied + tie_break(values)
+    assert (np.diff(found)[apart] > 0).all()
+    assert (np.diff(found) >= 0).all()
+    assert (np.abs(found - tied) <= TIE_STEP).all()
 
 
 def prior_by_hand(groups):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pruneaudit.attacks import ATTACKS
+from pruneaudit.metrics import auc
 
 # N samples, C classes
 
@@ -19,29 +20,34 @@ def probabilities(logits):
     return [power / math.fsum(powers) for power in powers]
 
 
-def naive_loss(p, y):
-    return math.log(p[y])
+def naive_log_odds(p, y):
+    return math.log(p[y]) - math.log(math.fsum(q for j, q in enumerate(p) if j != y))
 
 
-def naive_confidence(p, y):
-    return p[y]
+def naive_top1(p, y):
+    return naive_log_odds(p, max(range(len(p)), key=p.__getitem__))
 
 
 def naive_entropy(p, y):
-    return math.fsum(q * math.log(q) for q in p)
+    return -math.log(-math.fsum(q * math.log(q) for q in p))
 
 
 def naive_modified_entropy(p, y):
-    others = math.fsum(q * math.log1p(-q) for j, q in enumerate(p) if j != y)
-    return (1 - p[y]) * math.log(p[y]) + others
+    def log_not(j):
+        return math.log1p(-p[j]) if p[j] < 0.5 else math.log(math.fsum(p[:j] + p[j + 1 :]))
+
+    others = math.fsum(q * log_not(j) for j, q in enumerate(p) if j != y)
+    return -math.log(-math.exp(log_not(y)) * math.log(p[y]) - others)
 
 
 NAIVE = {
-    "loss": naive_loss,
-    "confidence": naive_confidence,
+    "loss": naive_log_odds,
+    "confidence": naive_log_odds,
+    "top1_confidence": naive_top1,
     "entropy": naive_entropy,
     "modified_entropy": naive_modified_entropy,
 }
+LABEL_FREE = ("entropy", "top1_confidence")
 
 
 @pytest.mark.parametrize("name", NAIVE)
@@ -75,19 +81,38 @@ def test_extreme_logits_stay_finite_and_in_order(name, height):
     sure, unsure, wrong = ATTACKS.get(name)().of_predictions(logits, np.zeros(3, dtype=int))
     assert np.isfinite([sure, unsure, wrong]).all()
     assert sure > unsure
-    assert unsure > wrong or name == "entropy"
+    assert unsure > wrong or name in LABEL_FREE
 
 
 def test_modified_entropy_tells_confidently_wrong_from_confidently_right():
     logits, labels = np.array([[9.0, 0.0, 0.0], [9.0, 0.0, 0.0]]), np.array([0, 1])
     right, wrong = ATTACKS.get("modified_entropy")().of_predictions(logits, labels)
-    assert right > -0.01 > -5 > wrong
+    assert right > 5 > 0 > wrong
     alike = ATTACKS.get("entropy")().of_predictions(logits, labels)
     assert alike[0] == alike[1]
 
 
-def test_loss_ranks_where_the_confidence_has_rounded_to_one():
-    logits, labels = np.array([[38.0, 0.0], [40.0, 0.0]]), np.zeros(2, dtype=int)
-    confidence = ATTACKS.get("confidence")().of_predictions(logits, labels)
-    assert confidence[0] == confidence[1] == 1
-    np.testing.assert_allclose(ATTACKS.get("loss")().of_predictions(logits, labels), -np.exp([-38.0, -40.0]))
+@pytest.mark.parametrize("name", NAIVE)
+@pytest.mark.parametrize("num_classes", [2, 5])
+@pytest.mark.parametrize("height", [30.0, 700.0, 2e4])
+def test_logits_of_any_height_leave_no_ties(name, num_classes, height, rng):
+    """Losses and probabilities round to 0 and 1 there; of two classes all these scores are functions of phi."""
+    logits = height * (1 + rng.random((200, num_classes)))
+    labels = logits.argmax(axis=1)
+    found = ATTACKS.get(name)().of_predictions(logits, labels)
+    assert len(np.unique(found)) == len(found)
+    others = np.sort(logits, axis=1)[:, :-1]
+    phi = logits.max(axis=1) - others[:, -1] - np.log(np.exp(others - others[:, -1:]).sum(axis=1))
+    if num_classes == 2 or name not in ("entropy", "modified_entropy"):
+        np.testing.assert_array_equal(np.argsort(found), np.argsort(phi))
+
+
+def test_the_loss_of_a_bank_with_huge_logits_finds_what_phi_finds(make_bank, make_view, rng):
+    bank = make_bank(num_models=4, num_samples=200)
+    huge = type(bank)(bank.logits * np.float32(4096), bank.labels, bank.member)  # a power of two: the same digits
+    assert (huge.phi > 745).mean() > 0.3
+    expected = auc(huge.phi[..., 0], bank.member)
+    for name in ("loss", "confidence"):
+        np.testing.assert_array_equal(
+            auc(ATTACKS.get(name)().score(make_view(huge), rng).victims, bank.member), expected
+        )

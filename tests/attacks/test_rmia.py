@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pruneaudit.attacks.rmia import ATTACK as RMIA
-from pruneaudit.attacks.rmia import TIE_STEP
+from pruneaudit.attacks.ties import TIE_STEP
 
 # V victims, K references, N samples, Q queries, Z reserve samples
 

@@ -11,9 +11,8 @@ the confidence itself, by less than one step.
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.ties import tie_break
 from pruneaudit.attacks.view import Scores, View
-
-TIE_STEP = 1e-7
 
 
 class AttackP(Attack):
@@ -39,7 +38,7 @@ def _ranked(phi: np.ndarray, reserve: np.ndarray) -> np.ndarray:
     for row, found in zip(phi, below, strict=True):
         order = np.argsort(row)  # looked up in order, neighbours are found where the last one was
         found[order] = np.searchsorted(np.sort(row[reserve]), row[order], side="right")
-    return below / reserve.sum() + TIE_STEP * phi / (1 + np.abs(phi))
+    return below / reserve.sum() + tie_break(phi)
 
 
 ATTACK = AttackP

@@ -12,9 +12,9 @@ import numpy as np
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.moments import moments
+from pruneaudit.attacks.ties import tie_break
 from pruneaudit.attacks.view import Scores, View
 
-TIE_STEP = 1e-7
 SAMPLES_AT_ONCE = 512
 """So few that a block of all victims' values stays close to the processor."""
 
@@ -31,7 +31,7 @@ class AttackR(Attack):
         below = _below(phi, np.where(out, references, np.inf), view.allowed)
         known = moments(references, out, view.allowed)
         distance = phi - known.mean  # NaN without OUT references
-        scores = (below + 0.5) / (known.count + 1) + TIE_STEP * distance / (1 + np.abs(distance))
+        scores = (below + 0.5) / (known.count + 1) + tie_break(distance)
         scores[~view.eligible] = np.nan
         return Scores(scores)
 

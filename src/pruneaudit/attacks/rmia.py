@@ -27,10 +27,9 @@ from pydantic import Field
 from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.moments import means
+from pruneaudit.attacks.ties import tie_break
 from pruneaudit.attacks.view import Scores, View
 from pruneaudit.signals.derived import log_probability, probability
-
-TIE_STEP = 1e-7
 
 
 class Options(options.Options):
@@ -78,7 +77,7 @@ class Rmia(Attack):
         order = np.argsort(np.where(np.isnan(log_x), np.inf, log_x))
         beaten = np.empty(len(log_x))
         beaten[order] = np.searchsorted(log_z, log_x[order] - np.log(self.options.gamma), side="right") / len(log_z)
-        return np.where(np.isnan(log_x), np.nan, beaten + TIE_STEP * log_x / (1 + np.abs(log_x)))
+        return np.where(np.isnan(log_x), np.nan, beaten + tie_break(log_x))
 
     def _log_ratio(self, view: View, query: int) -> np.ndarray:
         """Ln r_x of every sample, (V, N); NaN where the references cannot tell."""

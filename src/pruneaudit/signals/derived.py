@@ -63,6 +63,25 @@ def _class_by_class(logits: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         yield rows, np.array(logits[rows].T, dtype=np.float64, order="C")
 
 
+def below_top(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How the classes stand below the highest one, in numbers that stay apart however sure the prediction is.
+
+    Args:
+        logits: (n, C), C >= 2.
+
+    Returns:
+        The highest class (n,); by how much its logit exceeds the next one's, (n,) float64, 0 or more; the logits less
+        that of the next one, (n, C) float64, 0 or less, and -inf for the highest class itself.
+    """
+    rows, top = np.arange(len(logits)), logits.argmax(axis=1)
+    others = np.array(logits, dtype=np.float64)
+    highest = others[rows, top]
+    others[rows, top] = -np.inf
+    following = others.max(axis=1)
+    others -= following[:, None]
+    return top, highest - following, others
+
+
 def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether the highest logit is the label's, (n,) bool."""
     return logits.argmax(axis=1) == labels
