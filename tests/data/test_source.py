@@ -20,21 +20,6 @@ LABELS = np.array([0, 1, 0, 1])
 UNIT = {"mean": (0.5,), "std": (0.25,)}
 
 
-def test_the_sources_are_the_files_of_the_package() -> None:
-    downloaded = {
-        "chmnist",
-        "cifar10",
-        "cifar100",
-        "fashion_mnist",
-        "location",
-        "mnist",
-        "purchase100",
-        "svhn",
-        "texas100",
-    }
-    assert set(SOURCES.names()) == downloaded | {"digits", "fashion_mnist_5k", "images", "npz", "table"}
-
-
 @pytest.mark.parametrize("name", SOURCES.names())
 def test_every_source_is_complete(name: str) -> None:
     source = SOURCES.get(name)

@@ -40,8 +40,8 @@ OURS = [name for name in MODELS.names() if name != "factory"]
 """Networks of the package; `factory` is whatever its user makes of it."""
 
 
-def test_the_models_are_the_files_of_the_package() -> None:
-    assert set(MODELS.names()) == {*IMAGE_MODELS, "columnfc", "factory", "mlp"}
+def test_the_models_of_the_tests_are_there_and_every_model_says_what_it_is() -> None:
+    assert {*IMAGE_MODELS, "columnfc", "factory", "mlp"} <= set(MODELS.names())
     assert all(MODELS.summary(name) for name in MODELS.names())
 
 
