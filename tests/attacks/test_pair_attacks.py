@@ -10,6 +10,7 @@ from scipy import stats
 
 from pruneaudit.attacks import ATTACKS, joint_lira
 from pruneaudit.attacks.bavaria import LARGEST_SHAPE, SMALLEST_SHAPE
+from pruneaudit.attacks.groups import declared_attack, is_lower_bound
 from pruneaudit.attacks.view import View
 from pruneaudit.auditing.crossfit import thresholds
 from pruneaudit.metrics import auc, auc_influence, two_way
@@ -165,6 +166,17 @@ def test_joint_lira_does_not_depend_on_units_of_a_release():
     np.testing.assert_allclose(joint_lira.log_ratio(stretched, stretched, *arguments), before, rtol=1e-6, atol=1e-6)
     turned = z[..., ::-1]
     np.testing.assert_allclose(joint_lira.log_ratio(turned, turned, *arguments), before, rtol=1e-6, atol=1e-6)
+
+
+def test_joint_lira_says_that_it_is_a_lower_bound_and_is_not_declared_for_others():
+    found = scored("joint_lira", own_view(random_release(6, 40), random_release(6, 40, scale=1.0)))
+    assert "lower bound" in found.variant
+    assert [is_lower_bound(label) for label in ("joint_lira", "lira", "bavaria", "of a plug-in that is not here")] == [
+        True,
+        *[False] * 3,
+    ]
+    assert declared_attack(["joint_lira", "entropy"]) == "entropy"
+    assert declared_attack(["joint_lira"]) == "joint_lira"
 
 
 def test_joint_lira_in_blocks_is_the_same(monkeypatch):

@@ -90,14 +90,24 @@ def test_a_rate_is_reported_where_ten_false_positives_are_expected_and_refused_e
     for attack in ATTACKS:
         for _, row in rows_of(findings, attack=attack).iterrows():
             names = [tpr_column(0.01) + end for end in ("", "_low", "_high")]
-            if row["victim"] == "pooled":  # six victims' non-members allow it
-                assert 0 <= row[names[1]] <= row[names[0]] <= row[names[2]] <= 1
-                assert row["refused"] == ""
-            else:
-                assert np.isnan(row[names].astype(float)).all()
-                assert row["refused"].startswith("TPR at 1% FPR: ")
-                assert row["refused"].endswith("fewer than 10: 1,000 non-members are needed")
+            assert np.isnan(row[names].astype(float)).all()
+            assert row["refused"].startswith("TPR at 1% FPR: ")
+            assert row["refused"].endswith("fewer than 10: 1,000 non-members are needed")
             assert 0 <= row[tpr_column(0.1)] <= 1
+
+
+def test_the_pool_has_a_rate_where_the_mean_has_one_and_for_the_same_reason(make_bank):
+    bank = make_bank(6, 500)  # 250 non-members each, 1,500 pairs
+    levels = (0.1, 0.04, 0.02, 0.01, 0.007)
+    found = audit(bank, attacks=["loss"], fpr_levels=levels).findings
+    mean, pooled = (row_of(found, attack="loss", victim=name) for name in ("mean", "pooled"))
+    columns = [tpr_column(level) for level in levels]
+    fewest = rows_of(found, attack="loss", num_victims=1)["num_nonmembers"].min()
+    expected = [level * fewest < 10 for level in levels]
+    assert mean[columns].isna().tolist() == pooled[columns].isna().tolist() == expected
+    assert expected[0] < expected[-1]  # at 1% the pairs would give 15 false positives
+    assert mean["refused"] == pooled["refused"]
+    assert f"{fewest:,.0f} non-members allow" in pooled["refused"]
 
 
 def test_missing_numbers_say_why(make_bank):

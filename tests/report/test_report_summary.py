@@ -219,6 +219,21 @@ def test_the_page_says_who_finds_more_in_one_place(make_results):
     assert "finds more than the declared" not in render(make_results())
 
 
+def test_a_lower_bound_is_listed_and_not_named_as_the_attack_that_finds_most(make_results):
+    def with_joint(*others):
+        def edit(parts):
+            table = parts["findings"]
+            parts["findings"] = pd.concat([table, table[table["attack"] == "lira"].assign(attack="joint_lira")])
+            parts["contests"] = pd.DataFrame([contest("dense", "joint_lira", "lira", 0.2, 0.18, 0.22), *others])
+
+        return make_results(edit)
+
+    assert stronger_attack(with_joint()) is None
+    assert stronger_attack(with_joint(contest("dense", "rmia", "lira", 0.05, 0.02, 0.08))).attack == "rmia"
+    assert any("joint_lira is a lower bound" in caveat for caveat in answer(with_joint()).caveats)
+    assert not any("joint_lira" in caveat for caveat in answer(make_results()).caveats)
+
+
 # Twins, sparsity and pictures.
 
 

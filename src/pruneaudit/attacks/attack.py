@@ -25,6 +25,8 @@ class Attack(ABC):
     """Whether it trains a classifier of its own, which takes minutes rather than seconds."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """What it cannot do without: `references`, `reserve`, `sensitivity`, `two releases`."""
+    is_lower_bound: ClassVar[bool] = False
+    """Whether it finds less than what it sees gives away, by design: it is never shown as the strongest attack."""
     standard: ClassVar[str] = "loss"
     """The attack that it is held against in paired comparisons."""
 

@@ -58,12 +58,18 @@ def _members(name: str) -> tuple[str, ...]:
     return GROUPS.get(name, (name,))
 
 
+def is_lower_bound(label: str) -> bool:
+    """Whether the attack behind a label is no more than a lower bound of what it sees; False for unknown ones."""
+    name = label.partition(":")[0]
+    return name in ATTACKS.names() and ATTACKS.get(name).is_lower_bound
+
+
 def declared_attack(labels: Iterable[str]) -> str:
     """The attack whose leakage is shown, by a rule that knows no result: LiRA, else RMIA, else the first declared.
 
     A plain "lira" goes before "lira:mode=offline"; empty without attacks.
     """
-    declared = list(labels)
+    declared = sorted(labels, key=is_lower_bound)  # stable: lower bounds last
     for name in ("lira", "rmia"):
         named = [label for label in declared if label.partition(":")[0] == name]
         if named:

@@ -1,5 +1,9 @@
 """Joint LiRA: are the confidences in all releases together those of models with, or without, the sample?
 
+**A lower bound** of what several releases give away together. Its AUC falls as releases are added, below that of the
+dense release alone: on the demo's bank from .751 (dense alone) to .703. More releases cannot give away less, so the
+fall is the attack's own. Reports do not call it the strongest attack on a family of releases.
+
 What LiRA (Carlini et al. 2022, arXiv 2112.03570) asks of one release, asked of all that are public. Of a sample and a
 model, z = (phi in release 1, ..., phi in the attacked release), d numbers. On each side (IN, OUT) the references' z
 are taken to be normal; mean and covariance have a normal-inverse-Wishart prior (as BaVarIA, arXiv 2603.11799, has its
@@ -72,6 +76,7 @@ class JointLira(Attack):
     """Ratio of multivariate Student-t predictive densities of the scaled confidences in all releases."""
 
     needs = frozenset({"references", "two releases"})
+    is_lower_bound = True
     standard = "lira"
 
     @property
@@ -89,7 +94,7 @@ class JointLira(Attack):
             per_query.append(log_ratio(z, known, member, view.allowed, counted))
         scores = np.mean(per_query, axis=0)
         scores[~view.eligible] = np.nan
-        return Scores(scores, variant=f"normal-inverse-Wishart over {len(view.releases)} releases, empirical Bayes")
+        return Scores(scores, variant=f"a lower bound; normal-inverse-Wishart over {len(view.releases)} releases")
 
 
 def log_ratio(

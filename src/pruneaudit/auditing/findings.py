@@ -80,10 +80,7 @@ class Writer:
         row |= _columns("auc", two_way(*measured.auc, num_trials=fewest))
         row |= _columns("balanced_accuracy", two_way(*measured.balanced_accuracy, num_trials=fewest))
         row["advantage"] = 2 * row["balanced_accuracy"] - 1
-        refused = []
-        for index, level in enumerate(self.levels):
-            reason = refusal(int(nonmembers.min()), level)
-            refused += _reason(level, reason)
+        for index, (level, reason) in enumerate(self._reasons):
             if reason is None:
                 estimate = two_way_replicates(
                     measured.tpr[:, index], measured.tpr_replicates[..., index], num_trials=int(members.min())
@@ -93,15 +90,29 @@ class Writer:
             "train_accuracy": float(np.mean(self.accuracies.train.values)),
             "test_accuracy": float(np.mean(self.accuracies.test.values)),
         }
-        return self._closed(row, refused)
+        return self._closed(row, self._refused)
+
+    @cached_property
+    def _reasons(self) -> tuple[tuple[float, str | None], ...]:
+        """Each level with the reason why neither the mean nor the pooled row has a TPR there, or None.
+
+        One rule for both: the victim with the fewest non-members decides. All pairs together have more, but they share
+        their samples: a sample that one victim scores high is scored high by most, so that many false positives may
+        come from few samples, and the threshold still hangs on those.
+        """
+        fewest = int(self.measured.num_nonmembers.min())
+        return tuple((level, refusal(fewest, level)) for level in self.levels)
+
+    @property
+    def _refused(self) -> list[str]:
+        return [text for level, reason in self._reasons for text in _reason(level, reason)]
 
     def _pooled_row(self) -> Row:
         """One ROC over all (victim, sample) pairs: asks for scores that compare across samples and models."""
         measured = self.measured
         members, nonmembers = int(measured.num_members.sum()), int(measured.num_nonmembers.sum())
         row = self._row(POOLED, members, nonmembers, int(measured.num_unscored.sum()))
-        reasons = [refusal(nonmembers, level) for level in self.levels]
-        reported = [level for level, reason in zip(self.levels, reasons, strict=True) if reason is None]
+        reported = [level for level, reason in self._reasons if reason is None]
         generator = numpy_generator(self.seed, "bootstrap pooled")
         area, rates = pooled_estimates(
             measured.counted_scores, measured.member, reported, NUM_POOLED_RESAMPLES, generator
@@ -109,8 +120,7 @@ class Writer:
         row |= _columns("auc", area)
         for level, estimate in zip(reported, rates, strict=True):
             row |= _columns(tpr_column(level), estimate)
-        refused = [text for level, why in zip(self.levels, reasons, strict=True) for text in _reason(level, why)]
-        return self._closed(row, refused)
+        return self._closed(row, self._refused)
 
     def _victim_rows(self) -> Iterator[Row]:
         measured = self.measured

@@ -1,8 +1,8 @@
 """One ROC over all (victim, sample) pairs: another estimand than the mean over victims.
 
-It asks for scores that compare across samples and models, which a mean over victims does not. With
-V times as many non-members it resolves lower false-positive rates. Its errors are clustered by
-sample and by model like those of the mean (see `intervals`), with V - 1 degrees of freedom throughout.
+It asks for scores that compare across samples and models, which a mean over victims does not. V times as many
+non-members do not resolve lower false-positive rates: the pairs share their samples (docs/statistics.md). Its errors
+are clustered by sample and by model like those of the mean (see `intervals`), with V - 1 degrees of freedom throughout.
 
 In simulations with a known truth (`docs/statistics.md`) the 95% intervals are right or too wide: the bootstrap of the
 rates gives every pair the product of two weights, and so counts the pairs' own noise three times (Owen 2007).

@@ -13,8 +13,10 @@ from typing import Literal
 
 import pandas as pd
 
+from pruneaudit.attacks.groups import is_lower_bound
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, headline_tpr, sparsity_text
 from pruneaudit.report.selection import (
+    attack_order,
     base_release,
     baseline_of,
     difference,
@@ -220,6 +222,10 @@ def _caveats(results: Results, base: str) -> tuple[str, ...]:
     failures = len(results.about.get("failures") or [])
     if failures:
         found.append(f"{failures} {'task' if failures == 1 else 'tasks'} failed: what depends on them is missing here.")
+    found += [
+        f"{name} is a lower bound of what several releases give away together: one of them alone may give away more."
+        for name in filter(is_lower_bound, attack_order(results))
+    ]
     found.append("The figures hold for the attacks that were played; a stronger attack may find more.")
     return tuple(found)
 
