@@ -1,5 +1,6 @@
 """Attacks that train a classifier: what it is shown, what it learns from, and above all what it never sees."""
 
+import copy
 import itertools
 from dataclasses import replace
 
@@ -124,10 +125,50 @@ def test_two_classes_have_two_largest_posteriors(make_bank, make_view):
 def test_options_go_before_the_preset():
     attack = ATTACKS.get("nn")
     assert attack().recipe() == Recipe("adam", 3e-4, 0.0, 20, 128, steps_down=False, select_epoch=True)
-    published = Recipe("sgd", 1e-3, 5e-4, 100, 128, steps_down=True, select_epoch=False)
+    published = Recipe(*("sgd", 1e-3, 5e-4, 100, 128), steps_down=True, select_epoch=False, weights_of_mia_prune=True)
     assert attack(attack.Options(preset="mia_prune")).recipe() == published
     mixed = attack(attack.Options(preset="mia_prune", epochs=3, learning_rate=0.1)).recipe()
     assert mixed == replace(published, epochs=3, learning_rate=0.1)
+
+
+def test_the_preset_learns_from_every_reference_and_accuses_above_even_odds(make_bank, make_view):
+    """Nothing is selected on held-out rows, so none are held out."""
+    view = make_view(make_bank(2, 60), make_bank(5, 60, first_id=9))
+    published = {"preset": "mia_prune", "epochs": 2, "max_rows": None}
+    before = scored(view, **published)
+    assert before.held_out == ()
+    assert before.threshold == 0
+    np.testing.assert_array_equal(limits(view, before), [0, 0])
+    for row in range(5):
+        member = view.reference.member.copy()
+        member[row] ^= True
+        assert (scored(with_reference_members(view, member), **published).victims != before.victims).any()
+    assert scored(view).threshold is None
+
+
+def test_the_preset_has_a_threshold_even_with_one_reference(make_bank, make_view):
+    view = make_view(make_bank(2, 60), make_bank(1, 60, first_id=50))
+    scores = scored(view, preset="mia_prune")
+    assert np.isfinite(scores.victims).all()
+    np.testing.assert_array_equal(limits(view, scores), [0, 0])
+
+
+@pytest.mark.parametrize("preset", ["default", "mia_prune"])
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_preset_begins_with_the_weights_of_mia_prune(name, preset, make_bank, make_view, monkeypatch):
+    begun = []
+    network = ATTACKS.get(name).network
+
+    def watched(self, num_features):
+        made = network(self, num_features)
+        made.register_forward_pre_hook(lambda module, _: begun.append(copy.deepcopy(module)) if not begun else None)
+        return made
+
+    monkeypatch.setattr(ATTACKS.get(name), "network", watched)
+    scored(make_view(make_bank(4, 60)), name, preset=preset, epochs=1)
+    linear = [layer for layer in begun[0].modules() if type(layer) is torch.nn.Linear]
+    assert len(linear) == (3 + 2 * 3 if name == "samia" else 4)
+    assert all(not layer.bias.any() for layer in linear) == (preset == "mia_prune")
 
 
 def test_how_it_was_trained_is_said(apart):

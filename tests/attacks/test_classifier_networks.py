@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
 from torch import nn
 
-from pruneaudit.attacks._networks import Dropout, EncoderLayer, dropped
+from pruneaudit.attacks._networks import (
+    AttentionNetwork,
+    Dropout,
+    EncoderLayer,
+    draw_weights_of_mia_prune,
+    dropped,
+    posterior_mlp,
+)
 
 
 def layers(p: float) -> tuple[EncoderLayer, nn.TransformerEncoderLayer]:
@@ -72,3 +80,48 @@ def test_it_follows_the_global_generator_and_rests_in_evaluation():
     assert torch.equal(layer(x), first)
     assert not torch.equal(layer(x), first)
     assert torch.equal(layer.eval()(x), x)
+
+
+def drawn(network: nn.Module, seed: int = 0) -> nn.Module:
+    """A network whose first weights are drawn as mia_prune does."""
+    torch.manual_seed(seed)
+    draw_weights_of_mia_prune(network)
+    return network
+
+
+def linear_layers(network: nn.Module) -> list[nn.Linear]:
+    """The layers that mia_prune's code draws; attention's output projection is none of them."""
+    return [layer for layer in network.modules() if type(layer) is nn.Linear]
+
+
+@pytest.mark.parametrize(("network", "num_layers"), [(posterior_mlp(10), 4), (AttentionNetwork(10), 9)])
+def test_weights_of_mia_prune_are_xavier_normal(network, num_layers):
+    layers = linear_layers(drawn(network))
+    assert len(layers) == num_layers
+    for layer in layers:
+        assert not layer.bias.any()
+        weights = layer.weight.detach().double()
+        expected = math.sqrt(2 / (layer.in_features + layer.out_features))
+        error = 1 / math.sqrt(2 * weights.numel())  # of a standard deviation, relative
+        assert abs(float(weights.square().mean().sqrt()) / expected - 1) < 4 * error
+        if weights.numel() > 10_000:  # normal, not uniform: kurtosis 3, not 1.8
+            assert float(weights.pow(4).mean() / weights.square().mean() ** 2) == pytest.approx(3, abs=0.15)
+
+
+def test_attention_of_mia_prune_keeps_the_weights_of_torch():
+    """That code goes by class names, and its encoder copies one layer."""
+    attentions = [m for m in drawn(AttentionNetwork(10)).modules() if isinstance(m, nn.MultiheadAttention)]
+    assert len(attentions) == 3
+    first = attentions[0].state_dict()
+    for attention in attentions:
+        assert float(attention.out_proj.weight.detach().abs().max()) <= 1 / math.sqrt(64)  # torch's, uniform
+        assert float(attention.in_proj_weight.detach().abs().max()) <= math.sqrt(6 / (64 + 3 * 64))  # Xavier-uniform
+        assert not attention.in_proj_bias.any()
+        assert not attention.out_proj.bias.any()
+        assert all(torch.equal(value, first[key]) for key, value in attention.state_dict().items())
+
+
+def test_weights_of_mia_prune_follow_the_global_generator():
+    first, again, other = (drawn(posterior_mlp(5), seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["0.weight"], other["0.weight"])

@@ -77,17 +77,19 @@ def test_another_seed_or_other_models_are_other_tasks(learning, learnt, make_stu
     assert len(set((tmp_path / "learning/attacks").glob("nn_*"))) == 2 * len(before)
 
 
-@pytest.mark.parametrize("parts", [0, 1, 3])
-def test_scores_come_back(tmp_path, parts):
+@pytest.mark.parametrize(("parts", "threshold"), [(0, 0.0), (1, None), (3, None)])
+def test_scores_come_back(tmp_path, parts, threshold):
     rng = np.random.default_rng(0)
     held_out = tuple(HeldOut(np.array([k]), np.array([k, 4]), rng.normal(size=(2, 7))) for k in range(parts))
     victims = rng.normal(size=(3, 7))
     victims[1, 2] = np.nan
-    save_scores(Scores(victims, variant="default recipe", held_out=held_out), tmp_path / "scores.npz")
+    scores = Scores(victims, variant="default recipe", held_out=held_out, threshold=threshold)
+    save_scores(scores, tmp_path / "scores.npz")
     found = load_scores(tmp_path / "scores.npz")
     assert np.array_equal(found.victims, victims, equal_nan=True)
     assert found.variant == "default recipe"
     assert found.references is None
+    assert found.threshold == threshold
     assert found.held_out is not None
     assert len(found.held_out) == parts
     for mine, theirs in zip(found.held_out, held_out, strict=True):

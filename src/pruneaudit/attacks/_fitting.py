@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pruneaudit.attacks._networks import draw_weights_of_mia_prune
+
 SCORING_BATCH = 1024
 
 
@@ -36,6 +38,8 @@ class Recipe:
     """A tenth of the learning rate after half of the epochs, a hundredth after three quarters."""
     select_epoch: bool
     """Keep the epoch with the lowest held-out loss instead of the last one."""
+    weights_of_mia_prune: bool = False
+    """Draw first weights as mia_prune does (Xavier-normal, zero biases) instead of torch's way."""
 
 
 @contextmanager
@@ -77,7 +81,10 @@ def fit(
     selects = recipe.select_epoch and len(held_out[1]) > 0
     lowest, best = math.inf, {}
     with own_randomness(seed):
-        network = build().to(device)
+        network = build()
+        if recipe.weights_of_mia_prune:
+            draw_weights_of_mia_prune(network)
+        network.to(device)
         optimizer = _optimizer(network, recipe)
         for epoch in range(recipe.epochs):
             _set_learning_rate(optimizer, recipe, epoch)

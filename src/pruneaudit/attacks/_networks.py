@@ -71,6 +71,22 @@ def posterior_mlp(num_features: int) -> nn.Sequential:
     )
 
 
+def draw_weights_of_mia_prune(network: nn.Module) -> None:
+    """Draws first weights as mia_prune's code does, from torch's global generator.
+
+    Linear layers: Xavier-normal weights, zero biases. Attention keeps torch's own weights, because that code goes by
+    class names and the projections of `nn.MultiheadAttention` are no `Linear`; its encoder copies one layer, so all
+    layers begin with the same ones. Norms begin as in torch.
+    """
+    for layer in network.modules():
+        if type(layer) is nn.Linear:  # not attention's output projection, which is of a derived class
+            nn.init.xavier_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    attentions = [layer for layer in network.modules() if isinstance(layer, nn.MultiheadAttention)]
+    for attention in attentions[1:]:
+        attention.load_state_dict(attentions[0].state_dict())
+
+
 class AttentionNetwork(nn.Module):
     """SAMIA's network: every class is a token of three numbers, and tokens attend to one another (arXiv 2202.03335)."""
 

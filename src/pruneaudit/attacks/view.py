@@ -150,3 +150,5 @@ class Scores:
     """How the attack was set, in words, where a name alone leaves it open."""
     held_out: tuple[HeldOut, ...] | None = None
     """Of learned attacks: what thresholds are learned on, so that none is trained again for them."""
+    threshold: float | None = None
+    """A decision threshold that was fixed before any data were seen; None: thresholds are learned."""

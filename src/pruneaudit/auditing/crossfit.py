@@ -2,7 +2,8 @@
 
 The models are dealt into at most four folds. The thresholds for the victims of a fold are learned on
 references outside it: each plays the victim in turn, with references that lie outside the fold too.
-A learned attack deals folds of its own, and brings scores of references that it held out of its training.
+A learned attack deals folds of its own, and brings scores of references that it held out of its training. An attack
+whose threshold was fixed beforehand (`Scores.threshold`) keeps it.
 
 Where an attack asks for thresholds per class (`thresholds=per_class`, as in Song & Mittal 2021, arXiv 2003.10595),
 every class has its own; a class of which the references have no member or no non-member takes the one of all classes.
@@ -26,7 +27,8 @@ def thresholds(attack: Attack, view: View, scores: Scores, seed: int, rng: np.ra
     Args:
         attack: what made the scores.
         view: what it was made from.
-        scores: its scores; where it scored the references itself, or held some out, those are used.
+        scores: its scores; where it scored the references itself, or held some out, those are used; and its threshold,
+            where it has one.
         seed: the study's, for the folds.
         rng: for attacks that draw.
 
@@ -34,6 +36,8 @@ def thresholds(attack: Attack, view: View, scores: Scores, seed: int, rng: np.ra
         (V, C) float64; NaN where there are too few references to learn from.
     """
     result = np.full((len(view.victims), view.attacked.num_classes), np.nan)
+    if scores.threshold is not None:
+        return np.full_like(result, scores.threshold)
     if not view.references:
         return result
     if scores.held_out is not None:

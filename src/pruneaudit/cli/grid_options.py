@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from pruneaudit.cli.old_options import refuse_old
 from pruneaudit.errors import UserError
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class GridCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """`--methods dense static` is `--methods dense,static`."""
+        refuse_old(str(self.name), args, {option for parameter in self.params for option in parameter.opts})
         return super().parse_args(ctx, joined(args, (*SEVERAL, "wandb-tags")))
 
 

@@ -22,6 +22,7 @@ from pruneaudit.cli.common import (
     print_findings,
 )
 from pruneaudit.cli.dry_run import describe
+from pruneaudit.cli.old_options import refuse_old
 from pruneaudit.cli.run import execute
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class StepCommand(TyperCommand):
             number, *args = args
             if not any(arg == "--device" or arg.startswith("--device=") for arg in args):
                 args = [*args, "--device", f"cuda:{number}"]
+        refuse_old(str(self.name), args, {option for parameter in self.params for option in parameter.opts})
         return super().parse_args(ctx, args)
 
 

@@ -8,6 +8,12 @@ The two alternate in every step: the attacker learns from a batch of members and
 network makes its step against it. The attacker sees both as an auditor would: without augmentation, in evaluation
 mode. Seen in training mode, members would be told by dropout and batch statistics instead.
 
+mia_prune's `adv` is another training. An epoch of it is seven steps of the attacker and then one step of the network,
+on one batch, so 50 epochs of fine-tuning are 50 steps of the network; here every batch of an epoch is such a step. Its
+attacker has 512, 256 and 128 hidden units, dropout 0.2, Xavier weights and a weight decay of 5e-4. `strength`
+multiplies the attacker's loss, too, and its non-members are the dev set. Nearest to it: `attacker_steps=7`,
+`attacker_hidden=[512, 256, 128]`.
+
 Where it departs from the paper: one MLP on the joined inputs in place of two branches of up to 1024 units; Kaiming
 initialisation; members and reserve are drawn with replacement. Non-members come from the reserve only: audited ones
 would have been seen in training. Each epoch's row gets `attacker_accuracy`, the fraction in [0, 1] that the attacker

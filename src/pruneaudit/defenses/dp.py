@@ -13,6 +13,11 @@ into epsilon at `delta`, for the presence or absence of one member.
   is what the mask removes and what is zero at the step. DPF has its dense weights there, which go on learning, also
   under a frozen mask; and a mask that moves is read once an epoch. Both cost norm, not privacy.
 - Noise comes from a seeded generator, so that a training can be repeated. Who knows the seed can take it away.
+- mia_prune's `dp` (`prune_dp.py`, pyvacy) is another training, and the accountant's epsilon does not hold for it. It
+  clips the mean gradient of a microbatch of 64 samples (half a batch) instead of each sample's, and leaves out a
+  microbatch that is not full. It updates all parameters by plain SGD, whatever `optimizer` says, and every epoch of
+  its fine-tuning has as many steps as the whole training before. It keeps BatchNorm, and from the second epoch on
+  trains in evaluation mode. Here an epoch has n / batch_size steps, and the optimizer is the study's.
 - n counts as known, and so do settings that were tried on the members: no accountant sees them.
 - The gradients of all samples of a batch are held at once: memory grows as batch size x parameters.
 """

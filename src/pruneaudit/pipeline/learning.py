@@ -142,6 +142,7 @@ def attack_in(spec: Mapping[str, Any]) -> Attack:
 def save_scores(scores: Scores, file: Path) -> None:
     """Writes what an attack that learns has said, as arrays alone."""
     arrays = {"victims": scores.victims, "variant": np.array(scores.variant)}
+    arrays |= {} if scores.threshold is None else {"threshold": np.array(scores.threshold)}
     for number, part in enumerate(scores.held_out or ()):
         arrays |= {f"{number}/victims": part.victims, f"{number}/references": part.references}
         arrays[f"{number}/scores"] = part.scores
@@ -155,4 +156,5 @@ def load_scores(file: Path) -> Scores:
         held_out = tuple(
             HeldOut(arrays[f"{n}/victims"], arrays[f"{n}/references"], arrays[f"{n}/scores"]) for n in numbers
         )
-        return Scores(arrays["victims"], variant=str(arrays["variant"]), held_out=held_out)
+        threshold = float(arrays["threshold"]) if "threshold" in arrays.files else None
+        return Scores(arrays["victims"], variant=str(arrays["variant"]), held_out=held_out, threshold=threshold)
