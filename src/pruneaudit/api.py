@@ -123,7 +123,7 @@ def run(
         log.event("start", command=command, device=device, executor=executor, jobs=jobs, **facts["versions"])
         store = Store(root)
         store.open_for_writing()
-        for note in (*replaced(study, root), *study.warnings()):
+        for note in (*replaced(study, root), *facts["warnings"]):
             log.warn(note)
         keep_study(study, population, root)
         if study.training.engine != "plain":
@@ -323,7 +323,8 @@ def audit_files(
         warnings.simplefilter("ignore", UserWarning)  # what is left out stands in `about`
         found = audit(signals, other_models, other_release, their_release, attacks, seed)
     record_controls(found, ready(attacks.split(",")), seed, SELFTEST)
-    reserve, canaries = int(signals.reserve.sum()), int(signals.canaries.sum())
+    parts = (signals.canaries, signals.reserve, signals.copies)
+    canaries, reserve, copies = (int(part.sum()) for part in parts)
     found.results.about.update(
         provenance(command)
         | found.results.about
@@ -334,9 +335,10 @@ def audit_files(
             "seeds": [seed],
             "population": {
                 "name": file.name,
-                "num_samples": signals.num_samples - reserve - canaries,
+                "num_samples": signals.num_samples - reserve - canaries - copies,
                 "num_canaries": canaries,
                 "num_reserve": reserve,
+                "num_copies": copies,
                 "num_classes": signals.num_classes,
                 "sha256": file_sha256(file),
             },

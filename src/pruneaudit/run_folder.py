@@ -27,7 +27,9 @@ from pruneaudit.study import Study
 
 STUDY_FILE = "study.json"
 MEMBERSHIP_FILE = "membership.npz"
-"""Who is in whose training set: member, eligible (M, N), is_victim, group (M,), ids, reserve, canary (N,)."""
+"""Who is in whose training set: member, eligible (M, N), is_victim, group (M,), ids, reserve, canary (N,).
+
+Also `copy_of` (N,), the column of the original, where the data hold copies."""
 REPORT_FILE = "report.html"
 RELEASE_FILE = "release.json"
 """What every release is and costs; also in about.json."""
@@ -87,6 +89,7 @@ def keep_study(study: Study, population: Population, root: Path) -> None:
     splits = splits_of(study.membership, study.seed, range(study.membership.num_models), population)
     manifest = {field.name: getattr(splits, field.name) for field in fields(splits)}
     manifest |= {"ids": population.ids, "reserve": population.reserve, "canary": population.canary}
+    manifest |= {} if population.copy_of is None else {"copy_of": population.copy_of}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **manifest)
     try:

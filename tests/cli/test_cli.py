@@ -226,7 +226,7 @@ def test_a_failed_task_ends_with_exit_code_1_and_its_name(call, study_file, tmp_
 
 
 def test_a_network_that_does_not_fit_the_data_is_refused(call, study_file, tmp_path):
-    np.savez(tmp_path / "table.npz", x=np.zeros((160, 5), np.float32), y=np.arange(160) % 4)
+    np.savez(tmp_path / "table.npz", x=np.random.default_rng(0).random((160, 5), np.float32), y=np.arange(160) % 4)
     text = STUDY.replace('"digits"', f'"npz:{tmp_path / "table.npz"}"')
     study_file.write_text(text.replace('name = "mlp"\noptions = { hidden = [8] }', 'name = "tinycnn"'))
     refused(call("run", study_file, "--out", tmp_path / "runs", "--executor", "serial", "-q"), "tinycnn", "use", "mlp")

@@ -227,7 +227,7 @@ def test_outputs_of_another_width_than_the_data_has_classes(bank, tmp_path):
 
 
 def test_inputs_that_the_network_does_not_take(bank):
-    x = np.zeros((120, 5), np.float32)
+    x = np.random.default_rng(0).random((120, 5), np.float32)
     refused(bank, "net-6", "RuntimeError", "(4, 5)", data=RawData(x, bank.y, ("a", "b", "c")))
     refused(bank, "queries", "table", data=RawData(x, bank.y, ("a", "b", "c")), queries=2)
 

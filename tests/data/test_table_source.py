@@ -19,13 +19,13 @@ from pruneaudit.errors import UserError
 
 FRAME = pd.DataFrame(
     {
-        "age": [31, 42, 53, 64],
+        "age": [31, 53, 42, 64],
         "label": ["yes", "no", "no", "yes"],
         "height": [1.5, 1.25, 2.0, 1.75],
         "member": [True, False, False, True],
     }
 )
-X = [[31, 1.5, 1], [42, 1.25, 0], [53, 2, 0], [64, 1.75, 1]]
+X = [[31, 1.5, 1], [53, 1.25, 0], [42, 2, 0], [64, 1.75, 1]]
 
 
 def load(path: Path, **options: Any) -> RawData:
@@ -73,7 +73,7 @@ def test_label_separator_header_and_dropped_columns(tmp_path: Path) -> None:
     ],
 )
 def test_labels(tmp_path: Path, labels: list[str], y: list[int], classes: tuple[str, ...]) -> None:
-    raw = load(text(tmp_path, "a,label\n" + "".join(f"{row},{label}\n" for row, label in enumerate(labels))))
+    raw = load(text(tmp_path, "a,label\n" + "".join(f"0.5,{label}\n" for label in labels)))
     assert raw.y.tolist() == y
     assert raw.classes == classes
 
@@ -92,7 +92,7 @@ def test_labels(tmp_path: Path, labels: list[str], y: list[int], classes: tuple[
         ("a,label\n1,x\n2,y\n3,x\n", {}, "column 'label': one row has label 'y', expected 2 or more"),
         ("a,label\n1,x\n2,\n3,x\n", {}, "column 'label': no label in row 2"),
         ("a,label\n1,0.5\n2,1\n3,1\n", {}, "column 'label': got label 0.5, expected whole numbers or texts"),
-        ("a,label\n1,x\n2,x\n", {}, "classes: got 1 different"),
+        ("a,label\n1,x\n1,x\n", {}, "classes: got 1 different"),
         ("a,Label\n1,x\n2,y\n", {}, r"no column 'label' \(did you mean 'Label'\?\) among a, Label"),
         ("a,b\n1,x\n2,y\n", {"label": 2}, "no column '2' among a, b"),
         ("label\nx\ny\nx\ny\n", {}, "holds nothing"),

@@ -102,14 +102,16 @@ def _print(signals: Signals, out: Path) -> None:
     """What was collected, and what comes next."""
     rows = signals.victims
     right, wanted, member = signals.is_correct[rows], signals.ordinary[rows], signals.member[rows]
-    sizes = signals.member.sum(axis=1)
+    different = ~signals.copies  # (N,)
+    sizes = signals.member[:, different].sum(axis=1)
     size = f"{sizes.min():,}" + (f" to {sizes.max():,}" if sizes.max() > sizes.min() else "")
+    alone = "" if different.all() else " different"
     names = [str(name) for name in signals.model_names]
     shown = names if len(names) <= 4 else [*names[:2], "...", names[-1]]
     train, test = (_mean_accuracy(right, wanted & side) for side in (member, ~member))
     for what, figure in (
         ("models", f"{signals.num_models:,} ({', '.join(shown)})"),
-        ("samples", f"{signals.num_samples:,}, of which {size} trained {'each' if len(names) > 1 else 'the'} model"),
+        ("samples", f"{different.sum():,}{alone}, of which {size} trained {'each' if len(names) > 1 else 'the'} model"),
         ("classes", f"{signals.num_classes:,}"),
         ("accuracy", f"{train:.1%} on members, {test:.1%} on non-members (mean over models)"),
     ):

@@ -35,6 +35,7 @@ def describe(study: Study, folder: Path, data_root: Path | None, device: str, jo
     Raises:
         UserError: it could not be run.
     """
+    from pruneaudit.data.population import copies_note
     from pruneaudit.devices import check_device, usual_jobs
     from pruneaudit.pipeline.driver import missing_tasks
     from pruneaudit.pipeline.engines import UNDECIDED
@@ -67,7 +68,7 @@ def describe(study: Study, folder: Path, data_root: Path | None, device: str, jo
         if study.training.function:
             print(f"      not counted: what {study.training.function} trains")
     _describe_learning(plan, population, store, probe, workers)
-    for note in study.warnings():
+    for note in (*copies_note(population), *study.warnings()):
         print(f"warning: {note}")
 
 

@@ -2,6 +2,8 @@
 
 What is refused, because an audit of it would say nothing or something false: several models with one training set
 (no sample has a model trained without it), and one model twice (a victim would be its own reference).
+
+What stands in the data twice is scored once, and not for models that were trained on one copy alone (`copies.py`).
 """
 
 # M models, N samples, C classes, Q queries
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pruneaudit.attacks import ATTACKS
+from pruneaudit.collecting.copies import with_copies_settled
 from pruneaudit.collecting.membership import Given, membership_of
 from pruneaudit.collecting.weights import find_weights
 from pruneaudit.data import SOURCES
@@ -92,8 +95,10 @@ def collect_signals(
     population = whole_source(data, mean, std, data_root)
     if queries > 1 and population.x.ndim != 4:
         raise UserError(f"queries: got {queries} for a table, expected 1; only images are cropped and flipped")
-    frame = _frame(membership_of(membership, files, len(population.y)), population)
+    given = membership_of(membership, files, len(population.y))
+    frame = _frame(given, population)
     _check_has_out_models(frame, files)
+    frame = _frame(with_copies_settled(given, population.x, warn), population)
     _tell_one_sided(frame, warn)
 
     from pruneaudit.collecting.networks import ask, filled, maker_of

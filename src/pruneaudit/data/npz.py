@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pruneaudit.data.row_numbers import is_row_number
 from pruneaudit.data.source import GENERIC_MEAN, GENERIC_STD, RawData, Source
 from pruneaudit.errors import UserError
 from pruneaudit.options import Options
@@ -31,6 +32,8 @@ class NpzOptions(Options):
 
     path: Path
     """The `.npz` file."""
+    keep: tuple[int, ...] = ()
+    """Columns of a table, from 0, that are features although they number the rows; others of that kind are refused."""
 
 
 class Npz(Source[NpzOptions]):
@@ -49,6 +52,7 @@ class Npz(Source[NpzOptions]):
                 )
         try:
             x = _samples(arrays["x"])
+            _check_no_row_numbers(x, options.keep)
             y = _labels(arrays["y"])
             classes = _class_names(arrays.get("classes"), y)
             known = (GENERIC_MEAN,) * x.shape[1], (GENERIC_STD,) * x.shape[1]
@@ -89,6 +93,19 @@ def _samples(x: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):  # what is too large becomes infinite, which RawData refuses
             return np.ascontiguousarray(x, np.float32)
     raise UserError(f"x: got {x.dtype}, expected uint8 images or floats: x.astype('float32') for a table")
+
+
+def _check_no_row_numbers(x: np.ndarray, keep: tuple[int, ...]) -> None:
+    """Refuses tables (N, F) of which a column holds N whole numbers without a gap, but for those among `keep`."""
+    if x.ndim != 2:
+        return
+    for number, column in enumerate(x.T):
+        if number not in keep and is_row_number(column):
+            raise UserError(
+                f"x: column {number} numbers the rows, {column.min():.0f} to {column.max():.0f}, expected a feature: a"
+                f" row number tells every sample apart; leave it out (numpy.delete(x, {number}, axis=1)), or ask for it"
+                f" by keep = [{number}]"
+            )
 
 
 def _channels_first(x: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from pruneaudit.data import SOURCES
+from pruneaudit.data.copies import first_equal
 from pruneaudit.data.source import RawData
 from pruneaudit.errors import UserError
 from pruneaudit.identity import sha256_of_arrays
@@ -22,16 +23,18 @@ from pruneaudit.options import validated
 from pruneaudit.randomness import numpy_generator
 from pruneaudit.study import Data
 
-# N samples (audited, then canaries, then reserve), C classes, K channels, H height, W width, F features
+# N samples (audited, then canaries, then reserve, then copies), C classes, K channels, H height, W width, F features
+# R rows of the source, G different ones
 
 MIN_SAMPLES = 4
 _ARRAYS = ("x", "y", "ids", "reserve", "canary")
 _FACTS = "population.json"
+_COPY_OF = "copy_of"
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """N samples: first the audited ones, then canaries, then the reserve. Nothing changes them."""
+    """N samples: the audited ones, then canaries, the reserve, and copies of audited ones. Nothing changes them."""
 
     name: str
     """The source that they come from."""
@@ -53,9 +56,12 @@ class Population:
     """Per channel, what uint8 images are centred on, in units of [0, 1]; None for float data."""
     std: tuple[float, ...] | None
     """Per channel, what centred uint8 images are divided by, in units of [0, 1]; None for float data."""
+    copy_of: np.ndarray | None = None
+    """(N,) int64: the place of the audited sample that has the same x, and of every other sample its own; None where
+    there are no copies. A copy is in exactly the training sets that its original is in, and is never audited."""
 
     def __post_init__(self) -> None:
-        wrong = [key for key in _ARRAYS if len(getattr(self, key)) != len(self.x)]
+        wrong = [key for key, array in self._arrays().items() if len(array) != len(self.x)]
         if wrong or len(self.classes) != self.num_classes:
             raise ValueError(
                 f"population: {wrong or 'classes'} of another length than {'x' if wrong else 'num_classes'}"
@@ -66,6 +72,22 @@ class Population:
         """64 hex digits for all that a model can see of the population: arrays, normalisation, classes."""
         scale = {key: np.asarray(getattr(self, key) or (), np.float64) for key in ("mean", "std")}
         return sha256_of_arrays(self._arrays() | scale | {"num_classes": np.asarray(self.num_classes, np.int64)})
+
+    @cached_property
+    def is_copy(self) -> np.ndarray:
+        """(N,) bool: the samples that are copies of another."""
+        if self.copy_of is None:
+            return np.zeros(len(self.x), dtype=bool)
+        return self.copy_of != np.arange(len(self.x))
+
+    def shared(self, coins: np.ndarray) -> np.ndarray:
+        """The coins (N,), with that of its original for every copy."""
+        return coins if self.copy_of is None else coins[self.copy_of]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of what `save` writes."""
+        return (*(f"{key}.npy" for key in self._arrays()), _FACTS)
 
     def save(self, folder: Path) -> None:
         """Writes one `.npy` per array and `population.json` into `folder`, which is made if need be."""
@@ -92,6 +114,8 @@ class Population:
             facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
             mode: Literal["c"] | None = "c" if mmap else None
             arrays = {key: np.load(folder / f"{key}.npy", mmap_mode=mode, allow_pickle=False) for key in _ARRAYS}
+            if (folder / f"{_COPY_OF}.npy").exists():
+                arrays[_COPY_OF] = np.load(folder / f"{_COPY_OF}.npy", allow_pickle=False)
             mean, std = (None if facts[key] is None else tuple(facts[key]) for key in ("mean", "std"))
             classes = tuple(facts["classes"])
             return cls(**arrays, name=facts["name"], num_classes=len(classes), classes=classes, mean=mean, std=std)
@@ -101,7 +125,21 @@ class Population:
             ) from None
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {key: getattr(self, key) for key in _ARRAYS}
+        copies = {} if self.copy_of is None else {_COPY_OF: self.copy_of}
+        return {key: getattr(self, key) for key in _ARRAYS} | copies
+
+
+def copies_note(population: Population) -> list[str]:
+    """What is said of the copies in a population; nothing where there are none."""
+    if population.copy_of is None:
+        return []
+    num_copies, num_samples = int(population.is_copy.sum()), len(population.y)
+    num_audited = int((~population.reserve & ~population.canary).sum()) - num_copies
+    return [
+        f"{num_copies:,} of {num_samples:,} samples repeat{'s' if num_copies == 1 else ''} an audited sample (equal x,"
+        " whatever the label): equal samples are in the same training sets, and one of each is audited"
+        f" ({num_audited:,} in all)"
+    ]
 
 
 def load_population(data: Data, seed: int, data_root: Path | None = None) -> Population:
@@ -123,6 +161,9 @@ def load_population(data: Data, seed: int, data_root: Path | None = None) -> Pop
 def draw(raw: RawData, data: Data, seed: int) -> Population:
     """A random subset of the source, without replacement, with the asked label noise and canaries.
 
+    Of rows with equal x one is drawn. The copies of an audited sample come along, as its training sets hold them too;
+    those of canaries and of the reserve are left out. Label noise changes no copy.
+
     Args:
         raw: all samples of the source.
         data: how many samples to audit, to plant as canaries and to hold in reserve, how many labels to replace.
@@ -131,9 +172,12 @@ def draw(raw: RawData, data: Data, seed: int) -> Population:
     Raises:
         UserError: the source has too few samples, or an audited class would be empty.
     """
-    num_audited = _num_audited(len(raw.y), data)
-    order = numpy_generator(seed, "population").permutation(len(raw.y))
-    ids = order[: num_audited + data.num_canaries + data.num_reserve]  # (N,)
+    order = numpy_generator(seed, "population").permutation(len(raw.y))  # (R,)
+    different, original = _originals(order, first_equal(raw.x))
+    num_audited = _num_audited(len(raw.y), len(different), data)
+    num_drawn = num_audited + data.num_canaries + data.num_reserve
+    copies = np.flatnonzero((original < num_audited) & (different[original] != order))
+    ids = np.concatenate([different[:num_drawn], order[copies]])  # (N,)
     place = np.arange(len(ids))
     canary = (place >= num_audited) & (place < num_audited + data.num_canaries)
     y = raw.y[ids]
@@ -145,26 +189,47 @@ def draw(raw: RawData, data: Data, seed: int) -> Population:
         x=raw.x[ids],
         y=y,
         ids=ids.astype(np.int64),
-        reserve=place >= num_audited + data.num_canaries,
+        reserve=(place >= num_audited + data.num_canaries) & (place < num_drawn),
         canary=canary,
         num_classes=len(raw.classes),
         classes=raw.classes,
         mean=raw.mean,
         std=raw.std,
+        copy_of=np.concatenate([place[:num_drawn], original[copies]]) if len(copies) else None,
     )
 
 
-def _num_audited(num_available: int, data: Data) -> int:
-    left = num_available - data.num_reserve - data.num_canaries
+def _originals(order: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different rows of a source, in the order in which they are drawn.
+
+    Args:
+        order: (R,) int, all rows in a random order.
+        first: (R,) int, from `first_equal`.
+
+    Returns:
+        (G,) int, the first row in that order of each group of equal ones; and (R,) int, for each row in that order the
+        place of its group among those.
+    """
+    _, begins, group = np.unique(first[order], return_index=True, return_inverse=True)
+    rank = np.empty(len(begins), np.int64)
+    rank[np.argsort(begins)] = np.arange(len(begins))
+    return order[np.sort(begins)], rank[group]
+
+
+def _num_audited(num_available: int, num_different: int, data: Data) -> int:
+    """How many samples are audited: as many as asked, or as there are different ones beside canaries and reserve."""
+    beside = data.num_reserve + data.num_canaries
     wanted = MIN_SAMPLES if data.num_samples is None else data.num_samples
-    if wanted > left:
+    left = num_different - beside
+    if wanted + beside > num_available or left < MIN_SAMPLES:
         canaries = f" and num_canaries = {data.num_canaries}" if data.num_canaries else ""
+        different = f", of which {num_different} are different" if num_different < num_available else ""
         raise UserError(
             f"data: got num_samples = {data.num_samples or f'at least {MIN_SAMPLES}'} and "
             f"num_reserve = {data.num_reserve}{canaries}, but source '{data.source.name}' has "
-            f"{num_available} samples; lower one"
+            f"{num_available} samples{different}; lower one"
         )
-    return left if data.num_samples is None else data.num_samples
+    return left if data.num_samples is None else min(left, data.num_samples)
 
 
 def _with_label_noise(y: np.ndarray, fraction: float, num_classes: int, seed: int) -> np.ndarray:

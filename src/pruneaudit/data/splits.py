@@ -1,5 +1,8 @@
 """Who is in whose training set: the protocols.
 
+Copies of a sample (equal x) share its coins, so that none is a member while another is not, and are not audited beside
+it.
+
 `pooled`: each sample is in each model's training set with probability 1/2, independently of all other samples
 and models, as in the membership game (Yeom et al. 2018, arXiv:1709.01604) and online LiRA (Carlini et al. 2022,
 arXiv:2112.03570). Every model is a victim, the others are its references.
@@ -56,15 +59,20 @@ class Splits:
 
 def split_of(settings: Membership, study_seed: int, model_id: int, population: Population) -> Split:
     """The split of one model under the study's protocol."""
-    coins = numpy_generator(study_seed, "membership", model_id).random(len(population.y)) < 0.5  # (N,)
-    audited = ~population.reserve
     if settings.protocol == "pooled":
-        return Split(coins & audited, audited, True, 0)
+        return coin_split(numpy_generator(study_seed, "membership", model_id), population)
     group = settings.group_of(model_id)
     victims_half = _victims_half(study_seed, group, population)
     is_victim = settings.is_victim(model_id)
-    half = audited & (victims_half if is_victim else ~victims_half)
-    return Split(coins & half, half, is_victim, group)
+    half = victims_half if is_victim else ~victims_half
+    whole = coin_split(numpy_generator(study_seed, "membership", model_id), population)
+    return Split(whole.member & half, whole.eligible & half, is_victim, group)
+
+
+def coin_split(generator: np.random.Generator, population: Population, is_victim: bool = True) -> Split:
+    """Independent fair coins for all samples but the reserve; copies have the coin of their original."""
+    coins = population.shared(generator.random(len(population.y)) < 0.5)  # (N,)
+    return Split(coins & ~population.reserve, ~population.reserve & ~population.is_copy, is_victim, group=0)
 
 
 def splits_of(settings: Membership, study_seed: int, model_ids: Sequence[int], population: Population) -> Splits:
@@ -81,7 +89,7 @@ def splits_of(settings: Membership, study_seed: int, model_ids: Sequence[int], p
 def _victims_half(study_seed: int, group: int, population: Population) -> np.ndarray:
     """(N,) bool: what the victim of a group draws its members from."""
     coins = numpy_generator(study_seed, "halves", group).random(len(population.y)) < 0.5
-    return coins | population.canary
+    return population.shared(coins | population.canary)
 
 
 def without_broken_groups(settings: Membership, left_out: Collection[int]) -> set[int]:

@@ -1,7 +1,8 @@
 """Your own table: `table:FILE`, a CSV or Parquet file with a row per sample, numbers and a column of labels.
 
 Every column but the label is a feature, in the order of the file: numbers, or true and false, used as they are.
-Labels are texts or whole numbers; classes are the different labels, in order, and named by them.
+Labels are texts or whole numbers; classes are the different labels, in order, and named by them. Texts such as `NA`,
+`null` and `None`, which pandas takes for missing, are labels like others; in a feature they are missing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
+from pruneaudit.data.row_numbers import is_nameless, numbering
 from pruneaudit.data.source import RawData, Source
 from pruneaudit.errors import UserError
 from pruneaudit.options import Options
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 # N samples, F features
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": ","}
+MISSING = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
+    *("NULL", "NaN", "None", "n/a", "nan", "null"),
+)
+"""What pandas takes for missing in a text file."""
 MIN_PER_CLASS = 2
 NUM_COLUMNS_SHOWN = 10
 
@@ -41,6 +48,8 @@ class TableOptions(Options):
     """Whether the first line of a text file names the columns; if not, name the label by its number."""
     drop: tuple[str, ...] = ()
     """Columns that are left out, such as an id."""
+    keep: tuple[str, ...] = ()
+    """Columns that are features although they have no name, or number the rows; others of that kind are refused."""
 
 
 class Table(Source[TableOptions]):
@@ -56,11 +65,9 @@ class Table(Source[TableOptions]):
             name = _label_column(frame, options.label)
             y, classes = _labels(frame[name], name)
             features = frame.drop(columns=name)
-            unknown = [column for column in options.drop if column not in features]
-            if unknown:
-                why = "is the label" if unknown[0] == name else f"is no column{nearest(unknown[0], features.columns)}"
-                raise UserError(f"drop: '{unknown[0]}' {why}, expected columns of features")
-            return RawData(_features(features.drop(columns=list(options.drop))), y, classes)
+            _check_known("drop", options.drop, features, name)
+            _check_known("keep", options.keep, features, name)
+            return RawData(_features(features.drop(columns=list(options.drop)), options.keep), y, classes)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
 
@@ -92,25 +99,36 @@ def _read(path: Path, options: TableOptions) -> pd.DataFrame:
 
 
 def _read_text(path: Path, kind: str, options: TableOptions) -> pd.DataFrame:
+    """A text file; what pandas takes for missing is missing in features, and a text like others in the labels."""
     import pandas as pd
 
-    return pd.read_csv(
-        path,
-        sep=options.sep or SEPARATORS[kind],
-        header=0 if options.header else None,
-        index_col=False,
-        skipinitialspace=True,
-        low_memory=False,  # a column has one type, not one per block of rows
-    )
+    how: dict[str, Any] = {
+        "sep": options.sep or SEPARATORS[kind],
+        "header": 0 if options.header else None,
+        "index_col": False,
+        "skipinitialspace": True,
+    }
+    columns = list(pd.read_csv(path, nrows=1, **how).columns)
+    place = _label_place([str(column) for column in columns], options.label)
+    missing = {column: MISSING for number, column in enumerate(columns) if number != place}
+    # low_memory: a column has one type, not one per block of rows.
+    return pd.read_csv(path, na_values=missing, keep_default_na=False, low_memory=False, **how)
+
+
+def _label_place(columns: list[str], label: str | int) -> int | None:
+    """The number of the column of labels, None where there is none such."""
+    if label in columns:
+        return columns.index(str(label))
+    if isinstance(label, int) and -len(columns) <= label < len(columns):
+        return label % len(columns)
+    return None
 
 
 def _label_column(frame: pd.DataFrame, label: str | int) -> str:
     columns = list(frame.columns)
-    if label in columns:
-        return str(label)
-    number = int(label) if isinstance(label, int) else None
-    if number is not None and -len(columns) <= number < len(columns):
-        return str(columns[number])
+    place = _label_place(columns, label)
+    if place is not None:
+        return str(columns[place])
     more = ", ..." if len(columns) > NUM_COLUMNS_SHOWN else ""
     raise UserError(
         f"no column '{label}'{nearest(str(label), columns)} among {', '.join(columns[:NUM_COLUMNS_SHOWN])}{more}; say "
@@ -120,7 +138,7 @@ def _label_column(frame: pd.DataFrame, label: str | int) -> str:
 
 def _labels(column: pd.Series[Any], name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """(N,) int64 labels in 0..C-1, and the C class names."""
-    empty = np.flatnonzero(column.isna().to_numpy())
+    empty = np.flatnonzero((column.isna() | (column == "")).to_numpy())
     if empty.size:
         raise UserError(f"column '{name}': no label in row {empty[0] + 1}, expected one in every row")
     values: list[Any] = column.tolist()
@@ -144,12 +162,35 @@ def _labels(column: pd.Series[Any], name: str) -> tuple[np.ndarray, tuple[str, .
     return y, tuple(str(value) for value in different)
 
 
-def _features(frame: pd.DataFrame) -> np.ndarray:
-    """(N, F) float32."""
+def _check_known(option: str, asked: tuple[str, ...], features: pd.DataFrame, label: str) -> None:
+    """Refuses names that are no columns of features."""
+    unknown = [column for column in asked if column not in features]
+    if unknown:
+        why = "is the label" if unknown[0] == label else f"is no column{nearest(unknown[0], features.columns)}"
+        raise UserError(f"{option}: '{unknown[0]}' {why}, expected columns of features")
+
+
+def _check_no_row_number(name: str, values: np.ndarray | None) -> None:
+    """Refuses a column without a name, or whose values (N,) number the rows."""
+    found = "a column without a name" if is_nameless(name) else ""
+    if values is not None and not found:
+        found = numbering(values, name)
+    if found:
+        raise UserError(
+            f"column '{name}': got {found}, expected a feature: a row number tells every sample apart; save the table"
+            f" without its index (pandas: index=False), leave the column out by drop = ['{name}'], or ask for it by"
+            f" keep = ['{name}']"
+        )
+
+
+def _features(frame: pd.DataFrame, keep: tuple[str, ...] = ()) -> np.ndarray:
+    """(N, F) float32; columns that look like row numbers must be among `keep`."""
     from pandas.api import types
 
     for name in frame.columns:
-        column = frame[name]
+        column, is_asked_for = frame[name], name in keep
+        if not is_asked_for:
+            _check_no_row_number(name, None)
         if not (types.is_numeric_dtype(column) or types.is_bool_dtype(column)) or types.is_complex_dtype(column):
             row = _first_text(column)
             raise UserError(
@@ -164,6 +205,8 @@ def _features(frame: pd.DataFrame) -> np.ndarray:
                 f"column '{name}': got {values[wrong[0]]} in row {wrong[0] + 1}, expected a finite number: fill it in, "
                 "or leave the row out"
             )
+        if not is_asked_for and not types.is_bool_dtype(column):
+            _check_no_row_number(name, values)
     return np.ascontiguousarray(frame.to_numpy(dtype=np.float32))
 
 

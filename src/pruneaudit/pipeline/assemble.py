@@ -76,6 +76,7 @@ def signals_in(
         correct=stacked("signals", "correct") if several else None,
         sensitivity=stacked("sensitivity", "sensitivity") if ("sensitivity", model_ids[0]) in folders else None,
         canary=population.canary,
+        copy=population.is_copy if population.copy_of is not None else None,
         ids=population.ids,
         model_ids=np.array(model_ids),
     )

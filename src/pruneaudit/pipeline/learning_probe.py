@@ -56,6 +56,7 @@ def expected_games(plan: Plan, population: Population) -> list[Game]:
         group=splits.group if grouped else None,
         sensitivity=answers if asked else None,
         canary=population.canary,
+        copy=population.is_copy if population.copy_of is not None else None,
         ids=population.ids,
     )
     return bank_games(dict.fromkeys(plan.releases, signals), plan.study.audit.knowledge, twins(plan.study))

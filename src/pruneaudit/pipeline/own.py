@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from pruneaudit.data.population import Population
-from pruneaudit.data.splits import Split, split_of
+from pruneaudit.data.splits import Split, coin_split, split_of
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.models import build_model
 from pruneaudit.pipeline.lineage import SCORING
@@ -116,9 +116,7 @@ class Own:
 
 def scoring_split(study_seed: int, model_id: int, population: Population) -> Split:
     """The split of one model of the scoring bank: independent coins of its own, whatever the study's protocol."""
-    coins = numpy_generator(study_seed, "scoring membership", model_id).random(len(population.y)) < 0.5  # (N,)
-    audited = ~population.reserve
-    return Split(coins & audited, audited, is_victim=False, group=0)
+    return coin_split(numpy_generator(study_seed, "scoring membership", model_id), population, is_victim=False)
 
 
 def new_model(spec: Mapping[str, Any], population: Population, generator: torch.Generator) -> nn.Module:

@@ -46,14 +46,6 @@ SENSITIVITY_SEMANTICS = 1
 SAMPLE_SCORES_SEMANTICS = 1
 
 Action = Literal["train", "release", "signals", "sensitivity", "sample_scores", "attack"]
-POPULATION_FILES = (
-    "x.npy",
-    "y.npy",
-    "ids.npy",
-    "reserve.npy",
-    "canary.npy",
-    "population.json",
-)
 
 
 @dataclass(frozen=True)
@@ -181,7 +173,7 @@ def make_plan(study: Study, population: Population, engine: Engine = PLAIN) -> P
     root = Artifact(
         folder=f"population-{population.sha256[:8]}",
         config={"kind": "population", "sha256": population.sha256},
-        files=POPULATION_FILES,
+        files=population.files,
     )
     dense_config = _dense_config(study, root, engine)
     drawn = {"membership": study.membership.model_dump(mode="json")}

@@ -9,7 +9,7 @@ from typing import Any
 
 from pruneaudit import __version__
 from pruneaudit.attacks.groups import expand
-from pruneaudit.data.population import Population
+from pruneaudit.data.population import Population, copies_note
 from pruneaudit.pipeline.plan import Plan
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "safetensors")
@@ -34,7 +34,8 @@ def study_provenance(plan: Plan, population: Population, command: str) -> dict[s
     study = plan.study
     settings = study.model_dump(mode="json")
     settings["audit"]["attacks"] = [attack.model_dump(mode="json") for attack in expand(study.audit.attacks)]
-    reserve, canaries = int(population.reserve.sum()), int(population.canary.sum())
+    parts = (population.canary, population.reserve, population.is_copy)
+    canaries, reserve, copies = (int(part.sum()) for part in parts)
     return provenance(command) | {
         "study": settings,
         "name": study.name,
@@ -45,11 +46,12 @@ def study_provenance(plan: Plan, population: Population, command: str) -> dict[s
         "engine": plan.engine.about,
         "population": {
             "name": study.data.source.label,
-            "num_samples": len(population.y) - reserve - canaries,
+            "num_samples": len(population.y) - reserve - canaries - copies,
             "num_canaries": canaries,
             "num_reserve": reserve,
+            "num_copies": copies,
             "num_classes": population.num_classes,
             "sha256": population.sha256,
         },
-        "warnings": study.warnings(),
+        "warnings": [*copies_note(population), *study.warnings()],
     }

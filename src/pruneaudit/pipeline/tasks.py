@@ -107,7 +107,7 @@ def _score_samples(request: Request) -> None:
         p_y[k] = softmax(logits.astype(np.float64), axis=1)[everyone, population.y]
     member = np.stack([scoring_split(spec["seed"], k, population).member for k in models])  # (K, N)
     scores = memorisation(p_y, member)
-    num_one_sided = int(((member.all(axis=0) | ~member.any(axis=0)) & ~population.reserve).sum())
+    num_one_sided = int(((member.all(axis=0) | ~member.any(axis=0)) & ~population.reserve & ~population.is_copy).sum())
     scores[population.reserve] = np.nan
     np.save(staging / SCORES_FILE, scores, allow_pickle=False)
     write_summary({"num_models": len(models), "num_one_sided": num_one_sided}, staging)

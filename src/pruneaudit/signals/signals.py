@@ -50,6 +50,8 @@ class Signals:
     """(M, N, C) float: mean change of each class's probability under small input noise."""
     canary: np.ndarray | None = None
     """(N,) bool: planted to be memorised; kept out of ordinary findings."""
+    copy: np.ndarray | None = None
+    """(N,) bool: the same x as another sample, which is scored in its place; never scored itself, and no reserve."""
     ids: np.ndarray | None = None
     """(N,) int or str, unique: what scores are joined by; default: 0..N-1."""
     model_ids: np.ndarray | None = None
@@ -61,7 +63,7 @@ class Signals:
             if value is not None and not isinstance(value, np.ndarray):
                 object.__setattr__(self, field.name, _as_array(field.name, value))
         self._check_shapes()
-        for name in ("member", "eligible", "is_victim", "correct", "canary"):
+        for name in ("member", "eligible", "is_victim", "correct", "canary", "copy"):
             object.__setattr__(self, name, _as_bool(name, getattr(self, name)))
         for name in ("logits", "confidence", "sensitivity"):
             object.__setattr__(self, name, _as_float32(name, getattr(self, name)))
@@ -95,6 +97,7 @@ class Signals:
             "correct": (num_models, num_samples, None),
             "sensitivity": (num_models, num_samples, num_classes),
             "canary": (num_samples,),
+            "copy": (num_samples,),
             "ids": (num_samples,),
             "model_ids": (num_models,),
         }
@@ -187,6 +190,11 @@ class Signals:
         """(N,) bool: which samples are canaries."""
         return np.zeros(self.num_samples, dtype=bool) if self.canary is None else self.canary
 
+    @cached_property
+    def copies(self) -> np.ndarray:
+        """(N,) bool: which samples are copies of another."""
+        return np.zeros(self.num_samples, dtype=bool) if self.copy is None else self.copy
+
     @property
     def trained_alike(self) -> bool:
         """Whether there are several models, and all have one training set."""
@@ -195,7 +203,8 @@ class Signals:
     @cached_property
     def scored(self) -> np.ndarray:
         """(M, N) bool: which samples may be scored for which model, canaries included."""
-        return np.ones(self.member.shape, dtype=bool) if self.eligible is None else self.eligible
+        eligible = np.ones(self.member.shape, dtype=bool) if self.eligible is None else self.eligible
+        return eligible if self.copy is None else eligible & ~self.copy
 
     @cached_property
     def ordinary(self) -> np.ndarray:
@@ -205,7 +214,7 @@ class Signals:
     @cached_property
     def reserve(self) -> np.ndarray:
         """(N,) bool: samples that no model was trained on and that are never scored."""
-        return np.asarray(~self.scored.any(axis=0) & ~self.member.any(axis=0))
+        return np.asarray(~self.scored.any(axis=0) & ~self.member.any(axis=0) & ~self.copies)
 
     @cached_property
     def sample_ids(self) -> np.ndarray:
@@ -237,7 +246,12 @@ class Signals:
         Args:
             rows: (K,) int, which models.
         """
-        values: dict[str, Any] = {"labels": self.labels, "canary": self.canary, "ids": self.sample_ids}
+        values: dict[str, Any] = {
+            "labels": self.labels,
+            "canary": self.canary,
+            "copy": self.copy,
+            "ids": self.sample_ids,
+        }
         for name in ("member", "eligible", "group", "confidence", "correct", "sensitivity"):
             value = getattr(self, name)
             values[name] = None if value is None else value[rows]

@@ -19,7 +19,8 @@ class Data(Options):
     source: Source = Source(name="fashion_mnist_5k")
     """Where samples come from: the name of a source, `npz:FILE`, or {name, options}."""
     num_samples: int | None = Field(default=None, ge=4)
-    """Samples that are members or non-members and are audited; default: all that the reserve leaves."""
+    """Different samples that are members or non-members and are audited; default: all that the reserve leaves. Copies
+    of them (equal x) are in the same training sets, and not counted."""
     num_reserve: int = Field(default=0, ge=0)
     """Samples in no training set and never audited: dev set, RMIA's z."""
     num_canaries: int = Field(default=0, ge=0)

@@ -1,0 +1,58 @@
+"""Samples that stand in the data twice, with a membership that the user gives.
+
+A network was trained on x if any copy of x was in its training set. A copy that was not is no non-member, whatever its
+row says: as a reference the model counts among those that have seen x, and the group is not scored for that model.
+"""
+
+# M models, N samples
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from pruneaudit.data.copies import first_equal
+
+
+def with_copies_settled(
+    membership: Mapping[str, np.ndarray], x: np.ndarray, warn: Callable[[str], None]
+) -> Mapping[str, np.ndarray]:
+    """The membership by x instead of by row: copies share it, and one of each is scored where all rows agreed.
+
+    Args:
+        membership: `member` and, if given, `eligible` (M, N), bool or 0 and 1; and other keys of `Signals`.
+        x: (N, ...), as the source has it.
+        warn: told how many copies there are, and what is left out.
+
+    Returns:
+        The same where no two samples are equal; otherwise with other `member` and `eligible`, and with `copy`.
+    """
+    first = first_equal(x)  # (N,)
+    size = np.bincount(first, minlength=len(first))[first]  # (N,)
+    rows = np.flatnonzero(size > 1)  # the samples that have copies
+    if not rows.size:
+        return membership
+    _, group = np.unique(first[rows], return_inverse=True)
+    member = membership["member"].astype(bool)
+    eligible = membership.get("eligible", np.ones(member.shape)).astype(bool)
+    num_in, num_eligible = _sums(member[:, rows], group), _sums(eligible[:, rows], group)  # (M, G)
+    is_mixed = (num_in > 0) & (num_in < np.bincount(group))
+    member[:, rows] = (num_in > 0)[:, group]
+    eligible[:, rows] = ((num_eligible > 0) & ~is_mixed)[:, group]
+    copy = np.zeros(len(first), dtype=bool)
+    copy[rows] = first[rows] != rows
+    num_left_out, num_pairs = int((is_mixed & (num_eligible > 0)).sum()), is_mixed.size
+    note = f"{copy.sum():,} of {len(first):,} samples repeat another (equal x, whatever the label): each is scored once"
+    if num_left_out:
+        note += (
+            f"; of {num_pairs:,} pairs of a model and a repeated sample {num_left_out:,} are left out, where one copy"
+            " was in the training set and another was not; draw the membership of copies together"
+        )
+    warn(note)
+    return {**membership, "member": member, "eligible": eligible, "copy": copy}
+
+
+def _sums(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Per model, the number of true values in each group: (M, n) bool, (n,) int to (M, G) int."""
+    return np.stack([np.bincount(group[row], minlength=group.max() + 1) for row in values])
