@@ -51,6 +51,10 @@ CONTEST_COLUMNS = (
     *("difference", "low", "high", "num_victims"),
 )
 PPV_COLUMNS = ("release", "knowledge", "attack", "fpr", "prior", "ppv", "low", "high")
+LEARNED_PPV_COLUMNS = (
+    *("learned_ppv", "learned_ppv_sd", "learned_ppv_min", "learned_ppv_max", "num_accused"),
+    *("learned_tpr", "learned_fpr", "learned_fpr_min", "learned_fpr_max", "refused"),
+)
 CANARY_COLUMNS = (
     *("release", "knowledge", "attack", "victim", "figure", "value", "low", "high"),
     *("delta", "guesses", "correct", "num_canaries", "num_victims"),
@@ -80,6 +84,8 @@ TABLES = {
     "migrations": MIGRATIONS_COLUMNS,
 }
 """The columns that each table must have."""
+LATER_COLUMNS = {"ppv": LEARNED_PPV_COLUMNS}
+"""Columns that tables of older runs do not have: missing there."""
 LONG_TABLES = {"migration": MIGRATION_COLUMNS}
 """Tables with a row per sample: files of their own, and no part of findings.json."""
 CONTROLS = ("controls", "not_controlled")
@@ -133,7 +139,10 @@ class Results:
     """AUC within each class, mean over victims."""
     ppv: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(PPV_COLUMNS)))
     """Positive predictive value at each reported false-positive rate: of those accused, the fraction that are
-    members, where a fraction `prior` of those asked about are."""
+    members, where a fraction `prior` of those asked about are. `ppv` (with `low` and `high`) is at each victim's own
+    threshold, which no attacker knows, and the nominal rate `fpr`: from the mean TPR. `learned_...` is at the threshold
+    that references teach for that rate: mean, standard deviation, lowest and highest over the `num_accused` victims in
+    which anybody is accused, with the rates that were realised."""
     contests: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CONTEST_COLUMNS)))
     """Paired differences between attacks on one release, attack minus the one it is held against."""
 
@@ -203,6 +212,8 @@ def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:
     absent = [column for column in wanted if column not in table.columns]
     if absent:
         raise UserError(f"{name}: got a table without the column '{absent[0]}', expected at least: {', '.join(wanted)}")
+    later = [column for column in LATER_COLUMNS.get(name, ()) if column not in table.columns]
+    table = table.reindex(columns=[*table.columns, *later]) if later else table
     columns = {
         column: _texts(table[column]) if column in _TEXTS else _numbers(table[column], name) for column in table.columns
     }

@@ -8,7 +8,7 @@ import pytest
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.folds import MAX_FOLDS, folds_of
 from pruneaudit.attacks.view import View
-from pruneaudit.auditing.crossfit import thresholds
+from pruneaudit.auditing.crossfit import learn, thresholds
 from pruneaudit.signals.signals import Signals
 
 # V victims, K references, N samples
@@ -182,3 +182,62 @@ def test_a_class_without_members_takes_the_threshold_of_all(make_bank):
     found = thresholds(attack, view, attack.score(view, np.random.default_rng(0)), SEED, np.random.default_rng(0))
     np.testing.assert_array_equal(found[:, 3], learned("confidence", view)[:, 3])
     assert np.isfinite(found).all()
+
+
+def naive_barrier(others, level):
+    """The score to exceed: the highest at which no more than the level's fraction of non-members lies above it."""
+    for candidate in sorted(others):
+        if np.mean(others > candidate) <= level:
+            return candidate
+    raise AssertionError("the highest score is exceeded by nobody")
+
+
+@pytest.mark.parametrize("name", ["loss", "correctness", "lira", "rmia"])
+def test_barriers_are_those_of_the_references_non_members_outside_the_fold(name, make_bank):
+    bank, levels = make_bank(7, 150, num_reserve=20, num_canaries=5), (0.3, 0.1, 0.05)
+    view, attack = against_itself(bank), ATTACKS.get(name)()
+    scores = attack.score(view, np.random.default_rng(0))
+    found = learn(attack, view, scores, levels, SEED, np.random.default_rng(0))
+    folds, _ = folds_of(view, SEED)
+    for v in range(7):
+        rows = np.flatnonzero(folds != folds[v])
+        if scores.references is None:
+            said = attack.score(view.among_references(rows), np.random.default_rng(0)).victims
+        else:
+            said = scores.references[rows]
+        others = said[bank.ordinary[rows] & ~bank.member[rows] & ~np.isnan(said)]
+        assert found.num_nonmembers[v] == len(others)
+        np.testing.assert_array_equal(found.barriers[v], [naive_barrier(others, level) for level in levels])
+
+
+def test_too_few_non_members_teach_no_barrier(make_bank):
+    view = against_itself(make_bank(4, 40))  # three references with some 20 non-members each
+    attack = ATTACKS.get("loss")()
+    scores = attack.score(view, np.random.default_rng(0))
+    found = learn(attack, view, scores, (0.3, 0.01), SEED, np.random.default_rng(0))
+    assert np.isfinite(found.barriers[:, 0]).all()
+    assert np.isnan(found.barriers[:, 1]).all()
+    assert np.isfinite(found.best).all()
+    alone = View.of([make_bank(3, 40)], [])
+    nothing = learn(
+        attack, alone, attack.score(alone, np.random.default_rng(0)), (0.3,), SEED, np.random.default_rng(0)
+    )
+    assert np.isnan(nothing.barriers).all()
+    assert nothing.num_nonmembers.tolist() == [0, 0, 0]
+
+
+def test_a_victims_own_data_has_no_part_in_its_barrier(make_bank):
+    bank, levels = make_bank(8, 200), (0.2, 0.1)
+    view, attack = against_itself(bank), ATTACKS.get("lira")()
+
+    def barriers_of(view):
+        return learn(attack, view, attack.score(view, np.random.default_rng(0)), levels, SEED, np.random.default_rng(0))
+
+    before, (folds, _) = barriers_of(view).barriers, folds_of(view, SEED)
+    logits = bank.logits.copy()
+    logits[folds == folds[0]] *= -3
+    changed = Signals(logits, bank.labels, bank.member, model_ids=bank.model_ids, ids=bank.ids)
+    after = barriers_of(against_itself(changed)).barriers
+    same = folds == folds[0]
+    np.testing.assert_array_equal(after[same], before[same])
+    assert (after[~same] != before[~same]).all()

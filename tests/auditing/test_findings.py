@@ -1,11 +1,16 @@
 """Rows of findings: each number against its recomputation, each missing number with its reason."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from pruneaudit.auditing import audit, bank_games
+from pruneaudit.auditing.crossfit import learn
+from pruneaudit.auditing.findings import Writer
 from pruneaudit.auditing.lineup import Lineup, ready
+from pruneaudit.auditing.measure import accuracies, measure
 from pruneaudit.auditing.playing import audit_games
 from pruneaudit.metrics import auc_influence, difference_two_way, two_way
 from pruneaudit.results import FINDING_COLUMNS, tpr_column
@@ -206,3 +211,51 @@ def test_ppv_is_bayes_rule_at_each_reported_level(bank):
         assert row.ppv == pytest.approx(row.prior * tpr / (row.prior * tpr + (1 - row.prior) * row.fpr))
         assert row.low <= row.ppv <= row.high
     assert (values[values["prior"] == 0.5]["ppv"] > 0.5).all()
+
+
+def ppv_rows(bank, **changes):
+    """The rows of `ppv` of `loss` at 10% false positives, by prior, with what was measured changed."""
+    (game,) = bank_games({"dense": bank}, ("matched",))
+    measured = replace(measure(ready(["loss"])["loss"], "loss", game, (0.1,), 0), **changes)
+    writer = Writer(game, "loss", measured, accuracies(bank), np.nan, (0.1,), 0)
+    return {row["prior"]: row for row in writer.ppv()}
+
+
+def test_ppv_at_the_learned_threshold_by_hand(make_bank):
+    rates = {"learned_tpr": [[0.4], [0.2], [0.0]], "learned_fpr": [[0.1], [0.2], [0.0]]}
+    rows = ppv_rows(make_bank(3, 300), **{name: np.array(values) for name, values in rates.items()})
+    half = rows[0.5]  # .4 / (.4 + .1) and .2 / (.2 + .2); the third network accuses nobody
+    assert (half["learned_ppv"], half["learned_ppv_min"], half["learned_ppv_max"]) == pytest.approx((0.65, 0.5, 0.8))
+    assert half["learned_ppv_sd"] == pytest.approx(0.3 / np.sqrt(2))
+    assert half["num_accused"] == 2
+    assert (half["learned_tpr"], half["learned_fpr"]) == pytest.approx((0.2, 0.1))
+    assert (half["learned_fpr_min"], half["learned_fpr_max"]) == (0.0, 0.2)
+    tenth = [0.04 / (0.04 + 0.09), 0.02 / (0.02 + 0.18)]
+    assert rows[0.1]["learned_ppv"] == pytest.approx(np.mean(tenth))
+    assert rows[0.01]["learned_ppv_max"] == pytest.approx(0.004 / (0.004 + 0.099))
+    assert {row["refused"] for row in rows.values()} == {""}
+
+
+def test_the_learned_threshold_is_used_on_the_victims(make_bank):
+    bank = make_bank(6, 400, num_canaries=20)
+    found = audit(bank, attacks=["loss"], fpr_levels=(0.1,))
+    row = row_of(found.results.ppv, attack="loss", prior=0.5)
+    view = bank_games({"dense": bank}, ("matched",))[0].view
+    attack = ready(["loss"])["loss"]
+    scores = attack.score(view, np.random.default_rng(0))
+    limits = learn(attack, view, scores, (0.1,), 0, np.random.default_rng(0)).barriers[:, 0]
+    fpr, tpr = (
+        [np.mean(scores.victims[v][bank.ordinary[v] & (bank.member[v] == side)] > limits[v]) for v in range(6)]
+        for side in (False, True)
+    )
+    assert row["learned_fpr"] == pytest.approx(np.mean(fpr))
+    assert row["learned_tpr"] == pytest.approx(np.mean(tpr))
+    assert 0.05 < row["learned_fpr_min"] < row["learned_fpr_max"] < 0.16  # it is not the nominal rate
+    assert row["learned_ppv"] == pytest.approx(np.mean([t / (t + f) for t, f in zip(tpr, fpr, strict=True)]))
+
+
+def test_without_references_no_threshold_is_learned_and_the_row_says_why(make_bank):
+    rows = ppv_rows(make_bank(1, 400))
+    assert {row["refused"] for row in rows.values()} == {"no references that a threshold could be learned on"}
+    assert np.isnan([row["learned_ppv"] for row in rows.values()]).all()
+    assert all(row["ppv"] > 0 for row in rows.values())

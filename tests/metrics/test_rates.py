@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pruneaudit.errors import UserError
-from pruneaudit.metrics import best_threshold, ppv, rate_influence, refusal
+from pruneaudit.metrics import barriers, best_threshold, ppv, rate_influence, refusal
 
 
 def balanced_accuracy(scores, member, threshold):
@@ -94,3 +94,11 @@ def test_refusal_gives_the_numbers():
     assert "1,000 non-members are needed" in reason
     assert "\n" not in reason
     assert "10,000 non-members are needed" in str(refusal(2000, 0.001))
+
+
+def test_barriers_leave_no_more_non_members_above_than_the_level_allows():
+    others = np.random.default_rng(0).permutation(100).astype(float)
+    assert barriers(others, [0.1, 0.01, 0.0, 0.29]).tolist() == [89, 98, 99, 70]
+    assert barriers([1, 2, 2, 2, 2, 2, 2, 2, 2, 3], [0.1, 0.5, 0.9]).tolist() == [2, 2, 1]
+    assert np.isnan(barriers([], [0.1, 0.2])).all()
+    assert barriers(others, []).shape == (0,)

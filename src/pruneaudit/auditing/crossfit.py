@@ -5,63 +5,108 @@ references outside it: each plays the victim in turn, with references that lie o
 A learned attack deals folds of its own, and brings scores of references that it held out of its training. An attack
 whose threshold was fixed beforehand (`Scores.threshold`) keeps it.
 
+Two kinds are learned there: the threshold of best balanced accuracy, and for each false-positive rate the score that at
+most that fraction of the references' non-members exceed. The latter is one for all classes.
+
 Where an attack asks for thresholds per class (`thresholds=per_class`, as in Song & Mittal 2021, arXiv 2003.10595),
 every class has its own; a class of which the references have no member or no non-member takes the one of all classes.
 """
 
-# V victims, K references, N samples, C classes
+# V victims, K references, N samples, C classes, L levels
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.folds import games
 from pruneaudit.attacks.view import Scores, View
-from pruneaudit.metrics import best_threshold
+from pruneaudit.metrics import barriers, best_threshold, refusal
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What the references teach of one attack, for each victim."""
+
+    best: np.ndarray
+    """(V, C) thresholds of best balanced accuracy, to be reached; NaN where there are too few references."""
+    barriers: np.ndarray
+    """(V, L) scores to exceed at each false-positive rate; NaN where the references have too few non-members."""
+    num_nonmembers: np.ndarray
+    """(V,) int: scored non-members of the references that taught, over all of them."""
 
 
 def thresholds(attack: Attack, view: View, scores: Scores, seed: int, rng: np.random.Generator) -> np.ndarray:
-    """The thresholds at which to accuse, for each victim and class, maximising balanced accuracy on references.
+    """The thresholds (V, C) at which to accuse, maximising balanced accuracy on references; see `learn`."""
+    return learn(attack, view, scores, (), seed, rng).best
+
+
+def learn(
+    attack: Attack, view: View, scores: Scores, levels: Sequence[float], seed: int, rng: np.random.Generator
+) -> Learned:
+    """What the references of each victim teach, its own fold left out.
 
     Args:
         attack: what made the scores.
         view: what it was made from.
         scores: its scores; where it scored the references itself, or held some out, those are used; and its threshold,
             where it has one.
+        levels: (L,) false-positive rates in (0, 1).
         seed: the study's, for the folds.
         rng: for attacks that draw.
-
-    Returns:
-        (V, C) float64; NaN where there are too few references to learn from.
     """
-    result = np.full((len(view.victims), view.attacked.num_classes), np.nan)
-    if scores.threshold is not None:
-        return np.full_like(result, scores.threshold)
+    num_victims = len(view.victims)
+    found = Learned(
+        np.full((num_victims, view.attacked.num_classes), np.nan),
+        np.full((num_victims, len(levels)), np.nan),
+        np.zeros(num_victims, dtype=np.int64),
+    )
+    is_fixed = scores.threshold is not None
+    if is_fixed:
+        found.best[:] = scores.threshold
+        if scores.held_out is None:
+            return found
+    for victims, rows, learned in _taught(attack, view, scores, seed, rng):
+        if not is_fixed:
+            found.best[victims] = _best(attack, view, rows, learned)
+        valid = view.reference.ordinary[rows] & ~view.reference.member[rows] & ~np.isnan(learned)
+        others = learned[valid]
+        found.num_nonmembers[victims] = others.size
+        enough = np.array([refusal(others.size, level) is None for level in levels], dtype=bool)
+        found.barriers[victims] = np.where(enough, barriers(others, levels), np.nan)
+    return found
+
+
+def _taught(
+    attack: Attack, view: View, scores: Scores, seed: int, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Victims (V',), the references (K',) that teach for them, and what the attack says of those (K', N)."""
     if not view.references:
-        return result
+        return
     if scores.held_out is not None:
         for part in scores.held_out:
-            result[part.victims] = _best(attack, view, part.references, part.scores)
-        return result
-    for victims, rows in games(view, seed):
-        result[victims] = _learned(attack, view, scores, np.sort(rows), rng)
-    return result
+            yield part.victims, part.references, part.scores
+        return
+    for victims, unsorted in games(view, seed):
+        rows = np.sort(unsorted)
+        learned = _scored(attack, view, scores, rows, rng)
+        if learned is not None:
+            yield victims, rows, learned
 
 
-def _learned(attack: Attack, view: View, scores: Scores, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The best thresholds (C,) over the references `rows`; NaN where they do not suffice."""
-    nothing = np.full(view.attacked.num_classes, np.nan)
+def _scored(
+    attack: Attack, view: View, scores: Scores, rows: np.ndarray, rng: np.random.Generator
+) -> np.ndarray | None:
+    """What the attack says of the references `rows` (K', N); None where they do not suffice."""
     if not len(rows):
-        return nothing
+        return None
     if scores.references is not None:
-        learned = scores.references[rows]
-    else:
-        among = view.among_references(rows)
-        if attack.lacks(among):
-            return nothing
-        learned = attack.score(among, rng).victims
-    return _best(attack, view, rows, learned)
+        return np.asarray(scores.references[rows])
+    among = view.among_references(rows)
+    return None if attack.lacks(among) else attack.score(among, rng).victims
 
 
 def _best(attack: Attack, view: View, rows: np.ndarray, learned: np.ndarray) -> np.ndarray:

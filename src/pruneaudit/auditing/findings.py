@@ -187,19 +187,52 @@ class Writer:
                 }
 
     def ppv(self) -> Iterator[Row]:
-        """What an accusation is worth at each reported false-positive rate, from the mean over victims."""
+        """What an accusation is worth at each reported false-positive rate, at two thresholds.
+
+        At the victims' own, from the mean TPR and the nominal rate; and at the one that references teach, victim by
+        victim, from the rates that were realised.
+        """
         row = self._mean
-        for level in self.levels:
+        for index, level in enumerate(self.levels):
             column = tpr_column(level)
             if np.isnan(row[column]):
                 continue
             for prior in PRIORS:
                 # It grows with the TPR, so that the ends of the TPR's interval are the ends of its own.
                 value, low, high = (float(ppv(row[f"{column}{end}"], level, prior)) for end in ("", "_low", "_high"))
-                yield {**self._which(), "fpr": level, "prior": prior, "ppv": value, "low": low, "high": high}
+                own = {"fpr": level, "prior": prior, "ppv": value, "low": low, "high": high}
+                yield {**self._which(), **own, **self._learned_ppv(index, prior)}
+
+    def _learned_ppv(self, index: int, prior: float) -> Row:
+        """The part of a row of `ppv` that is about the threshold which references teach for a level."""
+        tpr, fpr = self.measured.learned_tpr[:, index], self.measured.learned_fpr[:, index]
+        values = ppv(tpr, fpr, prior)  # (V,), NaN for a victim in which nobody is accused
+        accused, taught = values[~np.isnan(values)], ~np.isnan(fpr)
+        row: Row = {"num_accused": len(accused), "refused": self._why_not_learned(index, taught)}
+        row |= _spread("learned_ppv", accused) | _spread("learned_fpr", fpr[taught])
+        row["learned_tpr"] = float(tpr[taught].mean()) if taught.any() else np.nan
+        row.pop("learned_fpr_sd")
+        return row
+
+    def _why_not_learned(self, index: int, taught: np.ndarray) -> str:
+        """Why references taught some victims (V,) no threshold for a level; empty where they taught all."""
+        if taught.all():
+            return ""
+        most = int(self.measured.num_teaching[~taught].max())
+        if not most:
+            return "no references that a threshold could be learned on"
+        return f"of the references together, {refusal(most, self.levels[index])}"
 
     def _which(self) -> Row:
         return {"release": self.game.release, "knowledge": self.game.knowledge, "attack": self.attack}
+
+
+def _spread(name: str, values: np.ndarray) -> Row:
+    """Mean, standard deviation (n - 1), lowest and highest of values (n,); NaN where there are too few."""
+    known = len(values) > 0
+    figures = {"": values.mean() if known else np.nan, "_sd": values.std(ddof=1) if len(values) > 1 else np.nan}
+    figures |= {"_min": values.min() if known else np.nan, "_max": values.max() if known else np.nan}
+    return {f"{name}{end}": float(value) for end, value in figures.items()}
 
 
 def _columns(name: str, estimate: Estimate) -> Row:

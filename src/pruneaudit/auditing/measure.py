@@ -13,7 +13,7 @@ import numpy as np
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.view import Scores
-from pruneaudit.auditing.crossfit import thresholds
+from pruneaudit.auditing.crossfit import learn
 from pruneaudit.auditing.game import Game
 from pruneaudit.metrics import PerVictim, auc_influence, bootstrap_tpr, rate_influence
 from pruneaudit.randomness import numpy_generator
@@ -41,6 +41,12 @@ class Measured:
     """(V, L) at the study's false-positive rates."""
     tpr_replicates: np.ndarray
     """(B, V, L), paired over games by common weights."""
+    learned_tpr: np.ndarray
+    """(V, L) members accused at the thresholds that references teach for these rates; NaN where they teach none."""
+    learned_fpr: np.ndarray
+    """(V, L) non-members accused there: the false-positive rate that was realised."""
+    num_teaching: np.ndarray
+    """(V,) int: scored non-members of the references that taught, over all of them."""
 
     @cached_property
     def num_members(self) -> np.ndarray:
@@ -93,12 +99,14 @@ def measure(
     counted = np.where(ordinary, scored.victims, np.nan)
     # Thresholds are learned in a thread of their own; nothing that either side draws depends on the other.
     with ThreadPoolExecutor(1) as aside:
-        learned = aside.submit(thresholds, attack, view, scored, seed, rng)
+        learned = aside.submit(learn, attack, view, scored, levels, seed, rng)
         # The same seed for every game and attack: equal weights pair the replicates.
         bootstrap = numpy_generator(seed, "bootstrap")
         tpr, replicates = bootstrap_tpr(counted, member, levels, NUM_RESAMPLES, bootstrap)
         area = auc_influence(counted, member)
-        limits = learned.result()[:, view.attacked.labels]  # (V, N)
+        taught = learned.result()
+    limits = taught.best[:, view.attacked.labels]  # (V, N)
+    learned_tpr, learned_fpr = _accused(counted, member, taught.barriers)
     rates = rate_influence(counted >= limits, ordinary & ~np.isnan(limits), member)
     return Measured(
         scores=scored.victims,
@@ -110,7 +118,29 @@ def measure(
         balanced_accuracy=rates.balanced_accuracy,
         tpr=tpr,
         tpr_replicates=replicates,
+        learned_tpr=learned_tpr,
+        learned_fpr=learned_fpr,
+        num_teaching=taught.num_nonmembers,
     )
+
+
+def _accused(counted: np.ndarray, member: np.ndarray, barriers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fractions (V, L) of members and of non-members that exceed barriers (V, L).
+
+    Args:
+        counted: (V, N) scores, NaN for what is not counted.
+        member: (V, N) bool.
+        barriers: (V, L); NaN gives NaN.
+    """
+    rates = []
+    for side in (member, ~member):
+        among = side & ~np.isnan(counted)
+        num_among = np.count_nonzero(among, axis=1)  # (V,)
+        hits = [np.count_nonzero(among & (counted > limit[:, None]), axis=1) for limit in barriers.T]
+        above = np.array(hits, dtype=np.float64).reshape(barriers.T.shape).T  # (V, L)
+        above[np.isnan(barriers)] = np.nan
+        rates.append(above / np.where(num_among, num_among, np.nan)[:, None])
+    return rates[0], rates[1]
 
 
 @dataclass(frozen=True, eq=False)

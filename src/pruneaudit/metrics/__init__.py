@@ -14,7 +14,7 @@ from pruneaudit.metrics.intervals import (
 )
 from pruneaudit.metrics.pooled import bootstrap_pooled_tpr, pooled_auc, pooled_estimates
 from pruneaudit.metrics.rates import Rates, best_threshold, ppv, rate_influence, refusal
-from pruneaudit.metrics.roc import auc, auc_influence, mean_roc, tpr_at_fpr
+from pruneaudit.metrics.roc import auc, auc_influence, barriers, mean_roc, tpr_at_fpr
 
 __all__ = [
     "Estimate",
@@ -22,6 +22,7 @@ __all__ = [
     "Rates",
     "auc",
     "auc_influence",
+    "barriers",
     "best_threshold",
     "binomial_interval",
     "bootstrap_pooled_tpr",

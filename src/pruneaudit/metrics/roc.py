@@ -131,6 +131,33 @@ def allowed_false_positives(num_nonmembers: int, levels: Floats) -> np.ndarray:
     return np.minimum(count, num_nonmembers)
 
 
+def barrier_places(num_nonmembers: int, levels: Floats) -> np.ndarray:
+    """Where each level's barrier stands among the non-members' scores in ascending order, (L,) int.
+
+    The barrier is the highest score of a non-member that may not be accused: who scores above it, is.
+    """
+    return np.maximum(num_nonmembers - 1 - allowed_false_positives(num_nonmembers, levels), 0)
+
+
+def barriers(others: ArrayLike, levels: ArrayLike) -> Floats:
+    """The scores to exceed for an accusation, so that at most each level's fraction of non-members is accused.
+
+    To be learned on reference models and used on victims.
+
+    Args:
+        others: (n,) scores of non-members, in any order, without NaN.
+        levels: (L,) false-positive rates in [0, 1).
+
+    Returns:
+        (L,); NaN without non-members.
+    """
+    scores, wanted = np.asarray(others, dtype=np.float64), np.asarray(levels, dtype=np.float64)
+    if not scores.size:
+        return np.full(wanted.size, np.nan)
+    places = barrier_places(scores.size, wanted)
+    return np.asarray(np.partition(scores, places)[places])
+
+
 def tpr_at_fpr(scores: ArrayLike, member: ArrayLike, levels: ArrayLike) -> Floats:
     """True-positive rate at the lowest threshold whose empirical false-positive rate is at most each level.
 
@@ -167,8 +194,7 @@ def rates_of(members: Floats, others: Floats, levels: Floats) -> Floats:
     if not (members.size and others.size):
         return np.full(levels.size, np.nan)
     allowed = allowed_false_positives(others.size, levels)  # (L,)
-    # The first non-member that may not be accused: every member strictly above it may.
-    barrier = others[np.maximum(others.size - 1 - allowed, 0)]
+    barrier = others[barrier_places(others.size, levels)]
     accused = members.size - np.searchsorted(members, barrier, side="right")
     return np.asarray(np.where(allowed == others.size, members.size, accused) / members.size)
 

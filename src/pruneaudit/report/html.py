@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from pruneaudit import __version__
 from pruneaudit.files import write_atomically
+from pruneaudit.report.accusations import accusations
 from pruneaudit.report.answer import answer
 from pruneaudit.report.by_sparsity import leakage_by_sparsity
 from pruneaudit.report.controls import controls
@@ -133,6 +134,7 @@ def _context(results: Results, samples: Samples) -> dict[str, Any]:
         "knowledge_shown": primary_knowledge(results),
         "findings": findings_table(results),
         "pooled": findings_table(results, POOLED),
+        "accusations": accusations(results),
         "delta": _delta(results),
         "differences": differences_table(results),
         "releases": releases,

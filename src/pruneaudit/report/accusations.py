@@ -1,0 +1,92 @@
+"""What an accusation is worth: the table of positive predictive values, under the primary attack.
+
+Two thresholds, and the table says which is which. The network's own is the best that could be done, and nobody who does
+not know the members can find it. The one that references teach is what an attacker has; the false-positive rate that
+it then meets differs from network to network, and with it what an accusation is worth.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pruneaudit.report.quantities import Quantity, headline_tpr
+from pruneaudit.report.selection import primary_attack, primary_knowledge, release_names
+from pruneaudit.report.tables import NO_REASON, Cell, Notes
+from pruneaudit.results import Results
+from pruneaudit.study import DENSE
+
+_PPV = Quantity("ppv", "PPV", is_percent=True, places=1)
+_FPR = Quantity("learned_fpr", "FPR", is_percent=True, places=2)
+
+
+@dataclass(frozen=True)
+class AccusationLine:
+    """One release at one prior."""
+
+    release: str
+    prior: str
+    own: Cell
+    """At the networks' own thresholds, with its 95% interval."""
+    learned: Cell
+    """At the thresholds that references teach: the mean over networks, and the standard deviation."""
+    worst: Cell
+    """The network in which an accusation is right most often."""
+    realised: Cell
+    """The false-positive rate there: mean, and lowest and highest over networks."""
+
+
+@dataclass(frozen=True)
+class Accusations:
+    """The table."""
+
+    attack: str
+    knowledge: str
+    level: str
+    """The nominal false-positive rate."""
+    lines: tuple[AccusationLine, ...]
+    notes: tuple[str, ...]
+
+
+def accusations(results: Results) -> Accusations | None:
+    """PPV of the primary attack at the rate that summaries show, or the lowest with a figure; None without any."""
+    attack, knowledge = primary_attack(results), primary_knowledge(results)
+    table = results.ppv[results.ppv["attack"] == attack]
+    if table.empty:
+        return None
+    level = _level(results, table)
+    notes, lines = Notes(), []
+    for release in release_names(results):
+        rows = table[(table["release"] == release) & (table["fpr"] == level)]
+        primary = rows[rows["knowledge"] == knowledge]
+        chosen = rows if primary.empty and release == DENSE else primary
+        lines += [_line(row, notes) for _, row in chosen.iterrows()]
+    return Accusations(attack, knowledge, f"{100 * level:g}%", tuple(lines), notes.listed()) if lines else None
+
+
+def _level(results: Results, table: pd.DataFrame) -> float:
+    shown, levels = headline_tpr(results.findings.columns), sorted(set(table["fpr"]))
+    preferred = [level for level in levels if shown and shown.level and math.isclose(level, shown.level)]
+    return float((preferred or levels)[0])
+
+
+def _line(row: pd.Series, notes: Notes) -> AccusationLine:
+    reason = str(row["refused"]) or NO_REASON
+    return AccusationLine(
+        str(row["release"]),
+        f"{100 * row['prior']:g}%",
+        _cell(_PPV, row["ppv"], _PPV.interval(row["low"], row["high"]), notes, reason),
+        _cell(_PPV, row["learned_ppv"], _deviation(row["learned_ppv_sd"]), notes, reason),
+        _cell(_PPV, row["learned_ppv_max"], "", notes, reason),
+        _cell(_FPR, row["learned_fpr"], _FPR.interval(row["learned_fpr_min"], row["learned_fpr_max"]), notes, reason),
+    )
+
+
+def _deviation(value: float) -> str:
+    return "" if math.isnan(value) else f"(SD {100 * value:.1f})"
+
+
+def _cell(quantity: Quantity, value: float, beside: str, notes: Notes, reason: str) -> Cell:
+    return Cell("", note=notes.number(reason)) if math.isnan(value) else Cell(quantity.value(value), beside)
