@@ -21,19 +21,19 @@ def softmax_of_one(logits: np.ndarray) -> list[float]:
 
 
 def loss(p: Sequence[float], label: int) -> float:
-    """The negated cross-entropy, ln p_y (arXiv 1709.01604)."""
-    return math.log(p[label])
+    """The log-odds of p_y, which rank as the negated cross-entropy does (arXiv 1709.01604)."""
+    return math.log(p[label] / (1 - p[label]))
 
 
 def entropy(p: Sequence[float], label: int) -> float:
-    """The negated entropy (arXiv 2003.10595)."""
-    return sum(value * math.log(value) for value in p)
+    """The negated logarithm of the entropy (arXiv 2003.10595)."""
+    return -math.log(-sum(value * math.log(value) for value in p))
 
 
 def modified_entropy(p: Sequence[float], label: int) -> float:
-    """The negated modified entropy (arXiv 2003.10595)."""
+    """The negated logarithm of the modified entropy (arXiv 2003.10595)."""
     wrong = sum(value * math.log(1 - value) for other, value in enumerate(p) if other != label)
-    return (1 - p[label]) * math.log(p[label]) + wrong
+    return -math.log(-(1 - p[label]) * math.log(p[label]) - wrong)
 
 
 OF_PREDICTIONS: dict[str, Callable[[Sequence[float], int], float]] = {
@@ -93,7 +93,7 @@ def lira(phi: np.ndarray, member: np.ndarray, scored: np.ndarray, pools: bool, v
 
 
 def rmia(
-    phi: np.ndarray, member: np.ndarray, scored: np.ndarray, victims: Sequence[int], gamma: float = 2.0, a: float = 0.3
+    phi: np.ndarray, member: np.ndarray, scored: np.ndarray, victims: Sequence[int], gamma: float = 1.0, a: float = 0.3
 ) -> np.ndarray:
     """RMIA online (arXiv 2312.03262), every sample beside every z; without the package's breaking of ties.
 

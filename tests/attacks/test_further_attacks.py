@@ -58,10 +58,10 @@ def test_calibration(view, signal):
         np.testing.assert_allclose(found[v, n], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(("mode", "scale"), [("online", None), ("offline", None), ("offline", 0.7)])
+@pytest.mark.parametrize(("mode", "scale"), [("online", None), ("online", 0.5), ("offline", 0.33), ("offline", 0.7)])
 def test_base(view, mode, scale):
     found = scored("base", view, mode=mode, scale=scale)
-    c = scale if scale is not None else {"online": 1.0, "offline": 0.33}[mode]
+    c = 1.0 if scale is None else scale
     for v, n, phi, others, inside in each(view):
         chosen = others if mode == "online" else others[~inside]
         expected = ln_p(phi) - c * np.log(np.exp(ln_p(chosen)).mean()) if len(chosen) else np.nan

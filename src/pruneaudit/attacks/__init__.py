@@ -7,5 +7,5 @@ ATTACKS: Registry[type[Attack]] = Registry(
     "attack",
     "pruneaudit.attacks",
     "ATTACK",
-    infrastructure={"attack", "classifier", "folds", "groups", "moments", "ties", "view"},
+    infrastructure={"attack", "classifier", "folds", "groups", "moments", "ties", "tuning", "view"},
 )

@@ -1,8 +1,9 @@
 """BASE: the victim's loss against what models in general think of the sample.
 
 arXiv 2505.24089. Score: ln p_y(victim) - c ln mean_k p_y(reference k). Online the mean runs over all
-references and c = 1; offline over those that never saw the sample, and c = 0.33. Online, with the same
-mean, it ranks the samples of a victim as RMIA does.
+references and c = 1. Offline it runs over those that never saw the sample, and c is tuned on references
+(`tuning.py`); the paper's value there is 0.33. Online, with the same mean, it ranks the samples of a victim as
+RMIA does.
 """
 
 # V victims, N samples
@@ -17,10 +18,12 @@ from pydantic import Field
 from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.moments import averaged, means
+from pruneaudit.attacks.tuning import Constant, constant
 from pruneaudit.attacks.view import Scores, View
 from pruneaudit.signals.derived import log_probability, probability
 
-SCALES = {"online": 1.0, "offline": 0.33}
+ONLINE_SCALE = 1.0
+PUBLISHED_OFFLINE_SCALE = 0.33
 
 
 class Options(options.Options):
@@ -29,7 +32,7 @@ class Options(options.Options):
     mode: Literal["online", "offline"] = "online"
     """Compare with all references, or with OUT references alone."""
     scale: float | None = Field(default=None, ge=0)
-    """c; default: 1 online, 0.33 offline."""
+    """c; default: 1 online, tuned on references offline (0.33 in the paper)."""
 
 
 class Base(Attack):
@@ -37,6 +40,7 @@ class Base(Attack):
 
     Options = Options
     needs = frozenset({"references"})
+    semantics_version = 2
 
     @property
     def compares_in(self) -> bool:
@@ -44,19 +48,29 @@ class Base(Attack):
         return bool(self.options.mode == "online")
 
     def score(self, view: View, rng: np.random.Generator) -> Scores:
-        """Scores every victim against its allowed references; `rng` is not used."""
-        mode = self.options.mode
-        scale = SCALES[mode] if self.options.scale is None else self.options.scale
+        """Scores every victim against its allowed references; `rng` deals folds where the scale is tuned."""
+        mode, scale = self.options.mode, self._scale(view, rng)
         member = view.reference.member
         chosen = np.ones_like(member) if mode == "online" else ~member
 
         def one_query(query: int) -> np.ndarray:
             expected = means(probability(view.reference.phi[..., query]), chosen, view.allowed)  # (V, N)
-            return log_probability(view.attacked.phi[view.victims, :, query]) - scale * np.log(expected)
+            return log_probability(view.attacked.phi[view.victims, :, query]) - scale.values * np.log(expected)
 
         scores = averaged(one_query(query) for query in range(view.attacked.num_queries))
         scores[~view.eligible] = np.nan
-        return Scores(scores, variant=f"{mode}, scale {scale:g}")
+        return Scores(scores, variant=f"{mode}, {scale.variant}")
+
+    def _scale(self, view: View, rng: np.random.Generator) -> Constant:
+        """The constant c of every victim."""
+        given = self.options.scale
+        if given is None and self.options.mode == "online":
+            given = ONLINE_SCALE
+        return constant("scale", given, PUBLISHED_OFFLINE_SCALE, view, _offline_score, rng)
+
+
+def _offline_score(log_p: np.ndarray, out: np.ndarray, scale: float) -> np.ndarray:
+    return np.asarray(log_p - scale * np.log(out))
 
 
 ATTACK = Base

@@ -6,9 +6,14 @@ fraction of reserve samples z with r_x / r_z >= gamma. p(x) is estimated from re
     online      the mean of (mean over IN, mean over OUT)
     offline     ((1 + a) mean over OUT + (1 - a)) / 2
 
-z is in nobody's training set, so p(z) takes the offline estimate in both modes. Where the signals
-hold no reserve, z runs over the audited samples (stated in the variant). Several queries: a majority
-vote over queries for each z.
+Two defaults differ from the paper's. gamma is 1, as in the authors' code (Privacy Meter). With the paper's 2 most
+scores are 0, and the decision threshold falls among broken ties, which do not compare between models; the ranking of
+one victim's samples is the same. Offline, a is tuned on references (`tuning.py`) unless it is given; the paper fixes it
+per data set. docs/attacks.md has measured what both change.
+
+z is in nobody's training set, so p(z) takes the offline estimate in both modes. Online that is the only place of a, it
+moves no victim's ranking, and it stays at the paper's 0.3 unless it is given. Where the signals hold no reserve, z
+runs over the audited samples (stated in the variant). Several queries: a majority vote over queries for each z.
 
 The score is F_z(r_x / gamma), so it is found by sorting r_z once: O((N + Z) log Z). F_z takes Z + 1
 values only; ties are broken by r_x itself, by less than one step of F_z, so that low false-positive
@@ -28,8 +33,11 @@ from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.moments import means
 from pruneaudit.attacks.ties import tie_break
+from pruneaudit.attacks.tuning import Constant, constant
 from pruneaudit.attacks.view import Scores, View
 from pruneaudit.signals.derived import log_probability, probability
+
+PUBLISHED_A = 0.3
 
 
 class Options(options.Options):
@@ -37,10 +45,11 @@ class Options(options.Options):
 
     mode: Literal["online", "offline"] = "online"
     """Use IN and OUT references, or OUT references alone."""
-    gamma: float = Field(default=2.0, ge=1)
-    """How much more probable than z the sample must be; the paper's value is 2."""
-    a: float = Field(default=0.3, ge=0, le=1)
-    """How far IN probabilities are from OUT ones: 0.3 for CIFAR-10, 0.6 for CIFAR-100 in the paper."""
+    gamma: float = Field(default=1.0, ge=1)
+    """How much more probable than z the sample must be; 2 in the paper, 1 in its authors' code."""
+    a: float | None = Field(default=None, ge=0, le=1)
+    """How far IN probabilities are from OUT ones, from 0 (far) to 1 (alike). Default: offline tuned on references,
+    online 0.3. The paper has 0.3 for CIFAR-10, 0.6 for CIFAR-100."""
 
 
 class Rmia(Attack):
@@ -48,6 +57,7 @@ class Rmia(Attack):
 
     Options = Options
     needs = frozenset({"references"})
+    semantics_version = 2
 
     @property
     def compares_in(self) -> bool:
@@ -55,18 +65,27 @@ class Rmia(Attack):
         return bool(self.options.mode == "online")
 
     def score(self, view: View, rng: np.random.Generator) -> Scores:
-        """Scores every victim against its allowed references; `rng` is not used."""
+        """Scores every victim against its allowed references; `rng` deals folds where a is tuned."""
+        a = self._a(view, rng)
         num_queries = view.attacked.num_queries
-        ratios = np.stack([self._log_ratio(view, query) for query in range(num_queries)])  # (Q, V, N)
+        ratios = np.stack([self._log_ratio(view, query, a.values) for query in range(num_queries)])  # (Q, V, N)
         # A majority of queries beats z exactly when the middle one (the lower, if even) does.
         decisive = np.sort(ratios, axis=0)[num_queries - (num_queries // 2 + 1)]  # (V, N)
         reserve = view.attacked.reserve
         z = reserve if reserve.any() else ~view.attacked.canaries
-        z_ratios = self._log_z_ratio(view, z)  # (V, Z)
+        z_ratios = self._log_z_ratio(view, z, a.values)  # (V, Z)
         scores = np.stack([self._share_beaten(x, own) for x, own in zip(decisive, z_ratios, strict=True)])
         scores[~view.eligible] = np.nan
         source = "reserve" if reserve.any() else "audited samples"
-        return Scores(scores, variant=f"{self.options.mode}, gamma {self.options.gamma:g}, z from the {source}")
+        told = f"gamma {self.options.gamma:g}, {a.variant}, z from the {source}"
+        return Scores(scores, variant=f"{self.options.mode}, {told}")
+
+    def _a(self, view: View, rng: np.random.Generator) -> Constant:
+        """The constant a of every victim."""
+        given = self.options.a
+        if given is None and self.options.mode == "online":
+            given = PUBLISHED_A
+        return constant("a", given, PUBLISHED_A, view, _offline_score, rng)
 
     def _share_beaten(self, log_x: np.ndarray, log_z: np.ndarray) -> np.ndarray:
         """Scores (N,) of one victim from ln r_x (N,) and ln r_z (Z,)."""
@@ -79,25 +98,32 @@ class Rmia(Attack):
         beaten[order] = np.searchsorted(log_z, log_x[order] - np.log(self.options.gamma), side="right") / len(log_z)
         return np.where(np.isnan(log_x), np.nan, beaten + tie_break(log_x))
 
-    def _log_ratio(self, view: View, query: int) -> np.ndarray:
+    def _log_ratio(self, view: View, query: int, a: np.ndarray) -> np.ndarray:
         """Ln r_x of every sample, (V, N); NaN where the references cannot tell."""
         known = probability(view.reference.phi[..., query])
         member = view.reference.member
         out = means(known, ~member, view.allowed)
         if self.options.mode == "offline":
-            expected = self._offline(out)
+            expected = _offline_mean(out, a)
         else:
             expected = (means(known, member, view.allowed) + out) / 2
         return log_probability(view.attacked.phi[view.victims, :, query]) - np.log(expected)
 
-    def _log_z_ratio(self, view: View, z: np.ndarray) -> np.ndarray:
+    def _log_z_ratio(self, view: View, z: np.ndarray, a: np.ndarray) -> np.ndarray:
         """Ln r_z of the samples `z` on the plain query, (V, Z)."""
         known, member = probability(view.reference.phi[:, z, 0]), view.reference.member[:, z]
-        expected = self._offline(means(known, ~member, view.allowed))
+        expected = _offline_mean(means(known, ~member, view.allowed), a)
         return log_probability(view.attacked.phi[view.victims][:, z, 0]) - np.log(expected)
 
-    def _offline(self, out: np.ndarray) -> np.ndarray:
-        return ((1 + self.options.a) * out + (1 - self.options.a)) / 2
+
+def _offline_mean(out: np.ndarray, a: np.ndarray | float) -> np.ndarray:
+    """p(x) from the mean over OUT references."""
+    return np.asarray(((1 + a) * out + (1 - a)) / 2)
+
+
+def _offline_score(log_p: np.ndarray, out: np.ndarray, a: float) -> np.ndarray:
+    """Ln r_x: it ranks the samples of one victim as the score does."""
+    return np.asarray(log_p - np.log(_offline_mean(out, a)))
 
 
 ATTACK = Rmia

@@ -1,0 +1,118 @@
+"""The constant of an offline attack, tuned on references and never on the victim.
+
+RMIA's a (arXiv 2312.03262) and BASE's c (arXiv 2505.24089) say how much the mean over OUT references tells of the
+sample. The best value differs between releases, and one value for all costs those most that leak little. So it is
+tuned: references play victims, and the value of the highest AUC is taken. All references outside the victim's fold
+take part, each attacked with the others; neither the victim nor another model of its fold has a part in it. The AUC
+is the mean of those within one pseudo-victim, on the plain query. Privacy Meter's `tune_offline_a` does the same with a
+single pseudo-victim, the model that was trained on what the target was not.
+"""
+
+# V victims, K references, P pseudo-victims, N samples
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pruneaudit.attacks.folds import games
+from pruneaudit.attacks.moments import means
+from pruneaudit.attacks.view import View
+from pruneaudit.signals.derived import log_probability, probability
+from pruneaudit.signals.signals import Signals
+
+GRID = tuple(tenth / 10 for tenth in range(11))
+MIN_REFERENCES = 3
+"""Outside a victim's fold: with fewer the constant stays what the paper says."""
+MAX_PSEUDO_VICTIMS = 16
+MAX_SAMPLES = 2000
+"""So many tell the values apart: all are tried on the same samples, and their AUCs move together."""
+
+Formula = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+"""Scores (P, N) from ln p_y under the attacked models (P, N), the mean of p_y over their OUT references (P, N), and the
+constant."""
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """The constant of an attack for each victim."""
+
+    values: np.ndarray
+    """(V, 1) float64."""
+    variant: str
+    """Value and origin in words: the median over victims, with the range where they differ."""
+
+
+def constant(
+    name: str, given: float | None, published: float, view: View, formula: Formula, rng: np.random.Generator
+) -> Constant:
+    """The constant as given, or tuned on references.
+
+    Args:
+        name: what the paper calls it.
+        given: the value set by hand; None: it is tuned.
+        published: the paper's value, which victims with fewer than three references outside their fold keep.
+        view: victims and references.
+        formula: the score that is tuned.
+        rng: for the folds.
+    """
+    values = np.full((len(view.victims), 1), np.nan if given is None else given)
+    if given is not None:
+        return Constant(values, f"{name} {given:g}")
+    seed = int(rng.integers(2**62))
+    for victims, references in games(view, seed):
+        if len(references) >= MIN_REFERENCES:
+            values[victims] = _best(view.reference, references, formula, np.random.default_rng(seed))
+    tuned = values[~np.isnan(values)]
+    values[np.isnan(values)] = published
+    if not len(tuned):
+        return Constant(values, f"{name} {published:g} not tuned")
+    spread = f" [{tuned.min():g}-{tuned.max():g}]" if tuned.min() < tuned.max() else ""
+    few = (
+        f" ({name} {published:g} not tuned for {len(values) - len(tuned)} victims)" if len(tuned) < len(values) else ""
+    )
+    return Constant(values, f"{name} tuned {np.median(tuned):g}{spread}{few}")
+
+
+def _best(signals: Signals, rows: np.ndarray, formula: Formula, rng: np.random.Generator) -> float:
+    """The value of the grid with the highest mean AUC over references `rows`; NaN where none can be attacked.
+
+    Args:
+        signals: of all references.
+        rows: (K,) int, those that may be used, in the order of their ids.
+        formula: the score that is tuned.
+        rng: draws models and samples, where there are more than needed.
+    """
+    samples = np.argsort(signals.sample_ids)  # the order of what is drawn
+    samples = _some(samples[signals.ordinary[np.ix_(rows, samples)].any(axis=0)], MAX_SAMPLES, rng)
+    pseudo = _some(np.arange(len(rows)), MAX_PSEUDO_VICTIMS, rng)
+    phi = signals.phi[..., 0][np.ix_(rows, samples)]  # (K, N)
+    member, counted = (array[np.ix_(rows, samples)] for array in (signals.member, signals.ordinary))
+    groups = signals.groups[rows]
+    peers = (groups[:, None] == groups) & ~np.eye(len(rows), dtype=bool)
+    out = means(probability(phi), ~member, peers[pseudo])  # (P, N)
+    valid = counted[pseudo] & ~np.isnan(out)
+    log_p, member = log_probability(phi[pseudo]), member[pseudo]
+    both = [p for p in range(len(pseudo)) if 0 < member[p, valid[p]].sum() < valid[p].sum()]
+    if not both:
+        return float("nan")
+
+    def mean_auc(value: float) -> float:
+        scores = formula(log_p, out, value)
+        return float(np.mean([_auc(scores[p, valid[p]], member[p, valid[p]]) for p in both]))
+
+    return max(GRID, key=mean_auc)
+
+
+def _some(rows: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
+    """At most `limit` of the rows."""
+    return rows if len(rows) <= limit else rng.choice(rows, limit, replace=False)
+
+
+def _auc(scores: np.ndarray, member: np.ndarray) -> float:
+    """AUC of one model's scores (n,), ties counted half."""
+    members, others = np.sort(scores[member]), np.sort(scores[~member])
+    beaten = sum(np.searchsorted(others, members, side=side).sum() for side in ("left", "right")) / 2
+    return float(beaten / (len(members) * len(others)))
