@@ -285,10 +285,15 @@ def test_a_training_function_that_ignores_the_hooks_is_refused():
         pruneaudit.prune(made("table"), "gradual", 0.6, train=lambda *_: None)
 
 
-def shared():
+def parametrized():
     network = table()
-    network[4] = nn.Linear(16, 16)
-    network[4].weight = network[2].weight
+    nn.utils.parametrizations.weight_norm(network[0])
+    return network
+
+
+def of_nan():
+    network = table()
+    network[2].weight.data[0, :2] = torch.tensor([float("nan"), float("inf")])
     return network
 
 
@@ -310,7 +315,8 @@ REFUSED = [
     ({"model": "resnet"}, "model: got str, expected a torch.nn.Module"),
     ({"model": nn.Sequential(nn.BatchNorm1d(4))}, "nothing to prune"),
     ({"model": nn.Sequential(nn.LazyLinear(4))}, "run the network on one batch first"),
-    ({"model": shared()}, "shared with another layer"),
+    ({"model": parametrized()}, "'0.weight' is no parameter: weight_norm computes it"),
+    ({"model": of_nan()}, "'2.weight' holds NaN or infinity in 2 of 256 weights"),
     ({"method": "slim", "data": (X, Y)}, "got a network without BatchNorm"),
     ({"method": "l1structured", "sparsity": 0.99}, "at most"),
     ({"method": "l1structured", "model": plain()}, "give example=(3, 32, 32) or a batch"),

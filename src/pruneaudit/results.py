@@ -41,6 +41,8 @@ RELEASE_COLUMNS = (
     *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
     *("test_accuracy_before", "test_accuracy_after_pruning", "test_accuracy_after_finetuning"),
 )
+LATER_RELEASE_COLUMNS = ("sparsity_all",)
+"""The fraction of all parameters that is zero or gone."""
 CURVE_COLUMNS = ("release", "knowledge", "attack", "fpr", "tpr")
 CLASS_COLUMNS = (
     *("release", "knowledge", "attack", "class_id", "auc", "auc_low", "auc_high"),
@@ -84,7 +86,7 @@ TABLES = {
     "migrations": MIGRATIONS_COLUMNS,
 }
 """The columns that each table must have."""
-LATER_COLUMNS = {"ppv": LEARNED_PPV_COLUMNS}
+LATER_COLUMNS = {"ppv": LEARNED_PPV_COLUMNS, "releases": LATER_RELEASE_COLUMNS}
 """Columns that tables of older runs do not have: missing there."""
 LONG_TABLES = {"migration": MIGRATION_COLUMNS}
 """Tables with a row per sample: files of their own, and no part of findings.json."""

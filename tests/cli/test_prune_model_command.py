@@ -100,6 +100,9 @@ def test_one_shot_without_data(prune_model, trained, tmp_path):
     code, out, err = prune_model()
     assert (code, err) == (0, "")
     assert re.search(r"sparsity +0\.0% +80\.2%", out)
+    assert re.search(
+        rf"of all parameters +0\.0% +{pruneaudit.load_pruned(fresh, tmp_path / 'out').sparsity_all:.1%}", out
+    )
     assert re.search(r"MACs per sample +unknown +unknown", out)
     assert f"saved: {tmp_path / 'out'}" in out
     pruned = pruneaudit.load_pruned(fresh, tmp_path / "out")

@@ -15,9 +15,9 @@ from pruneaudit.models import build_model
 from pruneaudit.options import validated
 from pruneaudit.pruning import PRUNERS
 from pruneaudit.pruning.gamma_penalty import GammaPenalty
+from pruneaudit.pruning.layer_sizes import layer_table
 from pruneaudit.pruning.pruner import Pruning, Workshop
 from pruneaudit.pruning.selection import prunable_weights
-from pruneaudit.pruning.size import layer_table
 from pruneaudit.pruning.structured import replay
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, TrainingState

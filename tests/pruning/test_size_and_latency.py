@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pruneaudit.models import build_model
 from pruneaudit.pruning.latency import latency
-from pruneaudit.pruning.size import count_macs, layer_macs, layer_table, num_nonzero, num_parameters
+from pruneaudit.pruning.layer_sizes import layer_table
+from pruneaudit.pruning.size import count_macs, layer_macs, num_nonzero, num_parameters
 
 MODELS: list[tuple[str, dict[str, Any]]] = [
     ("mlp", {"hidden": [8, 6]}),

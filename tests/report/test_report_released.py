@@ -25,6 +25,18 @@ LAYER = {
 }
 
 
+def test_what_a_release_left_whole_is_named(make_results):
+    rows = [{"name": f"part{n}", "weights": 1000 + n, "why": "added to every input" if n else ""} for n in range(8)]
+    report = {"releases": [entry("dense", left_whole=[]), entry("pruned", 6171, left_whole=rows)]}
+    found = released(make_results(lambda parts: parts["about"].update(release_report=report)))
+    (whole,) = found.left_whole
+    assert whole.release == "pruned"
+    assert "part0 (1,000 weights), part1 (1,001 weights; added to every input)" in whole.layers
+    assert "2 more" in whole.layers and "part6" not in whole.layers
+    page = render(make_results(lambda parts: parts["about"].update(release_report=report)))
+    assert "part5 (1,005 weights; added to every input)" in page
+
+
 def entry(name, left=61706, whole=61706, macs=1_200_000, size=250_000, milliseconds=0.02668, **more):
     made = {
         "name": name,

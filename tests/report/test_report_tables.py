@@ -99,6 +99,18 @@ def test_releases_say_why_a_step_has_no_accuracy(results):
     assert (pruned.sparsity.value, pruned.nonzero.value) == ("90%", "6,171 of 61,706")
 
 
+def test_sparsity_is_shown_of_the_prunable_weights_and_of_all_parameters(make_results):
+    def edit(parts):
+        parts["releases"]["sparsity_all"] = [0.0, 0.0, 0.24]
+
+    lines, _ = releases_table(make_results(edit))
+    assert [(line.sparsity.value, line.sparsity.interval[:3]) for line in lines] == [
+        ("0%", ""),
+        ("0%", ""),
+        ("90%", "24%"),
+    ]
+
+
 def test_what_was_not_recorded_is_said(make_results):
     def edit(parts):
         parts["releases"]["sparsity"] = np.nan

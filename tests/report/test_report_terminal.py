@@ -45,6 +45,21 @@ def test_the_answer_follows_the_table(results):
     assert words.index("Release / attack") < words.index("The dense networks leak")
 
 
+def test_both_sparsities_and_what_was_left_whole_are_said(make_results):
+    def edit(parts):
+        parts["releases"]["sparsity_all"] = [0.0, 0.0, 0.24]
+        whole = [{"name": "words", "weights": 1200, "why": "a table of embeddings"}]
+        parts["about"]["release_report"] = {"releases": [{"name": "l1unstructured-0.9", "left_whole": whole}]}
+
+    text = printed(make_results(edit))
+    assert re.search(
+        r"^l1unstructured-0\.9 +90% sparsity \(24% of all parameters\) +78\.9% accuracy *$", text, re.MULTILINE
+    )
+    words = " ".join(text.split())
+    assert "Pruned to 90% sparsity (24% of all parameters)" in words
+    assert "l1unstructured-0.9: words (1,200 weights; a table of embeddings)" in words
+
+
 def test_a_demonstration_says_so(make_results):
     words = " ".join(printed(make_results(lambda parts: parts["about"].update(demonstration=True))).split())
     assert "these numbers describe these networks, not yours" in words

@@ -74,6 +74,37 @@ def test_another_network_is_refused(make_model: MakeModel, tmp_path: Path) -> No
         assert len(str(caught.value)) < len(str(path)) + 300
 
 
+class Tied(nn.Module):
+    """Two layers with one weight, and a buffer that is a part of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(4, 3), nn.Linear(4, 3)
+        self.other.weight = self.one.weight
+        self.register_buffer("part", self.one.weight.detach()[:1])
+
+
+def test_a_shared_tensor_is_written_once_and_shared_again(tmp_path: Path) -> None:
+    model, other, path = Tied(), Tied(), tmp_path / "model.safetensors"
+    save_weights(model, path)
+    assert load_tensors(path).keys() == {"one.weight", "one.bias", "other.bias", "part"}
+    load_weights(other, path)
+    assert other.other.weight is other.one.weight
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in other.state_dict().items())
+
+
+@pytest.mark.parametrize("left_out", ["one.weight", "other.weight", ""])
+def test_files_of_other_programs_name_a_shared_tensor_as_they_like(tmp_path: Path, left_out: str) -> None:
+    model, other, path = Tied(), Tied(), tmp_path / "model.safetensors"
+    save_tensors({name: value for name, value in model.state_dict().items() if name != left_out}, path)
+    load_weights(other, path)
+    assert torch.equal(other.one.weight, model.one.weight)
+    differing = {name: value + ("other" in name) for name, value in model.state_dict().items()}
+    save_tensors(differing, path)
+    with pytest.raises(UserError, match=r"model\.safetensors: 'one\.weight' and 'other\.weight' differ in the file"):
+        load_weights(other, path)
+
+
 def test_files_that_hold_no_weights_are_refused(make_model: MakeModel, tmp_path: Path) -> None:
     pickled, empty, text = tmp_path / "a.pt", tmp_path / "b", tmp_path / "c"
     torch.save(make_model().state_dict(), pickled)

@@ -22,7 +22,7 @@ from pruneaudit.auditing.measure import Accuracies, accuracies, measure
 from pruneaudit.auditing.migration import migrations
 from pruneaudit.auditing.outcome import Audit, GameScores
 from pruneaudit.metrics import two_way
-from pruneaudit.results import RELEASE_COLUMNS, TABLES, Results
+from pruneaudit.results import LATER_RELEASE_COLUMNS, RELEASE_COLUMNS, TABLES, Results
 
 DEFAULT_LEVELS = (0.1, 0.01, 0.001)
 GameKey = tuple[str, str]
@@ -152,7 +152,7 @@ def _accuracies_compared(known: Mapping[str, Accuracies], pairs: Sequence[tuple[
 
 
 def _release_row(name: str, found: Accuracies, facts: Mapping[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {column: facts.get(column, float("nan")) for column in RELEASE_COLUMNS}
+    row: dict[str, Any] = {column: facts.get(column, float("nan")) for column in (*RELEASE_COLUMNS, *LATER_RELEASE_COLUMNS)}
     for column in ("pruner", "defense", "origin"):
         row[column] = facts.get(column, "")
     for which, accuracy in (("train", found.train), ("test", found.test)):

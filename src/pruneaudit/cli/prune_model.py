@@ -119,7 +119,9 @@ def command(
 def _print(summary: Mapping[str, Any], accuracy_of: str) -> None:
     """The sizes and accuracies before and after, a row each."""
     before, after = summary["before"], summary["after"]
-    rows = [("", "before", "after"), ("sparsity", f"{before['sparsity']:.1%}", f"{after['sparsity']:.1%}")]
+    rows = [("", "before", "after")]
+    for key, label in (("sparsity", "sparsity"), ("sparsity_all", "  of all parameters")):
+        rows.append((label, f"{before[key]:.1%}", f"{after[key]:.1%}"))
     for key, label in (("parameters", "parameters"), ("nonzero_parameters", "nonzero"), ("macs", "MACs per sample")):
         rows.append((label, _count(before[key]), _count(after[key])))
     disk = summary["disk"]
@@ -134,6 +136,9 @@ def _print(summary: Mapping[str, Any], accuracy_of: str) -> None:
             rows.append(("  not fine-tuned", "", f"{accuracy['after_pruning']:.1%}"))
     for label, left, right in rows:
         print(f"{label:<20}{left:>14}{right:>14}")
+    for whole in summary["left_whole"]:
+        why = f": {whole['why']}" if whole["why"] else ""
+        print(f"left whole: {whole['name'] or 'the network itself'} ({whole['weights']:,} weights){why}")
 
 
 def _count(count: int | None) -> str:

@@ -19,6 +19,7 @@ from pruneaudit.models.factory import user_function
 from pruneaudit.registry import nearest
 from pruneaudit.signals.collect import collect
 from pruneaudit.signals.sensitivity import sensitivity
+from pruneaudit.training.checkpoint import with_further_names
 from pruneaudit.training.samples import Samples
 
 TRIED = 4
@@ -78,7 +79,9 @@ def filled(network: nn.Module, path: Path) -> nn.Module:
     """
     tensors = read_weights(path)
     try:
-        network.load_state_dict(tensors)
+        network.load_state_dict(with_further_names(network, tensors))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     except RuntimeError as error:
         reason = " ".join(str(error).partition(":")[2].split())[:300]  # after "Error(s) in loading ..."
         raise UserError(f"{path}: does not fit the factory's network ({reason})") from None

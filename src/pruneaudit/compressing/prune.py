@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +18,10 @@ from pruneaudit.compressing.sizes import example_of, layers_of, size_of
 from pruneaudit.compressing.tuning import accuracy_of, fine_tune, samples_of
 from pruneaudit.errors import UserError
 from pruneaudit.pruning.mask import HoldMask
+from pruneaudit.pruning.mask_options import counts_embeddings
+from pruneaudit.pruning.parametrized import copied
 from pruneaudit.pruning.pruner import Pruning, Workshop
-from pruneaudit.pruning.selection import prunable_weights
+from pruneaudit.pruning.selection import check_finite
 from pruneaudit.randomness import torch_generator
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.samples import Samples
@@ -79,13 +80,14 @@ def prune(
     check_asked(chosen, sparsity, train is not None or data is not None)
     settings = tuning_of(finetuning, data is not None)
     network = _copied(model)
-    _check_weights(network, getattr(chosen.options, "exclude", ()))
+    _check_weights(network)
     samples = None if data is None else samples_of(data, network)
     tested = None if test is None else samples_of(test, network, "test")
     shown = _example(chosen, example, network, samples or tested)
     job = _Job(chosen, float(sparsity), train, samples, tested, settings, seed)
     modes = {name: module.training for name, module in network.named_modules()}
-    before = size_of(network, shown)
+    embeddings = counts_embeddings(job.asked()["method"])
+    before = size_of(network, shown, embeddings=embeddings)
     accuracy = job.accuracy(network, "before")
     pruning = job.prune(network, shown, _beginning(initial, model, chosen))
     if pruning.structure or (pruning.masks and pruning.masks.sparsity):
@@ -97,9 +99,9 @@ def prune(
     for name, module in pruning.model.named_modules():
         module.training = modes.get(name, module.training)
     pruning.model.zero_grad(set_to_none=True)
-    after = size_of(pruning.model, shown, before)
+    after = size_of(pruning.model, shown, before, embeddings)
     reached = {"sparsity": after["sparsity"], "accuracy": accuracy or None, "before": before, "after": after}
-    summary = job.asked() | reached | {"layers": layers_of(model, pruning.model, shown)}
+    summary = job.asked() | reached | layers_of(model, pruning.model, shown)
     # A mask that moved in training has come to rest: from here on it is held.
     hooks = (HoldMask(pruning.model, pruning.masks),) if job.trains and pruning.masks else pruning.hooks
     return Pruned(pruning.model, pruning.masks, pruning.structure, hooks, summary, tuple(history))
@@ -182,24 +184,21 @@ class _Job:
 
 def _copied(model: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(model)
+        return copied(model)
     except Exception as error:  # a user's module may refuse in any way
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"model: cannot be copied ({reason}); remove what copy.deepcopy cannot copy") from None
 
 
-def _check_weights(model: nn.Module, exclude: Sequence[str]) -> None:
-    """Refuses layers whose weight is no parameter of their own: a mask or a removal would miss where it is used."""
-    parameters = dict(model.named_parameters())
-    lazy = [name for name, value in parameters.items() if isinstance(value, nn.parameter.UninitializedParameter)]
-    if lazy:
-        raise UserError(f"model: '{lazy[0]}' has no shape yet; run the network on one batch first")
-    foreign = [name for name in prunable_weights(model, exclude) if name not in parameters]
-    if foreign:
-        raise UserError(
-            f"model: '{foreign[0]}' is shared with another layer or computed by a parametrization (weight_norm,"
-            " torch.nn.utils.prune); exclude that layer, or make it a parameter of its own first"
-        )
+def _check_weights(model: nn.Module) -> None:
+    """Refuses weights that have no shape yet, or that are no finite numbers."""
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise UserError(f"model: '{name}' has no shape yet; run the network on one batch first")
+        try:
+            check_finite(name, parameter)
+        except UserError as error:
+            raise UserError(f"model: {error}") from None
 
 
 def _example(

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import copy
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,8 +34,9 @@ from pruneaudit.pipeline.own import (
     write_summary,
 )
 from pruneaudit.pruning.mask import HoldMask, Masks, set_zeros
+from pruneaudit.pruning.parametrized import copied
 from pruneaudit.pruning.structured import replay
-from pruneaudit.training.checkpoint import load_tensors, save_tensors
+from pruneaudit.training.checkpoint import load_tensors, own_tensors, save_tensors, with_further_names
 from pruneaudit.training.hooks import Hook
 
 FILES = (WEIGHTS_FILE, MASK_FILE, STRUCTURE_FILE, HISTORY_FILE, SUMMARY_FILE)
@@ -62,8 +62,13 @@ class Pruned:
 
     @property
     def sparsity(self) -> float:
-        """Fraction of the weights of convolutional and linear layers that is zero or gone, in [0, 1]."""
+        """Fraction of the prunable weights that is zero or gone, in [0, 1]; see `pruning.matrices`."""
         return float(self.summary["sparsity"])
+
+    @property
+    def sparsity_all(self) -> float:
+        """Fraction of all parameters that is zero or gone, in [0, 1]."""
+        return float(self.summary["after"]["sparsity_all"])
 
     def hold(self, optimizer: torch.optim.Optimizer) -> RemovableHandle | None:
         """Keeps removed weights at zero in a training loop of the user's own, after each of the optimizer's steps.
@@ -97,8 +102,7 @@ class Pruned:
         """
         folder = check_new_folder(Path(folder), force)
         with new_folder(folder, FILES) as staging:
-            # Clones: tensors that share memory are refused by the format.
-            save_tensors({name: tensor.clone() for name, tensor in _state(self.model).items()}, staging / WEIGHTS_FILE)
+            save_tensors(_state(self.model), staging / WEIGHTS_FILE)
             if self.masks:
                 save_tensors(dict(self.masks), staging / MASK_FILE)
             if self.structure:
@@ -128,7 +132,7 @@ def load_pruned(model: nn.Module | Callable[[], nn.Module], folder: str | Path) 
     folder = Path(folder)
     summary = read_summary(folder / SUMMARY_FILE)
     check_sums(folder, summary["files"])
-    network = copy.deepcopy(model) if isinstance(model, nn.Module) else model()
+    network = copied(model) if isinstance(model, nn.Module) else model()
     if not isinstance(network, nn.Module):
         raise UserError(f"model: got {type(network).__name__}, expected a torch.nn.Module or a function that makes one")
     structure = ""
@@ -151,7 +155,9 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
             " give one of the same type"
         )
     try:
-        network.load_state_dict(tensors)
+        network.load_state_dict(with_further_names(network, tensors))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     except RuntimeError as error:
         reason = " ".join(str(error).partition(":")[2].split())[:300]
         raise UserError(
@@ -160,7 +166,7 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
-    state = model.state_dict()
+    state = own_tensors(model)
     foreign = [name for name, value in state.items() if not isinstance(value, Tensor)]
     if foreign:
         raise UserError(f"model: '{foreign[0]}' in its state dict is no tensor, and cannot be saved without pickle")

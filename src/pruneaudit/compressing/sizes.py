@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from pruneaudit.compressing.tuning import tried
 from pruneaudit.errors import UserError
-from pruneaudit.pipeline.releasing import weight_counts
-from pruneaudit.pruning.selection import prunable_weights
-from pruneaudit.pruning.size import count_macs, layer_macs, layer_table
+from pruneaudit.pruning.layer_sizes import layer_table, left_whole, weight_counts
+from pruneaudit.pruning.matrices import matrices
+from pruneaudit.pruning.size import count_macs, layer_macs
+from pruneaudit.training.checkpoint import own_tensors
 from pruneaudit.training.samples import Samples
 
 
@@ -52,7 +53,8 @@ def example_of(given: Tensor | Sequence[int] | None, model: nn.Module, samples: 
 
 def _of_first_layer(model: nn.Module, weight: Tensor) -> Tensor | None:
     """A table's row, if the first layer with weights is linear and the network takes it."""
-    layer = model.get_submodule(next(iter(prunable_weights(model))).rpartition(".")[0])
+    first = next((matrix for matrix in matrices(model) if matrix.counts(embeddings=True)), None)
+    layer = first and model.get_submodule(first.layers[0])
     if not isinstance(layer, nn.Linear):
         return None
     x = torch.zeros(1, layer.in_features, dtype=weight.dtype, device=weight.device)
@@ -63,35 +65,41 @@ def _of_first_layer(model: nn.Module, weight: Tensor) -> Tensor | None:
     return x
 
 
-def size_of(model: nn.Module, example: Tensor | None, dense: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Parameters, nonzero ones, sparsity, MACs of one sample (None without an example), bytes of all tensors.
+def size_of(
+    model: nn.Module, example: Tensor | None, dense: Mapping[str, Any] | None = None, embeddings: bool = False
+) -> dict[str, Any]:
+    """Parameters, nonzero ones, both sparsities, MACs of one sample (None without an example), bytes of all tensors.
 
     Args:
         model: the network.
         example: one input (1, ...).
         dense: the same of the network before pruning; default: this is it.
+        embeddings: count tables of embeddings among the prunable weights.
     """
-    weights = sum(weight.numel() for weight in prunable_weights(model).values())
-    counts = weight_counts(model, dense["prunable_weights"] if dense else weights)
-    tensors = [tensor for tensor in model.state_dict().values() if isinstance(tensor, Tensor)]
+    counts = weight_counts(model, dense, embeddings)
+    tensors = [tensor for tensor in own_tensors(model).values() if isinstance(tensor, Tensor)]
     macs = None if example is None else count_macs(model, example)
     return {**counts, "macs": macs, "bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors)}
 
 
-def layers_of(dense: nn.Module, pruned: nn.Module, example: Tensor | None) -> list[dict[str, Any]]:
-    """One row per layer with a weight: what is left of it, and of how much."""
+def layers_of(dense: nn.Module, pruned: nn.Module, example: Tensor | None) -> dict[str, Any]:
+    """`layers`: one row per layer with a weight, what is left of it and of how much; `left_whole`: those not pruned."""
     before = {row.name: row for row in layer_table(dense)}
     macs = {} if example is None else layer_macs(pruned, example)
-    return [
+    rows = layer_table(pruned)
+    sparsities = [1 - row.nonzero / before[row.name].weights for row in rows]
+    layers = [
         {
             "name": row.name,
             "type": row.type,
+            "shared_with": list(row.shared_with),
             "shape_before": list(before[row.name].shape),
             "shape": list(row.shape),
             "weights_before": before[row.name].weights,
             "nonzero": row.nonzero,
-            "sparsity": 1 - row.nonzero / before[row.name].weights,
+            "sparsity": sparsity,
             "macs": macs.get(row.name),
         }
-        for row in layer_table(pruned)
+        for row, sparsity in zip(rows, sparsities, strict=True)
     ]
+    return {"layers": layers, "left_whole": left_whole(rows, sparsities)}

@@ -41,7 +41,7 @@ from pruneaudit.files import writing_error
 from pruneaudit.pipeline.own import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, stored_model
 from pruneaudit.pipeline.plan import Task
 from pruneaudit.registry import nearest
-from pruneaudit.training.checkpoint import save_weights
+from pruneaudit.training.checkpoint import save_tensors
 from pruneaudit.training.samples import Samples
 
 FORMATS = ("onnx", "torch", "safetensors")
@@ -94,7 +94,7 @@ def export(
         if format == "onnx":
             difference = _write_onnx(model, _inputs(population), file)
         else:
-            save_weights(model, file) if format == "safetensors" else torch.save(plain_state(model), file)
+            save_tensors(plain_state(model), file) if format == "safetensors" else torch.save(plain_state(model), file)
             _copy_beside(folder, file)
         note = _note(task, population, folder, format, difference)
         _beside(file, NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")

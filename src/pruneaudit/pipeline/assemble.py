@@ -97,13 +97,19 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
 
     facts: dict[str, Any] = {"pruner": "", "origin": "own-dense", "parameters": mean("parameters")}
     if described is None:
-        return facts | {"origin": "init", "sparsity": 0.0, "nonzero_parameters": mean("nonzero_parameters")}
+        return facts | {
+            "origin": "init",
+            "sparsity": 0.0,
+            "sparsity_all": 0.0,
+            "nonzero_parameters": mean("nonzero_parameters"),
+        }
     trained = described.finetune or origin_of(described) == "init"
     return facts | {
         "pruner": described.pruner.label if described.pruner else "",
         "defense": "+".join(plugin.label for plugin in defenses_of(plan.study, described)),
         "origin": origin_of(described),
         "sparsity": mean("sparsity"),
+        "sparsity_all": mean("sparsity_all"),
         "nonzero_parameters": mean("nonzero_parameters"),
         "test_accuracy_before": mean("test_accuracy_before"),
         "test_accuracy_after_pruning": mean("test_accuracy_after_pruning"),

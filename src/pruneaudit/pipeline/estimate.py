@@ -9,7 +9,7 @@ import torch
 from pruneaudit.data.population import Population
 from pruneaudit.models import build_model
 from pruneaudit.pipeline.plan import Plan, Task
-from pruneaudit.pruning.selection import prunable_weights
+from pruneaudit.pruning.matrices import counted_weights
 
 SMALL_FILES = 20_000
 """Configuration, history, summary and seal of one artifact, in blocks of a disk."""
@@ -27,7 +27,7 @@ def disk_bytes(plan: Plan, population: Population, tasks: Sequence[Task]) -> int
     shape = tuple(population.x.shape[1:])
     network = build_model(model.name, model.options, shape, population.num_classes, torch.Generator())
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    masks = sum(weight.numel() for weight in prunable_weights(network).values())
+    masks = sum(weight.numel() for weight in counted_weights(network).values())
     queries = plan.study.audit.queries
     answers = len(population.y) * (4 * population.num_classes + (5 * queries if queries > 1 else 0))
     total = 0

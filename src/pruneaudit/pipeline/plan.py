@@ -35,12 +35,14 @@ from pruneaudit.pipeline.lineage import (
 )
 from pruneaudit.pipeline.store import Artifact
 from pruneaudit.pruning import PRUNERS
-from pruneaudit.study import DENSE, Release, Study
+from pruneaudit.study import DENSE, Plugin, Release, Study
 from pruneaudit.study.target import check_takes
 from pruneaudit.study.training import FUNCTION_PARAMETERS
 
 TRAINING_SEMANTICS = 1
 RELEASE_SEMANTICS = 1
+MATRICES_SEMANTICS = 2
+"""Which weights of a user's network are pruned and counted: 1 knew convolutions and linear layers alone."""
 SIGNALS_SEMANTICS = 1
 SENSITIVITY_SEMANTICS = 1
 SAMPLE_SCORES_SEMANTICS = 1
@@ -270,6 +272,7 @@ def _release_config(
         "semantics_version": RELEASE_SEMANTICS,
         "model": described(MODELS, release.model, where) if release.model else dense_config["model"],
         "pruner": release.pruner and described(PRUNERS, release.pruner, where),
+        **_which_weights(release.pruner, release.model or study.model),
         "sparsity": release.sparsity,
         "finetune": training and training.identity,
         **function_source(training),
@@ -289,6 +292,11 @@ def _release_config(
     # How its networks are built, beside the architecture: each defence may have prepared them.
     prepared = [described(DEFENSES, plugin, where) for plugin in defenses_of(study, release)]
     return config | ({"prepared": prepared} if prepared else {})
+
+
+def _which_weights(pruner: Plugin | None, model: Plugin) -> dict[str, int]:
+    """Which weights a pruner may take, as part of an identity: in our own networks, the same as ever."""
+    return {"matrices": MATRICES_SEMANTICS} if pruner and MODELS.get(model.name).draws_own_weights else {}
 
 
 def _model_artifacts(release: str, config: Mapping[str, Any], num_models: int) -> list[Artifact]:

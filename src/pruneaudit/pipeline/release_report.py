@@ -33,10 +33,10 @@ from pruneaudit.pipeline.gaps import Gaps
 from pruneaudit.pipeline.own import HISTORY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, stored_model
 from pruneaudit.pipeline.plan import Plan
 from pruneaudit.pipeline.release_timing import MAX_BATCH, machine, time_in_turns
-from pruneaudit.pipeline.releasing import weight_counts
 from pruneaudit.pipeline.store import Store
-from pruneaudit.pruning.selection import prunable_weights
-from pruneaudit.pruning.size import LayerSize, count_macs, layer_table, num_nonzero, num_parameters
+from pruneaudit.pruning.layer_sizes import LayerSize, layer_table, left_whole, weight_counts
+from pruneaudit.pruning.mask_options import counts_embeddings
+from pruneaudit.pruning.size import count_macs, num_nonzero, num_parameters
 from pruneaudit.study import DENSE
 from pruneaudit.training.checkpoint import load_tensors
 from pruneaudit.training.samples import Samples
@@ -135,7 +135,16 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
     entry: dict[str, Any] = {"name": subject.name, "bytes": gaps.measured("bytes", lambda: _bytes(subject, dense))}
     network, whole = subject.network, dense.network
     parts: dict[str, Any] = dict.fromkeys(
-        ("parameters", "nonzero", "sparsity_all", "sparsity_prunable", "macs", "layers", "layers_of_models")
+        (
+            "parameters",
+            "nonzero",
+            "sparsity_all",
+            "sparsity_prunable",
+            "macs",
+            "layers",
+            "layers_of_models",
+            "left_whole",
+        )
     )
     if network is None or whole is None:
         if network is not None:
@@ -144,19 +153,21 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
     parts["parameters"] = {"dense": num_parameters(whole), "released": num_parameters(network)}
     parts["nonzero"] = num_nonzero(network)
     parts["sparsity_all"] = 1 - parts["nonzero"] / parts["parameters"]["dense"]
-    parts["sparsity_prunable"] = gaps.measured("sparsity_prunable", lambda: _sparsity(network, whole))
+    parts["sparsity_prunable"] = gaps.measured("sparsity_prunable", lambda: _sparsity(network, whole, subject.spec))
     parts["macs"] = gaps.measured(
         "macs", lambda: {"dense": count_macs(whole, example), "released": count_macs(network, example)}
     )
     folders = _affordable(subject.folders, limit)
-    parts["layers"] = gaps.measured("layers", lambda: _layers(layer_table(network), layer_table(whole), folders))
+    rows = gaps.measured("layers", lambda: layer_table(network)) or ()
+    parts["layers"] = rows and gaps.measured("layers", lambda: _layers(rows, layer_table(whole), folders))
+    parts["left_whole"] = _left_whole(rows, parts["layers"]) if subject.spec.get("pruner") else []
     parts["layers_of_models"] = len(folders)
     return entry | parts
 
 
-def _sparsity(network: nn.Module, whole: nn.Module) -> float:
-    num_prunable = sum(weight.numel() for weight in prunable_weights(whole).values())
-    return float(weight_counts(network, num_prunable)["sparsity"])
+def _sparsity(network: nn.Module, whole: nn.Module, spec: Mapping[str, Any]) -> float:
+    embeddings = counts_embeddings(spec.get("pruner"))
+    return float(weight_counts(network, weight_counts(whole, embeddings=embeddings), embeddings)["sparsity"])
 
 
 def _bytes(subject: Subject, dense: Subject) -> dict[str, int | None]:
@@ -199,11 +210,13 @@ def _layers(rows: Sequence[LayerSize], dense: Sequence[LayerSize], folders: Sequ
     for folder in folders:
         weights = load_tensors(folder / WEIGHTS_FILE)
         for row in rows:
-            left[row.name].append(int(weights[f"{row.name}.weight" if row.name else "weight"].count_nonzero()))
+            # What is computed from other tensors is in no file; no method prunes it.
+            left[row.name].append(int(weights[row.parameter].count_nonzero()) if row.parameter else row.nonzero)
     return [
         {
             "name": row.name,
             "type": row.type,
+            "shared_with": list(row.shared_with),
             "shape": list(row.shape),
             "dense_shape": list(whole[row.name].shape),
             "weights": row.weights,
@@ -215,6 +228,11 @@ def _layers(rows: Sequence[LayerSize], dense: Sequence[LayerSize], folders: Sequ
         }
         for row in rows
     ]
+
+
+def _left_whole(rows: Sequence[LayerSize], layers: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+    """The matrices that no measured network has lost anything of, with the reason; see `layer_sizes.left_whole`."""
+    return left_whole(rows, [layer["sparsity_high"] for layer in layers]) if layers else []
 
 
 def _latencies(subjects: Sequence[Subject], entries: Sequence[dict[str, Any]], inputs: Tensor) -> dict[str, Any] | None:

@@ -25,9 +25,10 @@ from pruneaudit.pipeline.own import (
 )
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pruning import PRUNERS
+from pruneaudit.pruning.layer_sizes import weight_counts
 from pruneaudit.pruning.mask import Masks, masks_of
+from pruneaudit.pruning.mask_options import counts_embeddings
 from pruneaudit.pruning.pruner import Pruning, Workshop
-from pruneaudit.pruning.selection import prunable_weights
 from pruneaudit.study import Training
 from pruneaudit.training.by_function import train_by_function
 from pruneaudit.training.checkpoint import save_tensors, save_weights
@@ -43,7 +44,8 @@ def make_release(request: Request) -> None:
     if "parent" in request.inputs:
         before = json.loads((Path(request.inputs["parent"]) / SUMMARY_FILE).read_text())
         summary["test_accuracy_before"] = before["test_accuracy"]
-    num_prunable = sum(weight.numel() for weight in prunable_weights(model).values())
+    embeddings = counts_embeddings(spec["pruner"])
+    dense = weight_counts(model, embeddings=embeddings)
     defense = _Defended(own)
     pruning = _pruned(model, own, defense)
     if summary and (pruning.structure or (pruning.masks and pruning.masks.sparsity)):
@@ -57,7 +59,7 @@ def make_release(request: Request) -> None:
     if pruning.structure:
         (staging / STRUCTURE_FILE).write_text(pruning.structure, encoding="utf-8")
     write_history(history, staging)
-    summary |= weight_counts(pruning.model, num_prunable) | own.accuracies(pruning.model)
+    summary |= weight_counts(pruning.model, dense, embeddings) | own.accuracies(pruning.model)
     summary |= {"defense": defense.report} if defense.report else {}
     write_summary(summary | {"num_members": int(own.split.member.sum())}, staging)
 
@@ -173,19 +175,3 @@ def _trained(pruning: Pruning, own: Own, defense: _Defended) -> Sequence[Mapping
         # The best epoch's zeros may be others than the last one's, where the mask moves.
         pruning.masks = Masks.of_zeros(pruning.model, pruning.masks)
     return history
-
-
-def weight_counts(model: nn.Module, num_prunable: int) -> dict[str, Any]:
-    """What is left: over all parameters, and over the weights that could be pruned.
-
-    Args:
-        model: the released network.
-        num_prunable: prunable weights of the dense network; those that are gone count as zeros.
-    """
-    left = sum(int(weight.count_nonzero()) for weight in prunable_weights(model).values())
-    return {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "nonzero_parameters": sum(int(parameter.count_nonzero()) for parameter in model.parameters()),
-        "prunable_weights": num_prunable,
-        "sparsity": 1 - left / num_prunable,
-    }

@@ -13,7 +13,7 @@ class ChannelOptions(options.Options):
     """What sparsity means, what stays, and whether a published system is reproduced."""
 
     target: Literal["params", "channels", "macs"] = "params"
-    """What sparsity is the removed fraction of: weights of all convolutional and linear layers, so that releases of all
+    """What sparsity is the removed fraction of: all weight matrices, so that releases of all
     methods compare; channels of the layers that can shrink; or multiply-accumulates."""
     exclude: tuple[str, ...] = ()
     """Layers that keep their outputs: module names, `first_conv`, `classifier` (which always keeps them)."""

@@ -10,12 +10,15 @@ threshold would take all of them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from pruneaudit.errors import UserError
 from pruneaudit.pruning.channel_choice import check_sparsity
 from pruneaudit.pruning.mask import Masks
+from pruneaudit.pruning.parametrized import check_own
 from pruneaudit.pruning.selection import keep_highest
 
 
@@ -35,7 +38,8 @@ def filter_masks(model: nn.Module, sparsity: float, p: int) -> Masks:
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
     if not layers:
         raise UserError("preset mia_prune: got a network without Conv2d, whose filters it masks; leave the preset out")
-    norms = {name: layer.weight.flatten(1).norm(p=p, dim=1) for name, layer in layers.items()}  # (O,) each
+    check_own(model, layers)
+    norms = {name: weight.flatten(1).norm(p=p, dim=1) for name, weight in _distinct(layers).items()}  # (O,) each
     return _spread(model, keep_highest(norms, sparsity, "layerwise", "down"))
 
 
@@ -54,7 +58,8 @@ def gamma_masks(model: nn.Module, sparsity: float) -> Masks:
     layers = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.BatchNorm2d) and m.affine]
     if not layers:
         raise no_batch_norm("BatchNorm2d")
-    return _spread(model, keep_highest({name: m.weight.abs() for name, m in layers}, sparsity, "global", "down"))
+    factors = {name: weight.abs() for name, weight in _distinct(dict(layers)).items()}
+    return _spread(model, keep_highest(factors, sparsity, "global", "down"))
 
 
 def no_batch_norm(kind: str = "BatchNorm") -> UserError:
@@ -64,11 +69,26 @@ def no_batch_norm(kind: str = "BatchNorm") -> UserError:
     )
 
 
+def _distinct(layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """The layers' weights, each once, by the name of the first layer that uses it."""
+    found: dict[int, tuple[str, Tensor]] = {}
+    for name, layer in layers.items():
+        weight = layer.get_parameter("weight")
+        found.setdefault(id(weight), (name, weight))
+    return dict(found.values())
+
+
 def _spread(model: nn.Module, kept: Masks) -> Masks:
-    """Masks (O,) by layer name as masks of the layers' weights and, where there are any, biases."""
+    """Masks (O,) by layer name as masks of the layers' weights and, where there are any, biases.
+
+    Layers that share the weight share the mask: their biases go with it.
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
     masks: dict[str, Tensor] = {}
     for name, mask in kept.items():
-        for part, parameter in model.get_submodule(name).named_parameters(recurse=False):
-            per_output = mask.view(-1, *(1,) * (parameter.ndim - 1))  # (O, 1, ...)
-            masks[f"{name}.{part}" if name else part] = per_output.expand(parameter.shape).clone()
+        weight = model.get_submodule(name).weight
+        for layer in [module for module in model.modules() if module._parameters.get("weight") is weight]:
+            for parameter in layer.parameters(recurse=False):
+                per_output = mask.view(-1, *(1,) * (parameter.ndim - 1))  # (O, 1, ...)
+                masks[names[id(parameter)]] = per_output.expand(parameter.shape).clone()
     return Masks(masks)

@@ -16,7 +16,6 @@ schedule.
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
@@ -85,7 +84,9 @@ def _rewound_to(model: nn.Module, options: Options, workshop: Workshop) -> dict[
     """The weights that each round goes back to; none where they are kept."""
     if options.rewind == "none":
         return {}
-    earlier = copy.deepcopy(model)
+    from pruneaudit.pruning.parametrized import copied
+
+    earlier = copied(model)
     workshop.restart(earlier)
     if options.rewind == "early":
         workshop.train(earlier, (), "early", options.early_epochs)

@@ -30,7 +30,7 @@ class Options(MaskOptions):
 
 
 class L1Unstructured(Pruner):
-    """Removes the smallest |w| of convolutional and linear layers."""
+    """Removes the smallest |w| of all weight matrices."""
 
     Options = Options
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
 from pruneaudit import options
+
+
+def counts_embeddings(pruner: Mapping[str, Any] | None) -> bool:
+    """Whether tables of embeddings are among the weights that sparsity is a fraction of.
+
+    Args:
+        pruner: `{"name": ..., "options": {...}}`; None where nothing is pruned.
+    """
+    return pruner is not None and pruner["options"].get("layers") == "with_embeddings"
 
 
 class MaskOptions(options.Options):
@@ -23,8 +33,8 @@ class MaskOptions(options.Options):
     """Rank all weights together, or remove the same fraction of each layer."""
     exclude: tuple[str, ...] = ()
     """Layers left alone: module names, `first_conv`, `classifier`."""
-    layers: Literal["all", "convolutions"] = "all"
-    """Prune convolutional and linear layers, or convolutional ones only."""
+    layers: Literal["all", "convolutions", "with_embeddings"] = "all"
+    """Prune every weight matrix, convolutions only, or every weight matrix and the tables of embeddings."""
 
     @model_validator(mode="before")
     @classmethod

@@ -21,7 +21,7 @@ class Options(MaskOptions):
 
 
 class Random(Pruner):
-    """Removes weights of convolutional and linear layers by chance."""
+    """Removes weights of all matrices by chance."""
 
     Options = Options
 

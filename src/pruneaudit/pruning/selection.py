@@ -11,42 +11,111 @@ from torch import Tensor, nn
 
 from pruneaudit.errors import UserError
 from pruneaudit.pruning.mask import Masks
+from pruneaudit.pruning.matrices import Matrix, matrices
+from pruneaudit.pruning.parametrized import refuse
 from pruneaudit.registry import nearest
 
 Scope = Literal["global", "layerwise"]
-Layers = Literal["all", "convolutions"]
+Layers = Literal["all", "convolutions", "with_embeddings"]
 Rounding = Literal["nearest", "down"]
 
 
 def prunable_weights(model: nn.Module, exclude: Sequence[str] = (), only: Layers = "all") -> dict[str, Tensor]:
-    """The weights of all convolutional and linear layers, by parameter name.
+    """The weight matrices that a method may prune, by parameter name; see `pruning.matrices`.
+
+    A tensor that several layers share is there once, under its first name. It stays out if any of them is excluded.
 
     Args:
         model: any network.
-        exclude: layers left alone: module names, `first_conv`, or `classifier` (the last linear layer).
-        only: `convolutions` leaves linear layers alone.
+        exclude: layers left alone, with all that is in them: names of modules or of parameters, `first_conv`, or
+            `classifier` (the last linear layer).
+        only: `convolutions` leaves all else alone, `with_embeddings` adds tables of embeddings.
 
     Raises:
-        UserError: an excluded layer does not exist, or nothing is left to prune.
+        UserError: an excluded layer does not exist, nothing is left to prune, or a matrix that is not excluded is
+            computed from other tensors or holds NaN or infinity.
     """
-    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, (*convolutions, nn.Linear))}
-    alias = {
-        "first_conv": next((n for n, m in layers.items() if isinstance(m, convolutions)), None),
-        "classifier": next((n for n, m in reversed(layers.items()) if isinstance(m, nn.Linear)), None),
-    }
-    left_out = {n for n, m in layers.items() if only == "convolutions" and not isinstance(m, convolutions)}
+    eligible = _eligible(model)
+    excluded = _excluded(model, eligible, exclude)
+    chosen = [
+        matrix
+        for matrix in eligible
+        if matrix not in excluded
+        and matrix.counts(embeddings=only == "with_embeddings")
+        and (only != "convolutions" or matrix.kind == "convolution")
+    ]
+    if not chosen:
+        wanted = "convolutional layer" if only == "convolutions" else "weight matrix"
+        raise UserError(f"nothing to prune: the model has no {wanted} that is not excluded")
+    for matrix in chosen:
+        _check_usable(matrix)
+    return {matrix.name: matrix.weight for matrix in chosen}
+
+
+def excluded_layers(model: nn.Module, exclude: Sequence[str]) -> frozenset[str]:
+    """The names of all layers that `exclude` means, with those that share a tensor with one of them.
+
+    Raises:
+        UserError: an excluded layer does not exist.
+    """
+    return frozenset(layer for matrix in _excluded(model, _eligible(model), exclude) for layer in matrix.layers)
+
+
+def _eligible(model: nn.Module) -> list[Matrix]:
+    return [matrix for matrix in matrices(model) if matrix.counts(embeddings=True)]
+
+
+def _excluded(model: nn.Module, eligible: Sequence[Matrix], exclude: Sequence[str]) -> list[Matrix]:
+    """Those of the matrices that `exclude` means."""
+    alias, layers = _alias(model, eligible), {layer for matrix in eligible for layer in matrix.layers}
+    found: list[Matrix] = []
     for name in exclude:
         layer = alias.get(name) or name
-        if layer not in layers:
-            known = list(dict.fromkeys([*(a for a, target in alias.items() if target), *layers]))
+        meant = [matrix for matrix in eligible if _covers(layer, layers, matrix)]
+        if not meant:
+            known = list(dict.fromkeys([*(a for a, target in alias.items() if target), *_named(eligible)]))
             raise UserError(f"exclude: no layer '{name}'{nearest(name, known)}; expected among: {', '.join(known)}")
-        left_out.add(layer)
-    chosen = {f"{name}.weight" if name else "weight": m.weight for name, m in layers.items() if name not in left_out}
-    if not chosen:
-        wanted = "convolutional or linear layer" if only == "all" else "convolutional layer"
-        raise UserError(f"nothing to prune: the model has no {wanted} that is not excluded")
-    return chosen
+        found += meant
+    return found
+
+
+def _alias(model: nn.Module, eligible: Sequence[Matrix]) -> dict[str, str | None]:
+    """The layers that `first_conv` and `classifier` stand for."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    convolutions = [matrix.layers[0] for matrix in eligible if matrix.kind == "convolution"]
+    return {"first_conv": next(iter(convolutions), None), "classifier": linear[-1] if linear else None}
+
+
+def _named(eligible: Sequence[Matrix]) -> list[str]:
+    """What can be excluded, by the names that are shown: of layers, and of parameters of the network itself."""
+    return [layer or matrix.name for matrix in eligible for layer in matrix.layers]
+
+
+def _covers(excluded: str, layers: set[str], matrix: Matrix) -> bool:
+    """Whether an excluded name, of a layer or of a parameter, means this matrix."""
+    inside = excluded in layers and any(layer.startswith(f"{excluded}.") for layer in matrix.layers)
+    return inside or excluded in (*matrix.layers, matrix.name, *matrix.aliases)
+
+
+def _check_usable(matrix: Matrix) -> None:
+    """Refuses what no mask can hold, and what no method can rank."""
+    if matrix.computed:
+        raise refuse(matrix.layers[0], matrix.computed)
+    check_finite(matrix.name, matrix.weight)
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Refuses weights that are no finite numbers.
+
+    Raises:
+        UserError: some are not; the message names the parameter.
+    """
+    if not tensor.is_floating_point() or (wrong := tensor.numel() - int(tensor.isfinite().sum())) == 0:
+        return
+    raise UserError(
+        f"'{name}' holds NaN or infinity in {wrong:,} of {tensor.numel():,} weights, expected finite numbers; use the"
+        " weights of a training that did not diverge"
+    )
 
 
 def num_removed(num_weights: int, sparsity: float, layer: str = "", rounding: Rounding = "nearest") -> int:

@@ -1,4 +1,4 @@
-"""How large a network is: parameters, multiply-accumulates (MACs), and what is left of each layer.
+"""How large a network is: parameters and multiply-accumulates (MACs).
 
 A MAC is one multiplication and one addition: half of what is called FLOPs. Convolutions and linear
 layers are counted; biases, normalisation, activations and pooling are not. Zeros are counted like
@@ -11,44 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-
-
-@dataclass(frozen=True)
-class LayerSize:
-    """One layer's weights."""
-
-    name: str
-    """Its module name."""
-    type: str
-    """Its class, such as `Conv2d`."""
-    shape: tuple[int, ...]
-    """Shape of its weight tensor."""
-    weights: int
-    """Elements of the weight tensor; its bias is not among them."""
-    nonzero: int
-    """Those that are not zero."""
-
-    @property
-    def sparsity(self) -> float:
-        """Fraction of its weights that are zero, in [0, 1]."""
-        return 1 - self.nonzero / self.weights
-
-
-def layer_table(model: nn.Module) -> tuple[LayerSize, ...]:
-    """One row for every layer with a `weight`, in the order of the network."""
-    rows = []
-    for name, layer in model.named_modules():
-        weight = layer._parameters.get("weight")
-        if weight is not None and weight.numel():
-            count = int(weight.count_nonzero())
-            rows.append(LayerSize(name, type(layer).__name__, tuple(weight.shape), weight.numel(), count))
-    return tuple(rows)
 
 
 def num_parameters(model: nn.Module) -> int:
@@ -99,7 +66,8 @@ def layer_macs(model: nn.Module, example: Tensor) -> dict[str, int]:
 
 def _macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
     """Every weight is used once for each position of the output (transposed: of the input) and each sample."""
-    weights = int(layer.get_parameter("weight").numel())
+    assert isinstance(layer.weight, Tensor)  # which is no parameter where weight_norm computes it
+    weights = layer.weight.numel()
     if isinstance(layer, _ConvTransposeNd):
         return weights * (x.numel() // layer.in_channels)
     if isinstance(layer, _ConvNd):

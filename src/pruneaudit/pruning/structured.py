@@ -19,7 +19,6 @@ ResNet-20; Li et al. 2017, arXiv 1608.08710, leave them for the same reason). Th
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,7 +41,9 @@ from pruneaudit.pruning.channel_choice import (
     removed_channels,
     removed_costs,
 )
-from pruneaudit.pruning.selection import Scope, prunable_weights
+from pruneaudit.pruning.matrices import counted_weights, untouchable_layers
+from pruneaudit.pruning.parametrized import copied
+from pruneaudit.pruning.selection import Scope, excluded_layers
 from pruneaudit.pruning.size import evaluating, layer_macs, layer_widths
 
 Importance = Literal["l1", "l2", "gamma"]
@@ -102,7 +103,7 @@ def remove_channels(
     """
     check_sparsity(sparsity)
     input_shape = tuple(example.shape[1:])
-    groups = _removable_groups(model, input_shape, importance, set(prunable_weights(model)), exclude)
+    groups = _removable_groups(model, input_shape, importance, exclude)
     order = removal_order(groups, scope, max_channel_sparsity)
     costs = _costs(model, input_shape, target)
     if target == "channels":
@@ -114,7 +115,7 @@ def remove_channels(
         chosen.setdefault(index, []).extend(groups[index].units[unit])
     removed = tuple((groups[index].root, tuple(sorted(channels))) for index, channels in sorted(chosen.items()))
 
-    smaller = _remove(copy.deepcopy(model), input_shape, removed)
+    smaller = _remove(copied(model), input_shape, removed)
     if target == "channels":
         reached = sum(len(channels) for _, channels in removed) / sum(group.num_channels for group in groups)
     else:
@@ -176,16 +177,17 @@ def _unfit(error: Exception) -> UserError:
 
 
 def _removable_groups(
-    model: nn.Module, input_shape: tuple[int, ...], importance: Importance, prunable: set[str], exclude: Sequence[str]
+    model: nn.Module, input_shape: tuple[int, ...], importance: Importance, exclude: Sequence[str]
 ) -> tuple[Group, ...]:
     """All channels that may go, group by group, in an order that depends on the architecture alone."""
-    excluded = prunable - set(prunable_weights(model, exclude))
+    excluded, untouchable = excluded_layers(model, exclude), untouchable_layers(model)
     names = {module: name for name, module in model.named_modules()}
-    kept = {module for module, name in names.items() if f"{name}.weight" in excluded}
+    kept = {module for module, name in names.items() if name in excluded}
+    whole = {module for module, name in names.items() if name in untouchable}
     found = []
     with _graph(model, input_shape) as graph:
         for group in graph.get_all_groups(root_module_types=(_ConvNd, nn.Linear)):
-            if _is_fixed(graph, group, kept):
+            if any(item.dep.target.module in whole for item in group) or _is_fixed(graph, group, kept):
                 continue
             scores, parts = _scores(graph, group, importance), _parts(group)
             if scores is None or len(scores) % parts:
@@ -296,7 +298,7 @@ def _costs(model: nn.Module, input_shape: tuple[int, ...], target: Target) -> di
     """What each layer contributes to the whole: weights or MACs, by layer name."""
     if target == "macs":
         return layer_macs(model, _ones(model, input_shape))
-    return {name.removesuffix(".weight"): weight.numel() for name, weight in prunable_weights(model).items()}
+    return {name.removesuffix(".weight"): weight.numel() for name, weight in counted_weights(model).items()}
 
 
 # ------------------------------------------------------------------ removing

@@ -28,6 +28,7 @@ from pruneaudit.report.selection import (
     twin_of,
     was_fine_tuned,
 )
+from pruneaudit.report.tables import of_all_parameters
 from pruneaudit.results import Results
 from pruneaudit.study import DENSE
 
@@ -203,7 +204,10 @@ def what_was_done(results: Results, release: str) -> str:
     defended = " with a defence" if row["defense"] else ""
     if row["pruner"]:
         trained = ", trained from new weights" if row["origin"] == "init" and row["release"] != DENSE else ""
-        return f"Pruned to {sparsity_text(row['sparsity'])} sparsity{trained}{defended}"
+        of_all = of_all_parameters(row)
+        return (
+            f"Pruned to {sparsity_text(row['sparsity'])} sparsity{f' ({of_all})' if of_all else ''}{trained}{defended}"
+        )
     if row["origin"] == "init" and row["release"] != DENSE:
         return f"Trained from new weights without pruning{defended}"
     return f"Fine-tuned without pruning{defended}" if was_fine_tuned(row) else "In this release"

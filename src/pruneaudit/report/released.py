@@ -75,6 +75,15 @@ class Promise:
 
 
 @dataclass(frozen=True)
+class LeftWhole:
+    """The weight matrices of a pruned release that lost nothing in any network."""
+
+    release: str
+    layers: str
+    """Each with its number of weights and, where methods do not prune such a matrix, the reason."""
+
+
+@dataclass(frozen=True)
 class Released:
     """All that the page says of sizes and speed."""
 
@@ -86,11 +95,14 @@ class Released:
     zeros: str
     """What zeros are worth."""
     layers: tuple[Layers, ...]
+    left_whole: tuple[LeftWhole, ...]
     promises: tuple[Promise, ...]
     """What defences say of releases."""
     reactivation: tuple[Reactivation, ...]
 
 
+MOST_NAMED = 6
+"""Layers left whole that are named; the table of layers has all."""
 COLUMNS = (
     *("Sparsity of prunable weights", "Sparsity of all parameters", "Nonzero parameters"),
     *("Multiply-accumulates", "File", "File, gzip", "Latency, ms", "Latency, ratio to dense"),
@@ -115,9 +127,28 @@ def released(results: Results) -> Released | None:
         conditions=_conditions(report),
         zeros=ZEROS,
         layers=tuple(layers for entry in entries if (layers := _layers(entry)).lines),
+        left_whole=left_whole(results),
         promises=tuple(promise for entry in entries if (promise := _promise(entry)) is not None),
         reactivation=tuple(found for entry in entries if (found := _reactivation(entry)) is not None),
     )
+
+
+def left_whole(results: Results) -> tuple[LeftWhole, ...]:
+    """What each pruned release has left as it was; releases that left nothing are not there."""
+    found = []
+    for entry in _list(results.about.get("release_report"), "releases"):
+        rows = [row for row in _list(entry, "left_whole") if isinstance(row, Mapping)]
+        texts = [_whole_layer(row) for row in rows[:MOST_NAMED]]
+        more = [f"and {len(rows) - MOST_NAMED:,} more"] if len(rows) > MOST_NAMED else []
+        if rows:
+            found.append(LeftWhole(str(entry.get("name") or ""), ", ".join([*texts, *more])))
+    return tuple(found)
+
+
+def _whole_layer(row: Mapping[str, Any]) -> str:
+    weights, why = _number(row, "weights"), str(row.get("why") or "")
+    said = [*([] if weights is None else [f"{weights:,.0f} weights"]), *([why] if why else [])]
+    return f"{row.get('name') or 'the network itself'} ({'; '.join(said)})"
 
 
 def _promise(entry: Mapping[str, Any]) -> Promise | None:

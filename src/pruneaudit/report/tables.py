@@ -235,10 +235,15 @@ def releases_table(results: Results, with_nonzero: bool = True) -> tuple[tuple[R
 
 
 def sparsity_cell(row: pd.Series, notes: Notes) -> Cell:
-    """The sparsity in a row of the releases table."""
+    """The sparsity in a row of the releases table: of the prunable weights, and of all parameters."""
     if math.isnan(row["sparsity"]):
         return Cell("", note=notes.number(NOT_RECORDED))
-    return Cell(sparsity_text(row["sparsity"]))
+    return Cell(sparsity_text(row["sparsity"]), of_all_parameters(row))
+
+
+def of_all_parameters(row: pd.Series) -> str:
+    """The sparsity over all parameters, in words; empty where it was not recorded, and where nothing was removed."""
+    return "" if not row["sparsity_all"] > 0 else f"{sparsity_text(row['sparsity_all'])} of all parameters"
 
 
 def _nonzero_cell(row: pd.Series, notes: Notes) -> Cell:

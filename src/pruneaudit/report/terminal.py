@@ -10,6 +10,7 @@ from rich.text import Text
 from pruneaudit.report.answer import answer, sparsest_change
 from pruneaudit.report.controls import distrusted
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr
+from pruneaudit.report.released import left_whole
 from pruneaudit.report.selection import (
     attack_order,
     base_release,
@@ -38,6 +39,8 @@ def print_results(results: Results, console: Console) -> None:
     console.print(_table(results, notes, is_wide=console.width >= _WIDTH_OF_NUMBERS))
     for number, reason in enumerate(notes.listed(), start=1):
         console.print(_plain(f"({number}) {reason}"), style="dim", highlight=False)
+    for whole in left_whole(results):
+        console.print(_plain(f"Left whole in {whole.release}: {whole.layers}"), style="dim", highlight=False)
     told = answer(results)
     console.print()
     for sentence in distrusted(results):
@@ -90,7 +93,11 @@ def _release_facts(results: Results, release: str, notes: Notes) -> list[str]:
     if row is None:
         return []
     sparsity, accuracy = sparsity_cell(row, notes), estimate(row, TEST_ACCURACY, notes)
-    return [f"{_text(cell.value, cell.note)} {name}" for cell, name in ((sparsity, "sparsity"), (accuracy, "accuracy"))]
+    of_all = f" ({sparsity.interval})" if sparsity.interval else ""
+    return [
+        f"{_text(sparsity.value, sparsity.note)} sparsity{of_all}",
+        f"{_text(accuracy.value, accuracy.note)} accuracy",
+    ]
 
 
 def _text(figure: str, note: int | None) -> Text:

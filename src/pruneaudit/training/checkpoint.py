@@ -1,8 +1,15 @@
-"""Weights on disk: safetensors, nothing that could carry code."""
+"""Weights on disk: safetensors, nothing that could carry code.
+
+A tensor that several layers share is written once, under its first name: the format refuses shared memory, and a
+file twice the size would say that there are twice the weights. The network that a file is read into knows its
+further names. Files that hold all names, as other programs write them, are read as well.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,9 +19,16 @@ from torch import Tensor, nn
 from pruneaudit.errors import UserError
 
 
-def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Writes tensors by name, in plain memory order."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Writes tensors by name, in plain memory order; those that share memory are written one by one."""
+    written: dict[str, Tensor] = {}
+    places = set()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        place = plain.untyped_storage().data_ptr()
+        written[name] = plain.clone() if place in places else plain
+        places.add(place)
+    save_file(written, path)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -29,9 +43,49 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from None
 
 
+def further_names(model: nn.Module) -> dict[str, str]:
+    """The first name of each tensor that has several, by each of its further names in the state dict."""
+    first: dict[int, str] = {}
+    further = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if isinstance(tensor, Tensor) and first.setdefault(id(tensor), name) != name:
+            further[name] = first[id(tensor)]
+    return further
+
+
+def own_tensors(model: nn.Module) -> dict[str, Any]:
+    """The state dict without further names of shared tensors."""
+    further = further_names(model)
+    return {name: value for name, value in model.state_dict().items() if name not in further}
+
+
+def with_further_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a file, completed by the further names that they have in `model`.
+
+    Raises:
+        UserError: the file has two different tensors where the network has one.
+    """
+    complete = dict(tensors)
+    for name, first in further_names(model).items():
+        held = [complete[key] for key in (first, name) if key in complete]
+        if len(held) == 2 and not _same(*held):
+            raise UserError(
+                f"'{first}' and '{name}' differ in the file and are one tensor in this network; give a network that"
+                " does not share them, or weights of one that does"
+            )
+        if held:
+            complete[first] = complete[name] = held[0]
+    return complete
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Equal to the last bit, NaN included."""
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
+
+
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Writes all parameters and buffers of `model`."""
-    save_tensors(model.state_dict(), path)
+    """Writes all parameters and buffers of `model`, each once."""
+    save_tensors(own_tensors(model), path)
 
 
 @torch.no_grad()
@@ -41,8 +95,11 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
     Raises:
         UserError: the file is unreadable or belongs to another network.
     """
+    tensors = load_tensors(path)
     try:
-        model.load_state_dict(load_tensors(path))
+        model.load_state_dict(with_further_names(model, tensors))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: does not fit this network ({reason})") from None
