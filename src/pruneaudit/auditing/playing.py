@@ -152,7 +152,9 @@ def _accuracies_compared(known: Mapping[str, Accuracies], pairs: Sequence[tuple[
 
 
 def _release_row(name: str, found: Accuracies, facts: Mapping[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {column: facts.get(column, float("nan")) for column in (*RELEASE_COLUMNS, *LATER_RELEASE_COLUMNS)}
+    row: dict[str, Any] = {
+        column: facts.get(column, float("nan")) for column in (*RELEASE_COLUMNS, *LATER_RELEASE_COLUMNS)
+    }
     for column in ("pruner", "defense", "origin"):
         row[column] = facts.get(column, "")
     for which, accuracy in (("train", found.train), ("test", found.test)):
