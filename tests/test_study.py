@@ -103,6 +103,14 @@ def test_json_says_the_same_as_toml(tmp_path: Path) -> None:
     assert Study.load(path) == found
 
 
+@pytest.mark.parametrize("suffix", [".toml", ".json"])
+def test_a_byte_order_mark_is_no_part_of_a_study(tmp_path: Path, suffix: str) -> None:
+    text = TOML if suffix == ".toml" else json.dumps({"name": "small", "seed": 3})
+    (tmp_path / f"study{suffix}").write_text(text, encoding="utf-8-sig")
+    study = Study.load(tmp_path / f"study{suffix}")
+    assert (study.name, study.seed) == ("small", 3)
+
+
 def test_everything_but_the_name_has_a_default() -> None:
     assert study() == Study(name="a", data=Data(), membership=Membership(), training=Training(), audit=Audit())
     assert Study(name="a").releases == ()

@@ -18,14 +18,14 @@ _DEEP_KEY = re.compile(r"""(?:[\w"'-]+[ \t]*\.[ \t]*){50}""")
 
 
 def read_settings(path: Path) -> str:
-    """The text of a settings file.
+    """The text of a settings file, without the byte-order mark that editors on Windows put before it.
 
     Raises:
         UserError: it cannot be read, is too large, or no text.
     """
     try:
         is_too_large = path.stat().st_size > MAX_BYTES
-        text = "" if is_too_large else path.read_text(encoding="utf-8")
+        text = "" if is_too_large else path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file in UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path

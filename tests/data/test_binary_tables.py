@@ -61,9 +61,12 @@ def check(raw: Any) -> None:
     assert raw.mean is raw.std is None
 
 
-@pytest.mark.parametrize("text", [location_text(), location_text(quoted=False), location_text(end="\r\n")])
+@pytest.mark.parametrize(
+    "text",
+    [location_text(), location_text(quoted=False), location_text(end="\r\n"), "\ufeff" + location_text(quoted=False)],
+)
 def test_labels_in_the_row(tmp_path: Path, text: str) -> None:
-    (tmp_path / "bangkok").write_text(text, newline="")
+    (tmp_path / "bangkok").write_text(text, newline="", encoding="utf-8")
     check(small(LOCATION).load(PathOptions(path=tmp_path), None))
 
 

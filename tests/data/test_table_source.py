@@ -53,6 +53,16 @@ def text(tmp_path: Path, content: str, name: str = "t.csv") -> Path:
     return tmp_path / name
 
 
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path, quoted: bool) -> None:
+    content = FRAME.to_csv(index=False, columns=["label", "age"])
+    content = content.replace("label", '"label"') if quoted else content
+    (tmp_path / "t.csv").write_text(content, encoding="utf-8-sig")
+    assert load(tmp_path / "t.csv").y.tolist() == [1, 0, 0, 1]
+    (tmp_path / "bare.csv").write_text("31,a\n53,b\n42,a\n64,b\n", encoding="utf-8-sig")
+    assert load(tmp_path / "bare.csv", header=False, label=1).x.tolist() == [[31], [53], [42], [64]]
+
+
 def test_label_separator_header_and_dropped_columns(tmp_path: Path) -> None:
     rows = "7;0.5;10\n8;1.5;9\n7;2.5;10\n9;3.5;9\n"
     raw = load(text(tmp_path, rows), sep=";", header=False, label=-1, drop=("0",))

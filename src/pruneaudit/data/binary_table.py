@@ -7,6 +7,7 @@ are numbered from 0, and the classes are called by the number in the file. No ch
 
 from __future__ import annotations
 
+import codecs
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ def _lines(file: IO[bytes], longest: int, what: str) -> Iterator[bytes]:
     for row, line in enumerate(iter(lambda: file.readline(longest + 1), b"")):
         if len(line) > longest:
             raise UserError(f"{what}: row {row + 1} has more than {longest:,} characters: get it again")
-        yield line.rstrip(b"\r\n")
+        yield (line.removeprefix(codecs.BOM_UTF8) if row == 0 else line).rstrip(b"\r\n")
 
 
 def _label(text: bytes, what: str, row: int) -> int:

@@ -103,6 +103,7 @@ def _read_text(path: Path, kind: str, options: TableOptions) -> pd.DataFrame:
     import pandas as pd
 
     how: dict[str, Any] = {
+        "encoding": "utf-8-sig",  # a byte-order mark is no part of the first column's name
         "sep": options.sep or SEPARATORS[kind],
         "header": 0 if options.header else None,
         "index_col": False,
