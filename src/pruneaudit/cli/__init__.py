@@ -59,6 +59,10 @@ app.command("list")(listing.command)
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+GO_ON = ("run", "demo", "pretrain", "prune", "mia", "attack")
+"""Commands that keep what was finished; repeated, they go on from there."""
+ALL_OR_NOTHING = ("collect", "prune-model", "export")
+"""Commands that write all their files at their end."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -68,8 +72,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _exit_code(arguments: list[str] | None) -> int:
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        given = sys.argv[1:] if arguments is None else arguments
         code = int(app(args=[_usual_form(argument) for argument in given], standalone_mode=False) or 0)
     except typer.TyperException as error:
         _complain(error.format_message())
@@ -85,11 +89,20 @@ def _exit_code(arguments: list[str] | None) -> int:
     except RunError as error:
         if error.details:
             print(error.details, file=sys.stderr)
-        _complain(f"{error}; what was finished is kept, and the same command goes on from there")
+        _complain(f"{error}; {_left(given)}")
         return EXIT_FAILED
     if code == EXIT_INTERRUPTED:  # typer may turn Ctrl-C into this code without a word
-        _complain("interrupted; what was finished is kept, and the same command goes on from there")
+        _complain(f"interrupted; {_left(given)}")
     return code
+
+
+def _left(arguments: list[str]) -> str:
+    """What a command leaves behind when it ends early, and what it does when it is repeated."""
+    command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    if command in GO_ON:
+        return "what was finished is kept, and the same command goes on from there"
+    written = "nothing was written, and " if command in ALL_OR_NOTHING else ""
+    return f"{written}the same command begins anew"
 
 
 def _usual_form(argument: str) -> str:
