@@ -43,7 +43,17 @@ def folder(tmp_path, monkeypatch):
     "command",
     [
         ["collect", "--weights", "weights", "--membership", "member.npz", "--out", "out.npz"],
-        ["prune-model", "--weights", "weights/m0.pt", "--method", "l1unstructured", "--sparsity", "0.5", "--out", "out"],
+        [
+            "prune-model",
+            "--weights",
+            "weights/m0.pt",
+            "--method",
+            "l1unstructured",
+            "--sparsity",
+            "0.5",
+            "--out",
+            "out",
+        ],
     ],
     ids=["collect", "prune-model"],
 )

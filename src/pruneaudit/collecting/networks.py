@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from torch import Tensor, nn
 
 from pruneaudit.collecting.weights import read_weights
 from pruneaudit.errors import UserError
-from pruneaudit.models.factory import user_function
-from pruneaudit.registry import nearest
+from pruneaudit.models.factory import call_of, user_function
 from pruneaudit.signals.collect import collect
 from pruneaudit.signals.sensitivity import sensitivity
 from pruneaudit.training.checkpoint import with_further_names
@@ -49,8 +47,7 @@ def maker_of(
 ) -> Maker:
     """What makes a fresh network of the user's.
 
-    The function is given `input_shape` and `num_classes` where they are known and its signature names them, and the
-    options.
+    The function is given the options, and of `input_shape` and `num_classes` what is known and what it takes.
 
     Raises:
         UserError: the function cannot be imported, or does not take what it would be given.
@@ -59,11 +56,11 @@ def maker_of(
     function = _imported(factory) if isinstance(factory, str) else factory
     known = {"input_shape": input_shape and tuple(input_shape), "num_classes": num_classes}
     offered = {key: value for key, value in known.items() if value is not None}
-    arguments = _arguments(function, offered, options, name)
+    call = call_of(function, offered, options, f"factory {name}", "with --factory-option {}=VALUE")
 
     def make() -> nn.Module:
         with torch.random.fork_rng(devices=[]):  # the weights that it draws are replaced
-            network = _called(lambda: function(**arguments), f"factory {name}")
+            network = _called(call, f"factory {name}")
         if not isinstance(network, nn.Module):
             raise UserError(f"factory {name}: returned {type(network).__name__}, expected a torch.nn.Module")
         return network
@@ -117,27 +114,6 @@ def ask(
 def _imported(target: str) -> Callable[..., Any]:
     found: Callable[..., Any] = _called(lambda: user_function(target), f"factory {target}")
     return found
-
-
-def _arguments(
-    function: Callable[..., Any], offered: Mapping[str, Any], options: Mapping[str, Any], name: str
-) -> dict[str, Any]:
-    """What the function is called with: the options, and of what is offered what its signature names."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a builtin without a signature
-        return {**offered, **options}
-    by_name = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    takes_more = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    unknown = [key for key in options if key not in by_name and not takes_more]
-    if unknown:
-        known = f"; known: {', '.join(by_name)}" if by_name else ", which takes no arguments"
-        raise UserError(f"factory {name}: unknown option '{unknown[0]}'{nearest(unknown[0], by_name)}{known}")
-    given = {**{key: value for key, value in offered.items() if key in by_name}, **options}
-    lacking = [key for key, p in by_name.items() if p.default is p.empty and key not in given]
-    if lacking:
-        raise UserError(f"factory {name}: needs '{lacking[0]}'; give it with --factory-option {lacking[0]}=VALUE")
-    return given
 
 
 def _called(action: Callable[[], Any], what: str) -> Any:

@@ -1,12 +1,15 @@
-"""A network of your own: `package.module:function`, called with input_shape, num_classes and your arguments.
+"""A network of your own: `package.module:function`, called with your arguments and what its signature names.
 
-The function returns a `torch.nn.Module` with its weights drawn (torch's global generator is seeded for
+These are `input_shape`, (C, H, W) or (F,), and `num_classes`. A class, or a function without arguments, will do. The
+function returns a `torch.nn.Module` with its weights drawn (torch's global generator is seeded for
 it). The source of its module is part of the identity of everything that is made with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import re
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -14,12 +17,14 @@ from pydantic import Field
 from pruneaudit.errors import UserError
 from pruneaudit.models.model import Model
 from pruneaudit.options import Options
+from pruneaudit.registry import nearest
 from pruneaudit.study.target import Target, function_of, source_of, source_sha256
 
 if TYPE_CHECKING:
     import torch
 
 WHAT = "model 'factory'"
+_NOT_TAKEN = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 class FactoryOptions(Options):
@@ -46,9 +51,10 @@ class Factory(Model[FactoryOptions]):
         """What the function returns."""
         import torch
 
-        network = user_function(options.target)(
-            input_shape=tuple(input_shape), num_classes=num_classes, **options.arguments
-        )
+        function = user_function(options.target)
+        offered = {"input_shape": tuple(input_shape), "num_classes": num_classes}
+        name, advice = f"{WHAT} {options.target}", "in the study: arguments = {{ {} = VALUE }}"
+        network = call_of(function, offered, options.arguments, name, advice)()
         if not isinstance(network, torch.nn.Module):
             raise UserError(f"{WHAT}: {options.target} returned {type(network).__name__}, expected a Module")
         return network
@@ -70,6 +76,58 @@ def user_function(target: str) -> Callable[..., Any]:
         UserError: there is no such module, or no such function in it.
     """
     return function_of(target, WHAT)
+
+
+def call_of(
+    function: Callable[..., Any], offered: Mapping[str, Any], options: Mapping[str, Any], name: str, advice: str
+) -> Callable[[], Any]:
+    """A call of a user's function, with the options and what it takes of what is offered.
+
+    That is what its signature names. Behind `**kwargs` it is everything, less what the code refuses that they are
+    passed on to: torchvision's `resnet18(**kwargs)` is given `num_classes` and no `input_shape`.
+
+    Args:
+        function: a function, a class, or anything else that can be called.
+        offered: arguments that it need not take.
+        options: arguments that it must take.
+        name: of the function, for messages.
+        advice: how a user gives an argument, with {} for its name.
+
+    Raises:
+        UserError: it does not take an option, or needs an argument that it would not be given.
+    """
+    import torch
+
+    if isinstance(function, torch.nn.Module):
+        raise UserError(f"{name}: got a network, expected a function that makes one, such as its class")
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a builtin without a signature
+        return lambda: function(**offered, **options)
+    by_name = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    takes_more = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    unknown = [key for key in options if key not in by_name and not takes_more]
+    if unknown:
+        known = f"; known: {', '.join(by_name)}" if by_name else ", which takes no arguments"
+        raise UserError(f"{name}: unknown option '{unknown[0]}'{nearest(unknown[0], by_name)}{known}")
+    given = {**{key: value for key, value in offered.items() if key in by_name or takes_more}, **options}
+    lacking = [key for key, p in by_name.items() if p.default is p.empty and key not in given]
+    if lacking:
+        raise UserError(f"{name}: needs '{lacking[0]}'; give it {advice.format(lacking[0])}")
+    return lambda: _called_without_refused(function, given, {*offered} - {*by_name, *options})
+
+
+def _called_without_refused(function: Callable[..., Any], given: Mapping[str, Any], spare: set[str]) -> Any:
+    """What a function returns; arguments that may be spared are left out if code behind `**kwargs` refuses them."""
+    given = dict(given)
+    while True:
+        try:
+            return function(**given)
+        except TypeError as error:
+            refused = _NOT_TAKEN.search(str(error))
+            if refused is None or refused[1] not in spare & given.keys():
+                raise
+            del given[refused[1]]
 
 
 MODEL = Factory()
