@@ -17,16 +17,17 @@ MAX_ROWS = 60
 _MEAN = "mean"
 
 
-def findings_html(findings: pd.DataFrame) -> str:
+def findings_html(findings: pd.DataFrame, floored: float = 0.0) -> str:
     """The mean over victims of every release, knowledge and attack, and a sentence about the declared attack.
 
     Args:
         findings: a findings table; see `results.FINDING_COLUMNS`.
+        floored: share of floored probabilities, which bears on which attack the sentence is about.
     """
     means = findings[findings["victim"] == _MEAN]
     levels = [name for name in findings.columns if name.startswith("tpr_at_") and name.endswith("_fpr")]
     heads = ["Release", "References", "Attack", "AUC", *(_title(level) for level in levels)]
-    lines = [f"<p>{_sentence(means)}</p>", "<table>", _row("th", [escape(head) for head in heads])]
+    lines = [f"<p>{_sentence(means, floored)}</p>", "<table>", _row("th", [escape(head) for head in heads])]
     for _, row in means.head(MAX_ROWS).iterrows():
         names = [escape(row[name]) for name in ("release", "knowledge", "attack")]
         figures = [_figure(row, "auc", is_percent=False), *(_figure(row, level, is_percent=True) for level in levels)]
@@ -43,9 +44,9 @@ def code(name: str) -> str:
     return f"<code>{escape(name)}</code>"
 
 
-def _sentence(means: pd.DataFrame) -> str:
+def _sentence(means: pd.DataFrame, floored: float) -> str:
     """What the declared attack shows on the first release."""
-    attack = declared_attack(dict.fromkeys(means["attack"]))
+    attack = declared_attack(dict.fromkeys(means["attack"]), floored)
     rows = means[means["attack"] == attack]
     if rows.empty:
         return "No attack was played, so there is nothing to say about leakage."

@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from pruneaudit.attacks.groups import floored_in
 from pruneaudit.errors import UserError
 from pruneaudit.files import check_sealed, write_atomically
 from pruneaudit.notebook import findings_html
@@ -205,7 +206,7 @@ class Results:
 
     def _repr_html_(self) -> str:
         """A notebook shows the findings as a table with the answer in words."""
-        return findings_html(self.findings)
+        return findings_html(self.findings, floored_in(self.about))
 
 
 def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -34,6 +34,18 @@ class Softmax(Net):
     def forward(self, x):
         return super().forward(x).softmax(1)
 
+class Percent(Softmax):
+    def forward(self, x):
+        return 100 * super().forward(x)
+
+class Single(Net):
+    def __init__(self):
+        super().__init__(outputs=1)
+
+class Sigmoid(Single):
+    def forward(self, x):
+        return super().forward(x).sigmoid()[:, 0]
+
 class Wrapped(Net):
     def forward(self, x):
         return {"logits": super().forward(x)}

@@ -206,7 +206,7 @@ def test_a_copy_of_a_model_is_refused(bank, tmp_path):
         ("collecting_networks:sized", {"widht": 4}, ["widht", "did you mean 'width'"]),
         ("collecting_networks:build", {"width": 4}, ["width", "takes no arguments"]),
         ("collecting_networks:sized", {"width": 5}, ["net-6.safetensors", "does not fit"]),
-        ("collecting_networks:Softmax", {}, ["probabilities", "before the softmax"]),
+        ("collecting_networks:Percent", {}, ["net-6", "100"]),
         ("collecting_networks:Wrapped", {}, ["dict", "tensor of logits"]),
     ],
 )
@@ -224,6 +224,43 @@ def test_outputs_of_another_width_than_the_data_has_classes(bank, tmp_path):
     save_file(bank.networks.seven().state_dict(), tmp_path / "seven.safetensors")
     given = {"factory": "collecting_networks:seven", "weights": tmp_path / "seven.safetensors"}
     refused(bank, "seven", "(4, 7)", "(4, 3)", "3 classes", membership=bank.member[0], **given)
+
+
+def test_networks_that_end_in_a_softmax(bank):
+    softmax = bank.given | {"factory": "collecting_networks:Softmax"}
+    found, expected = collect_signals(**softmax), collect_signals(**bank.given)
+    assert found.logits is None
+    np.testing.assert_allclose(found.probabilities.sum(axis=2), 1, atol=1e-5)
+    near = np.abs(expected.phi) < 8  # beyond, float32 says less of a probability than of a logit
+    assert near.mean() > 0.5
+    np.testing.assert_allclose(found.phi[near], expected.phi[near], atol=0.01)
+    few = [bank.folder / f"{name}.safetensors" for name in bank.names[:2]]
+    more = {"weights": few, "membership": bank.member[:2], "queries": 2, "sensitivity": True, "warn": no_matter}
+    found, expected = collect_signals(**softmax | more), collect_signals(**bank.given | more)
+    near = np.abs(expected.phi) < 8
+    np.testing.assert_allclose(found.phi[near], expected.phi[near], atol=0.01)
+    np.testing.assert_array_equal(found.correct, expected.correct)
+    np.testing.assert_allclose(found.sensitivity, expected.sensitivity, atol=0.01)
+
+
+@pytest.mark.parametrize("factory", ["Single", "Sigmoid"])
+def test_networks_with_one_output_for_two_classes(bank, tmp_path, factory):
+    rng = np.random.default_rng(0)
+    for row in range(4):
+        torch.manual_seed(row)
+        save_file(bank.networks.Single().state_dict(), tmp_path / f"one-{row}.safetensors")
+    data = RawData(bank.x, rng.integers(2, size=120), ("no", "yes"), (0.5,), (0.25,))
+    given = {"weights": tmp_path, "membership": bank.member[:4], "data": data, "warn": no_matter}
+    found = collect_signals(f"collecting_networks:{factory}", **given)
+    alone = bank.networks.Single()
+    alone.load_state_dict(load_file(tmp_path / "one-2.safetensors"))
+    z = bank.answers(alone, bank.x)[:, 0]
+    np.testing.assert_allclose(found.phi[2, :, 0], np.where(data.y, z, -z), atol=1e-2)
+    assert (found.probabilities is None) == (factory == "Single")
+    if factory == "Single":
+        np.testing.assert_array_equal(found.logits[..., 0], 0)
+    else:
+        np.testing.assert_allclose(found.probabilities.sum(axis=2), 1, atol=1e-6)
 
 
 def test_inputs_that_the_network_does_not_take(bank):

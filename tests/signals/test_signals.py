@@ -57,11 +57,19 @@ def test_wrong_shapes(name, shape, expected):
     assert message == f"{name}: got shape {shape}, expected {expected} to fit logits (2, 4, 3)"
 
 
-@pytest.mark.parametrize("shape", [(4, 3), (2, 4, 1), (2, 0, 3), (0, 4, 3), ()])
-def test_wrong_shape_of_logits(shape):
+@pytest.mark.parametrize("form", ["logits", "probabilities"])
+@pytest.mark.parametrize("shape", [(4, 3), (3, 4), (2, 0, 3), (0, 4, 3), (), (2, 4, 3, 1)])
+def test_wrong_shape_of_answers(shape, form):
+    message = refused(**{"logits": None, form: np.zeros(shape)})
+    assert message.startswith(f"{form}: got shape {shape}, expected (models, samples, classes)")
+    assert (f"{form}[None]" in message) == (shape == (4, 3))  # four samples: one model
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (2, 4, 1)])
+def test_one_number_for_three_classes(shape):
     message = refused(logits=np.zeros(shape))
-    assert message.startswith(f"logits: got shape {shape}, expected (models, samples, classes)")
-    assert "logits[None]" in message
+    assert str(shape) in message and "(models, samples, 3)" in message
+    assert "[None]" not in message
 
 
 def test_lists_serve_but_not_ragged_ones():
@@ -70,11 +78,15 @@ def test_lists_serve_but_not_ragged_ones():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["logits", "confidence", "sensitivity"])
+@pytest.mark.parametrize("name", ["logits", "probabilities", "confidence", "sensitivity"])
 def test_numbers_that_are_not_finite_name_the_model(name, value):
     array = np.zeros((2, 4, 3))
     array[1, 2, 0] = value
-    assert refused(**{name: array}).startswith(f"{name}: NaN or infinity for model 1; leave that model out")
+    if name == "logits" and value == -np.inf:
+        return  # the logarithm of a probability of 0, for a class that is not the label
+    changes = {"logits": None} if name == "probabilities" else {}
+    message = refused(**changes, **{name: array})
+    assert message.startswith(f"{name}: NaN or infinity for model 1; leave that model out")
 
 
 @pytest.mark.parametrize("name", ["logits", "confidence", "sensitivity"])

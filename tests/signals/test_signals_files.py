@@ -50,7 +50,9 @@ def test_what_is_saved_is_loaded(fixture, tmp_path, request):
 @pytest.mark.parametrize("key", ["logits", "labels", "member"])
 def test_missing_key(tmp_path, key):
     np.savez(tmp_path / "s.npz", **{name: value for name, value in SMALL.items() if name != key})
-    assert refused(tmp_path / "s.npz").startswith(f"key '{key}' is missing; known keys: canary, confidence, ")
+    message = refused(tmp_path / "s.npz")
+    assert message.startswith(f"key '{key}'") and "is missing; known keys: canary, confidence, " in message
+    assert ("'probabilities'" in message) == (key == "logits")
 
 
 def test_unknown_key(tmp_path):

@@ -27,6 +27,8 @@ class Attack(ABC):
     """What it cannot do without: `references`, `reserve`, `sensitivity`, `two releases`."""
     is_lower_bound: ClassVar[bool] = False
     """Whether it finds less than what it sees gives away, by design: it is never shown as the strongest attack."""
+    from_classes: ClassVar[bool] = False
+    """Whether predicted classes alone are enough; others need logits or probabilities."""
     standard: ClassVar[str] = "loss"
     """The attack that it is held against in paired comparisons."""
 
@@ -37,6 +39,8 @@ class Attack(ABC):
 
     def lacks(self, view: View) -> str:
         """What this attack needs and the view does not have, in words; empty when nothing is lacking."""
+        if not self.from_classes and any(part.predicted is not None for part in (*view.releases, *view.references)):
+            return "logits or probabilities (predicted classes alone are enough for `correctness`)"
         if "references" in self.needs and not (view.allowed.size and view.allowed.any(axis=1).all()):
             return "reference models for every victim"
         if self.compares_in and not _have_in_references(view):
@@ -112,4 +116,8 @@ class PredictionAttack(Attack):
 
     def _of_models(self, signals: Signals, rows: np.ndarray) -> np.ndarray:
         """Scores (M, N) of some of the models."""
-        return np.stack([self.of_predictions(signals.logits[row], signals.labels) for row in rows])
+        return np.stack([self.of_model(signals, row) for row in rows])
+
+    def of_model(self, signals: Signals, row: int) -> np.ndarray:
+        """Scores (N,) float64 of one model; of probabilities `of_predictions` sees their logarithms."""
+        return self.of_predictions(signals.logits_of(row), signals.labels)

@@ -229,8 +229,10 @@ class ClassifierAttack(Attack):
 
 
 def posteriors(signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:
-    """Class probabilities (n, C) of one model on some samples, float32 from a float64 softmax."""
-    return np.exp(log_softmax(signals.logits[model, samples])).astype(np.float32)
+    """Class probabilities (n, C) of one model on some samples, float32: as given, or from a float64 softmax."""
+    if signals.probabilities is not None:
+        return signals.probabilities[model, samples].astype(np.float32)
+    return np.exp(log_softmax(signals.logits_of(model, samples))).astype(np.float32)
 
 
 def one_hot(signals: Signals, samples: np.ndarray) -> np.ndarray:

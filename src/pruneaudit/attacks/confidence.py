@@ -9,6 +9,7 @@ import numpy as np
 
 from pruneaudit.attacks.attack import PredictionAttack
 from pruneaudit.signals.derived import scaled_confidence
+from pruneaudit.signals.signals import Signals
 
 
 class Confidence(PredictionAttack):
@@ -19,6 +20,10 @@ class Confidence(PredictionAttack):
     def of_predictions(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """ln(p_y / (1 - p_y)), in (-inf, inf)."""
         return scaled_confidence(logits, labels)
+
+    def of_model(self, signals: Signals, row: int) -> np.ndarray:
+        """phi, of probabilities as they are given."""
+        return signals.plain_phi(row)
 
 
 ATTACK = Confidence

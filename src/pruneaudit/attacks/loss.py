@@ -10,6 +10,7 @@ import numpy as np
 
 from pruneaudit.attacks.attack import PredictionAttack
 from pruneaudit.signals.derived import scaled_confidence
+from pruneaudit.signals.signals import Signals
 
 
 class Loss(PredictionAttack):
@@ -20,6 +21,10 @@ class Loss(PredictionAttack):
     def of_predictions(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """phi, in (-inf, inf); 0 where p_y is 1/2."""
         return scaled_confidence(logits, labels)
+
+    def of_model(self, signals: Signals, row: int) -> np.ndarray:
+        """phi, of probabilities as they are given."""
+        return signals.plain_phi(row)
 
 
 ATTACK = Loss

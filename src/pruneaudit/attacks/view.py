@@ -45,6 +45,11 @@ class View:
         """(V, N) bool: what is scored, canaries included."""
         return self.attacked.scored[self.victims]
 
+    @property
+    def share_floored(self) -> float:
+        """Share of true-class probabilities that are 0 or 1 to their resolution: of references, if there are any."""
+        return float((self.reference if self.references else self.attacked).floored.mean())
+
     @classmethod
     def of(cls, releases: Sequence[Signals], references: Sequence[Signals], allowed: np.ndarray | None = None) -> View:
         """A view of every victim of the attacked release.
@@ -104,7 +109,8 @@ def _check_alike(other: Signals, attacked: Signals) -> None:
         )
     if not np.array_equal(other.labels, attacked.labels):
         raise UserError("references and releases disagree about labels; they must describe the same samples")
-    if other.num_classes != attacked.num_classes or other.num_queries != attacked.num_queries:
+    says_classes = other.predicted is None and attacked.predicted is None  # else C is only what happens to occur
+    if (says_classes and other.num_classes != attacked.num_classes) or other.num_queries != attacked.num_queries:
         raise UserError(
             f"references and releases must answer alike: got {other.num_classes} classes and"
             f" {other.num_queries} queries beside {attacked.num_classes} and {attacked.num_queries};"

@@ -5,17 +5,16 @@
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
 from collections.abc import Sequence
 
 from pruneaudit.attacks.groups import skips
-from pruneaudit.attacks.view import View
+from pruneaudit.auditing.floors import tell_floors
 from pruneaudit.auditing.game import MATCHED, Game
+from pruneaudit.auditing.given import equal_class_notes, given_view
 from pruneaudit.auditing.lineup import named, ready
 from pruneaudit.auditing.outcome import Audit
 from pruneaudit.auditing.playing import DEFAULT_LEVELS, audit_games
 from pruneaudit.errors import UserError
-from pruneaudit.signals.derived import answer_digest
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
 
@@ -57,47 +56,11 @@ def audit(
             raise UserError(f"{name}: got {type(given).__name__}, expected Signals; use Signals.load(path)")
     if isinstance(attacks, str):
         attacks = attacks.split(",")
-    games = [Game("signals", MATCHED, _given_view(signals, references, paired, paired_references))]
-    found = audit_games(games, ready(attacks), seed, fpr_levels, skip=skips(named(attacks)))
+    playable = ready(attacks)
+    game = Game("signals", MATCHED, given_view(signals, references, paired, paired_references))
+    about = {"warnings": equal_class_notes(game.view)}
+    found = audit_games([game], playable, seed, fpr_levels, about=about, skip=skips(named(attacks)))
+    tell_floors(found, playable, seed)
     for note in found.results.about["warnings"]:
         warnings.warn(note, stacklevel=2)
     return found
-
-
-def _given_view(
-    signals: Signals, references: Signals | None, paired: Signals | None, paired_references: Signals | None
-) -> View:
-    releases = [signals] if paired is None else [paired, signals]
-    if references is None:
-        if paired_references is not None:
-            raise UserError("paired_references goes with references, which are not given; give both, or neither")
-        return View.of(releases, releases if signals.num_models > 1 else ())
-    if (paired is None) != (paired_references is None):
-        raise UserError(
-            "references of pairs are pairs too: give paired (the victims' other release) and paired_references (the"
-            " references' other release) together"
-        )
-    own = [references] if paired_references is None else [paired_references, references]
-    allowed = None
-    if signals.model_ids is None or references.model_ids is None:
-        # Without ids from both sides nothing says which model is which; copies are refused below.
-        allowed = signals.groups[signals.victims][:, None] == references.groups[None, :]
-    view = View.of(releases, own, allowed)
-    _refuse_copies(view)
-    return view
-
-
-def _refuse_copies(view: View) -> None:
-    """Refuses a reference that answers exactly as the victim that it may serve: that is the victim itself."""
-    attacked, reference = view.attacked, view.reference
-    by_answer: dict[bytes, list[int]] = defaultdict(list)
-    for row in range(reference.num_models):
-        by_answer[answer_digest(reference.logits[row])].append(row)
-    for victim, row in enumerate(view.victims):
-        for copy in by_answer.get(answer_digest(attacked.logits[row]), ()):
-            if view.allowed[victim, copy]:
-                raise UserError(
-                    f"references: model {reference.model_names[copy]} answers exactly as victim"
-                    f" {attacked.model_names[row]}, expected other models (a victim must not be its own reference);"
-                    " leave it out, or give both files model_ids"
-                )

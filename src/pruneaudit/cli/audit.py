@@ -12,7 +12,9 @@ from pruneaudit.cli.report import show
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="Predictions, .npz with logits, labels, member (see the README).")],
+    file: Annotated[
+        Path, typer.Argument(help="Predictions, .npz: logits (or probabilities, or predicted), labels, member.")
+    ],
     attacks: Annotated[
         str, typer.Option("--attacks", help="Names, comma-separated; groups: scores, all, advanced, wemem.")
     ] = "scores",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.groups import MANY_FLOORED
 from pruneaudit.collecting.copies import with_copies_settled
 from pruneaudit.collecting.membership import Given, membership_of
 from pruneaudit.collecting.weights import find_weights
@@ -112,11 +113,14 @@ def collect_signals(
         say(f"asking {name} ({row + 1} of {len(files)})")
         network = filled(make(), file).to(device)
         answers = ask(network, samples, name, population.num_classes, queries, seed, sensitivity)
-        _check_new(answers["logits"], str(file), seen)
+        _check_form(answers, arrays, name)
+        _check_new(next(iter(answers.values())), str(file), seen)  # logits or probabilities
         for key, answer in answers.items():
             arrays.setdefault(key, np.empty((len(files), *answer.shape), answer.dtype))[row] = answer
-    signals = dataclasses.replace(frame, **arrays)
+    given: dict[str, Any] = {"logits": None, **arrays}
+    signals = dataclasses.replace(frame, **given)
     _tell_no_gap(signals, warn)
+    _tell_floored(signals, warn)
     return signals
 
 
@@ -196,6 +200,16 @@ def _tell_no_gap(signals: Signals, warn: Callable[[str], None]) -> None:
         )
 
 
+def _tell_floored(signals: Signals, warn: Callable[[str], None]) -> None:
+    """Says so where networks answer probabilities that round to 0 or 1."""
+    share = float(signals.floored.mean())
+    if share > MANY_FLOORED:
+        warn(
+            f"the networks answer probabilities, and {share:.1%} of those of the labels round to 0 or 1: return what"
+            " stands before the softmax, and nothing is lost"
+        )
+
+
 def device_samples(population: Population, device: str) -> Samples:
     """All samples of a population on a device.
 
@@ -211,9 +225,18 @@ def device_samples(population: Population, device: str) -> Samples:
         raise UserError(f"device: '{device}' cannot be used ({reason}); use cpu, or cuda where there is one") from None
 
 
-def _check_new(logits: np.ndarray, name: str, seen: dict[bytes, str]) -> None:
+def _check_form(answers: Mapping[str, np.ndarray], earlier: Mapping[str, np.ndarray], name: str) -> None:
+    """Refuses a model that answers probabilities where those before it answer logits, or the other way round."""
+    if earlier and not earlier.keys() == answers.keys():
+        raise UserError(
+            f"{name}: answers {next(iter(answers))}, where the models before it answer {next(iter(earlier))}; give"
+            " models that answer alike"
+        )
+
+
+def _check_new(answers: np.ndarray, name: str, seen: dict[bytes, str]) -> None:
     """Refuses a model that answers exactly as another: a copy would serve its own victim as a reference."""
-    digest = answer_digest(logits)
+    digest = answer_digest(answers)
     if digest in seen:
         raise UserError(f"weights: {seen[digest]} and {name} answer exactly alike; leave the copy out")
     seen[digest] = name

@@ -15,13 +15,18 @@ from torch import Tensor, nn
 from pruneaudit.collecting.weights import read_weights
 from pruneaudit.errors import UserError
 from pruneaudit.models.factory import call_of, user_function
-from pruneaudit.signals.collect import collect
+from pruneaudit.signals.collect import collect, outputs
+from pruneaudit.signals.derived import correct
+from pruneaudit.signals.probabilities import logit
+from pruneaudit.signals.recognised import is_one_probability, recognised
 from pruneaudit.signals.sensitivity import sensitivity
 from pruneaudit.training.checkpoint import with_further_names
 from pruneaudit.training.samples import Samples
 
 TRIED = 4
 """Samples that a network is tried on before it is asked about all."""
+RECOGNISED_ON = 512
+"""Samples by whose answers logits and probabilities are told apart."""
 
 Maker = Callable[[], nn.Module]
 
@@ -37,6 +42,32 @@ class Plain(nn.Module):
         """What the network says of `x` (B, ...)."""
         answer: Tensor = self.network(x.contiguous())
         return answer
+
+
+class TwoClasses(nn.Module):
+    """Gives a network with one output for two classes an output for each: [0, z], or [1 - p, p]."""
+
+    def __init__(self, network: nn.Module, form: str) -> None:
+        super().__init__()
+        self.network, self.form = network, form
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Answers (B, 2)."""
+        one: Tensor = self.network(x).reshape(-1)
+        return torch.stack([torch.zeros_like(one) if self.form == "logits" else 1 - one, one], dim=1)
+
+
+class Logarithms(nn.Module):
+    """The logarithms of a network's probabilities, whose softmax these probabilities are."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Ln p (B, C), finite."""
+        p: Tensor = self.network(x).float()
+        return p.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 def maker_of(
@@ -90,6 +121,8 @@ def ask(
 ) -> dict[str, np.ndarray]:
     """What one network says of all samples, by the keys of `Signals`, without the axis of models.
 
+    Whether it answers logits or probabilities is told by its answers; one output for two classes is that of class 1.
+
     Args:
         network: with its weights, on the samples' device.
         samples: N samples.
@@ -100,15 +133,53 @@ def ask(
         noisy: collect `sensitivity` too.
 
     Raises:
-        UserError: the network fails on the samples, or what it returns are no logits.
+        UserError: the network fails on the samples, or returns neither logits nor probabilities.
     """
     plain = Plain(network).eval()
     _try(plain, samples, name, num_classes)
-    answers: dict[str, np.ndarray] = _called(lambda: collect(plain, samples, num_queries, seed), name)
-    _check_logits(answers["logits"], name)
+    form, asked = _form(plain, samples, name)
+    if form == "logits":
+        answers: dict[str, np.ndarray] = _called(lambda: collect(asked, samples, num_queries, seed), name)
+        _check_finite(answers["logits"], name)
+    else:
+        answers = _called(lambda: _probabilities(asked, samples, num_queries, seed), name)
+        _check_finite(answers["probabilities"], name)
     if noisy:
-        answers["sensitivity"] = _called(lambda: sensitivity(plain, samples, seed, name), name)
+        before_softmax = asked if form == "logits" else Logarithms(asked)
+        answers["sensitivity"] = _called(lambda: sensitivity(before_softmax, samples, seed, name), name)
     return answers
+
+
+def _form(network: Plain, samples: Samples, name: str) -> tuple[str, nn.Module]:
+    """`logits` or `probabilities`, told by what it says of some samples, and the network with an output per class."""
+    with torch.inference_mode():
+        tried = network(samples.inputs(slice(0, min(len(samples), RECOGNISED_ON)))).float().cpu().numpy()
+    one = tried.reshape(-1) if tried.ndim == 1 or tried.shape[1] == 1 else None
+    if one is not None:
+        form = "probabilities" if is_one_probability(one) == "probabilities" else "logits"
+        return form, TwoClasses(network, form)
+    found = recognised(tried)
+    if found.kind == "parts":
+        raise UserError(
+            f"{name}: outputs sum to {found.total:g} for {found.share:.1%} of the samples, expected logits or"
+            f" probabilities; divide them by {found.total:g} in the network"
+        )
+    return "probabilities" if found.kind in ("probabilities", "hard labels") else "logits", network
+
+
+def _probabilities(network: nn.Module, samples: Samples, num_queries: int, seed: int) -> dict[str, np.ndarray]:
+    """What a network that answers probabilities says, by the keys of `Signals`."""
+    answers = outputs(network, samples, num_queries, seed)
+    if num_queries == 1:
+        return {"probabilities": answers[0]}
+    labels, rows = samples.y.cpu().numpy(), np.arange(len(samples))
+    kind = np.finfo(np.float32)
+    last_bits = np.array([kind.smallest_normal, kind.epsneg])
+    return {
+        "probabilities": answers[0],
+        "confidence": np.stack([logit(p[rows, labels], last_bits) for p in answers], axis=1).astype(np.float32),
+        "correct": np.stack([correct(answer, labels) for answer in answers], axis=1),
+    }
 
 
 def _imported(target: str) -> Callable[..., Any]:
@@ -128,7 +199,7 @@ def _called(action: Callable[[], Any], what: str) -> Any:
 
 
 def _try(network: nn.Module, samples: Samples, name: str, num_classes: int) -> None:
-    """Asks about a few samples: is the answer logits?"""
+    """Asks about a few samples: is there an answer for every class?"""
     x = samples.inputs(slice(0, TRIED))  # (B, ...)
     with torch.inference_mode():
         answer = _called(lambda: network(x), f"{name}: inputs of shape {tuple(x.shape)}")
@@ -136,21 +207,18 @@ def _try(network: nn.Module, samples: Samples, name: str, num_classes: int) -> N
         raise UserError(
             f"{name}: returned {type(answer).__name__}, expected a tensor of logits ({len(x)}, {num_classes})"
         )
-    if tuple(answer.shape) != (len(x), num_classes):
+    expected = [(len(x), num_classes)] + ([(len(x), 1), (len(x),)] if num_classes == 2 else [])
+    if tuple(answer.shape) not in expected:
         raise UserError(
             f"{name}: got outputs of shape {tuple(answer.shape)} for {len(x)} samples, expected"
-            f" ({len(x)}, {num_classes}): one logit per class, and the data have {num_classes} classes"
+            f" {' or '.join(map(str, expected))}: one per class, and the data have {num_classes} classes"
         )
 
 
-def _check_logits(logits: np.ndarray, name: str) -> None:
+def _check_finite(answers: np.ndarray, name: str) -> None:
     """Checks the answers (N, C) of one network."""
-    broken = int((~np.isfinite(logits).all(axis=1)).sum())
+    broken = int((~np.isfinite(answers).all(axis=1)).sum())
     if broken:
         raise UserError(
-            f"{name}: NaN or infinity in the outputs for {broken:,} of {len(logits):,} samples; leave that model out"
-        )
-    if (logits >= 0).all() and np.allclose(logits.sum(axis=1, dtype=np.float64), 1, atol=1e-3):
-        raise UserError(
-            f"{name}: got probabilities (rows sum to 1), expected logits; return what stands before the softmax"
+            f"{name}: NaN or infinity in the outputs for {broken:,} of {len(answers):,} samples; leave that model out"
         )

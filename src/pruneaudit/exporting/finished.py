@@ -91,7 +91,7 @@ def nonmember_loss(signals: Signals) -> PerVictim:
     values, influence = np.full(len(signals.victims), np.nan), np.zeros((len(signals.victims), signals.num_samples))
     for v, row in enumerate(signals.victims):
         chosen = signals.ordinary[row] & ~signals.member[row]  # (N,)
-        logits = signals.logits[row][chosen].astype(np.float64)  # (n, C)
+        logits = signals.logits_of(row, chosen).astype(np.float64)  # (n, C)
         losses = logsumexp(logits, axis=1) - logits[np.arange(len(logits)), signals.labels[chosen]]
         if len(losses):
             values[v], influence[v, chosen] = losses.mean(), spread(losses - losses.mean())

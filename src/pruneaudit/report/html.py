@@ -190,6 +190,7 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Data", ", ".join([str(population.get("name") or ""), *counts]).removeprefix(", ")),
         ("Population, SHA-256", str(population.get("sha256") or "")),
         ("Networks", _listed(about.get("num_models"))),
+        ("Probabilities", _probabilities(about.get("probabilities"))),
         ("Seeds", _listed(about.get("seeds"))),
         ("Versions", _listed(about.get("versions"))),
         ("Device", _listed(about.get("device"))),
@@ -197,6 +198,18 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Created", _listed(about.get("created"))),
     ]
     return [(label, text) for label, text in facts if text]
+
+
+def _probabilities(told: Mapping[str, Any] | None) -> str:
+    """How finely probabilities were given, where there were no logits."""
+    if not told:
+        return ""
+    steps = dict.fromkeys([f"{told['resolution_at_0']:.3g}", f"{told['resolution_at_1']:.3g}"])
+    text = f"given instead of logits; resolution {' next to 0, '.join(steps)}{' next to 1' if len(steps) > 1 else ''}"
+    text += f"; {told['floored']:.1%} of the labels' count as half of it away from 0 or 1"
+    if "lira" in told:
+        text += f"; {told['lira']}: AUC {told['lira_auc']:.3f}, with a twentieth {told['lira_auc_finer']:.3f}"
+    return text
 
 
 def _engine(engine: Mapping[str, Any] | None) -> str:

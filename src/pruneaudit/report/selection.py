@@ -7,7 +7,7 @@ import math
 import pandas as pd
 from pydantic import ValidationError
 
-from pruneaudit.attacks.groups import declared_attack
+from pruneaudit.attacks.groups import declared_attack, floored_in
 from pruneaudit.auditing.equal_accuracy import ROUNDING
 from pruneaudit.pipeline.lineage import twins
 from pruneaudit.results import Results
@@ -43,7 +43,7 @@ def attack_order(results: Results) -> tuple[str, ...]:
 
 def primary_attack(results: Results) -> str:
     """The attack whose figures the answer gives: `declared_attack` of those that the study declares."""
-    return declared_attack(declared_attacks(results))
+    return declared_attack(declared_attacks(results), floored_in(results.about))
 
 
 def chosen_later(results: Results) -> str:

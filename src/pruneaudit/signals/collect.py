@@ -30,11 +30,20 @@ def collect(model: nn.Module, samples: Samples, num_queries: int, study_seed: in
     Returns:
         `logits` (N, C) float32; with Q > 1 also `confidence` (N, Q) float32 and `correct` (N, Q) bool.
     """
-    logits = predict(model, samples).numpy()
+    answers = outputs(model, samples, num_queries, study_seed)
     if num_queries == 1:
-        return {"logits": logits}
+        return {"logits": answers[0]}
     labels = samples.y.cpu().numpy()
-    answers = [logits]
+    return {
+        "logits": answers[0],
+        "confidence": np.stack([scaled_confidence(answer, labels) for answer in answers], axis=1).astype(np.float32),
+        "correct": np.stack([correct(answer, labels) for answer in answers], axis=1),
+    }
+
+
+def outputs(model: nn.Module, samples: Samples, num_queries: int, study_seed: int) -> list[np.ndarray]:
+    """What one network says of all samples in each of Q queries, the plain one first; float32, as it says it."""
+    answers = [predict(model, samples).numpy()]
     for query in range(1, num_queries):
         generator = torch_generator(study_seed, "query", query)
 
@@ -42,8 +51,4 @@ def collect(model: nn.Module, samples: Samples, num_queries: int, study_seed: in
             return AUGMENTATIONS["crop_flip"](x, generator)  # noqa: B023 - used up within this turn
 
         answers.append(predict(model, samples, view).numpy())
-    return {
-        "logits": logits,
-        "confidence": np.stack([scaled_confidence(answer, labels) for answer in answers], axis=1).astype(np.float32),
-        "correct": np.stack([correct(answer, labels) for answer in answers], axis=1),
-    }
+    return answers

@@ -2,15 +2,18 @@
 
 The `.npz` with these keys is the exchange format: bring your own predictions, and every attack runs
 on them. The store keeps one `.npy` per key and model instead.
+
+Models answer in one of three forms, and each is kept as it was given: `logits`, class `probabilities`, or `predicted`
+classes alone, which `correctness` needs and no other attack can use.
 """
 
 # M models, N samples, C classes, Q queries
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from copy import copy as shallow_copy
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,31 @@ from typing import Any
 import numpy as np
 
 from pruneaudit.errors import UserError
+from pruneaudit.signals.answers import (
+    FORMS,
+    Answers,
+    by_class,
+    checked_resolution,
+    from_logits,
+    from_predicted,
+    from_probabilities,
+    the_form,
+)
+from pruneaudit.signals.arrays import as_array, as_bool, as_floats
+from pruneaudit.signals.checks import (
+    check_copies,
+    check_labels,
+    check_names,
+    check_queries,
+    check_shapes,
+    check_victims,
+)
 from pruneaudit.signals.derived import correct, scaled_confidence
+from pruneaudit.signals.npz import read_npz
+from pruneaudit.signals.probabilities import is_floored, limits, logit
+
+_MISSING = np.empty(0)
+"""Stands for an array that must be given; dataclasses want a default after the optional `logits`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,15 +53,23 @@ class Signals:
     """Outputs of M models on N samples, and who was trained on what.
 
     Raises:
-        UserError: shapes do not fit, numbers are not finite, labels are out of range, or a victim
-            has no member or no non-member; the message says how to mend it.
+        UserError: shapes do not fit, numbers are not finite, labels are out of range, something else stands in the
+            place of logits or probabilities, two models answer alike, or a victim has no member or no non-member; the
+            message says how to mend it.
+
+    Example:
+        >>> p = np.array([[[0.9, 0.1], [0.6, 0.4]]])  # one model, two samples, two classes
+        >>> signals = Signals(probabilities=p, labels=np.array([0, 1]), member=np.array([[True, False]]))
+        >>> signals.phi[0, :, 0].round(3).tolist()
+        [2.197, -0.405]
     """
 
-    logits: np.ndarray
-    """(M, N, C) float: plain query, before the softmax (log-probabilities serve too)."""
-    labels: np.ndarray
+    logits: np.ndarray | None = None
+    """(M, N, C) float: plain query, before the softmax. Log-probabilities serve too, with -inf for 0. One logit for two
+    classes, (M, N) or (M, N, 1), is that of class 1 and is kept as [0, z]."""
+    labels: np.ndarray = field(default_factory=lambda: _MISSING)
     """(N,) int in 0..C-1."""
-    member: np.ndarray
+    member: np.ndarray = field(default_factory=lambda: _MISSING)
     """(M, N) bool: the sample was in the model's training set."""
     eligible: np.ndarray | None = None
     """(M, N) bool: the sample may be scored for the model; default: all."""
@@ -56,104 +91,53 @@ class Signals:
     """(N,) int or str, unique: what scores are joined by; default: 0..N-1."""
     model_ids: np.ndarray | None = None
     """(M,) int or str, unique; default: 0..M-1."""
+    probabilities: np.ndarray | None = None
+    """(M, N, C) float in [0, 1], in the place of logits: what a softmax, a forest or a service says. One probability
+    for two classes, (M, N) or (M, N, 1), is that of class 1 and is kept as [1 - p, p]."""
+    predicted: np.ndarray | None = None
+    """(M, N) int in the place of logits: the predicted class, all that label-only access tells."""
+    resolution: np.ndarray | None = None
+    """(2,) float: the smallest step of the probabilities next to 0 and next to 1, or one number for both; default:
+    found from the values. A true-class probability of 0 or 1 counts as half a step from it."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for each in fields(self):
+            value = getattr(self, each.name)
             if value is not None and not isinstance(value, np.ndarray):
-                object.__setattr__(self, field.name, _as_array(field.name, value))
-        self._check_shapes()
+                object.__setattr__(self, each.name, as_array(each.name, value))
+        form = the_form({name: getattr(self, name) for name in FORMS})
+        for name in ("labels", "member"):
+            if getattr(self, name) is _MISSING:
+                raise UserError(f"{name}: missing; Signals needs labels (samples,) and member (models, samples)")
+        if form == "predicted":
+            answers = from_predicted(getattr(self, form))
+            num_classes = None
+        else:
+            answers = Answers(**{form: by_class(form, getattr(self, form), self.labels, self.member)})
+            num_classes = getattr(answers, form).shape[2]
+        object.__setattr__(self, form, getattr(answers, form))
+        check_shapes(self, form)
         for name in ("member", "eligible", "is_victim", "correct", "canary", "copy"):
-            object.__setattr__(self, name, _as_bool(name, getattr(self, name)))
-        for name in ("logits", "confidence", "sensitivity"):
-            object.__setattr__(self, name, _as_float32(name, getattr(self, name)))
-        self._check_no_probabilities()
-        self._check_queries()
-        self._check_labels()
-        if self.group is not None and self.group.dtype.kind not in "iu":
-            raise UserError(
-                f"group: got {self.group.dtype}, expected one integer per model; number the groups 0, 1, ..."
-            )
-        for name, axis in (("ids", "sample"), ("model_ids", "model")):
-            values = getattr(self, name)
-            if values is not None and (values.dtype.kind not in "iuU" or len(np.unique(values)) != len(values)):
-                raise UserError(f"{name}: expected one different integer or text per {axis}; number them 0, 1, 2, ...")
-        self._check_victims()
+            object.__setattr__(self, name, as_bool(name, getattr(self, name)))
+        for name in ("confidence", "sensitivity"):
+            object.__setattr__(self, name, as_floats(name, getattr(self, name)))
+        check_queries(self)
+        check_names(self)
+        check_labels(self.labels, num_classes, form)
+        self._keep(answers)
+        check_victims(self)
+        check_copies(self, the_form({name: getattr(self, name) for name in FORMS}))
 
-    def _check_shapes(self) -> None:
-        if self.logits.ndim != 3 or self.logits.shape[2] < 2 or 0 in self.logits.shape:
-            raise UserError(
-                f"logits: got shape {self.logits.shape}, expected (models, samples, classes) with 2 classes or more;"
-                " for one model use logits[None]"
-            )
-        num_models, num_samples, num_classes = self.logits.shape
-        expected: dict[str, tuple[int | None, ...]] = {
-            "labels": (num_samples,),
-            "member": (num_models, num_samples),
-            "eligible": (num_models, num_samples),
-            "is_victim": (num_models,),
-            "group": (num_models,),
-            "confidence": (num_models, num_samples, None),
-            "correct": (num_models, num_samples, None),
-            "sensitivity": (num_models, num_samples, num_classes),
-            "canary": (num_samples,),
-            "copy": (num_samples,),
-            "ids": (num_samples,),
-            "model_ids": (num_models,),
-        }
-        for name, shape in expected.items():
-            value = getattr(self, name)
-            if value is None:
-                continue
-            fits = value.ndim == len(shape) and all(e in (None, g) for g, e in zip(value.shape, shape, strict=True))
-            if not fits or 0 in value.shape:
-                words = ", ".join("queries" if size is None else str(size) for size in shape)
-                raise UserError(
-                    f"{name}: got shape {value.shape}, expected ({words}) to fit logits {self.logits.shape}"
-                )
-
-    def _check_labels(self) -> None:
-        if self.labels.dtype.kind not in "iu":
-            raise UserError(f"labels: got {self.labels.dtype}, expected integers; use labels.astype(int)")
-        lowest, highest = int(self.labels.min()), int(self.labels.max())
-        if lowest < 0 or highest >= self.num_classes:
-            raise UserError(
-                f"labels: got {lowest}..{highest}, expected 0..{self.num_classes - 1} (logits have"
-                f" {self.num_classes} classes); number the classes from 0"
-            )
-
-    def _check_victims(self) -> None:
-        if not len(self.victims):
-            raise UserError("is_victim: no model is a victim; mark at least one")
-        for row in self.victims:
-            scored = self.member[row][self.ordinary[row]]
-            if not scored.any() or scored.all():
-                lacking = "member" if not scored.any() else "non-member"
-                raise UserError(
-                    f"victim {self.model_names[row]}: no {lacking} among its eligible samples; an audit needs both,"
-                    " so add samples or mark the model is_victim = False"
-                )
-
-    def _check_no_probabilities(self) -> None:
-        """Probabilities in the place of logits would be attacked as if they were logits, and look private."""
-        for row, name in zip(self.logits, self.model_names, strict=True):
-            if row.min() >= 0 and np.allclose(row.sum(axis=1, dtype=np.float64), 1, atol=1e-3):
-                raise UserError(
-                    f"logits: got probabilities for model {name} (rows sum to 1), expected values before the softmax;"
-                    " use numpy.log"
-                )
-
-    def _check_queries(self) -> None:
-        """What is given of several queries must agree with each other, and a mean of absolute changes be one."""
-        if self.sensitivity is not None and self.sensitivity.min() < 0:
-            raise UserError("sensitivity: got negative values, expected mean absolute changes (0 or more)")
-        if self.confidence is None or self.correct is None:
-            return
-        if self.correct.shape != self.confidence.shape:
-            raise UserError(
-                f"correct: got shape {self.correct.shape} beside confidence {self.confidence.shape},"
-                " expected as many; give both for the same queries"
-            )
+    def _keep(self, answers: Answers) -> None:
+        """Keeps what the models answered, in the form that it has once it is checked."""
+        if answers.logits is not None:
+            answers = from_logits(answers.logits, self.labels, self.model_names)
+        elif answers.probabilities is not None:
+            answers = from_probabilities(answers.probabilities, self.model_names)
+        for name in FORMS:
+            object.__setattr__(self, name, getattr(answers, name))
+        resolution = None if answers.predicted is not None else self.resolution  # of predicted classes there is none
+        object.__setattr__(self, "resolution", checked_resolution(resolution, answers.probabilities))
 
     @property
     def num_models(self) -> int:
@@ -167,8 +151,12 @@ class Signals:
 
     @cached_property
     def num_classes(self) -> int:
-        """C."""
-        return self.logits.shape[2]
+        """C; of predicted classes alone: one more than the highest number that occurs."""
+        if self.predicted is not None:
+            return int(max(self.predicted.max(), self.labels.max())) + 1
+        answers = self.probabilities if self.logits is None else self.logits
+        assert answers is not None  # one of the three forms is there
+        return int(answers.shape[2])
 
     @property
     def num_queries(self) -> int:
@@ -228,17 +216,59 @@ class Signals:
 
     @cached_property
     def phi(self) -> np.ndarray:
-        """(M, N, Q) float64: `confidence`, or the plain query's computed from the logits."""
+        """(M, N, Q) float64: `confidence`, or the plain query's from the answers."""
         if self.confidence is not None:
             return self.confidence.astype(np.float64)
-        return np.stack([scaled_confidence(row, self.labels) for row in self.logits])[..., None]
+        return np.stack([self.plain_phi(row) for row in range(self.num_models)])[..., None]
+
+    def plain_phi(self, row: int, samples: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Phi of the plain query, (n,) float64, of one model at some samples.
+
+        Raises:
+            UserError: predicted classes are all that is known.
+        """
+        labels = self.labels[samples]
+        if self.probabilities is None or self.resolution is None:
+            return scaled_confidence(self.logits_of(row, samples), labels)
+        return logit(self.probabilities[row, samples][np.arange(len(labels)), labels], self.resolution)
+
+    def logits_of(self, row: int, samples: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Logits (n, C) of one model at some samples; of probabilities their logarithms, a 0 half a step above it.
+
+        Raises:
+            UserError: predicted classes are all that is known.
+        """
+        if self.logits is not None:
+            return np.asarray(self.logits[row, samples])
+        if self.probabilities is None or self.resolution is None:
+            raise UserError("predicted: predicted classes alone have no confidence; give logits or probabilities")
+        return np.log(np.clip(self.probabilities[row, samples].astype(np.float64), limits(self.resolution)[0], 1))
+
+    @cached_property
+    def floored(self) -> np.ndarray:
+        """(M, N) bool: where the true class's probability is too close to 0 or 1 to be told from it."""
+        if self.probabilities is None or self.resolution is None:
+            return np.zeros(self.member.shape, dtype=bool)
+        return is_floored(self.probabilities[:, np.arange(self.num_samples), self.labels], self.resolution)
 
     @cached_property
     def is_correct(self) -> np.ndarray:
         """(M, N) bool: whether the plain query is classified as labelled."""
         if self.correct is not None:
             return self.correct[..., 0]
-        return np.stack([correct(row, self.labels) for row in self.logits])
+        if self.predicted is not None:
+            return np.asarray(self.predicted == self.labels)
+        answers = self.logits if self.probabilities is None else self.probabilities
+        assert answers is not None  # one of the three forms is there
+        return np.stack([correct(row, self.labels) for row in answers])
+
+    def with_resolution(self, resolution: np.ndarray) -> Signals:
+        """The same signals with another resolution (2,) of their probabilities."""
+        other = shallow_copy(self)
+        for name in ("phi", "floored"):
+            other.__dict__.pop(name, None)
+        object.__setattr__(other, "resolution", resolution)
+        return other
 
     def take_models(self, rows: np.ndarray) -> Signals:
         """The signals of some of the models, every one a victim.
@@ -246,12 +276,8 @@ class Signals:
         Args:
             rows: (K,) int, which models.
         """
-        values: dict[str, Any] = {
-            "labels": self.labels,
-            "canary": self.canary,
-            "copy": self.copy,
-            "ids": self.sample_ids,
-        }
+        values: dict[str, Any] = {name: getattr(self, name) for name in ("labels", "canary", "copy", "resolution")}
+        values["ids"] = self.sample_ids
         for name in ("member", "eligible", "group", "confidence", "correct", "sensitivity"):
             value = getattr(self, name)
             values[name] = None if value is None else value[rows]
@@ -259,7 +285,6 @@ class Signals:
         taken.__dict__.update(whole=self, rows=rows, num_classes=self.num_classes)
         for name, value in {**values, "is_victim": None, "model_ids": self.model_names[rows]}.items():
             object.__setattr__(taken, name, value)
-        taken.__dict__["phi"] = self.phi[rows]
         return taken
 
     @classmethod
@@ -270,7 +295,7 @@ class Signals:
             UserError: the file cannot be read, holds pickled objects, or lacks or misnames a key.
         """
         path = Path(path)
-        arrays = _read(path)
+        arrays = read_npz(path, [each.name for each in fields(cls)], ("labels", "member"), FORMS)
         try:
             return cls(**arrays)
         except UserError as error:
@@ -279,73 +304,47 @@ class Signals:
     def save(self, path: str | Path) -> None:
         """Writes the exchange format, `.npz`, compressed."""
         arrays: Mapping[str, np.ndarray] = {
-            field.name: getattr(self, field.name) for field in fields(self) if getattr(self, field.name) is not None
+            each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name) is not None
         }
         np.savez_compressed(Path(path), **arrays)  # type: ignore[arg-type]
 
 
 class _SomeModels(Signals):
-    """Some of the models of other signals; their logits are copied when they are looked at, which few attacks do."""
+    """Some of the models of other signals; their answers are copied when they are looked at, which few attacks do."""
 
     whole: Signals
     rows: np.ndarray
 
     @cached_property
-    def logits(self) -> np.ndarray:
+    def logits(self) -> np.ndarray | None:
         """(M, N, C) float32."""
-        return self.whole.logits[self.rows]
+        return None if self.whole.logits is None else self.whole.logits[self.rows]
 
+    @cached_property
+    def probabilities(self) -> np.ndarray | None:
+        """(M, N, C) float."""
+        return None if self.whole.probabilities is None else self.whole.probabilities[self.rows]
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """What an `.npz` holds under the keys of the exchange format, not yet checked for sense."""
-    known = sorted(field.name for field in fields(Signals))
-    try:
-        with path.open("rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise UserError(f"{path}: expected an .npz with logits, labels and member; write it with numpy.savez")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                unknown = sorted(set(archive.files) - set(known))
-                lacking = sorted({"logits", "labels", "member"} - set(archive.files))
-                if unknown or lacking:
-                    problem = f"unknown key '{unknown[0]}'" if unknown else f"key '{lacking[0]}' is missing"
-                    raise UserError(f"{path}: {problem}; known keys: {', '.join(known)}")
-                return {name: archive[name] for name in archive.files}
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); expected an .npz file") from None
-    except Exception as error:  # a damaged archive raises anything from zlib.error to NotImplementedError
-        text = str(error) or type(error).__name__
-        reason = "pickled objects are refused" if "pickle" in text else text
-        raise UserError(f"{path}: not a usable .npz ({reason}); write it with numpy.savez") from None
+    @cached_property
+    def predicted(self) -> np.ndarray | None:
+        """(M, N) int."""
+        return None if self.whole.predicted is None else self.whole.predicted[self.rows]
 
+    @cached_property
+    def phi(self) -> np.ndarray:
+        """(M, N, Q) float64."""
+        return self.whole.phi[self.rows]
 
-def _as_array(name: str, value: Any) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise UserError(f"{name}: got lists of unequal lengths, expected a regular array") from None
+    def logits_of(self, row: int, samples: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Logits (n, C) of one model at some samples."""
+        return self.whole.logits_of(self.rows[row], samples)
 
+    def plain_phi(self, row: int, samples: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Phi of the plain query, (n,) float64, of one model at some samples."""
+        return self.whole.plain_phi(self.rows[row], samples)
 
-def _as_bool(name: str, value: np.ndarray | None) -> np.ndarray | None:
-    if value is None or value.dtype == bool:
-        return value
-    if value.dtype.kind not in "iuf" or not np.isin(value, (0, 1)).all():
-        raise UserError(f"{name}: got {value.dtype} with other values than 0 and 1, expected bool")
-    return value.astype(bool)
-
-
-def _as_float32(name: str, value: np.ndarray | None) -> np.ndarray | None:
-    if value is None:
-        return None
-    if value.dtype.kind not in "fiu":
-        raise UserError(f"{name}: got {value.dtype}, expected numbers")
-    for row, block in enumerate(value):
-        if not np.isfinite(block).all():
-            raise UserError(f"{name}: NaN or infinity for model {row}; leave that model out or mend its outputs")
-    with np.errstate(over="ignore"):
-        result = value.astype(np.float32, copy=False)
-    if result is not value and not all(np.isfinite(block).all() for block in result):
-        raise UserError(f"{name}: values beyond float32's range (3.4e38); rescale them")
-    return result
+    def with_resolution(self, resolution: np.ndarray) -> Signals:
+        """The same signals with another resolution (2,) of their probabilities."""
+        other = super().with_resolution(resolution)
+        other.__dict__["whole"] = self.whole.with_resolution(resolution)
+        return other

@@ -1,0 +1,107 @@
+"""Do the arrays of `Signals` fit each other? Every check raises `UserError`, whose message says how to mend it."""
+
+# M models, N samples, C classes, Q queries
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pruneaudit.errors import UserError
+from pruneaudit.signals.copies import first_copy
+
+if TYPE_CHECKING:
+    from pruneaudit.signals.signals import Signals
+
+
+def check_shapes(signals: Signals, form: str) -> None:
+    """Checks that all arrays have the models, samples and classes of the answers, which stand under `form`."""
+    answers = getattr(signals, form)
+    num_models, num_samples = answers.shape[:2]
+    num_classes = answers.shape[2] if answers.ndim == 3 else None
+    expected: dict[str, tuple[int | None, ...]] = {
+        "labels": (num_samples,),
+        "member": (num_models, num_samples),
+        "eligible": (num_models, num_samples),
+        "is_victim": (num_models,),
+        "group": (num_models,),
+        "confidence": (num_models, num_samples, None),
+        "correct": (num_models, num_samples, None),
+        "sensitivity": (num_models, num_samples, num_classes),
+        "canary": (num_samples,),
+        "copy": (num_samples,),
+        "ids": (num_samples,),
+        "model_ids": (num_models,),
+    }
+    for name, shape in expected.items():
+        value = getattr(signals, name)
+        if value is None:
+            continue
+        fits = value.ndim == len(shape) and all(e in (None, g) for g, e in zip(value.shape, shape, strict=True))
+        if not fits or 0 in value.shape:
+            open_axis = "classes" if name == "sensitivity" else "queries"
+            words = ", ".join(open_axis if size is None else str(size) for size in shape)
+            raise UserError(f"{name}: got shape {value.shape}, expected ({words}) to fit {form} {answers.shape}")
+
+
+def check_labels(labels: np.ndarray, num_classes: int | None, form: str) -> None:
+    """Checks that labels are class numbers, below `num_classes` where the answers say how many there are."""
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"labels: got {labels.dtype}, expected integers; use labels.astype(int)")
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or (num_classes is not None and highest >= num_classes):
+        expected = f"0..{num_classes - 1} ({form} have {num_classes} classes)" if num_classes else "0 or more"
+        raise UserError(f"labels: got {lowest}..{highest}, expected {expected}; number the classes from 0")
+
+
+def check_names(signals: Signals) -> None:
+    """Checks that groups are numbers, and that ids name samples and models uniquely."""
+    if signals.group is not None and signals.group.dtype.kind not in "iu":
+        raise UserError(
+            f"group: got {signals.group.dtype}, expected one integer per model; number the groups 0, 1, ..."
+        )
+    for name, axis in (("ids", "sample"), ("model_ids", "model")):
+        values = getattr(signals, name)
+        if values is not None and (values.dtype.kind not in "iuU" or len(np.unique(values)) != len(values)):
+            raise UserError(f"{name}: expected one different integer or text per {axis}; number them 0, 1, 2, ...")
+
+
+def check_queries(signals: Signals) -> None:
+    """Checks that what is given of several queries agrees, and that a mean of absolute changes is one."""
+    if signals.sensitivity is not None and signals.sensitivity.min() < 0:
+        raise UserError("sensitivity: got negative values, expected mean absolute changes (0 or more)")
+    if signals.confidence is None or signals.correct is None:
+        return
+    if signals.correct.shape != signals.confidence.shape:
+        raise UserError(
+            f"correct: got shape {signals.correct.shape} beside confidence {signals.confidence.shape},"
+            " expected as many; give both for the same queries"
+        )
+
+
+def check_victims(signals: Signals) -> None:
+    """Checks that there are victims, each with members and non-members that are scored."""
+    if not len(signals.victims):
+        raise UserError("is_victim: no model is a victim; mark at least one")
+    for row in signals.victims:
+        scored = signals.member[row][signals.ordinary[row]]
+        if not scored.any() or scored.all():
+            lacking = "member" if not scored.any() else "non-member"
+            raise UserError(
+                f"victim {signals.model_names[row]}: no {lacking} among its eligible samples; an audit needs both,"
+                " so add samples or mark the model is_victim = False"
+            )
+
+
+def check_copies(signals: Signals, form: str) -> None:
+    """Refuses one model under two ids."""
+    if not any(getattr(signals, form).strides):
+        return  # one number in the place of all answers: they are still to come
+    pairs = np.triu(np.ones((signals.num_models, signals.num_models), dtype=bool), k=1)
+    if pair := first_copy(signals, signals, pairs):
+        first, second = (signals.model_names[row] for row in pair)
+        raise UserError(
+            f"{form}: models {first} and {second} answer exactly alike, expected different models (a copy would be a"
+            f" reference for its own original); leave model {second} out"
+        )

@@ -1,0 +1,98 @@
+"""Class probabilities as they are: how finely they are given, and phi from them.
+
+phi = ln p_y - ln(1 - p_y), from the value that is given and nothing else: rounded rows are not normalised again, and
+1 - p_y is not replaced by the sum of the others, which rounding takes away. An exact 0 or 1 would make phi infinite.
+It only says "closer than I can tell", so it counts as half of the smallest step that the data can show: the step of
+a rounding to d decimals, 1 / num_trees of a forest, or the last bit of a floating-point number.
+"""
+
+# n values, M models, N samples, C classes
+
+from __future__ import annotations
+
+import numpy as np
+
+MOST_STEPS = 2000
+"""Every grid of 1 / k up to this k is looked for; beyond it, decimals alone."""
+DECIMALS = (10**4, 10**5, 10**6)
+FINE_DECIMALS = tuple(10**d for d in range(7, 13))
+"""Decimals that float64 alone can show."""
+NUM_LOOKED_AT = 2**16
+NUM_SEARCHED = 1000
+ON_THE_GRID = 0.999
+"""Share of the values that must lie on a grid: a few may have been mended by hand."""
+_COARSE_ERROR, _FINE_ERROR = 2e-7, 1e-15
+_CHANCE = 1e-5
+
+
+def grid_of(values: np.ndarray) -> int:
+    """The smallest number of equal steps between 0 and 1 on which the values lie; 0 where there is none.
+
+    Args:
+        values: probabilities of any shape. Exact zeros and ones lie on every grid.
+
+    Returns:
+        k: the values are multiples of 1 / k. 1 where all of them are 0 or 1.
+    """
+    flat = values.reshape(-1)
+    if flat.size > NUM_LOOKED_AT:
+        flat = flat[np.random.default_rng(0).integers(flat.size, size=NUM_LOOKED_AT)]
+    between, counts = np.unique(flat[(flat > 0) & (flat < 1)].astype(np.float64), return_counts=True)
+    if not between.size:
+        return 1
+    few = slice(None, None, -(-between.size // NUM_SEARCHED))
+    candidates = [(k, _COARSE_ERROR) for k in (*range(2, MOST_STEPS + 1), *DECIMALS)]
+    if values.dtype == np.float64:
+        candidates += [(k, _FINE_ERROR) for k in FINE_DECIMALS]
+    for k, error in candidates:
+        if _lie_on(between[few], counts[few], k, error) and _lie_on(between, counts, k, error):
+            return k
+    return 0
+
+
+def _lie_on(values: np.ndarray, counts: np.ndarray, steps: int, error: float) -> bool:
+    """Whether nearly all values, each as often as it occurs, are inner points of the grid, and not by chance."""
+    tolerance = steps * error
+    if values.size * np.log(min(2 * tolerance, 1.0)) > np.log(_CHANCE):
+        return False
+    places = values * steps
+    nearest = np.rint(places)
+    # A value next to 0 or 1 that is neither is finer than the grid.
+    fits = (np.abs(places - nearest) <= tolerance) & (nearest > 0) & (nearest < steps)
+    return bool(counts[fits].sum() >= ON_THE_GRID * counts.sum())
+
+
+def resolution_of(probabilities: np.ndarray) -> np.ndarray:
+    """The smallest step that the probabilities show next to 0 and next to 1, (2,) float64.
+
+    On a grid (rounded to decimals, votes of trees) it is the grid's step at both ends. Otherwise it is the smallest
+    distance from that end that occurs beside exact zeros (ones), and the last bit of the type where none occur.
+    """
+    steps = grid_of(probabilities)
+    if steps:
+        return np.full(2, 1 / steps)
+    kind = np.finfo(probabilities.dtype)
+    at_zero, at_one = float(kind.smallest_normal), float(kind.epsneg)
+    if (probabilities == 0).any():
+        at_zero = float(probabilities[probabilities > 0].min())
+    if (probabilities == 1).any():
+        at_one = float(1 - probabilities[probabilities < 1].astype(np.float64).max())
+    return np.array([at_zero, at_one])
+
+
+def limits(resolution: np.ndarray) -> tuple[float, float]:
+    """What a 0 and a 1 count as: half of the resolution (2,) away from it."""
+    return float(resolution[0]) / 2, 1 - float(resolution[1]) / 2
+
+
+def is_floored(probability: np.ndarray, resolution: np.ndarray) -> np.ndarray:
+    """Whether each probability, of any shape, is too close to 0 or 1 to be told from it."""
+    lowest, highest = limits(resolution)
+    return np.asarray((probability <= lowest) | (probability >= highest))
+
+
+def logit(probability: np.ndarray, resolution: np.ndarray) -> np.ndarray:
+    """Ln p - ln(1 - p) in float64 of probabilities of any shape, kept half a resolution away from 0 and 1."""
+    lowest, highest = limits(resolution)
+    p = np.clip(probability.astype(np.float64), lowest, highest)
+    return np.asarray(np.log(p) - np.log1p(-p))
