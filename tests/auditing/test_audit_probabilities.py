@@ -59,7 +59,7 @@ def test_forests_with_exact_zeros_are_audited(forests):
     np.testing.assert_allclose(signals.resolution, [0.05, 0.05])
     with pytest.warns(UserWarning, match="to their resolution"):
         found = audit(signals, attacks=["loss", "correctness", "lira", "rmia"])
-    assert mean_auc(found, "loss") > 0.9  # forests know their members by heart
+    assert mean_auc(found, "loss") > 0.8  # forests know their members by heart
     assert np.isfinite(found.findings["auc"]).all()
     true = p[:, np.arange(200), forests["labels"]]
     told = found.results.about["probabilities"]
