@@ -65,6 +65,8 @@ def refuses(audit, tmp_path):
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("key", ["logits", "sensitivity"])
 def test_numbers_that_are_none(refuses, key, broken):
+    if key == "logits" and broken == -np.inf:
+        broken = np.nan  # -inf is a probability of 0 there; tests/signals/test_answers.py has it
     values = np.ones((NUM_MODELS, NUM_SAMPLES, NUM_CLASSES))
     values[2, 3, 1] = broken
     refuses("victims.npz", key, "model 2", victims=predictions(**{key: values}))
@@ -84,7 +86,7 @@ def test_numbers_that_are_none(refuses, key, broken):
         ({"is_victim": np.zeros(NUM_MODELS, bool)}, ["is_victim", "no model"]),
         ({"canary": np.ones(NUM_SAMPLES, bool)}, ["victim 0", "no member"]),
         ({"sensitivity": np.ones((NUM_MODELS, NUM_SAMPLES, 2))}, ["sensitivity", "(4, 40, 2)", "(4, 40, 3)"]),
-        ({"logits": np.full((NUM_MODELS, NUM_SAMPLES, NUM_CLASSES), 1 / 3)}, ["probabilities", "numpy.log"]),
+        ({"logits": np.full((NUM_MODELS, NUM_SAMPLES, NUM_CLASSES), 1 / 3)}, ["probabilities", "`probabilities`"]),
         ({"group": np.arange(NUM_MODELS)}, ["'lira'", "reference models for every victim"]),
     ],
 )
