@@ -117,8 +117,8 @@ def collect_signals(
         _check_new(next(iter(answers.values())), str(file), seen)  # logits or probabilities
         for key, answer in answers.items():
             arrays.setdefault(key, np.empty((len(files), *answer.shape), answer.dtype))[row] = answer
-    given: dict[str, Any] = {"logits": None, **arrays}
-    signals = dataclasses.replace(frame, **given)
+    collected: dict[str, Any] = {"logits": None, **arrays}
+    signals = dataclasses.replace(frame, **collected)
     _tell_no_gap(signals, warn)
     _tell_floored(signals, warn)
     return signals
