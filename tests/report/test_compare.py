@@ -29,11 +29,11 @@ MEMBER = np.random.default_rng(7).random((NUM_MODELS, NUM_SAMPLES)) < 0.5
 
 @pytest.fixture
 def make_run(tmp_path):
-    """Writes the folder of an audit, members raised by `leak`, and gives it back."""
+    """Writes the folder of an audit, members raised by `leak`, and gives it back; with a `population`, of a study."""
 
-    def build(name, seed, leak=1.0, member=MEMBER, order=None, population="ab" * 32, first_id=0):
+    def build(name, seed, leak=1.0, member=MEMBER, order=None, population="", first_id=0, labels=None):
         rng = np.random.default_rng(seed)
-        labels = np.arange(NUM_SAMPLES) % 3
+        labels = np.arange(NUM_SAMPLES) % 3 if labels is None else labels
         hardness = np.random.default_rng(3).normal(size=NUM_SAMPLES)
         raised = (leak * member + hardness)[..., None] * np.eye(3)[labels]  # (V, N, C)
         logits = rng.normal(size=(len(member), NUM_SAMPLES, 3)) + raised
@@ -46,7 +46,9 @@ def make_run(tmp_path):
             model_ids=np.arange(len(member)) + first_id,
         )
         found = audit(signals, attacks=["loss"], fpr_levels=[0.25])
-        found.results.about.update(population={"sha256": population}, seeds=[seed])
+        # Of a study, the checksum is of the samples; of saved predictions, of the file, and always another.
+        kind = {"study": {"seed": seed}} if population else {}
+        found.results.about.update(population={"sha256": population or name}, seeds=[seed], **kind)
         found.save(tmp_path / name)
         seal_files(tmp_path / name, [*RESULT_FILES, "scores.parquet"])
         return tmp_path / name
@@ -113,7 +115,7 @@ def test_a_run_does_not_differ_from_itself_and_pairing_narrows(make_run):
     assert (leakage[["difference", "low", "high"]] == 0).all(axis=None)
     assert not same.settings
     paired = row_of(compare_runs(first, second))
-    apart = row_of(compare_runs(first, make_run("c", 1, population="cd" * 32)))
+    apart = row_of(compare_runs(make_run("d", 0, population="ab" * 32), make_run("c", 1, population="cd" * 32)))
     assert (paired["method"], apart["method"]) == ("paired", "independent")
     assert paired["difference"] == pytest.approx(apart["difference"])
     assert paired["high"] - paired["low"] < 0.9 * (apart["high"] - apart["low"])
@@ -131,7 +133,7 @@ def test_what_is_not_paired_says_why(make_run):
     swapped = MEMBER.copy()
     swapped[2] = ~swapped[2]
     cases = {
-        "the runs were not made on the same population": make_run("b", 1, population=None),
+        "samples of the same id have other labels in the other run": make_run("b", 1, labels=np.arange(NUM_SAMPLES) % 2),
         "the runs' models were trained on different members": make_run("c", 1, member=swapped),
         "the runs audit different models": make_run("d", 1, first_id=1),
         f"{first.parent / 'e'} keeps no scores of it": make_run("e", 1),
@@ -141,6 +143,24 @@ def test_what_is_not_paired_says_why(make_run):
         found = compare_runs(first, other)
         assert set(found.table["method"]) == {"independent"}
         assert any(note.startswith("not paired") and note.endswith(reason) for note in found.notes)
+
+
+def test_audits_of_two_files_are_paired_by_the_ids_they_share(make_run):
+    """The files differ, as their answers do; each also has samples that the other lacks."""
+    first, second = make_run("a", 0, order=np.arange(100)), make_run("b", 1, order=np.arange(119, 19, -1))
+    found = row_of(compare_runs(first, second))
+    assert found["method"] == "paired"
+    assert found["difference"] == pytest.approx(found["first"] - found["second"])
+    apart = make_run("c", 1, order=np.arange(60, 120))
+    assert set(compare_runs(make_run("d", 0, order=np.arange(60)), apart).table["method"]) == {"independent"}
+
+
+def test_two_studies_on_other_samples_are_not_paired_though_ids_and_labels_agree(make_run):
+    found = compare_runs(make_run("a", 0, population="ab" * 32), make_run("b", 1, population="cd" * 32))
+    assert set(found.table["method"]) == {"independent"}
+    assert "not paired: the runs were not made on the same population" in found.notes
+    half_known = compare_runs(make_run("c", 0, population="ab" * 32), make_run("d", 1))
+    assert row_of(half_known)["method"] == "paired"
 
 
 def test_a_refused_figure_stays_refused(make_run, tmp_path):

@@ -102,6 +102,7 @@ def _scores_table(scores: GameScores, attacks: Sequence[str]) -> pa.Table:
         "knowledge": pa.repeat(game.knowledge, len(victim)).dictionary_encode(),
         "model_id": signals.model_names[rows][victim],
         "sample_id": signals.sample_ids[sample],
+        "label": signals.labels[sample],
         "member": signals.member[rows][scored],
         "canary": signals.canaries[sample],
     }

@@ -168,9 +168,15 @@ def _means(results: Results) -> dict[tuple[str, str, str], pd.Series]:
 
 
 def _not_one_population(one: Results, other: Results) -> str:
-    """Why no game of the two runs can be paired; empty where one might be."""
-    digests = [(results.about.get("population") or {}).get("sha256") for results in (one, other)]
-    return "" if digests[0] and digests[0] == digests[1] else "the runs were not made on the same population"
+    """Why no game of two studies can be paired; empty where one might be.
+
+    A study's checksum is of the samples themselves. That of saved predictions is of a file, which also holds the
+    answers: two such files can be about the same samples, and ids, labels and members tell.
+    """
+    digests = [
+        (results.about.get("population") or {}).get("sha256") for results in (one, other) if results.about.get("study")
+    ]
+    return "the runs were not made on the same population" if len(digests) == 2 and digests[0] != digests[1] else ""
 
 
 def _leakage(mine: pd.Series, other: pd.Series, quantity: Quantity, pairs: Paired | str) -> dict[str, Any]:

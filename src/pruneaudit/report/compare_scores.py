@@ -1,7 +1,8 @@
 """Two runs' scores side by side, where the runs have the same victims; and differences with their intervals.
 
-Runs are paired game by game: same population, same models, and no sample that is a member of a model in one run and
-none in the other. What both have in common (hard samples, the models' training sets) then cancels, as it does between
+Runs are paired game by game: same samples, same models, and no sample that is a member of a model in one run and
+none in the other. Two studies must have the same population (see `compare.py`); where one of the two is an audit of
+saved predictions, samples are the same if their ids and labels are. What both have in common (hard samples, the models' training sets) then cancels, as it does between
 the releases of one run. Otherwise the two are treated as independent.
 """
 
@@ -76,7 +77,7 @@ def paired_scores(first: Path, second: Path, release: str, knowledge: str, attac
 
     Args:
         first: a run's folder.
-        second: another's, of the same population.
+        second: another's; where both are studies, of the same population.
         release: who is attacked, in both.
         knowledge: with what references, in both.
         attacks: which scores to read.
@@ -95,6 +96,8 @@ def paired_scores(first: Path, second: Path, release: str, knowledge: str, attac
         return "the runs audit different models"
     models = pd.Index(mine["model_id"].unique())
     samples = pd.Index(pd.concat([mine["sample_id"], other["sample_id"]]).unique())
+    if _have_other_labels(mine, other):
+        return "samples of the same id have other labels in the other run"
     shape = len(models), len(samples)
     places = [
         (models.get_indexer(table["model_id"]), samples.get_indexer(table["sample_id"])) for table in (mine, other)
@@ -115,12 +118,19 @@ def paired_scores(first: Path, second: Path, release: str, knowledge: str, attac
     return Paired(scores[0], scores[1], member)
 
 
+def _have_other_labels(mine: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether a sample that both tables name has another label in one of them."""
+    labels = [table.drop_duplicates("sample_id").set_index("sample_id")["label"] for table in (mine, other)]
+    shared = labels[0].index.intersection(labels[1].index)
+    return bool((labels[0][shared] != labels[1][shared]).any())
+
+
 def _read(path: Path, release: str, knowledge: str, attacks: Sequence[str]) -> pd.DataFrame | None:
-    """The ordinary samples' rows of one game; None where the file has none of it."""
+    """The ordinary samples' rows of one game; None where the file has none of it, or is of an older version."""
     parts = []
     try:
         with pq.ParquetFile(path) as file:
-            wanted = [*_IDS, "member", "canary", *attacks]
+            wanted = [*_IDS, "label", "member", "canary", *attacks]
             if not set(wanted) <= set(file.schema_arrow.names):
                 return None
             for number in range(file.num_row_groups):
