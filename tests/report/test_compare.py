@@ -133,7 +133,9 @@ def test_what_is_not_paired_says_why(make_run):
     swapped = MEMBER.copy()
     swapped[2] = ~swapped[2]
     cases = {
-        "samples of the same id have other labels in the other run": make_run("b", 1, labels=np.arange(NUM_SAMPLES) % 2),
+        "samples of the same id have other labels in the other run": make_run(
+            "b", 1, labels=np.arange(NUM_SAMPLES) % 2
+        ),
         "the runs' models were trained on different members": make_run("c", 1, member=swapped),
         "the runs audit different models": make_run("d", 1, first_id=1),
         f"{first.parent / 'e'} keeps no scores of it": make_run("e", 1),

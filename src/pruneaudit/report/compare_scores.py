@@ -2,8 +2,8 @@
 
 Runs are paired game by game: same samples, same models, and no sample that is a member of a model in one run and
 none in the other. Two studies must have the same population (see `compare.py`); where one of the two is an audit of
-saved predictions, samples are the same if their ids and labels are. What both have in common (hard samples, the models' training sets) then cancels, as it does between
-the releases of one run. Otherwise the two are treated as independent.
+saved predictions, samples are the same if their ids and labels are. What both have in common (hard samples, the models'
+training sets) then cancels, as it does between the releases of one run. Otherwise the two are treated as independent.
 """
 
 # V victims, N samples, B replicates
