@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -48,14 +49,26 @@ def test_the_wheel_runs_away_from_the_checkout(wheel, tmp_path):
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=tmp_path, env=environment)
 
 
+def lowest_versions():
+    """Constraints that hold every direct dependency at the lowest version that pyproject allows, torch apart."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = [dependency.split(">=") for dependency in project["dependencies"]]
+    return [f"{name}=={version}" for name, version in bounds if name != "torch"]
+
+
 @pytest.mark.slow
-def test_the_wheel_installs_into_a_clean_environment(wheel, tmp_path):
+@pytest.mark.parametrize("versions", ["pinned", "lowest", "newest"])
+def test_the_wheel_installs_into_a_clean_environment(versions, wheel, tmp_path):
+    constraints = tmp_path / "constraints.txt"
+    lines = {"pinned": (ROOT / "constraints.txt").read_text().splitlines(), "lowest": lowest_versions(), "newest": []}
+    constraints.write_text("\n".join([*lines[versions], "torch==2.13.0"]))
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     python = tmp_path / "venv" / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt")]
+    install = [str(python), "-m", "pip", "install", "-q", "--only-binary", ":all:", "-c", str(constraints)]
     subprocess.run([*install, "torch"], check=True)  # the pinned build first: a wider request takes a CUDA one
     subprocess.run([*install, str(wheel)], check=True)
     demo = [str(tmp_path / "venv" / "bin" / "pruneaudit"), "demo", "--quick", "--out", str(tmp_path / "runs")]
-    done = subprocess.run(demo, check=True, capture_output=True, text=True, cwd=tmp_path)
+    outside = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(demo, check=True, capture_output=True, text=True, cwd=tmp_path, env=outside)
     assert "LiRA" in done.stdout
     assert (tmp_path / "runs" / "demo-quick" / "report.html").is_file()
