@@ -18,6 +18,7 @@ from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 from pruneaudit.training.optimizers import make_optimizer, make_schedule
 from pruneaudit.training.resume import Checkpoints
 from pruneaudit.training.samples import Samples, Shuffled
+from pruneaudit.training.strided_convolutions import sound_strides
 
 
 class DivergedTrainingError(RuntimeError):
@@ -64,7 +65,7 @@ def train(
     augment = AUGMENTATIONS[settings.augment]
     state = TrainingState(model, optimizer, generator, settings.epochs, sampler.num_batches)
 
-    with torch.random.fork_rng():  # dropout draws from the global generators
+    with torch.random.fork_rng(), sound_strides(model):  # dropout draws from the global generators
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         if checkpoints:
             checkpoints.restore(state, schedule, hooks)
