@@ -177,6 +177,7 @@ def test_extreme_logits(mode, variance, make_bank, make_view):
 def test_equal_references_do_not_divide_by_zero(make_bank, make_view):
     bank = make_bank(num_models=6, num_samples=20)
     same = np.repeat(bank.logits[:1], 6, axis=0)
+    same[:, -1] += np.arange(6)[:, None]  # other logits, the same probabilities: no model is another's copy
     view = make_view(type(bank)(same, bank.labels, bank.member))
     for mode in MODES:
         found = scored(view, mode, "per_example").victims

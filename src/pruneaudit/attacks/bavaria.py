@@ -47,7 +47,7 @@ class Bavaria(Attack):
 
     def _one_query(self, view: View, query: int) -> np.ndarray:
         phi, references = view.attacked.phi[view.victims, :, query], view.reference.phi[..., query]
-        member, counted = view.reference.member, ~view.reference.canaries
+        member, counted = view.reference.member, view.reference.counted
         inside, outside = moments(references, member, view.allowed), moments(references, ~member, view.allowed)
         sides = zip(phi, inside.by_victim(), outside.by_victim(), strict=True)
         return np.stack([_log_predictive(x, one, counted) - _log_predictive(x, two, counted) for x, one, two in sides])

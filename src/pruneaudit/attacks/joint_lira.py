@@ -86,7 +86,7 @@ class JointLira(Attack):
 
     def score(self, view: View, rng: np.random.Generator) -> Scores:
         """Scores every victim against its allowed references; `rng` is not used."""
-        counted, member = ~view.reference.canaries, view.reference.member
+        counted, member = view.reference.counted, view.reference.member
         per_query = []
         for query in range(view.attacked.num_queries):
             z = np.stack([release.phi[view.victims, :, query] for release in view.releases], axis=-1)  # (V, N, d)

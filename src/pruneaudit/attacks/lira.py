@@ -88,7 +88,7 @@ class Lira(Attack):
 
     def _one_query(self, view: View, query: int, variance: str) -> np.ndarray:
         """Scores (V, N) from one query."""
-        phi, counted = view.attacked.phi[view.victims, :, query], ~view.reference.canaries
+        phi, counted = view.attacked.phi[view.victims, :, query], view.reference.counted
         sides = [self._side(view, query, inside=False)]
         if self.options.mode == "online":
             sides.append(self._side(view, query, inside=True))
@@ -128,7 +128,7 @@ class Lira(Attack):
         num_queries = view.attacked.num_queries
         chosen = view.reference.member if inside else ~view.reference.member
         centres = np.stack([self._side(view, q, inside).mean for q in range(num_queries)], axis=-1)  # (V, N, Q)
-        covariances = pooled_covariance(view.reference.phi, chosen, view.allowed, ~view.reference.canaries)  # (V, Q, Q)
+        covariances = pooled_covariance(view.reference.phi, chosen, view.allowed, view.reference.counted)  # (V, Q, Q)
         distance = view.attacked.phi[view.victims] - centres
         floor = _SMALLEST_VARIANCE * np.eye(num_queries)
         result = np.empty(distance.shape[:2])

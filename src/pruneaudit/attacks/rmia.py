@@ -72,7 +72,7 @@ class Rmia(Attack):
         # A majority of queries beats z exactly when the middle one (the lower, if even) does.
         decisive = np.sort(ratios, axis=0)[num_queries - (num_queries // 2 + 1)]  # (V, N)
         reserve = view.attacked.reserve
-        z = reserve if reserve.any() else ~view.attacked.canaries
+        z = reserve if reserve.any() else view.attacked.counted
         z_ratios = self._log_z_ratio(view, z, a.values)  # (V, Z)
         scores = np.stack([self._share_beaten(x, own) for x, own in zip(decisive, z_ratios, strict=True)])
         scores[~view.eligible] = np.nan

@@ -184,6 +184,11 @@ class Signals:
         return np.zeros(self.num_samples, dtype=bool) if self.copy is None else self.copy
 
     @property
+    def counted(self) -> np.ndarray:
+        """(N,) bool: what statistics over samples count: no canaries, and one of each group of copies."""
+        return ~self.canaries & ~self.copies
+
+    @property
     def trained_alike(self) -> bool:
         """Whether there are several models, and all have one training set."""
         return self.num_models > 1 and bool((self.member == self.member[0]).all())
