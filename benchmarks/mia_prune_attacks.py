@@ -46,6 +46,7 @@ from pruneaudit.training.samples import Samples
 LEARNED = ("nn", "nn_top3", "nn_cls", "samia")
 PRESET = "mia_prune"
 BATCH_SIZE, EPOCHS = 128, 100
+"""Of their recipe."""
 TOLERANCE = 0.01
 """Of the mean over seeds; twice its standard error where that is more."""
 
@@ -112,7 +113,7 @@ class Batches:
             yield self.x[batch], self.y[batch]
 
 
-def theirs(view: View, name: str, seed: int) -> Found:
+def theirs(view: View, name: str, epochs: int, seed: int) -> Found:
     """Their classifier: every row of the shadows, their network, first weights and training step, the last epoch."""
     attack, rows = ATTACKS.get(name)(), view.reference.ordinary
     features = np.concatenate([attack.features(view.reference, k, np.flatnonzero(row)) for k, row in enumerate(rows)])
@@ -121,9 +122,9 @@ def theirs(view: View, name: str, seed: int) -> Found:
     torch.manual_seed(seed)
     kind = "transformer" if name == "samia" else "mia_fc"
     model = import_module("base_model").BaseModel(
-        kind, device="cpu", num_cls=x.shape[1], optimizer="sgd", lr=1e-3, weight_decay=5e-4, epochs=EPOCHS
+        kind, device="cpu", num_cls=x.shape[1], optimizer="sgd", lr=1e-3, weight_decay=5e-4, epochs=epochs
     )
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         model.train(Batches(x, y))
     model.model.eval()
     scores = np.full(view.eligible.shape, np.nan)
@@ -191,6 +192,7 @@ def main() -> None:
     arguments.add_argument("--shadows", type=int, nargs="+", default=[4, 5, 6, 7, 8], help="default: 4 5 6 7 8")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
     arguments.add_argument("--attacks", nargs="+", choices=[*LEARNED, "threshold"], default=[*LEARNED, "threshold"])
+    arguments.add_argument("--epochs", type=int, default=EPOCHS, help="of attacks that learn; default: %(default)s")
     arguments.add_argument("--theirs", type=Path, help="a folder with mia_prune's code")
     arguments.add_argument("--data-root", type=Path, help="where data sets lie")
     chosen = arguments.parse_args()
@@ -206,9 +208,13 @@ def main() -> None:
     rows = []
     for name in (name for name in LEARNED if name in chosen.attacks):
         assert issubclass(ATTACKS.get(name), ClassifierAttack)
-        plugin = Plugin(name=name, options={"preset": PRESET})
+        plugin = Plugin(name=name, options={"preset": PRESET, "epochs": chosen.epochs})
         mine = over_seeds(f"ours, {name}", partial(ours, view, plugin), chosen.seeds)
-        other = over_seeds(f"theirs, {name}", partial(theirs, view, name), chosen.seeds) if chosen.theirs else []
+        other = (
+            over_seeds(f"theirs, {name}", partial(theirs, view, name, chosen.epochs), chosen.seeds)
+            if chosen.theirs
+            else []
+        )
         rows.append(learned_row(name, mine, other))
     if rows:
         header = ["attack", "ours, AUC", "accuracy", "theirs, AUC", "accuracy", "AUC, ours less theirs"]
