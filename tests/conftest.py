@@ -115,8 +115,9 @@ def build_about() -> dict[str, Any]:
         "description": "What pruning to 90% changes.",
         "demonstration": False,
         "study": {"name": "fashion", "audit": {"attacks": attacks}},
+        "primary": {"attack": "lira", "num_references": 127, "floored": False},
         "protocol": "pooled",
-        "num_models": 16,
+        "num_models": 128,
         "seeds": {"study": 0},
         "population": {
             "name": "fashion_mnist_5k",

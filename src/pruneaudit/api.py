@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pruneaudit.attacks import ATTACKS
-from pruneaudit.attacks.groups import ALL, declared_attack, expand
+from pruneaudit.attacks.groups import ALL, expand
+from pruneaudit.attacks.primary import Primary, attack_by_rule
 from pruneaudit.auditing import audit
 from pruneaudit.auditing.lineup import named, ready
 from pruneaudit.controls import SELFTEST, SELFTEST_RUN, record_controls
@@ -190,7 +191,6 @@ def attack_again(
     if check_sealed(folder).get(STUDY_FILE):
         raise UserError(f"{folder / STUDY_FILE} has changed since the run was finished; run the study again")
     ran = load_study(folder)
-    declared = declared_attack(plugin.label for plugin in expand(ran.audit.attacks))
     values = ran.model_dump(mode="json")
     values["audit"]["attacks"] = attacks
     study = validated(Study, values, "attacks")
@@ -214,13 +214,21 @@ def attack_again(
     check_device(device)
     players = make_executor(executor, jobs or usual_jobs(device))
     with RunLock(folder):
-        about = study_provenance(plan, population, command) | measured_before(folder) | {"declared": declared}
+        about = study_provenance(plan, population, command) | measured_before(folder)
         store.open_for_writing()
         games = study_games(plan, store, population)
         learned = learn(plan, store, population, games, players, device, progress or Silent())
         audited = audit_study(plan, store, games, about, recall=learned.recall)
+        audited.results.about["declared"] = _primary_of(ran, audited.results)
         record_controls(audited, attacks_of(study), study.seed, SELFTEST_RUN)
         return write_up(audited, Path(out) if out else folder, 0)
+
+
+def _primary_of(study: Study, played: Results) -> str:
+    """The attack that the rule chooses of those that a study lists, as many references as were played with."""
+    found = Primary.recorded(played.about)
+    assert found is not None  # every audit records it
+    return attack_by_rule((plugin.label for plugin in expand(study.audit.attacks)), found.num_references, found.floored)
 
 
 def report_again(folder: str | Path) -> Results:

@@ -6,30 +6,39 @@ Every text is escaped, since names may come from files that others wrote.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 import pandas as pd
 
-from pruneaudit.attacks.groups import declared_attack
+from pruneaudit.attacks.primary import Primary, attack_by_rule
+from pruneaudit.attacks.reference_free import ReferenceFree, reference_free
 
 MAX_ROWS = 60
 """A notebook is no place for a long table; what is left out is said."""
 _MEAN = "mean"
+_MOST_NAMED = 3
+"""Attacks that a sentence names; the table has them all."""
 
 
-def findings_html(findings: pd.DataFrame, floored: float = 0.0) -> str:
-    """The mean over victims of every release, knowledge and attack, and a sentence about the declared attack.
+def findings_html(findings: pd.DataFrame, about: Mapping[str, Any]) -> str:
+    """The mean over victims of every release, knowledge and attack, and a sentence about the primary attack.
 
     Args:
         findings: a findings table; see `results.FINDING_COLUMNS`.
-        floored: share of floored probabilities, which bears on which attack the sentence is about.
+        about: of the results; says which attack is the primary one.
     """
     means = findings[findings["victim"] == _MEAN]
+    alone = _reference_free(means, about)
     levels = [name for name in findings.columns if name.startswith("tpr_at_") and name.endswith("_fpr")]
     heads = ["Release", "References", "Attack", "AUC", *(_title(level) for level in levels)]
-    lines = [f"<p>{_sentence(means, floored)}</p>", "<table>", _row("th", [escape(head) for head in heads])]
+    lines = [f"<p>{_sentence(means, about)}</p>"]
+    lines += [f"<p>{escape(' '.join(alone.sentences))}</p>"] if alone else []
+    lines += ["<table>", _row("th", [escape(head) for head in heads])]
+    had_none = alone is not None and not alone.were_given
     for _, row in means.head(MAX_ROWS).iterrows():
-        names = [escape(row[name]) for name in ("release", "knowledge", "attack")]
+        names = [escape(name) for name in (row["release"], "none" if had_none else row["knowledge"], row["attack"])]
         figures = [_figure(row, "auc", is_percent=False), *(_figure(row, level, is_percent=True) for level in levels)]
         lines.append(_row("td", names + figures))
     lines.append("</table>")
@@ -44,9 +53,16 @@ def code(name: str) -> str:
     return f"<code>{escape(name)}</code>"
 
 
-def _sentence(means: pd.DataFrame, floored: float) -> str:
-    """What the declared attack shows on the first release."""
-    attack = declared_attack(dict.fromkeys(means["attack"]), floored)
+def _reference_free(means: pd.DataFrame, about: Mapping[str, Any]) -> ReferenceFree | None:
+    victims = means["num_victims"].max()
+    return reference_free(set(means["attack"]), 0 if math.isnan(victims) else int(victims), about)
+
+
+def _sentence(means: pd.DataFrame, about: Mapping[str, Any]) -> str:
+    """What the primary attack shows on the first release, and what others show where it shows nothing."""
+    labels, recorded = list(dict.fromkeys(means["attack"])), Primary.recorded(about)
+    is_known = recorded is not None and recorded.attack in labels
+    attack = recorded.attack if recorded and is_known else attack_by_rule(labels, 0)
     rows = means[means["attack"] == attack]
     if rows.empty:
         return "No attack was played, so there is nothing to say about leakage."
@@ -58,7 +74,15 @@ def _sentence(means: pd.DataFrame, floored: float) -> str:
         return f"{who} tells members from non-members: AUC {figure}."
     if row["auc_high"] < 0.5:
         return f"{who} ranks members below non-members: AUC {figure}. Check how membership was joined."
-    return f"{who} was not shown to do better than guessing: AUC {figure}. That is no proof that nothing leaks."
+    others = means[(means["release"] == row["release"]) & (means["auc_low"] > 0.5)]
+    if others.empty:
+        return f"{who} was not shown to do better than guessing: AUC {figure}. That is no proof that nothing leaks."
+    named = ", ".join(
+        f"{code(other['attack'])} {_figure(other, 'auc', is_percent=False)}"
+        for _, other in others.head(_MOST_NAMED).iterrows()
+    )
+    more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+    return f"Attacks disagree: {who} was not shown to do better than guessing (AUC {figure}), but {named}{more} do."
 
 
 def _figure(row: pd.Series, column: str, is_percent: bool) -> str:

@@ -18,7 +18,6 @@ from typing import Any
 
 import pandas as pd
 
-from pruneaudit.attacks.groups import floored_in
 from pruneaudit.errors import UserError
 from pruneaudit.files import check_sealed, write_atomically
 from pruneaudit.notebook import findings_html
@@ -154,7 +153,7 @@ class Results:
     bound at 95% confidence for `delta`, from `correct` of `guesses`."""
 
     frontier: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(FRONTIER_COLUMNS)))
-    """Each release's leakage (under the declared attack) and accuracy, and its `difference` to `envelope_release`, the
+    """Each release's leakage (under the primary attack) and accuracy, and its `difference` to `envelope_release`, the
     undefended dense release of at least its accuracy that leaks least. `dominated` and `is_baseline` are 0 or 1."""
 
     migrations: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MIGRATIONS_COLUMNS)))
@@ -206,7 +205,7 @@ class Results:
 
     def _repr_html_(self) -> str:
         """A notebook shows the findings as a table with the answer in words."""
-        return findings_html(self.findings, floored_in(self.about))
+        return findings_html(self.findings, self.about)
 
 
 def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -10,7 +10,8 @@ from scipy import stats
 
 from pruneaudit.attacks import ATTACKS, joint_lira
 from pruneaudit.attacks.bavaria import LARGEST_SHAPE, SMALLEST_SHAPE
-from pruneaudit.attacks.groups import declared_attack, is_lower_bound
+from pruneaudit.attacks.groups import is_lower_bound
+from pruneaudit.attacks.primary import attack_by_rule
 from pruneaudit.attacks.view import View
 from pruneaudit.auditing.crossfit import thresholds
 from pruneaudit.metrics import auc, auc_influence, two_way
@@ -175,8 +176,8 @@ def test_joint_lira_says_that_it_is_a_lower_bound_and_is_not_declared_for_others
         True,
         *[False] * 3,
     ]
-    assert declared_attack(["joint_lira", "entropy"]) == "entropy"
-    assert declared_attack(["joint_lira"]) == "joint_lira"
+    assert attack_by_rule(["joint_lira", "entropy"], 100) == "entropy"
+    assert attack_by_rule(["joint_lira"], 100) == "joint_lira"
 
 
 def test_joint_lira_in_blocks_is_the_same(monkeypatch):

@@ -148,7 +148,8 @@ def test_what_is_saved_can_be_read_again(make_bank, tmp_path):
     loaded = Results.load(folder)
     pd.testing.assert_frame_equal(loaded.findings, found.findings, check_dtype=False)
     pd.testing.assert_frame_equal(loaded.comparisons, found.comparisons, check_dtype=False)
-    assert loaded.about == {"name": "small", "warnings": []}
+    primary = {"attack": "lira", "num_references": 3, "floored": False}
+    assert loaded.about == {"name": "small", "warnings": [], "primary": primary}
     records = json.loads((folder / "findings.json").read_text())
     assert len(records["findings"]) == len(found.findings)
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
@@ -176,21 +177,41 @@ def test_a_folder_that_cannot_be_written(make_bank, tmp_path):
         audit(make_bank(2, 60), attacks=["loss"]).save(tmp_path / "taken")
 
 
-def test_attacks_are_compared_with_loss_on_the_same_pairs(make_bank):
+def test_attacks_are_compared_with_loss_and_the_primary_one_on_the_same_pairs(make_bank):
     bank = make_bank(8, 300, 1.5, 20, 0)
     found = audit(bank, attacks=["lira", "loss", "rmia"], fpr_levels=[0.1])
     assert list(dict.fromkeys(found.findings["attack"])) == ["lira", "loss", "rmia"]  # as declared
     assert list(found.scores) == ["lira", "loss", "rmia"]
+    assert found.results.about["primary"] == {"attack": "rmia", "num_references": 7, "floored": False}
     contests = found.results.contests
-    assert set(contests["attack"]) == {"lira", "rmia"}
-    assert set(contests["against"]) == {"loss"}
+    pairs = set(zip(contests["attack"], contests["against"], strict=True))
+    assert pairs == {("lira", "loss"), ("rmia", "loss"), ("lira", "rmia")}
     mean = found.findings[found.findings["victim"] == "mean"].set_index("attack")
     for row in contests[contests["metric"] == "auc"].itertuples():
-        assert row.difference == pytest.approx(mean.loc[row.attack, "auc"] - mean.loc["loss", "auc"])
+        assert row.difference == pytest.approx(mean.loc[row.attack, "auc"] - mean.loc[row.against, "auc"])
         assert row.low < row.difference < row.high
     width = (contests["high"] - contests["low"])[contests["metric"] == "auc"].max()
     assert width < mean["auc_high"].sub(mean["auc_low"]).max() * 1.5  # pairing takes away what the attacks share
     assert audit(bank, attacks=["lira"]).results.contests.empty
+
+
+def test_every_attack_has_one_paired_difference_to_the_primary_one(make_bank):
+    played = ["attack_r", "base", "bavaria", "calibration", "confidence", "lira", "loss", "rmia"]
+    found = audit(make_bank(6, 200, 1.5, 10, 0), attacks=played, fpr_levels=[0.1]).results
+    primary = found.about["primary"]["attack"]
+    assert primary == "rmia"
+    rows = found.contests[found.contests["metric"] == "auc"]
+    against = [set(pair) for pair in zip(rows["attack"], rows["against"], strict=True)]
+    for attack in set(found.findings["attack"]) - {primary}:
+        assert against.count({attack, primary}) == 1, attack
+
+
+def test_without_references_the_primary_attack_is_the_strongest_that_can_be_played(make_bank):
+    bank = make_bank(2, 120, 1.5, 10, 0)
+    alone = bank.take_models(np.array([0]))
+    with pytest.warns(UserWarning, match="left out"):
+        found = audit(alone, attacks="scores", fpr_levels=[0.3]).results
+    assert found.about["primary"] == {"attack": "modified_entropy", "num_references": 0, "floored": False}
 
 
 def test_a_path_in_the_place_of_signals_is_refused(make_bank):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pruneaudit.attacks.groups import declared_attack
+from pruneaudit.attacks.primary import attack_by_rule
 from pruneaudit.auditing.audit import audit
 from pruneaudit.auditing.equal_accuracy import (
     OF_BASELINE,
@@ -247,10 +247,10 @@ def test_a_copy_of_a_baseline_differs_by_nothing(bank):
     assert row["dominated"] == 0
 
 
-def test_only_matched_knowledge_and_the_declared_attack_are_points(bank):
+def test_only_matched_knowledge_and_the_primary_attack_are_points(bank):
     releases = {"dense": bank(0.9, 2, 0), "pruned": bank(0.7, 1, 1)}
-    _, table = frontier_of(releases, ["dense"], ["loss", "rmia", "lira:mode=offline"], (0.1,), ("dense", "matched"))
-    assert set(table["attack"]) == {"lira:mode=offline"}
+    _, table = frontier_of(releases, ["dense"], ["loss", "lira:mode=offline", "rmia"], (0.1,), ("dense", "matched"))
+    assert set(table["attack"]) == {"rmia"}
     assert set(table["knowledge"]) == {"matched"}
     assert table["release"].tolist() == ["dense", "pruned"]
 
@@ -275,6 +275,7 @@ def test_victims_with_a_single_member_leave_nothing_to_compare(bank):
     assert table["leakage"].notna().all()
 
 
+@pytest.mark.parametrize("num_references", [0, 8, 64])
 @pytest.mark.parametrize(
     "labels",
     [
@@ -284,9 +285,11 @@ def test_victims_with_a_single_member_leave_nothing_to_compare(bank):
         ["rmia", "lira:mode=offline"],
         ["lira:mode=offline", "lira"],
         ["entropy", "samia"],
-        ["lira_like", "rmia:mode=offline", "rmia"],
+        ["confidence", "rmia:mode=offline", "rmia"],
     ],
 )
-def test_the_declared_attack_is_the_one_that_the_report_answers_with(labels):
-    about = {"study": {"audit": {"attacks": labels}}}
-    assert declared_attack(labels) == primary_attack(SimpleNamespace(about=about, findings={"attack": []}))
+def test_the_primary_attack_is_the_one_that_the_report_answers_with(labels, num_references):
+    chosen = attack_by_rule(labels, num_references)
+    recorded = {"primary": {"attack": chosen, "num_references": num_references}}
+    about = {"study": {"audit": {"attacks": labels}}} | recorded
+    assert primary_attack(SimpleNamespace(about=about, findings={"attack": []})) == chosen

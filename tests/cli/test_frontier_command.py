@@ -64,7 +64,7 @@ def test_a_study_is_run_and_its_run_read_alike(call, study_file):
     for name in ("dense", "early", "l1unstructured"):
         assert name in first
     text = " ".join(first.split())
-    assert "settles nothing for ever" in text
+    assert "do not generalise beyond this study" in text
     assert "conditional on this bank" in text
     assert re.search(r"\b0\.\d{3}\b", first)
 

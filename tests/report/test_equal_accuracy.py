@@ -80,7 +80,7 @@ def test_the_table_shows_every_release_with_its_difference_or_the_reason(with_fr
     assert item.dominated
     assert item.difference.stands_out
     assert item.against == "early"
-    assert by_name["smooth"].compared[0].difference.interval == "[open, -0.080]"
+    assert by_name["smooth"].compared[0].difference.interval == "[at most -0.080]"
     assert by_name["smooth"].compared[0].difference.stands_out
     assert by_name["dense"].compared[0].difference.interval == ""
     assert table.notes[by_name["better"].compared[0].difference.note - 1] == "nothing is extrapolated"
@@ -131,14 +131,14 @@ def test_plotly_understands_the_figure(with_frontier):
 def test_the_section_says_what_it_shows_and_what_it_does_not(with_frontier):
     page = render(with_frontier())
     text = words(page)
-    assert "This is what this budget shows; it settles nothing for ever" in text
+    assert "do not generalise beyond this study" in text
     assert "undefended dense networks of this study (3 releases)" in text
-    assert "-0.100 [open, -0.080] against smooth" not in text
-    assert "-0.100 [open, -0.080] against dense" in text
+    assert "-0.100 [at most -0.080] against smooth" not in text
+    assert "-0.100 [at most -0.080] against dense" in text
     assert "nothing is extrapolated" in text
     assert 'href="#frontier-note-None"' not in page
     assert text.index("Its numbers as a table") < text.index("Findings, mean over") < text.index("Paired differences")
-    assert "Under lira , which was declared beforehand" in text.replace("lira,", "lira ,")
+    assert "Under lira , chosen by rule" in text.replace("lira,", "lira ,")
     assert "nan" not in text.lower()
 
 

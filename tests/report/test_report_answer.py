@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from pruneaudit.report.answer import answer, attack_name, sparsest_change
+from pruneaudit.report.answer import answer, sparsest_change
 from pruneaudit.report.selection import primary_attack, primary_knowledge
+from pruneaudit.report.words import attack_name
 
 PRUNED, CONTROL = "l1unstructured-0.9", "dense+finetune"
 
@@ -54,7 +55,14 @@ def test_dense_networks_that_leak(make_results):
 
 def test_guessing_is_not_called_an_absence_of_leakage(make_results):
     rates = {"tpr_at_1%_fpr": 0.011, "tpr_at_1%_fpr_low": 0.008, "tpr_at_1%_fpr_high": 0.014}
-    headline = answer(make_results(set_finding("dense", auc=0.505, auc_low=0.49, auc_high=0.52, **rates))).headline
+
+    def guessing(parts):
+        table = parts["findings"]
+        of_dense = table["release"] == "dense"
+        for column, value in ({"auc": 0.505, "auc_low": 0.49, "auc_high": 0.52} | rates).items():
+            table.loc[of_dense, column] = value
+
+    headline = answer(make_results(guessing)).headline
     assert "was not shown to do better than guessing: AUC 0.505 [0.490, 0.520]" in headline
     assert "no proof that nothing leaks" in headline
     assert "leak:" not in headline
@@ -74,7 +82,7 @@ def test_an_auc_below_guessing_points_at_the_setup(make_results):
 
 def test_a_refused_figure_gives_its_reason_and_no_other_attack_steps_in(make_results):
     headline = answer(make_results(set_finding("dense", auc=np.nan, refused="no references"))).headline
-    assert headline == "LiRA, the attack declared for this answer, gave no figure on the dense networks: no references."
+    assert headline == "LiRA, the attack chosen by rule, gave no figure on the dense networks: no references."
 
 
 def test_without_an_interval_nothing_is_concluded(make_results):
@@ -82,15 +90,15 @@ def test_without_an_interval_nothing_is_concluded(make_results):
     assert told.headline.endswith("without an interval nothing is concluded from it.")
     text = change_of(make_results(set_difference("auc", -0.1, np.nan, np.nan)))
     assert text.endswith(
-        "-0.100 against the control fine-tuned alike; without an interval nothing is concluded from it."
+        "-0.100 compared with the control fine-tuned alike; without an interval nothing is concluded from it."
     )
 
 
 def test_lower_than_the_control(make_results):
     text = change_of(make_results(set_difference("auc", -0.12, -0.141, -0.099)))
     assert text == (
-        "Pruned to 90% sparsity, the networks leak less under LiRA, but still above guessing: "
-        "AUC 0.630 [0.618, 0.642], -0.120 [-0.141, -0.099] against the control fine-tuned alike; "
+        "Pruned to 90% sparsity, the networks leak less under LiRA, as under 5 of 5 other attacks, but still above "
+        "guessing: AUC 0.630 [0.618, 0.642], -0.120 [-0.141, -0.099] compared with the control fine-tuned alike; "
         "members found at 1% false positives: -10.0 points [-12.0, -8.0]; test accuracy: -3.1 points [-3.6, -2.6]."
     )
 
@@ -101,7 +109,7 @@ def test_higher_than_the_control(make_results):
         set_difference("tpr_at_1%_fpr", 0.002, -0.01, 0.014)(parts)
 
     text = change_of(make_results(edit))
-    assert "the networks leak more under LiRA: AUC" in text
+    assert "the networks leak more under LiRA, as under 5 of 5 other attacks: AUC" in text
     assert "+0.050 [+0.030, +0.070]" in text
     assert "; members found at 1% false positives: +0.2 points [-1.0, +1.4]" in text
 
@@ -126,7 +134,7 @@ def without_control(parts):
 
 def test_no_control_is_said(make_results):
     text = change_of(make_results(without_control))
-    assert "against the dense networks (no control was fine-tuned alike, so pruning and the extra epochs" in text
+    assert "compared with the dense networks (no control was fine-tuned alike, so pruning and the extra epochs" in text
 
 
 def test_a_release_without_fine_tuning_is_held_against_the_dense_networks(make_results):
@@ -134,7 +142,7 @@ def test_a_release_without_fine_tuning_is_held_against_the_dense_networks(make_r
         parts["releases"]["test_accuracy_after_finetuning"] = np.nan
 
     text = change_of(make_results(edit))
-    assert "against the dense networks; " in text
+    assert "compared with the dense networks; " in text
     assert "control" not in text
 
 
@@ -147,13 +155,13 @@ def test_a_control_is_called_alike_only_if_it_is(make_results, epochs, words):
         pruned = {"pruner": "l1unstructured", "sparsity": 0.9, "finetune": {"epochs": epochs}}
         parts["about"]["study"]["releases"] = [{"finetune": {"epochs": 5}}, pruned]
 
-    assert f"against {words}; " in change_of(make_results(edit))
+    assert f"compared with {words}; " in change_of(make_results(edit))
 
 
 def test_the_control_itself_is_held_against_the_dense_networks(make_results):
     text = change_of(make_results(), CONTROL)
     assert text.startswith("Fine-tuned without pruning, no difference could be shown under LiRA")
-    assert "against the dense networks; " in text
+    assert "compared with the dense networks; " in text
 
 
 def test_no_comparison(make_results):
@@ -190,22 +198,35 @@ def test_nothing_is_ever_called_safe_or_private(make_results, auc):
 
 
 @pytest.mark.parametrize(
-    ("attacks", "expected"),
+    ("attacks", "num_models", "expected"),
     [
-        (["rmia", "loss", "lira"], "lira"),
-        (["lira:mode=offline", "lira"], "lira"),
-        (["loss", {"name": "lira", "options": {"mode": "offline"}}, "rmia"], "lira:mode=offline"),
-        (["loss", "rmia"], "rmia"),
-        (["entropy", "loss"], "entropy"),
+        (["loss", "lira", "rmia"], 65, "lira"),
+        (["loss", "lira", "rmia"], 64, "rmia"),
+        (["lira:mode=offline", "lira"], 16, "lira"),
+        (["loss", {"name": "lira", "options": {"mode": "offline"}}], 16, "lira:mode=offline"),
+        (["entropy", "loss"], 16, "loss"),
+        (["entropy", "confidence"], 16, "entropy"),
     ],
 )
-def test_the_attack_is_chosen_by_declaration_and_never_by_result(make_results, attacks, expected):
-    def reversed_results(parts):
+def test_the_attack_is_chosen_by_rule_and_never_by_result(make_results, attacks, num_models, expected):
+    def of_an_older_version(parts):
         declare(*attacks)(parts)
+        del parts["about"]["primary"]
+        parts["about"]["study"]["membership"] = {"num_models": num_models}
+
+    def reversed_results(parts):
+        of_an_older_version(parts)
         parts["findings"]["auc"] = 1 - parts["findings"]["auc"]
 
-    assert primary_attack(make_results(declare(*attacks))) == expected
+    assert primary_attack(make_results(of_an_older_version)) == expected
     assert primary_attack(make_results(reversed_results)) == expected
+
+
+def test_what_the_run_recorded_is_the_primary_attack(make_results):
+    def edit(parts):
+        parts["about"]["primary"] = {"attack": "rmia", "num_references": 127, "floored": True}
+
+    assert primary_attack(make_results(edit)) == "rmia"
 
 
 def test_without_a_study_the_findings_say_which_attacks_there_are(make_results):
@@ -214,6 +235,14 @@ def test_without_a_study_the_findings_say_which_attacks_there_are(make_results):
         parts["findings"] = parts["findings"][parts["findings"]["attack"].isin(["entropy", "loss"])]
 
     assert primary_attack(make_results(bare)) == "loss"
+
+
+def test_a_group_that_the_study_lists_stands_for_its_attacks(make_results):
+    def grouped(parts):
+        declare("scores")(parts)
+        del parts["about"]["primary"]
+
+    assert primary_attack(make_results(grouped)) == "rmia"
 
 
 def test_a_dense_finding_under_another_knowledge_serves(make_results):

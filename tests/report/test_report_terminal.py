@@ -105,5 +105,5 @@ def test_an_attack_that_finds_more_is_named_in_one_line(make_results):
     row = {"release": "dense", "knowledge": "matched", "attack": "rmia", "against": "lira", "metric": "auc"}
     row |= {"difference": 0.15, "low": 0.12, "high": 0.18, "num_victims": 16}
     text = printed(make_results(lambda parts: parts.update(contests=pd.DataFrame([row]))))
-    assert "rmia finds more: +0.150 [+0.120, +0.180] AUC on dense" in text
+    assert "RMIA finds more: +0.150 [+0.120, +0.180] AUC on dense" in text
     assert "finds more" not in printed(make_results())

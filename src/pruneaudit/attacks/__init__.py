@@ -7,5 +7,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
     "attack",
     "pruneaudit.attacks",
     "ATTACK",
-    infrastructure={"attack", "classifier", "folds", "groups", "moments", "ties", "tuning", "view"},
+    infrastructure={
+        *("attack", "classifier", "folds", "groups", "moments", "primary", "reference_free", "ties", "tuning", "view"),
+    },
 )

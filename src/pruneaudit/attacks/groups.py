@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.study import Plugin
@@ -63,30 +62,3 @@ def is_lower_bound(label: str) -> bool:
     """Whether the attack behind a label is no more than a lower bound of what it sees; False for unknown ones."""
     name = label.partition(":")[0]
     return name in ATTACKS.names() and ATTACKS.get(name).is_lower_bound
-
-
-MANY_FLOORED = 0.01
-"""Share of true-class probabilities of 0 or 1 above which LiRA's log-odds rest on where these are floored."""
-
-
-def floored_in(about: Mapping[str, Any]) -> float:
-    """The share of floored probabilities that an audit recorded in its `about`; 0 where logits were given."""
-    return float((about.get("probabilities") or {}).get("floored", 0.0))
-
-
-def declared_attack(labels: Iterable[str], floored: float = 0.0) -> str:
-    """The attack whose leakage is shown, by a rule that knows no result: LiRA, else RMIA, else the first declared.
-
-    Where many probabilities are floored RMIA goes before LiRA. A plain "lira" goes before "lira:mode=offline"; empty
-    without attacks.
-
-    Args:
-        labels: the attacks, as they were declared.
-        floored: share of true-class probabilities that are 0 or 1 to their resolution (`View.share_floored`).
-    """
-    declared = sorted(labels, key=is_lower_bound)  # stable: lower bounds last
-    for name in ("rmia", "lira") if floored > MANY_FLOORED else ("lira", "rmia"):
-        named = [label for label in declared if label.partition(":")[0] == name]
-        if named:
-            return name if name in named else named[0]
-    return declared[0] if declared else ""

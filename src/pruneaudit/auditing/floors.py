@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.groups import MANY_FLOORED
+from pruneaudit.attacks.primary import MANY_FLOORED
 from pruneaudit.attacks.view import View
 from pruneaudit.auditing.game import Game
 from pruneaudit.auditing.given import parts_of

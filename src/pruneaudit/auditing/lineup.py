@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
@@ -60,16 +61,36 @@ def ready(attacks: Sequence[str | Plugin]) -> dict[str, Attack]:
     return made
 
 
-def rivals_of(attacks: Mapping[str, Attack]) -> dict[str, list[str]]:
-    """The played attacks that each is held against: the common standard, and the one that it names itself."""
+def fewest_references(games: Sequence[Game]) -> int:
+    """The number of references of the victim that has fewest in any of the games."""
+    return min((int(count) for game in games for count in game.view.allowed.sum(axis=1)), default=0)
+
+
+def rivals_of(attacks: Mapping[str, Attack], primary: str) -> dict[str, list[str]]:
+    """The played attacks that each is held against: the common standard, the one that it names itself, the primary.
+
+    A pair of attacks is compared once: what the primary one is held against is not held against it.
+
+    Args:
+        attacks: the played attacks by label.
+        primary: the label of the primary one.
+    """
     first_of: dict[str, str] = {}
     for label in attacks:
         first_of.setdefault(label.partition(":")[0], label)
-    named = {label: dict.fromkeys([Attack.standard, attack.standard]) for label, attack in attacks.items()}
-    return {
-        label: [first_of[name] for name in names if first_of.get(name, label) != label]
-        for label, names in named.items()
-    }
+    rivals: dict[str, list[str]] = {}
+    for label, attack in attacks.items():
+        named = dict.fromkeys([Attack.standard, attack.standard])
+        rivals[label] = [first_of[name] for name in named if first_of.get(name, label) != label]
+    for label, others in rivals.items():
+        if label not in (primary, *rivals[primary]) and primary not in others:
+            others.append(primary)
+    return rivals
+
+
+def rivals_first(rivals: Mapping[str, Sequence[str]]) -> list[str]:
+    """The attacks in an order in which each comes after those that it is held against."""
+    return list(TopologicalSorter(rivals).static_order())
 
 
 def why_left_out(label: str, attack: Attack, games: Sequence[Game], skip: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,14 +10,14 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.groups import declared_attack
+from pruneaudit.attacks.primary import MANY_FLOORED, Primary
 from pruneaudit.attacks.view import Scores
 from pruneaudit.auditing.canaries import DEFAULT_BOUNDS, Bounds, canary_findings
 from pruneaudit.auditing.comparisons import compare_accuracy, compare_attacks, compare_releases
 from pruneaudit.auditing.findings import Row, Writer
 from pruneaudit.auditing.frontier import frontier_rows
 from pruneaudit.auditing.game import MATCHED, Game, game_of
-from pruneaudit.auditing.lineup import Lineup, rivals_of, why_left_out
+from pruneaudit.auditing.lineup import Lineup, fewest_references, rivals_first, rivals_of, why_left_out
 from pruneaudit.auditing.measure import Accuracies, accuracies, measure
 from pruneaudit.auditing.migration import migrations
 from pruneaudit.auditing.outcome import Audit, GameScores
@@ -71,14 +71,15 @@ def audit_games(
     rows: dict[str, dict[str, list[Row]]] = {}
     written: dict[str, dict[GameKey, Writer]] = {}
     playable = [label for label in attacks if label not in skipped]
-    rivals = rivals_of({label: attacks[label] for label in playable})
-    held_against = Counter(other for others in rivals.values() for other in others)
-    shown = declared_attack(attacks)
+    many_floored = any(game.view.share_floored > MANY_FLOORED for game in games)
+    primary = Primary.of(playable, fewest_references(games), many_floored)
+    rivals = rivals_of({label: attacks[label] for label in playable}, primary.attack)
+    held_against = {other for others in rivals.values() for other in others}
     samples: dict[str, pd.DataFrame] = {}
     # One thread: the same sums in the same order, whatever the number of cores.
     with threadpool_limits(limits=1, user_api="blas"):
         # Attacks that others are compared with come first; only their measurements are kept.
-        for label in sorted(playable, key=lambda label: -held_against[label]):
+        for label in rivals_first(rivals):
             written[label] = {}
             for number, (game, kept) in enumerate(zip(games, scores, strict=True), start=1):
                 if attacks[label].lacks(game.view):
@@ -93,17 +94,18 @@ def audit_games(
             rows[label] = _rows(written[label], games, pairs, [written[other] for other in rivals[label]])
             for writer in written[label].values():
                 rows[label]["canaries"] += canary_findings(writer, attacks[label], bounds)
-            if label == shown:
+            if label == primary.attack:
                 matched = {release: writer for (release, what), writer in written[label].items() if what == MATCHED}
                 rows[label]["frontier"] += frontier_rows(matched, lineup.undefended, seed)
                 rows[label]["migrations"], samples["migration"] = migrations(matched, pairs, lineup.repeats, seed)
-            if not held_against[label]:
+            if label not in held_against:
                 written[label].clear()
         rows[""] = {"comparisons": _accuracies_compared(known, pairs)}
     tables = _tables([rows[label] for label in (*attacks, "") if label in rows])
     tables["releases"] = pd.DataFrame([_release_row(name, known[name], facts.get(name, {})) for name in known])
     about = dict(about or {})
     about["warnings"] = [*about.get("warnings", []), *skipped.values()]
+    about |= primary.record()
     for kept in scores:
         kept.by_attack.update({label: kept.by_attack.pop(label) for label in attacks if label in kept.by_attack})
     return Audit(Results(**tables, **samples, about=about), scores)

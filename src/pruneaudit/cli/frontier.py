@@ -52,7 +52,7 @@ def command(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Hold every release against undefended dense networks that are as accurate (a study is run first)."""
+    """Compare every release with undefended dense networks that are as accurate (a study is run first)."""
     if metric not in METRICS:
         raise UserError(f"--metric: got '{metric}', expected one of: {', '.join(METRICS)}")
     failures: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ def _quantity(results: Results, metric: str, study: str) -> Quantity:
     found = frontier_metrics(results)
     if not found:
         raise UserError(
-            f"{study}: no release has a point (test accuracy and the declared attack's AUC, knowledge 'matched'); "
+            f"{study}: no release has a point (test accuracy and the primary attack's AUC, knowledge 'matched'); "
             "expected a study whose audit plays it"
         )
     chosen = AUC if metric == "auc" else headline_tpr(quantity.column for quantity in found)
@@ -149,7 +149,7 @@ def _print_table(results: Results, quantity: Quantity) -> None:
         figures = (
             figure(line.accuracy),
             figure(item.leakage, "dominated" if item.dominated else ""),
-            figure(item.difference, f"against {item.against}") if item.against != line.release else _text("a baseline"),
+            figure(item.difference, f"minus {item.against}") if item.against != line.release else _text("a baseline"),
         )
         printed.add_row(_text(line.release), *figures, style="dim" if item.dominated else None)
     console.print(printed)
@@ -160,10 +160,10 @@ def _print_table(results: Results, quantity: Quantity) -> None:
 
 def _words(num_baselines: int, conditional: bool) -> str:
     """What the table says, and what it does not."""
-    held = f"Held against the least leaking of {num_baselines} undefended dense releases that is at least as accurate"
-    only = "Held against the one undefended dense release, where it is at least as accurate"
+    compared = f"Compared with the least leaking of {num_baselines} undefended dense releases at least as accurate"
+    only = "Compared with the one undefended dense release, where it is at least as accurate"
     few = " So few networks: intervals are conditional on this bank." if conditional else ""
-    return f"{only if num_baselines == 1 else held}.{few} This is what this budget shows; it settles nothing for ever."
+    return f"{only if num_baselines == 1 else compared}.{few} These results do not generalise beyond this study."
 
 
 def _text(given: str) -> Text:

@@ -14,6 +14,9 @@ from typing import Literal
 import pandas as pd
 
 from pruneaudit.attacks.groups import is_lower_bound
+from pruneaudit.controls import failures
+from pruneaudit.report.agreement import change_said, differing, otherwise_found, stronger_words
+from pruneaudit.report.conclusions import concluded, direction
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, headline_tpr, sparsity_text
 from pruneaudit.report.selection import (
     attack_order,
@@ -23,17 +26,18 @@ from pruneaudit.report.selection import (
     finding,
     fine_tuned_alike,
     primary_attack,
+    reference_free_of,
     release_names,
     release_row,
     twin_of,
     was_fine_tuned,
 )
 from pruneaudit.report.tables import of_all_parameters
+from pruneaudit.report.words import attack_name, counted, verb
 from pruneaudit.results import Results
 from pruneaudit.study import DENSE
 
-Verdict = Literal["no figure", "no interval", "leaks", "leaks at low rates", "reversed", "not shown"]
-_ATTACK_NAMES = {"lira": "LiRA", "rmia": "RMIA"}
+Verdict = Literal["no figure", "distrusted", "no interval", "leaks", "leaks at low rates", "reversed", "not shown"]
 _FEW_NETWORKS = 10
 
 
@@ -70,53 +74,54 @@ def sparsest_change(results: Results, changes: tuple[Change, ...]) -> Change | N
     return max(changes, key=lambda change: _sparsity(results, change.release), default=None)
 
 
-def attack_name(label: str) -> str:
-    """An attack's label as a sentence says it: "lira:mode=offline" is "LiRA (mode=offline)"."""
-    name, _, options = label.partition(":")
-    return _ATTACK_NAMES.get(name, name) + (f" ({options})" if options else "")
-
-
 def _headline(results: Results, base: str) -> str:
     attack = primary_attack(results)
     if not attack:
         return "No attack was played, so there is nothing to say about leakage."
-    row, name = finding(results, base, attack), attack_name(attack)
-    alone = row is not None and row["num_victims"] == 1
-    networks = ("dense " if base == DENSE else "") + ("network" if alone else "networks")
-    if row is None or math.isnan(row["auc"]):
-        return f"{name}, the attack declared for this answer, gave no figure on the {networks}: {_reason(row)}."
-    figure = _with_interval(AUC, row)
-    rate = headline_tpr(results.findings.columns)
+    row, name, said = finding(results, base, attack), attack_name(attack), verdict(results, base)
+    networks = networks_of(results, base)
+    if said == "no figure" or row is None:
+        return f"{name}, the attack chosen by rule, gave no figure on the {networks}: {_reason(row)}."
+    if said == "distrusted":
+        return f"{name}, the attack chosen by rule, failed this run's own controls, so nothing is concluded from it."
+    figure, rate = _with_interval(AUC, row), headline_tpr(results.findings.columns)
     found = _found(rate, row)
-    said = verdict(results, base)
     if said == "no interval":
         return f"{name} reaches AUC {figure} on the {networks}; without an interval nothing is concluded from it."
-    leak = "leaks" if alone else "leak"
+    leak, beside = verb(int(networks.endswith("network")), "leaks", "leak"), stronger_words(results, base)
+    then = f" and {found}" if found else ""
     if said == "leaks":
-        then = f" and {found}" if found else ""
-        return f"The {networks} {leak}: {name} tells members from non-members with AUC {figure}{then}."
+        return f"The {networks} {leak}: {name} tells members from non-members with AUC {figure}{then}.{beside}"
     if said == "leaks at low rates":
         return (
             f"The {networks} {leak} at low false-positive rates: {name} {found}, "
-            f"although its AUC of {figure} does not show more than guessing."
+            f"although its AUC of {figure} does not show more than guessing.{beside}"
         )
     then = f"; it {found}" if found else ""
     if said == "reversed":
         return (
             f"On the {networks} {name} ranks members below non-members: AUC {figure}{then}. "
-            "Check how members and scores were joined before reading on."
+            f"Check how members and scores were joined before reading on.{beside}"
         )
-    return (
-        f"On the {networks} {name} was not shown to do better than guessing: AUC {figure}{then}. "
-        "That is no proof that nothing leaks."
-    )
+    rest = otherwise_found(results, base) or " That is no proof that nothing leaks."
+    return f"On the {networks} {name} was not shown to do better than guessing: AUC {figure}{then}.{rest}{beside}"
+
+
+def networks_of(results: Results, base: str) -> str:
+    """`dense networks`, or `network` where a single one that is no study's was attacked."""
+    row = finding(results, base, primary_attack(results))
+    alone = row is not None and row["num_victims"] == 1
+    return ("dense " if base == DENSE else "") + ("network" if alone else "networks")
 
 
 def verdict(results: Results, base: str) -> Verdict:
-    """What the declared attack's intervals on the base release let one say of it."""
-    row = finding(results, base, primary_attack(results))
+    """What the primary attack's intervals on the base release let one say of it."""
+    attack = primary_attack(results)
+    row = finding(results, base, attack)
     if row is None or math.isnan(row["auc"]):
         return "no figure"
+    if attack in failures(results.about):
+        return "distrusted"
     if math.isnan(row["auc_low"]) or math.isnan(row["auc_high"]):
         return "no interval"
     if row["auc_low"] > 0.5:
@@ -141,25 +146,21 @@ def _change(results: Results, release: str, base: str) -> str:
     if row is None or math.isnan(row["auc"]):
         return f"{how}: {name or 'the attack'} gave no figure: {_reason(row)}."
     baseline = baseline_of(results, release)
-    paired = difference(results, release, baseline, attack, AUC.column)
-    figure = f"AUC {_with_interval(AUC, row)}"
-    if paired is None or math.isnan(paired["difference"]):
-        return f"{how}: {figure} under {name}; no paired difference was computed."
-    if math.isnan(paired["low"]) or math.isnan(paired["high"]):
+    paired, found = difference(results, release, baseline, attack, AUC.column), concluded(results, release, baseline)
+    figure, than = f"AUC {_with_interval(AUC, row)}", baseline_words(results, release, base, baseline)
+    others = differing(results, found)
+    if attack in failures(results.about):
         return (
-            f"{how}: {figure} under {name}, {AUC.difference(paired['difference'])} against "
-            f"{baseline_words(results, release, base, baseline)}; without an interval nothing is concluded from it."
+            f"{how}: {figure} under {name}, which failed this run's own controls; nothing is concluded from it{others}."
         )
-    networks = "network leaks" if row["num_victims"] == 1 else "networks leak"
-    said = {
-        -1: f"the {networks} less under {name}" + (", but still above guessing" if row["auc_low"] > 0.5 else ""),
-        0: f"no difference could be shown under {name}",
-        1: f"the {networks} more under {name}",
-    }[direction(paired)]
+    if paired is None or math.isnan(paired["difference"]):
+        return f"{how}: {figure} under {name}; no paired difference was computed{others}."
+    if found.primary is None:
+        figure = f"{figure} under {name}, {AUC.difference(paired['difference'])}"
+        return f"{how}: {figure} compared with {than}; without an interval nothing is concluded from it{others}."
     return (
-        f"{how}, {said}: {figure}, {_paired_figure(AUC, paired)} against "
-        f"{baseline_words(results, release, base, baseline)}"
-        + _rate_change(results, release, baseline, attack, direction(paired))
+        f"{how}, {change_said(results, found, row)}: {figure}, {_paired_figure(AUC, paired)} compared with {than}"
+        + _rate_change(results, release, baseline, attack, direction(paired["low"], paired["high"]))
         + _accuracy_change(results, release, baseline)
         + "."
     )
@@ -171,7 +172,7 @@ def _rate_change(results: Results, release: str, baseline: str, attack: str, of_
     paired = None if rate is None else difference(results, release, baseline, attack, rate.column)
     if rate is None or rate.level is None or paired is None or math.isnan(paired["difference"]):
         return ""
-    but = "but " if direction(paired) not in (0, of_auc) else ""
+    but = "but " if direction(paired["low"], paired["high"]) not in (0, of_auc) else ""
     return f"; {but}members found at {100 * rate.level:g}% false positives: {_paired_figure(rate, paired)}"
 
 
@@ -183,7 +184,7 @@ def _accuracy_change(results: Results, release: str, baseline: str) -> str:
 
 
 def baseline_words(results: Results, release: str, base: str, baseline: str) -> str:
-    """What a release's baseline is to it; `base` is what all releases are held against."""
+    """What a release's baseline is to it; `base` is what all releases are compared with."""
     if baseline == twin_of(results, release):
         return "the same release without the defence"
     if baseline != base:
@@ -223,20 +224,17 @@ def _caveats(results: Results, base: str) -> tuple[str, ...]:
         found.append("One network was attacked: the intervals cover the choice of samples, not another training run.")
     elif 1 < networks < _FEW_NETWORKS:
         found.append(f"Only {networks} networks were attacked: the intervals are conditional on this bank.")
-    failures = len(results.about.get("failures") or [])
-    if failures:
-        found.append(f"{failures} {'task' if failures == 1 else 'tasks'} failed: what depends on them is missing here.")
+    alone = reference_free_of(results)
+    found += alone.sentences if alone else ()
+    failed = len(results.about.get("failures") or [])
+    if failed:
+        found.append(f"{counted(failed, 'task')} failed: what depends on them is missing here.")
     found += [
         f"{name} is a lower bound of what several releases give away together: one of them alone may give away more."
         for name in filter(is_lower_bound, attack_order(results))
     ]
     found.append("The figures hold for the attacks that were played; a stronger attack may find more.")
     return tuple(found)
-
-
-def direction(paired: pd.Series) -> int:
-    """-1 or 1 where the interval lies on one side of 0, else 0 (also without an interval)."""
-    return 1 if paired["low"] > 0 else -1 if paired["high"] < 0 else 0
 
 
 def _with_interval(quantity: Quantity, row: pd.Series) -> str:

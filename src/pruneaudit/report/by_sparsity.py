@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pruneaudit.report.answer import attack_name
 from pruneaudit.report.figures import NEUTRAL, Figure, label, line_across, plot_layout, style
 from pruneaudit.report.paper.points import Point, leakage, methods, references, sparsity_of
 from pruneaudit.report.quantities import AUC, sparsity_text
-from pruneaudit.report.selection import primary_attack, primary_knowledge
+from pruneaudit.report.selection import primary_attack, references_shown
+from pruneaudit.report.words import attack_name
 from pruneaudit.results import Results
 
 _HEIGHT = 440
@@ -24,7 +24,7 @@ _LEVEL_DASHES = ("dot", "dashdot", "longdash")
 
 
 def leakage_by_sparsity(results: Results) -> Figure | None:
-    """The declared attack's AUC on pruned releases; None where no release is pruned or none has a figure."""
+    """The primary attack's AUC on pruned releases; None where no release is pruned or none has a figure."""
     found = methods(results)
     all_sparsities = [sparsity_of(results, name) for method in found for name in method.releases]
     reach = max(max(all_sparsities, default=0.0) - min(all_sparsities, default=0.0), _LEAST_REACH)
@@ -47,8 +47,8 @@ def leakage_by_sparsity(results: Results) -> Figure | None:
     return Figure(
         key="sparsity",
         title=f"Leakage against sparsity, under {attack_name(primary_attack(results))}",
-        caption=f"One curve per method, 95% intervals, references: {primary_knowledge(results)}. Methods are moved "
-        "sideways a little. Grey lines: what pruned releases are held against. A sparser release usually classifies "
+        caption=f"One curve per method, 95% intervals, references: {references_shown(results)}. Methods are moved "
+        "sideways a little. Grey lines: what pruned releases are compared with. A sparser release usually classifies "
         "worse as well, which alone lowers leakage. The dashed line is guessing.",
         height=_HEIGHT,
         plot={"data": traces, "layout": layout},

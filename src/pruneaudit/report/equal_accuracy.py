@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from pruneaudit.metrics.intervals import FEW_MODELS
-from pruneaudit.report.answer import attack_name
 from pruneaudit.report.figures import COLOURS, NEUTRAL, Figure, error_bars, label, line_across, plot_layout
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, tpr_quantities
 from pruneaudit.report.selection import NEAR, far_from_baselines, release_row
 from pruneaudit.report.tables import NO_REASON, Cell, Notes
+from pruneaudit.report.words import attack_name
 from pruneaudit.results import Results
 
 KINDS = {
@@ -117,13 +117,11 @@ def _compared(row: pd.Series | None, metric: Quantity, notes: Notes) -> Compared
 
 
 def _difference(row: pd.Series, metric: Quantity, notes: Notes) -> Cell:
-    """The difference at equal accuracy; its interval may be open below."""
+    """The difference at equal accuracy; its interval may have no lower end."""
     value, low, high = row["difference"], row["difference_low"], row["difference_high"]
     if math.isnan(value):
         return Cell("", note=notes.number(row["refused"] or NO_REASON))
-    is_open = math.isnan(low) and not math.isnan(high)
-    interval = f"[open, {metric.signed(high)}]" if is_open else metric.signed_interval(low, high)
-    return Cell(metric.signed(value), interval, stands_out=bool(low > 0 or high < 0))
+    return Cell(metric.signed(value), metric.signed_interval(low, high), stands_out=bool(low > 0 or high < 0))
 
 
 def _kind(results: Results, row: pd.Series) -> tuple[str, str, str]:

@@ -16,7 +16,6 @@ from typing import Any
 
 import pandas as pd
 
-from pruneaudit.report.answer import attack_name
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY
 from pruneaudit.report.selection import (
     MEAN,
@@ -24,9 +23,11 @@ from pruneaudit.report.selection import (
     finding,
     primary_attack,
     primary_knowledge,
+    references_named,
     release_names,
     release_row,
 )
+from pruneaudit.report.words import attack_name
 from pruneaudit.results import Results
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -90,8 +91,8 @@ def leakage_by_release(results: Results) -> Figure | None:
     return Figure(
         key="leakage-by-release",
         title="Leakage by release",
-        caption=f"Mean AUC over victims with its 95% interval. The dashed line is guessing (0.5). References: {first}"
-        + (", or those that you choose." if len(found) > 1 else "."),
+        caption="Mean AUC over victims with its 95% interval. The dashed line is guessing (0.5). "
+        f"References: {references_named(results, first)}" + (", or those that you choose." if len(found) > 1 else "."),
         # As high as the choice with the most lines needs it.
         height=max(height for _, (height, _) in found),
         plot=found[0][1][1],
@@ -132,7 +133,7 @@ def _leakage(results: Results, knowledge: str) -> tuple[int, dict[str, Any]] | N
 
 
 def leakage_against_accuracy(results: Results) -> Figure | None:
-    """The declared attack's AUC against test accuracy: what a release pays for what it hides."""
+    """The primary attack's AUC against test accuracy: what a release pays for what it hides."""
     traces = []
     for index, release in enumerate(release_names(results)):
         row, made = finding(results, release, primary_attack(results)), release_row(results, release)

@@ -20,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pruneaudit import __version__
+from pruneaudit.attacks.primary import MANY_REFERENCES, Primary
 from pruneaudit.files import write_atomically
 from pruneaudit.report.accusations import accusations
 from pruneaudit.report.answer import answer
@@ -38,12 +39,14 @@ from pruneaudit.report.selection import (
     baseline_of,
     chosen_later,
     fine_tuned_alike,
-    primary_knowledge,
+    num_references,
+    reference_free_of,
+    references_shown,
     release_names,
 )
-from pruneaudit.report.stronger import stronger_figure
 from pruneaudit.report.summary import summary
 from pruneaudit.report.tables import canaries_table, differences_table, findings_table, refusals, releases_table
+from pruneaudit.report.words import counted
 from pruneaudit.results import Results
 
 _TEMPLATE = "report.html"
@@ -116,7 +119,6 @@ def _context(results: Results, samples: Samples) -> dict[str, Any]:
     about, told = results.about, answer(results)
     first, measured = summary(results, told), released(results)
     releases, release_notes = releases_table(results, with_nonzero=measured is None)
-    stronger = first.stronger
     shown = {
         "frontier": frontier_table(results),
         "canaries": canaries_table(results),
@@ -127,11 +129,12 @@ def _context(results: Results, samples: Samples) -> dict[str, Any]:
         "description": str(about.get("description") or ""),
         "answer": told,
         "summary": first,
-        "stronger_figure": stronger_figure(stronger) if stronger else "",
+        "reference_free": reference_free_of(results),
+        "had_references": num_references(results) != 0,
         "has_twins": any(line.twin_of for line in first.lines),
         "contents": [(target, words) for target, words, needs in _SECTIONS if not needs or shown[needs]],
         **shown,
-        "knowledge_shown": primary_knowledge(results),
+        "knowledge_shown": references_shown(results),
         "findings": findings_table(results),
         "pooled": findings_table(results, POOLED),
         "accusations": accusations(results),
@@ -145,7 +148,7 @@ def _context(results: Results, samples: Samples) -> dict[str, Any]:
         "knowledges": list(dict.fromkeys(results.findings["knowledge"])),
         "controlled": _controlled(results),
         "chosen_later": chosen_later(results),
-        "has_study": bool(results.about.get("study")),
+        "rule": _rule(results),
         "controls": controls(results),
         "protocol": str(about.get("protocol") or ""),
         "facts": _facts(about),
@@ -155,6 +158,17 @@ def _context(results: Results, samples: Samples) -> dict[str, Any]:
         "failures": [_listed(failure) for failure in about.get("failures") or []],
         "version": __version__,
     }
+
+
+def _rule(results: Results) -> str:
+    """The rule that chose the primary attack, and what it knew."""
+    recorded, number = Primary.recorded(results.about), num_references(results)
+    if recorded is not None and recorded.floored:
+        order = "more than 1% of the references' confidences cannot be told from 0 or 1, so RMIA goes first"
+    else:
+        order = f"LiRA from {MANY_REFERENCES} references on, else RMIA"
+    known = "" if number is None else f" (each victim has {counted(number, 'reference')} or more)"
+    return f"{order}, then BASE, BaVarIA, LiRA, calibration, modified entropy, loss{known}"
 
 
 def _delta(results: Results) -> str:

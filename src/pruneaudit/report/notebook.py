@@ -27,7 +27,7 @@ def run_html(results: Results, page: Path, failures: Sequence[str] = ()) -> str:
         *(f"<p><strong>{escape(sentence)}</strong></p>" for sentence in distrusted(results)),
         f"<p><strong>{escape(told.headline)}</strong></p>",
         *(f"<ul>{items}</ul>" for items in (changes, failed) if items),
-        findings_html(results.findings),
+        findings_html(results.findings, results.about),
         f"<p>Report: {code(str(page))}</p>",
     ]
     return "<div>" + "\n".join(parts) + "</div>"

@@ -47,7 +47,9 @@ class Quantity:
         return self._scaled(value, "+")
 
     def signed_interval(self, low: float, high: float) -> str:
-        """`[-0.140, +0.020]`, or an empty text where a limit is missing."""
+        """`[-0.140, +0.020]`; `[at most +0.020]` where the interval is open below; empty without an upper limit."""
+        if math.isnan(low) and not math.isnan(high):
+            return f"[at most {self.signed(high)}]"
         if math.isnan(low) or math.isnan(high):
             return ""
         return f"[{self.signed(low)}, {self.signed(high)}]"

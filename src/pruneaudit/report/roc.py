@@ -1,6 +1,6 @@
 """ROC curves, both axes logarithmic: of one attack on every release, and of every attack on one release.
 
-Which attack and which release stand there first is declared before any result; readers may choose any other.
+Which attack and which release stand there first is fixed before any result; readers may choose any other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from pruneaudit.report.answer import attack_name
 from pruneaudit.report.figures import Choice, Figure, dashed, label, plot_layout, style
 from pruneaudit.report.selection import (
     MIN_DECIDING,
@@ -19,9 +18,11 @@ from pruneaudit.report.selection import (
     base_release,
     primary_attack,
     primary_knowledge,
+    references_shown,
     release_names,
     resolution,
 )
+from pruneaudit.report.words import attack_name
 from pruneaudit.results import Results
 
 _HEIGHT = 460
@@ -30,7 +31,7 @@ _DIGITS = 5
 
 
 def roc_by_release(results: Results) -> Figure | None:
-    """An attack's ROC on every release; the declared attack's first."""
+    """An attack's ROC on every release; the primary attack's first."""
     first = primary_attack(results)
     attacks = [first, *(name for name in attack_order(results) if name != first)]
     curves = {
@@ -63,7 +64,7 @@ def _roc(
     if not choices:
         return None
     caption = (
-        f"Mean over victims, references: {primary_knowledge(results)}; both axes logarithmic. Cut at a false-positive "
+        f"Mean over victims, references: {references_shown(results)}; both axes logarithmic. Cut at a false-positive "
         f"rate of {100 * lowest:.2g}%: below it fewer than {MIN_DECIDING} non-members of a victim decide. The dashed "
         "line is guessing."
     )

@@ -7,8 +7,11 @@ import math
 import pandas as pd
 from pydantic import ValidationError
 
-from pruneaudit.attacks.groups import declared_attack, floored_in
+from pruneaudit.attacks.groups import expand
+from pruneaudit.attacks.primary import Primary, attack_by_rule
+from pruneaudit.attacks.reference_free import ReferenceFree, reference_free
 from pruneaudit.auditing.equal_accuracy import ROUNDING
+from pruneaudit.errors import UserError
 from pruneaudit.pipeline.lineage import twins
 from pruneaudit.results import Results
 from pruneaudit.study import DENSE, Plugin, Study
@@ -22,15 +25,15 @@ MIN_DECIDING = 10
 
 
 def declared_attacks(results: Results) -> tuple[str, ...]:
-    """The labels of the attacks that the study declares, whether or not they gave a figure.
+    """The labels of the attacks that the study lists, groups taken apart, whether or not they gave a figure.
 
     Without a study (predictions that somebody brought), those of the findings, as they appear.
     """
     study = results.about.get("study") or {}
-    declared = study.get("audit", {}).get("attacks", [])
+    listed = study.get("audit", {}).get("attacks", [])
     try:
-        labels = [Plugin.model_validate(attack).label for attack in declared]
-    except ValidationError:
+        labels = [plugin.label for plugin in expand(Plugin.model_validate(attack) for attack in listed)]
+    except (ValidationError, UserError):  # another version of the program, or a plug-in that is not here
         labels = []
     return tuple(dict.fromkeys(labels or results.findings["attack"]))
 
@@ -42,12 +45,41 @@ def attack_order(results: Results) -> tuple[str, ...]:
 
 
 def primary_attack(results: Results) -> str:
-    """The attack whose figures the answer gives: `declared_attack` of those that the study declares."""
-    return declared_attack(declared_attacks(results), floored_in(results.about))
+    """The attack whose figures the answer gives: the one that the run recorded, else what the rule chooses now."""
+    recorded, listed = Primary.recorded(results.about), declared_attacks(results)
+    if recorded is not None and recorded.attack in (*listed, *results.findings["attack"]):
+        return recorded.attack
+    return attack_by_rule(listed, num_references(results) or 0)
+
+
+def num_references(results: Results) -> int | None:
+    """References of the victim that has fewest: as recorded, else as the study says; None where neither does."""
+    recorded, study = Primary.recorded(results.about), study_of(results)
+    if recorded is not None:
+        return recorded.num_references
+    return None if study is None else study.membership.group_size - 1
+
+
+def reference_free_of(results: Results) -> ReferenceFree | None:
+    """What is to be said where no attack used references; None where one did."""
+    means = results.findings[results.findings["victim"] == MEAN]
+    victims = means["num_victims"].max()
+    return reference_free(set(means["attack"]), 0 if math.isnan(victims) else int(victims), results.about)
+
+
+def references_named(results: Results, knowledge: str) -> str:
+    """A kind of references as tables call it: `none` where the attacker had none."""
+    recorded = Primary.recorded(results.about)
+    return "none" if recorded is not None and recorded.num_references == 0 else knowledge
+
+
+def references_shown(results: Results) -> str:
+    """The references of the primary knowledge, as captions call them."""
+    return references_named(results, primary_knowledge(results))
 
 
 def chosen_later(results: Results) -> str:
-    """The attack that the study declared, where these findings are of others, chosen after the run; else empty."""
+    """The attack that the rule chooses of those that the study listed, where these findings, made later, lack it."""
     declared = str(results.about.get("declared") or "")
     return declared if declared and declared not in declared_attacks(results) else ""
 

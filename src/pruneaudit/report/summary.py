@@ -11,8 +11,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pruneaudit.report.answer import Answer, attack_name, baseline_words, direction, verdict, what_was_done
+from pruneaudit.report.agreement import otherwise_found, stronger_words
+from pruneaudit.report.answer import Answer, baseline_words, networks_of, verdict, what_was_done
+from pruneaudit.report.conclusions import Reading, at_equal_accuracy, concluded, direction
 from pruneaudit.report.controls import distrusted
+from pruneaudit.report.counts import READINGS, changed_releases, counted_changes, has_frontier
 from pruneaudit.report.quantities import AUC, BALANCED_ACCURACY, TEST_ACCURACY, Quantity, headline_tpr
 from pruneaudit.report.selection import (
     NEAR,
@@ -22,21 +25,20 @@ from pruneaudit.report.selection import (
     far_from_baselines,
     finding,
     primary_attack,
+    reference_free_of,
     release_names,
     release_row,
     undefended_twins,
 )
-from pruneaudit.report.stronger import Stronger, stronger_attack
+from pruneaudit.report.stronger import Stronger, stronger_anywhere
 from pruneaudit.report.tables import NOT_RECORDED, Cell, Notes, estimate, sparsity_cell
+from pruneaudit.report.words import attack_name, verb
 from pruneaudit.results import Results
-from pruneaudit.study import DENSE
 
 _FEW_NETWORKS = 10
-_NO_ROW = "the declared attack has no figure of this release"
-_NOT_EQUAL = "no undefended dense network of equal accuracy to hold it against"
+_NO_ROW = "the primary attack has no figure of this release"
+_NOT_EQUAL = "no undefended dense network of equal accuracy to compare it with"
 _NOT_PAIRED = "no paired difference was computed"
-READINGS = {-1: "leaks less", 0: "no difference shown", 1: "leaks more"}
-"""What an interval of a difference lets one say."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class BigNumber:
     """Empty where there is none; `note` then says why."""
     interval: str
     note: str
-    """What it is held against, and how to read it."""
+    """What it is compared with, and how to read it."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,23 @@ class SummaryLine:
     accuracy: Cell
     leakage: Cell
     change: Cell | None
-    """Of the AUC, paired, against `against`; None for what all are held against."""
-    change_reading: str
+    """Of the AUC, paired, against `against`; None for what all are compared with."""
+    reading: Reading | None
+    """What all attacks let one say of the change; None for what all are compared with."""
     against: str
     equal: Cell | None
-    """Difference in AUC at equal accuracy; None where the release is part of that line."""
-    equal_reading: str
+    """Difference in AUC at equal accuracy, under the primary attack; None where the release is a baseline itself."""
+    equal_reading: Reading | None
+
+    @property
+    def change_words(self) -> str:
+        """The reading with the word that goes before the baseline: `leaks less than`."""
+        return " ".join(filter(None, READINGS[self.reading])) if self.reading else ""
+
+    @property
+    def equal_words(self) -> str:
+        """The reading at equal accuracy: `leaks less`."""
+        return READINGS[self.equal_reading][0] if self.equal_reading else ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,8 @@ class Summary:
     """Some release was compared at equal accuracy."""
     notes: tuple[str, ...]
     """The reasons that `Cell.note` counts."""
-    stronger: Stronger | None
+    stronger: tuple[Stronger, ...]
+    """On each release where another attack finds clearly more, the one that does so most; largest first."""
 
 
 def summary(results: Results, told: Answer) -> Summary:
@@ -109,66 +123,23 @@ def summary(results: Results, told: Answer) -> Summary:
         lines,
         any(line.equal is not None and line.equal.value for line in lines),
         notes.listed(),
-        stronger_attack(results),
+        stronger_anywhere(results),
     )
 
 
 def _leaks(results: Results, base: str, told: Answer) -> str:
-    """Whether the networks that all are held against leak."""
-    attack, networks = attack_name(primary_attack(results)), _networks(results, base)
-    leak = "leaks" if networks.endswith("network") else "leak"
+    """Whether the networks that all are compared with leak."""
+    attack, networks = attack_name(primary_attack(results)), networks_of(results, base)
+    leak, beside = verb(int(networks.endswith("network")), "leaks", "leak"), stronger_words(results, base)
+    no_proof = otherwise_found(results, base) or " That is no proof that nothing leaks."
     return {
-        "leaks": f"The {networks} {leak}: {attack} tells members from non-members better than guessing.",
-        "leaks at low rates": f"The {networks} {leak} at low false-positive rates under {attack}, if not on average.",
+        "leaks": f"The {networks} {leak}: {attack} tells members from non-members better than guessing.{beside}",
+        "leaks at low rates": f"The {networks} {leak} at low false-positive rates under {attack}, if not on average."
+        f"{beside}",
         "reversed": f"On the {networks} {attack} ranks members below non-members: check how members and scores were "
-        "joined.",
-        "not shown": f"On the {networks} {attack} was not shown to do better than guessing; that is no proof that "
-        "nothing leaks.",
+        f"joined.{beside}",
+        "not shown": f"On the {networks} {attack} was not shown to do better than guessing.{no_proof}{beside}",
     }.get(verdict(results, base), told.headline)
-
-
-def _networks(results: Results, base: str) -> str:
-    row = finding(results, base, primary_attack(results))
-    alone = row is not None and row["num_victims"] == 1
-    return ("dense " if base == DENSE else "") + ("network" if alone else "networks")
-
-
-def counted_changes(results: Results, base: str) -> tuple[str, ...]:
-    """What the pruned and the defended releases change, counted; empty where there are none."""
-    changed = _changed(results, base)
-    if not changed:
-        return ()
-    at_equal = has_frontier(results)
-    rows = [_equal(results, name) if at_equal else _paired(results, name) for name in changed]
-    readings = [_reading(row) for row in rows]
-    less, more, same, other = (readings.count(said) for said in (READINGS[-1], READINGS[1], READINGS[0], ""))
-    start, than = (
-        ("At equal accuracy, ", "undefended dense networks") if at_equal else ("", "what they are held against")
-    )
-    if len(changed) == 1:
-        said = _one_release(readings[0], than)
-        return (f"{start or 'T'}{'the' if start else 'he'} one pruned or defended release {said}.",)
-    counted = "all" if less == len(changed) else f"{less or 'none'} of"
-    parts = [
-        *([f"{more} {'leaks' if more == 1 else 'leak'} more"] if more else []),
-        *([f"{same} {'was' if same == 1 else 'were'} not shown to differ"] if same else []),
-        *([f"{other} could not be compared"] if other else []),
-    ]
-    leak = "leaks" if less <= 1 else "leak"
-    whole = f"{start}{counted} {len(changed)} pruned or defended releases {leak} less than {than}"
-    far = [name for name in far_from_baselines(results) if name in changed] if at_equal else []
-    if far:
-        lacked = f"{len(far)} of them had none" if len(far) < len(changed) else "none of them had one"
-        parts.append(f"{lacked} of similar accuracy to be held against, so lost accuracy alone may explain it")
-    return ("; ".join([whole[0].upper() + whole[1:], *([", ".join(parts)] if parts else [])]) + ".",)
-
-
-def _one_release(reading: str, than: str) -> str:
-    return {
-        READINGS[-1]: f"leaks less than {than}",
-        READINGS[0]: f"was not shown to differ from {than}",
-        READINGS[1]: f"leaks more than {than}",
-    }.get(reading, f"could not be compared with {than}")
 
 
 def _certainty(results: Results, base: str) -> tuple[str, ...]:
@@ -177,23 +148,15 @@ def _certainty(results: Results, base: str) -> tuple[str, ...]:
     if row is None or math.isnan(row["num_victims"]):
         return ()
     networks = int(row["num_victims"])
+    alone = reference_free_of(results)
+    if alone is not None:
+        return (f"How sure: {alone.fact[0].lower()}{alone.fact[1:]} Attacks without references are the weakest.",)
     if networks == 1:
         return ("How sure: one network, so the 95% intervals cover the choice of samples, not another training run.",)
     samples = f"{row['num_members'] + row['num_nonmembers']:,.0f} samples each"
     if networks < _FEW_NETWORKS:
         return (f"How sure: only {networks} networks, so the 95% intervals are conditional on this bank.",)
     return (f"How sure: 95% intervals, over {networks} networks and {samples}.",)
-
-
-def _changed(results: Results, base: str) -> list[str]:
-    """The releases that were pruned or defended, but for those that the others are held against."""
-    baselines = set(results.frontier.loc[results.frontier["is_baseline"] == 1, "release"]) | {base}
-    rows = results.releases
-    return [
-        str(row["release"])
-        for _, row in rows.iterrows()
-        if (row["pruner"] or row["defense"]) and row["release"] not in baselines
-    ]
 
 
 def featured_release(results: Results) -> str:
@@ -205,12 +168,7 @@ def featured_release(results: Results) -> str:
         row = release_row(results, release)
         return -1.0 if row is None or math.isnan(row["sparsity"]) else float(row["sparsity"])
 
-    return max(_changed(results, base) or others, key=sparsity, default="")
-
-
-def has_frontier(results: Results) -> bool:
-    """Whether releases were compared in AUC at equal accuracy."""
-    return bool((results.frontier["metric"] == AUC.column).any())
+    return max(changed_releases(results, base) or others, key=sparsity, default="")
 
 
 def _equal(results: Results, release: str) -> pd.Series | None:
@@ -224,26 +182,15 @@ def _equal(results: Results, release: str) -> pd.Series | None:
 
 
 def _paired(results: Results, release: str) -> pd.Series | None:
-    """The paired difference in AUC to what the release is held against."""
+    """The paired difference in AUC to what the release is compared with."""
     row = difference(results, release, baseline_of(results, release), primary_attack(results), AUC.column)
     return None if row is None or math.isnan(row["difference"]) else row
-
-
-def _is_open(row: pd.Series | None) -> bool:
-    """The interval has no lower limit: in some resamples there is nothing to be held against."""
-    return row is not None and math.isnan(row["low"]) and not math.isnan(row["high"])
-
-
-def _interval(quantity: Quantity, row: pd.Series) -> str:
-    if _is_open(row):
-        return f"[open, {quantity.signed(row['high'])}]"
-    return quantity.signed_interval(row["low"], row["high"])
 
 
 def _numbers(results: Results, base: str) -> tuple[BigNumber, BigNumber, BigNumber]:
     release, attack = featured_release(results), primary_attack(results)
     row, rate = finding(results, base, attack), headline_tpr(results.findings.columns)
-    networks = _networks(results, base)
+    networks = networks_of(results, base)
     leakage = _measured(row, AUC, f"Leakage of the {networks}", f"AUC under {attack_name(attack)}; 0.5 is guessing")
     if not release:
         found = "Members found" if rate is None else rate.title
@@ -251,6 +198,11 @@ def _numbers(results: Results, base: str) -> tuple[BigNumber, BigNumber, BigNumb
         second = _measured(row, rate or AUC, found, told)
         return leakage, second, _measured(row, BALANCED_ACCURACY, BALANCED_ACCURACY.title, "guessing: 50%")
     return leakage, _change(results, release, base), _price(results, release, base)
+
+
+def _signed(quantity: Quantity, row: pd.Series) -> tuple[str, str]:
+    """A difference and its interval."""
+    return quantity.signed(row["difference"]), quantity.signed_interval(row["low"], row["high"])
 
 
 def _measured(row: pd.Series | None, quantity: Quantity, title: str, note: str) -> BigNumber:
@@ -266,17 +218,20 @@ def _change(results: Results, release: str, base: str) -> BigNumber:
     row = _equal(results, release)
     if row is not None and row["is_baseline"] != 1:
         title = "Change of AUC at equal accuracy"
-        words = "against undefended dense networks at least as accurate"
+        words = f"under {attack_name(primary_attack(results))}, against undefended dense networks at least as accurate"
         if release in far_from_baselines(results):
             words += f", none of them within {100 * NEAR:g} points of its accuracy"
-        note = f"{words}; {_reading(row) or 'no interval'}"
-        return BigNumber(title, release, AUC.signed(row["difference"]), _interval(AUC, row), note)
+        found = at_equal_accuracy(results, release)
+        note = f"{words}; {(READINGS[found.reading][0] if found else '') or 'could not be compared'}"
+        return BigNumber(title, release, *_signed(AUC, row), note)
     row, title = _paired(results, release), "Change of AUC"
     if row is None:
         return BigNumber(title, release, "", "", _NOT_PAIRED)
     words = baseline_words(results, release, base, baseline_of(results, release))
-    note = f"against {words}{'; not at equal accuracy' if has_frontier(results) else ''}"
-    return BigNumber(title, release, AUC.signed(row["difference"]), _interval(AUC, row), note)
+    reading = concluded(results, release, baseline_of(results, release)).reading
+    said = "; attacks disagree" if reading == "disagree" else ""
+    note = f"against {words}{'; not at equal accuracy' if has_frontier(results) else ''}{said}"
+    return BigNumber(title, release, *_signed(AUC, row), note)
 
 
 def _price(results: Results, release: str, base: str) -> BigNumber:
@@ -286,7 +241,7 @@ def _price(results: Results, release: str, base: str) -> BigNumber:
     if row is None or math.isnan(row["difference"]):
         return BigNumber(title, release, "", "", _NOT_PAIRED)
     note = f"percentage points, against {baseline_words(results, release, base, baseline)}"
-    return BigNumber(title, release, TEST_ACCURACY.signed(row["difference"]), _interval(TEST_ACCURACY, row), note)
+    return BigNumber(title, release, *_signed(TEST_ACCURACY, row), note)
 
 
 def _line(results: Results, release: str, base: str, notes: Notes) -> SummaryLine:
@@ -294,6 +249,7 @@ def _line(results: Results, release: str, base: str, notes: Notes) -> SummaryLin
     paired, equal = _paired(results, release), _equal(results, release)
     is_base, in_line = release == base, equal is not None and equal["is_baseline"] == 1
     shows_equal = has_frontier(results) and not is_base and not in_line
+    at_equal = at_equal_accuracy(results, release)
     return SummaryLine(
         release=release,
         made="" if is_base or made is None else what_was_done(results, release),
@@ -302,10 +258,10 @@ def _line(results: Results, release: str, base: str, notes: Notes) -> SummaryLin
         accuracy=_missing(notes, NOT_RECORDED) if made is None else estimate(made, TEST_ACCURACY, notes),
         leakage=_missing(notes, _NO_ROW) if found is None else estimate(found, AUC, notes),
         change=None if is_base else _difference(paired, notes, _NOT_PAIRED),
-        change_reading="" if is_base else _reading(paired),
+        reading=None if is_base else concluded(results, release, baseline_of(results, release)).reading,
         against="" if is_base else baseline_of(results, release),
         equal=_difference(equal, notes, _NOT_EQUAL) if shows_equal else None,
-        equal_reading=_reading(equal) if shows_equal else "",
+        equal_reading=at_equal.reading if shows_equal and at_equal else None,
     )
 
 
@@ -317,11 +273,7 @@ def _difference(row: pd.Series | None, notes: Notes, reason: str) -> Cell:
     """A difference in AUC; the reason where there is none."""
     if row is None:
         return _missing(notes, reason)
-    return Cell(AUC.signed(row["difference"]), _interval(AUC, row), stands_out=direction(row) != 0)
-
-
-def _reading(row: pd.Series | None) -> str:
-    """What the interval of a difference lets one say; empty without one."""
-    if row is None or math.isnan(row["high"]) or (math.isnan(row["low"]) and not row["high"] < 0):
-        return ""
-    return READINGS[direction(row)]
+    return Cell(
+        *_signed(AUC, row),
+        stands_out=direction(row["low"], row["high"]) != 0,
+    )

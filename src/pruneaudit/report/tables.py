@@ -23,7 +23,7 @@ from pruneaudit.report.quantities import (
     sparsity_text,
     tpr_quantities,
 )
-from pruneaudit.report.selection import MEAN, POOLED, base_release, holds_zero, release_row
+from pruneaudit.report.selection import MEAN, POOLED, base_release, holds_zero, references_named, release_row
 from pruneaudit.results import Results
 
 NO_REASON = "no figure was computed for this row"
@@ -40,7 +40,7 @@ class Cell:
     note: int | None = None
     """1-based number of the reason below the table."""
     stands_out: bool = False
-    """A difference whose interval does not hold 0."""
+    """A difference whose interval excludes 0."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def findings_table(results: Results, victim: str = MEAN) -> Table:
         row_of_release = release_row(results, str(release))
         accuracy = None if row_of_release is None else estimate(row_of_release, TEST_ACCURACY, notes)
         lines = [_finding_line(row, quantities, notes) for _, row in part.iterrows()]
-        groups.append(Group(str(release), str(knowledge), accuracy, tuple(lines)))
+        groups.append(Group(str(release), references_named(results, str(knowledge)), accuracy, tuple(lines)))
     counts = ("Victims", "Members", "Non-members", "Without a score")
     return Table((*(quantity.title for quantity in quantities), *counts), tuple(groups), notes.listed())
 
@@ -159,7 +159,7 @@ def differences_table(results: Results) -> Table:
             cells = [_difference_cell(by_metric.get(quantity.column), quantity, notes) for quantity in quantities]
             counts = of_attack["num_victims"].dropna()
             cells.append(Cell(_count(counts.iloc[0])) if len(counts) else Cell("", note=notes.number(NO_REASON)))
-            lines.append(Row(str(attack), f"references: {knowledge}", tuple(cells)))
+            lines.append(Row(str(attack), f"references: {references_named(results, str(knowledge))}", tuple(cells)))
         groups.append(Group(str(release), str(baseline), extra, tuple(lines)))
     titles = [f"{quantity.title} (points)" if quantity.is_percent else quantity.title for quantity in quantities]
     return Table((*titles, "Victims"), tuple(groups), notes.listed())

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pruneaudit.report.answer import answer, sparsest_change
 from pruneaudit.report.controls import distrusted
+from pruneaudit.report.counts import counted_changes, has_frontier
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr
 from pruneaudit.report.released import left_whole
 from pruneaudit.report.selection import (
@@ -16,13 +17,14 @@ from pruneaudit.report.selection import (
     base_release,
     finding,
     findings_elsewhere,
-    primary_knowledge,
+    reference_free_of,
+    references_shown,
     release_names,
     release_row,
 )
-from pruneaudit.report.stronger import stronger_attack, stronger_figure
-from pruneaudit.report.summary import counted_changes, has_frontier
+from pruneaudit.report.stronger import stronger_anywhere
 from pruneaudit.report.tables import Notes, estimate, sparsity_cell
+from pruneaudit.report.words import attack_name
 from pruneaudit.results import Results
 
 _WIDTH_OF_NUMBERS = 76
@@ -52,10 +54,12 @@ def print_results(results: Results, console: Console) -> None:
     if has_frontier(results):
         for sentence in counted_changes(results, base_release(results)):
             console.print(_plain(sentence), highlight=False)
-    found = stronger_attack(results)
-    if found is not None:
-        more = f"{_printable(found.attack)} finds more: {stronger_figure(found)} AUC on {_printable(found.release)}"
-        console.print(Text(more), highlight=False)
+    for found in stronger_anywhere(results)[:1]:
+        more = f"{attack_name(found.attack)} finds more: {found.figure} AUC on {found.release}"
+        console.print(_plain(more), highlight=False)
+    alone = reference_free_of(results)
+    if alone is not None:
+        console.print(_plain(" ".join(alone.sentences)), highlight=False)
     if results.about.get("demonstration"):
         console.print(_plain(told.caveats[0]), highlight=False)
 
@@ -66,7 +70,7 @@ def _table(results: Results, notes: Notes, is_wide: bool) -> Table:
     Narrower, numbers wrap too: an ellipsis would lose digits.
     """
     rate = headline_tpr(results.findings.columns)
-    title = f"Leakage, references: {_printable(primary_knowledge(results))}; mean over victims [95% interval]"
+    title = f"Leakage, references: {_printable(references_shown(results))}; mean over victims [95% interval]"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("Release / attack", overflow="fold")
     # A release's own figures stand over its attacks' columns: at 80 columns there is no room beside them.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pruneaudit.report.answer import attack_name
 from pruneaudit.report.paper.points import point
 from pruneaudit.report.paper.style import Chart, cut, cut_all, error_lengths, guessing_style, look, new_figure, settle
 from pruneaudit.report.quantities import AUC
-from pruneaudit.report.selection import attack_order, base_release, finding, primary_knowledge
+from pruneaudit.report.selection import attack_order, base_release, finding, references_shown
+from pruneaudit.report.words import attack_name
 from pruneaudit.results import Results
 
 _ROW_INCHES = 0.2
@@ -33,7 +33,7 @@ def attacks(results: Results) -> Chart | None:
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel("AUC (dashed: guessing)")
-    knowledge = primary_knowledge(results)
+    knowledge = references_shown(results)
     figure.suptitle(f"{cut(release)}\n{cut(f'references: {knowledge}')}", x=0.01, horizontalalignment="left")
     settle(figure, _AROUND_INCHES + _ROW_INCHES * len(drawn))
     caption = (

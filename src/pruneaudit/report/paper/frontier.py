@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pruneaudit.report.answer import attack_name
 from pruneaudit.report.paper.points import Point, accuracy, leakage, methods
 from pruneaudit.report.paper.style import (
     Chart,
@@ -20,7 +19,8 @@ from pruneaudit.report.paper.style import (
     unpruned_look,
 )
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY
-from pruneaudit.report.selection import base_release, primary_attack, primary_knowledge, release_names
+from pruneaudit.report.selection import base_release, primary_attack, references_shown, release_names
+from pruneaudit.report.words import attack_name
 from pruneaudit.results import Results
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def frontier(results: Results) -> Chart | None:
             names.append(label)
     handles.append(axes.axhline(0.5, **guessing_style()))
     _label(axes)
-    attack, knowledge = attack_name(primary_attack(results)), primary_knowledge(results)
+    attack, knowledge = attack_name(primary_attack(results)), references_shown(results)
     title = cut(f"{attack}; references: {knowledge}")
     larger = any(len(releases) > 1 for _, releases, _, _ in series)
     finish(figure, title + "\nlarger marker: sparser" * larger, handles, cut_all([*names, "guessing"]), PANEL_INCHES)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pruneaudit.report.answer import attack_name
 from pruneaudit.report.paper.style import Chart, cut, cut_all, finish, guessing_style, look, new_figure, percent_ticks
 from pruneaudit.report.selection import MIN_DECIDING, attack_order, finding, primary_knowledge, resolution
+from pruneaudit.report.words import attack_name
 from pruneaudit.results import Results
 
 if TYPE_CHECKING:

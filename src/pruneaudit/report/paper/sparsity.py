@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from pruneaudit.report.answer import attack_name
 from pruneaudit.report.paper.points import (
     Method,
     Point,
@@ -31,7 +30,8 @@ from pruneaudit.report.paper.style import (
     unpruned_look,
 )
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr, sparsity_text
-from pruneaudit.report.selection import primary_attack, primary_knowledge
+from pruneaudit.report.selection import primary_attack, references_shown
+from pruneaudit.report.words import attack_name
 from pruneaudit.results import Results
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def sparsity_leakage(results: Results) -> Chart | None:
         _label(axes, panel)
     all_axes[-1].set_xlabel("Sparsity")
     _tick_sparsities(all_axes[-1], [sparsity_of(results, release) for release in releases])
-    attack, knowledge = attack_name(primary_attack(results)), primary_knowledge(results)
+    attack, knowledge = attack_name(primary_attack(results)), references_shown(results)
     finish(
         figure,
         cut(f"{attack}; references: {knowledge}"),

@@ -1,0 +1,140 @@
+"""What may be concluded about a difference, from the rows of all attacks: facts, without a sentence.
+
+A statement such as "no difference could be shown" must hold for every attack that was played, under every kind of
+reference. The primary attack alone decides nothing here: where another one shows a difference that it does not show,
+or one in the other direction, attacks disagree. An attack that failed the run's own controls has no say, nor has one
+that is only a lower bound of what it sees: a difference of lower bounds shows nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from pruneaudit.attacks.groups import is_lower_bound
+from pruneaudit.controls import failures
+from pruneaudit.report.quantities import AUC
+from pruneaudit.report.selection import attack_order, finding, primary_attack, primary_knowledge
+from pruneaudit.results import Results
+
+Reading = Literal["less", "more", "not shown", "disagree", "not compared"]
+READINGS: dict[int, Reading] = {-1: "less", 0: "not shown", 1: "more"}
+"""What the direction of one interval lets one say."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The paired difference in AUC under one attack."""
+
+    attack: str
+    knowledge: str
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def direction(self) -> int:
+        """-1 or 1 where the interval lies on one side of 0, else 0."""
+        return direction(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What all attacks together show of a release against its baseline."""
+
+    primary: Shown | None
+    """Under the primary attack and knowledge; None where no interval was computed."""
+    others: tuple[Shown, ...]
+    """Under every other attack or kind of reference that has an interval, in the order of the study."""
+
+    def of_others(self, *directions: int) -> tuple[Shown, ...]:
+        """Those of the others that show one of these directions."""
+        return tuple(shown for shown in self.others if shown.direction in directions)
+
+    @property
+    def reading(self) -> Reading:
+        """Direction or not; `disagree` where any other attack shows what the primary one does not.
+
+        Others that show no difference do not contradict one that does: they may be too weak for it.
+        """
+        if self.primary is None:
+            return "not compared"
+        own = self.primary.direction
+        return "disagree" if self.of_others(*({-1, 1} - {own})) else READINGS[own]
+
+
+def concluded(results: Results, release: str, baseline: str) -> Conclusion:
+    """What all attacks show of a release against its baseline, in AUC."""
+    table = results.comparisons
+    rows = table[(table["release"] == release) & (table["baseline"] == baseline) & (table["metric"] == AUC.column)]
+    order = {attack: place for place, attack in enumerate(attack_order(results))}
+    silent = {*failures(results.about), *filter(is_lower_bound, order)}
+    first = (primary_attack(results), primary_knowledge(results))
+    found = [
+        Shown(str(row["attack"]), str(row["knowledge"]), row["difference"], row["low"], row["high"])
+        for _, row in rows.iterrows()
+        if row["attack"] and row["attack"] not in silent and not _lacks_interval(row)
+    ]
+    found.sort(key=lambda shown: (order.get(shown.attack, len(order)), shown.knowledge != first[1]))
+    primary = next((shown for shown in found if (shown.attack, shown.knowledge) == first), None)
+    return Conclusion(primary, tuple(shown for shown in found if shown is not primary))
+
+
+WhyNot = Literal["no figure", "distrusted", "no baseline", "too accurate", "open"]
+"""Why a release could not be compared at equal accuracy: it has no figure itself, its attack failed the run's own
+controls, no undefended dense release has a figure, none is as accurate, or none is in too many resamples (so that the
+interval has no lower limit)."""
+
+
+@dataclass(frozen=True)
+class AtEqualAccuracy:
+    """What the primary attack shows of a release against undefended dense networks that are at least as accurate."""
+
+    reading: Reading
+    """Never `disagree`: other attacks are not compared at equal accuracy."""
+    why_not: WhyNot | None
+    """Where the reading is `not compared`."""
+
+
+def at_equal_accuracy(results: Results, release: str) -> AtEqualAccuracy | None:
+    """What the frontier lets one say of a release's AUC; None where it has no row of it."""
+    table = results.frontier[results.frontier["metric"] == AUC.column]
+    rows = table[table["release"] == release]
+    if rows.empty:
+        return None
+    row = rows.iloc[0]
+    low, high = row["difference_low"], row["difference_high"]
+    if row["attack"] in failures(results.about):
+        return AtEqualAccuracy("not compared", "distrusted")
+    if not math.isnan(row["difference"]) and not math.isnan(high) and not (math.isnan(low) and high >= 0):
+        return AtEqualAccuracy(READINGS[direction(low, high)], None)
+    if math.isnan(row["leakage"]):
+        why: WhyNot = "no figure"
+    elif table.loc[table["is_baseline"] == 1, "leakage"].isna().all():
+        why = "no baseline"
+    else:
+        why = "too accurate" if math.isnan(row["difference"]) else "open"
+    return AtEqualAccuracy("not compared", why)
+
+
+def better_than_guessing(results: Results, release: str) -> tuple[str, ...]:
+    """The attacks but the primary one whose AUC on a release is above guessing, under the primary knowledge."""
+    broken, first = failures(results.about), primary_attack(results)
+    found = []
+    for attack in attack_order(results):
+        row = finding(results, release, attack) if attack != first and attack not in broken else None
+        if row is not None and row["auc_low"] > 0.5:
+            found.append(attack)
+    return tuple(found)
+
+
+def direction(low: float, high: float) -> int:
+    """-1 or 1 where an interval lies on one side of 0, else 0; an end that is NaN excludes nothing on its side."""
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def _lacks_interval(row: pd.Series) -> bool:
+    return bool(math.isnan(row["difference"]) or math.isnan(row["low"]) or math.isnan(row["high"]))

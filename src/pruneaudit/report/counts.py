@@ -1,0 +1,116 @@
+"""Of how many releases what can be said: how many leak less, how many more, and of how many neither was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pruneaudit.report.conclusions import Reading, WhyNot, at_equal_accuracy, concluded
+from pruneaudit.report.quantities import AUC
+from pruneaudit.report.selection import baseline_of, far_from_baselines, primary_attack
+from pruneaudit.report.words import attack_name, counted, listed, verb
+from pruneaudit.results import Results
+
+READINGS: dict[Reading, tuple[str, str]] = {
+    "less": ("leaks less", "than"),
+    "more": ("leaks more", "than"),
+    "not shown": ("no difference shown", "from"),
+    "disagree": ("attacks disagree", "on the change from"),
+    "not compared": ("", "compared with"),
+}
+"""How a reading is put, and the word that goes before the baseline."""
+_WHY_NOT: dict[WhyNot, tuple[str, str]] = {
+    "no figure": ("has no figure itself", "have no figure themselves"),
+    "distrusted": ("has figures only of an attack that failed its controls",) * 2,
+    "no baseline": ("has no undefended dense network with a figure beside it",) * 2,
+    "too accurate": (
+        "is more accurate than every undefended dense network",
+        "are more accurate than every undefended dense network",
+    ),
+    "open": ("has, in too many resamples, no undefended dense network as accurate",) * 2,
+}
+"""For one release and for several."""
+_OF_ONE: dict[Reading, str] = {
+    "less": "leaks less than",
+    "more": "leaks more than",
+    "not shown": "was not shown to differ from",
+    "disagree": "is one that attacks disagree on: they do not all show the same difference from",
+    "not compared": "could not be compared with",
+}
+"""What is said where there is one release."""
+
+
+def counted_changes(results: Results, base: str) -> tuple[str, ...]:
+    """What the pruned and the defended releases change, counted; empty where there are none."""
+    changed = changed_releases(results, base)
+    if not changed:
+        return ()
+    return (_at_equal_accuracy(results, changed) if has_frontier(results) else _against_baselines(results, changed),)
+
+
+def _at_equal_accuracy(results: Results, changed: Sequence[str]) -> str:
+    """Counts the releases by what the primary attack shows at equal accuracy."""
+    found = {name: at_equal_accuracy(results, name) for name in changed}
+    readings: list[Reading] = [item.reading if item else "not compared" for item in found.values()]
+    reasons = [item.why_not if item and item.why_not else "no figure" for item in found.values()]
+    why = _reasons([why for why, reading in zip(reasons, readings, strict=True) if reading == "not compared"])
+    if set(readings) == {"not compared"}:
+        return f"At equal accuracy nothing could be compared: of {_releases(len(changed))}, {why}."
+    said = _counted(readings, "undefended dense networks", why)
+    far = [name for name in far_from_baselines(results) if name in changed]
+    if far:
+        lacked = f"{len(far)} of them had none" if len(far) < len(changed) else "none of them had one"
+        said += f"; {lacked} of similar accuracy beside it, so lost accuracy alone may explain it"
+    return f"At equal accuracy, under {attack_name(primary_attack(results))}, {said}."
+
+
+def _against_baselines(results: Results, changed: Sequence[str]) -> str:
+    """Counts the releases by what all attacks show of their paired differences."""
+    readings = [concluded(results, name, baseline_of(results, name)).reading for name in changed]
+    if set(readings) == {"not compared"}:
+        return f"Nothing could be compared: {_releases(len(changed))}, and no paired difference has an interval."
+    said = _counted(readings, "their baselines" if len(changed) > 1 else "its baseline", "")
+    return f"{said[0].upper()}{said[1:]}."
+
+
+def _counted(readings: Sequence[Reading], than: str, why: str) -> str:
+    """How many leak less, how many more, and of how many neither can be said."""
+    total = len(readings)
+    if total == 1:
+        return f"the one pruned or defended release {_OF_ONE[readings[0]]} {than}"
+    less, more, same, split, other = (readings.count(each) for each in _OF_ONE)
+    whole = f"all {total}" if less == total else str(less)
+    first = f"{whole} {verb(less, 'leaks', 'leak')} less than" if less else "none was shown to leak less than"
+    parts = [
+        f"{first} {than}",
+        *([f"{more} {verb(more, 'leaks', 'leak')} more"] if more else []),
+        *([f"{same} {verb(same, 'was', 'were')} not shown to differ"] if same else []),
+        *([f"attacks disagree on {split}"] if split else []),
+        *([f"{other} could not be compared{f' ({why})' if why else ''}"] if other else []),
+    ]
+    return f"of {_releases(total)}, {', '.join(parts)}"
+
+
+def _reasons(reasons: Sequence[WhyNot]) -> str:
+    """How many releases could not be compared for which reason."""
+    counts = {why: reasons.count(why) for why in dict.fromkeys(reasons)}
+    return listed([f"{number} {verb(number, *_WHY_NOT[why])}" for why, number in counts.items()])
+
+
+def _releases(number: int) -> str:
+    return counted(number, "pruned or defended release")
+
+
+def changed_releases(results: Results, base: str) -> list[str]:
+    """The releases that were pruned or defended, but for those that the others are compared with."""
+    baselines = set(results.frontier.loc[results.frontier["is_baseline"] == 1, "release"]) | {base}
+    rows = results.releases
+    return [
+        str(row["release"])
+        for _, row in rows.iterrows()
+        if (row["pruner"] or row["defense"]) and row["release"] not in baselines
+    ]
+
+
+def has_frontier(results: Results) -> bool:
+    """Whether releases were compared in AUC at equal accuracy."""
+    return bool((results.frontier["metric"] == AUC.column).any())

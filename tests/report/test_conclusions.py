@@ -1,0 +1,145 @@
+"""What may be concluded from small tables: directions, names and numbers, and which attacks found what."""
+
+import math
+
+import pytest
+from frontier_rows import CONTROL, PRUNED, frontier_row, with_frontier
+
+from pruneaudit.report.answer import answer
+from pruneaudit.report.conclusions import at_equal_accuracy, better_than_guessing, concluded
+from pruneaudit.report.counts import counted_changes
+from pruneaudit.report.summary import summary
+
+LESS, SAME, MORE = (-0.05, -0.06, -0.04), (0.001, -0.01, 0.012), (0.03, 0.02, 0.04)
+NONE = (math.nan,) * 3
+
+
+def showing(figures, knowledge="matched"):
+    """An edit: the paired differences of the pruned release to its control, by attack; others show none."""
+
+    def edit(parts):
+        table = parts["comparisons"]
+        pair = (table["release"] == PRUNED) & (table["baseline"] == CONTROL) & (table["metric"] == "auc")
+        table.loc[pair, ["difference", "low", "high"]] = SAME
+        for attack, limits in figures.items():
+            table.loc[pair & (table["attack"] == attack), ["difference", "low", "high"]] = limits
+            table.loc[pair & (table["attack"] == attack), "knowledge"] = knowledge
+
+    return edit
+
+
+def text_of(results):
+    return next(change.text for change in answer(results).changes if change.release == PRUNED)
+
+
+@pytest.mark.parametrize(
+    ("figures", "reading"),
+    [
+        ({}, "not shown"),
+        ({"lira": LESS}, "less"),
+        ({"lira": MORE, "loss": MORE}, "more"),
+        ({"rmia": LESS}, "disagree"),
+        ({"rmia": LESS, "loss": MORE}, "disagree"),
+        ({"lira": LESS, "loss": MORE}, "disagree"),
+        ({"lira": NONE}, "not compared"),
+    ],
+)
+def test_the_reading_is_made_of_all_attacks(make_results, figures, reading):
+    results = make_results(showing(figures))
+    assert concluded(results, PRUNED, CONTROL).reading == reading
+    line = next(line for line in summary(results, answer(results)).lines if line.release == PRUNED)
+    assert line.reading == reading
+    said = text_of(results)
+    assert ("attacks disagree" in said) == (reading == "disagree")
+
+
+def test_no_difference_is_never_claimed_beside_one_that_was_found(make_results):
+    results = make_results(showing({"rmia": LESS, "loss": MORE}))
+    found = concluded(results, PRUNED, CONTROL)
+    assert found.primary.attack == "lira"
+    assert [shown.attack for shown in found.of_others(-1)] == ["rmia"]
+    assert [shown.attack for shown in found.of_others(1)] == ["loss"]
+    said = text_of(results)
+    assert "RMIA (-0.050 [-0.060, -0.040]) shows less leakage" in said
+    assert "loss (+0.030 [+0.020, +0.040]) shows more leakage" in said
+    assert "disagree" in counted_changes(results, "dense")[0]
+
+
+def test_another_kind_of_references_counts_and_is_named(make_results):
+    results = make_results(showing({"rmia": LESS}, knowledge="dense"))
+    assert [(shown.attack, shown.knowledge) for shown in concluded(results, PRUNED, CONTROL).of_others(-1)] == [
+        ("rmia", "dense")
+    ]
+    assert "RMIA, references dense (-0.050" in text_of(results)
+
+
+def test_what_failed_its_controls_has_no_say(make_results):
+    def edit(parts):
+        showing({"rmia": LESS})(parts)
+        parts["about"]["controls"] = [failed_row("rmia")]
+
+    assert concluded(make_results(edit), PRUNED, CONTROL).reading == "not shown"
+
+
+def failed_row(attack):
+    row = {"attack": attack, "bank": "made-up bank", "kind": "null", "passed": False, "problem": "AUC 0.6"}
+    return row | {"expected": "0.5", "auc": 0.6, "low": 0.59, "high": 0.61}
+
+
+def test_nothing_is_concluded_from_a_primary_attack_that_failed_its_controls(make_results):
+    def edit(parts):
+        with_frontier(frontier_row(PRUNED, -0.03, -0.05, -0.01))(parts)
+        parts["about"]["controls"] = [failed_row("lira")]
+
+    results = make_results(edit)
+    assert "nothing is concluded" in answer(results).headline
+    assert "leak less" not in text_of(results)
+    assert at_equal_accuracy(results, PRUNED).why_not == "distrusted"
+    assert concluded(results, PRUNED, CONTROL).reading == "not compared"
+
+
+def test_guessing_under_one_attack_is_not_guessing_under_all(make_results):
+    def edit(parts):
+        table = parts["findings"]
+        of_lira = (table["attack"] == "lira") & (table["release"] == "dense")
+        table.loc[of_lira, ["auc", "auc_low", "auc_high"]] = [0.505, 0.49, 0.52]
+        rates = [column for column in table if str(column).startswith("tpr_at_")]
+        table.loc[of_lira, rates] = math.nan
+
+    results = make_results(edit)
+    assert better_than_guessing(results, "dense") == ("loss", "confidence", "entropy", "modified_entropy", "rmia")
+    for said in (answer(results).headline, summary(results, answer(results)).sentences[0]):
+        assert "Attacks disagree: loss, confidence, entropy and 2 more do better than guessing" in said
+        assert "no proof" not in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "why_not"),
+    [
+        ([frontier_row(PRUNED, *NONE)], ["too accurate"]),
+        ([frontier_row(PRUNED, -0.002, math.nan, 0.009), frontier_row("b", *NONE)], ["open", "too accurate"]),
+        ([frontier_row(PRUNED, *NONE) | {"leakage": math.nan}], ["no figure"]),
+    ],
+)
+def test_where_nothing_was_compared_at_equal_accuracy_the_reason_stands_instead(make_results, rows, why_not):
+    results = make_results(with_frontier(*rows))
+    assert [at_equal_accuracy(results, row["release"]).why_not for row in rows] == why_not
+    (said,) = counted_changes(results, "dense")
+    assert "nothing could be compared" in said
+    assert "leak" not in said.replace("leakage", "")
+
+
+def test_without_any_baseline_that_is_the_reason(make_results):
+    def edit(parts):
+        with_frontier(frontier_row(PRUNED, *NONE))(parts)
+        parts["frontier"].loc[parts["frontier"]["is_baseline"] == 1, "leakage"] = math.nan
+
+    assert at_equal_accuracy(make_results(edit), PRUNED).why_not == "no baseline"
+
+
+def test_an_interval_without_a_lower_end_is_read_as_a_bound(make_results):
+    results = make_results(with_frontier(frontier_row(PRUNED, -0.03, math.nan, -0.01)))
+    found = summary(results, answer(results))
+    assert found.numbers[1].interval == "[at most -0.010]"
+    line = next(line for line in found.lines if line.release == PRUNED)
+    assert (line.equal.interval, line.equal_reading) == ("[at most -0.010]", "less")
