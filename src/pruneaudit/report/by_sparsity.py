@@ -42,7 +42,6 @@ def leakage_by_sparsity(results: Results) -> Figure | None:
     traces += [_level(name, at, ends, index) for index, (name, at) in enumerate(levels[:_MOST_LEVELS])]
     layout = plot_layout("Sparsity", "AUC")
     layout["xaxis"] |= {"tickformat": "~%", "range": ends}
-    layout["yaxis"]["tickformat"] = ".2f"
     layout["shapes"] = [line_across("y", 0.5)]
     return Figure(
         key="sparsity",

@@ -58,8 +58,9 @@ def _at_equal_accuracy(results: Results, changed: Sequence[str]) -> str:
     said = _counted(readings, "undefended dense networks", why)
     far = [name for name in far_from_baselines(results) if name in changed]
     if far:
-        lacked = f"{len(far)} of them had none" if len(far) < len(changed) else "none of them had one"
-        said += f"; {lacked} of similar accuracy beside it, so lost accuracy alone may explain it"
+        some = f"{len(far)} of them {verb(len(far), 'has', 'have')} none"
+        lacked = some if len(far) < len(changed) else "no such network is"
+        said += f"; {lacked} of similar accuracy, so lost accuracy alone may explain the difference"
     return f"At equal accuracy, under {attack_name(primary_attack(results))}, {said}."
 
 

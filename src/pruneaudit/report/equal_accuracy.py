@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.figures import COLOURS, NEUTRAL, Figure, error_bars, label, line_across, plot_layout
+from pruneaudit.report.labels import text_positions
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, tpr_quantities
 from pruneaudit.report.selection import NEAR, far_from_baselines, release_row
 from pruneaudit.report.tables import NO_REASON, Cell, Notes
@@ -137,7 +139,9 @@ def frontier_figure(results: Results, metric: Quantity = AUC) -> Figure | None:
     if points.empty:
         return None
     looks = [(*_kind(results, row), row["dominated"] == 1) for _, row in points.iterrows()]
-    named = len(points) <= _MOST_NAMED
+    names = [label(name, 20) for name in points["release"]]
+    places = text_positions(points["test_accuracy"].tolist(), points["leakage"].tolist(), names)
+    named = dict(zip(points["release"], places, strict=True)) if len(points) <= _MOST_NAMED else {}
     traces = [_envelope(points)] if (points["is_baseline"] == 1).any() else []
     # In the order of KINDS, what is dominated after what is not.
     for kind in KINDS.values():
@@ -147,7 +151,8 @@ def frontier_figure(results: Results, metric: Quantity = AUC) -> Figure | None:
                 traces.append(_points(chosen, metric, *kind, beaten, named))
     layout = plot_layout("Test accuracy", metric.title)
     layout["xaxis"]["tickformat"] = "~%"
-    layout["yaxis"]["tickformat"] = "~%" if metric.is_percent else ".2f"
+    if metric.is_percent:
+        layout["yaxis"]["tickformat"] = "~%"
     layout["shapes"] = [line_across("y", 0.5 if metric.level is None else metric.level)]
     attack = attack_name(str(points["attack"].iloc[0]))
     return Figure(
@@ -183,7 +188,7 @@ def _envelope(points: pd.DataFrame) -> dict[str, Any]:
 
 
 def _points(
-    rows: pd.DataFrame, metric: Quantity, kind: str, symbol: str, colour: str, beaten: bool, named: bool
+    rows: pd.DataFrame, metric: Quantity, kind: str, symbol: str, colour: str, beaten: bool, named: Mapping[str, str]
 ) -> dict[str, Any]:
     shade = NEUTRAL if beaten else colour
     texts = [
@@ -197,9 +202,9 @@ def _points(
         "name": f"{kind}, dominated" if beaten else kind,
         "x": [float(value) for value in rows["test_accuracy"]],
         "y": [float(value) for value in rows["leakage"]],
-        "text": [label(name, 20) for name in rows["release"]],
-        # A release that is dominated often lies just above the one that dominates it.
-        "textposition": "top center" if beaten else "bottom center",
+        # Where there is no room for a name, hovering shows it.
+        "text": [label(name, 20) if named.get(name) else "" for name in rows["release"]],
+        "textposition": [named.get(name) or "bottom center" for name in rows["release"]],
         "textfont": {"size": 11},
         "error_x": error_bars(rows, "test_accuracy", shade),
         "error_y": error_bars(rows, "leakage", shade),

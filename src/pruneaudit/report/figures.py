@@ -119,7 +119,6 @@ def _leakage(results: Results, knowledge: str) -> tuple[int, dict[str, Any]] | N
         traces.append(_points(of_attack, AUC.column, "x", places, attack, marker))
     middles = [place * slots + (len(attacks) - 1) / 2 for place in range(len(releases))]
     layout = plot_layout("AUC", "")
-    layout["xaxis"]["tickformat"] = ".2f"
     layout["yaxis"] |= {
         "tickvals": middles,
         "ticktext": [label(name, 30) for name in releases],
@@ -147,8 +146,7 @@ def leakage_against_accuracy(results: Results) -> Figure | None:
     if not traces:
         return None
     layout = plot_layout("Test accuracy", "AUC")
-    layout["xaxis"]["tickformat"] = ".0%"
-    layout["yaxis"]["tickformat"] = ".2f"
+    layout["xaxis"]["tickformat"] = "~%"  # as many digits as the step between ticks needs
     layout["shapes"] = [line_across("y", 0.5)]
     return Figure(
         key="tradeoff",

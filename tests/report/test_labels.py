@@ -1,0 +1,28 @@
+"""Names in a figure do not lie on each other; where there is no room for one it is left out."""
+
+import numpy as np
+
+from pruneaudit.report.labels import text_positions
+
+
+def test_points_that_lie_apart_have_their_names_below():
+    assert text_positions([0.7, 0.8, 0.9], [0.5, 0.6, 0.7], ["a", "b", "c"]) == ["bottom center"] * 3
+
+
+def test_names_of_near_points_go_to_different_sides():
+    places = text_positions([0.70, 0.701, 0.9], [0.580, 0.581, 0.7], ["dense-6-epochs", "static-0.9", "dense"])
+    assert places[0] != places[1]
+    assert all(places)
+
+
+def test_where_there_is_no_room_some_names_are_left_out():
+    rng = np.random.default_rng(0)
+    xs, ys = rng.normal(0, 0.001, (2, 30)).tolist()
+    places = text_positions([*xs, 1.0], [*ys, 1.0], ["a-long-name-of-a-release"] * 31)
+    assert 0 < places.count("") < 31
+    assert places[-1]
+
+
+def test_one_point_and_none():
+    assert text_positions([0.5], [0.5], ["alone"]) == ["bottom center"]
+    assert text_positions([], [], []) == []
