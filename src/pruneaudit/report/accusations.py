@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pruneaudit.report.quantities import Quantity, headline_tpr
-from pruneaudit.report.selection import primary_attack, primary_knowledge, release_names
+from pruneaudit.report.selection import primary_attack, primary_knowledge, references_named, release_names
 from pruneaudit.report.tables import NO_REASON, Cell, Notes
 from pruneaudit.results import Results
 from pruneaudit.study import DENSE
@@ -63,7 +63,8 @@ def accusations(results: Results) -> Accusations | None:
         primary = rows[rows["knowledge"] == knowledge]
         chosen = rows if primary.empty and release == DENSE else primary
         lines += [_line(row, notes) for _, row in chosen.iterrows()]
-    return Accusations(attack, knowledge, f"{100 * level:g}%", tuple(lines), notes.listed()) if lines else None
+    named = references_named(results, knowledge)
+    return Accusations(attack, named, f"{100 * level:g}%", tuple(lines), notes.listed()) if lines else None
 
 
 def _level(results: Results, table: pd.DataFrame) -> float:

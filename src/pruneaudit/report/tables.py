@@ -201,7 +201,8 @@ def canaries_table(results: Results) -> tuple[CanaryLine, ...]:
         ]
         auc = "" if area is None else f"{AUC.value(area['value'])} {AUC.interval(area['low'], area['high'])}"
         counts = int(part["num_canaries"].iloc[0]), int(part["num_victims"].max())
-        lines.append(CanaryLine(str(release), str(knowledge), str(attack), auc, texts[0], texts[1], *counts))
+        references = references_named(results, str(knowledge))
+        lines.append(CanaryLine(str(release), references, str(attack), auc, texts[0], texts[1], *counts))
     return tuple(lines)
 
 
