@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pruneaudit.attacks import ATTACKS
-from pruneaudit.attacks.groups import MANY_FLOORED
+from pruneaudit.attacks.primary import MANY_FLOORED
 from pruneaudit.collecting.copies import with_copies_settled
 from pruneaudit.collecting.membership import Given, membership_of
 from pruneaudit.collecting.weights import find_weights
