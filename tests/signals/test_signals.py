@@ -1,5 +1,7 @@
 """What `Signals` refuses and how it says so, what it accepts, and what it derives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -284,3 +286,11 @@ def test_what_belongs_together_must_fit():
     confidence, correct = np.zeros((2, 4, 3), np.float32), np.zeros((2, 4, 2), bool)
     assert "(2, 4, 2) beside confidence (2, 4, 3)" in refused(confidence=confidence, correct=correct)
     assert "negative" in refused(sensitivity=np.full((2, 4, 3), -0.1))
+
+
+def test_some_models_with_another_membership_are_signals_of_their_own(bank):
+    part = bank.take_models(np.array([1, 3]))
+    other = replace(part, member=~part.member)
+    np.testing.assert_array_equal(other.member, ~part.member)
+    np.testing.assert_array_equal(other.phi, part.phi)
+    np.testing.assert_array_equal(other.logits_of(1), part.logits_of(1))

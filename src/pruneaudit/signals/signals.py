@@ -320,6 +320,10 @@ class _SomeModels(Signals):
     whole: Signals
     rows: np.ndarray
 
+    def __new__(cls, **values: Any) -> Signals:  # type: ignore[misc]
+        """What `dataclasses.replace` makes of them: signals of their own, answers and all."""
+        return Signals(**values)
+
     @cached_property
     def logits(self) -> np.ndarray | None:
         """(M, N, C) float32."""
