@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing's own would be imported; Python has these modules already, wherever it is started
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from pruneaudit.api import run
     from pruneaudit.auditing import Audit, audit
     from pruneaudit.collecting import collect_signals

@@ -30,6 +30,7 @@ from pruneaudit.pipeline.plan import attacks_of, make_plan
 from pruneaudit.pipeline.progress import Progress, Silent
 from pruneaudit.pipeline.provenance import provenance, study_provenance
 from pruneaudit.pipeline.rehearsal import rehearse
+from pruneaudit.pipeline.sources import functions_importable
 from pruneaudit.pipeline.store import Store
 from pruneaudit.pipeline.verify import Checked, verify
 from pruneaudit.report.finished import check_is_folder
@@ -43,6 +44,7 @@ from pruneaudit.run_folder import (
     load_study,
     measured_before,
     prepare,
+    prepare_recorded,
     replaced,
     seal_run,
     write_up,
@@ -110,7 +112,8 @@ def run(
     chosen = make_executor(executor, jobs, ray_cluster)
     root = Path(out) / study.name
     plan, population = prepare(study, Path(data_root) if data_root else None, root)
-    rehearse(plan, population, Store(root))
+    with functions_importable(plan):
+        rehearse(plan, population, Store(root))
     engine = resolve_engine(study, population, root, device)
     with (
         RunLock(root, wait),
@@ -126,7 +129,7 @@ def run(
         store.open_for_writing()
         for note in (*replaced(study, root), *facts["warnings"]):
             log.warn(note)
-        keep_study(study, population, root)
+        keep_study(plan, study, population, root)
         if study.training.engine != "plain":
             log.say(f"training engine: {engine.name} ({engine.reason})")
         watcher.start(facts)
@@ -152,7 +155,8 @@ def run(
             log.warn(note)
         from pruneaudit.pipeline.release_report import release_report  # imports torch
 
-        audited.results.about["release_report"] = release_report(made, store, population, left_out)
+        with functions_importable(plan):
+            audited.results.about["release_report"] = release_report(made, store, population, left_out)
         finished = write_up(audited, root, work.num_done, failures)
         watcher.results(audited.results, (REPORT_FILE, "findings.csv", STUDY_FILE))
         log.event("end", tasks_done=work.num_done, failures=len(failures))
@@ -194,7 +198,7 @@ def attack_again(
     values = ran.model_dump(mode="json")
     values["audit"]["attacks"] = attacks
     study = validated(Study, values, "attacks")
-    plan, population = prepare(study, Path(data_root) if data_root else None, folder)
+    plan, population = prepare_recorded(study, folder, Path(data_root) if data_root else None)
     store = Store(folder)
     lacking = missing_tasks(plan, store)
     if lacking:
@@ -259,7 +263,7 @@ def verify_run(folder: str | Path, data_root: str | Path | None = None) -> list[
         UserError: the folder is no run, or its data are not there.
     """
     folder = Path(folder)
-    plan, _ = prepare(load_study(folder), Path(data_root) if data_root else None, folder)
+    plan, _ = prepare_recorded(load_study(folder), folder, Path(data_root) if data_root else None)
     return verify(plan, Store(folder))
 
 
@@ -283,7 +287,7 @@ def selftest_run(
         UserError: an attack is unknown, or the folder is no run or holds signals of fewer than two dense models.
     """
     folder = Path(folder)
-    plan, population = prepare(load_study(folder), Path(data_root) if data_root else None, folder)
+    plan, population = prepare_recorded(load_study(folder), folder, Path(data_root) if data_root else None)
     store, tasks = Store(folder), plan.of("signals", DENSE)
     missing = {task.model_id for task in tasks if store.status(task.artifact)[0] != "whole"}
     left_out = without_broken_groups(plan.study.membership, missing)

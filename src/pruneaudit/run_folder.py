@@ -18,7 +18,8 @@ from pruneaudit.data.splits import splits_of
 from pruneaudit.errors import UserError
 from pruneaudit.files import seal_files, write_atomically, writing_error
 from pruneaudit.pipeline.engines import ENGINES_FILE, known_engine
-from pruneaudit.pipeline.plan import Plan, check_plugins, make_plan
+from pruneaudit.pipeline.plan import Plan, check_functions, check_plugins, make_plan
+from pruneaudit.pipeline.sources import SOURCES_FILE, keep_sources, recorded_sources
 from pruneaudit.report.compare import changed_settings
 from pruneaudit.report.html import write_report
 from pruneaudit.report.notebook import run_html
@@ -62,7 +63,7 @@ class Run:
 
 
 def prepare(study: Study, data_root: Path | None = None, folder: Path | None = None) -> tuple[Plan, Population]:
-    """The plan of a study, and its population.
+    """The plan of a study that the user asks for, and its population; a training function is imported.
 
     Args:
         study: the study.
@@ -73,8 +74,40 @@ def prepare(study: Study, data_root: Path | None = None, folder: Path | None = N
         UserError: the study names something unknown, or its data are not there or do not suffice.
     """
     check_plugins(study)
+    check_functions(study)
     population = load_population(study.data, study.seed, data_root)
     return make_plan(study, population, known_engine(study, population, folder)), population
+
+
+def prepare_recorded(study: Study, folder: Path, data_root: Path | None = None) -> tuple[Plan, Population]:
+    """As `prepare`, of a run folder's study: no function that it names is imported.
+
+    Args:
+        study: the run's, or one with other attacks.
+        folder: the run's.
+        data_root: as for `run`.
+
+    Raises:
+        UserError: as `prepare`, or the run has not recorded the source of a function.
+    """
+    check_plugins(study)
+    population = load_population(study.data, study.seed, data_root)
+    return recorded_plan(study, folder, population), population
+
+
+def recorded_plan(study: Study, folder: Path, population: Population) -> Plan:
+    """The plan of a study as a run folder has it; no function that the study names is imported.
+
+    Args:
+        study: the run's, or one with other attacks.
+        folder: the run's.
+        population: the run's.
+
+    Raises:
+        UserError: the study names something unknown, or a function whose source the run has not recorded.
+    """
+    sources = recorded_sources(folder)
+    return make_plan(study, population, known_engine(study, population, folder, sources), sources)
 
 
 def load_study(folder: Path) -> Study:
@@ -84,8 +117,8 @@ def load_study(folder: Path) -> Study:
     return Study.load(folder / STUDY_FILE)
 
 
-def keep_study(study: Study, population: Population, root: Path) -> None:
-    """Writes the study, and who is in whose training set, into the run folder."""
+def keep_study(plan: Plan, study: Study, population: Population, root: Path) -> None:
+    """Writes the study, the sources of its functions, and who is in whose training set, into the run folder."""
     splits = splits_of(study.membership, study.seed, range(study.membership.num_models), population)
     manifest = {field.name: getattr(splits, field.name) for field in fields(splits)}
     manifest |= {"ids": population.ids, "reserve": population.reserve, "canary": population.canary}
@@ -93,6 +126,7 @@ def keep_study(study: Study, population: Population, root: Path) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **manifest)
     try:
+        keep_sources(plan, root)
         write_atomically(root / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
         write_atomically(root / MEMBERSHIP_FILE, buffer.getvalue())
     except OSError as error:
@@ -143,6 +177,6 @@ def write_up(found: Audit, folder: Path, num_tasks_done: int, failures: tuple[st
 
 def seal_run(folder: Path) -> None:
     """Writes down the checksums of all results in the folder."""
-    some_have = (STUDY_FILE, MEMBERSHIP_FILE, RELEASE_FILE, ENGINES_FILE)
+    some_have = (STUDY_FILE, MEMBERSHIP_FILE, RELEASE_FILE, ENGINES_FILE, SOURCES_FILE)
     names = [*RESULT_FILES, "scores.parquet", REPORT_FILE, *(name for name in some_have if (folder / name).exists())]
     seal_files(folder, names)

@@ -14,6 +14,7 @@ from pruneaudit.attacks.groups import expand
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.errors import UserError
 from pruneaudit.options import validated
+from pruneaudit.pipeline.lineage import functions_of
 from pruneaudit.published.mia_prune import DEFEND_ARGS, PRUNERS, release_name
 from pruneaudit.published.pruning_mia import same_study
 from pruneaudit.run_folder import STUDY_FILE, load_study
@@ -33,6 +34,7 @@ def begun(study: Study, out: Path) -> Study:
     if (out / study.name / STUDY_FILE).is_file():
         so_far = load_study(out / study.name)
         if same_study(so_far, study):
+            _check_functions(so_far, study, out / study.name)
             return _quickly_attacked(so_far)
     return _quickly_attacked(study.model_copy(update={"releases": ()}))
 
@@ -53,14 +55,26 @@ def study_so_far(study: Study, out: Path, given: str) -> Study:
         given: how the user named it, for the message.
 
     Raises:
-        UserError: the first step has not been done.
+        UserError: the first step has not been done, or was done with functions that the study does not name.
     """
     folder = out / study.name
     if not (folder / STUDY_FILE).is_file():
         raise UserError(
             f"{folder}: the dense networks are not there yet; first: pruneaudit pretrain {given} --out {out}"
         )
-    return load_study(folder)
+    so_far = load_study(folder)
+    _check_functions(so_far, study, folder)
+    return so_far
+
+
+def _check_functions(so_far: Study, given: Study, folder: Path) -> None:
+    """Refuses a run folder that would have functions called that the user has not named: they may be anybody's."""
+    foreign = sorted(functions_of(so_far) - functions_of(given))
+    if foreign:
+        raise UserError(
+            f"{folder / STUDY_FILE}: names the function '{foreign[0]}', and the study that you gave does not; give that"
+            " study file itself, or choose another --out"
+        )
 
 
 def defense_plugin(name: str, argument: str | None) -> Plugin:

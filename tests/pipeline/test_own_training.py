@@ -12,7 +12,7 @@ from pruneaudit.cli import main
 from pruneaudit.errors import UserError
 from pruneaudit.exporting import export_tree
 from pruneaudit.pipeline.driver import TasksFailedError
-from pruneaudit.pipeline.plan import check_plugins
+from pruneaudit.pipeline.plan import check_functions, check_plugins
 from pruneaudit.run_folder import prepare
 
 CODE = """
@@ -190,7 +190,9 @@ def test_weights_that_are_no_numbers_fail_the_task(make_own, tmp_path):
 )
 def test_what_cannot_work_is_refused_before_any_work(make_own, changes, message):
     with pytest.raises(UserError, match=message) as caught:
-        check_plugins(make_own(**changes))
+        study = make_own(**changes)
+        check_plugins(study)
+        check_functions(study)
     assert "\n" not in str(caught.value)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import typer
 
@@ -67,7 +66,6 @@ ALL_OR_NOTHING = ("collect", "prune-model", "export")
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 a task failed, 2 bad input, 130 interrupted."""
-    sys.path.append(str(Path.cwd()))  # a user's own module; last, so that it hides nothing
     sys.exit(_exit_code(arguments))
 
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pruneaudit.errors import UserError
+
 if TYPE_CHECKING:
     from pruneaudit.data.population import Population
     from pruneaudit.pipeline.plan import Plan
@@ -22,7 +24,9 @@ ACTIONS = {
 }
 
 
-def describe(study: Study, folder: Path, data_root: Path | None, device: str, jobs: int | None) -> None:
+def describe(
+    study: Study, folder: Path, data_root: Path | None, device: str, jobs: int | None, finished: bool = False
+) -> None:
     """Prints tasks to do and to reuse, disk, and time.
 
     Args:
@@ -31,6 +35,7 @@ def describe(study: Study, folder: Path, data_root: Path | None, device: str, jo
         data_root: as for `pruneaudit.run`.
         device: where it would run.
         jobs: tasks at a time; none: as many as `run` would take.
+        finished: the study is that of the folder, with other attacks: no function that it names is called.
 
     Raises:
         UserError: it could not be run.
@@ -42,14 +47,22 @@ def describe(study: Study, folder: Path, data_root: Path | None, device: str, jo
     from pruneaudit.pipeline.estimate import disk_bytes
     from pruneaudit.pipeline.probe import Probe, task_seconds
     from pruneaudit.pipeline.rehearsal import rehearse
+    from pruneaudit.pipeline.sources import functions_importable
     from pruneaudit.pipeline.store import Store
-    from pruneaudit.run_folder import prepare
+    from pruneaudit.run_folder import prepare, prepare_recorded
 
     check_device(device)
-    plan, population = prepare(study, data_root, folder)
+    plan, population = prepare_recorded(study, folder, data_root) if finished else prepare(study, data_root, folder)
     store, probe, workers = Store(folder), Probe(population, device), jobs or usual_jobs(device)
-    rehearse(plan, population, store)
+    if not finished:
+        with functions_importable(plan):
+            rehearse(plan, population, store)
     missing = missing_tasks(plan, store)
+    if finished and missing:
+        raise UserError(
+            f"{folder}: {len(missing)} of {len(plan.tasks)} parts are not there, first {missing[0].name};"
+            f" finish it with: pruneaudit run {folder / 'study.json'} --out {folder.parent}"
+        )
     print(f"study {study.name}: {study.membership.num_models} models, releases {', '.join(plan.releases)}")
     print(f"population: {len(population.y)} samples of {study.data.source.label}, {population.num_classes} classes")
     for action, what in ACTIONS.items():
@@ -63,7 +76,8 @@ def describe(study: Study, folder: Path, data_root: Path | None, device: str, jo
     megabytes = disk_bytes(plan, population, missing) / 1e6
     print(f"disk: about {megabytes:,.1f} MB more in {folder}")
     if missing:
-        seconds = task_seconds(plan, missing, probe) / workers
+        with functions_importable(plan):
+            seconds = task_seconds(plan, missing, probe) / workers
         print(f"time: about {_said(seconds)} before the attacks, {workers} at a time, with the machine to itself")
         if study.training.function:
             print(f"      not counted: what {study.training.function} trains")

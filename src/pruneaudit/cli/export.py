@@ -32,11 +32,19 @@ def command(
         typer.Option("--layout", help="pruning-mia: all releases, in Pruning_MIA's folders and tables."),
     ] = None,
     model_id: Annotated[int, typer.Option("--model-id", help="Which model of the release.")] = 0,
+    factory: Annotated[
+        str,
+        typer.Option(
+            "--factory",
+            metavar="MODULE:FUNCTION",
+            help="For ONNX of a network of your own: the function that builds it; what the run names is not imported.",
+        ),
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace the file, or an earlier export.")] = False,
 ) -> None:
     """Write one model of a finished run as ONNX, a torch state dict or safetensors, or whole runs as --layout says."""
     if layout is not None:
-        _check_layout(layout, release, format)
+        _check_layout(layout, release, format, factory or None)
         _export_tree(run, out, model_id, force)
         return
     if release is None:
@@ -47,19 +55,19 @@ def command(
         raise UserError(f"got {len(run)} run folders, expected one; several are for --layout pruning-mia")
     from pruneaudit.exporting import export
 
-    exported = export(run[0], release, out, format or "onnx", model_id, force)
+    exported = export(run[0], release, out, format or "onnx", model_id, force, factory)
     for file in exported.files:
         print(f"written: {file} ({file.stat().st_size:,} bytes)")
     if exported.difference is not None:
         print(f"onnxruntime and torch differ by at most {exported.difference:.1e} (relative to the largest logit)")
 
 
-def _check_layout(layout: str, release: str | None, format: str | None) -> None:
+def _check_layout(layout: str, release: str | None, format: str | None, factory: str | None) -> None:
     from pruneaudit.registry import nearest
 
     if layout not in LAYOUTS:
         raise UserError(f"--layout: got '{layout}'{nearest(layout, LAYOUTS)}, expected {', '.join(LAYOUTS)}")
-    for option, value in (("--release", release), ("--format", format)):
+    for option, value in (("--release", release), ("--format", format), ("--factory", factory)):
         if value is not None:
             raise UserError(
                 f"{option}: got '{value}' with --layout, which exports all releases in one format; leave it out"

@@ -204,7 +204,7 @@ def _describe_evaluation(
     for run in (run for runs in runs_in(folder) for run in runs):
         study = load_study(run)
         asked = study.changed([f"audit.attacks={json.dumps(attacks)}"], "--attacks")
-        describe(asked, run, data_root, device, jobs)
+        describe(asked, run, data_root, device, jobs, finished=True)
 
 
 def _evaluate(folder: Path, attacks: list[str], results_dir: Path | None, data_root: Path | None) -> None:

@@ -20,6 +20,7 @@ from pruneaudit.signals.derived import correct
 from pruneaudit.signals.probabilities import logit
 from pruneaudit.signals.recognised import is_one_probability, recognised
 from pruneaudit.signals.sensitivity import sensitivity
+from pruneaudit.study.target import working_folder_searched
 from pruneaudit.training.checkpoint import with_further_names
 from pruneaudit.training.samples import Samples
 
@@ -90,7 +91,7 @@ def maker_of(
     call = call_of(function, offered, options, f"factory {name}", "with --factory-option {}=VALUE")
 
     def make() -> nn.Module:
-        with torch.random.fork_rng(devices=[]):  # the weights that it draws are replaced
+        with torch.random.fork_rng(devices=[]), working_folder_searched():  # the weights that it draws are replaced
             network = _called(call, f"factory {name}")
         if not isinstance(network, nn.Module):
             raise UserError(f"factory {name}: returned {type(network).__name__}, expected a torch.nn.Module")
@@ -116,6 +117,7 @@ def filled(network: nn.Module, path: Path) -> nn.Module:
     return network
 
 
+@working_folder_searched()
 def ask(
     network: nn.Module, samples: Samples, name: str, num_classes: int, num_queries: int, seed: int, noisy: bool
 ) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from pruneaudit.compressing.prune import prune
 from pruneaudit.compressing.pruned import Pruned
 from pruneaudit.data.population import Population
 from pruneaudit.errors import UserError
+from pruneaudit.study.target import working_folder_searched
 
 
 def prune_checkpoint(
@@ -72,17 +73,18 @@ def prune_checkpoint(
     make = maker_of(factory, factory_options or {}, shape, known.num_classes if known else None)
     network = _read(make, weights).to(device)
     tuned, tested = (None if source is None else device_samples(source, device) for source in sources)
-    return prune(
-        network,
-        method,
-        sparsity,
-        example=shape,
-        data=tuned if training is not None else None,
-        test=tested if tested is not None else tuned,
-        initial=None if initial_weights is None else _read(make, initial_weights),
-        seed=seed,
-        **(training or {}),
-    )
+    with working_folder_searched():  # the network is asked and trained
+        return prune(
+            network,
+            method,
+            sparsity,
+            example=shape,
+            data=tuned if training is not None else None,
+            test=tested if tested is not None else tuned,
+            initial=None if initial_weights is None else _read(make, initial_weights),
+            seed=seed,
+            **(training or {}),
+        )
 
 
 def _read(make: Callable[[], nn.Module], weights: str | Path) -> nn.Module:

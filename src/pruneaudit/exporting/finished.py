@@ -24,14 +24,13 @@ from pruneaudit.files import SEALED_FILES, check_sealed
 from pruneaudit.metrics import Estimate, PerVictim, two_way
 from pruneaudit.metrics.arrays import spread
 from pruneaudit.pipeline.assemble import release_signals
-from pruneaudit.pipeline.engines import known_engine
 from pruneaudit.pipeline.log import LOG
-from pruneaudit.pipeline.plan import Plan, Task, make_plan
+from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.pipeline.store import SEAL, Store
 from pruneaudit.published.pruning_mia import base_name, dataset_name, same_study, seed_suffix
 from pruneaudit.registry import nearest
 from pruneaudit.results import Results
-from pruneaudit.run_folder import STUDY_FILE, load_study
+from pruneaudit.run_folder import STUDY_FILE, load_study, recorded_plan
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Release, Study
 
@@ -60,7 +59,7 @@ def finished_plan(run: Path) -> tuple[Plan, Population]:
     population = Population.load(run / f"population-{expected[:8]}", mmap=True)
     if population.sha256 != expected:
         raise UserError(f"{run}: its population has changed; run the study again: {again}")
-    return make_plan(study, population, known_engine(study, population, run)), population
+    return recorded_plan(study, run, population), population
 
 
 def found_model(run: Path, plan: Plan, release: str, model_id: int) -> tuple[Task, Path]:

@@ -22,8 +22,8 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,12 @@ from pruneaudit.data.population import Population
 from pruneaudit.errors import UserError
 from pruneaudit.exporting.finished import finished_plan, found_model
 from pruneaudit.files import writing_error
-from pruneaudit.pipeline.own import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, stored_model
+from pruneaudit.pipeline.lineage import network_function
+from pruneaudit.pipeline.own import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, stored_model
 from pruneaudit.pipeline.plan import Task
 from pruneaudit.registry import nearest
-from pruneaudit.training.checkpoint import save_tensors
+from pruneaudit.study.target import source_sha256, working_folder_searched
+from pruneaudit.training.checkpoint import load_tensors, save_tensors
 from pruneaudit.training.samples import Samples
 
 FORMATS = ("onnx", "torch", "safetensors")
@@ -65,7 +67,13 @@ class Exported:
 
 
 def export(
-    run: str | Path, release: str, out: str | Path, format: str = "onnx", model_id: int = 0, force: bool = False
+    run: str | Path,
+    release: str,
+    out: str | Path,
+    format: str = "onnx",
+    model_id: int = 0,
+    force: bool = False,
+    factory: str = "",
 ) -> Exported:
     """Writes one model of a finished run to a file, with a note beside it.
 
@@ -76,10 +84,14 @@ def export(
         format: `onnx`, `torch` or `safetensors`.
         model_id: which model of the release.
         force: replace the file if there is one.
+        factory: of a network of your own: the function that builds it, `package.module:function`. ONNX needs it; other
+            formats need it where layers share a tensor, to write all its names. The one that the run folder names is
+            never imported, for whoever sends a run folder would have code run by it.
 
     Raises:
         UserError: the run is not finished or damaged, it has no such release or model, a file is there already, or the
-            extra `onnx` is not installed, or the ONNX model does not answer as torch's does. Nothing is then written.
+            extra `onnx` is not installed, or the ONNX model does not answer as torch's does, or the factory is missing
+            or another one. Nothing is then written.
     """
     run, out = Path(run), Path(out).expanduser()
     check_format(format)
@@ -87,14 +99,16 @@ def export(
         check_new(path, force, f"model.{format}")
     plan, population = finished_plan(run)
     task, folder = found_model(run, plan, release, model_id)
-    model = stored_model(task.spec, population, folder).eval()
+    spec = _buildable(task.spec, format, factory)
     difference = None
     with _written(out) as staging:
         file = staging / out.name
         if format == "onnx":
-            difference = _write_onnx(model, _inputs(population), file)
+            with working_folder_searched() if factory else nullcontext():
+                difference = _write_onnx(stored_model(spec, population, folder).eval(), _inputs(population), file)
         else:
-            save_tensors(plain_state(model), file) if format == "safetensors" else torch.save(plain_state(model), file)
+            state = stored_state(spec, population, folder, factory)
+            save_tensors(state, file) if format == "safetensors" else torch.save(state, file)
             _copy_beside(folder, file)
         note = _note(task, population, folder, format, difference)
         _beside(file, NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
@@ -123,9 +137,51 @@ def _inputs(population: Population) -> Tensor:
     return Samples.of(population, chosen).inputs(slice(None)).contiguous()
 
 
-def plain_state(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict in plain memory order; clones, so that no tensor brings a larger one along."""
-    return {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
+def _buildable(spec: Mapping[str, Any], format: str, factory: str) -> Mapping[str, Any]:
+    """The specification of a network as it is built here: one of the user's own by the function that they name.
+
+    Raises:
+        UserError: the function is missing, not needed, or not the one of the run.
+    """
+    recorded = network_function(spec)
+    if not recorded and factory:
+        raise UserError(
+            f"--factory: got '{factory}', expected none (the network is one of the package's own); leave it out"
+        )
+    if not recorded or not (factory or format == "onnx"):
+        return spec
+    if not factory:
+        raise UserError(
+            f"format onnx builds the network, by a function of yours ('{recorded}'), and functions that a run folder"
+            f" names are never imported: add --factory {recorded}, or use --format torch or safetensors"
+        )
+    found, known = source_sha256(factory, "--factory"), spec["model"]["fingerprint"]
+    if found != known:
+        raise UserError(
+            f"--factory: the source of '{factory}' has SHA-256 {found[:8]}, expected {known[:8]} as when the run was"
+            " made; give the module as it was then, or use --format torch or safetensors"
+        )
+    options = {**spec["model"]["options"], "target": factory}
+    return {**spec, "model": {**spec["model"], "options": options}}
+
+
+def stored_state(spec: Mapping[str, Any], population: Population, folder: Path, factory: str = "") -> dict[str, Tensor]:
+    """The state dict of a stored network, in plain memory order.
+
+    No function of the user's is called for it, unless they name it. Without it, a tensor that several layers share has
+    its first name alone.
+
+    Args:
+        spec: as for `stored_model`.
+        population: the study's.
+        folder: the artifact's.
+        factory: the function that builds a network of the user's, if they have named it.
+    """
+    if network_function(spec) and not factory:
+        return load_tensors(folder / WEIGHTS_FILE)
+    with working_folder_searched() if factory else nullcontext():
+        state = stored_model(spec, population, folder).state_dict()
+    return {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}  # alone in its memory
 
 
 def _copy_beside(folder: Path, file: Path) -> None:

@@ -43,12 +43,12 @@ from pruneaudit.attacks.groups import GROUPS
 from pruneaudit.compressing.folder import check_new_folder
 from pruneaudit.errors import UserError
 from pruneaudit.exporting.finished import Finished, found_model, load_runs, nonmember_loss
-from pruneaudit.exporting.model import plain_state
+from pruneaudit.exporting.model import stored_state
 from pruneaudit.exporting.replacing import check_replaceable, put_in_place
 from pruneaudit.exporting.tables import ATTACKS_FILE, attack_column, csv_text, write_tables
 from pruneaudit.files import writing_error
 from pruneaudit.pipeline.assemble import release_signals
-from pruneaudit.pipeline.own import HISTORY_FILE, MASK_FILE, SUMMARY_FILE, stored_model
+from pruneaudit.pipeline.own import HISTORY_FILE, MASK_FILE, SUMMARY_FILE
 from pruneaudit.pipeline.plan import Task
 from pruneaudit.pipeline.store import Store
 from pruneaudit.published.pruning_mia import SEED, dataset_name, experiment_name, method_of
@@ -205,8 +205,8 @@ def _bank(run: Finished, release: str) -> dict[str, Any]:
 
 def _write_network(run: Finished, task: Task, folder: Path) -> None:
     """Weights and configuration of one network."""
-    model = stored_model(task.spec, run.population, run.folder / task.artifact.folder)
-    torch.save(plain_state(model), folder / WEIGHTS)
+    state = stored_state(task.spec, run.population, run.folder / task.artifact.folder)
+    torch.save(state, folder / WEIGHTS)
     _write_json(_config(run, task), folder / CONFIG)
 
 

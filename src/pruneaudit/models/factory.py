@@ -18,7 +18,7 @@ from pruneaudit.errors import UserError
 from pruneaudit.models.model import Model
 from pruneaudit.options import Options
 from pruneaudit.registry import nearest
-from pruneaudit.study.target import Target, function_of, source_of, source_sha256
+from pruneaudit.study.target import Target, function_of, source_of, working_folder_searched
 
 if TYPE_CHECKING:
     import torch
@@ -43,18 +43,19 @@ class Factory(Model[FactoryOptions]):
     takes_tables = True
     draws_own_weights = True
 
-    def fingerprint(self, options: FactoryOptions) -> str:
-        """SHA-256 of the source file of the function's module."""
-        return source_sha256(options.target, WHAT)
+    def target(self, options: FactoryOptions) -> str:
+        """The function; the source file of its module is part of the network's identity."""
+        return options.target
 
     def build(self, options: FactoryOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """What the function returns."""
         import torch
 
-        function = user_function(options.target)
         offered = {"input_shape": tuple(input_shape), "num_classes": num_classes}
         name, advice = f"{WHAT} {options.target}", "in the study: arguments = {{ {} = VALUE }}"
-        network = call_of(function, offered, options.arguments, name, advice)()
+        with working_folder_searched():
+            function = user_function(options.target)
+            network = call_of(function, offered, options.arguments, name, advice)()
         if not isinstance(network, torch.nn.Module):
             raise UserError(f"{WHAT}: {options.target} returned {type(network).__name__}, expected a Module")
         return network

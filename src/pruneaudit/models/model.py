@@ -56,6 +56,13 @@ class Model(ABC, Generic[OptionsT]):
         """What else shapes the network beside its options, such as the hash of a user's source; or nothing."""
         return ""
 
+    def target(self, options: OptionsT) -> str:
+        """The function of the user's that builds the network, `package.module:function`; or nothing.
+
+        The hash of its source shapes the network too; a run records it.
+        """
+        return ""
+
     @abstractmethod
     def build(self, options: OptionsT, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """The network, with weights that do not count: `pruneaudit.models.build_model` draws them.

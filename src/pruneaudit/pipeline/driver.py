@@ -12,12 +12,13 @@ from pruneaudit.errors import RunError, StorageError, UserError
 from pruneaudit.files import is_storage_failure, writing_error
 from pruneaudit.pipeline.engines import num_places
 from pruneaudit.pipeline.executors import Executor, Outcome
-from pruneaudit.pipeline.lineage import SCORING
+from pruneaudit.pipeline.lineage import SCORING, calls_users_function
 from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.pipeline.progress import Progress
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import Artifact, Store
 from pruneaudit.study import DENSE
+from pruneaudit.study.target import working_folder
 
 MAX_ATTEMPTS = 3
 
@@ -221,6 +222,7 @@ class _Shift:
             device=self._device,
             checkpoints=str(store.checkpoints_of(task.artifact).resolve()),
             checkpoint_seconds=self._checkpoint_seconds,
+            working_folder=working_folder() if calls_users_function(task.spec) else "",
         )
 
     def _take(self, tasks: Sequence[Task], outcome: Outcome) -> None:

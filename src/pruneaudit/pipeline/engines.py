@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +20,9 @@ from pruneaudit.errors import UserError
 from pruneaudit.files import write_atomically, writing_error
 from pruneaudit.identity import sha256_of
 from pruneaudit.models import MODELS
-from pruneaudit.pipeline.lineage import described
+from pruneaudit.pipeline.lineage import calls_users_function, described
 from pruneaudit.study import Study
+from pruneaudit.study.target import SourceHash, source_sha256, working_folder_searched
 
 ENGINES_FILE = "engines.json"
 """The engines that were decided in a run folder, by what they were decided for."""
@@ -65,13 +67,16 @@ def num_places(spec: Mapping[str, Any]) -> int:
     return 1 if engine == "plain" else int(engine["places"])
 
 
-def known_engine(study: Study, population: Population, folder: Path | None) -> Engine:
+def known_engine(
+    study: Study, population: Population, folder: Path | None, source_hash: SourceHash = source_sha256
+) -> Engine:
     """The engine of a study's bank as far as it is decided; tries nothing, and imports no torch.
 
     Args:
         study: the study.
         population: the study's.
         folder: the run folder; none: nothing is decided yet.
+        source_hash: of functions of the user's; default: of the sources on disk.
 
     Returns:
         The engine; `UNDECIDED` where `auto` has not been decided in the folder.
@@ -81,7 +86,7 @@ def known_engine(study: Study, population: Population, folder: Path | None) -> E
     """
     if study.training.engine == "plain":
         return PLAIN
-    kept = _kept(study, population, folder) if folder else None
+    kept = _kept(study, population, folder, source_hash) if folder else None
     return kept or (Engine("stacked") if study.training.engine == "stacked" else UNDECIDED)
 
 
@@ -123,10 +128,10 @@ def keep_engine(engine: Engine, study: Study, population: Population, folder: Pa
     return engine
 
 
-def _key(study: Study, population: Population) -> str:
+def _key(study: Study, population: Population, source_hash: SourceHash = source_sha256) -> str:
     """What an engine is decided for. The device is no part of it: a bank that goes on elsewhere keeps its engine."""
     facts = {
-        "model": described(MODELS, study.model, "model"),
+        "model": described(MODELS, study.model, "model", source_hash),
         "training": study.training.identity,
         "input_shape": list(population.x.shape[1:]),
         "num_classes": population.num_classes,
@@ -135,9 +140,9 @@ def _key(study: Study, population: Population) -> str:
     return sha256_of(facts)
 
 
-def _kept(study: Study, population: Population, folder: Path) -> Engine | None:
+def _kept(study: Study, population: Population, folder: Path, source_hash: SourceHash = source_sha256) -> Engine | None:
     """What was decided for a study, unless it now asks for something else."""
-    kept = _all_kept(folder).get(_key(study, population))
+    kept = _all_kept(folder).get(_key(study, population, source_hash))
     return None if kept and kept.name == "plain" and study.training.engine == "stacked" else kept
 
 
@@ -183,7 +188,8 @@ def _decided(study: Study, population: Population, device: str) -> Engine:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        choice = choose_engine(asked, make_model, members, settings, hooks, NUM_PLACES)
+        with working_folder_searched() if calls_users_function(spec) else nullcontext():
+            choice = choose_engine(asked, make_model, members, settings, hooks, NUM_PLACES)
     except UserError:
         raise
     except Exception as error:  # a user's network may raise anything

@@ -23,6 +23,8 @@ def disk_bytes(plan: Plan, population: Population, tasks: Sequence[Task]) -> int
         population: the study's.
         tasks: those that are still to be done.
     """
+    if not tasks:
+        return 0
     model = plan.study.model
     shape = tuple(population.x.shape[1:])
     network = build_model(model.name, model.options, shape, population.num_classes, torch.Generator())

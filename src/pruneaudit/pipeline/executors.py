@@ -15,14 +15,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
+import pruneaudit
 from pruneaudit.errors import RunError, UserError
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.worker import attempt
+from pruneaudit.study.target import working_folder
 
 if TYPE_CHECKING:
     from pruneaudit.pipeline.ray_cluster import RayCluster
@@ -168,14 +171,28 @@ class Processes:
         _close(worker)
 
 
+def search_path() -> str:
+    """Where the driver finds modules, for its workers: without the working folder, unless PYTHONPATH names it.
+
+    A task that needs the working folder names it itself (`Request.working_folder`).
+    """
+    named = _absolute(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+    here, home = working_folder(), str(Path(pruneaudit.__file__).parents[1])
+    kept = [entry for entry in _absolute(sys.path) if entry != here or entry in named]
+    return os.pathsep.join(kept if home in kept else [*kept, home])
+
+
+def _absolute(entries: Iterable[str]) -> list[str]:
+    return [os.path.abspath(entry) for entry in entries]  # noqa: PTH100 - a link stays what it is
+
+
 def _start_worker() -> subprocess.Popen[str]:
-    search_path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "pruneaudit.pipeline.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, **ONE_THREAD, "PYTHONPATH": search_path},
+        env={**os.environ, **ONE_THREAD, "PYTHONPATH": search_path()},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pruneaudit.defenses import DEFENSES
@@ -13,7 +13,7 @@ from pruneaudit.pruning import PRUNERS
 from pruneaudit.pruning.pruner import Origin
 from pruneaudit.registry import Registry
 from pruneaudit.study import DENSE, INIT, Plugin, Release, Study, Training
-from pruneaudit.study.target import source_sha256
+from pruneaudit.study.target import SourceHash, source_sha256
 
 NO_DEFENSE = "no-defense"
 """The knowledge whose references are of a release's undefended twin."""
@@ -34,25 +34,67 @@ def plugin_options(registry: Registry[Any], plugin: Plugin, where: str) -> Optio
     return validated(found.Options, plugin.options, f"{where}: options of '{plugin.name}'")
 
 
-def described(registry: Registry[Any], plugin: Plugin, where: str) -> dict[str, Any]:
-    """A plug-in as its part of an identity: name, all options, semantics version."""
+def described(
+    registry: Registry[Any], plugin: Plugin, where: str, source_hash: SourceHash = source_sha256
+) -> dict[str, Any]:
+    """A plug-in as its part of an identity: name, all options, semantics version, a fingerprint of what else it reads.
+
+    Args:
+        registry: of its kind.
+        plugin: as the study names it.
+        where: who asks, for messages.
+        source_hash: of a user's function that it calls; default: that of the source on disk.
+    """
     options = plugin_options(registry, plugin, where)
     found = registry.get(plugin.name)
     described = {"name": plugin.name, "options": options.model_dump(mode="json")}
     described["semantics_version"] = found.semantics_version
-    fingerprint = found.fingerprint(options)
+    target = found.target(options) if registry is MODELS else ""
+    fingerprint = source_hash(target, f"model '{plugin.name}'") if target else found.fingerprint(options)
     return described | ({"fingerprint": fingerprint} if fingerprint else {})
 
 
-def function_source(training: Training | None) -> dict[str, str]:
+def function_source(training: Training | None, source_hash: SourceHash = source_sha256) -> dict[str, str]:
     """The hash of the source of a user's training function, as its part of an identity; empty where there is none.
+
+    Args:
+        training: its settings, if there is any.
+        source_hash: of the function; default: that of the source on disk.
 
     Raises:
         UserError: there is no such module, or it has no source.
     """
     if training is None or training.function is None:
         return {}
-    return {"function_source": source_sha256(training.function, "training.function")}
+    return {"function_source": source_hash(training.function, "training.function")}
+
+
+def calls_users_function(spec: Mapping[str, Any]) -> bool:
+    """Whether the work on an artifact calls a function that the user has named.
+
+    Args:
+        spec: the artifact's, or that of a query of one.
+    """
+    return "function_source" in spec or bool(network_function(spec))
+
+
+def network_function(spec: Mapping[str, Any]) -> str:
+    """The function of the user's that builds the networks of an artifact; empty where there is none.
+
+    Args:
+        spec: the artifact's, or that of a query of one.
+    """
+    return _builder(Plugin(name=spec["model"]["name"], options=spec["model"]["options"])) if "model" in spec else ""
+
+
+def functions_of(study: Study) -> set[str]:
+    """The functions of the user's that a study names."""
+    models = (study.model, *(release.model for release in study.releases))
+    return ({_builder(model) for model in models if model} | {study.training.function or ""}) - {""}
+
+
+def _builder(model: Plugin) -> str:
+    return str(MODELS.get(model.name).target(plugin_options(MODELS, model, "model")))
 
 
 def origin_of(release: Release) -> Origin:

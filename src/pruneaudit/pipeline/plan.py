@@ -8,7 +8,7 @@ only the models that it adds, and further attacks train nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pruneaudit.attacks import ATTACKS
@@ -36,7 +36,7 @@ from pruneaudit.pipeline.lineage import (
 from pruneaudit.pipeline.store import Artifact
 from pruneaudit.pruning import PRUNERS
 from pruneaudit.study import DENSE, Plugin, Release, Study
-from pruneaudit.study.target import check_takes
+from pruneaudit.study.target import SourceHash, check_takes, source_sha256
 from pruneaudit.study.training import FUNCTION_PARAMETERS
 
 TRAINING_SEMANTICS = 1
@@ -84,6 +84,8 @@ class Plan:
     """In an order in which every task comes after its inputs."""
     engine: Engine = PLAIN
     """How the bank's models are trained; the releases' are trained one by one."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the source of each function of the user's that is called, by `package.module:function`."""
 
     def of(self, action: Action, release: str) -> list[Task]:
         """The tasks of one kind of one release, by model."""
@@ -123,9 +125,7 @@ def attacks_of(study: Study) -> dict[str, Attack]:
 
 
 def check_plugins(study: Study) -> None:
-    """Checks every plug-in that a study names and its options, without touching data or torch.
-
-    Only a training function of the user's is imported, which may touch anything.
+    """Checks every plug-in that a study names and its options, without touching data, torch or functions of the user's.
 
     Raises:
         UserError: a name or an option is unknown or wrong.
@@ -134,10 +134,18 @@ def check_plugins(study: Study) -> None:
     plugin_options(MODELS, study.model, "model")
     for release in study.releases:
         check_release(study, release)
-    if study.training.function:
-        check_takes(study.training.function, FUNCTION_PARAMETERS, "training.function")
     if not skips(study.audit.attacks):
         _check_attacks(study)
+
+
+def check_functions(study: Study) -> None:
+    """Imports the training function of the user's that a study names, if it does, and checks what it takes.
+
+    Raises:
+        UserError: it cannot be imported, or takes other parameters.
+    """
+    if study.training.function:
+        check_takes(study.training.function, FUNCTION_PARAMETERS, "training.function")
 
 
 def _check_attacks(study: Study) -> None:
@@ -157,13 +165,16 @@ def _check_attacks(study: Study) -> None:
             raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
 
 
-def make_plan(study: Study, population: Population, engine: Engine = PLAIN) -> Plan:
+def make_plan(
+    study: Study, population: Population, engine: Engine = PLAIN, source_hash: SourceHash = source_sha256
+) -> Plan:
     """The tasks of a study over a population.
 
     Args:
         study: the study.
         population: the study's.
         engine: trains the bank; see `engines.known_engine`.
+        source_hash: of functions of the user's; default: of the sources on disk. Those functions are not called.
 
     Raises:
         UserError: the study asks for something that its plug-ins or data cannot do.
@@ -177,7 +188,14 @@ def make_plan(study: Study, population: Population, engine: Engine = PLAIN) -> P
         config={"kind": "population", "sha256": population.sha256},
         files=population.files,
     )
-    dense_config = _dense_config(study, root, engine)
+    sources: dict[str, str] = {}
+
+    def remembered(target: str, what: str) -> str:
+        if target not in sources:
+            sources[target] = source_hash(target, what)
+        return sources[target]
+
+    dense_config = _dense_config(study, root, engine, remembered)
     drawn = {"membership": study.membership.model_dump(mode="json")}
     num_models = study.membership.num_models
     made: dict[str, list[Artifact]] = {DENSE: _model_artifacts(DENSE, dense_config, num_models)}
@@ -192,7 +210,7 @@ def make_plan(study: Study, population: Population, engine: Engine = PLAIN) -> P
     tasks += scoring
     for release in study.releases:
         read = {"sample_scores": scores[size]} if (size := scoring_models_of(release)) else {}
-        config = _release_config(study, release, dense_config, identities, read)
+        config = _release_config(study, release, dense_config, identities, read, remembered)
         identities[release.name] = sha256_of(config)
         made[release.name] = _model_artifacts(release.name, config, num_models)
         parents = made[release.parent] if origin_of(release) == "own-dense" else None
@@ -200,18 +218,18 @@ def make_plan(study: Study, population: Population, engine: Engine = PLAIN) -> P
             inputs = {"population": root} | ({"parent": parents[m]} if parents else {}) | read
             tasks.append(Task("release", release.name, m, artifact, inputs, {**artifact.config, **drawn}))
         tasks += _signals_tasks(study, release.name, made[release.name], root, asked)
-    return Plan(study, root, tuple(tasks), engine)
+    return Plan(study, root, tuple(tasks), engine, sources)
 
 
-def _dense_config(study: Study, population: Artifact, engine: Engine) -> dict[str, Any]:
+def _dense_config(study: Study, population: Artifact, engine: Engine, source_hash: SourceHash) -> dict[str, Any]:
     """What shapes the bank of all models."""
     return {
         "kind": "dense",
         "semantics_version": TRAINING_SEMANTICS,
         **study.membership.identity,
-        "model": described(MODELS, study.model, "model"),
+        "model": described(MODELS, study.model, "model", source_hash),
         "training": study.training.identity,
-        **function_source(study.training),
+        **function_source(study.training, source_hash),
         "parents": [population.identity],
         "seed": study.seed,
         "engine": engine.identity,
@@ -255,6 +273,7 @@ def _release_config(
     dense_config: Mapping[str, Any],
     identities: Mapping[str, str],
     read: Mapping[str, Artifact],
+    source_hash: SourceHash,
 ) -> dict[str, Any]:
     """What shapes a release of all models; its parent is another release, the dense bank, or the population alone.
 
@@ -264,18 +283,19 @@ def _release_config(
         dense_config: what shapes the bank.
         identities: of the bank and of earlier releases, by name.
         read: what all its models read beside their own parent.
+        source_hash: of functions of the user's.
     """
     where = f"release '{release.name}'"
     training = training_of(study, release)
     config = {
         "kind": "release",
         "semantics_version": RELEASE_SEMANTICS,
-        "model": described(MODELS, release.model, where) if release.model else dense_config["model"],
+        "model": described(MODELS, release.model, where, source_hash) if release.model else dense_config["model"],
         "pruner": release.pruner and described(PRUNERS, release.pruner, where),
         **_which_weights(release.pruner, release.model or study.model),
         "sparsity": release.sparsity,
         "finetune": training and training.identity,
-        **function_source(training),
+        **function_source(training, source_hash),
         "engine": PLAIN.identity,
         **{key: dense_config[key] for key in ("seed", "precision")},
     }

@@ -24,6 +24,8 @@ class Request:
     """The folder that its training is kept in between epochs."""
     checkpoint_seconds: float = 60.0
     """Least time between two checkpoints."""
+    working_folder: str = ""
+    """Where modules of the user's may lie, if the task calls a function of theirs; otherwise empty."""
     members: tuple[Request, ...] = ()
     """A bundle: tasks that are done together, with the same inputs, each with a specification and a staging folder of
     its own. The bundle itself has none."""

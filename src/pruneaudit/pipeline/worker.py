@@ -6,6 +6,7 @@ and the worker ends at once, in the middle of a task if need be: no orphans.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -20,6 +21,7 @@ from typing import Any, TextIO
 from pruneaudit.errors import UserError
 from pruneaudit.files import is_storage_failure, storage_reason
 from pruneaudit.pipeline.request import Request
+from pruneaudit.study.target import working_folder_searched
 
 
 def attempt(line: str) -> dict[str, Any]:
@@ -36,8 +38,11 @@ def _attempt(line: str) -> dict[str, Any]:
     failed = {}
     from pruneaudit.pipeline.tasks import perform  # imports torch, which only a worker needs
 
+    request = Request.from_json(line)
+    folder = request.each[0].working_folder
     try:
-        failed = perform(Request.from_json(line))
+        with working_folder_searched(folder) if folder else contextlib.nullcontext():
+            failed = perform(request)
     except UserError as error:
         return _failure("input", str(error))
     except Exception as error:

@@ -1,4 +1,8 @@
-"""Functions of the user's own, as a study names them: `package.module:function`."""
+"""Functions of the user's own, as a study names them: `package.module:function`.
+
+Their modules may lie in the working folder. It stands on Python's search path only while a function that the user has
+named is looked for, imported or called, and last, so that it hides no installed module: nothing else there is run.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,12 @@ import importlib
 import importlib.util
 import inspect
 import re
-from collections.abc import Callable, Sequence
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
@@ -44,9 +51,42 @@ def target_of(given: Any) -> Any:
 Target = Annotated[str, BeforeValidator(target_of), Field(pattern=TARGET)]
 """`package.module:function`, or in Python the function itself, if its module can be imported."""
 
+SourceHash: TypeAlias = Callable[[str, str], str]
+"""Gives the hash of the source of a target, or raises: `source_sha256`, or what a run has recorded."""
+_PATH_LOCK = threading.Lock()
+
+
+def working_folder() -> str:
+    """The working folder of this process; empty where somebody has removed it."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return ""
+
+
+@contextmanager
+def working_folder_searched(folder: str = "") -> Iterator[None]:
+    """Within it, Python finds modules in the working folder too, after all other places.
+
+    Threads and nested uses do not disturb each other: each takes away the entry that it has put there.
+
+    Args:
+        folder: another folder; default: the working folder of this process.
+    """
+    entry = "".join(list(folder or working_folder()))  # a text of its own, known by its identity
+    if entry:
+        sys.path.append(entry)
+    try:
+        yield
+    finally:
+        with _PATH_LOCK:
+            mine = [number for number, other in enumerate(sys.path) if other is entry]
+            for number in mine:
+                del sys.path[number]
+
 
 def source_of(target: str, what: str) -> Path:
-    """The source file of a target's module; the module is not run.
+    """The source file of a target's module; the module is not run, but the packages that it lies in are.
 
     Args:
         target: `package.module:function`.
@@ -59,7 +99,8 @@ def source_of(target: str, what: str) -> Path:
         raise UserError(f"{what}: got '{target}', expected package.module:function")
     module = target.partition(":")[0]
     try:
-        found = importlib.util.find_spec(module)
+        with working_folder_searched():
+            found = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         found = None
     if found is None or not found.origin or not Path(found.origin).is_file():
@@ -89,9 +130,10 @@ def function_of(target: str, what: str) -> Callable[..., Any]:
     """
     source = source_sha256(target, what)
     module, _, name = target.partition(":")
-    imported = importlib.import_module(module)
-    if getattr(imported, SEEN, source) != source:
-        imported = importlib.reload(imported)
+    with working_folder_searched():
+        imported = importlib.import_module(module)
+        if getattr(imported, SEEN, source) != source:
+            imported = importlib.reload(imported)
     setattr(imported, SEEN, source)
     function = getattr(imported, name, None)
     if not callable(function):

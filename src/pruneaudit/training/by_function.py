@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from pruneaudit.errors import UserError
-from pruneaudit.study.target import function_of
+from pruneaudit.study.target import function_of, working_folder_searched
 from pruneaudit.training.samples import Samples
 
 
@@ -57,7 +57,7 @@ def train_by_function(
     before, device = _form(model), samples.y.device
     x = samples.inputs(slice(None)).contiguous()  # (n, C, H, W) or (n, F)
     model.train()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), working_folder_searched():
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         returned = function(model=model, x=x, y=samples.y, generator=generator, device=str(device))
         history = _history(returned, model, target)  # in here: a generator function trains while it is read
