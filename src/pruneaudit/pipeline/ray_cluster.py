@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from pruneaudit.errors import RunError, UserError
 
@@ -62,6 +63,7 @@ def start(num_cpus: int | None, place: str) -> None:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
+            runtime_env=_without_working_folder(place),
             _temp_dir=place,
         )
     except (OSError, RuntimeError, ValueError) as error:
@@ -80,12 +82,21 @@ def join(address: str) -> None:
     try:
         if host and port.isdecimal():
             socket.create_connection((host, int(port)), timeout=CONNECTING_SECONDS).close()
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        with temporary_folder() as place:
+            environment = _without_working_folder(place)
+            ray.init(address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         raise UserError(
             f"ray address: cannot join a cluster at '{address}' ({last_line(error)});"
             " expected HOST:PORT of one that runs, or auto"
         ) from error
+
+
+def _without_working_folder(place: str) -> dict[str, str]:
+    """An empty folder below `place` for workers to be in: Ray would put the driver's own first on their search path."""
+    empty = Path(place, "empty")
+    empty.mkdir()
+    return {"working_dir": str(empty)}
 
 
 def be_quiet() -> None:

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import sys
 import uuid
 from collections import OrderedDict, deque
 from functools import partial
@@ -24,7 +22,7 @@ from typing import Any
 from pruneaudit import __version__
 from pruneaudit.errors import UserError
 from pruneaudit.files import file_sha256
-from pruneaudit.pipeline.executors import ONE_THREAD, Outcome
+from pruneaudit.pipeline.executors import ONE_THREAD, Outcome, search_path
 from pruneaudit.pipeline.parcels import ParcelError, pack, unpack, unpack_all
 from pruneaudit.pipeline.ray_cluster import RayCluster, be_quiet, join, last_line, own_sigterm, start, temporary_folder
 from pruneaudit.pipeline.ray_worker import clean_up, do_task
@@ -158,7 +156,7 @@ class Ray:
         if device not in self._tasks:
             environment: dict[str, str] = dict(ONE_THREAD)
             if self._is_local:  # the module of a user's network is found as it is found here
-                environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100
+                environment["PYTHONPATH"] = search_path()
             # A process stays with the GPU that it first used: where it could be given another one, it serves one task.
             several = any(node["Resources"].get("GPU", 0) > 1 for node in ray.nodes())
             self._tasks[device] = ray.remote(

@@ -6,10 +6,11 @@ its machine, which the driver has removed at the end.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -43,7 +44,8 @@ def do_task(line: str, shipped: Mapping[str, tuple[str, Fetch]], scratch: str, v
     try:
         with tempfile.TemporaryDirectory(dir=run_folder) as name:
             request = _at_home(Request.from_json(line), shipped, run_folder, Path(name))
-            answer = attempt(request.to_json())
+            with _where_users_code_expects_to_be(request):
+                answer = attempt(request.to_json())
             return json.dumps(answer), {} if answer["error"] else _packed(request)
     except OSError as error:
         if not is_storage_failure(error):
@@ -67,6 +69,17 @@ def _at_home(request: Request, shipped: Mapping[str, tuple[str, Fetch]], run_fol
 
     members = tuple(moved(member, f"staging-{number}") for number, member in enumerate(request.members))
     return replace(moved(request, "staging"), members=members)
+
+
+@contextlib.contextmanager
+def _where_users_code_expects_to_be(request: Request) -> Iterator[None]:
+    """In the driver's working folder, if this machine has it and the task calls a function of the user's."""
+    place = request.each[0].working_folder
+    if not place or not Path(place).is_dir():
+        yield
+        return
+    with contextlib.chdir(place):
+        yield
 
 
 def _packed(request: Request) -> Parcel:
