@@ -206,7 +206,7 @@ def test_an_older_run_without_controls_loads_and_is_written_up(finished, tmp_pat
     results.save(tmp_path)
     shutil.copy(finished.folder / "scores.parquet", tmp_path)
     assert "controls" not in json.loads((tmp_path / "findings.json").read_text())
-    seal_files(tmp_path, RESULT_FILES)
+    seal_files(tmp_path, [*RESULT_FILES, "scores.parquet"])
     report_again(tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert "This run did not record" in page

@@ -17,7 +17,7 @@ from pruneaudit.controls import SELFTEST, SELFTEST_RUN, record_controls
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.devices import check_device, usual_jobs
 from pruneaudit.errors import UserError
-from pruneaudit.files import check_sealed, file_sha256
+from pruneaudit.files import file_sha256, seal_again
 from pruneaudit.options import validated
 from pruneaudit.pipeline.assemble import audit_study, release_signals, study_games
 from pruneaudit.pipeline.driver import TasksFailedError, carry_out, missing_tasks
@@ -37,16 +37,20 @@ from pruneaudit.report.finished import check_is_folder
 from pruneaudit.report.html import write_report
 from pruneaudit.results import Results
 from pruneaudit.run_folder import (
+    PLANNED_BY,
     REPORT_FILE,
+    SEALED_ALWAYS,
+    SEALED_IF_THERE,
     STUDY_FILE,
     Run,
+    check_unchanged,
     keep_study,
     load_study,
     measured_before,
     prepare,
     prepare_recorded,
+    problems_of,
     replaced,
-    seal_run,
     write_up,
 )
 from pruneaudit.selftest import Selftest, selftest
@@ -192,9 +196,8 @@ def attack_again(
         TasksFailedError: an attack could not be played.
     """
     folder = Path(folder)
-    if check_sealed(folder).get(STUDY_FILE):
-        raise UserError(f"{folder / STUDY_FILE} has changed since the run was finished; run the study again")
     ran = load_study(folder)
+    check_unchanged(folder, PLANNED_BY)
     values = ran.model_dump(mode="json")
     values["audit"]["attacks"] = attacks
     study = validated(Study, values, "attacks")
@@ -243,12 +246,10 @@ def report_again(folder: str | Path) -> Results:
     """
     folder = Path(folder)
     check_is_folder(folder)
-    for name, problem in check_sealed(folder).items():
-        if problem and name != REPORT_FILE:
-            raise UserError(f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)")
+    check_unchanged(folder, {*SEALED_ALWAYS, *SEALED_IF_THERE} - {REPORT_FILE})
     results = Results.load(folder)
     write_report(results, folder / REPORT_FILE)
-    seal_run(folder)
+    seal_again(folder, REPORT_FILE)  # the other lines stay: what changes meanwhile is not vouched for
     return results
 
 
@@ -264,7 +265,7 @@ def verify_run(folder: str | Path, data_root: str | Path | None = None) -> list[
     """
     folder = Path(folder)
     plan, _ = prepare_recorded(load_study(folder), folder, Path(data_root) if data_root else None)
-    return verify(plan, Store(folder))
+    return verify(plan, Store(folder), problems_of(folder))
 
 
 def selftest_run(

@@ -1,30 +1,122 @@
-"""Writing a file so that a reader sees the old one or the new one, never half of either; full disks."""
+"""Files: written so that a reader sees the old one or the new one, read without waiting for what is no file, sealed."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from pruneaudit.errors import StorageError, UserError
 
 
-def write_atomically(path: Path, content: str | bytes) -> Path:
+def write_atomically(path: Path, content: str | bytes, flushed: bool = False) -> Path:
     """Writes bytes, or a text as UTF-8, to a temporary file beside `path`, then renames it to `path`.
 
-    The temporary file is opened plainly, so the result has the permissions the user's umask gives.
+    The temporary file is opened plainly, so the result has the permissions the user's umask gives. A link in the place
+    of either file is replaced, never followed.
     What UTF-8 cannot say (half of a surrogate pair, from an undecodable file name) becomes "?".
+
+    Args:
+        path: the file.
+        content: what it shall hold.
+        flushed: returns only when the file, under its name, has reached the disk.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = content if isinstance(content, bytes) else content.encode("utf-8", errors="replace")
     try:
-        temporary.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", errors="replace"))
+        temporary.unlink(missing_ok=True)  # of a process with this number that was killed
+        with temporary.open("xb") as file:
+            file.write(data)
+        if flushed:
+            flush(temporary)
         temporary.replace(path)
+        if flushed:
+            flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def flush(path: Path) -> None:
+    """Makes sure that a file or folder has reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_file(path: Path) -> None:
+    """Checks that something is an ordinary file, without opening it.
+
+    Raises:
+        OSError: it is missing, or a folder, a pipe, a socket or a device.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "no ordinary file", str(path))
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Opens an ordinary file for reading. A pipe could be waited for without end, and a device has no end.
+
+    Raises:
+        OSError: it is missing, may not be read, or is a folder, a pipe, a socket or a device.
+    """
+    check_file(path)
+    return path.open("rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of an ordinary file.
+
+    Raises:
+        OSError: as `open_file`.
+    """
+    with open_file(path) as file:
+        return file.read()
+
+
+MAX_DEPTH = 100
+"""Lists and tables within each other, in JSON that is read."""
+
+
+def read_json(path: Path) -> Any:
+    """What an ordinary file of JSON holds.
+
+    Raises:
+        OSError: as `open_file`.
+        ValueError: it is no JSON in UTF-8, or nested more than `MAX_DEPTH` deep.
+    """
+    return parse_json(read_bytes(path).decode("utf-8"))
+
+
+def parse_json(text: str) -> Any:
+    """What a text of JSON says.
+
+    Raises:
+        ValueError: it is no JSON, or nested more than `MAX_DEPTH` deep.
+    """
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    level = [found]
+    for _ in range(MAX_DEPTH):
+        level = [inner for value in level if isinstance(value, dict | list) for inner in _parts(value)]
+        if not level:
+            return found
+    raise ValueError("nested too deeply")
+
+
+def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
@@ -55,30 +147,67 @@ SEALED_FILES = "SHA256SUMS"
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hex digits."""
-    with path.open("rb") as file:
+    """SHA-256 of the bytes of an ordinary file, 64 hex digits."""
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def seal_files(folder: Path, names: Sequence[str]) -> None:
-    """Writes the checksums of some files of a folder beside them."""
-    lines = [f"{file_sha256(folder / name)}  {name}\n" for name in sorted(names)]
-    write_atomically(folder / SEALED_FILES, "".join(lines))
+    """Writes the checksums of some files of a folder beside them; the files and the list have then reached the disk."""
+    for name in names:
+        flush(folder / name)
+    _write_seal(folder, {name: file_sha256(folder / name) for name in names})
 
 
-def check_sealed(folder: Path) -> dict[str, str]:
-    """What is wrong with each file that `seal_files` listed, the list itself included; empty where nothing is."""
-    listed = {}
+def seal_again(folder: Path, name: str) -> None:
+    """Puts one file, which has been written anew, into the list of a folder; the other lines stay as they are.
+
+    Raises:
+        ValueError: there is no list, or it cannot be read.
+    """
+    flush(folder / name)
+    _write_seal(folder, _sealed(folder) | {name: file_sha256(folder / name)})
+
+
+def _write_seal(folder: Path, checksums: Mapping[str, str]) -> None:
+    lines = [f"{checksums[name]}  {name}\n" for name in sorted(checksums)]
+    write_atomically(folder / SEALED_FILES, "".join(lines), flushed=True)
+
+
+def _sealed(folder: Path) -> dict[str, str]:
+    """The checksums that `seal_files` has written, by name.
+
+    Raises:
+        ValueError: the list is missing, cannot be read, or is not as it was written.
+    """
+    listed: dict[str, str] = {}
     try:
-        lines = (folder / SEALED_FILES).read_text(encoding="ascii").split("\n")
-        if lines.pop():
-            raise ValueError("the last line is not whole")
-        for line in lines:
-            checksum, gap, name = line.partition("  ")
-            if len(checksum) != 64 or not gap or not name or "/" in name:
-                raise ValueError(line)
-            listed[name] = checksum
-    except (OSError, ValueError):
+        *lines, rest = read_bytes(folder / SEALED_FILES).decode("ascii").split("\n")
+    except OSError as error:
+        raise ValueError(str(error)) from None
+    if rest:
+        raise ValueError("the last line is not whole")
+    for line in lines:
+        checksum, gap, name = line.partition("  ")
+        if len(checksum) != 64 or not gap or not name or "/" in name or name in listed:
+            raise ValueError(line)
+        listed[name] = checksum
+    return listed
+
+
+def check_sealed(folder: Path, expected: Sequence[str] = (), if_there: Sequence[str] = ()) -> dict[str, str]:
+    """What is wrong with each file that `seal_files` listed, the list itself included; empty where nothing is.
+
+    A list that lacks a file is no proof for it: such a file counts as wrong.
+
+    Args:
+        folder: where they lie.
+        expected: files that must be listed.
+        if_there: files that must be listed where they are there.
+    """
+    try:
+        listed = _sealed(folder)
+    except ValueError:
         return {SEALED_FILES: "missing or unreadable"}
     problems = {SEALED_FILES: ""}
     for name, checksum in listed.items():
@@ -86,4 +215,6 @@ def check_sealed(folder: Path) -> dict[str, str]:
             problems[name] = "" if file_sha256(folder / name) == checksum else "has changed since it was written"
         except OSError:
             problems[name] = "is missing"
+    for name in (*expected, *(name for name in if_there if os.path.lexists(folder / name))):
+        problems.setdefault(name, f"is not listed in {SEALED_FILES}")
     return problems

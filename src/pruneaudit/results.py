@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from pruneaudit.errors import UserError
-from pruneaudit.files import check_sealed, write_atomically
+from pruneaudit.files import SEALED_FILES, check_sealed, parse_json, read_bytes, write_atomically
 from pruneaudit.notebook import findings_html
 
 _ACCURACIES = ("train_accuracy", "test_accuracy")
@@ -194,18 +194,27 @@ class Results:
         """The results in a run folder, as the run left them.
 
         Raises:
-            UserError: as for `load`, or a file has changed since it was sealed.
+            UserError: as for `load`, or a file has changed since it was sealed, or is not sealed.
         """
-        for name, problem in check_sealed(folder).items():
-            if problem and name in RESULT_FILES:
-                raise UserError(
-                    f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)"
-                )
+        for name, problem in check_sealed(Path(folder), RESULT_FILES).items():
+            if problem and name in (SEALED_FILES, *RESULT_FILES):
+                raise changed(folder, name, problem)
         return cls.load(folder)
 
     def _repr_html_(self) -> str:
         """A notebook shows the findings as a table with the answer in words."""
         return findings_html(self.findings, self.about)
+
+
+def changed(folder: Path, name: str, problem: str) -> UserError:
+    """What is said of a file of a run that is not as the run left it.
+
+    Args:
+        folder: the run's.
+        name: of the file.
+        problem: as `check_sealed` says it.
+    """
+    return UserError(f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)")
 
 
 def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -271,7 +280,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 def _read_about(path: Path) -> dict[str, Any]:
     try:
-        about = json.loads(_read(path))
+        about = parse_json(_read(path))
     except ValueError as error:
         if isinstance(error, UserError):
             raise
@@ -283,8 +292,7 @@ def _read_about(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return file.read()
+        return read_bytes(path).decode("utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: not found; expected the folder of a finished run") from None
     except UnicodeDecodeError:

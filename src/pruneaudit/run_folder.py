@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,18 @@ from typing import Any
 import numpy as np
 
 from pruneaudit.auditing import Audit
+from pruneaudit.auditing.outcome import SCORES_FILE
 from pruneaudit.data.population import Population, load_population
 from pruneaudit.data.splits import splits_of
 from pruneaudit.errors import UserError
-from pruneaudit.files import seal_files, write_atomically, writing_error
+from pruneaudit.files import SEALED_FILES, check_sealed, read_json, seal_files, write_atomically, writing_error
 from pruneaudit.pipeline.engines import ENGINES_FILE, known_engine
 from pruneaudit.pipeline.plan import Plan, check_functions, check_plugins, make_plan
 from pruneaudit.pipeline.sources import SOURCES_FILE, keep_sources, recorded_sources
 from pruneaudit.report.compare import changed_settings
 from pruneaudit.report.html import write_report
 from pruneaudit.report.notebook import run_html
-from pruneaudit.results import RESULT_FILES
+from pruneaudit.results import RESULT_FILES, changed
 from pruneaudit.study import Study
 
 STUDY_FILE = "study.json"
@@ -34,6 +36,12 @@ Also `copy_of` (N,), the column of the original, where the data hold copies."""
 REPORT_FILE = "report.html"
 RELEASE_FILE = "release.json"
 """What every release is and costs; also in about.json."""
+SEALED_ALWAYS = (*RESULT_FILES, SCORES_FILE, REPORT_FILE)
+"""What the seal of every finished run lists."""
+SEALED_IF_THERE = (STUDY_FILE, MEMBERSHIP_FILE, RELEASE_FILE, ENGINES_FILE, SOURCES_FILE)
+"""What it lists besides, where it is there."""
+PLANNED_BY = (STUDY_FILE, ENGINES_FILE, SOURCES_FILE)
+"""What the plan of a finished run is made from."""
 _MAY_DIFFER: Any = {"releases": True, "audit": True, "description": True, "membership": {"num_models"}}
 """Settings in which a study may go on from what is in its folder."""
 
@@ -142,13 +150,13 @@ def replaced(study: Study, root: Path) -> list[str]:
     except UserError:  # of another version, or damaged: it is replaced whatever it was
         return []
     new, old = (json.loads(each.model_dump_json(exclude=_MAY_DIFFER)) for each in (study, before))
-    changed = [setting.key for setting in changed_settings(new, old)]
-    if not changed:
+    differing = [setting.key for setting in changed_settings(new, old)]
+    if not differing:
         return []
     lost = [release.name for release in before.releases if release not in study.releases]
     leaving = f", and {', '.join(lost)} leave them" if lost else ""
     return [
-        f"{root} holds a study that differs in {', '.join(changed[:4])}: these findings replace its{leaving}; to keep"
+        f"{root} holds a study that differs in {', '.join(differing[:4])}: these findings replace its{leaving}; to keep"
         " both, give this one another --out or --set name=NAME"
     ]
 
@@ -156,7 +164,7 @@ def replaced(study: Study, root: Path) -> list[str]:
 def measured_before(folder: Path) -> dict[str, Any]:
     """What a run has measured of its releases, as a part of `about`; nothing where it has not."""
     try:
-        return {"release_report": json.loads((folder / RELEASE_FILE).read_text(encoding="utf-8"))}
+        return {"release_report": read_json(folder / RELEASE_FILE)}
     except (OSError, ValueError):
         return {}
 
@@ -177,6 +185,20 @@ def write_up(found: Audit, folder: Path, num_tasks_done: int, failures: tuple[st
 
 def seal_run(folder: Path) -> None:
     """Writes down the checksums of all results in the folder."""
-    some_have = (STUDY_FILE, MEMBERSHIP_FILE, RELEASE_FILE, ENGINES_FILE, SOURCES_FILE)
-    names = [*RESULT_FILES, "scores.parquet", REPORT_FILE, *(name for name in some_have if (folder / name).exists())]
-    seal_files(folder, names)
+    seal_files(folder, [*SEALED_ALWAYS, *(name for name in SEALED_IF_THERE if (folder / name).exists())])
+
+
+def problems_of(folder: Path) -> dict[str, str]:
+    """What is wrong with each file of a finished run beside its artifacts, as `check_sealed` says it."""
+    return check_sealed(folder, SEALED_ALWAYS, SEALED_IF_THERE)
+
+
+def check_unchanged(folder: Path, names: Collection[str]) -> None:
+    """Refuses a run whose list of checksums, or one of some files, is not as the run left it.
+
+    Raises:
+        UserError: one has changed, is missing or not listed.
+    """
+    for name, problem in problems_of(folder).items():
+        if problem and name in (SEALED_FILES, *names):
+            raise changed(folder, name, problem)

@@ -5,6 +5,9 @@ from functools import partial
 
 import pytest
 
+from pruneaudit.files import seal_files
+from pruneaudit.results import RESULT_FILES
+
 
 @pytest.fixture
 def call(call):
@@ -22,6 +25,7 @@ def finished(make_results, tmp_path):
         parts["findings"] = parts["findings"][parts["findings"]["attack"] == "lira"]
 
     make_results(one).save(tmp_path / "run")
+    seal_files(tmp_path / "run", RESULT_FILES)
     return tmp_path / "run"
 
 
@@ -42,6 +46,7 @@ def test_pdf_is_what_comes_without_a_format(call, make_results, tmp_path):
         parts["curves"] = parts["curves"].iloc[:0]
 
     make_results(no_accuracy).save(tmp_path / "run")
+    seal_files(tmp_path / "run", RESULT_FILES)
     code, _, complaints = call(tmp_path / "run", "--out", tmp_path / "out")
     assert code == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["attacks.pdf"]

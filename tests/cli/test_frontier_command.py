@@ -6,6 +6,9 @@ from functools import partial
 
 import pytest
 
+from pruneaudit.files import seal_files
+from pruneaudit.results import RESULT_FILES
+
 STUDY = """
 name = "tiny"
 [data]
@@ -113,6 +116,7 @@ def test_a_run_that_was_changed_is_refused(call, study_file, tmp_path):
 
 def test_results_without_a_point_are_refused(call, results, tmp_path):
     results.save(tmp_path / "run")
+    seal_files(tmp_path / "run", RESULT_FILES)
     refused(call(tmp_path / "run"), "no release has a point")
 
 
@@ -123,6 +127,7 @@ def test_an_escape_code_in_a_name_does_not_reach_the_terminal(call, make_results
     found = Results.load(folder)
     found.frontier["release"] = found.frontier["release"].replace("early", "\x1b[31mred")
     found.save(tmp_path / "run")
+    seal_files(tmp_path / "run", RESULT_FILES)
     code, out, _ = call(tmp_path / "run")
     assert code == 0
     assert "\x1b" not in out

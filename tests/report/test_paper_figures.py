@@ -13,6 +13,7 @@ import pytest
 
 import pruneaudit
 from pruneaudit.errors import UserError
+from pruneaudit.files import seal_files
 from pruneaudit.report.paper import draw, figures
 from pruneaudit.report.paper.attacks import attacks
 from pruneaudit.report.paper.frontier import frontier
@@ -22,7 +23,7 @@ from pruneaudit.report.paper.points import Point, leakage, methods, references
 from pruneaudit.report.paper.sparsity import sparsity_leakage
 from pruneaudit.report.paper.style import TEXT_INCHES, WIDTH_INCHES, cut, cut_all, drawing, rendered
 from pruneaudit.report.quantities import AUC
-from pruneaudit.results import Results
+from pruneaudit.results import RESULT_FILES, Results
 
 MAGIC = {".pdf": b"%PDF-", ".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml"}
 HOSTILE = (
@@ -58,6 +59,7 @@ def run_folder(make_results, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("run")
     make_results(without_control).save(folder)
+    seal_files(folder, RESULT_FILES)
     return folder
 
 
@@ -158,6 +160,7 @@ def test_file_names_are_safe_and_differ():
 
 def test_one_release_and_one_attack_are_enough(make_results, tmp_path):
     make_results(one_release_one_attack).save(tmp_path / "run")
+    seal_files(tmp_path / "run", RESULT_FILES)
     written = figures(tmp_path / "run", tmp_path / "out", "svg", latex=True)
     names = ["frontier.svg", "roc-dense.svg", "attacks.svg", "findings-matched.tex", "releases.tex"]
     assert [path.name for path in written.files] == names
@@ -314,15 +317,13 @@ def test_nothing_to_draw_is_said(make_results, tmp_path):
         parts["curves"] = parts["curves"].iloc[:0]
 
     make_results(refused).save(tmp_path / "run")
+    seal_files(tmp_path / "run", RESULT_FILES)
     with pytest.raises(UserError, match="nothing to draw"):
         figures(tmp_path / "run", tmp_path / "out", latex=True)
     assert not (tmp_path / "out").exists()
 
 
 def test_results_that_changed_since_they_were_sealed_are_refused(make_results, tmp_path):
-    from pruneaudit.files import seal_files
-    from pruneaudit.results import RESULT_FILES
-
     make_results().save(tmp_path)
     seal_files(tmp_path, RESULT_FILES)
     (tmp_path / "findings.csv").write_text((tmp_path / "findings.csv").read_text().replace("0.58", "0.98", 1))

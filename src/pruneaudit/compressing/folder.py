@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pruneaudit.errors import UserError
-from pruneaudit.files import file_sha256, writing_error
+from pruneaudit.files import file_sha256, read_json, writing_error
 
 
 def check_new_folder(folder: Path, force: bool) -> Path:
@@ -81,7 +80,7 @@ def read_summary(path: Path) -> dict[str, Any]:
         UserError: there is none, or it is damaged.
     """
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = read_json(path)
         if not isinstance(summary["files"], dict) or not isinstance(summary["sparsity"], float):
             raise TypeError("its values are of other types")
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -18,6 +18,7 @@ from pruneaudit.data import SOURCES
 from pruneaudit.data.copies import first_equal
 from pruneaudit.data.source import RawData
 from pruneaudit.errors import UserError
+from pruneaudit.files import check_file, read_json
 from pruneaudit.identity import sha256_of_arrays
 from pruneaudit.options import validated
 from pruneaudit.randomness import numpy_generator
@@ -111,8 +112,10 @@ class Population:
             UserError: the folder holds no whole population.
         """
         try:
-            facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+            facts = read_json(folder / _FACTS)
             mode: Literal["c"] | None = "c" if mmap else None
+            for key in _ARRAYS:
+                check_file(folder / f"{key}.npy")
             arrays = {key: np.load(folder / f"{key}.npy", mmap_mode=mode, allow_pickle=False) for key in _ARRAYS}
             if (folder / f"{_COPY_OF}.npy").exists():
                 arrays[_COPY_OF] = np.load(folder / f"{_COPY_OF}.npy", allow_pickle=False)

@@ -20,7 +20,7 @@ from scipy.special import logsumexp
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.errors import UserError
-from pruneaudit.files import SEALED_FILES, check_sealed
+from pruneaudit.files import SEALED_FILES, read_json
 from pruneaudit.metrics import Estimate, PerVictim, two_way
 from pruneaudit.metrics.arrays import spread
 from pruneaudit.pipeline.assemble import release_signals
@@ -30,7 +30,7 @@ from pruneaudit.pipeline.store import SEAL, Store
 from pruneaudit.published.pruning_mia import base_name, dataset_name, same_study, seed_suffix
 from pruneaudit.registry import nearest
 from pruneaudit.results import Results
-from pruneaudit.run_folder import STUDY_FILE, load_study, recorded_plan
+from pruneaudit.run_folder import PLANNED_BY, STUDY_FILE, load_study, problems_of, recorded_plan
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Release, Study
 
@@ -47,15 +47,15 @@ def finished_plan(run: Path) -> tuple[Plan, Population]:
     """
     study = load_study(run)
     again = f"pruneaudit run {run / STUDY_FILE} --out {run.parent}"
-    problems = check_sealed(run)
+    problems = problems_of(run)
     if problems[SEALED_FILES]:
         parts = [folder.parent.parent.name.rpartition("-")[0] for folder in sorted(run.glob(f"*/model-*/{SEAL}"))]
         there = ", ".join(f"{parts.count(name)} of {name}" for name in dict.fromkeys(parts)) or "none"
         raise UserError(f"{run}: the run is not finished (models that are there: {there}); finish it with: {again}")
-    for name in (STUDY_FILE, ABOUT_FILE):
-        if problems.get(name, "is missing"):
-            raise UserError(f"{run / name} {problems.get(name, 'is missing')}; run the study again: {again}")
-    expected = json.loads((run / ABOUT_FILE).read_text(encoding="utf-8"))["population"]["sha256"]
+    for name in (ABOUT_FILE, *PLANNED_BY):
+        if problems.get(name):
+            raise UserError(f"{run / name} {problems[name]}; run the study again: {again}")
+    expected = read_json(run / ABOUT_FILE)["population"]["sha256"]
     population = Population.load(run / f"population-{expected[:8]}", mmap=True)
     if population.sha256 != expected:
         raise UserError(f"{run}: its population has changed; run the study again: {again}")

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import split_of
 from pruneaudit.errors import UserError
-from pruneaudit.files import write_atomically, writing_error
+from pruneaudit.files import read_json, write_atomically, writing_error
 from pruneaudit.identity import sha256_of
 from pruneaudit.models import MODELS
 from pruneaudit.pipeline.lineage import calls_users_function, described
@@ -149,7 +149,7 @@ def _kept(study: Study, population: Population, folder: Path, source_hash: Sourc
 def _all_kept(folder: Path) -> dict[str, Engine]:
     file = folder / ENGINES_FILE
     try:
-        return {key: _engine(**values) for key, values in json.loads(file.read_text(encoding="utf-8")).items()}
+        return {key: _engine(**values) for key, values in read_json(file).items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError):

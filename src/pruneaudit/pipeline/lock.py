@@ -15,7 +15,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from pruneaudit.errors import UserError
-from pruneaudit.files import write_atomically, writing_error
+from pruneaudit.files import read_json, write_atomically, writing_error
 
 LOCK = ".lock"
 OWNER = ".owner.json"
@@ -68,7 +68,7 @@ class RunLock:
 
 def _owner(root: Path) -> str:
     try:
-        owner = json.loads((root / OWNER).read_text())
+        owner = read_json(root / OWNER)
         return f"process {int(owner['pid'])} on {str(owner['host'])[:80]}"
     except (OSError, ValueError, KeyError, TypeError):
         return "its owner has not said who it is"

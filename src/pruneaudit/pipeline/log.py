@@ -40,6 +40,8 @@ class LoggedProgress:
         self._handler: logging.Handler | None = None
 
     def __enter__(self) -> LoggedProgress:
+        if self._path.is_symlink():  # what it leads to is no part of the run
+            self._path.unlink()
         self._handler = _Handler(self._path, encoding="utf-8", delay=True)
         formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
         formatter.converter = time.gmtime

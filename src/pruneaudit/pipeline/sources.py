@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pruneaudit.errors import UserError
-from pruneaudit.files import write_atomically
+from pruneaudit.files import read_json, write_atomically
 from pruneaudit.pipeline.plan import Plan
 from pruneaudit.study.target import SourceHash, working_folder_searched
 
@@ -61,7 +61,7 @@ def recorded_sources(folder: Path) -> SourceHash:
 
 def _read(file: Path) -> Mapping[str, object]:
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        known = read_json(file)
+    except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

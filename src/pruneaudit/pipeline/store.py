@@ -8,7 +8,6 @@ in one step. A folder without a valid seal is not an artifact: it is set aside a
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -17,7 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pruneaudit.files import file_sha256, writing_error
+from pruneaudit.errors import UserError
+from pruneaudit.files import file_sha256, flush, read_json, writing_error
 from pruneaudit.identity import canonical_json, sha256_of
 
 Status = Literal["whole", "missing", "damaged"]
@@ -57,6 +57,7 @@ class Store:
             UserError: the folder cannot be written in.
         """
         staging = self.root / STAGING
+        _check_no_link(self.root, STAGING, CHECKPOINTS, SET_ASIDE)
         try:
             if staging.exists():
                 shutil.rmtree(staging)
@@ -71,11 +72,15 @@ class Store:
     def status(self, artifact: Artifact) -> tuple[Status, str]:
         """Whether the artifact is whole; if it is damaged, what is wrong with it."""
         folder = self.path(artifact)
+        if folder.is_symlink():
+            return "damaged", "it is a link"
         if not folder.exists():
             return "missing", ""
         try:
-            seal = json.loads((folder / SEAL).read_text())
-            identity, checksums = seal["identity"], dict(seal["files"])
+            seal = read_json(folder / SEAL)
+            identity, checksums = seal["identity"], {**seal["files"]}
+            if any("/" in name for name in checksums):
+                raise ValueError("a file elsewhere")
         except (OSError, ValueError, KeyError, TypeError):
             return "damaged", f"{SEAL} is missing or unreadable"
         if identity != artifact.identity:
@@ -102,7 +107,9 @@ class Store:
 
         Raises:
             RuntimeError: a file that the artifact must hold was not written.
+            UserError: a link stands on the way to its place.
         """
+        self._check_place(artifact)
         absent = [name for name in artifact.files if not (staging / name).is_file()]
         if absent:
             raise RuntimeError(f"{artifact.folder}: {absent[0]} was not written")
@@ -110,13 +117,18 @@ class Store:
         files = sorted(path.name for path in staging.iterdir())
         seal = {"identity": artifact.identity, "files": {name: file_sha256(staging / name) for name in files}}
         for name in files:
-            _flush(staging / name)
+            flush(staging / name)
         (staging / SEAL).write_text(canonical_json(seal) + "\n")
-        _flush(staging / SEAL)
+        flush(staging / SEAL)
         target = self.path(artifact)
         target.parent.mkdir(parents=True, exist_ok=True)
         staging.rename(target)
-        _flush(target.parent)
+        flush(target.parent)
+
+    def _check_place(self, artifact: Artifact) -> None:
+        """Refuses to write through a link: what it leads to is no part of the run."""
+        parts = Path(artifact.folder).parts
+        _check_no_link(self.root, *(str(Path(*parts[:number])) for number in range(1, len(parts))))
 
     def checkpoints_of(self, artifact: Artifact) -> Path:
         """Where the training that makes an artifact is kept between epochs."""
@@ -127,16 +139,26 @@ class Store:
         shutil.rmtree(self.checkpoints_of(artifact), ignore_errors=True)
 
     def set_aside(self, artifact: Artifact) -> Path:
-        """Moves a damaged artifact out of the way; nothing is deleted."""
+        """Moves a damaged artifact out of the way; nothing is deleted.
+
+        Raises:
+            UserError: a link stands on the way to it.
+        """
+        self._check_place(artifact)
         target = self.root / SET_ASIDE / f"{artifact.folder.replace('/', '--')}-{uuid.uuid4().hex[:8]}"
         target.parent.mkdir(exist_ok=True)
         return self.path(artifact).rename(target)
 
 
-def _flush(path: Path) -> None:
-    """Makes sure that a file or folder has reached the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _check_no_link(root: Path, *places: str) -> None:
+    """Refuses a run folder with a link in one of the places.
+
+    Raises:
+        UserError: there is one.
+    """
+    for place in places:
+        if (root / place).is_symlink():
+            raise UserError(
+                f"{root / place}: is a link, expected a folder of the run's own; a run writes nothing through links:"
+                " remove it, and run the study again"
+            )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pruneaudit.files import SEALED_FILES, check_sealed
+from pruneaudit.files import SEALED_FILES, read_json
 from pruneaudit.identity import sha256_of
 from pruneaudit.pipeline.learning import ATTACK
 from pruneaudit.pipeline.plan import Plan
@@ -27,8 +26,13 @@ class Checked:
     reason: str = ""
 
 
-def verify(plan: Plan, store: Store) -> list[Checked]:
+def verify(plan: Plan, store: Store, results: Mapping[str, str]) -> list[Checked]:
     """Every artifact of the plan, every other one in the folder, and the files of results.
+
+    Args:
+        plan: the study's.
+        store: the run folder's.
+        results: what is wrong with each file of results, as `check_sealed` says it.
 
     Changes nothing. `stale` is what is whole and not part of the study as it stands in the folder.
     """
@@ -38,7 +42,7 @@ def verify(plan: Plan, store: Store) -> list[Checked]:
         place = folder.relative_to(store.root).as_posix()
         if place not in wanted:
             checked.append(_unplanned(place, folder, store))
-    return checked + list(_results(store.root))
+    return checked + list(_results(store.root, results))
 
 
 def _planned(artifact: Artifact, store: Store) -> Checked:
@@ -49,7 +53,9 @@ def _planned(artifact: Artifact, store: Store) -> Checked:
 def _unplanned(place: str, folder: Path, store: Store) -> Checked:
     """An artifact that the study does not ask for, checked against its own configuration."""
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = read_json(folder / "config.json")
+        if not isinstance(config, dict):
+            raise ValueError("no table")
         artifact = Artifact(place, config, ())
         status, reason = store.status(artifact)
     except (OSError, ValueError):
@@ -70,9 +76,9 @@ def _artifact_folders(root: Path) -> Iterator[Path]:
             yield folder
 
 
-def _results(root: Path) -> Iterator[Checked]:
+def _results(root: Path, results: Mapping[str, str]) -> Iterator[Checked]:
     if not (root / SEALED_FILES).exists():
         yield Checked(SEALED_FILES, "missing", "the run has not been finished")
         return
-    for name, problem in check_sealed(root).items():
+    for name, problem in results.items():
         yield Checked(name, "damaged" if problem else "whole", problem)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pruneaudit.auditing.outcome import SCORES_FILE
 from pruneaudit.errors import UserError
-from pruneaudit.files import SEALED_FILES, check_sealed
-from pruneaudit.results import RESULT_FILES, Results
+from pruneaudit.files import check_sealed
+from pruneaudit.results import Results, changed
 
 
 def finished_results(folder: Path) -> Results:
@@ -19,14 +19,11 @@ def finished_results(folder: Path) -> Results:
         UserError: the folder holds no finished run, or one that has changed.
     """
     check_is_folder(folder)
-    problems = check_sealed(folder)
-    unsealed = problems[SEALED_FILES] or next((f"does not list {n}" for n in RESULT_FILES if n not in problems), "")
-    wrong = (SEALED_FILES, unsealed)
-    if not unsealed and (folder / SCORES_FILE).exists():
-        wrong = (SCORES_FILE, problems.get(SCORES_FILE, ""))
-    if wrong[1]:
-        raise UserError(f"{folder}: {' '.join(wrong)}; expected a finished run (run the study again: it mends this)")
-    return Results.load_sealed(folder)
+    results = Results.load_sealed(folder)
+    problem = check_sealed(folder, if_there=(SCORES_FILE,)).get(SCORES_FILE, "")
+    if problem and (folder / SCORES_FILE).exists():
+        raise changed(folder, SCORES_FILE, problem)
+    return results
 
 
 def check_is_folder(folder: Path) -> None:

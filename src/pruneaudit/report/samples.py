@@ -7,7 +7,6 @@ population that the results are about. What cannot be read is left out: a report
 from __future__ import annotations
 
 import base64
-import json
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pruneaudit.files import read_json
 from pruneaudit.results import Results
 
 # N samples, K channels, H height, W width
@@ -104,5 +104,5 @@ def _visible(image: np.ndarray) -> np.ndarray:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = read_json(path)
     return data if isinstance(data, dict) else {}

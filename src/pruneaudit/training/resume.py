@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from pruneaudit.errors import UserError
-from pruneaudit.files import write_atomically
+from pruneaudit.files import read_json, write_atomically
 from pruneaudit.identity import sha256_of
 from pruneaudit.training.checkpoint import load_tensors, save_tensors
 from pruneaudit.training.hooks import Hook, TrainingState
@@ -88,7 +88,7 @@ class Checkpoints:
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The checked contents of the checkpoint."""
-        kept = json.loads((self._folder / POINTER).read_text())
+        kept = read_json(self._folder / POINTER)
         facts = kept["facts"]
         if sha256_of(facts) != kept["sha256"] or facts["format"] != FORMAT:
             raise ValueError(f"{POINTER} has changed")
