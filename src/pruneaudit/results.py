@@ -196,7 +196,10 @@ class Results:
         Raises:
             UserError: as for `load`, or a file has changed since it was sealed, or is not sealed.
         """
-        for name, problem in check_sealed(Path(folder), RESULT_FILES).items():
+        folder = Path(folder)
+        if not (folder / SEALED_FILES).exists() and not (folder / "about.json").exists():
+            raise UserError(f"{folder}: holds no results; expected the folder of a finished run")
+        for name, problem in check_sealed(folder, RESULT_FILES).items():
             if problem and name in (SEALED_FILES, *RESULT_FILES):
                 raise changed(folder, name, problem)
         return cls.load(folder)
