@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,11 @@ from pruneaudit.controls import SELFTEST, SELFTEST_RUN, record_controls
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.devices import check_device, usual_jobs
 from pruneaudit.errors import UserError
-from pruneaudit.files import file_sha256, seal_again
+from pruneaudit.files import file_sha256, seal_again, writing
+from pruneaudit.held_population import held_sha256
 from pruneaudit.options import validated
 from pruneaudit.pipeline.assemble import audit_study, release_signals, study_games
+from pruneaudit.pipeline.clean import Leftover, leftovers, remove
 from pruneaudit.pipeline.driver import TasksFailedError, carry_out, missing_tasks
 from pruneaudit.pipeline.engines import keep_engine, resolve_engine
 from pruneaudit.pipeline.executors import make_executor
@@ -131,7 +134,7 @@ def run(
         log.event("start", command=command, device=device, executor=executor, jobs=jobs, **facts["versions"])
         store = Store(root)
         store.open_for_writing()
-        for note in (*replaced(study, root), *facts["warnings"]):
+        for note in (*replaced(study, population, root), *facts["warnings"]):
             log.warn(note)
         keep_study(plan, study, population, root)
         if study.training.engine != "plain":
@@ -161,7 +164,7 @@ def run(
 
         with functions_importable(plan):
             audited.results.about["release_report"] = release_report(made, store, population, left_out)
-        finished = write_up(audited, root, work.num_done, failures)
+        finished = write_up(audited, root, work.num_done, failures, begun=True)
         watcher.results(audited.results, (REPORT_FILE, "findings.csv", STUDY_FILE))
         log.event("end", tasks_done=work.num_done, failures=len(failures))
         return finished
@@ -184,7 +187,7 @@ def attack_again(
         folder: the run's folder.
         attacks: names such as "rmia" or "lira:mode=offline".
         out: where findings and report go; default: the run's folder.
-        data_root: as for `run`.
+        data_root: where the data are, in case the run's own copy is not whole.
         command: the command line that repeats this, for the report.
         executor: what attacks that learn are played by, as for `run`.
         jobs: how many of them at a time; default: one per core.
@@ -264,8 +267,37 @@ def verify_run(folder: str | Path, data_root: str | Path | None = None) -> list[
         UserError: the folder is no run, or its data are not there.
     """
     folder = Path(folder)
-    plan, _ = prepare_recorded(load_study(folder), folder, Path(data_root) if data_root else None)
+    plan, _ = prepare_recorded(load_study(folder), folder, Path(data_root) if data_root else None, whole=False)
     return verify(plan, Store(folder), problems_of(folder))
+
+
+def clean_run(folder: str | Path, dry_run: bool = False) -> list[Leftover]:
+    """Removes from a run folder what its study does not need; results and their artifacts stay.
+
+    Args:
+        folder: the run's folder.
+        dry_run: remove nothing.
+
+    Returns:
+        What was removed, or would be.
+
+    Raises:
+        UserError: the folder is no run, another run is at work there, or nothing says which data are its own.
+    """
+    folder = Path(folder)
+    study, store = load_study(folder), Store(folder)
+    if not held_sha256(folder):
+        raise UserError(
+            f"{folder}: the run is not finished, and nothing says which data are its own; finish it first, with:"
+            f" pruneaudit run {folder / STUDY_FILE} --out {folder.parent}"
+        )
+    with nullcontext() if dry_run else RunLock(folder):
+        plan, _ = prepare_recorded(study, folder, whole=False)
+        found = leftovers(plan, store)
+        if not dry_run:
+            with writing(folder):
+                remove(found, store)
+    return found
 
 
 def selftest_run(

@@ -8,12 +8,13 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from pruneaudit.errors import StorageError, UserError
+from pruneaudit.errors import RunError, StorageError, UserError
 
 
 def write_atomically(path: Path, content: str | bytes, flushed: bool = False) -> Path:
@@ -120,26 +121,73 @@ def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
 
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
-# safetensors and NumPy report a short write in words of their own, without an errno.
-_FULL_IN_WORDS = re.compile(rf"os error ({'|'.join(str(code) for code in sorted(_FULL))})\b|requested and \d+ written")
+_FAILING = {
+    *(errno.EIO, errno.ESTALE, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ETIMEDOUT),
+    *(errno.EMFILE, errno.ENFILE),
+}
+"""The machine fails, not the task: a broken or vanished disk, one that became read-only, no more open files."""
+_OS_ERROR = re.compile(r"os error (\d+)\b")
+"""How safetensors reports an errno."""
+_SHORT_WRITE = re.compile(r"requested and \d+ written")
+"""How NumPy reports a full disk, without an errno."""
+
+
+def _errno(error: BaseException) -> int | None:
+    """The operating system's number of an error, whatever library reports it."""
+    number = getattr(error, "errno", None)
+    found = _OS_ERROR.search(str(error))
+    return number if number is not None else int(found[1]) if found else None
 
 
 def is_storage_failure(error: BaseException) -> bool:
     """Whether an error says that the disk is full or a size limit was exceeded."""
-    return getattr(error, "errno", None) in _FULL or _FULL_IN_WORDS.search(str(error)) is not None
+    return _errno(error) in _FULL or _SHORT_WRITE.search(str(error)) is not None
 
 
-def writing_error(place: Path, error: OSError) -> StorageError | UserError:
-    """What a user is told when something could not be written: a full disk, or a folder that is not theirs."""
+def is_system_failure(error: BaseException) -> bool:
+    """Whether an error says that the machine fails: a disk that cannot be read or written, no more open files."""
+    return _errno(error) in _FAILING
+
+
+def writing_error(place: Path, error: OSError, begun: bool = False) -> RunError | UserError:
+    """The error to raise where something could not be written.
+
+    Args:
+        place: the folder or file.
+        error: why it could not be written.
+        begun: whether work was done before, so that the same command should be repeated, not another folder chosen.
+
+    Returns:
+        `StorageError` for a full disk; `RunError` where the machine fails or work has begun; otherwise `UserError`.
+    """
     if is_storage_failure(error):
         return StorageError(place, storage_reason(error))
+    if begun or is_system_failure(error):
+        return RunError(f"{place}: cannot write there ({system_reason(error)})")
     return UserError(f"{place}: cannot write there ({error.strerror or error}); choose another folder with --out")
 
 
+@contextmanager
+def writing(place: Path, begun: bool = False) -> Iterator[None]:
+    """Turns an `OSError` within it into the error of `writing_error`; a reader of our output that has gone is none."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise writing_error(place, error, begun) from None
+
+
 def storage_reason(error: BaseException) -> str:
-    """What is wrong with the disk, in words."""
-    code = getattr(error, "errno", None)
+    """What is wrong with a disk that is full, in words."""
+    code = _errno(error)
     return os.strerror(code) if code in _FULL else "disk full, or file size limit exceeded"
+
+
+def system_reason(error: BaseException) -> str:
+    """What is wrong with the machine, in words."""
+    code = _errno(error)
+    return str(error) if code is None else os.strerror(code)
 
 
 SEALED_FILES = "SHA256SUMS"

@@ -15,10 +15,12 @@ import numpy as np
 
 from pruneaudit.auditing import Audit
 from pruneaudit.auditing.outcome import SCORES_FILE
-from pruneaudit.data.population import Population, load_population
+from pruneaudit.data.population import Population
 from pruneaudit.data.splits import splits_of
 from pruneaudit.errors import UserError
-from pruneaudit.files import SEALED_FILES, check_sealed, read_json, seal_files, write_atomically, writing_error
+from pruneaudit.files import SEALED_FILES, check_sealed, read_json, seal_files, write_atomically, writing
+from pruneaudit.held_population import STUDY_FILE as STUDY_FILE
+from pruneaudit.held_population import changed_data, held_population, population_to_run
 from pruneaudit.pipeline.engines import ENGINES_FILE, known_engine
 from pruneaudit.pipeline.plan import Plan, check_functions, check_plugins, make_plan
 from pruneaudit.pipeline.sources import SOURCES_FILE, keep_sources, recorded_sources
@@ -28,7 +30,6 @@ from pruneaudit.report.notebook import run_html
 from pruneaudit.results import RESULT_FILES, changed
 from pruneaudit.study import Study
 
-STUDY_FILE = "study.json"
 MEMBERSHIP_FILE = "membership.npz"
 """Who is in whose training set: member, eligible (M, N), is_victim, group (M,), ids, reserve, canary (N,).
 
@@ -76,30 +77,34 @@ def prepare(study: Study, data_root: Path | None = None, folder: Path | None = N
     Args:
         study: the study.
         data_root: as for `run`.
-        folder: the run folder, which knows the engine of the study's bank, where that was decided by a trial.
+        folder: the run folder. It knows the engine of the study's bank, where that was decided by a trial, and holds
+            the population, where its source is gone.
 
     Raises:
         UserError: the study names something unknown, or its data are not there or do not suffice.
     """
     check_plugins(study)
     check_functions(study)
-    population = load_population(study.data, study.seed, data_root)
+    population = population_to_run(study, folder, data_root)
     return make_plan(study, population, known_engine(study, population, folder)), population
 
 
-def prepare_recorded(study: Study, folder: Path, data_root: Path | None = None) -> tuple[Plan, Population]:
-    """As `prepare`, of a run folder's study: no function that it names is imported.
+def prepare_recorded(
+    study: Study, folder: Path, data_root: Path | None = None, whole: bool = True
+) -> tuple[Plan, Population]:
+    """As `prepare`, of a run folder's study and the population that lies there: no function that it names is imported.
 
     Args:
         study: the run's, or one with other attacks.
         folder: the run's.
-        data_root: as for `run`.
+        data_root: as for `run`; looked at only where the folder's population cannot be used.
+        whole: as for `held_population`.
 
     Raises:
         UserError: as `prepare`, or the run has not recorded the source of a function.
     """
     check_plugins(study)
-    population = load_population(study.data, study.seed, data_root)
+    population = held_population(study, folder, data_root, whole)
     return recorded_plan(study, folder, population), population
 
 
@@ -133,16 +138,14 @@ def keep_study(plan: Plan, study: Study, population: Population, root: Path) -> 
     manifest |= {} if population.copy_of is None else {"copy_of": population.copy_of}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **manifest)
-    try:
+    with writing(root):
         keep_sources(plan, root)
         write_atomically(root / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
         write_atomically(root / MEMBERSHIP_FILE, buffer.getvalue())
-    except OSError as error:
-        raise writing_error(root, error) from None
 
 
-def replaced(study: Study, root: Path) -> list[str]:
-    """What leaves the findings of a run folder because another study of the same name has been run there."""
+def replaced(study: Study, population: Population, root: Path) -> list[str]:
+    """What leaves the findings of a run folder because another study, or other data, have been run there."""
     if not (root / STUDY_FILE).is_file():
         return []
     try:
@@ -152,7 +155,7 @@ def replaced(study: Study, root: Path) -> list[str]:
     new, old = (json.loads(each.model_dump_json(exclude=_MAY_DIFFER)) for each in (study, before))
     differing = [setting.key for setting in changed_settings(new, old)]
     if not differing:
-        return []
+        return changed_data(study, population, root)
     lost = [release.name for release in before.releases if release not in study.releases]
     leaving = f", and {', '.join(lost)} leave them" if lost else ""
     return [
@@ -169,17 +172,25 @@ def measured_before(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def write_up(found: Audit, folder: Path, num_tasks_done: int, failures: tuple[str, ...] = ()) -> Run:
-    """Saves findings, scores and report of an audit."""
-    try:
-        found.save(folder)
+def write_up(
+    found: Audit, folder: Path, num_tasks_done: int, failures: tuple[str, ...] = (), begun: bool = False
+) -> Run:
+    """Saves findings, scores and report of an audit.
+
+    Args:
+        found: the audit.
+        folder: where to.
+        num_tasks_done: what the run had to do.
+        failures: tasks that failed.
+        begun: whether a run is at work in the folder, which the same command would go on with.
+    """
+    with writing(folder, begun):
+        found.save(folder, begun)
         if "release_report" in found.results.about:
             text = json.dumps(found.results.about["release_report"], indent=1, allow_nan=False)
             write_atomically(folder / RELEASE_FILE, text + "\n")
         write_report(found.results, folder / REPORT_FILE)
         seal_run(folder)
-    except OSError as error:
-        raise writing_error(folder, error) from None
     return Run(folder, found, num_tasks_done, failures)
 
 

@@ -1,5 +1,6 @@
 """What a weekend may bring: other runs, deaths, full disks, Ctrl-C, damage, hostile files."""
 
+import errno
 import json
 import os
 import re
@@ -17,11 +18,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from pruneaudit.api import run
 from pruneaudit.errors import RunError
-from pruneaudit.files import file_sha256
+from pruneaudit.files import file_sha256, is_storage_failure, is_system_failure, system_reason
 from pruneaudit.pipeline import plan as plan_module
 from pruneaudit.pipeline.driver import missing_tasks
 from pruneaudit.pipeline.estimate import disk_bytes
@@ -384,12 +386,88 @@ def test_a_full_disk_is_said_in_one_line_and_the_next_run_goes_on(folder, again,
     assert contents(folder) == contents(calm)
 
 
+def fails_to(monkeypatch, function, name, number):
+    """Has a function of `os` fail for a target of a certain name, as on a disk that breaks."""
+    real = getattr(os, function)
+
+    def failing(source, target, **options):
+        if Path(target).name == name:
+            raise OSError(number, os.strerror(number), str(target))
+        return real(source, target, **options)
+
+    monkeypatch.setattr(os, function, failing)
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "numbers"),
+    [("rename", "model-001", (errno.EIO, errno.EMFILE, errno.EACCES)), ("replace", "report.html", (errno.EROFS,))],
+)
+def test_a_disk_that_fails_in_a_run_is_said_in_one_line_and_the_next_run_goes_on(
+    folder, again, calm, function, name, numbers, monkeypatch
+):
+    shutil.rmtree(next(folder.glob("dense-*/model-001")))
+    for number in numbers:
+        with monkeypatch.context() as patch:
+            fails_to(patch, function, name, number)
+            code, out, err = again("--quiet")
+        assert (code, out) == (1, "")
+        assert [line for line in err.splitlines() if not line.startswith("warning: ")] == [last_line(err)]
+        assert f"{folder}: cannot write there ({os.strerror(number)}); what was finished is kept" in last_line(err)
+        assert "the same command goes on" in last_line(err)
+    assert again()[0] == 0
+    assert contents(folder) == contents(calm)
+
+
+def test_a_task_whose_machine_fails_ends_the_run_and_costs_no_model(factory, tmp_path, call):
+    study, place = factory
+    (tmp_path / "study.json").write_text(study.model_dump_json())
+    (place / f"error-{seed_of(1)}").write_text(str(errno.EIO))
+    code, _, err = call("run", tmp_path / "study.json", "--out", tmp_path, *SERIAL)
+    assert code == 1
+    assert f"train dense model-001: the machine cannot read or write ({os.strerror(errno.EIO)})" in last_line(err)
+    assert not (tmp_path / "small" / "findings.csv").exists()
+    (place / f"error-{seed_of(1)}").unlink()
+    assert run(study, out=tmp_path, executor="serial").failures == ()
+
+
+def test_a_log_that_cannot_be_opened_ends_no_run(small, tmp_path):
+    (tmp_path / "small" / "run.log").mkdir(parents=True)
+    assert run(small, out=tmp_path, executor="serial").failures == ()
+
+
+def test_errors_of_the_operating_system_are_recognised_in_whatever_words_they_come():
+    in_words = SafetensorError(f"Error while serializing: I/O error: Input/output error (os error {errno.EIO})")
+    assert is_system_failure(in_words)
+    assert system_reason(in_words) == os.strerror(errno.EIO)
+    assert not is_system_failure(OSError(errno.ENOSPC, "full"))
+    assert is_storage_failure(SafetensorError(f"I/O error: (os error {errno.ENOSPC})"))
+    assert not is_system_failure(FileNotFoundError(errno.ENOENT, "no such file"))
+
+
 def test_the_disk_estimate_is_close(calm, small):
     plan, population = prepare(small)
     parts = {calm / task.artifact.folder for task in plan.tasks}
     paths = {path for part in parts for path in (part, *part.iterdir()) if path in parts or path.is_file()}
     taken = 512 * sum(path.stat().st_blocks for path in paths)
     assert disk_bytes(plan, population, plan.tasks) == pytest.approx(taken, rel=0.25)
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_trained(small, tmp_path, call, monkeypatch):
+    (tmp_path / "study.json").write_text(small.model_dump_json())
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=7_000_000))
+    for option in ("--dry-run", "--quiet"):
+        code, _, err = call("run", tmp_path / "study.json", "--out", tmp_path / "new" / "runs", *SERIAL, option)
+        assert code == 2
+        assert re.search(r"needs about \d+ MB more, and 7 MB are free there; .*--out", last_line(err))
+    assert not list((tmp_path / "new").rglob("model-*"))
+
+
+def test_a_finished_run_needs_no_room(folder, again, monkeypatch):
+    usage = shutil.disk_usage(folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=0))
+    assert again("--quiet")[0] == 0
+    assert again("--dry-run")[0] == 0
 
 
 # Damage

@@ -1,8 +1,10 @@
 """Trackers that fail, hang, or lack their library: the run goes on, and says so once."""
 
+import socket
 import sys
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -11,7 +13,7 @@ from pruneaudit.errors import UserError
 from pruneaudit.pipeline.progress import Silent
 from pruneaudit.tracking import TRACKERS
 from pruneaudit.tracking.tracker import Tracker
-from pruneaudit.tracking.trackers import Trackers
+from pruneaudit.tracking.trackers import UNREACHABLE_SECONDS, Trackers
 
 METHODS = ("begin", "curve", "findings", "files", "end")
 
@@ -108,8 +110,74 @@ def test_one_that_hangs_is_left_to_itself(tmp_path, watcher):
     with Trackers([Hanging("slow"), Recorder("quick")], watcher, tmp_path, patience_seconds=0.2) as trackers:
         trackers.start({"name": "x"})
     assert time.monotonic() - began < 5
-    assert watcher.warned == ["tracker slow: not done after 0.2 s, left to itself"]
+    assert len(watcher.warned) == 1
+    assert watcher.warned[0].startswith("tracker slow: not done after 0.")
     released.set()
+
+
+@pytest.fixture
+def deaf_server():
+    """The address of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_servers_that_never_answer_cost_a_run_one_short_wait(deaf_server, tmp_path, watcher):
+    class Sending(Recorder):
+        def begin(self, about, folder):
+            with urllib.request.urlopen(deaf_server, timeout=30):
+                pass
+
+    three = [Sending("first"), Sending("second"), Recorder("sound")]
+    with Trackers(three, watcher, tmp_path, unreachable_seconds=0.5) as trackers:
+        trackers.start({"name": "x"})
+        began = time.monotonic()
+    assert 0.4 < time.monotonic() - began < 0.5 + 2  # both have the same time, and a busy machine has some more
+    assert [warning.partition(":")[0] for warning in watcher.warned] == ["tracker first", "tracker second"]
+    assert UNREACHABLE_SECONDS <= 10
+
+
+def test_mlflow_gives_up_a_server_that_never_answers(deaf_server, tmp_path, watcher, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # its thread is not to outlive the test by much
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    mlflow = TRACKERS.get("mlflow")(TRACKERS.get("mlflow").Options(uri=deaf_server))
+    about = {"name": "x", "created": "now", "study": {}, "device": "cpu", "versions": {}}
+    with Trackers([mlflow], watcher, tmp_path, unreachable_seconds=0.5) as trackers:
+        trackers.start(about)
+        began = time.monotonic()
+    assert time.monotonic() - began < 0.5 + 2
+    assert watcher.warned[0].startswith("tracker mlflow: not done after")
+
+
+def test_a_server_that_is_slow_and_answers_is_waited_for(tmp_path, watcher):
+    class Slow(Recorder):
+        def curve(self, name, rows):
+            time.sleep(0.3)
+            super().curve(name, rows)
+
+    slow = Slow()
+    with Trackers([slow], watcher, tmp_path, unreachable_seconds=2.0) as trackers:
+        trackers.start({"name": "x"})
+        for number in range(8):  # longer in all than the time for one
+            trackers._tell(lambda tracker, name=str(number): tracker.curve(name, []))
+    assert methods_of(slow) == ["begin", *["curve"] * 8, "end"]
+    assert watcher.warned == []
+
+
+def test_one_that_writes_files_is_no_server(monkeypatch):
+    def made(name, **options):
+        return TRACKERS.get(name)(TRACKERS.get(name).Options(**options))
+
+    for variable in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NETRC", "/nowhere")
+    monkeypatch.setenv("HOME", "/nowhere")
+    assert [made(name).is_remote() for name in ("mlflow", "wandb", "tensorboard")] == [False] * 3
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    assert made("wandb").is_remote()
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert not made("wandb").is_remote()
+    assert made("mlflow", uri="http://127.0.0.1:1").is_remote()
 
 
 def test_what_is_no_tracker_is_refused(tiny, tmp_path):

@@ -36,6 +36,13 @@ def test_a_model_comes_back_bit_by_bit(
         assert torch.equal(model.state_dict()[key], before[key])
 
 
+def test_weights_may_be_read_by_whom_the_umask_says(tmp_path: Path) -> None:
+    (tmp_path / "other file").touch()
+    save_tensors({"a": torch.zeros(2)}, tmp_path / "weights.safetensors")
+    modes = [(tmp_path / name).stat().st_mode for name in ("other file", "weights.safetensors")]
+    assert modes[0] == modes[1]
+
+
 def test_tensors_of_any_layout_and_type_come_back(tmp_path: Path) -> None:
     base = torch.arange(48.0).reshape(2, 3, 4, 2)
     tensors = {

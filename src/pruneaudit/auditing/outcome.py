@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pruneaudit.auditing.game import Game
-from pruneaudit.files import writing_error
+from pruneaudit.files import writing
 from pruneaudit.results import Results
 
 SCORES_FILE = "scores.parquet"
@@ -58,15 +58,21 @@ class Audit:
             for attack, array in scores.by_attack.items()
         }
 
-    def save(self, folder: str | Path) -> Path:
-        """Writes findings.csv, findings.json, comparisons.csv, ... and scores.parquet into a folder."""
+    def save(self, folder: str | Path, begun: bool = False) -> Path:
+        """Writes findings.csv, findings.json, comparisons.csv, ... and scores.parquet into a folder.
+
+        Args:
+            folder: made if need be.
+            begun: whether a run is at work in it, which the same command would go on with.
+
+        Raises:
+            UserError, RunError: the folder cannot be written; see `files.writing_error`.
+        """
         folder = Path(folder)
-        try:
+        with writing(folder, begun):
             folder.mkdir(parents=True, exist_ok=True)
             _write_scores(self.games, folder / SCORES_FILE)
             self.results.save(folder)
-        except OSError as error:
-            raise writing_error(folder, error) from None
         return folder
 
     def _repr_html_(self) -> str:

@@ -11,6 +11,7 @@ from pruneaudit.cli import (
     attack,
     audit,
     check,
+    clean,
     collect,
     demo,
     export,
@@ -48,6 +49,7 @@ app.command("check")(check.command)
 app.command("frontier")(frontier.command)
 app.command("figures")(figures.command)
 app.command("verify")(verify.command)
+app.command("clean")(clean.command)
 app.command("collect")(collect.command)
 app.command("audit")(audit.command)
 app.command("prune-model")(prune_model.command)

@@ -44,12 +44,12 @@ def describe(
     from pruneaudit.devices import check_device, usual_jobs
     from pruneaudit.pipeline.driver import missing_tasks
     from pruneaudit.pipeline.engines import UNDECIDED
-    from pruneaudit.pipeline.estimate import disk_bytes
+    from pruneaudit.pipeline.estimate import check_room, disk_bytes, free_bytes
     from pruneaudit.pipeline.probe import Probe, task_seconds
     from pruneaudit.pipeline.rehearsal import rehearse
     from pruneaudit.pipeline.sources import functions_importable
     from pruneaudit.pipeline.store import Store
-    from pruneaudit.run_folder import prepare, prepare_recorded
+    from pruneaudit.run_folder import prepare, prepare_recorded, replaced
 
     check_device(device)
     plan, population = prepare_recorded(study, folder, data_root) if finished else prepare(study, data_root, folder)
@@ -73,8 +73,9 @@ def describe(
     if study.training.engine != "plain":
         kept = f"{plan.engine.name} ({plan.engine.reason})"
         print(f"engine: {UNDECIDED.reason if plan.engine is UNDECIDED else kept}; the time is that of plain training")
-    megabytes = disk_bytes(plan, population, missing) / 1e6
-    print(f"disk: about {megabytes:,.1f} MB more in {folder}")
+    with functions_importable(plan):
+        needed = disk_bytes(plan, population, missing)
+    print(f"disk: about {needed / 1e6:,.1f} MB more in {folder}, where {free_bytes(folder) / 1e6:,.0f} MB are free")
     if missing:
         with functions_importable(plan):
             seconds = task_seconds(plan, missing, probe) / workers
@@ -82,8 +83,10 @@ def describe(
         if study.training.function:
             print(f"      not counted: what {study.training.function} trains")
     _describe_learning(plan, population, store, probe, workers)
-    for note in (*copies_note(population), *study.warnings()):
+    for note in (*replaced(study, population, folder), *copies_note(population), *study.warnings()):
         print(f"warning: {note}")
+    if missing:
+        check_room(needed, folder)
 
 
 def _describe_learning(plan: Plan, population: Population, store: Store, probe: Probe, workers: int) -> None:

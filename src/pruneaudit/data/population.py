@@ -31,6 +31,8 @@ MIN_SAMPLES = 4
 _ARRAYS = ("x", "y", "ids", "reserve", "canary")
 _FACTS = "population.json"
 _COPY_OF = "copy_of"
+SAVED_FILES = (*(f"{key}.npy" for key in _ARRAYS), _FACTS)
+"""What every saved population has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +101,7 @@ class Population:
         (folder / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path, mmap: bool = False) -> Population:
+    def load(cls, folder: Path, mmap: bool = False, sha256: str = "") -> Population:
         """What `save` wrote.
 
         Args:
@@ -107,6 +109,7 @@ class Population:
             mmap: maps the arrays instead of reading them, so that workers share their memory. The
                 mapping is copy-on-write: nothing can change the files, and torch, which has no
                 read-only tensors, takes the arrays without a warning.
+            sha256: what it is known by, where its files have been checked otherwise; default: computed when asked for.
 
         Raises:
             UserError: the folder holds no whole population.
@@ -121,11 +124,14 @@ class Population:
                 arrays[_COPY_OF] = np.load(folder / f"{_COPY_OF}.npy", allow_pickle=False)
             mean, std = (None if facts[key] is None else tuple(facts[key]) for key in ("mean", "std"))
             classes = tuple(facts["classes"])
-            return cls(**arrays, name=facts["name"], num_classes=len(classes), classes=classes, mean=mean, std=std)
+            found = cls(**arrays, name=facts["name"], num_classes=len(classes), classes=classes, mean=mean, std=std)
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise UserError(
                 f"{folder}: no whole population ({error}); expected {_FACTS} and an .npy per array"
             ) from None
+        if sha256:
+            vars(found)["sha256"] = sha256  # in place of the cached property's own
+        return found
 
     def _arrays(self) -> dict[str, np.ndarray]:
         copies = {} if self.copy_of is None else {_COPY_OF: self.copy_of}

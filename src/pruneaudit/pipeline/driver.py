@@ -9,13 +9,14 @@ from pathlib import Path
 
 from pruneaudit.data.population import Population
 from pruneaudit.errors import RunError, StorageError, UserError
-from pruneaudit.files import is_storage_failure, writing_error
+from pruneaudit.files import writing
 from pruneaudit.pipeline.engines import num_places
 from pruneaudit.pipeline.executors import Executor, Outcome
 from pruneaudit.pipeline.lineage import SCORING, calls_users_function
 from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.pipeline.progress import Progress
 from pruneaudit.pipeline.request import Request
+from pruneaudit.pipeline.sources import functions_importable
 from pruneaudit.pipeline.store import Artifact, Store
 from pruneaudit.study import DENSE
 from pruneaudit.study.target import working_folder
@@ -94,23 +95,34 @@ def carry_out(
     side by side are handed in together, and each is kept or given up by itself.
 
     Raises:
-        UserError: a task cannot do what the study asks for (a network that does not fit the data, ...).
+        UserError: a task cannot do what the study asks for (a network that does not fit the data, ...), or the disk
+            has no room for what is to be done.
         StorageError: the disk is full; finished tasks stay.
+        RunError: the run folder cannot be written any more, or the machine fails; finished tasks stay.
     """
-    try:
+    with writing(store.root, begun=True):
         _keep_population(plan, population, store, progress)
         missing = [task for task in plan.tasks if not _is_whole(task.artifact, store, progress)]
         _forget_finished(plan, missing, store)
         progress.begin(len(missing), len(plan.tasks) - len(missing))
         if not missing:
             return Work(0, ())
+        _check_room(plan, population, store, missing)
         with executor:
             shift = _Shift(missing, store, executor, device, progress, checkpoint_seconds)
             return shift.work_off()
-    except OSError as error:
-        if is_storage_failure(error):
-            raise writing_error(store.root, error) from None
-        raise
+
+
+def _check_room(plan: Plan, population: Population, store: Store, missing: Sequence[Task]) -> None:
+    """Refuses to begin what the disk has no room for."""
+    from pruneaudit.pipeline.estimate import check_room, disk_bytes  # imports torch
+
+    try:
+        with functions_importable(plan):
+            needed = disk_bytes(plan, population, missing)
+    except Exception:  # a user's network may raise anything; the tasks say what
+        return
+    check_room(needed, store.root)
 
 
 def _forget_finished(plan: Plan, missing: Sequence[Task], store: Store) -> None:
@@ -192,6 +204,8 @@ class _Shift:
                 raise UserError(f"{name}: {outcome.error}")
             elif outcome.kind == "storage":
                 raise StorageError(self._store.root, outcome.error)
+            elif outcome.kind == "system":
+                raise RunError(f"{name}: the machine cannot read or write ({outcome.error})")
             elif len(tasks) > 1 or (outcome.kind == "death" and self._attempts[tasks[0].name] < MAX_ATTEMPTS):
                 self._try_again(tasks, outcome)
             else:

@@ -43,8 +43,8 @@ class Outcome:
     details: str = ""
     """A traceback, where there is one."""
     kind: str = ""
-    """What went wrong: `input` (what the user asked for), `task` (the task itself), `storage` (the disk), `death`
-    (the worker process); or nothing."""
+    """What went wrong: `input` (what the user asked for), `task` (the task itself), `storage` (a full disk),
+    `system` (the machine cannot read or write), `death` (the worker process); or nothing."""
     warnings: Sequence[str] = ()
     """What the task warned of."""
     seconds: float = 0.0

@@ -6,6 +6,7 @@ lock needs no taking over. Beside it stands who holds it, for the message.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -61,7 +62,8 @@ class RunLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Gives the folder back."""
-        (self._root / OWNER).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a disk that fails, which must not hide why the run ended
+            (self._root / OWNER).unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
 

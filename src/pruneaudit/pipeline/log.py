@@ -21,6 +21,11 @@ LOG = "run.log"
 
 
 class _Handler(logging.FileHandler):
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a line; a log that cannot be opened ends no run."""
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """A log that cannot be written (a full disk) ends no run."""
 

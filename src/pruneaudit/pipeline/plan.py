@@ -15,7 +15,7 @@ from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.groups import expand, skips
 from pruneaudit.data import SOURCES
-from pruneaudit.data.population import Population
+from pruneaudit.data.population import SAVED_FILES, Population
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.errors import UserError
 from pruneaudit.identity import sha256_of
@@ -183,11 +183,7 @@ def make_plan(
     study = with_twins(study)
     if population.x.ndim == 2 and (study.training.augment != "none" or study.audit.queries > 1):
         raise UserError("augmentation and several queries need images, and these data are a table; leave them out")
-    root = Artifact(
-        folder=f"population-{population.sha256[:8]}",
-        config={"kind": "population", "sha256": population.sha256},
-        files=population.files,
-    )
+    root = population_artifact(population.sha256, population.files)
     sources: dict[str, str] = {}
 
     def remembered(target: str, what: str) -> str:
@@ -219,6 +215,11 @@ def make_plan(
             tasks.append(Task("release", release.name, m, artifact, inputs, {**artifact.config, **drawn}))
         tasks += _signals_tasks(study, release.name, made[release.name], root, asked)
     return Plan(study, root, tuple(tasks), engine, sources)
+
+
+def population_artifact(sha256: str, files: tuple[str, ...] = SAVED_FILES) -> Artifact:
+    """The population of a checksum, as a run folder holds it."""
+    return Artifact(f"population-{sha256[:8]}", {"kind": "population", "sha256": sha256}, files)
 
 
 def _dense_config(study: Study, population: Artifact, engine: Engine, source_hash: SourceHash) -> dict[str, Any]:

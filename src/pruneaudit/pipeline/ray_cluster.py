@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pruneaudit.errors import RunError, UserError
 
@@ -44,7 +45,7 @@ class RayCluster:
 
 
 def start(num_cpus: int | None, place: str) -> None:
-    """Starts a cluster on this machine.
+    """Starts a cluster on this machine, which listens on the loopback interface alone.
 
     Args:
         num_cpus: tasks at a time; None: one per core.
@@ -56,18 +57,35 @@ def start(num_cpus: int | None, place: str) -> None:
     import ray
 
     try:
-        ray.init(
-            "local",
-            num_cpus=num_cpus,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env=_without_working_folder(place),
-            _temp_dir=place,
-        )
-    except (OSError, RuntimeError, ValueError) as error:
+        with _loopback():
+            ray.init(
+                "local",
+                num_cpus=num_cpus,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env=_without_working_folder(place),
+                _temp_dir=place,
+            )
+    except Exception as error:  # Ray raises the bare class where its processes do not start in time
         raise RunError(f"Ray cannot be started on this machine ({last_line(error)})") from error
+
+
+@contextlib.contextmanager
+def _loopback() -> Iterator[None]:
+    """Has Ray take 127.0.0.1 for this machine's address, as it does on macOS and Windows, and listen there alone.
+
+    Given as an option, Ray would replace that address by one which other machines can reach.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def join(address: str) -> None:
@@ -97,6 +115,24 @@ def _without_working_folder(place: str) -> dict[str, str]:
     empty = Path(place, "empty")
     empty.mkdir()
     return {"working_dir": str(empty)}
+
+
+def own_raylet_lives() -> bool:
+    """Whether the process of a cluster that was started here still runs which starts its tasks."""
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    started = node.all_processes.get("raylet", []) if node is not None else []
+    return all(one.process.poll() is None for one in started)
+
+
+def end_own_processes() -> None:
+    """Ends all processes of a cluster that was started here, at once; for where its raylet has died."""
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    if node is not None:
+        node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
 def be_quiet() -> None:

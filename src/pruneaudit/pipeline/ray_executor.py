@@ -17,14 +17,24 @@ from collections import OrderedDict, deque
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from pruneaudit import __version__
-from pruneaudit.errors import UserError
+from pruneaudit.errors import RunError, UserError
 from pruneaudit.files import file_sha256
 from pruneaudit.pipeline.executors import ONE_THREAD, Outcome, search_path
 from pruneaudit.pipeline.parcels import ParcelError, pack, unpack, unpack_all
-from pruneaudit.pipeline.ray_cluster import RayCluster, be_quiet, join, last_line, own_sigterm, start, temporary_folder
+from pruneaudit.pipeline.ray_cluster import (
+    RayCluster,
+    be_quiet,
+    end_own_processes,
+    join,
+    last_line,
+    own_raylet_lives,
+    own_sigterm,
+    start,
+    temporary_folder,
+)
 from pruneaudit.pipeline.ray_worker import clean_up, do_task
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import SEAL
@@ -32,6 +42,8 @@ from pruneaudit.pipeline.store import SEAL
 NUM_KEPT = 16
 """Inputs that stay in the object store for further tasks."""
 CLEANING_SECONDS = 10.0
+LOOKING_SECONDS = 1.0
+"""How often the raylet of a cluster that was started here is looked after."""
 
 
 class Ray:
@@ -55,7 +67,7 @@ class Ray:
         self._shipped: OrderedDict[str, Any] = OrderedDict()
         self._tasks: dict[str, Any] = {}
         self._scratch = f"pruneaudit-{uuid.uuid4().hex}"
-        self._is_ours = self._is_local = False
+        self._is_ours = self._is_local = self._is_dead = False
         self._restore = contextlib.ExitStack()
 
     def __enter__(self) -> Ray:
@@ -88,6 +100,10 @@ class Ray:
         """Ends what is running, removes what lies on the machines, and leaves the cluster, or ends it if it is ours."""
         import ray
 
+        if self._is_dead:
+            self._running.clear()
+            self._end()
+            return
         try:
             for ref in self._running:
                 ray.cancel(ref, force=True)
@@ -109,13 +125,24 @@ class Ray:
         self._hand_out()
 
     def next_outcome(self) -> Outcome:
-        """Waits for the next finished request, and writes its files."""
+        """Waits for the next finished request, and writes its files.
+
+        Raises:
+            RunError: the raylet of a cluster that was started here has died. Ray notices it ten seconds later, and then
+                ends this process without a word.
+        """
         import ray
 
-        (ref, *_), _ = ray.wait(list(self._running), num_returns=1)
+        done: list[Any] = []
+        while not done:
+            done, _ = ray.wait(list(self._running), num_returns=1, timeout=LOOKING_SECONDS)
+            if self._is_local and not own_raylet_lives():
+                self._give_up()
+        ref = done[0]
         request = self._running.pop(ref)
+        outcome = self._outcome(request, ref)
         self._hand_out()
-        return self._outcome(request, ref)
+        return outcome
 
     def _outcome(self, request: Request, ref: Any) -> Outcome:
         import ray
@@ -125,10 +152,10 @@ class Ray:
             answer, parcel = ray.get(ref)
         except RayTaskError as error:
             if isinstance(error.cause, RayError):  # an input was lost with the machine that held it
-                return _death(request, error.cause)
+                return self._death(request, error.cause)
             return Outcome(request, f"Ray could not run it: {last_line(error)}", details=str(error), kind="task")
         except RayError as error:
-            return _death(request, error)
+            return self._death(request, error)
         outcome = Outcome(request, **json.loads(answer))
         if outcome.error:
             return outcome
@@ -140,6 +167,18 @@ class Ray:
         except ParcelError as error:
             return Outcome(request, f"its result was refused: {error}", kind="task")
         return outcome
+
+    def _death(self, request: Request, error: BaseException) -> Outcome:
+        """A worker's death is an outcome; that of this machine's raylet ends the run."""
+        from ray.exceptions import LocalRayletDiedError
+
+        if isinstance(error, LocalRayletDiedError):
+            self._give_up()
+        return Outcome(request, f"its Ray worker died ({type(error).__name__})", kind="death")
+
+    def _give_up(self) -> NoReturn:
+        self._is_dead = True
+        raise RunError("Ray's raylet, its process on this machine that starts tasks, has died")
 
     def _hand_out(self) -> None:
         """Gives Ray as many requests as it may have."""
@@ -208,12 +247,10 @@ class Ray:
         """Leaves the cluster; Ray itself ends one that it has started here."""
         import ray
 
+        if self._is_dead and self._is_local:
+            end_own_processes()
         if self._is_ours:
             ray.shutdown()
         if self._is_local:
             clean_up(self._scratch)
         self._restore.close()
-
-
-def _death(request: Request, error: BaseException) -> Outcome:
-    return Outcome(request, f"its Ray worker died ({type(error).__name__})", kind="death")

@@ -38,7 +38,7 @@ def verify(plan: Plan, store: Store, results: Mapping[str, str]) -> list[Checked
     """
     wanted = {artifact.folder: artifact for artifact in (plan.population, *(task.artifact for task in plan.tasks))}
     checked = [_planned(artifact, store) for artifact in wanted.values()]
-    for folder in _artifact_folders(store.root):
+    for folder in artifact_folders(store.root):
         place = folder.relative_to(store.root).as_posix()
         if place not in wanted:
             checked.append(_unplanned(place, folder, store))
@@ -67,7 +67,7 @@ def _unplanned(place: str, folder: Path, store: Store) -> Checked:
     return Checked(place, "stale", f"whole, but no part of this study (identity {sha256_of(config)[:8]})")
 
 
-def _artifact_folders(root: Path) -> Iterator[Path]:
+def artifact_folders(root: Path) -> Iterator[Path]:
     """Folders that hold a seal or a configuration, but for those set aside."""
     found = {path.parent for name in (SEAL, "config.json") for path in root.rglob(name)}
     for folder in sorted(found):

@@ -19,7 +19,7 @@ import warnings
 from typing import Any, TextIO
 
 from pruneaudit.errors import UserError
-from pruneaudit.files import is_storage_failure, storage_reason
+from pruneaudit.files import is_storage_failure, is_system_failure, storage_reason, system_reason
 from pruneaudit.pipeline.request import Request
 from pruneaudit.study.target import working_folder_searched
 
@@ -48,6 +48,8 @@ def _attempt(line: str) -> dict[str, Any]:
     except Exception as error:
         if is_storage_failure(error):
             return _failure("storage", storage_reason(error))
+        if is_system_failure(error):
+            return _failure("system", system_reason(error))
         return _failure("task", f"{type(error).__name__}: {error}", traceback.format_exc())
     return {**_failure("", ""), "failed": failed}
 

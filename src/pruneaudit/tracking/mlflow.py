@@ -42,6 +42,14 @@ class Mlflow(Tracker):
     modules = ("mlflow", "sqlalchemy", "alembic")
     name = "mlflow"
 
+    def is_remote(self) -> bool:
+        """Unless it writes a file in the run folder."""
+        return bool(self._uri())
+
+    def _uri(self) -> str:
+        """The server or database that the user names; empty for a file in the run folder."""
+        return self.options.uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+
     def begin(self, about: Mapping[str, Any], folder: Path) -> None:
         """Begins the MLflow run, in an experiment that is made if need be."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -49,7 +57,7 @@ class Mlflow(Tracker):
         from mlflow.tracking import MlflowClient
 
         here = folder.resolve()
-        uri = self.options.uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+        uri = self._uri()
         with _quiet():
             self._client: MlflowClient = MlflowClient(tracking_uri=uri or f"sqlite:///{here / 'mlflow.db'}")
             artifacts = None if uri else (here / "mlflow-artifacts").as_uri()

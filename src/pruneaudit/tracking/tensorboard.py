@@ -32,6 +32,10 @@ class Tensorboard(Tracker):
     modules = ("tensorboard",)
     name = "tensorboard"
 
+    def is_remote(self) -> bool:
+        """Never: it writes files."""
+        return False
+
     def begin(self, about: Mapping[str, Any], folder: Path) -> None:
         """Opens the event file."""
         from tensorboard.summary.writer.event_file_writer import EventFileWriter

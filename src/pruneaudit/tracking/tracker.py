@@ -35,6 +35,10 @@ class Tracker:
         self.place = ""
         """Where to look, for the user; known after `begin`."""
 
+    def is_remote(self) -> bool:
+        """Whether it sends to a server, which may not answer; asked when the run is over."""
+        return True
+
     def begin(self, about: Mapping[str, Any], folder: Path) -> None:
         """The run begins.
 

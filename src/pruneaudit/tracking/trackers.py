@@ -27,7 +27,9 @@ HISTORY_FILE = "history.csv"
 TRAININGS = ("train", "release")
 """The tasks that leave a history."""
 PATIENCE_SECONDS = 300.0
-"""How long the end of a run waits for trackers that still have something to send."""
+"""How long the end of a run waits for trackers that still have something to write, or to send and are being heard."""
+UNREACHABLE_SECONDS = 10.0
+"""The same for one that sends to a server and has got nothing done in this time: nobody answers."""
 SHORT_PATIENCE_SECONDS = 20.0
 """The same where the run failed or was interrupted: somebody wants their terminal back."""
 SILENT_SECONDS = 3.0
@@ -48,6 +50,7 @@ class Trackers:
         progress: Progress,
         folder: Path,
         patience_seconds: float = PATIENCE_SECONDS,
+        unreachable_seconds: float = UNREACHABLE_SECONDS,
     ) -> None:
         wrong = [tracker for tracker in trackers if not isinstance(tracker, Tracker)]
         if wrong:
@@ -55,6 +58,7 @@ class Trackers:
         self._lines = [_Line(tracker) for tracker in trackers]
         self._progress, self._folder = progress, folder
         self._patience_seconds = patience_seconds
+        self._unreachable_seconds = unreachable_seconds
 
     def __enter__(self) -> Trackers:
         return self
@@ -67,22 +71,36 @@ class Trackers:
         patience = min(self._patience_seconds, SHORT_PATIENCE_SECONDS) if failed else self._patience_seconds
         for line in self._lines:
             line.finish(failed)
-        deadline = time.monotonic() + patience
+        began = time.monotonic()
         for line in self._lines:
-            if not self._is_done(line, deadline):
-                self._progress.warn(f"tracker {line.name}: not done after {patience:g} s, left to itself")
+            if not self._is_done(line, began, patience):
+                waited = time.monotonic() - began
+                self._progress.warn(f"tracker {line.name}: not done after {waited:.1f} s, left to itself")
             elif line.tracker.place and not line.failure:
                 self._progress.say(f"{line.name}: {line.tracker.place}")
         self._drop_failed()
 
-    def _is_done(self, line: _Line, deadline: float) -> bool:
-        """Waits until a tracker is done, and says so where it takes a while; False: it was not in time."""
-        left = max(0.0, deadline - time.monotonic())
-        if line.wait(min(left, SILENT_SECONDS)):
-            return True
-        if left > SILENT_SECONDS:
-            self._progress.say(f"waiting for {line.name}, at most {left:.0f} s")
-        return line.wait(max(0.0, deadline - time.monotonic()))
+    def _is_done(self, line: _Line, began: float, patience: float) -> bool:
+        """Waits until a tracker is done, and says so where it takes a while; False: it was not in time.
+
+        Args:
+            line: the tracker's.
+            began: when waiting for all of them began; they have the same time, not one after another.
+            patience: how long to wait at most, in seconds.
+        """
+        is_told = False
+        while True:
+            until = began + patience
+            if line.tracker.is_remote():
+                until = min(until, max(began, line.last_done) + self._unreachable_seconds)
+            left = until - time.monotonic()
+            if line.wait(max(0.0, min(left, SILENT_SECONDS))):
+                return True
+            if left <= 0:
+                return False
+            if not is_told and left > SILENT_SECONDS:
+                is_told = True
+                self._progress.say(f"waiting for {line.name}, at most {began + patience - time.monotonic():.0f} s")
 
     def start(self, about: Mapping[str, Any]) -> None:
         """Tells them that the run begins, and how it comes to be."""
@@ -140,6 +158,8 @@ class _Line:
         self.name = tracker.name or type(tracker).__name__
         self.failure = ""
         """One line, once it has failed."""
+        self.last_done = 0.0
+        """When it last got something done, by the monotonic clock."""
         self._steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -168,6 +188,7 @@ class _Line:
         while (step := self._steps.get()) is not None:
             try:
                 step(self.tracker)
+                self.last_done = time.monotonic()
             except (Exception, SystemExit) as error:  # other people's code: anything may come
                 self.failure = " ".join(f"{type(error).__name__}: {error}".split())[:300]
                 with contextlib.suppress(Exception, SystemExit):

@@ -38,6 +38,11 @@ class Wandb(Tracker):
     modules = ("wandb",)
     name = "wandb"
 
+    def is_remote(self) -> bool:
+        """Unless it is offline."""
+        mode = os.environ.get("WANDB_MODE")
+        return mode not in ("offline", "disabled") and bool(mode or is_logged_in())
+
     def begin(self, about: Mapping[str, Any], folder: Path) -> None:
         """Begins the W&B run.
 

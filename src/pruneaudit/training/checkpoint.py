@@ -20,7 +20,10 @@ from pruneaudit.errors import UserError
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Writes tensors by name, in plain memory order; those that share memory are written one by one."""
+    """Writes tensors by name, in plain memory order; those that share memory are written one by one.
+
+    safetensors gives its files to their owner alone; this one gets the permissions that the user's umask gives.
+    """
     written: dict[str, Tensor] = {}
     places = set()
     for name, tensor in tensors.items():
@@ -28,7 +31,10 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         place = plain.untyped_storage().data_ptr()
         written[name] = plain.clone() if place in places else plain
         places.add(place)
+    path.touch()
+    mode = path.stat().st_mode
     save_file(written, path)
+    path.chmod(mode)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

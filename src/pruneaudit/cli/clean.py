@@ -1,0 +1,33 @@
+"""`pruneaudit clean`: remove from a run folder what its study does not need any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SHOWN = 20
+"""Parts that are named; `--verbose` names all."""
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as runs/demo.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name every part.")] = False,
+) -> None:
+    """Remove what the study in a run folder does not need: artifacts of other settings, and what was set aside."""
+    from pruneaudit.api import clean_run
+
+    found = clean_run(run, dry_run)
+    shown = found if verbose else found[:SHOWN]
+    for leftover in shown:
+        print(f"{leftover.path.relative_to(run)}: {_size(leftover.num_bytes)}: {leftover.reason}")
+    if len(found) > len(shown):
+        print(f"and {len(found) - len(shown)} more (--verbose names them)")
+    total = sum(leftover.num_bytes for leftover in found)
+    print(f"{len(found)} parts, {_size(total)} {'would be removed' if dry_run else 'removed'}")
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:,.1f} MB"

@@ -1,0 +1,112 @@
+"""The population that a run folder holds.
+
+A finished run is attacked, verified and tested on its own copy of the data: the file that they came from may be gone,
+changed, or on another machine, and what lies at its relative path in another working folder may be something else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pruneaudit.data.population import Population, load_population
+from pruneaudit.errors import RunError, UserError
+from pruneaudit.files import SEALED_FILES, check_sealed, read_json
+from pruneaudit.pipeline.plan import population_artifact
+from pruneaudit.pipeline.store import Store
+from pruneaudit.study import Study
+
+STUDY_FILE = "study.json"
+ABOUT_FILE = "about.json"
+
+
+def held_population(study: Study, folder: Path, data_root: Path | None = None, whole: bool = True) -> Population:
+    """The population that a run was made with: its own copy, or the source's where that is not whole and the same.
+
+    Args:
+        study: the run's.
+        folder: the run's.
+        data_root: as for `run`.
+        whole: a copy that is damaged will not do; `verify` only wants to say so.
+
+    Raises:
+        UserError: neither the copy nor the source can be used.
+    """
+    sha256 = held_sha256(folder)
+    if not sha256:
+        return load_population(study.data, study.seed, data_root)
+    artifact = population_artifact(sha256)
+    status, reason = Store(folder).status(artifact)
+    if status == "whole" or (status == "damaged" and not whole):
+        try:
+            return Population.load(folder / artifact.folder, mmap=True, sha256=sha256)
+        except UserError as error:
+            reason = str(error)
+    state = f"{status} ({reason})" if reason else status
+    wrong = f"{folder / artifact.folder}: the run's own copy of its data is {state}"
+    try:
+        population = load_population(study.data, study.seed, data_root)
+    except (UserError, RunError) as error:
+        raise UserError(f"{wrong}, and they cannot be read where they came from: {error}") from None
+    if population.sha256 != sha256:
+        raise UserError(f"{wrong}, and {study.data.source.label} gives other data now; copy the run folder again")
+    return population
+
+
+def population_to_run(study: Study, folder: Path | None, data_root: Path | None = None) -> Population:
+    """The population of a study that will be run: the source's; where that is gone, the run folder's own copy.
+
+    Args:
+        study: the study.
+        folder: its run folder, which need not exist.
+        data_root: as for `run`.
+
+    Raises:
+        UserError: the data cannot be read, and the folder holds none of the same settings.
+    """
+    try:
+        return load_population(study.data, study.seed, data_root)
+    except (UserError, RunError):
+        if folder is None or not _is_of(study, folder) or not (sha256 := held_sha256(folder)):
+            raise
+        artifact = population_artifact(sha256)
+        if Store(folder).status(artifact)[0] != "whole":
+            raise
+        return Population.load(folder / artifact.folder, mmap=True, sha256=sha256)
+
+
+def changed_data(study: Study, population: Population, folder: Path) -> list[str]:
+    """What is said where a run folder was made with other data than its source gives now, under the same settings."""
+    if not _is_of(study, folder) or held_sha256(folder) in ("", population.sha256):
+        return []
+    return [
+        f"{folder}: {study.data.source.label} gives other data than this run was made with, so that every model is made"
+        " again; if that is not meant, run it where the data are, or give this study another --out"
+    ]
+
+
+def held_sha256(folder: Path) -> str:
+    """The checksum of the population that a run was made with; empty where that is not known.
+
+    A run that is not finished may hold populations of several studies: then nothing says which is its own.
+    """
+    problems = check_sealed(folder)
+    if not any(problems.get(name, "is missing") for name in (SEALED_FILES, STUDY_FILE, ABOUT_FILE)):
+        found = [folder / ABOUT_FILE]
+    else:
+        found = list(folder.glob("population-*/config.json"))
+    if len(found) != 1:
+        return ""
+    try:
+        facts = read_json(found[0])
+        return str((facts["population"] if found[0].name == ABOUT_FILE else facts)["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _is_of(study: Study, folder: Path) -> bool:
+    """Whether a folder's study draws its samples as another does."""
+    try:
+        held = Study.load(folder / STUDY_FILE)
+    except UserError:  # none, of another version, or damaged
+        return False
+    return held.data == study.data and held.seed == study.seed
