@@ -24,6 +24,7 @@ from pruneaudit.options import validated
 from pruneaudit.pipeline.assemble import audit_study, release_signals, study_games
 from pruneaudit.pipeline.clean import Leftover, leftovers, remove
 from pruneaudit.pipeline.driver import TasksFailedError, carry_out, missing_tasks
+from pruneaudit.pipeline.dropping import drop_weights
 from pruneaudit.pipeline.engines import keep_engine, resolve_engine
 from pruneaudit.pipeline.executors import make_executor
 from pruneaudit.pipeline.learning import learn
@@ -165,6 +166,14 @@ def run(
         with functions_importable(plan):
             audited.results.about["release_report"] = release_report(made, store, population, left_out)
         finished = write_up(audited, root, work.num_done, failures, begun=True)
+        if not study.keep_weights:
+            with writing(root, begun=True):
+                num_dropped = drop_weights(plan, store, audited.results.about["release_report"]["model_id"])
+            if num_dropped:
+                log.say(
+                    f"keep_weights = false: weights of {num_dropped} networks removed; a further release, other queries"
+                    " or an export needs them trained again"
+                )
         watcher.results(audited.results, (REPORT_FILE, "findings.csv", STUDY_FILE))
         log.event("end", tasks_done=work.num_done, failures=len(failures))
         return finished

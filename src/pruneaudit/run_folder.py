@@ -43,7 +43,13 @@ SEALED_IF_THERE = (STUDY_FILE, MEMBERSHIP_FILE, RELEASE_FILE, ENGINES_FILE, SOUR
 """What it lists besides, where it is there."""
 PLANNED_BY = (STUDY_FILE, ENGINES_FILE, SOURCES_FILE)
 """What the plan of a finished run is made from."""
-_MAY_DIFFER: Any = {"releases": True, "audit": True, "description": True, "membership": {"num_models"}}
+_MAY_DIFFER: Any = {
+    "releases": True,
+    "audit": True,
+    "description": True,
+    "keep_weights": True,
+    "membership": {"num_models"},
+}
 """Settings in which a study may go on from what is in its folder."""
 
 

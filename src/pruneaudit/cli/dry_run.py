@@ -42,7 +42,7 @@ def describe(
     """
     from pruneaudit.data.population import copies_note
     from pruneaudit.devices import check_device, usual_jobs
-    from pruneaudit.pipeline.driver import missing_tasks
+    from pruneaudit.pipeline.driver import tasks_to_do
     from pruneaudit.pipeline.engines import UNDECIDED
     from pruneaudit.pipeline.estimate import check_room, disk_bytes, free_bytes
     from pruneaudit.pipeline.probe import Probe, task_seconds
@@ -57,7 +57,7 @@ def describe(
     if not finished:
         with functions_importable(plan):
             rehearse(plan, population, store)
-    missing = missing_tasks(plan, store)
+    missing = tasks_to_do(plan, store)
     if finished and missing:
         raise UserError(
             f"{folder}: {len(missing)} of {len(plan.tasks)} parts are not there, first {missing[0].name};"

@@ -24,6 +24,7 @@ from pruneaudit.files import SEALED_FILES, read_json
 from pruneaudit.metrics import Estimate, PerVictim, two_way
 from pruneaudit.metrics.arrays import spread
 from pruneaudit.pipeline.assemble import release_signals
+from pruneaudit.pipeline.dropping import WEIGHTS_FILE
 from pruneaudit.pipeline.log import LOG
 from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.pipeline.store import SEAL, Store
@@ -82,6 +83,13 @@ def found_model(run: Path, plan: Plan, release: str, model_id: int) -> tuple[Tas
         there = [number for number, task in tasks.items() if store.status(task.artifact)[0] == "whole"]
         shown = ", ".join(map(str, there if len(there) <= 8 else [*there[:3], "...", there[-1]]))
         raise UserError(f"{run}: release '{release}' has no model {model_id}; there are: {shown or 'none'}")
+    if WEIGHTS_FILE in store.dropped(tasks[model_id].artifact):
+        there = [number for number, task in tasks.items() if not store.dropped(task.artifact)]
+        raise UserError(
+            f"{run}: the weights of model {model_id} of '{release}' were not kept (keep_weights = false); take model"
+            f" {there[0] if there else 0}, or train them again with: pruneaudit run {run / STUDY_FILE}"
+            f" --out {run.parent} --set keep_weights=true"
+        )
     return tasks[model_id], store.path(tasks[model_id].artifact)
 
 

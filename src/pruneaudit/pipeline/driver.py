@@ -10,6 +10,7 @@ from pathlib import Path
 from pruneaudit.data.population import Population
 from pruneaudit.errors import RunError, StorageError, UserError
 from pruneaudit.files import writing
+from pruneaudit.pipeline.dropping import wanted_again
 from pruneaudit.pipeline.engines import num_places
 from pruneaudit.pipeline.executors import Executor, Outcome
 from pruneaudit.pipeline.lineage import SCORING, calls_users_function
@@ -79,6 +80,11 @@ def missing_tasks(plan: Plan, store: Store) -> list[Task]:
     return [task for task in plan.tasks if store.status(task.artifact)[0] != "whole"]
 
 
+def tasks_to_do(plan: Plan, store: Store) -> list[Task]:
+    """The missing tasks, and those that make dropped weights again for them; changes nothing."""
+    return wanted_again(plan, store, missing_tasks(plan, store))
+
+
 def carry_out(
     plan: Plan,
     population: Population,
@@ -103,6 +109,7 @@ def carry_out(
     with writing(store.root, begun=True):
         _keep_population(plan, population, store, progress)
         missing = [task for task in plan.tasks if not _is_whole(task.artifact, store, progress)]
+        missing = wanted_again(plan, store, missing)
         _forget_finished(plan, missing, store)
         progress.begin(len(missing), len(plan.tasks) - len(missing))
         if not missing:

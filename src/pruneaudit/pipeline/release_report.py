@@ -192,10 +192,13 @@ def _compressed_size(file: Path) -> int:
 
 
 def _affordable(folders: Sequence[Path], limit: int) -> list[Path]:
-    """As many artifacts, from the first on, as have no more than `limit` bytes of weights in all; at least one."""
+    """As many artifacts, from the first on, as have no more than `limit` bytes of weights in all; at least one.
+
+    Artifacts whose weights were dropped are passed over; the first, which is measured, keeps its own.
+    """
     total = 0
     kept: list[Path] = []
-    for folder in folders:
+    for folder in (folder for folder in folders if (folder / WEIGHTS_FILE).exists()):
         total += (folder / WEIGHTS_FILE).stat().st_size
         if kept and total > limit:
             break

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pruneaudit.errors import UserError
-from pruneaudit.files import file_sha256, flush, read_json, writing_error
+from pruneaudit.files import file_sha256, flush, read_json, write_atomically, writing_error
 from pruneaudit.identity import canonical_json, sha256_of
 
 Status = Literal["whole", "missing", "damaged"]
@@ -25,6 +25,8 @@ SEAL = "DONE"
 STAGING = ".staging"
 SET_ASIDE = "set-aside"
 CHECKPOINTS = ".checkpoints"
+DROPPED = "dropped"
+"""The files that an artifact once held and that were removed on purpose, in its seal."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,14 @@ class Store:
         try:
             seal = read_json(folder / SEAL)
             identity, checksums = seal["identity"], {**seal["files"]}
+            dropped = set(seal.get(DROPPED, ()))
             if any("/" in name for name in checksums):
                 raise ValueError("a file elsewhere")
         except (OSError, ValueError, KeyError, TypeError):
             return "damaged", f"{SEAL} is missing or unreadable"
         if identity != artifact.identity:
             return "damaged", "it was made by another configuration"
-        for name in sorted({*checksums, *artifact.files}):
+        for name in sorted({*checksums, *artifact.files} - dropped):
             if name not in checksums:
                 return "damaged", f"{name} is not sealed"
             try:
@@ -122,6 +125,8 @@ class Store:
         flush(staging / SEAL)
         target = self.path(artifact)
         target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():  # files of it had been dropped, and were wanted again
+            target.rename(self.root / STAGING / uuid.uuid4().hex)
         staging.rename(target)
         flush(target.parent)
 
@@ -129,6 +134,25 @@ class Store:
         """Refuses to write through a link: what it leads to is no part of the run."""
         parts = Path(artifact.folder).parts
         _check_no_link(self.root, *(str(Path(*parts[:number])) for number in range(1, len(parts))))
+
+    def drop(self, artifact: Artifact, name: str) -> bool:
+        """Removes one file of a whole artifact, which stays whole without it; whether there was one to remove."""
+        file, place = self.path(artifact) / name, self.path(artifact) / SEAL
+        if not file.exists():
+            return False
+        seal = read_json(place)
+        seal["files"].pop(name, None)
+        seal[DROPPED] = sorted({*seal.get(DROPPED, ()), name})
+        write_atomically(place, canonical_json(seal) + "\n")  # first: a kill leaves a file too many, never too few
+        file.unlink()
+        return True
+
+    def dropped(self, artifact: Artifact) -> tuple[str, ...]:
+        """The files of an artifact that were removed on purpose."""
+        try:
+            return tuple(read_json(self.path(artifact) / SEAL).get(DROPPED, ()))
+        except (OSError, ValueError, AttributeError, TypeError):
+            return ()
 
     def checkpoints_of(self, artifact: Artifact) -> Path:
         """Where the training that makes an artifact is kept between epochs."""

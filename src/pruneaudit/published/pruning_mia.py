@@ -249,8 +249,8 @@ def united(asked: Study, so_far: Study) -> Study:
 
 
 def same_study(one: Study, other: Study, but: Sequence[str] = ()) -> bool:
-    """Whether two studies differ at most in their releases, the attacker, and the settings named in `but`."""
-    left_out = {"releases", "audit", *but}
+    """Whether two studies differ at most in their releases, the attacker, what is kept, and the settings in `but`."""
+    left_out = {"releases", "audit", "keep_weights", *but}
     return one.model_dump(exclude=left_out) == other.model_dump(exclude=left_out)
 
 

@@ -39,6 +39,9 @@ class Study(Options):
     releases: tuple[Release, ...] = ()
     """Releases beside `dense`, which is always there."""
     audit: Audit = Audit()
+    keep_weights: bool = True
+    """false: weights go at the end of the run, but for one model of each release. Findings are the same. Whatever needs
+    them later (a further release, other queries, an export) has to train those models again."""
 
     @field_validator("releases", mode="before")
     @classmethod
