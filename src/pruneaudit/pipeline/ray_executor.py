@@ -42,6 +42,8 @@ from pruneaudit.pipeline.store import SEAL
 NUM_KEPT = 16
 """Inputs that stay in the object store for further tasks."""
 CLEANING_SECONDS = 10.0
+_ABANDONED: list[Any] = []
+"""References into clusters whose raylet has died: Ray would end this process in the moment in which one is released."""
 LOOKING_SECONDS = 1.0
 """How often the raylet of a cluster that was started here is looked after."""
 
@@ -101,8 +103,7 @@ class Ray:
         import ray
 
         if self._is_dead:
-            self._running.clear()
-            self._end()
+            self._abandon()
             return
         try:
             for ref in self._running:
@@ -243,12 +244,18 @@ class Ray:
         refs = [task.options(scheduling_strategy=wish).remote(self._scratch) for wish in wishes]
         ray.wait(refs, num_returns=len(refs), timeout=CLEANING_SECONDS)
 
+    def _abandon(self) -> None:
+        """Leaves a cluster whose raylet has died, without a call to Ray that would end this process."""
+        _ABANDONED.extend((self._running, self._shipped, self._tasks))
+        if self._is_local:
+            end_own_processes()
+            clean_up(self._scratch)
+        self._restore.close()
+
     def _end(self) -> None:
         """Leaves the cluster; Ray itself ends one that it has started here."""
         import ray
 
-        if self._is_dead and self._is_local:
-            end_own_processes()
         if self._is_ours:
             ray.shutdown()
         if self._is_local:
