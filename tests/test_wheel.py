@@ -70,5 +70,5 @@ def test_the_wheel_installs_into_a_clean_environment(versions, wheel, tmp_path):
     demo = [str(tmp_path / "venv" / "bin" / "pruneaudit"), "demo", "--quick", "--out", str(tmp_path / "runs")]
     outside = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(demo, check=True, capture_output=True, text=True, cwd=tmp_path, env=outside)
-    assert "LiRA" in done.stdout
+    assert "RMIA" in done.stdout
     assert (tmp_path / "runs" / "demo-quick" / "report.html").is_file()
