@@ -11,7 +11,7 @@ import pruneaudit
 
 ROOT = Path(pruneaudit.__file__).parent
 STREET = [
-    *("errors", "registry", "identity", "randomness", "options", "files", "settings_file", "devices"),
+    *("errors", "registry", "identity", "randomness", "options", "files", "settings_file", "devices", "threads"),
     *("study", "published", "recipes", "data", "models", "training", "pruning"),
     *("defenses", "signals", "attacks", "metrics", "notebook", "results", "auditing", "selftest", "controls"),
     *("collecting", "pipeline", "compressing", "report", "gate", "tracking"),

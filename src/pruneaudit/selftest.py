@@ -23,7 +23,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.groups import ALL
@@ -32,6 +31,7 @@ from pruneaudit.auditing.lineup import ready
 from pruneaudit.metrics import Estimate, PerVictim, auc, auc_influence, two_way
 from pruneaudit.randomness import numpy_generator
 from pruneaudit.signals.signals import Signals
+from pruneaudit.threads import one_blas_thread
 
 FAMILY_ERROR = 0.001
 NUM_MODELS, NUM_SAMPLES, NUM_RESERVE, NUM_CLASSES = 8, 190, 50, 5
@@ -155,7 +155,7 @@ def play(
         say: told what is being done.
     """
     null, planted = (_own_view(made_up_releases(seed, gain)) for gain in (0.0, GAIN))
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         trials = [_tried(MADE_UP, attacks, null, planted, seed, say)]
         if redrawn is not None:
             trials.append(_tried(name, attacks, redrawn, None, seed, say))

@@ -1,8 +1,8 @@
 """Training a small classifier. Imports torch, so it is itself imported only where it is used.
 
 On the CPU the result depends on the arguments alone: one thread, whatever the number of cores, and random numbers
-of its own; threads and the global generators are put back as they were. On a GPU first weights and order of rows are
-the same, dropout and rounding are not.
+from generators of its own. Neither torch's global generators nor the caller's number of threads change, so several
+threads may train at the same time. On a GPU first weights and order of rows are the same, dropout and rounding are not.
 """
 
 # n rows, F features, B batch
@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.attacks._networks import draw_weights_of_mia_prune
+from pruneaudit.attacks._networks import Dropout, EncoderLayer, draw_weights_of_mia_prune
+from pruneaudit.attacks._private_draws import PrivateDraws
+from pruneaudit.threads import one_torch_thread
 
 SCORING_BATCH = 1024
 
@@ -40,19 +42,6 @@ class Recipe:
     """Keep the epoch with the lowest held-out loss instead of the last one."""
     weights_of_mia_prune: bool = False
     """Draw first weights as mia_prune does (Xavier-normal, zero biases) instead of torch's way."""
-
-
-@contextmanager
-def own_randomness(seed: int) -> Iterator[None]:
-    """One thread, and global generators that start from `seed`; all are put back at the end."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)  # initialisation and dropout take no generator
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def fit(
@@ -80,18 +69,21 @@ def fit(
     order_of_rows = torch.Generator().manual_seed(seed)
     selects = recipe.select_epoch and len(held_out[1]) > 0
     lowest, best = math.inf, {}
-    with own_randomness(seed):
-        network = build()
-        if recipe.weights_of_mia_prune:
-            draw_weights_of_mia_prune(network)
+    draws = PrivateDraws(seed)
+    with one_torch_thread():
+        with draws:
+            network = build()
+            if recipe.weights_of_mia_prune:
+                draw_weights_of_mia_prune(network)
         network.to(device)
+        forward = _drawing_from(draws, network, x.device)
         optimizer = _optimizer(network, recipe)
         for epoch in range(recipe.epochs):
             _set_learning_rate(optimizer, recipe, epoch)
             network.train()
             order = torch.randperm(len(x), generator=order_of_rows).to(device)
             for batch in order.tensor_split(num_batches):  # equal parts: never a single row, which BatchNorm refuses
-                loss = nn.functional.cross_entropy(network(x[batch]), y[batch])
+                loss = nn.functional.cross_entropy(forward(x[batch]), y[batch])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -104,17 +96,30 @@ def fit(
 
 def log_odds(network: nn.Module, features: np.ndarray) -> np.ndarray:
     """Log-odds of member (n,) float64 for features (n, F) float32, on one thread and the network's device."""
-    threads, device = torch.get_num_threads(), next(network.parameters()).device
-    torch.set_num_threads(1)
+    device = next(network.parameters()).device
     network.eval()
-    try:
-        with torch.inference_mode():
-            batches = torch.from_numpy(features).split(SCORING_BATCH)
-            parts: list[Tensor] = [network(batch.to(device)).cpu().double() for batch in batches]
-            logits = torch.cat(parts)
-    finally:
-        torch.set_num_threads(threads)
+    with one_torch_thread(), torch.inference_mode():
+        batches = torch.from_numpy(features).split(SCORING_BATCH)
+        parts: list[Tensor] = [network(batch.to(device)).cpu().double() for batch in batches]
+        logits = torch.cat(parts)
     return (logits[:, 1] - logits[:, 0]).numpy()
+
+
+def _drawing_from(draws: PrivateDraws, network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The network's forward pass in training, whose dropout comes from the private generator of the device."""
+    for layer in network.modules():
+        if isinstance(layer, Dropout | EncoderLayer):
+            layer.generator = draws.generator(device)
+    drawn_before, draws_elsewhere = draws.num_draws, True  # until the first pass shows that it does not
+
+    def forward(x: Tensor) -> Tensor:
+        nonlocal draws_elsewhere
+        with draws if draws_elsewhere else nullcontext():
+            logits: Tensor = network(x)
+        draws_elsewhere = draws.num_draws > drawn_before
+        return logits
+
+    return forward
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -22,16 +22,19 @@ _WORDS = -(2**63)
 class Dropout(nn.Dropout):
     """Zeroes numbers with probability `p` in training, and raises the others so that the mean stays."""
 
+    generator: torch.Generator | None = None
+    """What it draws from, of the device of the inputs; None: torch's global one."""
+
     def forward(self, x: Tensor) -> Tensor:
         """As many numbers as in `x`."""
-        return dropped(x, self.p) if self.training else x
+        return dropped(x, self.p, self.generator) if self.training else x
 
 
-def dropped(x: Tensor, p: float) -> Tensor:
+def dropped(x: Tensor, p: float, generator: torch.Generator | None = None) -> Tensor:
     """`x` with each number zeroed with probability p, to the nearest 1 / 65,536, and divided by 1 - p otherwise."""
     if x.is_cuda:
-        return functional.dropout(x, p)
-    words = torch.empty(math.ceil(x.numel() / 4), dtype=torch.int64).random_(_WORDS, None)
+        return x * torch.empty_like(x).bernoulli_(1 - p, generator=generator).div_(1 - p)
+    words = torch.empty(math.ceil(x.numel() / 4), dtype=torch.int64).random_(_WORDS, None, generator=generator)
     bits = words.view(torch.int16)[: x.numel()].view(x.shape)  # uniform in -32,768 to 32,767
     num_dropped = round(p * _LEVELS)
     kept = bits >= num_dropped - _LEVELS // 2
@@ -40,6 +43,9 @@ def dropped(x: Tensor, p: float) -> Tensor:
 
 class EncoderLayer(nn.TransformerEncoderLayer):
     """torch's encoder layer, post-norm, with `dropped` for its dropout and without its masks of tokens."""
+
+    generator: torch.Generator | None = None
+    """As of `Dropout`."""
 
     def forward(self, src: Tensor) -> Tensor:  # type: ignore[override]  # torch's also takes masks, which none has here
         """Tokens (B, C, 64) to tokens."""
@@ -58,7 +64,7 @@ class EncoderLayer(nn.TransformerEncoderLayer):
         return attended
 
     def _dropped(self, x: Tensor) -> Tensor:
-        return dropped(x, self.self_attn.dropout) if self.training else x
+        return dropped(x, self.self_attn.dropout, self.generator) if self.training else x
 
 
 def posterior_mlp(num_features: int) -> nn.Sequential:
@@ -72,7 +78,7 @@ def posterior_mlp(num_features: int) -> nn.Sequential:
 
 
 def draw_weights_of_mia_prune(network: nn.Module) -> None:
-    """Draws first weights as mia_prune's code does, from torch's global generator.
+    """Draws first weights as mia_prune's code does, from torch's global generator (or that of `PrivateDraws`).
 
     Linear layers: Xavier-normal weights, zero biases. Attention keeps torch's own weights, because that code goes by
     class names and the projections of `nn.MultiheadAttention` are no `Linear`; its encoder copies one layer, so all

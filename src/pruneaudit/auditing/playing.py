@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.primary import MANY_FLOORED, Primary
@@ -23,6 +22,7 @@ from pruneaudit.auditing.migration import migrations
 from pruneaudit.auditing.outcome import Audit, GameScores
 from pruneaudit.metrics import two_way
 from pruneaudit.results import LATER_RELEASE_COLUMNS, RELEASE_COLUMNS, TABLES, Results
+from pruneaudit.threads import one_blas_thread
 
 DEFAULT_LEVELS = (0.1, 0.01, 0.001)
 GameKey = tuple[str, str]
@@ -77,7 +77,7 @@ def audit_games(
     held_against = {other for others in rivals.values() for other in others}
     samples: dict[str, pd.DataFrame] = {}
     # One thread: the same sums in the same order, whatever the number of cores.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         # Attacks that others are compared with come first; only their measurements are kept.
         for label in rivals_first(rivals):
             written[label] = {}

@@ -23,6 +23,7 @@ from pruneaudit.models import MODELS
 from pruneaudit.pipeline.lineage import calls_users_function, described
 from pruneaudit.study import Study
 from pruneaudit.study.target import SourceHash, source_sha256, working_folder_searched
+from pruneaudit.threads import one_torch_thread
 
 ENGINES_FILE = "engines.json"
 """The engines that were decided in a run folder, by what they were decided for."""
@@ -185,10 +186,8 @@ def _decided(study: Study, population: Population, device: str) -> Engine:
     def make_model() -> torch.nn.Module:
         return new_model(spec, population, torch.Generator().manual_seed(0)).to(device)
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
-        with working_folder_searched() if calls_users_function(spec) else nullcontext():
+        with one_torch_thread(), working_folder_searched() if calls_users_function(spec) else nullcontext():
             choice = choose_engine(asked, make_model, members, settings, hooks, NUM_PLACES)
     except UserError:
         raise
@@ -196,6 +195,4 @@ def _decided(study: Study, population: Population, device: str) -> Engine:
         if asked == "stacked":
             raise UserError(f"engine 'stacked' cannot try these models: {type(error).__name__}: {error}") from error
         return Engine("plain", f"the trial failed ({type(error).__name__})")
-    finally:
-        torch.set_num_threads(before)
     return Engine(choice.engine, choice.reason)

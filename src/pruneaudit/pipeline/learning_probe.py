@@ -107,10 +107,13 @@ def _usable_rows(view: View, references: np.ndarray) -> int:
 def _measured(attack: ClassifierAttack, view: View, probe: Probe) -> tuple[float, float]:
     """Seconds of one training step of an attack's classifier, and of one row that it scores."""
     from pruneaudit.attacks._fitting import fit, log_odds
+    from pruneaudit.attacks._private_draws import PrivateDraws
 
     num_features = attack.features_of(view.references, 0, np.arange(1)).shape[1]
     recipe = replace(attack.recipe(), epochs=1, select_epoch=False)
-    network, rng = attack.network(num_features), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
+    with PrivateDraws(0):
+        network = attack.network(num_features)
 
     def made_up(num_rows: int) -> tuple[np.ndarray, np.ndarray]:
         return rng.random((num_rows, num_features), dtype=np.float32), np.arange(num_rows) % 2 == 0

@@ -23,6 +23,7 @@ from pruneaudit.pipeline.own import new_model
 from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.signals.sensitivity import sensitivity
 from pruneaudit.study import Training
+from pruneaudit.threads import one_torch_thread
 from pruneaudit.training.loop import train
 from pruneaudit.training.predict import PREDICT_BATCH, predict
 from pruneaudit.training.samples import Samples, Shuffled
@@ -62,12 +63,8 @@ class Probe:
     def once(self, key: str, measure: Callable[[], float]) -> float:
         """What `measure` finds, in seconds, on one thread; called a second time with `key`, what was found before."""
         if key not in self._measured:
-            before = torch.get_num_threads()
-            torch.set_num_threads(1)  # as workers have it
-            try:
+            with one_torch_thread():  # as workers have it
                 self._measured[key] = measure()
-            finally:
-                torch.set_num_threads(before)
         return self._measured[key]
 
     def _timed_steps(self, spec: Mapping[str, Any], settings: Training) -> float:

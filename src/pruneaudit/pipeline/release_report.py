@@ -16,15 +16,13 @@ import statistics
 import warnings
 import zlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from pruneaudit.data.population import Population
@@ -38,6 +36,7 @@ from pruneaudit.pruning.layer_sizes import LayerSize, layer_table, left_whole, w
 from pruneaudit.pruning.mask_options import counts_embeddings
 from pruneaudit.pruning.size import count_macs, num_nonzero, num_parameters
 from pruneaudit.study import DENSE
+from pruneaudit.threads import one_torch_thread
 from pruneaudit.training.checkpoint import load_tensors
 from pruneaudit.training.samples import Samples
 
@@ -91,7 +90,7 @@ def release_report(plan: Plan, store: Store, population: Population, left_out: C
         folders = [store.path(task.artifact) for task in tasks if task.model_id in used]
         subjects.append(Subject(name, folders, tasks[0].spec))
     inputs = Samples.of(population, np.arange(len(population.y)) < MAX_BATCH).inputs(slice(None))
-    with _one_thread(), warnings.catch_warnings():
+    with one_torch_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tasks that made these networks have said it already
         for subject in subjects:
             subject.load(population)
@@ -108,16 +107,6 @@ def release_report(plan: Plan, store: Store, population: Population, left_out: C
         "latency": conditions,
         "releases": entries,
     }
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dict[str, Any]:

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import torch
 from scipy.special import softmax
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 from pruneaudit.auditing.game import Game, view_of
@@ -40,6 +38,7 @@ from pruneaudit.pipeline.request import Request
 from pruneaudit.signals.collect import collect
 from pruneaudit.signals.sensitivity import sensitivity
 from pruneaudit.study import Membership, Training
+from pruneaudit.threads import one_blas_thread, one_torch_thread
 from pruneaudit.training.by_function import train_by_function
 from pruneaudit.training.loop import train
 from pruneaudit.training.samples import Samples
@@ -59,15 +58,11 @@ def perform(request: Request) -> dict[str, str]:
         "sample_scores": _score_samples,
         "attack": _play_attack,
     }
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_torch_thread():
         if num_places(request.each[0].spec) > 1:
             return train_side_by_side(request.each)
         steps[request.action](request)
         return {}
-    finally:
-        torch.set_num_threads(before)
 
 
 def _train_dense(request: Request) -> None:
@@ -130,7 +125,7 @@ def _play_attack(request: Request) -> None:
     game = Game(spec["release"], spec["knowledge"], view)
     attack = attack_in(spec)
     attack.device = request.device
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         scores = play(attack, spec["label"], game, spec["seed"])
     save_scores(scores, Path(request.staging) / ATTACK_SCORES_FILE)
 

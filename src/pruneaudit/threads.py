@@ -1,0 +1,58 @@
+"""One thread for sums, so that they come out the same bit for bit; the caller's settings stay as they were.
+
+BLAS libraries have one number of threads for the whole process: two limits at a time would be lifted in the wrong order
+(and threadpoolctl 3.8 ignores the second). Whoever wants one BLAS thread therefore waits for others to leave. In torch
+the number belongs to a thread, but setting it also changes the number that new threads begin with. That one is put back
+at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+_BLAS = threading.RLock()
+_TORCH = threading.Lock()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """NumPy and SciPy compute on one thread; one thread of the process at a time is in here, nested if need be."""
+    with _BLAS, threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Torch computes on one thread, in the calling thread alone."""
+    import torch
+
+    before = torch.get_num_threads()
+    _set_here_alone(1)
+    try:
+        yield
+    finally:
+        _set_here_alone(before)
+
+
+def _set_here_alone(num_threads: int) -> None:
+    """Sets torch's number of threads for the calling thread; new threads begin with the number that they had."""
+    import torch
+
+    with _TORCH:
+        of_new_threads = _in_new_thread(torch.get_num_threads)
+        torch.set_num_threads(num_threads)
+        if of_new_threads != num_threads:
+            _in_new_thread(lambda: torch.set_num_threads(of_new_threads))
+
+
+def _in_new_thread(action: Callable[[], Any]) -> Any:
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(action()))
+    thread.start()
+    thread.join()
+    return found[0]
