@@ -121,7 +121,7 @@ def run(
     root = Path(out) / study.name
     plan, population = prepare(study, Path(data_root) if data_root else None, root)
     with functions_importable(plan):
-        rehearse(plan, population, Store(root))
+        notes = rehearse(plan, population, Store(root))
     engine = resolve_engine(study, population, root, device)
     with (
         RunLock(root, wait),
@@ -135,7 +135,7 @@ def run(
         log.event("start", command=command, device=device, executor=executor, jobs=jobs, **facts["versions"])
         store = Store(root)
         store.open_for_writing()
-        for note in (*replaced(study, population, root), *facts["warnings"]):
+        for note in (*replaced(study, population, root), *facts["warnings"], *notes):
             log.warn(note)
         keep_study(plan, study, population, root)
         if study.training.engine != "plain":
@@ -161,14 +161,16 @@ def run(
         failed = record_controls(audited, attacks_of(study), study.seed, SELFTEST_RUN)
         for note in (*audited.results.about["warnings"][len(facts["warnings"]) :], *failed):
             log.warn(note)
-        from pruneaudit.pipeline.release_report import release_report  # imports torch
+        from pruneaudit.pipeline.release_report import release_notes, release_report  # imports torch
 
         with functions_importable(plan):
-            audited.results.about["release_report"] = release_report(made, store, population, left_out)
+            measured = release_report(made, store, population, left_out)
+        audited.results.about["release_report"] = measured
+        audited.results.about["warnings"] = [*audited.results.about["warnings"], *release_notes(measured)]
         finished = write_up(audited, root, work.num_done, failures, begun=True)
         if not study.keep_weights:
             with writing(root, begun=True):
-                num_dropped = drop_weights(plan, store, audited.results.about["release_report"]["model_id"])
+                num_dropped = drop_weights(plan, store, measured["model_id"])
             if num_dropped:
                 log.say(
                     f"keep_weights = false: weights of {num_dropped} networks removed; a further release, other queries"
@@ -233,7 +235,10 @@ def attack_again(
     check_device(device)
     players = make_executor(executor, jobs or usual_jobs(device))
     with RunLock(folder):
+        from pruneaudit.pipeline.release_report import release_notes  # imports torch
+
         about = study_provenance(plan, population, command) | measured_before(folder)
+        about["warnings"] = [*about["warnings"], *release_notes(about.get("release_report"))]
         store.open_for_writing()
         games = study_games(plan, store, population)
         learned = learn(plan, store, population, games, players, device, progress or Silent())

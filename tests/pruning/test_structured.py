@@ -20,7 +20,7 @@ from pruneaudit.errors import UserError
 from pruneaudit.models import build_model
 from pruneaudit.pruning.selection import prunable_weights
 from pruneaudit.pruning.size import count_macs, num_parameters
-from pruneaudit.pruning.structured import remove_channels, replay
+from pruneaudit.pruning.structured import kept_whole, remove_channels, replay
 from pruneaudit.study import Training
 from pruneaudit.training.checkpoint import load_weights, save_weights
 from pruneaudit.training.loop import train
@@ -489,11 +489,19 @@ def test_an_unknown_layer_is_refused() -> None:
         remove_channels(network("tinycnn"), EXAMPLE, "l1", 0.5, exclude=("features.0.cnov",))
 
 
-def test_a_network_with_fixed_sizes_in_its_code_is_refused() -> None:
+def test_what_a_fixed_size_in_the_code_holds_is_kept_and_the_rest_goes() -> None:
     class Fixed(Flattening):
         def forward(self, x: Tensor) -> Tensor:
             x = functional.relu(self.second(functional.relu(self.first(x))))
             return self.head(functional.relu(self.hidden(x.reshape(len(x), 8 * 4 * 4))))
 
+    model = Fixed()
+    smaller, structure = remove_channels(model, EXAMPLE, "l1", 0.3)
+    assert {name for name, _ in json.loads(structure)["removed"]} == {"first", "hidden"}
+    assert any("second" in note and "RuntimeError" in note for note in kept_whole(structure))
+    assert smaller.get_parameter("second.weight").shape[0] == 8
+
+
+def test_a_network_that_does_not_run_is_refused() -> None:
     with pytest.raises(UserError, match=r"channels of this network cannot be removed .* use l1unstructured"):
-        remove_channels(Fixed(), EXAMPLE, "l1", 0.5)
+        remove_channels(Flattening(), torch.zeros(1, 1, 9, 9), "l1", 0.5)

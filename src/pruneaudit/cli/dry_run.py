@@ -54,9 +54,10 @@ def describe(
     check_device(device)
     plan, population = prepare_recorded(study, folder, data_root) if finished else prepare(study, data_root, folder)
     store, probe, workers = Store(folder), Probe(population, device), jobs or usual_jobs(device)
+    notes: tuple[str, ...] = ()
     if not finished:
         with functions_importable(plan):
-            rehearse(plan, population, store)
+            notes = rehearse(plan, population, store)
     missing = tasks_to_do(plan, store)
     if finished and missing:
         raise UserError(
@@ -83,7 +84,7 @@ def describe(
         if study.training.function:
             print(f"      not counted: what {study.training.function} trains")
     _describe_learning(plan, population, store, probe, workers)
-    for note in (*replaced(study, population, folder), *copies_note(population), *study.warnings()):
+    for note in (*replaced(study, population, folder), *copies_note(population), *study.warnings(), *notes):
         print(f"warning: {note}")
     if missing:
         check_room(needed, folder)

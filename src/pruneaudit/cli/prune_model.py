@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,6 +111,7 @@ def command(
         training=training or None,
         device=device,
         seed=seed,
+        warn=lambda note: print(f"warning: {note}", file=sys.stderr),
     )
     folder = pruned.save(out, force)
     _print(read_summary(folder / SUMMARY_FILE), "test accuracy" if test_data else "accuracy on --data")

@@ -11,7 +11,7 @@ from torch import nn
 from pruneaudit.collecting.collect import device_samples, whole_source
 from pruneaudit.collecting.networks import filled, maker_of
 from pruneaudit.collecting.weights import find_weights
-from pruneaudit.compressing.prune import prune
+from pruneaudit.compressing.prune import prune, warn_of
 from pruneaudit.compressing.pruned import Pruned
 from pruneaudit.data.population import Population
 from pruneaudit.errors import UserError
@@ -35,6 +35,7 @@ def prune_checkpoint(
     training: Mapping[str, Any] | None = None,
     device: str = "cpu",
     seed: int = 0,
+    warn: Callable[[str], None] = warn_of,
 ) -> Pruned:
     """Prunes the network of a file, and fine-tunes it if that is asked for.
 
@@ -56,6 +57,7 @@ def prune_checkpoint(
         training: how it is fine-tuned (epochs, learning_rate, ...; see `prune`); None: not at all.
         device: `cpu`, `cuda` or `cuda:N`.
         seed: of all random draws.
+        warn: as for `prune`.
 
     Returns:
         The pruned network, on the device.
@@ -83,6 +85,7 @@ def prune_checkpoint(
             test=tested if tested is not None else tuned,
             initial=None if initial_weights is None else _read(make, initial_weights),
             seed=seed,
+            warn=warn,
             **(training or {}),
         )
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from pruneaudit.pruning.mask_options import counts_embeddings
 from pruneaudit.pruning.parametrized import copied
 from pruneaudit.pruning.pruner import Pruning, Workshop
 from pruneaudit.pruning.selection import check_finite
+from pruneaudit.pruning.structured import kept_whole
 from pruneaudit.randomness import torch_generator
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.samples import Samples
@@ -30,6 +32,11 @@ Train = Callable[[nn.Module, Sequence[Hook], str, int | None], Any]
 """`train(model, hooks, phase, epochs)`: trains a network in place and calls the hooks as `training/hooks.py` says.
 `phase` names the training ("finetune" is the one after pruning); `epochs` None leaves their number to it."""
 LAST_PHASE = "finetune"
+
+
+def warn_of(note: str) -> None:
+    """Tells the caller of `prune`."""
+    warnings.warn(note, stacklevel=3)
 
 
 def prune(
@@ -44,6 +51,7 @@ def prune(
     test: tuple[Any, Any] | Samples | None = None,
     initial: nn.Module | Callable[[], nn.Module] | None = None,
     seed: int = 0,
+    warn: Callable[[str], None] = warn_of,
     **finetuning: Any,
 ) -> Pruned:
     """A pruned copy of a network, fine-tuned if there are data or a function that trains.
@@ -63,6 +71,7 @@ def prune(
             go back there need it (iterative:rewind=init); those that start there (dpf, static:start=init) start from
             `model` as it is unless it is given.
         seed: of all random draws.
+        warn: told which layers keep all channels because these could not be removed safely; default: `warnings.warn`.
         finetuning: goes with `data`: `epochs` (10), `learning_rate` (0.01), `batch_size`, `optimizer`, `weight_decay`,
             `augment` and what else `study.Training` has.
 
@@ -90,6 +99,9 @@ def prune(
     before = size_of(network, shown, embeddings=embeddings)
     accuracy = job.accuracy(network, "before")
     pruning = job.prune(network, shown, _beginning(initial, model, chosen))
+    notes = kept_whole(pruning.structure)
+    for note in notes:
+        warn(note)
     if pruning.structure or (pruning.masks and pruning.masks.sparsity):
         accuracy |= job.accuracy(pruning.model, "after_pruning")
     history = job.train(pruning.model, pruning.hooks, LAST_PHASE, None) if job.trains else []
@@ -101,7 +113,7 @@ def prune(
     pruning.model.zero_grad(set_to_none=True)
     after = size_of(pruning.model, shown, before, embeddings)
     reached = {"sparsity": after["sparsity"], "accuracy": accuracy or None, "before": before, "after": after}
-    summary = job.asked() | reached | layers_of(model, pruning.model, shown)
+    summary = job.asked() | reached | {"kept_whole": list(notes)} | layers_of(model, pruning.model, shown)
     # A mask that moved in training has come to rest: from here on it is held.
     hooks = (HoldMask(pruning.model, pruning.masks),) if job.trains and pruning.masks else pruning.hooks
     return Pruned(pruning.model, pruning.masks, pruning.structure, hooks, summary, tuple(history))

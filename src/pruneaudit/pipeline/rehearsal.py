@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pruneaudit.training.hooks import Hook
 
 
-def rehearse(plan: Plan, population: Population, store: Store) -> None:
+def rehearse(plan: Plan, population: Population, store: Store) -> tuple[str, ...]:
     """Tries each release that is still to be made on one network; a finished run imports no torch for this.
 
     Args:
@@ -33,12 +33,15 @@ def rehearse(plan: Plan, population: Population, store: Store) -> None:
         population: the study's.
         store: a release whose first model lies there is not tried again.
 
+    Returns:
+        What their makers should know: which layers keep all channels although they were asked to lose some.
+
     Raises:
         UserError: a release asks for something that its networks do not allow; the message names it.
     """
     first_models = [plan.models(release)[0] for release in plan.releases]
     makers = {task.artifact.folder: task for task in first_models}
-    tried = set()
+    tried, notes = set(), []
     for task in first_models:
         if task.action != "release" or store.path(task.artifact).exists():
             continue
@@ -46,10 +49,11 @@ def rehearse(plan: Plan, population: Population, store: Store) -> None:
         what = sha256_of([shown, task.inputs["parent"].folder if "parent" in task.inputs else INIT])
         if what not in tried:  # seeds of one release, and settings of its training, change nothing here
             tried.add(what)
-            _rehearse(task, makers, population)
+            notes += [f"release '{task.release}': {note}" for note in _rehearse(task, makers, population)]
+    return tuple(notes)
 
 
-def _rehearse(task: Task, makers: dict[str, Task], population: Population) -> None:
+def _rehearse(task: Task, makers: dict[str, Task], population: Population) -> tuple[str, ...]:
     import torch
 
     from pruneaudit.pipeline.own import new_model
@@ -63,11 +67,12 @@ def _rehearse(task: Task, makers: dict[str, Task], population: Population) -> No
             if "parent" in task.inputs:
                 _check_weights_fit(task, model, made(makers[task.inputs["parent"].folder]))
             if task.spec["pruner"]:
-                _try_pruner(task, model, population, lambda: made(task))
+                return _try_pruner(task, model, population, lambda: made(task))
         except UserError as error:
             raise UserError(f"release '{task.release}': {error}") from None
         except Exception:  # a network or method that does not bear a rehearsal; what is wrong in earnest, its task says
-            return
+            return ()
+    return ()
 
 
 def _check_weights_fit(task: Task, model: nn.Module, parent: nn.Module) -> None:
@@ -80,11 +85,12 @@ def _check_weights_fit(task: Task, model: nn.Module, parent: nn.Module) -> None:
         )
 
 
-def _try_pruner(task: Task, model: nn.Module, population: Population, new: Callable[[], nn.Module]) -> None:
-    """Prunes a network with new weights; its training does nothing."""
+def _try_pruner(task: Task, model: nn.Module, population: Population, new: Callable[[], nn.Module]) -> tuple[str, ...]:
+    """Prunes a network with new weights; its training does nothing. Returns what its maker should know."""
     import torch
 
     from pruneaudit.pruning.pruner import Workshop
+    from pruneaudit.pruning.structured import kept_whole
 
     spec, defense = task.spec, task.spec.get("defense")
     pruner = PRUNERS.get(spec["pruner"]["name"])
@@ -98,4 +104,5 @@ def _try_pruner(task: Task, model: nn.Module, population: Population, new: Calla
 
     example = torch.zeros((1, *population.x.shape[1:]))
     workshop = Workshop(example, torch.Generator().manual_seed(0), train, new)
-    pruner.prune(model, spec["sparsity"], pruner.Options.model_validate(spec["pruner"]["options"]), workshop)
+    options = pruner.Options.model_validate(spec["pruner"]["options"])
+    return kept_whole(pruner.prune(model, spec["sparsity"], options, workshop).structure)

@@ -35,6 +35,7 @@ from pruneaudit.pipeline.store import Store
 from pruneaudit.pruning.layer_sizes import LayerSize, layer_table, left_whole, weight_counts
 from pruneaudit.pruning.mask_options import counts_embeddings
 from pruneaudit.pruning.size import count_macs, num_nonzero, num_parameters
+from pruneaudit.pruning.structured import kept_whole
 from pruneaudit.study import DENSE
 from pruneaudit.threads import one_torch_thread
 from pruneaudit.training.checkpoint import load_tensors
@@ -268,7 +269,21 @@ def _facts(subject: Subject, plan: Plan, store: Store, left_out: Collection[int]
         "accuracy": {step: None if math.isnan(value) else value for step, value in sorted(accuracy.items())},
         "reactivation": subject.gaps.measured("reactivation", lambda: _reactivation(subject.folders)),
         "defense_report": _defense_report(subject.folders),
+        "kept_whole": _kept_whole(subject.folders),
     }
+
+
+def release_notes(report: Mapping[str, Any] | None) -> list[str]:
+    """What readers should know of how the releases were made; `report` is what `release_report` returned, or None."""
+    entries = report["releases"] if report else ()
+    return [f"release '{entry['name']}': {note}" for entry in entries for note in entry.get("kept_whole", ())]
+
+
+def _kept_whole(folders: Sequence[Path]) -> list[str]:
+    """Which layers of any model kept all channels because these could not be removed safely, and why."""
+    files = [folder / STRUCTURE_FILE for folder in folders]
+    notes = [note for file in files if file.exists() for note in kept_whole(file.read_text(encoding="utf-8"))]
+    return list(dict.fromkeys(notes))
 
 
 def _defense_report(folders: Sequence[Path]) -> dict[str, Any] | None:

@@ -18,7 +18,9 @@ PRUNERS: Registry[Pruner] = Registry(
     "pruneaudit.pruning",
     "PRUNER",
     infrastructure={
+        "channel_check",
         "channel_choice",
+        "channel_graph",
         "channel_masks",
         "gamma_penalty",
         "latency",

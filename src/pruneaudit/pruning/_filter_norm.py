@@ -22,6 +22,7 @@ class FilterNorm(Pruner):
     """Removes the filters, or the hidden units, of the lowest norm."""
 
     Options = Options
+    semantics_version = 2  # in 1, networks that reorder channels lost those of others
     norm: ClassVar[Literal[1, 2]]
     """Which norm: L1 or L2."""
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pruneaudit.errors import UserError
+from pruneaudit.options import Options
 from pruneaudit.pruning.selection import Scope
 
 
@@ -39,6 +40,28 @@ class Group:
     scores: Tensor  # (U,) on the CPU; higher = kept longer
     units: tuple[tuple[int, ...], ...]  # U tuples of channels that go together
     effects: tuple[Effect, ...]
+
+    @property
+    def producers(self) -> tuple[str, ...]:
+        """Module names of the convolutions and linear layers that lose outputs."""
+        return tuple(dict.fromkeys(effect.layer for effect in self.effects if effect.output))
+
+
+class KeptWhole(Options):
+    """Layers that keep all their output channels although nobody asked for it."""
+
+    layers: tuple[str, ...]
+    """Module names of the convolutions and linear layers."""
+    reason: str
+    """Why; the rest of a sentence that begins with the layers."""
+
+
+def kept_notes(kept: Sequence[KeptWhole]) -> tuple[str, ...]:
+    """What is kept whole, one sentence per reason."""
+    by_reason: dict[str, list[str]] = {}
+    for part in kept:
+        by_reason.setdefault(part.reason, []).extend(part.layers)
+    return tuple(f"kept whole: {', '.join(layers)}: {reason}" for reason, layers in by_reason.items())
 
 
 def check_sparsity(sparsity: float) -> None:
@@ -114,13 +137,14 @@ def removed_costs(
     return fractions
 
 
-def how_many(fractions: Sequence[float], sparsity: float, target: str) -> int:
+def how_many(fractions: Sequence[float], sparsity: float, target: str, notes: str = "") -> int:
     """How many steps bring the removed fraction nearest to `sparsity`: at least 1; of two equally near, the fewer.
 
     Args:
         fractions: removed after each step, rising.
         sparsity: the fraction to remove, in (0, 1).
         target: of what it is a fraction, for messages.
+        notes: what else the message says of the network.
 
     Raises:
         UserError: all steps together do not reach `sparsity`.
@@ -130,6 +154,6 @@ def how_many(fractions: Sequence[float], sparsity: float, target: str) -> int:
         raise UserError(
             f"sparsity {sparsity:g} of {target}: at most {math.floor(most * 1000) / 1000:g} can be removed from this "
             "network in whole channels; use that or less, raise max_channel_sparsity, exclude fewer layers, or use "
-            "l1unstructured"
+            f"l1unstructured{notes}"
         )
     return 1 + min(range(len(fractions)), key=lambda step: abs(fractions[step] - sparsity))

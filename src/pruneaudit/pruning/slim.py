@@ -39,6 +39,7 @@ class Slim(Pruner):
     """Removes the channels of the smallest BatchNorm factors."""
 
     Options = Options
+    semantics_version = 2  # in 1, networks that reorder channels lost those of others
 
     def changes_architecture(self, options: Any) -> bool:
         """The preset removes nothing."""

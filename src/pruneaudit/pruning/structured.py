@@ -1,11 +1,8 @@
 """Channels that really go: the network becomes smaller, not only sparse.
 
-Torch-Pruning (Fang et al. 2023, arXiv 2301.12900) follows which layers hang together: a channel that
-goes from one convolution goes from its BatchNorm, from every layer that is added to it, and from the
-inputs of every layer that reads it. This file is the only one that knows that library. Of it, only
-the dependency graph is used. Ranking and counting are in `channel_choice`, because the library's own
-ranking removes more than it should where scores are equal, passes over layers that would vanish
-without a word, and counts channels only.
+`channel_graph` finds the channels that hang together, `channel_check` tries whether they can go without another one
+being touched, `channel_choice` ranks and counts them. What cannot be followed, or fails the check, is kept whole and
+named; the rest goes on.
 
 What was removed is kept as JSON text: `replay` repeats it on a freshly built network, whose state
 dict then fits the saved weights.
@@ -15,39 +12,35 @@ ones, and those whose channels the network itself pads with zeros (the shortcut 
 ResNet-20; Li et al. 2017, arXiv 1608.08710, leave them for the same reason). Their inputs may shrink.
 """
 
-# n channels of a group, U units (channels that go together)
-
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
 from pruneaudit.errors import UserError
 from pruneaudit.options import Options
+from pruneaudit.pruning.channel_check import ChannelCheck, trial_removals
 from pruneaudit.pruning.channel_choice import (
-    Effect,
     Group,
+    KeptWhole,
     check_sparsity,
     how_many,
+    kept_notes,
     removal_order,
     removed_channels,
     removed_costs,
 )
-from pruneaudit.pruning.matrices import counted_weights, untouchable_layers
+from pruneaudit.pruning.channel_graph import Importance, Removal, channel_groups, cut, one_input, unfit
+from pruneaudit.pruning.matrices import counted_weights
 from pruneaudit.pruning.parametrized import copied
-from pruneaudit.pruning.selection import Scope, excluded_layers
+from pruneaudit.pruning.selection import Scope
 from pruneaudit.pruning.size import evaluating, layer_macs, layer_widths
 
-Importance = Literal["l1", "l2", "gamma"]
-"""By what channels are ranked: the L1 or L2 norm of their filters, or |gamma| of their BatchNorm."""
 Target = Literal["channels", "params", "macs"]
 """What sparsity is the removed fraction of: channels of the layers that can shrink, weights of all convolutional and
 linear layers, or multiply-accumulates."""
@@ -65,6 +58,8 @@ class Structure(Options):
     """The fraction that was asked for."""
     reached: float
     """The fraction that was removed."""
+    kept: tuple[KeptWhole, ...] = ()
+    """Layers that keep all channels because these could not be removed safely."""
 
 
 def remove_channels(
@@ -102,26 +97,76 @@ def remove_channels(
             network has no channels that can be removed.
     """
     check_sparsity(sparsity)
+    asked = _Asked(sparsity, target, scope, max_channel_sparsity)
     input_shape = tuple(example.shape[1:])
-    groups = _removable_groups(model, input_shape, importance, exclude)
-    order = removal_order(groups, scope, max_channel_sparsity)
-    costs = _costs(model, input_shape, target)
-    if target == "channels":
-        fractions = removed_channels(groups, order)
-    else:
-        fractions = removed_costs(groups, order, layer_widths(model), costs)
-    chosen: dict[int, list[int]] = {}
-    for index, unit in order[: how_many(fractions, sparsity, target)]:
-        chosen.setdefault(index, []).extend(groups[index].units[unit])
-    removed = tuple((groups[index].root, tuple(sorted(channels))) for index, channels in sorted(chosen.items()))
+    found, kept = channel_groups(model, input_shape, importance, exclude)
+    groups = found
+    if groups:
+        check = ChannelCheck(model, input_shape)
+        for trial in trial_removals(groups):
+            groups, failed = check.accepted(groups, trial)
+            kept += failed
+    while True:
+        removed = _chosen(model, input_shape, groups, kept, asked)
+        if not check.finding(removed).failure:
+            break
+        groups, failed = check.accepted(groups, removed)
+        kept += failed
 
     smaller = _remove(copied(model), input_shape, removed)
     if target == "channels":
         reached = sum(len(channels) for _, channels in removed) / sum(group.num_channels for group in groups)
     else:
+        costs = _costs(model, input_shape, target)
         reached = 1 - sum(_costs(smaller, input_shape, target).values()) / sum(costs.values())
-    structure = Structure(input_shape=input_shape, removed=removed, target=target, sparsity=sparsity, reached=reached)
+    structure = Structure(
+        input_shape=input_shape, removed=removed, target=target, sparsity=sparsity, reached=reached, kept=kept
+    )
     return smaller, structure.model_dump_json()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """How much is to go, and how it is spread."""
+
+    sparsity: float
+    target: Target
+    scope: Scope
+    max_channel_sparsity: float
+
+
+def _chosen(
+    model: nn.Module, input_shape: tuple[int, ...], groups: Sequence[Group], kept: Sequence[KeptWhole], asked: _Asked
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Which channels of the groups go.
+
+    Raises:
+        UserError: there is no group, or all together do not reach the sparsity; it names what is kept whole.
+    """
+    notes = "".join(f"; {note}" for note in kept_notes(kept))
+    if not groups:
+        raise UserError(
+            "no layer of this network can lose channels (those of the output, excluded layers and zero-padded "
+            f"shortcuts cannot{notes}); exclude fewer layers, or use l1unstructured"
+        )
+    order = removal_order(groups, asked.scope, asked.max_channel_sparsity)
+    if asked.target == "channels":
+        fractions = removed_channels(groups, order)
+    else:
+        fractions = removed_costs(groups, order, layer_widths(model), _costs(model, input_shape, asked.target))
+    chosen: dict[int, list[int]] = {}
+    for index, unit in order[: how_many(fractions, asked.sparsity, asked.target, notes)]:
+        chosen.setdefault(index, []).extend(groups[index].units[unit])
+    return tuple((groups[index].root, tuple(sorted(channels))) for index, channels in sorted(chosen.items()))
+
+
+def kept_whole(structure: str) -> tuple[str, ...]:
+    """Which layers a removal had to leave whole, and why: one sentence per reason.
+
+    Args:
+        structure: the JSON text that `remove_channels` returned; empty: nothing was removed.
+    """
+    return kept_notes(_record(structure).kept) if structure else ()
 
 
 def replay(model: nn.Module, structure: str) -> nn.Module:
@@ -139,174 +184,31 @@ def replay(model: nn.Module, structure: str) -> nn.Module:
     """
     if not structure:
         return model
-    try:
-        record = Structure.model_validate_json(structure)
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"]
-        raise UserError(f"structure: not a record of removed channels ({reason}); make the release again") from None
+    record = _record(structure)
     return _remove(model, record.input_shape, record.removed)
 
 
-@contextmanager
-def _graph(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[Any]:
-    """Torch-Pruning's dependency graph of `model`, which is in evaluation mode meanwhile.
-
-    The input is given as a tuple: a bare tensor would be unpacked along the batch first. It asks for
-    gradients, so that networks with frozen layers are traced as well.
-    """
-    import torch_pruning
-
-    x = _ones(model, input_shape).requires_grad_()
-    with evaluating(model), torch.enable_grad():
-        try:
-            graph = torch_pruning.DependencyGraph().build_dependency(model, (x,), verbose=False)
-        except Exception as error:  # a user's network may fail in any way, and so may what traces it
-            raise _unfit(error) from error
-        yield graph
-
-
-def _ones(model: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
-    weight = next(model.parameters())
-    return torch.ones((1, *input_shape), dtype=weight.dtype, device=weight.device)
-
-
-def _unfit(error: Exception) -> UserError:
-    return UserError(
-        f"channels of this network cannot be removed ({type(error).__name__}: {str(error)[:150]}); use l1unstructured"
-    )
-
-
-def _removable_groups(
-    model: nn.Module, input_shape: tuple[int, ...], importance: Importance, exclude: Sequence[str]
-) -> tuple[Group, ...]:
-    """All channels that may go, group by group, in an order that depends on the architecture alone."""
-    excluded, untouchable = excluded_layers(model, exclude), untouchable_layers(model)
-    names = {module: name for name, module in model.named_modules()}
-    kept = {module for module, name in names.items() if name in excluded}
-    whole = {module for module, name in names.items() if name in untouchable}
-    found = []
-    with _graph(model, input_shape) as graph:
-        for group in graph.get_all_groups(root_module_types=(_ConvNd, nn.Linear)):
-            if any(item.dep.target.module in whole for item in group) or _is_fixed(graph, group, kept):
-                continue
-            scores, parts = _scores(graph, group, importance), _parts(group)
-            if scores is None or len(scores) % parts:
-                continue
-            num_channels = len(scores)
-            units = torch.arange(num_channels).view(parts, -1).T  # (U, parts)
-            found.append(
-                Group(
-                    root=names[group[0].dep.target.module],
-                    num_channels=num_channels,
-                    scores=scores.view(parts, -1).mean(0),
-                    units=tuple(tuple(unit) for unit in units.tolist()),
-                    effects=tuple(_effects(graph, group, names)),
-                )
-            )
-    if not found:
-        raise UserError(
-            "no layer of this network can lose channels (those of the output, excluded layers and zero-padded "
-            "shortcuts cannot); exclude fewer layers, or use l1unstructured"
-        )
-    place = {name: index for index, name in enumerate(names.values())}
-    return tuple(sorted(found, key=lambda group: place[group.root]))
-
-
-def _is_fixed(graph: Any, group: Any, kept: set[nn.Module]) -> bool:
-    """Whether these channels have to stay: excluded, the network's output, or handled by an unknown operation."""
-    from torch_pruning.ops import OPTYPE
-
-    known = {
-        *(OPTYPE.CONV, OPTYPE.DEPTHWISE_CONV, OPTYPE.LINEAR, OPTYPE.BN, OPTYPE.LN, OPTYPE.GN, OPTYPE.IN, OPTYPE.PRELU),
-        *(OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.SLICE),
-    }
-    spatial = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}.get(type(group[0].dep.target.module), 0)
-    for item in group:
-        node, output = item.dep.target, graph.is_out_channel_pruning_fn(item.dep.handler)
-        if node.type not in known or (output and (not node.outputs or node.module in kept)):
-            return True
-        limit = graph.get_out_channels(node) if output else graph.get_in_channels(node)
-        if None in item.root_idxs or (limit is not None and max(item.idxs, default=0) >= limit):
-            return True
-        # Padding is given from the last dimension on, two numbers each; the channels come after the spatial ones.
-        padding = getattr(node.grad_fn, "_saved_pad", ())
-        if any(padding[2 * spatial : 2 * spatial + 2]):
-            return True
-    return False
-
-
-def _parts(group: Any) -> int:
-    """Into how many equal parts the channels are split by GroupNorm and grouped convolutions.
-
-    Every part must lose as much as the others: channels at the same place of each part go together.
-    """
-    parts = 1
-    for item in group:
-        module = item.dep.target.module
-        if isinstance(module, nn.GroupNorm):
-            parts = math.lcm(parts, module.num_groups)
-        elif isinstance(module, _ConvNd) and not _is_depthwise(module):
-            parts = math.lcm(parts, module.groups)
-    return parts
-
-
-def _is_depthwise(layer: nn.Module) -> bool:
-    return isinstance(layer, _ConvNd) and layer.groups == layer.out_channels > 1
-
-
-def _effects(graph: Any, group: Any, names: dict[nn.Module, str]) -> Iterator[Effect]:
-    """What convolutions and linear layers lose."""
-    num_channels = len(group[0].idxs)
-    for item in group:
-        layer = item.dep.target.module
-        if isinstance(layer, _ConvNd | nn.Linear):
-            output = graph.is_out_channel_pruning_fn(item.dep.handler)
-            losses = torch.bincount(torch.tensor(item.root_idxs), minlength=num_channels)
-            yield Effect(names[layer], output, tuple(losses.tolist()))
-
-
-@torch.no_grad()
-def _scores(graph: Any, group: Any, importance: Importance) -> Tensor | None:
-    """What each channel is worth (n,): the mean over the coupled layers that produce it; None where none does."""
-    total = torch.zeros(len(group[0].idxs))
-    number = torch.zeros_like(total)
-    for item in group:
-        layer = item.dep.target.module
-        if not graph.is_out_channel_pruning_fn(item.dep.handler):
-            continue
-        values = _layer_scores(layer, importance)
-        if values is not None:
-            root = torch.tensor(item.root_idxs)
-            total.index_add_(0, root, values.float().cpu()[torch.tensor(item.idxs)])
-            number.index_add_(0, root, torch.ones(len(root)))
-    return total / number.clamp(min=1) if number.any() else None
-
-
-def _layer_scores(layer: nn.Module, importance: Importance) -> Tensor | None:
-    """A layer's own view of its output channels."""
-    if importance == "gamma":
-        return layer.weight.abs() if isinstance(layer, _BatchNorm) and layer.affine else None
-    if not isinstance(layer, _ConvNd | nn.Linear):
-        return None
-    by_filter = layer.weight.transpose(0, 1) if getattr(layer, "transposed", False) else layer.weight
-    norms = by_filter.flatten(1).norm(p=int(importance[1]), dim=1)
-    # Layers differ in fan-in and scale: relative to their layer's mean, norms can be compared and averaged.
-    return norms / norms.mean().clamp(min=torch.finfo(norms.dtype).tiny)
+def _record(structure: str) -> Structure:
+    try:
+        return Structure.model_validate_json(structure)
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"]
+        raise UserError(f"structure: not a record of removed channels ({reason}); make the release again") from None
 
 
 def _costs(model: nn.Module, input_shape: tuple[int, ...], target: Target) -> dict[str, int]:
     """What each layer contributes to the whole: weights or MACs, by layer name."""
     if target == "macs":
-        return layer_macs(model, _ones(model, input_shape))
+        return layer_macs(model, one_input(model, input_shape))
     return {name.removesuffix(".weight"): weight.numel() for name, weight in counted_weights(model).items()}
 
 
 # ------------------------------------------------------------------ removing
 
 
-def _remove(model: nn.Module, input_shape: tuple[int, ...], removed: Sequence[tuple[str, Sequence[int]]]) -> nn.Module:
+def _remove(model: nn.Module, input_shape: tuple[int, ...], removed: Removal) -> nn.Module:
     """Removes output channels, and all that hangs on them, in place; the network's output keeps its shape."""
-    modules, frozen = dict(model.named_modules()), {n for n, p in model.named_parameters() if not p.requires_grad}
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     widths, before = layer_widths(model), _output_shape(model, input_shape)
     for name, channels in removed:
         if name not in widths or not channels or not 0 <= min(channels) <= max(channels) < widths[name][1]:
@@ -314,13 +216,7 @@ def _remove(model: nn.Module, input_shape: tuple[int, ...], removed: Sequence[tu
                 f"structure: no channels {min(channels, default=0)} to {max(channels, default=0)} in a layer '{name}' "
                 "of this network; it was made for another architecture"
             )
-    with _graph(model, input_shape) as graph:
-        try:
-            for name, channels in removed:
-                remove = graph.get_pruner_of_module(modules[name]).prune_out_channels
-                graph.get_pruning_group(modules[name], remove, list(channels)).prune(record_history=False)
-        except Exception as error:  # a user's network may fail in any way, and so may what traces it
-            raise _unfit(error) from error
+    cut(model, input_shape, removed)
     for name, parameter in model.named_parameters():  # the library made new ones
         parameter.requires_grad_(name not in frozen)
     after = _output_shape(model, input_shape)
@@ -337,6 +233,6 @@ def _output_shape(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, 
     """
     with evaluating(model):
         try:
-            return tuple(model(_ones(model, input_shape)).shape[1:])
+            return tuple(model(one_input(model, input_shape)).shape[1:])
         except Exception as error:  # a user's network may fail in any way, and so may what traces it
-            raise _unfit(error) from error
+            raise unfit(error) from error
