@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pruneaudit.errors import UserError
-from pruneaudit.pruning.channel_check import ChannelCheck, trial_removals
+from pruneaudit.pruning.channel_check import ChannelCheck, trial_removal
 from pruneaudit.pruning.channel_graph import channel_groups
 from pruneaudit.pruning.structured import kept_whole, remove_channels, replay
 
@@ -305,7 +305,7 @@ def test_the_check_leaves_network_and_random_numbers_as_they_were() -> None:
     model = drawn(Normed).train()
     before, state = {key: value.clone() for key, value in model.state_dict().items()}, torch.get_rng_state()
     groups, _ = channel_groups(model, IMAGE, "l1", ())
-    accepted, kept = ChannelCheck(model, IMAGE).accepted(groups, trial_removals(groups)[0])
+    accepted, kept = ChannelCheck(model, IMAGE).accepted(groups, trial_removal(groups))
     assert accepted == groups
     assert not kept
     assert torch.equal(torch.get_rng_state(), state)

@@ -173,23 +173,19 @@ class ChannelCheck:
         return smaller.to(self._dtype), places
 
 
-def trial_removals(groups: Sequence[Group]) -> tuple[Removal, ...]:
-    """Channels to check groups by, whatever goes in the end: about a half, then about a quarter, drawn at random.
+def trial_removal(groups: Sequence[Group]) -> Removal:
+    """Channels to check groups by, whatever goes in the end: about half of each group's units, drawn at random.
 
-    An odd number of units goes: a mirrored order of channels could pass with an even one.
+    An odd number of units goes, where there are more than two: a mirrored order of channels could pass with an even one.
     """
     generator = torch.Generator().manual_seed(0)
-    removals = []
-    for fraction in (0.5, 0.25):
-        removed = []
-        for group in groups:
-            order = torch.randperm(len(group.units), generator=generator).tolist()
-            number = min(2 * int(len(order) * fraction / 2) + 1, len(order) - 1)
-            if number:
-                channels = [channel for unit in order[:number] for channel in group.units[unit]]
-                removed.append((group.root, tuple(sorted(channels))))
-        removals.append(removed)
-    return tuple(removals)
+    removed = []
+    for group in groups:
+        order = torch.randperm(len(group.units), generator=generator).tolist()
+        chosen = order[: min(len(order) // 4 * 2 + 1, len(order) - 1)]
+        if chosen:
+            removed.append((group.root, tuple(sorted(channel for unit in chosen for channel in group.units[unit]))))
+    return tuple(removed)
 
 
 # ------------------------------------------------------------------ random networks

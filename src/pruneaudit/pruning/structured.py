@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from pruneaudit.errors import UserError
 from pruneaudit.options import Options
-from pruneaudit.pruning.channel_check import ChannelCheck, trial_removals
+from pruneaudit.pruning.channel_check import ChannelCheck, trial_removal
 from pruneaudit.pruning.channel_choice import (
     Group,
     KeptWhole,
@@ -103,9 +103,8 @@ def remove_channels(
     groups = found
     if groups:
         check = ChannelCheck(model, input_shape)
-        for trial in trial_removals(groups):
-            groups, failed = check.accepted(groups, trial)
-            kept += failed
+        groups, failed = check.accepted(groups, trial_removal(groups))
+        kept += failed
     while True:
         removed = _chosen(model, input_shape, groups, kept, asked)
         if not check.finding(removed).failure:
