@@ -102,3 +102,27 @@ def test_what_is_made_already_is_not_tried_again(tmp_path: Path) -> None:
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_kept_whole_is_said_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+from torch import nn
+class Turned(nn.Module):
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(channels, 8, 3), nn.Conv2d(8, 8, 3)
+        self.head = nn.Linear(8, classes)
+    def forward(self, x):
+        return self.head(self.second(self.first(x).relu().flip(1)).relu().mean((2, 3)))
+def build(input_shape, num_classes):
+    return Turned(input_shape[0], num_classes)
+"""
+    (tmp_path / "turned_network.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    release = {"name": "x", "pruner": "l1structured", "sparsity": 0.3, **TUNED}
+    plan, population = prepare(study(release, model="turned_network:build"))
+    notes = rehearse(plan, population, Store(tmp_path / "rehearsed"))
+    assert len(notes) == 1
+    assert notes[0].startswith("release 'x': kept whole: first: ")
+    plain, population = prepare(study(release))
+    assert rehearse(plain, population, Store(tmp_path / "rehearsed")) == ()

@@ -323,7 +323,8 @@ def test_a_network_that_computes_in_its_own_precision_is_checked_in_it() -> None
             x = functional.relu(self.first(x.float()))
             return self.head(functional.relu(self.second(x.flip(1))))
 
-    _, structure = remove_channels(Single(), torch.zeros(1, 12), "l1", 0.3, "channels")
+    model = drawn(Single).float()
+    _, structure = remove_channels(model, torch.zeros(1, 12), "l1", 0.3, "channels")
     record: dict[str, Any] = json.loads(structure)
     assert [name for name, _ in record["removed"]] == ["second"]
     assert record["kept"][0]["layers"] == ["first"]

@@ -189,7 +189,9 @@ def test_channels_of_shared_layers_stay() -> None:
     model = nn.Sequential(
         nn.Linear(20, 8), nn.ReLU(), Tied2(), nn.ReLU(), nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 3)
     )
-    pruned = pruneaudit.prune(model, "l1structured", 0.2, example=(20,))
+    notes: list[str] = []
+    pruned = pruneaudit.prune(model, "l1structured", 0.2, example=(20,), warn=notes.append)
+    assert all(name in " ".join(notes) for name in ("2.one", "2.other"))
     assert pruned.model[2].one.weight is pruned.model[2].other.weight  # type: ignore[index, union-attr]
     assert pruned.sparsity > 0.1
     assert {"2.one"} <= {row["name"] for row in pruned.summary["left_whole"]}
@@ -270,7 +272,10 @@ def test_channels_around_a_computed_weight_can_go(kind: str, tmp_path: object) -
         hidden = (nn.ReLU(), nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 5))
         return nn.Sequential(COMPUTED[kind][1](), *hidden)
 
-    pruned = pruneaudit.prune(build(), "l1structured", 0.2, example=(20,))
+    notes: list[str] = []
+    pruned = pruneaudit.prune(build(), "l1structured", 0.2, example=(20,), warn=notes.append)
+    assert pruned.summary["kept_whole"] == notes
+    assert [note.startswith("kept whole: 0: ") for note in notes] == [True]
     assert pruned.sparsity == pytest.approx(0.2, abs=0.05)
     assert "computed by weight_norm" in [row["why"] for row in pruned.summary["left_whole"]]
     again = pruneaudit.load_pruned(build, pruned.save(f"{tmp_path}/pruned"))

@@ -22,6 +22,7 @@ PRUNERS: Registry[Pruner] = Registry(
         "channel_choice",
         "channel_graph",
         "channel_masks",
+        "channel_silence",
         "gamma_penalty",
         "latency",
         "layer_sizes",

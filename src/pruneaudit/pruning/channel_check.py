@@ -15,22 +15,24 @@ and failing that, the channels stay.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from pruneaudit.errors import UserError
 from pruneaudit.pruning.channel_choice import Group, KeptWhole
 from pruneaudit.pruning.channel_graph import Removal, cannot_follow, cut, shortened, unfit
+from pruneaudit.pruning.channel_silence import Places, output_of_each, silenced
 from pruneaudit.pruning.parametrized import copied
 from pruneaudit.pruning.size import evaluating
 
-NUM_INPUTS = 2
+LEAST_INPUTS, MOST_INPUTS, NUMBERS_IN_ALL = 2, 16, 2**14
+"""Inputs that are tried, and numbers in them together: a unit that is dead for all of them hides what is done to it."""
 NUM_ATTEMPTS = 10
 """Sets of random numbers that are tried, one after the other, until silence changes the outputs: a single unit before a
 ReLU may be dead for all inputs."""
@@ -39,10 +41,6 @@ PRECISIONS = ((torch.float64, 1e-9), (torch.float32, 1e-4))
 LEAST_EFFECT = 1e-3
 """What silence must change in the outputs, relative to the largest."""
 UNSEEN = "on random inputs nothing depends on their channels, so a removal cannot be checked"
-
-Norm = _NormBase | nn.GroupNorm | nn.LayerNorm
-Places = Mapping[str, Tensor]
-"""By parameter or buffer name: at which place of the dense tensor, flattened, each number of the smaller one stood."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class ChannelCheck:
         unseen: frozenset[str] | None = None
         for attempt in range(NUM_ATTEMPTS):
             dense = self._dense(attempt)
-            silent, lost = _silenced(dense.model, places)
+            silent, lost = silenced(dense.model, places)
             _fill(smaller, dense.model, places)
             try:
                 got = _outputs(smaller, dense.x).detach()
@@ -159,7 +157,8 @@ class ChannelCheck:
         if self._drawn is None or self._drawn[0] != seed:
             model = _with_factors(copied(self._model)).to(self._dtype)
             _randomise(model, torch.Generator().manual_seed(seed))
-            x = torch.randn(NUM_INPUTS, *self._input_shape, generator=torch.Generator().manual_seed(seed))  # (B, ...)
+            number = max(LEAST_INPUTS, min(MOST_INPUTS, NUMBERS_IN_ALL // math.prod(self._input_shape)))
+            x = torch.randn(number, *self._input_shape, generator=torch.Generator().manual_seed(seed))  # (B, ...)
             x = x.to(next(model.parameters()).device, self._dtype)
             outputs, effects = _effects(model, x)
             self._drawn = seed, _Dense(model, x, outputs, effects)
@@ -176,7 +175,7 @@ class ChannelCheck:
 def trial_removal(groups: Sequence[Group]) -> Removal:
     """Channels to check groups by, whatever goes in the end: about half of each group's units, drawn at random.
 
-    An odd number of units goes, where there are more than two: a mirrored order of channels could pass with an even one.
+    An odd number of units goes, where there are more than two: a mirrored order could pass with an even one.
     """
     generator = torch.Generator().manual_seed(0)
     removed = []
@@ -219,13 +218,14 @@ def _randomise(model: nn.Module, generator: torch.Generator) -> None:
     def around_one(tensor: Tensor) -> Tensor:
         return torch.rand(tensor.shape, generator=generator) + 0.5
 
-    for parameter in model.parameters():
+    for name, parameter in model.named_parameters():
         if parameter.ndim > 1:
             normal = torch.randn(parameter.shape, generator=generator)
             fill(parameter, normal * (2 * len(parameter) / max(parameter.numel(), 1)) ** 0.5)
         else:
             signs = torch.randint(2, parameter.shape, generator=generator) * 2 - 1
-            fill(parameter, signs * around_one(parameter))
+            scale = 0.5 if name.endswith("bias") else 1.0  # a large one would let many a ReLU give zero for all inputs
+            fill(parameter, scale * signs * around_one(parameter))
     for layer in model.modules():
         if isinstance(layer, _NormBase) and layer.running_mean is not None and layer.running_var is not None:
             fill(layer.running_mean, torch.randn(layer.running_mean.shape, generator=generator))
@@ -270,85 +270,8 @@ def _effects(model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     gradients = torch.autograd.grad(outputs, weights, direction, allow_unused=True)
     effects = {}
     for (name, layer), weight, gradient in zip(layers.items(), weights, gradients, strict=True):
-        of_output = _output_of_each(layer)
+        of_output = output_of_each(layer)
         effects[name] = torch.zeros(int(of_output.max()) + 1, dtype=weight.dtype, device=weight.device)
         if gradient is not None:
             effects[name].index_add_(0, of_output.flatten(), (weight.detach() * gradient).flatten()).abs_()
     return outputs.detach(), effects
-
-
-# ------------------------------------------------------------------ silence
-
-
-@torch.no_grad()
-def _silenced(dense: nn.Module, places: Places) -> tuple[nn.Module, dict[str, Tensor]]:
-    """A copy whose missing channels are silent, and which outputs each convolution and linear layer lost."""
-    silent, lost = copied(dense), {}
-    for name, layer in silent.named_modules():
-        prefix = f"{name}." if name else ""
-        if isinstance(layer, _ConvNd | nn.Linear) and f"{prefix}weight" in places:
-            of_output = _output_of_each(layer)  # the shape of the weight
-            there = torch.zeros(int(of_output.max()) + 1, dtype=torch.bool, device=of_output.device)
-            there[of_output.flatten()[places[f"{prefix}weight"]].flatten()] = True
-            gone = (~there).nonzero()[:, 0]
-            if len(gone):
-                lost[name] = gone
-                layer.weight.mul_(there[of_output])
-                if layer.bias is not None:
-                    layer.bias[gone] = 0
-        elif isinstance(layer, Norm):
-            known = [f"{prefix}{part}" for part in ("weight", "running_mean") if f"{prefix}{part}" in places]
-            tensors = dict(layer.named_parameters(recurse=False)) | dict(layer.named_buffers(recurse=False))
-            if known:
-                kept = places[known[0]].flatten()
-                if len(kept) < tensors[known[0].rpartition(".")[2]].numel():
-                    _norm_over(layer, kept)
-    return silent, lost
-
-
-def _output_of_each(layer: nn.Module) -> Tensor:
-    """Which output each weight of a convolution or linear layer belongs to, in the weight's shape."""
-    weight = layer.get_parameter("weight")
-    first = torch.arange(len(weight), device=weight.device).view(-1, *(1,) * (weight.ndim - 1))
-    if not getattr(layer, "transposed", False):
-        return first.expand(weight.shape)
-    assert isinstance(layer, _ConvNd)
-    second = torch.arange(weight.shape[1], device=weight.device).view(1, -1, *(1,) * (weight.ndim - 2))
-    group = first // (layer.in_channels // layer.groups)
-    return (group * weight.shape[1] + second).expand(weight.shape)
-
-
-def _norm_over(layer: nn.Module, kept: Tensor) -> None:
-    """Makes a norm compute over the kept channels alone, and give zero for the others."""
-
-    def compute(norm: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        return _kept_norm(norm, inputs[0], output, kept)
-
-    layer.register_forward_hook(compute)
-
-
-def _kept_norm(norm: nn.Module, x: Tensor, output: Tensor, kept: Tensor) -> Tensor:
-    """The outputs of a norm over some channels, zero elsewhere.
-
-    Args:
-        norm: the layer.
-        x: its inputs, (B, C, ...); LayerNorm's (..., C).
-        output: what it gives over all channels.
-        kept: the channels that stay (n,); LayerNorm's: places in its normalised shape, flattened.
-    """
-    if isinstance(norm, nn.LayerNorm):
-        first = x.ndim - len(norm.normalized_shape)
-        flat, result = x.flatten(first), torch.zeros_like(x).flatten(first)
-        weight, bias = (None if p is None else p.flatten()[kept] for p in (norm.weight, norm.bias))
-        result[..., kept] = functional.layer_norm(flat[..., kept], (len(kept),), weight, bias, norm.eps)
-        return result.view(x.shape)
-    result = torch.zeros_like(output)
-    if isinstance(norm, nn.GroupNorm):
-        width = norm.num_channels // norm.num_groups
-        for group in range(norm.num_groups):
-            own = kept[kept // width == group]
-            if len(own):
-                result[:, own] = functional.group_norm(x[:, own], 1, norm.weight[own], norm.bias[own], norm.eps)
-        return result
-    result[:, kept] = output[:, kept]  # no channel depends on another
-    return result
