@@ -1,6 +1,16 @@
 """The exceptions that are no defect of the program: wrong input, and runs that could not go on."""
 
 
+def printable(text: str, keep: str = "") -> str:
+    """A text with what a terminal would obey rather than show escaped: names and messages may be somebody else's.
+
+    Args:
+        text: any.
+        keep: letters to leave as they are, such as the ends of lines in a traceback.
+    """
+    return "".join(letter if letter.isprintable() or letter in keep else ascii(letter)[1:-1] for letter in text)
+
+
 class UserError(ValueError):
     """A mistake in what the program was given: a study, a file, an argument.
 
@@ -10,8 +20,7 @@ class UserError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        line = " ".join(message.split())
-        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+        super().__init__(printable(" ".join(message.split())))
 
 
 class RunError(RuntimeError):

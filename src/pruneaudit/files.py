@@ -102,18 +102,36 @@ def parse_json(text: str) -> Any:
     """What a text of JSON says.
 
     Raises:
-        ValueError: it is no JSON, or nested more than `MAX_DEPTH` deep.
+        TooDeepError: it is nested more than `MAX_DEPTH` deep.
+        ValueError: it is no JSON.
     """
     try:
         found = json.loads(text)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
-    level = [found]
+        raise TooDeepError from None
+    check_depth(found)
+    return found
+
+
+class TooDeepError(ValueError):
+    """Lists and tables lie in each other more than `MAX_DEPTH` deep."""
+
+    def __init__(self) -> None:
+        super().__init__("nested too deeply")
+
+
+def check_depth(value: Any) -> None:
+    """Checks that lists and tables lie in each other no more than `MAX_DEPTH` deep.
+
+    Raises:
+        TooDeepError: they do.
+    """
+    level = [value]
     for _ in range(MAX_DEPTH):
-        level = [inner for value in level if isinstance(value, dict | list) for inner in _parts(value)]
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in _parts(outer)]
         if not level:
-            return found
-    raise ValueError("nested too deeply")
+            return
+    raise TooDeepError
 
 
 def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:

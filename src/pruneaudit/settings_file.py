@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Sequence
@@ -11,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from pruneaudit.errors import UserError
+from pruneaudit.files import TooDeepError, check_depth, check_file, parse_json
 
 MAX_BYTES = 1_000_000
-# A key of thousands of parts takes a TOML reader quadratic time.
-_DEEP_KEY = re.compile(r"""(?:[\w"'-]+[ \t]*\.[ \t]*){50}""")
+MAX_KEY_PARTS = 50
+"""A key of thousands of parts takes a TOML reader quadratic time."""
+# A part of a key, bare or in quotes (the last one may be missing), a dot, blanks, anything else; nothing twice.
+_TOKEN = re.compile(
+    r"""(?P<part>[\w-]++|"(?:[^"\\\n]|\\.)*+"?|'[^'\n]*+'?)|(?P<dot>\.)|(?P<blank>[ \t]++)|.""", re.DOTALL
+)
 
 
 def read_settings(path: Path) -> str:
@@ -24,6 +28,7 @@ def read_settings(path: Path) -> str:
         UserError: it cannot be read, is too large, or no text.
     """
     try:
+        check_file(path)
         is_too_large = path.stat().st_size > MAX_BYTES
         text = "" if is_too_large else path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -43,17 +48,44 @@ def parse_settings(text: str, name: str, is_json: bool, overrides: Sequence[str]
         UserError: the text is no TOML or JSON table, or an override leads nowhere.
     """
     kind = "JSON" if is_json else "TOML"
-    if not is_json and _DEEP_KEY.search(text):
-        raise UserError(f"{name}: nested too deeply for a study")
     try:
-        values = json.loads(text) if is_json else tomllib.loads(text)
-    except RecursionError:
+        values = parse_json(text) if is_json else _parse_toml(text)
+    except (TooDeepError, RecursionError):
         raise UserError(f"{name}: nested too deeply for a study") from None
     except ValueError as error:
         raise UserError(f"{name}: not {kind}: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{name}: got a {type(values).__name__}, expected a table of settings")
     return with_overrides(values, overrides)
+
+
+def _parse_toml(text: str) -> Any:
+    """What a text of TOML says.
+
+    Raises:
+        TooDeepError, RecursionError: keys or values lie too deep in each other.
+        ValueError: it is no TOML.
+    """
+    if _most_key_parts(text) > MAX_KEY_PARTS:
+        raise TooDeepError
+    values = tomllib.loads(text)
+    check_depth(values)
+    return values
+
+
+def _most_key_parts(text: str) -> int:
+    """The most parts with dots between that stand in a row, in time that grows with the length of the text."""
+    most = parts = 0
+    is_after_dot = False
+    for token in _TOKEN.finditer(text):
+        if token.lastgroup == "part":
+            parts = parts + 1 if is_after_dot else 1
+            most = max(most, parts)
+        elif token.lastgroup is None:
+            parts = 0
+        if token.lastgroup != "blank":
+            is_after_dot = token.lastgroup == "dot" and parts > 0
+    return most
 
 
 def with_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

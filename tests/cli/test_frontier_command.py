@@ -131,4 +131,4 @@ def test_an_escape_code_in_a_name_does_not_reach_the_terminal(call, make_results
     code, out, _ = call(tmp_path / "run")
     assert code == 0
     assert "\x1b" not in out
-    assert "?[31m" in "".join(out.split())
+    assert "\\x1b[31m" in "".join(out.split())

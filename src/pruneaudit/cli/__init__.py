@@ -27,7 +27,7 @@ from pruneaudit.cli import (
 )
 from pruneaudit.cli.common import main_callback
 from pruneaudit.cli.grid_options import GridCommand
-from pruneaudit.errors import RunError, UserError
+from pruneaudit.errors import RunError, UserError, printable
 
 app = typer.Typer(
     name="pruneaudit",
@@ -88,7 +88,7 @@ def _exit_code(arguments: list[str] | None) -> int:
         code = EXIT_INTERRUPTED
     except RunError as error:
         if error.details:
-            print(error.details, file=sys.stderr)
+            print(printable(error.details, "\n\t"), file=sys.stderr)
         _complain(f"{error}; {_left(given)}")
         return EXIT_FAILED
     if code == EXIT_INTERRUPTED:  # typer may turn Ctrl-C into this code without a word
@@ -115,4 +115,4 @@ def _usual_form(argument: str) -> str:
 
 
 def _complain(message: str) -> None:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + printable(" ".join(message.split())), file=sys.stderr)

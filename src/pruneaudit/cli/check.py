@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pruneaudit.cli.report import write_text
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, printable
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 """The environment variable in which GitHub Actions names the file that it shows with a job."""
@@ -66,4 +66,5 @@ def _add_to_step_summary(summary: str) -> None:
         with Path(place).open("a", encoding="utf-8", errors="replace") as file:
             file.write(f"{summary}\n")
     except OSError as error:
-        print(f"warning: {STEP_SUMMARY}: cannot write to {place} ({error.strerror or error})", file=sys.stderr)
+        what = f"warning: {STEP_SUMMARY}: cannot write to {place} ({error.strerror or error})"
+        print(printable(what), file=sys.stderr)

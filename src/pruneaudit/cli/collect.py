@@ -11,6 +11,7 @@ import typer
 
 from pruneaudit.cli.arguments import keyed_values, numbers
 from pruneaudit.cli.common import DataRootOption, DeviceOption, QuietOption
+from pruneaudit.errors import printable
 
 if TYPE_CHECKING:
     from pruneaudit.signals.signals import Signals
@@ -126,7 +127,7 @@ def _mean_accuracy(right: Any, counted: Any) -> float:
 
 def _hint(message: str) -> None:
     """Shows what is being done, on one line that the next overwrites."""
-    print(f"\r\x1b[K{message}", end="", file=sys.stderr, flush=True)
+    print(f"\r\x1b[K{printable(message)}", end="", file=sys.stderr, flush=True)
 
 
 def _silence(_: str) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pruneaudit.errors import printable
+
 if TYPE_CHECKING:
     from pruneaudit.pipeline.plan import Task
     from pruneaudit.pipeline.ray_cluster import RayCluster
@@ -77,13 +79,13 @@ def print_findings(results: Results, where: Path) -> None:
 
     console = Console()
     print_results(results, console)
-    console.print(f"\nreport: {where}", soft_wrap=True, highlight=False)
+    console.print(f"\nreport: {printable(str(where))}", soft_wrap=True, highlight=False)
 
 
 def print_warnings(results: Results) -> None:
     """What the results warn of, a line each on stderr."""
     for note in results.about["warnings"]:
-        print(f"warning: {note}", file=sys.stderr)
+        print(printable(f"warning: {note}"), file=sys.stderr)
 
 
 class LineProgress:
@@ -112,11 +114,11 @@ class LineProgress:
 
     def say(self, message: str) -> None:
         """Prints a line."""
-        print(message, file=sys.stderr, flush=True)
+        print(printable(message, "\n\t"), file=sys.stderr, flush=True)
 
     def warn(self, message: str) -> None:
         """Prints a warning."""
-        print(f"warning: {message}", file=sys.stderr, flush=True)
+        print(printable(f"warning: {message}"), file=sys.stderr, flush=True)
 
     def fail(self, task: Task, reason: str, details: str) -> None:
         """Names a task that was given up."""
@@ -159,7 +161,7 @@ class BarProgress:
 
     def say(self, message: str) -> None:
         """Prints a line above the bar."""
-        self._console.print(message, markup=False, highlight=False)
+        self._console.print(printable(message), markup=False, highlight=False)
 
     def warn(self, message: str) -> None:
         """Prints a warning above the bar."""

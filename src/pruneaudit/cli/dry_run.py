@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, printable
 
 if TYPE_CHECKING:
     from pruneaudit.data.population import Population
@@ -65,7 +65,8 @@ def describe(
             f" finish it with: pruneaudit run {folder / 'study.json'} --out {folder.parent}"
         )
     print(f"study {study.name}: {study.membership.num_models} models, releases {', '.join(plan.releases)}")
-    print(f"population: {len(population.y)} samples of {study.data.source.label}, {population.num_classes} classes")
+    source = printable(study.data.source.label)
+    print(f"population: {len(population.y)} samples of {source}, {population.num_classes} classes")
     for action, what in ACTIONS.items():
         total = sum(task.action == action for task in plan.tasks)
         if total:
@@ -85,7 +86,7 @@ def describe(
             print(f"      not counted: what {study.training.function} trains")
     _describe_learning(plan, population, store, probe, workers)
     for note in (*replaced(study, population, folder), *copies_note(population), *study.warnings(), *notes):
-        print(f"warning: {note}")
+        print(printable(f"warning: {note}"))
     if missing:
         check_room(needed, folder)
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pruneaudit.errors import printable
+
 
 def command(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as runs/demo.")],
@@ -20,6 +22,6 @@ def command(
 
     written = figures(run, out, format, latex)
     for reason in written.left_out:
-        print(f"left out: {reason}", file=sys.stderr)
+        print(printable(f"left out: {reason}"), file=sys.stderr)
     for file in written.files:
         print(f"written: {file}")

@@ -22,7 +22,7 @@ from pruneaudit.cli.common import (
     command_line,
     progress_for,
 )
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, printable
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -71,7 +71,7 @@ def command(
     else:
         _print_table(results, quantity)
     if failures:
-        print(f"error: {len(failures)} tasks failed, first: {failures[0]} (see the report)", file=sys.stderr)
+        print(f"error: {len(failures)} tasks failed, first: {printable(failures[0])} (see the report)", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -170,4 +170,4 @@ def _text(given: str) -> Text:
     """A text without control characters (an escape code in a name must not reach the terminal)."""
     from rich.text import Text
 
-    return Text("".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in given))
+    return Text(printable(given, "\n"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pruneaudit.cli.common import print_findings
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, printable
 
 if TYPE_CHECKING:
     from pruneaudit.results import Results
@@ -70,7 +70,7 @@ def _compare(run: Path, other: Path, out: Path | None, as_json: bool) -> None:
 def _say(message: str) -> None:
     """Progress on a terminal; nothing when piped."""
     if sys.stderr.isatty():
-        print(message, file=sys.stderr, flush=True)
+        print(printable(message), file=sys.stderr, flush=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -61,6 +61,7 @@ from pruneaudit.cli.tracking_options import (
     WandbTagsOption,
     trackers_from,
 )
+from pruneaudit.errors import printable
 
 if TYPE_CHECKING:
     from pruneaudit.study import Study
@@ -156,5 +157,5 @@ def execute(study: Study, where: dict[str, Any], quiet: bool, verbose: bool, dem
     print_findings(finished.audit.results, finished.report)
     if finished.failures:
         more = f", and {len(finished.failures) - 1} more" if len(finished.failures) > 1 else ""
-        print(f"error: failed and left out: {finished.failures[0]}{more} (see the report)", file=sys.stderr)
+        print(f"error: failed and left out: {printable(finished.failures[0])}{more} (see the report)", file=sys.stderr)
         raise typer.Exit(1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pruneaudit.cli.common import DataRootOption, QuietOption
+from pruneaudit.errors import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,7 +49,7 @@ def command(
             _print(trial)
     failed = [f"{v.attack} ({v.problem}: {v.reason})" for trial in found.trials for v in trial.failed]
     if failed:
-        print("error: " + " ".join(f"selftest: {'; '.join(failed)}".split()), file=sys.stderr)
+        print(printable("error: " + " ".join(f"selftest: {'; '.join(failed)}".split())), file=sys.stderr)
         raise typer.Exit(1)
     if not as_json:
         num_attacks = len(found.trials[0].verdicts)
@@ -93,7 +94,7 @@ def _figure(auc: Estimate) -> str:
 
 def _hint(message: str) -> None:
     """Shows what is being done, on one line that the next overwrites."""
-    print(f"\r\x1b[K{message}", end="", file=sys.stderr, flush=True)
+    print(f"\r\x1b[K{printable(message)}", end="", file=sys.stderr, flush=True)
 
 
 def _silence(_: str) -> None:

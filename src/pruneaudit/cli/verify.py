@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pruneaudit.cli.common import DataRootOption
+from pruneaudit.errors import printable
 
 SHOWN = 5
 """Missing and stale parts that are named; damaged ones all are."""
@@ -26,7 +27,7 @@ def command(
         parts = [part for part in checked if part.state == state]
         shown = parts if state == "damaged" else parts[:SHOWN]
         for part in shown:
-            print(f"{state}: {part.place}" + (f": {part.reason}" if part.reason else ""))
+            print(printable(f"{state}: {part.place}" + (f": {part.reason}" if part.reason else "")))
         if len(parts) > len(shown):
             print(f"{state}: and {len(parts) - len(shown)} more")
     counts = Counter(part.state for part in checked)

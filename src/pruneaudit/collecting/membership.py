@@ -24,6 +24,7 @@ import numpy as np
 from pruneaudit.collecting.weights import model_names
 from pruneaudit.errors import UserError
 from pruneaudit.registry import nearest
+from pruneaudit.unpacking import check_zip
 
 PER_MODEL = ("member", "eligible", "is_victim", "group")
 PER_SAMPLE = ("canary", "ids")
@@ -79,6 +80,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise UserError("no such file; expected an .npz with key 'member', written with numpy.savez")
     if not zipfile.is_zipfile(path):
         raise UserError("no .npz file; write it with numpy.savez(path, member=...)")
+    check_zip(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: np.asarray(archive[key]) for key in archive.files}

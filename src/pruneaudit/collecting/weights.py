@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pruneaudit.errors import UserError
+from pruneaudit.unpacking import check_zip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,7 +102,10 @@ def _read_pickled(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old formats, and of archives that are then refused
+            check_zip(path)
             held = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); expected a file of weights") from None
     except Exception as error:  # a damaged or foreign pickle raises anything

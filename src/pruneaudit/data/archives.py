@@ -12,9 +12,10 @@ import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, TypeVar
+from typing import IO, TypeVar, cast
 
 from pruneaudit.errors import UserError
+from pruneaudit.unpacking import BLOCK, LimitedStream, check_zip
 
 T = TypeVar("T")
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, NotImplementedError)
@@ -33,11 +34,12 @@ def read_tar(archive: Path, wanted: Collection[str], read: Callable[[str, IO[byt
         By the names in `wanted`, those that the archive has.
 
     Raises:
-        UserError: it is no tar archive or cut short, has a name that leads out of it, or a link instead of a file.
+        UserError: it is no tar archive or cut short, has a name that leads out of it, or a link instead of a file, or
+            it unpacks to more than the limit (`unpacking.py`).
     """
     found = {}
     try:
-        with tarfile.open(archive) as members:
+        with LimitedStream(archive) as stream, tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as members:
             for member in members:
                 _check_name(archive, member.name)
                 name = _matching(member.name, wanted)
@@ -47,7 +49,7 @@ def read_tar(archive: Path, wanted: Collection[str], read: Callable[[str, IO[byt
                 if content is None:
                     raise UserError(f"{archive}: member {member.name} is no plain file, expected one: get it again")
                 found[name] = read(name, content, member.size)
-            while members.fileobj is not None and members.fileobj.read(1 << 20):
+            while stream.read(BLOCK):
                 pass  # to the very end, where gzip and its kin have their own checksum
     except DAMAGE as error:
         raise UserError(f"{archive}: cannot be read ({error}); expected a whole tar archive: get it again") from None
@@ -66,9 +68,11 @@ def zip_members(archive: Path, suffix: str, max_bytes: int) -> Iterator[tuple[Pu
         The name and the content.
 
     Raises:
-        UserError: it is no zip archive or cut short, has a name that leads out of it, or a member is too large.
+        UserError: it is no zip archive or cut short, has a name that leads out of it, or a member or the whole is too
+            large.
     """
     try:
+        check_zip(archive)
         with zipfile.ZipFile(archive) as members:
             for member in sorted(members.infolist(), key=lambda info: info.filename):
                 _check_name(archive, member.filename)

@@ -6,7 +6,9 @@ what NumPy says when it pickles an array. The arrays are then made from what the
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 from typing import IO, Any
 
 import numpy as np
@@ -24,8 +26,10 @@ def read_array_pickle(file: IO[bytes], name: str) -> dict[str, Any]:
     Raises:
         UserError: it names anything but arrays, holds arrays of another type than uint8, no dict, or is damaged.
     """
+    data = file.read()
     try:
-        content = _unpickler(file).load()
+        _check_sizes(data)
+        content = _unpickler(io.BytesIO(data)).load()
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     except Exception as error:  # a damaged pickle raises anything from EOFError to AttributeError
@@ -39,6 +43,20 @@ def read_array_pickle(file: IO[bytes], name: str) -> dict[str, Any]:
         text = key.decode("latin1") if isinstance(key, bytes) else str(key)
         found[text] = value.as_array(f"{name}: '{text}'") if hasattr(value, "as_array") else value
     return found
+
+
+def _check_sizes(data: bytes) -> None:
+    """Refuses a pickle whose instructions ask for more memory than it has bytes.
+
+    The reader would make room for what an instruction announces before it looks whether that follows.
+
+    Raises:
+        UserError: one does.
+        ValueError: it is cut short, or no pickle.
+    """
+    for instruction, argument, _ in pickletools.genops(data):  # reads every announced text: a short one is an error
+        if instruction.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(data):
+            raise UserError("asks for more memory than its content can need: get it again")
 
 
 def _unpickler(file: IO[bytes]) -> pickle.Unpickler:

@@ -23,6 +23,7 @@ from pruneaudit.data.row_numbers import is_row_number
 from pruneaudit.data.source import GENERIC_MEAN, GENERIC_STD, RawData, Source
 from pruneaudit.errors import UserError
 from pruneaudit.options import Options
+from pruneaudit.unpacking import check_zip
 
 # N samples, C channels, H height, W width, F features
 
@@ -68,6 +69,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: no such file; expected an .npz file with arrays x and y")
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path}: not an .npz file; expected what numpy.savez(path, x=..., y=...) writes")
+    check_zip(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {key: arrays[key] for key in arrays.files if key in ("x", "y", "classes")}

@@ -19,6 +19,7 @@ from pruneaudit.data.source import RawData, Source
 from pruneaudit.errors import UserError
 from pruneaudit.options import Options
 from pruneaudit.registry import nearest
+from pruneaudit.unpacking import check_gzip, check_unpacked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,8 @@ MISSING = (
 """What pandas takes for missing in a text file."""
 MIN_PER_CLASS = 2
 NUM_COLUMNS_SHOWN = 10
+VALUE_BYTES = 8
+"""What a value takes in memory, at the least."""
 
 
 class TableOptions(Options):
@@ -83,9 +86,15 @@ def _read(path: Path, options: TableOptions) -> pd.DataFrame:
     if kind != ".parquet" and kind not in SEPARATORS:
         raise UserError(f"{path}: got '{path.suffix}', expected the name of a table to end with .csv, .tsv or .parquet")
     try:
+        if kind == ".parquet":
+            _check_parquet(path)
+        elif suffixes[-1:] == [".gz"]:
+            check_gzip(path)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of values that it would leave out
             frame = pd.read_parquet(path) if kind == ".parquet" else _read_text(path, kind, options)
+    except UserError:
+        raise
     except Exception as error:  # pandas and pyarrow raise anything, of a directory to a bad codec
         raise UserError(
             f"{path}: cannot be read as {kind.removeprefix('.')} ({error or type(error).__name__})"
@@ -96,6 +105,15 @@ def _read(path: Path, options: TableOptions) -> pd.DataFrame:
     if not frame.columns.is_unique:
         raise UserError(f"{path}: has two columns '{frame.columns[frame.columns.duplicated()][0]}': rename one")
     return frame
+
+
+def _check_parquet(path: Path) -> None:
+    """Refuses a table that takes more than the limit: equal values of a column may be stored as one."""
+    import pyarrow.parquet as pq
+
+    about = pq.read_metadata(path)
+    packed = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+    check_unpacked(str(path), max(packed, about.num_rows * about.num_columns * VALUE_BYTES))
 
 
 def _read_text(path: Path, kind: str, options: TableOptions) -> pd.DataFrame:

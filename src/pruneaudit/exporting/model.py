@@ -37,7 +37,7 @@ from pruneaudit.compressing.folder import make_readable
 from pruneaudit.data.population import Population
 from pruneaudit.errors import UserError
 from pruneaudit.exporting.finished import finished_plan, found_model
-from pruneaudit.files import writing_error
+from pruneaudit.files import read_json, writing_error
 from pruneaudit.pipeline.lineage import network_function
 from pruneaudit.pipeline.own import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, stored_model
 from pruneaudit.pipeline.plan import Task
@@ -197,7 +197,7 @@ def _beside(file: Path, suffix: str) -> Path:
 
 def _note(task: Task, population: Population, folder: Path, format: str, difference: float | None) -> dict[str, Any]:
     """What the file does not say of itself, as JSON data."""
-    summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    summary = read_json(folder / SUMMARY_FILE)
     scale = population.mean and {"divide_by": 255, "mean": population.mean, "std": population.std}
     checked = {} if difference is None else {"difference_from_torch": difference}
     return checked | {

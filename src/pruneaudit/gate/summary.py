@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from pruneaudit.errors import printable
 from pruneaudit.gate.verdicts import Gate, Outcome, Verdict
 from pruneaudit.report.quantities import Quantity
 
@@ -145,16 +146,12 @@ def _line(cells: Any) -> str:
 
 def _code(name: str) -> str:
     """A name as a code span that no name can leave, inside a table or not."""
-    return f"`{_printable(name).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+    return f"`{printable(name).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def _plain(text: str) -> str:
     """A sentence whose characters mean nothing to Markdown or HTML."""
-    return "".join(f"\\{letter}" if letter in "\\`*[]<>|" else letter for letter in _printable(text))
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return "".join(f"\\{letter}" if letter in "\\`*[]<>|" else letter for letter in printable(text))
 
 
 def _or_none(number: float) -> float | None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pruneaudit.errors import printable
 from pruneaudit.report.compare import Comparison
 from pruneaudit.report.quantities import TEST_ACCURACY, TRAIN_ACCURACY, Quantity
 from pruneaudit.report.selection import holds_zero
@@ -153,7 +154,7 @@ def _remarks(found: Comparison) -> list[str]:
 
 def _plain(text: str, style: str = "") -> Text:
     """The text without control characters (an escape code in a name must not reach the terminal)."""
-    return Text("".join(letter if letter.isprintable() else "?" for letter in text), style)
+    return Text(printable(text), style)
 
 
 def _escaped(text: str) -> str:

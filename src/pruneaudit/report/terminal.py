@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pruneaudit.errors import printable
 from pruneaudit.report.answer import answer, sparsest_change
 from pruneaudit.report.controls import distrusted
 from pruneaudit.report.counts import counted_changes, has_frontier
@@ -50,7 +51,7 @@ def print_results(results: Results, console: Console) -> None:
     console.print(_plain(told.headline), highlight=False)
     change = sparsest_change(results, told.changes)
     if change is not None:
-        console.print(Text.assemble((_printable(change.release), "bold"), _plain(f": {change.text}")), highlight=False)
+        console.print(Text.assemble((printable(change.release), "bold"), _plain(f": {change.text}")), highlight=False)
     if has_frontier(results):
         for sentence in counted_changes(results, base_release(results)):
             console.print(_plain(sentence), highlight=False)
@@ -70,7 +71,7 @@ def _table(results: Results, notes: Notes, is_wide: bool) -> Table:
     Narrower, numbers wrap too: an ellipsis would lose digits.
     """
     rate = headline_tpr(results.findings.columns)
-    title = f"Leakage, references: {_printable(references_shown(results))}; mean over victims [95% interval]"
+    title = f"Leakage, references: {printable(references_shown(results))}; mean over victims [95% interval]"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("Release / attack", overflow="fold")
     # A release's own figures stand over its attacks' columns: at 80 columns there is no room beside them.
@@ -79,7 +80,7 @@ def _table(results: Results, notes: Notes, is_wide: bool) -> Table:
     for release in release_names(results):
         facts = _release_facts(results, release, notes)
         texts = facts if rate else [", ".join(facts)]
-        table.add_row(*(Text(text, style="bold") for text in (_printable(release), *texts)))
+        table.add_row(*(Text(text, style="bold") for text in (printable(release), *texts)))
         for attack in attack_order(results):
             found = finding(results, release, attack)
             instead = findings_elsewhere(results, release, attack) if found is None else []
@@ -87,7 +88,7 @@ def _table(results: Results, notes: Notes, is_wide: bool) -> Table:
                 if row is not None:
                     cells = [estimate(row, quantity, notes) for quantity in (AUC, rate) if quantity]
                     figures = [_text(f"{cell.value} {cell.interval}".strip(), cell.note) for cell in cells]
-                    table.add_row(Text(f"  {_printable(attack + what)}"), *figures)
+                    table.add_row(Text(f"  {printable(attack + what)}"), *figures)
     return table
 
 
@@ -109,9 +110,4 @@ def _text(figure: str, note: int | None) -> Text:
 
 
 def _plain(text: str) -> Text:
-    return Text(_printable(text))
-
-
-def _printable(text: str) -> str:
-    """The text without control characters (an escape code in a name must not reach the terminal)."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return Text(printable(text))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pruneaudit.errors import UserError
+from pruneaudit.unpacking import check_zip
 
 
 def read_npz(
@@ -26,6 +27,7 @@ def read_npz(
         UserError: the file cannot be read, holds pickled objects, or lacks or misnames a key.
     """
     try:
+        check_zip(path)
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
                 raise UserError(f"{path}: expected an .npz with logits, labels and member; write it with numpy.savez")
