@@ -123,10 +123,10 @@ class LimitedStream:
         Raises:
             UserError: they lie beyond the limit, or are asked for in too large a piece.
         """
-        if size < 0 or size > AT_ONCE:
-            check_unpacked(self._name, self._file.tell() + max(size, 0))
-            size = AT_ONCE
-        data = self._file.read(size)
+        if size > AT_ONCE:
+            check_unpacked(self._name, self._file.tell() + size)
+        room = self._limit + 1 - self._file.tell()  # one more shows that there is too much
+        data = self._file.read(min(AT_ONCE if size < 0 else size, AT_ONCE, room))
         check_unpacked(self._name, self._file.tell())
         return data
 
