@@ -208,6 +208,12 @@ def system_reason(error: BaseException) -> str:
     return str(error) if code is None else os.strerror(code)
 
 
+WEIGHTS_FILE = "model.safetensors"
+MASK_FILE = "mask.safetensors"
+STRUCTURE_FILE = "structure.json"
+"""What was removed from the architecture, where a method makes it smaller."""
+SUMMARY_FILE = "summary.json"
+
 SEALED_FILES = "SHA256SUMS"
 """Checksums of a folder's files, as `sha256sum -c` reads them."""
 

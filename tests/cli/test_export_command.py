@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 
 from pruneaudit.cli import main
+from pruneaudit.collecting.filling import filled
 from pruneaudit.data.population import Population
 from pruneaudit.models import build_model
 from pruneaudit.pruning.structured import replay
@@ -104,6 +105,8 @@ def test_weights_come_back_by_the_usual_means(export, inputs, run_folder, releas
         masks = safetensors.torch.load_file(f"{file}.mask.safetensors")
         assert all(not state[name][~mask].any() for name, mask in masks.items())
     network.load_state_dict(state)
+    fresh = build_model(note["model"]["name"], note["model"]["options"], (1, 8, 8), 10, torch.Generator())
+    assert all(torch.equal(tensor, state[name]) for name, tensor in filled(fresh, file).state_dict().items())
     with torch.no_grad():
         logits = network.eval()(torch.from_numpy(inputs(note))).numpy()
     assert logits == pytest.approx(stored_logits(run_folder, release), abs=1e-5)

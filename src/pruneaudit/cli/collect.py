@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pruneaudit.cli.arguments import keyed_values, numbers
-from pruneaudit.cli.common import DataRootOption, DeviceOption, QuietOption
+from pruneaudit.cli.common import DataRootOption, DeviceOption, QuietOption, WeightsKeyOption
 from pruneaudit.errors import printable
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def command(
     ],
     weights: Annotated[
         list[str],
-        typer.Option("--weights", help="Files, a folder or a pattern in quotes: .safetensors, .pt, .pth. Repeatable."),
+        typer.Option(
+            "--weights", help="Files, a folder or a pattern in quotes: .safetensors, .pt, .pth, ... Repeatable."
+        ),
     ],
     membership: Annotated[
         str,
@@ -40,6 +42,7 @@ def command(
         list[str] | None,
         typer.Option("--factory-option", metavar="KEY=VALUE", help="An argument of the function. Repeatable."),
     ] = None,
+    weights_key: WeightsKeyOption = "",
     queries: Annotated[
         int, typer.Option("--queries", min=1, help="Queries per image: the plain one, then random crops and flips.")
     ] = 1,
@@ -80,6 +83,7 @@ def command(
             membership,
             data,
             factory_options=keyed_values("--factory-option", factory_option or []),
+            weights_key=weights_key,
             queries=queries,
             sensitivity=sensitivity,
             mean=numbers("--mean", mean),

@@ -32,6 +32,14 @@ DataRootOption = Annotated[
     Path | None,
     typer.Option("--data-root", help="Where data sets lie; default: $PRUNEAUDIT_DATA or ~/.cache/pruneaudit."),
 ]
+WeightsKeyOption = Annotated[
+    str,
+    typer.Option(
+        "--weights-key",
+        metavar="KEY",
+        help="Where the weights lie in a checkpoint: ema, state_dict.student, ...; default: what fits the network.",
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only results, warnings and errors.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="A line for every task.")]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from pruneaudit.cli.arguments import keyed_values, lengths, numbers
-from pruneaudit.cli.common import DataRootOption, DeviceOption
+from pruneaudit.cli.common import DataRootOption, DeviceOption, WeightsKeyOption
 
 
 def command(
@@ -23,7 +23,7 @@ def command(
             help="Makes the network; given input_shape and num_classes where its signature names them.",
         ),
     ],
-    weights: Annotated[Path, typer.Option("--weights", help="One file: .safetensors, .pt or .pth.")],
+    weights: Annotated[Path, typer.Option("--weights", help="One file: .safetensors, .pt, .pth, ...")],
     method: Annotated[
         str,
         typer.Option(
@@ -36,6 +36,7 @@ def command(
         list[str] | None,
         typer.Option("--factory-option", metavar="KEY=VALUE", help="An argument of the function. Repeatable."),
     ] = None,
+    weights_key: WeightsKeyOption = "",
     example_shape: Annotated[
         str | None,
         typer.Option("--example-shape", metavar="3,32,32", help="Of one input; default: that of the data."),
@@ -93,7 +94,7 @@ def command(
         check_device(device)
     from pruneaudit.compressing.checkpoint import prune_checkpoint
     from pruneaudit.compressing.folder import read_summary
-    from pruneaudit.pipeline.own import SUMMARY_FILE
+    from pruneaudit.files import SUMMARY_FILE
 
     pruned = prune_checkpoint(
         factory,
@@ -101,6 +102,7 @@ def command(
         method,
         sparsity,
         factory_options=keyed_values("--factory-option", factory_option or []),
+        weights_key=weights_key,
         example_shape=lengths("--example-shape", example_shape),
         initial_weights=initial_weights,
         data=data,

@@ -22,8 +22,8 @@ import numpy as np
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.primary import MANY_FLOORED
 from pruneaudit.collecting.copies import with_copies_settled
+from pruneaudit.collecting.files import find_weights
 from pruneaudit.collecting.membership import Given, membership_of
-from pruneaudit.collecting.weights import find_weights
 from pruneaudit.data import SOURCES
 from pruneaudit.data.population import Population
 from pruneaudit.data.source import RawData
@@ -52,6 +52,7 @@ def collect_signals(
     data: str | RawData,
     *,
     factory_options: Mapping[str, Any] | None = None,
+    weights_key: str = "",
     queries: int = 1,
     sensitivity: bool = False,
     mean: Sequence[float] | None = None,
@@ -67,11 +68,12 @@ def collect_signals(
     Args:
         factory: makes the network: `package.module:function`, or the function; it is given `input_shape`, (C, H, W) or
             (F,), and `num_classes` where its signature names them.
-        weights: files, folders or patterns; `.safetensors`, or `.pt` and `.pth` with tensors alone.
+        weights: files, folders or patterns; `.safetensors`, or what `torch.save` wrote of a state dict.
         membership: who was trained on what: an `.npz`, its arrays by key, or the (M, N) bool matrix; see
             `collecting.membership`.
         data: a source such as "cifar10" or "npz:FILE", or `RawData`; all samples are used, in the order of the source.
         factory_options: further arguments of the function.
+        weights_key: where the weights lie in a checkpoint, such as "state_dict.student"; default: what fits.
         queries: Q; above 1, images are also asked about cropped and flipped at random.
         sensitivity: collect what the attack `samia` needs; 11 further predictions of every sample.
         mean: per channel (or one for all), what uint8 images are centred on, in units of [0, 1]; default: the source's.
@@ -102,21 +104,25 @@ def collect_signals(
     frame = _frame(with_copies_settled(given, population.x, warn), population)
     _tell_one_sided(frame, warn)
 
-    from pruneaudit.collecting.networks import ask, filled, maker_of
+    from pruneaudit.collecting.filling import filled
+    from pruneaudit.collecting.networks import ask, maker_of
 
     shape, names = population.x.shape[1:], [str(name) for name in frame.model_names]
     make = maker_of(factory, factory_options or {}, shape, population.num_classes)
     samples = device_samples(population, device)
     arrays: dict[str, np.ndarray] = {}
     seen: dict[bytes, str] = {}
+    notes: dict[str, None] = {}  # each once, in order
     for row, (file, name) in enumerate(zip(files, names, strict=True)):
         say(f"asking {name} ({row + 1} of {len(files)})")
-        network = filled(make(), file).to(device)
+        network = filled(make(), file, weights_key, notes.setdefault).to(device)
         answers = ask(network, samples, name, population.num_classes, queries, seed, sensitivity)
         _check_form(answers, arrays, name)
         _check_new(next(iter(answers.values())), str(file), seen)  # logits or probabilities
         for key, answer in answers.items():
             arrays.setdefault(key, np.empty((len(files), *answer.shape), answer.dtype))[row] = answer
+    for note in notes:
+        warn(note)
     collected: dict[str, Any] = {"logits": None, **arrays}
     signals = dataclasses.replace(frame, **collected)
     _tell_no_gap(signals, warn)

@@ -3,7 +3,7 @@
 | key | shape | |
 |---|---|---|
 | `member` | (R, N) bool | one row per model; or (N,), one row for all |
-| `model_ids` | (R,) texts | names the files, by stem or by the end of the path |
+| `model_ids` | (R,) texts | names the files, by stem or by the end of the path, or their folders |
 | `eligible`, `is_victim`, `group` | (R, N), (R,), (R,) | optional, as in `Signals` |
 | `canary`, `ids` | (N,), (N,) | optional, as in `Signals` |
 
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from pruneaudit.collecting.weights import model_names
+from pruneaudit.collecting.files import model_names, rows_named_after
 from pruneaudit.errors import UserError
 from pruneaudit.registry import nearest
 from pruneaudit.unpacking import check_zip
@@ -124,25 +124,17 @@ def _rows_by_name(ids: Sequence[str], files: Sequence[Path]) -> tuple[np.ndarray
         twice = next(name for name in ids if ids.count(name) > 1)
         raise UserError(f"model_ids: '{twice}' stands there twice; name every row differently")
     rows = []
-    for file in files:
-        found = [row for row, name in enumerate(ids) if _is_name_of(name, file)]
+    for file, name in zip(files, model_names(files), strict=True):
+        found = rows_named_after(file, ids)
         if len(found) != 1:
             what = "no row is" if not found else f"rows {', '.join(ids[row] for row in found)} are all"
-            raise UserError(
-                f"model_ids: {what} named after {file}; expected its stem, '{file.stem}' (got {_listed(ids)})"
-            )
+            raise UserError(f"model_ids: {what} named after {file}; expected '{name}' (got {_listed(ids)})")
         rows += found
     taken = [ids[row] for row in rows]
     if len(set(rows)) < len(rows):
         twice = next(name for name in taken if taken.count(name) > 1)
         raise UserError(f"model_ids: '{twice}' names several files; add folders to it, such as run-1/{twice}")
     return np.array(rows), taken
-
-
-def _is_name_of(name: str, file: Path) -> bool:
-    """Whether a text is the end of a file's path, with its suffix or without."""
-    wanted = Path(name).parts
-    return bool(wanted) and any(path.parts[-len(wanted) :] == wanted for path in (file, file.with_suffix("")))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.collecting.weights import read_weights
 from pruneaudit.errors import UserError
 from pruneaudit.models.factory import call_of, user_function
 from pruneaudit.signals.collect import collect, outputs
@@ -21,7 +19,6 @@ from pruneaudit.signals.probabilities import logit
 from pruneaudit.signals.recognised import is_one_probability, recognised
 from pruneaudit.signals.sensitivity import sensitivity
 from pruneaudit.study.target import working_folder_searched
-from pruneaudit.training.checkpoint import with_further_names
 from pruneaudit.training.samples import Samples
 
 TRIED = 4
@@ -98,23 +95,6 @@ def maker_of(
         return network
 
     return make
-
-
-def filled(network: nn.Module, path: Path) -> nn.Module:
-    """The network with the weights of a file, which must have exactly its names and shapes.
-
-    Raises:
-        UserError: the file is not usable, or belongs to another network.
-    """
-    tensors = read_weights(path)
-    try:
-        network.load_state_dict(with_further_names(network, tensors))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except RuntimeError as error:
-        reason = " ".join(str(error).partition(":")[2].split())[:300]  # after "Error(s) in loading ..."
-        raise UserError(f"{path}: does not fit the factory's network ({reason})") from None
-    return network
 
 
 @working_folder_searched()

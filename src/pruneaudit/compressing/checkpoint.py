@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 
 from pruneaudit.collecting.collect import device_samples, whole_source
-from pruneaudit.collecting.networks import filled, maker_of
-from pruneaudit.collecting.weights import find_weights
+from pruneaudit.collecting.files import find_weights
+from pruneaudit.collecting.filling import filled, structure_of
+from pruneaudit.collecting.networks import maker_of
 from pruneaudit.compressing.prune import prune, warn_of
 from pruneaudit.compressing.pruned import Pruned
 from pruneaudit.data.population import Population
@@ -25,6 +26,7 @@ def prune_checkpoint(
     sparsity: float,
     *,
     factory_options: Mapping[str, Any] | None = None,
+    weights_key: str = "",
     example_shape: Sequence[int] | None = None,
     initial_weights: str | Path | None = None,
     data: str | None = None,
@@ -42,10 +44,11 @@ def prune_checkpoint(
     Args:
         factory: makes the network: `package.module:function`, or the function; it is given `input_shape` and
             `num_classes` where its signature names them and they are known.
-        weights: one file: `.safetensors`, or `.pt` and `.pth` with tensors alone.
+        weights: one file, or a folder with one: `.safetensors`, or what `torch.save` wrote of a state dict.
         method: a pruner and its options, such as "l1structured:target=macs".
         sparsity: fraction to remove, in (0, 1).
         factory_options: further arguments of the function.
+        weights_key: where the weights lie in a checkpoint, such as "state_dict.student"; default: what fits.
         example_shape: of one input, without the batch; default: that of the data.
         initial_weights: the file of the weights that training began from, where the method goes back to them.
         data: a source such as "cifar10" or "npz:FILE" to fine-tune on, and to measure accuracy on if there is no
@@ -57,7 +60,7 @@ def prune_checkpoint(
         training: how it is fine-tuned (epochs, learning_rate, ...; see `prune`); None: not at all.
         device: `cpu`, `cuda` or `cuda:N`.
         seed: of all random draws.
-        warn: as for `prune`.
+        warn: told what was chosen or left out of a file; and as for `prune`.
 
     Returns:
         The pruned network, on the device.
@@ -73,7 +76,7 @@ def prune_checkpoint(
         _check_alike(sources[0], sources[1])
     shape = tuple(example_shape) if example_shape is not None else None if known is None else known.x.shape[1:]
     make = maker_of(factory, factory_options or {}, shape, known.num_classes if known else None)
-    network = _read(make, weights).to(device)
+    network = _read(make, weights, weights_key, warn).to(device)
     tuned, tested = (None if source is None else device_samples(source, device) for source in sources)
     with working_folder_searched():  # the network is asked and trained
         return prune(
@@ -83,19 +86,27 @@ def prune_checkpoint(
             example=shape,
             data=tuned if training is not None else None,
             test=tested if tested is not None else tuned,
-            initial=None if initial_weights is None else _read(make, initial_weights),
+            initial=None if initial_weights is None else _read(make, initial_weights, weights_key, warn),
             seed=seed,
             warn=warn,
             **(training or {}),
         )
 
 
-def _read(make: Callable[[], nn.Module], weights: str | Path) -> nn.Module:
+def _read(
+    make: Callable[[], nn.Module], weights: str | Path, weights_key: str, warn: Callable[[str], None]
+) -> nn.Module:
     """A network with the weights of one file."""
     files = find_weights(weights)
     if len(files) != 1:
         raise UserError(f"weights: {weights}: found {len(files)} files, expected one; prune one network at a time")
-    return filled(make(), files[0])
+    structure = structure_of(files[0])
+    if structure is not None:
+        raise UserError(
+            f"{files[0]}: has fewer channels already ({structure.name}), expected the network that the factory makes;"
+            " prune the dense one, with a higher sparsity"
+        )
+    return filled(make(), files[0], weights_key, warn)
 
 
 def _check_alike(data: Population, test: Population) -> None:

@@ -37,9 +37,9 @@ from pruneaudit.compressing.folder import make_readable
 from pruneaudit.data.population import Population
 from pruneaudit.errors import UserError
 from pruneaudit.exporting.finished import finished_plan, found_model
-from pruneaudit.files import read_json, writing_error
+from pruneaudit.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, read_json, writing_error
 from pruneaudit.pipeline.lineage import network_function
-from pruneaudit.pipeline.own import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, stored_model
+from pruneaudit.pipeline.own import stored_model
 from pruneaudit.pipeline.plan import Task
 from pruneaudit.registry import nearest
 from pruneaudit.study.target import source_sha256, working_folder_searched

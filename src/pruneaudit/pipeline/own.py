@@ -18,6 +18,7 @@ from torch import nn
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import Split, coin_split, split_of
 from pruneaudit.defenses import DEFENSES
+from pruneaudit.files import STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.models import build_model
 from pruneaudit.pipeline.lineage import SCORING
 from pruneaudit.pipeline.request import Request
@@ -34,12 +35,7 @@ from pruneaudit.training.selection import dev_hooks
 
 SCORES_FILE = "scores.npy"
 """Of the samples, from the scoring bank: (N,) float64, NaN for the reserve."""
-WEIGHTS_FILE = "model.safetensors"
-MASK_FILE = "mask.safetensors"
-STRUCTURE_FILE = "structure.json"
-"""What was removed from the architecture, where a method makes it smaller."""
 HISTORY_FILE = "history.csv"
-SUMMARY_FILE = "summary.json"
 
 
 def population_of(request: Request) -> Population:

@@ -12,17 +12,9 @@ from torch import nn
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.defenses.defense import Situation
 from pruneaudit.errors import UserError
+from pruneaudit.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.identity import sha256_of
-from pruneaudit.pipeline.own import (
-    MASK_FILE,
-    STRUCTURE_FILE,
-    SUMMARY_FILE,
-    WEIGHTS_FILE,
-    Own,
-    stored_model,
-    write_history,
-    write_summary,
-)
+from pruneaudit.pipeline.own import Own, stored_model, write_history, write_summary
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pruning import PRUNERS
 from pruneaudit.pruning.layer_sizes import weight_counts
