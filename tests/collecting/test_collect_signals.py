@@ -83,7 +83,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(bank, tmp_path):
         shutil.copy(bank.folder / f"{name}.safetensors", tmp_path / "runs" / name / "model.safetensors")
     pattern = str(tmp_path / "runs" / "*" / "model.safetensors")
     found = collect_signals(**bank.given | {"weights": pattern})
-    assert found.model_names.tolist() == [f"{name}/model" for name in bank.names]
+    assert found.model_names.tolist() == bank.names
     membership = {"member": bank.member[::-1], "model_ids": [f"{name}/model" for name in bank.names[::-1]]}
     again = collect_signals(**bank.given | {"weights": pattern, "membership": membership})
     np.testing.assert_array_equal(again.member, bank.member)
@@ -274,7 +274,7 @@ def test_a_model_that_answers_nan_is_named(bank, tmp_path):
     weights["head.bias"][1] = torch.nan
     save_file(weights, tmp_path / "net-12.safetensors")
     files = [bank.given["weights"], tmp_path / "net-12.safetensors"]
-    refused(bank, "net-12", "120 of 120", weights=files, membership=np.vstack([bank.member, ~bank.member[:1]]))
+    refused(bank, "net-12", "'head.bias'", "NaN", "1 of 3", weights=files, membership=np.vstack([bank.member, ~bank.member[:1]]))
 
 
 def test_other_mistakes(bank):
