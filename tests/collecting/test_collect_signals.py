@@ -274,7 +274,8 @@ def test_a_model_that_answers_nan_is_named(bank, tmp_path):
     weights["head.bias"][1] = torch.nan
     save_file(weights, tmp_path / "net-12.safetensors")
     files = [bank.given["weights"], tmp_path / "net-12.safetensors"]
-    refused(bank, "net-12", "'head.bias'", "NaN", "1 of 3", weights=files, membership=np.vstack([bank.member, ~bank.member[:1]]))
+    member = np.vstack([bank.member, ~bank.member[:1]])
+    refused(bank, "net-12", "'head.bias'", "NaN", "1 of 3", weights=files, membership=member)
 
 
 def test_other_mistakes(bank):
