@@ -16,7 +16,7 @@ import pytest
 
 from pruneaudit.cli.common import LineProgress
 from pruneaudit.collecting.membership import membership_of
-from pruneaudit.collecting.weights import read_weights
+from pruneaudit.collecting.weights import read_checkpoint
 from pruneaudit.data.archives import read_tar, zip_members
 from pruneaudit.data.array_pickle import read_array_pickle
 from pruneaudit.data.npz import SOURCE as NPZ
@@ -74,7 +74,7 @@ def weights(folder):
     with zipfile.ZipFile(folder / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("archive/data.pkl", pickle.dumps({}))
         packed.writestr("archive/data/0", bytes(LARGE))
-    return lambda: read_weights(folder / "bomb.pt")
+    return lambda: read_checkpoint(folder / "bomb.pt")
 
 
 def pictures(folder):
@@ -212,7 +212,7 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path):
         lambda: Signals.load(tmp_path / "a.npz"),
         lambda: NPZ.load(NpzOptions(path=tmp_path / "a.npz"), None),
         lambda: membership_of(tmp_path / "a.npz", [tmp_path / "a.pt"], 3),
-        lambda: read_weights(tmp_path / "a.pt"),
+        lambda: read_checkpoint(tmp_path / "a.pt"),
         lambda: TABLE.load(TableOptions(path=tmp_path / "a.csv", label="y"), None),
         lambda: Results.load(tmp_path),
     ):
