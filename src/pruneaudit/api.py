@@ -19,7 +19,6 @@ from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.devices import check_device, usual_jobs
 from pruneaudit.errors import UserError
 from pruneaudit.files import file_sha256, seal_again, writing
-from pruneaudit.held_population import held_sha256
 from pruneaudit.options import validated
 from pruneaudit.pipeline.assemble import audit_study, release_signals, study_games
 from pruneaudit.pipeline.clean import Leftover, leftovers, remove
@@ -27,6 +26,7 @@ from pruneaudit.pipeline.driver import TasksFailedError, carry_out, missing_task
 from pruneaudit.pipeline.dropping import drop_weights
 from pruneaudit.pipeline.engines import keep_engine, resolve_engine
 from pruneaudit.pipeline.executors import make_executor
+from pruneaudit.pipeline.held_population import held_sha256
 from pruneaudit.pipeline.learning import learn
 from pruneaudit.pipeline.lock import RunLock
 from pruneaudit.pipeline.log import LoggedProgress

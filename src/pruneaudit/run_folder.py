@@ -19,9 +19,9 @@ from pruneaudit.data.population import Population
 from pruneaudit.data.splits import splits_of
 from pruneaudit.errors import UserError
 from pruneaudit.files import SEALED_FILES, check_sealed, read_json, seal_files, write_atomically, writing
-from pruneaudit.held_population import STUDY_FILE as STUDY_FILE
-from pruneaudit.held_population import changed_data, held_population, population_to_run
 from pruneaudit.pipeline.engines import ENGINES_FILE, known_engine
+from pruneaudit.pipeline.held_population import STUDY_FILE as STUDY_FILE
+from pruneaudit.pipeline.held_population import changed_data, held_population, population_to_run
 from pruneaudit.pipeline.plan import Plan, check_functions, check_plugins, make_plan
 from pruneaudit.pipeline.sources import SOURCES_FILE, keep_sources, recorded_sources
 from pruneaudit.report.compare import changed_settings
