@@ -39,6 +39,7 @@ from pruneaudit.pipeline.store import Store
 from pruneaudit.pipeline.verify import Checked, verify
 from pruneaudit.report.finished import check_is_folder
 from pruneaudit.report.html import write_report
+from pruneaudit.report.words import counted
 from pruneaudit.results import Results
 from pruneaudit.run_folder import (
     PLANNED_BY,
@@ -150,7 +151,7 @@ def run(
         for release in lost:
             log.warn(f"release {release} is left out: it failed for most models")
         made = plan.without(lost)
-        log.say(f"attacking {len(made.releases)} releases of {num_models} models")
+        log.say(f"attacking {counted(len(made.releases), 'release')} of {counted(num_models, 'model')}")
         failures = tuple(str(failure) for failure in work.failures)
         games = study_games(made, store, population, left_out)
         again = make_executor(executor, jobs, ray_cluster)

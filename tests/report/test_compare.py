@@ -31,7 +31,9 @@ MEMBER = np.random.default_rng(7).random((NUM_MODELS, NUM_SAMPLES)) < 0.5
 def make_run(tmp_path):
     """Writes the folder of an audit, members raised by `leak`, and gives it back; with a `population`, of a study."""
 
-    def build(name, seed, leak=1.0, member=MEMBER, order=None, population="", first_id=0, labels=None):
+    def build(
+        name, seed, leak=1.0, member=MEMBER, order=None, population="", first_id=0, labels=None, attacks=("loss",)
+    ):
         rng = np.random.default_rng(seed)
         labels = np.arange(NUM_SAMPLES) % 3 if labels is None else labels
         hardness = np.random.default_rng(3).normal(size=NUM_SAMPLES)
@@ -45,7 +47,7 @@ def make_run(tmp_path):
             ids=np.arange(NUM_SAMPLES)[order],
             model_ids=np.arange(len(member)) + first_id,
         )
-        found = audit(signals, attacks=["loss"], fpr_levels=[0.25])
+        found = audit(signals, attacks=attacks, fpr_levels=[0.25])
         # Of a study, the checksum is of the samples; of saved predictions, of the file, and always another.
         kind = {"study": {"seed": seed}} if population else {}
         found.results.about.update(population={"sha256": population or name}, seeds=[seed], **kind)
@@ -299,3 +301,15 @@ def test_names_are_shown_and_not_obeyed(make_run, tmp_path):
     found = compare_runs(folder, tmp_path / "b\x1b[31m|<i>")
     assert "\x1b" not in printed(found)
     assert "b?\\[31m\\|\\<i\\>" in comparison_markdown(found)
+
+
+def test_runs_without_references_are_compared_with_a_warning(make_run):
+    alone = MEMBER[:1]
+    found = compare_runs(make_run("a", 1, member=alone), make_run("b", 2, member=alone))
+    notes = " ".join(found.notes)
+    assert notes.count("the attacker had no references") == 2
+    assert "0.558" in notes
+    assert "0.670" in notes
+    assert "--references" in notes
+    enough = [make_run(name, seed, attacks=("loss", "rmia")) for name, seed in (("c", 1), ("d", 2))]
+    assert "0.558" not in " ".join(compare_runs(*enough).notes)

@@ -71,7 +71,8 @@ def command(
     else:
         _print_table(results, quantity)
     if failures:
-        print(f"error: {len(failures)} tasks failed, first: {printable(failures[0])} (see the report)", file=sys.stderr)
+        first = printable(failures[0])
+        print(f"error: tasks failed: {len(failures)}, first: {first} (see the report)", file=sys.stderr)
         raise typer.Exit(1)
 
 

@@ -77,7 +77,7 @@ def learn(
     """
     tasks = attack_tasks(plan, games, left_out)
     if tasks:
-        progress.say(f"{len(tasks)} attacks that learn")
+        progress.say(f"attacks that learn: {len(tasks)}")
         attacking = Plan(plan.study, plan.population, tuple(tasks))
         # Classifiers keep nothing in between.
         work = carry_out(attacking, population, store, executor, device, progress, checkpoint_seconds=0)

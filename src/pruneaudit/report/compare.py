@@ -11,11 +11,12 @@ from typing import Any
 
 import pandas as pd
 
+from pruneaudit.attacks.reference_free import WRONG_WAY
 from pruneaudit.errors import UserError
 from pruneaudit.report.compare_scores import Interval, Paired, independent_difference, paired_scores
 from pruneaudit.report.finished import finished_results
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, TRAIN_ACCURACY, Quantity, headline_tpr
-from pruneaudit.report.selection import MEAN, release_row
+from pruneaudit.report.selection import MEAN, reference_free_of, release_row
 from pruneaudit.results import Results
 
 PAIRED = "paired"
@@ -96,6 +97,7 @@ def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda 
         for attack in attacks:
             key = release, knowledge, attack
             rows[release] += [_leakage(mine[key], theirs[key], quantity, pairs) for quantity in quantities]
+    notes += _without_references({str(first): one, str(second): other})
     return Comparison(
         str(first),
         str(second),
@@ -160,6 +162,13 @@ def _recorded(results: Results) -> dict[str, Any]:
     if "population" in more:
         more["population"] = more["population"] | {"sha256": str(more["population"].get("sha256", ""))[:SHOWN_DIGITS]}
     return study | more
+
+
+def _without_references(runs: Mapping[str, Results]) -> list[str]:
+    """What to say where a run's attacks used no references: they may rank two networks the wrong way round."""
+    alone = {name: found for name, results in runs.items() if (found := reference_free_of(results)) is not None}
+    facts = [f"{name}: {found.fact}" for name, found in alone.items()]
+    return [*facts, WRONG_WAY, *dict.fromkeys(found.advice for found in alone.values())] if alone else []
 
 
 def _means(results: Results) -> dict[tuple[str, str, str], pd.Series]:

@@ -15,6 +15,7 @@ from pruneaudit.errors import printable
 from pruneaudit.report.compare import Comparison
 from pruneaudit.report.quantities import TEST_ACCURACY, TRAIN_ACCURACY, Quantity
 from pruneaudit.report.selection import holds_zero
+from pruneaudit.report.words import counted
 
 _ACCURACIES = (TEST_ACCURACY.column, TRAIN_ACCURACY.column)
 _NO_FIGURE = "-"
@@ -96,8 +97,8 @@ def _answer(table: pd.DataFrame) -> str:
     alike = len(leakage) - less - more - unknown
     missing = f", and {unknown} could not be had" if unknown else ""
     return (
-        f"Of {len(leakage)} figures of leakage, A is lower in {less} and higher in {more}; in {alike} no difference"
-        f" could be shown{missing}. 95% intervals, one by one; not corrected for their number."
+        f"Of {counted(len(leakage), 'figure')} of leakage, A is lower in {less} and higher in {more}; in {alike} no"
+        f" difference could be shown{missing}. 95% intervals, one by one; not corrected for their number."
     )
 
 
