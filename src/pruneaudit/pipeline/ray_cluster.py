@@ -11,6 +11,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from pruneaudit.errors import RunError, UserError
 OBJECT_STORE_BYTES = 256 * 2**20
 """Shared memory of a cluster that is started here; what does not fit goes to its temporary folder."""
 CONNECTING_SECONDS = 10.0
+LINGERING_SECONDS = 3.0
+"""How long processes of a cluster whose raylet has died take to end."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def end_own_processes() -> None:
 
     node: Any = worker._global_node
     if node is not None:
-        node.kill_all_processes(check_alive=False, allow_graceful=False)
+        node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
 
 
 def be_quiet() -> None:
@@ -162,6 +165,14 @@ def temporary_folder() -> Iterator[str]:
         yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def remove_while_written(place: str) -> None:
+    """Removes a cluster's folder for as long as processes that are ending may make it again."""
+    until = time.monotonic() + LINGERING_SECONDS
+    while time.monotonic() < until:
+        shutil.rmtree(place, ignore_errors=True)
+        time.sleep(0.1)
 
 
 def last_line(error: BaseException) -> str:

@@ -32,6 +32,7 @@ from pruneaudit.pipeline.ray_cluster import (
     last_line,
     own_raylet_lives,
     own_sigterm,
+    remove_while_written,
     start,
     temporary_folder,
 )
@@ -70,6 +71,7 @@ class Ray:
         self._tasks: dict[str, Any] = {}
         self._scratch = f"pruneaudit-{uuid.uuid4().hex}"
         self._is_ours = self._is_local = self._is_dead = False
+        self._place = ""
         self._restore = contextlib.ExitStack()
 
     def __enter__(self) -> Ray:
@@ -81,7 +83,8 @@ class Ray:
             self._restore.enter_context(own_sigterm())
             try:
                 if self._is_local:
-                    start(self.num_workers or None, self._restore.enter_context(temporary_folder()))
+                    self._place = self._restore.enter_context(temporary_folder())
+                    start(self.num_workers or None, self._place)
                 else:
                     join(self._cluster.address)
             except BaseException:
@@ -251,6 +254,8 @@ class Ray:
             end_own_processes()
             clean_up(self._scratch)
         self._restore.close()
+        if self._place:
+            remove_while_written(self._place)
 
     def _end(self) -> None:
         """Leaves the cluster; Ray itself ends one that it has started here."""
