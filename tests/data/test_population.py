@@ -174,3 +174,22 @@ def test_study_data_say_what_is_wrong() -> None:
 def test_data_root_is_handed_to_the_source(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=str(tmp_path)):
         load_population(Data(source="cifar10"), seed=0, data_root=tmp_path)
+
+
+def test_a_class_without_a_sample_is_taken_where_the_classes_are_named(tmp_path: Path) -> None:
+    rows = np.arange(40)
+    arrays = {"x": np.random.default_rng(0).normal(size=(40, 2)), "y": rows % 2 * 2}
+    np.savez(tmp_path / "gap.npz", **arrays)
+    np.savez(tmp_path / "named.npz", **arrays, classes=["a", "b", "c", "d"])
+    named = load_population(Data(source=f"npz:{tmp_path / 'named.npz'}"), 0)
+    assert named.num_classes == 4
+    assert set(named.y.tolist()) == {0, 2}
+    with pytest.raises(UserError, match=r"label 1.*0\.\.2.*classes="):
+        load_population(Data(source=f"npz:{tmp_path / 'gap.npz'}"), 0)
+
+
+def test_a_class_of_the_source_that_is_not_drawn_is_refused() -> None:
+    rows = np.arange(200)
+    raw = RawData(rows[:, None].astype(np.float32), np.where(rows == 0, 3, rows % 3), tuple("abcd"))
+    with pytest.raises(UserError, match=r"class 3 \('d'\).*num_samples"):
+        draw(raw, Data(num_samples=10), seed=1)

@@ -3,8 +3,8 @@
 | key | what it may be |
 |---|---|
 | `x` | uint8 images (N, H, W), (N, C, H, W) or (N, H, W, C); float tables (N, F); float images (N, C, H, W) |
-| `y` | (N,) integers; every label of 0..classes-1 occurs |
-| `classes` | optional; as many texts; default: the labels as texts |
+| `y` | (N,) integers in 0..classes-1; with `classes`, a class may have no sample |
+| `classes` | optional; the name of each class; default: the labels as texts, and every label up to the highest occurs |
 
 Which axis of 4-dimensional uint8 images is the channels: the second if it has length 1 or 3;
 otherwise the last if it has length 1 or 3; otherwise the second if it is the shortest of the three.
@@ -26,6 +26,9 @@ from pruneaudit.options import Options
 from pruneaudit.unpacking import check_zip
 
 # N samples, C channels, H height, W width, F features
+
+MAX_CLASSES = 100_000
+"""A label beyond this is a mistake, such as an id."""
 
 
 class NpzOptions(Options):
@@ -54,11 +57,11 @@ class Npz(Source[NpzOptions]):
         try:
             x = _samples(arrays["x"])
             _check_no_row_numbers(x, options.keep)
-            y = _labels(arrays["y"])
-            classes = _class_names(arrays.get("classes"), y)
+            y, is_named = _labels(arrays["y"]), "classes" in arrays
+            classes = _class_names(arrays["classes"]) if is_named else _numbered(y)
             known = (GENERIC_MEAN,) * x.shape[1], (GENERIC_STD,) * x.shape[1]
             mean, std = known if x.dtype == np.uint8 else (None, None)
-            return RawData(x, y, classes, mean, std)
+            return RawData(x, y, classes, mean, std, is_named)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
 
@@ -131,21 +134,24 @@ def _channels_first(x: np.ndarray) -> np.ndarray:
 def _labels(y: np.ndarray) -> np.ndarray:
     if y.dtype.kind not in "iu":
         raise UserError(f"y: got {y.dtype}, expected integer labels: y.astype('int64')")
-    if y.size and (int(y.min()) < 0 or int(y.max()) >= max(y.size, 2)):
+    if y.size and (int(y.min()) < 0 or int(y.max()) >= MAX_CLASSES):
         raise UserError(
-            f"y: got labels {y.min()}..{y.max()}, expected every label from 0 up: number the classes from 0"
+            f"y: got labels {y.min()}..{y.max()}, expected 0 up to at most {MAX_CLASSES - 1}: number the classes from 0"
         )
     return y.astype(np.int64)
 
 
-def _class_names(classes: np.ndarray | None, y: np.ndarray) -> tuple[str, ...]:
-    if classes is None:
-        return tuple(str(label) for label in range(int(y.max(initial=-1)) + 1))
+def _class_names(classes: np.ndarray) -> tuple[str, ...]:
     if classes.dtype.kind != "U" or classes.ndim != 1:
         raise UserError(
             f"classes: got {classes.dtype} of shape {classes.shape}, expected a list of texts, one per class"
         )
     return tuple(classes.tolist())
+
+
+def _numbered(y: np.ndarray) -> tuple[str, ...]:
+    """The labels as names, up to the highest one."""
+    return tuple(str(label) for label in range(int(y.max(initial=-1)) + 1))
 
 
 SOURCE = Npz()

@@ -62,6 +62,8 @@ class Population:
     copy_of: np.ndarray | None = None
     """(N,) int64: the place of the audited sample that has the same x, and of every other sample its own; None where
     there are no copies. A copy is in exactly the training sets that its original is in, and is never audited."""
+    classes_known: bool = True
+    """Whether the source says which classes there are; if not, C is the highest label + 1, and may be too low."""
 
     def __post_init__(self) -> None:
         wrong = [key for key, array in self._arrays().items() if len(array) != len(self.x)]
@@ -164,7 +166,19 @@ def load_population(data: Data, seed: int, data_root: Path | None = None) -> Pop
     """
     source = SOURCES.get(data.source.name)
     options = validated(source.Options, data.source.options, f"data.source '{data.source.name}'")
-    return draw(source.load(options, data_root), data, seed)
+    raw = source.load(options, data_root)
+    _check_no_gap(raw, data.source.label)
+    return draw(raw, data, seed)
+
+
+def _check_no_gap(raw: RawData, name: str) -> None:
+    """Refuses labels with a gap where nothing says which classes there are: it is more likely a mistake than meant."""
+    absent = np.flatnonzero(np.bincount(raw.y, minlength=len(raw.classes)) == 0)
+    if absent.size and not raw.classes_known:
+        raise UserError(
+            f"data: no sample of {name} has label {absent[0]}, expected every label of 0..{len(raw.classes) - 1}; number"
+            " the classes without a gap, or name all of them: numpy.savez(path, x=x, y=y, classes=[...])"
+        )
 
 
 def draw(raw: RawData, data: Data, seed: int) -> Population:
@@ -192,7 +206,7 @@ def draw(raw: RawData, data: Data, seed: int) -> Population:
     y = raw.y[ids]
     y[:num_audited] = _with_label_noise(y[:num_audited], data.label_noise, len(raw.classes), seed)
     y[canary] = _mislabelled(y[canary], len(raw.classes), numpy_generator(seed, "canaries"))
-    _check_every_class(y[:num_audited], raw.classes)
+    _check_every_class(y[:num_audited], raw)
     return Population(
         name=data.source.name,
         x=raw.x[ids],
@@ -256,10 +270,12 @@ def _mislabelled(y: np.ndarray, num_classes: int, generator: np.random.Generator
     return (y + shift) % num_classes
 
 
-def _check_every_class(y: np.ndarray, classes: tuple[str, ...]) -> None:
-    absent = np.flatnonzero(np.bincount(y, minlength=len(classes)) == 0)
+def _check_every_class(y: np.ndarray, raw: RawData) -> None:
+    """Refuses a draw (N,) that misses a class which the source has samples of."""
+    drawn, there = (np.bincount(labels, minlength=len(raw.classes)) for labels in (y, raw.y))
+    absent = np.flatnonzero((drawn == 0) & (there > 0))
     if absent.size:
         raise UserError(
-            f"data: no audited sample is of class {absent[0]} ('{classes[absent[0]]}') among the {len(y)} drawn; "
+            f"data: no audited sample is of class {absent[0]} ('{raw.classes[absent[0]]}') among the {len(y)} drawn; "
             "raise num_samples"
         )
