@@ -14,6 +14,7 @@ from pruneaudit.attacks.groups import ALL, expand
 from pruneaudit.attacks.primary import Primary, attack_by_rule
 from pruneaudit.auditing import audit
 from pruneaudit.auditing.lineup import named, ready
+from pruneaudit.auditing.playing import DEFAULT_LEVELS
 from pruneaudit.controls import SELFTEST, SELFTEST_RUN, record_controls
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.devices import check_device, usual_jobs
@@ -357,6 +358,9 @@ def audit_files(
     out: str | Path = "audit",
     seed: int = 0,
     command: str = "",
+    fpr_levels: Sequence[float] = DEFAULT_LEVELS,
+    name: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Run:
     """Audits saved predictions: findings, scores and report into a folder, no training.
 
@@ -366,13 +370,17 @@ def audit_files(
         references: predictions of other models on the same samples.
         paired: predictions of the same models in another public release.
         paired_references: predictions of the references in that other release.
-        out: the folder.
+        out: the folder; what an earlier audit wrote there is replaced.
         seed: seed of folds and bootstrap.
         command: the command line that repeats this, for the report.
+        fpr_levels: false-positive rates at which the true-positive rate is reported.
+        name: of the release, in findings and report; default: the file's, without its suffix.
+        say: told of every attack before it is played, then of the controls.
 
     Raises:
         UserError: a file is not usable, or an attack lacks what it needs.
     """
+    name = file.stem if name is None else name
     signals = Signals.load(file)
     if references is None:
         _check_has_out_models(signals, attacks, file)
@@ -381,7 +389,9 @@ def audit_files(
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is left out stands in `about`
-        found = audit(signals, other_models, other_release, their_release, attacks, seed)
+        given = signals, other_models, other_release, their_release
+        found = audit(*given, attacks, seed, fpr_levels, name, say)
+    say("controls: the same attacks where the answer is known")
     record_controls(found, ready(attacks.split(",")), seed, SELFTEST)
     parts = (signals.canaries, signals.reserve, signals.copies)
     canaries, reserve, copies = (int(part.sum()) for part in parts)
@@ -389,7 +399,7 @@ def audit_files(
         provenance(command)
         | found.results.about
         | {
-            "name": file.stem,
+            "name": name,
             "protocol": "as in the file",
             "num_models": signals.num_models,
             "seeds": [seed],

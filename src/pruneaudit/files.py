@@ -136,6 +136,24 @@ def check_depth(value: Any) -> None:
 
 def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
+def check_new_folder(folder: Path, force: bool) -> Path:
+    """Checks that a folder may be written, before anything is computed for it.
+
+    Returns:
+        Its absolute path.
+
+    Raises:
+        UserError: it is no folder, or is not empty and nothing in it is to be replaced.
+    """
+    folder = folder.expanduser().resolve()
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder}: is a file, expected the name of a folder")
+        if folder.exists() and not force and next(folder.iterdir(), None):
+            raise UserError(f"{folder}: is not empty; choose another folder, or replace what is there with --force")
+    except OSError as error:
+        raise writing_error(folder, error) from None
+    return folder
 
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}

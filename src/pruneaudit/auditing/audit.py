@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pruneaudit.attacks.groups import skips
 from pruneaudit.auditing.floors import tell_floors
@@ -18,6 +18,8 @@ from pruneaudit.errors import UserError
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
 
+GIVEN = "signals"
+"""What the release is called, unless it is given a name."""
 DEFAULT_ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")
 
 
@@ -29,6 +31,8 @@ def audit(
     attacks: Sequence[str | Plugin] | str = DEFAULT_ATTACKS,
     seed: int = 0,
     fpr_levels: Sequence[float] = DEFAULT_LEVELS,
+    name: str = GIVEN,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Audit:
     """Attacks models by their predictions.
 
@@ -41,25 +45,35 @@ def audit(
             which leave out what the signals do not allow.
         seed: seed of folds and bootstrap.
         fpr_levels: false-positive rates at which the true-positive rate is reported.
+        name: of the release, in findings and reports; no figure depends on it.
+        say: told of every attack before it is played.
 
     Returns:
         The audit; `.findings` is a table, `.scores` maps attack names to (V, N) arrays.
 
     Raises:
-        UserError: an attack is unknown, or lacks what it needs; a rate is out of range.
+        UserError: an attack is unknown, or lacks what it needs; a rate is out of range; the name is empty.
     """
+    if not name.strip():
+        raise UserError(f"name: got '{name}', expected a name for the release, such as dense")
+    fpr_levels = tuple(dict.fromkeys(fpr_levels))
     if not fpr_levels or not all(0 < level < 1 for level in fpr_levels):
         raise UserError(f"fpr_levels: got {list(fpr_levels)}, expected rates above 0 and below 1 (0.01 is 1%)")
     parts = {"references": references, "paired": paired, "paired_references": paired_references}
-    for name, given in {"signals": signals, **parts}.items():
+    for part, given in {"signals": signals, **parts}.items():
         if given is not None and not isinstance(given, Signals):
-            raise UserError(f"{name}: got {type(given).__name__}, expected Signals; use Signals.load(path)")
+            raise UserError(f"{part}: got {type(given).__name__}, expected Signals; use Signals.load(path)")
     if isinstance(attacks, str):
         attacks = attacks.split(",")
+
+    def begin(label: str, number: int, count: int) -> None:
+        say(f"attack {label} ({number} of {count})")
+
     playable = ready(attacks)
-    game = Game("signals", MATCHED, given_view(signals, references, paired, paired_references))
+    game = Game(name, MATCHED, given_view(signals, references, paired, paired_references), drawn_as=GIVEN)
     about = {"warnings": equal_class_notes(game.view)}
-    found = audit_games([game], playable, seed, fpr_levels, about=about, skip=skips(named(attacks)))
+    skip = skips(named(attacks))
+    found = audit_games([game], playable, seed, fpr_levels, about=about, skip=skip, begin=begin)
     tell_floors(found, playable, seed)
     for note in found.results.about["warnings"]:
         warnings.warn(note, stacklevel=2)

@@ -9,6 +9,7 @@ probabilities and hardly notices; LiRA compares log-odds, and another convention
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def _with_resolution(game: Game, resolution: np.ndarray) -> Game:
     def of(parts: tuple[Signals, ...]) -> tuple[Signals, ...]:
         return tuple(changed[id(part)] for part in parts)
 
-    return Game(game.release, game.knowledge, View(of(view.releases), of(view.references), view.victims, view.allowed))
+    return replace(game, view=View(of(view.releases), of(view.references), view.victims, view.allowed))
 
 
 def _mean_auc(view: View, scores: np.ndarray) -> float:

@@ -27,6 +27,8 @@ class Game:
     """The releases whose signals the view has of the victims, the attacked one last; empty where it is no study's."""
     owned: tuple[str, ...] = ()
     """The same of the attacker's references."""
+    drawn_as: str = ""
+    """What random draws know the release by, if another name than its own: a name that is for readers alone."""
 
 
 def bank_games(

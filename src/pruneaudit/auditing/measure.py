@@ -75,7 +75,7 @@ def play(attack: Attack, label: str, game: Game, seed: int) -> Scores:
 
 
 def _draws(label: str, game: Game, seed: int) -> np.random.Generator:
-    return numpy_generator(seed, "attack", label, game.release, game.knowledge)
+    return numpy_generator(seed, "attack", label, game.drawn_as or game.release, game.knowledge)
 
 
 def measure(

@@ -43,6 +43,7 @@ def audit_games(
     bounds: Bounds = DEFAULT_BOUNDS,
     recall: Recall = lambda label, game: None,
     say: Callable[[str], None] = lambda _: None,
+    begin: Callable[[str, int, int], None] = lambda label, number, count: None,
 ) -> Audit:
     """Plays every attack in every game.
 
@@ -58,6 +59,7 @@ def audit_games(
         bounds: what lower bounds on epsilon are made of, where there are canaries.
         recall: what attacks that train have said already.
         say: told of every attack that trains here, game by game: those take long.
+        begin: told of every attack before it is played: its label, its number from 1, and how many there are.
 
     Raises:
         UserError: an attack lacks what it needs.
@@ -79,7 +81,8 @@ def audit_games(
     # One thread: the same sums in the same order, whatever the number of cores.
     with one_blas_thread():
         # Attacks that others are compared with come first; only their measurements are kept.
-        for label in rivals_first(rivals):
+        for turn, label in enumerate(rivals_first(rivals), start=1):
+            begin(label, turn, len(rivals))
             written[label] = {}
             for number, (game, kept) in enumerate(zip(games, scores, strict=True), start=1):
                 if attacks[label].lacks(game.view):

@@ -40,6 +40,17 @@ def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
         ) from None
 
 
+def rates(option: str, text: str) -> tuple[float, ...]:
+    """A text such as "0.1,1%" as rates.
+
+    Raises:
+        UserError: it is no such text.
+    """
+    from pruneaudit.gate.budgets import parse_rate
+
+    return tuple(parse_rate(part, option) for part in text.split(","))
+
+
 def lengths(option: str, text: str | None) -> tuple[int, ...] | None:
     """A text such as "3,32,32" as lengths.
 

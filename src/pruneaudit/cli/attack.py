@@ -10,8 +10,10 @@ import typer
 from pruneaudit.cli.common import (
     DataRootOption,
     DeviceOption,
+    ForceOption,
     JobsOption,
     QuietOption,
+    check_results_folder,
     command_line,
     print_findings,
     print_warnings,
@@ -35,11 +37,14 @@ def command(
     jobs: JobsOption = None,
     device: DeviceOption = "cpu",
     data_root: DataRootOption = None,
+    force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Play other attacks on the stored signals of a run; no network of the study is trained."""
     from pruneaudit.api import attack_again
 
+    if out is not None and out.resolve() != run.resolve():
+        check_results_folder(out, force)
     with progress_for(quiet, verbose=False) as progress:
         finished = attack_again(
             run, attacks.split(","), out, data_root, command_line(), jobs=jobs, progress=progress, device=device

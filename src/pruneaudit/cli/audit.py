@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from pruneaudit.cli.common import command_line, print_warnings
+from pruneaudit.cli.arguments import rates
+from pruneaudit.cli.common import (
+    ForceOption,
+    QuietOption,
+    StepLine,
+    check_results_folder,
+    command_line,
+    print_warnings,
+)
 from pruneaudit.cli.report import show
 
 
@@ -32,11 +40,30 @@ def command(
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for findings and report.")] = Path("audit"),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of folds and bootstrap.")] = 0,
+    fpr_levels: Annotated[
+        str | None,
+        typer.Option(
+            "--fpr-levels",
+            metavar="0.1,1%",
+            help="False-positive rates of the TPR, with commas between; default: 10%, 1%, 0.1%.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of the release, in findings and report; default: the file's name.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of a table.")] = False,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Attack models by their saved predictions: findings and report in seconds."""
     from pruneaudit.api import audit_files
+    from pruneaudit.auditing.playing import DEFAULT_LEVELS
 
-    finished = audit_files(file, attacks, references, paired, paired_references, out, seed, command_line())
+    check_results_folder(out, force)
+    given = {"attacks": attacks, "references": references, "paired": paired, "paired_references": paired_references}
+    how = {"out": out, "seed": seed, "command": command_line(), "name": name}
+    levels = DEFAULT_LEVELS if fpr_levels is None else rates("--fpr-levels", fpr_levels)
+    with StepLine(quiet) as line:
+        finished = audit_files(file, **given, **how, fpr_levels=levels, say=line.say)
     print_warnings(finished.audit.results)
     show(finished.audit.results, finished.folder, finished.report, as_json)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pruneaudit.cli.arguments import keyed_values, numbers
-from pruneaudit.cli.common import DataRootOption, DeviceOption, QuietOption, WeightsKeyOption
+from pruneaudit.cli.common import DataRootOption, DeviceOption, QuietOption, StepLine, WeightsKeyOption
 from pruneaudit.errors import printable
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def command(
 
         check_device(device)
     notes: list[str] = []
-    show = sys.stderr.isatty() and not quiet
-    try:
+    with StepLine(quiet) as line:
         signals = collect_signals(
             factory,
             weights,
@@ -91,12 +90,9 @@ def command(
             device=device,
             seed=seed,
             data_root=data_root,
-            say=_hint if show else _silence,
+            say=line.say,
             warn=notes.append,
         )
-    finally:
-        if show:
-            _hint("")  # an error begins on a line of its own
     write_signals(signals, out, force)
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
@@ -127,12 +123,3 @@ def _print(signals: Signals, out: Path) -> None:
 def _mean_accuracy(right: Any, counted: Any) -> float:
     """Mean over models of the fraction of right answers among what is counted; both (V, N) bool."""
     return float(((right & counted).sum(axis=1) / counted.sum(axis=1)).mean())
-
-
-def _hint(message: str) -> None:
-    """Shows what is being done, on one line that the next overwrites."""
-    print(f"\r\x1b[K{printable(message)}", end="", file=sys.stderr, flush=True)
-
-
-def _silence(_: str) -> None:
-    """Says nothing."""

@@ -49,6 +49,11 @@ FORETELLING = 0.2
 SECONDS_BETWEEN_LINES = 10.0
 
 
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Write into a folder that is not empty; files of the same name are replaced.")
+]
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         from pruneaudit import __version__
@@ -94,6 +99,47 @@ def print_warnings(results: Results) -> None:
     """What the results warn of, a line each on stderr."""
     for note in results.about["warnings"]:
         print(printable(f"warning: {note}"), file=sys.stderr)
+
+
+class StepLine:
+    """What is being done: on a terminal one line that the next overwrites, elsewhere a line every few seconds."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet, self._live, self._last = quiet, sys.stderr.isatty(), time.monotonic()
+
+    def say(self, message: str) -> None:
+        """Shows a step."""
+        if self._quiet:
+            return
+        now = time.monotonic()
+        if self._live:
+            print(f"\r\x1b[K{printable(message)}", end="", file=sys.stderr, flush=True)
+        elif now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            print(printable(message), file=sys.stderr, flush=True)
+
+    def __enter__(self) -> StepLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Takes the line away, so that an error begins on a line of its own."""
+        if self._live:
+            self.say("")
+
+
+def check_results_folder(out: Path, force: bool) -> None:
+    """Checks that findings and a report may be written into a folder.
+
+    Raises:
+        UserError: it is not empty and not to be replaced, or it is the folder of a study, whose findings would be lost.
+    """
+    from pruneaudit.errors import UserError
+    from pruneaudit.files import check_new_folder
+    from pruneaudit.run_folder import STUDY_FILE
+
+    if (out / STUDY_FILE).exists():
+        raise UserError(f"{out}: holds the run of a study, whose findings would be lost; choose another --out")
+    check_new_folder(out, force)
 
 
 class LineProgress:

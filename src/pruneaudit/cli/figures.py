@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pruneaudit.cli.common import ForceOption
 from pruneaudit.errors import printable
 
 
@@ -16,10 +17,13 @@ def command(
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
     format: Annotated[str, typer.Option("--format", help="pdf, png, svg, or several with commas between.")] = "pdf",
     latex: Annotated[bool, typer.Option("--latex", help="Write the tables too, as LaTeX (package booktabs).")] = False,
+    force: ForceOption = False,
 ) -> None:
     """Draw the figures of a finished run for a paper (needs the extra 'figures')."""
+    from pruneaudit.files import check_new_folder
     from pruneaudit.report.paper import figures
 
+    check_new_folder(out, force)
     written = figures(run, out, format, latex)
     for reason in written.left_out:
         print(printable(f"left out: {reason}"), file=sys.stderr)

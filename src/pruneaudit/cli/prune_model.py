@@ -76,8 +76,8 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Replace a pruned network in the folder.")] = False,
 ) -> None:
     """Prune a network that you have trained, fine-tune it if you like, and save it."""
-    from pruneaudit.compressing.folder import check_new_folder
     from pruneaudit.compressing.settings import check_asked, method_of, tuning_of
+    from pruneaudit.files import check_new_folder
     from pruneaudit.models.factory import check_target
 
     given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "optimizer": optimizer}

@@ -13,26 +13,6 @@ from pruneaudit.errors import UserError
 from pruneaudit.files import file_sha256, read_json, writing_error
 
 
-def check_new_folder(folder: Path, force: bool) -> Path:
-    """Checks that a folder may be written, before anything is computed for it.
-
-    Returns:
-        Its absolute path.
-
-    Raises:
-        UserError: it is no folder, or is not empty and nothing in it is to be replaced.
-    """
-    folder = folder.expanduser().resolve()
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"{folder}: is a file, expected the name of a folder")
-        if folder.exists() and not force and next(folder.iterdir(), None):
-            raise UserError(f"{folder}: is not empty; choose another folder, or replace what is there with --force")
-    except OSError as error:
-        raise writing_error(folder, error) from None
-    return folder
-
-
 @contextmanager
 def new_folder(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     """A private folder to write in, whose files are moved to `folder` when all of them are there.

@@ -21,9 +21,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from pruneaudit.compressing.folder import check_new_folder, check_sums, new_folder, read_summary
+from pruneaudit.compressing.folder import check_sums, new_folder, read_summary
 from pruneaudit.errors import UserError
-from pruneaudit.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, file_sha256
+from pruneaudit.files import (
+    MASK_FILE,
+    STRUCTURE_FILE,
+    SUMMARY_FILE,
+    WEIGHTS_FILE,
+    check_new_folder,
+    file_sha256,
+)
 from pruneaudit.pipeline.own import HISTORY_FILE, write_history, write_summary
 from pruneaudit.pruning.mask import HoldMask, Masks, set_zeros
 from pruneaudit.pruning.parametrized import copied

@@ -176,8 +176,8 @@ def _check_no_gap(raw: RawData, name: str) -> None:
     absent = np.flatnonzero(np.bincount(raw.y, minlength=len(raw.classes)) == 0)
     if absent.size and not raw.classes_known:
         raise UserError(
-            f"data: no sample of {name} has label {absent[0]}, expected every label of 0..{len(raw.classes) - 1}; number"
-            " the classes without a gap, or name all of them: numpy.savez(path, x=x, y=y, classes=[...])"
+            f"data: no sample of {name} has label {absent[0]}, expected every label of 0..{len(raw.classes) - 1};"
+            " number the classes without a gap, or name all of them: numpy.savez(path, x=x, y=y, classes=[...])"
         )
 
 

@@ -40,13 +40,12 @@ import pandas as pd
 import torch
 
 from pruneaudit.attacks.groups import GROUPS
-from pruneaudit.compressing.folder import check_new_folder
 from pruneaudit.errors import UserError
 from pruneaudit.exporting.finished import Finished, found_model, load_runs, nonmember_loss
 from pruneaudit.exporting.model import stored_state
 from pruneaudit.exporting.replacing import check_replaceable, put_in_place
 from pruneaudit.exporting.tables import ATTACKS_FILE, attack_column, csv_text, write_tables
-from pruneaudit.files import MASK_FILE, SUMMARY_FILE, writing_error
+from pruneaudit.files import MASK_FILE, SUMMARY_FILE, check_new_folder, writing_error
 from pruneaudit.pipeline.assemble import release_signals
 from pruneaudit.pipeline.own import HISTORY_FILE
 from pruneaudit.pipeline.plan import Task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,8 @@ def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda 
         UserError: a folder holds no finished run, or one that has changed; or the two have nothing in common.
     """
     one, other = (finished_results(folder) for folder in (first, second))
+    names = _one_release_each(one, other)
+    other = _renamed(other, names)
     rate = headline_tpr(name for name in one.findings.columns if name in set(other.findings.columns))
     quantities = (AUC, *([rate] if rate else []))
     mine, theirs = _means(one), _means(other)
@@ -91,7 +93,8 @@ def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda 
     notes = [_NOT_PAIRED_ACCURACY] if any(rows.values()) else []
     for number, ((release, knowledge), attacks) in enumerate(games.items(), start=1):
         say(f"comparing {release}, references {knowledge} ({number}/{len(games)})")
-        pairs = why_not or paired_scores(first, second, release, knowledge, attacks)
+        their_name = names.get(release, release)
+        pairs = why_not or paired_scores(first, second, release, knowledge, attacks, their_name)
         if isinstance(pairs, str):
             notes.append(f"not paired: {pairs}" if why_not else f"not paired, {release} / {knowledge}: {pairs}")
         for attack in attacks:
@@ -108,6 +111,25 @@ def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda 
         _only(other, one),
         tuple(dict.fromkeys(notes)),
     )
+
+
+def _one_release_each(one: Results, other: Results) -> dict[str, str]:
+    """The second's name of the release by the first's, where both are audits of one release: names then do not matter.
+
+    The releases of a study are what their names say, and go by them.
+    """
+    names = [list(dict.fromkeys(results.findings["release"])) for results in (one, other)]
+    if any(len(found) != 1 for found in names) or any(results.about.get("study") for results in (one, other)):
+        return {}
+    return {names[0][0]: names[1][0]}
+
+
+def _renamed(other: Results, names: Mapping[str, str]) -> Results:
+    """The second's results, with its release called as in the first."""
+    if not names:
+        return other
+    (name,) = names
+    return replace(other, findings=other.findings.assign(release=name), releases=other.releases.assign(release=name))
 
 
 def changed_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Setting, ...]:

@@ -72,20 +72,26 @@ def independent_difference(first: Interval, second: Interval) -> Interval:
     return difference, max(low, -1.0), min(high, 1.0)
 
 
-def paired_scores(first: Path, second: Path, release: str, knowledge: str, attacks: Sequence[str]) -> Paired | str:
+def paired_scores(
+    first: Path, second: Path, release: str, knowledge: str, attacks: Sequence[str], their_release: str
+) -> Paired | str:
     """One game's scores in two run folders, aligned; or, in words, why they cannot be paired.
 
     Args:
         first: a run's folder.
         second: another's; where both are studies, of the same population.
-        release: who is attacked, in both.
+        release: who is attacked, in the first.
         knowledge: with what references, in both.
         attacks: which scores to read.
+        their_release: who is attacked, in the second.
 
     Raises:
         UserError: a file of scores cannot be read.
     """
-    tables = [_read(folder / SCORES_FILE, release, knowledge, attacks) for folder in (first, second)]
+    tables = [
+        _read(folder / SCORES_FILE, name, knowledge, attacks)
+        for folder, name in ((first, release), (second, their_release))
+    ]
     for table, folder in zip(tables, (first, second), strict=True):
         if table is None:
             return f"{folder} keeps no scores of it"
