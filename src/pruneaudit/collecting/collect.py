@@ -116,7 +116,8 @@ def collect_signals(
     for row, (file, name) in enumerate(zip(files, names, strict=True)):
         say(f"asking {name} ({row + 1} of {len(files)})")
         network = filled(make(), file, weights_key, notes.setdefault).to(device)
-        answers = ask(network, samples, name, population.num_classes, queries, seed, sensitivity)
+        may_be_more = not population.classes_known
+        answers = ask(network, samples, name, population.num_classes, queries, seed, sensitivity, may_be_more)
         _check_form(answers, arrays, name)
         _check_new(next(iter(answers.values())), str(file), seen)  # logits or probabilities
         for key, answer in answers.items():
@@ -152,10 +153,12 @@ def whole_source(
     if mean is not None or std is not None:
         width = raw.x.shape[1]
         scale = (tuple(v) * (width if len(v) == 1 else 1) if v is not None else None for v in (mean, std))
-        raw = RawData(raw.x, raw.y, raw.classes, *scale)
+        raw = RawData(raw.x, raw.y, raw.classes, *scale, raw.classes_known)
     num_samples, none = len(raw.y), np.zeros(len(raw.y), dtype=bool)
     ids = np.arange(num_samples)
-    return Population(name, raw.x, raw.y, ids, none, none, len(raw.classes), raw.classes, raw.mean, raw.std)
+    drawn = {"ids": ids, "reserve": none, "canary": none, "num_classes": len(raw.classes)}
+    known = {"classes": raw.classes, "mean": raw.mean, "std": raw.std, "classes_known": raw.classes_known}
+    return Population(name=name, x=raw.x, y=raw.y, **drawn, **known)
 
 
 def _frame(membership: Mapping[str, np.ndarray], population: Population) -> Signals:
@@ -232,12 +235,18 @@ def device_samples(population: Population, device: str) -> Samples:
 
 
 def _check_form(answers: Mapping[str, np.ndarray], earlier: Mapping[str, np.ndarray], name: str) -> None:
-    """Refuses a model that answers probabilities where those before it answer logits, or the other way round."""
+    """Refuses a model that answers in another form than those before it, or for another number of classes."""
     if earlier and not earlier.keys() == answers.keys():
         raise UserError(
             f"{name}: answers {next(iter(answers))}, where the models before it answer {next(iter(earlier))}; give"
             " models that answer alike"
         )
+    for key, answer in answers.items():
+        if earlier and answer.shape != earlier[key].shape[1:]:
+            raise UserError(
+                f"{name}: answers for {answer.shape[1]} classes, where the models before it answer for"
+                f" {earlier[key].shape[2]}; give models that answer alike"
+            )
 
 
 def _check_new(answers: np.ndarray, name: str, seen: dict[bytes, str]) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pruneaudit.errors import UserError
+from pruneaudit.models._outputs import check_answer, check_steady, logits_in, two_classes
 from pruneaudit.models.factory import call_of, user_function
 from pruneaudit.signals.collect import collect, outputs
 from pruneaudit.signals.derived import correct
@@ -30,7 +31,7 @@ Maker = Callable[[], nn.Module]
 
 
 class Plain(nn.Module):
-    """Feeds a network images in plain memory order, which `view` in a user's code may rely on."""
+    """Feeds a network images in plain memory order, which `view` in a user's code may rely on, and takes its logits."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -38,7 +39,7 @@ class Plain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """What the network says of `x` (B, ...)."""
-        answer: Tensor = self.network(x.contiguous())
+        answer: Tensor = logits_in(self.network(x.contiguous()))
         return answer
 
 
@@ -51,8 +52,11 @@ class TwoClasses(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Answers (B, 2)."""
-        one: Tensor = self.network(x).reshape(-1)
-        return torch.stack([torch.zeros_like(one) if self.form == "logits" else 1 - one, one], dim=1)
+        one: Tensor = self.network(x)
+        if self.form == "logits":
+            return two_classes(one)
+        p = one.reshape(-1)
+        return torch.stack([1 - p, p], dim=1)
 
 
 class Logarithms(nn.Module):
@@ -99,7 +103,14 @@ def maker_of(
 
 @working_folder_searched()
 def ask(
-    network: nn.Module, samples: Samples, name: str, num_classes: int, num_queries: int, seed: int, noisy: bool
+    network: nn.Module,
+    samples: Samples,
+    name: str,
+    num_classes: int,
+    num_queries: int,
+    seed: int,
+    noisy: bool,
+    may_be_more: bool = False,
 ) -> dict[str, np.ndarray]:
     """What one network says of all samples, by the keys of `Signals`, without the axis of models.
 
@@ -113,12 +124,13 @@ def ask(
         num_queries: Q.
         seed: of augmented queries and noise.
         noisy: collect `sensitivity` too.
+        may_be_more: the network may know more classes.
 
     Raises:
-        UserError: the network fails on the samples, or returns neither logits nor probabilities.
+        UserError: the network fails on the samples, returns neither logits nor probabilities, or answers at random.
     """
     plain = Plain(network).eval()
-    _try(plain, samples, name, num_classes)
+    _try(plain, samples, name, num_classes, may_be_more)
     form, asked = _form(plain, samples, name)
     if form == "logits":
         answers: dict[str, np.ndarray] = _called(lambda: collect(asked, samples, num_queries, seed), name)
@@ -180,21 +192,16 @@ def _called(action: Callable[[], Any], what: str) -> Any:
         raise UserError(f"{what}: failed ({reason}); expected code that works in this environment") from error
 
 
-def _try(network: nn.Module, samples: Samples, name: str, num_classes: int) -> None:
-    """Asks about a few samples: is there an answer for every class?"""
+def _try(network: nn.Module, samples: Samples, name: str, num_classes: int, may_be_more: bool) -> None:
+    """Asks about a few samples, twice: is there an answer for every class, and always the same?"""
     x = samples.inputs(slice(0, TRIED))  # (B, ...)
-    with torch.inference_mode():
-        answer = _called(lambda: network(x), f"{name}: inputs of shape {tuple(x.shape)}")
-    if not isinstance(answer, Tensor):
-        raise UserError(
-            f"{name}: returned {type(answer).__name__}, expected a tensor of logits ({len(x)}, {num_classes})"
-        )
-    expected = [(len(x), num_classes)] + ([(len(x), 1), (len(x),)] if num_classes == 2 else [])
-    if tuple(answer.shape) not in expected:
-        raise UserError(
-            f"{name}: got outputs of shape {tuple(answer.shape)} for {len(x)} samples, expected"
-            f" {' or '.join(map(str, expected))}: one per class, and the data have {num_classes} classes"
-        )
+
+    def ask() -> Any:
+        with torch.inference_mode():
+            return _called(lambda: network(x), f"{name}: inputs of shape {tuple(x.shape)}")
+
+    check_answer(ask(), len(x), num_classes, name, may_be_more)
+    check_steady(ask, name)
 
 
 def _check_finite(answers: np.ndarray, name: str) -> None:

@@ -111,7 +111,8 @@ def _read(
 
 def _check_alike(data: Population, test: Population) -> None:
     """Refuses a test set of other inputs or labels."""
-    got, wanted = ((part.x.shape[1:], part.num_classes) for part in (test, data))
+    known = data.classes_known and test.classes_known
+    got, wanted = ((part.x.shape[1:], part.num_classes if known else 0) for part in (test, data))
     if got != wanted:
         raise UserError(
             f"test data: got samples {got[0]} of {got[1]} classes, expected {wanted[0]} of {wanted[1]} as in the data"

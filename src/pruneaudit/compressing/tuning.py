@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pruneaudit.collecting.networks import Plain
 from pruneaudit.compressing.settings import Tuning
 from pruneaudit.errors import UserError
+from pruneaudit.models._outputs import answering, check_answer, check_steady, logits_in
 from pruneaudit.pruning.size import evaluating
 from pruneaudit.randomness import torch_generator
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
@@ -22,6 +23,8 @@ from pruneaudit.training.samples import Samples
 
 TRIED = 4
 """Samples that a network is tried on before it is trained."""
+TWO = 2
+"""Classes where a network has one output; samples of more have been refused by then."""
 
 
 class PlainOrder(Hook):
@@ -88,16 +91,14 @@ def _stored(x: Tensor, y: Tensor, model: nn.Module, what: str) -> Samples:
 
 
 def _try(model: nn.Module, samples: Samples, what: str) -> None:
-    """Asks about a few samples: are the answers logits, one per class?"""
+    """Asks about a few samples, twice: are the answers logits, one for each class, and always the same?"""
     x = samples.inputs(slice(0, TRIED)).contiguous()  # (B, ...)
-    answer = tried(model, x, f"{what}: inputs of shape {tuple(x.shape)}")
-    shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-    num_classes = int(samples.y.max()) + 1
-    if not isinstance(shape, tuple) or len(shape) != 2 or shape[0] != len(x) or shape[1] < num_classes:
-        raise UserError(
-            f"{what}: got outputs {shape} for {len(x)} samples, expected logits ({len(x)}, {num_classes} or more):"
-            f" labels go up to {num_classes - 1}"
-        )
+
+    def ask() -> Any:
+        return logits_in(tried(model, x, f"{what}: inputs of shape {tuple(x.shape)}"))
+
+    check_answer(ask(), len(x), max(2, int(samples.y.max()) + 1), what, may_be_more=True)
+    check_steady(ask, what)
 
 
 def tried(model: nn.Module, x: Tensor, what: str) -> Any:
@@ -148,11 +149,13 @@ def fine_tune(
     settings = settings.model_copy(update={"epochs": epochs}) if epochs else settings
     generator = torch_generator(seed, "prune outside a study", phase)
     try:
-        return list(train(model, samples, settings, generator, (PlainOrder(), *hooks) if plain else hooks).history)
+        with answering(model, TWO):
+            return list(train(model, samples, settings, generator, (PlainOrder(), *hooks) if plain else hooks).history)
     except DivergedTrainingError as error:
         raise UserError(f"{phase}: {error}") from None
 
 
 def accuracy_of(model: nn.Module, samples: Samples) -> float:
     """Fraction of samples classified as labelled, in [0, 1]."""
-    return accuracy(Plain(model), samples)
+    with answering(model, TWO):
+        return accuracy(Plain(model), samples)

@@ -1,8 +1,9 @@
 """A network of your own: `package.module:function`, called with your arguments and what its signature names.
 
 These are `input_shape`, (C, H, W) or (F,), and `num_classes`. A class, or a function without arguments, will do. The
-function returns a `torch.nn.Module` with its weights drawn (torch's global generator is seeded for
-it). The source of its module is part of the identity of everything that is made with it.
+function returns a `torch.nn.Module` with its weights drawn (torch's global generator is seeded for it). What the
+network answers is brought to logits where that is beyond doubt (`_outputs.py`). The source of its module is part of the
+identity of everything that is made with it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Factory(Model[FactoryOptions]):
         return options.target
 
     def build(self, options: FactoryOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
-        """What the function returns."""
+        """What the function returns, made to answer logits alone."""
         import torch
 
         offered = {"input_shape": tuple(input_shape), "num_classes": num_classes}
@@ -58,7 +59,9 @@ class Factory(Model[FactoryOptions]):
             network = call_of(function, offered, options.arguments, name, advice)()
         if not isinstance(network, torch.nn.Module):
             raise UserError(f"{WHAT}: {options.target} returned {type(network).__name__}, expected a Module")
-        return network
+        from pruneaudit.models._outputs import with_logits_alone
+
+        return with_logits_alone(network, tuple(input_shape), num_classes)
 
 
 def check_target(target: str) -> None:

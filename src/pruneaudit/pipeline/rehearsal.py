@@ -14,6 +14,7 @@ from pruneaudit.data.population import Population
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.errors import UserError
 from pruneaudit.identity import sha256_of
+from pruneaudit.models import MODELS
 from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.pipeline.store import Store
 from pruneaudit.pruning import PRUNERS
@@ -41,7 +42,10 @@ def rehearse(plan: Plan, population: Population, store: Store) -> tuple[str, ...
     """
     first_models = [plan.models(release)[0] for release in plan.releases]
     makers = {task.artifact.folder: task for task in first_models}
-    tried, notes = set(), []
+    tried, notes = set[str](), list[str]()
+    for task in first_models:
+        if not store.path(task.artifact).exists():
+            _try_answers(task, population, tried)
     for task in first_models:
         if task.action != "release" or store.path(task.artifact).exists():
             continue
@@ -51,6 +55,35 @@ def rehearse(plan: Plan, population: Population, store: Store) -> tuple[str, ...
             tried.add(what)
             notes += [f"release '{task.release}': {note}" for note in _rehearse(task, makers, population)]
     return tuple(notes)
+
+
+def _try_answers(task: Task, population: Population, tried: set[str]) -> None:
+    """Asks a new network of the user's about some samples; those of the package answer as they should.
+
+    Args:
+        task: trains or prunes the first model of its release.
+        population: the study's.
+        tried: kinds of network that have been asked; this one's is added.
+    """
+    described = task.spec["model"]
+    kind = sha256_of([described, task.spec.get("prepared")])
+    if kind in tried or not MODELS.get(described["name"]).draws_own_weights:
+        return
+    tried.add(kind)
+    import torch
+
+    from pruneaudit.pipeline.own import new_model
+    from pruneaudit.pipeline.trial import check_network
+
+    name = f"model {described['options']['target']}"
+    try:
+        network = new_model(task.spec, population, torch.Generator().manual_seed(0))
+    except UserError:
+        raise
+    except Exception as error:  # a user's function may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise UserError(f"{name}: failed ({reason}); expected a function that returns a network") from error
+    check_network(network, population, name)
 
 
 def _rehearse(task: Task, makers: dict[str, Task], population: Population) -> tuple[str, ...]:

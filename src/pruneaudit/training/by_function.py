@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from pruneaudit.errors import UserError
+from pruneaudit.models._outputs import as_written
 from pruneaudit.study.target import function_of, working_folder_searched
 from pruneaudit.training.samples import Samples
 
@@ -59,8 +60,9 @@ def train_by_function(
     model.train()
     with torch.random.fork_rng(), working_folder_searched():
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        returned = function(model=model, x=x, y=samples.y, generator=generator, device=str(device))
-        history = _history(returned, model, target)  # in here: a generator function trains while it is read
+        with as_written(model):
+            returned = function(model=model, x=x, y=samples.y, generator=generator, device=str(device))
+            history = _history(returned, model, target)  # in here: a generator function trains while it is read
     model.to(device)
     if _form(model) != before:
         raise UserError(

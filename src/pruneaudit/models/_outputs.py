@@ -1,0 +1,164 @@
+"""What a network of the user's returns, brought to logits (B, C) where that is beyond doubt.
+
+The `logits` of a dict, or of an object such as Hugging Face's `ModelOutput`, are taken. One output (B, 1) or (B,) for
+two classes is the logit z of class 1, and becomes [0, z]: its softmax is sigmoid(z), its cross-entropy the binary one.
+A tuple is refused: nothing says which of its parts the logits are.
+"""
+
+# B batch, C classes
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.errors import UserError
+
+STEADY = 1e-3
+"""Largest difference of two answers to the same question, relative to the largest answer, that counts as rounding."""
+NUM_TRIED = 2
+"""Inputs of zeros by which it is told whether a network answers logits as they are; BatchNorm needs two."""
+
+
+def logits_in(output: Any) -> Any:
+    """The logits where a dict or an object names them; otherwise the output itself."""
+    if isinstance(output, Tensor):
+        return output
+    found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    return found if isinstance(found, Tensor) else output
+
+
+def is_one(output: Any) -> bool:
+    """Whether it is a tensor with one output for each sample, (B,) or (B, 1)."""
+    return isinstance(output, Tensor) and (output.ndim == 1 or (output.ndim == 2 and output.shape[1] == 1))
+
+
+def two_classes(one: Tensor) -> Tensor:
+    """[0, z] (B, 2), of one logit z for each sample."""
+    logit = one.reshape(-1)
+    return torch.stack([torch.zeros_like(logit), logit], dim=1)
+
+
+class LogitsAlone:
+    """A forward hook: what its network is said to answer are logits (B, C)."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._num_classes = num_classes
+
+    def __call__(self, network: nn.Module, inputs: Any, output: Any) -> Any:
+        """The logits in what the network returned."""
+        found = logits_in(output)
+        return two_classes(found) if self._num_classes == 2 and is_one(found) else found
+
+
+def with_logits_alone(network: nn.Module, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    """The network, which from now on answers logits alone, if zeros show that it answers them in another form.
+
+    Its weights keep their names. A network that answers logits as they are stays as it is.
+
+    Args:
+        network: on the CPU.
+        input_shape: of one sample.
+        num_classes: C.
+    """
+    hook, x = LogitsAlone(num_classes), torch.zeros(NUM_TRIED, *input_shape)
+    for training in (False, True):  # some networks return more in training
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                output = copy.deepcopy(network).train(training)(x)
+        except Exception:  # a network that zeros do not suit, or that cannot be copied; its own samples are tried later
+            return network
+        if hook(network, x, output) is not output:
+            network.register_forward_hook(hook)
+            return network
+    return network
+
+
+@contextmanager
+def as_written(network: nn.Module) -> Iterator[nn.Module]:
+    """The network as its author wrote it, for a function of theirs that trains it."""
+    hooks = dict(network._forward_hooks)
+    for key, hook in hooks.items():
+        if isinstance(hook, LogitsAlone):
+            del network._forward_hooks[key]
+    try:
+        yield network
+    finally:
+        network._forward_hooks.clear()
+        network._forward_hooks.update(hooks)
+
+
+@contextmanager
+def answering(network: nn.Module, num_classes: int) -> Iterator[nn.Module]:
+    """The network, which answers logits alone in here."""
+    handle = network.register_forward_hook(LogitsAlone(num_classes))
+    try:
+        yield network
+    finally:
+        handle.remove()
+
+
+def check_answer(output: Any, num_samples: int, num_classes: int, name: str, may_be_more: bool = False) -> None:
+    """Refuses what are no logits for each sample and class.
+
+    Args:
+        output: what a network returned, after `logits_in`.
+        num_samples: B.
+        num_classes: C.
+        name: of the network, for messages.
+        may_be_more: the network may know more classes.
+
+    Raises:
+        UserError: a tuple, a dict without logits, or a tensor of another shape; the message says how to mend it.
+    """
+    expected = f"({num_samples}, {num_classes}{' or more' if may_be_more else ''})"
+    if not isinstance(output, Tensor):
+        raise UserError(
+            f"{name}: returned {_described(output)}, expected a tensor of logits {expected}; return the logits alone,"
+            " or a dict with the key 'logits'"
+        )
+    if num_classes == 2 and is_one(output) and len(output) == num_samples:
+        return
+    shape = tuple(output.shape)
+    fits = len(shape) == 2 and shape[0] == num_samples
+    if not fits or shape[1] < num_classes or (shape[1] > num_classes and not may_be_more):
+        one = f", ({num_samples}, 1) or ({num_samples},)" if num_classes == 2 else ""
+        raise UserError(
+            f"{name}: got outputs of shape {shape} for {num_samples} samples, expected {expected}{one}: one for each of"
+            f" the {num_classes} classes of the data"
+        )
+
+
+def _described(output: Any) -> str:
+    """What a network returned, in words."""
+    kind = type(output).__name__
+    if isinstance(output, Mapping):
+        return f"a {kind} with the keys {', '.join(map(str, output))}" if output else f"an empty {kind}"
+    return f"a {kind} of {len(output)}" if isinstance(output, tuple | list) else f"a {kind}"
+
+
+def check_steady(ask: Callable[[], Tensor], name: str) -> None:
+    """Refuses a network whose answers in evaluation mode are random: its members could not be told by them.
+
+    Args:
+        ask: asks about the same few samples each time.
+        name: of the network, for messages.
+
+    Raises:
+        UserError: two answers differ.
+    """
+    first, second = ask().float(), ask().float()
+    if not (first.isfinite().all() and second.isfinite().all()):
+        return
+    difference = float((first - second).abs().max()) if first.numel() else 0.0
+    if difference > STEADY * max(1.0, float(first.abs().max())):
+        raise UserError(
+            f"{name}: two answers to the same samples differ by {difference:.2g} although it is in evaluation mode;"
+            " expected equal answers: draw random numbers in training alone (nn.Dropout, or F.dropout(x,"
+            " training=self.training))"
+        )
