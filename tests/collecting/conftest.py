@@ -50,6 +50,14 @@ class Wrapped(Net):
     def forward(self, x):
         return {"logits": super().forward(x)}
 
+class Pair(Net):
+    def forward(self, x):
+        return super().forward(x), x
+
+class Random(Net):
+    def forward(self, x):
+        return super().forward(x) + torch.rand(3)
+
 def build():
     return Net()
 

@@ -65,6 +65,35 @@ def test_checkpoints_of_all_kinds_say_the_same(bank, tmp_path):
     assert found.model_names.tolist() == bank.names
 
 
+def test_a_dict_with_logits_is_taken(bank):
+    found = collect_signals(**bank.given | {"factory": bank.networks.Wrapped})
+    np.testing.assert_array_equal(found.logits, collect_signals(**bank.given).logits)
+
+
+def test_the_network_says_how_many_classes_there_are_where_the_data_do_not(bank, tmp_path):
+    few = bank.y < 2
+    np.savez(tmp_path / "few.npz", x=bank.x[few], y=bank.y[few])
+    changes = {"data": f"npz:{tmp_path / 'few.npz'}", "membership": bank.member[:, few]}
+    found = collect_signals(**bank.given | changes, warn=no_matter)
+    assert found.num_classes == 3
+    np.savez(tmp_path / "named.npz", x=bank.x[few], y=bank.y[few], classes=["a", "b", "c"])
+    assert collect_signals(**bank.given | changes | {"data": f"npz:{tmp_path / 'named.npz'}"}, warn=no_matter)
+    np.savez(tmp_path / "other.npz", x=bank.x[few], y=bank.y[few], classes=["a", "b"])
+    refused(bank, "3)", "2 classes", **changes | {"data": f"npz:{tmp_path / 'other.npz'}"})
+
+
+@pytest.mark.parametrize(("kind", "words"), [("Pair", ("tuple of 2",)), ("Random", ("evaluation mode", "F.dropout"))])
+def test_what_cannot_be_taken_is_refused_by_name(bank, kind, words):
+    refused(bank, "net-6", *words, factory=getattr(bank.networks, kind))
+
+
+def test_how_samples_are_fed_is_told(bank):
+    for changes, words in (({}, ("npz", "0.5", "0.25", "assumed")), ({"mean": [0.25]}, ("mean 0.25", "as given"))):
+        facts = []
+        collect_signals(**bank.given | changes, warn=no_matter, tell=facts.append)
+        assert [word for word in words if word not in facts[0]] == []
+
+
 def test_rows_follow_model_ids(bank):
     order = np.array([3, 0, 5, 1, 4, 2])
     membership = {"member": bank.member[order], "model_ids": np.array(bank.names)[order], "group": order % 2}
@@ -207,7 +236,6 @@ def test_a_copy_of_a_model_is_refused(bank, tmp_path):
         ("collecting_networks:build", {"width": 4}, ["width", "takes no arguments"]),
         ("collecting_networks:sized", {"width": 5}, ["net-6.safetensors", "does not fit"]),
         ("collecting_networks:Percent", {}, ["net-6", "100"]),
-        ("collecting_networks:Wrapped", {}, ["dict", "tensor of logits"]),
     ],
 )
 def test_wrong_factories(bank, factory, options, words):
@@ -223,7 +251,9 @@ def test_a_module_that_cannot_be_imported(bank, tmp_path, monkeypatch):
 def test_outputs_of_another_width_than_the_data_has_classes(bank, tmp_path):
     save_file(bank.networks.seven().state_dict(), tmp_path / "seven.safetensors")
     given = {"factory": "collecting_networks:seven", "weights": tmp_path / "seven.safetensors"}
-    refused(bank, "seven", "(4, 7)", "(4, 3)", "3 classes", membership=bank.member[0], **given)
+    np.savez(tmp_path / "named.npz", x=bank.x, y=bank.y, classes=["a", "b", "c"])
+    given |= {"data": f"npz:{tmp_path / 'named.npz'}", "membership": bank.member[0]}
+    refused(bank, "seven", "(4, 7)", "(4, 3)", "3 classes", **given)
 
 
 def test_networks_that_end_in_a_softmax(bank):

@@ -150,7 +150,7 @@ def test_one_logit_for_two_classes_is_that_of_class_1(tmp_path, model):
     hidden = (x @ weights["one.weight"].T + weights["one.bias"]).relu()
     z = (hidden @ weights["two.weight"].T + weights["two.bias"])[:, 0]
     np.testing.assert_allclose(logits[:, 1], z, rtol=1e-4, atol=1e-5)
-    assert ((z > 0).numpy() == y).mean() > 0.8  # it was trained: the classes are far apart
+    assert ((z > 0).numpy() == y).mean() > 0.7  # it was trained: the classes are far apart
 
 
 def test_a_network_that_answers_logits_is_left_as_it_is():

@@ -16,6 +16,7 @@ from pruneaudit.auditing.comparisons import compare_accuracy, compare_attacks, c
 from pruneaudit.auditing.findings import Row, Writer
 from pruneaudit.auditing.frontier import frontier_rows
 from pruneaudit.auditing.game import MATCHED, Game, game_of
+from pruneaudit.auditing.learned import record_not_learned
 from pruneaudit.auditing.lineup import Lineup, fewest_references, rivals_first, rivals_of, why_left_out
 from pruneaudit.auditing.measure import Accuracies, accuracies, measure
 from pruneaudit.auditing.migration import migrations
@@ -109,6 +110,7 @@ def audit_games(
     about = dict(about or {})
     about["warnings"] = [*about.get("warnings", []), *skipped.values()]
     about |= primary.record()
+    about |= record_not_learned({game.release: game.view.attacked for game in games}, known)
     for kept in scores:
         kept.by_attack.update({label: kept.by_attack.pop(label) for label in attacks if label in kept.by_attack})
     return Audit(Results(**tables, **samples, about=about), scores)

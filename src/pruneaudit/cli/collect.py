@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -74,7 +74,7 @@ def command(
         from pruneaudit.devices import check_device
 
         check_device(device)
-    notes: list[str] = []
+    notes, facts = list[str](), list[str]()
     with StepLine(quiet) as line:
         signals = collect_signals(
             factory,
@@ -92,34 +92,35 @@ def command(
             data_root=data_root,
             say=line.say,
             warn=notes.append,
+            tell=facts.append,
         )
     write_signals(signals, out, force)
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
-    _print(signals, out)
+    _print(signals, out, facts)
 
 
-def _print(signals: Signals, out: Path) -> None:
+def _print(signals: Signals, out: Path, fed: list[str]) -> None:
     """What was collected, and what comes next."""
-    rows = signals.victims
-    right, wanted, member = signals.is_correct[rows], signals.ordinary[rows], signals.member[rows]
+    from pruneaudit.collecting.plausible import model_accuracies
+
+    models = model_accuracies(signals)
     different = ~signals.copies  # (N,)
     sizes = signals.member[:, different].sum(axis=1)
     size = f"{sizes.min():,}" + (f" to {sizes.max():,}" if sizes.max() > sizes.min() else "")
     alone = "" if different.all() else " different"
     names = [str(name) for name in signals.model_names]
     shown = names if len(names) <= 4 else [*names[:2], "...", names[-1]]
-    train, test = (_mean_accuracy(right, wanted & side) for side in (member, ~member))
+    count = len(models)
+    train, test = sum(model.members for model in models) / count, sum(model.others for model in models) / count
     for what, figure in (
         ("models", f"{signals.num_models:,} ({', '.join(shown)})"),
         ("samples", f"{different.sum():,}{alone}, of which {size} trained {'each' if len(names) > 1 else 'the'} model"),
         ("classes", f"{signals.num_classes:,}"),
+        *(("fed as", how) for how in fed),
         ("accuracy", f"{train:.1%} on members, {test:.1%} on non-members (mean over models)"),
     ):
         print(f"{what:<10}{figure}")
+    for model in models if count > 1 else ():
+        print(f"  {model.name}: {model.members:.1%}, {model.others:.1%}")
     print(f"\nwritten: {out}\nnext: {shlex.join(['pruneaudit', 'audit', str(out)])}")
-
-
-def _mean_accuracy(right: Any, counted: Any) -> float:
-    """Mean over models of the fraction of right answers among what is counted; both (V, N) bool."""
-    return float(((right & counted).sum(axis=1) / counted.sum(axis=1)).mean())

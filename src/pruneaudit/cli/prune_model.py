@@ -96,6 +96,7 @@ def command(
     from pruneaudit.compressing.folder import read_summary
     from pruneaudit.files import SUMMARY_FILE
 
+    facts: list[str] = []
     pruned = prune_checkpoint(
         factory,
         weights,
@@ -114,9 +115,12 @@ def command(
         device=device,
         seed=seed,
         warn=lambda note: print(f"warning: {note}", file=sys.stderr),
+        tell=facts.append,
     )
     folder = pruned.save(out, force)
     _print(read_summary(folder / SUMMARY_FILE), "test accuracy" if test_data else "accuracy on --data")
+    for how in dict.fromkeys(facts):
+        print(f"samples are fed as {how}")
     print(f"\nsaved: {out}")
 
 

@@ -11,7 +11,6 @@ What stands in the data twice is scored once, and not for models that were train
 from __future__ import annotations
 
 import dataclasses
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from pruneaudit.attacks.primary import MANY_FLOORED
 from pruneaudit.collecting.copies import with_copies_settled
 from pruneaudit.collecting.files import find_weights
 from pruneaudit.collecting.membership import Given, membership_of
+from pruneaudit.collecting.plausible import tell_implausible
 from pruneaudit.data import SOURCES
 from pruneaudit.data.population import Population
 from pruneaudit.data.source import RawData
@@ -62,6 +62,7 @@ def collect_signals(
     data_root: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
     warn: Callable[[str], None] = _warn,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Signals:
     """What trained models say of samples, ready to be attacked with `pruneaudit.audit`.
 
@@ -83,6 +84,7 @@ def collect_signals(
         data_root: folder of data sets.
         say: told what is being done.
         warn: told what makes an audit weaker than it looks; default: `warnings.warn`.
+        tell: told how samples are fed to the networks.
 
     Returns:
         Signals of the M models, in the order of the files.
@@ -98,6 +100,7 @@ def collect_signals(
     population = whole_source(data, mean, std, data_root)
     if queries > 1 and population.x.ndim != 4:
         raise UserError(f"queries: got {queries} for a table, expected 1; only images are cropped and flipped")
+    tell(fed_as(population, mean is not None or std is not None))
     given = membership_of(membership, files, len(population.y))
     frame = _frame(given, population)
     _check_has_out_models(frame, files)
@@ -126,7 +129,7 @@ def collect_signals(
         warn(note)
     collected: dict[str, Any] = {"logits": None, **arrays}
     signals = dataclasses.replace(frame, **collected)
-    _tell_no_gap(signals, warn)
+    tell_implausible(signals, warn)
     _tell_floored(signals, warn)
     return signals
 
@@ -161,6 +164,20 @@ def whole_source(
     return Population(name=name, x=raw.x, y=raw.y, **drawn, **known)
 
 
+def fed_as(population: Population, is_given: bool) -> str:
+    """How the samples of a source are fed to networks: source, mean and std.
+
+    Args:
+        population: from `whole_source`.
+        is_given: the user has given mean or std.
+    """
+    if population.mean is None or population.std is None:
+        return f"floats of {population.name}, as they are"
+    mean, std = (", ".join(f"{value:.6g}" for value in part) for part in (population.mean, population.std))
+    why = "as given" if is_given else f"assumed for {population.name}; others: --mean, --std"
+    return f"(x / 255 - mean) / std with mean {mean} and std {std} ({why})"
+
+
 def _frame(membership: Mapping[str, np.ndarray], population: Population) -> Signals:
     """Signals without answers (zeros that take no memory): everything else is checked before any model is asked."""
     shape = (*membership["member"].shape, population.num_classes)
@@ -191,21 +208,6 @@ def _tell_one_sided(frame: Signals, warn: Callable[[str], None]) -> None:
         warn(
             f"{one_sided.sum():,} of {audited.sum():,} samples are members of every or of no model:"
             " online attacks cannot score them"
-        )
-
-
-def _tell_no_gap(signals: Signals, warn: Callable[[str], None]) -> None:
-    """Says so where members are not classified better: membership in a wrong order looks like perfect privacy."""
-    rows = signals.victims
-    right, wanted, member = signals.is_correct[rows], signals.ordinary[rows], signals.member[rows]
-    counts = [(wanted & side).sum() for side in (member, ~member)]
-    train, test = (right[wanted & side].mean() for side in (member, ~member))
-    overall = right[wanted].mean()
-    error = math.sqrt(overall * (1 - overall) * sum(1 / count for count in counts))
-    if train - test <= 2 * error:
-        warn(
-            f"members are not clearly classified better than non-members ({train:.1%} and {test:.1%}): the models"
-            " do not overfit, or rows and columns of the membership are not in the order of weights and samples"
         )
 
 

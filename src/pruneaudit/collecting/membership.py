@@ -24,6 +24,7 @@ import numpy as np
 from pruneaudit.collecting.files import model_names, rows_named_after
 from pruneaudit.errors import UserError
 from pruneaudit.registry import nearest
+from pruneaudit.signals.arrays import as_array
 from pruneaudit.unpacking import check_zip
 
 PER_MODEL = ("member", "eligible", "is_victim", "group")
@@ -64,7 +65,7 @@ def _arrays(given: Given) -> dict[str, np.ndarray]:
         arrays = _read(Path(given).expanduser())
     else:
         parts = given if isinstance(given, Mapping) else {"member": given}
-        arrays = {str(key): np.asarray(value) for key, value in parts.items()}
+        arrays = {str(key): as_array(str(key), value) for key, value in parts.items()}
     unknown = [key for key in arrays if key not in KEYS]
     if unknown:
         raise UserError(f"unknown key '{unknown[0]}'{nearest(unknown[0], KEYS)}; known keys: {', '.join(KEYS)}")

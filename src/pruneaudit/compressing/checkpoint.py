@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from pruneaudit.collecting.collect import device_samples, whole_source
+from pruneaudit.collecting.collect import device_samples, fed_as, whole_source
 from pruneaudit.collecting.files import find_weights
 from pruneaudit.collecting.filling import filled, structure_of
 from pruneaudit.collecting.networks import maker_of
@@ -38,6 +38,7 @@ def prune_checkpoint(
     device: str = "cpu",
     seed: int = 0,
     warn: Callable[[str], None] = warn_of,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Pruned:
     """Prunes the network of a file, and fine-tunes it if that is asked for.
 
@@ -61,6 +62,7 @@ def prune_checkpoint(
         device: `cpu`, `cuda` or `cuda:N`.
         seed: of all random draws.
         warn: told what was chosen or left out of a file; and as for `prune`.
+        tell: told how samples are fed to the network.
 
     Returns:
         The pruned network, on the device.
@@ -72,6 +74,9 @@ def prune_checkpoint(
         raise UserError(f"{next(iter(training), 'training')}: fine-tuning needs samples; give --data")
     sources = [None if given is None else whole_source(given, mean, std, data_root) for given in (data, test_data)]
     known = next((source for source in sources if source is not None), None)
+    for source in sources:
+        if source is not None:
+            tell(fed_as(source, mean is not None or std is not None))
     if sources[0] and sources[1]:
         _check_alike(sources[0], sources[1])
     shape = tuple(example_shape) if example_shape is not None else None if known is None else known.x.shape[1:]

@@ -16,6 +16,7 @@ from pruneaudit.errors import UserError
 from pruneaudit.models._outputs import answering, check_answer, check_steady, logits_in
 from pruneaudit.pruning.size import evaluating
 from pruneaudit.randomness import torch_generator
+from pruneaudit.signals.arrays import as_array
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 from pruneaudit.training.loop import DivergedTrainingError, train
 from pruneaudit.training.predict import accuracy
@@ -66,8 +67,10 @@ def samples_of(data: Any, model: nn.Module, what: str = "data") -> Samples:
 
 
 def _tensor(given: Any, name: str) -> Tensor:
+    if isinstance(given, Tensor):
+        return given.detach().to_dense() if given.layout != torch.strided else given.detach()
     try:
-        return torch.as_tensor(given)
+        return torch.as_tensor(as_array(name, given))
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{name}: got {type(given).__name__}, expected an array or a tensor ({error})") from None
 

@@ -16,6 +16,7 @@ from pruneaudit.report.answer import Answer, baseline_words, networks_of, verdic
 from pruneaudit.report.conclusions import Reading, at_equal_accuracy, concluded, direction
 from pruneaudit.report.controls import distrusted
 from pruneaudit.report.counts import READINGS, changed_releases, counted_changes, has_frontier
+from pruneaudit.report.learned import unlearned
 from pruneaudit.report.quantities import AUC, BALANCED_ACCURACY, TEST_ACCURACY, Quantity, headline_tpr
 from pruneaudit.report.selection import (
     NEAR,
@@ -92,7 +93,7 @@ class Summary:
     """The first screen."""
 
     sentences: tuple[str, ...]
-    """At most three."""
+    """At most three, after one that says so where networks did not learn."""
     warnings: tuple[str, ...]
     """One for each attack whose figures cannot be trusted."""
     numbers: tuple[BigNumber, BigNumber, BigNumber]
@@ -116,7 +117,7 @@ def summary(results: Results, told: Answer) -> Summary:
     base, notes = base_release(results), Notes()
     lines = tuple(_line(results, release, base, notes) for release in release_names(results))
     return Summary(
-        (_leaks(results, base, told), *counted_changes(results, base), *_certainty(results, base)),
+        (*unlearned(results), _leaks(results, base, told), *counted_changes(results, base), *_certainty(results, base)),
         distrusted(results),
         _numbers(results, base),
         attack_name(primary_attack(results)),

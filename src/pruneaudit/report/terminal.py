@@ -11,6 +11,7 @@ from pruneaudit.errors import printable
 from pruneaudit.report.answer import answer, sparsest_change
 from pruneaudit.report.controls import distrusted
 from pruneaudit.report.counts import counted_changes, has_frontier
+from pruneaudit.report.learned import unlearned
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr
 from pruneaudit.report.released import left_whole
 from pruneaudit.report.selection import (
@@ -48,6 +49,8 @@ def print_results(results: Results, console: Console) -> None:
     console.print()
     for sentence in distrusted(results):
         console.print(_plain(sentence), style="bold red", highlight=False)
+    for sentence in unlearned(results):
+        console.print(_plain(sentence), style="bold", highlight=False)
     console.print(_plain(told.headline), highlight=False)
     change = sparsest_change(results, told.changes)
     if change is not None:

@@ -10,15 +10,63 @@ from pruneaudit.errors import UserError
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
-    """The value as an array.
+    """The value as an array of numbers, bools or texts.
+
+    Taken are arrays and lists; torch's tensors on any device, sparse, in bfloat16 or with a gradient; pandas' columns
+    and tables of any type; and lists of all these.
 
     Raises:
-        UserError: it is a list of lists of unequal lengths.
+        UserError: lists of unequal lengths, a missing value, or texts beside numbers.
     """
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise _missing(name, tuple(np.argwhere(np.ma.getmaskarray(value))[0]))
+    if isinstance(value, list | tuple) and any(_is_tensor(part) for part in value):
+        value = [as_array(name, part) for part in value]
+    if _is_tensor(value):
+        value = _from_torch(value)
     try:
-        return np.asarray(value)
+        found = np.asarray(value)
     except ValueError:
-        raise UserError(f"{name}: got lists of unequal lengths, expected a regular array") from None
+        rows = "; lists of row numbers become one by numpy.isin(numpy.arange(num_samples), rows) for each model"
+        raise UserError(
+            f"{name}: got lists of unequal lengths, expected a regular array{rows if name == 'member' else ''}"
+        ) from None
+    if found.dtype.kind == "T":  # NumPy's texts of any length
+        return found.astype(str)
+    if hasattr(value, "isna") and found.dtype.kind == "f" and np.isnan(found).any():  # pandas' integers with a hole
+        raise _missing(name, tuple(np.argwhere(np.isnan(found))[0]))
+    return _from_objects(name, found) if found.dtype == object else found
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether it is one of torch's; torch is not imported for it."""
+    return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach")
+
+
+def _from_torch(value: Any) -> np.ndarray:
+    dense = value.detach().to_dense() if value.is_sparse or "sparse" in str(value.layout) else value.detach()
+    dense = dense.float() if str(dense.dtype) == "torch.bfloat16" else dense
+    found: np.ndarray = dense.cpu().resolve_conj().resolve_neg().numpy()
+    return found
+
+
+def _from_objects(name: str, value: np.ndarray) -> np.ndarray:
+    """Objects, as pandas keeps texts and values that may be missing, in the type that all of them have."""
+    for place, one in np.ndenumerate(value):
+        if one is None or type(one).__name__ in ("NAType", "NaTType"):
+            raise _missing(name, place)
+    kinds = {isinstance(one, str) for one in value.flat}
+    if len(kinds) > 1:
+        raise UserError(f"{name}: got texts beside other values, expected values of one kind")
+    found = np.array(value.tolist())
+    if found.dtype == object or found.shape != value.shape:
+        raise UserError(f"{name}: got objects such as {type(value.flat[0]).__name__}, expected numbers, bools or texts")
+    return found
+
+
+def _missing(name: str, place: tuple[int, ...]) -> UserError:
+    where = f"row {place[0]}" + (f", column {place[1]}" if len(place) > 1 else "")
+    return UserError(f"{name}: got a missing value in {where}, expected none; fill it in, or leave that sample out")
 
 
 def as_bool(name: str, value: np.ndarray | None) -> np.ndarray | None:
@@ -30,7 +78,9 @@ def as_bool(name: str, value: np.ndarray | None) -> np.ndarray | None:
     if value is None or value.dtype == bool:
         return value
     if value.dtype.kind not in "iuf" or not np.isin(value, (0, 1)).all():
-        raise UserError(f"{name}: got {value.dtype} with other values than 0 and 1, expected bool")
+        numbers = value.dtype.kind in "iuf"
+        wrong = f"; the first is {value[~np.isin(value, (0, 1))].flat[0]}" if numbers else ""
+        raise UserError(f"{name}: got {value.dtype} with other values than 0 and 1, expected bool{wrong}")
     return value.astype(bool)
 
 

@@ -103,7 +103,7 @@ class Signals:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if value is not None and not isinstance(value, np.ndarray):
+            if value is not None and value is not _MISSING:
                 object.__setattr__(self, each.name, as_array(each.name, value))
         form = the_form({name: getattr(self, name) for name in FORMS})
         for name in ("labels", "member"):
