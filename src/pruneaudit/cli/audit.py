@@ -60,10 +60,9 @@ def command(
     from pruneaudit.auditing.playing import DEFAULT_LEVELS
 
     check_results_folder(out, force)
-    given = {"attacks": attacks, "references": references, "paired": paired, "paired_references": paired_references}
-    how = {"out": out, "seed": seed, "command": command_line(), "name": name}
     levels = DEFAULT_LEVELS if fpr_levels is None else rates("--fpr-levels", fpr_levels)
+    others = references, paired, paired_references
     with StepLine(quiet) as line:
-        finished = audit_files(file, **given, **how, fpr_levels=levels, say=line.say)
+        finished = audit_files(file, attacks, *others, out, seed, command_line(), levels, name, line.say)
     print_warnings(finished.audit.results)
     show(finished.audit.results, finished.folder, finished.report, as_json)

@@ -155,13 +155,12 @@ def whole_source(
         raw = plugin.load(validated(plugin.Options, source.options, f"data '{source.name}'"), data_root)
     if mean is not None or std is not None:
         width = raw.x.shape[1]
-        scale = (tuple(v) * (width if len(v) == 1 else 1) if v is not None else None for v in (mean, std))
-        raw = RawData(raw.x, raw.y, raw.classes, *scale, raw.classes_known)
+        centre, spread = (tuple(v) * (width if len(v) == 1 else 1) if v is not None else None for v in (mean, std))
+        raw = dataclasses.replace(raw, mean=centre, std=spread)
     num_samples, none = len(raw.y), np.zeros(len(raw.y), dtype=bool)
     ids = np.arange(num_samples)
-    drawn = {"ids": ids, "reserve": none, "canary": none, "num_classes": len(raw.classes)}
-    known = {"classes": raw.classes, "mean": raw.mean, "std": raw.std, "classes_known": raw.classes_known}
-    return Population(name=name, x=raw.x, y=raw.y, **drawn, **known)
+    whole = Population(name, raw.x, raw.y, ids, none, none, len(raw.classes), raw.classes, raw.mean, raw.std)
+    return dataclasses.replace(whole, classes_known=raw.classes_known)
 
 
 def fed_as(population: Population, is_given: bool) -> str:

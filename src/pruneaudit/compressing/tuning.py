@@ -70,7 +70,8 @@ def _tensor(given: Any, name: str) -> Tensor:
     if isinstance(given, Tensor):
         return given.detach().to_dense() if given.layout != torch.strided else given.detach()
     try:
-        return torch.as_tensor(as_array(name, given))
+        array = as_array(name, given)
+        return torch.as_tensor(array if array.flags.writeable else array.copy())
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{name}: got {type(given).__name__}, expected an array or a tensor ({error})") from None
 
