@@ -163,7 +163,6 @@ def test_no_victim_at_all():
     [
         ("ids", np.array([0, 1, 1, 2]), "sample"),
         ("ids", np.array([0.0, 1.0, 2.0, 3.0]), "sample"),
-        ("ids", np.array(["a", "b", "c", None], dtype=object), "sample"),
         ("model_ids", np.array(["a", "a"]), "model"),
     ],
 )
