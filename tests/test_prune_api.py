@@ -409,3 +409,31 @@ def test_loading_leaves_a_given_network_alone(saved):
     before = copy.deepcopy(fresh.state_dict())
     pruneaudit.load_pruned(fresh, saved)
     assert all(torch.equal(value, before[key]) for key, value in fresh.state_dict().items())
+
+
+class Scored(nn.Module):
+    """One logit for two classes, bare or in a dict."""
+
+    def __init__(self, in_dict):
+        super().__init__()
+        self.head, self.in_dict = nn.Linear(6, 1), in_dict
+
+    def forward(self, x):
+        return {"logits": self.head(x)} if self.in_dict else self.head(x)
+
+
+@pytest.mark.parametrize("in_dict", [False, True])
+def test_a_network_with_one_logit_is_fine_tuned_and_stays_as_it_was_written(in_dict):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 6, generator=generator)
+    y = (x[:, 0] > 0).long()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Scored(in_dict)
+    pruned = prune(network, "l1unstructured", 0.5, data=(x, y), test=(x, y), epochs=20, learning_rate=0.1)
+    z = pruned.model.head(x)[:, 0]
+    accuracy = pruned.summary["accuracy"]
+    assert accuracy["after_finetuning"] == ((z > 0).long() == y).double().mean().item()
+    assert accuracy["after_finetuning"] > 0.9
+    answer = pruned.model(x)
+    assert (answer["logits"] if in_dict else answer).shape == (200, 1)

@@ -88,7 +88,10 @@ def test_what_cannot_be_taken_is_refused_by_name(bank, kind, words):
 
 
 def test_how_samples_are_fed_is_told(bank):
-    for changes, words in (({}, ("npz", "0.5", "0.25", "assumed")), ({"mean": [0.25], "std": [0.5]}, ("mean 0.25", "as given"))):
+    for changes, words in (
+        ({}, ("npz", "0.5", "0.25", "assumed")),
+        ({"mean": [0.25], "std": [0.5]}, ("mean 0.25", "as given")),
+    ):
         facts = []
         collect_signals(**bank.given | changes, warn=no_matter, tell=facts.append)
         assert [word for word in words if word not in facts[0]] == []
