@@ -430,7 +430,7 @@ def test_a_network_with_one_logit_is_fine_tuned_and_stays_as_it_was_written(in_d
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Scored(in_dict)
-    pruned = prune(network, "l1unstructured", 0.5, data=(x, y), test=(x, y), epochs=20, learning_rate=0.1)
+    pruned = pruneaudit.prune(network, "l1unstructured", 0.5, data=(x, y), test=(x, y), epochs=20, learning_rate=0.1)
     z = pruned.model.head(x)[:, 0]
     accuracy = pruned.summary["accuracy"]
     assert accuracy["after_finetuning"] == ((z > 0).long() == y).double().mean().item()
