@@ -426,14 +426,14 @@ class Scored(nn.Module):
 def test_a_network_with_one_logit_is_fine_tuned_and_stays_as_it_was_written(in_dict):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(200, 6, generator=generator)
-    y = (x[:, 0] > 0).long()
+    y = (x.sum(dim=1) > 0).long()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Scored(in_dict)
-    pruned = pruneaudit.prune(network, "l1unstructured", 0.5, data=(x, y), test=(x, y), epochs=20, learning_rate=0.1)
+    pruned = pruneaudit.prune(network, "l1unstructured", 0.2, data=(x, y), test=(x, y), epochs=20, learning_rate=0.1)
     z = pruned.model.head(x)[:, 0]
     accuracy = pruned.summary["accuracy"]
     assert accuracy["after_finetuning"] == ((z > 0).long() == y).double().mean().item()
-    assert accuracy["after_finetuning"] > 0.9
+    assert accuracy["after_finetuning"] > 0.75
     answer = pruned.model(x)
     assert (answer["logits"] if in_dict else answer).shape == (200, 1)
