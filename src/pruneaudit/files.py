@@ -136,6 +136,8 @@ def check_depth(value: Any) -> None:
 
 def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
+
+
 def check_new_folder(folder: Path, force: bool) -> Path:
     """Checks that a folder may be written, before anything is computed for it.
 
