@@ -95,5 +95,5 @@ def test_audits_of_one_release_are_compared_whatever_they_are_called(call, predi
     assert call(*plain, "--out", tmp_path / "b", "--name", "two")[0] == 0
     code, out, err = call("report", tmp_path / "a", "--compare", tmp_path / "b", "--json")
     assert code == 0, err
-    rows = [row for row in json.loads(out)["table"] if row["metric"] == "auc"]
+    rows = [row for row in json.loads(out)["differences"] if row["metric"] == "auc"]
     assert [(row["release"], row["method"], row["difference"]) for row in rows] == [("one", "paired", 0.0)]
