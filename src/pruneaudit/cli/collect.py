@@ -11,7 +11,6 @@ import typer
 
 from pruneaudit.cli.arguments import keyed_values, numbers
 from pruneaudit.cli.common import DataRootOption, DeviceOption, QuietOption, StepLine, WeightsKeyOption
-from pruneaudit.errors import printable
 
 if TYPE_CHECKING:
     from pruneaudit.signals.signals import Signals
