@@ -339,9 +339,9 @@ REFUSED = [
     ({"data": ((X * 20).byte(), Y)}, "got x of torch.uint8, expected what the network is fed"),
     ({"data": (X / 0, Y)}, "NaN or infinity in x"),
     ({"data": (X[:, :4], Y)}, "the network fails on them"),
-    ({"data": (X, Y + 1)}, "labels go up to 3"),
+    ({"data": (X, Y + 1)}, "data: got outputs of shape (4, 3) for 4 samples, expected (4, 4 or more)"),
     ({"data": (X, Y), "model": frozen()}, "no parameter of the network has requires_grad"),
-    ({"test": (X, Y + 1)}, "test: got outputs (4, 3)"),
+    ({"test": (X, Y + 1)}, "test: got outputs of shape (4, 3)"),
 ]
 
 

@@ -60,7 +60,10 @@ def check_file(path: Path) -> None:
     Raises:
         OSError: it is missing, or a folder, a pipe, a socket or a device.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "no ordinary file", str(path))
 
 
