@@ -36,7 +36,7 @@ def build(input_shape, num_classes):
 
 class Interrupting(nn.Sequential):
     def forward(self, x):
-        if self.training and (HERE / "interrupt").exists():
+        if torch.is_grad_enabled() and (HERE / "interrupt").exists():  # a step, not a trial
             left = int((HERE / "interrupt").read_text()) - 1
             (HERE / "interrupt").write_text(str(left))
             if not left:
