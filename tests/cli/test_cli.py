@@ -166,7 +166,7 @@ def test_wrong_options_are_refused(call, study_file, tmp_path, arguments, words)
 def test_a_folder_that_cannot_be_written_is_refused(call, study_file, predictions, tmp_path):
     (tmp_path / "file").write_text("in the way")
     refused(call("run", study_file, "--out", tmp_path / "file"), "cannot write", "--out")
-    refused(call("audit", predictions, "--out", tmp_path / "file"), "cannot write")
+    refused(call("audit", predictions, "--out", tmp_path / "file"), "is a file", "folder")
     assert (tmp_path / "file").read_text() == "in the way"
 
 

@@ -189,7 +189,7 @@ REFUSED = [
     ({"data": "npz:train.npz"}, ("--epochs", "0"), "'epochs': got 0"),
     ({"data": "npz:train.npz"}, ("--epochs", "1", "--augment", "rotate"), "'augment': got 'rotate'"),
     ({"data": "npz:absent.npz"}, (), "absent.npz: no such file"),
-    ({"data": "npz:train.npz", "test-data": "npz:four.npz"}, (), "test data: got samples"),
+    ({"data": "npz:train.npz", "test-data": "npz:four.npz"}, (), "test: got outputs of shape (4, 3)"),
     ({"data": "npz:four.npz"}, (), "net.pt: does not fit the factory's network (size mismatch"),
     ({"device": "tpu"}, (), "device: got 'tpu'"),
 ]

@@ -322,7 +322,7 @@ class _SomeModels(Signals):
 
     def __new__(cls, **values: Any) -> Signals:  # type: ignore[misc]
         """What `dataclasses.replace` makes of them: signals of their own, answers and all."""
-        return Signals(**values)
+        return Signals(**values) if values else object.__new__(cls)
 
     @cached_property
     def logits(self) -> np.ndarray | None:
