@@ -16,10 +16,11 @@ from pruneaudit.auditing import audit
 from pruneaudit.auditing.lineup import named, ready
 from pruneaudit.auditing.playing import DEFAULT_LEVELS
 from pruneaudit.controls import SELFTEST, SELFTEST_RUN, record_controls
+from pruneaudit.data import SOURCES
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.devices import check_device, usual_jobs
 from pruneaudit.errors import UserError
-from pruneaudit.files import file_sha256, seal_again, writing
+from pruneaudit.files import file_sha256, make_private_folder, open_to_others, seal_again, writing
 from pruneaudit.options import validated
 from pruneaudit.pipeline.assemble import audit_study, release_signals, study_games
 from pruneaudit.pipeline.clean import Leftover, leftovers, remove
@@ -31,7 +32,7 @@ from pruneaudit.pipeline.held_population import held_sha256
 from pruneaudit.pipeline.learning import learn
 from pruneaudit.pipeline.lock import RunLock
 from pruneaudit.pipeline.log import LoggedProgress
-from pruneaudit.pipeline.plan import attacks_of, make_plan
+from pruneaudit.pipeline.plan import Plan, attacks_of, make_plan
 from pruneaudit.pipeline.progress import Progress, Silent
 from pruneaudit.pipeline.provenance import provenance, study_provenance
 from pruneaudit.pipeline.rehearsal import rehearse
@@ -53,6 +54,7 @@ from pruneaudit.run_folder import (
     keep_study,
     load_study,
     measured_before,
+    page_for_trackers,
     prepare,
     prepare_recorded,
     problems_of,
@@ -85,6 +87,7 @@ def run(
     wait: bool = False,
     ray_cluster: RayCluster | None = None,
     trackers: Sequence[Tracker] = (),
+    show_records: bool | None = None,
 ) -> Run:
     """Runs a study, or finishes one that was interrupted; what is on disk already is not made again.
 
@@ -102,6 +105,7 @@ def run(
         wait: if another run is at work in the folder, wait for it; otherwise that is an error.
         ray_cluster: for executor `ray`; default: a cluster on this machine, for this run.
         trackers: experiment trackers, such as `tracking.tracker("mlflow")`; one that fails is named and ends no run.
+        show_records: show ids and pictures of exposed samples on the page; default: where everybody can have the data.
 
     Returns:
         The finished run; findings, scores and report are in its folder.
@@ -125,6 +129,7 @@ def run(
     with functions_importable(plan):
         notes = rehearse(plan, population, Store(root))
     engine = resolve_engine(study, population, root, device)
+    open_folder = _made_private(plan, root)
     with (
         RunLock(root, wait),
         LoggedProgress(root, progress or Silent()) as log,
@@ -137,7 +142,7 @@ def run(
         log.event("start", command=command, device=device, executor=executor, jobs=jobs, **facts["versions"])
         store = Store(root)
         store.open_for_writing()
-        for note in (*replaced(study, population, root), *facts["warnings"], *notes):
+        for note in (*open_folder, *replaced(study, population, root), *facts["warnings"], *notes):
             log.warn(note)
         keep_study(plan, study, population, root)
         if study.training.engine != "plain":
@@ -169,7 +174,7 @@ def run(
             measured = release_report(made, store, population, left_out)
         audited.results.about["release_report"] = measured
         audited.results.about["warnings"] = [*audited.results.about["warnings"], *release_notes(measured)]
-        finished = write_up(audited, root, work.num_done, failures, begun=True)
+        finished = write_up(audited, root, work.num_done, failures, begun=True, show_records=show_records)
         if not study.keep_weights:
             with writing(root, begun=True):
                 num_dropped = drop_weights(plan, store, measured["model_id"])
@@ -178,7 +183,9 @@ def run(
                     f"keep_weights = false: weights of {num_dropped} networks removed; a further release, other queries"
                     " or an export needs them trained again"
                 )
-        watcher.results(audited.results, (REPORT_FILE, "findings.csv", STUDY_FILE))
+        if trackers:
+            page = page_for_trackers(audited.results, root)
+            watcher.results(audited.results, (page, "findings.csv", STUDY_FILE))
         log.event("end", tasks_done=work.num_done, failures=len(failures))
         return finished
 
@@ -247,6 +254,8 @@ def attack_again(
         audited = audit_study(plan, store, games, about, recall=learned.recall)
         audited.results.about["declared"] = _primary_of(ran, audited.results)
         record_controls(audited, attacks_of(study), study.seed, SELFTEST_RUN)
+        if out:
+            _made_private(plan, Path(out))
         return write_up(audited, Path(out) if out else folder, 0)
 
 
@@ -257,8 +266,26 @@ def _primary_of(study: Study, played: Results) -> str:
     return attack_by_rule((plugin.label for plugin in expand(study.audit.attacks)), found.num_references, found.floored)
 
 
-def report_again(folder: str | Path) -> Results:
+def _made_private(plan: Plan, folder: Path) -> list[str]:
+    """Makes the folder of a study for its owner alone, unless everybody can have the data; what to warn of."""
+    if SOURCES.get(plan.study.data.source.name).is_public:
+        return []
+    _make_private(folder)
+    note = open_to_others(folder)
+    return [note] if note else []
+
+
+def _make_private(folder: Path) -> None:
+    with writing(folder):
+        make_private_folder(folder)
+
+
+def report_again(folder: str | Path, show_records: bool | None = None) -> Results:
     """Writes a run's report again, from its findings.
+
+    Args:
+        folder: the run's folder.
+        show_records: as for `run`.
 
     Raises:
         UserError: the folder holds no finished run, or its findings are damaged.
@@ -267,7 +294,7 @@ def report_again(folder: str | Path) -> Results:
     check_is_folder(folder)
     check_unchanged(folder, {*SEALED_ALWAYS, *SEALED_IF_THERE} - {REPORT_FILE})
     results = Results.load(folder)
-    write_report(results, folder / REPORT_FILE)
+    write_report(results, folder / REPORT_FILE, show_records)
     seal_again(folder, REPORT_FILE)  # the other lines stay: what changes meanwhile is not vouched for
     return results
 
@@ -361,6 +388,7 @@ def audit_files(
     fpr_levels: Sequence[float] = DEFAULT_LEVELS,
     name: str | None = None,
     say: Callable[[str], None] = lambda _: None,
+    show_records: bool | None = None,
 ) -> Run:
     """Audits saved predictions: findings, scores and report into a folder, no training.
 
@@ -376,6 +404,7 @@ def audit_files(
         fpr_levels: false-positive rates at which the true-positive rate is reported.
         name: of the release, in findings and report; default: the file's, without its suffix.
         say: told of every attack before it is played, then of the controls.
+        show_records: as for `run`.
 
     Raises:
         UserError: a file is not usable, or an attack lacks what it needs.
@@ -405,6 +434,7 @@ def audit_files(
             "seeds": [seed],
             "population": {
                 "name": file.name,
+                "public": False,
                 "num_samples": signals.num_samples - reserve - canaries - copies,
                 "num_canaries": canaries,
                 "num_reserve": reserve,
@@ -414,7 +444,8 @@ def audit_files(
             },
         }
     )
-    return write_up(found, Path(out), 0)
+    _make_private(Path(out))
+    return write_up(found, Path(out), 0, show_records=show_records)
 
 
 def _check_has_out_models(signals: Signals, attacks: str, file: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -159,6 +160,31 @@ def check_new_folder(folder: Path, force: bool) -> Path:
     except OSError as error:
         raise writing_error(folder, error) from None
     return folder
+
+
+PRIVATE_MODE = 0o700
+"""Of folders that hold people's data: nobody but their owner looks in."""
+
+
+def make_private_folder(folder: Path) -> None:
+    """Makes a folder for its owner alone, and the folders on the way to it as usual; one that is there stays as it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=PRIVATE_MODE, exist_ok=True)
+
+
+def open_to_others(folder: Path) -> str:
+    """What to warn of where others may look into a folder of people's data; empty where they may not."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if os.name != "posix" or not mode & 0o077:
+        return ""
+    return (
+        f"{folder} holds people's data and others may look into it (mode {mode:04o}); to keep them out:"
+        f" chmod 700 {shlex.quote(str(folder))}"
+    )
 
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}

@@ -27,7 +27,7 @@ from pruneaudit.pipeline.sources import SOURCES_FILE, keep_sources, recorded_sou
 from pruneaudit.report.compare import changed_settings
 from pruneaudit.report.html import write_report
 from pruneaudit.report.notebook import run_html
-from pruneaudit.results import RESULT_FILES, changed
+from pruneaudit.results import RESULT_FILES, Results, changed
 from pruneaudit.study import Study
 
 MEMBERSHIP_FILE = "membership.npz"
@@ -35,6 +35,8 @@ MEMBERSHIP_FILE = "membership.npz"
 
 Also `copy_of` (N,), the column of the original, where the data hold copies."""
 REPORT_FILE = "report.html"
+TRACKED_FOLDER = ".tracked"
+"""Holds the page as trackers are given it: without ids and pictures of samples."""
 RELEASE_FILE = "release.json"
 """What every release is and costs; also in about.json."""
 SEALED_ALWAYS = (*RESULT_FILES, SCORES_FILE, REPORT_FILE)
@@ -179,7 +181,12 @@ def measured_before(folder: Path) -> dict[str, Any]:
 
 
 def write_up(
-    found: Audit, folder: Path, num_tasks_done: int, failures: tuple[str, ...] = (), begun: bool = False
+    found: Audit,
+    folder: Path,
+    num_tasks_done: int,
+    failures: tuple[str, ...] = (),
+    begun: bool = False,
+    show_records: bool | None = None,
 ) -> Run:
     """Saves findings, scores and report of an audit.
 
@@ -189,15 +196,25 @@ def write_up(
         num_tasks_done: what the run had to do.
         failures: tasks that failed.
         begun: whether a run is at work in the folder, which the same command would go on with.
+        show_records: as for `write_report`.
     """
     with writing(folder, begun):
         found.save(folder, begun)
         if "release_report" in found.results.about:
             text = json.dumps(found.results.about["release_report"], indent=1, allow_nan=False)
             write_atomically(folder / RELEASE_FILE, text + "\n")
-        write_report(found.results, folder / REPORT_FILE)
+        write_report(found.results, folder / REPORT_FILE, show_records)
         seal_run(folder)
     return Run(folder, found, num_tasks_done, failures)
+
+
+def page_for_trackers(results: Results, folder: Path) -> str:
+    """Writes the page without ids and pictures of samples, for other programs; its name, relative to the folder."""
+    page = folder / TRACKED_FOLDER / REPORT_FILE
+    with writing(folder, begun=True):
+        page.parent.mkdir(exist_ok=True)
+        write_report(results, page, show_records=False, run_folder=folder)
+    return str(page.relative_to(folder))
 
 
 def seal_run(folder: Path) -> None:

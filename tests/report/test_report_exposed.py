@@ -63,7 +63,7 @@ def test_a_release_is_drawn_against_its_own_baseline_if_anything_moved(build):
 
 
 def test_names_of_samples_stay_texts(build):
-    page = render(build(sample=EVIL))
+    page = render(build(sample=EVIL), show_records=True)
     assert EVIL not in page
     assert "&lt;script&gt;alert(1)" in page
 
@@ -72,3 +72,15 @@ def test_without_anything_compared_there_is_no_section(make_results):
     assert exposed(make_results()) is None
     assert exposed_figures(make_results()) == []
     assert "Who becomes exposed" not in render(make_results())
+
+
+@pytest.mark.parametrize("public", [True, False, None])
+def test_samples_are_listed_where_everybody_can_have_them_or_where_asked_for(public, build):
+    results = build(sample="patient-123")
+    results.about["population"] = {"public": public, "name": "npz"}
+    assert ("patient-123" in render(results)) == (public is True)
+    assert "patient-123" in render(results, show_records=True)
+    hidden = " ".join(render(results, show_records=False).split())
+    assert "patient-123" not in hidden
+    assert "<strong>3</strong> samples" in hidden
+    assert "--show-records" in hidden

@@ -60,7 +60,7 @@ def test_tensorboard_reads_back_settings_and_where_the_files_are(events, tracked
     texts = {tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in events.Tags()["tensors"]}
     study = json.loads(texts["study"].removeprefix("```json\n").removesuffix("```"))
     assert study["training"] == tiny.model_dump(mode="json")["training"]
-    assert texts["files"].splitlines() == [f"- {tracked[0] / name}" for name in FILES]
+    assert texts["files"].splitlines() == [f"- {tracked[0] / name}" for name in (".tracked/report.html", *FILES[1:])]
 
 
 def test_a_run_that_has_nothing_to_train_sends_findings_alone(tiny, untracked, tmp_path, expected_findings, watcher):
@@ -103,7 +103,7 @@ def test_mlflow_reads_back_settings_and_files(client, tracked):
     assert first.data.tags["pruneaudit.device"] == "cpu"
     assert {file.path for file in client.list_artifacts(first.info.run_id)} == set(FILES)
     report = tracked[0] / "mlflow-artifacts" / first.info.run_id / "artifacts" / "report.html"
-    assert report.read_bytes() == (tracked[0] / "report.html").read_bytes()
+    assert report.read_bytes() == (tracked[0] / ".tracked" / "report.html").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_wandb_reads_back_findings_settings_and_files(records, tracked, expected
     (artifact,) = records["artifact"]
     assert (artifact.name, artifact.type) == ("tiny-results", "results")
     assert {entry.path: entry.size for entry in artifact.manifest.contents} == {
-        name: (tracked[0] / name).stat().st_size for name in FILES
+        name: (tracked[0] / (".tracked" if name == "report.html" else "") / name).stat().st_size for name in FILES
     }
     assert records["exit"][0].exit_code == 0
 

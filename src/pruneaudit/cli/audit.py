@@ -11,6 +11,7 @@ from pruneaudit.cli.arguments import rates
 from pruneaudit.cli.common import (
     ForceOption,
     QuietOption,
+    ShowRecordsOption,
     StepLine,
     check_results_folder,
     command_line,
@@ -51,6 +52,7 @@ def command(
     name: Annotated[
         str | None, typer.Option("--name", help="Of the release, in findings and report; default: the file's name.")
     ] = None,
+    show_records: ShowRecordsOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of a table.")] = False,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -63,6 +65,7 @@ def command(
     levels = DEFAULT_LEVELS if fpr_levels is None else rates("--fpr-levels", fpr_levels)
     others = references, paired, paired_references
     with StepLine(quiet) as line:
-        finished = audit_files(file, attacks, *others, out, seed, command_line(), levels, name, line.say)
+        settings = command_line(), levels, name, line.say, show_records or None
+        finished = audit_files(file, attacks, *others, out, seed, *settings)
     print_warnings(finished.audit.results)
     show(finished.audit.results, finished.folder, finished.report, as_json)

@@ -40,6 +40,10 @@ WeightsKeyOption = Annotated[
         help="Where the weights lie in a checkpoint: ema, state_dict.student, ...; default: what fits the network.",
     ),
 ]
+ShowRecordsOption = Annotated[
+    bool,
+    typer.Option("--show-records", help="Show ids and pictures of exposed samples on the page, of your own data too."),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only results, warnings and errors.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="A line for every task.")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pruneaudit.cli.common import print_findings
+from pruneaudit.cli.common import ShowRecordsOption, print_findings
 from pruneaudit.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def command(
         Path | None, typer.Option("--compare", metavar="RUN2", help="Another run: show what differs, RUN - RUN2.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="With --compare: write the table too, .md or .csv.")] = None,
+    show_records: ShowRecordsOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of a table.")] = False,
 ) -> None:
     """Write the report of a run again, from its findings; or compare two runs, changing neither."""
@@ -33,7 +34,7 @@ def command(
     from pruneaudit.api import report_again
     from pruneaudit.run_folder import REPORT_FILE
 
-    show(report_again(run), run, run / REPORT_FILE, as_json)
+    show(report_again(run, show_records or None), run, run / REPORT_FILE, as_json)
 
 
 def show(results: Results, folder: Path, page: Path, as_json: bool) -> None:

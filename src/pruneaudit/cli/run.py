@@ -18,6 +18,7 @@ from pruneaudit.cli.common import (
     OutOption,
     QuietOption,
     RayAddressOption,
+    ShowRecordsOption,
     VerboseOption,
     WaitOption,
     command_line,
@@ -110,6 +111,7 @@ def command(
     attacks: AttacksOption = None,
     results_dir: ResultsDirOption = None,
     skip_existing: SkipExistingOption = False,
+    show_records: ShowRecordsOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -128,6 +130,7 @@ def command(
             describe(each, out / each.name, data_root, device, jobs)
         return
     where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root, "wait": wait}
+    where |= {"show_records": show_records or None}
     where |= {"ray_cluster": ray_cluster_from(ray_address, gpus_per_task)}
     incomplete = False
     for each, its in zip(todo.studies, trackers, strict=True):

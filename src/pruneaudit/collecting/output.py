@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from pruneaudit.errors import UserError
-from pruneaudit.files import writing_error
+from pruneaudit.files import make_private_folder, writing_error
 from pruneaudit.signals.signals import Signals
 
 
@@ -23,7 +23,7 @@ def check_new(path: Path, force: bool, such_as: str = "signals.npz") -> None:
 
 
 def write_signals(signals: Signals, path: Path, force: bool = False) -> None:
-    """Writes signals to a temporary file beside `path`, then renames it; folders are made if need be.
+    """Writes signals to a temporary file beside `path`, then renames it; its folder is made for its owner alone.
 
     Raises:
         UserError: as `check_new`, or the place cannot be written to.
@@ -32,7 +32,7 @@ def write_signals(signals: Signals, path: Path, force: bool = False) -> None:
     check_new(path, force)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")  # NumPy adds .npz where it does not stand
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         try:
             signals.save(temporary)
             temporary.replace(path)

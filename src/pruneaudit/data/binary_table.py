@@ -57,6 +57,7 @@ class Description:
 class BinaryTable(Source[PathOptions]):
     """All of one table; it has no official parts."""
 
+    is_public = True
     Options = PathOptions
 
     def __init__(self, about: Description) -> None:

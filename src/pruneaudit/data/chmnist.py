@@ -41,6 +41,7 @@ ARCHIVE = RemoteFile(
 class Chmnist(Source[PathOptions]):
     """All tiles; they have no official parts."""
 
+    is_public = True
     Options = PathOptions
 
     def __init__(self, num_per_class: int = 625, archive: RemoteFile = ARCHIVE) -> None:

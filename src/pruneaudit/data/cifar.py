@@ -50,6 +50,7 @@ class Form:
 class Cifar(Source[SplitOptions]):
     """The whole of CIFAR-10 or CIFAR-100."""
 
+    is_public = True
     Options = SplitOptions
 
     def __init__(

@@ -18,6 +18,7 @@ _MAX_LEVEL = 16
 class Digits(Source[NoOptions]):
     """The digits of scikit-learn."""
 
+    is_public = True
     Options = NoOptions
 
     def load(self, options: NoOptions, data_root: Path | None) -> RawData:

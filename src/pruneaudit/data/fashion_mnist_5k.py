@@ -24,6 +24,7 @@ SHA256 = "00e73161dc709c09068aade809604a0b562145a192aabc0e990033a6b42c465c"
 class FashionMnist5k(Source[NoOptions]):
     """The embedded part of Fashion-MNIST."""
 
+    is_public = True
     Options = NoOptions
 
     def __init__(self, file: Path = FILE) -> None:

@@ -44,6 +44,7 @@ class Description:
 class IdxImages(Source[SplitOptions]):
     """All of a data set in idx files of 28x28 grey images."""
 
+    is_public = True
     Options = SplitOptions
 
     def __init__(self, about: Description, num_train: int = 60_000, num_test: int = 10_000) -> None:

@@ -96,6 +96,8 @@ class Source(ABC, Generic[OptionsT]):
     Options: type[OptionsT]
     semantics_version = 1
     """Raised when the same options would return other samples."""
+    is_public: bool = False
+    """Whether everybody can have these samples; others are taken for people's data, and kept to their owner."""
 
     @abstractmethod
     def load(self, options: OptionsT, data_root: Path | None) -> RawData:

@@ -40,6 +40,7 @@ FILES = {
 class Svhn(Source[SplitOptions]):
     """SVHN without its extra images."""
 
+    is_public = True
     Options = SplitOptions
 
     def __init__(

@@ -9,6 +9,7 @@ from typing import Any
 
 from pruneaudit import __version__
 from pruneaudit.attacks.groups import expand
+from pruneaudit.data import SOURCES
 from pruneaudit.data.population import Population, copies_note
 from pruneaudit.pipeline.plan import Plan
 
@@ -46,6 +47,7 @@ def study_provenance(plan: Plan, population: Population, command: str) -> dict[s
         "engine": plan.engine.about,
         "population": {
             "name": study.data.source.label,
+            "public": SOURCES.get(study.data.source.name).is_public,
             "num_samples": len(population.y) - reserve - canaries - copies,
             "num_canaries": canaries,
             "num_reserve": reserve,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,7 @@ class Rising:
     num_rising: int
     with_pictures: bool
     lines: tuple[RisingSample, ...]
+    """Empty where samples are people's data and nobody asked to show them."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,20 @@ class Exposed:
     rising: tuple[Rising, ...]
 
 
-def exposed(results: Results, samples: Samples = NO_SAMPLES) -> Exposed | None:
-    """The section, or None where nothing was compared; `samples` has class names and pictures, where there are any."""
+def are_public(results: Results) -> bool:
+    """Whether everybody can have the samples; where a run does not say so, they are taken for people's data."""
+    population = results.about.get("population")
+    return isinstance(population, Mapping) and population.get("public") is True
+
+
+def exposed(results: Results, samples: Samples = NO_SAMPLES, show_records: bool = True) -> Exposed | None:
+    """The section, or None where nothing was compared.
+
+    Args:
+        results: what it is about.
+        samples: class names and pictures, where there are any.
+        show_records: list single samples, with ids and pictures; otherwise they are counted only.
+    """
     table = results.migrations
     if table.empty:
         return None
@@ -92,13 +106,13 @@ def exposed(results: Results, samples: Samples = NO_SAMPLES) -> Exposed | None:
         level=f"{100 * table['fpr'].iloc[0]:g}%",
         lines=tuple(_line(row) for _, row in of_all.iterrows()),
         with_floor=bool(of_all["noise_newly"].notna().any()),
-        rising=tuple(_rising(results, release, baseline, samples) for release, baseline in _shown(results)),
+        rising=tuple(_rising(results, *pair, samples, NUM_SHOWN if show_records else 0) for pair in _shown(results)),
     )
 
 
 def shown_samples(results: Results) -> set[str]:
     """The ids of the samples that the section lists."""
-    return {line.sample_id for pair in _shown(results) for line in _rising(results, *pair, NO_SAMPLES).lines}
+    return {line.sample_id for pair in _shown(results) for line in _rising(results, *pair, NO_SAMPLES, NUM_SHOWN).lines}
 
 
 def exposed_figures(results: Results, samples: Samples = NO_SAMPLES) -> list[Figure]:
@@ -137,11 +151,11 @@ def _line(row: pd.Series) -> MovedLine:
     )
 
 
-def _rising(results: Results, release: str, baseline: str, samples: Samples) -> Rising:
+def _rising(results: Results, release: str, baseline: str, samples: Samples, num_listed: int) -> Rising:
     table = results.migration
     rows = table[(table["release"] == release) & (table["baseline"] == baseline) & (table["change"] > 0)]
     # Of equal changes the one that more victims vouch for; then as the samples stand in the data.
-    top = rows.sort_values(["change", "num_victims"], ascending=False, kind="stable").head(NUM_SHOWN)
+    top = rows.sort_values(["change", "num_victims"], ascending=False, kind="stable").head(num_listed)
     lines = tuple(
         RisingSample(
             sample_id=str(row["sample_id"]),

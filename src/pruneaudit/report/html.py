@@ -27,7 +27,7 @@ from pruneaudit.report.answer import answer
 from pruneaudit.report.by_sparsity import leakage_by_sparsity
 from pruneaudit.report.controls import controls
 from pruneaudit.report.equal_accuracy import frontier_figure, frontier_table
-from pruneaudit.report.exposed import NO_SAMPLES, exposed, exposed_figures, shown_samples
+from pruneaudit.report.exposed import NO_SAMPLES, are_public, exposed, exposed_figures, shown_samples
 from pruneaudit.report.figures import Figure, leakage_against_accuracy, leakage_by_release
 from pruneaudit.report.released import released
 from pruneaudit.report.roc import roc_by_attack, roc_by_release
@@ -64,23 +64,33 @@ _SECTIONS = (
 """Heading, words, and the part of the context that the section needs (empty: it is always there)."""
 
 
-def write_report(results: Results, path: Path) -> Path:
+def write_report(
+    results: Results, path: Path, show_records: bool | None = None, run_folder: Path | None = None
+) -> Path:
     """Writes the report to `path` (atomically) and returns it.
 
-    Without plotly (extra `pruneaudit[plots]`) the report has no figures and says how to get them. Class names and
-    pictures of samples are read from the folder of `path`, where that is the run's.
+    Without plotly (extra `pruneaudit[plots]`) the report has no figures and says how to get them.
+
+    Args:
+        results: what it is about.
+        path: the file.
+        show_records: show ids and pictures of exposed samples; default: where everybody can have the data.
+        run_folder: where class names and pictures are read from; default: the folder of `path`.
     """
-    samples = read_samples(results, Path(path).parent, shown_samples(results))
-    return write_atomically(Path(path), render(results, samples))
+    shown = are_public(results) if show_records is None else show_records
+    samples = read_samples(results, run_folder or Path(path).parent, shown_samples(results) if shown else ())
+    return write_atomically(Path(path), render(results, samples, shown))
 
 
-def render(results: Results, samples: Samples = NO_SAMPLES) -> str:
+def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool | None = None) -> str:
     """The report as the text of one HTML file.
 
     Args:
         results: what it is about.
         samples: class names, and pictures of the samples that become exposed.
+        show_records: as for `write_report`.
     """
+    shown = are_public(results) if show_records is None else show_records
     environment = Environment(
         loader=PackageLoader("pruneaudit.report"),
         autoescape=True,
@@ -95,7 +105,7 @@ def render(results: Results, samples: Samples = NO_SAMPLES) -> str:
     has_figures = bool(figures or frontier or moved)
     scripts = [_source(environment, _TABLES_SCRIPT), *([_source(environment, _FIGURES_SCRIPT)] if has_figures else [])]
     return environment.get_template(_TEMPLATE).render(
-        _context(results, samples),
+        _context(results, samples, shown),
         policy=_policy([*scripts, *([plotly] if has_figures else [])]),
         figures=figures,
         frontier_figure=frontier,
@@ -115,14 +125,14 @@ def _figures(results: Results) -> list[tuple[Figure, str]]:
     return [(figure, table) for figure, table in drawn if figure is not None]
 
 
-def _context(results: Results, samples: Samples) -> dict[str, Any]:
+def _context(results: Results, samples: Samples, show_records: bool) -> dict[str, Any]:
     about, told = results.about, answer(results)
     first, measured = summary(results, told), released(results)
     releases, release_notes = releases_table(results, with_nonzero=measured is None)
     shown = {
         "frontier": frontier_table(results),
         "canaries": canaries_table(results),
-        "exposed": exposed(results, samples),
+        "exposed": exposed(results, samples, show_records),
     }
     return {
         "name": str(about.get("name") or "Results"),
