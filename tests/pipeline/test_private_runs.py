@@ -28,10 +28,20 @@ class Collector(Tracker):
     name = "collector"
 
     def __init__(self):
+        super().__init__(None)
         self.texts, self.pages = [], {}
+
+    def is_remote(self):
+        return False
 
     def begin(self, about, folder):
         self.texts.append(repr(about))
+
+    def curve(self, name, rows):
+        self.texts.append(repr((name, rows)))
+
+    def end(self, failed):
+        assert not failed
 
     def findings(self, values):
         self.texts.append(repr(values))
