@@ -222,7 +222,7 @@ def test_saved_predictions_are_controlled_too(tmp_path):
     found = audit_files(tmp_path / "answers.npz", "loss,lira", out=tmp_path / "audit")
     about = found.audit.results.about
     assert [row["passed"] for row in about["controls"]] == [True] * 6
-    assert about["controls"][-1]["bank"] == f"{OWN} (signals)"
+    assert about["controls"][-1]["bank"] == f"{OWN} (answers)"
 
 
 def test_one_model_alone_is_controlled(recorded):

@@ -154,7 +154,7 @@ def check_new_folder(folder: Path, force: bool) -> Path:
     folder = folder.expanduser().resolve()
     try:
         if folder.exists() and not folder.is_dir():
-            raise UserError(f"{folder}: is a file, expected the name of a folder")
+            raise UserError(f"{folder}: is a file, expected a folder; choose another folder with --out")
         if folder.exists() and not force and next(folder.iterdir(), None):
             raise UserError(f"{folder}: is not empty; choose another folder, or replace what is there with --force")
     except OSError as error:

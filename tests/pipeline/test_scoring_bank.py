@@ -67,7 +67,7 @@ def test_cost_law(study, finished):
 
 def test_a_second_run_does_nothing_and_everything_is_whole(study, finished):
     assert run(study, out=finished.folder.parent, executor="serial").num_tasks_done == 0
-    assert {checked.state for checked in verify(prepare(study)[0], Store(finished.folder))} == {"whole"}
+    assert {checked.state for checked in verify(prepare(study)[0], Store(finished.folder), {})} == {"whole"}
 
 
 def test_scores_are_those_of_the_scoring_models(study, finished):
