@@ -65,7 +65,7 @@ def command(
     levels = DEFAULT_LEVELS if fpr_levels is None else rates("--fpr-levels", fpr_levels)
     others = references, paired, paired_references
     with StepLine(quiet) as line:
-        settings = command_line(), levels, name, line.say, show_records or None
-        finished = audit_files(file, attacks, *others, out, seed, *settings)
+        shown = show_records or None
+        finished = audit_files(file, attacks, *others, out, seed, command_line(), levels, name, line.say, shown)
     print_warnings(finished.audit.results)
     show(finished.audit.results, finished.folder, finished.report, as_json)
