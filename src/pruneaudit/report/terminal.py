@@ -31,6 +31,8 @@ from pruneaudit.results import Results
 
 _WIDTH_OF_NUMBERS = 76
 """Columns that the widest numbers need, with some left for names."""
+_NO_LIMIT = 10_000
+"""Columns in which no name breaks."""
 
 
 def print_results(results: Results, console: Console) -> None:
@@ -39,8 +41,15 @@ def print_results(results: Results, console: Console) -> None:
     Numbers are never cut: where the console is too narrow, cells wrap. Names are shown without
     control characters, so that none can steer the terminal.
     """
-    notes = Notes()
-    console.print(_table(results, notes, is_wide=console.width >= _WIDTH_OF_NUMBERS))
+    notes, is_wide = Notes(), console.width >= _WIDTH_OF_NUMBERS
+    table = _table(results, notes, is_wide)
+    unbounded = console.options.update(max_width=_NO_LIMIT)
+    if (
+        console.measure(table, options=unbounded).maximum > console.width
+    ):  # names would break: figures that are words take two lines
+        notes = Notes()
+        table = _table(results, notes, is_wide, between="\n")
+    console.print(table)
     for number, reason in enumerate(notes.listed(), start=1):
         console.print(_plain(f"({number}) {reason}"), style="dim", highlight=False)
     for whole in left_whole(results):
@@ -68,8 +77,10 @@ def print_results(results: Results, console: Console) -> None:
         console.print(_plain(told.caveats[0]), highlight=False)
 
 
-def _table(results: Results, notes: Notes, is_wide: bool) -> Table:
+def _table(results: Results, notes: Notes, is_wide: bool, between: str = " ") -> Table:
     """The table; where it `is_wide` enough for all numbers, only the names wrap.
+
+    `between` stands between the two sparsities of a release.
 
     Narrower, numbers wrap too: an ellipsis would lose digits.
     """
@@ -81,7 +92,7 @@ def _table(results: Results, notes: Notes, is_wide: bool) -> Table:
     for header in ("AUC", *([rate.title] if rate else [])):
         table.add_column(header, justify="right", overflow="fold", no_wrap=is_wide)
     for release in release_names(results):
-        facts = _release_facts(results, release, notes)
+        facts = _release_facts(results, release, notes, between)
         texts = facts if rate else [", ".join(facts)]
         table.add_row(*(Text(text, style="bold") for text in (printable(release), *texts)))
         for attack in attack_order(results):
@@ -95,13 +106,13 @@ def _table(results: Results, notes: Notes, is_wide: bool) -> Table:
     return table
 
 
-def _release_facts(results: Results, release: str, notes: Notes) -> list[str]:
+def _release_facts(results: Results, release: str, notes: Notes, between: str) -> list[str]:
     """Sparsity and test accuracy of a release, in words."""
     row = release_row(results, release)
     if row is None:
         return []
     sparsity, accuracy = sparsity_cell(row, notes), estimate(row, TEST_ACCURACY, notes)
-    of_all = f" ({sparsity.interval})" if sparsity.interval else ""
+    of_all = f"{between}({sparsity.interval})" if sparsity.interval else ""
     return [
         f"{_text(sparsity.value, sparsity.note)} sparsity{of_all}",
         f"{_text(accuracy.value, accuracy.note)} accuracy",
