@@ -255,7 +255,7 @@ def attack_again(
         audited.results.about["declared"] = _primary_of(ran, audited.results)
         record_controls(audited, attacks_of(study), study.seed, SELFTEST_RUN)
         if out:
-            _made_private(plan, Path(out))
+            audited.results.about["warnings"] += _made_private(plan, Path(out))
         return write_up(audited, Path(out) if out else folder, 0)
 
 
@@ -270,14 +270,15 @@ def _made_private(plan: Plan, folder: Path) -> list[str]:
     """Makes the folder of a study for its owner alone, unless everybody can have the data; what to warn of."""
     if SOURCES.get(plan.study.data.source.name).is_public:
         return []
-    _make_private(folder)
-    note = open_to_others(folder)
-    return [note] if note else []
+    return _made_for_owner(folder)
 
 
-def _make_private(folder: Path) -> None:
+def _made_for_owner(folder: Path) -> list[str]:
+    """Makes a folder of people's data for its owner alone; what to warn of where it was there, open to others."""
     with writing(folder):
         make_private_folder(folder)
+        note = open_to_others(folder)
+    return [note] if note else []
 
 
 def report_again(folder: str | Path, show_records: bool | None = None) -> Results:
@@ -444,7 +445,7 @@ def audit_files(
             },
         }
     )
-    _make_private(Path(out))
+    found.results.about["warnings"] += _made_for_owner(Path(out))
     return write_up(found, Path(out), 0, show_records=show_records)
 
 

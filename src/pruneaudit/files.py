@@ -27,7 +27,7 @@ def write_atomically(path: Path, content: str | bytes, flushed: bool = False) ->
 
     Args:
         path: the file.
-        content: what it shall hold.
+        content: what goes into it.
         flushed: returns only when the file, under its name, has reached the disk.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

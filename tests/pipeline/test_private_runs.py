@@ -149,3 +149,6 @@ def test_a_folder_that_is_there_keeps_its_mode(tmp_path):
     signals = Signals(rng.normal(size=(2, 30, 2)), np.arange(30) % 2, rng.random((2, 30)) < 0.5)
     write_signals(signals, tmp_path / "open" / "signals.npz")
     assert mode_of(tmp_path / "open") == 0o755
+    found = audit_files(tmp_path / "open" / "signals.npz", "loss", out=tmp_path / "open")
+    assert mode_of(tmp_path / "open") == 0o755
+    assert [note for note in found.audit.results.about["warnings"] if "0755" in note and "chmod 700" in note]

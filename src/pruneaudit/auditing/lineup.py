@@ -67,9 +67,9 @@ def fewest_references(games: Sequence[Game]) -> int:
 
 
 def rivals_of(attacks: Mapping[str, Attack], primary: str) -> dict[str, list[str]]:
-    """The played attacks that each is held against: the common standard, the one that it names itself, the primary.
+    """The played attacks that each is compared with: the common standard, the one that it names itself, the primary.
 
-    A pair of attacks is compared once: what the primary one is held against is not held against it.
+    A pair of attacks is compared once: the primary attack's own rivals are not compared with it again.
 
     Args:
         attacks: the played attacks by label.
@@ -89,7 +89,7 @@ def rivals_of(attacks: Mapping[str, Attack], primary: str) -> dict[str, list[str
 
 
 def rivals_first(rivals: Mapping[str, Sequence[str]]) -> list[str]:
-    """The attacks in an order in which each comes after those that it is held against."""
+    """The attacks, each after those that it is compared with."""
     return list(TopologicalSorter(rivals).static_order())
 
 

@@ -20,11 +20,10 @@ from scipy.special import logsumexp
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.errors import UserError
-from pruneaudit.files import SEALED_FILES, read_json
+from pruneaudit.files import SEALED_FILES, WEIGHTS_FILE, read_json
 from pruneaudit.metrics import Estimate, PerVictim, two_way
 from pruneaudit.metrics.arrays import spread
 from pruneaudit.pipeline.assemble import release_signals
-from pruneaudit.pipeline.dropping import WEIGHTS_FILE
 from pruneaudit.pipeline.log import LOG
 from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.pipeline.store import SEAL, Store

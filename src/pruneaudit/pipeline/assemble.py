@@ -19,6 +19,7 @@ from pruneaudit.auditing.lineup import Lineup
 from pruneaudit.auditing.playing import Recall, audit_games
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import splits_of
+from pruneaudit.files import SUMMARY_FILE
 from pruneaudit.pipeline.lineage import defenses_of, origin_of, repeats, twins
 from pruneaudit.pipeline.plan import Action, Plan, Task, attacks_of
 from pruneaudit.pipeline.store import Store
@@ -87,7 +88,7 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
     described = next((entry for entry in plan.study.releases if entry.name == release), None)
     tasks = plan.models(release)
     summaries = [
-        json.loads((store.path(task.artifact) / "summary.json").read_text())
+        json.loads((store.path(task.artifact) / SUMMARY_FILE).read_text())
         for task in tasks
         if task.model_id not in left_out and plan.study.membership.is_victim(task.model_id)
     ]

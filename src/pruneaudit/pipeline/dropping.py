@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
+from pruneaudit.files import WEIGHTS_FILE
 from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.pipeline.store import SEAL, Store
-
-WEIGHTS_FILE = "model.safetensors"
-"""As in `pipeline.own`, which imports torch."""
 
 
 def drop_weights(plan: Plan, store: Store, kept: int) -> int:

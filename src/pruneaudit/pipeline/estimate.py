@@ -12,6 +12,7 @@ import torch
 
 from pruneaudit.data.population import Population
 from pruneaudit.errors import UserError
+from pruneaudit.files import MASK_FILE
 from pruneaudit.models import build_model
 from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.pruning.matrices import counted_weights
@@ -45,7 +46,7 @@ def disk_bytes(plan: Plan, population: Population, tasks: Sequence[Task]) -> int
     total = 0
     for task in tasks:
         total += SMALL_FILES + sizes.get(task.action, weights)
-        total += masks if "mask.safetensors" in task.artifact.files else 0
+        total += masks if MASK_FILE in task.artifact.files else 0
     return total
 
 

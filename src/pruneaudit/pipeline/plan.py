@@ -18,6 +18,7 @@ from pruneaudit.data import SOURCES
 from pruneaudit.data.population import SAVED_FILES, Population
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.errors import UserError
+from pruneaudit.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.identity import sha256_of
 from pruneaudit.models import MODELS
 from pruneaudit.pipeline.engines import PLAIN, Engine
@@ -263,7 +264,7 @@ def _scoring_tasks(
         parents = sorted(artifact.identity for artifact in (population, *answers.values()))
         config = {**shape, "num_models": size, "parents": parents}
         folder = f"{models[0].folder.rpartition('/')[0]}/sample_scores-{sha256_of(config)[:8]}"
-        scores[size] = Artifact(folder, config, ("scores.npy", "summary.json"))
+        scores[size] = Artifact(folder, config, ("scores.npy", SUMMARY_FILE))
         tasks.append(Task("sample_scores", SCORING, 0, scores[size], {"population": population} | answers, config))
     return tasks, scores
 
@@ -322,12 +323,12 @@ def _which_weights(pruner: Plugin | None, model: Plugin) -> dict[str, int]:
 
 def _model_artifacts(release: str, config: Mapping[str, Any], num_models: int) -> list[Artifact]:
     """One artifact per model of a release, or of the scoring bank."""
-    files = ["model.safetensors", "history.csv", "summary.json"]
+    files = [WEIGHTS_FILE, "history.csv", SUMMARY_FILE]
     if config.get("pruner"):
         pruner = PRUNERS.get(config["pruner"]["name"])
         options = pruner.Options.model_validate(config["pruner"]["options"])
-        files += ["mask.safetensors"] if pruner.works_by_mask(options) else []
-        files += ["structure.json"] if pruner.changes_architecture(options) else []
+        files += [MASK_FILE] if pruner.works_by_mask(options) else []
+        files += [STRUCTURE_FILE] if pruner.changes_architecture(options) else []
     folder = f"{release}-{sha256_of(config)[:8]}"
     return [Artifact(f"{folder}/model-{m:03d}", {**config, "model_id": m}, tuple(files)) for m in range(num_models)]
 
