@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pruneaudit.cli.common import DataRootOption, QuietOption
+from pruneaudit.cli.common import DataRootOption, QuietOption, StepLine
 from pruneaudit.errors import printable
 
 if TYPE_CHECKING:
@@ -33,14 +33,13 @@ def command(
     """Play every attack where the answer is known: nothing found where nothing is, planted members found."""
     from pruneaudit.selftest import selftest
 
-    say = _hint if sys.stderr.isatty() and not quiet else _silence
-    if run is None:
-        found = selftest(attacks.split(","), seed, say=say)
-    else:
-        from pruneaudit.api import selftest_run
+    with StepLine(quiet or not sys.stderr.isatty()) as line:
+        if run is None:
+            found = selftest(attacks.split(","), seed, say=line.say)
+        else:
+            from pruneaudit.api import selftest_run
 
-        found = selftest_run(run, attacks.split(","), seed, data_root, say)
-    say("")
+            found = selftest_run(run, attacks.split(","), seed, data_root, line.say)
     if as_json:
         print(json.dumps(found.as_json(), indent=1, allow_nan=False))
     else:
@@ -90,12 +89,3 @@ def _table(trial: Trial) -> Table:
 
 def _figure(auc: Estimate) -> str:
     return "-" if auc.value != auc.value else f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]"
-
-
-def _hint(message: str) -> None:
-    """Shows what is being done, on one line that the next overwrites."""
-    print(f"\r\x1b[K{printable(message)}", end="", file=sys.stderr, flush=True)
-
-
-def _silence(_: str) -> None:
-    """Says nothing."""
