@@ -11,6 +11,11 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(letter if letter.isprintable() or letter in keep else ascii(letter)[1:-1] for letter in text)
 
 
+def in_one_line(error: BaseException, limit: int = 300) -> str:
+    """What another's code raised, as a part of a line: kind and message, cut after so many letters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:limit]
+
+
 class UserError(ValueError):
     """A mistake in what the program was given: a study, a file, an argument.
 

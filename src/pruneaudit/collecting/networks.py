@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, in_one_line
 from pruneaudit.models._outputs import check_answer, check_steady, logits_in, two_classes
 from pruneaudit.models.factory import call_of, user_function
 from pruneaudit.signals.collect import collect, outputs
@@ -188,7 +188,7 @@ def _called(action: Callable[[], Any], what: str) -> Any:
     except UserError:
         raise
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = in_one_line(error)
         raise UserError(f"{what}: failed ({reason}); expected code that works in this environment") from error
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pruneaudit.collecting.networks import Plain
 from pruneaudit.compressing.settings import Tuning
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, in_one_line
 from pruneaudit.models._outputs import answering, check_answer, check_steady, logits_in
 from pruneaudit.pruning.size import evaluating
 from pruneaudit.randomness import torch_generator
@@ -115,7 +115,7 @@ def tried(model: nn.Module, x: Tensor, what: str) -> Any:
         try:
             return model(x)
         except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            reason = in_one_line(error)
             raise UserError(
                 f"{what}: the network fails on them ({reason}); give inputs of the shape it takes"
             ) from None

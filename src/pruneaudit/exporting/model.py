@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from pruneaudit.collecting.output import check_new
 from pruneaudit.compressing.folder import make_readable
 from pruneaudit.data.population import Population
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, in_one_line
 from pruneaudit.exporting.finished import finished_plan, found_model
 from pruneaudit.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, read_json, writing_error
 from pruneaudit.pipeline.lineage import network_function
@@ -235,7 +235,7 @@ def _write_onnx(model: nn.Module, x: Tensor, file: Path) -> float:
             assert program is not None
             program.save(file, external_data=False)
         except Exception as error:  # a network may use what ONNX cannot say
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            reason = in_one_line(error)
             raise UserError(
                 f"onnx: this network cannot be written ({reason}); use format torch or safetensors"
             ) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pruneaudit.data.population import Population
 from pruneaudit.defenses import DEFENSES
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, in_one_line
 from pruneaudit.identity import sha256_of
 from pruneaudit.models import MODELS
 from pruneaudit.pipeline.plan import Plan, Task
@@ -81,7 +81,7 @@ def _try_answers(task: Task, population: Population, tried: set[str]) -> None:
     except UserError:
         raise
     except Exception as error:  # a user's function may raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = in_one_line(error)
         raise UserError(f"{name}: failed ({reason}); expected a function that returns a network") from error
     check_network(network, population, name)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pruneaudit.data.population import Population
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, in_one_line
 from pruneaudit.models._outputs import check_answer, check_steady, logits_in
 from pruneaudit.signals.recognised import recognised
 from pruneaudit.training.samples import Samples
@@ -53,7 +53,7 @@ def _asked(network: nn.Module, x: Tensor, name: str) -> Tensor:
     try:
         answer: Tensor = logits_in(network(x))
     except Exception as error:  # a user's network may raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = in_one_line(error)
         mend = "expected a network that takes them"
         if "view size is not compatible" in reason:
             mend = "write reshape in the place of view, as images are stored with the channels last"

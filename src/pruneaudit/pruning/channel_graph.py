@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, in_one_line
 from pruneaudit.pruning.channel_choice import Effect, Group, KeptWhole
 from pruneaudit.pruning.matrices import untouchable_layers
 from pruneaudit.pruning.selection import excluded_layers
@@ -45,7 +45,7 @@ def one_input(model: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
 
 def shortened(error: Exception) -> str:
     """What a network's own code, or the tracing of it, raised, in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:150]
+    return in_one_line(error, 150)
 
 
 def unfit(error: Exception) -> UserError:

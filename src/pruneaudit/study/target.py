@@ -19,7 +19,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, in_one_line
 from pruneaudit.files import file_sha256
 
 SEEN = "__pruneaudit_source__"
@@ -157,7 +157,7 @@ def check_takes(target: str, parameters: Sequence[str], what: str) -> None:
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # a user's module may do anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = in_one_line(error)
         raise UserError(f"{what}: {target.partition(':')[0]} cannot be imported ({reason})") from error
     try:
         signature = inspect.signature(function)

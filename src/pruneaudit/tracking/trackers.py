@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from pruneaudit.auditing.findings import MEAN
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, in_one_line
 from pruneaudit.pipeline.plan import Task
 from pruneaudit.pipeline.progress import Progress
 from pruneaudit.results import Results
@@ -190,7 +190,7 @@ class _Line:
                 step(self.tracker)
                 self.last_done = time.monotonic()
             except (Exception, SystemExit) as error:  # other people's code: anything may come
-                self.failure = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                self.failure = in_one_line(error)
                 with contextlib.suppress(Exception, SystemExit):
                     self.tracker.end(True)
                 return
