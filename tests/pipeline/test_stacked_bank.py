@@ -204,14 +204,14 @@ def test_what_cannot_be_trained_side_by_side(stacked, population, tmp_path, monk
     )
     monkeypatch.syspath_prepend(tmp_path)
     for module, reason in (
-        ("odd_network", "no stacked form of its layer '2' \\(Softplus\\)"),
+        ("odd_network", "engine 'stacked' cannot .*no stacked form of its layer '2' \\(Softplus\\)"),
         ("unlucky_network", "no luck"),
     ):
         model = {"name": "factory", "options": {"target": f"{module}:build"}}
         engine = resolve_engine(asking(stacked, "auto", model=model), population, tmp_path / "run", "cpu")
         assert engine.name == "plain"
         assert engine.reason != "asked for"
-        with pytest.raises(UserError, match=f"engine 'stacked' cannot .*{reason}"):
+        with pytest.raises(UserError, match=reason):
             run(asking(stacked, "stacked", model=model), out=tmp_path, executor="serial")
     assert not (tmp_path / "small").exists()
 

@@ -91,7 +91,9 @@ def test_a_network_with_shared_weights_is_trained_pruned_attacked_and_exported(s
     files = list((tmp_path / "runs" / "tied").glob("pruned-*/model-000/model.safetensors"))
     stored = load_file(files[0])
     assert stored.keys() == {"enc.weight", "head.weight", "head.bias"}
-    written = export(tmp_path / "runs" / "tied", "pruned", tmp_path / "out.safetensors", "safetensors").files[0]
+    written = export(
+        tmp_path / "runs" / "tied", "pruned", tmp_path / "out.safetensors", "safetensors", factory="users_weights:tied"
+    ).files[0]
     import users_weights
 
     network = users_weights.tied((10,), 3)

@@ -260,7 +260,9 @@ def hostile(open_report, make_results, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile") / "<script>alert('file')<"
     folder.mkdir()
     path = folder / "שלום \"quoted\" & 'quoted'.html"
-    path.write_text(render(make_results(rename), Samples(HOSTILE, {"0": picture, "1": picture})), encoding="utf-8")
+    path.write_text(
+        render(make_results(rename), Samples(HOSTILE, {"0": picture, "1": picture}), True), encoding="utf-8"
+    )
     return open_report(path, PHONE, before=NO_CLIPBOARD)
 
 
