@@ -11,6 +11,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
 from pruneaudit.errors import UserError
@@ -22,6 +23,12 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the choice closest to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
     return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+@cache
+def _public_files(folders: tuple[str, ...]) -> frozenset[str]:
+    """The modules in the folders of a package, by name; each folder is read once per process."""
+    return frozenset(module.name for module in pkgutil.iter_modules(folders) if not module.name.startswith("_"))
 
 
 class Registry(Generic[T]):
@@ -53,10 +60,8 @@ class Registry(Generic[T]):
 
     def names(self) -> tuple[str, ...]:
         """All known names, sorted."""
-        paths = importlib.import_module(self._package).__path__
-        files = {module.name for module in pkgutil.iter_modules(paths)}
-        public = {name for name in files if not name.startswith("_")} - self._infrastructure
-        return tuple(sorted(public | self._registered.keys()))
+        files = _public_files(tuple(importlib.import_module(self._package).__path__))
+        return tuple(sorted((files - self._infrastructure) | self._registered.keys()))
 
     def get(self, name: str) -> T:
         """The plug-in called `name`.

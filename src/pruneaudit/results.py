@@ -121,9 +121,9 @@ def tpr_column(level: float) -> str:
     return f"tpr_at_{100 * level:g}%_fpr"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
-    """Everything a report is made from."""
+    """Everything a report is made from. Its tables and its study do not change: what follows from them may be kept."""
 
     findings: pd.DataFrame
     """One row per (release, knowledge, attack, victim); `victim` is "mean" (over victims), "pooled"

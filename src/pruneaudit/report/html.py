@@ -91,13 +91,7 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
         show_records: as for `write_report`.
     """
     shown = are_public(results) if show_records is None else show_records
-    environment = Environment(
-        loader=PackageLoader("pruneaudit.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = _environment()
     plotly = _plotly_script()
     figures = _figures(results) if plotly else []
     frontier = frontier_figure(results) if plotly else None
@@ -114,6 +108,18 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
         has_figures=has_figures,
         plotly=Markup(_packed(plotly)) if has_figures else "",
         scripts=[Markup(script) for script in scripts],
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """The templates; compiled once per process."""
+    return Environment(
+        loader=PackageLoader("pruneaudit.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 from pydantic import ValidationError
@@ -24,6 +28,29 @@ MIN_DECIDING = 10
 """Non-members that must lie at or below a false-positive rate before a TPR there is reported."""
 
 
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def once(function: Callable[Concatenate[Results, P], T]) -> Callable[Concatenate[Results, P], T]:
+    """Works an answer out once for the same results and further (positional) arguments, and keeps it as long as they.
+
+    Sentences ask the same of the same results many times: what a release is compared with, under which attack.
+    """
+    kept: WeakKeyDictionary[Results, dict[tuple[Any, ...], T]] = WeakKeyDictionary()
+
+    @wraps(function)
+    def asked(results: Results, *args: P.args, **kwargs: P.kwargs) -> T:
+        answers = kept.setdefault(results, {})
+        key = (*args, *kwargs.items())
+        if key not in answers:
+            answers[key] = function(results, *args, **kwargs)
+        return answers[key]
+
+    return asked
+
+
+@once
 def declared_attacks(results: Results) -> tuple[str, ...]:
     """The labels of the attacks that the study lists, groups taken apart, whether or not they gave a figure.
 
@@ -38,12 +65,14 @@ def declared_attacks(results: Results) -> tuple[str, ...]:
     return tuple(dict.fromkeys(labels or results.findings["attack"]))
 
 
+@once
 def attack_order(results: Results) -> tuple[str, ...]:
     """The attacks that have findings: as the study declares them, then any others as they appear."""
     found = list(dict.fromkeys(results.findings["attack"]))
     return tuple(dict.fromkeys([label for label in declared_attacks(results) if label in found] + found))
 
 
+@once
 def primary_attack(results: Results) -> str:
     """The attack whose figures the answer gives: the one that the run recorded, else what the rule chooses now."""
     recorded, listed = Primary.recorded(results.about), declared_attacks(results)
@@ -52,6 +81,7 @@ def primary_attack(results: Results) -> str:
     return attack_by_rule(listed, num_references(results) or 0)
 
 
+@once
 def num_references(results: Results) -> int | None:
     """References of the victim that has fewest: as recorded, else as the study says; None where neither does."""
     recorded, study = Primary.recorded(results.about), study_of(results)
@@ -84,12 +114,14 @@ def chosen_later(results: Results) -> str:
     return declared if declared and declared not in declared_attacks(results) else ""
 
 
+@once
 def primary_knowledge(results: Results) -> str:
     """The knowledge that summaries show: matched where it was played, else the first there is."""
     found = list(dict.fromkeys(results.findings["knowledge"]))
     return "matched" if "matched" in found or not found else str(found[0])
 
 
+@once
 def finding(results: Results, release: str, attack: str, victim: str = MEAN) -> pd.Series | None:
     """The row of an attack on a release under the primary knowledge.
 
@@ -110,6 +142,7 @@ def findings_elsewhere(results: Results, release: str, attack: str) -> list[pd.S
     return [row for _, row in rows[rows["knowledge"] != primary_knowledge(results)].iterrows()]
 
 
+@once
 def difference(results: Results, release: str, baseline: str, attack: str, column: str) -> pd.Series | None:
     """The paired difference release minus baseline in one metric, under the primary knowledge.
 
@@ -127,17 +160,20 @@ def difference(results: Results, release: str, baseline: str, attack: str, colum
     return None if rows.empty else rows.iloc[0]
 
 
+@once
 def release_names(results: Results) -> tuple[str, ...]:
     """All releases, in the order of the releases table, then any that only the findings name."""
     return tuple(dict.fromkeys([*results.releases["release"], *results.findings["release"]]))
 
 
+@once
 def base_release(results: Results) -> str:
     """What releases are held against: the dense networks, or the first release where there are none."""
     releases = release_names(results)
     return DENSE if DENSE in releases or not releases else releases[0]
 
 
+@once
 def baseline_of(results: Results, release: str) -> str:
     """What a sentence holds the release against.
 
@@ -155,12 +191,14 @@ def baseline_of(results: Results, release: str) -> str:
     return next((str(name) for name in found if name != base), base)
 
 
+@once
 def twin_of(results: Results, release: str) -> str:
     """What a defended release would be without its defence; empty for others, and without a study."""
     study = study_of(results)
     return twins(study).get(release, "") if study else ""
 
 
+@once
 def study_of(results: Results) -> Study | None:
     """The study that the results come from; None where none was recorded, or not in a form that is known."""
     try:
@@ -183,6 +221,7 @@ def fine_tuned_alike(results: Results, release: str, control: str) -> bool:
     return release not in found or control not in found or found[release] == found[control]
 
 
+@once
 def release_row(results: Results, release: str) -> pd.Series | None:
     """The release's row of the releases table."""
     rows = results.releases[results.releases["release"] == release]
@@ -205,6 +244,7 @@ def resolution(results: Results, rows: pd.DataFrame | None = None) -> float:
     return MIN_DECIDING / fewest if fewest > 0 else math.nan
 
 
+@once
 def undefended_twins(results: Results) -> dict[str, tuple[str, ...]]:
     """The releases that are what others would be without their defence, and those others; by name.
 
@@ -219,6 +259,7 @@ def undefended_twins(results: Results) -> dict[str, tuple[str, ...]]:
     return {plain: tuple(others) for plain, others in found.items() if plain in shown}
 
 
+@once
 def far_from_baselines(results: Results) -> tuple[str, ...]:
     """The releases that could be held against no undefended network within `NEAR` above their accuracy."""
     rows = results.frontier.drop_duplicates("release")

@@ -23,6 +23,8 @@ ON_THE_GRID = 0.999
 """Share of the values that must lie on a grid: a few may have been mended by hand."""
 _COARSE_ERROR, _FINE_ERROR = 2e-7, 1e-15
 _CHANCE = 1e-5
+_AT_ONCE = 64
+"""Values that are held against every grid before the next."""
 
 
 def grid_of(values: np.ndarray) -> int:
@@ -41,25 +43,43 @@ def grid_of(values: np.ndarray) -> int:
     if not between.size:
         return 1
     few = slice(None, None, -(-between.size // NUM_SEARCHED))
-    candidates = [(k, _COARSE_ERROR) for k in (*range(2, MOST_STEPS + 1), *DECIMALS)]
-    if values.dtype == np.float64:
-        candidates += [(k, _FINE_ERROR) for k in FINE_DECIMALS]
-    for k, error in candidates:
-        if _lie_on(between[few], counts[few], k, error) and _lie_on(between, counts, k, error):
-            return k
+    known = [*range(2, MOST_STEPS + 1), *DECIMALS]
+    fine = FINE_DECIMALS if values.dtype == np.float64 else ()
+    steps = np.array([*known, *fine])
+    errors = np.repeat([_COARSE_ERROR, _FINE_ERROR], [len(known), len(fine)])
+    for place in _hold(between[few], counts[few], steps, errors):
+        if _hold(between, counts, steps[[place]], errors[[place]]).size:
+            return int(steps[place])
     return 0
 
 
-def _lie_on(values: np.ndarray, counts: np.ndarray, steps: int, error: float) -> bool:
-    """Whether nearly all values, each as often as it occurs, are inner points of the grid, and not by chance."""
-    tolerance = steps * error
-    if values.size * np.log(min(2 * tolerance, 1.0)) > np.log(_CHANCE):
-        return False
-    places = values * steps
-    nearest = np.rint(places)
-    # A value next to 0 or 1 that is neither is finer than the grid.
-    fits = (np.abs(places - nearest) <= tolerance) & (nearest > 0) & (nearest < steps)
-    return bool(counts[fits].sum() >= ON_THE_GRID * counts.sum())
+def _hold(values: np.ndarray, counts: np.ndarray, steps: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Which grids (k,) hold nearly all values, each as often as it occurs, as inner points, and not by chance.
+
+    Args:
+        values: between 0 and 1, neither included (n,).
+        counts: how often each occurs (n,).
+        steps: of each grid (k,).
+        errors: how far a value may be from a multiple of 1 / steps (k,).
+
+    Returns:
+        Places in `steps`, ascending. Most grids are given up after the first few values.
+    """
+    tolerance = steps * errors
+    left = np.flatnonzero(values.size * np.log(np.minimum(2 * tolerance, 1.0)) <= np.log(_CHANCE))
+    needed = ON_THE_GRID * counts.sum()
+    within = np.full(len(steps), counts.sum())
+    for start in range(0, values.size, _AT_ONCE):
+        if not left.size:
+            break
+        part = slice(start, start + _AT_ONCE)
+        places = values[part, None] * steps[left]
+        nearest = np.rint(places)
+        # A value next to 0 or 1 that is neither is finer than the grid.
+        fits = (np.abs(places - nearest) <= tolerance[left]) & (nearest > 0) & (nearest < steps[left])
+        within[left] -= counts[part] @ ~fits
+        left = left[within[left] >= needed]
+    return left
 
 
 def resolution_of(probabilities: np.ndarray) -> np.ndarray:

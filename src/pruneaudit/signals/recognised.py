@@ -37,7 +37,7 @@ class Recognised:
 
 def recognised(rows: np.ndarray) -> Recognised:
     """What the numbers (n, C) of one model are; `logits` where nothing else fits."""
-    logs = is_log_probabilities(rows).mean()
+    logs = is_log_probabilities(rows).mean() if (rows <= SUM_ERROR).all(axis=1).mean() > MOST else 0.0
     if logs > MOST:
         return Recognised("log-probabilities", float(logs))
     positive = np.isfinite(rows).all(axis=1) & (rows >= 0).all(axis=1)
@@ -63,12 +63,14 @@ def recognised(rows: np.ndarray) -> Recognised:
 def sums_to_one(rows: np.ndarray) -> np.ndarray:
     """Which rows (n, C) are probabilities that sum to 1, up to their rounding; (n,) bool."""
     inside = ((rows >= 0) & (rows <= 1 + SUM_ERROR)).all(axis=1)
-    return np.asarray(inside & (np.abs(rows.sum(axis=1, dtype=np.float64) - 1) <= _sum_error(rows)))
+    distance = np.abs(rows.sum(axis=1, dtype=np.float64) - 1)
+    return np.asarray(inside & (distance <= _error_to_allow(distance[inside], rows)))
 
 
 def sums_above_one(rows: np.ndarray) -> np.ndarray:
     """Which rows (n, C) sum to more than probabilities can, up to their rounding; (n,) bool."""
-    return np.asarray(rows.sum(axis=1, dtype=np.float64) - 1 > _sum_error(rows))
+    excess = rows.sum(axis=1, dtype=np.float64) - 1
+    return np.asarray(excess > _error_to_allow(excess, rows))
 
 
 def is_log_probabilities(rows: np.ndarray) -> np.ndarray:
@@ -87,6 +89,12 @@ def is_one_probability(values: np.ndarray) -> str:
     if np.mean((values >= 0) & (values <= PERCENT)) >= 1 - SUM_ERROR and values.max() > PERCENT / 2:
         return "percent"
     return ""
+
+
+def _error_to_allow(distances: np.ndarray, rows: np.ndarray) -> float:
+    """`_sum_error` of the rows; their grid is looked for only where the distances leave it to decide."""
+    undecided = (distances > SUM_ERROR) & (distances <= SUM_ERROR + MOST_ROUNDING)
+    return _sum_error(rows) if undecided.any() else SUM_ERROR
 
 
 def _sum_error(rows: np.ndarray) -> float:
