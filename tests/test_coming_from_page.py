@@ -1,4 +1,4 @@
-"""Every command of docs/coming-from.md is run, at a tiny scale, in an empty folder with mia_prune's files."""
+"""Every command of docs/coming-from.md is understood, and (slowly) run at a tiny scale, with mia_prune's files."""
 
 import json
 import re
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.main import get_command
 
 from pruneaudit.attacks import classifier
-from pruneaudit.cli import main
+from pruneaudit.cli import _usual_form, app, main
 
 PAGE = Path(__file__).parents[1] / "docs" / "coming-from.md"
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -54,6 +55,18 @@ def run(line, capsys):
     return arguments[0]
 
 
+@pytest.mark.parametrize("line", [line for block in BLOCKS for line in block.splitlines()])
+def test_every_command_is_understood(line):
+    """Its options and their values; what it does is run below, and by the tests of each command."""
+    program, command, *arguments = shlex.split(line, comments=True)
+    assert program == "pruneaudit"
+    found = get_command(app).get_command(None, command)
+    context = found.make_context(command, [_usual_form(argument) for argument in arguments])
+    shown = str(context.params)
+    assert [word for word in arguments if not word.startswith("-") and word not in shown] == []
+
+
+@pytest.mark.slow
 def test_every_command_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(classifier, "DEFAULT_MAX_ROWS", 64)  # classifiers that learn from little, in no time
