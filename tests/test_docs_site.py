@@ -105,6 +105,7 @@ def test_the_worked_example_says_what_the_page_says():
     assert printed.getvalue() == shown["text"]
 
 
+@pytest.mark.slow
 def test_quickstart_runs_and_its_report_is_explained(tmp_path, monkeypatch, tiny_demo):
     monkeypatch.chdir(tmp_path)
     called = []

@@ -164,7 +164,7 @@ def test_bavaria(view):
 
 def test_bavaria_is_lira_where_references_are_many(make_bank, make_view):
     """With very many references the prior no longer matters: the ratio is LiRA's with variances per example."""
-    bank = make_bank(num_models=400, num_samples=30, num_reserve=0)
+    bank = make_bank(num_models=200, num_samples=20, num_reserve=0)
     view = make_view(bank)
     mine = scored("bavaria", view)
     lira = scored("lira", view, variance="per_example")

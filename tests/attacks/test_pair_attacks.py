@@ -110,7 +110,7 @@ def test_joint_lira_against_scipy(shape, num_releases):
     assert np.isnan(expected).all() == (shape["num_models"] == 2)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(num_models=st.integers(4, 8), num_samples=st.integers(10, 20), height=st.sampled_from([0.01, 1.0, 50.0]))
 def test_joint_lira_against_scipy_whatever_the_shape(num_models, num_samples, height):
     view = own_view(*(random_release(num_models, num_samples, scale=height * s) for s in (1, 2)))

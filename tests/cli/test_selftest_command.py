@@ -56,12 +56,14 @@ def registered(monkeypatch):
     ATTACKS.register("cheat", Cheat)
 
 
-def test_attacks_that_work_end_with_0(call):
-    code, out, err = call("--attacks", "loss,lira,modified_entropy,samia")
+@pytest.mark.parametrize("learning", [(), pytest.param(("samia",), marks=pytest.mark.slow)])
+def test_attacks_that_work_end_with_0(call, learning):
+    attacks = ("loss", "lira", "modified_entropy", *learning)
+    code, out, err = call("--attacks", ",".join(attacks))
     assert code == 0
     assert err == ""
-    assert out.count(" works") == 4
-    assert out.endswith("all 4 attacks that could be tested work (seed 0)\n")
+    assert out.count(" works") == len(attacks)
+    assert out.endswith(f"all {len(attacks)} attacks that could be tested work (seed 0)\n")
     assert "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 80
 

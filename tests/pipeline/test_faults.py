@@ -151,6 +151,7 @@ def factory(make_study, small, network_of_files):
     return make_study(model=model, releases=small.model_dump()["releases"]), place
 
 
+@pytest.mark.slow
 def test_deaths_are_retried_and_who_always_dies_is_left_out(factory, tmp_path, call):
     study, place = factory
     study_file = tmp_path / "study.json"

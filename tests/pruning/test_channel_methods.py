@@ -98,12 +98,15 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }
 
 
+PUBLISHED_NAMES = [pytest.param(name, marks=pytest.mark.slow if name == "densenet121" else ()) for name in PUBLISHED]
+
+
 def published(name: str, seed: int = 0, **options: Any) -> nn.Module:
     return build_model(name, PUBLISHED[name] | options, (1, 8, 8), 3, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", PUBLISHED_NAMES)
 def test_networks_of_the_published_systems_become_smaller(name: str, norm: str) -> None:
     options: dict[str, Any] = {"norm": norm, "init": "kaiming_normal"}
     if (name, norm) in (("resnet18", "group"), ("vgg16", "group")):
@@ -121,7 +124,7 @@ def test_networks_of_the_published_systems_become_smaller(name: str, norm: str) 
     assert train(pruning.model, noise(), one_epoch, torch.Generator().manual_seed(2)).history[-1]["loss"] < 6
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", PUBLISHED_NAMES)
 def test_dead_channels_of_published_networks_go_without_a_trace(name: str) -> None:
     """A channel that is wrongly matched between two layers would show here."""
     model = published(name, init="kaiming_normal").eval()
@@ -140,6 +143,7 @@ def test_dead_channels_of_published_networks_go_without_a_trace(name: str) -> No
         torch.testing.assert_close(smaller.eval()(x), before)
 
 
+@pytest.mark.slow
 def test_between_layers_side_by_side_all_convolutions_shrink_under_group_norm() -> None:
     """In DenseNet a group holds channels of several layers, so that these can hardly shrink; those between them can."""
     pruning = pruned("l1structured", published("densenet121", growth=16, norm="group"), 0.3)

@@ -432,7 +432,7 @@ def plain_networks(draw: st.DrawFn) -> tuple[Callable[[], nn.Module], Tensor]:
     st.sampled_from(["layerwise", "global"]),
     st.floats(0.02, 0.7),
 )
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 def test_random_networks_come_as_near_as_whole_channels_allow(
     made: tuple[Callable[[], nn.Module], Tensor], importance: Any, target: Any, scope: Any, sparsity: float
 ) -> None:
