@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -152,6 +153,24 @@ def make_results() -> Callable[..., Results]:
         return Results(**parts)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def check_command() -> Callable[[str], None]:
+    """Fails where a line of a page is no command, or one of its words goes to no option; runs nothing."""
+    from typer.main import get_command
+
+    from pruneaudit.cli import _usual_form, app
+
+    def check(line: str) -> None:
+        program, command, *arguments = shlex.split(line, comments=True)
+        assert program == "pruneaudit"
+        found = get_command(app).get_command(None, command)  # type: ignore[attr-defined, arg-type]
+        context = found.make_context(command, [_usual_form(argument) for argument in arguments])
+        shown = str(context.params)
+        assert [word for word in arguments if not word.startswith("-") and word not in shown] == []
+
+    return check
 
 
 @pytest.fixture

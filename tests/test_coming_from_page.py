@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from typer.main import get_command
 
 from pruneaudit.attacks import classifier
-from pruneaudit.cli import _usual_form, app, main
+from pruneaudit.cli import main
 
 PAGE = Path(__file__).parents[1] / "docs" / "coming-from.md"
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -56,14 +55,8 @@ def run(line, capsys):
 
 
 @pytest.mark.parametrize("line", [line for block in BLOCKS for line in block.splitlines()])
-def test_every_command_is_understood(line):
-    """Its options and their values; what it does is run below, and by the tests of each command."""
-    program, command, *arguments = shlex.split(line, comments=True)
-    assert program == "pruneaudit"
-    found = get_command(app).get_command(None, command)
-    context = found.make_context(command, [_usual_form(argument) for argument in arguments])
-    shown = str(context.params)
-    assert [word for word in arguments if not word.startswith("-") and word not in shown] == []
+def test_every_command_is_understood(line, check_command):
+    check_command(line)
 
 
 @pytest.mark.slow

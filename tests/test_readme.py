@@ -1,13 +1,15 @@
-"""What the README shows is run, block by block, in an empty folder."""
+"""What the README shows is understood, and (slowly) run, block by block, in an empty folder."""
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from pruneaudit.cli import main
+from pruneaudit.study import Study
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -34,6 +36,18 @@ def write_file(code):
     Path(first.removeprefix("# ")).write_text(code)
 
 
+def test_every_block_is_understood(check_command):
+    for language, code in BLOCKS:
+        if language == "bash":
+            for line in code.splitlines():
+                check_command(line)
+        elif language == "toml":
+            Study.model_validate(tomllib.loads(code))
+        else:
+            compile(code, "README.md", "exec")
+
+
+@pytest.mark.slow
 def test_every_block_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)  # as Python has it where a program stands

@@ -31,7 +31,7 @@ def test_a_saved_run_reads_back_exactly(results, tmp_path):
     ]  # fmt: skip
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(rows=st.lists(st.tuples(NAMES, FLOATS, FLOATS), max_size=5))
 def test_any_name_and_any_number_survive_the_files(rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")

@@ -1,7 +1,6 @@
 """The envelope by hand, and a bootstrap written out sample by sample with the same weights."""
 
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -288,8 +287,9 @@ def test_victims_with_a_single_member_leave_nothing_to_compare(bank):
         ["confidence", "rmia:mode=offline", "rmia"],
     ],
 )
-def test_the_primary_attack_is_the_one_that_the_report_answers_with(labels, num_references):
+def test_the_primary_attack_is_the_one_that_the_report_answers_with(labels, num_references, make_results):
     chosen = attack_by_rule(labels, num_references)
     recorded = {"primary": {"attack": chosen, "num_references": num_references}}
     about = {"study": {"audit": {"attacks": labels}}} | recorded
-    assert primary_attack(SimpleNamespace(about=about, findings={"attack": []})) == chosen
+    results = make_results(lambda parts: parts.update(about=about, findings=parts["findings"].iloc[:0]))
+    assert primary_attack(results) == chosen

@@ -88,6 +88,7 @@ def test_the_nine_attacks_have_the_promised_columns(train, tmp_path):
     assert {f"{name}_accuracy" for name in names} <= set(columns)
 
 
+@pytest.mark.slow
 def test_the_issues_own_command_says_what_it_would_do(call, tmp_path):
     grid = "--methods dense static dpf --sparsities 0.5 0.7 0.8 0.9 0.95 --dataset digits --arch resnet --layers 8"
     rest = "--epochs 200 --batch-size 64 --seeds 42 43 --skip-existing --dry-run --verbose --results-dir"

@@ -46,7 +46,9 @@ def test_every_old_option_is_taken_or_explained(command):
         assert flag in ours or advice(command, flag[2:]), f"{command} {option}"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [pytest.param(name, marks=() if name == "run" else pytest.mark.slow) for name in COMMANDS]
+)
 def test_what_is_advised_can_be_done(command):
     """Every option of an advice belongs to the command that it is given for, or to the one that it names."""
     checked = 0

@@ -26,6 +26,7 @@ def files(folder):
     return {name: (folder / name).read_bytes() for name in ("findings.csv", "scores.parquet", "contests.csv")}
 
 
+@pytest.mark.slow
 def test_workers_find_what_this_process_finds(learning, learnt, tmp_path):
     beside = run(learning, out=tmp_path, executor="processes", jobs=2)
     assert files(beside.folder) == files(learnt.folder)

@@ -289,7 +289,7 @@ def test_a_name_that_a_spreadsheet_takes_for_a_formula_is_copied_as_text(hostile
     assert {row["Attack"] for row in rows} >= {"'=1+1", "'-2 +cmd", "lira", SCRIPT}
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (360, 640)])
+@pytest.mark.parametrize(("width", "height"), [(360, 640), pytest.param(390, 844, marks=pytest.mark.slow)])
 def test_the_first_screen_of_a_phone_holds_the_answer_and_the_three_numbers(open_report, plain, width, height):
     page = open_report(plain, width).page
     page.set_viewport_size({"width": width, "height": height})
@@ -304,6 +304,7 @@ def test_the_first_screen_of_a_phone_holds_the_answer_and_the_three_numbers(open
     assert fits(page)
 
 
+@pytest.mark.slow
 def test_a_long_table_repeats_its_head_on_every_printed_page(open_report, make_results, tmp_path):
     """The head is printed in one colour and the rows in another; every page that has the one has the other."""
 

@@ -79,6 +79,7 @@ def words(svg):
     return ["".join(element.itertext()) for element in ElementTree.fromstring(svg).iter() if "text" in element.tag]
 
 
+@pytest.mark.slow
 def test_every_file_is_of_the_kind_it_says_and_another_process_writes_the_same_bytes(run_folder, tmp_path):
     written = figures(run_folder, tmp_path / "new" / "out", "pdf, PNG,svg,pdf", latex=True)
     stems = ("sparsity-leakage", "frontier", "roc-dense", "attacks")
