@@ -18,7 +18,6 @@ PARTS = {
     "startup.py": ["--rounds", "10"],
     "bank.py": ["--rounds", "2", "--cases", "mlp", "tinycnn", "convnet", "resnet20"],
     "steps.py": ["--rounds", "2"],
-    "stacked.py": ["--models", "mlp", "tinycnn", "--numbers", "8", "--batch-sizes", "32", "--size", "8"],
     "attacks.py": ["--rounds", "3"],
     "classifiers.py": ["--rounds", "1", "--models", "9", "--no-forests"],
     "growth.py": ["--rounds", "1"],

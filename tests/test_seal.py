@@ -1,5 +1,6 @@
 """The seal of a finished run: every reader demands it, and nothing is sealed that has not been checked."""
 
+import json
 import os
 import shutil
 
@@ -8,7 +9,7 @@ import pytest
 from pruneaudit.api import run
 from pruneaudit.cli import main
 from pruneaudit.files import SEALED_FILES, check_sealed, seal_again, seal_files
-from pruneaudit.run_folder import SEALED_ALWAYS, SEALED_IF_THERE, STUDY_FILE
+from pruneaudit.run_folder import SEALED_ALWAYS, SEALED_IF_THERE, STUDY_FILE, load_study
 from pruneaudit.study import Study
 
 READERS = {
@@ -126,6 +127,32 @@ def test_a_report_that_is_damaged_is_written_again_and_sealed(folder, capsys):
     assert read("report", folder, capsys)[0] == 0
     assert lines(folder) == before
     assert read("verify", folder, capsys)[0] == 0
+
+
+@pytest.fixture
+def earlier(folder):
+    """A run of an earlier version, which kept the engine that `auto` had chosen."""
+    study = folder / STUDY_FILE
+    study.write_text(study.read_text().replace('"engine": "plain"', '"engine": "auto"'))
+    (folder / "engines.json").write_text('{"0": {"name": "plain", "reason": "not faster in a trial"}}')
+    about = json.loads((folder / "about.json").read_text())
+    about["engine"] = {"name": "plain", "places": 1, "reason": "not faster in a trial"}
+    (folder / "about.json").write_text(json.dumps(about))
+    seal_files(folder, [*(line[66:].rstrip("\n") for line in lines(folder)), "engines.json"])
+    return folder
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_run_of_an_earlier_version_is_read(earlier, capsys, reader):
+    assert '"engine": "auto"' in (earlier / STUDY_FILE).read_text()
+    assert read(reader, earlier, capsys)[0] == 0
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_all_that_it_has(earlier, capsys):
+    again = run(load_study(earlier), earlier.parent, executor="serial")
+    assert again.num_tasks_done == 0
+    assert again.folder == earlier
+    assert read("verify", earlier, capsys)[0] == 0
 
 
 def test_one_file_is_sealed_again_and_no_other(tmp_path):

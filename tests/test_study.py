@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from pruneaudit.compressing.settings import tuning_of
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.plan import check_plugins
 from pruneaudit.settings_file import MAX_BYTES, scalar
@@ -403,6 +404,28 @@ def test_a_wrong_plugin_option_names_plugin_and_key(values: Any, message: str) -
 )
 def test_reading_and_checking_a_study_imports_no_torch(code: str) -> None:
     subprocess.run([sys.executable, "-c", f"import sys\n{code}\nassert 'torch' not in sys.modules"], check=True)
+
+
+# ------------------------------------------------------------------ studies of earlier versions
+
+
+@pytest.mark.parametrize("training", [{}, {"engine": "plain"}, {"engine": "auto"}])
+def test_every_engine_that_trained_one_by_one_is_plain(training: dict[str, str]) -> None:
+    assert study(training=training) == study()
+    assert study(training=training).model_dump(mode="json")["training"]["engine"] == "plain"
+    own = study(model="own:net", training={"function": "own:train", **training})
+    assert own.training.engine == "plain"
+
+
+def test_the_stacked_engine_is_refused_with_what_to_do() -> None:
+    message = refusal(training={"engine": "stacked"})
+    for part in ("training.engine", "got 'stacked'", "expected 'plain'", "leave engine out"):
+        assert part in message
+    with pytest.raises(UserError, match=r"'engine'.*got 'stacked'"):
+        Training(engine="stacked")
+    with pytest.raises(UserError, match=r"'engine'.*got 'stacked'"):
+        tuning_of({"engine": "stacked"}, is_wanted=True)
+    assert "got 'turbo', expected: 'plain'" in refusal(training={"engine": "turbo"})
 
 
 # ------------------------------------------------------------------ --set

@@ -26,13 +26,12 @@ from pruneaudit.pipeline.assemble import audit_study, release_signals, study_gam
 from pruneaudit.pipeline.clean import Leftover, leftovers, remove
 from pruneaudit.pipeline.driver import TasksFailedError, carry_out, missing_tasks
 from pruneaudit.pipeline.dropping import drop_weights
-from pruneaudit.pipeline.engines import keep_engine, resolve_engine
 from pruneaudit.pipeline.executors import make_executor
 from pruneaudit.pipeline.held_population import held_sha256
 from pruneaudit.pipeline.learning import learn
 from pruneaudit.pipeline.lock import RunLock
 from pruneaudit.pipeline.log import LoggedProgress
-from pruneaudit.pipeline.plan import Plan, attacks_of, make_plan
+from pruneaudit.pipeline.plan import Plan, attacks_of
 from pruneaudit.pipeline.progress import Progress, Silent
 from pruneaudit.pipeline.provenance import provenance, study_provenance
 from pruneaudit.pipeline.rehearsal import rehearse
@@ -128,16 +127,12 @@ def run(
     plan, population = prepare(study, Path(data_root) if data_root else None, root)
     with functions_importable(plan):
         notes = rehearse(plan, population, Store(root))
-    engine = resolve_engine(study, population, root, device)
     open_folder = _made_private(plan, root)
     with (
         RunLock(root, wait),
         LoggedProgress(root, progress or Silent()) as log,
         Trackers(trackers, log, root) as watcher,
     ):
-        engine = keep_engine(engine, study, population, root)
-        if engine != plan.engine:
-            plan = make_plan(study, population, engine)
         facts = study_provenance(plan, population, command) | {"device": device, "demonstration": demonstration}
         log.event("start", command=command, device=device, executor=executor, jobs=jobs, **facts["versions"])
         store = Store(root)
@@ -145,8 +140,6 @@ def run(
         for note in (*open_folder, *replaced(study, population, root), *facts["warnings"], *notes):
             log.warn(note)
         keep_study(plan, study, population, root)
-        if study.training.engine != "plain":
-            log.say(f"training engine: {engine.name} ({engine.reason})")
         watcher.start(facts)
         work = carry_out(plan, population, store, chosen, device, watcher, checkpoint_seconds)
         lost, missing = work.lost(study.membership.num_models)

@@ -19,7 +19,6 @@ from pruneaudit.data.population import Population
 from pruneaudit.data.splits import splits_of
 from pruneaudit.errors import UserError
 from pruneaudit.files import SEALED_FILES, check_sealed, read_json, seal_files, write_atomically, writing
-from pruneaudit.pipeline.engines import ENGINES_FILE, known_engine
 from pruneaudit.pipeline.held_population import STUDY_FILE as STUDY_FILE
 from pruneaudit.pipeline.held_population import changed_data, held_population, population_to_run
 from pruneaudit.pipeline.plan import Plan, check_functions, check_plugins, make_plan
@@ -41,9 +40,9 @@ RELEASE_FILE = "release.json"
 """What every release is and costs; also in about.json."""
 SEALED_ALWAYS = (*RESULT_FILES, SCORES_FILE, REPORT_FILE)
 """What the seal of every finished run lists."""
-SEALED_IF_THERE = (STUDY_FILE, MEMBERSHIP_FILE, RELEASE_FILE, ENGINES_FILE, SOURCES_FILE)
+SEALED_IF_THERE = (STUDY_FILE, MEMBERSHIP_FILE, RELEASE_FILE, SOURCES_FILE)
 """What it lists besides, where it is there."""
-PLANNED_BY = (STUDY_FILE, ENGINES_FILE, SOURCES_FILE)
+PLANNED_BY = (STUDY_FILE, SOURCES_FILE)
 """What the plan of a finished run is made from."""
 _MAY_DIFFER: Any = {
     "releases": True,
@@ -85,8 +84,7 @@ def prepare(study: Study, data_root: Path | None = None, folder: Path | None = N
     Args:
         study: the study.
         data_root: as for `run`.
-        folder: the run folder. It knows the engine of the study's bank, where that was decided by a trial, and holds
-            the population, where its source is gone.
+        folder: the run folder. It holds the population, where its source is gone.
 
     Raises:
         UserError: the study names something unknown, or its data are not there or do not suffice.
@@ -94,7 +92,7 @@ def prepare(study: Study, data_root: Path | None = None, folder: Path | None = N
     check_plugins(study)
     check_functions(study)
     population = population_to_run(study, folder, data_root)
-    return make_plan(study, population, known_engine(study, population, folder)), population
+    return make_plan(study, population), population
 
 
 def prepare_recorded(
@@ -127,8 +125,7 @@ def recorded_plan(study: Study, folder: Path, population: Population) -> Plan:
     Raises:
         UserError: the study names something unknown, or a function whose source the run has not recorded.
     """
-    sources = recorded_sources(folder)
-    return make_plan(study, population, known_engine(study, population, folder, sources), sources)
+    return make_plan(study, population, recorded_sources(folder))
 
 
 def load_study(folder: Path) -> Study:

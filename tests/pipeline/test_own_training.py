@@ -201,8 +201,6 @@ def test_what_cannot_work_is_refused_before_any_work(make_own, changes, message)
     [
         ({"select": "best_dev"}, "select = 'best_dev' chooses among epochs of the loop, and own_study:train takes"),
         ({"select": "best_dev", "patience": 2}, "choose in your function"),
-        ({"engine": "stacked"}, "engine = 'stacked' is about the loop"),
-        ({"engine": "auto"}, "leave engine out"),
     ],
 )
 def test_settings_that_watch_the_loop_are_refused(make_own, training, message):

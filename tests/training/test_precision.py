@@ -8,7 +8,6 @@ from torch import nn
 
 from pruneaudit.errors import UserError
 from pruneaudit.study import Training
-from pruneaudit.training.engine import choose_engine
 from pruneaudit.training.loop import train
 from pruneaudit.training.predict import accuracy, predict
 
@@ -55,13 +54,6 @@ def test_a_bank_in_float32_keeps_the_name_that_it_had_before_there_was_a_choice(
     assert Training.model_validate(Training(**LOW).identity).precision == "bfloat16"
 
 
-@pytest.mark.parametrize("other", [{"engine": "stacked"}, {"function": "package.module:train"}])
-def test_what_computes_otherwise_refuses_it(other):
+def test_a_function_of_the_users_refuses_it():
     with pytest.raises(UserError, match="precision = 'bfloat16'"):
-        Training(**LOW, **other)
-
-
-def test_the_trial_of_engines_does_not_take_the_stacked_one(samples, make_model):
-    chosen = choose_engine("auto", lambda: make_model("mlp"), samples, Training(batch_size=8, **LOW))
-    assert chosen.engine == "plain"
-    assert "float32" in chosen.reason
+        Training(**LOW, function="package.module:train")

@@ -43,7 +43,6 @@ def describe(
     from pruneaudit.data.population import copies_note
     from pruneaudit.devices import check_device, usual_jobs
     from pruneaudit.pipeline.driver import tasks_to_do
-    from pruneaudit.pipeline.engines import UNDECIDED
     from pruneaudit.pipeline.estimate import check_room, disk_bytes, free_bytes
     from pruneaudit.pipeline.probe import Probe, task_seconds
     from pruneaudit.pipeline.rehearsal import rehearse
@@ -72,9 +71,6 @@ def describe(
         if total:
             todo = sum(task.action == action for task in missing)
             print(f"{what}: {todo} to do, {total - todo} to reuse")
-    if study.training.engine != "plain":
-        kept = f"{plan.engine.name} ({plan.engine.reason})"
-        print(f"engine: {UNDECIDED.reason if plan.engine is UNDECIDED else kept}; the time is that of plain training")
     with functions_importable(plan):
         needed = disk_bytes(plan, population, missing)
     print(f"disk: about {needed / 1e6:,.1f} MB more in {folder}, where {free_bytes(folder) / 1e6:,.0f} MB are free")

@@ -22,8 +22,6 @@ class Tuning(Training):
     learning_rate: float = Field(default=0.01, gt=0)
     select: Literal["last"] = "last"
     """The last epoch's weights are kept: there is no dev set here to choose by."""
-    engine: Literal["plain"] = "plain"
-    """One network is trained, with none beside it."""
 
 
 @dataclass(frozen=True)

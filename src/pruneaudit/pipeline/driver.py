@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pruneaudit.data.population import Population
 from pruneaudit.errors import RunError, StorageError, UserError
 from pruneaudit.files import writing
 from pruneaudit.pipeline.dropping import wanted_again
-from pruneaudit.pipeline.engines import num_places
 from pruneaudit.pipeline.executors import Executor, Outcome
 from pruneaudit.pipeline.lineage import SCORING, calls_users_function
 from pruneaudit.pipeline.plan import Plan, Task
@@ -97,8 +96,7 @@ def carry_out(
     """Makes everything that the plan needs and the store lacks; the store is open for writing.
 
     A task that fails is named and left out with all that depends on it; the rest is done. A worker
-    that dies has its task tried again, at most `MAX_ATTEMPTS` times in all. Small networks that are trained
-    side by side are handed in together, and each is kept or given up by itself.
+    that dies has its task tried again, at most `MAX_ATTEMPTS` times in all.
 
     Raises:
         UserError: a task cannot do what the study asks for (a network that does not fit the data, ...), or the disk
@@ -157,16 +155,6 @@ def _is_whole(artifact: Artifact, store: Store, progress: Progress) -> bool:
     return status == "whole"
 
 
-def _bundles(tasks: Sequence[Task]) -> list[list[Task]]:
-    """Tasks as they are handed in: trainings that stand side by side together, all others alone."""
-    found: dict[tuple[str, int], list[Task]] = defaultdict(list)
-    for task in tasks:
-        places = num_places(task.spec)
-        bank = task.artifact.folder.rpartition("/")[0] if places > 1 else task.name
-        found[bank, task.model_id // places].append(task)
-    return list(found.values())
-
-
 class _Shift:
     """One round of work: submits each task once its inputs exist, and commits what comes back."""
 
@@ -184,7 +172,7 @@ class _Shift:
         self._tasks = {task.name: task for task in tasks}
         self._waiting_for: dict[str, int] = {}
         self._dependents: dict[str, list[Task]] = defaultdict(list)
-        self._in_flight: dict[str, list[Task]] = {}  # by the request's name
+        self._num_in_flight = 0
         self._attempts: dict[str, int] = defaultdict(int)
         self._failures: list[Failure] = []
         self._num_done = 0
@@ -197,40 +185,34 @@ class _Shift:
 
     def work_off(self) -> Work:
         """Works until nothing can be done any more."""
-        for tasks in _bundles([task for task in self._tasks.values() if not self._waiting_for[task.name]]):
-            self._submit(tasks)
-        while self._in_flight:
+        for task in [task for task in self._tasks.values() if not self._waiting_for[task.name]]:
+            self._submit(task)
+        while self._num_in_flight:
             outcome = self._executor.next_outcome()
-            name = outcome.request.name
-            tasks = self._in_flight.pop(name)
+            self._num_in_flight -= 1
+            task = self._tasks[outcome.request.name]
             for warning in outcome.warnings:
-                self._progress.warn(f"{name}: {warning}")
+                self._progress.warn(f"{task.name}: {warning}")
             if not outcome.kind:
-                self._take(tasks, outcome)
+                self._finish(task, outcome)
             elif outcome.kind == "input":
-                raise UserError(f"{name}: {outcome.error}")
+                raise UserError(f"{task.name}: {outcome.error}")
             elif outcome.kind == "storage":
                 raise StorageError(self._store.root, outcome.error)
             elif outcome.kind == "system":
-                raise RunError(f"{name}: the machine cannot read or write ({outcome.error})")
-            elif len(tasks) > 1 or (outcome.kind == "death" and self._attempts[tasks[0].name] < MAX_ATTEMPTS):
-                self._try_again(tasks, outcome)
+                raise RunError(f"{task.name}: the machine cannot read or write ({outcome.error})")
+            elif outcome.kind == "death" and self._attempts[task.name] < MAX_ATTEMPTS:
+                self._try_again(task, outcome)
             else:
-                self._fail(tasks[0], outcome.error, outcome)
+                self._fail(task, outcome)
         left_undone = tuple(task for task in self._tasks.values() if task.name not in self._attempts)
         return Work(self._num_done, tuple(self._failures), left_undone)
 
-    def _submit(self, tasks: Sequence[Task]) -> None:
-        """Hands in a task, or a bundle of them."""
-        for task in tasks:
-            self._attempts[task.name] += 1
-        request = self._request(tasks[0])
-        if len(tasks) > 1:
-            others = (self._request(task) for task in tasks[1:])
-            name = f"{tasks[0].name} and {len(tasks) - 1} more"
-            request = replace(request, name=name, spec={}, staging="", checkpoints="", members=(request, *others))
-        self._in_flight[request.name] = list(tasks)
-        self._executor.submit(request)
+    def _submit(self, task: Task) -> None:
+        """Hands in a task."""
+        self._attempts[task.name] += 1
+        self._num_in_flight += 1
+        self._executor.submit(self._request(task))
 
     def _request(self, task: Task) -> Request:
         store = self._store
@@ -246,42 +228,26 @@ class _Shift:
             working_folder=working_folder() if calls_users_function(task.spec) else "",
         )
 
-    def _take(self, tasks: Sequence[Task], outcome: Outcome) -> None:
-        """Takes what came back of a task or a bundle, whose time counts in equal parts."""
-        for task, request in zip(tasks, outcome.request.each, strict=True):
-            if task.name in outcome.failed:
-                self._fail(task, outcome.failed[task.name], outcome)
-            else:
-                self._finish(task, Path(request.staging), outcome.seconds / len(tasks))
+    def _try_again(self, task: Task, outcome: Outcome) -> None:
+        """Hands a task in once more, after the death of its worker."""
+        tried = self._attempts[task.name]
+        self._progress.warn(f"{task.name}: {outcome.error}; trying again ({tried} of {MAX_ATTEMPTS} attempts)")
+        self._submit(task)
 
-    def _try_again(self, tasks: Sequence[Task], outcome: Outcome) -> None:
-        """After a worker's death; at the last attempt, or after any other mishap, what was a bundle goes one by one.
-
-        Who brought the others down then falls alone.
-        """
-        tried = self._attempts[tasks[0].name]
-        alone = len(tasks) > 1 and (outcome.kind != "death" or tried >= MAX_ATTEMPTS - 1)
-        how = "one by one, " if alone else ""
-        self._progress.warn(
-            f"{outcome.request.name}: {outcome.error}; trying again ({how}{tried} of {MAX_ATTEMPTS} attempts)"
-        )
-        for group in [[task] for task in tasks] if alone else [tasks]:
-            self._submit(group)
-
-    def _finish(self, task: Task, staging: Path, seconds: float) -> None:
+    def _finish(self, task: Task, outcome: Outcome) -> None:
         """Commits what a task has made, and submits what waited for it."""
-        self._store.commit(task.artifact, staging)
+        self._store.commit(task.artifact, Path(outcome.request.staging))
         self._store.forget_checkpoints(task.artifact)
         self._num_done += 1
-        self._progress.done(task, seconds)
+        self._progress.done(task, outcome.seconds)
         for dependent in self._dependents[task.artifact.folder]:
             self._waiting_for[dependent.name] -= 1
             if not self._waiting_for[dependent.name]:
-                self._submit([dependent])
+                self._submit(dependent)
 
-    def _fail(self, task: Task, error: str, outcome: Outcome) -> None:
+    def _fail(self, task: Task, outcome: Outcome) -> None:
         """Gives a task up; what depends on it is never submitted."""
         tried = self._attempts[task.name]
-        reason = error + (f" {tried} times" if outcome.kind == "death" else "")
+        reason = outcome.error + (f" {tried} times" if outcome.kind == "death" else "")
         self._failures.append(Failure(task, reason, outcome.details))
         self._progress.fail(task, reason, outcome.details)

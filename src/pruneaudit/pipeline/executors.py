@@ -15,8 +15,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol, cast
@@ -49,8 +49,6 @@ class Outcome:
     """What the task warned of."""
     seconds: float = 0.0
     """How long it took."""
-    failed: Mapping[str, str] = field(default_factory=dict)
-    """Members of a bundle that failed alone, by name: one line each. The others succeeded."""
 
 
 class Executor(Protocol):

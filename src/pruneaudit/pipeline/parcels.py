@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -45,29 +45,6 @@ def unpack(parcel: Parcel, folder: Path) -> None:
     for name, content in parcel.items():
         with (folder / name).open("xb") as file:
             file.write(np.ascontiguousarray(content).data)
-
-
-def pack_all(folders: Sequence[Path]) -> Parcel:
-    """All files of several folders, with the folder's number before each name, as in `0--model.safetensors`."""
-    return {
-        f"{number}--{name}": content for number, folder in enumerate(folders) for name, content in pack(folder).items()
-    }
-
-
-def unpack_all(parcel: Parcel, folders: Sequence[Path]) -> None:
-    """Writes what `pack_all` has packed into as many folders, which hold none of the files.
-
-    Raises:
-        ParcelError: a file is of none of these folders, or could lead out of its own.
-    """
-    parts: dict[str, dict[str, np.ndarray]] = {str(number): {} for number in range(len(folders))}
-    for name, content in parcel.items():
-        number, _, own_name = str(name).partition("--")
-        if number not in parts:
-            raise ParcelError(f"got a file named {name!r:.80}, expected one of {len(folders)} folders")
-        parts[number][own_name] = content
-    for part, folder in zip(parts.values(), folders, strict=True):
-        unpack(part, folder)
 
 
 def unpacked_once(fetch: Callable[[], Parcel], folder: Path) -> None:

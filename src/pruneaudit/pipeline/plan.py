@@ -21,7 +21,6 @@ from pruneaudit.errors import UserError
 from pruneaudit.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.identity import sha256_of
 from pruneaudit.models import MODELS
-from pruneaudit.pipeline.engines import PLAIN, Engine
 from pruneaudit.pipeline.lineage import (
     SCORING,
     check_release,
@@ -47,6 +46,9 @@ MATRICES_SEMANTICS = 2
 SIGNALS_SEMANTICS = 1
 SENSITIVITY_SEMANTICS = 1
 SAMPLE_SCORES_SEMANTICS = 1
+
+ENGINE = "plain"
+"""Part of the identity of every network: banks that were trained before it became a constant keep their names."""
 
 Action = Literal["train", "release", "signals", "sensitivity", "sample_scores", "attack"]
 
@@ -83,8 +85,6 @@ class Plan:
     population: Artifact
     tasks: tuple[Task, ...]
     """In an order in which every task comes after its inputs."""
-    engine: Engine = PLAIN
-    """How the bank's models are trained; the releases' are trained one by one."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the source of each function of the user's that is called, by `package.module:function`."""
 
@@ -166,15 +166,12 @@ def _check_attacks(study: Study) -> None:
             raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
 
 
-def make_plan(
-    study: Study, population: Population, engine: Engine = PLAIN, source_hash: SourceHash = source_sha256
-) -> Plan:
+def make_plan(study: Study, population: Population, source_hash: SourceHash = source_sha256) -> Plan:
     """The tasks of a study over a population.
 
     Args:
         study: the study.
         population: the study's.
-        engine: trains the bank; see `engines.known_engine`.
         source_hash: of functions of the user's; default: of the sources on disk. Those functions are not called.
 
     Raises:
@@ -192,7 +189,7 @@ def make_plan(
             sources[target] = source_hash(target, what)
         return sources[target]
 
-    dense_config = _dense_config(study, root, engine, remembered)
+    dense_config = _dense_config(study, root, remembered)
     drawn = {"membership": study.membership.model_dump(mode="json")}
     num_models = study.membership.num_models
     made: dict[str, list[Artifact]] = {DENSE: _model_artifacts(DENSE, dense_config, num_models)}
@@ -215,7 +212,7 @@ def make_plan(
             inputs = {"population": root} | ({"parent": parents[m]} if parents else {}) | read
             tasks.append(Task("release", release.name, m, artifact, inputs, {**artifact.config, **drawn}))
         tasks += _signals_tasks(study, release.name, made[release.name], root, asked)
-    return Plan(study, root, tuple(tasks), engine, sources)
+    return Plan(study, root, tuple(tasks), sources)
 
 
 def population_artifact(sha256: str, files: tuple[str, ...] = SAVED_FILES) -> Artifact:
@@ -223,7 +220,7 @@ def population_artifact(sha256: str, files: tuple[str, ...] = SAVED_FILES) -> Ar
     return Artifact(f"population-{sha256[:8]}", {"kind": "population", "sha256": sha256}, files)
 
 
-def _dense_config(study: Study, population: Artifact, engine: Engine, source_hash: SourceHash) -> dict[str, Any]:
+def _dense_config(study: Study, population: Artifact, source_hash: SourceHash) -> dict[str, Any]:
     """What shapes the bank of all models."""
     return {
         "kind": "dense",
@@ -234,7 +231,7 @@ def _dense_config(study: Study, population: Artifact, engine: Engine, source_has
         **function_source(study.training, source_hash),
         "parents": [population.identity],
         "seed": study.seed,
-        "engine": engine.identity,
+        "engine": ENGINE,
         "precision": study.training.precision,
     }
 
@@ -298,7 +295,7 @@ def _release_config(
         "sparsity": release.sparsity,
         "finetune": training and training.identity,
         **function_source(training, source_hash),
-        "engine": PLAIN.identity,
+        "engine": ENGINE,
         **{key: dense_config[key] for key in ("seed", "precision")},
     }
     if origin_of(release) == "init":

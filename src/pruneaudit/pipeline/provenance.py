@@ -44,7 +44,6 @@ def study_provenance(plan: Plan, population: Population, command: str) -> dict[s
         "protocol": study.membership.protocol,
         "num_models": study.membership.num_models,
         "seeds": [study.seed],
-        "engine": plan.engine.about,
         "population": {
             "name": study.data.source.label,
             "public": SOURCES.get(study.data.source.name).is_public,

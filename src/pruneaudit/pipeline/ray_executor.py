@@ -23,7 +23,7 @@ from pruneaudit import __version__
 from pruneaudit.errors import RunError, UserError
 from pruneaudit.files import file_sha256
 from pruneaudit.pipeline.executors import ONE_THREAD, Outcome, search_path
-from pruneaudit.pipeline.parcels import ParcelError, pack, unpack, unpack_all
+from pruneaudit.pipeline.parcels import ParcelError, pack, unpack
 from pruneaudit.pipeline.ray_cluster import (
     RayCluster,
     be_quiet,
@@ -164,10 +164,7 @@ class Ray:
         if outcome.error:
             return outcome
         try:
-            if request.members:
-                unpack_all(parcel, [Path(member.staging) for member in request.members])
-            else:
-                unpack(parcel, Path(request.staging))
+            unpack(parcel, Path(request.staging))
         except ParcelError as error:
             return Outcome(request, f"its result was refused: {error}", kind="task")
         return outcome

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from pruneaudit import __version__
 from pruneaudit.files import is_storage_failure
-from pruneaudit.pipeline.parcels import Parcel, pack, pack_all, unpacked_once
+from pruneaudit.pipeline.parcels import Parcel, pack, unpacked_once
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.worker import attempt
 
@@ -46,7 +46,7 @@ def do_task(line: str, shipped: Mapping[str, tuple[str, Fetch]], scratch: str, v
             request = _at_home(Request.from_json(line), shipped, run_folder, Path(name))
             with _where_users_code_expects_to_be(request):
                 answer = attempt(request.to_json())
-            return json.dumps(answer), {} if answer["error"] else _packed(request)
+            return json.dumps(answer), {} if answer["error"] else pack(Path(request.staging))
     except OSError as error:
         if not is_storage_failure(error):
             raise
@@ -61,31 +61,21 @@ def _at_home(request: Request, shipped: Mapping[str, tuple[str, Fetch]], run_fol
         folders[role] = (run_folder if role == "population" else private) / f"{role}-{digest}"
         unpacked_once(fetch, folders[role])
     inputs = {role: str(folder) for role, folder in folders.items()}
-
-    def moved(one: Request, name: str) -> Request:
-        (private / name).mkdir()
-        # No checkpoints: a task that is tried again may be on another machine, where they are not.
-        return replace(one, inputs=inputs, staging=str(private / name), checkpoints="")
-
-    members = tuple(moved(member, f"staging-{number}") for number, member in enumerate(request.members))
-    return replace(moved(request, "staging"), members=members)
+    staging = private / "staging"
+    staging.mkdir()
+    # No checkpoints: a task that is tried again may be on another machine, where they are not.
+    return replace(request, inputs=inputs, staging=str(staging), checkpoints="")
 
 
 @contextlib.contextmanager
 def _where_users_code_expects_to_be(request: Request) -> Iterator[None]:
     """In the driver's working folder, if this machine has it and the task calls a function of the user's."""
-    place = request.each[0].working_folder
+    place = request.working_folder
     if not place or not Path(place).is_dir():
         yield
         return
     with contextlib.chdir(place):
         yield
-
-
-def _packed(request: Request) -> Parcel:
-    if request.members:
-        return pack_all([Path(member.staging) for member in request.members])
-    return pack(Path(request.staging))
 
 
 def run_folder_here(scratch: str) -> Path:

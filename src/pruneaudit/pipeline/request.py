@@ -26,14 +26,6 @@ class Request:
     """Least time between two checkpoints."""
     working_folder: str = ""
     """Where modules of the user's may lie, if the task calls a function of theirs; otherwise empty."""
-    members: tuple[Request, ...] = ()
-    """A bundle: tasks that are done together, with the same inputs, each with a specification and a staging folder of
-    its own. The bundle itself has none."""
-
-    @property
-    def each(self) -> tuple[Request, ...]:
-        """The tasks that this is about: its members, or itself."""
-        return self.members or (self,)
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -42,5 +34,4 @@ class Request:
     @classmethod
     def from_json(cls, line: str) -> Request:
         """The request that `to_json` wrote."""
-        values = json.loads(line)
-        return cls(**{**values, "members": tuple(cls(**member) for member in values.get("members", ()))})
+        return cls(**json.loads(line))

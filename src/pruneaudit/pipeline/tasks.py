@@ -19,8 +19,6 @@ from torch import nn
 from pruneaudit.auditing.game import Game, view_of
 from pruneaudit.auditing.measure import play
 from pruneaudit.pipeline.assemble import signals_in
-from pruneaudit.pipeline.bundles import train_side_by_side
-from pruneaudit.pipeline.engines import num_places
 from pruneaudit.pipeline.learning import SCORES_FILE as ATTACK_SCORES_FILE
 from pruneaudit.pipeline.learning import attack_in, save_scores
 from pruneaudit.pipeline.own import (
@@ -44,12 +42,8 @@ from pruneaudit.training.loop import train
 from pruneaudit.training.samples import Samples
 
 
-def perform(request: Request) -> dict[str, str]:
-    """Does the task, on one thread of this process.
-
-    Returns:
-        What went wrong with single members of a bundle, a line by name; all else that goes wrong raises.
-    """
+def perform(request: Request) -> None:
+    """Does the task, on one thread of this process."""
     steps: dict[str, Callable[[Request], None]] = {
         "train": _train_dense,
         "release": make_release,
@@ -59,10 +53,7 @@ def perform(request: Request) -> dict[str, str]:
         "attack": _play_attack,
     }
     with one_torch_thread():
-        if num_places(request.each[0].spec) > 1:
-            return train_side_by_side(request.each)
         steps[request.action](request)
-        return {}
 
 
 def _train_dense(request: Request) -> None:

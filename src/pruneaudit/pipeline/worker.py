@@ -25,7 +25,7 @@ from pruneaudit.study.target import working_folder_searched
 
 
 def attempt(line: str) -> dict[str, Any]:
-    """Does one request; the answer says what went wrong (`error`, `details`, `kind`, `failed`), and `warnings`."""
+    """Does one request; the answer says what went wrong (`error`, `details`, `kind`), and `warnings`."""
     began = time.monotonic()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -35,14 +35,13 @@ def attempt(line: str) -> dict[str, Any]:
 
 
 def _attempt(line: str) -> dict[str, Any]:
-    failed = {}
     from pruneaudit.pipeline.tasks import perform  # imports torch, which only a worker needs
 
     request = Request.from_json(line)
-    folder = request.each[0].working_folder
+    folder = request.working_folder
     try:
         with working_folder_searched(folder) if folder else contextlib.nullcontext():
-            failed = perform(request)
+            perform(request)
     except UserError as error:
         return _failure("input", str(error))
     except Exception as error:
@@ -51,7 +50,7 @@ def _attempt(line: str) -> dict[str, Any]:
         if is_system_failure(error):
             return _failure("system", system_reason(error))
         return _failure("task", f"{type(error).__name__}: {error}", traceback.format_exc())
-    return {**_failure("", ""), "failed": failed}
+    return _failure("", "")
 
 
 def _failure(kind: str, error: str, details: str = "") -> dict[str, str]:

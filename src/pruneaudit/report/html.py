@@ -224,7 +224,6 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Seeds", _listed(about.get("seeds"))),
         ("Versions", _listed(about.get("versions"))),
         ("Device", _listed(about.get("device"))),
-        ("Training", _engine(about.get("engine"))),
         ("Created", _listed(about.get("created"))),
     ]
     return [(label, text) for label, text in facts if text]
@@ -240,14 +239,6 @@ def _probabilities(told: Mapping[str, Any] | None) -> str:
     if "lira" in told:
         text += f"; {told['lira']}: AUC {told['lira_auc']:.3f}, with a twentieth {told['lira_auc_finer']:.3f}"
     return text
-
-
-def _engine(engine: Mapping[str, Any] | None) -> str:
-    """How the bank was trained, where that is not what every study does: one model after another."""
-    if not engine or (engine["name"], engine["reason"]) == ("plain", "asked for"):
-        return ""
-    how = "one by one" if engine["name"] == "plain" else f"{engine['places']} side by side"
-    return f"models of the bank {how} ({engine['reason']}), those of releases one by one"
 
 
 def _listed(value: Any) -> str:

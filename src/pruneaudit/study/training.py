@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pruneaudit.options import Options, validated
 from pruneaudit.study.target import Target
@@ -12,6 +12,13 @@ from pruneaudit.study.target import Target
 FUNCTION_PARAMETERS = ("model", "x", "y", "generator", "device")
 """What a training function of the user's is called with, by name."""
 Milestones = tuple[Annotated[int, Field(ge=1)], ...]
+
+
+def _as_plain(engine: Any) -> Any:
+    """Reads the values of earlier versions: `auto` as `plain`; `stacked` has no equal here."""
+    if engine == "stacked":
+        raise ValueError("got 'stacked', which was removed; expected 'plain', the default: leave engine out")
+    return "plain" if engine == "auto" else engine
 
 
 class Training(Options):
@@ -36,11 +43,9 @@ class Training(Options):
     patience: int | None = Field(default=None, ge=0, le=100_000)
     """With best_dev: training ends once the dev accuracy has not risen above its best for more than so many epochs in
     a row; none: all epochs are trained."""
-    engine: Literal["auto", "plain", "stacked"] = "plain"
-    """How the bank's models are trained: one by one (`plain`), eight side by side (`stacked`), or whichever a short
-    trial finds faster (`auto`, decided once per run folder). Side by side, weights differ by rounding, so that such a
-    bank is another one. Releases are always trained one by one. `plain` is the default since a bank shall keep its
-    bits, and the gain is large on tiny inputs only (2 times at 8x8 pixels, 0.9 to 1.7 times at 28x28)."""
+    engine: Annotated[Literal["plain"], BeforeValidator(_as_plain)] = "plain"
+    """Models are trained one by one: `plain` is the only engine. Studies of earlier versions may say `auto`, which is
+    read as `plain`."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the forward and backward passes compute in; `bfloat16` is torch's autocast, for GPUs and for processors with
     AMX (there 1.8 to 2.8 times as fast for convolutional networks; on others slower). Weights, optimizer and every
@@ -51,7 +56,7 @@ class Training(Options):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What shapes the weights, as JSON data; the engine, once it is decided, stands beside it.
+        """What shapes the weights, as JSON data; the engine stands beside it.
 
         So does the source of a function of the user's, to which no other setting matters.
         """
@@ -66,12 +71,6 @@ class Training(Options):
             raise ValueError("schedule 'step' needs milestones = [epoch, ...], and no other schedule takes them")
         if self.patience is not None and self.select != "best_dev":
             raise ValueError(f"patience = {self.patience} goes by the dev set: it needs select = 'best_dev'")
-        if self.function is not None and self.engine != "plain":
-            raise ValueError(
-                f"engine = '{self.engine}' is about the loop, and {self.function} takes its place: leave engine out"
-            )
-        if self.precision != "float32" and self.engine == "stacked":
-            raise ValueError(f"engine = 'stacked' computes in float32, got precision = '{self.precision}': change one")
         if self.function is not None and self.precision != "float32":
             raise ValueError(
                 f"precision = '{self.precision}' is about the loop, and {self.function} takes its place: leave it out"
