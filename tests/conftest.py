@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -198,6 +199,17 @@ LONGEST = ("test_coming_from_page.py", "test_examples.py", "test_docs_site.py", 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+@pytest.fixture
+def interruptible():
+    """SIGINT does here, and in the processes that a test starts, what Ctrl-C does in a terminal.
+
+    A shell without job control starts what runs in its background with SIGINT ignored, and children inherit that.
+    """
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, earlier)
 
 
 @pytest.fixture

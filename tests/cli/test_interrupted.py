@@ -57,7 +57,7 @@ def folder(tmp_path, monkeypatch):
     ],
     ids=["collect", "prune-model"],
 )
-def test_what_keeps_nothing_says_so(call, folder, command):
+def test_what_keeps_nothing_says_so(call, folder, command, interruptible):
     before = {path.name for path in folder.iterdir()}
     code, _, err = call(*command, "--factory", f"{MODULE}:build", "--data", "npz:data.npz")
     assert code == 130
@@ -69,7 +69,7 @@ def test_what_keeps_nothing_says_so(call, folder, command):
 
 @pytest.fixture
 def interrupted_soon(monkeypatch):
-    """A signal as Ctrl-C sends it, after a third of a second."""
+    """What Ctrl-C raises, after a third of a second."""
     earlier = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     yield

@@ -27,6 +27,7 @@ from pruneaudit.files import file_sha256, is_storage_failure, is_system_failure,
 from pruneaudit.pipeline import plan as plan_module
 from pruneaudit.pipeline.driver import missing_tasks
 from pruneaudit.pipeline.estimate import disk_bytes
+from pruneaudit.pipeline.executors import Processes
 from pruneaudit.pipeline.store import Store
 from pruneaudit.randomness import torch_generator
 from pruneaudit.run_folder import prepare
@@ -240,14 +241,9 @@ def children_of(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in /proc")
-def test_ctrl_c_ends_driver_and_workers_at_once(small, tmp_path):
+def test_ctrl_c_ends_driver_and_workers_at_once(small, tmp_path, interruptible):
     (tmp_path / "study.json").write_text(small.model_dump_json())
-    # A shell that starts these tests in the background hands on an ignored SIGINT; a user's terminal does not.
-    program = (
-        "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from pruneaudit.cli import main\nmain(sys.argv[1:])\n"
-    )
-    command = [sys.executable, "-c", program, "run", tmp_path / "study.json", "--out", tmp_path, "--jobs", "2"]
+    command = [sys.executable, "-m", "pruneaudit", "run", tmp_path / "study.json", "--out", tmp_path, "--jobs", "2"]
     driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_for(lambda: len(children_of(driver.pid)) == 2)
     workers = children_of(driver.pid)
@@ -261,6 +257,17 @@ def test_ctrl_c_ends_driver_and_workers_at_once(small, tmp_path):
         "error: interrupted; what was finished is kept, and the same command goes on from there"
     ]
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in /proc")
+def test_workers_that_are_only_starting_are_killed_not_waited_for():
+    others = set(children_of(os.getpid()))
+    executor = Processes(2)
+    with pytest.raises(KeyboardInterrupt), executor:
+        wait_for(lambda: set(children_of(os.getpid())) - others)
+        raise KeyboardInterrupt
+    assert {worker.returncode for worker in executor._workers.values()} == {-signal.SIGKILL}
+    assert not set(children_of(os.getpid())) - others
 
 
 # What is reused, and what is not

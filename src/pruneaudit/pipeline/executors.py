@@ -108,11 +108,16 @@ class Processes:
         self._workers: dict[int, subprocess.Popen[str]] = {}
         self._threads: list[threading.Thread] = []
         self._ending = threading.Event()
+        self._starting = threading.Lock()  # a worker is started and listed, or all are ended: one after the other
 
     def __enter__(self) -> Processes:
-        for slot in range(self.num_workers):
-            self._threads.append(threading.Thread(target=self._serve, args=(slot,), daemon=True))
-            self._threads[-1].start()
+        try:
+            for slot in range(self.num_workers):
+                self._threads.append(threading.Thread(target=self._serve, args=(slot,), daemon=True))
+                self._threads[-1].start()
+        except BaseException:  # Ctrl-C: nobody calls __exit__
+            self._kill_workers()
+            raise
         return self
 
     def __exit__(
@@ -120,13 +125,26 @@ class Processes:
     ) -> None:
         """Ends all workers, at once if something went wrong."""
         if kind is not None:
-            self._ending.set()
-            for worker in list(self._workers.values()):
-                worker.kill()
+            self._kill_workers()
         for _ in self._threads:
             self._waiting.put(None)
         for thread in self._threads:
             thread.join()
+
+    def _kill_workers(self) -> None:
+        """Ends all workers at once, also those that are only starting, and starts no more."""
+        with self._starting:
+            self._ending.set()
+            for worker in self._workers.values():
+                worker.kill()
+
+    def _new_worker(self, slot: int) -> subprocess.Popen[str] | None:
+        """A worker for a slot; None where all are being ended."""
+        with self._starting:
+            if self._ending.is_set():
+                return None
+            self._workers[slot] = _start_worker()
+            return self._workers[slot]
 
     def submit(self, request: Request) -> None:
         """Queues a request for the next free worker."""
@@ -154,8 +172,8 @@ class Processes:
 
     def _hand_out(self, slot: int) -> None:
         """Hands requests to the worker of a slot until there are no more."""
-        worker = self._workers[slot] = _start_worker()
-        while (request := self._waiting.get()) is not None and not self._ending.is_set():
+        worker = self._new_worker(slot)
+        while worker and (request := self._waiting.get()) is not None and not self._ending.is_set():
             answer = _ask(worker, request)
             if answer:
                 self._outcomes.put(Outcome(request, **json.loads(answer)))
@@ -163,10 +181,10 @@ class Processes:
             code = worker.wait()
             reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             _close(worker)
-            if not self._ending.is_set():
-                worker = self._workers[slot] = _start_worker()
-                self._outcomes.put(Outcome(request, f"its worker process died ({reason})", kind="death"))
-        _close(worker)
+            worker = self._new_worker(slot)
+            self._outcomes.put(Outcome(request, f"its worker process died ({reason})", kind="death"))
+        if worker:
+            _close(worker)
 
 
 def search_path() -> str:
