@@ -46,6 +46,7 @@ from interleaved import Spread, load_average, machine, parser, ratios, table, ta
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from pruneaudit import seeds
 from pruneaudit.data.population import Population, load_population
 from pruneaudit.data.splits import split_of
 from pruneaudit.models import build_model
@@ -176,7 +177,7 @@ def plain(study: Study, population: Population, num_threads: int, num_workers: i
             study.model.options,
             population.x.shape[1:],
             population.num_classes,
-            torch_generator(study.seed, "initialise", model_id),
+            torch_generator(study.seed, seeds.INITIALISE, model_id),
         )
         members = PerSample(population, split.member, study.training.augment != "none")
         plain_training(model, loader(members, num_workers, shuffle=True), study)

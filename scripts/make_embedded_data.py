@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pruneaudit import seeds
 from pruneaudit.data.fashion_mnist import CLASSES, DEBIAN_FOLDER, find_folder, read_part
 from pruneaudit.data.fashion_mnist_5k import FILE, SHA256
 from pruneaudit.errors import UserError
@@ -30,7 +31,7 @@ NUM_PER_CLASS = 500
 
 def balanced_rows(labels: np.ndarray) -> np.ndarray:
     """Rows (5000,) of 500 training images of each class, in ascending order."""
-    generator = numpy_generator(SEED, "fashion_mnist_5k")
+    generator = numpy_generator(SEED, seeds.EMBEDDED_IMAGES)
     rows = [generator.permutation(np.flatnonzero(labels == label))[:NUM_PER_CLASS] for label in range(len(CLASSES))]
     return np.sort(np.concatenate(rows))
 

@@ -11,7 +11,7 @@ import pruneaudit
 
 ROOT = Path(pruneaudit.__file__).parent
 STREET = [
-    *("errors", "registry", "identity", "randomness", "options", "files", "unpacking", "settings_file"),
+    *("errors", "registry", "identity", "seeds", "randomness", "options", "files", "unpacking", "settings_file"),
     *("devices", "threads"),
     *("study", "published", "recipes", "data", "models", "training", "pruning"),
     *("defenses", "signals", "attacks", "metrics", "notebook", "results", "auditing", "selftest", "controls"),

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from pruneaudit import seeds
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.groups import ALL
 from pruneaudit.attacks.view import View
@@ -180,13 +181,13 @@ def made_up_releases(seed: int, gain: float = 0.0) -> tuple[Signals, Signals]:
         gain: what training on a sample adds to its phi in the second release, the attacked one; in the first it
             is twice as much, as if pruning had taken half of what was memorised.
     """
-    rng = numpy_generator(seed, "selftest bank", "planted" if gain else "null")
+    rng = numpy_generator(seed, seeds.SELFTEST_BANK, seeds.PLANTED if gain else seeds.NULL)
     shape = NUM_MODELS, NUM_SAMPLES
     reserve = np.arange(NUM_SAMPLES) < NUM_RESERVE
     labels = rng.integers(NUM_CLASSES, size=NUM_SAMPLES)
     member = (rng.random(shape) < 0.5) & ~reserve
     easiness = rng.normal(0.5, 1.5, NUM_SAMPLES)
-    shaking = numpy_generator(seed, "selftest sensitivity", "planted" if gain else "null")
+    shaking = numpy_generator(seed, seeds.SELFTEST_SENSITIVITY, seeds.PLANTED if gain else seeds.NULL)
 
     def release(release_gain: float) -> Signals:
         phi = easiness + release_gain * member + rng.normal(size=shape)  # (M, N)
@@ -225,7 +226,7 @@ def redrawn_game(view: View, seed: int) -> View:
     """
     member, scored = view.attacked.member.copy(), view.attacked.scored
     for row in view.victims:
-        coins = numpy_generator(seed, "selftest membership", int(row)).random(view.attacked.num_samples) < 0.5
+        coins = numpy_generator(seed, seeds.SELFTEST_MEMBERSHIP, int(row)).random(view.attacked.num_samples) < 0.5
         member[row] = np.where(scored[row], coins, member[row])
     releases = tuple(dataclasses.replace(release, member=member) for release in view.releases)
     return View(releases, view.references, view.victims, view.allowed)
@@ -274,9 +275,11 @@ def _tried(
     on_planted: list[Played] = []
     for label in able:
         say(f"{name}: {label}")
-        on_null.append(_played(attacks[label], null, numpy_generator(seed, "selftest", label, "null")))
+        on_null.append(_played(attacks[label], null, numpy_generator(seed, seeds.SELFTEST, label, seeds.NULL)))
         if planted is not None:
-            on_planted.append(_played(attacks[label], planted, numpy_generator(seed, "selftest", label, "planted")))
+            on_planted.append(
+                _played(attacks[label], planted, numpy_generator(seed, seeds.SELFTEST, label, seeds.PLANTED))
+            )
     _judge(on_null, on_planted)
     verdicts = []
     for index, label in enumerate(able):

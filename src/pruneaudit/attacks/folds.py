@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from pruneaudit import seeds
 from pruneaudit.attacks.view import View
 from pruneaudit.randomness import numpy_generator
 
@@ -27,7 +28,7 @@ def folds_of(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
         (V,) and (K,) int. Models that are nobody's reference have fold -1: all references lie outside it.
     """
     names = np.sort(view.reference.model_names[view.allowed.any(axis=0)])
-    dealt = numpy_generator(seed, "folds").permutation(len(names)) % max(1, min(MAX_FOLDS, len(names)))
+    dealt = numpy_generator(seed, seeds.FOLDS).permutation(len(names)) % max(1, min(MAX_FOLDS, len(names)))
     fold = dict(zip(names.tolist(), dealt.tolist(), strict=True))
     victim_names = view.attacked.model_names[view.victims]
     victims, references = (

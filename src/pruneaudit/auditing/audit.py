@@ -7,6 +7,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 
+from pruneaudit import seeds
 from pruneaudit.attacks.groups import skips
 from pruneaudit.auditing.floors import tell_floors
 from pruneaudit.auditing.game import MATCHED, Game
@@ -70,7 +71,7 @@ def audit(
         say(f"attack {label} ({number} of {count})")
 
     playable = ready(attacks)
-    game = Game(name, MATCHED, given_view(signals, references, paired, paired_references), drawn_as=GIVEN)
+    game = Game(name, MATCHED, given_view(signals, references, paired, paired_references), drawn_as=seeds.GIVEN)
     about = {"warnings": equal_class_notes(game.view)}
     skip = skips(named(attacks))
     found = audit_games([game], playable, seed, fpr_levels, about=about, skip=skip, begin=begin)

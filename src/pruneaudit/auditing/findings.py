@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pruneaudit import seeds
 from pruneaudit.auditing.game import Game
 from pruneaudit.auditing.measure import Accuracies, Measured
 from pruneaudit.metrics import (
@@ -113,7 +114,7 @@ class Writer:
         members, nonmembers = int(measured.num_members.sum()), int(measured.num_nonmembers.sum())
         row = self._row(POOLED, members, nonmembers, int(measured.num_unscored.sum()))
         reported = [level for level, reason in self._reasons if reason is None]
-        generator = numpy_generator(self.seed, "bootstrap pooled")
+        generator = numpy_generator(self.seed, seeds.BOOTSTRAP_POOLED)
         area, rates = pooled_estimates(
             measured.counted_scores, measured.member, reported, NUM_POOLED_RESAMPLES, generator
         )

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from pruneaudit import seeds
 from pruneaudit.auditing.equal_accuracy import Difference, at_equal_accuracy, dominated, joint_replicates, weighed
 from pruneaudit.auditing.findings import Row, Writer
 from pruneaudit.auditing.measure import NUM_RESAMPLES
@@ -42,14 +43,16 @@ def frontier_rows(writers: Mapping[str, Writer], undefended: Collection[str], se
         return
     replicates = _replicates(writers.values(), seed)
     levels = next(iter(writers.values())).levels
-    yield from _of_metric("auc", "AUC", writers, replicates, undefended, seed)
+    yield from _of_metric("auc", "AUC", seeds.AUC, writers, replicates, undefended, seed)
     for index, level in enumerate(levels):
         if level in LEVELS:
             found = [writer.measured for writer in writers.values()]
             rates = [(measured.tpr[:, index], measured.tpr_replicates[..., index]) for measured in found]
             figures = [(accuracy, rate) for (accuracy, _), rate in zip(replicates, rates, strict=True)]
             title = f"TPR at {100 * level:g}% FPR"
-            yield from _of_metric(tpr_column(level), title, writers, figures, undefended, seed)
+            yield from _of_metric(
+                tpr_column(level), title, seeds.TPR.format(100 * level), writers, figures, undefended, seed
+            )
 
 
 _Figure = tuple[Floats, Floats]  # values (V,) and replicates (B, V)
@@ -59,7 +62,7 @@ def _replicates(writers: Iterable[Writer], seed: int) -> list[tuple[_Figure, _Fi
     """Test accuracy and AUC of every release's victims with the weights that `measure` drew for the TPRs."""
     writers = list(writers)
     num_samples = writers[0].measured.scores.shape[1]
-    generator, step = numpy_generator(seed, "bootstrap"), max(1, BLOCK_BYTES // (8 * max(1, num_samples)))
+    generator, step = numpy_generator(seed, seeds.BOOTSTRAP), max(1, BLOCK_BYTES // (8 * max(1, num_samples)))
     parts: list[list[tuple[Floats, Floats]]] = [[] for _ in writers]
     for start in range(0, NUM_RESAMPLES, step):
         weights = generator.standard_exponential((min(step, NUM_RESAMPLES - start), num_samples))  # (B, N)
@@ -81,19 +84,20 @@ def _replicates(writers: Iterable[Writer], seed: int) -> list[tuple[_Figure, _Fi
 def _of_metric(
     metric: str,
     title: str,
+    token: str,
     writers: Mapping[str, Writer],
     figures: Sequence[tuple[_Figure, _Figure]],
     undefended: Collection[str],
     seed: int,
 ) -> Iterator[Row]:
-    """The rows of one metric, whose reasons in findings begin with its title."""
+    """The rows of one metric, whose reasons in findings begin with its title; draws know it by its token."""
     means = [next(writer.findings()) for writer in writers.values()]  # the first of a game's findings is the mean
     leakage = np.array([mean[metric] for mean in means])  # (R,), NaN where refused
     accuracies = [two_way(*writer.accuracies.test) for writer in writers.values()]
     accuracy = np.array([found.value for found in accuracies])  # (R,)
     usable = np.flatnonzero(~np.isnan(leakage)).tolist()
     baseline = np.array([name in undefended for name in writers])  # (R,)
-    differences = _differences([figures[place] for place in usable], baseline[usable], metric, seed)
+    differences = _differences([figures[place] for place in usable], baseline[usable], token, seed)
     found_at = dict(zip(usable, differences, strict=True))
     beaten, names = dominated(accuracy, leakage), list(writers)
     for place, (name, writer) in enumerate(writers.items()):
@@ -120,7 +124,7 @@ def _of_metric(
 
 
 def _differences(
-    figures: Sequence[tuple[_Figure, _Figure]], baseline: Bools, metric: str, seed: int
+    figures: Sequence[tuple[_Figure, _Figure]], baseline: Bools, token: str, seed: int
 ) -> list[Difference]:
     """Leakage at equal accuracy of the releases that have a figure, over the victims that have all of them."""
     if not figures:
@@ -131,5 +135,7 @@ def _differences(
     whole = ~(np.isnan(values).any(axis=1) | np.isnan(replicates).any(axis=(0, 2)))  # (V,)
     if not whole.any():
         return [Difference(np.nan, np.nan, np.nan, -1, _NO_VICTIM)] * len(figures)
-    joint = joint_replicates(values[whole], replicates[:, whole], NUM_JOINT, numpy_generator(seed, "frontier", metric))
+    joint = joint_replicates(
+        values[whole], replicates[:, whole], NUM_JOINT, numpy_generator(seed, seeds.FRONTIER, token)
+    )
     return at_equal_accuracy(values[whole].mean(axis=0), joint, baseline)

@@ -11,15 +11,19 @@ from functools import cached_property
 
 import numpy as np
 
+from pruneaudit import seeds
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.view import Scores
 from pruneaudit.auditing.crossfit import learn
-from pruneaudit.auditing.game import Game
+from pruneaudit.auditing.game import MATCHED, NO_DEFENSE, Game
 from pruneaudit.metrics import PerVictim, auc_influence, bootstrap_tpr, rate_influence
 from pruneaudit.randomness import numpy_generator
 from pruneaudit.signals.signals import Signals
+from pruneaudit.study import DENSE
 
 NUM_RESAMPLES = 200
+_TOKENS = {MATCHED: seeds.MATCHED, NO_DEFENSE: seeds.NO_DEFENSE, DENSE: seeds.DENSE}
+"""What random draws know a word by: the word may change, its token never does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +79,8 @@ def play(attack: Attack, label: str, game: Game, seed: int) -> Scores:
 
 
 def _draws(label: str, game: Game, seed: int) -> np.random.Generator:
-    return numpy_generator(seed, "attack", label, game.drawn_as or game.release, game.knowledge)
+    release, knowledge = game.drawn_as or game.release, game.knowledge
+    return numpy_generator(seed, seeds.ATTACK, label, _TOKENS.get(release, release), _TOKENS.get(knowledge, knowledge))
 
 
 def measure(
@@ -101,7 +106,7 @@ def measure(
     with ThreadPoolExecutor(1) as aside:
         learned = aside.submit(learn, attack, view, scored, levels, seed, rng)
         # The same seed for every game and attack: equal weights pair the replicates.
-        bootstrap = numpy_generator(seed, "bootstrap")
+        bootstrap = numpy_generator(seed, seeds.BOOTSTRAP)
         tpr, replicates = bootstrap_tpr(counted, member, levels, NUM_RESAMPLES, bootstrap)
         area = auc_influence(counted, member)
         taught = learned.result()

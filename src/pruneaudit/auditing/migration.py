@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from pruneaudit import seeds
 from pruneaudit.auditing.findings import Row, Writer
 from pruneaudit.metrics import refusal
 from pruneaudit.metrics.exposure import Migration, NetChange, migration, net_change
@@ -80,7 +81,7 @@ def migrations(
         release, baseline = (writers[name].measured for name in pair)
         given = baseline.counted_scores, release.counted_scores, release.member, level
         moved[pair] = migration(*given)
-        counts[pair] = net_change(*given, groups, numpy_generator(seed, "migration"))
+        counts[pair] = net_change(*given, groups, numpy_generator(seed, seeds.MIGRATION))
     names = [ALL, *(str(class_id) for class_id in classes)]
     rows = [
         {"release": pair[0], "baseline": pair[1], "attack": some.attack, "fpr": level, **row}

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruneaudit import __version__
+from pruneaudit import __version__, seeds
 from pruneaudit.compressing.pruned import Pruned
 from pruneaudit.compressing.settings import Method, Tuning, check_asked, method_of, needs_training, tuning_of
 from pruneaudit.compressing.sizes import example_of, layers_of, size_of
@@ -31,7 +31,7 @@ from pruneaudit.training.samples import Samples
 Train = Callable[[nn.Module, Sequence[Hook], str, int | None], Any]
 """`train(model, hooks, phase, epochs)`: trains a network in place and calls the hooks as `training/hooks.py` says.
 `phase` names the training ("finetune" is the one after pruning); `epochs` None leaves their number to it."""
-LAST_PHASE = "finetune"
+LAST_PHASE = seeds.FINETUNE
 
 
 def warn_of(note: str) -> None:
@@ -156,7 +156,7 @@ class _Job:
         """Applies the method, which may train in phases of its own."""
         # Only methods that remove channels look at the example, and those have got one.
         shown = torch.empty(1, 0) if example is None else example
-        generator = torch_generator(self.seed, "prune outside a study")
+        generator = torch_generator(self.seed, seeds.PRUNE_OUTSIDE)
 
         def phase(model: nn.Module, hooks: Sequence[Hook], name: str, epochs: int | None) -> None:
             self.train(model, hooks, name, epochs)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruneaudit import seeds
 from pruneaudit.collecting.networks import Plain
 from pruneaudit.compressing.settings import Tuning
 from pruneaudit.errors import UserError, in_one_line
@@ -151,7 +152,7 @@ def fine_tune(
         raise UserError("data: no parameter of the network has requires_grad, so nothing can be trained")
     plain = all(parameter.is_contiguous() for parameter in model.parameters())
     settings = settings.model_copy(update={"epochs": epochs}) if epochs else settings
-    generator = torch_generator(seed, "prune outside a study", phase)
+    generator = torch_generator(seed, seeds.PRUNE_OUTSIDE, phase)
     try:
         with answering(model, TWO):
             return list(train(model, samples, settings, generator, (PlainOrder(), *hooks) if plain else hooks).history)

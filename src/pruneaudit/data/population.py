@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from pruneaudit import seeds
 from pruneaudit.data import SOURCES
 from pruneaudit.data.copies import first_equal
 from pruneaudit.data.source import RawData
@@ -195,7 +196,7 @@ def draw(raw: RawData, data: Data, seed: int) -> Population:
     Raises:
         UserError: the source has too few samples, or an audited class would be empty.
     """
-    order = numpy_generator(seed, "population").permutation(len(raw.y))  # (R,)
+    order = numpy_generator(seed, seeds.POPULATION).permutation(len(raw.y))  # (R,)
     different, original = _originals(order, first_equal(raw.x))
     num_audited = _num_audited(len(raw.y), len(different), data)
     num_drawn = num_audited + data.num_canaries + data.num_reserve
@@ -205,7 +206,7 @@ def draw(raw: RawData, data: Data, seed: int) -> Population:
     canary = (place >= num_audited) & (place < num_audited + data.num_canaries)
     y = raw.y[ids]
     y[:num_audited] = _with_label_noise(y[:num_audited], data.label_noise, len(raw.classes), seed)
-    y[canary] = _mislabelled(y[canary], len(raw.classes), numpy_generator(seed, "canaries"))
+    y[canary] = _mislabelled(y[canary], len(raw.classes), numpy_generator(seed, seeds.CANARIES))
     _check_every_class(y[:num_audited], raw)
     return Population(
         name=data.source.name,
@@ -257,7 +258,7 @@ def _num_audited(num_available: int, num_different: int, data: Data) -> int:
 
 def _with_label_noise(y: np.ndarray, fraction: float, num_classes: int, seed: int) -> np.ndarray:
     """`y` with exactly round(fraction * len(y)) labels replaced by a uniformly chosen other class."""
-    generator = numpy_generator(seed, "label_noise")
+    generator = numpy_generator(seed, seeds.LABEL_NOISE)
     rows = generator.permutation(len(y))[: round(fraction * len(y))]
     noisy = y.copy()
     noisy[rows] = _mislabelled(y[rows], num_classes, generator)

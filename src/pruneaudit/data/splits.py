@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pruneaudit import seeds
 from pruneaudit.data.population import Population
 from pruneaudit.randomness import numpy_generator
 from pruneaudit.study import Membership
@@ -60,12 +61,12 @@ class Splits:
 def split_of(settings: Membership, study_seed: int, model_id: int, population: Population) -> Split:
     """The split of one model under the study's protocol."""
     if settings.protocol == "pooled":
-        return coin_split(numpy_generator(study_seed, "membership", model_id), population)
+        return coin_split(numpy_generator(study_seed, seeds.MEMBERSHIP, model_id), population)
     group = settings.group_of(model_id)
     victims_half = _victims_half(study_seed, group, population)
     is_victim = settings.is_victim(model_id)
     half = victims_half if is_victim else ~victims_half
-    whole = coin_split(numpy_generator(study_seed, "membership", model_id), population)
+    whole = coin_split(numpy_generator(study_seed, seeds.MEMBERSHIP, model_id), population)
     return Split(whole.member & half, whole.eligible & half, is_victim, group)
 
 
@@ -88,7 +89,7 @@ def splits_of(settings: Membership, study_seed: int, model_ids: Sequence[int], p
 
 def _victims_half(study_seed: int, group: int, population: Population) -> np.ndarray:
     """(N,) bool: what the victim of a group draws its members from."""
-    coins = numpy_generator(study_seed, "halves", group).random(len(population.y)) < 0.5
+    coins = numpy_generator(study_seed, seeds.HALVES, group).random(len(population.y)) < 0.5
     return population.shared(coins | population.canary)
 
 

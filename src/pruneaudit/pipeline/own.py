@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pruneaudit import seeds
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import Split, coin_split, split_of
 from pruneaudit.defenses import DEFENSES
@@ -59,7 +60,7 @@ class Own:
         self.population = population_of(request)
         self._bank: tuple[str, ...] = ()
         if request.spec["kind"] == SCORING:
-            self._bank = (SCORING,)
+            self._bank = (seeds.SCORING,)
             self.split = scoring_split(self.seed, self.model_id, self.population)
         else:
             membership = Membership.model_validate(request.spec["membership"])
@@ -99,7 +100,7 @@ class Own:
 
     def initial_model(self) -> nn.Module:
         """A network with the weights that this model begins from."""
-        model = new_model(self.request.spec, self.population, self.generator("initialise"))
+        model = new_model(self.request.spec, self.population, self.generator(seeds.INITIALISE))
         return model.to(self.request.device)
 
     def checkpoints(self, phase: str = "") -> Checkpoints | None:
@@ -112,7 +113,7 @@ class Own:
 
 def scoring_split(study_seed: int, model_id: int, population: Population) -> Split:
     """The split of one model of the scoring bank: independent coins of its own, whatever the study's protocol."""
-    return coin_split(numpy_generator(study_seed, "scoring membership", model_id), population, is_victim=False)
+    return coin_split(numpy_generator(study_seed, seeds.SCORING_MEMBERSHIP, model_id), population, is_victim=False)
 
 
 def new_model(spec: Mapping[str, Any], population: Population, generator: torch.Generator) -> nn.Module:

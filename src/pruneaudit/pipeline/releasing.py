@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from pruneaudit import seeds
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.defenses.defense import Situation
 from pruneaudit.errors import UserError
@@ -76,7 +77,14 @@ class _Defended:
         self._own = own
         self._described = own.request.spec.get("defense")
         # Two releases must not share a defence's noise: it would cancel in what they tell together.
-        self._release = sha256_of({key: own.request.spec[key] for key in ("pruner", "sparsity", "parents")})
+        spec = own.request.spec
+        self._release = sha256_of(
+            {
+                seeds.RELEASE_PRUNER: spec["pruner"],
+                seeds.RELEASE_SPARSITY: spec["sparsity"],
+                seeds.RELEASE_PARENTS: spec["parents"],
+            }
+        )
         self.report: dict[str, Any] = {}
         """What the defence says of the last training."""
 
@@ -101,14 +109,14 @@ class _Defended:
         own = self._own
         members = own.members()
         seed = own.request.spec.get("finetune_seed", 0)
-        drawn = (*purpose, f"seed {seed}") if seed else purpose
+        drawn = (*purpose, seeds.FINETUNE_SEED.format(seed)) if seed else purpose
         if settings.function:  # of a release that nothing steps into, as the plan has checked
             return train_by_function(model, members, settings.function, own.generator(*drawn))
         defended: tuple[Hook, ...] = ()
         if self._described:
             defense = DEFENSES.get(self._described["name"])
             options = defense.Options.model_validate(self._described["options"])
-            classes, draws = own.population.num_classes, own.generator("defense", *drawn, self._release)
+            classes, draws = own.population.num_classes, own.generator(seeds.DEFENSE, *drawn, self._release)
             situation = Situation(
                 settings, members, own.reserve(), classes, lambda: masks_of(hooks), draws, own.sample_scores()
             )
@@ -146,9 +154,9 @@ def _pruned(model: nn.Module, own: Own, defense: _Defended) -> Pruning:
     def train_phase(network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
         defense.check_may_train_again()
         settings = Training.model_validate(spec["finetune"] | ({"epochs": epochs} if epochs else {}))
-        defense.train(network, hooks, settings, ("prune phase", phase))
+        defense.train(network, hooks, settings, (seeds.PRUNE_PHASE, phase))
 
-    workshop = Workshop(own.members().inputs(slice(0, 1)), own.generator("prune"), train_phase, own.initial_model)
+    workshop = Workshop(own.members().inputs(slice(0, 1)), own.generator(seeds.PRUNE), train_phase, own.initial_model)
     pruner = PRUNERS.get(spec["pruner"]["name"])
     return pruner.prune(model, spec["sparsity"], pruner.Options.model_validate(spec["pruner"]["options"]), workshop)
 
@@ -160,7 +168,7 @@ def _trained(pruning: Pruning, own: Own, defense: _Defended) -> Sequence[Mapping
         return []
     settings = Training.model_validate(spec["finetune"])
     # The same draws for every release of a model: releases then differ by what was done to them only.
-    purpose = ("finetune",) if "parent" in own.request.inputs else ("training",)
+    purpose = (seeds.FINETUNE,) if "parent" in own.request.inputs else (seeds.TRAINING,)
     after = own.hooks(settings)
     history = defense.train(pruning.model, pruning.hooks, settings, purpose, after)
     if pruning.masks and settings.select == "best_dev":

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import softmax
 from torch import nn
 
+from pruneaudit import seeds
 from pruneaudit.auditing.game import Game, view_of
 from pruneaudit.auditing.measure import play
 from pruneaudit.pipeline.assemble import signals_in
@@ -61,7 +62,7 @@ def _train_dense(request: Request) -> None:
     own = Own(request)
     settings = Training.model_validate(request.spec["training"])
     model = own.initial_model()
-    members, generator = own.members(), own.generator("training")
+    members, generator = own.members(), own.generator(seeds.TRAINING)
     if settings.function:
         history = train_by_function(model, members, settings.function, generator)
     else:

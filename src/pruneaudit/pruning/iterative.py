@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from pruneaudit import seeds
 from pruneaudit.pruning.mask_options import MaskOptions
 from pruneaudit.pruning.pruner import Pruner, Pruning, Workshop
 from pruneaudit.pruning.schedules import density_after_round
@@ -76,7 +77,7 @@ class Iterative(Pruner):
                 model.load_state_dict(rewound)
             pruning = held(model, kept)
             if not last:
-                workshop.train(model, pruning.hooks, f"round {finished}", None)
+                workshop.train(model, pruning.hooks, seeds.ROUND.format(finished), None)
         return pruning
 
 
@@ -89,7 +90,7 @@ def _rewound_to(model: nn.Module, options: Options, workshop: Workshop) -> dict[
     earlier = copied(model)
     workshop.restart(earlier)
     if options.rewind == "early":
-        workshop.train(earlier, (), "early", options.early_epochs)
+        workshop.train(earlier, (), seeds.EARLY, options.early_epochs)
     return earlier.state_dict()
 
 

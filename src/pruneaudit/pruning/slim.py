@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from pruneaudit import seeds
 from pruneaudit.pruning._channel_options import ChannelOptions
 from pruneaudit.pruning.pruner import Pruner, Pruning, Workshop
 
@@ -68,7 +69,7 @@ class Slim(Pruner):
             return remove_channels(model, workshop.example, "gamma", sparsity, options.target, "global", *what)
 
         smaller()  # what cannot be removed is said before the training, not after it
-        workshop.train(model, (GammaPenalty(options.strength),), "sparsity training", options.sparsity_epochs)
+        workshop.train(model, (GammaPenalty(options.strength),), seeds.SPARSITY_TRAINING, options.sparsity_epochs)
         pruned, structure = smaller()
         return Pruning(pruned, structure=structure)
 

@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pruneaudit import seeds
 from pruneaudit.auditing.measure import NUM_RESAMPLES
 from pruneaudit.auditing.outcome import SCORES_FILE
 from pruneaudit.errors import UserError
@@ -51,7 +52,7 @@ class Paired:
     def tpr_difference(self, attack: str, level: float) -> Interval:
         """TPR at a false-positive rate, first less second: both are resampled with the same weights."""
         (mine, draws), (other, other_draws) = (
-            bootstrap_tpr(scores[attack], self.member, [level], NUM_RESAMPLES, numpy_generator(0, "bootstrap"))
+            bootstrap_tpr(scores[attack], self.member, [level], NUM_RESAMPLES, numpy_generator(0, seeds.BOOTSTRAP))
             for scores in (self.first, self.second)
         )
         values, replicates = mine[:, 0] - other[:, 0], draws[..., 0] - other_draws[..., 0]  # (V,), (B, V)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
+from pruneaudit import seeds
 from pruneaudit.data.augment import AUGMENTATIONS
 from pruneaudit.randomness import torch_generator
 from pruneaudit.signals.derived import correct, scaled_confidence
@@ -45,7 +46,7 @@ def outputs(model: nn.Module, samples: Samples, num_queries: int, study_seed: in
     """What one network says of all samples in each of Q queries, the plain one first; float32, as it says it."""
     answers = [predict(model, samples).numpy()]
     for query in range(1, num_queries):
-        generator = torch_generator(study_seed, "query", query)
+        generator = torch_generator(study_seed, seeds.QUERY, query)
 
         def view(x: Tensor) -> Tensor:
             return AUGMENTATIONS["crop_flip"](x, generator)  # noqa: B023 - used up within this turn

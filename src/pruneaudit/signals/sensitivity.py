@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pruneaudit import seeds
 from pruneaudit.randomness import torch_generator
 from pruneaudit.training.predict import predict
 from pruneaudit.training.samples import Samples
@@ -43,7 +44,7 @@ def sensitivity(
     """
     if draws < 1 or not epsilon > 0:
         raise ValueError(f"got draws = {draws}, epsilon = {epsilon:g}; expected at least one draw and epsilon above 0")
-    generator = torch_generator(study_seed, "sensitivity", model_id)
+    generator = torch_generator(study_seed, seeds.SENSITIVITY, model_id)
 
     def noisy(x: Tensor) -> Tensor:
         # Drawn on the CPU, in the shape alone: the same noise on every device and in every memory format.

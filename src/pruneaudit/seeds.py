@@ -1,0 +1,76 @@
+"""The strings that random draws are seeded from. They never change, whatever is renamed around them.
+
+A seed is a hash of the study's seed, a purpose and ids (`randomness.py`). Another spelling here is another seed: other
+members, other weights, another order of samples. Every bank that exists would be another bank, its stored artifacts
+would no longer be what the same study makes, and numbers that were published could not be made again. So these strings
+are names of draws, not words for readers: they keep their spelling when a module, a setting or a column gets a better
+name. A new draw gets a new constant; a string that is no longer used is not given to another draw.
+
+Not here are names that a study gives and that draws are seeded from as well: labels of attacks (`rmia:mode=offline`),
+and names of releases other than `DENSE`.
+"""
+
+# What is drawn
+POPULATION = "population"
+CANARIES = "canaries"
+LABEL_NOISE = "label_noise"
+EMBEDDED_IMAGES = "fashion_mnist_5k"
+"""Which images of Fashion-MNIST come with the package."""
+MEMBERSHIP = "membership"
+HALVES = "halves"
+"""Protocol `disjoint`: the victim's half and the attacker's."""
+SCORING_MEMBERSHIP = "scoring membership"
+QUERY = "query"
+SENSITIVITY = "sensitivity"
+FOLDS = "folds"
+ATTACK = "attack"
+BOOTSTRAP = "bootstrap"
+BOOTSTRAP_POOLED = "bootstrap pooled"
+FRONTIER = "frontier"
+MIGRATION = "migration"
+
+# What is drawn for one model
+SCORING = "scoring"
+"""Stands before the purpose: the model is of the scoring bank."""
+INITIALISE = "initialise"
+TRAINING = "training"
+FINETUNE = "finetune"
+"""Also the last phase of a network that is pruned outside a study."""
+FINETUNE_SEED = "seed {}"
+"""Stands after the purpose, where a release asks for a seed of its own."""
+PRUNE = "prune"
+PRUNE_PHASE = "prune phase"
+"""Stands before the phase, in a training that a pruning method asks for."""
+PRUNE_OUTSIDE = "prune outside a study"
+DEFENSE = "defense"
+"""Stands before the purpose of the training that is defended."""
+
+# Phases of pruning methods
+ROUND = "round {}"
+EARLY = "early"
+SPARSITY_TRAINING = "sparsity training"
+
+# The parts of a release that a defence's draws depend on, as keys of the hash
+RELEASE_PRUNER = "pruner"
+RELEASE_SPARSITY = "sparsity"
+RELEASE_PARENTS = "parents"
+
+# Tokens: what draws of attacks know a word by
+GIVEN = "signals"
+"""The release, in an audit of predictions."""
+DENSE = "dense"
+MATCHED = "matched"
+NO_DEFENSE = "no-defense"
+
+# Metrics of the frontier
+AUC = "auc"
+TPR = "tpr_at_{:g}%_fpr"
+"""At a false-positive rate in percent."""
+
+# The selftest
+SELFTEST = "selftest"
+SELFTEST_BANK = "selftest bank"
+SELFTEST_MEMBERSHIP = "selftest membership"
+SELFTEST_SENSITIVITY = "selftest sensitivity"
+NULL = "null"
+PLANTED = "planted"
