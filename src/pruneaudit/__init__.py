@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pruneaudit.api import run
-    from pruneaudit.auditing import Audit, audit
+    from pruneaudit.auditing import Audit
+    from pruneaudit.auditing.audit import audit
     from pruneaudit.collecting import collect_signals
     from pruneaudit.compressing.prune import prune
     from pruneaudit.compressing.pruned import Pruned, load_pruned
