@@ -51,10 +51,10 @@ from pruneaudit.data.population import Population, load_population
 from pruneaudit.data.splits import split_of
 from pruneaudit.models import build_model
 from pruneaudit.pipeline.driver import carry_out
-from pruneaudit.pipeline.executors import Outcome, Processes
 from pruneaudit.pipeline.plan import Plan, make_plan
+from pruneaudit.pipeline.processes import Processes
 from pruneaudit.pipeline.progress import Silent
-from pruneaudit.pipeline.request import Request
+from pruneaudit.pipeline.request import Outcome, Request
 from pruneaudit.pipeline.store import Store
 from pruneaudit.randomness import torch_generator
 from pruneaudit.study import DENSE, Study

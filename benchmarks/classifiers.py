@@ -34,8 +34,8 @@ from pruneaudit.data.population import load_population
 from pruneaudit.metrics import auc_influence
 from pruneaudit.pipeline.assemble import release_signals
 from pruneaudit.pipeline.driver import carry_out
-from pruneaudit.pipeline.executors import Processes
 from pruneaudit.pipeline.plan import make_plan
+from pruneaudit.pipeline.processes import Processes
 from pruneaudit.pipeline.progress import Silent
 from pruneaudit.pipeline.store import Store
 from pruneaudit.signals.signals import Signals

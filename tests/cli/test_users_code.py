@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pruneaudit.cli import main
-from pruneaudit.pipeline.executors import search_path
 from pruneaudit.pipeline.lineage import calls_users_function
+from pruneaudit.pipeline.processes import search_path
 from pruneaudit.study.target import working_folder_searched
 
 NETWORK = """

@@ -9,7 +9,7 @@ import pytest
 
 from pruneaudit.api import attack_again, run, verify_run
 from pruneaudit.attacks.view import HeldOut, Scores
-from pruneaudit.pipeline.learning import load_scores, save_scores
+from pruneaudit.pipeline.learned_scores import load_scores, save_scores
 
 
 @pytest.fixture(scope="module")

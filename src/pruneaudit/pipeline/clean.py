@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pruneaudit.files import read_json
-from pruneaudit.pipeline.learning import ATTACK
+from pruneaudit.pipeline.learned_scores import ATTACK
 from pruneaudit.pipeline.plan import Plan
 from pruneaudit.pipeline.store import CHECKPOINTS, SEAL, SET_ASIDE, STAGING, Store
 from pruneaudit.pipeline.verify import artifact_folders

@@ -11,11 +11,11 @@ from pruneaudit.data.population import Population
 from pruneaudit.errors import RunError, StorageError, UserError
 from pruneaudit.files import writing
 from pruneaudit.pipeline.dropping import wanted_again
-from pruneaudit.pipeline.executors import Executor, Outcome
+from pruneaudit.pipeline.executors import Executor
 from pruneaudit.pipeline.lineage import SCORING, calls_users_function
 from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.pipeline.progress import Progress
-from pruneaudit.pipeline.request import Request
+from pruneaudit.pipeline.request import Outcome, Request
 from pruneaudit.pipeline.sources import functions_importable
 from pruneaudit.pipeline.store import Artifact, Store
 from pruneaudit.study import DENSE

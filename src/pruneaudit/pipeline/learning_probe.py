@@ -22,7 +22,7 @@ from pruneaudit.auditing import Game, bank_games
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import splits_of
 from pruneaudit.identity import sha256_of
-from pruneaudit.pipeline.learning import attack_in
+from pruneaudit.pipeline.learned_scores import attack_in
 from pruneaudit.pipeline.lineage import twins
 from pruneaudit.pipeline.plan import Plan, Task
 from pruneaudit.pipeline.probe import SECONDS_PER_TASK, Probe, seconds_each

@@ -22,8 +22,8 @@ from typing import Any, NoReturn
 from pruneaudit import __version__
 from pruneaudit.errors import RunError, UserError
 from pruneaudit.files import file_sha256
-from pruneaudit.pipeline.executors import ONE_THREAD, Outcome, search_path
 from pruneaudit.pipeline.parcels import ParcelError, pack, unpack
+from pruneaudit.pipeline.processes import ONE_THREAD, search_path
 from pruneaudit.pipeline.ray_cluster import (
     RayCluster,
     be_quiet,
@@ -37,7 +37,7 @@ from pruneaudit.pipeline.ray_cluster import (
     temporary_folder,
 )
 from pruneaudit.pipeline.ray_worker import clean_up, do_task
-from pruneaudit.pipeline.request import Request
+from pruneaudit.pipeline.request import Outcome, Request
 from pruneaudit.pipeline.store import SEAL
 
 NUM_KEPT = 16

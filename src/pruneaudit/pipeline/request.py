@@ -1,9 +1,9 @@
-"""A task as it is sent to a worker: JSON data, so that it can go to any process."""
+"""A task as it is sent to a worker, JSON data that can go to any process, and how it ended."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,3 +35,21 @@ class Request:
     def from_json(cls, line: str) -> Request:
         """The request that `to_json` wrote."""
         return cls(**json.loads(line))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a request ended."""
+
+    request: Request
+    error: str = ""
+    """One line; empty when it succeeded."""
+    details: str = ""
+    """A traceback, where there is one."""
+    kind: str = ""
+    """What went wrong: `input` (what the user asked for), `task` (the task itself), `storage` (a full disk),
+    `system` (the machine cannot read or write), `death` (the worker process); or nothing."""
+    warnings: Sequence[str] = ()
+    """What the task warned of."""
+    seconds: float = 0.0
+    """How long it took."""

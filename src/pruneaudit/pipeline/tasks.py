@@ -20,8 +20,8 @@ from pruneaudit import seeds
 from pruneaudit.auditing.game import Game, view_of
 from pruneaudit.auditing.measure import play
 from pruneaudit.pipeline.assemble import signals_in
-from pruneaudit.pipeline.learning import SCORES_FILE as ATTACK_SCORES_FILE
-from pruneaudit.pipeline.learning import attack_in, save_scores
+from pruneaudit.pipeline.learned_scores import SCORES_FILE as ATTACK_SCORES_FILE
+from pruneaudit.pipeline.learned_scores import attack_in, save_scores
 from pruneaudit.pipeline.own import (
     SCORES_FILE,
     Own,

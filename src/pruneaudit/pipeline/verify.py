@@ -9,7 +9,7 @@ from typing import Literal
 
 from pruneaudit.files import SEALED_FILES, read_json
 from pruneaudit.identity import sha256_of
-from pruneaudit.pipeline.learning import ATTACK
+from pruneaudit.pipeline.learned_scores import ATTACK
 from pruneaudit.pipeline.plan import Plan
 from pruneaudit.pipeline.store import SEAL, SET_ASIDE, Artifact, Store
 
