@@ -13,7 +13,7 @@ ROOT = Path(pruneaudit.__file__).parent
 STREET = [
     *("errors", "registry", "identity", "seeds", "randomness", "options", "files", "unpacking", "settings_file"),
     *("devices", "threads"),
-    *("study", "published", "recipes", "data", "models", "training", "pruning"),
+    *("study", "recipes", "published", "data", "models", "training", "pruning"),
     *("defenses", "signals", "attacks", "metrics", "notebook", "results", "auditing", "selftest", "controls"),
     *("collecting", "pipeline", "compressing", "report", "gate", "tracking"),
     *("run_folder", "api", "exporting", "steps", "cli"),

@@ -17,6 +17,13 @@ from typing import Any, Generic, TypeVar, cast
 from pruneaudit.errors import UserError
 
 T = TypeVar("T")
+_HOMES = {
+    "model": ("pruneaudit.models", "MODELS"),
+    "pruner": ("pruneaudit.pruning", "PRUNERS"),
+    "defense": ("pruneaudit.defenses", "DEFENSES"),
+    "published system": ("pruneaudit.published", "SYSTEMS"),
+}
+"""The registries of what a study names: by kind, the package and what the registry is called in it."""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
@@ -112,3 +119,13 @@ class Registry(Generic[T]):
         else:
             text = importlib.import_module(f"{self._package}.{name}").__doc__
         return (text or "").strip().split("\n", 1)[0]
+
+
+def registry_of(kind: str) -> Registry[Any]:
+    """The registry of one kind of plug-in, for a study, which knows plug-ins by name alone and imports none of them.
+
+    Args:
+        kind: "model", "pruner", "defense" or "published system".
+    """
+    package, name = _HOMES[kind]
+    return cast("Registry[Any]", getattr(importlib.import_module(package), name))

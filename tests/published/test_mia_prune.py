@@ -10,7 +10,7 @@ import pytest
 
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.plan import check_plugins
-from pruneaudit.published.mia_prune import DATA_SETS, PRUNERS, RECIPES, config_of, is_config, release_name, study_of
+from pruneaudit.published.mia_prune import DATA_SETS, PRUNERS, RECIPES, SYSTEM, config_of, release_name, study_of
 from pruneaudit.recipes import load_recipe, load_recipe_or_file, recipe_names
 from pruneaudit.study import Study
 
@@ -118,7 +118,7 @@ def test_a_study_in_json_is_no_configuration(tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     path.write_text('{"name": "a", "seed": 3}')
     assert load_recipe_or_file(str(path)).name == "a"
-    assert not is_config({"name": "a"})
+    assert not SYSTEM.reads({"name": "a"})
 
 
 def test_what_it_calls_its_networks() -> None:

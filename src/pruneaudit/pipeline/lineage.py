@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pruneaudit.defenses import DEFENSES
 from pruneaudit.errors import UserError
-from pruneaudit.models import MODELS
 from pruneaudit.options import Options, validated
-from pruneaudit.pruning import PRUNERS
-from pruneaudit.pruning.pruner import Origin
-from pruneaudit.registry import Registry
-from pruneaudit.study import DENSE, INIT, Plugin, Release, Study, Training
+from pruneaudit.registry import Registry, registry_of
+from pruneaudit.study import DENSE, INIT, Origin, Plugin, Release, Study, Training
 from pruneaudit.study.target import SourceHash, source_sha256
 
 NO_DEFENSE = "no-defense"
@@ -49,7 +45,7 @@ def described(
     found = registry.get(plugin.name)
     described = {"name": plugin.name, "options": options.model_dump(mode="json")}
     described["semantics_version"] = found.semantics_version
-    target = found.target(options) if registry is MODELS else ""
+    target = found.target(options) if registry is registry_of("model") else ""
     fingerprint = source_hash(target, f"model '{plugin.name}'") if target else found.fingerprint(options)
     return described | ({"fingerprint": fingerprint} if fingerprint else {})
 
@@ -94,7 +90,8 @@ def functions_of(study: Study) -> set[str]:
 
 
 def _builder(model: Plugin) -> str:
-    return str(MODELS.get(model.name).target(plugin_options(MODELS, model, "model")))
+    models = registry_of("model")
+    return str(models.get(model.name).target(plugin_options(models, model, "model")))
 
 
 def origin_of(release: Release) -> Origin:
@@ -103,7 +100,8 @@ def origin_of(release: Release) -> Origin:
         return "init"
     if release.pruner is None:
         return "own-dense"
-    return PRUNERS.get(release.pruner.name).origin(_options(PRUNERS, release, release.pruner))
+    origin: Origin = _pruner(release.pruner).origin(_options(release, "pruner", release.pruner))
+    return origin
 
 
 def training_of(study: Study, release: Release) -> Training | None:
@@ -125,16 +123,17 @@ def training_of(study: Study, release: Release) -> Training | None:
         return None
     if release.defense is None:
         return training
-    options = _options(DEFENSES, release, release.defense)
+    options = _options(release, "defense", release.defense)
     try:
-        return DEFENSES.get(release.defense.name).settings(options, training)
+        settings: Training = _defense(release.defense).settings(options, training)
     except UserError as error:
         raise UserError(f"release '{release.name}': {error}") from None
+    return settings
 
 
 def _check_needs_no_training(release: Release) -> None:
     working = release.defense and f"defense '{release.defense.name}'"
-    if release.pruner and PRUNERS.get(release.pruner.name).needs_training(_options(PRUNERS, release, release.pruner)):
+    if release.pruner and _pruner(release.pruner).needs_training(_options(release, "pruner", release.pruner)):
         working = f"pruner '{release.pruner.name}'"
     if working:
         raise UserError(
@@ -159,8 +158,16 @@ def _check_whole_training(release: Release, function: str) -> None:
         )
 
 
-def _options(registry: Registry[Any], release: Release, plugin: Plugin) -> Options:
-    return plugin_options(registry, plugin, f"release '{release.name}'")
+def _pruner(plugin: Plugin) -> Any:
+    return registry_of("pruner").get(plugin.name)
+
+
+def _defense(plugin: Plugin) -> Any:
+    return registry_of("defense").get(plugin.name)
+
+
+def _options(release: Release, kind: str, plugin: Plugin) -> Options:
+    return plugin_options(registry_of(kind), plugin, f"release '{release.name}'")
 
 
 def check_release(study: Study, release: Release) -> None:
@@ -172,11 +179,11 @@ def check_release(study: Study, release: Release) -> None:
     if release.name == SCORING:
         raise UserError(f"a release is called '{SCORING}', which names the scoring bank; give it another name")
     if release.model:
-        _options(MODELS, release, release.model)
+        _options(release, "model", release.model)
     if release.pruner:
-        _options(PRUNERS, release, release.pruner)
+        _options(release, "pruner", release.pruner)
     if release.defense:
-        needs = DEFENSES.get(release.defense.name).needs if _options(DEFENSES, release, release.defense) else ()
+        needs = _defense(release.defense).needs if _options(release, "defense", release.defense) else ()
         if "reserve" in needs and not study.data.num_reserve:
             raise UserError(
                 f"release '{release.name}': defense '{release.defense.name}' learns from the reserve;"
@@ -209,9 +216,9 @@ def defenses_of(study: Study, release: Release) -> list[Plugin]:
 
 def scoring_models_of(release: Release) -> int:
     """How many models score the samples for its defence, as its option `scoring_models` says; 0: it needs no scores."""
-    if release.defense is None or "sample_scores" not in DEFENSES.get(release.defense.name).needs:
+    if release.defense is None or "sample_scores" not in _defense(release.defense).needs:
         return 0
-    options: Any = _options(DEFENSES, release, release.defense)
+    options: Any = _options(release, "defense", release.defense)
     return int(options.scoring_models)
 
 

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from pruneaudit.pruning.mask_options import MaskOptions
-from pruneaudit.pruning.pruner import Origin, Pruner, Pruning, Workshop
+from pruneaudit.pruning.pruner import Pruner, Pruning, Workshop
 from pruneaudit.pruning.schedules import Ramp
+from pruneaudit.study import Origin
 
 if TYPE_CHECKING:
     from torch import nn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pruneaudit.options import Options
 
@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pruneaudit.pruning.mask import Masks
+    from pruneaudit.study import Origin
     from pruneaudit.training.hooks import Hook
-
-Origin = Literal["own-dense", "init"]
-"""Where a release starts: from the same model's dense weights, or from new ones."""
 
 
 @dataclass

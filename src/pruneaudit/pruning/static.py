@@ -18,7 +18,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pruneaudit.pruning.mask_options import MaskOptions
-from pruneaudit.pruning.pruner import Origin, Pruner, Pruning, Workshop
+from pruneaudit.pruning.pruner import Pruner, Pruning, Workshop
+from pruneaudit.study import Origin
 
 if TYPE_CHECKING:
     from torch import nn

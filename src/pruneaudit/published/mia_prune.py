@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from pruneaudit.options import Options, validated
+from pruneaudit.recipes import System
 from pruneaudit.study import Study
 
 NUM_VICTIMS = 4
@@ -140,11 +141,6 @@ RECIPES: Mapping[str, Config] = _its_own()
 """Its 15 configurations."""
 
 
-def is_config(values: Mapping[str, Any]) -> bool:
-    """Whether settings are one of its configuration files rather than a study."""
-    return "dataset_name" in values
-
-
 def config_of(values: Mapping[str, Any], where: str) -> Config:
     """A configuration from the settings of a file called `where`.
 
@@ -211,3 +207,25 @@ def study_of(config: Config) -> Study:
 def _pruners_for(config: Config) -> list[str]:
     """The methods that the network allows: filters need convolutions, slim needs BatchNorm."""
     return [DEFAULT_PRUNER] if config.is_table else list(PRUNERS)
+
+
+class MiaPrune(System):
+    """mia_prune, with the configurations that it comes with and those in files."""
+
+    recipes = tuple(RECIPES)
+    takes_settings = True
+
+    def recipe(self, name: str, settings: Mapping[str, Any], where: str) -> Study:
+        """One of its configurations, with settings in the place of some."""
+        return self.study(RECIPES[name].model_dump(exclude_unset=True) | dict(settings), where)
+
+    def reads(self, settings: Mapping[str, Any]) -> bool:
+        """Every configuration file of its names a data set, as no study does."""
+        return "dataset_name" in settings
+
+    def study(self, settings: Mapping[str, Any], where: str) -> Study:
+        """A configuration as a study."""
+        return study_of(config_of(settings, where))
+
+
+SYSTEM = MiaPrune()

@@ -27,6 +27,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pruneaudit.errors import UserError
 from pruneaudit.options import Options, validated
+from pruneaudit.recipes import System
 from pruneaudit.study import DENSE, Name, Plugin, Release, Source, Study
 
 FOLDER = "pruning-mia"
@@ -294,3 +295,16 @@ def seed_suffix(seed: int) -> str:
 def base_name(study: Study) -> str:
     """The study's name without what tells its seed."""
     return study.name.removesuffix(seed_suffix(study.seed))
+
+
+class PruningMia(System):
+    """Pruning_MIA, with its grid on its two data sets."""
+
+    recipes = tuple(RECIPES)
+
+    def recipe(self, name: str, settings: Mapping[str, Any], where: str) -> Study:
+        """A whole grid; it takes no settings here, for the command line has options for them."""
+        return study_of(RECIPES[name])
+
+
+SYSTEM = PruningMia()

@@ -1,23 +1,62 @@
-"""Studies that come with the package: TOML files, and the published systems' own.
+"""Studies that come with the package: TOML files, and those of published systems, which are found by name.
 
-A study that a user gives is a file of ours (TOML, JSON), one of mia_prune's JSON files, or the name of a recipe.
+A study that a user gives is a file of ours (TOML, JSON), a file of a published system, or the name of a recipe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from pruneaudit.errors import UserError
-from pruneaudit.published import mia_prune, pruning_mia
-from pruneaudit.registry import nearest
+from pruneaudit.registry import nearest, registry_of
 from pruneaudit.settings_file import parse_settings, read_settings
 from pruneaudit.study import Study
 
 _SUFFIX = ".toml"
+
+
+class System(ABC):
+    """A published system, as a source of studies; its file in `published/` sets `SYSTEM`."""
+
+    recipes: Collection[str] = ()
+    """The names of its recipes: its own name, a slash, and what tells them apart."""
+    takes_settings = False
+    """Whether its recipes can be changed by settings of its own."""
+
+    @abstractmethod
+    def recipe(self, name: str, settings: Mapping[str, Any], where: str) -> Study:
+        """The study of one of its recipes.
+
+        Args:
+            name: of the recipe.
+            settings: of its own, in the place of the recipe's.
+            where: who asks, for messages.
+
+        Raises:
+            UserError: a setting is unknown or wrong.
+        """
+
+    def reads(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the settings in a JSON file are its own rather than a study."""
+        return False
+
+    def study(self, settings: Mapping[str, Any], where: str) -> Study:
+        """The study that settings of its own describe.
+
+        Raises:
+            UserError: a setting is unknown or wrong.
+        """
+        raise NotImplementedError
+
+
+def _systems() -> list[System]:
+    systems = registry_of("published system")
+    return [systems.get(name) for name in systems.names()]
 
 
 def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
@@ -36,7 +75,7 @@ def _packaged() -> dict[str, Traversable]:
 
 def recipe_names() -> tuple[str, ...]:
     """The names of all recipes; what belongs to a published system has its name before a slash."""
-    return tuple(sorted([*_packaged(), *mia_prune.RECIPES, *pruning_mia.RECIPES]))
+    return tuple(sorted([*_packaged(), *(name for system in _systems() for name in system.recipes)]))
 
 
 def load_recipe(name: str, overrides: Sequence[str] = (), config: Mapping[str, Any] | None = None) -> Study:
@@ -50,12 +89,12 @@ def load_recipe(name: str, overrides: Sequence[str] = (), config: Mapping[str, A
     Raises:
         UserError: no recipe has that name, or an override is wrong.
     """
-    if name in mia_prune.RECIPES:
-        values = mia_prune.RECIPES[name].model_dump(exclude_unset=True) | dict(config or {})
-        return _of_mia_prune(values, f"recipe {name}", overrides)
-    _refuse(config, f"recipe {name}")
-    if name in pruning_mia.RECIPES:
-        return pruning_mia.study_of(pruning_mia.RECIPES[name]).changed(overrides, f"recipe {name}")
+    where = f"recipe {name}"
+    system = next((system for system in _systems() if name in system.recipes), None)
+    if system is None or not system.takes_settings:
+        _refuse(config, where)
+    if system is not None:
+        return system.recipe(name, config or {}, where).changed(overrides, where)
     found = _packaged()
     if name not in found:
         known = recipe_names()
@@ -63,7 +102,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), config: Mapping[str, A
             f"no study file or recipe '{name}'{nearest(name, known)}; expected a .toml or .json file, "
             f"or one of: {', '.join(known)}"
         )
-    return Study.from_text(found[name].read_text(encoding="utf-8"), f"recipe {name}", overrides=overrides)
+    return Study.from_text(found[name].read_text(encoding="utf-8"), where, overrides=overrides)
 
 
 def load_recipe_or_file(given: str, overrides: Sequence[str] = (), config: Mapping[str, Any] | None = None) -> Study:
@@ -82,14 +121,11 @@ def load_recipe_or_file(given: str, overrides: Sequence[str] = (), config: Mappi
         return load_recipe(given, overrides, config)
     if path.suffix == ".json":
         values = parse_settings(read_settings(path), given, is_json=True)
-        if mia_prune.is_config(values):
-            return _of_mia_prune(values | dict(config or {}), given, overrides)
+        for system in _systems():
+            if system.reads(values):
+                return system.study(values | dict(config or {}), given).changed(overrides, given)
     _refuse(config, given)
     return Study.load(given, overrides)
-
-
-def _of_mia_prune(values: Mapping[str, Any], where: str, overrides: Sequence[str]) -> Study:
-    return mia_prune.study_of(mia_prune.config_of(values, where)).changed(overrides, where)
 
 
 def _refuse(config: Mapping[str, Any] | None, given: str) -> None:

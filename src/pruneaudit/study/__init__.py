@@ -10,7 +10,7 @@ from pruneaudit.study.audit import Audit
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.plugins import Plugin, Source
 from pruneaudit.study.reference import settings_reference
-from pruneaudit.study.releases import DENSE, INIT, Name, Release
+from pruneaudit.study.releases import DENSE, INIT, Name, Origin, Release
 from pruneaudit.study.study import Study
 from pruneaudit.study.training import FineTuning, Training
 
@@ -22,6 +22,7 @@ __all__ = [
     "FineTuning",
     "Membership",
     "Name",
+    "Origin",
     "Plugin",
     "Release",
     "Source",

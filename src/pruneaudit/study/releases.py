@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -29,6 +29,8 @@ DENSE = "dense"
 """The bank as it was trained: always there, every release's parent unless it names another."""
 INIT = "init"
 """As a parent: new weights, those that the dense model began from."""
+Origin = Literal["own-dense", "init"]
+"""Where a release starts: from the same model's dense weights, or from new ones."""
 
 
 class Release(Options):
