@@ -262,6 +262,7 @@ MASK_FILE = "mask.safetensors"
 STRUCTURE_FILE = "structure.json"
 """What was removed from the architecture, where a method makes it smaller."""
 SUMMARY_FILE = "summary.json"
+HISTORY_FILE = "history.csv"
 
 SEALED_FILES = "SHA256SUMS"
 """Checksums of a folder's files, as `sha256sum -c` reads them."""

@@ -24,6 +24,7 @@ from torch.utils.hooks import RemovableHandle
 from pruneaudit.compressing.folder import check_sums, new_folder, read_summary
 from pruneaudit.errors import UserError
 from pruneaudit.files import (
+    HISTORY_FILE,
     MASK_FILE,
     STRUCTURE_FILE,
     SUMMARY_FILE,
@@ -31,11 +32,11 @@ from pruneaudit.files import (
     check_new_folder,
     file_sha256,
 )
-from pruneaudit.pipeline.own import HISTORY_FILE, write_history, write_summary
 from pruneaudit.pruning.mask import HoldMask, Masks, set_zeros
 from pruneaudit.pruning.parametrized import copied
 from pruneaudit.pruning.structured import replay
 from pruneaudit.training.checkpoint import load_tensors, own_tensors, save_tensors, with_further_names
+from pruneaudit.training.history import write_history, write_summary
 from pruneaudit.training.hooks import Hook
 
 FILES = (WEIGHTS_FILE, MASK_FILE, STRUCTURE_FILE, HISTORY_FILE, SUMMARY_FILE)

@@ -45,9 +45,8 @@ from pruneaudit.exporting.finished import Finished, found_model, load_runs, nonm
 from pruneaudit.exporting.model import stored_state
 from pruneaudit.exporting.replacing import check_replaceable, put_in_place
 from pruneaudit.exporting.tables import ATTACKS_FILE, attack_column, csv_text, write_tables
-from pruneaudit.files import MASK_FILE, SUMMARY_FILE, check_new_folder, writing_error
+from pruneaudit.files import HISTORY_FILE, MASK_FILE, SUMMARY_FILE, check_new_folder, writing_error
 from pruneaudit.pipeline.assemble import release_signals
-from pruneaudit.pipeline.own import HISTORY_FILE
 from pruneaudit.pipeline.plan import Task
 from pruneaudit.pipeline.store import Store
 from pruneaudit.published.pruning_mia import SEED, dataset_name, experiment_name, method_of

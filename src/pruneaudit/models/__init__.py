@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pruneaudit.models.init import initialise
+from pruneaudit.models.init import NetworkOptions, initialise
 from pruneaudit.options import validated
 from pruneaudit.registry import Registry
 
@@ -44,8 +44,6 @@ def build_model(
         UserError: no such model, wrong options, or a model for images is given a table.
     """
     import torch
-
-    from pruneaudit.models.model import NetworkOptions
 
     model = MODELS.get(name)
     checked = validated(model.Options, options, f"model '{name}'")

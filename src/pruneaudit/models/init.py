@@ -11,12 +11,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from pruneaudit.options import Options
+
 if TYPE_CHECKING:
     import torch
 
 
 Initialisation = Literal["kaiming_normal", "xavier_normal"]
 """By what rule the weights of convolutions and linear layers are drawn."""
+
+
+class NetworkOptions(Options):
+    """What every network of the package can be told."""
+
+    init: Initialisation = "kaiming_normal"
+    """How the weights are drawn."""
 
 
 def initialise(model: torch.nn.Module, generator: torch.Generator, scheme: Initialisation = "kaiming_normal") -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Generic, Literal
 from pydantic import Field
 
 from pruneaudit.errors import UserError
-from pruneaudit.models.init import Initialisation
-from pruneaudit.options import Options, OptionsT
+from pruneaudit.models.init import NetworkOptions as NetworkOptions
+from pruneaudit.options import OptionsT
 
 if TYPE_CHECKING:
     import torch
@@ -22,13 +22,6 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 """Probability that a unit is zero in training; 0: no dropout."""
 Norm = Literal["batch", "group"]
 """What stands behind convolutions: BatchNorm, or GroupNorm, in which no sample sees the others of its batch."""
-
-
-class NetworkOptions(Options):
-    """What every network of the package can be told."""
-
-    init: Initialisation = "kaiming_normal"
-    """How the weights are drawn."""
 
 
 class ImageOptions(NetworkOptions):

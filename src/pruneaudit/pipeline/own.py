@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +17,7 @@ from pruneaudit import seeds
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import Split, coin_split, split_of
 from pruneaudit.defenses import DEFENSES
-from pruneaudit.files import STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.files import STRUCTURE_FILE, WEIGHTS_FILE
 from pruneaudit.models import build_model
 from pruneaudit.pipeline.lineage import SCORING
 from pruneaudit.pipeline.request import Request
@@ -28,6 +26,7 @@ from pruneaudit.pruning.structured import replay
 from pruneaudit.randomness import numpy_generator, torch_generator
 from pruneaudit.study import Membership, Training
 from pruneaudit.training.checkpoint import load_weights, save_weights
+from pruneaudit.training.history import write_history, write_summary
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.predict import accuracy
 from pruneaudit.training.resume import Checkpoints
@@ -36,7 +35,6 @@ from pruneaudit.training.selection import dev_hooks
 
 SCORES_FILE = "scores.npy"
 """Of the samples, from the scoring bank: (N,) float64, NaN for the reserve."""
-HISTORY_FILE = "history.csv"
 
 
 def population_of(request: Request) -> Population:
@@ -158,16 +156,3 @@ def write_trained(own: Own, model: nn.Module, history: Sequence[Mapping[str, Any
         "num_members": int(own.split.member.sum()),
     }
     write_summary(summary, staging)
-
-
-def write_history(history: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """One row per epoch."""
-    with (folder / HISTORY_FILE).open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["epoch", "loss", "learning_rate"])
-        writer.writeheader()
-        writer.writerows(history)
-
-
-def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
-    """What is known of the model, as JSON."""
-    (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=1) + "\n")

@@ -26,10 +26,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from pruneaudit.data.population import Population
-from pruneaudit.files import STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.files import HISTORY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.pipeline.assemble import release_facts
 from pruneaudit.pipeline.gaps import Gaps
-from pruneaudit.pipeline.own import HISTORY_FILE, stored_model
+from pruneaudit.pipeline.own import stored_model
 from pruneaudit.pipeline.plan import Plan
 from pruneaudit.pipeline.release_timing import MAX_BATCH, machine, time_in_turns
 from pruneaudit.pipeline.store import Store

@@ -15,7 +15,7 @@ from pruneaudit.defenses.defense import Situation
 from pruneaudit.errors import UserError
 from pruneaudit.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.identity import sha256_of
-from pruneaudit.pipeline.own import Own, stored_model, write_history, write_summary
+from pruneaudit.pipeline.own import Own, stored_model
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pruning import PRUNERS
 from pruneaudit.pruning.layer_sizes import weight_counts
@@ -25,6 +25,7 @@ from pruneaudit.pruning.pruner import Pruning, Workshop
 from pruneaudit.study import Training
 from pruneaudit.training.by_function import train_by_function
 from pruneaudit.training.checkpoint import save_tensors, save_weights
+from pruneaudit.training.history import write_history, write_summary
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.loop import train
 

@@ -28,7 +28,6 @@ from pruneaudit.pipeline.own import (
     population_of,
     scoring_split,
     stored_model,
-    write_summary,
     write_trained,
 )
 from pruneaudit.pipeline.plan import Action
@@ -39,6 +38,7 @@ from pruneaudit.signals.sensitivity import sensitivity
 from pruneaudit.study import Membership, Training
 from pruneaudit.threads import one_blas_thread, one_torch_thread
 from pruneaudit.training.by_function import train_by_function
+from pruneaudit.training.history import write_summary
 from pruneaudit.training.loop import train
 from pruneaudit.training.samples import Samples
 

@@ -17,13 +17,12 @@ import pandas as pd
 
 from pruneaudit.auditing.findings import MEAN
 from pruneaudit.errors import UserError, in_one_line
+from pruneaudit.files import HISTORY_FILE
 from pruneaudit.pipeline.plan import Task
 from pruneaudit.pipeline.progress import Progress
 from pruneaudit.results import Results
 from pruneaudit.tracking.tracker import Tracker, tracked_name
 
-HISTORY_FILE = "history.csv"
-"""As in `pipeline.own`, which imports torch."""
 TRAININGS = ("train", "release")
 """The tasks that leave a history."""
 PATIENCE_SECONDS = 300.0
