@@ -27,7 +27,7 @@ from pruneaudit.files import file_sha256, is_storage_failure, is_system_failure,
 from pruneaudit.pipeline import plan as plan_module
 from pruneaudit.pipeline.driver import missing_tasks
 from pruneaudit.pipeline.estimate import disk_bytes
-from pruneaudit.pipeline.executors import Processes
+from pruneaudit.pipeline.processes import Processes
 from pruneaudit.pipeline.store import Store
 from pruneaudit.randomness import torch_generator
 from pruneaudit.run_folder import prepare
