@@ -137,6 +137,13 @@ def refused(outcome, *words):
     assert not file.is_file()
 
 
+def test_a_name_that_would_steer_the_terminal_is_shown_escaped(export, tmp_path):
+    place = tmp_path / "a\x1b[2Jb"
+    code, out, err, file = export("dense", "safetensors", out=place / "m.safetensors")
+    assert (code, err) == (0, "") and file.is_file()
+    assert "a\\x1b[2Jb" in out and "\x1b" not in out
+
+
 def test_what_is_not_there_is_one_line_that_says_what_is(export, run_folder, tmp_path):
     refused(export("l1structured", "torch"), "did you mean 'l1structured-0.5'?", f"dense, {MASKED}, {SMALLER}")
     refused(export("dense", "torch", "--model-id", "2"), "has no model 2; there are: 0, 1")

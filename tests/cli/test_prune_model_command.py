@@ -136,6 +136,19 @@ def test_channels_go_and_macs_fall(prune_model, tmp_path):
     assert small[0].out_channels == 6
 
 
+@pytest.mark.parametrize(
+    ("given", "constants"),
+    [
+        ((), r"mean 0\.5 and std 0\.25 \(assumed for npz.*--mean, --std\)"),
+        (("--mean", "0.4", "--std", "0.3"), r"mean 0\.4 and std 0\.3 \(as given\)"),
+    ],
+)
+def test_the_constants_that_samples_are_fed_with_are_printed(prune_model, given, constants):
+    code, out, _ = prune_model(*given, data="npz:train.npz")
+    assert code == 0
+    assert re.search(rf"x / 255.* with {constants}", out)
+
+
 def test_data_alone_measure_accuracy(prune_model):
     code, out, _ = prune_model(data="npz:train.npz")
     assert code == 0 and re.search(r"accuracy on --data +\d", out)

@@ -118,3 +118,17 @@ def test_a_network_drawn_after_a_refused_argument_is_the_same_each_time(networks
     first, second = (in_a_study("to_nobody", {}).layer.weight for _ in range(2))
     assert torch.equal(first, second)
     assert isinstance(first, nn.Parameter)
+
+
+def test_weights_are_those_of_torchs_generator_and_those_of_gpus_stay(networks, monkeypatch):
+    """Without a GPU: torch keeps nothing to seed one with, once there is one."""
+    seed = int(torch.randint(2**62, (), generator=torch.Generator().manual_seed(5)))
+    torch.manual_seed(seed)
+    expected = networks.nothing().state_dict()
+    monkeypatch.setattr(torch.cuda, "_lazy_seed_tracker", type(torch.cuda._lazy_seed_tracker)())
+    before = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    found = build_model("factory", {"target": f"{MODULE}:nothing"}, (6,), 3, torch.Generator().manual_seed(5))
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.state_dict().items())
+    after = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert not torch.cuda._lazy_seed_tracker.get_calls()

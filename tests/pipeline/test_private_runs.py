@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from dataclasses import replace
@@ -141,6 +142,24 @@ def test_signals_and_audits_lie_in_folders_of_their_owner(tmp_path):
     for path in finished.folder.iterdir():
         if path.name != "scores.parquet":  # the file of single samples
             assert b"patient-" not in path.read_bytes(), path.name
+
+
+def test_notebook_gate_and_figures_name_no_sample(tmp_path, call):
+    rng = np.random.default_rng(0)
+    ids = np.array([f"patient-{number}" for number in range(60)])
+    signals = Signals(rng.normal(size=(4, 60, 2)), np.arange(60) % 2, rng.random((4, 60)) < 0.5, ids=ids)
+    write_signals(signals, tmp_path / "signals.npz")
+    finished = audit_files(tmp_path / "signals.npz", "loss", out=tmp_path / "audit")
+    assert b"patient-" in (finished.folder / "scores.parquet").read_bytes()  # there are ids to give away
+    gate, told, _ = call("check", finished.folder, "--max-auc", "1", "--json")
+    assert (gate, json.loads(told)["exit_code"]) == (0, 0)
+    _, summary, _ = call("check", finished.folder, "--max-auc", "1")
+    assert call("figures", finished.folder, "--out", tmp_path / "figures", "--format", "svg", "--latex")[0] == 0
+    figures = [path.read_text(encoding="utf-8") for path in (tmp_path / "figures").iterdir()]
+    assert figures
+    for text in (told, summary, finished._repr_html_(), *figures):
+        assert text
+        assert "patient-" not in text
 
 
 def test_a_folder_that_is_there_keeps_its_mode(tmp_path):

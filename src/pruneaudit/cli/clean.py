@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pruneaudit.errors import printable
+
 SHOWN = 20
 """Parts that are named; `--verbose` names all."""
 
@@ -22,7 +24,7 @@ def command(
     found = clean_run(run, dry_run)
     shown = found if verbose else found[:SHOWN]
     for leftover in shown:
-        print(f"{leftover.path.relative_to(run)}: {_size(leftover.num_bytes)}: {leftover.reason}")
+        print(printable(f"{leftover.path.relative_to(run)}: {_size(leftover.num_bytes)}: {leftover.reason}"))
     if len(found) > len(shown):
         print(f"and {len(found) - len(shown)} more (--verbose names them)")
     total = sum(leftover.num_bytes for leftover in found)

@@ -11,6 +11,7 @@ import typer
 
 from pruneaudit.cli.arguments import keyed_values, numbers
 from pruneaudit.cli.common import DataRootOption, DeviceOption, QuietOption, StepLine, WeightsKeyOption
+from pruneaudit.errors import printable
 
 if TYPE_CHECKING:
     from pruneaudit.signals.signals import Signals
@@ -119,7 +120,7 @@ def _print(signals: Signals, out: Path, fed: list[str]) -> None:
         *(("fed as", how) for how in fed),
         ("accuracy", f"{train:.1%} on members, {test:.1%} on non-members (mean over models)"),
     ):
-        print(f"{what:<10}{figure}")
+        print(printable(f"{what:<10}{figure}"))
     for model in models if count > 1 else ():
-        print(f"  {model.name}: {model.members:.1%}, {model.others:.1%}")
-    print(f"\nwritten: {out}\nnext: {shlex.join(['pruneaudit', 'audit', str(out)])}")
+        print(printable(f"  {model.name}: {model.members:.1%}, {model.others:.1%}"))
+    print(printable(f"\nwritten: {out}\nnext: {shlex.join(['pruneaudit', 'audit', str(out)])}", "\n"))

@@ -63,7 +63,8 @@ def describe(
             f"{folder}: {len(missing)} of {len(plan.tasks)} parts are not there, first {missing[0].name};"
             f" finish it with: pruneaudit run {folder / 'study.json'} --out {folder.parent}"
         )
-    print(f"study {study.name}: {study.membership.num_models} models, releases {', '.join(plan.releases)}")
+    releases = ", ".join(plan.releases)
+    print(printable(f"study {study.name}: {study.membership.num_models} models, releases {releases}"))
     source = printable(study.data.source.label)
     print(f"population: {len(population.y)} samples of {source}, {population.num_classes} classes")
     for action, what in ACTIONS.items():
@@ -73,13 +74,14 @@ def describe(
             print(f"{what}: {todo} to do, {total - todo} to reuse")
     with functions_importable(plan):
         needed = disk_bytes(plan, population, missing)
-    print(f"disk: about {needed / 1e6:,.1f} MB more in {folder}, where {free_bytes(folder) / 1e6:,.0f} MB are free")
+    place = printable(str(folder))
+    print(f"disk: about {needed / 1e6:,.1f} MB more in {place}, where {free_bytes(folder) / 1e6:,.0f} MB are free")
     if missing:
         with functions_importable(plan):
             seconds = task_seconds(plan, missing, probe) / workers
         print(f"time: about {_said(seconds)} before the attacks, {workers} at a time, with the machine to itself")
         if study.training.function:
-            print(f"      not counted: what {study.training.function} trains")
+            print(printable(f"      not counted: what {study.training.function} trains"))
     _describe_learning(plan, population, store, probe, workers)
     for note in (*replaced(study, population, folder), *copies_note(population), *study.warnings(), *notes):
         print(printable(f"warning: {note}"))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, printable
 
 LAYOUTS = ("pruning-mia",)
 
@@ -57,7 +57,7 @@ def command(
 
     exported = export(run[0], release, out, format or "onnx", model_id, force, factory)
     for file in exported.files:
-        print(f"written: {file} ({file.stat().st_size:,} bytes)")
+        print(printable(f"written: {file} ({file.stat().st_size:,} bytes)"))
     if exported.difference is not None:
         print(f"onnxruntime and torch differ by at most {exported.difference:.1e} (relative to the largest logit)")
 
@@ -79,5 +79,5 @@ def _export_tree(runs: list[Path], out: Path, model_id: int, force: bool) -> Non
 
     tree = export_tree(runs, out, model_id, force)
     for folder in tree.experiments:
-        print(f"written: {folder}")
-    print(f"tables: {tree.folder / 'results'}")
+        print(printable(f"written: {folder}"))
+    print(printable(f"tables: {tree.folder / 'results'}"))

@@ -28,4 +28,4 @@ def command(
     for reason in written.left_out:
         print(printable(f"left out: {reason}"), file=sys.stderr)
     for file in written.files:
-        print(f"written: {file}")
+        print(printable(f"written: {file}"))

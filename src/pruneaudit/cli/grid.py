@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pruneaudit.cli.grid_options import grids, refuse
-from pruneaudit.errors import UserError
+from pruneaudit.errors import UserError, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ class Chosen:
         if files[-1].name == SEEDS_FILE:
             _print_over_seeds(results_over_seeds(runs), [run.study.seed for run in runs])
         for file in files:
-            print(f"written: {file}")
+            print(printable(f"written: {file}"))
 
 
 def chosen(study: str, given: Mapping[str, Any], overrides: Sequence[str], out: Path) -> Chosen:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pruneaudit.cli.common import DataRootOption
+from pruneaudit.errors import printable
 
 
 class Kind(StrEnum):
@@ -34,7 +35,7 @@ def command(
         if kind is Kind.datasets:
             from pruneaudit.data import SOURCES
 
-            print(f"{'':<{width}}    {SOURCES.get(name).whereabouts(data_root)}")
+            print(printable(f"{'':<{width}}    {SOURCES.get(name).whereabouts(data_root)}"))
 
 
 def _rows(kind: Kind) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import typer
 
 from pruneaudit.cli.arguments import keyed_values, lengths, numbers
 from pruneaudit.cli.common import DataRootOption, DeviceOption, WeightsKeyOption
+from pruneaudit.errors import printable
 
 
 def command(
@@ -114,14 +115,14 @@ def command(
         training=training or None,
         device=device,
         seed=seed,
-        warn=lambda note: print(f"warning: {note}", file=sys.stderr),
+        warn=lambda note: print(printable(f"warning: {note}"), file=sys.stderr),
         tell=facts.append,
     )
     folder = pruned.save(out, force)
     _print(read_summary(folder / SUMMARY_FILE), "test accuracy" if test_data else "accuracy on --data")
     for how in dict.fromkeys(facts):
-        print(f"samples are fed as {how}")
-    print(f"\nsaved: {out}")
+        print(printable(f"samples are fed as {how}"))
+    print(f"\nsaved: {printable(str(out))}")
 
 
 def _print(summary: Mapping[str, Any], accuracy_of: str) -> None:
@@ -146,7 +147,7 @@ def _print(summary: Mapping[str, Any], accuracy_of: str) -> None:
         print(f"{label:<20}{left:>14}{right:>14}")
     for whole in summary["left_whole"]:
         why = f": {whole['why']}" if whole["why"] else ""
-        print(f"left whole: {whole['name'] or 'the network itself'} ({whole['weights']:,} weights){why}")
+        print(printable(f"left whole: {whole['name'] or 'the network itself'} ({whole['weights']:,} weights){why}"))
 
 
 def _count(count: int | None) -> str:

@@ -24,6 +24,7 @@ from pruneaudit.cli.common import (
 from pruneaudit.cli.dry_run import describe
 from pruneaudit.cli.old_options import refuse_old
 from pruneaudit.cli.run import execute
+from pruneaudit.errors import printable
 
 if TYPE_CHECKING:
     from pruneaudit.study import Study
@@ -218,4 +219,4 @@ def _evaluate(folder: Path, attacks: list[str], results_dir: Path | None, data_r
         for run in evaluated.runs:
             print_findings(run.audit.results, run.report)
         for file in evaluated.tables:
-            print(f"written: {file}")
+            print(printable(f"written: {file}"))

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pruneaudit.errors import StorageError, UserError
+from pruneaudit.errors import StorageError, UserError, printable
 from pruneaudit.files import is_storage_failure, storage_reason, write_atomically
 
 UNCHECKED = "its format is checked, no checksum"
@@ -160,7 +160,7 @@ class _Progress:
         if self._last is None or now - self._last >= SECONDS_BETWEEN_LINES:
             of = f" of {readable_bytes(self.total)}" if self.total else ""
             so_far = f" ({readable_bytes(self._done)}{of})"
-            print(f"downloading {self._what}{so_far}", file=sys.stderr, flush=True)
+            print(printable(f"downloading {self._what}{so_far}"), file=sys.stderr, flush=True)
             self._last = now
 
     def reset(self) -> None:
@@ -187,7 +187,7 @@ def _write_record(note: Path, path: Path) -> None:
     except OSError:  # a folder that is not the user's: nothing is recorded
         return
     print(
-        f"{path}: unverified, as nobody has published its checksum; recorded sha256 {digest} in {note.name}",
+        printable(f"{path}: unverified, as nobody has published its checksum; recorded sha256 {digest} in {note.name}"),
         file=sys.stderr,
     )
 

@@ -155,6 +155,11 @@ def _buildable(spec: Mapping[str, Any], format: str, factory: str) -> Mapping[st
             f"format onnx builds the network, by a function of yours ('{recorded}'), and functions that a run folder"
             f" names are never imported: add --factory {recorded}, or use --format torch or safetensors"
         )
+    function = recorded.rpartition(":")[2]
+    if factory.rpartition(":")[2] != function:  # its module may have moved
+        raise UserError(
+            f"--factory: got '{factory}', expected the function of the run, '{function}' of '{recorded}'; name that one"
+        )
     found, known = source_sha256(factory, "--factory"), spec["model"]["fingerprint"]
     if found != known:
         raise UserError(

@@ -50,7 +50,8 @@ def build_model(
     # The constructors of torch's layers draw weights from the global state; those are thrown away.
     with torch.random.fork_rng(devices=[]):
         if model.draws_own_weights:
-            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            # torch.manual_seed would move the generators of GPUs too, which are not put back.
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         network = model.build(checked, input_shape, num_classes)
     if not model.draws_own_weights:
         initialise(network, generator, checked.init if isinstance(checked, NetworkOptions) else "kaiming_normal")

@@ -255,7 +255,10 @@ def _outputs(model: nn.Module, x: Tensor) -> Tensor:
     """
     devices = [x.device] if x.device.type == "cuda" else []
     with evaluating(model), torch.enable_grad(), torch.random.fork_rng(devices=devices):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
+        for device in devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(0)
         outputs: Tensor = model(x.clone().requires_grad_())
         return outputs
 
