@@ -15,10 +15,13 @@ import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from pruneaudit.errors import UserError
 from pruneaudit.files import check_file
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LIMIT = "PRUNEAUDIT_MAX_UNPACKED_GIB"
 """The environment variable that raises the limit."""
@@ -80,6 +83,30 @@ def check_zip(path: Path) -> None:
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
         return  # whoever reads it says what is wrong with it
     check_unpacked(str(path), total)
+
+
+def array_of(archive: Any, key: str, where: str = "") -> np.ndarray:
+    """An array of an opened `.npz`.
+
+    Args:
+        archive: from `numpy.load`, which loads no pickled objects.
+        key: the array's name.
+        where: how the message begins, such as the file's name and a colon.
+
+    Raises:
+        UserError: it holds Python objects, as pandas keeps texts and missing values.
+        Exception: it is damaged, and raises anything from zlib.error to NotImplementedError.
+    """
+    try:
+        found: np.ndarray = archive[key]
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        raise UserError(
+            f"{where}'{key}' holds Python objects, which are never loaded; expected plain numbers or texts: write"
+            f" numpy.asarray({key}, dtype=str) for texts, with bool, int or float for others"
+        ) from None
+    return found
 
 
 def check_gzip(path: Path) -> None:

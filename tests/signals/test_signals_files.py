@@ -5,6 +5,7 @@ import io
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -62,7 +63,17 @@ def test_unknown_key(tmp_path):
 
 def test_pickled_objects_are_never_loaded(tmp_path):
     np.savez(tmp_path / "s.npz", **SMALL, ids=np.array([{}, 1, 2, 3], dtype=object))
-    assert refused(tmp_path / "s.npz") == ("not a usable .npz (pickled objects are refused); write it with numpy.savez")
+    message = refused(tmp_path / "s.npz")
+    assert message.startswith("'ids' holds Python objects") and "numpy.asarray(ids, dtype=str)" in message
+
+
+def test_texts_of_pandas_are_read_once_they_are_plain(tmp_path):
+    """The advice, followed."""
+    ids = pd.Series(list("abcd"), dtype=object)
+    np.savez(tmp_path / "s.npz", **SMALL, ids=ids)
+    assert "numpy.asarray(ids, dtype=str)" in refused(tmp_path / "s.npz")
+    np.savez(tmp_path / "s.npz", **SMALL, ids=np.asarray(ids, dtype=str))
+    assert Signals.load(tmp_path / "s.npz").ids.tolist() == list("abcd")
 
 
 def test_wrong_contents_name_the_file(tmp_path):

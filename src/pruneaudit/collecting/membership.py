@@ -25,7 +25,7 @@ from pruneaudit.collecting.files import model_names, rows_named_after
 from pruneaudit.errors import UserError
 from pruneaudit.registry import nearest
 from pruneaudit.signals.arrays import as_array
-from pruneaudit.unpacking import check_zip
+from pruneaudit.unpacking import array_of, check_zip
 
 PER_MODEL = ("member", "eligible", "is_victim", "group")
 PER_SAMPLE = ("canary", "ids")
@@ -84,9 +84,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     check_zip(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: np.asarray(archive[key]) for key in archive.files}
+            return {key: np.asarray(array_of(archive, key)) for key in archive.files}
+    except UserError:
+        raise
     except Exception as error:  # a damaged archive raises anything from zlib.error to NotImplementedError
-        reason = "pickled objects are refused" if "pickle" in str(error) else str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
         raise UserError(f"not a usable .npz ({reason}); write it with numpy.savez(path, member=...)") from None
 
 

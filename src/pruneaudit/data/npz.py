@@ -23,7 +23,7 @@ from pruneaudit.data.row_numbers import is_row_number
 from pruneaudit.data.source import GENERIC_MEAN, GENERIC_STD, RawData, Source
 from pruneaudit.errors import UserError
 from pruneaudit.options import Options
-from pruneaudit.unpacking import check_zip
+from pruneaudit.unpacking import array_of, check_zip
 
 # N samples, C channels, H height, W width, F features
 
@@ -75,12 +75,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     check_zip(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {key: arrays[key] for key in arrays.files if key in ("x", "y", "classes")}
+            found = {key: array_of(arrays, key, f"{path}: ") for key in arrays.files if key in ("x", "y", "classes")}
+    except UserError:
+        raise
     except Exception as error:  # a damaged zip raises anything from zlib.error to NotImplementedError
-        if "Object arrays" in str(error):
-            mend = "expected plain numbers and texts: pickled objects are never loaded"
-        else:
-            mend = "expected what numpy.savez(path, x=..., y=...) writes"
+        mend = "expected what numpy.savez(path, x=..., y=...) writes"
         raise UserError(f"{path}: cannot be read ({error or type(error).__name__}); {mend}") from None
     foreign = [key for key, value in found.items() if not isinstance(value, np.ndarray)]
     if foreign:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pruneaudit.errors import UserError
-from pruneaudit.unpacking import check_zip
+from pruneaudit.unpacking import array_of, check_zip
 
 
 def read_npz(
@@ -40,12 +40,11 @@ def read_npz(
                 if unknown or lacking:
                     problem = f"unknown key '{unknown[0]}'" if unknown else f"key '{lacking[0]}' is missing"
                     raise UserError(f"{path}: {problem}; known keys: {', '.join(sorted(known))}")
-                return {name: archive[name] for name in archive.files}
+                return {name: array_of(archive, name, f"{path}: ") for name in archive.files}
     except UserError:
         raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); expected an .npz file") from None
     except Exception as error:  # a damaged archive raises anything from zlib.error to NotImplementedError
-        text = str(error) or type(error).__name__
-        reason = "pickled objects are refused" if "pickle" in text else text
+        reason = str(error) or type(error).__name__
         raise UserError(f"{path}: not a usable .npz ({reason}); write it with numpy.savez") from None
