@@ -47,6 +47,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from pruneaudit import seeds
+from pruneaudit.data.membership import draw_membership, write_membership
 from pruneaudit.data.population import Population, load_population
 from pruneaudit.data.splits import split_of
 from pruneaudit.models import build_model
@@ -54,7 +55,6 @@ from pruneaudit.pipeline.driver import carry_out
 from pruneaudit.pipeline.plan import Plan, make_plan
 from pruneaudit.pipeline.processes import Processes
 from pruneaudit.pipeline.progress import Silent
-from pruneaudit.pipeline.request import Outcome, Request
 from pruneaudit.pipeline.store import Store
 from pruneaudit.randomness import torch_generator
 from pruneaudit.study import DENSE, Study
@@ -213,25 +213,6 @@ def plain_accuracy(model: nn.Module, batches: DataLoader) -> float:
     return hits / len(batches.dataset)
 
 
-class StandingReady:
-    """Worker processes that outlive a run: neither their start nor their end is timed."""
-
-    def __init__(self, workers: Processes) -> None:
-        self.workers, self.num_workers = workers, workers.num_workers
-
-    def submit(self, request: Request) -> None:
-        self.workers.submit(request)
-
-    def next_outcome(self) -> Outcome:
-        return self.workers.next_outcome()
-
-    def __enter__(self) -> StandingReady:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Ends nothing."""
-
-
 def ours(study: Study, population: Population, workers: Processes, device: str = "cpu") -> Trained:
     """The bank as `pruneaudit run` trains it, in a run folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -240,7 +221,8 @@ def ours(study: Study, population: Population, workers: Processes, device: str =
         plan = Plan(study, whole.population, tuple(whole.of("train", DENSE)))
         store = Store(Path(folder))
         store.open_for_writing()
-        work = carry_out(plan, population, store, StandingReady(workers), device, Silent(), checkpoint_seconds=60)
+        write_membership(store.root, draw_membership(study, population), population)
+        work = carry_out(plan, population, store, workers, device, Silent(), checkpoint_seconds=60)
         seconds, cpu = time.perf_counter() - start, cpu_seconds() - cpu
         assert not work.failures and work.num_done == len(plan.tasks), work.failures
         summaries = [json.loads((store.path(task.artifact) / "summary.json").read_text()) for task in plan.tasks]

@@ -30,6 +30,7 @@ from interleaved import Spread, machine, parser, shown, table, take_turns
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.classifier import Rows, posteriors
+from pruneaudit.data.membership import draw_membership, write_membership
 from pruneaudit.data.population import load_population
 from pruneaudit.metrics import auc_influence
 from pruneaudit.pipeline.assemble import release_signals
@@ -80,7 +81,9 @@ def trained_bank(num_models: int, num_samples: int, epochs: int) -> Signals:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         store.open_for_writing()
-        carry_out(plan, population, store, Processes(2), "cpu", Silent(), checkpoint_seconds=600)
+        write_membership(store.root, draw_membership(study, population), population)
+        with Processes(2) as workers:
+            carry_out(plan, population, store, workers, "cpu", Silent(), checkpoint_seconds=600)
         return release_signals(plan, store, population, DENSE)
 
 

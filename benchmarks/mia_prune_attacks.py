@@ -36,7 +36,8 @@ from pruneaudit.auditing.crossfit import thresholds
 from pruneaudit.data.splits import splits_of
 from pruneaudit.metrics import auc
 from pruneaudit.pipeline.own import stored_model
-from pruneaudit.run_folder import load_study, prepare
+from pruneaudit.runs.beginning import plan_study
+from pruneaudit.runs.folder import RunFolder
 from pruneaudit.signals.collect import collect
 from pruneaudit.signals.sensitivity import sensitivity
 from pruneaudit.signals.signals import Signals
@@ -62,8 +63,8 @@ class Found:
 
 def bank(run: Path, models: list[int], data_root: Path | None) -> Signals:
     """What some of a run's dense models answer, sensitivity included; asked anew, so that the run may be read-only."""
-    study = load_study(run)
-    plan, population = prepare(study, data_root, run)
+    study = RunFolder.open(run).study
+    plan, population = plan_study(study, data_root, run)
     splits = splits_of(study.membership, study.seed, models, population)
     everything = Samples.of(population, np.ones(len(population.y), dtype=bool), "cpu")
     logits, sensitivities = [], []

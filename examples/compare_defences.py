@@ -21,7 +21,8 @@ def main() -> None:
         # matched: the attacker's own networks have the same defence. Anything less flatters the defence.
         audit={"attacks": ["lira"], "knowledge": ["matched"]},
     )
-    run = pruneaudit.run(study, executor="serial")  # networks this small train sooner than worker processes start
+    here = pruneaudit.Runtime(executor="serial")  # networks this small train sooner than worker processes start
+    run = pruneaudit.run(study, runtime=here)
     findings, differences = run.audit.findings, run.audit.comparisons
     shown = findings[findings["victim"] == "mean"][["release", "test_accuracy", "auc", "auc_low", "auc_high"]]
     print(shown.to_string(index=False, float_format="{:.3f}".format))

@@ -29,7 +29,8 @@ def main() -> None:
         ],
         audit={"attacks": ["loss", "lira"]},
     )
-    run = pruneaudit.run(study, executor="serial")  # networks this small train sooner than worker processes start
+    here = pruneaudit.Runtime(executor="serial")  # networks this small train sooner than worker processes start
+    run = pruneaudit.run(study, runtime=here)
     findings = run.audit.findings
     shown = findings[(findings["victim"] == "mean") & (findings["knowledge"] == "matched")]
     shown = shown[["release", "attack", "test_accuracy", "auc", "auc_low", "auc_high"]]

@@ -15,8 +15,8 @@ STREET = [
     *("devices", "threads"),
     *("study", "recipes", "published", "data", "models", "training", "pruning"),
     *("defenses", "signals", "attacks", "metrics", "notebook", "results", "auditing", "selftest", "controls"),
-    *("collecting", "pipeline", "compressing", "report", "gate", "tracking"),
-    *("run_folder", "api", "exporting", "steps", "cli"),
+    *("collecting", "pipeline", "runs", "compressing", "report", "gate", "tracking"),
+    *("api", "exporting", "steps", "cli"),
 ]
 """docs/architecture.md describes it."""
 NO_MODELS = {"attacks", "metrics", "results", "auditing", "report"}

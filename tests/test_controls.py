@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pruneaudit.api import attack_again, audit_files, report_again, run
+from pruneaudit.api import Runtime, attack_again, audit_files, report_again, run
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.lira import Lira
@@ -175,7 +175,7 @@ def test_pairs_are_redrawn_alike_and_references_stay():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    return run(Study.model_validate(STUDY), out=tmp_path_factory.mktemp("runs"), executor="serial")
+    return run(Study.model_validate(STUDY), out=tmp_path_factory.mktemp("runs"), runtime=Runtime(executor="serial"))
 
 
 def test_a_run_records_its_controls_and_another_attack_its_own(finished, tmp_path):
@@ -193,7 +193,7 @@ def test_a_run_records_its_controls_and_another_attack_its_own(finished, tmp_pat
 def test_a_run_with_a_cheat_warns_and_so_does_its_log(registered, tmp_path):
     name = registered(Cheat)
     study = Study.model_validate(STUDY | {"audit": STUDY["audit"] | {"attacks": ["loss", name]}})
-    found = run(study, out=tmp_path, executor="serial")
+    found = run(study, out=tmp_path, runtime=Runtime(executor="serial"))
     assert set(failures(found.audit.results.about)) == {name}
     assert f"do not trust the figures of {name}" in (found.folder / "run.log").read_text()
     assert "Do not trust the figures of cheat" in found.report.read_text()

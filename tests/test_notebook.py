@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from pruneaudit.api.writing import Run
 from pruneaudit.auditing import Audit, audit
 from pruneaudit.notebook import MAX_ROWS
-from pruneaudit.run_folder import Run
 from pruneaudit.signals.signals import Signals
 
 EVIL = "<script>alert('x')</script>&\"`"

@@ -6,10 +6,11 @@ import shutil
 
 import pytest
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.cli import main
 from pruneaudit.files import SEALED_FILES, check_sealed, seal_again, seal_files
-from pruneaudit.run_folder import SEALED_ALWAYS, SEALED_IF_THERE, STUDY_FILE, load_study
+from pruneaudit.runs.folder import RunFolder
+from pruneaudit.runs.names import SEALED_ALWAYS, SEALED_IF_THERE, STUDY_FILE
 from pruneaudit.study import Study
 
 READERS = {
@@ -35,7 +36,7 @@ def made(tmp_path_factory):
         "training": {"epochs": 1},
         "audit": {"attacks": ["loss"]},
     }
-    return run(Study.model_validate(values), tmp_path_factory.mktemp("runs"), executor="serial").folder
+    return run(Study.model_validate(values), tmp_path_factory.mktemp("runs"), runtime=Runtime(executor="serial")).folder
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_a_run_of_an_earlier_version_is_read(earlier, capsys, reader):
 
 
 def test_a_run_of_an_earlier_version_goes_on_with_all_that_it_has(earlier, capsys):
-    again = run(load_study(earlier), earlier.parent, executor="serial")
+    again = run(RunFolder.open(earlier).study, earlier.parent, runtime=Runtime(executor="serial"))
     assert again.num_tasks_done == 0
     assert again.folder == earlier
     assert read("verify", earlier, capsys)[0] == 0

@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from typing import Any
 
-    from pruneaudit.api import run
+    from pruneaudit.api import Runtime, run
     from pruneaudit.auditing import Audit
     from pruneaudit.auditing.audit import audit
     from pruneaudit.collecting import collect_signals
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Audit",
     "Pruned",
+    "Runtime",
     "Signals",
     "Study",
     "__version__",
@@ -39,6 +40,7 @@ __all__ = [
 _HOME = {
     "Audit": "pruneaudit.auditing",
     "Pruned": "pruneaudit.compressing.pruned",
+    "Runtime": "pruneaudit.api",
     "Signals": "pruneaudit.signals.signals",
     "Study": "pruneaudit.study",
     "audit": "pruneaudit.auditing",

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from pruneaudit.errors import UserError
-from pruneaudit.files import SEALED_FILES, check_sealed, parse_json, read_bytes, write_atomically
+from pruneaudit.files import parse_json, read_bytes, write_atomically
 from pruneaudit.notebook import findings_html
 
 _ACCURACIES = ("train_accuracy", "test_accuracy")
@@ -188,21 +188,6 @@ class Results:
         folder = Path(folder)
         tables = {name: _read_csv(folder / f"{name}.csv") for name in (*TABLES, *LONG_TABLES)}
         return cls(**tables, about=_read_about(folder / "about.json"))
-
-    @classmethod
-    def load_sealed(cls, folder: Path) -> Results:
-        """The results in a run folder, as the run left them.
-
-        Raises:
-            UserError: as for `load`, or a file has changed since it was sealed, or is not sealed.
-        """
-        folder = Path(folder)
-        if not (folder / SEALED_FILES).exists() and not (folder / "about.json").exists():
-            raise UserError(f"{folder}: holds no results; expected the folder of a finished run")
-        for name, problem in check_sealed(folder, RESULT_FILES).items():
-            if problem and name in (SEALED_FILES, *RESULT_FILES):
-                raise changed(folder, name, problem)
-        return cls.load(folder)
 
     def _repr_html_(self) -> str:
         """A notebook shows the findings as a table with the answer in words."""

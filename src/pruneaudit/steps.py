@@ -17,7 +17,8 @@ from pruneaudit.options import validated
 from pruneaudit.pipeline.lineage import functions_of
 from pruneaudit.published.mia_prune import DEFEND_ARGS, PRUNERS, release_name
 from pruneaudit.published.pruning_mia import same_study
-from pruneaudit.run_folder import STUDY_FILE, load_study
+from pruneaudit.runs.folder import RunFolder
+from pruneaudit.runs.names import STUDY_FILE
 from pruneaudit.study import FineTuning, Plugin, Release, Study
 
 FIRST_LOOK = ("threshold",)
@@ -31,8 +32,9 @@ def begun(study: Study, out: Path) -> Study:
         study: as it is given.
         out: the folder of run folders.
     """
-    if (out / study.name / STUDY_FILE).is_file():
-        so_far = load_study(out / study.name)
+    run = RunFolder(out / study.name)
+    if run.is_begun:
+        so_far = run.study
         if same_study(so_far, study):
             _check_functions(so_far, study, out / study.name)
             return _quickly_attacked(so_far)
@@ -57,12 +59,12 @@ def study_so_far(study: Study, out: Path, given: str) -> Study:
     Raises:
         UserError: the first step has not been done, or was done with functions that the study does not name.
     """
-    folder = out / study.name
-    if not (folder / STUDY_FILE).is_file():
+    run, folder = RunFolder(out / study.name), out / study.name
+    if not run.is_begun:
         raise UserError(
             f"{folder}: the dense networks are not there yet; first: pruneaudit pretrain {given} --out {out}"
         )
-    so_far = load_study(folder)
+    so_far = run.study
     _check_functions(so_far, study, folder)
     return so_far
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pruneaudit.api import run, verify_run
+from pruneaudit.api import Runtime, run, verify_run
 from pruneaudit.pipeline.lock import RunLock
 from pruneaudit.study import Study
 
@@ -33,8 +33,8 @@ def whole_parts(folder):
 
 def of_two_studies(folder):
     """A run folder in which an earlier study, on other data, has left its artifacts."""
-    run(Study.model_validate({**STUDY, "seed": 1}), out=folder, executor="serial")
-    return run(Study.model_validate(STUDY), out=folder, executor="serial").folder
+    run(Study.model_validate({**STUDY, "seed": 1}), out=folder, runtime=Runtime(executor="serial"))
+    return run(Study.model_validate(STUDY), out=folder, runtime=Runtime(executor="serial")).folder
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_only_what_nothing_refers_to_goes(folder, call):
 
 def test_the_study_runs_and_attacks_as_before(folder, call):
     call("clean", folder)
-    again = run(Study.model_validate(STUDY), out=folder.parent, executor="serial")
+    again = run(Study.model_validate(STUDY), out=folder.parent, runtime=Runtime(executor="serial"))
     assert again.num_tasks_done == 0
     assert call("attack", folder, "--attacks", "nn:epochs=1", "--out", folder.parent / "out")[0] == 0
 

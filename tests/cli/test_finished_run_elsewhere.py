@@ -26,7 +26,7 @@ def write_data(folder, seed):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A run of a study whose data are named relative to the working folder."""
-    from pruneaudit.api import run
+    from pruneaudit.api import Runtime, run
     from pruneaudit.study import Study
 
     home = tmp_path_factory.mktemp("home")
@@ -34,7 +34,7 @@ def made(tmp_path_factory):
     write_data(home, 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        run(Study.load("study.toml"), out="runs", executor="serial")
+        run(Study.load("study.toml"), out="runs", runtime=Runtime(executor="serial"))
     (home / "data.npz").unlink()
     return home / "runs" / "t"
 

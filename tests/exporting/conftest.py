@@ -2,7 +2,7 @@
 
 import pytest
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.published.pruning_mia import Grid, study_of
 from pruneaudit.study import Study
 
@@ -22,7 +22,7 @@ def small_grid(seed=42, **settings):
 def grid_runs(tmp_path_factory):
     """The run folders of seeds 42 and 43; nothing may change them."""
     out = tmp_path_factory.mktemp("grid")
-    return [run(small_grid(seed), out, executor="serial").folder for seed in (42, 43)]
+    return [run(small_grid(seed), out, runtime=Runtime(executor="serial")).folder for seed in (42, 43)]
 
 
 @pytest.fixture(scope="session")
@@ -33,4 +33,4 @@ def other_run(tmp_path_factory):
     halved = {"pruner": "l1unstructured", "sparsity": 0.5, **tuned}
     study |= {"name": "other", "model": "tinycnn:width=4", "membership": {"num_models": 3}}
     study |= {"releases": [tuned, halved, {**halved, "finetune_seed": 1}]}
-    return run(Study.model_validate(study), tmp_path_factory.mktemp("other"), executor="serial").folder
+    return run(Study.model_validate(study), tmp_path_factory.mktemp("other"), runtime=Runtime(executor="serial")).folder

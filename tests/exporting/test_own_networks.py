@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.data.population import Population
 from pruneaudit.errors import UserError
 from pruneaudit.exporting import export
@@ -53,7 +53,7 @@ def finished(tmp_path_factory):
             "training": {"epochs": 1, "batch_size": 16},
             "audit": {"attacks": ["loss"]},
         })  # fmt: skip
-        return run(study, out=folder, executor="serial").folder
+        return run(study, out=folder, runtime=Runtime(executor="serial")).folder
 
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)

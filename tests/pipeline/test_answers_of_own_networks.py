@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.errors import UserError
 from pruneaudit.models import build_model
 from pruneaudit.study import Study
@@ -107,7 +107,7 @@ def study(folder, model, num_classes=2, shape=(6,), **more):
 )
 def test_what_cannot_be_taken_is_refused_before_anything_is_trained(tmp_path, model, num_classes, words):
     with pytest.raises(UserError) as caught:
-        run(study(tmp_path, model, num_classes), out=tmp_path / "runs", executor="serial")
+        run(study(tmp_path, model, num_classes), out=tmp_path / "runs", runtime=Runtime(executor="serial"))
     message = str(caught.value)
     assert "\n" not in message
     assert f"{MODULE}:{model}" in message
@@ -117,14 +117,16 @@ def test_what_cannot_be_taken_is_refused_before_anything_is_trained(tmp_path, mo
 
 def test_a_view_of_images_is_told_apart(tmp_path):
     with pytest.raises(UserError, match="reshape"):
-        run(study(tmp_path, "views", 3, (2, 6, 6)), out=tmp_path / "runs", executor="serial")
+        run(study(tmp_path, "views", 3, (2, 6, 6)), out=tmp_path / "runs", runtime=Runtime(executor="serial"))
 
 
 @pytest.mark.parametrize("model", ["dct", "output"])
 def test_named_logits_are_taken_and_nothing_else_changes(tmp_path, model):
     releases = [{"pruner": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 1, "learning_rate": 0.01}}]
     found = {
-        name: run(study(tmp_path, name, 3, releases=releases), out=tmp_path / name, executor="serial").folder
+        name: run(
+            study(tmp_path, name, 3, releases=releases), out=tmp_path / name, runtime=Runtime(executor="serial")
+        ).folder
         for name in ("plain", model)
     }
     for release in ("dense", "l1unstructured-0.5"):
@@ -139,7 +141,7 @@ def test_named_logits_are_taken_and_nothing_else_changes(tmp_path, model):
 
 @pytest.mark.parametrize("model", ["one", "flat"])
 def test_one_logit_for_two_classes_is_that_of_class_1(tmp_path, model):
-    finished = run(study(tmp_path, model), out=tmp_path / "runs", executor="serial")
+    finished = run(study(tmp_path, model), out=tmp_path / "runs", runtime=Runtime(executor="serial"))
     logits = np.load(next(finished.folder.glob("dense-*/signals-*/model-000/logits.npy")))
     assert logits.shape == (80, 2)
     assert (logits[:, 0] == 0).all()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.lineage import twins, undefended, with_twins
 from pruneaudit.pipeline.plan import check_plugins
@@ -92,7 +92,7 @@ def defended(make_study, tmp_path_factory):
         ],
         audit={"attacks": ["loss", "lira"], "knowledge": ["matched", "no-defense"], "fpr_levels": [0.3]},
     )
-    return run(study, out=tmp_path_factory.mktemp("defended"), executor="serial")
+    return run(study, out=tmp_path_factory.mktemp("defended"), runtime=Runtime(executor="serial"))
 
 
 def test_matched_and_no_defense_attackers_are_both_in_the_findings(defended):
@@ -139,7 +139,7 @@ def test_a_private_release_says_what_was_spent_and_its_child_is_built_alike(defe
 def test_private_training_refuses_what_would_void_it(release, expected, make_study, tmp_path):
     study = make_study(model={"name": "tinycnn", "options": {"width": 4}}, releases=[release])
     with pytest.raises(UserError, match=expected):
-        run(study, out=tmp_path, executor="serial")
+        run(study, out=tmp_path, runtime=Runtime(executor="serial"))
 
 
 def test_the_answer_holds_the_defended_against_themselves_without_defence(defended):

@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.errors import RunError
 from pruneaudit.files import file_sha256, is_storage_failure, is_system_failure, system_reason
 from pruneaudit.pipeline import plan as plan_module
@@ -30,7 +30,7 @@ from pruneaudit.pipeline.estimate import disk_bytes
 from pruneaudit.pipeline.processes import Processes
 from pruneaudit.pipeline.store import Store
 from pruneaudit.randomness import torch_generator
-from pruneaudit.run_folder import prepare
+from pruneaudit.runs.beginning import plan_study
 
 FINDINGS = ("findings.csv", "findings.json", "comparisons.csv", "curves.csv", "releases.csv", "scores.parquet")
 
@@ -51,7 +51,7 @@ def small(make_study):
 @pytest.fixture(scope="module")
 def calm(small, tmp_path_factory):
     """An undisturbed run of the study."""
-    return run(small, out=tmp_path_factory.mktemp("calm"), executor="serial").folder
+    return run(small, out=tmp_path_factory.mktemp("calm"), runtime=Runtime(executor="serial")).folder
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_deaths_are_retried_and_who_always_dies_is_left_out(factory, tmp_path, c
     study, place = factory
     study_file = tmp_path / "study.json"
     study_file.write_text(study.model_dump_json())
-    undisturbed = run(study, out=tmp_path / "calm", executor="serial").folder
+    undisturbed = run(study, out=tmp_path / "calm", runtime=Runtime(executor="serial")).folder
     (place / f"once-{seed_of(0)}").touch()
     (place / f"always-{seed_of(2)}").touch()
     code, out, err = call("run", study_file, "--out", tmp_path, "--jobs", "1")
@@ -185,7 +185,7 @@ def test_deaths_are_retried_and_who_always_dies_is_left_out(factory, tmp_path, c
 def test_a_task_that_raises_fails_alone(factory, tmp_path):
     study, place = factory
     (place / f"raise-{seed_of(1)}").touch()
-    finished = run(study, out=tmp_path, executor="serial")
+    finished = run(study, out=tmp_path, runtime=Runtime(executor="serial"))
     assert finished.failures == ("train dense model-001: RuntimeError: no such luck",)
     assert set(pd.read_parquet(finished.folder / "scores.parquet").model_id) == {0, 2, 3}
     assert finished.num_tasks_done == 12
@@ -206,16 +206,16 @@ def test_a_release_that_diverges_everywhere_takes_no_other_with_it(make_study, s
 
 def test_an_interrupted_training_goes_on_from_its_checkpoint(factory, tmp_path):
     study, place = factory
-    undisturbed = run(study, out=tmp_path / "calm", executor="serial").folder
+    undisturbed = run(study, out=tmp_path / "calm", runtime=Runtime(executor="serial")).folder
     steps = [len(pd.read_csv(path)) for path in undisturbed.glob("dense-*/model-000/history.csv")]
     assert steps == [3]  # epochs
     (place / "interrupt").write_text("9")  # the third epoch of the first model: 100 samples make 3 or 4 steps
     with pytest.raises(KeyboardInterrupt):
-        run(study, out=tmp_path, executor="serial", checkpoint_seconds=0)
+        run(study, out=tmp_path, runtime=Runtime(executor="serial", checkpoint_seconds=0))
     (pointer,) = (tmp_path / "small" / ".checkpoints").glob("*/checkpoint.json")
     assert json.loads(pointer.read_text())["facts"]["epoch"] == 2
     assert len(list(pointer.parent.iterdir())) == 2
-    finished = run(study, out=tmp_path, executor="serial", checkpoint_seconds=0)
+    finished = run(study, out=tmp_path, runtime=Runtime(executor="serial", checkpoint_seconds=0))
     assert contents(finished.folder) == contents(undisturbed)
     assert not list((tmp_path / "small" / ".checkpoints").iterdir())
 
@@ -223,7 +223,7 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(factory, tmp_path):
 def test_workers_that_cannot_be_started_end_the_run(small, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "absent"))
     with pytest.raises(RunError, match=r"no worker process can be started \(No such file"):
-        run(small, out=tmp_path, jobs=2)
+        run(small, out=tmp_path, runtime=Runtime(jobs=2))
 
 
 def wait_for(condition, seconds=30.0):
@@ -278,7 +278,7 @@ def todo(calm):
     """The tasks that a study would have to do in the finished run's folder, by name."""
 
     def names(study):
-        plan, _ = prepare(study)
+        plan, _ = plan_study(study)
         return {task.name for task in missing_tasks(plan, Store(calm))}, {task.name for task in plan.tasks}
 
     return names
@@ -341,7 +341,7 @@ def test_identity_of_files(make_study, factory, tmp_path):
     def identities():
         np.savez(tmp_path / "own.npz", x=x, y=y)
         changes = {"data": {"source": f"npz:{tmp_path / 'own.npz'}"}, "model": study.model.model_dump()}
-        plan, _ = prepare(make_study(**changes, releases=[]))
+        plan, _ = plan_study(make_study(**changes, releases=[]))
         return {task.artifact.identity for task in plan.tasks}
 
     before = identities()
@@ -435,12 +435,12 @@ def test_a_task_whose_machine_fails_ends_the_run_and_costs_no_model(factory, tmp
     assert f"train dense model-001: the machine cannot read or write ({os.strerror(errno.EIO)})" in last_line(err)
     assert not (tmp_path / "small" / "findings.csv").exists()
     (place / f"error-{seed_of(1)}").unlink()
-    assert run(study, out=tmp_path, executor="serial").failures == ()
+    assert run(study, out=tmp_path, runtime=Runtime(executor="serial")).failures == ()
 
 
 def test_a_log_that_cannot_be_opened_ends_no_run(small, tmp_path):
     (tmp_path / "small" / "run.log").mkdir(parents=True)
-    assert run(small, out=tmp_path, executor="serial").failures == ()
+    assert run(small, out=tmp_path, runtime=Runtime(executor="serial")).failures == ()
 
 
 def test_errors_of_the_operating_system_are_recognised_in_whatever_words_they_come():
@@ -453,7 +453,7 @@ def test_errors_of_the_operating_system_are_recognised_in_whatever_words_they_co
 
 
 def test_the_disk_estimate_is_close(calm, small):
-    plan, population = prepare(small)
+    plan, population = plan_study(small)
     parts = {calm / task.artifact.folder for task in plan.tasks}
     paths = {path for part in parts for path in (part, *part.iterdir()) if path in parts or path.is_file()}
     taken = 512 * sum(path.stat().st_blocks for path in paths)
@@ -519,7 +519,7 @@ def test_verify_names_every_kind_of_damage(folder, call):
 
 
 def test_what_the_study_no_longer_asks_for_is_stale(folder, call, make_study):
-    run(make_study(releases=[]), out=folder.parent, executor="serial")
+    run(make_study(releases=[]), out=folder.parent, runtime=Runtime(executor="serial"))
     code, out, _ = call("verify", folder)
     assert code == 0
     assert out.count("stale: l1unstructured-0.8-") == 5
@@ -605,9 +605,9 @@ LINE = re.compile(rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ (?P<level>INFO|WARNING|ER
 def test_the_log_can_be_read_by_line_and_by_task(factory, tmp_path):
     study, place = factory
     (place / f"raise-{seed_of(1)}").touch()
-    run(study, out=tmp_path, executor="serial", command="pruneaudit run 'a b' --set x=\"1\n2\"")
+    run(study, out=tmp_path, command="pruneaudit run 'a b' --set x=\"1\n2\"", runtime=Runtime(executor="serial"))
     flip(next((tmp_path / "small").glob("dense-*/model-000/model.safetensors")))
-    run(study, out=tmp_path, executor="serial")
+    run(study, out=tmp_path, runtime=Runtime(executor="serial"))
     lines = (tmp_path / "small" / "run.log").read_text().splitlines()
     parsed = [LINE.fullmatch(line) for line in lines]
     assert all(parsed)
@@ -621,10 +621,10 @@ def test_the_log_can_be_read_by_line_and_by_task(factory, tmp_path):
 
 
 def test_a_checkpoint_that_a_kill_left_behind_its_finished_training_goes(study, tmp_path):
-    finished = run(study, out=tmp_path, executor="serial")
-    plan, _ = prepare(study, folder=finished.folder)
+    finished = run(study, out=tmp_path, runtime=Runtime(executor="serial"))
+    plan, _ = plan_study(study, folder=finished.folder)
     left = Store(finished.folder).checkpoints_of(plan.models("dense")[0].artifact)
     left.mkdir(parents=True)
     (left / "checkpoint.json").write_text("{}")
-    assert run(study, out=tmp_path, executor="serial").num_tasks_done == 0
+    assert run(study, out=tmp_path, runtime=Runtime(executor="serial")).num_tasks_done == 0
     assert not left.exists()

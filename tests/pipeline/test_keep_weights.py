@@ -2,12 +2,12 @@
 
 import pytest
 
-from pruneaudit.api import run, verify_run
+from pruneaudit.api import Runtime, run, verify_run
 from pruneaudit.errors import UserError
-from pruneaudit.exporting.finished import finished_plan, found_model
 from pruneaudit.pipeline.driver import tasks_to_do
 from pruneaudit.pipeline.store import Store
-from pruneaudit.run_folder import prepare
+from pruneaudit.runs.beginning import plan_study
+from pruneaudit.runs.folder import RunFolder
 
 FINDINGS = ("findings.csv", "findings.json", "comparisons.csv", "curves.csv", "releases.csv", "scores.parquet")
 
@@ -26,7 +26,7 @@ def make_small(make_study):
 @pytest.fixture(scope="module")
 def kept(make_small, tmp_path_factory):
     """The run that keeps everything."""
-    return run(make_small(2), out=tmp_path_factory.mktemp("kept"), executor="serial").folder
+    return run(make_small(2), out=tmp_path_factory.mktemp("kept"), runtime=Runtime(executor="serial")).folder
 
 
 def findings(folder):
@@ -39,24 +39,24 @@ def models_with_weights(folder):
 
 def test_weights_go_and_come_back_and_findings_stay(make_small, kept, tmp_path):
     dropping = make_small(1, keep_weights=False)
-    folder = run(dropping, out=tmp_path, executor="serial").folder
+    folder = run(dropping, out=tmp_path, runtime=Runtime(executor="serial")).folder
     assert models_with_weights(folder) == {"model-000"}  # what the report measures
     assert {part.state for part in verify_run(folder)} == {"whole"}
-    assert run(dropping, out=tmp_path, executor="serial").num_tasks_done == 0
+    assert run(dropping, out=tmp_path, runtime=Runtime(executor="serial")).num_tasks_done == 0
 
-    plan, _ = finished_plan(folder)
-    assert found_model(folder, plan, "dense", 0)[0].model_id == 0
+    plan, _ = RunFolder(folder).finished()
+    assert RunFolder(folder).model(plan, "dense", 0)[0].model_id == 0
     with pytest.raises(UserError, match=r"model 2 of 'dense' were not kept.*take model 0, or .*keep_weights=true"):
-        found_model(folder, plan, "dense", 2)
+        RunFolder(folder).model(plan, "dense", 2)
 
     more = make_small(2, keep_weights=False)  # the further release starts from dense weights, three of which are gone
-    todo = [task.name for task in tasks_to_do(prepare(more)[0], Store(folder))]
+    todo = [task.name for task in tasks_to_do(plan_study(more)[0], Store(folder))]
     assert [name for name in todo if "dense model" in name] == [f"train dense model-00{m}" for m in (1, 2, 3)]
-    assert run(more, out=tmp_path, executor="serial").num_tasks_done == len(todo) == 3 + 2 * 4
+    assert run(more, out=tmp_path, runtime=Runtime(executor="serial")).num_tasks_done == len(todo) == 3 + 2 * 4
     assert models_with_weights(folder) == {"model-000"}
     assert findings(folder) == findings(kept)
 
-    again = run(make_small(2), out=tmp_path, executor="serial")
+    again = run(make_small(2), out=tmp_path, runtime=Runtime(executor="serial"))
     assert again.num_tasks_done == 3 * 3
     assert models_with_weights(folder) == {f"model-00{m}" for m in range(4)}
     for seal in kept.rglob("DONE"):
@@ -64,13 +64,13 @@ def test_weights_go_and_come_back_and_findings_stay(make_small, kept, tmp_path):
 
 
 def test_what_is_kept_is_no_part_of_any_identity(make_small):
-    plans = [prepare(make_small(1, keep_weights=keep))[0] for keep in (True, False)]
+    plans = [plan_study(make_small(1, keep_weights=keep))[0] for keep in (True, False)]
     assert len({tuple(task.artifact.identity for task in plan.tasks) for plan in plans}) == 1
 
 
 def test_a_kill_between_the_seal_and_the_file_leaves_a_whole_artifact(make_small, tmp_path):
-    folder = run(make_small(0), out=tmp_path, executor="serial").folder
-    plan, _ = finished_plan(folder)
+    folder = run(make_small(0), out=tmp_path, runtime=Runtime(executor="serial")).folder
+    plan, _ = RunFolder(folder).finished()
     store, artifact = Store(folder), plan.models("dense")[1].artifact
     weights = (store.path(artifact) / "model.safetensors").read_bytes()
     assert store.drop(artifact, "model.safetensors")

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pruneaudit.api import attack_again, run, verify_run
+from pruneaudit.api import Runtime, attack_again, run, verify_run
 from pruneaudit.attacks.view import HeldOut, Scores
 from pruneaudit.pipeline.learned_scores import load_scores, save_scores
 
@@ -19,7 +19,7 @@ def learning(make_study):
 
 @pytest.fixture(scope="module")
 def learnt(learning, tmp_path_factory):
-    return run(learning, out=tmp_path_factory.mktemp("learning"), executor="serial")
+    return run(learning, out=tmp_path_factory.mktemp("learning"), runtime=Runtime(executor="serial"))
 
 
 def files(folder):
@@ -28,7 +28,7 @@ def files(folder):
 
 @pytest.mark.slow
 def test_workers_find_what_this_process_finds(learning, learnt, tmp_path):
-    beside = run(learning, out=tmp_path, executor="processes", jobs=2)
+    beside = run(learning, out=tmp_path, runtime=Runtime(executor="processes", jobs=2))
     assert files(beside.folder) == files(learnt.folder)
     # dense and one pruned release: nn in each of their games, pair_nn where the attacker sees two releases
     played = sorted(path.name.rpartition("-")[0] for path in (beside.folder / "attacks").iterdir())
@@ -48,7 +48,7 @@ def test_a_task_played_is_the_attack_played_in_the_audit(learnt, tmp_path):
 def test_what_is_there_is_not_learned_again(learning, learnt, tmp_path):
     shutil.copytree(learnt.folder, tmp_path / "learning")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "learning/attacks").rglob("scores.npz")}
-    again = run(learning, out=tmp_path, executor="serial")
+    again = run(learning, out=tmp_path, runtime=Runtime(executor="serial"))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "learning/attacks").rglob("scores.npz")} == before
     assert files(again.folder) == files(learnt.folder)
 
@@ -60,7 +60,7 @@ def test_a_damaged_one_is_set_aside_and_learned_again(learning, learnt, tmp_path
     assert [part.state for part in verify_run(tmp_path / "learning") if part.place.startswith("attacks/nn")].count(
         "damaged"
     ) == 1
-    again = run(learning, out=tmp_path, executor="serial")
+    again = run(learning, out=tmp_path, runtime=Runtime(executor="serial"))
     assert files(again.folder) == files(learnt.folder)
     states = {part.state for part in verify_run(tmp_path / "learning")}
     assert states == {"whole"}
@@ -74,7 +74,7 @@ def test_another_seed_or_other_models_are_other_tasks(learning, learnt, make_stu
         membership={"num_models": learning.membership.num_models + 1},
     )
     before = set((tmp_path / "learning/attacks").glob("nn_*"))
-    run(larger, out=tmp_path, executor="serial")
+    run(larger, out=tmp_path, runtime=Runtime(executor="serial"))
     assert len(set((tmp_path / "learning/attacks").glob("nn_*"))) == 2 * len(before)
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.pipeline.assemble import study_games
 from pruneaudit.pipeline.driver import missing_tasks
 from pruneaudit.pipeline.learning import attack_tasks
@@ -15,7 +15,7 @@ from pruneaudit.pipeline.learning_probe import expected_games, learning_seconds
 from pruneaudit.pipeline.plan import Plan
 from pruneaudit.pipeline.probe import SECONDS_PER_TASK, Probe
 from pruneaudit.pipeline.store import Store
-from pruneaudit.run_folder import prepare
+from pruneaudit.runs.beginning import plan_study
 from pruneaudit.study import Study
 
 EPOCHS = 3
@@ -46,11 +46,11 @@ class Unit(Probe):
 
 def test_the_games_are_those_of_the_run_and_what_it_keeps_is_found_again(tmp_path) -> None:
     asked = study(audit={"attacks": ["nn:epochs=1", "pair_nn:epochs=1", "loss"], "knowledge": ["matched", "dense"]})
-    plan, population = prepare(asked)
+    plan, population = plan_study(asked)
     games = expected_games(plan, population)
     tasks = attack_tasks(plan, games)
     assert len(missing_tasks(Plan(plan.study, plan.population, tuple(tasks)), Store(tmp_path / "learning"))) == 4
-    run(asked, tmp_path, executor="serial")
+    run(asked, tmp_path, runtime=Runtime(executor="serial"))
     store = Store(tmp_path / "learning")
     assert not missing_tasks(Plan(plan.study, plan.population, tuple(tasks)), store)
     real = study_games(plan, store, population)
@@ -66,7 +66,7 @@ def test_the_games_are_those_of_the_run_and_what_it_keeps_is_found_again(tmp_pat
 
 
 def test_steps_are_counted_as_the_classifiers_take_them() -> None:
-    plan, population = prepare(study())
+    plan, population = plan_study(study())
     games = expected_games(plan, population)
     assert [(game.release, game.knowledge) for game in games] == [
         ("dense", "matched"),
@@ -79,7 +79,7 @@ def test_steps_are_counted_as_the_classifiers_take_them() -> None:
     usual = 4 * EPOCHS * math.ceil(600 / 128)
     assert all(seconds - SECONDS_PER_TASK == pytest.approx(usual, abs=4 * EPOCHS) for seconds in found)
     # 100 rows at most are one batch, exactly.
-    few, _ = prepare(study(audit={"attacks": [f"nn:epochs={EPOCHS}:max_rows=100"]}))
+    few, _ = plan_study(study(audit={"attacks": [f"nn:epochs={EPOCHS}:max_rows=100"]}))
     games = expected_games(few, population)
     found = learning_seconds(attack_tasks(few, games), games, Unit(population))
     assert found == pytest.approx([SECONDS_PER_TASK + 4 * EPOCHS] * 2)
@@ -87,7 +87,7 @@ def test_steps_are_counted_as_the_classifiers_take_them() -> None:
 
 def test_rows_that_are_scored_are_counted() -> None:
     settings = {"attacks": [f"nn:epochs={EPOCHS}:max_rows=100"], "knowledge": ["matched"]}
-    plan, population = prepare(study(audit=settings, releases=[]))
+    plan, population = plan_study(study(audit=settings, releases=[]))
     games = expected_games(plan, population)
     probe = Unit(population)
     probe.of_steps = False
@@ -98,12 +98,12 @@ def test_rows_that_are_scored_are_counted() -> None:
 
 def test_a_longer_training_takes_longer_and_samia_the_longest() -> None:
     attacks = ["nn:max_rows=100:epochs=10", "nn:max_rows=100:epochs=1000", "samia:max_rows=100:epochs=1000"]
-    plan, population = prepare(study(audit={"attacks": attacks}, releases=[]))
+    plan, population = plan_study(study(audit={"attacks": attacks}, releases=[]))
     games = expected_games(plan, population)
     short, long, samia = learning_seconds(attack_tasks(plan, games), games, Probe(population))
     assert SECONDS_PER_TASK < short < long < samia
 
 
 def test_without_attacks_that_learn_nothing_is_counted() -> None:
-    plan, population = prepare(study(audit={"attacks": ["loss", "lira"]}))
+    plan, population = plan_study(study(audit={"attacks": ["loss", "lira"]}))
     assert attack_tasks(plan, expected_games(plan, population)) == []

@@ -7,13 +7,13 @@ import sys
 import pytest
 from safetensors.torch import load_file
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.cli import main
 from pruneaudit.errors import UserError
 from pruneaudit.exporting import export_tree
 from pruneaudit.pipeline.driver import TasksFailedError
 from pruneaudit.pipeline.plan import check_functions, check_plugins
-from pruneaudit.run_folder import prepare
+from pruneaudit.runs.beginning import plan_study
 
 CODE = """
 import torch
@@ -86,11 +86,11 @@ def make_own(code, make_study):
 
 @pytest.fixture(scope="module")
 def finished(make_own, tmp_path_factory):
-    return run(make_own(), out=tmp_path_factory.mktemp("serial"), executor="serial")
+    return run(make_own(), out=tmp_path_factory.mktemp("serial"), runtime=Runtime(executor="serial"))
 
 
 def identities(study):
-    plan = prepare(study)[0]
+    plan = plan_study(study)[0]
     return {name: plan.models(name)[0].artifact.identity for name in plan.releases}
 
 
@@ -124,7 +124,7 @@ def test_the_mask_holds_in_fine_tuning(finished):
 
 
 def test_processes_give_the_same_bytes_as_serial(finished, make_own, tmp_path):
-    parallel = run(make_own(releases=RELEASES[2:]), out=tmp_path, executor="processes", jobs=1)
+    parallel = run(make_own(releases=RELEASES[2:]), out=tmp_path, runtime=Runtime(executor="processes", jobs=1))
     for release in ("dense", "smaller"):
         for model in range(4):
             expected = one_of(finished, release, "model.safetensors", model).read_bytes()
@@ -132,7 +132,7 @@ def test_processes_give_the_same_bytes_as_serial(finished, make_own, tmp_path):
 
 
 def test_a_second_run_trains_nothing_and_settings_of_the_loop_train_no_dense_model(finished, make_own):
-    assert run(make_own(), out=finished.folder.parent, executor="serial").num_tasks_done == 0
+    assert run(make_own(), out=finished.folder.parent, runtime=Runtime(executor="serial")).num_tasks_done == 0
     function = {"function": "own_study:train"}
     before, after = identities(make_own()), identities(make_own(training=function | {"weight_decay": 0.5}))
     assert [name for name in before if before[name] != after[name]] == ["control", "pruned"]
@@ -160,13 +160,13 @@ def test_the_source_is_part_of_the_identity(make_own, code):
 
 def test_what_the_function_raises_fails_the_task_with_its_traceback(make_own, tmp_path):
     with pytest.raises(TasksFailedError, match="ZeroDivisionError: in the user's code") as caught:
-        run(make_own("fail", releases=[]), out=tmp_path, executor="serial")
+        run(make_own("fail", releases=[]), out=tmp_path, runtime=Runtime(executor="serial"))
     assert "own_study.py" in caught.value.details
 
 
 def test_weights_that_are_no_numbers_fail_the_task(make_own, tmp_path):
     with pytest.raises(TasksFailedError, match=r"training diverged: '1\.weight' is not finite after own_study:diverge"):
-        run(make_own("diverge", releases=[]), out=tmp_path, executor="serial")
+        run(make_own("diverge", releases=[]), out=tmp_path, runtime=Runtime(executor="serial"))
 
 
 @pytest.mark.parametrize(

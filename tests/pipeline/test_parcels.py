@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruneaudit import __version__
+from pruneaudit.data.membership import draw_membership, to_text
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.executors import Serial, make_executor
 from pruneaudit.pipeline.parcels import ParcelError, pack, unpack, unpacked_once
@@ -20,7 +21,7 @@ from pruneaudit.pipeline.ray_cluster import RayCluster
 from pruneaudit.pipeline.ray_worker import clean_up, do_task, run_folder_here
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import Store
-from pruneaudit.run_folder import prepare
+from pruneaudit.runs.beginning import plan_study
 
 WITH_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
@@ -116,7 +117,7 @@ def scratch(tmp_path, monkeypatch):
 
 def first_request(study, folder):
     """The first training of a study, ready to be done; its population is there."""
-    plan, population = prepare(study)
+    plan, population = plan_study(study)
     store = Store(folder)
     store.open_for_writing()
     staging = store.new_staging()
@@ -125,7 +126,9 @@ def first_request(study, folder):
     task = plan.tasks[0]
     inputs = {"population": str(store.path(plan.population))}
     checkpoints = str(store.checkpoints_of(task.artifact))
-    return Request(task.name, task.action, task.spec, inputs, str(store.new_staging()), checkpoints=checkpoints)
+    row = to_text(draw_membership(plan.study, population), [task.model_id])
+    staging = str(store.new_staging())
+    return Request(task.name, task.action, task.spec, inputs, staging, checkpoints=checkpoints, membership=row)
 
 
 def test_a_task_elsewhere_writes_the_same_bytes_and_gets_the_population_once(study, tmp_path, scratch):

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruneaudit.api import audit_files, report_again, run
+from pruneaudit.api import Runtime, audit_files, report_again, run
+from pruneaudit.api.writing import page_for_trackers
 from pruneaudit.collecting.output import write_signals
 from pruneaudit.pipeline.progress import Silent
 from pruneaudit.report.html import write_report
 from pruneaudit.results import Results
-from pruneaudit.run_folder import page_for_trackers
 from pruneaudit.signals.signals import Signals
 from pruneaudit.tracking import Tracker
 
@@ -97,7 +97,7 @@ def own_study(tmp_path, make_study):
 
 def test_a_run_on_ones_own_data(own_study, tmp_path):
     tracker, warned = Collector(), Warned()
-    finished = run(own_study, tmp_path / "runs", "serial", trackers=[tracker], progress=warned)
+    finished = run(own_study, tmp_path / "runs", Runtime("serial", trackers=[tracker], progress=warned))
     folder, page = finished.folder, finished.report
     assert (mode_of(folder), mode_of(folder.parent), mode_of(page)) == (0o700, 0o755, 0o644)
     assert not [line for line in warned.lines if "0700" in line or "chmod" in line]
@@ -112,14 +112,14 @@ def test_a_run_on_ones_own_data(own_study, tmp_path):
     assert has_pictures
     assert listed(folder / page_for_trackers(results, folder), ids) == (set(), False)
     folder.chmod(0o750)
-    run(own_study, tmp_path / "runs", "serial", progress=warned)
+    run(own_study, tmp_path / "runs", Runtime("serial", progress=warned))
     assert mode_of(folder) == 0o750
     assert [line for line in warned.lines if "0750" in line and "chmod 700" in line]
 
 
 def test_a_run_on_public_data_shows_samples_but_not_to_trackers(make_study, tmp_path):
     study = make_study(audit={"attacks": ["loss"], "knowledge": ["matched"], "fpr_levels": [0.3]})
-    finished = run(study, tmp_path, "serial")
+    finished = run(study, tmp_path, Runtime("serial"))
     assert mode_of(finished.folder) == 0o755
     results, ids = with_rises(Results.load(finished.folder))
     found, has_pictures = listed(write_report(results, finished.report), ids)

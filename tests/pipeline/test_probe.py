@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pruneaudit.pipeline.probe import PROBED_UNITS, SECONDS_PER_TASK, Probe, seconds_each, task_seconds
-from pruneaudit.run_folder import prepare
+from pruneaudit.runs.beginning import plan_study
 from pruneaudit.study import Study
 
 
@@ -62,19 +62,19 @@ class Counted(Probe):
     ],
 )
 def test_steps_and_queries_are_counted(changed: dict[str, object], expected: float) -> None:
-    plan, population = prepare(study(**changed))
+    plan, population = plan_study(study(**changed))
     found = task_seconds(plan, plan.tasks, Counted(population))
     assert found - SECONDS_PER_TASK * len(plan.tasks) == pytest.approx(expected)
 
 
 def test_a_kind_is_measured_once_and_a_longer_training_takes_longer() -> None:
-    plan, population = prepare(study())
+    plan, population = plan_study(study())
     probe = Probe(population)
     threads = torch.get_num_threads()
     first = task_seconds(plan, plan.tasks, probe)
     assert first > SECONDS_PER_TASK * len(plan.tasks)
     assert task_seconds(plan, plan.tasks, probe) == first  # nothing is measured anew
-    longer, _ = prepare(study(training={"epochs": 300, "batch_size": 32}))
+    longer, _ = plan_study(study(training={"epochs": 300, "batch_size": 32}))
     assert task_seconds(longer, longer.tasks, probe) > 5 * (first - SECONDS_PER_TASK * len(plan.tasks))
     assert torch.get_num_threads() == threads
 

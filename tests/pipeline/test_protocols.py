@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruneaudit.api import run, selftest_run
+from pruneaudit.api import Runtime, run, selftest_run
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.assemble import release_signals
 from pruneaudit.pipeline.plan import make_plan
@@ -19,7 +19,7 @@ OFFLINE = ["loss", "lira:mode=offline", "nn:epochs=2", "rmia:mode=offline", "thr
 @pytest.fixture(scope="module")
 def disjoint(make_study, tmp_path_factory):
     study = make_study(membership=DISJOINT, audit={"attacks": OFFLINE, "fpr_levels": [0.3]})
-    return run(study, out=tmp_path_factory.mktemp("disjoint"), executor="serial")
+    return run(study, out=tmp_path_factory.mktemp("disjoint"), runtime=Runtime(executor="serial"))
 
 
 def test_only_victims_are_scored_and_only_on_their_half(disjoint):
@@ -55,19 +55,19 @@ def test_thresholds_are_learned_on_all_shadows(disjoint):
 def test_attacks_that_compare_in_with_out_are_refused(attack, make_study, tmp_path):
     study = make_study(membership=DISJOINT, releases=[], audit={"attacks": [attack]})
     with pytest.raises(UserError, match=f"'{attack}' needs references that were trained on samples of the victims"):
-        run(study, out=tmp_path, executor="serial")
+        run(study, out=tmp_path, runtime=Runtime(executor="serial"))
 
 
 def test_all_leaves_them_out_with_a_warning(make_study, tmp_path):
     study = make_study(membership=DISJOINT, releases=[], audit={"attacks": ["scores"], "fpr_levels": [0.3]})
-    found = run(study, out=tmp_path, executor="serial").audit
+    found = run(study, out=tmp_path, runtime=Runtime(executor="serial")).audit
     assert "lira" not in set(found.findings["attack"])
     assert any("'lira' left out" in note for note in found.results.about["warnings"])
 
 
 def test_more_groups_reuse_what_is_there(disjoint, make_study):
     study = make_study(membership=DISJOINT | {"num_models": 12}, audit={"attacks": ["loss"], "fpr_levels": [0.3]})
-    assert run(study, out=disjoint.folder.parent, executor="serial").num_tasks_done == 4 * 2 * 3
+    assert run(study, out=disjoint.folder.parent, runtime=Runtime(executor="serial")).num_tasks_done == 4 * 2 * 3
 
 
 def test_the_selftest_redraws_victims_alone(disjoint):
@@ -83,7 +83,7 @@ def with_canaries(make_study, tmp_path_factory):
         releases=[],
         audit={"attacks": ["loss", "lira"], "fpr_levels": [0.2], "delta": 1e-6},
     )
-    return run(study, out=tmp_path_factory.mktemp("canaries"), executor="serial"), study
+    return run(study, out=tmp_path_factory.mktemp("canaries"), runtime=Runtime(executor="serial")), study
 
 
 def test_canaries_are_memorised_and_kept_apart(with_canaries):

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
+from pruneaudit.data.membership import draw_membership, to_text
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.executors import Serial, make_executor
 from pruneaudit.pipeline.progress import Silent
 from pruneaudit.pipeline.ray_cluster import RayCluster
 from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import Store
-from pruneaudit.run_folder import prepare
+from pruneaudit.runs.beginning import plan_study
 
 # Ray is imported in functions: what keeps it quiet works only where the executor imports it first.
 pytestmark = [
@@ -170,7 +171,7 @@ def test_findings_and_signals_are_the_same_under_every_executor(make_study, tmp_
         audit={"attacks": ["loss", "lira"], "queries": 2},
     )
     seen = {
-        name: contents(run(study, out=tmp_path / name, executor=name, jobs=2).folder)
+        name: contents(run(study, out=tmp_path / name, runtime=Runtime(executor=name, jobs=2)).folder)
         for name in ("serial", "processes", "ray")
     }
     assert seen["ray"] == seen["serial"]
@@ -195,12 +196,12 @@ def test_a_worker_that_is_killed_in_a_training_is_replaced_and_the_study_complet
     killer = threading.Thread(target=kill)
     killer.start()
     heard = Listening()
-    finished = run(own_network_study, out=tmp_path / "ray", executor="ray", jobs=1, progress=heard)
+    finished = run(own_network_study, out=tmp_path / "ray", runtime=Runtime(executor="ray", jobs=1, progress=heard))
     killer.join()
     assert killed != [os.getpid()]
     assert [note for note in heard.warnings if "its Ray worker died" in note and "trying again (1 of 3" in note]
     assert not finished.failures
-    calm = run(own_network_study, out=tmp_path / "serial", executor="serial")
+    calm = run(own_network_study, out=tmp_path / "serial", runtime=Runtime(executor="serial"))
     assert contents(finished.folder) == contents(calm.folder)
     assert "died" not in capfd.readouterr().out
 
@@ -208,7 +209,7 @@ def test_a_worker_that_is_killed_in_a_training_is_replaced_and_the_study_complet
 @pytest.fixture
 def request_of(own_network_study, tmp_path):
     """Makes a request of the study's first training, with changes to its specification."""
-    plan, population = prepare(own_network_study)
+    plan, population = plan_study(own_network_study)
     store = Store(tmp_path / "run")
     store.open_for_writing()
     staging = store.new_staging()
@@ -217,8 +218,10 @@ def request_of(own_network_study, tmp_path):
     task = plan.tasks[0]
     inputs = {"population": str(store.path(plan.population))}
 
+    row = to_text(draw_membership(plan.study, population), [task.model_id])
+
     def make(**changes):
-        return Request(task.name, task.action, task.spec | changes, inputs, str(store.new_staging()))
+        return Request(task.name, task.action, task.spec | changes, inputs, str(store.new_staging()), membership=row)
 
     return make
 
@@ -287,7 +290,7 @@ def test_a_cluster_of_others_is_used_and_left_running(study, tmp_path, cluster):
     command = [sys.executable, "-m", "pruneaudit", "run", file, "--out", tmp_path, "--quiet"]
     joining = ["--executor", "ray", "--ray-address", cluster.address, "--gpus-per-task", "0.5"]
     subprocess.run([*command, *joining], check=True, stdout=subprocess.DEVNULL)
-    calm = run(study, out=tmp_path / "serial", executor="serial")
+    calm = run(study, out=tmp_path / "serial", runtime=Runtime(executor="serial"))
     assert contents(tmp_path / study.name) == contents(calm.folder)
     assert not left_since(before)
     nodes = {process for process in at_work if "raylet" in command_of(process)}
@@ -300,9 +303,11 @@ def test_a_connection_of_the_callers_is_used_and_left_open(study, tmp_path, clus
     handler = signal.getsignal(signal.SIGTERM)
     ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
     try:
-        finished = run(study, out=tmp_path / "ray", executor="ray", jobs=2)
+        finished = run(study, out=tmp_path / "ray", runtime=Runtime(executor="ray", jobs=2))
         assert ray.is_initialized()
     finally:
         ray.shutdown()
         signal.signal(signal.SIGTERM, handler)
-    assert contents(finished.folder) == contents(run(study, out=tmp_path / "serial", executor="serial").folder)
+    assert contents(finished.folder) == contents(
+        run(study, out=tmp_path / "serial", runtime=Runtime(executor="serial")).folder
+    )

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.rehearsal import rehearse
 from pruneaudit.pipeline.store import Store
 from pruneaudit.recipes import load_recipe
-from pruneaudit.run_folder import prepare
+from pruneaudit.runs.beginning import plan_study
 from pruneaudit.study import Study
 
 TUNED = {"finetune": {"epochs": 1}}
@@ -45,7 +45,7 @@ def study(*releases: dict[str, Any], model: str = "tinycnn:width=4", source: str
 
 
 def rehearsed(asked: Study, folder: Path) -> None:
-    plan, population = prepare(asked)
+    plan, population = plan_study(asked)
     rehearse(plan, population, Store(folder / asked.name))
 
 
@@ -90,7 +90,7 @@ def test_what_can_be_done_passes_and_draws_nothing(tmp_path: Path) -> None:
 
 def test_what_is_made_already_is_not_tried_again(tmp_path: Path) -> None:
     asked = study({"pruner": "l1unstructured", "sparsity": 0.5})
-    run(asked, tmp_path, executor="serial")
+    run(asked, tmp_path, runtime=Runtime(executor="serial"))
     (tmp_path / "study.json").write_text(asked.model_dump_json())
     code = (
         "import sys\nfrom pathlib import Path\nfrom pruneaudit.pipeline.rehearsal import rehearse\n"
@@ -120,9 +120,9 @@ def build(input_shape, num_classes):
     (tmp_path / "turned_network.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     release = {"name": "x", "pruner": "l1structured", "sparsity": 0.3, **TUNED}
-    plan, population = prepare(study(release, model="turned_network:build"))
+    plan, population = plan_study(study(release, model="turned_network:build"))
     notes = rehearse(plan, population, Store(tmp_path / "rehearsed"))
     assert len(notes) == 1
     assert notes[0].startswith("release 'x': kept whole: first: ")
-    plain, population = prepare(study(release))
+    plain, population = plan_study(study(release))
     assert rehearse(plain, population, Store(tmp_path / "rehearsed")) == ()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from pruneaudit.api import attack_again, report_again, run, verify_run
+from pruneaudit.api import Runtime, attack_again, report_again, run, verify_run
 from pruneaudit.pipeline.gaps import Gaps
 from pruneaudit.pipeline.release_report import release_report
 from pruneaudit.pipeline.release_timing import (
@@ -26,7 +26,7 @@ from pruneaudit.pipeline.release_timing import (
 )
 from pruneaudit.pipeline.store import Store
 from pruneaudit.results import TABLES
-from pruneaudit.run_folder import prepare
+from pruneaudit.runs.beginning import plan_study
 
 RELEASES = ("dense", "dense+finetune", "l1unstructured-0.8", "l1structured-0.5", "dpf-0.9")
 OUTPUT_SIZES = {"features.0.conv": 14, "features.1.conv": 7, "features.2.conv": 4, "classifier": 1}
@@ -53,7 +53,7 @@ def images(make_study):
 
 @pytest.fixture(scope="module")
 def finished(images, tmp_path_factory):
-    return run(images, out=tmp_path_factory.mktemp("released"), executor="serial")
+    return run(images, out=tmp_path_factory.mktemp("released"), runtime=Runtime(executor="serial"))
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_times_are_in_no_finding_and_the_rest_is_the_same_again(finished, images
     before = {name: (finished.folder / name).read_bytes() for name in findings}
     first = json.loads((finished.folder / "release.json").read_text())
     assert json.loads((finished.folder / "about.json").read_text())["release_report"] == first
-    run(images, out=finished.folder.parent, executor="serial")
+    run(images, out=finished.folder.parent, runtime=Runtime(executor="serial"))
     assert {name: (finished.folder / name).read_bytes() for name in findings} == before
     again = json.loads((finished.folder / "release.json").read_text())
     for report in (first, again):
@@ -204,7 +204,7 @@ def test_a_run_that_was_never_measured_can_be_attacked(finished, tmp_path):
 
 
 def test_models_that_are_left_out_are_in_nothing(finished, images):
-    plan, population = prepare(images)
+    plan, population = plan_study(images)
     threads = torch.get_num_threads()
     report = release_report(plan, Store(finished.folder), population, left_out={0})
     assert torch.get_num_threads() == threads
@@ -219,7 +219,7 @@ def test_what_cannot_be_measured_is_null_and_says_why(finished, images, tmp_path
     shutil.copytree(finished.folder, tmp_path / "small")
     broken = next((tmp_path / "small").glob("l1unstructured-0.8-????????")) / "model-000" / "model.safetensors"
     broken.write_bytes(broken.read_bytes()[:50])
-    plan, population = prepare(images)
+    plan, population = plan_study(images)
     report = release_report(plan, Store(tmp_path / "small"), population)
     entries = {entry["name"]: entry for entry in report["releases"]}
     lost = entries.pop("l1unstructured-0.8")

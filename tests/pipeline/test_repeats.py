@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.data.population import load_population
 from pruneaudit.errors import UserError
 from pruneaudit.identity import sha256_of
@@ -79,7 +79,7 @@ def repeated(make_study, tmp_path_factory):
         ],
         audit={"attacks": ["loss", "lira"], "fpr_levels": [0.2, 0.01]},
     )
-    return run(study, out=tmp_path_factory.mktemp("repeated"), executor="serial")
+    return run(study, out=tmp_path_factory.mktemp("repeated"), runtime=Runtime(executor="serial"))
 
 
 def logits(finished, release):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from pruneaudit.api import attack_again, run
+from pruneaudit.api import Runtime, attack_again, run
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.driver import TasksFailedError
 from pruneaudit.pipeline.progress import Silent
@@ -25,7 +25,7 @@ def contents(folder):
 
 @pytest.fixture(scope="module")
 def finished(make_study, tmp_path_factory):
-    return run(make_study(), out=tmp_path_factory.mktemp("serial"), executor="serial")
+    return run(make_study(), out=tmp_path_factory.mktemp("serial"), runtime=Runtime(executor="serial"))
 
 
 def test_cost_law(finished):
@@ -35,13 +35,13 @@ def test_cost_law(finished):
 
 
 def test_processes_give_the_same_bytes_as_serial(finished, study, tmp_path):
-    parallel = run(study, out=tmp_path, executor="processes", jobs=2)
+    parallel = run(study, out=tmp_path, runtime=Runtime(executor="processes", jobs=2))
     assert contents(parallel.folder) == contents(finished.folder)
 
 
 def test_a_second_run_does_nothing_and_finds_the_same(finished, study):
     before = contents(finished.folder)
-    again = run(study, out=finished.folder.parent, executor="serial")
+    again = run(study, out=finished.folder.parent, runtime=Runtime(executor="serial"))
     assert again.num_tasks_done == 0
     assert contents(finished.folder) == before
 
@@ -81,12 +81,14 @@ def test_every_model_is_trained_on_its_own_half_of_one_population(finished):
 
 
 def test_a_larger_bank_and_a_further_sparsity_cost_only_themselves(make_study, tmp_path):
-    run(make_study(), out=tmp_path, executor="serial")
-    larger = run(make_study(membership={"num_models": 5}), out=tmp_path, executor="serial")
+    run(make_study(), out=tmp_path, runtime=Runtime(executor="serial"))
+    larger = run(make_study(membership={"num_models": 5}), out=tmp_path, runtime=Runtime(executor="serial"))
     assert larger.num_tasks_done == 1 + 2 + 3
     base = make_study().model_dump()["releases"]
     further = run(
-        make_study(releases=[*base, {**base[1], "name": "", "sparsity": 0.5}]), out=tmp_path, executor="serial"
+        make_study(releases=[*base, {**base[1], "name": "", "sparsity": 0.5}]),
+        out=tmp_path,
+        runtime=Runtime(executor="serial"),
     )
     assert further.num_tasks_done == 4 + 4
 
@@ -105,12 +107,12 @@ def test_what_shapes_a_result_makes_it_anew_and_nothing_else_does(finished, make
     import shutil
 
     shutil.copytree(finished.folder, tmp_path / "small")
-    assert run(make_study(**change), out=tmp_path, executor="serial").num_tasks_done == num_tasks
+    assert run(make_study(**change), out=tmp_path, runtime=Runtime(executor="serial")).num_tasks_done == num_tasks
 
 
 def test_a_bank_in_bfloat16_is_another_bank(finished, study, make_study, tmp_path):
     low = study.training.model_dump() | {"precision": "bfloat16"}
-    made = run(make_study(training=low), out=tmp_path, executor="serial")
+    made = run(make_study(training=low), out=tmp_path, runtime=Runtime(executor="serial"))
     assert made.num_tasks_done == 24
     for pattern in ("dense-*/model-000", "l1unstructured-0.8-*/model-000"):
         (full,), (other,) = finished.folder.glob(pattern), made.folder.glob(pattern)
@@ -135,8 +137,8 @@ class Interrupting(Silent):
 @pytest.mark.parametrize(("after", "executor"), [(2, "serial"), (7, "processes"), (23, "serial")])
 def test_an_interrupted_run_goes_on_where_it_stopped(finished, study, tmp_path, after, executor):
     with pytest.raises(KeyboardInterrupt):
-        run(study, out=tmp_path, executor=executor, jobs=2, progress=Interrupting(after))
-    rest = run(study, out=tmp_path, executor="serial")
+        run(study, out=tmp_path, runtime=Runtime(executor=executor, jobs=2, progress=Interrupting(after)))
+    rest = run(study, out=tmp_path, runtime=Runtime(executor="serial"))
     assert rest.num_tasks_done == 24 - after
     assert contents(rest.folder) == contents(finished.folder)
 
@@ -167,7 +169,7 @@ def test_a_damaged_artifact_is_named_set_aside_and_made_again(finished, study, t
     else:
         weights.unlink()
     progress = Listening()
-    again = run(study, out=tmp_path, executor="serial", progress=progress)
+    again = run(study, out=tmp_path, runtime=Runtime(executor="serial", progress=progress))
     assert again.num_tasks_done == 1
     assert any("model-002" in line and "set aside" in line for line in progress.heard)
     assert len(list((tmp_path / "small" / "set-aside").iterdir())) == 1
@@ -177,7 +179,7 @@ def test_a_damaged_artifact_is_named_set_aside_and_made_again(finished, study, t
 def test_a_diverged_training_is_named_and_kept_out_of_findings(make_study, tmp_path):
     hopeless = make_study(training={"epochs": 2, "batch_size": 32, "learning_rate": 1e20})
     with pytest.raises(TasksFailedError, match=r"train dense model-000.*diverged"):
-        run(hopeless, out=tmp_path, executor="processes", jobs=1)
+        run(hopeless, out=tmp_path, runtime=Runtime(executor="processes", jobs=1))
     assert not (tmp_path / "small" / "findings.csv").exists()
 
 
@@ -242,7 +244,7 @@ def test_a_signal_is_found_in_networks_that_memorise(make_study, tmp_path):
         releases=[],
         audit={"attacks": ["loss", "lira", "rmia"]},
     )
-    findings = run(study, out=tmp_path, executor="processes", jobs=2).audit.findings
+    findings = run(study, out=tmp_path, runtime=Runtime(executor="processes", jobs=2)).audit.findings
     mean = findings[findings["victim"] == "mean"].set_index("attack")
     assert (mean["auc_low"] > 0.55).all()
     assert mean.loc["lira", "auc"] > mean.loc["loss", "auc"]
@@ -254,7 +256,7 @@ def test_sensitivity_is_asked_for_only_where_an_attack_needs_it(finished, make_s
     shutil.copytree(finished.folder, tmp_path / "small")
     attacks = ["loss", {"name": "samia", "options": {"epochs": 2, "max_rows": 200}}]
     with_samia = make_study(audit={"attacks": attacks, "fpr_levels": [0.1]})
-    again = run(with_samia, out=tmp_path, executor="serial")
+    again = run(with_samia, out=tmp_path, runtime=Runtime(executor="serial"))
     assert again.num_tasks_done == 4 * 3  # one query more for each of the 12 models, no training
     mean = again.audit.findings.query("victim == 'mean' and release == 'dense'").set_index("attack")["auc"]
     assert mean.filter(like="samia").notna().all()

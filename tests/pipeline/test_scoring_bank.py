@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from scipy.special import log_softmax
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
+from pruneaudit.data.membership import read_membership, to_text
 from pruneaudit.data.splits import splits_of
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.driver import Failure, Work
@@ -17,7 +18,7 @@ from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import Store
 from pruneaudit.pipeline.tasks import memorisation
 from pruneaudit.pipeline.verify import verify
-from pruneaudit.run_folder import prepare
+from pruneaudit.runs.beginning import plan_study
 from pruneaudit.training.samples import Samples
 
 K = 3
@@ -48,11 +49,11 @@ def study(make_study):
 
 @pytest.fixture(scope="module")
 def finished(study, tmp_path_factory):
-    return run(study, out=tmp_path_factory.mktemp("scoring"), executor="serial")
+    return run(study, out=tmp_path_factory.mktemp("scoring"), runtime=Runtime(executor="serial"))
 
 
 def planned(study, action=None, release=None):
-    tasks = prepare(study)[0].tasks
+    tasks = plan_study(study)[0].tasks
     return [task for task in tasks if action in (None, task.action) and release in (None, task.release)]
 
 
@@ -66,12 +67,12 @@ def test_cost_law(study, finished):
 
 
 def test_a_second_run_does_nothing_and_everything_is_whole(study, finished):
-    assert run(study, out=finished.folder.parent, executor="serial").num_tasks_done == 0
-    assert {checked.state for checked in verify(prepare(study)[0], Store(finished.folder), {})} == {"whole"}
+    assert run(study, out=finished.folder.parent, runtime=Runtime(executor="serial")).num_tasks_done == 0
+    assert {checked.state for checked in verify(plan_study(study)[0], Store(finished.folder), {})} == {"whole"}
 
 
 def test_scores_are_those_of_the_scoring_models(study, finished):
-    population = prepare(study)[1]
+    population = plan_study(study)[1]
     answers = sorted(finished.folder.glob("scoring-*/signals-*/model-*/logits.npy"))
     assert len(answers) == K
     log_p = [log_softmax(np.load(path).astype(float), axis=1)[np.arange(260), population.y] for path in answers]
@@ -104,7 +105,7 @@ def test_memorisation_by_hand():
 @pytest.mark.parametrize("membership", [{"num_models": 4}, DISJOINT])
 def test_scoring_rows_are_coins_of_their_own(make_study, membership):
     study = make_study(membership=membership, releases=[defended(num_models=4)], audit=AUDIT)
-    population = prepare(study)[1]
+    population = plan_study(study)[1]
     rows = np.stack([scoring_split(study.seed, k, population).member for k in range(4)])
     bank = splits_of(study.membership, study.seed, range(4), population).member
     assert not rows[:, population.reserve].any()
@@ -119,19 +120,20 @@ def test_scoring_models_begin_and_train_apart_from_the_bank(study, finished):
     weights = [path.read_bytes() for path in sorted(finished.folder.glob("*/model-000/model.safetensors"))]
     assert len({*weights}) == len(weights) == 6
     summaries = sorted(finished.folder.glob("scoring-*/model-*/summary.json"))
-    population = prepare(study)[1]
+    population = plan_study(study)[1]
     for k, summary in enumerate(json.loads(path.read_text()) for path in summaries):
         assert summary["num_members"] == scoring_split(study.seed, k, population).member.sum()
         assert 0 <= summary["test_accuracy"] <= 1
 
 
 def test_the_defence_gets_the_scores_of_the_members_in_their_order(study, finished):
-    population, store = prepare(study)[1], Store(finished.folder)
+    population, store = plan_study(study)[1], Store(finished.folder)
     scores = np.load(store.path(planned(study, "sample_scores")[0].artifact) / "scores.npy")
     everything = Samples.of(population, np.ones(260, dtype=bool)).stored.flatten(1)
     for task in planned(study, "release", "pruned"):
         inputs = {role: str(store.path(artifact)) for role, artifact in task.inputs.items()}
-        own = Own(Request(task.name, task.action, task.spec, inputs, ""))
+        row = to_text(read_membership(store.root, 4, len(population.y)), [task.model_id])
+        own = Own(Request(task.name, task.action, task.spec, inputs, "", membership=row))
         distances = (own.members().stored.flatten(1)[:, None] - everything).abs().sum(2)  # (n, N)
         members = distances.argmin(1).numpy()
         assert (distances.min(1).values == 0).all()
@@ -162,7 +164,7 @@ def test_scores_are_a_parent_and_more_models_cost_only_themselves(make_study, st
     assert len(planned(both, "sample_scores")) == 2
     shutil.copytree(finished.folder, tmp_path / "small")
     # One more scoring model, its query, another table; the release's four models and their queries.
-    assert run(larger, out=tmp_path, executor="serial").num_tasks_done == 3 + 4 + 4
+    assert run(larger, out=tmp_path, runtime=Runtime(executor="serial")).num_tasks_done == 3 + 4 + 4
 
 
 def test_no_defense_twins_and_other_defences_need_no_scoring_bank(make_study, study):
@@ -193,7 +195,7 @@ def test_a_scoring_model_that_fails_costs_the_release_and_no_model(make_study, t
     further = {"name": "further", "parent": "defended", "finetune": {"epochs": 1}}
     model = {"name": "factory", "options": {"target": "failing_network:build"}}
     study = make_study(model=model, releases=[defended(), plain, further], audit=AUDIT)
-    finished = run(study, out=tmp_path, executor="serial")
+    finished = run(study, out=tmp_path, runtime=Runtime(executor="serial"))
     assert finished.failures == ("train scoring model-001: RuntimeError: no such luck",)
     assert set(finished.audit.results.releases["release"]) == {"dense", "plain"}
     assert set(pd.read_parquet(finished.folder / "scores.parquet")["model_id"]) == {0, 1, 2, 3}
@@ -213,4 +215,4 @@ def test_what_a_failure_takes_with_it(study):
 
 def test_the_name_is_taken(make_study):
     with pytest.raises(UserError, match="a release is called 'scoring', which names the scoring bank"):
-        prepare(make_study(releases=[defended(name="scoring")]))
+        plan_study(make_study(releases=[defended(name="scoring")]))

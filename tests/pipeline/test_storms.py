@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruneaudit.api import run, verify_run
+from pruneaudit.api import Runtime, run, verify_run
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.driver import MAX_ATTEMPTS
 
@@ -32,7 +32,7 @@ NEITHER_SEALED_NOR_READ = {"run.log", ".lock"}
 DRIVER = """
 import sys
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.study import Study
 
 finished = run(Study.load(sys.argv[1]), out=sys.argv[2], jobs=2, checkpoint_seconds=0)
@@ -185,7 +185,7 @@ def test_corruption_storm(make_study, tmp_path):
     rng = random.Random(20261122)
     study = make_study(releases=make_study().model_dump()["releases"][1:])
     began = time.monotonic()
-    calm = run(study, out=tmp_path / "calm", executor="serial").folder
+    calm = run(study, out=tmp_path / "calm", runtime=Runtime(executor="serial")).folder
     expected = contents(calm)
     folder = tmp_path / "storm" / "small"
     shutil.copytree(calm, folder)
@@ -196,7 +196,7 @@ def test_corruption_storm(make_study, tmp_path):
         assert is_noticed(folder) != harmless, path
         hit["harmless" if harmless else "noticed"] += 1
         restarted = time.monotonic()
-        again = run(study, out=tmp_path / "storm", executor="serial")
+        again = run(study, out=tmp_path / "storm", runtime=Runtime(executor="serial"))
         seconds.append(time.monotonic() - restarted)
         assert contents(again.folder) == expected, path
         assert {part.state for part in verify_run(folder)} == {"whole"}

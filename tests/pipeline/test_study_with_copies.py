@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from pruneaudit.api import run, verify_run
+from pruneaudit.api import Runtime, run, verify_run
 from pruneaudit.cli import main
 from pruneaudit.pipeline.assemble import release_signals
 from pruneaudit.pipeline.store import Store
-from pruneaudit.run_folder import load_study, prepare
+from pruneaudit.runs.beginning import plan_study
+from pruneaudit.runs.folder import RunFolder
 
 # M models, N samples
 
@@ -33,7 +34,7 @@ def finished(make_study, tmp_path_factory):
         releases=[],
         audit={"attacks": ["loss", "lira", "nn:epochs=1"]},
     )
-    return run(study, out=folder, executor="serial")
+    return run(study, out=folder, runtime=Runtime(executor="serial"))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_all_copies_of_a_member_are_trained_on(finished, manifest):
 
 
 def test_the_auc_is_that_of_members_and_true_non_members(finished, manifest):
-    plan, population = prepare(load_study(finished.folder))
+    plan, population = plan_study(RunFolder.open(finished.folder).study)
     signals = release_signals(plan, Store(finished.folder), population, "dense")
     member, audited = manifest["member"], manifest["eligible"].all(axis=0)
     by_hand = [roc_auc_score(m[audited], phi[audited, 0]) for m, phi in zip(member, signals.phi, strict=True)]
@@ -95,6 +96,6 @@ def test_numbers_of_copies_are_told_everywhere(finished, capsys):
 
 
 def test_a_second_run_reuses_everything_and_the_folder_verifies(finished):
-    again = run(load_study(finished.folder), out=finished.folder.parent, executor="serial")
+    again = run(RunFolder.open(finished.folder).study, out=finished.folder.parent, runtime=Runtime(executor="serial"))
     assert again.num_tasks_done == 0
     assert not [checked for checked in verify_run(finished.folder) if checked.state != "whole"]

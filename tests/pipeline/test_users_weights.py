@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.errors import UserError
 from pruneaudit.exporting.model import export
 from pruneaudit.pipeline.plan import MATRICES_SEMANTICS
-from pruneaudit.run_folder import prepare
+from pruneaudit.runs.beginning import plan_study
 from pruneaudit.study import Study
 
 CODE = """
@@ -73,7 +73,7 @@ def study(tmp_path, monkeypatch):
 
 def test_a_network_with_shared_weights_is_trained_pruned_attacked_and_exported(study, tmp_path):
     excluded = {**PRUNED, "name": "excluded", "pruner": "l1unstructured:exclude=['dec']"}
-    finished = run(study("tied", PRUNED, excluded), tmp_path / "runs", jobs=1)
+    finished = run(study("tied", PRUNED, excluded), tmp_path / "runs", runtime=Runtime(jobs=1))
     results = finished.audit.results if hasattr(finished, "audit") else finished
     table = results.releases.set_index("release")
     assert table.loc["pruned", "sparsity"] == pytest.approx(0.5)
@@ -107,14 +107,14 @@ def test_computed_and_broken_weights_are_refused_before_anything_is_trained(stud
         ("broken", r"^release 'pruned': '2\.weight' holds NaN or infinity in 1 of 24 weights"),
     ):
         with pytest.raises(UserError, match=words) as caught:
-            run(study(network, PRUNED), tmp_path / "runs", jobs=1)
+            run(study(network, PRUNED), tmp_path / "runs", runtime=Runtime(jobs=1))
         assert "\n" not in str(caught.value)
         assert not list((tmp_path / "runs").glob(f"{network}/dense-*"))
 
 
 def test_the_advice_to_exclude_a_computed_weight_works(study, tmp_path):
     excluded = {**PRUNED, "pruner": "l1unstructured:exclude=['0']"}
-    finished = run(study("normed", excluded), tmp_path / "runs", jobs=1)
+    finished = run(study("normed", excluded), tmp_path / "runs", runtime=Runtime(jobs=1))
     results = finished.audit.results if hasattr(finished, "audit") else finished
     (entry,) = (one for one in results.about["release_report"]["releases"] if one["name"] == "pruned")
     assert entry["sparsity_prunable"] == pytest.approx(12 / 104)
@@ -124,7 +124,7 @@ def test_the_advice_to_exclude_a_computed_weight_works(study, tmp_path):
 
 
 def test_identities_change_for_pruned_networks_of_the_users_own_alone(study):
-    plan, _ = prepare(study("tied", PRUNED, {"name": "control", "finetune": {"epochs": 1}}))
+    plan, _ = plan_study(study("tied", PRUNED, {"name": "control", "finetune": {"epochs": 1}}))
     configs = {name: plan.models(name)[0].artifact.config for name in ("dense", "pruned", "control")}
     assert configs["pruned"]["matrices"] == MATRICES_SEMANTICS
     assert "matrices" not in configs["dense"] and "matrices" not in configs["control"]

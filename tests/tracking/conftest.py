@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.pipeline.progress import Silent
 from pruneaudit.study import Study
 from pruneaudit.tracking import tracker
@@ -60,7 +60,7 @@ def watcher():
 @pytest.fixture(scope="session")
 def untracked(tiny, tmp_path_factory):
     """The folder of a run without trackers."""
-    return run(tiny, out=tmp_path_factory.mktemp("untracked"), executor="serial").folder
+    return run(tiny, out=tmp_path_factory.mktemp("untracked"), runtime=Runtime(executor="serial")).folder
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +71,7 @@ def tracked(tiny, tmp_path_factory):
         as_is(monkeypatch, home)
         trackers = [tracker("wandb", tags=["a", "b"]), tracker("mlflow"), tracker("tensorboard")]
         out = tmp_path_factory.mktemp("tracked")
-        finished = run(tiny, out=out, executor="serial", progress=watcher, trackers=trackers)
+        finished = run(tiny, out=out, runtime=Runtime(executor="serial", progress=watcher, trackers=trackers))
         yield finished.folder, watcher
         import wandb
 

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from pruneaudit.api import run
+from pruneaudit.api import Runtime, run
 from pruneaudit.errors import UserError
 from pruneaudit.pipeline.progress import Silent
 from pruneaudit.tracking import TRACKERS
@@ -58,7 +58,9 @@ def test_one_that_fails_in_any_method_ends_no_run_and_is_named_once(tiny, untrac
     failing = [Recorder(f"bad {method}", method) for method in METHODS]
     exiting, sound = Recorder("exiting", "curve", SystemExit(3)), Recorder()
     finished = run(
-        tiny, out=tmp_path, executor="serial", progress=watcher, trackers=[*failing, lacking, exiting, sound]
+        tiny,
+        out=tmp_path,
+        runtime=Runtime(executor="serial", progress=watcher, trackers=[*failing, lacking, exiting, sound]),
     )
     warnings = sorted(warning for warning in watcher.warned if "tracker" in warning)
     said = {warning.partition(" failed, ")[0]: warning for warning in warnings}
@@ -84,7 +86,7 @@ def test_a_run_that_is_interrupted_ends_its_trackers(tiny, tmp_path):
 
     recorder = Recorder()
     with pytest.raises(KeyboardInterrupt):
-        run(tiny, out=tmp_path, executor="serial", progress=Impatient(), trackers=[recorder])
+        run(tiny, out=tmp_path, runtime=Runtime(executor="serial", progress=Impatient(), trackers=[recorder]))
     assert methods_of(recorder) == ["begin", "curve", "curve", "end"]
     assert recorder.told[-1] == ("end", True)
 
@@ -182,4 +184,4 @@ def test_one_that_writes_files_is_no_server(monkeypatch):
 
 def test_what_is_no_tracker_is_refused(tiny, tmp_path):
     with pytest.raises(UserError, match=r"trackers: got 'wandb', expected trackers, such as tracking.tracker"):
-        run(tiny, out=tmp_path, executor="serial", trackers=["wandb"])
+        run(tiny, out=tmp_path, runtime=Runtime(executor="serial", trackers=["wandb"]))

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from pruneaudit.api import run, verify_run
+from pruneaudit.api import Runtime, run, verify_run
 from pruneaudit.tracking import TRACKERS, tracker
 
 FILES = ("report.html", "findings.csv", "study.json")
@@ -65,7 +65,9 @@ def test_tensorboard_reads_back_settings_and_where_the_files_are(events, tracked
 
 def test_a_run_that_has_nothing_to_train_sends_findings_alone(tiny, untracked, tmp_path, expected_findings, watcher):
     shutil.copytree(untracked, tmp_path / "tiny")
-    again = run(tiny, out=tmp_path, executor="serial", progress=watcher, trackers=[tracker("tensorboard")])
+    again = run(
+        tiny, out=tmp_path, runtime=Runtime(executor="serial", progress=watcher, trackers=[tracker("tensorboard")])
+    )
     assert again.num_tasks_done == 0
     sent = {name: value for name, _, value in scalars_of(read_events(tmp_path / "tiny"))}
     assert sent == pytest.approx(expected_findings, rel=1e-6)

@@ -41,13 +41,12 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Play other attacks on the stored signals of a run; no network of the study is trained."""
-    from pruneaudit.api import attack_again
+    from pruneaudit.api import Runtime, attack_again
 
     if out is not None and out.resolve() != run.resolve():
         check_results_folder(out, force)
     with progress_for(quiet, verbose=False) as progress:
-        finished = attack_again(
-            run, attacks.split(","), out, data_root, command_line(), jobs=jobs, progress=progress, device=device
-        )
+        runtime = Runtime(jobs=jobs, device=device, data_root=data_root, progress=progress)
+        finished = attack_again(run, attacks.split(","), out, runtime, command_line())
     print_warnings(finished.audit.results)
     print_findings(finished.audit.results, finished.report)

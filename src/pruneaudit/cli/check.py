@@ -43,11 +43,11 @@ def command(
 ) -> None:
     """Compare a run with budgets: exit 0 within all, 1 not shown to be within one, 2 bad input or a refused figure."""
     from pruneaudit.gate import as_markdown, as_record, budgets_of, check
-    from pruneaudit.report.finished import finished_results
+    from pruneaudit.runs import RunFolder
 
     if out is not None and out.suffix != ".md":
         raise UserError(f"--out: got '{out}', expected a file name that ends in .md (the summary is Markdown)")
-    results = finished_results(run)
+    results = RunFolder(run).results()
     gate = check(results, budgets_of(results, max_tpr or (), max_auc, max_advantage), attack, release or (), knowledge)
     summary = as_markdown(gate, str(run))
     if out is not None:

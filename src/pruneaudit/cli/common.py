@@ -139,7 +139,7 @@ def check_results_folder(out: Path, force: bool) -> None:
     """
     from pruneaudit.errors import UserError
     from pruneaudit.files import check_new_folder
-    from pruneaudit.run_folder import STUDY_FILE
+    from pruneaudit.runs.names import STUDY_FILE
 
     if (out / STUDY_FILE).exists():
         raise UserError(f"{out}: holds the run of a study, whose findings would be lost; choose another --out")

@@ -48,10 +48,12 @@ def describe(
     from pruneaudit.pipeline.rehearsal import rehearse
     from pruneaudit.pipeline.sources import functions_importable
     from pruneaudit.pipeline.store import Store
-    from pruneaudit.run_folder import prepare, prepare_recorded, replaced
+    from pruneaudit.runs.beginning import plan_study, replaced
+    from pruneaudit.runs.folder import RunFolder
 
     check_device(device)
-    plan, population = prepare_recorded(study, folder, data_root) if finished else prepare(study, data_root, folder)
+    run = RunFolder(folder)
+    plan, population = run.planned(study, data_root) if finished else plan_study(study, data_root, folder)
     store, probe, workers = Store(folder), Probe(population, device), jobs or usual_jobs(device)
     notes: tuple[str, ...] = ()
     if not finished:

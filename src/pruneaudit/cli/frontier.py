@@ -59,12 +59,12 @@ def command(
     if _is_folder(study):
         if set_:
             raise UserError(f"--set changes a study that is to be run, and {study} is a finished run; leave it out")
-        from pruneaudit.results import Results
+        from pruneaudit.runs import RunFolder
 
-        results = Results.load_sealed(Path(study))
+        results = RunFolder(study).results()
     else:
-        where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root, "wait": wait}
-        results, failures = _run(study, set_ or [], where, quiet, verbose)
+        where = {"executor": executor, "jobs": jobs, "device": device, "data_root": data_root, "wait": wait}
+        results, failures = _run(study, set_ or [], out, where, quiet, verbose)
     quantity = _quantity(results, metric, study)
     if as_json:
         print(json.dumps(_records(results, quantity), indent=1, allow_nan=False))
@@ -84,14 +84,15 @@ def _is_folder(given: str) -> bool:
 
 
 def _run(
-    study: str, changes: list[str], where: dict[str, Any], quiet: bool, verbose: bool
+    study: str, changes: list[str], out: Path, where: dict[str, Any], quiet: bool, verbose: bool
 ) -> tuple[Results, tuple[str, ...]]:
-    from pruneaudit.api import run
+    from pruneaudit.api import Runtime, run
     from pruneaudit.recipes import load_recipe_or_file
 
     chosen = load_recipe_or_file(study, changes)
     with progress_for(quiet, verbose) as progress:
-        finished = run(chosen, **where, progress=progress, command=command_line())
+        runtime = Runtime(**where, progress=progress)
+        finished = run(chosen, out, runtime, command_line())
     return finished.audit.results, finished.failures
 
 

@@ -72,10 +72,10 @@ def chosen(study: str, given: Mapping[str, Any], overrides: Sequence[str], out: 
 
 def _with_what_is_there(study: Study, out: Path) -> Study:
     from pruneaudit.published.pruning_mia import united
-    from pruneaudit.run_folder import STUDY_FILE, load_study
+    from pruneaudit.runs import RunFolder
 
-    folder = out / study.name
-    return united(study, load_study(folder)) if (folder / STUDY_FILE).is_file() else study
+    run = RunFolder(out / study.name)
+    return united(study, run.study) if run.is_begun else study
 
 
 def _print_over_seeds(table: pd.DataFrame, seeds: Sequence[int]) -> None:

@@ -32,7 +32,7 @@ def command(
     if out is not None:
         raise UserError(f"--out: got '{out}' without --compare, whose table it is for; give both, or neither")
     from pruneaudit.api import report_again
-    from pruneaudit.run_folder import REPORT_FILE
+    from pruneaudit.runs.names import REPORT_FILE
 
     show(report_again(run, show_records or None), run, run / REPORT_FILE, as_json)
 

@@ -148,15 +148,17 @@ def execute(study: Study, where: dict[str, Any], quiet: bool, verbose: bool, dem
 
     Args:
         study: what to do.
-        where: `out`, `executor`, `jobs`, `device`, ... as `pruneaudit.run` takes them.
+        where: `out` and `show_records` as `pruneaudit.run` takes them, and the settings of `Runtime`.
         quiet: show no progress.
         verbose: name every task.
         demonstration: the report says that it is one.
     """
-    from pruneaudit.api import run
+    from pruneaudit.api import Runtime, run
 
     with progress_for(quiet, verbose) as progress:
-        finished = run(study, **where, progress=progress, command=command_line(), demonstration=demonstration)
+        machine = {key: value for key, value in where.items() if key not in ("out", "show_records")}
+        runtime = Runtime(**machine, progress=progress)
+        finished = run(study, where["out"], runtime, command_line(), demonstration, where.get("show_records"))
     print_findings(finished.audit.results, finished.report)
     if finished.failures:
         more = f", and {len(finished.failures) - 1} more" if len(finished.failures) > 1 else ""

@@ -200,22 +200,23 @@ def _describe_evaluation(
 ) -> None:
     """What attacks alone would do, run by run."""
     from pruneaudit.exporting import runs_in
-    from pruneaudit.run_folder import load_study
+    from pruneaudit.runs import RunFolder
 
     for run in (run for runs in runs_in(folder) for run in runs):
-        study = load_study(run)
+        study = RunFolder.open(run).study
         asked = study.changed([f"audit.attacks={json.dumps(attacks)}"], "--attacks")
         describe(asked, run, data_root, device, jobs, finished=True)
 
 
 def _evaluate(folder: Path, attacks: list[str], results_dir: Path | None, data_root: Path | None) -> None:
     """Attacks alone, on what runs have stored."""
+    from pruneaudit.api import Runtime
     from pruneaudit.exporting import evaluate, runs_in
 
     groups = runs_in(folder)
     for runs in groups:
         place = results_dir / runs[0].name if results_dir and len(groups) > 1 else results_dir
-        evaluated = evaluate(runs, attacks, place, data_root, command_line())
+        evaluated = evaluate(runs, attacks, place, Runtime(data_root=data_root), command_line())
         for run in evaluated.runs:
             print_findings(run.audit.results, run.report)
         for file in evaluated.tables:

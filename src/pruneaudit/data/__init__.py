@@ -15,6 +15,6 @@ if TYPE_CHECKING:
 
 _SHARED = {"archives", "array_pickle", "binary_table", "cifar", "download", "idx", "idx_images", "pictures", "source"}
 """What several sources are made of."""
-_NO_SOURCES = {"augment", "copies", "population", "row_numbers", "splits", "transfer", *_SHARED}
+_NO_SOURCES = {"augment", "copies", "membership", "population", "row_numbers", "splits", "transfer", *_SHARED}
 
 SOURCES: Registry[Source[Any]] = Registry("data source", "pruneaudit.data", "SOURCE", infrastructure=_NO_SOURCES)

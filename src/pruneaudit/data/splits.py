@@ -57,6 +57,15 @@ class Splits:
     is_victim: np.ndarray  # (M,) bool
     group: np.ndarray  # (M,) int
 
+    def of(self, row: int) -> Split:
+        """The split of one model, by its row."""
+        return Split(self.member[row], self.eligible[row], bool(self.is_victim[row]), int(self.group[row]))
+
+    def rows(self, rows: Sequence[int]) -> Splits:
+        """The splits of some models, in the order that is given."""
+        chosen = list(rows)
+        return Splits(self.member[chosen], self.eligible[chosen], self.is_victim[chosen], self.group[chosen])
+
 
 def split_of(settings: Membership, study_seed: int, model_id: int, population: Population) -> Split:
     """The split of one model under the study's protocol."""

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pruneaudit.api import attack_again
+from pruneaudit.api import Run, Runtime, attack_again
 from pruneaudit.errors import UserError
 from pruneaudit.exporting.finished import Finished, load_runs
 from pruneaudit.exporting.tables import write_tables
-from pruneaudit.pipeline.progress import Progress
 from pruneaudit.published.pruning_mia import same_study
-from pruneaudit.run_folder import STUDY_FILE, Run, load_study
+from pruneaudit.runs.folder import RunFolder
+from pruneaudit.runs.names import STUDY_FILE
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +29,8 @@ def evaluate(
     runs: Sequence[str | Path],
     attacks: Sequence[str],
     results_dir: str | Path | None = None,
-    data_root: str | Path | None = None,
+    runtime: Runtime | None = None,
     command: str = "",
-    jobs: int | None = None,
-    progress: Progress | None = None,
 ) -> Evaluated:
     """Plays attacks on the signals that finished runs have stored; nothing is trained.
 
@@ -43,24 +41,21 @@ def evaluate(
         runs: run folders; several of one study are its seeds.
         attacks: names or groups, such as "lira" or "advanced".
         results_dir: where to; default: results/ATTACKS in the first run's folder.
-        data_root: as for `pruneaudit.run`.
+        runtime: as for `attack_again`.
         command: the command line that repeats this, for the report.
-        jobs: attacks that learn at a time; default: one per core.
-        progress: told of them; default: silent.
 
     Raises:
         UserError: a folder is no finished run, signals are missing, or an attack is unknown.
     """
-    folders = [Path(run) for run in runs]
+    folders, runtime = [Path(run) for run in runs], runtime or Runtime()
     named = re.sub(r"[^A-Za-z0-9._=-]+", "_", "+".join(attacks))[:80]
     place = Path(results_dir) if results_dir else folders[0] / "results" / named
     before = load_runs(folders)  # says what is wrong with any of them before one is attacked
     played = []
     for folder in folders:
-        if progress:
-            progress.say(f"{folder}: {', '.join(attacks)}")
+        runtime.progress.say(f"{folder}: {', '.join(attacks)}")
         to = place / folder.resolve().name
-        played.append(attack_again(folder, list(attacks), to, data_root, command, jobs=jobs, progress=progress))
+        played.append(attack_again(folder, list(attacks), to, runtime, command))
     after = [
         Finished(run.folder, run.plan, run.population, again.audit.results)
         for run, again in zip(before, played, strict=True)
@@ -81,8 +76,8 @@ def runs_in(folder: Path) -> list[list[Path]]:
         return [[folder]]
     groups: list[list[Path]] = []
     for file in sorted(folder.glob(f"*/{STUDY_FILE}")):
-        study = load_study(file.parent)
-        alike = (group for group in groups if same_study(load_study(group[0]), study, but=("name", "seed")))
+        study = RunFolder.open(file.parent).study
+        alike = (group for group in groups if same_study(RunFolder.open(group[0]).study, study, but=("name", "seed")))
         seeds = next(alike, None)
         if seeds is None:
             groups.append([file.parent])

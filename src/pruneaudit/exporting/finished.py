@@ -20,76 +20,20 @@ from scipy.special import logsumexp
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.errors import UserError
-from pruneaudit.files import SEALED_FILES, WEIGHTS_FILE, read_json
 from pruneaudit.metrics import Estimate, PerVictim, two_way
 from pruneaudit.metrics.arrays import spread
-from pruneaudit.pipeline.assemble import release_signals
 from pruneaudit.pipeline.log import LOG
 from pruneaudit.pipeline.plan import Plan, Task
-from pruneaudit.pipeline.store import SEAL, Store
+from pruneaudit.pipeline.store import SEAL
 from pruneaudit.published.pruning_mia import base_name, dataset_name, same_study, seed_suffix
-from pruneaudit.registry import nearest
 from pruneaudit.results import Results
-from pruneaudit.run_folder import PLANNED_BY, STUDY_FILE, load_study, problems_of, recorded_plan
+from pruneaudit.runs.folder import RunFolder
+from pruneaudit.runs.names import STUDY_FILE
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Release, Study
 
-ABOUT_FILE = "about.json"
 _DONE = re.compile(r' event=done task=("(?:[^"\\]|\\.)*") seconds=(\d+(?:\.\d+)?)$')
 """A finished task in the log; the names of all tasks hold a space, and so are quoted."""
-
-
-def finished_plan(run: Path) -> tuple[Plan, Population]:
-    """The plan of a run as it was finished, and the population that lies in its folder.
-
-    Raises:
-        UserError: the run is not finished, or its study or population has changed since.
-    """
-    study = load_study(run)
-    again = f"pruneaudit run {run / STUDY_FILE} --out {run.parent}"
-    problems = problems_of(run)
-    if problems[SEALED_FILES]:
-        parts = [folder.parent.parent.name.rpartition("-")[0] for folder in sorted(run.glob(f"*/model-*/{SEAL}"))]
-        there = ", ".join(f"{parts.count(name)} of {name}" for name in dict.fromkeys(parts)) or "none"
-        raise UserError(f"{run}: the run is not finished (models that are there: {there}); finish it with: {again}")
-    for name in (ABOUT_FILE, *PLANNED_BY):
-        if problems.get(name):
-            raise UserError(f"{run / name} {problems[name]}; run the study again: {again}")
-    expected = read_json(run / ABOUT_FILE)["population"]["sha256"]
-    population = Population.load(run / f"population-{expected[:8]}", mmap=True)
-    if population.sha256 != expected:
-        raise UserError(f"{run}: its population has changed; run the study again: {again}")
-    return recorded_plan(study, run, population), population
-
-
-def found_model(run: Path, plan: Plan, release: str, model_id: int) -> tuple[Task, Path]:
-    """The task that made a model, and the folder where it lies.
-
-    Raises:
-        UserError: there is no such release or model, or it is damaged.
-    """
-    if release not in plan.releases:
-        names = ", ".join(plan.releases)
-        raise UserError(f"{run}: no release '{release}'{nearest(release, plan.releases)}; expected one of: {names}")
-    store = Store(run)
-    tasks = {task.model_id: task for task in plan.models(release)}
-    status, reason = store.status(tasks[model_id].artifact) if model_id in tasks else ("missing", "")
-    if status == "damaged":
-        raise UserError(
-            f"{store.path(tasks[model_id].artifact)}: damaged ({reason}); run the study again, it mends this"
-        )
-    if status == "missing":
-        there = [number for number, task in tasks.items() if store.status(task.artifact)[0] == "whole"]
-        shown = ", ".join(map(str, there if len(there) <= 8 else [*there[:3], "...", there[-1]]))
-        raise UserError(f"{run}: release '{release}' has no model {model_id}; there are: {shown or 'none'}")
-    if WEIGHTS_FILE in store.dropped(tasks[model_id].artifact):
-        there = [number for number, task in tasks.items() if not store.dropped(task.artifact)]
-        raise UserError(
-            f"{run}: the weights of model {model_id} of '{release}' were not kept (keep_weights = false); take model"
-            f" {there[0] if there else 0}, or train them again with: pruneaudit run {run / STUDY_FILE}"
-            f" --out {run.parent} --set keep_weights=true"
-        )
-    return tasks[model_id], store.path(tasks[model_id].artifact)
 
 
 def nonmember_loss(signals: Signals) -> PerVictim:
@@ -125,8 +69,9 @@ class Finished:
         Raises:
             UserError: the run is not finished, or damaged.
         """
-        plan, population = finished_plan(folder)
-        return cls(folder, plan, population, Results.load_sealed(folder) if results is None else results)
+        run = RunFolder.open(folder)
+        plan, population = run.finished()
+        return cls(folder, plan, population, run.results() if results is None else results)
 
     @property
     def study(self) -> Study:
@@ -172,7 +117,7 @@ class Finished:
         """The mean cross-entropy of non-members, in nats, by release: the mean over models, with its interval."""
         found = {}
         for release in self.releases:
-            signals = release_signals(self.plan, Store(self.folder), self.population, release, self.left_out)
+            signals = RunFolder(self.folder).signals(self.plan, self.population, release, self.left_out)
             found[release] = two_way(*nonmember_loss(signals), bounds=(0.0, np.inf))
         return found
 
@@ -195,7 +140,7 @@ def all_seeds(study: Study, out: Path) -> list[Finished]:
     runs = {study.seed: Finished.load(out / study.name)}
     for file in sorted(out.glob(f"{escape(base_name(study))}*/{STUDY_FILE}")):
         with suppress(UserError):  # another seed's run that is under way, or damaged, takes no part
-            other = load_study(file.parent)
+            other = RunFolder.open(file.parent).study
             is_named = other.name == file.parent.name == base_name(study) + seed_suffix(other.seed)
             if is_named and same_study(other, study, but=("name", "seed")):
                 runs.setdefault(other.seed, Finished.load(file.parent))

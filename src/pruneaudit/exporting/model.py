@@ -36,12 +36,12 @@ from pruneaudit.collecting.output import check_new
 from pruneaudit.compressing.folder import make_readable
 from pruneaudit.data.population import Population
 from pruneaudit.errors import UserError, in_one_line
-from pruneaudit.exporting.finished import finished_plan, found_model
 from pruneaudit.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, read_json, writing_error
 from pruneaudit.pipeline.lineage import network_function
 from pruneaudit.pipeline.own import stored_model
 from pruneaudit.pipeline.plan import Task
 from pruneaudit.registry import nearest
+from pruneaudit.runs.folder import RunFolder
 from pruneaudit.study.target import source_sha256, working_folder_searched
 from pruneaudit.training.checkpoint import load_tensors, save_tensors
 from pruneaudit.training.samples import Samples
@@ -97,8 +97,9 @@ def export(
     check_format(format)
     for path in (out, *(_beside(out, suffix) for suffix in BESIDE)):
         check_new(path, force, f"model.{format}")
-    plan, population = finished_plan(run)
-    task, folder = found_model(run, plan, release, model_id)
+    held = RunFolder.open(run)
+    plan, population = held.finished()
+    task, folder = held.model(plan, release, model_id)
     spec = _buildable(task.spec, format, factory)
     difference = None
     with _written(out) as staging:

@@ -41,7 +41,7 @@ import torch
 
 from pruneaudit.attacks.groups import GROUPS
 from pruneaudit.errors import UserError
-from pruneaudit.exporting.finished import Finished, found_model, load_runs, nonmember_loss
+from pruneaudit.exporting.finished import Finished, load_runs, nonmember_loss
 from pruneaudit.exporting.model import stored_state
 from pruneaudit.exporting.replacing import check_replaceable, put_in_place
 from pruneaudit.exporting.tables import ATTACKS_FILE, attack_column, csv_text, write_tables
@@ -50,6 +50,7 @@ from pruneaudit.pipeline.assemble import release_signals
 from pruneaudit.pipeline.plan import Task
 from pruneaudit.pipeline.store import Store
 from pruneaudit.published.pruning_mia import SEED, dataset_name, experiment_name, method_of
+from pruneaudit.runs.folder import RunFolder
 from pruneaudit.study import Training
 from pruneaudit.training.checkpoint import load_tensors
 
@@ -125,7 +126,7 @@ def _whole_tasks(run: Finished, release: str, model_id: int) -> list[Task]:
     """
     tasks = run.tasks(release)
     for number in (model_id, *(task.model_id for task in tasks)):
-        found_model(run.folder, run.plan, release, number)
+        RunFolder(run.folder).model(run.plan, release, number)
     if model_id not in {task.model_id for task in tasks}:
         raise UserError(
             f"{run.folder}: model {model_id} was not attacked (it is a shadow, or left out), expected one that was,"

@@ -17,14 +17,15 @@ from pruneaudit.auditing.canaries import Bounds
 from pruneaudit.auditing.game import Game
 from pruneaudit.auditing.lineup import Lineup
 from pruneaudit.auditing.playing import Recall, audit_games
+from pruneaudit.data.membership import read_membership
 from pruneaudit.data.population import Population
-from pruneaudit.data.splits import splits_of
+from pruneaudit.data.splits import Splits
 from pruneaudit.files import SUMMARY_FILE
 from pruneaudit.pipeline.lineage import defenses_of, origin_of, repeats, twins
 from pruneaudit.pipeline.plan import Action, Plan, Task, attacks_of
 from pruneaudit.pipeline.store import Store
 from pruneaudit.signals.signals import Signals
-from pruneaudit.study import DENSE, Membership, Release, Study
+from pruneaudit.study import DENSE, Release, Study
 
 Folders = Mapping[tuple[Action, int], Path]
 """Where the answers of one release lie, by query (`signals`, `sensitivity`) and model."""
@@ -40,20 +41,19 @@ def release_signals(
     plan: Plan, store: Store, population: Population, release: str, left_out: Collection[int] = ()
 ) -> Signals:
     """The signals of the models of a release, but for those left out."""
-    tasks = answer_tasks(plan, release, left_out)
+    tasks, membership = answer_tasks(plan, release, left_out), plan.study.membership
     folders = {(task.action, task.model_id): store.path(task.artifact) for task in tasks}
-    return signals_in(folders, plan.study.membership, plan.study.seed, plan.study.audit.queries, population)
+    splits = read_membership(store.root, membership.num_models, len(population.y))
+    return signals_in(folders, splits, membership.protocol, plan.study.audit.queries, population)
 
 
-def signals_in(
-    folders: Folders, membership: Membership, seed: int, num_queries: int, population: Population
-) -> Signals:
+def signals_in(folders: Folders, splits: Splits, protocol: str, num_queries: int, population: Population) -> Signals:
     """The signals of a release's models, from the folders of their answers.
 
     Args:
         folders: where they lie.
-        membership: how the study draws members.
-        seed: the study's.
+        splits: of all models of the study, by model id.
+        protocol: under which members were drawn.
         num_queries: views of each sample that the models were asked about.
         population: the study's.
     """
@@ -64,8 +64,7 @@ def signals_in(
         return np.stack([np.load(file, mmap_mode="r", allow_pickle=False) for file in files])
 
     several = num_queries > 1
-    splits = splits_of(membership, seed, model_ids, population)
-    grouped = membership.protocol == "disjoint"
+    splits, grouped = splits.rows(model_ids), protocol == "disjoint"
     return Signals(
         logits=stacked("signals", "logits"),
         labels=population.y,

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pruneaudit.data.membership import read_membership, to_text
 from pruneaudit.data.population import Population
+from pruneaudit.data.splits import Splits
 from pruneaudit.errors import RunError, StorageError, UserError
 from pruneaudit.files import writing
 from pruneaudit.pipeline.dropping import wanted_again
@@ -99,8 +101,8 @@ def carry_out(
     that dies has its task tried again, at most `MAX_ATTEMPTS` times in all.
 
     Raises:
-        UserError: a task cannot do what the study asks for (a network that does not fit the data, ...), or the disk
-            has no room for what is to be done.
+        UserError: a task cannot do what the study asks for (a network that does not fit the data, ...), the disk has no
+            room for what is to be done, or the run folder does not say who is in whose training set.
         StorageError: the disk is full; finished tasks stay.
         RunError: the run folder cannot be written any more, or the machine fails; finished tasks stay.
     """
@@ -113,9 +115,8 @@ def carry_out(
         if not missing:
             return Work(0, ())
         _check_room(plan, population, store, missing)
-        with executor:
-            shift = _Shift(missing, store, executor, device, progress, checkpoint_seconds)
-            return shift.work_off()
+        splits = read_membership(store.root, plan.study.membership.num_models, len(population.y))
+        return _Shift(missing, splits, store, executor, device, progress, checkpoint_seconds).work_off()
 
 
 def _check_room(plan: Plan, population: Population, store: Store, missing: Sequence[Task]) -> None:
@@ -161,13 +162,14 @@ class _Shift:
     def __init__(
         self,
         tasks: Sequence[Task],
+        splits: Splits,
         store: Store,
         executor: Executor,
         device: str,
         progress: Progress,
         checkpoint_seconds: float,
     ) -> None:
-        self._store, self._executor, self._progress = store, executor, progress
+        self._splits, self._store, self._executor, self._progress = splits, store, executor, progress
         self._device, self._checkpoint_seconds = device, checkpoint_seconds
         self._tasks = {task.name: task for task in tasks}
         self._waiting_for: dict[str, int] = {}
@@ -225,8 +227,16 @@ class _Shift:
             device=self._device,
             checkpoints=str(store.checkpoints_of(task.artifact).resolve()),
             checkpoint_seconds=self._checkpoint_seconds,
+            membership=self._rows_for(task),
             working_folder=working_folder() if calls_users_function(task.spec) else "",
         )
+
+    def _rows_for(self, task: Task) -> str:
+        """The rows of membership that a task needs: its own model's, or those of all whom an attack compares."""
+        if task.action == "attack":
+            return to_text(self._splits, range(len(self._splits.group)))
+        is_of_bank = task.action in ("train", "release") and task.release != SCORING
+        return to_text(self._splits, [task.model_id]) if is_of_bank else ""
 
     def _try_again(self, task: Task, outcome: Outcome) -> None:
         """Hands a task in once more, after the death of its worker."""

@@ -65,6 +65,39 @@ class Serial:
         """Holds nothing to release."""
 
 
+class Standby:
+    """An executor that starts with its first request, and serves all that a run has to do until the end."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor, self._is_started = executor, False
+
+    @property
+    def num_workers(self) -> int:
+        """Requests at a time."""
+        return self._executor.num_workers
+
+    def submit(self, request: Request) -> None:
+        """Takes a request; the first one starts the executor."""
+        if not self._is_started:
+            self._executor.__enter__()
+            self._is_started = True
+        self._executor.submit(request)
+
+    def next_outcome(self) -> Outcome:
+        """Waits for the next finished request."""
+        return self._executor.next_outcome()
+
+    def __enter__(self) -> Standby:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the executor, if it was needed."""
+        if self._is_started:
+            self._executor.__exit__(kind, error, trace)
+
+
 def make_executor(name: str, num_workers: int | None, cluster: RayCluster | None = None) -> Executor:
     """The executor called `name`: `serial`, `processes` or `ray`.
 

@@ -100,7 +100,7 @@ def _task(plan: Plan, shape: Mapping[str, Any], game: Game, left_out: Collection
         **shape,
         **{"release": game.release, "knowledge": game.knowledge, "seed": study.seed},
         **{"seen": list(game.seen), "owned": list(game.owned)},
-        **{"membership": study.membership.model_dump(mode="json"), "queries": study.audit.queries},
+        **{"protocol": study.membership.protocol, "queries": study.audit.queries},
     }
     return Task("attack", game.release, 0, artifact, {"population": plan.population, **answers}, spec)
 

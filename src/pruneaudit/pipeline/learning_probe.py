@@ -19,8 +19,8 @@ from pruneaudit.attacks.classifier import HELD_OUT_FRACTION, ClassifierAttack
 from pruneaudit.attacks.folds import games as classifiers_of
 from pruneaudit.attacks.view import View
 from pruneaudit.auditing import Game, bank_games
+from pruneaudit.data.membership import draw_membership
 from pruneaudit.data.population import Population
-from pruneaudit.data.splits import splits_of
 from pruneaudit.identity import sha256_of
 from pruneaudit.pipeline.learned_scores import attack_in
 from pruneaudit.pipeline.lineage import twins
@@ -43,7 +43,7 @@ def expected_games(plan: Plan, population: Population) -> list[Game]:
         UserError: a model would have no member or no non-member.
     """
     membership = plan.study.membership
-    splits = splits_of(membership, plan.study.seed, range(membership.num_models), population)
+    splits = draw_membership(plan.study, population)
     answers = np.broadcast_to(np.float32(0), (*splits.member.shape, population.num_classes))  # (M, N, C)
     asked = any(task.action == "sensitivity" for task in plan.tasks)
     grouped = membership.protocol == "disjoint"

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from pruneaudit import seeds
+from pruneaudit.data.membership import from_text
 from pruneaudit.data.population import Population
-from pruneaudit.data.splits import Split, coin_split, split_of
+from pruneaudit.data.splits import Split, coin_split
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.files import STRUCTURE_FILE, WEIGHTS_FILE
 from pruneaudit.models import build_model
@@ -24,7 +25,7 @@ from pruneaudit.pipeline.request import Request
 from pruneaudit.pipeline.store import SEAL
 from pruneaudit.pruning.structured import replay
 from pruneaudit.randomness import numpy_generator, torch_generator
-from pruneaudit.study import Membership, Training
+from pruneaudit.study import Training
 from pruneaudit.training.checkpoint import load_weights, save_weights
 from pruneaudit.training.history import write_history, write_summary
 from pruneaudit.training.hooks import Hook
@@ -61,8 +62,8 @@ class Own:
             self._bank = (seeds.SCORING,)
             self.split = scoring_split(self.seed, self.model_id, self.population)
         else:
-            membership = Membership.model_validate(request.spec["membership"])
-            self.split = split_of(membership, self.seed, self.model_id, self.population)
+            _, splits = from_text(request.membership)
+            self.split = splits.of(0)
 
     def members(self) -> Samples:
         """What it is trained on, canaries included."""

@@ -190,12 +190,11 @@ def make_plan(study: Study, population: Population, source_hash: SourceHash = so
         return sources[target]
 
     dense_config = _dense_config(study, root, remembered)
-    drawn = {"membership": study.membership.model_dump(mode="json")}
     num_models = study.membership.num_models
     made: dict[str, list[Artifact]] = {DENSE: _model_artifacts(DENSE, dense_config, num_models)}
     identities = {DENSE: sha256_of(dense_config)}
     tasks = [
-        Task("train", DENSE, m, artifact, {"population": root}, {**artifact.config, **drawn})
+        Task("train", DENSE, m, artifact, {"population": root}, artifact.config)
         for m, artifact in enumerate(made[DENSE])
     ]
     asked = any("sensitivity" in attack.needs for attack in attacks_of(study).values())
@@ -210,7 +209,7 @@ def make_plan(study: Study, population: Population, source_hash: SourceHash = so
         parents = made[release.parent] if origin_of(release) == "own-dense" else None
         for m, artifact in enumerate(made[release.name]):
             inputs = {"population": root} | ({"parent": parents[m]} if parents else {}) | read
-            tasks.append(Task("release", release.name, m, artifact, inputs, {**artifact.config, **drawn}))
+            tasks.append(Task("release", release.name, m, artifact, inputs, artifact.config))
         tasks += _signals_tasks(study, release.name, made[release.name], root, asked)
     return Plan(study, root, tuple(tasks), sources)
 

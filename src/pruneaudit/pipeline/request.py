@@ -24,6 +24,8 @@ class Request:
     """The folder that its training is kept in between epochs."""
     checkpoint_seconds: float = 60.0
     """Least time between two checkpoints."""
+    membership: str = ""
+    """The rows of membership.npz that it needs, as `data.membership.to_text` writes them; none for a scoring model."""
     working_folder: str = ""
     """Where modules of the user's may lie, if the task calls a function of theirs; otherwise empty."""
 

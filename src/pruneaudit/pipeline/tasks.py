@@ -19,6 +19,7 @@ from torch import nn
 from pruneaudit import seeds
 from pruneaudit.auditing.game import Game, view_of
 from pruneaudit.auditing.measure import play
+from pruneaudit.data.membership import from_text
 from pruneaudit.pipeline.assemble import signals_in
 from pruneaudit.pipeline.learned_scores import SCORES_FILE as ATTACK_SCORES_FILE
 from pruneaudit.pipeline.learned_scores import attack_in, save_scores
@@ -35,7 +36,7 @@ from pruneaudit.pipeline.releasing import make_release
 from pruneaudit.pipeline.request import Request
 from pruneaudit.signals.collect import collect
 from pruneaudit.signals.sensitivity import sensitivity
-from pruneaudit.study import Membership, Training
+from pruneaudit.study import Training
 from pruneaudit.threads import one_blas_thread, one_torch_thread
 from pruneaudit.training.by_function import train_by_function
 from pruneaudit.training.history import write_summary
@@ -103,14 +104,14 @@ def _score_samples(request: Request) -> None:
 def _play_attack(request: Request) -> None:
     """Plays one attack that learns in one game, on what the models have answered."""
     spec, population = request.spec, population_of(request)
-    membership = Membership.model_validate(spec["membership"])
+    _, splits = from_text(request.membership)  # of all models, by id
     folders: dict[str, dict[tuple[Action, int], Path]] = {}
     for role, folder in request.inputs.items():
         if role != "population":
             release, action, model_id = role.rsplit("/", 2)
             folders.setdefault(release, {})[cast(Action, action), int(model_id)] = Path(folder)
     signals = {
-        release: signals_in(answers, membership, spec["seed"], spec["queries"], population)
+        release: signals_in(answers, splits, spec["protocol"], spec["queries"], population)
         for release, answers in folders.items()
     }
     view = view_of(signals, spec["seen"], spec["owned"])

@@ -29,6 +29,7 @@ from pruneaudit.report.paper.sparsity import sparsity_leakage
 from pruneaudit.report.paper.style import FORMATS, Chart, drawing, rendered, require_matplotlib
 from pruneaudit.report.selection import release_names
 from pruneaudit.results import Results
+from pruneaudit.runs.folder import RunFolder
 
 __all__ = ["FORMATS", "Written", "draw", "figures"]
 
@@ -63,7 +64,7 @@ def figures(
     """
     chosen, folder = _formats(formats), Path(out)
     require_matplotlib()
-    results = Results.load_sealed(Path(run_folder))
+    results = RunFolder(run_folder).results()
     with drawing():
         charts, left_out = draw(results)
         if not charts:

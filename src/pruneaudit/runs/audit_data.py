@@ -13,10 +13,8 @@ from pruneaudit.errors import RunError, UserError
 from pruneaudit.files import SEALED_FILES, check_sealed, read_json
 from pruneaudit.pipeline.plan import population_artifact
 from pruneaudit.pipeline.store import Store
+from pruneaudit.runs.names import ABOUT_FILE, STUDY_FILE
 from pruneaudit.study import Study
-
-STUDY_FILE = "study.json"
-ABOUT_FILE = "about.json"
 
 
 def held_population(study: Study, folder: Path, data_root: Path | None = None, whole: bool = True) -> Population:

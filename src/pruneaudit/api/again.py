@@ -1,0 +1,133 @@
+"""A finished run once more: other attacks on what it has stored, and its report from its findings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pruneaudit.api.runtime import Runtime
+from pruneaudit.api.writing import Run, made_private, write_up
+from pruneaudit.attacks.groups import expand
+from pruneaudit.attacks.primary import Primary, attack_by_rule
+from pruneaudit.controls import SELFTEST_RUN, record_controls
+from pruneaudit.errors import UserError
+from pruneaudit.files import read_json, seal_again
+from pruneaudit.options import validated
+from pruneaudit.pipeline.assemble import audit_study, study_games
+from pruneaudit.pipeline.driver import missing_tasks
+from pruneaudit.pipeline.learning import learn
+from pruneaudit.pipeline.lock import RunLock
+from pruneaudit.pipeline.plan import Plan, attacks_of
+from pruneaudit.pipeline.provenance import study_provenance
+from pruneaudit.report.html import write_report
+from pruneaudit.results import Results
+from pruneaudit.runs.folder import RunFolder
+from pruneaudit.runs.names import PLANNED_BY, RELEASE_FILE, REPORT_FILE, SEALED_ALWAYS, SEALED_IF_THERE
+from pruneaudit.study import Study
+
+
+def attack_again(
+    folder: str | Path,
+    attacks: list[str],
+    out: str | Path | None = None,
+    runtime: Runtime | None = None,
+    command: str = "",
+) -> Run:
+    """Plays other attacks on the signals that a run has stored; no network of the study is trained.
+
+    Args:
+        folder: the run's folder.
+        attacks: names such as "rmia" or "lira:mode=offline".
+        out: where findings and report go; default: the run's folder.
+        runtime: on what attacks that learn are played, and who watches; its `data_root` is looked at only where the
+            run's own copy of the data is not whole.
+        command: the command line that repeats this, for the report.
+
+    Raises:
+        UserError: the folder is no run, signals are missing, or an attack is unknown.
+        TasksFailedError: an attack could not be played.
+    """
+    runtime, held = runtime or Runtime(), RunFolder.open(folder)
+    ran = held.study
+    held.check_unchanged(PLANNED_BY)
+    values = ran.model_dump(mode="json")
+    values["audit"]["attacks"] = attacks
+    study = validated(Study, values, "attacks")
+    plan, population = held.planned(study, runtime.data_folder)
+    _check_all_there(held, plan)
+    players = runtime.standby()
+    folder, store = held.path, held.store
+    with RunLock(folder), players:
+        from pruneaudit.pipeline.release_report import release_notes  # imports torch
+
+        about = study_provenance(plan, population, command) | _measured_before(folder)
+        about["warnings"] = [*about["warnings"], *release_notes(about.get("release_report"))]
+        store.open_for_writing()
+        games = study_games(plan, store, population)
+        learned = learn(plan, store, population, games, players, runtime.device, runtime.progress)
+        audited = audit_study(plan, store, games, about, recall=learned.recall)
+        audited.results.about["declared"] = _primary_of(ran, audited.results)
+        record_controls(audited, attacks_of(study), study.seed, SELFTEST_RUN)
+        if out:
+            audited.results.about["warnings"] += made_private(study, Path(out))
+        place = Path(out) if out else folder
+        write_up(audited, place)
+        return Run(place, audited, 0)
+
+
+def _check_all_there(run: RunFolder, plan: Plan) -> None:
+    """Refuses a run that lacks answers which attacks need.
+
+    Raises:
+        UserError: parts are missing; the message says what makes them.
+    """
+    lacking = missing_tasks(plan, run.store)
+    if not lacking:
+        return
+    if all(task.action == "sensitivity" for task in lacking):
+        needing = json.dumps(
+            [label for label, attack in attacks_of(plan.study).items() if "sensitivity" in attack.needs]
+        )
+        raise UserError(
+            f"{run.path}: this run has not asked its models for their sensitivity, which {needing} needs; ask them"
+            f" with: {run.finish_command} --set 'audit.attacks={needing}'"
+        )
+    raise UserError(
+        f"{run.path}: {len(lacking)} of {len(plan.tasks)} parts of this study are not there, first {lacking[0].name};"
+        f" finish it with: {run.finish_command}"
+    )
+
+
+def _measured_before(folder: Path) -> dict[str, Any]:
+    """What a run has measured of its releases, as a part of `about`; nothing where it has not."""
+    try:
+        return {"release_report": read_json(folder / RELEASE_FILE)}
+    except (OSError, ValueError):
+        return {}
+
+
+def _primary_of(study: Study, played: Results) -> str:
+    """The attack that the rule chooses of those that a study lists, as many references as were played with."""
+    found = Primary.recorded(played.about)
+    assert found is not None  # every audit records it
+    return attack_by_rule((plugin.label for plugin in expand(study.audit.attacks)), found.num_references, found.floored)
+
+
+def report_again(folder: str | Path, show_records: bool | None = None) -> Results:
+    """Writes a run's report again, from its findings.
+
+    Args:
+        folder: the run's folder.
+        show_records: as for `run`.
+
+    Raises:
+        UserError: the folder holds no finished run, or its findings are damaged.
+    """
+    run = RunFolder(folder)
+    run.check_is_folder()
+    run.check_unchanged({*SEALED_ALWAYS, *SEALED_IF_THERE} - {REPORT_FILE})
+    results = Results.load(run.path)
+    write_report(results, run.path / REPORT_FILE, show_records)
+    seal_again(run.path, REPORT_FILE)  # the other lines stay: what changes meanwhile is not vouched for
+    return results

@@ -1,0 +1,220 @@
+"""A study from its settings to its report: prepare, execute, evaluate, write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pruneaudit.api.runtime import Runtime
+from pruneaudit.api.writing import Run, made_private, page_for_trackers, write_up
+from pruneaudit.auditing import Audit
+from pruneaudit.auditing.game import Game
+from pruneaudit.auditing.playing import Recall
+from pruneaudit.controls import SELFTEST_RUN, record_controls
+from pruneaudit.data.population import Population
+from pruneaudit.data.splits import without_broken_groups
+from pruneaudit.errors import UserError
+from pruneaudit.files import writing
+from pruneaudit.pipeline.assemble import audit_study, study_games
+from pruneaudit.pipeline.driver import TasksFailedError, Work, carry_out
+from pruneaudit.pipeline.dropping import drop_weights
+from pruneaudit.pipeline.learning import learn
+from pruneaudit.pipeline.lock import RunLock
+from pruneaudit.pipeline.log import LoggedProgress
+from pruneaudit.pipeline.plan import Plan, attacks_of
+from pruneaudit.pipeline.provenance import study_provenance
+from pruneaudit.pipeline.rehearsal import rehearse
+from pruneaudit.pipeline.sources import functions_importable
+from pruneaudit.report.words import counted
+from pruneaudit.runs.beginning import begin, plan_study, replaced
+from pruneaudit.runs.folder import RunFolder
+from pruneaudit.runs.names import STUDY_FILE
+from pruneaudit.study import Study
+from pruneaudit.tracking.trackers import Trackers
+
+MIN_MODELS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A study that can be run: everything that can be refused has been looked at."""
+
+    study: Study
+    plan: Plan
+    population: Population
+    run: RunFolder
+    runtime: Runtime
+    notes: tuple[str, ...]
+    """What its makers should know before it begins."""
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """Who is told: the log of the run folder with the caller's progress, and experiment trackers."""
+
+    log: LoggedProgress
+    trackers: Trackers
+
+
+@dataclass(frozen=True, eq=False)
+class Executed:
+    """What lies on disk when all tasks are done."""
+
+    plan: Plan
+    """Without the releases that were lost."""
+    work: Work
+    left_out: set[int]
+    """Models of which a part is missing: they leave every release, so that releases are compared on the same ones."""
+    games: tuple[Game, ...]
+    recall: Recall
+    """What attacks that learn have said."""
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Tasks that failed, a line each."""
+        return tuple(str(failure) for failure in self.work.failures)
+
+
+def run(
+    study: Study,
+    out: str | Path = "runs",
+    runtime: Runtime | None = None,
+    command: str = "",
+    demonstration: bool = False,
+    show_records: bool | None = None,
+) -> Run:
+    """Runs a study, or finishes one that was interrupted; what is on disk already is not made again.
+
+    Args:
+        study: what to do.
+        out: the run's folder is made in it, named after the study.
+        runtime: on what it runs, and who watches; default: a worker process per core, on the CPU, silently.
+        command: the command line that repeats this, for the report.
+        demonstration: the report says that it is a demonstration.
+        show_records: show ids and pictures of exposed samples on the page; default: where everybody can have the data.
+
+    Returns:
+        The finished run; findings, scores and report are in its folder.
+
+    Raises:
+        UserError: study, data, device or folder cannot be used.
+        TasksFailedError: tasks failed, and fewer than two models are left to audit. Where more are left,
+            they are audited, and `Run.failures` and the report name what is missing.
+        StorageError: the disk is full; what is finished is kept.
+    """
+    if not isinstance(study, Study):
+        raise UserError(f"study: got {type(study).__name__}, expected a Study; use Study.load(path)")
+    said = {"command": command, "demonstration": demonstration}
+    prepared = prepare(study, Path(out) / study.name, runtime or Runtime())
+    with watching(prepared, said) as (watch, facts):
+        executed = execute(prepared, watch)
+        audited = evaluate(prepared, executed, facts, watch)
+        return write(prepared, executed, audited, watch, show_records)
+
+
+def prepare(study: Study, folder: Path, runtime: Runtime) -> Prepared:
+    """Looks at everything that can be refused, before anything is written or trained.
+
+    Raises:
+        UserError: study, data, device or folder cannot be used.
+    """
+    runtime.standby()  # says what is wrong with device, executor and jobs
+    plan, population = plan_study(study, runtime.data_folder, folder)
+    run = RunFolder(folder)
+    with functions_importable(plan):
+        notes = rehearse(plan, population, run.store)
+    return Prepared(study, plan, population, run, runtime, notes)
+
+
+@contextmanager
+def watching(prepared: Prepared, said: Mapping[str, Any]) -> Iterator[tuple[Watch, dict[str, Any]]]:
+    """Holds the run folder for this run, and writes down how it begins; gives who is told, and what the report says.
+
+    Args:
+        prepared: the study.
+        said: what the caller said of it: `command` and `demonstration`.
+    """
+    study, plan, population, runtime = prepared.study, prepared.plan, prepared.population, prepared.runtime
+    folder, store = prepared.run.path, prepared.run.store
+    open_folder = made_private(study, folder)
+    with (
+        RunLock(folder, runtime.wait),
+        LoggedProgress(folder, runtime.progress) as log,
+        Trackers(runtime.trackers, log, folder) as trackers,
+    ):
+        facts = study_provenance(plan, population, said["command"]) | {"device": runtime.device, **said}
+        where: dict[str, Any] = {"device": runtime.device, "executor": runtime.executor, "jobs": runtime.num_jobs}
+        log.event("start", command=said["command"], **where, **facts["versions"])
+        store.open_for_writing()
+        for note in (*open_folder, *replaced(study, population, folder), *facts["warnings"], *prepared.notes):
+            log.warn(note)
+        begin(plan, study, population, folder)
+        trackers.start(facts)
+        yield Watch(log, trackers), facts
+
+
+def execute(prepared: Prepared, watch: Watch) -> Executed:
+    """Does all tasks: trainings, releases, queries, and the attacks that learn from the answers.
+
+    Raises:
+        TasksFailedError: so many failed that nothing can be audited.
+    """
+    study, population, runtime, store = prepared.study, prepared.population, prepared.runtime, prepared.run.store
+    with runtime.standby() as executor:
+        pace = runtime.device, watch.trackers, runtime.checkpoint_seconds
+        work = carry_out(prepared.plan, population, store, executor, *pace)
+        lost, missing = work.lost(study.membership.num_models)
+        left_out = without_broken_groups(study.membership, missing)
+        num_models = study.membership.num_models - len(left_out)
+        if num_models < MIN_MODELS:
+            raise TasksFailedError(work.failures)
+        for release in lost:
+            watch.log.warn(f"release {release} is left out: it failed for most models")
+        made = prepared.plan.without(lost)
+        watch.log.say(f"attacking {counted(len(made.releases), 'release')} of {counted(num_models, 'model')}")
+        games = study_games(made, store, population, left_out)
+        learned = learn(made, store, population, games, executor, runtime.device, watch.trackers, left_out)
+    return Executed(made, work, left_out, tuple(games), learned.recall)
+
+
+def evaluate(prepared: Prepared, executed: Executed, facts: Mapping[str, Any], watch: Watch) -> Audit:
+    """Plays the attacks, compares releases, plays the controls, and measures what every release is and costs."""
+    from pruneaudit.pipeline.release_report import release_notes, release_report  # imports torch
+
+    made, store = executed.plan, prepared.run.store
+    about = {**facts, "failures": list(executed.failures)}
+    audited = audit_study(made, store, executed.games, about, executed.left_out, executed.recall, watch.log.say)
+    failed = record_controls(audited, attacks_of(prepared.study), prepared.study.seed, SELFTEST_RUN)
+    told = audited.results.about
+    for note in (*told["warnings"][len(facts["warnings"]) :], *failed):
+        watch.log.warn(note)
+    with functions_importable(prepared.plan):
+        measured = release_report(made, store, prepared.population, executed.left_out)
+    told["release_report"] = measured
+    told["warnings"] = [*told["warnings"], *release_notes(measured)]
+    return audited
+
+
+def write(
+    prepared: Prepared, executed: Executed, audited: Audit, watch: Watch, show_records: bool | None = None
+) -> Run:
+    """Writes tables, scores, page and seal, lets go of weights that are not kept, and tells the trackers."""
+    folder, store, num_done = prepared.run.path, prepared.run.store, executed.work.num_done
+    write_up(audited, folder, begun=True, show_records=show_records)
+    if not prepared.study.keep_weights:
+        with writing(folder, begun=True):
+            measured = audited.results.about["release_report"]
+            num_dropped = drop_weights(prepared.plan, store, measured["model_id"])
+        if num_dropped:
+            watch.log.say(
+                f"keep_weights = false: weights of {num_dropped} networks removed; a further release, other queries"
+                " or an export needs them trained again"
+            )
+    if prepared.runtime.trackers:
+        page = page_for_trackers(audited.results, folder)
+        watch.trackers.results(audited.results, (page, "findings.csv", STUDY_FILE))
+    watch.log.event("end", tasks_done=num_done, failures=len(executed.failures))
+    return Run(folder, audited, num_done, executed.failures)

@@ -1,0 +1,96 @@
+"""Looking after a finished run: is it whole, what can go, and do attacks work on its answers?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from pruneaudit.api.running import MIN_MODELS
+from pruneaudit.attacks.groups import ALL
+from pruneaudit.data.splits import without_broken_groups
+from pruneaudit.errors import UserError
+from pruneaudit.files import writing
+from pruneaudit.pipeline.clean import Leftover, leftovers, remove
+from pruneaudit.pipeline.lock import RunLock
+from pruneaudit.pipeline.verify import Checked, verify
+from pruneaudit.runs.audit_data import held_sha256
+from pruneaudit.runs.folder import RunFolder
+from pruneaudit.selftest import Selftest, selftest
+from pruneaudit.study import DENSE
+
+
+def verify_run(folder: str | Path, data_root: str | Path | None = None) -> list[Checked]:
+    """Checks every file of a run; changes nothing.
+
+    Args:
+        folder: the run's folder.
+        data_root: as for `run`.
+
+    Raises:
+        UserError: the folder is no run, or its data are not there.
+    """
+    run = RunFolder.open(folder)
+    plan, _ = run.planned(data_root=Path(data_root) if data_root else None, whole=False)
+    return verify(plan, run.store, run.problems())
+
+
+def clean_run(folder: str | Path, dry_run: bool = False) -> list[Leftover]:
+    """Removes from a run folder what its study does not need; results and their artifacts stay.
+
+    Args:
+        folder: the run's folder.
+        dry_run: remove nothing.
+
+    Returns:
+        What was removed, or would be.
+
+    Raises:
+        UserError: the folder is no run, another run is at work there, or nothing says which data are its own.
+    """
+    run = RunFolder.open(folder)
+    if not held_sha256(run.path):
+        raise UserError(
+            f"{run.path}: the run is not finished, and nothing says which data are its own; finish it first, with:"
+            f" {run.finish_command}"
+        )
+    with nullcontext() if dry_run else RunLock(run.path):
+        plan, _ = run.planned(whole=False)
+        found = leftovers(plan, run.store)
+        if not dry_run:
+            with writing(run.path):
+                remove(found, run.store)
+    return found
+
+
+def selftest_run(
+    folder: str | Path,
+    attacks: Sequence[str] = (ALL,),
+    seed: int = 0,
+    data_root: str | Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Selftest:
+    """The self-test, on the stored signals of a run's dense models too; changes nothing.
+
+    Args:
+        folder: the run's folder.
+        attacks: names such as "lira:mode=offline"; default: every registered attack.
+        seed: of made-up predictions and redrawn membership.
+        data_root: as for `run`.
+        say: told what is being done.
+
+    Raises:
+        UserError: an attack is unknown, or the folder is no run or holds signals of fewer than two dense models.
+    """
+    run = RunFolder.open(folder)
+    plan, population = run.planned(data_root=Path(data_root) if data_root else None)
+    tasks = plan.of("signals", DENSE)
+    missing = {task.model_id for task in tasks if run.store.status(task.artifact)[0] != "whole"}
+    left_out = without_broken_groups(plan.study.membership, missing)
+    if len(tasks) - len(left_out) < MIN_MODELS:
+        raise UserError(
+            f"{run.path}: signals of {len(tasks) - len(left_out)} dense models are there, expected {MIN_MODELS} or"
+            f" more; finish the run with: {run.finish_command}"
+        )
+    signals = run.signals(plan, population, DENSE, left_out)
+    return selftest(attacks, seed, signals, f"{plan.study.name}, membership redrawn", say)

@@ -1,0 +1,86 @@
+"""What a job leaves in its folder: tables, scores, page and seal; and the finished run that a caller gets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pruneaudit.auditing import Audit
+from pruneaudit.data import SOURCES
+from pruneaudit.files import make_private_folder, open_to_others, write_atomically, writing
+from pruneaudit.report.html import write_report
+from pruneaudit.report.notebook import run_html
+from pruneaudit.results import Results
+from pruneaudit.runs.folder import RunFolder
+from pruneaudit.runs.names import RELEASE_FILE, REPORT_FILE, TRACKED_FOLDER
+from pruneaudit.study import Study
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished study."""
+
+    folder: Path
+    """Where everything lies."""
+    audit: Audit
+    """Findings, comparisons, scores."""
+    num_tasks_done: int
+    """Trainings, prunings and queries that this run had to do; the rest was there."""
+    failures: tuple[str, ...] = ()
+    """Tasks that failed, a line each; their models are left out of all findings. A release that failed for
+    most models is left out itself, and takes no model with it."""
+
+    @property
+    def results(self) -> Results:
+        """Findings, comparisons and how they came to be."""
+        return self.audit.results
+
+    @property
+    def report(self) -> Path:
+        """The report to open."""
+        return self.folder / REPORT_FILE
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the report's answer, the findings and where the report lies."""
+        return run_html(self.results, self.report, self.failures)
+
+
+def write_up(found: Audit, folder: Path, begun: bool = False, show_records: bool | None = None) -> None:
+    """Saves findings, scores and report of an audit, and seals them.
+
+    Args:
+        found: the audit.
+        folder: where to.
+        begun: whether a run is at work in the folder, which the same command would go on with.
+        show_records: as for `write_report`.
+    """
+    with writing(folder, begun):
+        found.save(folder, begun)
+        if "release_report" in found.results.about:
+            text = json.dumps(found.results.about["release_report"], indent=1, allow_nan=False)
+            write_atomically(folder / RELEASE_FILE, text + "\n")
+        write_report(found.results, folder / REPORT_FILE, show_records)
+        RunFolder(folder).seal()
+
+
+def page_for_trackers(results: Results, folder: Path) -> str:
+    """Writes the page without ids and pictures of samples, for other programs; its name, relative to the folder."""
+    page = folder / TRACKED_FOLDER / REPORT_FILE
+    with writing(folder, begun=True):
+        page.parent.mkdir(exist_ok=True)
+        write_report(results, page, show_records=False, run_folder=folder)
+    return str(page.relative_to(folder))
+
+
+def made_private(study: Study, folder: Path) -> list[str]:
+    """Makes the folder of a study for its owner alone, unless everybody can have the data; what to warn of."""
+    return [] if SOURCES.get(study.data.source.name).is_public else made_for_owner(folder)
+
+
+def made_for_owner(folder: Path) -> list[str]:
+    """Makes a folder of people's data for its owner alone; what to warn of where it was there, open to others."""
+    with writing(folder):
+        make_private_folder(folder)
+        note = open_to_others(folder)
+    return [note] if note else []

@@ -1,0 +1,100 @@
+"""Who is in whose training set, as a run folder holds it: drawn once when a run begins, and read from there.
+
+Workers, evaluation and report read the file, or are sent rows of it; none of them draws anything.
+"""
+
+# M models, N samples
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from pruneaudit.data.population import Population
+from pruneaudit.data.splits import Splits, splits_of
+from pruneaudit.errors import UserError, in_one_line
+from pruneaudit.files import write_atomically
+from pruneaudit.study import Study
+from pruneaudit.unpacking import check_zip
+
+MEMBERSHIP_FILE = "membership.npz"
+
+
+def draw_membership(study: Study, population: Population) -> Splits:
+    """The splits of all models of a study, from its seed; for a run that begins, and for what is said before one."""
+    return splits_of(study.membership, study.seed, range(study.membership.num_models), population)
+
+
+def write_membership(folder: Path, splits: Splits, population: Population) -> None:
+    """Writes member, eligible (M, N), is_victim, group (M,), ids, reserve, canary (N,), as `membership.npz`.
+
+    Also `copy_of` (N,), the column of the original, where the data hold copies.
+    """
+    arrays = {field.name: getattr(splits, field.name) for field in fields(splits)}
+    arrays |= {"ids": population.ids, "reserve": population.reserve, "canary": population.canary}
+    arrays |= {} if population.copy_of is None else {"copy_of": population.copy_of}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(folder / MEMBERSHIP_FILE, buffer.getvalue())
+
+
+def read_membership(folder: Path, num_models: int, num_samples: int) -> Splits:
+    """The splits of all models of a run, from its folder.
+
+    Args:
+        folder: the run's.
+        num_models: M of the study.
+        num_samples: N of its population.
+
+    Raises:
+        UserError: the file is not there, cannot be read, or is of another study.
+    """
+    path = folder / MEMBERSHIP_FILE
+    again = f"run the study again, it mends this: pruneaudit run {folder / 'study.json'} --out {folder.parent}"
+    try:
+        facts = path.stat()
+        splits = _read(path, facts.st_ino, facts.st_mtime_ns)
+    except Exception as error:  # a damaged archive raises anything from zlib.error to NotImplementedError
+        raise UserError(f"{path}: cannot be read ({in_one_line(error)}); {again}") from None
+    if splits.member.shape[1] != num_samples or len(splits.member) < num_models:
+        raise UserError(
+            f"{path}: holds {len(splits.member)} models and {splits.member.shape[1]} samples, expected {num_models} and"
+            f" {num_samples}; {again}"
+        )
+    return splits
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, number: int, changed_ns: int) -> Splits:
+    """The arrays of a file, of which two writings are never taken for one another."""
+    check_zip(path)
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return Splits(**{field.name: arrays[field.name] for field in fields(Splits)})
+
+
+def to_text(splits: Splits, model_ids: Sequence[int]) -> str:
+    """The rows of some models as a line of text, an eighth of a byte a bit, for a worker on any machine."""
+    buffer = io.BytesIO()
+    rows = {field.name: getattr(splits, field.name)[list(model_ids)] for field in fields(Splits)}
+    num_samples = splits.member.shape[1]
+    packed = {name: np.packbits(row, axis=1) if row.ndim == 2 else row for name, row in rows.items()}
+    np.savez(buffer, allow_pickle=False, num_samples=num_samples, model_ids=np.array(model_ids), **packed)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def from_text(text: str) -> tuple[np.ndarray, Splits]:
+    """What `to_text` wrote: the model ids (M,), and their rows in the same order."""
+    with np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False) as arrays:
+        num_samples = int(arrays["num_samples"])
+        rows = {name: arrays[name] for name in (field.name for field in fields(Splits))}
+        unpacked = {
+            name: np.unpackbits(row, axis=1, count=num_samples).astype(bool) if row.ndim == 2 else row
+            for name, row in rows.items()
+        }
+        return arrays["model_ids"], Splits(**unpacked)

@@ -1,0 +1,210 @@
+"""The only door to a run on disk, finished or not: its study, data, membership, plan, signals, models and results."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+from pathlib import Path
+
+from pruneaudit.auditing.outcome import SCORES_FILE
+from pruneaudit.data.membership import read_membership
+from pruneaudit.data.population import Population
+from pruneaudit.data.splits import Splits
+from pruneaudit.errors import UserError
+from pruneaudit.files import SEALED_FILES, WEIGHTS_FILE, check_sealed, read_json, seal_files
+from pruneaudit.pipeline.assemble import release_signals
+from pruneaudit.pipeline.plan import Plan, Task, check_plugins, make_plan
+from pruneaudit.pipeline.sources import recorded_sources
+from pruneaudit.pipeline.store import SEAL, Store
+from pruneaudit.registry import nearest
+from pruneaudit.results import RESULT_FILES, Results, changed
+from pruneaudit.runs.audit_data import held_population
+from pruneaudit.runs.names import ABOUT_FILE, PLANNED_BY, SEALED_ALWAYS, SEALED_IF_THERE, STUDY_FILE
+from pruneaudit.signals.signals import Signals
+from pruneaudit.study import Study
+
+
+class RunFolder:
+    """A run on disk.
+
+    Nothing is read before it is asked for, and no function that the folder names is ever imported: whoever sends a run
+    folder would have code run by it.
+
+    Example:
+        >>> run = RunFolder.open("runs/demo")
+        >>> run.results().findings[["release", "attack", "auc"]]
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """A run folder that may hold no study yet; `open` is for those that do.
+
+        Args:
+            path: of the folder.
+        """
+        self.path = Path(path)
+        self.store = Store(self.path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """A run that was begun.
+
+        Raises:
+            UserError: the folder holds no study.
+        """
+        run = cls(path)
+        if not run.is_begun:
+            raise UserError(f"{run.path}: no {STUDY_FILE} there; expected the folder of a run, such as runs/NAME")
+        return run
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a study has been run here, to its end or not."""
+        return (self.path / STUDY_FILE).is_file()
+
+    @property
+    def finish_command(self) -> str:
+        """What makes whatever is missing or damaged."""
+        return f"pruneaudit run {self.path / STUDY_FILE} --out {self.path.parent}"
+
+    @cached_property
+    def study(self) -> Study:
+        """What was asked for.
+
+        Raises:
+            UserError: the file cannot be read, or is of another version.
+        """
+        return Study.load(self.path / STUDY_FILE)
+
+    def membership(self, study: Study, population: Population) -> Splits:
+        """Who is in whose training set: the splits of all models, as they were drawn when the run began.
+
+        Raises:
+            UserError: the file is missing or of another study.
+        """
+        return read_membership(self.path, study.membership.num_models, len(population.y))
+
+    def planned(
+        self, study: Study | None = None, data_root: Path | None = None, whole: bool = True
+    ) -> tuple[Plan, Population]:
+        """The plan of a study, and the population that lies here.
+
+        Args:
+            study: this run's with other attacks; default: as it is.
+            data_root: as for `pruneaudit.run`; looked at only where the folder's population cannot be used.
+            whole: a copy of the data that is damaged will not do; `verify` only wants to say so.
+
+        Raises:
+            UserError: the study names something unknown, its data cannot be used, or the run has not recorded the
+                source of a function.
+        """
+        study = self.study if study is None else study
+        check_plugins(study)
+        population = held_population(study, self.path, data_root, whole)
+        return self._recorded(study, population), population
+
+    def finished(self) -> tuple[Plan, Population]:
+        """The plan of a run as it was finished, and the population that lies here.
+
+        Raises:
+            UserError: the run is not finished, or its study or population has changed since.
+        """
+        study, problems = self.study, self.problems()
+        if problems[SEALED_FILES]:
+            made = sorted(self.path.glob(f"*/model-*/{SEAL}"))
+            parts = [file.parent.parent.name.rpartition("-")[0] for file in made]
+            there = ", ".join(f"{parts.count(name)} of {name}" for name in dict.fromkeys(parts)) or "none"
+            raise UserError(
+                f"{self.path}: the run is not finished (models that are there: {there}); finish it with:"
+                f" {self.finish_command}"
+            )
+        for name in (ABOUT_FILE, *PLANNED_BY):
+            if problems.get(name):
+                raise UserError(f"{self.path / name} {problems[name]}; run the study again: {self.finish_command}")
+        expected = read_json(self.path / ABOUT_FILE)["population"]["sha256"]
+        population = Population.load(self.path / f"population-{expected[:8]}", mmap=True)
+        if population.sha256 != expected:
+            raise UserError(f"{self.path}: its population has changed; run the study again: {self.finish_command}")
+        return self._recorded(study, population), population
+
+    def _recorded(self, study: Study, population: Population) -> Plan:
+        return make_plan(study, population, recorded_sources(self.path))
+
+    def model(self, plan: Plan, release: str, model_id: int) -> tuple[Task, Path]:
+        """The task that made a model, and the folder where it lies.
+
+        Raises:
+            UserError: there is no such release or model, or it is damaged, or its weights were not kept.
+        """
+        if release not in plan.releases:
+            names, hint = ", ".join(plan.releases), nearest(release, plan.releases)
+            raise UserError(f"{self.path}: no release '{release}'{hint}; expected one of: {names}")
+        tasks = {task.model_id: task for task in plan.models(release)}
+        status, reason = self.store.status(tasks[model_id].artifact) if model_id in tasks else ("missing", "")
+        if status == "damaged":
+            place = self.store.path(tasks[model_id].artifact)
+            raise UserError(f"{place}: damaged ({reason}); run the study again, it mends this")
+        if status == "missing":
+            there = [number for number, task in tasks.items() if self.store.status(task.artifact)[0] == "whole"]
+            shown = ", ".join(map(str, there if len(there) <= 8 else [*there[:3], "...", there[-1]]))
+            raise UserError(f"{self.path}: release '{release}' has no model {model_id}; there are: {shown or 'none'}")
+        if WEIGHTS_FILE in self.store.dropped(tasks[model_id].artifact):
+            there = [number for number, task in tasks.items() if not self.store.dropped(task.artifact)]
+            raise UserError(
+                f"{self.path}: the weights of model {model_id} of '{release}' were not kept (keep_weights = false);"
+                f" take model {there[0] if there else 0}, or train them again with: {self.finish_command}"
+                " --set keep_weights=true"
+            )
+        return tasks[model_id], self.store.path(tasks[model_id].artifact)
+
+    def signals(self, plan: Plan, population: Population, release: str, left_out: Collection[int] = ()) -> Signals:
+        """What the models of a release have answered, but for those left out.
+
+        Raises:
+            UserError: the file of membership is missing or of another study.
+        """
+        return release_signals(plan, self.store, population, release, left_out)
+
+    def results(self) -> Results:
+        """The results of a run that is finished and was not changed since: what may be judged and compared.
+
+        Scores that were removed, to save room, are no change of the results; scores that differ are one.
+
+        Raises:
+            UserError: the folder holds no finished run, or one that has changed.
+        """
+        self.check_is_folder()
+        if not (self.path / SEALED_FILES).exists() and not (self.path / ABOUT_FILE).exists():
+            raise UserError(f"{self.path}: holds no results; expected the folder of a finished run")
+        problems = check_sealed(self.path, RESULT_FILES, if_there=(SCORES_FILE,))
+        for name, problem in problems.items():
+            is_removed = name == SCORES_FILE and not (self.path / SCORES_FILE).exists()
+            if problem and name in (SEALED_FILES, *RESULT_FILES, SCORES_FILE) and not is_removed:
+                raise changed(self.path, name, problem)
+        return Results.load(self.path)
+
+    def check_is_folder(self) -> None:
+        """Refuses a folder that is not there.
+
+        Raises:
+            UserError: there is no such folder.
+        """
+        if not self.path.is_dir():
+            raise UserError(f"{self.path}: no such folder; expected that of a finished run, such as runs/demo")
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong with each file of a finished run beside its artifacts, as `check_sealed` says it."""
+        return check_sealed(self.path, SEALED_ALWAYS, SEALED_IF_THERE)
+
+    def check_unchanged(self, names: Collection[str]) -> None:
+        """Refuses a run whose list of checksums, or one of some files, is not as the run left it.
+
+        Raises:
+            UserError: one has changed, is missing or not listed.
+        """
+        for name, problem in self.problems().items():
+            if problem and name in (SEALED_FILES, *names):
+                raise changed(self.path, name, problem)
+
+    def seal(self) -> None:
+        """Writes down the checksums of all results."""
+        seal_files(self.path, [*SEALED_ALWAYS, *(name for name in SEALED_IF_THERE if (self.path / name).exists())])

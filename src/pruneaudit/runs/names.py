@@ -1,0 +1,22 @@
+"""What the files of a run folder are called, and which of them its seal lists."""
+
+from __future__ import annotations
+
+from pruneaudit.auditing.outcome import SCORES_FILE
+from pruneaudit.data.membership import MEMBERSHIP_FILE
+from pruneaudit.pipeline.sources import SOURCES_FILE
+from pruneaudit.results import RESULT_FILES
+
+STUDY_FILE = "study.json"
+ABOUT_FILE = "about.json"
+REPORT_FILE = "report.html"
+TRACKED_FOLDER = ".tracked"
+"""Holds the page as trackers are given it: without ids and pictures of samples."""
+RELEASE_FILE = "release.json"
+"""What every release is and costs; also in about.json."""
+SEALED_ALWAYS = (*RESULT_FILES, SCORES_FILE, REPORT_FILE)
+"""What the seal of every finished run lists."""
+SEALED_IF_THERE = (STUDY_FILE, MEMBERSHIP_FILE, RELEASE_FILE, SOURCES_FILE)
+"""What it lists besides, where it is there."""
+PLANNED_BY = (STUDY_FILE, MEMBERSHIP_FILE, SOURCES_FILE)
+"""What the plan of a finished run is made from."""

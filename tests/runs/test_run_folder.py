@@ -1,0 +1,107 @@
+"""One door to a run on disk: what it gives, and what it refuses."""
+
+import inspect
+import shutil
+
+import numpy as np
+import pytest
+
+import pruneaudit
+from pruneaudit import api
+from pruneaudit.errors import UserError
+from pruneaudit.runs import RunFolder
+
+STUDY = {
+    "name": "tiny",
+    "data": {"source": "digits", "num_samples": 160},
+    "membership": {"num_models": 4},
+    "model": {"name": "mlp", "options": {"hidden": [8]}},
+    "training": {"epochs": 1, "batch_size": 32},
+    "releases": [{"pruner": "l1unstructured", "sparsity": 0.5}],
+    "audit": {"attacks": ["loss"], "fpr_levels": [0.2]},
+}
+RELEASE = "l1unstructured-0.5"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    return pruneaudit.run(pruneaudit.Study.model_validate(STUDY), out, pruneaudit.Runtime(executor="serial"))
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    return RunFolder.open(shutil.copytree(made.folder, tmp_path / "elsewhere"))
+
+
+def test_everything_that_a_run_holds_comes_through_one_door(made):
+    run = RunFolder.open(made.folder)
+    assert run.is_begun
+    assert run.study.name == "tiny"
+    plan, population = run.finished()
+    assert run.planned()[0] == plan
+    membership = run.membership(run.study, population)
+    signals = run.signals(plan, population, RELEASE, left_out={1})
+    np.testing.assert_array_equal(signals.member, membership.member[[0, 2, 3]])
+    np.testing.assert_array_equal(signals.labels, population.y)
+    task, folder = run.model(plan, RELEASE, 2)
+    assert task.model_id == 2
+    assert (folder / "model.safetensors").is_file()
+    assert run.results().findings.equals(made.results.findings)
+    assert set(run.problems().values()) == {""}
+
+
+def test_a_folder_that_moved_is_read_alike(made, copied):
+    plan, population = copied.finished()
+    here = RunFolder.open(made.folder).finished()
+    assert plan == here[0]
+    np.testing.assert_array_equal(population.x, here[1].x)
+
+
+@pytest.mark.parametrize("name", ["absent", "empty"])
+def test_what_is_no_run_is_refused(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    assert not RunFolder(tmp_path / name).is_begun
+    with pytest.raises(UserError, match=f"{name}: no study.json there"):
+        RunFolder.open(tmp_path / name)
+    with pytest.raises(UserError, match=r"such folder|holds no results"):
+        RunFolder(tmp_path / name).results()
+
+
+def test_a_model_that_is_not_there_is_refused_with_those_that_are(copied):
+    plan, _ = copied.finished()
+    for release, model_id, said in (("denes", 0, r"did you mean 'dense'"), ("dense", 4, r"there are: 0, 1, 2, 3")):
+        with pytest.raises(UserError, match=said):
+            copied.model(plan, release, model_id)
+
+
+@pytest.mark.parametrize("name", ["findings.csv", "scores.parquet"])
+def test_results_that_changed_are_refused(copied, name):
+    (copied.path / name).write_bytes((copied.path / name).read_bytes() + b"\n")
+    with pytest.raises(UserError, match=rf"{name} has changed since it was written"):
+        copied.results()
+
+
+def test_attacks_read_membership_and_draw_none(copied):
+    file = copied.path / "membership.npz"
+    with np.load(file) as arrays:
+        content = dict(arrays)
+    content["member"] = ~content["member"] & content["eligible"]
+    np.savez_compressed(file, **content)
+    with pytest.raises(UserError, match=r"membership\.npz has changed since it was written"):
+        api.attack_again(copied.path, ["loss"])
+    copied.seal()
+    plan, population = copied.finished()
+    np.testing.assert_array_equal(copied.signals(plan, population, "dense").member, content["member"])
+
+
+def test_public_functions_take_at_most_seven_parameters_beside_the_machine():
+    functions = [getattr(api, name) for name in api.__all__] + [
+        getattr(pruneaudit, name) for name in pruneaudit.__all__
+    ]
+    wide = {
+        function.__name__: len(names)
+        for function in functions
+        if inspect.isfunction(function) and len(names := set(inspect.signature(function).parameters) - {"runtime"}) > 7
+    }
+    assert wide.keys() <= {"audit", "audit_files", "collect_signals", "prune"}
