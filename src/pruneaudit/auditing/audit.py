@@ -18,10 +18,10 @@ from pruneaudit.auditing.playing import DEFAULT_LEVELS, audit_games
 from pruneaudit.errors import UserError
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
+from pruneaudit.study.audit import DEFAULT_ATTACKS
 
 GIVEN = "signals"
 """What the release is called, unless it is given a name."""
-DEFAULT_ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")
 
 
 def audit(

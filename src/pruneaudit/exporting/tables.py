@@ -27,6 +27,7 @@ import pandas as pd
 from scipy import stats
 
 from pruneaudit.auditing.findings import MEAN
+from pruneaudit.auditing.game import MATCHED
 from pruneaudit.errors import UserError
 from pruneaudit.exporting.finished import Finished
 from pruneaudit.files import write_atomically, writing_error
@@ -35,7 +36,6 @@ from pruneaudit.published.pruning_mia import experiment_name, method_of
 TRAINING_FILE = "training_results.csv"
 ATTACKS_FILE = "comprehensive_mia_results.csv"
 SEEDS_FILE = "results_over_seeds.csv"
-MATCHED = "matched"
 ITS_NAMES = {"nn": "neural_network", "nn_top3": "top3_nn", "nn_cls": "class_label_nn"}
 """What it calls attacks of ours that have another name here."""
 TRAINING_COLUMNS = (

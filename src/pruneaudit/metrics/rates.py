@@ -13,6 +13,7 @@ from pruneaudit.errors import UserError
 from pruneaudit.metrics.arrays import Bools, Floats, PerVictim, checked
 
 MIN_FALSE_POSITIVES = 10
+"""Non-members that must lie at or below a false-positive rate before a TPR there is reported."""
 
 
 class Rates(NamedTuple):

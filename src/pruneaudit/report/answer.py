@@ -15,6 +15,7 @@ import pandas as pd
 
 from pruneaudit.attacks.groups import is_lower_bound
 from pruneaudit.controls import failures
+from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.agreement import change_said, differing, otherwise_found, stronger_words
 from pruneaudit.report.conclusions import concluded, direction
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, headline_tpr, sparsity_text
@@ -38,7 +39,6 @@ from pruneaudit.results import Results
 from pruneaudit.study import DENSE
 
 Verdict = Literal["no figure", "distrusted", "no interval", "leaks", "leaks at low rates", "reversed", "not shown"]
-_FEW_NETWORKS = 10
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def _caveats(results: Results, base: str) -> tuple[str, ...]:
     networks = 0 if row is None or math.isnan(row["num_victims"]) else int(row["num_victims"])
     if networks == 1:
         found.append("One network was attacked: the intervals cover the choice of samples, not another training run.")
-    elif 1 < networks < _FEW_NETWORKS:
+    elif 1 < networks < FEW_MODELS:
         found.append(f"Only {networks} networks were attacked: the intervals are conditional on this bank.")
     alone = reference_free_of(results)
     found += alone.sentences if alone else ()

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from pruneaudit import __version__
 from pruneaudit.attacks.primary import MANY_REFERENCES, Primary
 from pruneaudit.files import write_atomically
+from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.accusations import accusations
 from pruneaudit.report.answer import answer
 from pruneaudit.report.by_sparsity import leakage_by_sparsity
@@ -33,7 +34,6 @@ from pruneaudit.report.released import released
 from pruneaudit.report.roc import roc_by_attack, roc_by_release
 from pruneaudit.report.samples import Samples, read_samples
 from pruneaudit.report.selection import (
-    MIN_DECIDING,
     POOLED,
     base_release,
     baseline_of,
@@ -160,7 +160,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "release_notes": release_notes,
         "released": measured,
         "refusals": refusals(results),
-        "min_deciding": MIN_DECIDING,
+        "min_deciding": MIN_FALSE_POSITIVES,
         "knowledges": list(dict.fromkeys(results.findings["knowledge"])),
         "controlled": _controlled(results),
         "chosen_later": chosen_later(results),

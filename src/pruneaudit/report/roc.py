@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.figures import Choice, Figure, dashed, label, plot_layout, style
 from pruneaudit.report.selection import (
-    MIN_DECIDING,
     attack_order,
     base_release,
     primary_attack,
@@ -65,8 +65,8 @@ def _roc(
         return None
     caption = (
         f"Mean over victims, references: {references_shown(results)}; both axes logarithmic. Cut at a false-positive "
-        f"rate of {100 * lowest:.2g}%: below it fewer than {MIN_DECIDING} non-members of a victim decide. The dashed "
-        "line is guessing."
+        f"rate of {100 * lowest:.2g}%: below it fewer than {MIN_FALSE_POSITIVES} non-members of a victim decide. The "
+        "dashed line is guessing."
     )
     return Figure(key, title, caption, _HEIGHT, choices[0].plot, choices, choose)
 

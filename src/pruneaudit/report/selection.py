@@ -16,6 +16,7 @@ from pruneaudit.attacks.primary import Primary, attack_by_rule
 from pruneaudit.attacks.reference_free import ReferenceFree, reference_free
 from pruneaudit.auditing.equal_accuracy import ROUNDING
 from pruneaudit.errors import UserError
+from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.pipeline.lineage import twins
 from pruneaudit.results import Results
 from pruneaudit.study import DENSE, Plugin, Study
@@ -24,8 +25,6 @@ NEAR = 0.02
 """Test accuracies that differ by less are similar: further apart, lost accuracy alone may explain a lower leakage."""
 MEAN = "mean"
 POOLED = "pooled"
-MIN_DECIDING = 10
-"""Non-members that must lie at or below a false-positive rate before a TPR there is reported."""
 
 
 T = TypeVar("T")
@@ -234,14 +233,14 @@ def holds_zero(row: pd.Series) -> bool:
 
 
 def resolution(results: Results, rows: pd.DataFrame | None = None) -> float:
-    """The lowest false-positive rate with `MIN_DECIDING` non-members at or below it, per victim.
+    """The lowest false-positive rate with `MIN_FALSE_POSITIVES` non-members at or below it, per victim.
 
     Of the mean rows with the fewest non-members, so that it holds for all of them; 1 or more (or
     NaN without counts) means that no rate can be told.
     """
     table = results.findings if rows is None else rows
     fewest = table.loc[table["victim"] == MEAN, "num_nonmembers"].min()
-    return MIN_DECIDING / fewest if fewest > 0 else math.nan
+    return MIN_FALSE_POSITIVES / fewest if fewest > 0 else math.nan
 
 
 @once

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.agreement import otherwise_found, stronger_words
 from pruneaudit.report.answer import Answer, baseline_words, networks_of, verdict, what_was_done
 from pruneaudit.report.conclusions import Reading, at_equal_accuracy, concluded, direction
@@ -36,7 +37,6 @@ from pruneaudit.report.tables import NOT_RECORDED, Cell, Notes, estimate, sparsi
 from pruneaudit.report.words import attack_name, verb
 from pruneaudit.results import Results
 
-_FEW_NETWORKS = 10
 _NO_ROW = "the primary attack has no figure of this release"
 _NOT_EQUAL = "no undefended dense network of equal accuracy to compare it with"
 _NOT_PAIRED = "no paired difference was computed"
@@ -155,7 +155,7 @@ def _certainty(results: Results, base: str) -> tuple[str, ...]:
     if networks == 1:
         return ("How sure: one network, so the 95% intervals cover the choice of samples, not another training run.",)
     samples = f"{row['num_members'] + row['num_nonmembers']:,.0f} samples each"
-    if networks < _FEW_NETWORKS:
+    if networks < FEW_MODELS:
         return (f"How sure: only {networks} networks, so the 95% intervals are conditional on this bank.",)
     return (f"How sure: 95% intervals, over {networks} networks and {samples}.",)
 

@@ -9,14 +9,15 @@ from pydantic import Field, field_validator
 from pruneaudit.options import Options
 from pruneaudit.study.plugins import Plugin
 
+DEFAULT_ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")
+"""What is played where nobody says which attacks."""
+
 
 class Audit(Options):
     """The attacker: what it knows, what it does, what is reported."""
 
     attacks: tuple[Plugin, ...] = Field(
-        default=tuple(
-            Plugin(name=name) for name in ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")
-        ),
+        default=tuple(Plugin(name=name) for name in DEFAULT_ATTACKS),
         min_length=1,
     )
     """The attacks, by name or {name, options}."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.paper.style import Chart, cut, cut_all, finish, guessing_style, look, new_figure, percent_ticks
-from pruneaudit.report.selection import MIN_DECIDING, attack_order, finding, primary_knowledge, resolution
+from pruneaudit.report.selection import attack_order, finding, primary_knowledge, resolution
 from pruneaudit.report.words import attack_name
 from pruneaudit.results import Results
 
@@ -47,7 +48,8 @@ def roc(results: Results, release: str, stem: str) -> Chart | None:
     finish(figure, f"{cut(release)}\n{cut(f'references: {knowledge}')}", handles, names, PANEL_INCHES)
     caption = (
         f"ROC of every attack on {release} (references: {knowledge}), mean over victims, both axes logarithmic; cut at "
-        f"a false-positive rate of {100 * lowest:.2g}%, below which fewer than {MIN_DECIDING} non-members decide."
+        f"a false-positive rate of {100 * lowest:.2g}%, below which fewer than {MIN_FALSE_POSITIVES} non-members "
+        "decide."
     )
     return Chart(stem, caption, figure)
 
