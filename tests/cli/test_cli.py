@@ -197,7 +197,7 @@ def bad_predictions(path, kind):
     ("kind", "word"),
     [
         ("pickle", "npz"),
-        ("object", "pickle"),
+        ("object", "Python objects"),
         ("shape", "member"),
         ("nan", "NaN"),
         ("truncated", "npz"),

@@ -31,6 +31,7 @@ from pruneaudit.pipeline.processes import Processes
 from pruneaudit.pipeline.store import Store
 from pruneaudit.randomness import torch_generator
 from pruneaudit.runs.beginning import plan_study
+from pruneaudit.runs.names import EVALUATED_FILE
 
 FINDINGS = ("findings.csv", "findings.json", "comparisons.csv", "curves.csv", "releases.csv", "scores.parquet")
 
@@ -383,6 +384,7 @@ def file_size_limit(num_bytes):
 def test_a_full_disk_is_said_in_one_line_and_the_next_run_goes_on(folder, again, calm, gone, limit):
     for part in folder.glob(gone) if gone else ():
         shutil.rmtree(part)
+    (folder / EVALUATED_FILE).unlink()  # as if nothing said that the results may be reused
     with file_size_limit(limit):
         code, out, err = again("--quiet")
     assert (code, out) == (1, "")

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pruneaudit.api.reuse import evaluation_identity, results_there
 from pruneaudit.api.runtime import Runtime
 from pruneaudit.api.writing import Run, made_private, page_for_trackers, write_up
 from pruneaudit.auditing import Audit
 from pruneaudit.auditing.game import Game
-from pruneaudit.auditing.playing import Recall
 from pruneaudit.controls import SELFTEST_RUN, record_controls
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import without_broken_groups
@@ -21,6 +21,7 @@ from pruneaudit.files import writing
 from pruneaudit.pipeline.assemble import audit_study, study_games
 from pruneaudit.pipeline.driver import TasksFailedError, Work, carry_out
 from pruneaudit.pipeline.dropping import drop_weights
+from pruneaudit.pipeline.learned_scores import Learned
 from pruneaudit.pipeline.learning import learn
 from pruneaudit.pipeline.lock import RunLock
 from pruneaudit.pipeline.log import LoggedProgress
@@ -29,6 +30,7 @@ from pruneaudit.pipeline.provenance import study_provenance
 from pruneaudit.pipeline.rehearsal import rehearse
 from pruneaudit.pipeline.sources import functions_importable
 from pruneaudit.report.words import counted
+from pruneaudit.results import Results
 from pruneaudit.runs.beginning import begin, plan_study, replaced
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.names import STUDY_FILE
@@ -69,13 +71,21 @@ class Executed:
     left_out: set[int]
     """Models of which a part is missing: they leave every release, so that releases are compared on the same ones."""
     games: tuple[Game, ...]
-    recall: Recall
+    learned: Learned
     """What attacks that learn have said."""
 
     @property
     def failures(self) -> tuple[str, ...]:
         """Tasks that failed, a line each."""
         return tuple(str(failure) for failure in self.work.failures)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is asked of the page, and what stands for it and the results."""
+
+    show_records: bool | None
+    identity: str
 
 
 def run(
@@ -110,9 +120,13 @@ def run(
     said = {"command": command, "demonstration": demonstration}
     prepared = prepare(study, Path(out) / study.name, runtime or Runtime())
     with watching(prepared, said) as (watch, facts):
+        page = {"demonstration": demonstration, "show_records": show_records}
+        identity = evaluation_identity(prepared.plan, page, facts["versions"])
+        if (found := found_before(prepared, identity, watch)) is not None:
+            return found
         executed = execute(prepared, watch)
         audited = evaluate(prepared, executed, facts, watch)
-        return write(prepared, executed, audited, watch, show_records)
+        return write(prepared, executed, audited, watch, Page(show_records, identity))
 
 
 def prepare(study: Study, folder: Path, runtime: Runtime) -> Prepared:
@@ -177,7 +191,7 @@ def execute(prepared: Prepared, watch: Watch) -> Executed:
         watch.log.say(f"attacking {counted(len(made.releases), 'release')} of {counted(num_models, 'model')}")
         games = study_games(made, store, population, left_out)
         learned = learn(made, store, population, games, executor, runtime.device, watch.trackers, left_out)
-    return Executed(made, work, left_out, tuple(games), learned.recall)
+    return Executed(made, work, left_out, tuple(games), learned)
 
 
 def evaluate(prepared: Prepared, executed: Executed, facts: Mapping[str, Any], watch: Watch) -> Audit:
@@ -186,7 +200,7 @@ def evaluate(prepared: Prepared, executed: Executed, facts: Mapping[str, Any], w
 
     made, store = executed.plan, prepared.run.store
     about = {**facts, "failures": list(executed.failures)}
-    audited = audit_study(made, store, executed.games, about, executed.left_out, executed.recall, watch.log.say)
+    audited = audit_study(made, store, executed.games, about, executed.left_out, executed.learned.recall, watch.log.say)
     failed = record_controls(audited, attacks_of(prepared.study), prepared.study.seed, SELFTEST_RUN)
     told = audited.results.about
     for note in (*told["warnings"][len(facts["warnings"]) :], *failed):
@@ -198,12 +212,23 @@ def evaluate(prepared: Prepared, executed: Executed, facts: Mapping[str, Any], w
     return audited
 
 
-def write(
-    prepared: Prepared, executed: Executed, audited: Audit, watch: Watch, show_records: bool | None = None
-) -> Run:
+def found_before(prepared: Prepared, identity: str, watch: Watch) -> Run | None:
+    """The finished run, where its folder holds the results of the same identity, whole; None otherwise."""
+    run, plan = prepared.run, prepared.plan
+    audited = results_there(run, plan, prepared.population, identity)
+    if audited is None:
+        return None
+    watch.trackers.begin(0, len(plan.tasks))
+    _tell_trackers(prepared, audited.results, watch)
+    watch.log.event("end", tasks_done=0, failures=0, results="as they were")
+    return Run(run.path, audited, 0)
+
+
+def write(prepared: Prepared, executed: Executed, audited: Audit, watch: Watch, page: Page) -> Run:
     """Writes tables, scores, page and seal, lets go of weights that are not kept, and tells the trackers."""
     folder, store, num_done = prepared.run.path, prepared.run.store, executed.work.num_done
-    write_up(audited, folder, begun=True, show_records=show_records)
+    identity = "" if executed.failures else page.identity
+    write_up(audited, folder, True, page.show_records, identity, tuple(executed.learned.folders.values()))
     if not prepared.study.keep_weights:
         with writing(folder, begun=True):
             measured = audited.results.about["release_report"]
@@ -213,8 +238,13 @@ def write(
                 f"keep_weights = false: weights of {num_dropped} networks removed; a further release, other queries"
                 " or an export needs them trained again"
             )
-    if prepared.runtime.trackers:
-        page = page_for_trackers(audited.results, folder)
-        watch.trackers.results(audited.results, (page, "findings.csv", STUDY_FILE))
+    _tell_trackers(prepared, audited.results, watch)
     watch.log.event("end", tasks_done=num_done, failures=len(executed.failures))
     return Run(folder, audited, num_done, executed.failures)
+
+
+def _tell_trackers(prepared: Prepared, results: Results, watch: Watch) -> None:
+    """Hands the findings to the experiment trackers, with a page that shows no records."""
+    if prepared.runtime.trackers:
+        page = page_for_trackers(results, prepared.run.path)
+        watch.trackers.results(results, (page, "findings.csv", STUDY_FILE))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from pruneaudit.api.reuse import keep_identity
 from pruneaudit.auditing import Audit
 from pruneaudit.data import SOURCES
 from pruneaudit.files import make_private_folder, open_to_others, write_atomically, writing
@@ -13,7 +15,7 @@ from pruneaudit.report.html import write_report
 from pruneaudit.report.notebook import run_html
 from pruneaudit.results import Results
 from pruneaudit.runs.folder import RunFolder
-from pruneaudit.runs.names import RELEASE_FILE, REPORT_FILE, TRACKED_FOLDER
+from pruneaudit.runs.names import EVALUATED_FILE, RELEASE_FILE, REPORT_FILE, TRACKED_FOLDER
 from pruneaudit.study import Study
 
 
@@ -46,7 +48,14 @@ class Run:
         return run_html(self.results, self.report, self.failures)
 
 
-def write_up(found: Audit, folder: Path, begun: bool = False, show_records: bool | None = None) -> None:
+def write_up(
+    found: Audit,
+    folder: Path,
+    begun: bool = False,
+    show_records: bool | None = None,
+    identity: str = "",
+    learned: Collection[Path] = (),
+) -> None:
     """Saves findings, scores and report of an audit, and seals them.
 
     Args:
@@ -54,13 +63,18 @@ def write_up(found: Audit, folder: Path, begun: bool = False, show_records: bool
         folder: where to.
         begun: whether a run is at work in the folder, which the same command would go on with.
         show_records: as for `write_report`.
+        identity: of the results, where they may be reused.
+        learned: as for `keep_identity`.
     """
     with writing(folder, begun):
+        (folder / EVALUATED_FILE).unlink(missing_ok=True)
         found.save(folder, begun)
         if "release_report" in found.results.about:
             text = json.dumps(found.results.about["release_report"], indent=1, allow_nan=False)
             write_atomically(folder / RELEASE_FILE, text + "\n")
         write_report(found.results, folder / REPORT_FILE, show_records)
+        if identity:
+            keep_identity(folder, identity, learned)
         RunFolder(folder).seal()
 
 

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pruneaudit.auditing.game import Game
@@ -19,6 +21,8 @@ from pruneaudit.files import writing
 from pruneaudit.results import Results
 
 SCORES_FILE = "scores.parquet"
+_FACTS = ("release", "knowledge", "model_id", "sample_id", "label", "member", "canary")
+"""Columns beside those of attacks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +82,45 @@ class Audit:
     def _repr_html_(self) -> str:
         """A notebook shows the findings as a table with the answer in words."""
         return self.results._repr_html_()
+
+
+class StoredAudit(Audit):
+    """What a finished run has found; its scores are read when they are asked for."""
+
+    def __init__(self, results: Results, load: Callable[[], tuple[GameScores, ...]]) -> None:
+        """Findings, and where the games with their scores come from."""
+        object.__setattr__(self, "results", results)
+        object.__setattr__(self, "_load", load)
+
+    @cached_property
+    def games(self) -> tuple[GameScores, ...]:
+        """Read from the run folder, once."""
+        load: Callable[[], tuple[GameScores, ...]] = object.__getattribute__(self, "_load")
+        return load()
+
+
+def read_scores(path: Path, games: Sequence[Game]) -> tuple[GameScores, ...]:
+    """The scores that `Audit.save` wrote, in the games that they are of.
+
+    Args:
+        path: of the file.
+        games: as they were played; an attack without any score in one was not played there.
+    """
+    table = pq.read_table(path)
+    attacks = [name for name in table.column_names if name not in _FACTS]
+    found = []
+    for game in games:
+        of_it = pc.and_(pc.equal(table["release"], game.release), pc.equal(table["knowledge"], game.knowledge))
+        rows = table.filter(of_it)
+        scored = game.view.attacked.scored[game.view.victims]  # (V, N)
+        by_attack = {}
+        for attack in attacks:
+            values = np.full(scored.shape, np.nan)
+            values[scored] = rows[attack].to_numpy()
+            if not np.isnan(values).all():
+                by_attack[attack] = values
+        found.append(GameScores(game, by_attack))
+    return tuple(found)
 
 
 def _write_scores(games: Sequence[GameScores], path: Path) -> None:

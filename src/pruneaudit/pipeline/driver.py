@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +110,7 @@ def carry_out(
         _keep_population(plan, population, store, progress)
         missing = [task for task in plan.tasks if not _is_whole(task.artifact, store, progress)]
         missing = wanted_again(plan, store, missing)
-        _forget_finished(plan, missing, store)
+        forget_finished(plan, missing, store)
         progress.begin(len(missing), len(plan.tasks) - len(missing))
         if not missing:
             return Work(0, ())
@@ -131,7 +131,7 @@ def _check_room(plan: Plan, population: Population, store: Store, missing: Seque
     check_room(needed, store.root)
 
 
-def _forget_finished(plan: Plan, missing: Sequence[Task], store: Store) -> None:
+def forget_finished(plan: Plan, missing: Collection[Task], store: Store) -> None:
     """Removes checkpoints of what is finished: a kill may have come between the two."""
     left = {task.name for task in missing}
     for task in plan.tasks:

@@ -1,0 +1,126 @@
+"""Results that a finished run holds already: reused where everything that shaped them is the same.
+
+What shaped them is written beside them: the study, the identity of every artifact, the attacks with their versions, and
+the code and the libraries that evaluated them. So a finished run that is asked for again answers without torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pruneaudit
+from pruneaudit.auditing.outcome import SCORES_FILE, StoredAudit, read_scores
+from pruneaudit.data.population import Population
+from pruneaudit.files import file_sha256, read_json, write_atomically
+from pruneaudit.identity import sha256_of
+from pruneaudit.pipeline.assemble import study_games
+from pruneaudit.pipeline.driver import forget_finished, tasks_to_do
+from pruneaudit.pipeline.plan import Plan, attacks_of
+from pruneaudit.pipeline.store import Artifact
+from pruneaudit.results import Results
+from pruneaudit.runs.folder import RunFolder
+from pruneaudit.runs.names import EVALUATED_FILE, REPORT_FILE
+
+_SOURCES = ("*.py", "*.html", "*.js", "*.css")
+
+
+def evaluation_identity(plan: Plan, said: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+    """What stands for everything that shapes the results of a study and its page.
+
+    Args:
+        plan: the study's.
+        said: what the caller asked of the page: whether it is a demonstration, and whether it shows records.
+        versions: of Python and of the libraries.
+    """
+    attacks = attacks_of(plan.study)
+    return sha256_of(
+        {
+            "study": plan.study.model_dump(mode="json"),
+            "population": plan.population.identity,
+            "artifacts": [task.artifact.identity for task in plan.tasks],
+            "attacks": {
+                label: [attack.semantics_version, attack.options.model_dump(mode="json"), _source_of(attack)]
+                for label, attack in attacks.items()
+            },
+            "page": dict(said),
+            "code": _code_sha256(),
+            "versions": dict(versions),
+        }
+    )
+
+
+def keep_identity(folder: Path, identity: str, learned: Collection[Path] = ()) -> None:
+    """Writes down what stands for the results in a folder, and for the page beside them.
+
+    Args:
+        folder: the run's.
+        identity: from `evaluation_identity`.
+        learned: folders in it that hold what attacks that learn have said.
+    """
+    facts = {
+        "identity": identity,
+        "report": file_sha256(folder / REPORT_FILE),
+        "learned": sorted(path.relative_to(folder).as_posix() for path in learned),
+    }
+    write_atomically(folder / EVALUATED_FILE, json.dumps(facts, indent=1) + "\n")
+
+
+def results_there(run: RunFolder, plan: Plan, population: Population, identity: str) -> StoredAudit | None:
+    """What a run has found, where it is whole and of the same identity; None otherwise.
+
+    Scores are read, and games put together, when they are asked for.
+    """
+    try:
+        facts = read_json(run.path / EVALUATED_FILE)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(facts, dict) or facts.get("identity") != identity or any(run.problems().values()):
+        return None
+    if facts.get("report") != file_sha256(run.path / REPORT_FILE) or tasks_to_do(plan, run.store):
+        return None
+    if not all(_is_whole(run, artifact) for artifact in (plan.population, *_learned(run.path, facts))):
+        return None
+    forget_finished(plan, (), run.store)
+    results = Results.load(run.path)
+    scores = run.path / SCORES_FILE
+    return StoredAudit(results, lambda: read_scores(scores, study_games(plan, run.store, population)))
+
+
+def _is_whole(run: RunFolder, artifact: Artifact) -> bool:
+    return run.store.status(artifact)[0] == "whole"
+
+
+def _learned(folder: Path, facts: Mapping[str, Any]) -> Iterator[Artifact]:
+    """What attacks that learn have said, as it lies there; one that cannot be read is not whole."""
+    for place in facts.get("learned", ()):
+        try:
+            config = read_json(folder / str(place) / "config.json")
+        except (OSError, ValueError):
+            config = {}
+        yield Artifact(str(place), config, ())
+
+
+@cache
+def _code_sha256() -> str:
+    """Of every source of the package, by place and content."""
+    root, digest = Path(pruneaudit.__file__).parent, hashlib.sha256()
+    for path in sorted(path for pattern in _SOURCES for path in root.rglob(pattern)):
+        digest.update(f"{path.relative_to(root)}\0{file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _source_of(attack: object) -> str:
+    """The checksum of the file of an attack that is no part of the package; empty for those that are."""
+    kind = type(attack)
+    if kind.__module__.partition(".")[0] == "pruneaudit":
+        return ""
+    try:
+        return hashlib.sha256(inspect.getsource(inspect.getmodule(kind) or kind).encode()).hexdigest()
+    except (OSError, TypeError):  # made up in a console: nothing says what it does
+        return f"{kind.__module__}.{kind.__qualname__} at {id(kind)}"
