@@ -57,7 +57,7 @@ def prepared(attack: str, side: str, signals: Signals, num_loop_victims: int) ->
 
     from pruneaudit.attacks import ATTACKS as PACKAGE
     from pruneaudit.attacks.view import View
-    from pruneaudit.auditing.crossfit import thresholds
+    from pruneaudit.evaluation.crossfit import thresholds
 
     rng, victims = np.random.default_rng(0), range(num_loop_victims)
     view = View.of([signals], [signals])

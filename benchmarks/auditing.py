@@ -46,7 +46,7 @@ def measured(stage: str, folder: Path) -> dict[str, float]:
     from made_up import load
     from threadpoolctl import threadpool_limits
 
-    import pruneaudit.auditing.audit  # noqa: F401  # imports are no part of a stage
+    import pruneaudit.evaluation.audit  # noqa: F401  # imports are no part of a stage
     from pruneaudit.attacks.view import View
 
     if stage == "load":
@@ -89,10 +89,10 @@ def prepare(stage: str, view: View) -> Callable[[], object]:
 
     from pruneaudit import metrics
     from pruneaudit.attacks import ATTACKS
-    from pruneaudit.auditing.crossfit import thresholds
-    from pruneaudit.auditing.findings import Writer
-    from pruneaudit.auditing.game import Game
-    from pruneaudit.auditing.measure import accuracies, measure
+    from pruneaudit.evaluation.crossfit import thresholds
+    from pruneaudit.evaluation.findings import Writer
+    from pruneaudit.evaluation.game import Game
+    from pruneaudit.evaluation.measure import accuracies, measure
 
     rng = np.random.default_rng(0)
     if stage.startswith("score:"):

@@ -46,17 +46,17 @@ from interleaved import Spread, load_average, machine, parser, ratios, table, ta
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from pruneaudit import seeds
+from pruneaudit.core import seeds
+from pruneaudit.core.randomness import torch_generator
 from pruneaudit.data.membership import draw_membership, write_membership
 from pruneaudit.data.population import Population, load_population
 from pruneaudit.data.splits import split_of
+from pruneaudit.engine.driver import carry_out
+from pruneaudit.engine.plan import Plan, make_plan
+from pruneaudit.engine.processes import Processes
+from pruneaudit.engine.progress import Silent
+from pruneaudit.engine.store import Store
 from pruneaudit.models import build_model
-from pruneaudit.pipeline.driver import carry_out
-from pruneaudit.pipeline.plan import Plan, make_plan
-from pruneaudit.pipeline.processes import Processes
-from pruneaudit.pipeline.progress import Silent
-from pruneaudit.pipeline.store import Store
-from pruneaudit.randomness import torch_generator
 from pruneaudit.study import DENSE, Study
 
 PADDING = 4

@@ -32,13 +32,13 @@ from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.classifier import Rows, posteriors
 from pruneaudit.data.membership import draw_membership, write_membership
 from pruneaudit.data.population import load_population
+from pruneaudit.engine.assemble import release_signals
+from pruneaudit.engine.driver import carry_out
+from pruneaudit.engine.plan import make_plan
+from pruneaudit.engine.processes import Processes
+from pruneaudit.engine.progress import Silent
+from pruneaudit.engine.store import Store
 from pruneaudit.metrics import auc_influence
-from pruneaudit.pipeline.assemble import release_signals
-from pruneaudit.pipeline.driver import carry_out
-from pruneaudit.pipeline.plan import make_plan
-from pruneaudit.pipeline.processes import Processes
-from pruneaudit.pipeline.progress import Silent
-from pruneaudit.pipeline.store import Store
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Study
 

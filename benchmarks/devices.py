@@ -26,7 +26,7 @@ from interleaved import Spread, load_average, machine, parser, table, take_turns
 
 from pruneaudit.data.population import Population, load_population
 from pruneaudit.data.splits import split_of
-from pruneaudit.pipeline.processes import Processes
+from pruneaudit.engine.processes import Processes
 from pruneaudit.study import Study
 
 PRECISIONS = ("float32", "bfloat16")

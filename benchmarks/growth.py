@@ -37,7 +37,7 @@ def measured(num_models: int, num_samples: int, num_releases: int) -> dict[str, 
     """One point, in this interpreter."""
     from made_up import load
 
-    import pruneaudit.auditing.playing  # noqa: F401  # imports count as nothing's cost
+    import pruneaudit.evaluation.playing  # noqa: F401  # imports count as nothing's cost
 
     with tempfile.TemporaryDirectory() as folder:
         for release in range(num_releases):
@@ -56,10 +56,10 @@ def measured(num_models: int, num_samples: int, num_releases: int) -> dict[str, 
 
 def audited(releases: dict) -> None:
     """What `pruneaudit run` does with signals: every attack on every release, and all comparisons."""
-    from pruneaudit.auditing import bank_games
-    from pruneaudit.auditing.audit import DEFAULT_ATTACKS
-    from pruneaudit.auditing.lineup import Lineup, ready
-    from pruneaudit.auditing.playing import audit_games
+    from pruneaudit.evaluation import bank_games
+    from pruneaudit.evaluation.audit import DEFAULT_ATTACKS
+    from pruneaudit.evaluation.lineup import Lineup, ready
+    from pruneaudit.evaluation.playing import audit_games
 
     first = next(iter(releases))
     lineup = Lineup(baselines=(first,), undefended=(first,))

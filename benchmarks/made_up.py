@@ -47,7 +47,7 @@ def make_bank(
 
 
 def load(folder: Path, release: int = 0) -> Signals:
-    """The bank as `pipeline/assemble.py` puts one together: mapped files, stacked."""
+    """The bank as `engine/assemble.py` puts one together: mapped files, stacked."""
     import numpy as np
 
     from pruneaudit.signals.signals import Signals

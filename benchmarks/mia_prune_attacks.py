@@ -32,10 +32,10 @@ from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.classifier import ClassifierAttack, posteriors
 from pruneaudit.attacks.groups import expand
 from pruneaudit.attacks.view import View
-from pruneaudit.auditing.crossfit import thresholds
 from pruneaudit.data.splits import splits_of
+from pruneaudit.engine.own import stored_model
+from pruneaudit.evaluation.crossfit import thresholds
 from pruneaudit.metrics import auc
-from pruneaudit.pipeline.own import stored_model
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.signals.collect import collect

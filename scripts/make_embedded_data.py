@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pruneaudit import seeds
+from pruneaudit.core import seeds
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.identity import sha256_of_arrays
+from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.data.fashion_mnist import CLASSES, DEBIAN_FOLDER, find_folder, read_part
 from pruneaudit.data.fashion_mnist_5k import FILE, SHA256
-from pruneaudit.errors import UserError
-from pruneaudit.identity import sha256_of_arrays
-from pruneaudit.randomness import numpy_generator
 
 SEED = 20170828  # the day that Fashion-MNIST was put on arXiv
 NUM_TRAIN = 60_000

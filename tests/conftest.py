@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from pruneaudit.results import (
+from pruneaudit.evaluation.results import (
     COMPARISON_COLUMNS,
     CURVE_COLUMNS,
     FINDING_COLUMNS,

@@ -15,20 +15,20 @@ import numpy as np
 import pytest
 
 from pruneaudit.cli.common import LineProgress
-from pruneaudit.collecting.membership import membership_of
-from pruneaudit.collecting.weights import read_checkpoint
+from pruneaudit.core.errors import UserError, printable
+from pruneaudit.core.files import MAX_DEPTH, parse_json, read_json
+from pruneaudit.core.settings_file import parse_settings, read_settings
+from pruneaudit.core.unpacking import DEFAULT_GIB, LIMIT, max_unpacked
 from pruneaudit.data.archives import read_tar, zip_members
 from pruneaudit.data.array_pickle import read_array_pickle
 from pruneaudit.data.npz import SOURCE as NPZ
 from pruneaudit.data.npz import NpzOptions
 from pruneaudit.data.table import SOURCE as TABLE
 from pruneaudit.data.table import TableOptions
-from pruneaudit.errors import UserError, printable
-from pruneaudit.files import MAX_DEPTH, parse_json, read_json
-from pruneaudit.results import Results
-from pruneaudit.settings_file import parse_settings, read_settings
+from pruneaudit.evaluation.results import Results
+from pruneaudit.external.membership import membership_of
+from pruneaudit.external.weights import read_checkpoint
 from pruneaudit.signals.signals import Signals
-from pruneaudit.unpacking import DEFAULT_GIB, LIMIT, max_unpacked
 
 LARGE = 40_000_000
 """What bombs here unpack to, in bytes; the limit is a tenth of it."""

@@ -16,15 +16,14 @@ import pytest
 import yaml
 
 import pruneaudit
-from pruneaudit import recipes
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.cli import main
-from pruneaudit.study import settings_reference
+from pruneaudit.study import recipes, settings_reference
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-KINDS = ("attacks", "pruning", "defenses", "data", "models")
+KINDS = ("attacks", "compression", "defenses", "data", "models")
 TINY_DEMO = (
     *("membership.num_models=3", "training.epochs=1", "data.num_samples=240", "data.num_reserve=50"),
     'audit.attacks=["loss"]',

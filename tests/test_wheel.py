@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NEEDED = (
     "pruneaudit/py.typed",
-    "pruneaudit/recipes/demo.toml",
-    "pruneaudit/recipes/cifar10-small.toml",
+    "pruneaudit/study/recipes/demo.toml",
+    "pruneaudit/study/recipes/cifar10-small.toml",
     "pruneaudit/data/embedded/fashion_mnist_5k.npz",
     "pruneaudit/data/embedded/LICENSE.fashion-mnist",
     "pruneaudit/report/templates/report.html",
@@ -41,7 +41,7 @@ def test_the_wheel_runs_away_from_the_checkout(wheel, tmp_path):
     program = (
         "import pruneaudit, sys\n"
         "assert pruneaudit.__file__.startswith(sys.argv[1]), pruneaudit.__file__\n"
-        "from pruneaudit.recipes import load_recipe\n"
+        "from pruneaudit.study.recipes import load_recipe\n"
         "from pruneaudit.data.population import load_population\n"
         "assert len(load_population(load_recipe('demo').data, 0).y) == 3200\n"
     )

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pruneaudit.api import Runtime, run
-    from pruneaudit.auditing import Audit
-    from pruneaudit.auditing.audit import audit
-    from pruneaudit.collecting import collect_signals
-    from pruneaudit.compressing.prune import prune
-    from pruneaudit.compressing.pruned import Pruned, load_pruned
-    from pruneaudit.exporting import export
+    from pruneaudit.evaluation import Audit
+    from pruneaudit.evaluation.audit import audit
+    from pruneaudit.external.collect import collect_signals
+    from pruneaudit.external.prune import prune
+    from pruneaudit.external.pruned import Pruned, load_pruned
     from pruneaudit.report.paper import figures
+    from pruneaudit.runs.export import export
     from pruneaudit.signals.signals import Signals
     from pruneaudit.study import Study
 
@@ -38,17 +38,17 @@ __all__ = [
 ]
 
 _HOME = {
-    "Audit": "pruneaudit.auditing",
-    "Pruned": "pruneaudit.compressing.pruned",
+    "Audit": "pruneaudit.evaluation",
+    "Pruned": "pruneaudit.external.pruned",
     "Runtime": "pruneaudit.api",
     "Signals": "pruneaudit.signals.signals",
     "Study": "pruneaudit.study",
-    "audit": "pruneaudit.auditing",
-    "collect_signals": "pruneaudit.collecting",
-    "export": "pruneaudit.exporting",
+    "audit": "pruneaudit.evaluation",
+    "collect_signals": "pruneaudit.external.collect",
+    "export": "pruneaudit.runs.export",
     "figures": "pruneaudit.report.paper",
-    "load_pruned": "pruneaudit.compressing.pruned",
-    "prune": "pruneaudit.compressing.prune",
+    "load_pruned": "pruneaudit.external.pruned",
+    "prune": "pruneaudit.external.prune",
     "run": "pruneaudit.api",
 }
 

@@ -11,8 +11,8 @@ from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.classifier import ClassifierAttack
 from pruneaudit.attacks.view import View
+from pruneaudit.core.options import Options
 from pruneaudit.metrics import auc, auc_influence, two_way
-from pruneaudit.options import Options
 from pruneaudit.signals.signals import Signals
 
 # V victims, K references, N samples, M models

@@ -13,9 +13,9 @@ from pruneaudit.attacks._fitting import Recipe, fit, log_odds
 from pruneaudit.attacks._networks import AttentionNetwork, posterior_mlp
 from pruneaudit.attacks.classifier import ClassifierAttack
 from pruneaudit.attacks.view import View
-from pruneaudit.auditing import audit
-from pruneaudit.auditing.crossfit import thresholds
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
+from pruneaudit.evaluation import audit
+from pruneaudit.evaluation.crossfit import thresholds
 from pruneaudit.metrics import auc, auc_influence, best_threshold, two_way
 
 # V victims, K references, N samples, C classes, F features, n rows

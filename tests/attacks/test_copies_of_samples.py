@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pruneaudit.attacks.view import Scores, View
-from pruneaudit.auditing.lineup import ready
+from pruneaudit.evaluation.lineup import ready
 from pruneaudit.signals.signals import Signals
 
 

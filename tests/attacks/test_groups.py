@@ -4,7 +4,7 @@ import pytest
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.groups import ALL, GROUPS, SCORES, expand, skips
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.study import Plugin
 
 

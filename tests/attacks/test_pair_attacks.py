@@ -13,7 +13,7 @@ from pruneaudit.attacks.bavaria import LARGEST_SHAPE, SMALLEST_SHAPE
 from pruneaudit.attacks.groups import is_lower_bound
 from pruneaudit.attacks.primary import attack_by_rule
 from pruneaudit.attacks.view import View
-from pruneaudit.auditing.crossfit import thresholds
+from pruneaudit.evaluation.crossfit import thresholds
 from pruneaudit.metrics import auc, auc_influence, two_way
 from pruneaudit.signals.signals import Signals
 

@@ -8,7 +8,7 @@ import pytest
 
 from pruneaudit.attacks.rmia import ATTACK as RMIA
 from pruneaudit.attacks.ties import TIE_STEP
-from pruneaudit.auditing.crossfit import thresholds
+from pruneaudit.evaluation.crossfit import thresholds
 from pruneaudit.metrics import auc
 
 # V victims, K references, N samples, Q queries, Z reserve samples

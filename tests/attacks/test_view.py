@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pruneaudit.attacks.view import View
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.signals.signals import Signals
 
 # V victims, K references

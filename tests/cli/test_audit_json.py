@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pruneaudit.cli import main
-from pruneaudit.results import CONTROLS, TABLES
+from pruneaudit.evaluation.results import CONTROLS, TABLES
 
 
 def test_json_is_what_findings_json_holds_and_nothing_else(tmp_path, capsys):

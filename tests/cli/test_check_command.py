@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from pruneaudit.files import SEALED_FILES, seal_files
-from pruneaudit.results import RESULT_FILES
+from pruneaudit.core.files import SEALED_FILES, seal_files
+from pruneaudit.evaluation.results import RESULT_FILES
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pruneaudit.api import Runtime, run, verify_run
-from pruneaudit.pipeline.lock import RunLock
+from pruneaudit.runs.lock import RunLock
 from pruneaudit.study import Study
 
 STUDY = {

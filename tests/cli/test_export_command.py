@@ -11,10 +11,10 @@ import safetensors.torch
 import torch
 
 from pruneaudit.cli import main
-from pruneaudit.collecting.filling import filled
+from pruneaudit.compression.structured import replay
 from pruneaudit.data.population import Population
+from pruneaudit.external.filling import filled
 from pruneaudit.models import build_model
-from pruneaudit.pruning.structured import replay
 
 # N samples, C classes
 

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from pruneaudit.files import seal_files
-from pruneaudit.results import RESULT_FILES
+from pruneaudit.core.files import seal_files
+from pruneaudit.evaluation.results import RESULT_FILES
 
 STUDY = """
 name = "tiny"
@@ -121,7 +121,7 @@ def test_results_without_a_point_are_refused(call, results, tmp_path):
 
 
 def test_an_escape_code_in_a_name_does_not_reach_the_terminal(call, make_results, study_file, tmp_path):
-    from pruneaudit.results import Results
+    from pruneaudit.evaluation.results import Results
 
     folder, _ = run_folder(call, study_file)
     found = Results.load(folder)

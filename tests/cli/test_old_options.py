@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from pruneaudit.cli import app
-from pruneaudit.cli.old_options import COMMANDS, REPLACED, advice
+from pruneaudit.published.old_options import COMMANDS, REPLACED, advice
 
 MIA_PRUNE = """--dataset_name --model_name --num_cls --input_dim --image_size --hidden_size --seed --batch_size
     --early_stop --shadow_num"""

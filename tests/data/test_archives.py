@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.archives import read_tar, zip_members
-from pruneaudit.errors import UserError
 
 
 def tar_of(path: Path, members: list[tuple[str, bytes | str]]) -> Path:

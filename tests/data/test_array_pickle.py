@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.array_pickle import read_array_pickle
-from pruneaudit.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 4), dtype=np.uint8)
 

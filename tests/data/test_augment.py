@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.augment import AUGMENTATIONS, crop_flip, draw_flips, draw_offsets, flip, normalise
-from pruneaudit.errors import UserError
 from pruneaudit.study import Training
 
 # B batch, C channels, H height, W width

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data import SOURCES
 from pruneaudit.data.binary_table import PAGE, BinaryTable, Description
 from pruneaudit.data.download import RemoteFile
 from pruneaudit.data.location import ABOUT as LOCATION
 from pruneaudit.data.source import PathOptions, default_data_root
 from pruneaudit.data.texas100 import ABOUT as TEXAS
-from pruneaudit.errors import UserError
 
 N, F, C = 2_500, 7, 5  # more rows than a block
 RNG = np.random.default_rng(0)

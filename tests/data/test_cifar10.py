@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.cifar10 import ARCHIVE, FILES, FOLDER, Cifar10
 from pruneaudit.data.download import RemoteFile
 from pruneaudit.data.source import SplitOptions
-from pruneaudit.errors import UserError
 
 NUM_RECORDS = 10
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.identity import sha256_of_arrays
+from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.data.copies import first_equal
 from pruneaudit.data.population import Population, copies_note, draw, load_population
 from pruneaudit.data.source import RawData
 from pruneaudit.data.splits import split_of, splits_of
-from pruneaudit.errors import UserError
-from pruneaudit.identity import sha256_of_arrays
-from pruneaudit.pipeline.own import scoring_split
-from pruneaudit.randomness import numpy_generator
+from pruneaudit.engine.own import scoring_split
 from pruneaudit.study import Data, Membership
 
 # N samples, M models

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from pruneaudit.core.errors import StorageError, UserError
 from pruneaudit.data.download import RemoteFile, obtain, readable_bytes, trust, verify
-from pruneaudit.errors import StorageError, UserError
 
 CONTENT = bytes(range(256)) * 1000
 SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pruneaudit.core.identity import sha256_of_arrays
 from pruneaudit.data.fashion_mnist import DEBIAN_FOLDER
 from pruneaudit.data.fashion_mnist_5k import FILE, SHA256
-from pruneaudit.identity import sha256_of_arrays
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_embedded_data.py"
 

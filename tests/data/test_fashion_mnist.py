@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data import SOURCES
 from pruneaudit.data.download import RemoteFile
 from pruneaudit.data.fashion_mnist import ABOUT, DEBIAN_FOLDER, FashionMnist
 from pruneaudit.data.fashion_mnist_5k import FILE, FashionMnist5k
 from pruneaudit.data.idx import read_idx
 from pruneaudit.data.source import NoOptions, SplitOptions
-from pruneaudit.errors import UserError
 
 NUM_TRAIN, NUM_TEST = 30, 20
 

@@ -5,6 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.membership import (
     MEMBERSHIP_FILE,
     draw_membership,
@@ -15,7 +16,6 @@ from pruneaudit.data.membership import (
 )
 from pruneaudit.data.population import load_population
 from pruneaudit.data.splits import Splits, split_of
-from pruneaudit.errors import UserError
 from pruneaudit.study import Study
 
 ARRAYS = [field.name for field in fields(Splits)]

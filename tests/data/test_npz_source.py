@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data import SOURCES
 from pruneaudit.data.npz import NpzOptions
 from pruneaudit.data.source import RawData
-from pruneaudit.errors import UserError
 
 LABELS = np.array([0, 1, 2, 1, 0, 2])
 TABLE = np.random.default_rng(0).normal(size=(6, 5))

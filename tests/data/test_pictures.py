@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data import SOURCES
 from pruneaudit.data.chmnist import CLASS_FOLDERS, CLASSES, FOLDER, Chmnist
 from pruneaudit.data.download import RemoteFile
 from pruneaudit.data.images import ImagesOptions
 from pruneaudit.data.source import PathOptions, RawData
-from pruneaudit.errors import UserError
 
 Image = pytest.importorskip("PIL.Image", reason="pictures need the extra 'images'")
 

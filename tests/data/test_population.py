@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.population import Population, draw, load_population
 from pruneaudit.data.source import RawData
-from pruneaudit.errors import UserError
 from pruneaudit.study import Data
 
 # N samples

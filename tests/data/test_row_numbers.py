@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data import SOURCES
 from pruneaudit.data.npz import NpzOptions
 from pruneaudit.data.row_numbers import is_row_number, numbering
 from pruneaudit.data.source import RawData
 from pruneaudit.data.table import MISSING, TableOptions
-from pruneaudit.errors import UserError
 
 NUM_ROWS = 40
 FEATURES = np.random.default_rng(0).normal(size=(NUM_ROWS, 3))

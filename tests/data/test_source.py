@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import Options
 from pruneaudit.data import SOURCES
 from pruneaudit.data.source import NoOptions, RawData, Source, default_data_root
-from pruneaudit.errors import UserError
-from pruneaudit.options import Options
 
 IMAGES = np.zeros((4, 1, 2, 2), np.uint8)
 TABLE = np.zeros((4, 3), np.float32)

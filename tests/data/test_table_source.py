@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data import SOURCES
 from pruneaudit.data.source import RawData
 from pruneaudit.data.table import TableOptions
-from pruneaudit.errors import UserError
 
 FRAME = pd.DataFrame(
     {

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.cifar10 import Cifar10
 from pruneaudit.data.cifar100 import CLASSES, Cifar100
 from pruneaudit.data.download import RemoteFile
 from pruneaudit.data.mnist import ABOUT, Mnist
 from pruneaudit.data.source import RawData, Source, SplitOptions
 from pruneaudit.data.svhn import Svhn
-from pruneaudit.errors import UserError
 
 NUM_TRAIN, NUM_TEST = 200, 100
 RNG = np.random.default_rng(0)

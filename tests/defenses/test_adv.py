@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.defenses._adversary import Adversary, attacker_network, what_it_sees
 from pruneaudit.defenses.adv import DEFENSE, AdvOptions
 from pruneaudit.defenses.defense import Situation
-from pruneaudit.errors import UserError
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import TrainingState
 from pruneaudit.training.loop import train

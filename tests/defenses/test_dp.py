@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pruneaudit.compression.mask import HoldMask, Masks
+from pruneaudit.compression.moving_mask import DenseFeedback, GrowingMask
+from pruneaudit.compression.pruner import Pruning
+from pruneaudit.compression.schedules import Ramp
+from pruneaudit.compression.selection import prunable_weights
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import validated
 from pruneaudit.defenses._dp_sgd import PoissonSampling
 from pruneaudit.defenses.defense import Situation
 from pruneaudit.defenses.dp import DEFENSE, DpOptions
-from pruneaudit.errors import UserError
-from pruneaudit.options import validated
-from pruneaudit.pruning.mask import HoldMask, Masks
-from pruneaudit.pruning.moving_mask import DenseFeedback, GrowingMask
-from pruneaudit.pruning.pruner import Pruning
-from pruneaudit.pruning.schedules import Ramp
-from pruneaudit.pruning.selection import prunable_weights
 from pruneaudit.study import Training
 from pruneaudit.training.checkpoint import load_weights, save_weights
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState

@@ -18,12 +18,12 @@ from scipy.stats import norm
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from pruneaudit.compression.mask import Masks
+from pruneaudit.core.errors import UserError
 from pruneaudit.defenses._dp_accounting import Account, noise_for
 from pruneaudit.defenses.defense import Situation
 from pruneaudit.defenses.dp import DEFENSE, DpOptions, statement
-from pruneaudit.errors import UserError
 from pruneaudit.metrics.epsilon import guess_canaries, one_run_epsilon
-from pruneaudit.pruning.mask import Masks
 from pruneaudit.study import Training
 from pruneaudit.training.loop import train
 from pruneaudit.training.samples import Samples

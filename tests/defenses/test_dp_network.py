@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.defenses._dp_network import num_groups
 from pruneaudit.defenses.dp import DEFENSE, DpOptions
-from pruneaudit.errors import UserError
 from pruneaudit.models import build_model
 
 OPTIONS = DpOptions(noise_multiplier=1.0)

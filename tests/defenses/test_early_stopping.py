@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import validated
 from pruneaudit.defenses.defense import Situation
 from pruneaudit.defenses.early_stopping import DEFENSE, EarlyStoppingOptions
-from pruneaudit.errors import UserError
-from pruneaudit.options import validated
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, TrainingState
 from pruneaudit.training.loop import train

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.defenses.defense import Situation
 from pruneaudit.defenses.ppb import DEFENSE, PpbOptions, divergence_of_pairs
-from pruneaudit.errors import UserError
 from pruneaudit.study import Training
 from pruneaudit.training.loop import train
 

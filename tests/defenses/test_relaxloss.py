@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.defenses.defense import Situation
 from pruneaudit.defenses.relaxloss import (
     DEFENSE,
@@ -20,7 +21,6 @@ from pruneaudit.defenses.relaxloss import (
     flattening_loss,
     soft_labels,
 )
-from pruneaudit.errors import UserError
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import TrainingState
 from pruneaudit.training.loop import train

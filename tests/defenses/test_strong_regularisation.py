@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.defenses._regularisers import CutMix, box_around
 from pruneaudit.defenses.defense import Situation
 from pruneaudit.defenses.strong_regularisation import DEFENSE, StrongRegularisationOptions
-from pruneaudit.errors import UserError
 from pruneaudit.study import Training
 from pruneaudit.training.checkpoint import load_weights, save_weights
 from pruneaudit.training.samples import Samples

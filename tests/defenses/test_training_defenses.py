@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pruneaudit.compression.mask import HoldMask, Masks
+from pruneaudit.core.options import validated
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.defenses.defense import Situation
-from pruneaudit.options import validated
-from pruneaudit.pruning.mask import HoldMask, Masks
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 from pruneaudit.training.loop import train

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from pruneaudit.compression.mask import HoldMask, Masks
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import validated
 from pruneaudit.defenses._wemem_passes import Passes, in_window, ranks_in_class
 from pruneaudit.defenses.defense import Situation
 from pruneaudit.defenses.wemem import DEFENSE, WememOptions
-from pruneaudit.errors import UserError
-from pruneaudit.options import validated
-from pruneaudit.pruning.mask import HoldMask, Masks
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, TrainingState
 from pruneaudit.training.loop import train

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pruneaudit.auditing.game import bank_games
-from pruneaudit.auditing.lineup import Lineup, ready
-from pruneaudit.auditing.playing import audit_games
+from pruneaudit.evaluation.game import bank_games
+from pruneaudit.evaluation.lineup import Lineup, ready
+from pruneaudit.evaluation.playing import audit_games
 from pruneaudit.signals.signals import Signals
 
 # M models, N samples, C classes, Q queries

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import pruneaudit.metrics.bootstrap as bootstrap
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.metrics import bootstrap_tpr, tpr_at_fpr
 
 LEVELS = [0.02, 0.1, 0.3]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.metrics import guess_canaries, many_run_epsilon, one_run_epsilon, one_run_over_grid
 
 # m canaries

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 import pruneaudit.metrics.arrays as shared
 import pruneaudit.metrics.bootstrap as bootstrap
 import pruneaudit.metrics.pooled as pooling
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.metrics import (
     auc_influence,
     bootstrap_pooled_tpr,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.models import MODELS, build_model, initialise
 
 # B batch, C channels, H height, W width, F features

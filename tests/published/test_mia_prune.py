@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pruneaudit.errors import UserError
-from pruneaudit.pipeline.plan import check_plugins
+from pruneaudit.core.errors import UserError
+from pruneaudit.engine.plan import check_plugins
 from pruneaudit.published.mia_prune import DATA_SETS, PRUNERS, RECIPES, SYSTEM, config_of, release_name, study_of
-from pruneaudit.recipes import load_recipe, load_recipe_or_file, recipe_names
 from pruneaudit.study import Study
+from pruneaudit.study.recipes import load_recipe, load_recipe_or_file, recipe_names
 
 ITS_FILE = {
     "dataset_name": "cifar10",

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruneaudit.errors import UserError
+from pruneaudit.compression import PRUNERS
+from pruneaudit.compression.schedules import Ramp
+from pruneaudit.core.errors import UserError
+from pruneaudit.engine.plan import attacks_of, check_plugins
 from pruneaudit.models import build_model
-from pruneaudit.pipeline.plan import attacks_of, check_plugins
-from pruneaudit.pruning import PRUNERS
-from pruneaudit.pruning.schedules import Ramp
 from pruneaudit.published.pruning_mia import (
     RECIPES,
     Grid,

@@ -5,9 +5,9 @@ import math
 import pandas as pd
 import pytest
 
+from pruneaudit.evaluation.results import PPV_COLUMNS, Results
 from pruneaudit.report.accusations import accusations
 from pruneaudit.report.html import render
-from pruneaudit.results import PPV_COLUMNS, Results
 
 
 def row(attack="lira", release="dense", fpr=0.01, prior=0.1, **more):

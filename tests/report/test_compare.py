@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy import stats
 
-from pruneaudit.auditing import audit
-from pruneaudit.errors import UserError
-from pruneaudit.files import seal_files
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import seal_files
+from pruneaudit.evaluation import audit
+from pruneaudit.evaluation.results import RESULT_FILES
 from pruneaudit.metrics import auc_influence, two_way
 from pruneaudit.report.compare import compare_runs
 from pruneaudit.report.compare_scores import independent_difference
 from pruneaudit.report.compare_text import comparison_csv, comparison_markdown, comparison_record, print_comparison
-from pruneaudit.results import RESULT_FILES
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study.differences import changed_settings
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pruneaudit.evaluation.results import FRONTIER_COLUMNS
 from pruneaudit.report.equal_accuracy import KINDS, frontier_figure, frontier_metrics, frontier_table
 from pruneaudit.report.html import render
 from pruneaudit.report.quantities import tpr_quantities
-from pruneaudit.results import FRONTIER_COLUMNS
 
 EVIL = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>"
 TPR = "tpr_at_1%_fpr"

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pruneaudit.evaluation.results import FRONTIER_COLUMNS
 from pruneaudit.report.answer import answer
 from pruneaudit.report.selection import far_from_baselines
 from pruneaudit.report.summary import summary
-from pruneaudit.results import FRONTIER_COLUMNS
 
 PRUNED = "l1unstructured-0.9"
 

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pruneaudit.evaluation.results import MIGRATIONS_COLUMNS
 from pruneaudit.report.html import render, write_report
 from pruneaudit.report.samples import Samples, png, read_samples
-from pruneaudit.results import MIGRATIONS_COLUMNS
 
 PRUNED, CONTROL = "l1unstructured-0.9", "dense+finetune"
 SCRIPT = "<script>alert('class')</script>"

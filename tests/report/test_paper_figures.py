@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 import pruneaudit
-from pruneaudit.errors import UserError
-from pruneaudit.files import seal_files
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import seal_files
+from pruneaudit.evaluation.results import RESULT_FILES, Results
 from pruneaudit.report.paper import draw, figures
 from pruneaudit.report.paper.attacks import attacks
 from pruneaudit.report.paper.frontier import frontier
@@ -23,7 +24,6 @@ from pruneaudit.report.paper.points import Point, leakage, methods, references
 from pruneaudit.report.paper.sparsity import sparsity_leakage
 from pruneaudit.report.paper.style import TEXT_INCHES, WIDTH_INCHES, cut, cut_all, drawing, rendered
 from pruneaudit.report.quantities import AUC
-from pruneaudit.results import RESULT_FILES, Results
 
 MAGIC = {".pdf": b"%PDF-", ".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml"}
 HOSTILE = (

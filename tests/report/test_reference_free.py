@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pruneaudit.attacks.reference_free import reference_free
-from pruneaudit.auditing import audit
+from pruneaudit.evaluation import audit
 from pruneaudit.report.answer import answer
 from pruneaudit.report.html import render
 from pruneaudit.report.notebook import run_html

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pruneaudit.controls import EXPECTED, NULL, OWN, PLANTED
+from pruneaudit.evaluation.controls import EXPECTED, NULL, OWN, PLANTED
 from pruneaudit.report.answer import answer
 from pruneaudit.report.controls import controls
 from pruneaudit.report.html import render

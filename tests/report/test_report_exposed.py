@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
+from pruneaudit.evaluation.results import MIGRATIONS_COLUMNS
 from pruneaudit.report.exposed import exposed, exposed_figures
 from pruneaudit.report.html import render
-from pruneaudit.results import MIGRATIONS_COLUMNS
 
 EVIL = "<script>alert(1)</script>"
 RELEASE, CONTROL = "l1unstructured-0.9", "dense+finetune"

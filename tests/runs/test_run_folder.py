@@ -8,7 +8,7 @@ import pytest
 
 import pruneaudit
 from pruneaudit import api
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.runs import RunFolder
 
 STUDY = {

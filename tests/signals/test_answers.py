@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.signals.signals import Signals
 
 # M models, N samples, C classes

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from pruneaudit.collecting.membership import membership_of
-from pruneaudit.compressing.tuning import samples_of
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
+from pruneaudit.external.membership import membership_of
+from pruneaudit.external.tuning import samples_of
 from pruneaudit.signals.signals import Signals
 
 # M models, N samples, C classes

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pruneaudit.core.randomness import torch_generator
 from pruneaudit.data.augment import crop_flip
 from pruneaudit.models import build_model
-from pruneaudit.randomness import torch_generator
 from pruneaudit.signals.collect import collect
 from pruneaudit.signals.derived import correct, scaled_confidence
 from pruneaudit.training.predict import PREDICT_BATCH, predict

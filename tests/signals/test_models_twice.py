@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.signals.copies import equal_labels
 from pruneaudit.signals.signals import Signals
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from pruneaudit.core.randomness import torch_generator
 from pruneaudit.models import build_model
-from pruneaudit.randomness import torch_generator
 from pruneaudit.signals.sensitivity import sensitivity
 from pruneaudit.training.predict import PREDICT_BATCH
 from pruneaudit.training.samples import Samples

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from pruneaudit.api import Runtime, run
-from pruneaudit.pipeline.progress import Silent
+from pruneaudit.engine.progress import Silent
 from pruneaudit.study import Study
 from pruneaudit.tracking import tracker
 

@@ -9,8 +9,8 @@ import urllib.request
 import pytest
 
 from pruneaudit.api import Runtime, run
-from pruneaudit.errors import UserError
-from pruneaudit.pipeline.progress import Silent
+from pruneaudit.core.errors import UserError
+from pruneaudit.engine.progress import Silent
 from pruneaudit.tracking import TRACKERS
 from pruneaudit.tracking.tracker import Tracker
 from pruneaudit.tracking.trackers import UNREACHABLE_SECONDS, Trackers

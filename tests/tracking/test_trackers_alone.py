@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.tracking import tracker
 from pruneaudit.tracking.mlflow import MAX_VALUE, batches, shortened
 from pruneaudit.tracking.tracker import flat_settings, tracked_name

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.study import Training
 from pruneaudit.training.by_function import DivergedFunctionError, train_by_function
 from pruneaudit.training.loop import train

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.training.checkpoint import load_tensors, load_weights, save_tensors, save_weights
 
 MakeModel = Callable[..., nn.Module]

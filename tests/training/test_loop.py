@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.augment import AUGMENTATIONS
-from pruneaudit.errors import UserError
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 from pruneaudit.training.loop import DivergedTrainingError, train

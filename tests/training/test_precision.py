@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.study import Training
 from pruneaudit.training.loop import train
 from pruneaudit.training.predict import accuracy, predict

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.identity import sha256_of
-from pruneaudit.pruning.mask import HoldMask, Masks
+from pruneaudit.compression.mask import HoldMask, Masks
+from pruneaudit.core.identity import sha256_of
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, TrainingState
 from pruneaudit.training.loop import train

@@ -10,20 +10,20 @@ from pruneaudit.api.runtime import Runtime
 from pruneaudit.api.writing import Run, made_private, write_up
 from pruneaudit.attacks.groups import expand
 from pruneaudit.attacks.primary import Primary, attack_by_rule
-from pruneaudit.controls import SELFTEST_RUN, record_controls
-from pruneaudit.errors import UserError
-from pruneaudit.files import read_json, seal_again
-from pruneaudit.options import validated
-from pruneaudit.pipeline.assemble import audit_study, study_games
-from pruneaudit.pipeline.driver import missing_tasks
-from pruneaudit.pipeline.learning import learn
-from pruneaudit.pipeline.lock import RunLock
-from pruneaudit.pipeline.plan import Plan, attacks_of
-from pruneaudit.pipeline.provenance import study_provenance
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import read_json, seal_again
+from pruneaudit.core.options import validated
+from pruneaudit.engine.assemble import audit_study, study_games
+from pruneaudit.engine.driver import missing_tasks
+from pruneaudit.engine.learning import learn
+from pruneaudit.engine.plan import Plan, attacks_of
+from pruneaudit.evaluation.controls import SELFTEST_RUN, record_controls
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.html import write_report
-from pruneaudit.results import Results
 from pruneaudit.runs.folder import RunFolder
+from pruneaudit.runs.lock import RunLock
 from pruneaudit.runs.names import PLANNED_BY, RELEASE_FILE, REPORT_FILE, SEALED_ALWAYS, SEALED_IF_THERE
+from pruneaudit.runs.provenance import study_provenance
 from pruneaudit.study import Study
 
 
@@ -59,7 +59,7 @@ def attack_again(
     players = runtime.standby()
     folder, store = held.path, held.store
     with RunLock(folder), players:
-        from pruneaudit.pipeline.release_report import release_notes  # imports torch
+        from pruneaudit.engine.release_report import release_notes  # imports torch
 
         about = study_provenance(plan, population, command) | _measured_before(folder)
         about["warnings"] = [*about["warnings"], *release_notes(about.get("release_report"))]

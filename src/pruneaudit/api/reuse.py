@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pruneaudit
-from pruneaudit.auditing.outcome import SCORES_FILE, StoredAudit, read_scores
+from pruneaudit.core.files import file_sha256, read_json, write_atomically
+from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.population import Population
-from pruneaudit.files import file_sha256, read_json, write_atomically
-from pruneaudit.identity import sha256_of
-from pruneaudit.pipeline.assemble import study_games
-from pruneaudit.pipeline.driver import forget_finished, tasks_to_do
-from pruneaudit.pipeline.plan import Plan, attacks_of
-from pruneaudit.pipeline.store import Artifact
-from pruneaudit.results import Results
+from pruneaudit.engine.assemble import study_games
+from pruneaudit.engine.driver import forget_finished, tasks_to_do
+from pruneaudit.engine.plan import Plan, attacks_of
+from pruneaudit.engine.store import Artifact
+from pruneaudit.evaluation.outcome import SCORES_FILE, StoredAudit, read_scores
+from pruneaudit.evaluation.results import Results
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.names import EVALUATED_FILE, REPORT_FILE
 

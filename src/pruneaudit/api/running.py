@@ -11,29 +11,29 @@ from typing import Any
 from pruneaudit.api.reuse import evaluation_identity, results_there
 from pruneaudit.api.runtime import Runtime
 from pruneaudit.api.writing import Run, made_private, page_for_trackers, write_up
-from pruneaudit.auditing import Audit
-from pruneaudit.auditing.game import Game
-from pruneaudit.controls import SELFTEST_RUN, record_controls
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import writing
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import without_broken_groups
-from pruneaudit.errors import UserError
-from pruneaudit.files import writing
-from pruneaudit.pipeline.assemble import audit_study, study_games
-from pruneaudit.pipeline.driver import TasksFailedError, Work, carry_out
-from pruneaudit.pipeline.dropping import drop_weights
-from pruneaudit.pipeline.learned_scores import Learned
-from pruneaudit.pipeline.learning import learn
-from pruneaudit.pipeline.lock import RunLock
-from pruneaudit.pipeline.log import LoggedProgress
-from pruneaudit.pipeline.plan import Plan, attacks_of
-from pruneaudit.pipeline.provenance import study_provenance
-from pruneaudit.pipeline.rehearsal import rehearse
-from pruneaudit.pipeline.sources import functions_importable
+from pruneaudit.engine.assemble import audit_study, study_games
+from pruneaudit.engine.driver import TasksFailedError, Work, carry_out
+from pruneaudit.engine.dropping import drop_weights
+from pruneaudit.engine.learned_scores import Learned
+from pruneaudit.engine.learning import learn
+from pruneaudit.engine.plan import Plan, attacks_of
+from pruneaudit.engine.rehearsal import rehearse
+from pruneaudit.engine.sources import functions_importable
+from pruneaudit.evaluation import Audit
+from pruneaudit.evaluation.controls import SELFTEST_RUN, record_controls
+from pruneaudit.evaluation.game import Game
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.words import counted
-from pruneaudit.results import Results
 from pruneaudit.runs.beginning import begin, plan_study, replaced
 from pruneaudit.runs.folder import RunFolder
+from pruneaudit.runs.lock import RunLock
+from pruneaudit.runs.log import LoggedProgress
 from pruneaudit.runs.names import STUDY_FILE
+from pruneaudit.runs.provenance import study_provenance
 from pruneaudit.study import Study
 from pruneaudit.tracking.trackers import Trackers
 
@@ -196,7 +196,7 @@ def execute(prepared: Prepared, watch: Watch) -> Executed:
 
 def evaluate(prepared: Prepared, executed: Executed, facts: Mapping[str, Any], watch: Watch) -> Audit:
     """Plays the attacks, compares releases, plays the controls, and measures what every release is and costs."""
-    from pruneaudit.pipeline.release_report import release_notes, release_report  # imports torch
+    from pruneaudit.engine.release_report import release_notes, release_report  # imports torch
 
     made, store = executed.plan, prepared.run.store
     about = {**facts, "failures": list(executed.failures)}

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pruneaudit.devices import check_device, usual_jobs
-from pruneaudit.pipeline.executors import Executor, Standby, make_executor
-from pruneaudit.pipeline.progress import Progress, Silent
+from pruneaudit.engine.devices import check_device, usual_jobs
+from pruneaudit.engine.executors import Executor, Standby, make_executor
+from pruneaudit.engine.progress import Progress, Silent
 from pruneaudit.tracking import Tracker
 
 if TYPE_CHECKING:
-    from pruneaudit.pipeline.ray_cluster import RayCluster
+    from pruneaudit.engine.ray_cluster import RayCluster
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 from pruneaudit.api.writing import Run, made_for_owner, write_up
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.groups import expand
-from pruneaudit.auditing.audit import audit
-from pruneaudit.auditing.lineup import named, ready
-from pruneaudit.auditing.playing import DEFAULT_LEVELS
-from pruneaudit.controls import SELFTEST, record_controls
-from pruneaudit.errors import UserError
-from pruneaudit.files import file_sha256
-from pruneaudit.pipeline.provenance import provenance
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import file_sha256
+from pruneaudit.evaluation.audit import audit
+from pruneaudit.evaluation.controls import SELFTEST, record_controls
+from pruneaudit.evaluation.lineup import named, ready
+from pruneaudit.evaluation.playing import DEFAULT_LEVELS
+from pruneaudit.runs.provenance import provenance
 from pruneaudit.signals.signals import Signals
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from pruneaudit.api.running import MIN_MODELS
 from pruneaudit.attacks.groups import ALL
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import writing
 from pruneaudit.data.splits import without_broken_groups
-from pruneaudit.errors import UserError
-from pruneaudit.files import writing
-from pruneaudit.pipeline.clean import Leftover, leftovers, remove
-from pruneaudit.pipeline.lock import RunLock
-from pruneaudit.pipeline.verify import Checked, verify
+from pruneaudit.evaluation.selftest import Selftest, selftest
 from pruneaudit.runs.audit_data import held_sha256
+from pruneaudit.runs.clean import Leftover, leftovers, remove
 from pruneaudit.runs.folder import RunFolder
-from pruneaudit.selftest import Selftest, selftest
+from pruneaudit.runs.lock import RunLock
+from pruneaudit.runs.verify import Checked, verify
 from pruneaudit.study import DENSE
 
 

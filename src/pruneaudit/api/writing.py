@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pruneaudit.api.reuse import keep_identity
-from pruneaudit.auditing import Audit
+from pruneaudit.core.files import make_private_folder, open_to_others, write_atomically, writing
 from pruneaudit.data import SOURCES
-from pruneaudit.files import make_private_folder, open_to_others, write_atomically, writing
+from pruneaudit.evaluation import Audit
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.html import write_report
 from pruneaudit.report.notebook import run_html
-from pruneaudit.results import Results
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.names import EVALUATED_FILE, RELEASE_FILE, REPORT_FILE, TRACKED_FOLDER
 from pruneaudit.study import Study

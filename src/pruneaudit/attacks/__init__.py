@@ -1,7 +1,7 @@
 """Attacks: pure functions from signals to one score per (victim, sample). Higher = more likely a member."""
 
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.registry import Registry
+from pruneaudit.core.registry import Registry
 
 ATTACKS: Registry[type[Attack]] = Registry(
     "attack",

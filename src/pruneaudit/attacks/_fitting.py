@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pruneaudit.attacks._networks import Dropout, EncoderLayer, draw_weights_of_mia_prune
 from pruneaudit.attacks._private_draws import PrivateDraws
-from pruneaudit.threads import one_torch_thread
+from pruneaudit.core.threads import one_torch_thread
 
 SCORING_BATCH = 1024
 

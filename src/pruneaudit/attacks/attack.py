@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from pruneaudit.attacks.view import Scores, View
-from pruneaudit.options import Options
+from pruneaudit.core.options import Options
 from pruneaudit.signals.signals import Signals
 
 

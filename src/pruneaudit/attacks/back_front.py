@@ -26,9 +26,9 @@ from typing import Literal
 
 import numpy as np
 
-from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.view import Scores, View
+from pruneaudit.core import options
 from pruneaudit.signals.derived import log_probability
 from pruneaudit.signals.signals import Signals
 

@@ -15,11 +15,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.moments import averaged, means
 from pruneaudit.attacks.tuning import Constant, constant
 from pruneaudit.attacks.view import Scores, View
+from pruneaudit.core import options
 from pruneaudit.signals.derived import log_probability, probability
 
 ONLINE_SCALE = 1.0

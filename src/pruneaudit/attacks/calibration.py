@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.moments import averaged, moments
 from pruneaudit.attacks.view import Scores, View
+from pruneaudit.core import options
 from pruneaudit.signals.derived import log_probability
 
 

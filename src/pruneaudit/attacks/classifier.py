@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.folds import games
 from pruneaudit.attacks.view import HeldOut, Scores, View
+from pruneaudit.core import options
 from pruneaudit.signals.derived import log_softmax
 from pruneaudit.signals.signals import Signals
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pruneaudit import seeds
 from pruneaudit.attacks.view import View
-from pruneaudit.randomness import numpy_generator
+from pruneaudit.core import seeds
+from pruneaudit.core.randomness import numpy_generator
 
 MAX_FOLDS = 4
 OUTSIDE = -1

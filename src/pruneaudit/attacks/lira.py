@@ -27,10 +27,10 @@ from typing import Literal
 import numpy as np
 from pydantic import model_validator
 
-from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.moments import Moments, averaged, medians, moments, pooled_covariance
 from pruneaudit.attacks.view import Scores, View
+from pruneaudit.core import options
 
 POOL_BELOW = 64
 _SMALLEST_VARIANCE = 1e-12

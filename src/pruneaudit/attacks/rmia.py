@@ -29,12 +29,12 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from pruneaudit import options
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.moments import means
 from pruneaudit.attacks.ties import tie_break
 from pruneaudit.attacks.tuning import Constant, constant
 from pruneaudit.attacks.view import Scores, View
+from pruneaudit.core import options
 from pruneaudit.signals.derived import log_probability, probability
 
 PUBLISHED_A = 0.3

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.signals.signals import Signals
 
 

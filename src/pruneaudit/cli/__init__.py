@@ -29,7 +29,7 @@ from pruneaudit.cli import (
 )
 from pruneaudit.cli.common import main_callback
 from pruneaudit.cli.grid_options import GridCommand
-from pruneaudit.errors import RunError, UserError, printable
+from pruneaudit.core.errors import RunError, UserError, printable
 
 app = typer.Typer(
     name="pruneaudit",

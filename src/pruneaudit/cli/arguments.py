@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 
 
 def keyed_values(option: str, given: list[str]) -> dict[str, Any]:
@@ -13,7 +13,7 @@ def keyed_values(option: str, given: list[str]) -> dict[str, Any]:
     Raises:
         UserError: one is no such text.
     """
-    from pruneaudit.settings_file import scalar
+    from pruneaudit.core.settings_file import scalar
 
     values = {}
     for text in given:

@@ -59,7 +59,7 @@ def command(
 ) -> None:
     """Attack models by their saved predictions: findings and report in seconds."""
     from pruneaudit.api import audit_files
-    from pruneaudit.auditing.playing import DEFAULT_LEVELS
+    from pruneaudit.evaluation.playing import DEFAULT_LEVELS
 
     check_results_folder(out, force)
     levels = DEFAULT_LEVELS if fpr_levels is None else rates("--fpr-levels", fpr_levels)

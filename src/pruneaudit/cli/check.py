@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pruneaudit.cli.report import write_text
-from pruneaudit.errors import UserError, printable
+from pruneaudit.core.errors import UserError, printable
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 """The environment variable in which GitHub Actions names the file that it shows with a job."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pruneaudit.errors import printable
+from pruneaudit.core.errors import printable
 
 SHOWN = 20
 """Parts that are named; `--verbose` names all."""

@@ -11,7 +11,7 @@ import typer
 
 from pruneaudit.cli.arguments import keyed_values, numbers
 from pruneaudit.cli.common import DataRootOption, DeviceOption, QuietOption, StepLine, WeightsKeyOption
-from pruneaudit.errors import printable
+from pruneaudit.core.errors import printable
 
 if TYPE_CHECKING:
     from pruneaudit.signals.signals import Signals
@@ -66,12 +66,12 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Ask models that you have trained about samples, and save what they say for `pruneaudit audit`."""
-    from pruneaudit.collecting import collect_signals
-    from pruneaudit.collecting.output import check_new, write_signals
+    from pruneaudit.external.collect import collect_signals
+    from pruneaudit.external.output import check_new, write_signals
 
     check_new(out, force)
     if device != "cpu":
-        from pruneaudit.devices import check_device
+        from pruneaudit.engine.devices import check_device
 
         check_device(device)
     notes, facts = list[str](), list[str]()
@@ -102,7 +102,7 @@ def command(
 
 def _print(signals: Signals, out: Path, fed: list[str]) -> None:
     """What was collected, and what comes next."""
-    from pruneaudit.collecting.plausible import model_accuracies
+    from pruneaudit.external.plausible import model_accuracies
 
     models = model_accuracies(signals)
     different = ~signals.copies  # (N,)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pruneaudit.errors import printable
+from pruneaudit.core.errors import printable
 
 if TYPE_CHECKING:
-    from pruneaudit.pipeline.plan import Task
-    from pruneaudit.pipeline.ray_cluster import RayCluster
-    from pruneaudit.results import Results
+    from pruneaudit.engine.plan import Task
+    from pruneaudit.engine.ray_cluster import RayCluster
+    from pruneaudit.evaluation.results import Results
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder that run folders are made in.")]
 ExecutorOption = Annotated[str, typer.Option("--executor", help="processes (one per core), serial or ray.")]
@@ -83,7 +83,7 @@ def ray_cluster_from(address: str | None, gpus_per_task: float | None) -> RayClu
     """Ray's settings from their options; None where none is given."""
     if address is None and gpus_per_task is None:
         return None
-    from pruneaudit.pipeline.ray_cluster import RayCluster
+    from pruneaudit.engine.ray_cluster import RayCluster
 
     return RayCluster(address or "", 1.0 if gpus_per_task is None else gpus_per_task)
 
@@ -137,8 +137,8 @@ def check_results_folder(out: Path, force: bool) -> None:
     Raises:
         UserError: it is not empty and not to be replaced, or it is the folder of a study, whose findings would be lost.
     """
-    from pruneaudit.errors import UserError
-    from pruneaudit.files import check_new_folder
+    from pruneaudit.core.errors import UserError
+    from pruneaudit.core.files import check_new_folder
     from pruneaudit.runs.names import STUDY_FILE
 
     if (out / STUDY_FILE).exists():

@@ -30,7 +30,7 @@ def command(
     verbose: VerboseOption = False,
 ) -> None:
     """Audit small networks on real images: dense, fine-tuned, and pruned. No download."""
-    from pruneaudit.recipes import load_recipe
+    from pruneaudit.study.recipes import load_recipe
 
     study = load_recipe("demo-quick" if quick else "demo")
     where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "wait": wait}

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pruneaudit.errors import UserError, printable
+from pruneaudit.core.errors import UserError, printable
 
 if TYPE_CHECKING:
     from pruneaudit.data.population import Population
-    from pruneaudit.pipeline.plan import Plan
-    from pruneaudit.pipeline.probe import Probe
-    from pruneaudit.pipeline.store import Store
+    from pruneaudit.engine.plan import Plan
+    from pruneaudit.engine.probe import Probe
+    from pruneaudit.engine.store import Store
     from pruneaudit.study import Study
 
 ACTIONS = {
@@ -41,13 +41,13 @@ def describe(
         UserError: it could not be run.
     """
     from pruneaudit.data.population import copies_note
-    from pruneaudit.devices import check_device, usual_jobs
-    from pruneaudit.pipeline.driver import tasks_to_do
-    from pruneaudit.pipeline.estimate import check_room, disk_bytes, free_bytes
-    from pruneaudit.pipeline.probe import Probe, task_seconds
-    from pruneaudit.pipeline.rehearsal import rehearse
-    from pruneaudit.pipeline.sources import functions_importable
-    from pruneaudit.pipeline.store import Store
+    from pruneaudit.engine.devices import check_device, usual_jobs
+    from pruneaudit.engine.driver import tasks_to_do
+    from pruneaudit.engine.estimate import check_room, disk_bytes, free_bytes
+    from pruneaudit.engine.probe import Probe, task_seconds
+    from pruneaudit.engine.rehearsal import rehearse
+    from pruneaudit.engine.sources import functions_importable
+    from pruneaudit.engine.store import Store
     from pruneaudit.runs.beginning import plan_study, replaced
     from pruneaudit.runs.folder import RunFolder
 
@@ -93,14 +93,14 @@ def describe(
 
 def _describe_learning(plan: Plan, population: Population, store: Store, probe: Probe, workers: int) -> None:
     """Prints how many attacks will learn, in how many games, and how long they will take."""
-    from pruneaudit.pipeline.plan import attacks_of
+    from pruneaudit.engine.plan import attacks_of
 
     learning = [label for label, attack in attacks_of(plan.study).items() if attack.trains]
     if not learning:
         return
-    from pruneaudit.pipeline.driver import missing_tasks
-    from pruneaudit.pipeline.learning import attack_tasks
-    from pruneaudit.pipeline.learning_probe import expected_games, learning_seconds
+    from pruneaudit.engine.driver import missing_tasks
+    from pruneaudit.engine.learning import attack_tasks
+    from pruneaudit.engine.learning_probe import expected_games, learning_seconds
 
     games = expected_games(plan, population)
     tasks = attack_tasks(plan, games)

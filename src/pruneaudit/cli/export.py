@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pruneaudit.errors import UserError, printable
+from pruneaudit.core.errors import UserError, printable
 
 LAYOUTS = ("pruning-mia",)
 
@@ -53,7 +53,7 @@ def command(
         )
     if len(run) > 1:
         raise UserError(f"got {len(run)} run folders, expected one; several are for --layout pruning-mia")
-    from pruneaudit.exporting import export
+    from pruneaudit.runs.export import export
 
     exported = export(run[0], release, out, format or "onnx", model_id, force, factory)
     for file in exported.files:
@@ -63,7 +63,7 @@ def command(
 
 
 def _check_layout(layout: str, release: str | None, format: str | None, factory: str | None) -> None:
-    from pruneaudit.registry import nearest
+    from pruneaudit.core.registry import nearest
 
     if layout not in LAYOUTS:
         raise UserError(f"--layout: got '{layout}'{nearest(layout, LAYOUTS)}, expected {', '.join(LAYOUTS)}")
@@ -75,7 +75,7 @@ def _check_layout(layout: str, release: str | None, format: str | None, factory:
 
 
 def _export_tree(runs: list[Path], out: Path, model_id: int, force: bool) -> None:
-    from pruneaudit.exporting import export_tree
+    from pruneaudit.published.pruning_mia_tree import export_tree
 
     tree = export_tree(runs, out, model_id, force)
     for folder in tree.experiments:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pruneaudit.cli.common import ForceOption
-from pruneaudit.errors import printable
+from pruneaudit.core.errors import printable
 
 
 def command(
@@ -20,7 +20,7 @@ def command(
     force: ForceOption = False,
 ) -> None:
     """Draw the figures of a finished run for a paper (needs the extra 'figures')."""
-    from pruneaudit.files import check_new_folder
+    from pruneaudit.core.files import check_new_folder
     from pruneaudit.report.paper import figures
 
     check_new_folder(out, force)

@@ -22,13 +22,13 @@ from pruneaudit.cli.common import (
     command_line,
     progress_for,
 )
-from pruneaudit.errors import UserError, printable
+from pruneaudit.core.errors import UserError, printable
 
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from pruneaudit.evaluation.results import Results
     from pruneaudit.report.quantities import Quantity
-    from pruneaudit.results import Results
 
 METRICS = ("auc", "tpr")
 
@@ -87,7 +87,7 @@ def _run(
     study: str, changes: list[str], out: Path, where: dict[str, Any], quiet: bool, verbose: bool
 ) -> tuple[Results, tuple[str, ...]]:
     from pruneaudit.api import Runtime, run
-    from pruneaudit.recipes import load_recipe_or_file
+    from pruneaudit.study.recipes import load_recipe_or_file
 
     chosen = load_recipe_or_file(study, changes)
     with progress_for(quiet, verbose) as progress:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pruneaudit.cli.grid_options import grids, refuse
-from pruneaudit.errors import UserError, printable
+from pruneaudit.core.errors import UserError, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +32,8 @@ class Chosen:
         """Writes the tables of a grid, from all its seeds that are finished, and says where they are."""
         if self.results is None:
             return
-        from pruneaudit.exporting.finished import all_seeds
-        from pruneaudit.exporting.tables import SEEDS_FILE, results_over_seeds, write_tables
+        from pruneaudit.published.finished import all_seeds
+        from pruneaudit.published.pruning_mia_tables import SEEDS_FILE, results_over_seeds, write_tables
 
         runs = all_seeds(self.studies[-1], out)
         files = write_tables(runs, self.results)
@@ -56,7 +56,7 @@ def chosen(study: str, given: Mapping[str, Any], overrides: Sequence[str], out: 
         UserError: there is no such study, or an option is wrong or belongs to other studies.
     """
     from pruneaudit.published import pruning_mia
-    from pruneaudit.recipes import load_recipe_or_file
+    from pruneaudit.study.recipes import load_recipe_or_file
 
     if study not in pruning_mia.RECIPES:
         loaded = load_recipe_or_file(study, overrides)

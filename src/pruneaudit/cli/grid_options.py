@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from pruneaudit.cli.old_options import refuse_old
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
+from pruneaudit.published.old_options import refuse_old
 
 if TYPE_CHECKING:
     from pruneaudit.published.pruning_mia import Grid
@@ -124,7 +124,7 @@ def grids(name: str, given: Mapping[str, Any]) -> list[Grid]:
     Raises:
         UserError: an option is wrong, or two do not go together.
     """
-    from pruneaudit.options import validated
+    from pruneaudit.core.options import validated
     from pruneaudit.published.pruning_mia import RECIPES, Grid
 
     if "seed" in given and "seeds" in given:

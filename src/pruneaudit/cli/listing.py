@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pruneaudit.cli.common import DataRootOption
-from pruneaudit.errors import printable
+from pruneaudit.core.errors import printable
 
 
 class Kind(StrEnum):
@@ -44,14 +44,14 @@ def _rows(kind: Kind) -> list[tuple[str, str]]:
 
         return [(row.key, f"{row.default}  {row.meaning}") for row in settings_reference()]
     if kind is Kind.recipes:
-        from pruneaudit.recipes import load_recipe, recipe_names
+        from pruneaudit.study.recipes import load_recipe, recipe_names
 
         return [(name, load_recipe(name).description.split(". ")[0]) for name in recipe_names()]
     from pruneaudit.attacks import ATTACKS
+    from pruneaudit.compression import PRUNERS
     from pruneaudit.data import SOURCES
     from pruneaudit.defenses import DEFENSES
     from pruneaudit.models import MODELS
-    from pruneaudit.pruning import PRUNERS
 
     registries: dict[Kind, Any] = {
         Kind.attacks: ATTACKS,

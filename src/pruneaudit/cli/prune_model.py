@@ -12,7 +12,7 @@ import typer
 
 from pruneaudit.cli.arguments import keyed_values, lengths, numbers
 from pruneaudit.cli.common import DataRootOption, DeviceOption, WeightsKeyOption
-from pruneaudit.errors import printable
+from pruneaudit.core.errors import printable
 
 
 def command(
@@ -77,8 +77,8 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Replace a pruned network in the folder.")] = False,
 ) -> None:
     """Prune a network that you have trained, fine-tune it if you like, and save it."""
-    from pruneaudit.compressing.settings import check_asked, method_of, tuning_of
-    from pruneaudit.files import check_new_folder
+    from pruneaudit.core.files import check_new_folder
+    from pruneaudit.external.pruning_settings import check_asked, method_of, tuning_of
     from pruneaudit.models.factory import check_target
 
     given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "optimizer": optimizer}
@@ -90,12 +90,12 @@ def command(
     check_target(factory)
     check_new_folder(out, force)
     if device != "cpu":
-        from pruneaudit.devices import check_device
+        from pruneaudit.engine.devices import check_device
 
         check_device(device)
-    from pruneaudit.compressing.checkpoint import prune_checkpoint
-    from pruneaudit.compressing.folder import read_summary
-    from pruneaudit.files import SUMMARY_FILE
+    from pruneaudit.core.files import SUMMARY_FILE
+    from pruneaudit.external.checkpoint import prune_checkpoint
+    from pruneaudit.external.folder import read_summary
 
     facts: list[str] = []
     pruned = prune_checkpoint(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pruneaudit.cli.common import ShowRecordsOption, print_findings
-from pruneaudit.errors import UserError, printable
+from pruneaudit.core.errors import UserError, printable
 
 if TYPE_CHECKING:
-    from pruneaudit.results import Results
+    from pruneaudit.evaluation.results import Results
 
 
 def command(
@@ -76,7 +76,7 @@ def _say(message: str) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file that a user named, whole or not at all; folders on the way to it are made."""
-    from pruneaudit.files import write_atomically, writing_error
+    from pruneaudit.core.files import write_atomically, writing_error
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

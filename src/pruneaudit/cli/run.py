@@ -62,7 +62,7 @@ from pruneaudit.cli.tracking_options import (
     WandbTagsOption,
     trackers_from,
 )
-from pruneaudit.errors import printable
+from pruneaudit.core.errors import printable
 
 if TYPE_CHECKING:
     from pruneaudit.study import Study

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pruneaudit.cli.common import DataRootOption, QuietOption, StepLine
-from pruneaudit.errors import printable
+from pruneaudit.core.errors import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from pruneaudit.evaluation.selftest import Trial
     from pruneaudit.metrics import Estimate
-    from pruneaudit.selftest import Trial
 
 
 def command(
@@ -31,7 +31,7 @@ def command(
     data_root: DataRootOption = None,
 ) -> None:
     """Play every attack where the answer is known: nothing found where nothing is, planted members found."""
-    from pruneaudit.selftest import selftest
+    from pruneaudit.evaluation.selftest import selftest
 
     with StepLine(quiet or not sys.stderr.isatty()) as line:
         if run is None:

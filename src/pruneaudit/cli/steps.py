@@ -22,9 +22,9 @@ from pruneaudit.cli.common import (
     print_findings,
 )
 from pruneaudit.cli.dry_run import describe
-from pruneaudit.cli.old_options import refuse_old
 from pruneaudit.cli.run import execute
-from pruneaudit.errors import printable
+from pruneaudit.core.errors import printable
+from pruneaudit.published.old_options import refuse_old
 
 if TYPE_CHECKING:
     from pruneaudit.study import Study
@@ -89,8 +89,8 @@ def pretrain(
     quiet: QuietOption = False,
 ) -> None:
     """First step: train the dense networks of a study, and have a first look with attacks that train nothing."""
-    from pruneaudit.recipes import load_recipe_or_file
-    from pruneaudit.steps import begun
+    from pruneaudit.published.steps import begun
+    from pruneaudit.study.recipes import load_recipe_or_file
 
     given = {
         **{"dataset_name": dataset_name, "model_name": model_name, "num_cls": num_cls, "input_dim": input_dim},
@@ -121,8 +121,8 @@ def prune(
     quiet: QuietOption = False,
 ) -> None:
     """Second step: prune and fine-tune them, with or without a defence."""
-    from pruneaudit import steps
-    from pruneaudit.recipes import load_recipe_or_file
+    from pruneaudit.published import steps
+    from pruneaudit.study.recipes import load_recipe_or_file
 
     so_far = steps.study_so_far(load_recipe_or_file(study), out, study)
     release = steps.pruned_release(so_far, pruner_name, prune_sparsity, prune_epochs, defend, defend_arg)
@@ -164,8 +164,8 @@ def mia(
 
     Of the folder of a run, or of several: other attacks on what is stored there, and the tables of Pruning_MIA.
     """
-    from pruneaudit import steps
-    from pruneaudit.recipes import load_recipe_or_file
+    from pruneaudit.published import steps
+    from pruneaudit.study.recipes import load_recipe_or_file
 
     if Path(study).is_dir():
         names = (attacks or "advanced,wemem").split(",")
@@ -199,7 +199,7 @@ def _describe_evaluation(
     folder: Path, attacks: list[str], data_root: Path | None, device: str, jobs: int | None
 ) -> None:
     """What attacks alone would do, run by run."""
-    from pruneaudit.exporting import runs_in
+    from pruneaudit.published.pruning_mia_evaluation import runs_in
     from pruneaudit.runs import RunFolder
 
     for run in (run for runs in runs_in(folder) for run in runs):
@@ -211,7 +211,7 @@ def _describe_evaluation(
 def _evaluate(folder: Path, attacks: list[str], results_dir: Path | None, data_root: Path | None) -> None:
     """Attacks alone, on what runs have stored."""
     from pruneaudit.api import Runtime
-    from pruneaudit.exporting import evaluate, runs_in
+    from pruneaudit.published.pruning_mia_evaluation import evaluate, runs_in
 
     groups = runs_in(folder)
     for runs in groups:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 
 if TYPE_CHECKING:
     from pruneaudit.tracking import Tracker

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pruneaudit.cli.common import DataRootOption
-from pruneaudit.errors import printable
+from pruneaudit.core.errors import printable
 
 SHOWN = 5
 """Missing and stale parts that are named; damaged ones all are."""

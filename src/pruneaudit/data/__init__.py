@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pruneaudit.registry import Registry
+from pruneaudit.core.registry import Registry
 
 if TYPE_CHECKING:
     from pruneaudit.data.source import Source

@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar, cast
 
-from pruneaudit.errors import UserError
-from pruneaudit.unpacking import BLOCK, LimitedStream, check_zip
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.unpacking import BLOCK, LimitedStream, check_zip
 
 T = TypeVar("T")
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, NotImplementedError)

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 
 
 def read_array_pickle(file: IO[bytes], name: str) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.transfer import sent
-from pruneaudit.errors import UserError
 
 # B batch, C channels, H height, W width, F features, P padding
 

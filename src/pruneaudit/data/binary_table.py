@@ -16,10 +16,10 @@ from typing import IO
 
 import numpy as np
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.archives import read_tar
 from pruneaudit.data.download import UNCHECKED, RemoteFile, obtain, readable_bytes, trust, verify
 from pruneaudit.data.source import PathOptions, RawData, Source, default_data_root
-from pruneaudit.errors import UserError
 
 # N samples, F features, R rows of a block
 

@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.archives import zip_members
 from pruneaudit.data.download import UNCHECKED, RemoteFile, obtain, readable_bytes, trust, verify
 from pruneaudit.data.pictures import read_picture
 from pruneaudit.data.source import PathOptions, RawData, Source, default_data_root
-from pruneaudit.errors import UserError
 
 # N samples
 

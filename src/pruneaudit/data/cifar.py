@@ -17,11 +17,11 @@ from typing import IO
 
 import numpy as np
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.archives import read_tar
 from pruneaudit.data.array_pickle import read_array_pickle
 from pruneaudit.data.download import UNCHECKED, RemoteFile, obtain, readable_bytes, trust, verify
 from pruneaudit.data.source import RawData, Source, SplitOptions, default_data_root
-from pruneaudit.errors import UserError
 
 # N samples, R records of a file
 

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pruneaudit.errors import StorageError, UserError, printable
-from pruneaudit.files import is_storage_failure, storage_reason, write_atomically
+from pruneaudit.core.errors import StorageError, UserError, printable
+from pruneaudit.core.files import is_storage_failure, storage_reason, write_atomically
 
 UNCHECKED = "its format is checked, no checksum"
 """What is said of copies that are not the published files: unpacked, or packed anew."""

@@ -10,10 +10,10 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.download import RemoteFile
 from pruneaudit.data.idx_images import Description, IdxImages, missing_files, read_part
 from pruneaudit.data.idx_images import find_folder as _find_folder
-from pruneaudit.errors import UserError
 
 __all__ = ["CLASSES", "DEBIAN_FOLDER", "MEAN", "SOURCE", "STD", "FashionMnist", "find_folder", "read_part"]
 

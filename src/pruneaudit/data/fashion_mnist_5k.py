@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.identity import sha256_of_arrays
 from pruneaudit.data.download import readable_bytes
 from pruneaudit.data.fashion_mnist import CLASSES, MEAN, STD
 from pruneaudit.data.source import NoOptions, RawData, Source
-from pruneaudit.errors import UserError
-from pruneaudit.identity import sha256_of_arrays
 
 FILE = Path(__file__).parent / "embedded" / "fashion_mnist_5k.npz"
 SHA256 = "00e73161dc709c09068aade809604a0b562145a192aabc0e990033a6b42c465c"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.download import UNCHECKED, RemoteFile, obtain, readable_bytes, trust, verify
 from pruneaudit.data.idx import read_idx
 from pruneaudit.data.source import RawData, Source, SplitOptions, default_data_root
-from pruneaudit.errors import UserError
 
 # N samples
 

@@ -14,10 +14,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import Options
 from pruneaudit.data.pictures import MAX_SIDE, look_at_picture, read_picture
 from pruneaudit.data.source import GENERIC_MEAN, GENERIC_STD, RawData, Source
-from pruneaudit.errors import UserError
-from pruneaudit.options import Options
 
 # N samples, K channels, H height, W width
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.core.files import write_atomically
+from pruneaudit.core.unpacking import check_zip
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import Splits, splits_of
-from pruneaudit.errors import UserError, in_one_line
-from pruneaudit.files import write_atomically
 from pruneaudit.study import Study
-from pruneaudit.unpacking import check_zip
 
 MEMBERSHIP_FILE = "membership.npz"
 

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import Options
+from pruneaudit.core.unpacking import array_of, check_zip
 from pruneaudit.data.row_numbers import is_row_number
 from pruneaudit.data.source import GENERIC_MEAN, GENERIC_STD, RawData, Source
-from pruneaudit.errors import UserError
-from pruneaudit.options import Options
-from pruneaudit.unpacking import array_of, check_zip
 
 # N samples, C channels, H height, W width, F features
 

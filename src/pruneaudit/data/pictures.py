@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image

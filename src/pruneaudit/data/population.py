@@ -14,15 +14,15 @@ from typing import Literal
 
 import numpy as np
 
-from pruneaudit import seeds
+from pruneaudit.core import seeds
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import check_file, read_json
+from pruneaudit.core.identity import sha256_of_arrays
+from pruneaudit.core.options import validated
+from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.data import SOURCES
 from pruneaudit.data.copies import first_equal
 from pruneaudit.data.source import RawData
-from pruneaudit.errors import UserError
-from pruneaudit.files import check_file, read_json
-from pruneaudit.identity import sha256_of_arrays
-from pruneaudit.options import validated
-from pruneaudit.randomness import numpy_generator
 from pruneaudit.study import Data
 
 # N samples (audited, then canaries, then reserve, then copies), C classes, K channels, H height, W width, F features

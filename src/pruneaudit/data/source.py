@@ -10,8 +10,8 @@ from typing import Generic, Literal
 
 import numpy as np
 
-from pruneaudit.errors import UserError
-from pruneaudit.options import Options, OptionsT
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import Options, OptionsT
 
 # N samples, C classes, K channels, H height, W width, F features
 

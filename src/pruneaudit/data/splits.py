@@ -26,9 +26,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pruneaudit import seeds
+from pruneaudit.core import seeds
+from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.data.population import Population
-from pruneaudit.randomness import numpy_generator
 from pruneaudit.study import Membership
 
 # M models, N samples

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.download import RemoteFile, obtain, readable_bytes, trust, verify
 from pruneaudit.data.source import RawData, Source, SplitOptions, default_data_root
-from pruneaudit.errors import UserError
 
 # N samples
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import Options
+from pruneaudit.core.registry import nearest
+from pruneaudit.core.unpacking import check_gzip, check_unpacked
 from pruneaudit.data.row_numbers import is_nameless, numbering
 from pruneaudit.data.source import RawData, Source
-from pruneaudit.errors import UserError
-from pruneaudit.options import Options
-from pruneaudit.registry import nearest
-from pruneaudit.unpacking import check_gzip, check_unpacked
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, one_hot
 
+from pruneaudit.compression.size import evaluating
 from pruneaudit.defenses.defense import Situation
 from pruneaudit.models.init import initialise
-from pruneaudit.pruning.size import evaluating
 from pruneaudit.training.hooks import Hook, TrainingState
 from pruneaudit.training.samples import Samples
 

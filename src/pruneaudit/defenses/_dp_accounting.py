@@ -12,7 +12,7 @@ import numpy as np
 from opacus.accountants import create_accountant
 from opacus.accountants.utils import get_noise_multiplier
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 
 PRV_UP_TO = 100.0
 """Epsilon beyond which RDP stands in for PRV, whose tables then take minutes and gigabytes."""

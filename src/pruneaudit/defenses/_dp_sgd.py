@@ -14,9 +14,9 @@ from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
+from pruneaudit.compression.mask import Masks
+from pruneaudit.core.errors import UserError
 from pruneaudit.defenses._dp_accounting import Account
-from pruneaudit.errors import UserError
-from pruneaudit.pruning.mask import Masks
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 
 

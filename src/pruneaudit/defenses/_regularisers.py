@@ -11,7 +11,7 @@ from scipy.special import betaincinv
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.training.hooks import Hook, TrainingState
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pruneaudit.options import Options
+from pruneaudit.core.options import Options
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import nn
 
-    from pruneaudit.pruning.mask import Masks
+    from pruneaudit.compression.mask import Masks
     from pruneaudit.study import Training
     from pruneaudit.training.hooks import Hook
     from pruneaudit.training.samples import Samples

@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import Options
 from pruneaudit.defenses.defense import Defense, Situation
-from pruneaudit.errors import UserError
-from pruneaudit.options import Options
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from pruneaudit.core.options import Options
 from pruneaudit.defenses.defense import Defense, Situation
-from pruneaudit.options import Options
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import Options
 from pruneaudit.defenses.defense import Defense, Situation
-from pruneaudit.errors import UserError
-from pruneaudit.options import Options
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import ADVANTAGE, AUC, Quantity, tpr_quantities
-from pruneaudit.results import Results
 
 NO_BUDGET = "no budget was given, expected at least one, such as: --max-tpr 1%:0.05 --max-auc 0.6"
 GUESSING_AUC = 0.5

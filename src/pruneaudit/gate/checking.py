@@ -6,10 +6,10 @@ data leave no more than that, and a small study with wide intervals does not pas
 equals its budget is within. One above it does not say that the run leaks more than the budget, only that the run was
 not shown to be within it. The figures are means over victims.
 
-An attack that failed the run's own controls (`pruneaudit.controls`) has no figure that can be trusted. A figure that is
-missing or was refused decides over all others: the gate then says that it was not answered (exit code 2), even where
-another figure is over its budget. Whoever accepts a leak that is known (exit code 1) must not accept with it what
-nobody measured.
+An attack that failed the run's own controls (`pruneaudit.evaluation.controls`) has no figure that can be trusted.
+A figure that is missing or was refused decides over all others: the gate then says that it was not answered (exit
+code 2), even where another figure is over its budget. Whoever accepts a leak that is known (exit code 1) must not
+accept with it what nobody measured.
 
 Whoever names an attack or references lets these alone decide. What others find above the budget is listed all the same.
 """
@@ -21,13 +21,13 @@ from dataclasses import replace
 
 import pandas as pd
 
-from pruneaudit.auditing.game import MATCHED, NO_DEFENSE
-from pruneaudit.controls import failures, unchecked
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.registry import nearest
+from pruneaudit.evaluation.controls import failures, unchecked
+from pruneaudit.evaluation.game import MATCHED, NO_DEFENSE
+from pruneaudit.evaluation.results import Results
 from pruneaudit.gate.budgets import GUESSING_AUC, NO_BUDGET, Budget
 from pruneaudit.gate.verdicts import Gate, Verdict, verdict_of
-from pruneaudit.pipeline.lineage import twins
-from pruneaudit.registry import nearest
 from pruneaudit.report.answer import answer
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import (
@@ -41,7 +41,7 @@ from pruneaudit.report.selection import (
     release_row,
     study_of,
 )
-from pruneaudit.results import Results
+from pruneaudit.study.lineage import twins
 
 ANY = "any"
 """In the place of an attack or of references: every one of the run."""

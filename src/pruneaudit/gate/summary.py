@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pruneaudit.errors import printable
+from pruneaudit.core.errors import printable
 from pruneaudit.gate.verdicts import Gate, Outcome, Verdict
 from pruneaudit.report.quantities import Quantity
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

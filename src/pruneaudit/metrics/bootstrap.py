@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.metrics.arrays import Bools, Floats, checked, for_each
 from pruneaudit.metrics.roc import tpr_at_fpr
 

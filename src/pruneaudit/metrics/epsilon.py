@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.metrics.arrays import Floats, checked
 from pruneaudit.metrics.intervals import binomial_interval
 

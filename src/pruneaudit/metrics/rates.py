@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.metrics.arrays import Bools, Floats, PerVictim, checked
 
 MIN_FALSE_POSITIVES = 10

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pruneaudit.core.options import validated
+from pruneaudit.core.registry import Registry
 from pruneaudit.models.init import NetworkOptions, initialise
-from pruneaudit.options import validated
-from pruneaudit.registry import Registry
 
 if TYPE_CHECKING:
     import torch

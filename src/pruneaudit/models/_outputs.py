@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 
 STEADY = 1e-3
 """Largest difference of two answers to the same question, relative to the largest answer, that counts as rounding."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import Options
+from pruneaudit.core.registry import nearest
 from pruneaudit.models.model import Model
-from pruneaudit.options import Options
-from pruneaudit.registry import nearest
 from pruneaudit.study.target import Target, function_of, source_of, working_folder_searched
 
 if TYPE_CHECKING:

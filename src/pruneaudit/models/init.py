@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pruneaudit.options import Options
+from pruneaudit.core.options import Options
 
 if TYPE_CHECKING:
     import torch

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Generic, Literal
 
 from pydantic import Field
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import OptionsT
 from pruneaudit.models.init import NetworkOptions as NetworkOptions
-from pruneaudit.options import OptionsT
 
 if TYPE_CHECKING:
     import torch

@@ -9,9 +9,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pruneaudit.registry import Registry
+from pruneaudit.core.registry import Registry
 
 if TYPE_CHECKING:
-    from pruneaudit.recipes import System
+    from pruneaudit.study.recipes import System
 
-SYSTEMS: Registry[System] = Registry("published system", "pruneaudit.published", "SYSTEM")
+SYSTEMS: Registry[System] = Registry(
+    "published system",
+    "pruneaudit.published",
+    "SYSTEM",
+    infrastructure={
+        "finished",
+        "old_options",
+        "pruning_mia_evaluation",
+        "pruning_mia_tables",
+        "pruning_mia_tree",
+        "replacing",
+        "steps",
+    },
+)

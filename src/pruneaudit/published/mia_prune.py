@@ -23,9 +23,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from pruneaudit.options import Options, validated
-from pruneaudit.recipes import System
+from pruneaudit.core.options import Options, validated
 from pruneaudit.study import Study
+from pruneaudit.study.recipes import System
 
 NUM_VICTIMS = 4
 DEV_FRACTION = 0.1

@@ -25,10 +25,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pruneaudit.errors import UserError
-from pruneaudit.options import Options, validated
-from pruneaudit.recipes import System
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import Options, validated
 from pruneaudit.study import DENSE, Name, Plugin, Release, Source, Study
+from pruneaudit.study.recipes import System
 
 FOLDER = "pruning-mia"
 Method = Literal["dense", "static", "dpf"]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions import Conclusion, Shown, better_than_guessing
 from pruneaudit.report.quantities import AUC, headline_tpr
 from pruneaudit.report.selection import primary_knowledge
 from pruneaudit.report.stronger import Stronger, stronger_attacks
 from pruneaudit.report.words import attack_name, counted, listed, verb
-from pruneaudit.results import Results
 
 _MOST_NAMED = 3
 """Attacks that a sentence names; the tables have them all."""

@@ -14,7 +14,8 @@ from typing import Literal
 import pandas as pd
 
 from pruneaudit.attacks.groups import is_lower_bound
-from pruneaudit.controls import failures
+from pruneaudit.evaluation.controls import failures
+from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.agreement import change_said, differing, otherwise_found, stronger_words
 from pruneaudit.report.conclusions import concluded, direction
@@ -35,7 +36,6 @@ from pruneaudit.report.selection import (
 )
 from pruneaudit.report.tables import of_all_parameters
 from pruneaudit.report.words import attack_name, counted, verb
-from pruneaudit.results import Results
 from pruneaudit.study import DENSE
 
 Verdict = Literal["no figure", "distrusted", "no interval", "leaks", "leaks at low rates", "reversed", "not shown"]

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.figures import NEUTRAL, Figure, label, line_across, plot_layout, style
 from pruneaudit.report.paper.points import Point, leakage, methods, references, sparsity_of
 from pruneaudit.report.quantities import AUC, sparsity_text
 from pruneaudit.report.selection import primary_attack, references_shown
 from pruneaudit.report.words import attack_name
-from pruneaudit.results import Results
 
 _HEIGHT = 440
 _HOVER = "%{customdata}<extra>%{fullData.name}</extra>"

@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 
 from pruneaudit.attacks.reference_free import WRONG_WAY
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compare_scores import Interval, Paired, independent_difference, paired_scores
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, TRAIN_ACCURACY, Quantity, headline_tpr
 from pruneaudit.report.selection import MEAN, reference_free_of, release_row
-from pruneaudit.results import Results
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.study.differences import Setting, changed_settings
 

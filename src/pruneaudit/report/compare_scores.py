@@ -20,12 +20,12 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pruneaudit import seeds
-from pruneaudit.auditing.measure import NUM_RESAMPLES
-from pruneaudit.auditing.outcome import SCORES_FILE
-from pruneaudit.errors import UserError
+from pruneaudit.core import seeds
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.randomness import numpy_generator
+from pruneaudit.evaluation.measure import NUM_RESAMPLES
+from pruneaudit.evaluation.outcome import SCORES_FILE
 from pruneaudit.metrics import auc_influence, bootstrap_tpr, difference_two_way, two_way_replicates
-from pruneaudit.randomness import numpy_generator
 
 _IDS = ("model_id", "sample_id")
 Interval = tuple[float, float, float]

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pruneaudit.errors import printable
+from pruneaudit.core.errors import printable
 from pruneaudit.report.compare import Comparison
 from pruneaudit.report.quantities import TEST_ACCURACY, TRAIN_ACCURACY, Quantity
 from pruneaudit.report.selection import holds_zero

@@ -15,10 +15,10 @@ from typing import Literal
 import pandas as pd
 
 from pruneaudit.attacks.groups import is_lower_bound
-from pruneaudit.controls import failures
+from pruneaudit.evaluation.controls import failures
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import attack_order, finding, primary_attack, primary_knowledge
-from pruneaudit.results import Results
 
 Reading = Literal["less", "more", "not shown", "disagree", "not compared"]
 READINGS: dict[int, Reading] = {-1: "less", 0: "not shown", 1: "more"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pruneaudit.controls import NULL, failures, warning
+from pruneaudit.evaluation.controls import NULL, failures, warning
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC
-from pruneaudit.results import Results
 
 _MADE_UP_DONE = {NULL: "made-up bank, nothing to find", "planted": "made-up bank, members planted"}
 

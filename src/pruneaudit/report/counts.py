@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions import Reading, WhyNot, at_equal_accuracy, concluded
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import baseline_of, far_from_baselines, primary_attack
 from pruneaudit.report.words import attack_name, counted, listed, verb
-from pruneaudit.results import Results
 
 READINGS: dict[Reading, tuple[str, str]] = {
     "less": ("leaks less", "than"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.figures import COLOURS, NEUTRAL, Figure, error_bars, label, line_across, plot_layout
 from pruneaudit.report.labels import text_positions
@@ -16,7 +17,6 @@ from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, tpr_quant
 from pruneaudit.report.selection import NEAR, far_from_baselines, release_row
 from pruneaudit.report.tables import NO_REASON, Cell, Notes
 from pruneaudit.report.words import attack_name
-from pruneaudit.results import Results
 
 KINDS = {
     (False, False): ("undefended, dense", "circle", COLOURS[0]),

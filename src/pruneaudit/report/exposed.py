@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.figures import COLOURS, NEUTRAL, Figure, label, plot_layout
 from pruneaudit.report.samples import Samples
 from pruneaudit.report.selection import baseline_of
 from pruneaudit.report.words import attack_name
-from pruneaudit.results import Results
 
 ALL = "all"
 NO_SAMPLES = Samples()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY
 from pruneaudit.report.selection import (
     MEAN,
@@ -28,7 +29,6 @@ from pruneaudit.report.selection import (
     release_row,
 )
 from pruneaudit.report.words import attack_name
-from pruneaudit.results import Results
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe-Ito without black and yellow, which vanish on dark and on white paper."""

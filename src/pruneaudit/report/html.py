@@ -21,7 +21,8 @@ from markupsafe import Markup
 
 from pruneaudit import __version__
 from pruneaudit.attacks.primary import MANY_REFERENCES, Primary
-from pruneaudit.files import write_atomically
+from pruneaudit.core.files import write_atomically
+from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.accusations import accusations
 from pruneaudit.report.answer import answer
@@ -47,7 +48,6 @@ from pruneaudit.report.selection import (
 from pruneaudit.report.summary import summary
 from pruneaudit.report.tables import canaries_table, differences_table, findings_table, refusals, releases_table
 from pruneaudit.report.words import counted
-from pruneaudit.results import Results
 
 _TEMPLATE = "report.html"
 _FIGURES_SCRIPT = "figures.js"

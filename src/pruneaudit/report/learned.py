@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pruneaudit.auditing.learned import NOT_LEARNED, not_learned_words
+from pruneaudit.evaluation.learned import NOT_LEARNED, not_learned_words
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.selection import base_release
-from pruneaudit.results import Results
 from pruneaudit.study import DENSE
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from pruneaudit.notebook import code, findings_html
+from pruneaudit.evaluation.notebook import code, findings_html
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.answer import answer
 from pruneaudit.report.controls import distrusted
-from pruneaudit.results import Results
 
 
 def run_html(results: Results, page: Path, failures: Sequence[str] = ()) -> str:

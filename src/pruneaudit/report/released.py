@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import sparsity_text
 from pruneaudit.report.tables import NOT_RECORDED, Cell, Notes
-from pruneaudit.results import Results
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.figures import Choice, Figure, dashed, label, plot_layout, style
 from pruneaudit.report.selection import (
@@ -23,7 +24,6 @@ from pruneaudit.report.selection import (
     resolution,
 )
 from pruneaudit.report.words import attack_name
-from pruneaudit.results import Results
 
 _HEIGHT = 460
 _DIGITS = 5

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pruneaudit.files import read_json
-from pruneaudit.results import Results
+from pruneaudit.core.files import read_json
+from pruneaudit.evaluation.results import Results
 
 # N samples, K channels, H height, W width
 

@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from pruneaudit.attacks.groups import expand
 from pruneaudit.attacks.primary import Primary, attack_by_rule
 from pruneaudit.attacks.reference_free import ReferenceFree, reference_free
-from pruneaudit.auditing.equal_accuracy import ROUNDING
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
+from pruneaudit.evaluation.equal_accuracy import ROUNDING
+from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
-from pruneaudit.pipeline.lineage import twins
-from pruneaudit.results import Results
 from pruneaudit.study import DENSE, Plugin, Study
+from pruneaudit.study.lineage import twins
 
 NEAR = 0.02
 """Test accuracies that differ by less are similar: further apart, lost accuracy alone may explain a lower leakage."""

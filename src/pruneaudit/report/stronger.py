@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pruneaudit.attacks.groups import is_lower_bound
-from pruneaudit.controls import failures
+from pruneaudit.evaluation.controls import failures
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC, Quantity
 from pruneaudit.report.selection import attack_order, primary_attack, primary_knowledge, release_names
-from pruneaudit.results import Results
 from pruneaudit.study import DENSE
 
 _Contest = tuple[float, float, float]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.agreement import otherwise_found, stronger_words
 from pruneaudit.report.answer import Answer, baseline_words, networks_of, verdict, what_was_done
@@ -35,7 +36,6 @@ from pruneaudit.report.selection import (
 from pruneaudit.report.stronger import Stronger, stronger_anywhere
 from pruneaudit.report.tables import NOT_RECORDED, Cell, Notes, estimate, sparsity_cell
 from pruneaudit.report.words import attack_name, verb
-from pruneaudit.results import Results
 
 _NO_ROW = "the primary attack has no figure of this release"
 _NOT_EQUAL = "no undefended dense network of equal accuracy to compare it with"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import (
     ADVANTAGE,
     AUC,
@@ -24,7 +25,6 @@ from pruneaudit.report.quantities import (
     tpr_quantities,
 )
 from pruneaudit.report.selection import MEAN, POOLED, base_release, holds_zero, references_named, release_row
-from pruneaudit.results import Results
 
 NO_REASON = "no figure was computed for this row"
 NO_STEP = "that step is no part of this release"

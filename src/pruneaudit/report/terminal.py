@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pruneaudit.errors import printable
+from pruneaudit.core.errors import printable
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.answer import answer, sparsest_change
 from pruneaudit.report.controls import distrusted
 from pruneaudit.report.counts import counted_changes, has_frontier
@@ -27,7 +28,6 @@ from pruneaudit.report.selection import (
 from pruneaudit.report.stronger import stronger_anywhere
 from pruneaudit.report.tables import Notes, estimate, sparsity_cell
 from pruneaudit.report.words import attack_name
-from pruneaudit.results import Results
 
 _WIDTH_OF_NUMBERS = 76
 """Columns that the widest numbers need, with some left for names."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pruneaudit.core.errors import RunError, UserError
+from pruneaudit.core.files import SEALED_FILES, check_sealed, read_json
 from pruneaudit.data.population import Population, load_population
-from pruneaudit.errors import RunError, UserError
-from pruneaudit.files import SEALED_FILES, check_sealed, read_json
-from pruneaudit.pipeline.plan import population_artifact
-from pruneaudit.pipeline.store import Store
+from pruneaudit.engine.plan import population_artifact
+from pruneaudit.engine.store import Store
 from pruneaudit.runs.names import ABOUT_FILE, STUDY_FILE
 from pruneaudit.study import Study
 

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import write_atomically, writing
 from pruneaudit.data.membership import draw_membership, write_membership
 from pruneaudit.data.population import Population
-from pruneaudit.errors import UserError
-from pruneaudit.files import write_atomically, writing
-from pruneaudit.pipeline.plan import Plan, check_functions, check_plugins, make_plan
-from pruneaudit.pipeline.sources import keep_sources
+from pruneaudit.engine.plan import Plan, check_functions, check_plugins, make_plan
+from pruneaudit.engine.sources import keep_sources
 from pruneaudit.runs.audit_data import changed_data, population_to_run
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.names import STUDY_FILE

@@ -6,18 +6,18 @@ from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 
-from pruneaudit.auditing.outcome import SCORES_FILE
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import SEALED_FILES, WEIGHTS_FILE, check_sealed, read_json, seal_files
+from pruneaudit.core.registry import nearest
 from pruneaudit.data.membership import read_membership
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import Splits
-from pruneaudit.errors import UserError
-from pruneaudit.files import SEALED_FILES, WEIGHTS_FILE, check_sealed, read_json, seal_files
-from pruneaudit.pipeline.assemble import release_signals
-from pruneaudit.pipeline.plan import Plan, Task, check_plugins, make_plan
-from pruneaudit.pipeline.sources import recorded_sources
-from pruneaudit.pipeline.store import SEAL, Store
-from pruneaudit.registry import nearest
-from pruneaudit.results import RESULT_FILES, Results, changed
+from pruneaudit.engine.assemble import release_signals
+from pruneaudit.engine.plan import Plan, Task, check_plugins, make_plan
+from pruneaudit.engine.sources import recorded_sources
+from pruneaudit.engine.store import SEAL, Store
+from pruneaudit.evaluation.outcome import SCORES_FILE
+from pruneaudit.evaluation.results import RESULT_FILES, Results, changed
 from pruneaudit.runs.audit_data import held_population
 from pruneaudit.runs.names import ABOUT_FILE, PLANNED_BY, SEALED_ALWAYS, SEALED_IF_THERE, STUDY_FILE
 from pruneaudit.signals.signals import Signals

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pruneaudit.auditing.outcome import SCORES_FILE
 from pruneaudit.data.membership import MEMBERSHIP_FILE
-from pruneaudit.pipeline.sources import SOURCES_FILE
-from pruneaudit.results import RESULT_FILES
+from pruneaudit.engine.sources import SOURCES_FILE
+from pruneaudit.evaluation.outcome import SCORES_FILE
+from pruneaudit.evaluation.results import RESULT_FILES
 
 STUDY_FILE = "study.json"
 ABOUT_FILE = "about.json"

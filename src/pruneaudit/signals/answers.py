@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.signals.arrays import as_floats
 from pruneaudit.signals.probabilities import resolution_of
 from pruneaudit.signals.recognised import Recognised, is_one_probability, recognised, sums_above_one

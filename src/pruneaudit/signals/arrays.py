@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 
 
 def as_array(name: str, value: Any) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.signals.copies import first_copy
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
-from pruneaudit import seeds
+from pruneaudit.core import seeds
+from pruneaudit.core.randomness import torch_generator
 from pruneaudit.data.augment import AUGMENTATIONS
-from pruneaudit.randomness import torch_generator
 from pruneaudit.signals.derived import correct, scaled_confidence
 from pruneaudit.training.predict import predict
 from pruneaudit.training.samples import Samples

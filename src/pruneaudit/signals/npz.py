@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pruneaudit.errors import UserError
-from pruneaudit.unpacking import array_of, check_zip
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.unpacking import array_of, check_zip
 
 
 def read_npz(

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pruneaudit import seeds
-from pruneaudit.randomness import torch_generator
+from pruneaudit.core import seeds
+from pruneaudit.core.randomness import torch_generator
 from pruneaudit.training.predict import predict
 from pruneaudit.training.samples import Samples
 

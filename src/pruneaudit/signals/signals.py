@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.signals.answers import (
     FORMS,
     Answers,

@@ -2,7 +2,7 @@
 
 Read from TOML or JSON, validated once, then never changed. A plug-in (data source, model, pruner,
 attack) is named here as {name, options}; whether those options are right is checked by
-`pipeline/plan.py`, which knows the plug-ins. Where a plug-in is asked for, a text serves too:
+`engine/plan.py`, which knows the plug-ins. Where a plug-in is asked for, a text serves too:
 `"tinycnn"`, `"lira:mode=offline"`, `"npz:FILE"`.
 """
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from pruneaudit.options import Options
+from pruneaudit.core.options import Options
 from pruneaudit.study.plugins import Plugin
 
 DEFAULT_ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pruneaudit.options import Options
+from pruneaudit.core.options import Options
 from pruneaudit.study.plugins import Source
 
 DEFAULT_SHADOWS = 5

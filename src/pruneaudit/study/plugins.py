@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from pruneaudit.options import Options
-from pruneaudit.settings_file import scalar
+from pruneaudit.core.options import Options
+from pruneaudit.core.settings_file import scalar
 from pruneaudit.study.target import TARGET, target_of
 
 

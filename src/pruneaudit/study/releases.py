@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pruneaudit.options import Options
+from pruneaudit.core.options import Options
 from pruneaudit.study.data import Fraction
 from pruneaudit.study.plugins import Network, Plugin, as_network
 from pruneaudit.study.training import FineTuning

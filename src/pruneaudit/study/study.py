@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from pruneaudit.errors import UserError
-from pruneaudit.options import Options, validated
-from pruneaudit.registry import nearest
-from pruneaudit.settings_file import parse_settings, read_settings, with_overrides
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import Options, validated
+from pruneaudit.core.registry import nearest
+from pruneaudit.core.settings_file import parse_settings, read_settings, with_overrides
 from pruneaudit.study.audit import Audit
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.plugins import Network, Plugin

@@ -19,8 +19,8 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from pruneaudit.errors import UserError, in_one_line
-from pruneaudit.files import file_sha256
+from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.core.files import file_sha256
 
 SEEN = "__pruneaudit_source__"
 """On a user's module: the hash of its source when it was last asked for."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pruneaudit.options import Options, validated
+from pruneaudit.core.options import Options, validated
 from pruneaudit.study.target import Target
 
 FUNCTION_PARAMETERS = ("model", "x", "y", "generator", "device")

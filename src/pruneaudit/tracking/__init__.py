@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
-from pruneaudit.errors import UserError
-from pruneaudit.options import validated
-from pruneaudit.registry import Registry
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import validated
+from pruneaudit.core.registry import Registry
 from pruneaudit.tracking.tracker import Tracker
 
 __all__ = ["TRACKERS", "Tracker", "tracker"]

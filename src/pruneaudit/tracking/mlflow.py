@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pruneaudit.options import Options
+from pruneaudit.core.options import Options
 from pruneaudit.tracking.tracker import Tracker, epoch_of, flat_settings, tracked_name
 
 if TYPE_CHECKING:

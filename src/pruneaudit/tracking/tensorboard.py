@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pruneaudit.options import Options
+from pruneaudit.core.options import Options
 from pruneaudit.tracking.tracker import Tracker, epoch_of
 
 

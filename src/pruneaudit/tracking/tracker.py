@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pruneaudit.options import Options
+from pruneaudit.core.options import Options
 
 _MAX_PART = 80
 _PERCENT = "pct"

@@ -15,12 +15,12 @@ from typing import Any
 
 import pandas as pd
 
-from pruneaudit.auditing.findings import MEAN
-from pruneaudit.errors import UserError, in_one_line
-from pruneaudit.files import HISTORY_FILE
-from pruneaudit.pipeline.plan import Task
-from pruneaudit.pipeline.progress import Progress
-from pruneaudit.results import Results
+from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.core.files import HISTORY_FILE
+from pruneaudit.engine.plan import Task
+from pruneaudit.engine.progress import Progress
+from pruneaudit.evaluation.findings import MEAN
+from pruneaudit.evaluation.results import Results
 from pruneaudit.tracking.tracker import Tracker, tracked_name
 
 TRAININGS = ("train", "release")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pruneaudit.options import Options
+from pruneaudit.core.options import Options
 from pruneaudit.tracking.tracker import Tracker, epoch_of
 
 DEFAULT_PROJECT = "pruneaudit"

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.models._outputs import as_written
 from pruneaudit.study.target import function_of, working_folder_searched
 from pruneaudit.training.samples import Samples

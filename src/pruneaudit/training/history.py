@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pruneaudit.files import HISTORY_FILE, SUMMARY_FILE
+from pruneaudit.core.files import HISTORY_FILE, SUMMARY_FILE
 
 
 def write_history(history: Sequence[Mapping[str, Any]], folder: Path) -> None:

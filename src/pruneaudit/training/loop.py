@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, autocast, nn
 from torch.nn.functional import cross_entropy
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.augment import AUGMENTATIONS
-from pruneaudit.errors import UserError
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 from pruneaudit.training.optimizers import make_optimizer, make_schedule

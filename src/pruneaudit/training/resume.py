@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from pruneaudit.errors import UserError
-from pruneaudit.files import read_json, write_atomically
-from pruneaudit.identity import sha256_of
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import read_json, write_atomically
+from pruneaudit.core.identity import sha256_of
 from pruneaudit.training.checkpoint import load_tensors, save_tensors
 from pruneaudit.training.hooks import Hook, TrainingState
 

@@ -17,9 +17,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pruneaudit.errors import UserError
-from pruneaudit.files import write_atomically, writing_error
-from pruneaudit.registry import nearest
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import write_atomically, writing_error
+from pruneaudit.core.registry import nearest
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.paper.attacks import attacks
 from pruneaudit.report.paper.frontier import frontier
 from pruneaudit.report.paper.latex import latex_tables
@@ -28,7 +29,6 @@ from pruneaudit.report.paper.roc import roc
 from pruneaudit.report.paper.sparsity import sparsity_leakage
 from pruneaudit.report.paper.style import FORMATS, Chart, drawing, rendered, require_matplotlib
 from pruneaudit.report.selection import release_names
-from pruneaudit.results import Results
 from pruneaudit.runs.folder import RunFolder
 
 __all__ = ["FORMATS", "Written", "draw", "figures"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.paper.points import point
 from pruneaudit.report.paper.style import Chart, cut, cut_all, error_lengths, guessing_style, look, new_figure, settle
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import attack_order, base_release, finding, references_shown
 from pruneaudit.report.words import attack_name
-from pruneaudit.results import Results
 
 _ROW_INCHES = 0.2
 _AROUND_INCHES = 0.75

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.paper.points import Point, accuracy, leakage, methods
 from pruneaudit.report.paper.style import (
     Chart,
@@ -21,7 +22,6 @@ from pruneaudit.report.paper.style import (
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY
 from pruneaudit.report.selection import base_release, primary_attack, references_shown, release_names
 from pruneaudit.report.words import attack_name
-from pruneaudit.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.paper.names import file_stems, one_line
 from pruneaudit.report.tables import Cell, Row, differences_table, findings_table, releases_table
-from pruneaudit.results import Results
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

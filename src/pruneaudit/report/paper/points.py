@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import TEST_ACCURACY, Quantity
 from pruneaudit.report.selection import (
     base_release,
@@ -23,7 +24,6 @@ from pruneaudit.report.selection import (
     release_row,
     study_of,
 )
-from pruneaudit.results import Results
 
 
 class Point(NamedTuple):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.paper.style import Chart, cut, cut_all, finish, guessing_style, look, new_figure, percent_ticks
 from pruneaudit.report.selection import attack_order, finding, primary_knowledge, resolution
 from pruneaudit.report.words import attack_name
-from pruneaudit.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

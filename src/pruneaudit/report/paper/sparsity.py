@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.paper.points import (
     Method,
     Point,
@@ -32,7 +33,6 @@ from pruneaudit.report.paper.style import (
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr, sparsity_text
 from pruneaudit.report.selection import primary_attack, references_shown
 from pruneaudit.report.words import attack_name
-from pruneaudit.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

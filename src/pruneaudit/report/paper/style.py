@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pruneaudit.errors import UserError
+from pruneaudit.core.errors import UserError
 from pruneaudit.report.figures import COLOURS, DASHES, SYMBOLS
 from pruneaudit.report.paper.names import one_line
 from pruneaudit.report.paper.points import Point

@@ -1,0 +1,42 @@
+"""Pruning: masks are data, and one file per method."""
+
+from pruneaudit.compression.pruner import Pruner
+from pruneaudit.core.registry import Registry
+
+ELSEWHERE = {
+    name: f"mia_prune's {name} is {ours} here, with its settings {ours}:preset=mia_prune"
+    for name, ours in (
+        ("l1unstructure", "l1unstructured"),
+        ("l1structure", "l1structured"),
+        ("l2structure", "l2structured"),
+    )
+}
+"""Names of mia_prune's that differ by a letter. They say nothing of its settings, so a study has to choose."""
+
+PRUNERS: Registry[Pruner] = Registry(
+    "pruner",
+    "pruneaudit.compression",
+    "PRUNER",
+    infrastructure={
+        "channel_check",
+        "channel_choice",
+        "channel_graph",
+        "channel_masks",
+        "channel_silence",
+        "gamma_penalty",
+        "latency",
+        "layer_sizes",
+        "mask",
+        "mask_options",
+        "matrices",
+        "moving_mask",
+        "parametrized",
+        "pruner",
+        "schedules",
+        "scores",
+        "selection",
+        "size",
+        "structured",
+    },
+    elsewhere=ELSEWHERE,
+)

@@ -1,0 +1,280 @@
+"""Which channels hang together, and how they are cut out; the only file that knows Torch-Pruning.
+
+Torch-Pruning (Fang et al. 2023, arXiv 2301.12900) follows which layers hang together: a channel that goes from
+one convolution goes from its BatchNorm, from every layer that is added to it, and from the inputs of every
+layer that reads it. Only its dependency graph is used. Ranking and counting are in `channel_choice`, because the
+library's own ranking removes more than it should where scores are equal, passes over layers that would vanish without
+a word, and counts channels only. What the graph says is not trusted: it loses count where channels are permuted,
+stacked or sliced, so `channel_check` checks every removal.
+"""
+
+# n channels of a group, U units (channels that go together)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+from pruneaudit.compression.channel_choice import Effect, Group, KeptWhole
+from pruneaudit.compression.matrices import untouchable_layers
+from pruneaudit.compression.selection import excluded_layers
+from pruneaudit.compression.size import evaluating
+from pruneaudit.core.errors import UserError, in_one_line
+
+Importance = Literal["l1", "l2", "gamma"]
+"""By what channels are ranked: the L1 or L2 norm of their filters, or |gamma| of their BatchNorm."""
+Removal = Sequence[tuple[str, Sequence[int]]]
+"""Layer by layer, which of its output channels go; layers that hang together are named once."""
+
+UNTOUCHABLE = "weights of theirs, or of a layer that loses channels with them, are shared or computed from others"
+UNKNOWN = "an operation or a parameter of the network's own, which cannot shrink, uses their channels"
+
+
+def one_input(model: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
+    """An input (1, ...) of ones, of the type and on the device of the model's weights."""
+    weight = next(model.parameters())
+    return torch.ones((1, *input_shape), dtype=weight.dtype, device=weight.device)
+
+
+def shortened(error: Exception) -> str:
+    """What a network's own code, or the tracing of it, raised, in one line."""
+    return in_one_line(error, 150)
+
+
+def unfit(error: Exception) -> UserError:
+    """What is said of a network that cannot be traced, or does not run."""
+    return UserError(f"channels of this network cannot be removed ({shortened(error)}); use l1unstructured")
+
+
+@contextmanager
+def _graph(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[Any]:
+    """Torch-Pruning's dependency graph of `model`, which is in evaluation mode meanwhile.
+
+    The input is given as a tuple: a bare tensor would be unpacked along the batch first. It asks for
+    gradients, so that networks with frozen layers are traced as well.
+    """
+    import torch_pruning
+
+    x = one_input(model, input_shape).requires_grad_()
+    with evaluating(model), torch.enable_grad():
+        try:
+            graph = torch_pruning.DependencyGraph().build_dependency(model, (x,), verbose=False)
+        except Exception as error:  # a user's network may fail in any way, and so may what traces it
+            raise unfit(error) from error
+        yield graph
+
+
+# ------------------------------------------------------------------ cutting
+
+
+def cut(
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    removed: Removal,
+    traced: Callable[[nn.Module], object] = lambda _: None,
+) -> None:
+    """Removes output channels, and all that hangs on them, in place.
+
+    Args:
+        model: the network; it may be left half changed where this fails.
+        input_shape: of one sample.
+        removed: which channels go.
+        traced: called with `model` when the graph stands, before anything is cut.
+
+    Raises:
+        UserError: the network cannot be traced, or the graph cannot follow these channels.
+    """
+    modules = dict(model.named_modules())
+    with _graph(model, input_shape) as graph:
+        traced(model)
+        try:
+            for name, channels in removed:
+                remove = graph.get_pruner_of_module(modules[name]).prune_out_channels
+                graph.get_pruning_group(modules[name], remove, list(channels)).prune(record_history=False)
+        except Exception as error:  # a user's network may fail in any way, and so may what traces it
+            raise unfit(error) from error
+
+
+# ------------------------------------------------------------------ groups
+
+
+def channel_groups(
+    model: nn.Module, input_shape: tuple[int, ...], importance: Importance, exclude: Sequence[str]
+) -> tuple[tuple[Group, ...], tuple[KeptWhole, ...]]:
+    """All channels that may go as far as the graph can tell, in an order that depends on the architecture alone.
+
+    Args:
+        model: the network.
+        input_shape: of one sample.
+        importance: by what channels are ranked.
+        exclude: layers that keep their output channels: module names, `first_conv`, `classifier`.
+
+    Returns:
+        The groups, and the layers that the graph cannot follow. Layers of the output, excluded ones and
+        zero-padded shortcuts are in neither.
+
+    Raises:
+        UserError: an excluded layer does not exist, or the network cannot be traced.
+    """
+    excluded, untouchable = excluded_layers(model, exclude), untouchable_layers(model)
+    names = {module: name for name, module in model.named_modules()}
+    fixed = {module for module, name in names.items() if name in excluded}
+    whole = {module for module, name in names.items() if name in untouchable}
+    found, kept = [], []
+    with _graph(model, input_shape) as graph:
+        seen: set[nn.Module] = set()
+        for root in [module for module in graph.module2node if isinstance(module, _ConvNd | nn.Linear)]:
+            if root in seen:
+                continue
+            seen.add(root)
+            try:
+                group = _all_channels(graph, root)
+                seen.update(_producers(graph, group))
+                if _has_to_stay(graph, group, fixed):
+                    continue
+                if any(item.dep.target.module in whole for item in group):
+                    kept.append(KeptWhole(layers=_layers(graph, group, names), reason=UNTOUCHABLE))
+                elif not _is_known(graph, group):
+                    kept.append(KeptWhole(layers=_layers(graph, group, names), reason=UNKNOWN))
+                elif made := _group(graph, group, importance, names):
+                    found.append(made)
+            except Exception as error:  # what the graph makes of a user's network may fail in any way
+                kept.append(KeptWhole(layers=(names[root],), reason=cannot_follow(error)))
+    place = {name: index for index, name in enumerate(names.values())}
+    return tuple(sorted(found, key=lambda group: place[group.root])), tuple(kept)
+
+
+def cannot_follow(error: Exception) -> str:
+    """Why a group stays whole that the graph fails on."""
+    return f"the dependency graph cannot follow their channels ({shortened(error)})"
+
+
+def _all_channels(graph: Any, root: nn.Module) -> Any:
+    """The group of all output channels of a layer."""
+    pruner = graph.get_pruner_of_module(root)
+    return graph.get_pruning_group(root, pruner.prune_out_channels, list(range(pruner.get_out_channels(root))))
+
+
+def _producers(graph: Any, group: Any) -> list[nn.Module]:
+    """The modules of a group that lose outputs."""
+    modules = [item.dep.target.module for item in group if graph.is_out_channel_pruning_fn(item.dep.handler)]
+    return [module for module in modules if isinstance(module, nn.Module)]
+
+
+def _layers(graph: Any, group: Any, names: dict[nn.Module, str]) -> tuple[str, ...]:
+    """The convolutions and linear layers of a group that lose outputs."""
+    layers = [module for module in _producers(graph, group) if isinstance(module, _ConvNd | nn.Linear)]
+    return tuple(names[module] for module in dict.fromkeys(layers))
+
+
+def _has_to_stay(graph: Any, group: Any, fixed: set[nn.Module]) -> bool:
+    """Whether these channels are the network's output, excluded, or padded with zeros."""
+    spatial = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}.get(type(group[0].dep.target.module), 0)
+    for item in group:
+        node = item.dep.target
+        if graph.is_out_channel_pruning_fn(item.dep.handler) and (not node.outputs or node.module in fixed):
+            return True
+        # Padding is given from the last dimension on, two numbers each; the channels come after the spatial ones.
+        padding = getattr(node.grad_fn, "_saved_pad", ())
+        if any(padding[2 * spatial : 2 * spatial + 2]):
+            return True
+    return False
+
+
+def _is_known(graph: Any, group: Any) -> bool:
+    """Whether every operation on these channels is one that can shrink, at places that it has."""
+    from torch_pruning.ops import OPTYPE
+
+    known = {
+        *(OPTYPE.CONV, OPTYPE.DEPTHWISE_CONV, OPTYPE.LINEAR, OPTYPE.BN, OPTYPE.LN, OPTYPE.GN, OPTYPE.IN, OPTYPE.PRELU),
+        *(OPTYPE.ELEMENTWISE, OPTYPE.RESHAPE, OPTYPE.CONCAT, OPTYPE.SPLIT, OPTYPE.SLICE),
+    }
+    for item in group:
+        node, output = item.dep.target, graph.is_out_channel_pruning_fn(item.dep.handler)
+        if node.type not in known or None in item.root_idxs:
+            return False
+        limit = graph.get_out_channels(node) if output else graph.get_in_channels(node)
+        if limit is not None and max(item.idxs, default=0) >= limit:
+            return False
+    return True
+
+
+def _group(graph: Any, group: Any, importance: Importance, names: dict[nn.Module, str]) -> Group | None:
+    """The group in our words; None where nothing ranks its channels, or its parts are not of one size."""
+    scores, parts = _scores(graph, group, importance), _parts(group)
+    if scores is None or len(scores) % parts:
+        return None
+    units = torch.arange(len(scores)).view(parts, -1).T  # (U, parts)
+    return Group(
+        root=names[group[0].dep.target.module],
+        num_channels=len(scores),
+        scores=scores.view(parts, -1).mean(0),
+        units=tuple(tuple(unit) for unit in units.tolist()),
+        effects=tuple(_effects(graph, group, names)),
+    )
+
+
+def _parts(group: Any) -> int:
+    """Into how many equal parts the channels are split by GroupNorm and grouped convolutions.
+
+    Every part must lose as much as the others: channels at the same place of each part go together.
+    """
+    parts = 1
+    for item in group:
+        module = item.dep.target.module
+        if isinstance(module, nn.GroupNorm):
+            parts = math.lcm(parts, module.num_groups)
+        elif isinstance(module, _ConvNd) and not _is_depthwise(module):
+            parts = math.lcm(parts, module.groups)
+    return parts
+
+
+def _is_depthwise(layer: nn.Module) -> bool:
+    return isinstance(layer, _ConvNd) and layer.groups == layer.out_channels > 1
+
+
+def _effects(graph: Any, group: Any, names: dict[nn.Module, str]) -> Iterator[Effect]:
+    """What convolutions and linear layers lose."""
+    num_channels = len(group[0].idxs)
+    for item in group:
+        layer = item.dep.target.module
+        if isinstance(layer, _ConvNd | nn.Linear):
+            output = graph.is_out_channel_pruning_fn(item.dep.handler)
+            losses = torch.bincount(torch.tensor(item.root_idxs), minlength=num_channels)
+            yield Effect(names[layer], output, tuple(losses.tolist()))
+
+
+@torch.no_grad()
+def _scores(graph: Any, group: Any, importance: Importance) -> Tensor | None:
+    """What each channel is worth (n,): the mean over the coupled layers that produce it; None where none does."""
+    total = torch.zeros(len(group[0].idxs))
+    number = torch.zeros_like(total)
+    for item in group:
+        layer = item.dep.target.module
+        if not graph.is_out_channel_pruning_fn(item.dep.handler):
+            continue
+        values = _layer_scores(layer, importance)
+        if values is not None:
+            root = torch.tensor(item.root_idxs)
+            total.index_add_(0, root, values.float().cpu()[torch.tensor(item.idxs)])
+            number.index_add_(0, root, torch.ones(len(root)))
+    return total / number.clamp(min=1) if number.any() else None
+
+
+def _layer_scores(layer: nn.Module, importance: Importance) -> Tensor | None:
+    """A layer's own view of its output channels."""
+    if importance == "gamma":
+        return layer.weight.abs() if isinstance(layer, _BatchNorm) and layer.affine else None
+    if not isinstance(layer, _ConvNd | nn.Linear):
+        return None
+    by_filter = layer.weight.transpose(0, 1) if getattr(layer, "transposed", False) else layer.weight
+    norms = by_filter.flatten(1).norm(p=int(importance[1]), dim=1)
+    # Layers differ in fan-in and scale: relative to their layer's mean, norms can be compared and averaged.
+    return norms / norms.mean().clamp(min=torch.finfo(norms.dtype).tiny)

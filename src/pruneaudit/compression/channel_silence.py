@@ -1,0 +1,105 @@
+"""A network whose channels are silent where they come from, and nowhere else.
+
+Filters and biases of the channels are zero. Norms compute over the other channels, as they will in a network without
+these, and give zero for them. No layer that reads the channels is touched.
+"""
+
+# B batch, C channels, n channels of a group
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from pruneaudit.compression.parametrized import copied
+
+Norm = _NormBase | nn.GroupNorm | nn.LayerNorm
+Places = Mapping[str, Tensor]
+"""By parameter or buffer name: at which place of the dense tensor, flattened, each number of the smaller one stood."""
+
+
+@torch.no_grad()
+def silenced(dense: nn.Module, places: Places) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Silences the channels that a smaller network lacks.
+
+    Args:
+        dense: the whole network; stays as it is.
+        places: of the smaller one's numbers.
+
+    Returns:
+        A copy in which they are silent, and by layer which outputs each convolution and linear layer lost (n,).
+    """
+    silent, lost = copied(dense), {}
+    for name, layer in silent.named_modules():
+        prefix = f"{name}." if name else ""
+        if isinstance(layer, _ConvNd | nn.Linear) and f"{prefix}weight" in places:
+            of_output = output_of_each(layer)  # the shape of the weight
+            there = torch.zeros(int(of_output.max()) + 1, dtype=torch.bool, device=of_output.device)
+            there[of_output.flatten()[places[f"{prefix}weight"]].flatten()] = True
+            gone = (~there).nonzero()[:, 0]
+            if len(gone):
+                lost[name] = gone
+                layer.weight.mul_(there[of_output])
+                if layer.bias is not None:
+                    layer.bias[gone] = 0
+        elif isinstance(layer, Norm):
+            known = [f"{prefix}{part}" for part in ("weight", "running_mean") if f"{prefix}{part}" in places]
+            tensors = dict(layer.named_parameters(recurse=False)) | dict(layer.named_buffers(recurse=False))
+            if known:
+                kept = places[known[0]].flatten()
+                if len(kept) < tensors[known[0].rpartition(".")[2]].numel():
+                    _norm_over(layer, kept)
+    return silent, lost
+
+
+def output_of_each(layer: nn.Module) -> Tensor:
+    """Which output each weight of a convolution or linear layer belongs to, in the weight's shape."""
+    weight = layer.get_parameter("weight")
+    first = torch.arange(len(weight), device=weight.device).view(-1, *(1,) * (weight.ndim - 1))
+    if not getattr(layer, "transposed", False):
+        return first.expand(weight.shape)
+    assert isinstance(layer, _ConvNd)
+    second = torch.arange(weight.shape[1], device=weight.device).view(1, -1, *(1,) * (weight.ndim - 2))
+    group = first // (layer.in_channels // layer.groups)
+    return (group * weight.shape[1] + second).expand(weight.shape)
+
+
+def _norm_over(layer: nn.Module, kept: Tensor) -> None:
+    """Makes a norm compute over the kept channels alone, and give zero for the others."""
+
+    def compute(norm: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        return _kept_norm(norm, inputs[0], output, kept)
+
+    layer.register_forward_hook(compute)
+
+
+def _kept_norm(norm: nn.Module, x: Tensor, output: Tensor, kept: Tensor) -> Tensor:
+    """The outputs of a norm over some channels, zero elsewhere.
+
+    Args:
+        norm: the layer.
+        x: its inputs, (B, C, ...); LayerNorm's (..., C).
+        output: what it gives over all channels.
+        kept: the channels that stay (n,); LayerNorm's: places in its normalised shape, flattened.
+    """
+    if isinstance(norm, nn.LayerNorm):
+        first = x.ndim - len(norm.normalized_shape)
+        flat, result = x.flatten(first), torch.zeros_like(x).flatten(first)
+        weight, bias = (None if p is None else p.flatten()[kept] for p in (norm.weight, norm.bias))
+        result[..., kept] = functional.layer_norm(flat[..., kept], (len(kept),), weight, bias, norm.eps)
+        return result.view(x.shape)
+    result = torch.zeros_like(output)
+    if isinstance(norm, nn.GroupNorm):
+        width = norm.num_channels // norm.num_groups
+        for group in range(norm.num_groups):
+            own = kept[kept // width == group]
+            if len(own):
+                result[:, own] = functional.group_norm(x[:, own], 1, norm.weight[own], norm.bias[own], norm.eps)
+        return result
+    result[:, kept] = output[:, kept]  # no channel depends on another
+    return result

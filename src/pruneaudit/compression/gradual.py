@@ -1,0 +1,63 @@
+"""Gradual magnitude pruning: the smallest weights go little by little while the model is fine-tuned.
+
+Source: Zhu & Gupta 2017 (arXiv 1710.01878). Every `period_steps` steps the smallest of the weights that are
+left become zero, as many as a cubic ramp from `begin` to `end` says, and stay zero. Where this
+departs from the paper: `begin` and `end` are fractions of the fine-tuning; the period is 16 steps and not 100 and
+more, since fine-tunings here are short; the first step at or after `end` moves the mask too, so that from
+there on the sparsity is the asked one exactly; weights are ranked over all layers together unless `scope` says
+otherwise. Epochs before `end` are not at the asked sparsity, and are never kept as the best on the dev set.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, model_validator
+
+from pruneaudit.compression.mask_options import MaskOptions
+from pruneaudit.compression.pruner import Pruner, Pruning, Workshop
+from pruneaudit.compression.schedules import Ramp
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Options(MaskOptions):
+    """Settings of gradual pruning."""
+
+    begin: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of the fine-tuning before which nothing is removed."""
+    end: float = Field(default=0.75, gt=0, le=1)
+    """Fraction of the fine-tuning from which the asked sparsity holds."""
+    period_steps: int = Field(default=16, ge=1)
+    """Steps between two moves of the mask."""
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> Options:
+        if self.begin >= self.end:
+            raise ValueError(f"got begin = {self.begin:g} and end = {self.end:g}; expected begin below end")
+        return self
+
+
+class Gradual(Pruner):
+    """Removes the smallest |w| in many small portions."""
+
+    Options = Options
+
+    def needs_training(self, options: Any) -> bool:
+        """Weights go in training."""
+        return True
+
+    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
+        """Removes nothing yet; the hook does, in training; see `Pruner.prune`."""
+        from pruneaudit.compression.moving_mask import GrowingMask
+        from pruneaudit.compression.selection import prunable_weights
+
+        ramp = Ramp(sparsity, options.begin, options.end, options.period_steps, freeze_at=options.end)
+        pruning = Pruning(model)
+        weights = prunable_weights(model, options.exclude, options.layers)
+        pruning.hooks = (GrowingMask(pruning, weights, ramp, options.scope),)
+        return pruning
+
+
+PRUNER = Gradual()

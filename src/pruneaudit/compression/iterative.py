@@ -1,0 +1,97 @@
+"""Iterative magnitude pruning: prune a part, train, prune a part of what is left, and so on.
+
+Source: Frankle & Carbin 2019 (arXiv 1803.03635). Each round removes the same fraction of the weights that are
+left, those of smallest magnitude, so that after round r of R a fraction (1 - sparsity)^(r / R) is
+left. Between rounds the model is trained as the release's fine-tuning says; the training after the last
+round is that fine-tuning itself.
+
+`rewind` says what training goes on from after a round: the weights that the round before ended with
+(`none`: Han et al. 2015, arXiv 1506.02626; WeMem's setting, 5 rounds), the initial weights (`init`: the
+lottery ticket), or those of early in training (`early`: Frankle et al. 2020, arXiv 1912.05671). The first
+round ranks the dense model's weights under all three. Where `early` departs from the paper: the dense
+model's own early weights are not on disk, so `early_epochs` epochs are trained again from the same
+initial weights, with a batch order of their own, at the fine-tuning's learning rate and over its whole
+schedule.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from pruneaudit.compression.mask_options import MaskOptions
+from pruneaudit.compression.pruner import Pruner, Pruning, Workshop
+from pruneaudit.compression.schedules import density_after_round
+from pruneaudit.core import seeds
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Options(MaskOptions):
+    """Settings of iterative pruning."""
+
+    rounds: int = Field(default=5, ge=1, le=100)
+    """How often weights are removed; 1 is one-shot magnitude pruning."""
+    rewind: Literal["none", "init", "early"] = "none"
+    """What is trained after each round: the weights as they are, the initial ones, or those of early in training."""
+    early_epochs: int = Field(default=1, ge=1)
+    """Epochs until the weights that `rewind = "early"` goes back to."""
+
+    @model_validator(mode="after")
+    def _early_epochs_belong_to_early(self) -> Options:
+        if self.early_epochs != 1 and self.rewind != "early":
+            raise ValueError(f"got early_epochs = {self.early_epochs}, which only rewind = 'early' uses; leave it out")
+        return self
+
+
+class Iterative(Pruner):
+    """Removes the smallest |w| in rounds of pruning and training."""
+
+    Options = Options
+
+    def needs_training(self, options: Any) -> bool:
+        """One round without rewinding is one-shot pruning; all else trains."""
+        return bool(options.rounds > 1 or options.rewind != "none")
+
+    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
+        """Prunes and trains in rounds, all but the last training; see `Pruner.prune`."""
+        import torch
+
+        from pruneaudit.compression.mask import held
+        from pruneaudit.compression.scores import magnitude, magnitude_of_kept
+        from pruneaudit.compression.selection import prunable_weights, select_highest
+
+        weights = prunable_weights(model, options.exclude, options.layers)
+        kept = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+        select_highest(
+            magnitude(weights), sparsity, options.scope
+        )  # what leaves no weight is refused before hours of training
+        rewound = _rewound_to(model, options, workshop)
+        for finished in range(1, options.rounds + 1):
+            last = finished == options.rounds
+            now = sparsity if last else 1 - density_after_round(sparsity, finished, options.rounds)
+            kept = select_highest(magnitude_of_kept(weights, kept), now, options.scope)
+            if rewound:
+                model.load_state_dict(rewound)
+            pruning = held(model, kept)
+            if not last:
+                workshop.train(model, pruning.hooks, seeds.ROUND.format(finished), None)
+        return pruning
+
+
+def _rewound_to(model: nn.Module, options: Options, workshop: Workshop) -> dict[str, Tensor]:
+    """The weights that each round goes back to; none where they are kept."""
+    if options.rewind == "none":
+        return {}
+    from pruneaudit.compression.parametrized import copied
+
+    earlier = copied(model)
+    workshop.restart(earlier)
+    if options.rewind == "early":
+        workshop.train(earlier, (), seeds.EARLY, options.early_epochs)
+    return earlier.state_dict()
+
+
+PRUNER = Iterative()

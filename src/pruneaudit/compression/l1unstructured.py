@@ -1,0 +1,50 @@
+"""Magnitude pruning: the weights nearest to zero become zero; the rest are fine-tuned.
+
+Source: Han et al. 2015 (arXiv 1506.02626), in one shot. Counts are exact: the nearest whole number
+to sparsity x prunable weights goes, also under ties. Biases and normalisation layers stay.
+
+Preset `mia_prune`: the `l1unstructure` of mia_prune (arXiv 2202.03335), which is NNI's LevelPruner: layer by
+layer, every convolutional and linear layer with the first and the last, and of each the whole part of
+sparsity x weights. Our own default ranks all layers together, as most of the pruning literature does.
+Where the preset departs: NNI removes all weights up to a threshold, so more under ties; here the count is exact.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pruneaudit.compression.mask_options import MaskOptions
+from pruneaudit.compression.pruner import Pruner, Pruning, Workshop
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Options(MaskOptions):
+    """Settings of magnitude pruning."""
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"mia_prune": {"scope": "layerwise", "layers": "all", "exclude": ()}}
+
+    preset: Literal["none", "mia_prune"] = "none"
+    """The settings of a published system."""
+
+
+class L1Unstructured(Pruner):
+    """Removes the smallest |w| of all weight matrices."""
+
+    Options = Options
+
+    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
+        """Zeroes the smallest weights and holds them there; see `Pruner.prune`."""
+        from pruneaudit.compression.mask import held
+        from pruneaudit.compression.scores import magnitude
+        from pruneaudit.compression.selection import keep_highest, prunable_weights
+
+        weights = prunable_weights(model, options.exclude, options.layers)
+        masks = keep_highest(
+            magnitude(weights), sparsity, options.scope, "down" if options.preset == "mia_prune" else "nearest"
+        )
+        return held(model, masks)
+
+
+PRUNER = L1Unstructured()

@@ -1,0 +1,116 @@
+"""What is left of a network's weights: in all, and layer by layer. A tensor that layers share is counted once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from pruneaudit.compression.matrices import Kind, Matrix, counted_weights, matrices
+from pruneaudit.compression.size import num_nonzero, num_parameters
+
+WHY_WHOLE = {"embedding": "a table of embeddings", "added": "added to every input"}
+"""Why matrices of these kinds are not pruned."""
+
+
+@dataclass(frozen=True)
+class LayerSize:
+    """One layer's weights."""
+
+    name: str
+    """Its module name; of tensors that are not called `weight`, the parameter's whole name."""
+    type: str
+    """Its class, such as `Conv2d`."""
+    shape: tuple[int, ...]
+    """Shape of its weight tensor."""
+    weights: int
+    """Elements of the weight tensor; its bias is not among them."""
+    nonzero: int
+    """Those that are not zero."""
+    kind: Kind | Literal["vector"]
+    """What the tensor is, as in `matrices`; `vector` for what no method can prune, such as BatchNorm's factors."""
+    parameter: str
+    """The parameter's name; empty where the tensor is computed from others."""
+    computed_by: str
+    """What computes it, such as `weight_norm`; empty for a parameter."""
+    shared_with: tuple[str, ...]
+    """Further layers that use this tensor."""
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of its weights that are zero, in [0, 1]."""
+        return 1 - self.nonzero / self.weights
+
+    @property
+    def why_whole(self) -> str:
+        """Why no method prunes it; empty where methods do, unless they are told not to."""
+        return f"computed by {self.computed_by}" if self.computed_by else WHY_WHOLE.get(self.kind, "")
+
+
+def layer_table(model: nn.Module) -> tuple[LayerSize, ...]:
+    """One row for every weight matrix and for every layer with a `weight`, in the order of the network."""
+    by_name = {matrix.name: matrix for matrix in matrices(model)}
+    shared = {name for matrix in by_name.values() for name in matrix.aliases}
+    owned: dict[str, list[Matrix]] = defaultdict(list)
+    for matrix in by_name.values():
+        owned[matrix.layers[0]].append(matrix)
+    rows = []
+    for layer, module in model.named_modules():
+        rows += [_row(matrix) for matrix in owned[layer] if matrix.weight.numel()]
+        weight, name = module._parameters.get("weight"), f"{layer}.weight" if layer else "weight"
+        if weight is not None and weight.numel() and name not in by_name and name not in shared:
+            rows.append(LayerSize(layer, type(module).__name__, *_size(weight), "vector", name, "", ()))
+    return tuple(rows)
+
+
+def _row(matrix: Matrix) -> LayerSize:
+    by = matrix.computed.by if matrix.computed else ""
+    parameter = "" if by else matrix.name
+    name, *others = (_layer_name(name) for name in (matrix.name, *matrix.aliases))
+    return LayerSize(name, matrix.type, *_size(matrix.weight), matrix.kind, parameter, by, tuple(others))
+
+
+def _layer_name(name: str) -> str:
+    return "" if name == "weight" else name.removesuffix(".weight")
+
+
+def _size(weight: Tensor) -> tuple[tuple[int, ...], int, int]:
+    return tuple(weight.shape), weight.numel(), int(weight.count_nonzero())
+
+
+def left_whole(rows: Iterable[LayerSize], sparsities: Iterable[float]) -> list[dict[str, Any]]:
+    """The matrices that pruning has left as they were, with the reason where there is one, as JSON data.
+
+    Args:
+        rows: of the released network.
+        sparsities: of each row, the fraction of the dense layer's weights that is zero or gone.
+    """
+    return [
+        {"name": row.name, "weights": row.weights, "why": row.why_whole}
+        for row, sparsity in zip(rows, sparsities, strict=True)
+        if row.kind != "vector" and sparsity == 0
+    ]
+
+
+def weight_counts(model: nn.Module, dense: Mapping[str, Any] | None = None, embeddings: bool = False) -> dict[str, Any]:
+    """What is left of a network: over all parameters, and over the prunable weights.
+
+    Args:
+        model: the network.
+        dense: the same of the network before pruning, whose weights that are gone count as zeros; default: this is it.
+        embeddings: count tables of embeddings among the prunable weights.
+    """
+    weights = counted_weights(model, embeddings).values()
+    parameters, nonzero = num_parameters(model), num_nonzero(model)
+    whole = dense or {"parameters": parameters, "prunable_weights": sum(weight.numel() for weight in weights)}
+    left, prunable = sum(int(weight.count_nonzero()) for weight in weights), whole["prunable_weights"]
+    return {
+        "parameters": parameters,
+        "nonzero_parameters": nonzero,
+        "prunable_weights": prunable,
+        "sparsity": 1 - left / prunable if prunable else 0.0,
+        "sparsity_all": 1 - nonzero / whole["parameters"],
+    }

@@ -1,0 +1,53 @@
+"""The settings that methods by mask share, and presets: settings that reproduce a published system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import model_validator
+
+from pruneaudit.core import options
+
+
+def counts_embeddings(pruner: Mapping[str, Any] | None) -> bool:
+    """Whether tables of embeddings are among the weights that sparsity is a fraction of.
+
+    Args:
+        pruner: `{"name": ..., "options": {...}}`; None where nothing is pruned.
+    """
+    return pruner is not None and pruner["options"].get("layers") == "with_embeddings"
+
+
+class MaskOptions(options.Options):
+    """Which weights are ranked, and against which others.
+
+    A method with presets lists them in `PRESETS` and has a field `preset`. A preset fills in what was
+    not given; what was given and contradicts it is refused, since it would be that system no longer.
+    """
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
+    """The values of the settings that each preset fixes."""
+
+    scope: Literal["global", "layerwise"] = "global"
+    """Rank all weights together, or remove the same fraction of each layer."""
+    exclude: tuple[str, ...] = ()
+    """Layers left alone: module names, `first_conv`, `classifier`."""
+    layers: Literal["all", "convolutions", "with_embeddings"] = "all"
+    """Prune every weight matrix, convolutions only, or every weight matrix and the tables of embeddings."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_in(cls, values: Any) -> Any:
+        preset = values.get("preset") if isinstance(values, dict) else None
+        return {**cls.PRESETS.get(preset, {}), **values} if isinstance(preset, str) else values
+
+    @model_validator(mode="after")
+    def _as_the_preset_says(self) -> MaskOptions:
+        preset = getattr(self, "preset", "none")
+        for key, fixed in self.PRESETS.get(preset, {}).items():
+            if (got := getattr(self, key)) != fixed:
+                raise ValueError(
+                    f"preset '{preset}' means {key} = {fixed!r}, got {got!r}; leave {key} out, or leave the preset out"
+                )
+        return self

@@ -1,0 +1,201 @@
+"""Masks that move while a model is trained, from none removed to the asked sparsity.
+
+Outside the optimizer's step the model's parameters always are the masked weights, so that whatever looks
+at the model (dev accuracy, the best epoch, a checkpoint, the release) sees what the mask leaves.
+"""
+
+# One entry per prunable parameter, in order, in each list; masks are 0/1 tensors of the parameters' type and shape.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.compression.mask import Masks, set_zeros
+from pruneaudit.compression.pruner import Pruning
+from pruneaudit.compression.schedules import Ramp
+from pruneaudit.compression.scores import magnitude, magnitude_of_kept
+from pruneaudit.compression.selection import Scope, select_highest
+from pruneaudit.training.hooks import Hook, Sampler, TrainingState
+
+
+class MovingMask(Hook):
+    """Moves a mask along a ramp and holds it between two moves; what a weight is worth, subclasses say.
+
+    Adds `sparsity` (fraction of the ranked weights that are zero) to each epoch's row, keeps `pruning.masks`
+    up to date from epoch to epoch, and lets no epoch below the asked sparsity be selected.
+    """
+
+    def __init__(self, pruning: Pruning, weights: Mapping[str, Tensor], ramp: Ramp, scope: Scope) -> None:
+        """Describes what moves.
+
+        Args:
+            pruning: whose `masks` are kept up to date.
+            weights: the model's prunable parameters, by name.
+            ramp: when the mask moves, and to which sparsity.
+            scope: whether weights are ranked together or layer by layer.
+
+        Raises:
+            UserError: the ramp ends at a sparsity that leaves no weight.
+        """
+        select_highest(magnitude(weights), ramp.sparsity, scope)  # refused now, not in the middle of training
+        self._pruning, self._ramp, self._scope = pruning, ramp, scope
+        self._names, self._weights = list(weights), list(weights.values())
+        self._masks = [torch.ones_like(weight) for weight in self._weights]
+        self._sparsity = 0.0  # that the mask was last moved to
+        self._publish()
+
+    def wrap(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, sampler: Sampler
+    ) -> tuple[nn.Module, torch.optim.Optimizer, Sampler]:
+        """Keeps masks in the memory format that training has given the weights."""
+        self._masks = [torch.ones_like(weight) for weight in self._weights]
+        return model, optimizer, sampler
+
+    def scores(self) -> dict[str, Tensor]:
+        """What each weight is worth now, by name; the lowest go."""
+        raise NotImplementedError
+
+    @property
+    def held_masks(self) -> Masks | None:
+        """The masks outside which no weight learns."""
+        return self._published
+
+    @torch.no_grad()
+    def after_step(self, state: TrainingState) -> None:
+        """Moves the mask if it is time, and sets removed weights to zero."""
+        sparsity = self._ramp.after(state.step, state.steps_per_epoch, state.num_epochs)
+        arrives = sparsity == self._ramp.sparsity != self._sparsity
+        if arrives or (state.step % self._ramp.period_steps == 0 and not self._is_frozen(state)):
+            self._move(sparsity)
+        set_zeros(self._weights, self._masks)
+
+    def epoch_end(self, state: TrainingState) -> None:
+        """Notes the sparsity; an epoch below the asked one is not to be kept."""
+        self._publish()
+        state.history[-1]["sparsity"] = self._published.sparsity
+        if self._sparsity != self._ramp.sparsity:
+            state.selectable = False
+
+    @torch.no_grad()
+    def finalize(self, state: TrainingState) -> None:
+        """Ends at the asked sparsity, should fewer steps than expected have been made."""
+        if self._sparsity != self._ramp.sparsity:
+            self._move(self._ramp.sparsity)
+        set_zeros(self._weights, self._masks)
+        self._publish()
+
+    def kept(self) -> dict[str, Tensor]:
+        """The masks, and the sparsity that they were moved to."""
+        masks = {f"mask/{name}": mask != 0 for name, mask in zip(self._names, self._masks, strict=True)}
+        return masks | {"sparsity": torch.tensor(self._sparsity, dtype=torch.float64)}
+
+    def put_back(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back the masks and their sparsity."""
+        self._sparsity = float(tensors["sparsity"])
+        for name, mask in zip(self._names, self._masks, strict=True):
+            mask.copy_(tensors[f"mask/{name}"])
+        self._publish()
+
+    def _is_frozen(self, state: TrainingState) -> bool:
+        return self._ramp.is_frozen(state.step, state.steps_per_epoch, state.num_epochs)
+
+    def _move(self, sparsity: float) -> None:
+        """Makes the mask anew, at a sparsity."""
+        kept = select_highest(self.scores(), sparsity, self._scope)
+        for name, mask in zip(self._names, self._masks, strict=True):
+            mask.copy_(kept[name])
+        self._sparsity = sparsity
+        self._publish()
+
+    def _publish(self) -> None:
+        kept = {name: mask != 0 for name, mask in zip(self._names, self._masks, strict=True)}
+        self._published = self._pruning.masks = Masks(kept)
+
+
+class GrowingMask(MovingMask):
+    """A mask that removes more and more of what is left: no removed weight comes back."""
+
+    def scores(self) -> dict[str, Tensor]:
+        """|w| of what is left."""
+        named = zip(self._names, self._weights, strict=True)
+        return magnitude_of_kept(dict(named), dict(zip(self._names, self._masks, strict=True)))
+
+
+class DenseFeedback(MovingMask):
+    """DPF: gradients taken at the masked weights move dense ones, which the mask is taken from.
+
+    The dense weights are in the parameters from `after_backward` to `after_step` only. Masking inside the
+    graph instead would mask the gradient. Adds `reactivation_rate` to each epoch's row: of the weights
+    removed before the epoch's moves of the mask, the fraction that the move brought back (0 without a move).
+    """
+
+    def __init__(self, pruning: Pruning, weights: Mapping[str, Tensor], ramp: Ramp, scope: Scope) -> None:
+        """Describes what moves; see `MovingMask`."""
+        super().__init__(pruning, weights, ramp, scope)
+        self._dense: list[Tensor] = []
+        self._num_removed = self._num_back = 0  # summed over the moves of this epoch
+
+    @torch.no_grad()
+    def wrap(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, sampler: Sampler
+    ) -> tuple[nn.Module, torch.optim.Optimizer, Sampler]:
+        """Takes the dense weights from the model."""
+        self._dense = [weight.detach().clone() for weight in self._weights]
+        return super().wrap(model, optimizer, sampler)
+
+    @property
+    def held_masks(self) -> Masks | None:
+        """None: every dense weight learns."""
+        return None
+
+    def scores(self) -> dict[str, Tensor]:
+        """|w| of the dense weights."""
+        return magnitude(dict(zip(self._names, self._dense, strict=True)))
+
+    @torch.no_grad()
+    def after_backward(self, state: TrainingState) -> None:
+        """Puts the dense weights in the masked ones' place for the optimizer's step."""
+        torch._foreach_copy_(self._weights, self._dense)
+        if self._is_frozen(state):
+            for weight, mask in zip(self._weights, self._masks, strict=True):
+                if weight.grad is not None:
+                    weight.grad.mul_(mask)
+
+    @torch.no_grad()
+    def after_step(self, state: TrainingState) -> None:
+        """Takes the dense weights that the optimizer made, and leaves masked ones in the model."""
+        torch._foreach_copy_(self._dense, self._weights)
+        super().after_step(state)
+
+    def epoch_end(self, state: TrainingState) -> None:
+        """Notes sparsity and reactivation rate."""
+        super().epoch_end(state)
+        state.history[-1]["reactivation_rate"] = self._num_back / max(self._num_removed, 1)
+        self._num_removed = self._num_back = 0
+
+    @torch.no_grad()
+    def finalize(self, state: TrainingState) -> None:
+        """Leaves the masked weights in the model, at the asked sparsity."""
+        torch._foreach_copy_(self._weights, self._dense)  # a mask that still moves may bring weights back
+        super().finalize(state)
+
+    def kept(self) -> dict[str, Tensor]:
+        """What the mask needs, and the dense weights."""
+        dense = zip(self._names, self._dense, strict=True)
+        return super().kept() | {f"dense/{name}": weight for name, weight in dense}
+
+    def put_back(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back masks and dense weights."""
+        super().put_back(tensors)
+        for name, weight in zip(self._names, self._dense, strict=True):
+            weight.copy_(tensors[f"dense/{name}"])
+
+    def _move(self, sparsity: float) -> None:
+        """Makes the mask anew, and counts what comes back."""
+        before = [mask.clone() for mask in self._masks]
+        super()._move(sparsity)
+        self._num_removed += sum(mask.numel() - int(mask.count_nonzero()) for mask in before)
+        self._num_back += sum(int((now > then).sum()) for now, then in zip(self._masks, before, strict=True))

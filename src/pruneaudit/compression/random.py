@@ -1,0 +1,38 @@
+"""Random pruning: the control that says what is due to sparsity alone, whichever weights go.
+
+Weights are removed by chance, as many as magnitude pruning removes, and held at zero while the rest are
+fine-tuned (as in Blalock et al. 2020, arXiv 2003.03033). One order is drawn per model: a higher
+sparsity removes the same weights and more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pruneaudit.compression.mask_options import MaskOptions
+from pruneaudit.compression.pruner import Pruner, Pruning, Workshop
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Options(MaskOptions):
+    """Settings of random pruning."""
+
+
+class Random(Pruner):
+    """Removes weights of all matrices by chance."""
+
+    Options = Options
+
+    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
+        """Zeroes random weights and holds them there; see `Pruner.prune`."""
+        from pruneaudit.compression.mask import held
+        from pruneaudit.compression.scores import chance
+        from pruneaudit.compression.selection import keep_highest, prunable_weights
+
+        weights = prunable_weights(model, options.exclude, options.layers)
+        return held(model, keep_highest(chance(weights, workshop.generator), sparsity, options.scope))
+
+
+PRUNER = Random()

@@ -1,0 +1,187 @@
+"""Which weights can be pruned, and which of them go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.compression.mask import Masks
+from pruneaudit.compression.matrices import Matrix, matrices
+from pruneaudit.compression.parametrized import refuse
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.registry import nearest
+
+Scope = Literal["global", "layerwise"]
+Layers = Literal["all", "convolutions", "with_embeddings"]
+Rounding = Literal["nearest", "down"]
+
+
+def prunable_weights(model: nn.Module, exclude: Sequence[str] = (), only: Layers = "all") -> dict[str, Tensor]:
+    """The weight matrices that a method may prune, by parameter name; see `compression.matrices`.
+
+    A tensor that several layers share is there once, under its first name. It stays out if any of them is excluded.
+
+    Args:
+        model: any network.
+        exclude: layers left alone, with all that is in them: names of modules or of parameters, `first_conv`, or
+            `classifier` (the last linear layer).
+        only: `convolutions` leaves all else alone, `with_embeddings` adds tables of embeddings.
+
+    Raises:
+        UserError: an excluded layer does not exist, nothing is left to prune, or a matrix that is not excluded is
+            computed from other tensors or holds NaN or infinity.
+    """
+    eligible = _eligible(model)
+    excluded = _excluded(model, eligible, exclude)
+    chosen = [
+        matrix
+        for matrix in eligible
+        if matrix not in excluded
+        and matrix.counts(embeddings=only == "with_embeddings")
+        and (only != "convolutions" or matrix.kind == "convolution")
+    ]
+    if not chosen:
+        wanted = "convolutional layer" if only == "convolutions" else "weight matrix"
+        raise UserError(f"nothing to prune: the model has no {wanted} that is not excluded")
+    for matrix in chosen:
+        _check_usable(matrix)
+    return {matrix.name: matrix.weight for matrix in chosen}
+
+
+def excluded_layers(model: nn.Module, exclude: Sequence[str]) -> frozenset[str]:
+    """The names of all layers that `exclude` means, with those that share a tensor with one of them.
+
+    Raises:
+        UserError: an excluded layer does not exist.
+    """
+    return frozenset(layer for matrix in _excluded(model, _eligible(model), exclude) for layer in matrix.layers)
+
+
+def _eligible(model: nn.Module) -> list[Matrix]:
+    return [matrix for matrix in matrices(model) if matrix.counts(embeddings=True)]
+
+
+def _excluded(model: nn.Module, eligible: Sequence[Matrix], exclude: Sequence[str]) -> list[Matrix]:
+    """Those of the matrices that `exclude` means."""
+    alias, layers = _alias(model, eligible), {layer for matrix in eligible for layer in matrix.layers}
+    found: list[Matrix] = []
+    for name in exclude:
+        layer = alias.get(name) or name
+        meant = [matrix for matrix in eligible if _covers(layer, layers, matrix)]
+        if not meant:
+            known = list(dict.fromkeys([*(a for a, target in alias.items() if target), *_named(eligible)]))
+            raise UserError(f"exclude: no layer '{name}'{nearest(name, known)}; expected among: {', '.join(known)}")
+        found += meant
+    return found
+
+
+def _alias(model: nn.Module, eligible: Sequence[Matrix]) -> dict[str, str | None]:
+    """The layers that `first_conv` and `classifier` stand for."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    convolutions = [matrix.layers[0] for matrix in eligible if matrix.kind == "convolution"]
+    return {"first_conv": next(iter(convolutions), None), "classifier": linear[-1] if linear else None}
+
+
+def _named(eligible: Sequence[Matrix]) -> list[str]:
+    """What can be excluded, by the names that are shown: of layers, and of parameters of the network itself."""
+    return [layer or matrix.name for matrix in eligible for layer in matrix.layers]
+
+
+def _covers(excluded: str, layers: set[str], matrix: Matrix) -> bool:
+    """Whether an excluded name, of a layer or of a parameter, means this matrix."""
+    inside = excluded in layers and any(layer.startswith(f"{excluded}.") for layer in matrix.layers)
+    return inside or excluded in (*matrix.layers, matrix.name, *matrix.aliases)
+
+
+def _check_usable(matrix: Matrix) -> None:
+    """Refuses what no mask can hold, and what no method can rank."""
+    if matrix.computed:
+        raise refuse(matrix.layers[0], matrix.computed)
+    check_finite(matrix.name, matrix.weight)
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Refuses weights that are no finite numbers.
+
+    Raises:
+        UserError: some are not; the message names the parameter.
+    """
+    if not tensor.is_floating_point() or (wrong := tensor.numel() - int(tensor.isfinite().sum())) == 0:
+        return
+    raise UserError(
+        f"'{name}' holds NaN or infinity in {wrong:,} of {tensor.numel():,} weights, expected finite numbers; use the"
+        " weights of a training that did not diverge"
+    )
+
+
+def num_removed(num_weights: int, sparsity: float, layer: str = "", rounding: Rounding = "nearest") -> int:
+    """How many of `num_weights` a sparsity removes.
+
+    Args:
+        num_weights: of how many weights.
+        sparsity: fraction to remove, in [0, 1).
+        layer: whose weights they are, for messages; default: the whole model's.
+        rounding: `nearest` whole number (a half goes up), or `down`.
+
+    Raises:
+        UserError: sparsity is outside [0, 1), or would leave no weight.
+    """
+    if not 0 <= sparsity < 1:
+        raise UserError(f"sparsity: got {sparsity:g}, expected at least 0 and below 1 (0.9 removes 90%)")
+    removed = math.floor(sparsity * num_weights + (0.5 if rounding == "nearest" else 0))
+    if removed >= num_weights:
+        whose, or_else = (f" of {layer}", ", or exclude that layer") if layer else ("", "")
+        raise UserError(
+            f"sparsity {sparsity:g} leaves none of {num_weights:,} weights{whose}; use a lower one{or_else}"
+        )
+    return removed
+
+
+def keep_highest(scores: Mapping[str, Tensor], sparsity: float, scope: Scope, rounding: Rounding = "nearest") -> Masks:
+    """Masks that remove the lowest scores, by exact count; see `select_highest`."""
+    return Masks(select_highest(scores, sparsity, scope, rounding))
+
+
+def select_highest(
+    scores: Mapping[str, Tensor], sparsity: float, scope: Scope, rounding: Rounding = "nearest"
+) -> dict[str, Tensor]:
+    """Which weights stay when the lowest scores go, by exact count, on the scores' device.
+
+    Args:
+        scores: what each weight is worth, by parameter name, in the weights' shapes.
+        sparsity: fraction to remove, in [0, 1).
+        scope: `global` ranks all weights together, `layerwise` removes the same fraction of each layer.
+        rounding: how the count becomes a whole number.
+
+    Returns:
+        Bool by parameter name, of which exactly `num_removed` are False (per layer, if layerwise). Of
+        equal scores, those that come first in parameter order go first.
+
+    Raises:
+        UserError: the sparsity is out of range, or leaves no weight.
+    """
+    if scope == "layerwise":
+        return {
+            name: _keep(score.flatten(), num_removed(score.numel(), sparsity, name, rounding)).view(score.shape)
+            for name, score in scores.items()
+        }
+    together = torch.cat([score.flatten() for score in scores.values()])
+    kept = _keep(together, num_removed(together.numel(), sparsity, rounding=rounding))
+    parts = kept.split([score.numel() for score in scores.values()])
+    return {name: part.view(scores[name].shape) for name, part in zip(scores, parts, strict=True)}
+
+
+def _keep(scores: Tensor, removed: int) -> Tensor:
+    """True for all but the `removed` lowest of a flat tensor."""
+    if removed == 0:
+        return torch.ones_like(scores, dtype=torch.bool)
+    limit = scores.kthvalue(removed).values
+    kept = scores > limit
+    tied = (scores == limit).nonzero()[:, 0]  # of which the last ones stay
+    num_missing = scores.numel() - removed - int(kept.count_nonzero())
+    kept[tied[len(tied) - num_missing :]] = True
+    return kept

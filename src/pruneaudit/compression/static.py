@@ -1,0 +1,66 @@
+"""Static sparse training: the mask is fixed once, before the training, and held ever after.
+
+The mask keeps the weights of largest magnitude: of the dense model (`start = "pretrained"`; this is one-shot
+magnitude pruning, the same as `l1unstructured`), or of the initial weights, which are then trained from
+scratch (`start = "init"`). The second is the lower bound that sparse training is compared with, as in
+Lin et al. 2020 (arXiv 2006.07253).
+
+Whether gradients are masked as well makes no difference here: optimizers work element by element, so
+that no kept weight sees a removed one's gradient, and removed weights are set to zero after every step.
+Masking gradients alone would not do: momentum and weight decay would move removed weights.
+
+Preset `pruning_mia`: what the Pruning_MIA code calls static. The mask comes from the initial weights, not
+from trained ones, under one threshold over all convolutions; linear and normalisation layers stay dense.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pruneaudit.compression.mask_options import MaskOptions
+from pruneaudit.compression.pruner import Pruner, Pruning, Workshop
+from pruneaudit.study import Origin
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Options(MaskOptions):
+    """Settings of static sparse training."""
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        "pruning_mia": {"start": "init", "scope": "global", "layers": "convolutions", "exclude": ()}
+    }
+
+    start: Literal["pretrained", "init"] = "pretrained"
+    """Which weights the mask is taken from and training goes on with: the dense model's, or the initial ones."""
+    preset: Literal["none", "pruning_mia"] = "none"
+    """The settings of a published system."""
+
+
+class Static(Pruner):
+    """Removes the smallest |w| once; training begins there."""
+
+    Options = Options
+
+    def origin(self, options: Any) -> Origin:
+        """`init` where the training is from scratch."""
+        return "init" if options.start == "init" else "own-dense"
+
+    def needs_training(self, options: Any) -> bool:
+        """Initial weights are no release; pruned dense weights are."""
+        return bool(options.start == "init")
+
+    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
+        """Zeroes the smallest weights and holds them there; see `Pruner.prune`."""
+        from pruneaudit.compression.mask import held
+        from pruneaudit.compression.scores import magnitude
+        from pruneaudit.compression.selection import keep_highest, prunable_weights
+
+        if options.start == "init":
+            workshop.restart(model)
+        weights = prunable_weights(model, options.exclude, options.layers)
+        return held(model, keep_highest(magnitude(weights), sparsity, options.scope))
+
+
+PRUNER = Static()

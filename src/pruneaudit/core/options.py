@@ -1,0 +1,117 @@
+"""Settings are frozen pydantic models; what is wrong with them is said in one line.
+
+`Options` is the base of a study's sections and of every plug-in's options. Nothing here, and no
+options class, imports torch.
+"""
+
+from __future__ import annotations
+
+import typing
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.registry import nearest
+
+OptionsT = TypeVar("OptionsT", bound="Options")
+
+_IN_A_FILE = {
+    "tuple_type": "a list",
+    "dict_type": "a table of settings",
+    "model_type": "a table of settings",
+    "model_attributes_type": "a table of settings",
+}
+"""What pydantic's kinds of mistakes expected, in the words of TOML and JSON."""
+
+
+class Options(BaseModel):
+    """Base of all settings: frozen, unknown keys refused, docstrings of fields kept.
+
+    Made as `Study(name="mine", ...)`, a mistake is a `UserError` of one line; `model_validate` and its like raise
+    pydantic's `ValidationError`, for callers that go through its parts.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
+    )
+
+    def __init__(self, /, **values: Any) -> None:
+        """Checks `values`, key by key.
+
+        Raises:
+            UserError: one line that names each wrong key, what was got and expected.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise UserError(explain(error, type(self), type(self).__name__)) from None
+
+    # Settings within settings are still checked by pydantic itself, which so knows the whole way to a wrong key.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+def validated(model: type[OptionsT], values: Any, where: str) -> OptionsT:
+    """`values` as settings of type `model`.
+
+    Raises:
+        UserError: one line that names each wrong key under `where`, what was got and expected.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UserError(explain(error, model, where)) from None
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """A pydantic error as one line: key, what was got, what was expected, the nearest known key."""
+    found = error.errors(include_url=False)
+    wrong_items = {details["loc"][:-1] for details in found}  # pydantic calls a list that holds one too short as well
+    real = [details for details in found if details["type"] != "too_short" or details["loc"] not in wrong_items]
+    problems = [_problem(dict(details), model) for details in real]
+    shown = problems[:3] + ([f"and {len(problems) - 3} more"] if len(problems) > 3 else [])
+    return f"{where}: " + "; ".join(shown)
+
+
+def _problem(details: dict[str, Any], model: type[BaseModel]) -> str:
+    location = tuple(details["loc"])
+    key = _shortened(".".join(str(part) for part in location)) or "the whole"
+    kind, message = details["type"], str(details["msg"])
+    if kind == "extra_forbidden":
+        known = _known_keys(model, location[:-1])
+        return f"unknown key '{key}'{nearest(str(location[-1]), known)}; known keys: {', '.join(known)}"
+    if kind == "missing":
+        return f"'{key}' is missing"
+    if kind == "value_error":
+        return (
+            f"'{key}': {message.removeprefix('Value error, ')}" if location else message.removeprefix("Value error, ")
+        )
+    expected = _IN_A_FILE.get(kind) or message.removeprefix("Input should be ")
+    return f"'{key}': got {_shortened(repr(details.get('input')))}, expected: {expected}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _known_keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """The keys that the settings at `location` have."""
+    for part in location:
+        if isinstance(part, int) or part not in model.model_fields:
+            continue
+        inner = _model_within(model.model_fields[part].annotation)
+        if inner is None:
+            return []
+        model = inner
+    return sorted(model.model_fields)
+
+
+def _model_within(annotation: Any) -> type[BaseModel] | None:
+    """The settings class inside an annotation such as `tuple[Release, ...]` or `X | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in typing.get_args(annotation):
+        found = _model_within(argument)
+        if found is not None:
+            return found
+    return None

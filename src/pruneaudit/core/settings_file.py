@@ -1,0 +1,128 @@
+"""Reading settings: TOML or JSON from files that may be wrong or hostile, with single values replaced."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from datetime import date, time
+from pathlib import Path
+from typing import Any
+
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import TooDeepError, check_depth, check_file, parse_json
+
+MAX_BYTES = 1_000_000
+MAX_KEY_PARTS = 50
+"""A key of thousands of parts takes a TOML reader quadratic time."""
+# A part of a key, bare or in quotes (the last one may be missing), a dot, blanks, anything else; nothing twice.
+_TOKEN = re.compile(
+    r"""(?P<part>[\w-]++|"(?:[^"\\\n]|\\.)*+"?|'[^'\n]*+'?)|(?P<dot>\.)|(?P<blank>[ \t]++)|.""", re.DOTALL
+)
+
+
+def read_settings(path: Path) -> str:
+    """The text of a settings file, without the byte-order mark that editors on Windows put before it.
+
+    Raises:
+        UserError: it cannot be read, is too large, or no text.
+    """
+    try:
+        check_file(path)
+        is_too_large = path.stat().st_size > MAX_BYTES
+        text = "" if is_too_large else path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read ({reason}); expected a study in TOML or JSON") from None
+    if is_too_large:
+        raise UserError(f"{path}: a study file has at most {MAX_BYTES:,} bytes")
+    return text
+
+
+def parse_settings(text: str, name: str, is_json: bool, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Settings from a text, with `a.b=value` overrides put in.
+
+    Raises:
+        UserError: the text is no TOML or JSON table, or an override leads nowhere.
+    """
+    kind = "JSON" if is_json else "TOML"
+    try:
+        values = parse_json(text) if is_json else _parse_toml(text)
+    except (TooDeepError, RecursionError):
+        raise UserError(f"{name}: nested too deeply for a study") from None
+    except ValueError as error:
+        raise UserError(f"{name}: not {kind}: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{name}: got a {type(values).__name__}, expected a table of settings")
+    return with_overrides(values, overrides)
+
+
+def _parse_toml(text: str) -> Any:
+    """What a text of TOML says.
+
+    Raises:
+        TooDeepError, RecursionError: keys or values lie too deep in each other.
+        ValueError: it is no TOML.
+    """
+    if _most_key_parts(text) > MAX_KEY_PARTS:
+        raise TooDeepError
+    values = tomllib.loads(text)
+    check_depth(values)
+    return values
+
+
+def _most_key_parts(text: str) -> int:
+    """The most parts with dots between that stand in a row, in time that grows with the length of the text."""
+    most = parts = 0
+    is_after_dot = False
+    for token in _TOKEN.finditer(text):
+        if token.lastgroup == "part":
+            parts = parts + 1 if is_after_dot else 1
+            most = max(most, parts)
+        elif token.lastgroup is None:
+            parts = 0
+        if token.lastgroup != "blank":
+            is_after_dot = token.lastgroup == "dot" and parts > 0
+    return most
+
+
+def with_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The settings with `a.b=value` overrides put in, in place.
+
+    Raises:
+        UserError: an override leads nowhere.
+    """
+    for override in overrides:
+        _set(values, override)
+    return values
+
+
+def scalar(text: str) -> Any:
+    """A value as TOML writes it (`0.5`, `true`, `[1, 2]`); anything else, dates too, is itself, a text."""
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text.strip()
+    value = table["value"]
+    is_text = len(table) > 1 or isinstance(value, date | time)  # a second line would be lost
+    return text.strip() if is_text else value
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    """Puts `a.b=value` into nested settings; a number steps into a list (`releases.0.sparsity=0.9`)."""
+    path, equals, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise UserError(f"--set: got '{override}', expected key=value, for example training.epochs=5")
+    place: Any = values
+    try:
+        for key in keys[:-1]:
+            place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
+        if isinstance(place, list):
+            place[int(keys[-1])] = scalar(text)
+        else:
+            place[keys[-1]] = scalar(text)
+    except (IndexError, ValueError, TypeError, AttributeError):
+        raise UserError(f"--set: '{path}' leads to no setting of this study") from None

@@ -1,0 +1,176 @@
+"""From what is on disk to what an audit takes."""
+
+# M models, N samples, C classes
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pruneaudit.attacks.groups import skips
+from pruneaudit.core.files import SUMMARY_FILE
+from pruneaudit.data.membership import read_membership
+from pruneaudit.data.population import Population
+from pruneaudit.data.splits import Splits
+from pruneaudit.engine.plan import Action, Plan, Task, attacks_of
+from pruneaudit.engine.store import Store
+from pruneaudit.evaluation import Audit, bank_games
+from pruneaudit.evaluation.canaries import Bounds
+from pruneaudit.evaluation.game import Game
+from pruneaudit.evaluation.lineup import Lineup
+from pruneaudit.evaluation.playing import Recall, audit_games
+from pruneaudit.signals.signals import Signals
+from pruneaudit.study import DENSE, Release, Study
+from pruneaudit.study.lineage import defenses_of, origin_of, repeats, twins
+
+Folders = Mapping[tuple[Action, int], Path]
+"""Where the answers of one release lie, by query (`signals`, `sensitivity`) and model."""
+
+
+def answer_tasks(plan: Plan, release: str, left_out: Collection[int] = ()) -> list[Task]:
+    """The tasks that ask the models of a release, but for those left out."""
+    asked = [*plan.of("signals", release), *plan.of("sensitivity", release)]
+    return [task for task in asked if task.model_id not in left_out]
+
+
+def release_signals(
+    plan: Plan, store: Store, population: Population, release: str, left_out: Collection[int] = ()
+) -> Signals:
+    """The signals of the models of a release, but for those left out."""
+    tasks, membership = answer_tasks(plan, release, left_out), plan.study.membership
+    folders = {(task.action, task.model_id): store.path(task.artifact) for task in tasks}
+    splits = read_membership(store.root, membership.num_models, len(population.y))
+    return signals_in(folders, splits, membership.protocol, plan.study.audit.queries, population)
+
+
+def signals_in(folders: Folders, splits: Splits, protocol: str, num_queries: int, population: Population) -> Signals:
+    """The signals of a release's models, from the folders of their answers.
+
+    Args:
+        folders: where they lie.
+        splits: of all models of the study, by model id.
+        protocol: under which members were drawn.
+        num_queries: views of each sample that the models were asked about.
+        population: the study's.
+    """
+    model_ids = [model_id for action, model_id in folders if action == "signals"]
+
+    def stacked(action: Action, key: str) -> np.ndarray:
+        files = [folders[action, model_id] / f"{key}.npy" for model_id in model_ids]
+        return np.stack([np.load(file, mmap_mode="r", allow_pickle=False) for file in files])
+
+    several = num_queries > 1
+    splits, grouped = splits.rows(model_ids), protocol == "disjoint"
+    return Signals(
+        logits=stacked("signals", "logits"),
+        labels=population.y,
+        member=splits.member,
+        eligible=splits.eligible,
+        is_victim=splits.is_victim if grouped else None,
+        group=splits.group if grouped else None,
+        confidence=stacked("signals", "confidence") if several else None,
+        correct=stacked("signals", "correct") if several else None,
+        sensitivity=stacked("sensitivity", "sensitivity") if ("sensitivity", model_ids[0]) in folders else None,
+        canary=population.canary,
+        copy=population.is_copy if population.copy_of is not None else None,
+        ids=population.ids,
+        model_ids=np.array(model_ids),
+    )
+
+
+def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[int] = ()) -> dict[str, Any]:
+    """What is known of a release beside its leakage: means over its victims, but for those left out."""
+    described = next((entry for entry in plan.study.releases if entry.name == release), None)
+    tasks = plan.models(release)
+    summaries = [
+        json.loads((store.path(task.artifact) / SUMMARY_FILE).read_text())
+        for task in tasks
+        if task.model_id not in left_out and plan.study.membership.is_victim(task.model_id)
+    ]
+
+    def mean(key: str) -> float:
+        return float(np.mean([summary.get(key, np.nan) for summary in summaries]))
+
+    facts: dict[str, Any] = {"pruner": "", "origin": "own-dense", "parameters": mean("parameters")}
+    if described is None:
+        return facts | {
+            "origin": "init",
+            "sparsity": 0.0,
+            "sparsity_all": 0.0,
+            "nonzero_parameters": mean("nonzero_parameters"),
+        }
+    trained = described.finetune or origin_of(described) == "init"
+    return facts | {
+        "pruner": described.pruner.label if described.pruner else "",
+        "defense": "+".join(plugin.label for plugin in defenses_of(plan.study, described)),
+        "origin": origin_of(described),
+        "sparsity": mean("sparsity"),
+        "sparsity_all": mean("sparsity_all"),
+        "nonzero_parameters": mean("nonzero_parameters"),
+        "test_accuracy_before": mean("test_accuracy_before"),
+        "test_accuracy_after_pruning": mean("test_accuracy_after_pruning"),
+        "test_accuracy_after_finetuning": mean("test_accuracy") if trained else float("nan"),
+    }
+
+
+def is_control(release: Release) -> bool:
+    """Whether a release is the dense model with extra fine-tuning and nothing else."""
+    return release.pruner is None and release.finetune is not None and not release.defense and release.parent == DENSE
+
+
+def baselines(study: Study) -> list[str]:
+    """What every release is compared with: the dense models, and the first control."""
+    controls = [release.name for release in study.releases if is_control(release)]
+    return [DENSE, *controls[:1]] if study.releases else []
+
+
+def undefended_dense(study: Study) -> list[str]:
+    """The baseline of the frontier: releases that were neither pruned nor defended, and no parent of theirs was."""
+    return [DENSE] + [item.name for item in study.releases if item.pruner is None and not defenses_of(study, item)]
+
+
+def study_games(plan: Plan, store: Store, population: Population, left_out: Collection[int] = ()) -> list[Game]:
+    """The games of a study whose signals are on disk; `left_out` as for `audit_study`."""
+    signals = {release: release_signals(plan, store, population, release, left_out) for release in plan.releases}
+    return bank_games(signals, plan.study.audit.knowledge, twins(plan.study))
+
+
+def audit_study(
+    plan: Plan,
+    store: Store,
+    games: Sequence[Game],
+    about: Mapping[str, Any],
+    left_out: Collection[int] = (),
+    recall: Recall = lambda label, game: None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Audit:
+    """The audit of a study whose signals are on disk.
+
+    Args:
+        plan: the study's tasks.
+        store: where their results lie.
+        games: from `study_games`.
+        about: how the results came to be.
+        left_out: models of which some part is missing; they are left out of every release, so that
+            releases are compared on the same models.
+        recall: what attacks that train have said already.
+        say: told of what takes long.
+    """
+    study = plan.study
+    return audit_games(
+        games,
+        attacks_of(study),
+        study.seed,
+        study.audit.fpr_levels,
+        lineup=Lineup(tuple(baselines(study)), twins(study), tuple(undefended_dense(study)), repeats(study)),
+        facts={release: release_facts(plan, store, release, left_out) for release in plan.releases},
+        about=about,
+        skip=skips(study.audit.attacks),
+        bounds=Bounds(study.audit.canary_guesses, study.audit.delta),
+        recall=recall,
+        say=say,
+    )

@@ -1,0 +1,263 @@
+"""Bringing a plan onto the disk: what is whole is reused, the rest is made, in order of need."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pruneaudit.core.errors import RunError, StorageError, UserError
+from pruneaudit.core.files import writing
+from pruneaudit.data.membership import read_membership, to_text
+from pruneaudit.data.population import Population
+from pruneaudit.data.splits import Splits
+from pruneaudit.engine.dropping import wanted_again
+from pruneaudit.engine.executors import Executor
+from pruneaudit.engine.plan import Plan, Task
+from pruneaudit.engine.progress import Progress
+from pruneaudit.engine.request import Outcome, Request
+from pruneaudit.engine.sources import functions_importable
+from pruneaudit.engine.store import Artifact, Store
+from pruneaudit.study import DENSE
+from pruneaudit.study.lineage import SCORING, calls_users_function
+from pruneaudit.study.target import working_folder
+
+MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that could not be done."""
+
+    task: Task
+    reason: str
+    """One line."""
+    details: str = ""
+    """A traceback, where there is one."""
+
+    def __str__(self) -> str:
+        return f"{self.task.name}: {self.reason}"
+
+
+class TasksFailedError(RunError):
+    """So many tasks failed that nothing can be audited."""
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        more = f" ({len(failures) - 1} more tasks failed)" if len(failures) > 1 else ""
+        super().__init__(f"{failures[0]}{more}")
+        self.details = failures[0].details
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run did."""
+
+    num_done: int
+    failures: tuple[Failure, ...]
+    """Tasks that failed themselves; what depended on them was left out."""
+    left_undone: tuple[Task, ...] = ()
+    """Tasks that were never tried, since something that they need failed."""
+
+    def lost(self, num_models: int) -> tuple[list[str], set[int]]:
+        """The releases that cannot be audited, and the models to leave out of all others.
+
+        A release that is missing for more than half of the models is lost, and takes no model with it: it is at fault
+        itself, or what all its models need is (its parent release, the scores of the scoring bank).
+        """
+        at_fault = [failure.task for failure in self.failures]
+        untrained = {task.model_id for task in at_fault if task.action == "train" and task.release == DENSE}
+        failed: dict[str, set[int]] = defaultdict(set)
+        for task in (*at_fault, *self.left_undone):
+            # A model that has no dense form is left out as such; no release is to blame. A scoring model is none.
+            if task.release == DENSE or (task.release != SCORING and task.model_id not in untrained):
+                failed[task.release].add(task.model_id)
+        releases = [name for name, models in failed.items() if name != DENSE and 2 * len(models) > num_models]
+        return releases, {model for name in failed.keys() - set(releases) for model in failed[name]}
+
+
+def missing_tasks(plan: Plan, store: Store) -> list[Task]:
+    """The tasks whose artifact is not on disk, or not whole; changes nothing."""
+    return [task for task in plan.tasks if store.status(task.artifact)[0] != "whole"]
+
+
+def tasks_to_do(plan: Plan, store: Store) -> list[Task]:
+    """The missing tasks, and those that make dropped weights again for them; changes nothing."""
+    return wanted_again(plan, store, missing_tasks(plan, store))
+
+
+def carry_out(
+    plan: Plan,
+    population: Population,
+    store: Store,
+    executor: Executor,
+    device: str,
+    progress: Progress,
+    checkpoint_seconds: float,
+) -> Work:
+    """Makes everything that the plan needs and the store lacks; the store is open for writing.
+
+    A task that fails is named and left out with all that depends on it; the rest is done. A worker
+    that dies has its task tried again, at most `MAX_ATTEMPTS` times in all.
+
+    Raises:
+        UserError: a task cannot do what the study asks for (a network that does not fit the data, ...), the disk has no
+            room for what is to be done, or the run folder does not say who is in whose training set.
+        StorageError: the disk is full; finished tasks stay.
+        RunError: the run folder cannot be written any more, or the machine fails; finished tasks stay.
+    """
+    with writing(store.root, begun=True):
+        _keep_population(plan, population, store, progress)
+        missing = [task for task in plan.tasks if not _is_whole(task.artifact, store, progress)]
+        missing = wanted_again(plan, store, missing)
+        forget_finished(plan, missing, store)
+        progress.begin(len(missing), len(plan.tasks) - len(missing))
+        if not missing:
+            return Work(0, ())
+        _check_room(plan, population, store, missing)
+        splits = read_membership(store.root, plan.study.membership.num_models, len(population.y))
+        return _Shift(missing, splits, store, executor, device, progress, checkpoint_seconds).work_off()
+
+
+def _check_room(plan: Plan, population: Population, store: Store, missing: Sequence[Task]) -> None:
+    """Refuses to begin what the disk has no room for."""
+    from pruneaudit.engine.estimate import check_room, disk_bytes  # imports torch
+
+    try:
+        with functions_importable(plan):
+            needed = disk_bytes(plan, population, missing)
+    except Exception:  # a user's network may raise anything; the tasks say what
+        return
+    check_room(needed, store.root)
+
+
+def forget_finished(plan: Plan, missing: Collection[Task], store: Store) -> None:
+    """Removes checkpoints of what is finished: a kill may have come between the two."""
+    left = {task.name for task in missing}
+    for task in plan.tasks:
+        if task.name not in left:
+            store.forget_checkpoints(task.artifact)
+
+
+def _keep_population(plan: Plan, population: Population, store: Store, progress: Progress) -> None:
+    """Saves the population for the workers to read."""
+    if not _is_whole(plan.population, store, progress):
+        staging = store.new_staging()
+        population.save(staging)
+        store.commit(plan.population, staging)
+
+
+def _is_whole(artifact: Artifact, store: Store, progress: Progress) -> bool:
+    """Whether an artifact can be reused; what is damaged is set aside and named."""
+    status, reason = store.status(artifact)
+    if status == "damaged":
+        place = store.set_aside(artifact)
+        progress.warn(f"{artifact.folder}: {reason}; set aside as {place.name} and made again")
+    return status == "whole"
+
+
+class _Shift:
+    """One round of work: submits each task once its inputs exist, and commits what comes back."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        splits: Splits,
+        store: Store,
+        executor: Executor,
+        device: str,
+        progress: Progress,
+        checkpoint_seconds: float,
+    ) -> None:
+        self._splits, self._store, self._executor, self._progress = splits, store, executor, progress
+        self._device, self._checkpoint_seconds = device, checkpoint_seconds
+        self._tasks = {task.name: task for task in tasks}
+        self._waiting_for: dict[str, int] = {}
+        self._dependents: dict[str, list[Task]] = defaultdict(list)
+        self._num_in_flight = 0
+        self._attempts: dict[str, int] = defaultdict(int)
+        self._failures: list[Failure] = []
+        self._num_done = 0
+        todo = {task.artifact.folder for task in tasks}
+        for task in tasks:
+            needs = [artifact.folder for artifact in task.inputs.values() if artifact.folder in todo]
+            self._waiting_for[task.name] = len(needs)
+            for need in needs:
+                self._dependents[need].append(task)
+
+    def work_off(self) -> Work:
+        """Works until nothing can be done any more."""
+        for task in [task for task in self._tasks.values() if not self._waiting_for[task.name]]:
+            self._submit(task)
+        while self._num_in_flight:
+            outcome = self._executor.next_outcome()
+            self._num_in_flight -= 1
+            task = self._tasks[outcome.request.name]
+            for warning in outcome.warnings:
+                self._progress.warn(f"{task.name}: {warning}")
+            if not outcome.kind:
+                self._finish(task, outcome)
+            elif outcome.kind == "input":
+                raise UserError(f"{task.name}: {outcome.error}")
+            elif outcome.kind == "storage":
+                raise StorageError(self._store.root, outcome.error)
+            elif outcome.kind == "system":
+                raise RunError(f"{task.name}: the machine cannot read or write ({outcome.error})")
+            elif outcome.kind == "death" and self._attempts[task.name] < MAX_ATTEMPTS:
+                self._try_again(task, outcome)
+            else:
+                self._fail(task, outcome)
+        left_undone = tuple(task for task in self._tasks.values() if task.name not in self._attempts)
+        return Work(self._num_done, tuple(self._failures), left_undone)
+
+    def _submit(self, task: Task) -> None:
+        """Hands in a task."""
+        self._attempts[task.name] += 1
+        self._num_in_flight += 1
+        self._executor.submit(self._request(task))
+
+    def _request(self, task: Task) -> Request:
+        store = self._store
+        return Request(
+            name=task.name,
+            action=task.action,
+            spec=task.spec,
+            inputs={role: str(store.path(artifact).resolve()) for role, artifact in task.inputs.items()},
+            staging=str(store.new_staging().resolve()),
+            device=self._device,
+            checkpoints=str(store.checkpoints_of(task.artifact).resolve()),
+            checkpoint_seconds=self._checkpoint_seconds,
+            membership=self._rows_for(task),
+            working_folder=working_folder() if calls_users_function(task.spec) else "",
+        )
+
+    def _rows_for(self, task: Task) -> str:
+        """The rows of membership that a task needs: its own model's, or those of all whom an attack compares."""
+        if task.action == "attack":
+            return to_text(self._splits, range(len(self._splits.group)))
+        is_of_bank = task.action in ("train", "release") and task.release != SCORING
+        return to_text(self._splits, [task.model_id]) if is_of_bank else ""
+
+    def _try_again(self, task: Task, outcome: Outcome) -> None:
+        """Hands a task in once more, after the death of its worker."""
+        tried = self._attempts[task.name]
+        self._progress.warn(f"{task.name}: {outcome.error}; trying again ({tried} of {MAX_ATTEMPTS} attempts)")
+        self._submit(task)
+
+    def _finish(self, task: Task, outcome: Outcome) -> None:
+        """Commits what a task has made, and submits what waited for it."""
+        self._store.commit(task.artifact, Path(outcome.request.staging))
+        self._store.forget_checkpoints(task.artifact)
+        self._num_done += 1
+        self._progress.done(task, outcome.seconds)
+        for dependent in self._dependents[task.artifact.folder]:
+            self._waiting_for[dependent.name] -= 1
+            if not self._waiting_for[dependent.name]:
+                self._submit(dependent)
+
+    def _fail(self, task: Task, outcome: Outcome) -> None:
+        """Gives a task up; what depends on it is never submitted."""
+        tried = self._attempts[task.name]
+        reason = outcome.error + (f" {tried} times" if outcome.kind == "death" else "")
+        self._failures.append(Failure(task, reason, outcome.details))
+        self._progress.fail(task, reason, outcome.details)

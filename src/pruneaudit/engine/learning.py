@@ -1,0 +1,109 @@
+"""Attacks that learn, as tasks: what each says in each game is an artifact, made by the workers, kept and reused.
+
+A classifier takes minutes where other attacks take seconds. As tasks they run beside one another, a kill loses those in
+flight alone, and another attack, or another report, trains none of them again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from pruneaudit.attacks.groups import expand
+from pruneaudit.core.identity import sha256_of
+from pruneaudit.data.population import Population
+from pruneaudit.engine.assemble import answer_tasks
+from pruneaudit.engine.driver import TasksFailedError, carry_out
+from pruneaudit.engine.executors import Executor
+from pruneaudit.engine.learned_scores import ATTACK, SCORES_FILE, Learned
+from pruneaudit.engine.plan import Plan, Task, attacks_of
+from pruneaudit.engine.progress import Progress
+from pruneaudit.engine.store import Artifact, Store
+from pruneaudit.evaluation.game import Game
+
+ATTACK_SEMANTICS = 1
+
+
+def learn(
+    plan: Plan,
+    store: Store,
+    population: Population,
+    games: Sequence[Game],
+    executor: Executor,
+    device: str,
+    progress: Progress,
+    left_out: Collection[int] = (),
+) -> Learned:
+    """Plays the attacks that learn, those that are not on disk yet; the store is open for writing.
+
+    Args:
+        plan: the study's, whose models have been asked.
+        store: where their answers lie.
+        population: the study's.
+        games: of the study.
+        executor: does the tasks.
+        device: where classifiers learn: `cpu`, `cuda` or `cuda:N`.
+        progress: told of them.
+        left_out: models that take no part.
+
+    Raises:
+        TasksFailedError: an attack could not be played.
+        StorageError: the disk is full; what is finished is kept.
+    """
+    tasks = attack_tasks(plan, games, left_out)
+    if tasks:
+        progress.say(f"attacks that learn: {len(tasks)}")
+        attacking = Plan(plan.study, plan.population, tuple(tasks))
+        # Classifiers keep nothing in between.
+        work = carry_out(attacking, population, store, executor, device, progress, checkpoint_seconds=0)
+        if work.failures:
+            raise TasksFailedError(work.failures)
+    return Learned({_key(task): store.path(task.artifact) for task in tasks})
+
+
+def attack_tasks(plan: Plan, games: Sequence[Game], left_out: Collection[int] = ()) -> list[Task]:
+    """A task for each attack that learns in each game that has what it needs."""
+    ready = attacks_of(plan.study)
+    tasks = []
+    for plugin in expand(plan.study.audit.attacks):
+        attack = ready[plugin.label]
+        if attack.trains:
+            named = {"name": plugin.name, "options": attack.options.model_dump(mode="json")}
+            shape = {"attack": named | {"semantics_version": attack.semantics_version}, "label": plugin.label}
+            tasks += [_task(plan, shape, game, left_out) for game in games if not attack.lacks(game.view)]
+    return tasks
+
+
+def _task(plan: Plan, shape: Mapping[str, Any], game: Game, left_out: Collection[int]) -> Task:
+    study = plan.study
+    releases = dict.fromkeys((*game.seen, *game.owned))
+    answers = {
+        f"{release}/{task.action}/{task.model_id}": task.artifact
+        for release in releases
+        for task in answer_tasks(plan, release, left_out)
+    }
+    config = {
+        "kind": ATTACK,
+        "semantics_version": ATTACK_SEMANTICS,
+        **shape,
+        "release": game.release,
+        "knowledge": game.knowledge,
+        "seed": study.seed,
+        # Role by role: which release is attacked, and which one the references are of, is part of what is done.
+        "answers": {role: artifact.identity for role, artifact in answers.items()},
+        "parents": [plan.population.identity],
+    }
+    name = re.sub(r"[^A-Za-z0-9._+=-]", "_", f"{shape['label']}-{game.release}-{game.knowledge}")[:120]
+    artifact = Artifact(f"attacks/{name}-{sha256_of(config)[:8]}", config, (SCORES_FILE,))
+    spec = {
+        **shape,
+        **{"release": game.release, "knowledge": game.knowledge, "seed": study.seed},
+        **{"seen": list(game.seen), "owned": list(game.owned)},
+        **{"protocol": study.membership.protocol, "queries": study.audit.queries},
+    }
+    return Task("attack", game.release, 0, artifact, {"population": plan.population, **answers}, spec)
+
+
+def _key(task: Task) -> tuple[str, str, str]:
+    return task.spec["label"], task.spec["release"], task.spec["knowledge"]

@@ -1,0 +1,135 @@
+"""How long the attacks that learn will take, before any network has been asked.
+
+Who attacks whom with which references is known from the study alone, and so is how many rows a classifier will learn
+from. So the games are set up with made-up answers, and a few steps of each kind of classifier are timed on made-up
+rows of the right width. Not counted: reading the answers and putting them in order.
+"""
+
+# M models, V victims, N samples, C classes, F features
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pruneaudit.attacks.classifier import HELD_OUT_FRACTION, ClassifierAttack
+from pruneaudit.attacks.folds import games as classifiers_of
+from pruneaudit.attacks.view import View
+from pruneaudit.core.identity import sha256_of
+from pruneaudit.data.membership import draw_membership
+from pruneaudit.data.population import Population
+from pruneaudit.engine.learned_scores import attack_in
+from pruneaudit.engine.plan import Plan, Task
+from pruneaudit.engine.probe import SECONDS_PER_TASK, Probe, seconds_each
+from pruneaudit.evaluation import Game, bank_games
+from pruneaudit.signals.signals import Signals
+from pruneaudit.study.lineage import twins
+
+PROBED_BATCHES = 2
+"""Steps of a classifier that make one unit of a probe."""
+
+
+def expected_games(plan: Plan, population: Population) -> list[Game]:
+    """The games that a study will have; every model answers zeros, in arrays that take no memory.
+
+    Args:
+        plan: the study's.
+        population: the study's.
+
+    Raises:
+        UserError: a model would have no member or no non-member.
+    """
+    membership = plan.study.membership
+    splits = draw_membership(plan.study, population)
+    answers = np.broadcast_to(np.float32(0), (*splits.member.shape, population.num_classes))  # (M, N, C)
+    asked = any(task.action == "sensitivity" for task in plan.tasks)
+    grouped = membership.protocol == "disjoint"
+    signals = Signals(
+        logits=answers,
+        labels=population.y,
+        member=splits.member,
+        eligible=splits.eligible,
+        is_victim=splits.is_victim if grouped else None,
+        group=splits.group if grouped else None,
+        sensitivity=answers if asked else None,
+        canary=population.canary,
+        copy=population.is_copy if population.copy_of is not None else None,
+        ids=population.ids,
+    )
+    return bank_games(dict.fromkeys(plan.releases, signals), plan.study.audit.knowledge, twins(plan.study))
+
+
+def learning_seconds(tasks: Sequence[Task], games: Sequence[Game], probe: Probe) -> list[float]:
+    """Seconds that each of some attacks takes, on one worker; of a plug-in with training of its own nothing is known.
+
+    Args:
+        tasks: of attacks that learn, from `learning.attack_tasks`.
+        games: from `expected_games`.
+        probe: measures what has not been measured yet.
+    """
+    views = {(game.release, game.knowledge): game.view for game in games}
+    found = []
+    for task in tasks:
+        attack = attack_in(task.spec)
+        view = views[task.spec["release"], task.spec["knowledge"]]
+        learning = _seconds_of(attack, view, probe) if isinstance(attack, ClassifierAttack) else 0.0
+        found.append(SECONDS_PER_TASK + learning)
+    return found
+
+
+def _seconds_of(attack: ClassifierAttack, view: View, probe: Probe) -> float:
+    """Seconds of one attack in one game: its classifiers' steps, and every row that they score."""
+    recipe, limit = attack.recipe(), attack.limit()
+    step, row = _measured(attack, view, probe)
+    total = 0.0
+    for victims, references in classifiers_of(view, 0):
+        num_held = max(1, int(len(references) * HELD_OUT_FRACTION)) if len(references) > 1 else HELD_OUT_FRACTION
+        share = num_held / len(references)  # of the rows that are kept out of training
+        usable = _usable_rows(view, references)
+        trained, selecting = usable * (1 - share), usable * share / (2 if len(references) > 1 else 1)
+        if limit is not None:
+            trained, selecting = min(trained, limit), min(selecting, limit * HELD_OUT_FRACTION)
+        each_epoch = math.ceil(trained / recipe.batch_size) * step + (selecting * row if recipe.select_epoch else 0)
+        deciding = usable * share / 2 if len(references) > 1 else 0
+        total += recipe.epochs * each_epoch + (int(view.eligible[victims].sum()) + deciding) * row
+    return total
+
+
+def _usable_rows(view: View, references: np.ndarray) -> int:
+    """Rows of some references, members and non-members in equal numbers."""
+    ordinary, member = view.reference.ordinary[references], view.reference.member[references]
+    return 2 * int(min((ordinary & member).sum(), (ordinary & ~member).sum()))
+
+
+def _measured(attack: ClassifierAttack, view: View, probe: Probe) -> tuple[float, float]:
+    """Seconds of one training step of an attack's classifier, and of one row that it scores."""
+    from pruneaudit.attacks._fitting import fit, log_odds
+    from pruneaudit.attacks._private_draws import PrivateDraws
+
+    num_features = attack.features_of(view.references, 0, np.arange(1)).shape[1]
+    recipe = replace(attack.recipe(), epochs=1, select_epoch=False)
+    rng = np.random.default_rng(0)
+    with PrivateDraws(0):
+        network = attack.network(num_features)
+
+    def made_up(num_rows: int) -> tuple[np.ndarray, np.ndarray]:
+        return rng.random((num_rows, num_features), dtype=np.float32), np.arange(num_rows) % 2 == 0
+
+    def train(units: int) -> int:
+        features, member = made_up(units * PROBED_BATCHES * recipe.batch_size)
+        fit(lambda: network, features, member, (features[:0], member[:0]), recipe, 0, probe.device)
+        return units * PROBED_BATCHES
+
+    def score(units: int) -> int:
+        features, _ = made_up(units * PROBED_BATCHES * recipe.batch_size)
+        log_odds(network.to(probe.device), features)
+        return len(features)
+
+    kind = [type(attack).__module__, attack.options.model_dump(mode="json"), num_features]
+    return (
+        probe.once(sha256_of(["classifier's step", *kind]), lambda: seconds_each(train, probe.device)),
+        probe.once(sha256_of(["classifier's row", *kind]), lambda: seconds_each(score, probe.device)),
+    )

@@ -1,0 +1,159 @@
+"""What belongs to the model that a task is about: its samples, its files, its random draws."""
+
+# N samples
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pruneaudit.compression.structured import replay
+from pruneaudit.core import seeds
+from pruneaudit.core.files import STRUCTURE_FILE, WEIGHTS_FILE
+from pruneaudit.core.randomness import numpy_generator, torch_generator
+from pruneaudit.data.membership import from_text
+from pruneaudit.data.population import Population
+from pruneaudit.data.splits import Split, coin_split
+from pruneaudit.defenses import DEFENSES
+from pruneaudit.engine.request import Request
+from pruneaudit.engine.store import SEAL
+from pruneaudit.models import build_model
+from pruneaudit.study import Training
+from pruneaudit.study.lineage import SCORING
+from pruneaudit.training.checkpoint import load_weights, save_weights
+from pruneaudit.training.history import write_history, write_summary
+from pruneaudit.training.hooks import Hook
+from pruneaudit.training.predict import accuracy
+from pruneaudit.training.resume import Checkpoints
+from pruneaudit.training.samples import Samples
+from pruneaudit.training.selection import dev_hooks
+
+SCORES_FILE = "scores.npy"
+"""Of the samples, from the scoring bank: (N,) float64, NaN for the reserve."""
+
+
+def population_of(request: Request) -> Population:
+    """The study's population, read once per worker."""
+    folder = Path(request.inputs["population"])
+    # A damaged population is made again under the same name: its seal is another file then.
+    return _loaded_population(folder, (folder / SEAL).stat().st_ino, (folder / SEAL).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _loaded_population(folder: Path, seal_number: int, sealed_ns: int) -> Population:
+    return Population.load(folder, mmap=True)
+
+
+class Own:
+    """The model of a task: its training set, what its accuracy is measured on, the dev set, fresh networks."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.seed, self.model_id = request.spec["seed"], request.spec["model_id"]
+        self.population = population_of(request)
+        self._bank: tuple[str, ...] = ()
+        if request.spec["kind"] == SCORING:
+            self._bank = (seeds.SCORING,)
+            self.split = scoring_split(self.seed, self.model_id, self.population)
+        else:
+            _, splits = from_text(request.membership)
+            self.split = splits.of(0)
+
+    def members(self) -> Samples:
+        """What it is trained on, canaries included."""
+        return Samples.of(self.population, self.split.member, self.request.device)
+
+    def accuracies(self, model: nn.Module) -> dict[str, float]:
+        """Training and test accuracy, on eligible samples with a right label."""
+        ordinary = self.split.eligible & ~self.population.canary
+        return {
+            f"{which}_accuracy": accuracy(model, Samples.of(self.population, ordinary & chosen, self.request.device))
+            for which, chosen in (("train", self.split.member), ("test", ~self.split.member))
+        }
+
+    def reserve(self) -> Samples:
+        """Samples in nobody's training set and never audited; may be none."""
+        return Samples.of(self.population, self.population.reserve, self.request.device)
+
+    def sample_scores(self) -> np.ndarray | None:
+        """Scores of its members from the scoring bank (n,) float64, in the order of `members`; None: it has none."""
+        if "sample_scores" not in self.request.inputs:
+            return None
+        scores: np.ndarray = np.load(Path(self.request.inputs["sample_scores"]) / SCORES_FILE, allow_pickle=False)
+        return scores[self.split.member]
+
+    def hooks(self, settings: Training) -> tuple[Hook, ...]:
+        """What the training settings ask for beside the loop."""
+        return dev_hooks(settings, self.reserve())
+
+    def generator(self, *purpose: str) -> torch.Generator:
+        """The CPU generator of one purpose of this model; those of the scoring bank are others."""
+        first, *rest = (*self._bank, *purpose)
+        return torch_generator(self.seed, first, *rest, self.model_id)
+
+    def initial_model(self) -> nn.Module:
+        """A network with the weights that this model begins from."""
+        model = new_model(self.request.spec, self.population, self.generator(seeds.INITIALISE))
+        return model.to(self.request.device)
+
+    def checkpoints(self, phase: str = "") -> Checkpoints | None:
+        """Where a training of this task is kept; a phase of its own has a folder of its own."""
+        if not self.request.checkpoints:
+            return None
+        folder = Path(self.request.checkpoints) / phase if phase else Path(self.request.checkpoints)
+        return Checkpoints(folder, self.request.checkpoint_seconds)
+
+
+def scoring_split(study_seed: int, model_id: int, population: Population) -> Split:
+    """The split of one model of the scoring bank: independent coins of its own, whatever the study's protocol."""
+    return coin_split(numpy_generator(study_seed, seeds.SCORING_MEMBERSHIP, model_id), population, is_victim=False)
+
+
+def new_model(spec: Mapping[str, Any], population: Population, generator: torch.Generator) -> nn.Module:
+    """A fresh network of the study's architecture, on the CPU, as the release's defences prepare it.
+
+    Args:
+        spec: an artifact's: `model`, and the defences in `prepared`, if any.
+        population: what it takes and tells apart.
+        generator: draws its weights.
+    """
+    shape, described = tuple(population.x.shape[1:]), spec["model"]
+    model = build_model(described["name"], described["options"], shape, population.num_classes, generator)
+    for plugin in spec.get("prepared", ()):
+        defense = DEFENSES.get(plugin["name"])
+        model = defense.prepare(model, defense.Options.model_validate(plugin["options"]))
+    return model
+
+
+def stored_model(spec: Mapping[str, Any], population: Population, folder: Path) -> nn.Module:
+    """The network in an artifact's folder, on the CPU: as small as its structure file says, with its weights.
+
+    Args:
+        spec: as for `new_model`.
+        population: the study's.
+        folder: the artifact's.
+    """
+    model = new_model(spec, population, torch.Generator())
+    structure = folder / STRUCTURE_FILE
+    if structure.exists():
+        model = replay(model, structure.read_text(encoding="utf-8"))
+    return load_weights(model, folder / WEIGHTS_FILE)
+
+
+def write_trained(own: Own, model: nn.Module, history: Sequence[Mapping[str, Any]]) -> None:
+    """What the training of a model of the bank leaves in its staging folder: weights, history, summary."""
+    staging = Path(own.request.staging)
+    save_weights(model, staging / WEIGHTS_FILE)
+    write_history(history, staging)
+    summary = {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **own.accuracies(model),
+        "num_members": int(own.split.member.sum()),
+    }
+    write_summary(summary, staging)

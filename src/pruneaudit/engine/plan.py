@@ -1,0 +1,362 @@
+"""From a study to tasks: which artifacts it needs, what each is made from, in an order that works.
+
+Identity: an artifact is known by the hash of everything that shapes it, its parents' identities
+included. The number of models and the list of attacks shape no model, so that a larger bank trains
+only the models that it adds, and further attacks train nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.groups import expand, skips
+from pruneaudit.compression import PRUNERS
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.identity import sha256_of
+from pruneaudit.data import SOURCES
+from pruneaudit.data.population import SAVED_FILES, Population
+from pruneaudit.defenses import DEFENSES
+from pruneaudit.engine.store import Artifact
+from pruneaudit.models import MODELS
+from pruneaudit.study import DENSE, Plugin, Release, Study
+from pruneaudit.study.lineage import (
+    SCORING,
+    check_release,
+    defenses_of,
+    described,
+    function_source,
+    origin_of,
+    plugin_options,
+    scoring_models_of,
+    training_of,
+    with_twins,
+)
+from pruneaudit.study.target import SourceHash, check_takes, source_sha256
+from pruneaudit.study.training import FUNCTION_PARAMETERS
+
+TRAINING_SEMANTICS = 1
+RELEASE_SEMANTICS = 1
+MATRICES_SEMANTICS = 2
+"""Which weights of a user's network are pruned and counted: 1 knew convolutions and linear layers alone."""
+SIGNALS_SEMANTICS = 1
+SENSITIVITY_SEMANTICS = 1
+SAMPLE_SCORES_SEMANTICS = 1
+
+ENGINE = "plain"
+"""Part of the identity of every network: banks that were trained before it became a constant keep their names."""
+
+Action = Literal["train", "release", "signals", "sensitivity", "sample_scores", "attack"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work: makes one artifact from its parents."""
+
+    action: Action
+    release: str
+    """A release; `SCORING` for the scoring bank."""
+    model_id: int
+    artifact: Artifact
+    inputs: Mapping[str, Artifact]
+    """Artifacts that it reads, by role: population, parent, model, sample_scores; model-000, ... for several."""
+    spec: Mapping[str, Any]
+    """What the action needs to know, as JSON data."""
+
+    @property
+    def name(self) -> str:
+        """A short name for progress and messages."""
+        if self.action == "sample_scores":
+            return f"{self.action} of {self.spec['num_models']} scoring models"
+        if self.action == "attack":
+            return f"attack {self.release} by {self.spec['label']}, references {self.spec['knowledge']}"
+        return f"{self.action} {self.release} model-{self.model_id:03d}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a study needs on disk before it can be audited."""
+
+    study: Study
+    population: Artifact
+    tasks: tuple[Task, ...]
+    """In an order in which every task comes after its inputs."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the source of each function of the user's that is called, by `package.module:function`."""
+
+    def of(self, action: Action, release: str) -> list[Task]:
+        """The tasks of one kind of one release, by model."""
+        return [task for task in self.tasks if task.action == action and task.release == release]
+
+    def models(self, release: str) -> list[Task]:
+        """The tasks that make the models of a release, by model."""
+        return self.of("train" if release == DENSE else "release", release)
+
+    def without(self, lost: Collection[str]) -> Plan:
+        """The plan as if some releases had not been asked for; `dense` stays."""
+        releases = tuple(release for release in self.study.releases if release.name not in lost)
+        tasks = tuple(task for task in self.tasks if task.release not in lost)
+        return replace(self, study=self.study.model_copy(update={"releases": releases}), tasks=tasks)
+
+    @property
+    def releases(self) -> tuple[str, ...]:
+        """Names of the releases, `dense` first."""
+        return (DENSE, *(release.name for release in self.study.releases))
+
+
+def attacks_of(study: Study) -> dict[str, Attack]:
+    """The study's attacks, groups taken apart, made ready, by label.
+
+    Raises:
+        UserError: a name or an option is unknown or wrong.
+    """
+    made = {}
+    try:
+        attacks = expand(study.audit.attacks)
+    except UserError as error:
+        raise UserError(f"audit.attacks: {error}") from None
+    for attack in attacks:
+        options = plugin_options(ATTACKS, attack, "audit.attacks")
+        made[attack.label] = ATTACKS.get(attack.name)(options)
+    return made
+
+
+def check_plugins(study: Study) -> None:
+    """Checks every plug-in that a study names and its options, without touching data, torch or functions of the user's.
+
+    Raises:
+        UserError: a name or an option is unknown or wrong.
+    """
+    plugin_options(SOURCES, study.data.source, "data.source")
+    plugin_options(MODELS, study.model, "model")
+    for release in study.releases:
+        check_release(study, release)
+    if not skips(study.audit.attacks):
+        _check_attacks(study)
+
+
+def check_functions(study: Study) -> None:
+    """Imports the training function of the user's that a study names, if it does, and checks what it takes.
+
+    Raises:
+        UserError: it cannot be imported, or takes other parameters.
+    """
+    if study.training.function:
+        check_takes(study.training.function, FUNCTION_PARAMETERS, "training.function")
+
+
+def _check_attacks(study: Study) -> None:
+    """Refuses attacks that the study's design cannot give what they need, before anything is trained."""
+    for label, attack in attacks_of(study).items():
+        lacking = ""
+        if attack.compares_in and study.membership.protocol == "disjoint":
+            lacking = (
+                "references that were trained on samples of the victims, and under protocol 'disjoint' there are none;"
+                " use mode=offline where the attack has it"
+            )
+        elif "reserve" in attack.needs and not study.data.num_reserve:
+            lacking = "a reserve; set data.num_reserve above 0"
+        elif "two releases" in attack.needs and not study.releases:
+            lacking = "a release beside dense; add one"
+        if lacking:
+            raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
+
+
+def make_plan(study: Study, population: Population, source_hash: SourceHash = source_sha256) -> Plan:
+    """The tasks of a study over a population.
+
+    Args:
+        study: the study.
+        population: the study's.
+        source_hash: of functions of the user's; default: of the sources on disk. Those functions are not called.
+
+    Raises:
+        UserError: the study asks for something that its plug-ins or data cannot do.
+    """
+    check_plugins(study)
+    study = with_twins(study)
+    if population.x.ndim == 2 and (study.training.augment != "none" or study.audit.queries > 1):
+        raise UserError("augmentation and several queries need images, and these data are a table; leave them out")
+    root = population_artifact(population.sha256, population.files)
+    sources: dict[str, str] = {}
+
+    def remembered(target: str, what: str) -> str:
+        if target not in sources:
+            sources[target] = source_hash(target, what)
+        return sources[target]
+
+    dense_config = _dense_config(study, root, remembered)
+    num_models = study.membership.num_models
+    made: dict[str, list[Artifact]] = {DENSE: _model_artifacts(DENSE, dense_config, num_models)}
+    identities = {DENSE: sha256_of(dense_config)}
+    tasks = [
+        Task("train", DENSE, m, artifact, {"population": root}, artifact.config)
+        for m, artifact in enumerate(made[DENSE])
+    ]
+    asked = any("sensitivity" in attack.needs for attack in attacks_of(study).values())
+    tasks += _signals_tasks(study, DENSE, made[DENSE], root, asked)
+    scoring, scores = _scoring_tasks(study, dense_config, root)
+    tasks += scoring
+    for release in study.releases:
+        read = {"sample_scores": scores[size]} if (size := scoring_models_of(release)) else {}
+        config = _release_config(study, release, dense_config, identities, read, remembered)
+        identities[release.name] = sha256_of(config)
+        made[release.name] = _model_artifacts(release.name, config, num_models)
+        parents = made[release.parent] if origin_of(release) == "own-dense" else None
+        for m, artifact in enumerate(made[release.name]):
+            inputs = {"population": root} | ({"parent": parents[m]} if parents else {}) | read
+            tasks.append(Task("release", release.name, m, artifact, inputs, artifact.config))
+        tasks += _signals_tasks(study, release.name, made[release.name], root, asked)
+    return Plan(study, root, tuple(tasks), sources)
+
+
+def population_artifact(sha256: str, files: tuple[str, ...] = SAVED_FILES) -> Artifact:
+    """The population of a checksum, as a run folder holds it."""
+    return Artifact(f"population-{sha256[:8]}", {"kind": "population", "sha256": sha256}, files)
+
+
+def _dense_config(study: Study, population: Artifact, source_hash: SourceHash) -> dict[str, Any]:
+    """What shapes the bank of all models."""
+    return {
+        "kind": "dense",
+        "semantics_version": TRAINING_SEMANTICS,
+        **study.membership.identity,
+        "model": described(MODELS, study.model, "model", source_hash),
+        "training": study.training.identity,
+        **function_source(study.training, source_hash),
+        "parents": [population.identity],
+        "seed": study.seed,
+        "engine": ENGINE,
+        "precision": study.training.precision,
+    }
+
+
+def _scoring_tasks(
+    study: Study, dense_config: Mapping[str, Any], population: Artifact
+) -> tuple[list[Task], dict[int, Artifact]]:
+    """The scoring bank of the releases' defences: trainings and queries, as of any bank, and what they add up to.
+
+    Returns:
+        Its tasks, none where no defence needs it; and the samples' scores, by the number of models that give them.
+    """
+    sizes = sorted({scoring_models_of(release) for release in study.releases} - {0})
+    if not sizes:
+        return [], {}
+    # Its rows are coins whatever the protocol, which therefore shapes nothing here.
+    config = {key: value for key, value in dense_config.items() if key not in study.membership.identity}
+    models = _model_artifacts(SCORING, config | {"kind": SCORING}, sizes[-1])
+    tasks = [Task("train", SCORING, m, a, {"population": population}, a.config) for m, a in enumerate(models)]
+    shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": 1, "seed": study.seed}
+    queries = _query_tasks("signals", SCORING, models, population, shape, ("logits.npy",))
+    tasks += queries
+    scores = {}
+    for size in sizes:
+        answers = {f"model-{task.model_id:03d}": task.artifact for task in queries[:size]}
+        shape = {"kind": "sample_scores", "semantics_version": SAMPLE_SCORES_SEMANTICS, "seed": study.seed}
+        parents = sorted(artifact.identity for artifact in (population, *answers.values()))
+        config = {**shape, "num_models": size, "parents": parents}
+        folder = f"{models[0].folder.rpartition('/')[0]}/sample_scores-{sha256_of(config)[:8]}"
+        scores[size] = Artifact(folder, config, ("scores.npy", SUMMARY_FILE))
+        tasks.append(Task("sample_scores", SCORING, 0, scores[size], {"population": population} | answers, config))
+    return tasks, scores
+
+
+def _release_config(
+    study: Study,
+    release: Release,
+    dense_config: Mapping[str, Any],
+    identities: Mapping[str, str],
+    read: Mapping[str, Artifact],
+    source_hash: SourceHash,
+) -> dict[str, Any]:
+    """What shapes a release of all models; its parent is another release, the dense bank, or the population alone.
+
+    Args:
+        study: the study.
+        release: one of its releases.
+        dense_config: what shapes the bank.
+        identities: of the bank and of earlier releases, by name.
+        read: what all its models read beside their own parent.
+        source_hash: of functions of the user's.
+    """
+    where = f"release '{release.name}'"
+    training = training_of(study, release)
+    config = {
+        "kind": "release",
+        "semantics_version": RELEASE_SEMANTICS,
+        "model": described(MODELS, release.model, where, source_hash) if release.model else dense_config["model"],
+        "pruner": release.pruner and described(PRUNERS, release.pruner, where),
+        **_which_weights(release.pruner, release.model or study.model),
+        "sparsity": release.sparsity,
+        "finetune": training and training.identity,
+        **function_source(training, source_hash),
+        "engine": ENGINE,
+        **{key: dense_config[key] for key in ("seed", "precision")},
+    }
+    if origin_of(release) == "init":
+        config |= {"origin": "init", "parents": dense_config["parents"], **study.membership.identity}
+    else:
+        config["parents"] = [identities[release.parent]]
+    if read:
+        config["parents"] = sorted([*config["parents"], *(artifact.identity for artifact in read.values())])
+    if release.defense:
+        config["defense"] = described(DEFENSES, release.defense, where)
+    if release.finetune_seed:
+        config["finetune_seed"] = release.finetune_seed
+    # How its networks are built, beside the architecture: each defence may have prepared them.
+    prepared = [described(DEFENSES, plugin, where) for plugin in defenses_of(study, release)]
+    return config | ({"prepared": prepared} if prepared else {})
+
+
+def _which_weights(pruner: Plugin | None, model: Plugin) -> dict[str, int]:
+    """Which weights a pruner may take, as part of an identity: in our own networks, the same as ever."""
+    return {"matrices": MATRICES_SEMANTICS} if pruner and MODELS.get(model.name).draws_own_weights else {}
+
+
+def _model_artifacts(release: str, config: Mapping[str, Any], num_models: int) -> list[Artifact]:
+    """One artifact per model of a release, or of the scoring bank."""
+    files = [WEIGHTS_FILE, "history.csv", SUMMARY_FILE]
+    if config.get("pruner"):
+        pruner = PRUNERS.get(config["pruner"]["name"])
+        options = pruner.Options.model_validate(config["pruner"]["options"])
+        files += [MASK_FILE] if pruner.works_by_mask(options) else []
+        files += [STRUCTURE_FILE] if pruner.changes_architecture(options) else []
+    folder = f"{release}-{sha256_of(config)[:8]}"
+    return [Artifact(f"{folder}/model-{m:03d}", {**config, "model_id": m}, tuple(files)) for m in range(num_models)]
+
+
+def _signals_tasks(
+    study: Study, release: str, models: list[Artifact], population: Artifact, with_sensitivity: bool
+) -> list[Task]:
+    """The tasks that ask the models of a release about the population."""
+    queries = study.audit.queries
+    files = ("logits.npy",) if queries == 1 else ("logits.npy", "confidence.npy", "correct.npy")
+    shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": queries, "seed": study.seed}
+    tasks = _query_tasks("signals", release, models, population, shape, files)
+    if with_sensitivity:
+        shape = {"kind": "sensitivity", "semantics_version": SENSITIVITY_SEMANTICS, "seed": study.seed}
+        tasks += _query_tasks("sensitivity", release, models, population, shape, ("sensitivity.npy",))
+    return tasks
+
+
+def _query_tasks(
+    action: Action,
+    release: str,
+    models: list[Artifact],
+    population: Artifact,
+    shape: Mapping[str, Any],
+    files: tuple[str, ...],
+) -> list[Task]:
+    """One task per model of a release: ask it about the population."""
+    tasks = []
+    for m, model in enumerate(models):
+        config = {**shape, "parents": sorted([model.identity, population.identity])}
+        folder = f"{model.folder.rpartition('/')[0]}/{action}-{sha256_of(shape)[:8]}/model-{m:03d}"
+        spec = {**shape, "model": model.config["model"], "prepared": model.config.get("prepared", []), "model_id": m}
+        inputs = {"population": population, "model": model}
+        tasks.append(Task(action, release, m, Artifact(folder, config, files), inputs, spec))
+    return tasks

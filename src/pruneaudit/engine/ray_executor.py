@@ -1,0 +1,265 @@
+"""Tasks on a Ray cluster: one that exists, or one on this machine that is started and ended here.
+
+No disk is shared. The files of inputs go into Ray's object store once each, and what a task writes
+comes back as bytes, which only the driver writes. Every task runs on one CPU and one thread, as
+everywhere, so that results are the same byte for byte on one type of machine.
+
+Ray's own retries are off: the death of a worker is an outcome, and the driver tries again. Trainings
+keep no checkpoints between epochs here: a task whose worker died begins again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from collections import OrderedDict, deque
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn
+
+from pruneaudit import __version__
+from pruneaudit.core.errors import RunError, UserError
+from pruneaudit.core.files import file_sha256
+from pruneaudit.engine.parcels import ParcelError, pack, unpack
+from pruneaudit.engine.processes import ONE_THREAD, search_path
+from pruneaudit.engine.ray_cluster import (
+    RayCluster,
+    be_quiet,
+    end_own_processes,
+    join,
+    last_line,
+    own_raylet_lives,
+    own_sigterm,
+    remove_while_written,
+    start,
+    temporary_folder,
+)
+from pruneaudit.engine.ray_worker import clean_up, do_task
+from pruneaudit.engine.request import Outcome, Request
+from pruneaudit.engine.store import SEAL
+
+NUM_KEPT = 16
+"""Inputs that stay in the object store for further tasks."""
+CLEANING_SECONDS = 10.0
+_ABANDONED: list[Any] = []
+"""References into clusters whose raylet has died: Ray would end this process in the moment in which one is released."""
+LOOKING_SECONDS = 1.0
+"""How often the raylet of a cluster that was started here is looked after."""
+
+
+class Ray:
+    """Runs requests as Ray tasks. A connection that the caller's program has to Ray is used, and left open."""
+
+    def __init__(self, num_workers: int | None, cluster: RayCluster) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            num_workers: requests at a time; None: one per CPU of the cluster.
+            cluster: where.
+
+        Raises:
+            UserError: Ray is missing, or a setting makes no sense.
+        """
+        cluster.check()
+        self.num_workers = num_workers or 0
+        self._cluster = cluster
+        self._waiting: deque[Request] = deque()
+        self._running: dict[Any, Request] = {}
+        self._shipped: OrderedDict[str, Any] = OrderedDict()
+        self._tasks: dict[str, Any] = {}
+        self._scratch = f"pruneaudit-{uuid.uuid4().hex}"
+        self._is_ours = self._is_local = self._is_dead = False
+        self._place = ""
+        self._restore = contextlib.ExitStack()
+
+    def __enter__(self) -> Ray:
+        be_quiet()
+        import ray
+
+        if not ray.is_initialized():
+            self._is_ours, self._is_local = True, not self._cluster.address
+            self._restore.enter_context(own_sigterm())
+            try:
+                if self._is_local:
+                    self._place = self._restore.enter_context(temporary_folder())
+                    start(self.num_workers or None, self._place)
+                else:
+                    join(self._cluster.address)
+            except BaseException:
+                self._end()
+                raise
+        num_cpus = int(ray.cluster_resources().get("CPU", 0))
+        if not num_cpus:
+            self._end()
+            raise UserError("the Ray cluster has no CPUs for tasks; add a node that has some")
+        # Where Ray holds the number down, a second helping spares a worker the wait until the driver has committed.
+        self._at_a_time = self.num_workers * (2 if self._is_local else 1) or 2 * num_cpus
+        self.num_workers = self.num_workers or num_cpus
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends what is running, removes what lies on the machines, and leaves the cluster, or ends it if it is ours."""
+        import ray
+
+        if self._is_dead:
+            self._abandon()
+            return
+        try:
+            for ref in self._running:
+                ray.cancel(ref, force=True)
+            if not self._is_local:
+                self._clean_machines()
+            self._running.clear()
+            self._shipped.clear()
+        finally:
+            self._end()
+
+    def submit(self, request: Request) -> None:
+        """Hands a request to Ray, or keeps it until others are done.
+
+        Raises:
+            UserError: the cluster lacks the device that it asks for.
+        """
+        self._check_device(request.device)
+        self._waiting.append(request)
+        self._hand_out()
+
+    def next_outcome(self) -> Outcome:
+        """Waits for the next finished request, and writes its files.
+
+        Raises:
+            RunError: the raylet of a cluster that was started here has died. Ray notices it ten seconds later, and then
+                ends this process without a word.
+        """
+        import ray
+
+        done: list[Any] = []
+        while not done:
+            done, _ = ray.wait(list(self._running), num_returns=1, timeout=LOOKING_SECONDS)
+            if self._is_local and not own_raylet_lives():
+                self._give_up()
+        ref = done[0]
+        request = self._running.pop(ref)
+        outcome = self._outcome(request, ref)
+        self._hand_out()
+        return outcome
+
+    def _outcome(self, request: Request, ref: Any) -> Outcome:
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        try:
+            answer, parcel = ray.get(ref)
+        except RayTaskError as error:
+            if isinstance(error.cause, RayError):  # an input was lost with the machine that held it
+                return self._death(request, error.cause)
+            return Outcome(request, f"Ray could not run it: {last_line(error)}", details=str(error), kind="task")
+        except RayError as error:
+            return self._death(request, error)
+        outcome = Outcome(request, **json.loads(answer))
+        if outcome.error:
+            return outcome
+        try:
+            unpack(parcel, Path(request.staging))
+        except ParcelError as error:
+            return Outcome(request, f"its result was refused: {error}", kind="task")
+        return outcome
+
+    def _death(self, request: Request, error: BaseException) -> Outcome:
+        """A worker's death is an outcome; that of this machine's raylet ends the run."""
+        from ray.exceptions import LocalRayletDiedError
+
+        if isinstance(error, LocalRayletDiedError):
+            self._give_up()
+        return Outcome(request, f"its Ray worker died ({type(error).__name__})", kind="death")
+
+    def _give_up(self) -> NoReturn:
+        self._is_dead = True
+        raise RunError("Ray's raylet, its process on this machine that starts tasks, has died")
+
+    def _hand_out(self) -> None:
+        """Gives Ray as many requests as it may have."""
+        while self._waiting and len(self._running) < self._at_a_time:
+            request = self._waiting.popleft()
+            shipped = {role: self._ship(Path(folder)) for role, folder in request.inputs.items()}
+            task = self._task(request.device).remote(request.to_json(), shipped, self._scratch, __version__)
+            self._running[task] = request
+
+    def _task(self, device: str) -> Any:
+        """The function that Ray runs, with what it needs."""
+        import ray
+
+        if device not in self._tasks:
+            environment: dict[str, str] = dict(ONE_THREAD)
+            if self._is_local:  # the module of a user's network is found as it is found here
+                environment["PYTHONPATH"] = search_path()
+            # A process stays with the GPU that it first used: where it could be given another one, it serves one task.
+            several = any(node["Resources"].get("GPU", 0) > 1 for node in ray.nodes())
+            self._tasks[device] = ray.remote(
+                num_cpus=1,
+                num_gpus=0 if device == "cpu" else self._cluster.gpus_per_task,
+                max_calls=1 if device != "cpu" and several else 0,
+                max_retries=0,
+                runtime_env={"env_vars": environment},
+            )(do_task)
+        return self._tasks[device]
+
+    def _ship(self, folder: Path) -> tuple[str, Any]:
+        """What an artifact is known by (its seal says what shaped it and what is in it), and how to get it."""
+        import ray
+
+        digest = file_sha256(folder / SEAL)
+        if digest not in self._shipped:
+            self._shipped[digest] = partial(ray.get, ray.put(pack(folder)))
+        self._shipped.move_to_end(digest)
+        if len(self._shipped) > NUM_KEPT:
+            self._shipped.popitem(last=False)
+        return digest, self._shipped[digest]
+
+    def _check_device(self, device: str) -> None:
+        import ray
+
+        if device == "cpu":
+            return
+        if device != "cuda":
+            raise UserError(f"device: got '{device}', expected cpu or cuda; under Ray, it chooses the GPU of each task")
+        has = ray.cluster_resources().get("GPU", 0.0)
+        if has < self._cluster.gpus_per_task:
+            raise UserError(f"device: 'cuda' was asked for, and the Ray cluster has {has:g} GPUs; use --device cpu")
+
+    def _clean_machines(self) -> None:
+        """Removes the run's folder from every machine that can be reached, once nothing writes there any more."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        if self._running:
+            ray.wait(list(self._running), num_returns=len(self._running), timeout=CLEANING_SECONDS)
+        task = ray.remote(num_cpus=0, max_retries=0)(clean_up)
+        there = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+        wishes = [NodeAffinitySchedulingStrategy(node, soft=False) for node in there]
+        refs = [task.options(scheduling_strategy=wish).remote(self._scratch) for wish in wishes]
+        ray.wait(refs, num_returns=len(refs), timeout=CLEANING_SECONDS)
+
+    def _abandon(self) -> None:
+        """Leaves a cluster whose raylet has died, without a call to Ray that would end this process."""
+        _ABANDONED.extend((self._running, self._shipped, self._tasks))
+        if self._is_local:
+            end_own_processes()
+            clean_up(self._scratch)
+        self._restore.close()
+        if self._place:
+            remove_while_written(self._place)
+
+    def _end(self) -> None:
+        """Leaves the cluster; Ray itself ends one that it has started here."""
+        import ray
+
+        if self._is_ours:
+            ray.shutdown()
+        if self._is_local:
+            clean_up(self._scratch)
+        self._restore.close()

@@ -1,0 +1,141 @@
+"""What a method or a defence cannot do with a study's networks is said before anything is trained.
+
+Some of it shows on a network alone: channels that cannot be removed, BatchNorm that is not there, weights of the
+parent that do not fit the network as a defence changes it. So every release is rehearsed once, on a network with new
+weights and without any training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pruneaudit.compression import PRUNERS
+from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.core.identity import sha256_of
+from pruneaudit.data.population import Population
+from pruneaudit.defenses import DEFENSES
+from pruneaudit.engine.plan import Plan, Task
+from pruneaudit.engine.store import Store
+from pruneaudit.models import MODELS
+from pruneaudit.study import INIT
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pruneaudit.training.hooks import Hook
+
+
+def rehearse(plan: Plan, population: Population, store: Store) -> tuple[str, ...]:
+    """Tries each release that is still to be made on one network; a finished run imports no torch for this.
+
+    Args:
+        plan: the study's.
+        population: the study's.
+        store: a release whose first model lies there is not tried again.
+
+    Returns:
+        What their makers should know: which layers keep all channels although they were asked to lose some.
+
+    Raises:
+        UserError: a release asks for something that its networks do not allow; the message names it.
+    """
+    first_models = [plan.models(release)[0] for release in plan.releases]
+    makers = {task.artifact.folder: task for task in first_models}
+    tried, notes = set[str](), list[str]()
+    for task in first_models:
+        if not store.path(task.artifact).exists():
+            _try_answers(task, population, tried)
+    for task in first_models:
+        if task.action != "release" or store.path(task.artifact).exists():
+            continue
+        shown = {key: task.spec.get(key) for key in ("model", "prepared", "defense", "pruner", "sparsity")}
+        what = sha256_of([shown, task.inputs["parent"].folder if "parent" in task.inputs else INIT])
+        if what not in tried:  # seeds of one release, and settings of its training, change nothing here
+            tried.add(what)
+            notes += [f"release '{task.release}': {note}" for note in _rehearse(task, makers, population)]
+    return tuple(notes)
+
+
+def _try_answers(task: Task, population: Population, tried: set[str]) -> None:
+    """Asks a new network of the user's about some samples; those of the package answer as they should.
+
+    Args:
+        task: trains or prunes the first model of its release.
+        population: the study's.
+        tried: kinds of network that have been asked; this one's is added.
+    """
+    described = task.spec["model"]
+    kind = sha256_of([described, task.spec.get("prepared")])
+    if kind in tried or not MODELS.get(described["name"]).draws_own_weights:
+        return
+    tried.add(kind)
+    import torch
+
+    from pruneaudit.engine.own import new_model
+    from pruneaudit.engine.trial import check_network
+
+    name = f"model {described['options']['target']}"
+    try:
+        network = new_model(task.spec, population, torch.Generator().manual_seed(0))
+    except UserError:
+        raise
+    except Exception as error:  # a user's function may raise anything
+        reason = in_one_line(error)
+        raise UserError(f"{name}: failed ({reason}); expected a function that returns a network") from error
+    check_network(network, population, name)
+
+
+def _rehearse(task: Task, makers: dict[str, Task], population: Population) -> tuple[str, ...]:
+    import torch
+
+    from pruneaudit.engine.own import new_model
+
+    def made(of: Task) -> nn.Module:
+        return new_model(of.spec, population, torch.Generator().manual_seed(0))
+
+    with torch.random.fork_rng(devices=[]):  # a user's network may draw from the global generator
+        try:
+            model = made(task)
+            if "parent" in task.inputs:
+                _check_weights_fit(task, model, made(makers[task.inputs["parent"].folder]))
+            if task.spec["pruner"]:
+                return _try_pruner(task, model, population, lambda: made(task))
+        except UserError as error:
+            raise UserError(f"release '{task.release}': {error}") from None
+        except Exception:  # a network or method that does not bear a rehearsal; what is wrong in earnest, its task says
+            return ()
+    return ()
+
+
+def _check_weights_fit(task: Task, model: nn.Module, parent: nn.Module) -> None:
+    """Refuses a defence that changes the network where the parent's weights come from one without it."""
+    shapes, given = ({name: t.shape for name, t in network.state_dict().items()} for network in (model, parent))
+    if shapes != given and task.spec.get("defense"):
+        raise UserError(
+            f"defense '{task.spec['defense']['name']}' changes the network, so it cannot start from weights of a"
+            f" parent without it; give the release parent = '{INIT}', or a parent trained with the same defense"
+        )
+
+
+def _try_pruner(task: Task, model: nn.Module, population: Population, new: Callable[[], nn.Module]) -> tuple[str, ...]:
+    """Prunes a network with new weights; its training does nothing. Returns what its maker should know."""
+    import torch
+
+    from pruneaudit.compression.pruner import Workshop
+    from pruneaudit.compression.structured import kept_whole
+
+    spec, defense = task.spec, task.spec.get("defense")
+    pruner = PRUNERS.get(spec["pruner"]["name"])
+
+    def train(network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
+        if defense and DEFENSES.get(defense["name"]).single_training:
+            raise UserError(
+                f"defense '{defense['name']}' is about a single training, and pruner '{spec['pruner']['name']}' trains"
+                " several times; use one that does not, such as l1unstructured, static or dpf"
+            )
+
+    example = torch.zeros((1, *population.x.shape[1:]))
+    workshop = Workshop(example, torch.Generator().manual_seed(0), train, new)
+    options = pruner.Options.model_validate(spec["pruner"]["options"])
+    return kept_whole(pruner.prune(model, spec["sparsity"], options, workshop).structure)

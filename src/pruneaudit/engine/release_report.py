@@ -1,0 +1,316 @@
+"""What a study releases, measured: weights left, multiply-accumulates, files, latency, accuracies, layers.
+
+Weights, multiply-accumulates, files and latency are of one network per release, of the same model in
+each. Accuracies and reactivation rates are means over victims, as in the findings. Nothing here enters
+the findings, and nothing ends a run: what cannot be measured is null, and `gaps` says why.
+"""
+
+# M models, B batch, C channels, H height, W width, F features
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import statistics
+import warnings
+import zlib
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from pruneaudit.compression.layer_sizes import LayerSize, layer_table, left_whole, weight_counts
+from pruneaudit.compression.mask_options import counts_embeddings
+from pruneaudit.compression.size import count_macs, num_nonzero, num_parameters
+from pruneaudit.compression.structured import kept_whole
+from pruneaudit.core.files import HISTORY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.threads import one_torch_thread
+from pruneaudit.data.population import Population
+from pruneaudit.engine.assemble import release_facts
+from pruneaudit.engine.gaps import Gaps
+from pruneaudit.engine.own import stored_model
+from pruneaudit.engine.plan import Plan
+from pruneaudit.engine.release_timing import MAX_BATCH, machine, time_in_turns
+from pruneaudit.engine.store import Store
+from pruneaudit.study import DENSE
+from pruneaudit.training.checkpoint import load_tensors
+from pruneaudit.training.samples import Samples
+
+GZIP_LEVEL = 6
+MAX_BYTES_COUNTED = 1024**3
+"""Zeros are counted in the files of all models as long as they are no larger than this in all."""
+ABOUT_MACS = "multiply-accumulates of one input in convolutions and linear layers; zeros are multiplied as well"
+ABOUT_ZEROS = (
+    "Zeros are multiplied like any other weight: they make no network faster. Where nothing was removed, a difference "
+    "in latency is noise, not a speed-up."
+)
+
+
+@dataclass
+class Subject:
+    """A release, and the network of it that is measured."""
+
+    name: str
+    folders: list[Path]
+    """Artifacts of its victims; the first one is measured."""
+    spec: Mapping[str, Any]
+    """How its networks are built; see `own.new_model`."""
+    gaps: Gaps = field(default_factory=Gaps)
+    network: nn.Module | None = None
+    """On the CPU; None until it is loaded, or where it cannot be."""
+
+    def load(self, population: Population) -> None:
+        """Takes its network from its folder."""
+        load = partial(stored_model, self.spec, population, self.folders[0])
+        self.network = self.gaps.measured("network", load)
+
+
+def release_report(plan: Plan, store: Store, population: Population, left_out: Collection[int] = ()) -> dict[str, Any]:
+    """Measures every release of a study, on one CPU thread of this process.
+
+    Args:
+        plan: the study's tasks, all of which are done.
+        store: where their results lie.
+        population: the study's.
+        left_out: models of which some part is missing.
+
+    Returns:
+        JSON data: `model_id` (the measured one), `compression`, `macs` and `latency` (how they were measured;
+        latency null if nothing could be timed), `releases` (one entry each; see `_entry`).
+    """
+    membership = plan.study.membership
+    used = [m for m in range(membership.num_models) if membership.is_victim(m) and m not in left_out]
+    subjects = []
+    for name in plan.releases:
+        tasks = plan.models(name)
+        folders = [store.path(task.artifact) for task in tasks if task.model_id in used]
+        subjects.append(Subject(name, folders, tasks[0].spec))
+    inputs = Samples.of(population, np.arange(len(population.y)) < MAX_BATCH).inputs(slice(None))
+    with one_torch_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tasks that made these networks have said it already
+        for subject in subjects:
+            subject.load(population)
+        limit = MAX_BYTES_COUNTED // len(subjects)
+        entries = [_entry(subject, subjects[0], inputs[:1], limit) for subject in subjects]
+        conditions = _latencies(subjects, entries, inputs)
+    for subject, entry in zip(subjects, entries, strict=True):
+        entry |= _facts(subject, plan, store, left_out)
+        entry["gaps"] = dict(subject.gaps)
+    return {
+        "model_id": used[0],
+        "compression": f"gzip, level {GZIP_LEVEL}",
+        "macs": ABOUT_MACS,
+        "latency": conditions,
+        "releases": entries,
+    }
+
+
+def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dict[str, Any]:
+    """What is in the files of one release, and what it costs.
+
+    Sparsities are fractions of the dense network's weights: those that are gone count as zeros.
+
+    Args:
+        subject: the release.
+        dense: the dense release.
+        example: one input (1, C, H, W) or (1, F).
+        limit: bytes of weight files to count zeros in.
+    """
+    gaps = subject.gaps
+    entry: dict[str, Any] = {"name": subject.name, "bytes": gaps.measured("bytes", lambda: _bytes(subject, dense))}
+    network, whole = subject.network, dense.network
+    parts: dict[str, Any] = dict.fromkeys(
+        (
+            "parameters",
+            "nonzero",
+            "sparsity_all",
+            "sparsity_prunable",
+            "macs",
+            "layers",
+            "layers_of_models",
+            "left_whole",
+        )
+    )
+    if network is None or whole is None:
+        if network is not None:
+            gaps["network"] = f"the dense network: {dense.gaps['network']}"
+        return entry | parts
+    parts["parameters"] = {"dense": num_parameters(whole), "released": num_parameters(network)}
+    parts["nonzero"] = num_nonzero(network)
+    parts["sparsity_all"] = 1 - parts["nonzero"] / parts["parameters"]["dense"]
+    parts["sparsity_prunable"] = gaps.measured("sparsity_prunable", lambda: _sparsity(network, whole, subject.spec))
+    parts["macs"] = gaps.measured(
+        "macs", lambda: {"dense": count_macs(whole, example), "released": count_macs(network, example)}
+    )
+    folders = _affordable(subject.folders, limit)
+    rows = gaps.measured("layers", lambda: layer_table(network)) or ()
+    parts["layers"] = rows and gaps.measured("layers", lambda: _layers(rows, layer_table(whole), folders))
+    parts["left_whole"] = _left_whole(rows, parts["layers"]) if subject.spec.get("pruner") else []
+    parts["layers_of_models"] = len(folders)
+    return entry | parts
+
+
+def _sparsity(network: nn.Module, whole: nn.Module, spec: Mapping[str, Any]) -> float:
+    embeddings = counts_embeddings(spec.get("pruner"))
+    return float(weight_counts(network, weight_counts(whole, embeddings=embeddings), embeddings)["sparsity"])
+
+
+def _bytes(subject: Subject, dense: Subject) -> dict[str, int | None]:
+    """Sizes of weight files; `physically_smaller` is null where nothing was removed from the architecture."""
+    file = subject.folders[0] / WEIGHTS_FILE
+    size, removed = file.stat().st_size, (subject.folders[0] / STRUCTURE_FILE).exists()
+    return {
+        "dense": (dense.folders[0] / WEIGHTS_FILE).stat().st_size,
+        "released": size,
+        "compressed": _compressed_size(file),
+        "physically_smaller": size if removed else None,
+    }
+
+
+def _compressed_size(file: Path) -> int:
+    """Bytes of the file under gzip, which is not kept."""
+    packer, size = zlib.compressobj(GZIP_LEVEL, wbits=31), 0  # 31: with gzip's header and checksum
+    with file.open("rb") as opened:
+        while chunk := opened.read(1 << 20):
+            size += len(packer.compress(chunk))
+    return size + len(packer.flush())
+
+
+def _affordable(folders: Sequence[Path], limit: int) -> list[Path]:
+    """As many artifacts, from the first on, as have no more than `limit` bytes of weights in all; at least one.
+
+    Artifacts whose weights were dropped are passed over; the first, which is measured, keeps its own.
+    """
+    total = 0
+    kept: list[Path] = []
+    for folder in (folder for folder in folders if (folder / WEIGHTS_FILE).exists()):
+        total += (folder / WEIGHTS_FILE).stat().st_size
+        if kept and total > limit:
+            break
+        kept.append(folder)
+    return kept
+
+
+def _layers(rows: Sequence[LayerSize], dense: Sequence[LayerSize], folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """The layers of the measured network, and the range of their sparsities over the networks in `folders`."""
+    whole = {row.name: row for row in rows} | {row.name: row for row in dense}  # a defence may add layers
+    left: dict[str, list[int]] = defaultdict(list)
+    for folder in folders:
+        weights = load_tensors(folder / WEIGHTS_FILE)
+        for row in rows:
+            # What is computed from other tensors is in no file; no method prunes it.
+            left[row.name].append(int(weights[row.parameter].count_nonzero()) if row.parameter else row.nonzero)
+    return [
+        {
+            "name": row.name,
+            "type": row.type,
+            "shared_with": list(row.shared_with),
+            "shape": list(row.shape),
+            "dense_shape": list(whole[row.name].shape),
+            "weights": row.weights,
+            "dense_weights": whole[row.name].weights,
+            "nonzero": row.nonzero,
+            "sparsity": 1 - row.nonzero / whole[row.name].weights,
+            "sparsity_low": 1 - max(left[row.name]) / whole[row.name].weights,
+            "sparsity_high": 1 - min(left[row.name]) / whole[row.name].weights,
+        }
+        for row in rows
+    ]
+
+
+def _left_whole(rows: Sequence[LayerSize], layers: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+    """The matrices that no measured network has lost anything of, with the reason; see `layer_sizes.left_whole`."""
+    return left_whole(rows, [layer["sparsity_high"] for layer in layers]) if layers else []
+
+
+def _latencies(subjects: Sequence[Subject], entries: Sequence[dict[str, Any]], inputs: Tensor) -> dict[str, Any] | None:
+    """Times all networks in turns, writes each one's `latency` into its entry, and returns how it was done."""
+    timing = time_in_turns({s.name: s.network for s in subjects if s.network is not None}, inputs)
+    dense = timing.latencies.get(DENSE)
+    for subject, entry in zip(subjects, entries, strict=True):
+        found = timing.latencies.get(subject.name)
+        entry["latency"] = found and {
+            "median_milliseconds": 1000 * found.median_seconds,
+            "min_milliseconds": 1000 * found.min_seconds,
+            "max_milliseconds": 1000 * found.max_seconds,
+            "ratio_to_dense": found.median_seconds / dense.median_seconds if dense else None,
+        }
+        if subject.name in timing.gaps:
+            subject.gaps["latency"] = timing.gaps[subject.name]
+    if not timing.latencies:
+        return None
+    return {
+        "batch_size": timing.batch_size,
+        "rounds": timing.rounds,
+        "threads": 1,
+        "device": "cpu",
+        "machine": machine(),
+        "note": ABOUT_ZEROS,
+    }
+
+
+def _facts(subject: Subject, plan: Plan, store: Store, left_out: Collection[int]) -> dict[str, Any]:
+    """Method, defences, origin, accuracies, reactivation; `before` is the accuracy of what was pruned."""
+    facts = release_facts(plan, store, subject.name, left_out)
+    accuracy = {step: facts.get(f"test_accuracy_{step}", math.nan) for step in ("after_pruning", "after_finetuning")}
+    accuracy["before"] = facts.get("test_accuracy_before", math.nan)
+    if subject.name == DENSE:
+        summaries = [json.loads((folder / SUMMARY_FILE).read_text()) for folder in subject.folders]
+        accuracy["before"] = float(np.mean([summary["test_accuracy"] for summary in summaries]))
+    return {
+        "method": facts["pruner"],
+        "defense": facts.get("defense", ""),
+        "origin": facts["origin"],
+        "accuracy": {step: None if math.isnan(value) else value for step, value in sorted(accuracy.items())},
+        "reactivation": subject.gaps.measured("reactivation", lambda: _reactivation(subject.folders)),
+        "defense_report": _defense_report(subject.folders),
+        "kept_whole": _kept_whole(subject.folders),
+    }
+
+
+def release_notes(report: Mapping[str, Any] | None) -> list[str]:
+    """What readers should know of how the releases were made; `report` is what `release_report` returned, or None."""
+    entries = report["releases"] if report else ()
+    return [f"release '{entry['name']}': {note}" for entry in entries for note in entry.get("kept_whole", ())]
+
+
+def _kept_whole(folders: Sequence[Path]) -> list[str]:
+    """Which layers of any model kept all channels because these could not be removed safely, and why."""
+    files = [folder / STRUCTURE_FILE for folder in folders]
+    notes = [note for file in files if file.exists() for note in kept_whole(file.read_text(encoding="utf-8"))]
+    return list(dict.fromkeys(notes))
+
+
+def _defense_report(folders: Sequence[Path]) -> dict[str, Any] | None:
+    """What the defence says of the first model, with the highest epsilon of any; None where it says nothing."""
+    reports = [json.loads((folder / SUMMARY_FILE).read_text()).get("defense") for folder in folders]
+    told = [report for report in reports if report]
+    if not told:
+        return None
+    spent = [report.get("epsilon") for report in told]
+    highest = {"epsilon": max(spent)} if all(isinstance(epsilon, float) for epsilon in spent) else {}
+    return told[0] | highest
+
+
+def _reactivation(folders: Sequence[Path]) -> list[dict[str, float]] | None:
+    """Sparsity and reactivation rate of each epoch, means over models; None where weights do not come back."""
+    rows: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for folder in folders:
+        with (folder / HISTORY_FILE).open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row.get("reactivation_rate"):
+                    rows[int(row["epoch"])].append((float(row["sparsity"]), float(row["reactivation_rate"])))
+    return [
+        {
+            "epoch": epoch,
+            "sparsity": statistics.fmean(sparsity for sparsity, _ in values),
+            "reactivation_rate": statistics.fmean(rate for _, rate in values),
+        }
+        for epoch, values in sorted(rows.items())
+    ] or None

@@ -1,0 +1,178 @@
+"""Making one model of a release: pruned by its method, then trained as the release says, with its defence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pruneaudit.compression import PRUNERS
+from pruneaudit.compression.layer_sizes import weight_counts
+from pruneaudit.compression.mask import Masks, masks_of
+from pruneaudit.compression.mask_options import counts_embeddings
+from pruneaudit.compression.pruner import Pruning, Workshop
+from pruneaudit.core import seeds
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.identity import sha256_of
+from pruneaudit.defenses import DEFENSES
+from pruneaudit.defenses.defense import Situation
+from pruneaudit.engine.own import Own, stored_model
+from pruneaudit.engine.request import Request
+from pruneaudit.study import Training
+from pruneaudit.training.by_function import train_by_function
+from pruneaudit.training.checkpoint import save_tensors, save_weights
+from pruneaudit.training.history import write_history, write_summary
+from pruneaudit.training.hooks import Hook
+from pruneaudit.training.loop import train
+
+
+def make_release(request: Request) -> None:
+    """Prunes and trains one model of the bank, from its parent's weights or from new ones."""
+    spec, own, staging = request.spec, Own(request), Path(request.staging)
+    summary: dict[str, Any] = {}
+    model = _parents_model(request, own) if "parent" in request.inputs else own.initial_model()
+    if "parent" in request.inputs:
+        before = json.loads((Path(request.inputs["parent"]) / SUMMARY_FILE).read_text())
+        summary["test_accuracy_before"] = before["test_accuracy"]
+    embeddings = counts_embeddings(spec["pruner"])
+    dense = weight_counts(model, embeddings=embeddings)
+    defense = _Defended(own)
+    pruning = _pruned(model, own, defense)
+    if summary and (pruning.structure or (pruning.masks and pruning.masks.sparsity)):
+        summary["test_accuracy_after_pruning"] = own.accuracies(pruning.model)["test_accuracy"]
+    elif summary and not spec["pruner"]:
+        summary["test_accuracy_after_pruning"] = summary["test_accuracy_before"]
+    history = _trained(pruning, own, defense)
+    save_weights(pruning.model, staging / WEIGHTS_FILE)
+    if pruning.masks:
+        save_tensors(dict(pruning.masks), staging / MASK_FILE)
+    if pruning.structure:
+        (staging / STRUCTURE_FILE).write_text(pruning.structure, encoding="utf-8")
+    write_history(history, staging)
+    summary |= weight_counts(pruning.model, dense, embeddings) | own.accuracies(pruning.model)
+    summary |= {"defense": defense.report} if defense.report else {}
+    write_summary(summary | {"num_members": int(own.split.member.sum())}, staging)
+
+
+def _parents_model(request: Request, own: Own) -> nn.Module:
+    """The parent's network with its weights, as this release's defence can train it."""
+    try:
+        return stored_model(request.spec, own.population, Path(request.inputs["parent"])).to(request.device)
+    except UserError as error:
+        if not request.spec.get("defense"):
+            raise
+        raise UserError(
+            f"defense '{request.spec['defense']['name']}' changes the network, so it cannot start from weights of a"
+            " parent without it; give the release parent = 'init', or a parent trained with the same defense"
+        ) from error
+
+
+class _Defended:
+    """The release's defence, if it has one, stepping into every training of its making."""
+
+    def __init__(self, own: Own) -> None:
+        self._own = own
+        self._described = own.request.spec.get("defense")
+        # Two releases must not share a defence's noise: it would cancel in what they tell together.
+        spec = own.request.spec
+        self._release = sha256_of(
+            {
+                seeds.RELEASE_PRUNER: spec["pruner"],
+                seeds.RELEASE_SPARSITY: spec["sparsity"],
+                seeds.RELEASE_PARENTS: spec["parents"],
+            }
+        )
+        self.report: dict[str, Any] = {}
+        """What the defence says of the last training."""
+
+    def train(
+        self,
+        model: nn.Module,
+        hooks: Sequence[Hook],
+        settings: Training,
+        purpose: tuple[str, ...],
+        after: Sequence[Hook] = (),
+    ) -> Sequence[Mapping[str, Any]]:
+        """Trains a model on the members; returns one row per epoch.
+
+        Args:
+            model: trained in place.
+            hooks: of the pruning; they are called before the defence's.
+            settings: of this training.
+            purpose: names its random draws, with the release's seed if it has one; its last word, if there are
+                several, its checkpoints.
+            after: hooks that are called after the defence's.
+        """
+        own = self._own
+        members = own.members()
+        seed = own.request.spec.get("finetune_seed", 0)
+        drawn = (*purpose, seeds.FINETUNE_SEED.format(seed)) if seed else purpose
+        if settings.function:  # of a release that nothing steps into, as the plan has checked
+            return train_by_function(model, members, settings.function, own.generator(*drawn))
+        defended: tuple[Hook, ...] = ()
+        if self._described:
+            defense = DEFENSES.get(self._described["name"])
+            options = defense.Options.model_validate(self._described["options"])
+            classes, draws = own.population.num_classes, own.generator(seeds.DEFENSE, *drawn, self._release)
+            situation = Situation(
+                settings, members, own.reserve(), classes, lambda: masks_of(hooks), draws, own.sample_scores()
+            )
+            defended = defense.hooks(model, options, situation)
+        checkpoints = own.checkpoints("-".join(purpose[1:]))
+        state = train(model, members, settings, own.generator(*drawn), (*hooks, *defended, *after), checkpoints)
+        if self._described:
+            self.report = defense.report(defended, *self._came_from())
+        return state.history
+
+    def _came_from(self) -> tuple[bool | None, bool | None]:
+        """Whether weights, and the mask, come from a training without this defence; None: from one with it."""
+        spec = self._own.request.spec
+        starts = "parent" in self._own.request.inputs
+        if any(plugin["name"] == spec["defense"]["name"] for plugin in spec["prepared"][:-1]):
+            return None, None
+        return starts, starts and bool(spec["pruner"]) and spec["pruner"]["name"] != "random"
+
+    def check_may_train_again(self) -> None:
+        """Refuses a pruning method that trains several times under a defence that is about one training."""
+        if self._described and DEFENSES.get(self._described["name"]).single_training:
+            raise UserError(
+                f"defense '{self._described['name']}' is about a single training, and pruner"
+                f" '{self._own.request.spec['pruner']['name']}' trains several times; use one that does not, such as"
+                " l1unstructured, static or dpf"
+            )
+
+
+def _pruned(model: nn.Module, own: Own, defense: _Defended) -> Pruning:
+    """Applies the release's method, which may train on the model's members in phases of its own."""
+    spec = own.request.spec
+    if not spec["pruner"]:
+        return Pruning(model)
+
+    def train_phase(network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
+        defense.check_may_train_again()
+        settings = Training.model_validate(spec["finetune"] | ({"epochs": epochs} if epochs else {}))
+        defense.train(network, hooks, settings, (seeds.PRUNE_PHASE, phase))
+
+    workshop = Workshop(own.members().inputs(slice(0, 1)), own.generator(seeds.PRUNE), train_phase, own.initial_model)
+    pruner = PRUNERS.get(spec["pruner"]["name"])
+    return pruner.prune(model, spec["sparsity"], pruner.Options.model_validate(spec["pruner"]["options"]), workshop)
+
+
+def _trained(pruning: Pruning, own: Own, defense: _Defended) -> Sequence[Mapping[str, Any]]:
+    """Trains what was pruned, as far as the release asks for it; returns one row per epoch."""
+    spec = own.request.spec
+    if not spec["finetune"]:
+        return []
+    settings = Training.model_validate(spec["finetune"])
+    # The same draws for every release of a model: releases then differ by what was done to them only.
+    purpose = (seeds.FINETUNE,) if "parent" in own.request.inputs else (seeds.TRAINING,)
+    after = own.hooks(settings)
+    history = defense.train(pruning.model, pruning.hooks, settings, purpose, after)
+    if pruning.masks and settings.select == "best_dev":
+        # The best epoch's zeros may be others than the last one's, where the mask moves.
+        pruning.masks = Masks.of_zeros(pruning.model, pruning.masks)
+    return history

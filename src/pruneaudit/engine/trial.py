@@ -1,0 +1,78 @@
+"""One forward pass of a user's network before anything is trained: is what it answers logits?"""
+
+# B batch, C classes
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.data.population import Population
+from pruneaudit.models._outputs import check_answer, check_steady, logits_in
+from pruneaudit.signals.recognised import recognised
+from pruneaudit.training.samples import Samples
+
+NUM_TRIED = 64
+"""Samples that are asked about."""
+FAR = 1e4
+"""Factor of inputs for which a sigmoid is saturated."""
+SATURATED = 1e-4
+"""Distance from 0 or 1 of a saturated sigmoid."""
+
+
+def check_network(network: nn.Module, population: Population, name: str) -> None:
+    """Asks a network with new weights about the first samples, as the study will train and ask it.
+
+    Args:
+        network: on the CPU; it is changed, for its own training mode is tried too.
+        population: the study's.
+        name: of the network, for messages.
+
+    Raises:
+        UserError: it fails on the samples, answers for fewer or more classes than the data have, with a tuple, with
+            probabilities, or differently each time; the message says how to mend it.
+    """
+    few = np.arange(len(population.y)) < NUM_TRIED
+    x = Samples.of(population, few).inputs(slice(None))  # (B, ...)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def ask(training: bool = False, inputs: Tensor = x) -> Tensor:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.seed()  # what is random must not be the same twice
+            return _asked(network.train(training), inputs, name)
+
+    for training in (False, True):
+        check_answer(ask(training), len(x), population.num_classes, name)
+    check_steady(ask, name)
+    _check_no_probabilities(ask().float().numpy(), ask(inputs=FAR * x).float().numpy(), name)
+
+
+def _asked(network: nn.Module, x: Tensor, name: str) -> Tensor:
+    try:
+        answer: Tensor = logits_in(network(x))
+    except Exception as error:  # a user's network may raise anything
+        reason = in_one_line(error)
+        mend = "expected a network that takes them"
+        if "view size is not compatible" in reason:
+            mend = "write reshape in the place of view, as images are stored with the channels last"
+        raise UserError(f"{name}: fails on inputs of shape {tuple(x.shape)} ({reason}); {mend}") from error
+    return answer
+
+
+def _check_no_probabilities(answers: np.ndarray, far: np.ndarray, name: str) -> None:
+    """Refuses probabilities: their cross-entropy would be computed as if they were logits.
+
+    Args:
+        answers: (B, C) to samples; those of a network with one output are [0, z].
+        far: (B, C) to samples far from all others, where a sigmoid is next to 0 or 1.
+        name: of the network, for messages.
+    """
+    if answers.shape[1] == 2 and (answers[:, 0] == 0).all():
+        z = far[:, 1]
+        found = bool(((z >= 0) & (z <= 1)).all() and (np.minimum(z, 1 - z) < SATURATED).any())
+    else:
+        found = recognised(answers).kind == "probabilities"
+    if found:
+        raise UserError(f"{name}: answers probabilities, expected logits: return what stands before softmax or sigmoid")

@@ -1,0 +1,84 @@
+"""A worker process: reads requests as lines of JSON, does them, answers each with a line of JSON.
+
+Results go to the staging folder, never through the pipe. When the driver goes away, the pipe closes
+and the worker ends at once, in the middle of a task if need be: no orphans.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from typing import Any, TextIO
+
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import is_storage_failure, is_system_failure, storage_reason, system_reason
+from pruneaudit.engine.request import Request
+from pruneaudit.study.target import working_folder_searched
+
+
+def attempt(line: str) -> dict[str, Any]:
+    """Does one request; the answer says what went wrong (`error`, `details`, `kind`), and `warnings`."""
+    began = time.monotonic()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        answer = _attempt(line)
+    heard = [" ".join(str(warning.message).split()) for warning in caught]
+    return answer | {"warnings": heard, "seconds": time.monotonic() - began}
+
+
+def _attempt(line: str) -> dict[str, Any]:
+    from pruneaudit.engine.tasks import perform  # imports torch, which only a worker needs
+
+    request = Request.from_json(line)
+    folder = request.working_folder
+    try:
+        with working_folder_searched(folder) if folder else contextlib.nullcontext():
+            perform(request)
+    except UserError as error:
+        return _failure("input", str(error))
+    except Exception as error:
+        if is_storage_failure(error):
+            return _failure("storage", storage_reason(error))
+        if is_system_failure(error):
+            return _failure("system", system_reason(error))
+        return _failure("task", f"{type(error).__name__}: {error}", traceback.format_exc())
+    return _failure("", "")
+
+
+def _failure(kind: str, error: str, details: str = "") -> dict[str, str]:
+    return {"kind": kind, "error": " ".join(error.split()), "details": details}
+
+
+def _read(requests: queue.SimpleQueue[str]) -> None:
+    for line in sys.stdin:
+        requests.put(line)
+    os._exit(0)  # the driver has closed the pipe or is gone
+
+
+def _private_stdout() -> TextIO:
+    """The pipe to the driver; whatever else is printed goes to the log instead."""
+    pipe = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return pipe
+
+
+def main() -> None:
+    """Works until the driver closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the driver, which then ends its workers
+    answers = _private_stdout()
+    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(requests,), daemon=True).start()
+    while True:
+        print(json.dumps(attempt(requests.get())), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Canaries: the worst case, and lower bounds on epsilon.
+
+A canary is a mislabelled sample, in each victim's training set by a coin of its own. What an attack achieves on
+canaries is kept apart from ordinary findings. Two bounds are made of it, both with everything declared before a score
+is seen:
+
+- one run (Steinke et al. 2023, arXiv 2305.08846): for each victim, the highest k scores are guessed "in" and the
+  lowest k "out", k from the study's `canary_guesses`, the error shared among them. `every victim` is the highest of
+  the victims' bounds, each made at a V-th of the error: it holds of the training procedure that they share.
+- many runs (Nasr et al. 2021, arXiv 2101.04535): half of the victims teach the threshold, each of the other half is
+  one run with one canary, the i-th victim the i-th canary, so that no two runs share anything. Only attacks that look
+  at one model alone qualify: with references the runs would hang together.
+
+Scores of ordinary samples never enter: pooled over a population they are no bound (arXiv 2605.25819).
+"""
+
+# V victims, m canaries
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.evaluation.findings import MEAN, Row, Writer
+from pruneaudit.metrics import (
+    auc_influence,
+    best_threshold,
+    guess_canaries,
+    many_run_epsilon,
+    one_run_over_grid,
+    two_way,
+)
+
+EVERY = "every victim"
+ALPHA = 0.05
+"""Error probability of each bound, one-sided."""
+MIN_RUNS = 4
+"""Victims below which there is no many-run bound."""
+FIGURES = ("auc", "epsilon, one run", "epsilon, many runs")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the bounds are about, declared beforehand."""
+
+    guesses: tuple[float, ...] = (0.5, 0.25, 0.1)
+    """Fractions of the canaries guessed "in", and as many "out", each in (0, 0.5]."""
+    delta: float = 1e-5
+    """Of (epsilon, delta)-DP."""
+
+
+DEFAULT_BOUNDS = Bounds()
+
+
+@dataclass(frozen=True, eq=False)
+class _Canaries:
+    """All canaries under one attack; a canary without a score for a victim is left out for that victim alone.
+
+    Whether it has one depends on the references' coins, which are independent of the victim's. Left out for all
+    victims, it would tell of the coins of those that are each other's references.
+    """
+
+    scores: np.ndarray  # (V, m) float64, NaN where not scored
+    included: np.ndarray  # (V, m) bool
+
+
+def canary_findings(writer: Writer, attack: Attack, bounds: Bounds) -> Iterator[Row]:
+    """The rows of one attack in one game: its AUC on canaries, and the bounds.
+
+    Args:
+        writer: the measured game.
+        attack: what was played.
+        bounds: number of guesses and delta.
+    """
+    found = _canaries(writer)
+    num_victims, num_canaries = found.scores.shape
+    if not num_canaries or (~np.isnan(found.scores)).sum(axis=1).min() < 2:
+        return
+    which = {"release": writer.game.release, "knowledge": writer.game.knowledge, "attack": writer.attack}
+    for row in (*_auc(found), *_one_run(found, writer, bounds), *_many_runs(found, attack, bounds)):
+        yield {**which, "num_canaries": num_canaries, "num_victims": num_victims, "delta": np.nan, **row}
+
+
+def _canaries(writer: Writer) -> _Canaries:
+    chosen = writer.game.view.attacked.canaries  # (N,)
+    return _Canaries(writer.measured.scores[:, chosen], writer.measured.member[:, chosen])
+
+
+def _auc(found: _Canaries) -> Iterator[Row]:
+    """Mean over the victims that have canaries inside and outside."""
+    values, influence = auc_influence(found.scores, found.included)
+    known = ~(np.isnan(values) | np.isnan(influence).any(axis=1))
+    if known.any():
+        estimate = two_way(values[known], influence[known])
+        figures = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+        yield {"victim": MEAN, "figure": FIGURES[0], **figures, "num_victims": int(known.sum()), **_NO_GUESSES}
+
+
+_NO_GUESSES = {"guesses": float("nan"), "correct": float("nan")}
+
+
+def _one_run(found: _Canaries, writer: Writer, bounds: Bounds) -> Iterator[Row]:
+    """A bound for each victim, and one for all of them."""
+    num_victims = len(found.scores)
+    names = writer.game.view.attacked.model_names[writer.game.view.victims]
+    shared = []
+    for name, scores, included in zip(names, found.scores, found.included, strict=True):
+        scored = ~np.isnan(scores)
+        counts = {"num_victims": 1, "num_canaries": int(scored.sum())}
+        own = _best_bound(scores[scored], included[scored], bounds, ALPHA)
+        yield _bound(str(name), FIGURES[1], own, bounds.delta) | counts
+        shared.append(_best_bound(scores[scored], included[scored], bounds, ALPHA / num_victims))
+    yield _bound(EVERY, FIGURES[1], max(shared, key=lambda bound: bound[0]), bounds.delta)
+
+
+def _best_bound(scores: np.ndarray, included: np.ndarray, bounds: Bounds, alpha: float) -> tuple[float, int, int]:
+    """Epsilon, guesses and right guesses for the canaries (m,) of one victim."""
+    counts = sorted({max(1, int(fraction * len(scores))) for fraction in bounds.guesses})
+    grid = [(count, count) for count in counts]
+    epsilon, best = one_run_over_grid(scores, included, grid, bounds.delta, alpha)
+    return epsilon, *guess_canaries(scores, included, *best)
+
+
+def _many_runs(found: _Canaries, attack: Attack, bounds: Bounds) -> Iterator[Row]:
+    """One bound from half of the victims, at the threshold that the other half teaches."""
+    num_victims, num_canaries = found.scores.shape
+    if attack.needs or num_victims < MIN_RUNS or np.isnan(found.scores).any():
+        return
+    teach, test = np.arange(0, num_victims, 2), np.arange(1, num_victims, 2)
+    truth = found.included[teach].ravel()
+    runs = found.included[test, np.arange(len(test)) % num_canaries]  # (V / 2,)
+    if truth.all() or not truth.any() or runs.all() or not runs.any():
+        return
+    threshold = best_threshold(found.scores[teach].ravel(), truth)
+    accused = found.scores[test, np.arange(len(test)) % num_canaries] >= threshold
+    hits, alarms = int((accused & runs).sum()), int((accused & ~runs).sum())
+    epsilon = many_run_epsilon(hits, int(runs.sum()), alarms, int((~runs).sum()), bounds.delta, ALPHA)
+    yield _bound(EVERY, FIGURES[2], (epsilon, len(test), int((accused == runs).sum())), bounds.delta)
+
+
+def _bound(victim: str, figure: str, found: tuple[float, int, int], delta: float) -> Row:
+    epsilon, guesses, correct = found
+    return {
+        "victim": victim,
+        "figure": figure,
+        "value": epsilon,
+        "low": epsilon,
+        "high": float("nan"),
+        "delta": delta,
+        "guesses": guesses,
+        "correct": correct,
+    }

@@ -1,0 +1,160 @@
+"""The controls of a run: its own attacks, played where the right answer is known, beside its findings.
+
+Each attack that trains nothing is played three times (see `selftest`): on a made-up bank without a leak, on one with
+planted members, and on the run's own dense outputs with membership redrawn. What comes out stands in
+`about["controls"]`, a row for each; what could not be played in `about["not_controlled"]`, with the reason. The seed
+is the study's, so that the same run gives the same rows.
+
+Two choices keep false alarms rare. The p-values of `selftest` are approximate, and too small where one network is
+judged on few samples: in 4,000 simulations 1.1% fell below 0.1% with 20 samples and 0.2% with 100. The run's own
+outputs therefore take part from `MIN_SAMPLES` on. And an attack that stops (it may need more classes than the
+made-up bank has) was not played: that is neither passed nor failed.
+"""
+
+# V victims, N samples
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.view import View
+from pruneaudit.evaluation import Audit
+from pruneaudit.evaluation.game import Game
+from pruneaudit.evaluation.selftest import MADE_UP, STOPPED, Played, Trial, play, redrawn_game
+from pruneaudit.metrics import Estimate
+from pruneaudit.study import DENSE
+
+Row = dict[str, Any]
+OWN = "outputs of this run"
+"""The bank that is no made-up one; the release follows in brackets."""
+NULL, PLANTED = "null", "planted"
+EXPECTED = {NULL: "AUC 0.5: nothing tells members apart", PLANTED: "AUC above 0.5: members are planted"}
+MIN_SAMPLES = 100
+"""Samples that each victim needs for its own outputs to serve."""
+SELFTEST = "pruneaudit selftest"
+SELFTEST_RUN = f"{SELFTEST} RUN"
+"""What plays the attacks that learn; RUN stands for the folder of the run, which is no part of its findings."""
+_LONGEST_REASON = 200
+
+
+def record_controls(found: Audit, attacks: Mapping[str, Attack], seed: int, command: str) -> list[str]:
+    """Plays the controls of the attacks of an audit and writes them into its `about`.
+
+    Args:
+        found: the audit; `about["controls"]` and `about["not_controlled"]` are set.
+        attacks: the attacks by label; those that the audit left out are left out here.
+        seed: the study's.
+        command: what plays the attacks that learn.
+
+    Returns:
+        A warning for each attack that failed.
+    """
+    played = [label for label in attacks if any(label in scores.by_attack for scores in found.games)]
+    able = {label: attacks[label] for label in played if not attacks[label].trains}
+    left_out = [
+        _left_out(label, "every bank", f"it learns, which takes minutes; play it with: {command}")
+        for label in played
+        if label not in able
+    ]
+    rows: list[Row] = []
+    if able:
+        game = _own_game(found)
+        own = f"{OWN} ({game.release})"
+        redrawn, lack = _redrawn(game, seed)
+        trials = play(able, seed, redrawn, own).trials
+        for trial in trials:
+            rows += _rows(trial)
+            left_out += _stopped(trial)
+        left_out += [_left_out(label, own, lack) for label in able if lack]
+    found.results.about.update({"controls": rows, "not_controlled": left_out})
+    return [warning(label, reason) for label, reason in failures(found.results.about).items()]
+
+
+def failures(about: Mapping[str, Any]) -> dict[str, str]:
+    """Why attacks failed their controls, by attack; empty where none did, or where none was played.
+
+    Args:
+        about: of a run's results, of whatever version.
+    """
+    found: dict[str, list[str]] = {}
+    for row in about.get("controls") or []:
+        if not row["passed"]:
+            where = "where nothing tells members apart" if row["kind"] == NULL else "where members were planted"
+            found.setdefault(str(row["attack"]), []).append(f"AUC {row['auc']:.3f} {where}")
+    return {label: ", ".join(dict.fromkeys(reasons)) for label, reasons in found.items()}
+
+
+def unchecked(about: Mapping[str, Any], attacks: Iterable[str]) -> dict[str, str]:
+    """Why attacks were played nowhere where the answer is known, by attack; those that were are left out.
+
+    Args:
+        about: of a run's results, of whatever version.
+        attacks: the attacks in question.
+    """
+    checked = {str(row["attack"]) for row in about.get("controls") or []}
+    reasons: dict[str, list[str]] = {}
+    for row in about.get("not_controlled") or []:
+        reasons.setdefault(str(row["attack"]), []).append(str(row["reason"]))
+    missing = "no controls of it were recorded"
+    return {
+        attack: "; ".join(dict.fromkeys(reasons.get(attack, [missing]))) for attack in attacks if attack not in checked
+    }
+
+
+def warning(label: str, reason: str) -> str:
+    """What to tell of an attack that failed."""
+    return f"do not trust the figures of {label}: it failed its controls ({reason})"
+
+
+def _own_game(found: Audit) -> Game:
+    """The game whose outputs serve: that of the dense networks, or the first."""
+    games = [scores.game for scores in found.games]
+    return next((game for game in games if game.release == DENSE), games[0])
+
+
+def _redrawn(game: Game, seed: int) -> tuple[View | None, str]:
+    """The game with membership redrawn; or None and the reason."""
+    attacked = game.view.attacked
+    fewest = int(attacked.ordinary[game.view.victims].sum(axis=1).min())
+    if fewest < MIN_SAMPLES:
+        return None, f"a victim has {fewest} samples, and {MIN_SAMPLES} are needed"
+    return redrawn_game(game.view, seed), ""
+
+
+def _rows(trial: Trial) -> list[Row]:
+    """What came out of one bank, attack by attack; made-up banks come without a leak and with planted members."""
+    parts = [
+        (verdict.attack, kind, part)
+        for verdict in trial.verdicts
+        for kind, part in ((NULL, verdict.null), (PLANTED, verdict.planted))
+    ]
+    return [_row(label, trial.name, kind, part) for label, kind, part in parts if part is not None and not part.error]
+
+
+def _row(label: str, bank: str, kind: str, part: Played) -> Row:
+    bank = "made-up bank" if bank == MADE_UP else bank
+    return {
+        **{"attack": label, "bank": bank, "kind": kind, **_figures(part.auc)},
+        **{"expected": EXPECTED[kind], "passed": not part.problem, "problem": part.problem},
+    }
+
+
+def _figures(auc: Estimate) -> Row:
+    """The AUC (0..1) with its 95% interval; None where there is none."""
+    named = {"auc": auc.value, "low": auc.low, "high": auc.high}
+    return {name: None if value != value else float(value) for name, value in named.items()}
+
+
+def _stopped(trial: Trial) -> list[Row]:
+    """The attacks that this bank cannot try, each with the reason."""
+    found = [_left_out(label, trial.name, f"it needs {lack}") for label, lack in trial.not_tested.items()]
+    for verdict in trial.verdicts:
+        errors = [part.error for part in (verdict.null, verdict.planted) if part and part.problem == STOPPED]
+        found += [_left_out(verdict.attack, trial.name, f"it stopped: {errors[0]}")] if errors else []
+    return found
+
+
+def _left_out(label: str, bank: str, reason: str) -> Row:
+    return {"attack": label, "bank": bank, "reason": " ".join(reason.split())[:_LONGEST_REASON]}

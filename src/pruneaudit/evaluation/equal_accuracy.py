@@ -1,0 +1,223 @@
+"""Leakage at equal accuracy, with joint intervals: a release's leakage less the lower envelope of the baseline's.
+
+The envelope at an accuracy is the least leakage of the baseline releases that are at least as accurate: a step
+function, nothing interpolated, and refused above the most accurate baseline.
+
+In every replicate samples and models weigh the same for all releases and for both axes, and accuracies, leakages, the
+envelope with its choice of a release, and the difference are made anew. Samples weigh as in
+`metrics.bootstrap`. Models do not get weights of their own: a weight per model times a weight per sample counts what
+is of one (model, sample) pair three times (Owen 2007), and releases of one bank differ in little else. The means over
+samples move instead along the directions in which models vary beyond their samples, as `metrics.intervals` counts it.
+
+Choosing a minimum errs downwards, the difference therefore upwards, and replicates err once more: the percentile
+interval is moved down by twice what the choice shifts replicates. Where baselines tie, replicates understate the shift
+(they start from leakages that differ already), so the lower end is also at most a limit that holds for all that may be
+the least at once. `tests/evaluation/test_frontier_coverage.py` simulates it, and what happens without.
+"""
+
+# R releases, V victims, N samples, B replicates, K = 2 R figures: the accuracies, then the leakages
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pruneaudit.metrics import PerVictim
+from pruneaudit.metrics.arrays import Bools, Floats
+
+ROUNDING = 1e-9
+"""Accuracies that differ by less are the same: those of two equal releases must not be told apart by their sums."""
+ALPHA = 0.05
+CLEARLY = 2.0
+"""Deviations by which a baseline leaks clearly more than the least leaking."""
+OF_BASELINE = "a baseline: held against an envelope that it is a part of, so there is no interval"
+_NO_BASELINE = "no undefended dense release has a figure here"
+
+
+class Difference(NamedTuple):
+    """Leakage of one release at equal accuracy."""
+
+    value: float
+    """Its leakage less the envelope's; below 0 it leaks less than any baseline that is as accurate. NaN: refused."""
+    low: float
+    """Lower end of the interval; NaN where there is none, or where it is open."""
+    high: float
+    envelope: int
+    """Place of the release that is the envelope there; -1: there is none."""
+    refused: str
+    """Why the value or its interval is missing; empty where both are there."""
+
+
+def dominated(accuracy: Floats, leakage: Floats) -> Bools:
+    """Which points another one beats: at least as accurate, leaking no more, and better in one of the two.
+
+    Args:
+        accuracy: (R,) in [0, 1], higher = better.
+        leakage: (R,) lower = better; NaN neither beats nor is beaten.
+    """
+    no_worse = (accuracy[None] >= accuracy[:, None]) & (leakage[None] <= leakage[:, None])  # (R, R): by the column
+    better = (accuracy[None] > accuracy[:, None]) | (leakage[None] < leakage[:, None])
+    return np.asarray((no_worse & better).any(axis=1))
+
+
+def lower_envelope(accuracy: Floats, leakage: Floats, at: Floats) -> tuple[Floats, np.ndarray]:
+    """The least leakage among the baseline points that are at least as accurate.
+
+    Args:
+        accuracy: (..., R) of the baseline, which may be of no release at all.
+        leakage: (..., R) of the baseline.
+        at: (...) accuracies.
+
+    Returns:
+        The envelope (...), infinite where no point is as accurate: nothing is extrapolated. And the place of the
+        point that it is, the first of equals, or -1.
+    """
+    if not accuracy.shape[-1]:
+        return np.full(np.shape(at), np.inf), np.full(np.shape(at), -1)
+    as_accurate = accuracy >= np.asarray(at)[..., None] - ROUNDING
+    eligible = np.where(as_accurate & ~np.isnan(leakage), leakage, np.inf)
+    place = eligible.argmin(axis=-1)
+    value = np.take_along_axis(eligible, place[..., None], axis=-1)[..., 0]
+    return value, np.where(np.isinf(value), -1, place)
+
+
+def weighed(found: PerVictim, sides: Sequence[Bools], weights: Floats) -> Floats:
+    """A metric of every victim with weighted samples, (B, V).
+
+    Exact for a mean such as an accuracy. An AUC, a mean over pairs, is taken to first order: what is left out is
+    smaller by the square root of the number of members.
+
+    Args:
+        found: the metric with the influence of each sample.
+        sides: the (V, N) bool masks that influence values are normalised over: non-members for a test accuracy, members
+            and non-members for an AUC.
+        weights: (B, N), positive.
+    """
+    replicates = np.repeat(found.values[None], len(weights), axis=0)  # (B, V)
+    for side in sides:
+        chosen, counts = side.astype(np.float64), np.count_nonzero(side, axis=1)  # (V, N), (V,)
+        totals = weights @ chosen.T  # (B, V)
+        with np.errstate(invalid="ignore"):  # a victim with nobody on this side has no value
+            replicates += (weights @ (found.influence * chosen).T) * np.sqrt(counts * (counts - 1.0)) / totals
+    return replicates
+
+
+def joint_replicates(values: Floats, replicates: Floats, num: int, rng: np.random.Generator) -> Floats:
+    """Replicates of means over victims, over the draw of samples and of models, for all figures at once.
+
+    With S, M and B the covariances by sample, by model and by both, as in `metrics.intervals`, their covariance is
+    S + (shared / (V - 1) + M - B), shared = S - B, each difference kept from being negative in any direction. S is
+    what the samples' replicates have; the rest is drawn from a t distribution with V - 1 degrees of freedom.
+
+    Args:
+        values: (V, K) figures of each victim.
+        replicates: (B, V, K) with weighted samples, the same weights for all figures.
+        num: how many.
+        rng: source of what models vary by.
+
+    Returns:
+        (num, K). With one victim, over the draw of samples alone.
+    """
+    num_victims, num_figures = values.shape
+    deviations = replicates - replicates.mean(axis=0)  # (B, V, K)
+    of_samples = deviations.mean(axis=1)  # (B, K)
+    joint = values.mean(axis=0) + np.resize(of_samples, (num, num_figures))
+    if num_victims < 2:
+        return joint
+    freedom, num_draws = num_victims - 1, len(replicates) - 1
+    by_sample = of_samples.T @ of_samples / num_draws
+    flat = deviations.reshape(-1, num_figures)
+    by_both = flat.T @ flat / num_draws / num_victims**2
+    about = values - values.mean(axis=0)
+    by_model = about.T @ about / freedom / num_victims
+    shared = _root(by_sample - by_both)
+    further = _root(shared @ shared.T / freedom + by_model - by_both)  # (K, K)
+    drawn = rng.standard_normal((num, num_figures)) * np.sqrt(freedom / rng.chisquare(freedom, (num, 1)))
+    return joint + drawn @ further.T
+
+
+def _root(symmetric: Floats) -> Floats:
+    """A matrix A with A A' the given one, but for directions in which that is negative, where it is 0."""
+    found, directions = np.linalg.eigh((symmetric + symmetric.T) / 2)
+    # What rounding leaves of a direction without variance (two equal releases) is none: its root would not be small.
+    kept = np.where(found > 1e-12 * np.abs(found).max(), found, 0.0)
+    return np.asarray(directions * np.sqrt(kept))
+
+
+def at_equal_accuracy(values: Floats, joint: Floats, baseline: Bools, alpha: float = ALPHA) -> list[Difference]:
+    """Every release's leakage less the envelope's at its accuracy.
+
+    Args:
+        values: (K,) accuracies and leakages.
+        joint: (B, K) their joint replicates.
+        baseline: (R,) bool.
+        alpha: error probability of each interval.
+    """
+    num_releases = len(baseline)
+    places = np.flatnonzero(baseline)
+    accuracy, leakage = values[:num_releases], values[num_releases:]
+    found = []
+    for release in range(num_releases):
+        envelope, chosen = lower_envelope(accuracy[places], leakage[places], accuracy[release])
+        value = float(leakage[release] - envelope)
+        if not np.isfinite(value):
+            found.append(Difference(np.nan, np.nan, np.nan, -1, _unreached(accuracy[release], accuracy[places])))
+        elif baseline[release]:
+            found.append(Difference(value, np.nan, np.nan, int(places[chosen]), OF_BASELINE))
+        else:
+            limits = _limits(values, joint, places, release, value, alpha)
+            found.append(Difference(value, *limits[:2], int(places[chosen]), limits[2]))
+    return found
+
+
+def _limits(
+    values: Floats, joint: Floats, places: np.ndarray, release: int, value: float, alpha: float
+) -> tuple[float, float, str]:
+    """Ends of one difference's interval, and why the lower one is open, if it is."""
+    num_releases = values.size // 2
+    accuracies, leakages = joint[:, :num_releases], joint[:, num_releases:]
+    envelope, _ = lower_envelope(accuracies[:, places], leakages[:, places], accuracies[:, release])  # (B,)
+    missed = np.isinf(envelope)
+    differences = leakages[:, release] - envelope  # -inf where no baseline is as accurate, whatever it leaks
+    # Only the choice of the least counts as a shift. A choice that changes because accuracies do goes either way, and
+    # widens the interval as it should.
+    as_accurate = places[values[places] >= values[release] - ROUNDING]
+    each = leakages[:, [release]] - leakages[:, as_accurate]  # (B, those): less each of them
+    shift = 2 * (each.max(axis=1).mean() - value)
+    low = float(np.quantile(differences, alpha / 2, method="lower")) - shift
+    high = float(np.quantile(differences, 1 - alpha / 2, method="higher")) - shift
+    own = values[num_releases + release] - values[num_releases + as_accurate]
+    ends = max(min(low, _simultaneous(own, each, alpha), value), -1.0), min(max(high, value), 1.0)
+    if low > -np.inf:
+        return *ends, ""
+    share = f"{100 * missed.mean():.0f}% of the resamples"
+    return np.nan, ends[1], f"lower end: in {share} no undefended dense release is as accurate"
+
+
+def _simultaneous(own: Floats, each: Floats, alpha: float) -> float:
+    """A lower limit of the greatest of several differences, any of which may be the greatest in truth.
+
+    The greatest estimate exceeds the greatest truth by no more than the largest of the errors does. Those that are
+    clearly less (by two deviations) cannot be the greatest, and their errors do not count.
+
+    Args:
+        own: (n,) the differences.
+        each: (B, n) their joint replicates.
+        alpha: two-sided error probability, half of which is spent here.
+    """
+    greatest = int(own.argmax())
+    behind = (each[:, [greatest]] - each).std(axis=0)  # (n,)
+    near = own >= own[greatest] - CLEARLY * behind
+    errors = (each - own)[:, near].max(axis=1)
+    return float(own[greatest] - np.quantile(errors, 1 - alpha / 2, method="higher"))
+
+
+def _unreached(accuracy: float, baseline: Floats) -> str:
+    if not baseline.size:
+        return _NO_BASELINE
+    return (
+        f"its test accuracy of {100 * accuracy:.3f}% is above that of every undefended dense release (at most "
+        f"{100 * baseline.max():.3f}%), and nothing is extrapolated"
+    )

@@ -1,0 +1,244 @@
+"""Writing up what was measured: rows of findings, comparisons and ROC curves."""
+
+# V victims, N samples, L levels, B replicates
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pruneaudit.core import seeds
+from pruneaudit.core.randomness import numpy_generator
+from pruneaudit.evaluation.game import Game
+from pruneaudit.evaluation.measure import Accuracies, Measured
+from pruneaudit.evaluation.results import tpr_column
+from pruneaudit.metrics import (
+    Estimate,
+    auc_influence,
+    mean_roc,
+    per_victim,
+    per_victim_replicates,
+    pooled_estimates,
+    ppv,
+    refusal,
+    two_way,
+    two_way_replicates,
+)
+
+MEAN = "mean"
+POOLED = "pooled"
+CURVE_POINTS = 61
+PRIORS = (0.01, 0.1, 0.5)
+"""Fractions of members among those asked about, at which accusations are valued."""
+NUM_POOLED_RESAMPLES = 100
+_NO_SCORES = "AUC: no member or no non-member could be scored: too few references"
+_NO_THRESHOLD = "balanced accuracy: too few references to learn a threshold on"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Writer:
+    """Writes up one attack in one game."""
+
+    game: Game
+    attack: str
+    measured: Measured
+    accuracies: Accuracies
+    sparsity: float
+    levels: Sequence[float]
+    seed: int
+
+    def findings(self) -> Iterator[Row]:
+        """The mean over victims, all pairs pooled, and each victim."""
+        yield self._mean
+        yield self._pooled_row()
+        yield from self._victim_rows()
+
+    def _row(self, victim: str, num_members: float, num_nonmembers: float, num_unscored: int) -> Row:
+        measured = self.measured
+        return {
+            **self._which(),
+            "variant": measured.variant,
+            "victim": victim,
+            "sparsity": self.sparsity,
+            "num_victims": len(measured.scores) if victim in (MEAN, POOLED) else 1,
+            "num_members": num_members,
+            "num_nonmembers": num_nonmembers,
+            "num_unscored": num_unscored,
+        }
+
+    @cached_property
+    def _mean(self) -> Row:
+        measured = self.measured
+        members, nonmembers = measured.num_members, measured.num_nonmembers
+        fewest = int(min(members.min(), nonmembers.min()))
+        row = self._row(MEAN, members.mean(), nonmembers.mean(), int(measured.num_unscored.sum()))
+        row |= _columns("auc", two_way(*measured.auc, num_trials=fewest))
+        row |= _columns("balanced_accuracy", two_way(*measured.balanced_accuracy, num_trials=fewest))
+        row["advantage"] = 2 * row["balanced_accuracy"] - 1
+        for index, (level, reason) in enumerate(self._reasons):
+            if reason is None:
+                estimate = two_way_replicates(
+                    measured.tpr[:, index], measured.tpr_replicates[..., index], num_trials=int(members.min())
+                )
+                row |= _columns(tpr_column(level), estimate)
+        row |= {
+            "train_accuracy": float(np.mean(self.accuracies.train.values)),
+            "test_accuracy": float(np.mean(self.accuracies.test.values)),
+        }
+        return self._closed(row, self._refused)
+
+    @cached_property
+    def _reasons(self) -> tuple[tuple[float, str | None], ...]:
+        """Each level with the reason why neither the mean nor the pooled row has a TPR there, or None.
+
+        One rule for both: the victim with the fewest non-members decides. All pairs together have more, but they share
+        their samples: a sample that one victim scores high is scored high by most, so that many false positives may
+        come from few samples, and the threshold still hangs on those.
+        """
+        fewest = int(self.measured.num_nonmembers.min())
+        return tuple((level, refusal(fewest, level)) for level in self.levels)
+
+    @property
+    def _refused(self) -> list[str]:
+        return [text for level, reason in self._reasons for text in _reason(level, reason)]
+
+    def _pooled_row(self) -> Row:
+        """One ROC over all (victim, sample) pairs: asks for scores that compare across samples and models."""
+        measured = self.measured
+        members, nonmembers = int(measured.num_members.sum()), int(measured.num_nonmembers.sum())
+        row = self._row(POOLED, members, nonmembers, int(measured.num_unscored.sum()))
+        reported = [level for level, reason in self._reasons if reason is None]
+        generator = numpy_generator(self.seed, seeds.BOOTSTRAP_POOLED)
+        area, rates = pooled_estimates(
+            measured.counted_scores, measured.member, reported, NUM_POOLED_RESAMPLES, generator
+        )
+        row |= _columns("auc", area)
+        for level, estimate in zip(reported, rates, strict=True):
+            row |= _columns(tpr_column(level), estimate)
+        return self._closed(row, self._refused)
+
+    def _victim_rows(self) -> Iterator[Row]:
+        measured = self.measured
+        names = self.game.view.attacked.model_names[self.game.view.victims]
+        aucs = per_victim(*measured.auc)
+        balanced = per_victim(*measured.balanced_accuracy)
+        rates = [
+            per_victim_replicates(measured.tpr[:, index], measured.tpr_replicates[..., index])
+            for index in range(len(self.levels))
+        ]
+        for v, name in enumerate(names):
+            num_nonmembers = int(measured.num_nonmembers[v])
+            row = self._row(str(name), int(measured.num_members[v]), num_nonmembers, int(measured.num_unscored[v]))
+            row |= _columns("auc", aucs[v]) | _columns("balanced_accuracy", balanced[v])
+            row["advantage"] = 2 * row["balanced_accuracy"] - 1
+            refused = []
+            for level, estimates in zip(self.levels, rates, strict=True):
+                reason = refusal(num_nonmembers, level)
+                refused += _reason(level, reason)
+                if reason is None:
+                    row |= _columns(tpr_column(level), estimates[v])
+            row["train_accuracy"] = float(self.accuracies.train.values[v])
+            row["test_accuracy"] = float(self.accuracies.test.values[v])
+            yield self._closed(row, refused)
+
+    def _closed(self, row: Row, refused: list[str]) -> Row:
+        """The row with its reasons, and NaN for every figure that it does not have."""
+        figures = ["auc", "balanced_accuracy", *(tpr_column(level) for level in self.levels)]
+        columns = [f"{figure}{end}" for figure in figures for end in ("", "_low", "_high")]
+        for column in (*columns, "advantage", "train_accuracy", "test_accuracy"):
+            row.setdefault(column, float("nan"))
+        if np.isnan(row["auc"]):
+            refused = [_NO_SCORES, *refused]
+        if row["victim"] != POOLED and np.isnan(row["balanced_accuracy"]):
+            refused = [*refused, _NO_THRESHOLD]
+        return {**row, "refused": "; ".join(refused)}
+
+    def curve(self) -> Iterator[Row]:
+        """The ROC, averaged over victims, on a logarithmic grid of false-positive rates."""
+        grid = np.logspace(np.log10(min(self.levels)), 0, CURVE_POINTS)
+        grid[-1] = 1.0
+        for fpr, tpr in zip(grid, mean_roc(self.measured.counted_scores, self.measured.member, grid), strict=True):
+            yield {**self._which(), "fpr": float(fpr), "tpr": float(tpr)}
+
+    def by_class(self) -> Iterator[Row]:
+        """AUC within each class, mean over the victims that have members and non-members of it."""
+        measured, labels = self.measured, self.game.view.attacked.labels
+        counted = measured.counted_scores
+        for class_id in np.unique(labels):
+            of_class = labels == class_id
+            scores, member = counted[:, of_class], measured.member[:, of_class]
+            values, influence = auc_influence(scores, member)
+            # One member or non-member alone has no variance.
+            known = ~(np.isnan(values) | np.isnan(influence).any(axis=1))
+            if known.any():
+                scored = ~np.isnan(scores)
+                yield {
+                    **self._which(),
+                    "class_id": int(class_id),
+                    **_columns("auc", two_way(values[known], influence[known])),
+                    "num_victims": int(known.sum()),
+                    "num_members": float((scored & member)[known].sum(axis=1).mean()),
+                    "num_nonmembers": float((scored & ~member)[known].sum(axis=1).mean()),
+                }
+
+    def ppv(self) -> Iterator[Row]:
+        """What an accusation is worth at each reported false-positive rate, at two thresholds.
+
+        At the victims' own, from the mean TPR and the nominal rate; and at the one that references teach, victim by
+        victim, from the rates that were realised.
+        """
+        row = self._mean
+        for index, level in enumerate(self.levels):
+            column = tpr_column(level)
+            if np.isnan(row[column]):
+                continue
+            for prior in PRIORS:
+                # It grows with the TPR, so that the ends of the TPR's interval are the ends of its own.
+                value, low, high = (float(ppv(row[f"{column}{end}"], level, prior)) for end in ("", "_low", "_high"))
+                own = {"fpr": level, "prior": prior, "ppv": value, "low": low, "high": high}
+                yield {**self._which(), **own, **self._learned_ppv(index, prior)}
+
+    def _learned_ppv(self, index: int, prior: float) -> Row:
+        """The part of a row of `ppv` that is about the threshold which references teach for a level."""
+        tpr, fpr = self.measured.learned_tpr[:, index], self.measured.learned_fpr[:, index]
+        values = ppv(tpr, fpr, prior)  # (V,), NaN for a victim in which nobody is accused
+        accused, taught = values[~np.isnan(values)], ~np.isnan(fpr)
+        row: Row = {"num_accused": len(accused), "refused": self._why_not_learned(index, taught)}
+        row |= _spread("learned_ppv", accused) | _spread("learned_fpr", fpr[taught])
+        row["learned_tpr"] = float(tpr[taught].mean()) if taught.any() else np.nan
+        row.pop("learned_fpr_sd")
+        return row
+
+    def _why_not_learned(self, index: int, taught: np.ndarray) -> str:
+        """Why references taught some victims (V,) no threshold for a level; empty where they taught all."""
+        if taught.all():
+            return ""
+        most = int(self.measured.num_teaching[~taught].max())
+        if not most:
+            return "no references that a threshold could be learned on"
+        return f"of the references together, {refusal(most, self.levels[index])}"
+
+    def _which(self) -> Row:
+        return {"release": self.game.release, "knowledge": self.game.knowledge, "attack": self.attack}
+
+
+def _spread(name: str, values: np.ndarray) -> Row:
+    """Mean, standard deviation (n - 1), lowest and highest of values (n,); NaN where there are too few."""
+    known = len(values) > 0
+    figures = {"": values.mean() if known else np.nan, "_sd": values.std(ddof=1) if len(values) > 1 else np.nan}
+    figures |= {"_min": values.min() if known else np.nan, "_max": values.max() if known else np.nan}
+    return {f"{name}{end}": float(value) for end, value in figures.items()}
+
+
+def _columns(name: str, estimate: Estimate) -> Row:
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def _reason(level: float, reason: str | None) -> list[str]:
+    return [] if reason is None else [f"TPR at {100 * level:g}% FPR: {reason}"]

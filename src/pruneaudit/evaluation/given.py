@@ -1,0 +1,108 @@
+"""From the predictions that a user gives to a view, with no victim among its own references."""
+
+# V victims, K references, M models
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pruneaudit.attacks.view import View
+from pruneaudit.core.errors import UserError
+from pruneaudit.signals.copies import equal_labels, first_copy
+from pruneaudit.signals.signals import Signals
+
+
+def given_view(
+    signals: Signals, references: Signals | None, paired: Signals | None, paired_references: Signals | None
+) -> View:
+    """The view of the victims that an attacker has; see `audit` for the arguments.
+
+    Raises:
+        UserError: a part is missing or speaks of other samples, or a victim would be its own reference.
+    """
+    if references is None and paired_references is not None:
+        raise UserError("paired_references goes with references, which are not given; give both, or neither")
+    if references is not None and (paired is None) != (paired_references is None):
+        raise UserError(
+            "references of pairs are pairs too: give paired (the victims' other release) and paired_references (the"
+            " references' other release) together"
+        )
+    parts = {"paired": paired, "signals": signals, "paired_references": paired_references, "references": references}
+    named = _one_resolution({name: part for name, part in parts.items() if part is not None})
+    own = {name: part for name, part in named.items() if name.endswith("references")}
+    releases = {name: part for name, part in named.items() if name not in own}
+    _refuse_swapped(releases)
+    _refuse_swapped(own)
+    if references is None:
+        return View.of([*releases.values()], [*releases.values()] if signals.num_models > 1 else ())
+    allowed = None
+    if signals.model_ids is None or references.model_ids is None:
+        # Without ids from both sides nothing says which model is which; copies are refused below.
+        allowed = signals.groups[signals.victims][:, None] == references.groups[None, :]
+    view = View.of([*releases.values()], [*own.values()], allowed)
+    _refuse_copies(releases, own, view)
+    return view
+
+
+def parts_of(view: View) -> Iterator[Signals]:
+    """The signals that a view is made of, each once."""
+    yield from {id(part): part for part in (*view.releases, *view.references)}.values()
+
+
+def equal_class_notes(view: View) -> list[str]:
+    """A line for each part of the view in which two models predict the same classes: perhaps one model twice."""
+    notes = []
+    for part in parts_of(view):
+        if pair := equal_labels(part):
+            first, second = (part.model_names[row] for row in pair)
+            notes.append(
+                f"models {first} and {second} predict the same class for every sample; if one is a copy of the other,"
+                " leave it out"
+            )
+    return notes
+
+
+def _one_resolution(parts: dict[str, Signals]) -> dict[str, Signals]:
+    """The parts with the finest resolution that any shows: all of them must treat a 0 alike."""
+    shown = [part.resolution for part in parts.values() if part.resolution is not None]
+    if not shown:
+        return parts
+    finest = np.min(shown, axis=0)
+    if all((resolution == finest).all() for resolution in shown):
+        return parts
+    changed = {id(part): part.with_resolution(finest) for part in parts.values() if part.resolution is not None}
+    return {name: changed.get(id(part), part) for name, part in parts.items()}
+
+
+def _refuse_swapped(releases: dict[str, Signals]) -> None:
+    """Refuses a model that answers in one release as another model does in the other.
+
+    The same model may well answer alike in both: a release can be lossless. It is then not its own reference, and the
+    second release only adds nothing.
+    """
+    if len(releases) < 2:
+        return
+    (earlier, one), (later, other) = releases.items()
+    if one.member.shape != other.member.shape or (one.labels != other.labels).any():
+        return  # said by the view
+    if pair := first_copy(one, other, ~np.eye(one.num_models, dtype=bool)):
+        raise UserError(
+            f"{earlier}: model {one.model_names[pair[0]]} answers exactly as model {other.model_names[pair[1]]} of"
+            f" {later}, expected the same models in the same order; sort the rows alike, or leave the copy out"
+        )
+
+
+def _refuse_copies(releases: dict[str, Signals], own: dict[str, Signals], view: View) -> None:
+    """Refuses a reference that answers, in any release, exactly as a victim that it may serve."""
+    for name, reference in own.items():
+        for of_victims, release in releases.items():
+            compared = np.zeros((release.num_models, reference.num_models), dtype=bool)
+            compared[view.victims] = view.allowed
+            if pair := first_copy(release, reference, compared):
+                raise UserError(
+                    f"{name}: model {reference.model_names[pair[1]]} answers exactly as victim"
+                    f" {release.model_names[pair[0]]} of {of_victims}, expected other models (a victim must not be its"
+                    " own reference); leave it out, or give both files model_ids"
+                )

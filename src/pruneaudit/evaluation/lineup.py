@@ -1,0 +1,107 @@
+"""Which attacks are played, and how releases and attacks are held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.groups import expand
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import validated
+from pruneaudit.evaluation.game import Game
+from pruneaudit.study import Plugin
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """How the releases of a study stand to each other."""
+
+    baselines: tuple[str, ...] = ()
+    """Releases that all others are compared with."""
+    twins: Mapping[str, str] = field(default_factory=dict)
+    """The release that each defended one would be without its defence; the two are compared."""
+    undefended: tuple[str, ...] = ()
+    """The dense releases without any defence, whose leakage at equal accuracy the others are held against; without any
+    there is no frontier."""
+    repeats: Mapping[str, str] = field(default_factory=dict)
+    """Releases that repeat another one with another `finetune_seed`, and which: the noise floor."""
+
+    def pairs(self, releases: Iterable[str]) -> list[tuple[str, str]]:
+        """Which release is compared with which, of those that there are."""
+        releases = list(releases)
+        pairs = [(release, baseline) for baseline in self.baselines for release in releases]
+        pairs += [(release, twin) for release, twin in self.twins.items() if {release, twin} <= set(releases)]
+        return [pair for pair in dict.fromkeys(pairs) if pair[0] != pair[1]]
+
+
+def named(attacks: Sequence[str | Plugin]) -> list[Plugin]:
+    """Attacks and groups given as texts or as they are.
+
+    Raises:
+        UserError: there are none, or a text is malformed.
+    """
+    if not attacks:
+        raise UserError(f"attacks: got none, expected some of: {', '.join(ATTACKS.names())}")
+    return [validated(Plugin, given, "attacks") if isinstance(given, str) else given for given in attacks]
+
+
+def ready(attacks: Sequence[str | Plugin]) -> dict[str, Attack]:
+    """Attacks made ready, groups taken apart, by label.
+
+    Raises:
+        UserError: a name or option is unknown.
+    """
+    made = {}
+    for plugin in expand(named(attacks)):
+        found = ATTACKS.get(plugin.name)
+        made[plugin.label] = found(validated(found.Options, plugin.options, f"options of attack '{plugin.name}'"))
+    return made
+
+
+def fewest_references(games: Sequence[Game]) -> int:
+    """The number of references of the victim that has fewest in any of the games."""
+    return min((int(count) for game in games for count in game.view.allowed.sum(axis=1)), default=0)
+
+
+def rivals_of(attacks: Mapping[str, Attack], primary: str) -> dict[str, list[str]]:
+    """The played attacks that each is compared with: the common standard, the one that it names itself, the primary.
+
+    A pair of attacks is compared once: the primary attack's own rivals are not compared with it again.
+
+    Args:
+        attacks: the played attacks by label.
+        primary: the label of the primary one.
+    """
+    first_of: dict[str, str] = {}
+    for label in attacks:
+        first_of.setdefault(label.partition(":")[0], label)
+    rivals: dict[str, list[str]] = {}
+    for label, attack in attacks.items():
+        named = dict.fromkeys([Attack.standard, attack.standard])
+        rivals[label] = [first_of[name] for name in named if first_of.get(name, label) != label]
+    for label, others in rivals.items():
+        if label not in (primary, *rivals[primary]) and primary not in others:
+            others.append(primary)
+    return rivals
+
+
+def rivals_first(rivals: Mapping[str, Sequence[str]]) -> list[str]:
+    """The attacks, each after those that it is compared with."""
+    return list(TopologicalSorter(rivals).static_order())
+
+
+def why_left_out(label: str, attack: Attack, games: Sequence[Game], skip: bool) -> str:
+    """Why an attack is left out, where it may be; empty where it can be played.
+
+    An attack on several releases is played wherever there are several.
+    """
+    needed = games
+    if "two releases" in attack.needs:
+        needed = [game for game in games if len(game.view.releases) > 1] or games
+    lacking = next((lack for game in needed if (lack := attack.lacks(game.view))), "")
+    if lacking and not skip:
+        raise UserError(f"attack '{label}' needs {lacking}, which these signals do not have; leave it out or add them")
+    return lacking and f"attack '{label}' left out: it needs {lacking}"

@@ -1,0 +1,164 @@
+"""What the scores of one attack in one game amount to: metrics with what their intervals are made of."""
+
+# V victims, N samples, L levels, B replicates
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.view import Scores
+from pruneaudit.core import seeds
+from pruneaudit.core.randomness import numpy_generator
+from pruneaudit.evaluation.crossfit import learn
+from pruneaudit.evaluation.game import MATCHED, NO_DEFENSE, Game
+from pruneaudit.metrics import PerVictim, auc_influence, bootstrap_tpr, rate_influence
+from pruneaudit.signals.signals import Signals
+from pruneaudit.study import DENSE
+
+NUM_RESAMPLES = 200
+_TOKENS = {MATCHED: seeds.MATCHED, NO_DEFENSE: seeds.NO_DEFENSE, DENSE: seeds.DENSE}
+"""What random draws know a word by: the word may change, its token never does."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One attack in one game, before it is written up."""
+
+    scores: np.ndarray
+    """(V, N) float64, NaN where not eligible or not scored; canaries included."""
+    ordinary: np.ndarray
+    """(V, N) bool: what the metrics count: eligible, scored, no canary."""
+    member: np.ndarray
+    """(V, N) bool."""
+    num_unscored: np.ndarray
+    """(V,) eligible samples that the attack could not score."""
+    variant: str
+    auc: PerVictim
+    balanced_accuracy: PerVictim
+    tpr: np.ndarray
+    """(V, L) at the study's false-positive rates."""
+    tpr_replicates: np.ndarray
+    """(B, V, L), paired over games by common weights."""
+    learned_tpr: np.ndarray
+    """(V, L) members accused at the thresholds that references teach for these rates; NaN where they teach none."""
+    learned_fpr: np.ndarray
+    """(V, L) non-members accused there: the false-positive rate that was realised."""
+    num_teaching: np.ndarray
+    """(V,) int: scored non-members of the references that taught, over all of them."""
+
+    @cached_property
+    def num_members(self) -> np.ndarray:
+        """(V,) scored members."""
+        return np.count_nonzero(self.ordinary & self.member, axis=1)
+
+    @cached_property
+    def num_nonmembers(self) -> np.ndarray:
+        """(V,) scored non-members."""
+        return np.count_nonzero(self.ordinary & ~self.member, axis=1)
+
+    @property
+    def advantage(self) -> PerVictim:
+        """TPR - FPR, made of the balanced accuracy when it is asked for: its influence is as large as the scores."""
+        return PerVictim(2 * self.balanced_accuracy.values - 1, 2 * self.balanced_accuracy.influence)
+
+    @property
+    def counted_scores(self) -> np.ndarray:
+        """(V, N) scores, NaN for all that the metrics do not count."""
+        return np.where(self.ordinary, self.scores, np.nan)
+
+
+def play(attack: Attack, label: str, game: Game, seed: int) -> Scores:
+    """What an attack says in a game: a function of the game, the attack, its label and the study's seed alone."""
+    return attack.score(game.view, _draws(label, game, seed))
+
+
+def _draws(label: str, game: Game, seed: int) -> np.random.Generator:
+    release, knowledge = game.drawn_as or game.release, game.knowledge
+    return numpy_generator(seed, seeds.ATTACK, label, _TOKENS.get(release, release), _TOKENS.get(knowledge, knowledge))
+
+
+def measure(
+    attack: Attack, label: str, game: Game, levels: Sequence[float], seed: int, scored: Scores | None = None
+) -> Measured:
+    """Plays one attack in one game and measures how well it does.
+
+    Args:
+        attack: the attack; the game must have what it needs.
+        label: the attack's name in findings; its random draws come from it.
+        game: who is attacked, with what references.
+        levels: (L,) false-positive rates.
+        seed: the study's.
+        scored: what the attack says there, of one that learns (`held_out`); None: it is played.
+    """
+    view, rng = game.view, _draws(label, game, seed)
+    if scored is None:
+        scored = attack.score(view, rng)
+    member, wanted = view.attacked.member[view.victims], view.attacked.ordinary[view.victims]
+    ordinary = wanted & ~np.isnan(scored.victims)
+    counted = np.where(ordinary, scored.victims, np.nan)
+    # Thresholds are learned in a thread of their own; nothing that either side draws depends on the other.
+    with ThreadPoolExecutor(1) as aside:
+        learned = aside.submit(learn, attack, view, scored, levels, seed, rng)
+        # The same seed for every game and attack: equal weights pair the replicates.
+        bootstrap = numpy_generator(seed, seeds.BOOTSTRAP)
+        tpr, replicates = bootstrap_tpr(counted, member, levels, NUM_RESAMPLES, bootstrap)
+        area = auc_influence(counted, member)
+        taught = learned.result()
+    limits = taught.best[:, view.attacked.labels]  # (V, N)
+    learned_tpr, learned_fpr = _accused(counted, member, taught.barriers)
+    rates = rate_influence(counted >= limits, ordinary & ~np.isnan(limits), member)
+    return Measured(
+        scores=scored.victims,
+        ordinary=ordinary,
+        member=member,
+        num_unscored=(wanted & ~ordinary).sum(axis=1),
+        variant=scored.variant,
+        auc=area,
+        balanced_accuracy=rates.balanced_accuracy,
+        tpr=tpr,
+        tpr_replicates=replicates,
+        learned_tpr=learned_tpr,
+        learned_fpr=learned_fpr,
+        num_teaching=taught.num_nonmembers,
+    )
+
+
+def _accused(counted: np.ndarray, member: np.ndarray, barriers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fractions (V, L) of members and of non-members that exceed barriers (V, L).
+
+    Args:
+        counted: (V, N) scores, NaN for what is not counted.
+        member: (V, N) bool.
+        barriers: (V, L); NaN gives NaN.
+    """
+    rates = []
+    for side in (member, ~member):
+        among = side & ~np.isnan(counted)
+        num_among = np.count_nonzero(among, axis=1)  # (V,)
+        hits = [np.count_nonzero(among & (counted > limit[:, None]), axis=1) for limit in barriers.T]
+        above = np.array(hits, dtype=np.float64).reshape(barriers.T.shape).T  # (V, L)
+        above[np.isnan(barriers)] = np.nan
+        rates.append(above / np.where(num_among, num_among, np.nan)[:, None])
+    return rates[0], rates[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracies:
+    """How well the victims of a release classify."""
+
+    train: PerVictim
+    test: PerVictim
+    """On eligible non-members."""
+
+
+def accuracies(signals: Signals) -> Accuracies:
+    """Training and test accuracy of every victim, canaries left out."""
+    rows = signals.victims
+    rates = rate_influence(signals.is_correct[rows], signals.ordinary[rows], signals.member[rows])
+    return Accuracies(rates.tpr, rates.fpr)

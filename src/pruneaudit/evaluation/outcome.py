@@ -1,0 +1,160 @@
+"""What an audit gives: result tables, and all scores, kept as one file."""
+
+# V victims, N samples
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pruneaudit.core.files import writing
+from pruneaudit.evaluation.game import Game
+from pruneaudit.evaluation.results import Results
+
+SCORES_FILE = "scores.parquet"
+_FACTS = ("release", "knowledge", "model_id", "sample_id", "label", "member", "canary")
+"""Columns beside those of attacks."""
+
+
+@dataclass(frozen=True, eq=False)
+class GameScores:
+    """All attacks' scores in one game."""
+
+    game: Game
+    by_attack: dict[str, np.ndarray] = field(default_factory=dict)
+    """(V, N) float64 by attack played; higher = more likely a member, NaN = not scored."""
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """Findings, and the scores that they come from."""
+
+    results: Results
+    games: tuple[GameScores, ...]
+
+    @property
+    def findings(self) -> pd.DataFrame:
+        """One row per (release, knowledge, attack, victim)."""
+        return self.results.findings
+
+    @property
+    def comparisons(self) -> pd.DataFrame:
+        """Paired differences between releases."""
+        return self.results.comparisons
+
+    @property
+    def scores(self) -> dict[str, np.ndarray]:
+        """Scores (V, N) by attack; with several games by "release/knowledge/attack"."""
+        if len(self.games) == 1:
+            return dict(self.games[0].by_attack)
+        return {
+            f"{scores.game.release}/{scores.game.knowledge}/{attack}": array
+            for scores in self.games
+            for attack, array in scores.by_attack.items()
+        }
+
+    def save(self, folder: str | Path, begun: bool = False) -> Path:
+        """Writes findings.csv, findings.json, comparisons.csv, ... and scores.parquet into a folder.
+
+        Args:
+            folder: made if need be.
+            begun: whether a run is at work in it, which the same command would go on with.
+
+        Raises:
+            UserError, RunError: the folder cannot be written; see `files.writing_error`.
+        """
+        folder = Path(folder)
+        with writing(folder, begun):
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_scores(self.games, folder / SCORES_FILE)
+            self.results.save(folder)
+        return folder
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the findings as a table with the answer in words."""
+        return self.results._repr_html_()
+
+
+class StoredAudit(Audit):
+    """What a finished run has found; its scores are read when they are asked for."""
+
+    def __init__(self, results: Results, load: Callable[[], tuple[GameScores, ...]]) -> None:
+        """Findings, and where the games with their scores come from."""
+        object.__setattr__(self, "results", results)
+        object.__setattr__(self, "_load", load)
+
+    @cached_property
+    def games(self) -> tuple[GameScores, ...]:
+        """Read from the run folder, once."""
+        load: Callable[[], tuple[GameScores, ...]] = object.__getattribute__(self, "_load")
+        return load()
+
+
+def read_scores(path: Path, games: Sequence[Game]) -> tuple[GameScores, ...]:
+    """The scores that `Audit.save` wrote, in the games that they are of.
+
+    Args:
+        path: of the file.
+        games: as they were played; an attack without any score in one was not played there.
+    """
+    table = pq.read_table(path)
+    attacks = [name for name in table.column_names if name not in _FACTS]
+    found = []
+    for game in games:
+        of_it = pc.and_(pc.equal(table["release"], game.release), pc.equal(table["knowledge"], game.knowledge))
+        rows = table.filter(of_it)
+        scored = game.view.attacked.scored[game.view.victims]  # (V, N)
+        by_attack = {}
+        for attack in attacks:
+            values = np.full(scored.shape, np.nan)
+            values[scored] = rows[attack].to_numpy()
+            if not np.isnan(values).all():
+                by_attack[attack] = values
+        found.append(GameScores(game, by_attack))
+    return tuple(found)
+
+
+def _write_scores(games: Sequence[GameScores], path: Path) -> None:
+    """One row per (release, knowledge, model, sample), one column per attack; written whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    schema_writer: pq.ParquetWriter | None = None
+    played = list(dict.fromkeys(attack for scores in games for attack in scores.by_attack))
+    try:
+        for scores in games:
+            table = _scores_table(scores, played)
+            schema_writer = schema_writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+            schema_writer.write_table(table)
+        if schema_writer is not None:
+            schema_writer.close()
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _scores_table(scores: GameScores, attacks: Sequence[str]) -> pa.Table:
+    """The rows of one game; NaN where one of the attacks was not played in it."""
+    game, signals = scores.game, scores.game.view.attacked
+    rows = game.view.victims
+    scored = signals.scored[rows]  # (V, N)
+    victim, sample = np.nonzero(scored)
+    columns: dict[str, Any] = {
+        "release": pa.repeat(game.release, len(victim)).dictionary_encode(),
+        "knowledge": pa.repeat(game.knowledge, len(victim)).dictionary_encode(),
+        "model_id": signals.model_names[rows][victim],
+        "sample_id": signals.sample_ids[sample],
+        "label": signals.labels[sample],
+        "member": signals.member[rows][scored],
+        "canary": signals.canaries[sample],
+    }
+    nothing = np.full(scored.shape, np.nan)
+    columns |= {attack: scores.by_attack.get(attack, nothing)[scored] for attack in attacks}
+    return pa.table(columns)

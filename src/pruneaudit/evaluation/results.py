@@ -1,0 +1,289 @@
+"""The result tables of one run, and the files they live in.
+
+findings.csv, comparisons.csv, releases.csv, curves.csv and the others hold the tables; findings.json
+holds all of them as lists of records (a missing number is null), and the controls. None of them holds
+anything that depends on when or how fast the run was: the same study gives the same bytes. about.json
+says the rest.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import parse_json, read_bytes, write_atomically
+from pruneaudit.evaluation.notebook import findings_html
+
+_ACCURACIES = ("train_accuracy", "test_accuracy")
+FINDING_COLUMNS = (
+    *("release", "knowledge", "attack", "variant", "victim"),
+    *("auc", "auc_low", "auc_high"),
+    *("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "advantage"),
+    *("num_victims", "num_members", "num_nonmembers", "num_unscored"),
+    *(*_ACCURACIES, "sparsity", "refused"),
+)
+"""What every findings table has; the columns of each level (`tpr_column`) come on top."""
+COMPARISON_COLUMNS = (
+    *("release", "baseline", "knowledge", "attack", "metric"),
+    *("difference", "low", "high", "num_victims"),
+)
+RELEASE_COLUMNS = (
+    *("release", "pruner", "defense", "origin", "sparsity", "parameters", "nonzero_parameters"),
+    *("train_accuracy", "train_accuracy_low", "train_accuracy_high"),
+    *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
+    *("test_accuracy_before", "test_accuracy_after_pruning", "test_accuracy_after_finetuning"),
+)
+LATER_RELEASE_COLUMNS = ("sparsity_all",)
+"""The fraction of all parameters that is zero or gone."""
+CURVE_COLUMNS = ("release", "knowledge", "attack", "fpr", "tpr")
+CLASS_COLUMNS = (
+    *("release", "knowledge", "attack", "class_id", "auc", "auc_low", "auc_high"),
+    *("num_victims", "num_members", "num_nonmembers"),
+)
+CONTEST_COLUMNS = (
+    *("release", "knowledge", "attack", "against", "metric"),
+    *("difference", "low", "high", "num_victims"),
+)
+PPV_COLUMNS = ("release", "knowledge", "attack", "fpr", "prior", "ppv", "low", "high")
+LEARNED_PPV_COLUMNS = (
+    *("learned_ppv", "learned_ppv_sd", "learned_ppv_min", "learned_ppv_max", "num_accused"),
+    *("learned_tpr", "learned_fpr", "learned_fpr_min", "learned_fpr_max", "refused"),
+)
+CANARY_COLUMNS = (
+    *("release", "knowledge", "attack", "victim", "figure", "value", "low", "high"),
+    *("delta", "guesses", "correct", "num_canaries", "num_victims"),
+)
+FRONTIER_COLUMNS = (
+    *("release", "knowledge", "attack", "metric", "leakage", "leakage_low", "leakage_high"),
+    *("test_accuracy", "test_accuracy_low", "test_accuracy_high", "dominated", "is_baseline"),
+    *("envelope_release", "difference", "difference_low", "difference_high", "num_victims", "refused"),
+)
+MIGRATIONS_COLUMNS = (
+    *("release", "baseline", "attack", "fpr", "class", "newly_exposed", "no_longer_exposed", "exposed_before"),
+    *("num_samples", "p_value", "noise_newly", "noise_no_longer"),
+)
+MIGRATION_COLUMNS = (
+    *("release", "baseline", "sample_id", "class_id", "exposure_before", "exposure_after", "change", "num_victims"),
+)
+TABLES = {
+    "findings": FINDING_COLUMNS,
+    "comparisons": COMPARISON_COLUMNS,
+    "releases": RELEASE_COLUMNS,
+    "curves": CURVE_COLUMNS,
+    "classes": CLASS_COLUMNS,
+    "ppv": PPV_COLUMNS,
+    "contests": CONTEST_COLUMNS,
+    "canaries": CANARY_COLUMNS,
+    "frontier": FRONTIER_COLUMNS,
+    "migrations": MIGRATIONS_COLUMNS,
+}
+"""The columns that each table must have."""
+LATER_COLUMNS = {"ppv": LEARNED_PPV_COLUMNS, "releases": LATER_RELEASE_COLUMNS}
+"""Columns that tables of older runs do not have: missing there."""
+LONG_TABLES = {"migration": MIGRATION_COLUMNS}
+"""Tables with a row per sample: files of their own, and no part of findings.json."""
+CONTROLS = ("controls", "not_controlled")
+"""The parts of `about` that stand in findings.json too: attacks played where the answer is known, and those not."""
+RESULT_FILES = (*(f"{name}.csv" for name in (*TABLES, *LONG_TABLES)), "findings.json", "about.json")
+"""The files that results are saved in."""
+_TEXTS = frozenset(
+    (
+        "release",
+        "knowledge",
+        "attack",
+        "against",
+        "variant",
+        "victim",
+        "figure",
+        "refused",
+        "baseline",
+        "metric",
+        "envelope_release",
+        "class",
+        "sample_id",
+        "pruner",
+        "defense",
+        "origin",
+    )
+)
+
+
+def tpr_column(level: float) -> str:
+    """The findings column of the true-positive rate at false-positive rate `level` (0..1)."""
+    return f"tpr_at_{100 * level:g}%_fpr"
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Everything a report is made from. Its tables and its study do not change: what follows from them may be kept."""
+
+    findings: pd.DataFrame
+    """One row per (release, knowledge, attack, victim); `victim` is "mean" (over victims), "pooled"
+    (one ROC over all (victim, sample) pairs, another estimand) or a model id. Rates are in 0..1;
+    a refused or missing number is NaN, and `refused` says why."""
+    comparisons: pd.DataFrame
+    """Paired differences, release minus baseline, each with its interval."""
+    releases: pd.DataFrame
+    """One row per release: what was done to it, its size and its accuracies (0..1, bank means)."""
+    curves: pd.DataFrame
+    """Points of the ROC, mean over victims: fpr ascending within (release, knowledge, attack)."""
+    about: dict[str, Any]
+    """How the results came to be: JSON data, the one place for times, versions and devices."""
+    classes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CLASS_COLUMNS)))
+    """AUC within each class, mean over victims."""
+    ppv: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(PPV_COLUMNS)))
+    """Positive predictive value at each reported false-positive rate: of those accused, the fraction that are
+    members, where a fraction `prior` of those asked about are. `ppv` (with `low` and `high`) is at each victim's own
+    threshold, which no attacker knows, and the nominal rate `fpr`: from the mean TPR. `learned_...` is at the threshold
+    that references teach for that rate: mean, standard deviation, lowest and highest over the `num_accused` victims in
+    which anybody is accused, with the rates that were realised."""
+    contests: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CONTEST_COLUMNS)))
+    """Paired differences between attacks on one release, attack minus the one it is held against."""
+
+    canaries: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CANARY_COLUMNS)))
+    """What attacks achieve on canaries, and the lower bounds on epsilon that follow: for "epsilon, ..." `value` is a
+    bound at 95% confidence for `delta`, from `correct` of `guesses`."""
+
+    frontier: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(FRONTIER_COLUMNS)))
+    """Each release's leakage (under the primary attack) and accuracy, and its `difference` to `envelope_release`, the
+    undefended dense release of at least its accuracy that leaks least. `dominated` and `is_baseline` are 0 or 1."""
+
+    migrations: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MIGRATIONS_COLUMNS)))
+    """How many samples become exposed from baseline to release and how many no longer are, by `class` ("all" or a
+    number), with the p-value of "as many as", and the same counts between two fine-tuning seeds of one release."""
+
+    migration: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MIGRATION_COLUMNS)))
+    """Every sample's exposure (0..1) in baseline and release, and over how many victims."""
+
+    def __post_init__(self) -> None:
+        for name in (*TABLES, *LONG_TABLES):
+            object.__setattr__(self, name, _normal(getattr(self, name), name))
+
+    def save(self, folder: Path) -> None:
+        """Writes the files of a run folder, each atomically, about.json last."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (*TABLES, *LONG_TABLES):
+            write_atomically(folder / f"{name}.csv", _csv_text(getattr(self, name)))
+        records = {name: _records(getattr(self, name)) for name in TABLES}
+        records |= {name: self.about[name] for name in CONTROLS if name in self.about}
+        write_atomically(folder / "findings.json", json.dumps(records, indent=1, allow_nan=False) + "\n")
+        write_atomically(folder / "about.json", json.dumps(self.about, indent=2, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Results:
+        """The results in a run folder.
+
+        Raises:
+            UserError: a file is missing, cannot be read, or lacks a column.
+        """
+        folder = Path(folder)
+        tables = {name: _read_csv(folder / f"{name}.csv") for name in (*TABLES, *LONG_TABLES)}
+        return cls(**tables, about=_read_about(folder / "about.json"))
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the findings as a table with the answer in words."""
+        return findings_html(self.findings, self.about)
+
+
+def changed(folder: Path, name: str, problem: str) -> UserError:
+    """What is said of a file of a run that is not as the run left it.
+
+    Args:
+        folder: the run's.
+        name: of the file.
+        problem: as `check_sealed` says it.
+    """
+    return UserError(f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)")
+
+
+def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The table with text columns as text (missing: empty) and all others as numbers (missing: NaN)."""
+    wanted = (TABLES | LONG_TABLES)[name]
+    absent = [column for column in wanted if column not in table.columns]
+    if absent:
+        raise UserError(f"{name}: got a table without the column '{absent[0]}', expected at least: {', '.join(wanted)}")
+    later = [column for column in LATER_COLUMNS.get(name, ()) if column not in table.columns]
+    table = table.reindex(columns=[*table.columns, *later]) if later else table
+    columns = {
+        column: _texts(table[column]) if column in _TEXTS else _numbers(table[column], name) for column in table.columns
+    }
+    return pd.DataFrame(columns).reset_index(drop=True)
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    # By way of objects: a column with no text at all has a number type, which takes no "".
+    texts = column.astype(object).where(column.notna(), "").astype(str)
+    # A carriage return is written without quotes and would break the row in two when read.
+    return texts.str.replace("\r", " ", regex=False)
+
+
+def _numbers(column: pd.Series, name: str) -> pd.Series:
+    """Numbers as they are; texts (from a file) parsed to the very same number that was written."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    try:
+        values = [_number(value) for value in column]
+    except (TypeError, ValueError):
+        raise UserError(f"{name}: column '{column.name}' holds something that is no number") from None
+    return pd.Series(values, index=column.index, dtype=None if values else float)
+
+
+def _number(value: Any) -> float | int:
+    if value is None or value == "":
+        return math.nan
+    if isinstance(value, str):
+        return int(value) if value.removeprefix("-").isdecimal() else float(value)
+    return value if isinstance(value, int) else float(value)
+
+
+def _csv_text(table: pd.DataFrame) -> str:
+    """CSV with Unix line ends and shortest-repr floats, which read back as the same numbers."""
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON data, NaN as null."""
+    return [
+        {str(key): None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """All cells as texts: a release called "NA" or a victim called "007" must stay what it is."""
+    try:
+        return pd.read_csv(io.StringIO(_read(path)), dtype=str, keep_default_na=False, na_filter=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"{path}: not a CSV table ({error}); expected a file that a run wrote") from None
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    try:
+        about = parse_json(_read(path))
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: not JSON ({error}); expected a file that a run wrote") from None
+    if not isinstance(about, Mapping):
+        raise UserError(f"{path}: got a {type(about).__name__}, expected an object")
+    return dict(about)
+
+
+def _read(path: Path) -> str:
+    try:
+        return read_bytes(path).decode("utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; expected the folder of a finished run") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None

@@ -1,0 +1,330 @@
+"""Do the attacks work on this machine? Each is played where the right answer is known.
+
+    nothing to find   predictions that carry nothing about membership: the AUC must not differ from 0.5
+    planted           members' confidence is raised: the AUC must exceed 0.5, and that of the negated scores fall below
+
+An attack that looks at its victims' membership, or forgets to leave a victim out of its own references, fails the
+first; one whose sign is turned, or that has gone blind, fails the second. The stored signals of a run serve for the
+first too: every victim's membership row is redrawn by fresh coins, while references keep theirs. The made-up banks
+come in two releases, for attacks on pairs of releases; stored signals are of one release, and those attacks are not
+tested on them.
+
+The p-values are those of `metrics.two_way` (t with its degrees of freedom, over samples and models), corrected after
+Holm (1979) over all tests of one kind: where nothing is to be found, the chance that any attack raises a false alarm
+is at most `FAMILY_ERROR`. Planted members are many and plain enough for attacks that work (none failed in 200 seeds).
+"""
+
+# M models, N samples, C classes, V victims
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.groups import ALL
+from pruneaudit.attacks.view import View
+from pruneaudit.core import seeds
+from pruneaudit.core.randomness import numpy_generator
+from pruneaudit.core.threads import one_blas_thread
+from pruneaudit.evaluation.lineup import ready
+from pruneaudit.metrics import Estimate, PerVictim, auc, auc_influence, two_way
+from pruneaudit.signals.signals import Signals
+
+FAMILY_ERROR = 0.001
+NUM_MODELS, NUM_SAMPLES, NUM_RESERVE, NUM_CLASSES = 8, 190, 50, 5
+GAIN = 3.0
+"""What training on a sample adds to its phi in the planted bank, in standard deviations of a model's noise."""
+_SMALLEST_P_VALUE = 1e-12
+
+MADE_UP = "made-up banks"
+FALSE_ALARM, REVERSED, BLIND, STOPPED = "false alarm", "sign reversed", "finds nothing", "stopped"
+
+
+@dataclasses.dataclass(frozen=True)
+class Played:
+    """One attack on one bank."""
+
+    auc: Estimate
+    """Mean over victims with its 95% interval; NaN where the attack scored nothing or stopped."""
+    auc_of_negated: float
+    """The same of the scores times -1, without an interval."""
+    p_value: float
+    """Two-sided, of an AUC of 0.5."""
+    error: str = ""
+    """What stopped it, if anything did."""
+    problem: str = ""
+    """What is wrong with the outcome, in two words; empty if nothing is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What became of one attack."""
+
+    attack: str
+    null: Played
+    planted: Played | None
+    """None where only the stored signals of a run were attacked."""
+    problem: str
+    """Two words; empty if the attack works."""
+
+    @property
+    def reason(self) -> str:
+        """The problem in a clause; empty if there is none."""
+        figure = f"AUC {self.null.auc.value:.3f}"
+        if self.problem == FALSE_ALARM:
+            return f"{figure} where nothing tells members apart"
+        if self.planted is not None and self.problem in (REVERSED, BLIND):
+            return f"AUC {self.planted.auc.value:.3f} on planted members"
+        return next((part.error for part in (self.null, self.planted) if part and part.error), "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """All attacks on one kind of predictions."""
+
+    name: str
+    num_models: int
+    num_samples: int
+    verdicts: tuple[Verdict, ...]
+    not_tested: dict[str, str]
+    """What an attack needs and these predictions lack, by attack."""
+
+    @property
+    def failed(self) -> tuple[Verdict, ...]:
+        """The attacks that do not work."""
+        return tuple(verdict for verdict in self.verdicts if verdict.problem)
+
+
+@dataclasses.dataclass(frozen=True)
+class Selftest:
+    """The outcome of the whole self-test."""
+
+    seed: int
+    trials: tuple[Trial, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every attack that could be tested works."""
+        return not any(trial.failed for trial in self.trials)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything as JSON data; what is NaN becomes None."""
+        trials = [_without_nan(dataclasses.asdict(trial)) | {"failed": len(trial.failed)} for trial in self.trials]
+        return {"passed": self.passed, "seed": self.seed, "family_error": FAMILY_ERROR, "trials": trials}
+
+
+def selftest(
+    attacks: Sequence[str] = (ALL,),
+    seed: int = 0,
+    stored: Signals | None = None,
+    name: str = "",
+    say: Callable[[str], None] = lambda _: None,
+) -> Selftest:
+    """Plays attacks on made-up banks, and on a run's stored signals.
+
+    Args:
+        attacks: names such as "lira:mode=offline"; default: every registered attack with its default options.
+        seed: of the made-up banks, the redrawn coins and the attacks' own draws.
+        stored: signals of a run; default: made-up banks alone.
+        name: what the stored signals are called.
+        say: told what is being done.
+
+    Raises:
+        UserError: an attack is unknown.
+    """
+    return play(ready(attacks), seed, None if stored is None else redrawn_view(stored, seed), name, say)
+
+
+def play(
+    attacks: Mapping[str, Attack],
+    seed: int,
+    redrawn: View | None = None,
+    name: str = "",
+    say: Callable[[str], None] = lambda _: None,
+) -> Selftest:
+    """As `selftest`, of attacks that are ready.
+
+    Args:
+        attacks: the attacks by label.
+        seed: of the made-up banks and the attacks' own draws.
+        redrawn: a game in which nothing is to be found (see `redrawn_game`); default: made-up banks alone.
+        name: what that game is called.
+        say: told what is being done.
+    """
+    null, planted = (_own_view(made_up_releases(seed, gain)) for gain in (0.0, GAIN))
+    with one_blas_thread():
+        trials = [_tried(MADE_UP, attacks, null, planted, seed, say)]
+        if redrawn is not None:
+            trials.append(_tried(name, attacks, redrawn, None, seed, say))
+    return Selftest(seed, tuple(trials))
+
+
+def made_up_bank(seed: int, gain: float = 0.0) -> Signals:
+    """Signals of a bank that never was: phi = how easy the sample is + gain where trained on it + noise.
+
+    Args:
+        seed: of all draws.
+        gain: what training on a sample adds to its phi; 0 leaves nothing to find.
+    """
+    return made_up_releases(seed, gain)[-1]
+
+
+def made_up_releases(seed: int, gain: float = 0.0) -> tuple[Signals, Signals]:
+    """Two releases of one made-up bank: the same samples, as easy as they are, and noise of each release's own.
+
+    Args:
+        seed: of all draws.
+        gain: what training on a sample adds to its phi in the second release, the attacked one; in the first it
+            is twice as much, as if pruning had taken half of what was memorised.
+    """
+    rng = numpy_generator(seed, seeds.SELFTEST_BANK, seeds.PLANTED if gain else seeds.NULL)
+    shape = NUM_MODELS, NUM_SAMPLES
+    reserve = np.arange(NUM_SAMPLES) < NUM_RESERVE
+    labels = rng.integers(NUM_CLASSES, size=NUM_SAMPLES)
+    member = (rng.random(shape) < 0.5) & ~reserve
+    easiness = rng.normal(0.5, 1.5, NUM_SAMPLES)
+    shaking = numpy_generator(seed, seeds.SELFTEST_SENSITIVITY, seeds.PLANTED if gain else seeds.NULL)
+
+    def release(release_gain: float) -> Signals:
+        phi = easiness + release_gain * member + rng.normal(size=shape)  # (M, N)
+        logits = rng.normal(size=(*shape, NUM_CLASSES))
+        logits[:, np.arange(NUM_SAMPLES), labels] = -np.inf
+        logits -= np.log(np.exp(logits).sum(axis=2, keepdims=True))  # the others' logsumexp is 0: phi is the label's
+        logits[:, np.arange(NUM_SAMPLES), labels] = phi
+        # A probability p moves under noise as p (1 - p) does: members' certain answers stand still.
+        posteriors = np.exp(logits - np.logaddexp(phi, 0)[..., None])  # (M, N, C)
+        sensitivity = posteriors * (1 - posteriors) * shaking.exponential(size=posteriors.shape)
+        return Signals(logits, labels, member, eligible=np.broadcast_to(~reserve, shape), sensitivity=sensitivity)
+
+    attacked = release(gain)
+    return release(2 * gain), attacked
+
+
+def redrawn_view(signals: Signals, seed: int) -> View:
+    """Stored signals with the victims' membership redrawn; as references, the same models keep theirs.
+
+    Args:
+        signals: of one release.
+        seed: of the coins, one for each sample that is scored for the victim.
+    """
+    return redrawn_game(_own_view([signals]), seed)
+
+
+def redrawn_game(view: View, seed: int) -> View:
+    """A game with the victims' membership redrawn, in every release that it sees; its references stay as they are.
+
+    Args:
+        view: the game.
+        seed: of the coins, as for `redrawn_view`.
+
+    Raises:
+        UserError: a victim has so few samples that the coins left it no member or no non-member.
+    """
+    member, scored = view.attacked.member.copy(), view.attacked.scored
+    for row in view.victims:
+        coins = numpy_generator(seed, seeds.SELFTEST_MEMBERSHIP, int(row)).random(view.attacked.num_samples) < 0.5
+        member[row] = np.where(scored[row], coins, member[row])
+    releases = tuple(dataclasses.replace(release, member=member) for release in view.releases)
+    return View(releases, view.references, view.victims, view.allowed)
+
+
+def p_value(areas: PerVictim) -> float:
+    """Two-sided p-value of a mean AUC of 0.5: the alpha whose `two_way` interval just reaches 0.5; at least 1e-12."""
+    shifted = areas.values - 0.5
+
+    def excludes(alpha: float) -> bool:
+        found = two_way(shifted, areas.influence, bounds=(-np.inf, np.inf), alpha=alpha)
+        return found.low > 0 or found.high < 0
+
+    low, high = np.log(_SMALLEST_P_VALUE), 0.0
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (low, middle) if excludes(float(np.exp(middle))) else (middle, high)
+    return float(np.exp(high))
+
+
+def holm(p_values: np.ndarray, family_error: float) -> np.ndarray:
+    """Which hypotheses Holm's step-down procedure rejects, (n,) bool.
+
+    Args:
+        p_values: (n,), of any dependence; NaN is never rejected.
+        family_error: probability of rejecting any that is true.
+    """
+    order = np.argsort(p_values)  # NaN last
+    limits = family_error / np.arange(len(p_values), 0, -1)
+    rejected = np.zeros(len(p_values), dtype=bool)
+    rejected[order] = np.logical_and.accumulate(p_values[order] <= limits)
+    return rejected
+
+
+def _own_view(releases: Sequence[Signals]) -> View:
+    return View.of(releases, releases)
+
+
+def _tried(
+    name: str, attacks: Mapping[str, Attack], null: View, planted: View | None, seed: int, say: Callable[[str], None]
+) -> Trial:
+    """Plays all attacks that the views allow, and judges them together."""
+    lacking = {label: attack.lacks(null) for label, attack in attacks.items()}
+    able = [label for label, lack in lacking.items() if not lack]
+    on_null: list[Played] = []
+    on_planted: list[Played] = []
+    for label in able:
+        say(f"{name}: {label}")
+        on_null.append(_played(attacks[label], null, numpy_generator(seed, seeds.SELFTEST, label, seeds.NULL)))
+        if planted is not None:
+            on_planted.append(
+                _played(attacks[label], planted, numpy_generator(seed, seeds.SELFTEST, label, seeds.PLANTED))
+            )
+    _judge(on_null, on_planted)
+    verdicts = []
+    for index, label in enumerate(able):
+        parts = on_null[index], on_planted[index] if on_planted else None
+        problem = next((part.problem for part in parts if part and part.problem), "")
+        verdicts.append(Verdict(label, *parts, problem))
+    bank = null.attacked
+    not_tested = {label: lack for label, lack in lacking.items() if lack}
+    return Trial(name, bank.num_models, bank.num_samples, tuple(verdicts), not_tested)
+
+
+def _played(attack: Attack, view: View, rng: np.random.Generator) -> Played:
+    """One attack in one game; whatever stops it is an outcome, and the other attacks are still played."""
+    try:
+        scores = attack.score(view, rng).victims
+        member = view.attacked.member[view.victims]
+        counted = np.where(view.attacked.ordinary[view.victims], scores, np.nan)
+        areas = auc_influence(counted, member)
+        negated = auc(-counted, member)
+    except Exception as error:
+        nothing = Estimate(np.nan, np.nan, np.nan, np.nan, "")
+        return Played(nothing, np.nan, np.nan, f"{type(error).__name__}: {error}")
+    if np.isnan(areas.values).any():
+        return Played(two_way(*areas), np.nan, np.nan, "a victim has no scored member or no scored non-member")
+    scored = ~np.isnan(counted)
+    fewest = int(min((scored & member).sum(axis=1).min(), (scored & ~member).sum(axis=1).min()))
+    return Played(two_way(*areas, num_trials=fewest), float(negated.mean()), p_value(areas))
+
+
+def _judge(on_null: list[Played], on_planted: list[Played]) -> None:
+    """Writes down what is wrong with each outcome, in place."""
+    for index, alarm in enumerate(holm(np.array([played.p_value for played in on_null]), FAMILY_ERROR)):
+        problem = STOPPED if on_null[index].error else FALSE_ALARM if alarm else ""
+        on_null[index] = dataclasses.replace(on_null[index], problem=problem)
+    above = np.array([p.p_value / 2 if p.auc.value > 0.5 else 1 - p.p_value / 2 for p in on_planted])  # one-sided
+    found, reversed_ = holm(above, FAMILY_ERROR), holm(1 - above, FAMILY_ERROR)
+    for index, played in enumerate(on_planted):
+        missed = not (found[index] and played.auc_of_negated < 0.5)
+        problem = STOPPED if played.error else "" if not missed else REVERSED if reversed_[index] else BLIND
+        on_planted[index] = dataclasses.replace(played, problem=problem)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,0 +1,1 @@
+"""Networks that users bring and take away; torch is imported when networks are."""

@@ -1,0 +1,258 @@
+"""From checkpoints to signals: every model is asked about every sample; who was trained on what is the user's word.
+
+What is refused, because an audit of it would say nothing or something false: several models with one training set
+(no sample has a model trained without it), and one model twice (a victim would be its own reference).
+
+What stands in the data twice is scored once, and not for models that were trained on one copy alone (`copies.py`).
+"""
+
+# M models, N samples, C classes, Q queries
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.primary import MANY_FLOORED
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import validated
+from pruneaudit.data import SOURCES
+from pruneaudit.data.population import Population
+from pruneaudit.data.source import RawData
+from pruneaudit.external.copies import with_copies_settled
+from pruneaudit.external.membership import Given, membership_of
+from pruneaudit.external.plausible import tell_implausible
+from pruneaudit.external.weight_files import find_weights
+from pruneaudit.models.factory import check_target
+from pruneaudit.signals.derived import answer_digest
+from pruneaudit.signals.signals import Signals
+from pruneaudit.study import Source
+
+if TYPE_CHECKING:
+    from pruneaudit.training.samples import Samples
+
+ONE_SIDED_TOLD = 0.05
+"""Fraction of samples without IN or without OUT models above which it is said; independent coins leave 2^(1 - M)."""
+
+
+def _warn(note: str) -> None:
+    warnings.warn(note, stacklevel=3)
+
+
+def collect_signals(
+    factory: str | Callable[..., Any],
+    weights: str | Path | Sequence[str | Path],
+    membership: Given,
+    data: str | RawData,
+    *,
+    factory_options: Mapping[str, Any] | None = None,
+    weights_key: str = "",
+    queries: int = 1,
+    sensitivity: bool = False,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    data_root: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None] = _warn,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Signals:
+    """What trained models say of samples, ready to be attacked with `pruneaudit.audit`.
+
+    Args:
+        factory: makes the network: `package.module:function`, or the function; it is given `input_shape`, (C, H, W) or
+            (F,), and `num_classes` where its signature names them.
+        weights: files, folders or patterns; `.safetensors`, or what `torch.save` wrote of a state dict.
+        membership: who was trained on what: an `.npz`, its arrays by key, or the (M, N) bool matrix; see
+            `external.membership`.
+        data: a source such as "cifar10" or "npz:FILE", or `RawData`; all samples are used, in the order of the source.
+        factory_options: further arguments of the function.
+        weights_key: where the weights lie in a checkpoint, such as "state_dict.student"; default: what fits.
+        queries: Q; above 1, images are also asked about cropped and flipped at random.
+        sensitivity: collect what the attack `samia` needs; 11 further predictions of every sample.
+        mean: per channel (or one for all), what uint8 images are centred on, in units of [0, 1]; default: the source's.
+        std: per channel (or one for all), what they are then divided by.
+        device: `cpu`, `cuda` or `cuda:N`.
+        seed: of augmented queries and of noise.
+        data_root: folder of data sets.
+        say: told what is being done.
+        warn: told what makes an audit weaker than it looks; default: `warnings.warn`.
+        tell: told how samples are fed to the networks.
+
+    Returns:
+        Signals of the M models, in the order of the files.
+
+    Raises:
+        UserError: something is missing, does not fit, or all models were trained on the same samples.
+    """
+    if queries < 1:
+        raise UserError(f"queries: got {queries}, expected 1 or more")
+    if isinstance(factory, str):
+        check_target(factory)
+    files = find_weights(weights)
+    population = whole_source(data, mean, std, data_root)
+    if queries > 1 and population.x.ndim != 4:
+        raise UserError(f"queries: got {queries} for a table, expected 1; only images are cropped and flipped")
+    tell(fed_as(population, mean is not None or std is not None))
+    given = membership_of(membership, files, len(population.y))
+    frame = _frame(given, population)
+    _check_has_out_models(frame, files)
+    frame = _frame(with_copies_settled(given, population.x, warn), population)
+    _tell_one_sided(frame, warn)
+
+    from pruneaudit.external.filling import filled
+    from pruneaudit.external.networks import ask, maker_of
+
+    shape, names = population.x.shape[1:], [str(name) for name in frame.model_names]
+    make = maker_of(factory, factory_options or {}, shape, population.num_classes)
+    samples = device_samples(population, device)
+    arrays: dict[str, np.ndarray] = {}
+    seen: dict[bytes, str] = {}
+    notes: dict[str, None] = {}  # each once, in order
+    for row, (file, name) in enumerate(zip(files, names, strict=True)):
+        say(f"asking {name} ({row + 1} of {len(files)})")
+        network = filled(make(), file, weights_key, notes.setdefault).to(device)
+        may_be_more = not population.classes_known
+        answers = ask(network, samples, name, population.num_classes, queries, seed, sensitivity, may_be_more)
+        _check_form(answers, arrays, name)
+        _check_new(next(iter(answers.values())), str(file), seen)  # logits or probabilities
+        for key, answer in answers.items():
+            arrays.setdefault(key, np.empty((len(files), *answer.shape), answer.dtype))[row] = answer
+    for note in notes:
+        warn(note)
+    collected: dict[str, Any] = {"logits": None, **arrays}
+    signals = dataclasses.replace(frame, **collected)
+    tell_implausible(signals, warn)
+    _tell_floored(signals, warn)
+    return signals
+
+
+def whole_source(
+    data: str | RawData, mean: Sequence[float] | None, std: Sequence[float] | None, data_root: Path | None
+) -> Population:
+    """All samples of a source in its order, with the normalisation that is wanted.
+
+    Args:
+        data: a source such as "cifar10" or "npz:FILE", or `RawData`.
+        mean: per channel (or one for all), in units of [0, 1]; default: the source's.
+        std: per channel (or one for all), in units of [0, 1]; default: the source's.
+        data_root: folder of data sets.
+
+    Raises:
+        UserError: the source is unknown, its data are missing or malformed, or the constants do not fit.
+    """
+    name, raw = "data", data
+    if not isinstance(raw, RawData):
+        source = validated(Source, raw, "data")
+        plugin, name = SOURCES.get(source.name), source.name
+        raw = plugin.load(validated(plugin.Options, source.options, f"data '{source.name}'"), data_root)
+    if mean is not None or std is not None:
+        width = raw.x.shape[1]
+        centre, spread = (tuple(v) * (width if len(v) == 1 else 1) if v is not None else None for v in (mean, std))
+        raw = dataclasses.replace(raw, mean=centre, std=spread)
+    num_samples, none = len(raw.y), np.zeros(len(raw.y), dtype=bool)
+    ids = np.arange(num_samples)
+    whole = Population(name, raw.x, raw.y, ids, none, none, len(raw.classes), raw.classes, raw.mean, raw.std)
+    return dataclasses.replace(whole, classes_known=raw.classes_known)
+
+
+def fed_as(population: Population, is_given: bool) -> str:
+    """How the samples of a source are fed to networks: source, mean and std.
+
+    Args:
+        population: from `whole_source`.
+        is_given: the user has given mean or std.
+    """
+    if population.mean is None or population.std is None:
+        return f"floats of {population.name}, as they are"
+    mean, std = (", ".join(f"{value:.6g}" for value in part) for part in (population.mean, population.std))
+    why = "as given" if is_given else f"assumed for {population.name}; others: --mean, --std"
+    return f"(x / 255 - mean) / std with mean {mean} and std {std} ({why})"
+
+
+def _frame(membership: Mapping[str, np.ndarray], population: Population) -> Signals:
+    """Signals without answers (zeros that take no memory): everything else is checked before any model is asked."""
+    shape = (*membership["member"].shape, population.num_classes)
+    try:
+        return Signals(logits=np.broadcast_to(np.float32(0), shape), labels=population.y, **membership)
+    except UserError as error:
+        raise UserError(f"membership: {error}") from None
+
+
+def _check_has_out_models(frame: Signals, files: Sequence[Path]) -> None:
+    """Refuses several models that were all trained on the same samples."""
+    if not frame.trained_alike:
+        return
+    at_hand = {"reserve"} if frame.reserve.any() else set()
+    alone = [name for name in ATTACKS.names() if ATTACKS.get(name).needs <= at_hand]
+    raise UserError(
+        f"membership: all {frame.num_models} models were trained on the same samples, so no sample has a model trained"
+        " without it (an OUT model), and attacks that compare with references have nothing to tell members by;"
+        f" on one model alone these still work: {', '.join(alone)}; for that, give one file: --weights '{files[0]}'"
+    )
+
+
+def _tell_one_sided(frame: Signals, warn: Callable[[str], None]) -> None:
+    """Says how many samples lack models on one side."""
+    audited = frame.ordinary[frame.victims].any(axis=0)  # (N,)
+    one_sided = audited & (frame.member == frame.member[0]).all(axis=0)
+    if frame.num_models > 1 and one_sided.sum() > ONE_SIDED_TOLD * audited.sum():
+        warn(
+            f"{one_sided.sum():,} of {audited.sum():,} samples are members of every or of no model:"
+            " online attacks cannot score them"
+        )
+
+
+def _tell_floored(signals: Signals, warn: Callable[[str], None]) -> None:
+    """Says so where networks answer probabilities that round to 0 or 1."""
+    share = float(signals.floored.mean())
+    if share > MANY_FLOORED:
+        warn(
+            f"the networks answer probabilities, and {share:.1%} of those of the labels round to 0 or 1: return what"
+            " stands before the softmax, and nothing is lost"
+        )
+
+
+def device_samples(population: Population, device: str) -> Samples:
+    """All samples of a population on a device.
+
+    Raises:
+        UserError: the device cannot be used.
+    """
+    from pruneaudit.training.samples import Samples
+
+    try:
+        return Samples.of(population, np.ones(len(population.y), dtype=bool), device)
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"device: '{device}' cannot be used ({reason}); use cpu, or cuda where there is one") from None
+
+
+def _check_form(answers: Mapping[str, np.ndarray], earlier: Mapping[str, np.ndarray], name: str) -> None:
+    """Refuses a model that answers in another form than those before it, or for another number of classes."""
+    if earlier and not earlier.keys() == answers.keys():
+        raise UserError(
+            f"{name}: answers {next(iter(answers))}, where the models before it answer {next(iter(earlier))}; give"
+            " models that answer alike"
+        )
+    for key, answer in answers.items():
+        if earlier and answer.shape != earlier[key].shape[1:]:
+            raise UserError(
+                f"{name}: answers for {answer.shape[1]} classes, where the models before it answer for"
+                f" {earlier[key].shape[2]}; give models that answer alike"
+            )
+
+
+def _check_new(answers: np.ndarray, name: str, seen: dict[bytes, str]) -> None:
+    """Refuses a model that answers exactly as another: a copy would serve its own victim as a reference."""
+    digest = answer_digest(answers)
+    if digest in seen:
+        raise UserError(f"weights: {seen[digest]} and {name} answer exactly alike; leave the copy out")
+    seen[digest] = name

@@ -1,0 +1,163 @@
+"""A network of the factory's, with the weights of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.compression.structured import replay
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import STRUCTURE_FILE, WEIGHTS_FILE
+from pruneaudit.external.matching import Match, matched
+from pruneaudit.external.weights import Checkpoint, read_checkpoint
+from pruneaudit.study.target import working_folder_searched
+from pruneaudit.training.checkpoint import further_names, with_further_names
+
+USUAL_KEYS = (
+    *("state_dict", "model_state_dict", "model", "net", "network", "params", "weights"),
+    *("model_ema", "ema", "ema_model", "state_dict_ema", "params_ema"),
+)
+"""Where programs put weights in a checkpoint. Where several fit the network, the first is taken."""
+
+
+@working_folder_searched()
+def filled(
+    network: nn.Module, path: Path, weights_key: str = "", note: Callable[[str], None] = lambda _: None
+) -> nn.Module:
+    """The network with the weights of a file, which must hold all of its tensors in their shapes, and no others.
+
+    Where channels were removed, the structure file beside the weights says which, and the network is made as small.
+
+    Args:
+        network: a fresh one; changed in place.
+        path: the file.
+        weights_key: where the weights lie in it, keys with dots between; default: what fits the network.
+        note: told what was chosen or left out.
+
+    Raises:
+        UserError: the file is not usable, or belongs to another network.
+    """
+    structure = structure_of(path)
+    if structure is not None:
+        try:
+            network = replay(network, structure.read_text(encoding="utf-8"))
+        except (UserError, OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{structure}: {error}") from None
+    match = _chosen(read_checkpoint(path), network, path, weights_key, note)
+    if match.dropped:
+        note(f"weights: left out what a profiler wrote into them ({_some(match.dropped)})")
+    _check_kinds(match.tensors, network.state_dict(), path)
+    try:
+        network.load_state_dict(with_further_names(network, match.tensors))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except RuntimeError as error:
+        reason = " ".join(str(error).partition(":")[2].split())[:300]  # after "Error(s) in loading ..."
+        raise UserError(f"{path}: does not fit the factory's network ({reason})") from None
+    _check_finite(network, path)
+    return network
+
+
+def structure_of(path: Path) -> Path | None:
+    """The file that says which channels were removed, as `prune-model`, a run or `export` writes it; or none."""
+    beside = [path.with_name(f"{path.name}.{STRUCTURE_FILE}")]
+    if path.name == WEIGHTS_FILE:
+        beside.append(path.with_name(STRUCTURE_FILE))
+    return next((file for file in beside if file.is_file()), None)
+
+
+def _chosen(checkpoint: Checkpoint, network: nn.Module, path: Path, key: str, note: Callable[[str], None]) -> Match:
+    """The tensors that are the network's: those under the key, or those that fit."""
+    if key and not checkpoint.under(key):
+        raise UserError(f"{path}: holds no tensors under '{key}'; {_keys(checkpoint)}")
+    tried = _tried(checkpoint, network, [key] if key else checkpoint.containers)
+    fitting = [at for at, match in tried.items() if match.fits]
+    fitting = [at for at in fitting if _has_shapes(tried[at], network)] or fitting
+    if not fitting:
+        nearest = min(tried, key=lambda at: len(tried[at].lacking) + len(tried[at].unexpected))
+        raise UserError(_misfit(tried[nearest], nearest, path, _parts_that_fit(checkpoint, network)))
+    different: dict[frozenset[int], str] = {}  # by the tensors: a dict that holds one dict alone is the same
+    for at in fitting:
+        different.setdefault(frozenset(map(id, checkpoint.under(at).values())), at)
+    first, *others = sorted(different.values(), key=_rank)
+    if others and _rank(first) == _rank(others[0]):
+        keys = " or ".join([first, *others])
+        raise UserError(f"{path}: several keys hold weights of the network; choose one: --weights-key {keys}")
+    if others:
+        note(f"weights: those under '{first}' are taken; others are {_some(others)}, to be had with --weights-key")
+    return tried[first]
+
+
+def _tried(checkpoint: Checkpoint, network: nn.Module, keys: Iterable[str]) -> dict[str, Match]:
+    """The tensors under each key as those of the network."""
+    names, further = list(network.state_dict()), further_names(network)
+    return {key: matched(checkpoint.under(key), names, further) for key in keys}
+
+
+def _has_shapes(match: Match, network: nn.Module) -> bool:
+    own = network.state_dict()
+    return all(tensor.shape == own[name].shape for name, tensor in match.tensors.items())
+
+
+def _rank(container: str) -> int:
+    """The place of a container among the usual ones."""
+    last = container.rpartition(".")[2]
+    return USUAL_KEYS.index(last) if last in USUAL_KEYS else len(USUAL_KEYS)
+
+
+def _misfit(match: Match, at: str, path: Path, parts: Sequence[str]) -> str:
+    """Which names do not fit, and what may mend it."""
+    lacking = f"lacks {_some(match.lacking)}" if match.lacking else ""
+    unexpected = f"holds {_some(match.unexpected)}, which the network does not have" if match.unexpected else ""
+    where = f" under '{at}'" if at else ""
+    advice = f"; what fits: --weights-key {' or '.join(parts)}" if parts else ""
+    reason = "; ".join(part for part in (lacking, unexpected) if part)
+    return f"{path}: does not fit the factory's network (the file{where} {reason}){advice}"
+
+
+def _parts_that_fit(checkpoint: Checkpoint, network: nn.Module) -> list[str]:
+    """Parts of a checkpoint, such as `state_dict.student`, that would fit if they were named."""
+    parts = {name[:end] for name in checkpoint.tensors for end in range(len(name)) if name[end] == "."}
+    tried = _tried(checkpoint, network, sorted(parts))
+    return [part for part, match in tried.items() if match.fits and _has_shapes(match, network)]
+
+
+def _keys(checkpoint: Checkpoint) -> str:
+    """Which keys there are, for messages."""
+    keys = [key for key in checkpoint.containers if key]
+    return f"keys that hold tensors: {_some(keys)}" if keys else "its tensors lie at the top: leave the key out"
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:4])
+    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"
+
+
+def _check_kinds(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
+    """Refuses what loading would turn into weights without a word: masks, and quantised numbers."""
+    for name, tensor in tensors.items():
+        if not own[name].is_floating_point() or tensor.is_floating_point():
+            continue
+        if tensor.dtype == torch.bool:
+            raise UserError(f"{path}: '{name}' is a mask (bool), expected weights; give the file that holds these")
+        raise UserError(
+            f"{path}: '{name}' is {tensor.dtype}, expected floating-point weights; save the network before it is"
+            " quantised, or dequantised"
+        )
+
+
+def _check_finite(network: nn.Module, path: Path) -> None:
+    """Refuses weights that are no numbers; buffers may be infinite, as masks of attention are."""
+    parameters = {name for name, _ in network.named_parameters()}
+    for name, tensor in network.state_dict().items():
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            continue
+        broken = ~tensor.isfinite() if name in parameters else tensor.isnan()
+        if broken.any():
+            raise UserError(
+                f"{path}: '{name}' has NaN or infinity at {int(broken.sum()):,} of {tensor.numel():,} places;"
+                " leave that model out"
+            )

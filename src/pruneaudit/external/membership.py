@@ -1,0 +1,144 @@
+"""Who was trained on what, as the user says it, brought into the order of the files of weights.
+
+| key | shape | |
+|---|---|---|
+| `member` | (R, N) bool | one row per model; or (N,), one row for all |
+| `model_ids` | (R,) texts | names the files, by stem or by the end of the path, or their folders |
+| `eligible`, `is_victim`, `group` | (R, N), (R,), (R,) | optional, as in `Signals` |
+| `canary`, `ids` | (N,), (N,) | optional, as in `Signals` |
+
+With `model_ids` rows may come in any order, and more of them than there are files; without, row 0 is of the first file.
+"""
+
+# R rows, M models (files), N samples
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.registry import nearest
+from pruneaudit.core.unpacking import array_of, check_zip
+from pruneaudit.external.weight_files import model_names, rows_named_after
+from pruneaudit.signals.arrays import as_array
+
+PER_MODEL = ("member", "eligible", "is_victim", "group")
+PER_SAMPLE = ("canary", "ids")
+KEYS = (*PER_MODEL, *PER_SAMPLE, "model_ids")
+
+Given = str | Path | Mapping[str, Any] | np.ndarray
+
+
+def membership_of(given: Given, files: Sequence[Path], num_samples: int) -> dict[str, np.ndarray]:
+    """The keys of `Signals` that say who was trained on what: rows are files, columns samples.
+
+    Args:
+        given: an `.npz`, or its arrays by key, or `member` alone.
+        files: the M files of weights, in the order of the models.
+        num_samples: N.
+
+    Returns:
+        `member` (M, N), `model_ids` (M,), and what else was given.
+
+    Raises:
+        UserError: keys or shapes are wrong, or rows and files do not belong together.
+    """
+    name = str(given) if isinstance(given, str | Path) else "membership"
+    try:
+        arrays = _arrays(given)
+        _check(arrays, num_samples)
+        rows, names = _rows(arrays, files)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    taken = {key: arrays[key][rows] for key in PER_MODEL if key in arrays}
+    return taken | {key: arrays[key] for key in PER_SAMPLE if key in arrays} | {"model_ids": np.array(names)}
+
+
+def _arrays(given: Given) -> dict[str, np.ndarray]:
+    """The arrays by key, `member` and `eligible` with rows."""
+    if isinstance(given, str | Path):
+        arrays = _read(Path(given).expanduser())
+    else:
+        parts = given if isinstance(given, Mapping) else {"member": given}
+        arrays = {str(key): as_array(str(key), value) for key, value in parts.items()}
+    unknown = [key for key in arrays if key not in KEYS]
+    if unknown:
+        raise UserError(f"unknown key '{unknown[0]}'{nearest(unknown[0], KEYS)}; known keys: {', '.join(KEYS)}")
+    if "member" not in arrays:
+        raise UserError("key 'member' is missing; expected (models, samples) bool: who was trained on what")
+    if arrays["member"].ndim == 1:
+        arrays |= {key: arrays[key][None] for key in ("member", "eligible") if key in arrays}
+    return arrays
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise UserError("no such file; expected an .npz with key 'member', written with numpy.savez")
+    if not zipfile.is_zipfile(path):
+        raise UserError("no .npz file; write it with numpy.savez(path, member=...)")
+    check_zip(path)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {key: np.asarray(array_of(archive, key)) for key in archive.files}
+    except UserError:
+        raise
+    except Exception as error:  # a damaged archive raises anything from zlib.error to NotImplementedError
+        reason = str(error) or type(error).__name__
+        raise UserError(f"not a usable .npz ({reason}); write it with numpy.savez(path, member=...)") from None
+
+
+def _check(arrays: Mapping[str, np.ndarray], num_samples: int) -> None:
+    member = arrays["member"]
+    if member.ndim != 2 or member.shape[1] != num_samples or not len(member):
+        raise UserError(
+            f"member: got shape {member.shape}, expected (models, {num_samples}): one column for each of the"
+            f" {num_samples:,} samples of the data, in their order"
+        )
+    rows = len(member)
+    expected = {"eligible": (rows, num_samples), "is_victim": (rows,), "group": (rows,), "model_ids": (rows,)}
+    for key, shape in {**expected, "canary": (num_samples,), "ids": (num_samples,)}.items():
+        if key in arrays and arrays[key].shape != shape:
+            raise UserError(f"{key}: got shape {arrays[key].shape}, expected {shape} to fit member {member.shape}")
+
+
+def _rows(arrays: Mapping[str, np.ndarray], files: Sequence[Path]) -> tuple[np.ndarray, list[str]]:
+    """The row of each file, (M,) int, and what the models are called."""
+    names, num_rows = model_names(files), len(arrays["member"])
+    if "model_ids" in arrays:
+        return _rows_by_name([str(value) for value in arrays["model_ids"]], files)
+    if num_rows == len(files):
+        return np.arange(num_rows), names
+    are_alike = all((arrays[key] == arrays[key][:1]).all() for key in PER_MODEL if key in arrays)
+    if are_alike and 1 in (num_rows, len(files)):
+        return np.zeros(len(files), dtype=int), names
+    raise UserError(
+        f"member has {num_rows} rows for {len(files)} files ({_listed(names)}); give one row per file in this order,"
+        " or name the rows with model_ids"
+    )
+
+
+def _rows_by_name(ids: Sequence[str], files: Sequence[Path]) -> tuple[np.ndarray, list[str]]:
+    if len(set(ids)) < len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise UserError(f"model_ids: '{twice}' stands there twice; name every row differently")
+    rows = []
+    for file, name in zip(files, model_names(files), strict=True):
+        found = rows_named_after(file, ids)
+        if len(found) != 1:
+            what = "no row is" if not found else f"rows {', '.join(ids[row] for row in found)} are all"
+            raise UserError(f"model_ids: {what} named after {file}; expected '{name}' (got {_listed(ids)})")
+        rows += found
+    taken = [ids[row] for row in rows]
+    if len(set(rows)) < len(rows):
+        twice = next(name for name in taken if taken.count(name) > 1)
+        raise UserError(f"model_ids: '{twice}' names several files; add folders to it, such as run-1/{twice}")
+    return np.array(rows), taken
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names if len(names) <= 6 else [*names[:5], "...", names[-1]])

@@ -1,0 +1,213 @@
+"""Networks of the user's own: made, filled with weights, and asked."""
+
+# N samples, C classes, B batch
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.models._outputs import check_answer, check_steady, logits_in, two_classes
+from pruneaudit.models.factory import call_of, user_function
+from pruneaudit.signals.collect import collect, outputs
+from pruneaudit.signals.derived import correct
+from pruneaudit.signals.probabilities import logit
+from pruneaudit.signals.recognised import is_one_probability, recognised
+from pruneaudit.signals.sensitivity import sensitivity
+from pruneaudit.study.target import working_folder_searched
+from pruneaudit.training.samples import Samples
+
+TRIED = 4
+"""Samples that a network is tried on before it is asked about all."""
+RECOGNISED_ON = 512
+"""Samples by whose answers logits and probabilities are told apart."""
+
+Maker = Callable[[], nn.Module]
+
+
+class Plain(nn.Module):
+    """Feeds a network images in plain memory order, which `view` in a user's code may rely on, and takes its logits."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the network says of `x` (B, ...)."""
+        answer: Tensor = logits_in(self.network(x.contiguous()))
+        return answer
+
+
+class TwoClasses(nn.Module):
+    """Gives a network with one output for two classes an output for each: [0, z], or [1 - p, p]."""
+
+    def __init__(self, network: nn.Module, form: str) -> None:
+        super().__init__()
+        self.network, self.form = network, form
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Answers (B, 2)."""
+        one: Tensor = self.network(x)
+        if self.form == "logits":
+            return two_classes(one)
+        p = one.reshape(-1)
+        return torch.stack([1 - p, p], dim=1)
+
+
+class Logarithms(nn.Module):
+    """The logarithms of a network's probabilities, whose softmax these probabilities are."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Ln p (B, C), finite."""
+        p: Tensor = self.network(x).float()
+        return p.clamp_min(torch.finfo(torch.float32).tiny).log()
+
+
+def maker_of(
+    factory: str | Callable[..., Any],
+    options: Mapping[str, Any],
+    input_shape: tuple[int, ...] | None,
+    num_classes: int | None,
+) -> Maker:
+    """What makes a fresh network of the user's.
+
+    The function is given the options, and of `input_shape` and `num_classes` what is known and what it takes.
+
+    Raises:
+        UserError: the function cannot be imported, or does not take what it would be given.
+    """
+    name = factory if isinstance(factory, str) else getattr(factory, "__name__", type(factory).__name__)
+    function = _imported(factory) if isinstance(factory, str) else factory
+    known = {"input_shape": input_shape and tuple(input_shape), "num_classes": num_classes}
+    offered = {key: value for key, value in known.items() if value is not None}
+    call = call_of(function, offered, options, f"factory {name}", "with --factory-option {}=VALUE")
+
+    def make() -> nn.Module:
+        with torch.random.fork_rng(devices=[]), working_folder_searched():  # the weights that it draws are replaced
+            network = _called(call, f"factory {name}")
+        if not isinstance(network, nn.Module):
+            raise UserError(f"factory {name}: returned {type(network).__name__}, expected a torch.nn.Module")
+        return network
+
+    return make
+
+
+@working_folder_searched()
+def ask(
+    network: nn.Module,
+    samples: Samples,
+    name: str,
+    num_classes: int,
+    num_queries: int,
+    seed: int,
+    noisy: bool,
+    may_be_more: bool = False,
+) -> dict[str, np.ndarray]:
+    """What one network says of all samples, by the keys of `Signals`, without the axis of models.
+
+    Whether it answers logits or probabilities is told by its answers; one output for two classes is that of class 1.
+
+    Args:
+        network: with its weights, on the samples' device.
+        samples: N samples.
+        name: of the model, for messages and for its noise.
+        num_classes: C.
+        num_queries: Q.
+        seed: of augmented queries and noise.
+        noisy: collect `sensitivity` too.
+        may_be_more: the network may know more classes.
+
+    Raises:
+        UserError: the network fails on the samples, returns neither logits nor probabilities, or answers at random.
+    """
+    plain = Plain(network).eval()
+    _try(plain, samples, name, num_classes, may_be_more)
+    form, asked = _form(plain, samples, name)
+    if form == "logits":
+        answers: dict[str, np.ndarray] = _called(lambda: collect(asked, samples, num_queries, seed), name)
+        _check_finite(answers["logits"], name)
+    else:
+        answers = _called(lambda: _probabilities(asked, samples, num_queries, seed), name)
+        _check_finite(answers["probabilities"], name)
+    if noisy:
+        before_softmax = asked if form == "logits" else Logarithms(asked)
+        answers["sensitivity"] = _called(lambda: sensitivity(before_softmax, samples, seed, name), name)
+    return answers
+
+
+def _form(network: Plain, samples: Samples, name: str) -> tuple[str, nn.Module]:
+    """`logits` or `probabilities`, told by what it says of some samples, and the network with an output per class."""
+    with torch.inference_mode():
+        tried = network(samples.inputs(slice(0, min(len(samples), RECOGNISED_ON)))).float().cpu().numpy()
+    one = tried.reshape(-1) if tried.ndim == 1 or tried.shape[1] == 1 else None
+    if one is not None:
+        form = "probabilities" if is_one_probability(one) == "probabilities" else "logits"
+        return form, TwoClasses(network, form)
+    found = recognised(tried)
+    if found.kind == "parts":
+        raise UserError(
+            f"{name}: outputs sum to {found.total:g} for {found.share:.1%} of the samples, expected logits or"
+            f" probabilities; divide them by {found.total:g} in the network"
+        )
+    return "probabilities" if found.kind in ("probabilities", "hard labels") else "logits", network
+
+
+def _probabilities(network: nn.Module, samples: Samples, num_queries: int, seed: int) -> dict[str, np.ndarray]:
+    """What a network that answers probabilities says, by the keys of `Signals`."""
+    answers = outputs(network, samples, num_queries, seed)
+    if num_queries == 1:
+        return {"probabilities": answers[0]}
+    labels, rows = samples.y.cpu().numpy(), np.arange(len(samples))
+    kind = np.finfo(np.float32)
+    last_bits = np.array([kind.smallest_normal, kind.epsneg])
+    return {
+        "probabilities": answers[0],
+        "confidence": np.stack([logit(p[rows, labels], last_bits) for p in answers], axis=1).astype(np.float32),
+        "correct": np.stack([correct(answer, labels) for answer in answers], axis=1),
+    }
+
+
+def _imported(target: str) -> Callable[..., Any]:
+    found: Callable[..., Any] = _called(lambda: user_function(target), f"factory {target}")
+    return found
+
+
+def _called(action: Callable[[], Any], what: str) -> Any:
+    """What the action returns; whatever the user's code raises becomes one line."""
+    try:
+        return action()
+    except UserError:
+        raise
+    except Exception as error:
+        reason = in_one_line(error)
+        raise UserError(f"{what}: failed ({reason}); expected code that works in this environment") from error
+
+
+def _try(network: nn.Module, samples: Samples, name: str, num_classes: int, may_be_more: bool) -> None:
+    """Asks about a few samples, twice: is there an answer for every class, and always the same?"""
+    x = samples.inputs(slice(0, TRIED))  # (B, ...)
+
+    def ask() -> Any:
+        with torch.inference_mode():
+            return _called(lambda: network(x), f"{name}: inputs of shape {tuple(x.shape)}")
+
+    check_answer(ask(), len(x), num_classes, name, may_be_more)
+    check_steady(ask, name)
+
+
+def _check_finite(answers: np.ndarray, name: str) -> None:
+    """Checks the answers (N, C) of one network."""
+    broken = int((~np.isfinite(answers).all(axis=1)).sum())
+    if broken:
+        raise UserError(
+            f"{name}: NaN or infinity in the outputs for {broken:,} of {len(answers):,} samples; leave that model out"
+        )

@@ -1,0 +1,108 @@
+"""What the accuracies of collected models say about a membership: it may be in a wrong order, or of other models.
+
+Warnings alone: a bank that does not overfit looks like one whose membership is wrong.
+"""
+
+# M models, V victims, N samples
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pruneaudit.evaluation.learned import not_learned, not_learned_words
+from pruneaudit.evaluation.measure import accuracies
+from pruneaudit.signals.signals import Signals
+
+Z = 2.0
+"""Standard errors by which members must be classified better to count as clearly better."""
+MOST = 0.5
+"""Share of the models that make the rest stand out."""
+NUM_NAMED = 5
+
+
+@dataclass(frozen=True)
+class ModelAccuracy:
+    """One model on its eligible members and on its other eligible samples."""
+
+    name: str
+    members: float
+    """In [0, 1]."""
+    others: float
+    """In [0, 1]."""
+    is_gap_clear: bool
+    """Members are classified better by more than `Z` standard errors."""
+
+
+def model_accuracies(signals: Signals) -> tuple[ModelAccuracy, ...]:
+    """The accuracies of every victim, canaries left out."""
+    found = []
+    for row in signals.victims:
+        right, wanted, member = signals.is_correct[row], signals.ordinary[row], signals.member[row]
+        train, test = float(right[wanted & member].mean()), float(right[wanted & ~member].mean())
+        clear = train - test > Z * _error(right, wanted, member)
+        found.append(ModelAccuracy(str(signals.model_names[row]), train, test, clear))
+    return tuple(found)
+
+
+def tell_implausible(signals: Signals, warn: Callable[[str], None]) -> None:
+    """Warns of networks that did not learn, and of memberships that do not look like what the models were trained on.
+
+    Args:
+        signals: what was collected.
+        warn: told of each.
+    """
+    _tell_equal_rows(signals, warn)
+    failed = not_learned(signals, accuracies(signals))
+    if failed:
+        warn(not_learned_words("models" if len(signals.victims) > 1 else "model", failed))
+        return
+    rows = signals.victims
+    right, wanted, member = signals.is_correct[rows], signals.ordinary[rows], signals.member[rows]
+    train, test = (right[wanted & side].mean() for side in (member, ~member))
+    if train - test <= Z * _error(right, wanted, member):
+        warn(
+            f"members are not clearly classified better than non-members ({train:.1%} and {test:.1%}): the models"
+            " do not overfit, or rows and columns of the membership are not in the order of weights and samples"
+        )
+        return
+    _tell_odd_models(model_accuracies(signals), warn)
+
+
+def _tell_odd_models(models: Sequence[ModelAccuracy], warn: Callable[[str], None]) -> None:
+    """Names models that do not classify their members better, where most do: their rows may be those of others."""
+    odd = [model for model in models if not model.is_gap_clear]
+    if odd and len(odd) < (1 - MOST) * len(models):
+        named = [f"{model.name} ({model.members:.1%} and {model.others:.1%})" for model in odd]
+        warn(
+            f"{_listed(named)}: not clearly better on members than on others, as {len(models) - len(odd)} of"
+            f" {len(models)} models are; check that these rows of the membership belong to these files"
+        )
+
+
+def _tell_equal_rows(signals: Signals, warn: Callable[[str], None]) -> None:
+    """Names models with one and the same training set; with independent coins that does not happen."""
+    groups: dict[bytes, list[str]] = defaultdict(list)
+    for name, row in zip(signals.model_names, signals.member, strict=True):
+        groups[np.packbits(row).tobytes()].append(str(name))
+    alike = [" = ".join(names) for names in groups.values() if len(names) > 1]
+    if alike:
+        warn(
+            f"equal rows of the membership: {_listed(alike)}; models with one training set count as independent here,"
+            " so intervals are too narrow: check the rows"
+        )
+
+
+def _error(right: np.ndarray, wanted: np.ndarray, member: np.ndarray) -> float:
+    """Standard error of the difference of two accuracies (members less others), if both were the same."""
+    overall = right[wanted].mean()
+    return math.sqrt(overall * (1 - overall) * sum(1 / max(1, (wanted & side).sum()) for side in (member, ~member)))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - NUM_NAMED
+    return ", ".join([*names[:NUM_NAMED], *([f"and {more} more"] if more > 0 else [])])

@@ -1,0 +1,249 @@
+"""`pruneaudit.prune`: any network with convolutional or linear layers, pruned outside a study."""
+
+# B batch, N samples, K channels, H height, W width, F features
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pruneaudit import __version__
+from pruneaudit.compression.mask import HoldMask
+from pruneaudit.compression.mask_options import counts_embeddings
+from pruneaudit.compression.parametrized import copied
+from pruneaudit.compression.pruner import Pruning, Workshop
+from pruneaudit.compression.selection import check_finite
+from pruneaudit.compression.structured import kept_whole
+from pruneaudit.core import seeds
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.randomness import torch_generator
+from pruneaudit.external.pruned import Pruned
+from pruneaudit.external.pruning_settings import Method, Tuning, check_asked, method_of, needs_training, tuning_of
+from pruneaudit.external.sizes import example_of, layers_of, size_of
+from pruneaudit.external.tuning import accuracy_of, fine_tune, samples_of
+from pruneaudit.training.hooks import Hook
+from pruneaudit.training.samples import Samples
+
+Train = Callable[[nn.Module, Sequence[Hook], str, int | None], Any]
+"""`train(model, hooks, phase, epochs)`: trains a network in place and calls the hooks as `training/hooks.py` says.
+`phase` names the training ("finetune" is the one after pruning); `epochs` None leaves their number to it."""
+LAST_PHASE = seeds.FINETUNE
+
+
+def warn_of(note: str) -> None:
+    """Tells the caller of `prune`."""
+    warnings.warn(note, stacklevel=3)
+
+
+def prune(
+    model: nn.Module,
+    method: str,
+    sparsity: float,
+    *,
+    options: Mapping[str, Any] | None = None,
+    example: Tensor | Sequence[int] | None = None,
+    train: Train | None = None,
+    data: tuple[Any, Any] | Samples | None = None,
+    test: tuple[Any, Any] | Samples | None = None,
+    initial: nn.Module | Callable[[], nn.Module] | None = None,
+    seed: int = 0,
+    warn: Callable[[str], None] = warn_of,
+    **finetuning: Any,
+) -> Pruned:
+    """A pruned copy of a network, fine-tuned if there are data or a function that trains.
+
+    Args:
+        model: has convolutional or linear layers; stays as it is.
+        method: a pruner and its options, such as "l1unstructured" or "l1structured:target=macs".
+        sparsity: fraction to remove, in (0, 1): of the weights that the method prunes, or of its `target`.
+        options: further options of the method, put over those in the text.
+        example: one input or more (B, ...), or the shape of one without the batch, such as (3, 32, 32). Methods that
+            remove channels need it, and MACs are counted with it; default: taken from `data` or a first linear layer.
+        train: the user's own training: `train(model, hooks, phase, epochs)`; see `Train`.
+        data: x and y to fine-tune on with our loop: x as the network is fed, floats (N, K, H, W) or (N, ...), y integer
+            labels (N,).
+        test: x and y that accuracy is measured on: before, after pruning, after fine-tuning.
+        initial: the network with the weights that its training began from, or a function that makes it. Methods that
+            go back there need it (iterative:rewind=init); those that start there (dpf, static:start=init) start from
+            `model` as it is unless it is given.
+        seed: of all random draws.
+        warn: told which layers keep all channels because these could not be removed safely; default: `warnings.warn`.
+        finetuning: goes with `data`: `epochs` (10), `learning_rate` (0.01), `batch_size`, `optimizer`, `weight_decay`,
+            `augment` and what else `study.Training` has.
+
+    Returns:
+        The pruned network in the modes of `model`, with what holds it, and its sizes.
+
+    Raises:
+        UserError: the sparsity or the method does not fit, or something that the method needs is missing.
+    """
+    if not isinstance(model, nn.Module):
+        raise UserError(f"model: got {type(model).__name__}, expected a torch.nn.Module")
+    if train is not None and data is not None:
+        raise UserError("train, data: got both, expected one: a function that trains, or data for our own loop")
+    chosen = method_of(method, options)
+    check_asked(chosen, sparsity, train is not None or data is not None)
+    settings = tuning_of(finetuning, data is not None)
+    network = _copied(model)
+    _check_weights(network)
+    samples = None if data is None else samples_of(data, network)
+    tested = None if test is None else samples_of(test, network, "test")
+    shown = _example(chosen, example, network, samples or tested)
+    job = _Job(chosen, float(sparsity), train, samples, tested, settings, seed)
+    modes = {name: module.training for name, module in network.named_modules()}
+    embeddings = counts_embeddings(job.asked()["method"])
+    before = size_of(network, shown, embeddings=embeddings)
+    accuracy = job.accuracy(network, "before")
+    pruning = job.prune(network, shown, _beginning(initial, model, chosen))
+    notes = kept_whole(pruning.structure)
+    for note in notes:
+        warn(note)
+    if pruning.structure or (pruning.masks and pruning.masks.sparsity):
+        accuracy |= job.accuracy(pruning.model, "after_pruning")
+    history = job.train(pruning.model, pruning.hooks, LAST_PHASE, None) if job.trains else []
+    job.check_held(pruning)
+    if job.trains:
+        accuracy |= job.accuracy(pruning.model, "after_finetuning")
+    for name, module in pruning.model.named_modules():
+        module.training = modes.get(name, module.training)
+    pruning.model.zero_grad(set_to_none=True)
+    after = size_of(pruning.model, shown, before, embeddings)
+    reached = {"sparsity": after["sparsity"], "accuracy": accuracy or None, "before": before, "after": after}
+    summary = job.asked() | reached | {"kept_whole": list(notes)} | layers_of(model, pruning.model, shown)
+    # A mask that moved in training has come to rest: from here on it is held.
+    hooks = (HoldMask(pruning.model, pruning.masks),) if job.trains and pruning.masks else pruning.hooks
+    return Pruned(pruning.model, pruning.masks, pruning.structure, hooks, summary, tuple(history))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One pruning: what is asked, and who trains."""
+
+    method: Method
+    sparsity: float
+    own_train: Train | None
+    samples: Samples | None
+    tested: Samples | None
+    settings: Tuning
+    seed: int
+
+    @property
+    def trains(self) -> bool:
+        return self.own_train is not None or self.samples is not None
+
+    def asked(self) -> dict[str, Any]:
+        """The job as JSON data."""
+        how = "train function" if self.own_train else self.settings.model_dump(mode="json") if self.samples else None
+        return {
+            "method": {"name": self.method.name, "options": self.method.options.model_dump(mode="json")},
+            "asked_sparsity": self.sparsity,
+            "finetuning": how,
+            "seed": self.seed,
+            "versions": {"pruneaudit": __version__, "torch": torch.__version__},
+        }
+
+    def accuracy(self, network: nn.Module, when: str) -> dict[str, Any]:
+        """Accuracy on the samples to test on, if there are any."""
+        if self.tested is None:
+            return {}
+        return {when: accuracy_of(network, self.tested), "num_samples": len(self.tested)}
+
+    def prune(self, network: nn.Module, example: Tensor | None, initial: Callable[[], nn.Module]) -> Pruning:
+        """Applies the method, which may train in phases of its own."""
+        # Only methods that remove channels look at the example, and those have got one.
+        shown = torch.empty(1, 0) if example is None else example
+        generator = torch_generator(self.seed, seeds.PRUNE_OUTSIDE)
+
+        def phase(model: nn.Module, hooks: Sequence[Hook], name: str, epochs: int | None) -> None:
+            self.train(model, hooks, name, epochs)
+
+        workshop = Workshop(shown, generator, phase, initial)
+        return self.method.pruner.prune(network, self.sparsity, self.method.options, workshop)
+
+    def train(
+        self, network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None
+    ) -> list[Mapping[str, Any]]:
+        """Trains with the user's function or on the user's data; the rows of the latter's epochs."""
+        if self.own_train is not None:
+            self.own_train(network, hooks, phase, epochs)
+            return []
+        if self.samples is None:
+            raise needs_training(self.method.name)
+        return fine_tune(network, self.samples, self.settings, hooks, self.seed, phase, epochs)
+
+    def check_held(self, pruning: Pruning) -> None:
+        """Refuses a training, the user's own, that did not call the hooks: its network would not be pruned."""
+        if pruning.masks is None:
+            return
+        weights, kept = pruning.masks.pairs(pruning.model)
+        moved = sum(int(((mask == 0) & (weight != 0)).sum()) for weight, mask in zip(weights, kept, strict=True))
+        if moved:
+            raise UserError(
+                f"train: {moved:,} removed weights are not zero after it; call hook.after_step(state) of each hook"
+                " after every step of the optimizer"
+            )
+        rounded = len(pruning.masks) / pruning.masks.num_weights  # a count is rounded in each layer
+        if self.method.needs_training and pruning.masks.sparsity < self.sparsity - rounded:
+            raise UserError(
+                f"train: sparsity {pruning.masks.sparsity:g} after it, expected {self.sparsity:g}; call every method of"
+                " each hook as pruneaudit.training.loop.train does"
+            )
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copied(model)
+    except Exception as error:  # a user's module may refuse in any way
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"model: cannot be copied ({reason}); remove what copy.deepcopy cannot copy") from None
+
+
+def _check_weights(model: nn.Module) -> None:
+    """Refuses weights that have no shape yet, or that are no finite numbers."""
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise UserError(f"model: '{name}' has no shape yet; run the network on one batch first")
+        try:
+            check_finite(name, parameter)
+        except UserError as error:
+            raise UserError(f"model: {error}") from None
+
+
+def _example(
+    method: Method, given: Tensor | Sequence[int] | None, network: nn.Module, samples: Samples | None
+) -> Tensor | None:
+    """One input (1, ...), where it is known; methods that remove channels have to know."""
+    example = example_of(given, network, samples)
+    if example is None and method.needs_example:
+        raise UserError(
+            f"example: method '{method.name}' removes channels and has to know the shape of one input; give"
+            " example=(3, 32, 32) or a batch, on the command line --example-shape 3,32,32"
+        )
+    return example
+
+
+def _beginning(
+    initial: nn.Module | Callable[[], nn.Module] | None, model: nn.Module, method: Method
+) -> Callable[[], nn.Module]:
+    """What makes the network that training began from."""
+    if initial is None and method.starts_anew:
+        return lambda: model
+
+    def beginning() -> nn.Module:
+        if initial is None:
+            raise UserError(
+                f"initial: method '{method.name}' goes back to the weights that training began from; give initial=a"
+                " network that has them, on the command line --initial-weights"
+            )
+        network = initial if isinstance(initial, nn.Module) else initial()
+        shapes = [{name: value.shape for name, value in part.named_parameters()} for part in (network, model)]
+        if shapes[0] != shapes[1]:
+            raise UserError("initial: got a network of another architecture than model; give one of the same")
+        return network
+
+    return beginning

@@ -1,0 +1,105 @@
+"""How large a network of the user's own is before and after pruning."""
+
+# B batch
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.compression.layer_sizes import layer_table, left_whole, weight_counts
+from pruneaudit.compression.matrices import matrices
+from pruneaudit.compression.size import count_macs, layer_macs
+from pruneaudit.core.errors import UserError
+from pruneaudit.external.tuning import tried
+from pruneaudit.training.checkpoint import own_tensors
+from pruneaudit.training.samples import Samples
+
+
+def example_of(given: Tensor | Sequence[int] | None, model: nn.Module, samples: Samples | None) -> Tensor | None:
+    """One input (1, ...) on the model's device: given, or from samples, or as a first linear layer takes it.
+
+    Args:
+        given: a batch (B, ...), or the shape of one input.
+        model: the network that it is for.
+        samples: the user's data.
+
+    Returns:
+        The input, or None where the shape is not known.
+
+    Raises:
+        UserError: what was given is no such thing, or the network fails on it.
+    """
+    weight = next(model.parameters())
+    if given is None:
+        return samples.inputs(slice(0, 1)).contiguous() if samples else _of_first_layer(model, weight)
+    if not isinstance(given, Tensor) and all(isinstance(length, int) for length in given):
+        if not given or min(given) < 1:
+            raise UserError(f"example: got the shape {tuple(given)}, expected lengths above 0, such as (3, 32, 32)")
+        given = torch.zeros(1, *given)
+    try:
+        x = torch.as_tensor(given)[:1]
+    except (TypeError, ValueError, RuntimeError, IndexError):
+        raise UserError(
+            f"example: got {type(given).__name__}, expected a batch or a shape such as (3, 32, 32)"
+        ) from None
+    x = x.to(weight.device, weight.dtype) if x.is_floating_point() else x.to(weight.device)
+    tried(model, x, f"example: inputs of shape {tuple(x.shape)}")
+    return x
+
+
+def _of_first_layer(model: nn.Module, weight: Tensor) -> Tensor | None:
+    """A table's row, if the first layer with weights is linear and the network takes it."""
+    first = next((matrix for matrix in matrices(model) if matrix.counts(embeddings=True)), None)
+    layer = first and model.get_submodule(first.layers[0])
+    if not isinstance(layer, nn.Linear):
+        return None
+    x = torch.zeros(1, layer.in_features, dtype=weight.dtype, device=weight.device)
+    try:
+        tried(model, x, "")
+    except UserError:  # it was a guess
+        return None
+    return x
+
+
+def size_of(
+    model: nn.Module, example: Tensor | None, dense: Mapping[str, Any] | None = None, embeddings: bool = False
+) -> dict[str, Any]:
+    """Parameters, nonzero ones, both sparsities, MACs of one sample (None without an example), bytes of all tensors.
+
+    Args:
+        model: the network.
+        example: one input (1, ...).
+        dense: the same of the network before pruning; default: this is it.
+        embeddings: count tables of embeddings among the prunable weights.
+    """
+    counts = weight_counts(model, dense, embeddings)
+    tensors = [tensor for tensor in own_tensors(model).values() if isinstance(tensor, Tensor)]
+    macs = None if example is None else count_macs(model, example)
+    return {**counts, "macs": macs, "bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors)}
+
+
+def layers_of(dense: nn.Module, pruned: nn.Module, example: Tensor | None) -> dict[str, Any]:
+    """`layers`: one row per layer with a weight, what is left of it and of how much; `left_whole`: those not pruned."""
+    before = {row.name: row for row in layer_table(dense)}
+    macs = {} if example is None else layer_macs(pruned, example)
+    rows = layer_table(pruned)
+    sparsities = [1 - row.nonzero / before[row.name].weights for row in rows]
+    layers = [
+        {
+            "name": row.name,
+            "type": row.type,
+            "shared_with": list(row.shared_with),
+            "shape_before": list(before[row.name].shape),
+            "shape": list(row.shape),
+            "weights_before": before[row.name].weights,
+            "nonzero": row.nonzero,
+            "sparsity": sparsity,
+            "macs": macs.get(row.name),
+        }
+        for row, sparsity in zip(rows, sparsities, strict=True)
+    ]
+    return {"layers": layers, "left_whole": left_whole(rows, sparsities)}

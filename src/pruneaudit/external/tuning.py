@@ -1,0 +1,166 @@
+"""Training a network of the user's own with the loop that studies use."""
+
+# N samples, B batch, C classes, K channels, H height, W width
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.compression.size import evaluating
+from pruneaudit.core import seeds
+from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.core.randomness import torch_generator
+from pruneaudit.external.networks import Plain
+from pruneaudit.external.pruning_settings import Tuning
+from pruneaudit.models._outputs import answering, check_answer, check_steady, logits_in
+from pruneaudit.signals.arrays import as_array
+from pruneaudit.training.hooks import Hook, Sampler, TrainingState
+from pruneaudit.training.loop import DivergedTrainingError, train
+from pruneaudit.training.predict import accuracy
+from pruneaudit.training.samples import Samples
+
+TRIED = 4
+"""Samples that a network is tried on before it is trained."""
+TWO = 2
+"""Classes where a network has one output; samples of more have been refused by then."""
+
+
+class PlainOrder(Hook):
+    """Keeps weights and inputs in plain memory order, which `view` in a user's code may rely on.
+
+    The loop puts both into channels-last order, which is faster for networks that can do with it.
+    """
+
+    def wrap(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, sampler: Sampler
+    ) -> tuple[nn.Module, torch.optim.Optimizer, Sampler]:
+        """Puts the weights back, in place."""
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return model, optimizer, sampler
+
+    def batch(self, state: TrainingState, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Puts the inputs back."""
+        return x.contiguous(), y
+
+
+def samples_of(data: Any, model: nn.Module, what: str = "data") -> Samples:
+    """The user's samples on the model's device, checked.
+
+    Args:
+        data: x and y, arrays or tensors: x as the network is fed, floats (N, K, H, W) or (N, ...), y integers (N,).
+        model: the network that they are for.
+        what: what they are called in messages.
+
+    Raises:
+        UserError: they are no such pair, or the network does not answer them with logits (N, C).
+    """
+    if not isinstance(data, Samples):
+        if not isinstance(data, tuple | list) or len(data) != 2:
+            raise UserError(f"{what}: got {type(data).__name__}, expected a pair (x, y) of arrays or tensors")
+        x, y = (_tensor(part, f"{what}: {name}") for part, name in zip(data, "xy", strict=True))
+        data = _stored(x, y, model, what)
+    _try(model, data, what)
+    return data
+
+
+def _tensor(given: Any, name: str) -> Tensor:
+    if isinstance(given, Tensor):
+        return given.detach().to_dense() if given.layout != torch.strided else given.detach()
+    try:
+        array = as_array(name, given)
+        return torch.as_tensor(array if array.flags.writeable else array.copy())
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{name}: got {type(given).__name__}, expected an array or a tensor ({error})") from None
+
+
+def _stored(x: Tensor, y: Tensor, model: nn.Module, what: str) -> Samples:
+    if x.ndim < 2 or y.ndim != 1 or len(x) != len(y) or not len(x):
+        raise UserError(
+            f"{what}: got x of shape {tuple(x.shape)} and y {tuple(y.shape)}, expected (N, ...) and (N,), N above 0"
+        )
+    if x.dtype in (torch.uint8, torch.bool):
+        raise UserError(f"{what}: got x of {x.dtype}, expected what the network is fed: floats, normalised as it was")
+    if y.is_floating_point() or y.dtype == torch.bool or int(y.min()) < 0:
+        raise UserError(f"{what}: got y of {y.dtype} from {y.min().item()}, expected integer labels from 0 up")
+    weight = next(model.parameters())
+    if x.is_floating_point():
+        x = x.to(weight.dtype)
+        if not x.isfinite().all():
+            raise UserError(f"{what}: NaN or infinity in x, expected finite numbers: drop or fill them")
+    stored = x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+    return Samples(stored.to(weight.device).contiguous(), y.to(weight.device, torch.int64))
+
+
+def _try(model: nn.Module, samples: Samples, what: str) -> None:
+    """Asks about a few samples, twice: are the answers logits, one for each class, and always the same?"""
+    x = samples.inputs(slice(0, TRIED)).contiguous()  # (B, ...)
+
+    def ask() -> Any:
+        return logits_in(tried(model, x, f"{what}: inputs of shape {tuple(x.shape)}"))
+
+    check_answer(ask(), len(x), max(2, int(samples.y.max()) + 1), what, may_be_more=True)
+    check_steady(ask, what)
+
+
+def tried(model: nn.Module, x: Tensor, what: str) -> Any:
+    """What the network says of `x` in evaluation mode; whatever its code raises becomes one line.
+
+    Raises:
+        UserError: it fails.
+    """
+    with evaluating(model), torch.no_grad():
+        try:
+            return model(x)
+        except Exception as error:
+            reason = in_one_line(error)
+            raise UserError(
+                f"{what}: the network fails on them ({reason}); give inputs of the shape it takes"
+            ) from None
+
+
+def fine_tune(
+    model: nn.Module,
+    samples: Samples,
+    settings: Tuning,
+    hooks: Sequence[Hook],
+    seed: int,
+    phase: str,
+    epochs: int | None = None,
+) -> list[Mapping[str, Any]]:
+    """Trains `model` in place, in the memory order that its weights have.
+
+    Args:
+        model: the network, on the samples' device.
+        samples: what it is trained on.
+        settings: learning rate, batch size and so on.
+        hooks: what holds the pruning.
+        seed: of order, augmentation and dropout, together with `phase`.
+        phase: which training this is.
+        epochs: if given, in the place of the settings' own.
+
+    Returns:
+        One row per epoch.
+
+    Raises:
+        UserError: the training diverged, or no weight of the network may be trained.
+    """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError("data: no parameter of the network has requires_grad, so nothing can be trained")
+    plain = all(parameter.is_contiguous() for parameter in model.parameters())
+    settings = settings.model_copy(update={"epochs": epochs}) if epochs else settings
+    generator = torch_generator(seed, seeds.PRUNE_OUTSIDE, phase)
+    try:
+        with answering(model, TWO):
+            return list(train(model, samples, settings, generator, (PlainOrder(), *hooks) if plain else hooks).history)
+    except DivergedTrainingError as error:
+        raise UserError(f"{phase}: {error}") from None
+
+
+def accuracy_of(model: nn.Module, samples: Samples) -> float:
+    """Fraction of samples classified as labelled, in [0, 1]."""
+    with answering(model, TWO):
+        return accuracy(Plain(model), samples)

@@ -1,0 +1,88 @@
+"""Attacks alone on what a run has stored, with Pruning_MIA's tables: `--attacks lira | advanced | wemem`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pruneaudit.api import Run, Runtime, attack_again
+from pruneaudit.core.errors import UserError
+from pruneaudit.published.finished import Finished, load_runs
+from pruneaudit.published.pruning_mia import same_study
+from pruneaudit.published.pruning_mia_tables import write_tables
+from pruneaudit.runs.folder import RunFolder
+from pruneaudit.runs.names import STUDY_FILE
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What an evaluation found, and where it lies."""
+
+    runs: tuple[Run, ...]
+    """With findings and report in a folder of their own; the run folders keep theirs."""
+    tables: tuple[Path, ...]
+
+
+def evaluate(
+    runs: Sequence[str | Path],
+    attacks: Sequence[str],
+    results_dir: str | Path | None = None,
+    runtime: Runtime | None = None,
+    command: str = "",
+) -> Evaluated:
+    """Plays attacks on the signals that finished runs have stored; nothing is trained.
+
+    The run folders keep their own findings. What is found goes into `results_dir`: a folder per run with findings and
+    report, and the tables of all runs beside them.
+
+    Args:
+        runs: run folders; several of one study are its seeds.
+        attacks: names or groups, such as "lira" or "advanced".
+        results_dir: where to; default: results/ATTACKS in the first run's folder.
+        runtime: as for `attack_again`.
+        command: the command line that repeats this, for the report.
+
+    Raises:
+        UserError: a folder is no finished run, signals are missing, or an attack is unknown.
+    """
+    folders, runtime = [Path(run) for run in runs], runtime or Runtime()
+    named = re.sub(r"[^A-Za-z0-9._=-]+", "_", "+".join(attacks))[:80]
+    place = Path(results_dir) if results_dir else folders[0] / "results" / named
+    before = load_runs(folders)  # says what is wrong with any of them before one is attacked
+    played = []
+    for folder in folders:
+        runtime.progress.say(f"{folder}: {', '.join(attacks)}")
+        to = place / folder.resolve().name
+        played.append(attack_again(folder, list(attacks), to, runtime, command))
+    after = [
+        Finished(run.folder, run.plan, run.population, again.audit.results)
+        for run, again in zip(before, played, strict=True)
+    ]
+    return Evaluated(tuple(played), write_tables(after, place))
+
+
+def runs_in(folder: Path) -> list[list[Path]]:
+    """The runs in a folder, those together that are seeds of one study.
+
+    Args:
+        folder: of one run, or of several such as runs/.
+
+    Raises:
+        UserError: there is none.
+    """
+    if (folder / STUDY_FILE).is_file():
+        return [[folder]]
+    groups: list[list[Path]] = []
+    for file in sorted(folder.glob(f"*/{STUDY_FILE}")):
+        study = RunFolder.open(file.parent).study
+        alike = (group for group in groups if same_study(RunFolder.open(group[0]).study, study, but=("name", "seed")))
+        seeds = next(alike, None)
+        if seeds is None:
+            groups.append([file.parent])
+        else:
+            seeds.append(file.parent)
+    if not groups:
+        raise UserError(f"{folder}: no run there; expected the folder of a run, or of several, such as runs")
+    return groups

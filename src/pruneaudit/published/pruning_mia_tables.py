@@ -1,0 +1,195 @@
+"""The tables that Pruning_MIA promises, from finished runs of any study.
+
+| file | a row is | columns |
+|---|---|---|
+| training_results.csv | an experiment of a seed | experiment, method, sparsity, seed; accuracies, loss, training time |
+| comprehensive_mia_results.csv | an experiment of a seed | experiment, method, sparsity, {attack}_{metric} ..., seed |
+| results_over_seeds.csv | a figure of an experiment | its mean over seeds with an interval; only from two seeds on |
+
+An experiment is a release: `dense_cifar10`, `static_sparsity_0.8_cifar10`. Its figures are those of the run's own
+tables: means over models with their 95% intervals, of an attacker whose references are as the victims (knowledge
+`matched`). What is refused there is empty here. Accuracies and rates are in 0..1, as everywhere.
+
+Where these differ from what stands there under the same names:
+- `accuracy` in an attack's columns is the balanced accuracy at thresholds that other models taught;
+- the loss is the mean cross-entropy of non-members, computed from the stored logits, which no table of a run has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import write_atomically, writing_error
+from pruneaudit.evaluation.findings import MEAN
+from pruneaudit.evaluation.game import MATCHED
+from pruneaudit.published.finished import Finished
+from pruneaudit.published.pruning_mia import experiment_name, method_of
+
+TRAINING_FILE = "training_results.csv"
+ATTACKS_FILE = "comprehensive_mia_results.csv"
+SEEDS_FILE = "results_over_seeds.csv"
+ITS_NAMES = {"nn": "neural_network", "nn_top3": "top3_nn", "nn_cls": "class_label_nn"}
+"""What it calls attacks of ours that have another name here."""
+TRAINING_COLUMNS = (
+    *("experiment", "method", "sparsity", "seed"),
+    *("accuracy", "accuracy_low", "accuracy_high", "train_accuracy", "loss", "loss_low", "loss_high"),
+    *("training_seconds", "training_seconds_in_all", "num_models", "num_timed"),
+)
+"""`training_seconds` is the mean over those models whose time is in the run's log, `num_timed` of them."""
+OVER_SEEDS_COLUMNS = ("experiment", "method", "sparsity", "attack", "metric", "num_seeds", "mean", "low", "high")
+"""`attack` is empty where the metric is the network's own: accuracy and loss."""
+BOUNDS = {"loss": (0, np.inf), "advantage": (-1, 1)}
+"""Smallest and largest value of a metric that is no rate in 0..1."""
+
+
+def attack_column(label: str) -> str:
+    """What an attack's columns begin with: `neural_network` for nn, `lira_mode_offline` for lira:mode=offline."""
+    name, colon, options = label.partition(":")
+    return ITS_NAMES.get(name, name) + re.sub(r"[^A-Za-z0-9.]+", "_", colon + options)
+
+
+def training_results(runs: Sequence[Finished]) -> pd.DataFrame:
+    """Accuracy, loss and training time of every experiment; see `TRAINING_COLUMNS`."""
+    return pd.DataFrame([_training_row(run, name) for run in runs for name in run.releases], columns=TRAINING_COLUMNS)
+
+
+def attack_results(runs: Sequence[Finished]) -> pd.DataFrame:
+    """A row per experiment, with a column per figure of each attack; NaN where a figure is refused."""
+    rows = [_attack_row(run, name) for run in runs for name in run.releases]
+    table = pd.DataFrame(rows)
+    return table[[*(column for column in table.columns if column != "seed"), "seed"]]
+
+
+def results_over_seeds(runs: Sequence[Finished]) -> pd.DataFrame:
+    """The mean of every figure over seeds, with Student's t interval; see `OVER_SEEDS_COLUMNS`.
+
+    The interval is over trainings (with all that a seed draws: samples, members, weights) on one data set. Seeds in
+    which a figure is refused are left out and not counted; with one seed there is no interval.
+    """
+    figures: dict[tuple[Any, ...], list[float]] = {}
+    for run in runs:
+        for name in run.releases:
+            which = tuple(_which(run, name).values())
+            for (attack, metric), value in _figures(run, name).items():
+                figures.setdefault((*which, attack, metric), []).append(value)
+    rows = [(*key, *_student(np.array(values), *BOUNDS.get(key[-1], (0, 1)))) for key, values in figures.items()]
+    return pd.DataFrame(rows, columns=OVER_SEEDS_COLUMNS)
+
+
+def write_tables(runs: Sequence[Finished], folder: Path) -> tuple[Path, ...]:
+    """Writes the tables into a folder, which is made if need be; a table that is there is replaced.
+
+    Args:
+        runs: of one study, a seed each.
+        folder: where to.
+
+    Returns:
+        The files; the last one only with two seeds or more.
+
+    Raises:
+        UserError: the place cannot be written to.
+        StorageError: the disk is full.
+    """
+    tables = {TRAINING_FILE: training_results(runs), ATTACKS_FILE: attack_results(runs)}
+    if len(runs) > 1:
+        tables[SEEDS_FILE] = results_over_seeds(runs)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SEEDS_FILE).unlink(missing_ok=True)  # of seeds that are no longer told together
+        return tuple(write_atomically(folder / name, csv_text(table)) for name, table in tables.items())
+    except FileExistsError:
+        raise UserError(f"{folder}: is a file, expected the name of a folder; choose another --results-dir") from None
+    except OSError as error:
+        raise writing_error(folder, error) from None
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """CSV with Unix line ends, shortest-repr floats, and nothing where there is no number."""
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def findings_of(run: Finished, release: str) -> pd.DataFrame:
+    """The rows that the tables take of a release: the mean over victims of every attack, references as the victims."""
+    found = run.results.findings
+    return found[(found["release"] == release) & (found["knowledge"] == MATCHED) & (found["victim"] == MEAN)]
+
+
+def seconds_of(run: Finished, release: str) -> list[float]:
+    """How long the trainings of a release's models took, of those that the run's log tells of."""
+    return [run.seconds[task.name] for task in run.tasks(release) if task.name in run.seconds]
+
+
+def _which(run: Finished, name: str) -> dict[str, Any]:
+    release = run.release(name)
+    return {
+        "experiment": experiment_name(name, run.study.data.source),
+        "method": method_of(release),
+        "sparsity": 0.0 if release is None else release.sparsity,
+    }
+
+
+def _training_row(run: Finished, name: str) -> dict[str, Any]:
+    row, loss, seconds = run.row(name), run.losses[name], seconds_of(run, name)
+    return {
+        **_which(run, name),
+        "seed": run.study.seed,
+        **{f"accuracy{end}": row[f"test_accuracy{end}"] for end in ("", "_low", "_high")},
+        "train_accuracy": row["train_accuracy"],
+        "loss": loss.value,
+        "loss_low": loss.low,
+        "loss_high": loss.high,
+        "training_seconds": float(np.mean(seconds)) if seconds else np.nan,
+        "training_seconds_in_all": sum(seconds) if seconds else np.nan,
+        "num_models": len(run.tasks(name)),
+        "num_timed": len(seconds),
+    }
+
+
+def _attack_row(run: Finished, name: str) -> dict[str, Any]:
+    figures: dict[str, float] = {}
+    for _, row in findings_of(run, name).iterrows():
+        stem = attack_column(row["attack"])
+        for column in _metrics(row.index):
+            ends = ("",) if column == "advantage" else ("", "_low", "_high")
+            figures |= {f"{stem}_{_its_metric(column)}{end}": row[f"{column}{end}"] for end in ends}
+    return _which(run, name) | figures | {"seed": run.study.seed}
+
+
+def _figures(run: Finished, name: str) -> dict[tuple[str, str], float]:
+    """What is averaged over seeds, by attack and metric."""
+    figures = {("", "accuracy"): float(run.row(name)["test_accuracy"]), ("", "loss"): run.losses[name].value}
+    for _, row in findings_of(run, name).iterrows():
+        for column in _metrics(row.index):
+            figures[attack_column(row["attack"]), _its_metric(column)] = float(row[column])
+    return figures
+
+
+def _metrics(columns: Sequence[str] | pd.Index) -> list[str]:
+    """The findings' columns that are figures of an attack, without the ends of their intervals."""
+    rates = [str(c) for c in columns if str(c).startswith("tpr_at_") and not str(c).endswith(("_low", "_high"))]
+    return ["auc", "balanced_accuracy", *rates, "advantage"]
+
+
+def _its_metric(column: str) -> str:
+    return "accuracy" if column == "balanced_accuracy" else column
+
+
+def _student(values: np.ndarray, lowest: float, highest: float) -> tuple[int, float, float, float]:
+    """How many values there are, their mean, and a 95% interval of it within what is possible."""
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return 0, np.nan, np.nan, np.nan
+    mean = float(known.mean())
+    if known.size < 2:
+        return 1, mean, np.nan, np.nan
+    reach = float(stats.t.ppf(0.975, known.size - 1) * known.std(ddof=1) / np.sqrt(known.size))
+    low, high = np.clip((mean - reach, mean + reach), lowest, highest)
+    return known.size, mean, float(low), float(high)

@@ -1,0 +1,91 @@
+"""What in a run folder nothing refers to any more: artifacts of other studies, what was set aside, old checkpoints."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pruneaudit.core.files import read_json
+from pruneaudit.engine.learned_scores import ATTACK
+from pruneaudit.engine.plan import Plan
+from pruneaudit.engine.store import CHECKPOINTS, SEAL, SET_ASIDE, STAGING, Store
+from pruneaudit.runs.verify import artifact_folders
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that can go."""
+
+    path: Path
+    num_bytes: int
+    reason: str
+
+
+def leftovers(plan: Plan, store: Store) -> list[Leftover]:
+    """What the study that stands in a run folder does not need; changes nothing.
+
+    What an attack that learns has said is needed as long as the study has all answers that it was told.
+
+    Args:
+        plan: of that study.
+        store: its run folder.
+    """
+    artifacts = {artifact.folder: artifact for artifact in (plan.population, *(task.artifact for task in plan.tasks))}
+    answers = {artifact.identity for artifact in artifacts.values()}
+    found = [
+        _leftover(folder, "of another study, or of this one with other settings")
+        for folder in artifact_folders(store.root)
+        if folder.relative_to(store.root).as_posix() not in artifacts and _may_go(folder, store.root, answers)
+    ]
+    unfinished = {
+        store.checkpoints_of(task.artifact) for task in plan.tasks if store.status(task.artifact)[0] != "whole"
+    }
+    for folder, reason in (
+        (store.root / SET_ASIDE, "damaged, and made again since"),
+        (store.root / STAGING, "of a task that was interrupted"),
+        (store.root / CHECKPOINTS, "checkpoints of a training that is finished or no longer asked for"),
+    ):
+        found += [_leftover(path, reason) for path in _inside(folder) if path not in unfinished]
+    found += [_leftover(path, "half a file that was being written") for path in sorted(store.root.glob(".*.tmp"))]
+    return found
+
+
+def remove(leftovers: list[Leftover], store: Store) -> None:
+    """Removes them, and folders that are empty then.
+
+    Raises:
+        OSError: something cannot be removed.
+    """
+    for leftover in leftovers:
+        if leftover.path.is_dir() and not leftover.path.is_symlink():
+            shutil.rmtree(leftover.path)
+        else:
+            leftover.path.unlink()
+        parent = leftover.path.parent
+        while parent != store.root and not any(parent.iterdir()):
+            parent.rmdir()
+            parent = parent.parent
+
+
+def _may_go(folder: Path, root: Path, answers: set[str]) -> bool:
+    """Whether a folder is a sealed artifact that lies in the run folder itself, and no attack on answers in use."""
+    if not folder.resolve().is_relative_to(root.resolve()):
+        return False
+    try:
+        is_sealed = "identity" in read_json(folder / SEAL)
+        config = read_json(folder / "config.json")
+        is_attack = config["kind"] == ATTACK and set(config["answers"].values()) <= answers
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False  # whatever it is, no artifact that could be known
+    return is_sealed and not is_attack
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    yield from sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else ()
+
+
+def _leftover(path: Path, reason: str) -> Leftover:
+    parts = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
+    return Leftover(path, sum(part.lstat().st_size for part in parts if part.is_symlink() or part.is_file()), reason)

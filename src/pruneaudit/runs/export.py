@@ -1,0 +1,299 @@
+"""One model of a finished run in a file that other programs read.
+
+| format | the file | read with |
+|---|---|---|
+| onnx | graph and weights; batches of any size; checked against torch before it is kept | onnxruntime |
+| torch | the state dict, tensors alone | `torch.load(FILE, weights_only=True)` |
+| safetensors | the state dict | `safetensors.torch.load_file(FILE)` |
+
+Beside it lies a note, `FILE.json`: which network, what inputs must look like, class names. In every
+format the input is what the network was trained with: uint8 images as (x / 255 - mean) / std with the constants of
+the note, float data as they are. Beside weights lie also `FILE.structure.json`, where channels were removed (for
+`pruneaudit.compression.structured.replay`), and `FILE.mask.safetensors`, where the method works by mask.
+"""
+
+# B batch, C classes
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.core.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, read_json, writing_error
+from pruneaudit.core.registry import nearest
+from pruneaudit.data.population import Population
+from pruneaudit.engine.own import stored_model
+from pruneaudit.engine.plan import Task
+from pruneaudit.external.folder import make_readable
+from pruneaudit.external.output import check_new
+from pruneaudit.runs.folder import RunFolder
+from pruneaudit.study.lineage import network_function
+from pruneaudit.study.target import source_sha256, working_folder_searched
+from pruneaudit.training.checkpoint import load_tensors, save_tensors
+from pruneaudit.training.samples import Samples
+
+FORMATS = ("onnx", "torch", "safetensors")
+ONNX_MODULES = ("onnx", "onnxscript", "onnxruntime")
+ONNX_TOLERANCE = 1e-5
+"""Largest difference between the logits of onnxruntime and torch, relative to the largest logit (or to 1)."""
+NOTE, STRUCTURE, MASK = BESIDE = (".json", ".structure.json", ".mask.safetensors")
+"""What may lie beside the model: these follow its name."""
+NUM_CHECKED = 8
+"""Samples that both are asked about."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    files: tuple[Path, ...]
+    """The model first, then what lies beside it."""
+    difference: float | None
+    """onnx: the largest difference from torch's logits, relative to the largest logit (or to 1); otherwise none."""
+
+
+def export(
+    run: str | Path,
+    release: str,
+    out: str | Path,
+    format: str = "onnx",
+    model_id: int = 0,
+    force: bool = False,
+    factory: str = "",
+) -> Exported:
+    """Writes one model of a finished run to a file, with a note beside it.
+
+    Args:
+        run: the run's folder, such as runs/demo; the data set itself is not needed.
+        release: "dense", or the name of a release.
+        out: the file.
+        format: `onnx`, `torch` or `safetensors`.
+        model_id: which model of the release.
+        force: replace the file if there is one.
+        factory: of a network of your own: the function that builds it, `package.module:function`. ONNX needs it; other
+            formats need it where layers share a tensor, to write all its names. The one that the run folder names is
+            never imported, for whoever sends a run folder would have code run by it.
+
+    Raises:
+        UserError: the run is not finished or damaged, it has no such release or model, a file is there already, or the
+            extra `onnx` is not installed, or the ONNX model does not answer as torch's does, or the factory is missing
+            or another one. Nothing is then written.
+    """
+    run, out = Path(run), Path(out).expanduser()
+    check_format(format)
+    for path in (out, *(_beside(out, suffix) for suffix in BESIDE)):
+        check_new(path, force, f"model.{format}")
+    held = RunFolder.open(run)
+    plan, population = held.finished()
+    task, folder = held.model(plan, release, model_id)
+    spec = _buildable(task.spec, format, factory)
+    difference = None
+    with _written(out) as staging:
+        file = staging / out.name
+        if format == "onnx":
+            with working_folder_searched() if factory else nullcontext():
+                difference = _write_onnx(stored_model(spec, population, folder).eval(), _inputs(population), file)
+        else:
+            state = stored_state(spec, population, folder, factory)
+            save_tensors(state, file) if format == "safetensors" else torch.save(state, file)
+            _copy_beside(folder, file)
+        note = _note(task, population, folder, format, difference)
+        _beside(file, NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        names = sorted(path.name for path in staging.iterdir() if path.name != out.name)
+    return Exported((out, *(out.with_name(name) for name in names)), difference)
+
+
+def check_format(format: str) -> None:
+    """Checks that a format is known, and that what it needs is installed.
+
+    Raises:
+        UserError: it is not.
+    """
+    if format not in FORMATS:
+        raise UserError(f"format: got '{format}'{nearest(format, FORMATS)}, expected {', '.join(FORMATS)}")
+    for name in ONNX_MODULES if format == "onnx" else ():
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            raise UserError(f"format onnx: {name} is not installed; pip install 'pruneaudit[onnx]'") from None
+
+
+def _inputs(population: Population) -> Tensor:
+    """A few samples as the network is fed (B, ...), in plain memory order."""
+    chosen = np.arange(len(population.y)) < NUM_CHECKED
+    return Samples.of(population, chosen).inputs(slice(None)).contiguous()
+
+
+def _buildable(spec: Mapping[str, Any], format: str, factory: str) -> Mapping[str, Any]:
+    """The specification of a network as it is built here: one of the user's own by the function that they name.
+
+    Raises:
+        UserError: the function is missing, not needed, or not the one of the run.
+    """
+    recorded = network_function(spec)
+    if not recorded and factory:
+        raise UserError(
+            f"--factory: got '{factory}', expected none (the network is one of the package's own); leave it out"
+        )
+    if not recorded or not (factory or format == "onnx"):
+        return spec
+    if not factory:
+        raise UserError(
+            f"format onnx builds the network, by a function of yours ('{recorded}'), and functions that a run folder"
+            f" names are never imported: add --factory {recorded}, or use --format torch or safetensors"
+        )
+    function = recorded.rpartition(":")[2]
+    if factory.rpartition(":")[2] != function:  # its module may have moved
+        raise UserError(
+            f"--factory: got '{factory}', expected the function of the run, '{function}' of '{recorded}'; name that one"
+        )
+    found, known = source_sha256(factory, "--factory"), spec["model"]["fingerprint"]
+    if found != known:
+        raise UserError(
+            f"--factory: the source of '{factory}' has SHA-256 {found[:8]}, expected {known[:8]} as when the run was"
+            " made; give the module as it was then, or use --format torch or safetensors"
+        )
+    options = {**spec["model"]["options"], "target": factory}
+    return {**spec, "model": {**spec["model"], "options": options}}
+
+
+def stored_state(spec: Mapping[str, Any], population: Population, folder: Path, factory: str = "") -> dict[str, Tensor]:
+    """The state dict of a stored network, in plain memory order.
+
+    No function of the user's is called for it, unless they name it. Without it, a tensor that several layers share has
+    its first name alone.
+
+    Args:
+        spec: as for `stored_model`.
+        population: the study's.
+        folder: the artifact's.
+        factory: the function that builds a network of the user's, if they have named it.
+    """
+    if network_function(spec) and not factory:
+        return load_tensors(folder / WEIGHTS_FILE)
+    with working_folder_searched() if factory else nullcontext():
+        state = stored_model(spec, population, folder).state_dict()
+    return {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}  # alone in its memory
+
+
+def _copy_beside(folder: Path, file: Path) -> None:
+    """Copies what weights alone do not say: the structure of a smaller network, and masks."""
+    for name, suffix in ((STRUCTURE_FILE, STRUCTURE), (MASK_FILE, MASK)):
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, _beside(file, suffix))
+
+
+def _beside(file: Path, suffix: str) -> Path:
+    return file.with_name(file.name + suffix)
+
+
+def _note(task: Task, population: Population, folder: Path, format: str, difference: float | None) -> dict[str, Any]:
+    """What the file does not say of itself, as JSON data."""
+    summary = read_json(folder / SUMMARY_FILE)
+    scale = population.mean and {"divide_by": 255, "mean": population.mean, "std": population.std}
+    checked = {} if difference is None else {"difference_from_torch": difference}
+    return checked | {
+        "format": format,
+        "release": task.release,
+        "model_id": task.model_id,
+        "model": task.spec["model"],
+        **{key: task.spec[key] for key in ("pruner", "defense", "prepared") if task.spec.get(key)},
+        "input": {"name": "input", "shape": ["batch", *population.x.shape[1:]], "type": "float32"},
+        "normalisation": scale,
+        "output": {"name": "logits", "shape": ["batch", population.num_classes]},
+        "classes": population.classes,
+        "summary": summary,
+        "artifact": task.artifact.identity,
+        "torch": torch.__version__,
+    }
+
+
+def _write_onnx(model: nn.Module, x: Tensor, file: Path) -> float:
+    """Writes the model as ONNX and asks onnxruntime about `x` (B, ...).
+
+    Returns:
+        The largest difference from torch's logits, relative to the largest of them (or to 1).
+
+    Raises:
+        UserError: it is too large, or the model cannot be written as ONNX.
+    """
+    with _quiet(), torch.no_grad():
+        try:
+            shapes = ({0: torch.export.Dim("batch")},)
+            program = torch.onnx.export(
+                model, (x,), dynamo=True, verbose=False, input_names=["input"], output_names=["logits"],
+                dynamic_shapes=shapes,
+            )  # fmt: skip
+            assert program is not None
+            program.save(file, external_data=False)
+        except Exception as error:  # a network may use what ONNX cannot say
+            reason = in_one_line(error)
+            raise UserError(
+                f"onnx: this network cannot be written ({reason}); use format torch or safetensors"
+            ) from error
+        # A single sample too: the size of the batch must not have become part of the graph.
+        difference = max(_difference(model, part, file) for part in (x, x[:1]))
+    if not difference < ONNX_TOLERANCE:
+        raise UserError(
+            f"onnx: onnxruntime differs from torch by {difference:.2g} of the largest logit, expected below"
+            f" {ONNX_TOLERANCE:g}; use format torch or safetensors"
+        )
+    return difference
+
+
+def _difference(model: nn.Module, x: Tensor, file: Path) -> float:
+    """The largest difference of the logits (B, C), relative to the largest of torch's (or to 1)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    (answer,) = session.run(["logits"], {"input": x.numpy()})
+    expected = model(x).numpy()
+    return float(np.abs(answer - expected).max() / max(1.0, np.abs(expected).max()))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's notes on its own inside away from the user."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[Path]:
+    """A private folder, whose files are moved beside `out` when all are there, `out` itself last."""
+    staging = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        staging.mkdir(parents=True)
+        yield staging
+        make_readable(staging, out.name + NOTE)
+        for suffix in BESIDE:  # of an earlier export
+            _beside(out, suffix).unlink(missing_ok=True)
+        for path in sorted(staging.iterdir(), key=lambda path: path.name == out.name):
+            path.replace(out.with_name(path.name))
+    except OSError as error:
+        raise writing_error(out, error) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

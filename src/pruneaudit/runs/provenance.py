@@ -1,0 +1,58 @@
+"""How results came to be: what a report must say so that they can be repeated."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from importlib.metadata import version
+from typing import Any
+
+from pruneaudit import __version__
+from pruneaudit.attacks.groups import expand
+from pruneaudit.data import SOURCES
+from pruneaudit.data.population import Population, copies_note
+from pruneaudit.engine.plan import Plan
+
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "safetensors")
+
+
+def provenance(command: str) -> dict[str, Any]:
+    """The machine, the versions of everything that results could depend on, and the command."""
+    versions = {name: version(name) for name in LIBRARIES}
+    return {
+        "versions": {"pruneaudit": __version__, "python": platform.python_version(), **versions},
+        "platform": platform.platform(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "demonstration": False,
+        "warnings": [],
+        "failures": [],
+    }
+
+
+def study_provenance(plan: Plan, population: Population, command: str) -> dict[str, Any]:
+    """Also the study, its population and its protocol."""
+    study = plan.study
+    settings = study.model_dump(mode="json")
+    settings["audit"]["attacks"] = [attack.model_dump(mode="json") for attack in expand(study.audit.attacks)]
+    parts = (population.canary, population.reserve, population.is_copy)
+    canaries, reserve, copies = (int(part.sum()) for part in parts)
+    return provenance(command) | {
+        "study": settings,
+        "name": study.name,
+        "description": study.description,
+        "protocol": study.membership.protocol,
+        "num_models": study.membership.num_models,
+        "seeds": [study.seed],
+        "population": {
+            "name": study.data.source.label,
+            "public": SOURCES.get(study.data.source.name).is_public,
+            "num_samples": len(population.y) - reserve - canaries - copies,
+            "num_canaries": canaries,
+            "num_reserve": reserve,
+            "num_copies": copies,
+            "num_classes": population.num_classes,
+            "sha256": population.sha256,
+        },
+        "warnings": [*copies_note(population), *study.warnings()],
+    }

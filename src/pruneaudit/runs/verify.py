@@ -1,0 +1,84 @@
+"""Checking a whole run folder: what is whole, damaged, missing, or no part of the study any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pruneaudit.core.files import SEALED_FILES, read_json
+from pruneaudit.core.identity import sha256_of
+from pruneaudit.engine.learned_scores import ATTACK
+from pruneaudit.engine.plan import Plan
+from pruneaudit.engine.store import SEAL, SET_ASIDE, Artifact, Store
+
+State = Literal["whole", "damaged", "missing", "stale"]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One part of a run and how it is."""
+
+    place: str
+    """Relative to the run folder."""
+    state: State
+    reason: str = ""
+
+
+def verify(plan: Plan, store: Store, results: Mapping[str, str]) -> list[Checked]:
+    """Every artifact of the plan, every other one in the folder, and the files of results.
+
+    Args:
+        plan: the study's.
+        store: the run folder's.
+        results: what is wrong with each file of results, as `check_sealed` says it.
+
+    Changes nothing. `stale` is what is whole and not part of the study as it stands in the folder.
+    """
+    wanted = {artifact.folder: artifact for artifact in (plan.population, *(task.artifact for task in plan.tasks))}
+    checked = [_planned(artifact, store) for artifact in wanted.values()]
+    for folder in artifact_folders(store.root):
+        place = folder.relative_to(store.root).as_posix()
+        if place not in wanted:
+            checked.append(_unplanned(place, folder, store))
+    return checked + list(_results(store.root, results))
+
+
+def _planned(artifact: Artifact, store: Store) -> Checked:
+    status, reason = store.status(artifact)
+    return Checked(artifact.folder, status, reason)
+
+
+def _unplanned(place: str, folder: Path, store: Store) -> Checked:
+    """An artifact that the study does not ask for, checked against its own configuration."""
+    try:
+        config = read_json(folder / "config.json")
+        if not isinstance(config, dict):
+            raise ValueError("no table")
+        artifact = Artifact(place, config, ())
+        status, reason = store.status(artifact)
+    except (OSError, ValueError):
+        return Checked(place, "damaged", "config.json is missing or unreadable")
+    if status == "damaged":
+        return Checked(place, "damaged", reason)
+    if config.get("kind") == ATTACK:
+        return Checked(place, "whole", "what an attack that learns has said")
+    return Checked(place, "stale", f"whole, but no part of this study (identity {sha256_of(config)[:8]})")
+
+
+def artifact_folders(root: Path) -> Iterator[Path]:
+    """Folders that hold a seal or a configuration, but for those set aside."""
+    found = {path.parent for name in (SEAL, "config.json") for path in root.rglob(name)}
+    for folder in sorted(found):
+        first = folder.relative_to(root).parts[0]
+        if first != SET_ASIDE and not first.startswith("."):
+            yield folder
+
+
+def _results(root: Path, results: Mapping[str, str]) -> Iterator[Checked]:
+    if not (root / SEALED_FILES).exists():
+        yield Checked(SEALED_FILES, "missing", "the run has not been finished")
+        return
+    for name, problem in results.items():
+        yield Checked(name, "damaged" if problem else "whole", problem)

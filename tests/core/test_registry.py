@@ -1,0 +1,114 @@
+"""Plug-ins are found by file name; finding out which there are imports none of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.registry import Registry, nearest
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[Any]:
+    """A package of two plug-ins, a helper, a private file, and a file that cannot be imported."""
+    package = tmp_path / "some_plugins"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "_private.py").touch()
+    (package / "helper.py").touch()
+    (package / "one.py").write_text('"""The first.\n\nMore of it."""\nPLUGIN = 1\n')
+    (package / "two.py").write_text("PLUGIN = 2\n")
+    (package / "broken.py").write_text("raise RuntimeError\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "some_plugins"]:
+        monkeypatch.delitem(sys.modules, name)
+    return Registry("gadget", "some_plugins", "PLUGIN", infrastructure={"helper"})
+
+
+def test_names_are_the_files_and_import_none_of_them(registry: Registry[Any]) -> None:
+    assert registry.names() == ("broken", "one", "two")
+    assert not {"some_plugins.one", "some_plugins.broken"} & set(sys.modules)
+    assert registry.get("one") == 1
+    assert "some_plugins.two" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["thre", "helper", "_private", "", "one.two", "../one"])
+def test_an_unknown_name_lists_the_choices(registry: Registry[Any], name: str) -> None:
+    with pytest.raises(UserError, match=r"expected one of: broken, one, two$") as caught:
+        registry.get(name)
+    assert f"unknown gadget '{name}'" in str(caught.value)
+
+
+def test_the_nearest_name_is_suggested(registry: Registry[Any]) -> None:
+    with pytest.raises(UserError, match=r"unknown gadget 'brokn' \(did you mean 'broken'\?\)"):
+        registry.get("brokn")
+    assert nearest("brokn", iter(["one", "broken"])) == " (did you mean 'broken'?)"
+    assert nearest("xyz", ["one"]) == nearest("one", []) == ""
+
+
+def test_a_group_is_suggested_too(registry: Registry[Any]) -> None:
+    said = str(registry.unknown("scoers", ["scores", "all"]))
+    assert said.startswith("unknown gadget 'scoers' (did you mean 'scores'?); ")
+    assert said.endswith("expected one of: broken, one, two; or of the groups: scores, all")
+
+
+def test_a_name_from_elsewhere_is_told_instead_of_a_guess() -> None:
+    registry: Registry[Any] = Registry(
+        "codec", "json", "CODEC", elsewhere={"decode": "another system's decode is decoder here"}
+    )
+    with pytest.raises(UserError, match=r"^unknown codec 'decode' \(another system's decode is decoder here\); exp"):
+        registry.get("decode")
+
+
+def test_a_plugin_from_outside(registry: Registry[Any]) -> None:
+    def gadget() -> None:
+        """Does something.
+
+        At length.
+        """
+
+    assert registry.register("mine", gadget) is gadget
+    assert registry.get("mine") is gadget
+    assert registry.names() == ("broken", "mine", "one", "two")
+    assert registry.summary("mine") == "Does something."
+    for taken in ("mine", "one"):
+        with pytest.raises(ValueError, match=f"gadget '{taken}' exists already"):
+            registry.register(taken, gadget)
+
+
+def test_a_summary_is_the_first_line(registry: Registry[Any]) -> None:
+    assert registry.summary("one") == "The first."
+    assert registry.summary("two") == ""
+
+
+REAL = """
+import sys
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.data import SOURCES
+from pruneaudit.models import MODELS
+from pruneaudit.compression import PRUNERS
+for registry in (ATTACKS, SOURCES, MODELS, PRUNERS):
+    assert registry.names(), registry.kind
+    for name in registry.names():
+        assert registry.get(name) is not None and registry.summary(name), name
+assert "torch" not in sys.modules
+"""
+
+
+def test_every_plugin_of_the_program_loads_and_tells_what_it_is_without_torch() -> None:
+    subprocess.run([sys.executable, "-c", REAL], check=True)
+
+
+def test_a_file_without_its_plugin_is_named(tmp_path, monkeypatch):
+    package = tmp_path / "plugins_of_mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "empty.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"attack 'empty': .*empty.py has no ATTACK; name the plug-in so"):
+        Registry("attack", "plugins_of_mine", "ATTACK").get("empty")

@@ -1,0 +1,128 @@
+"""What a release asks for and its networks do not allow is said before anything is trained."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pruneaudit.api import Runtime, run
+from pruneaudit.core.errors import UserError
+from pruneaudit.engine.rehearsal import rehearse
+from pruneaudit.engine.store import Store
+from pruneaudit.runs.beginning import plan_study
+from pruneaudit.study import Study
+from pruneaudit.study.recipes import load_recipe
+
+TUNED = {"finetune": {"epochs": 1}}
+DP = "dp:noise_multiplier=1"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "table.npz", x=rng.random((60, 6), np.float32), y=np.arange(60) % 3)
+    return f"npz:{tmp_path / 'table.npz'}"
+
+
+def study(*releases: dict[str, Any], model: str = "tinycnn:width=4", source: str = "digits") -> Study:
+    return Study.model_validate(
+        {
+            "name": "rehearsed",
+            "data": {"source": source, "num_samples": 50},
+            "membership": {"num_models": 2},
+            "model": model,
+            "training": {"epochs": 1},
+            "releases": list(releases),
+            "audit": {"attacks": ["loss"]},
+        }
+    )
+
+
+def rehearsed(asked: Study, folder: Path) -> None:
+    plan, population = plan_study(asked)
+    rehearse(plan, population, Store(folder / asked.name))
+
+
+@pytest.mark.parametrize(
+    ("release", "said"),
+    [
+        ({"pruner": "slim", **TUNED}, "release 'x': .*BatchNorm"),
+        ({"pruner": "slim:preset=mia_prune", **TUNED}, "release 'x': .*BatchNorm2d"),
+        ({"pruner": "l1structured:preset=mia_prune", **TUNED}, "release 'x': .* network without Conv2d"),
+        ({"pruner": "l1structured:max_channel_sparsity=0.1", **TUNED}, "release 'x': .*sparsity"),
+        ({"pruner": 'l1unstructured:exclude=["nowhere"]'}, "release 'x': .*nowhere"),
+    ],
+)
+def test_what_a_table_cannot_lose_is_refused(release: dict[str, Any], said: str, table: str, tmp_path: Path) -> None:
+    asked = study({"name": "x", "sparsity": 0.9, **release}, model="mlp:hidden=[8]", source=table)
+    with pytest.raises(UserError, match=said) as caught:
+        rehearsed(asked, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "rehearsed").exists()
+
+
+def test_privacy_from_weights_with_batch_norm_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("opacus")
+    private = {"name": "private", "defense": DP, **TUNED}
+    with pytest.raises(UserError, match=r"^release 'private': defense 'dp' changes the network.* parent = 'init'"):
+        rehearsed(study(private), tmp_path)
+    whole = {"name": "whole", "parent": "init", "defense": DP}
+    then = {"name": "then", "parent": "whole", "pruner": "l1unstructured", "sparsity": 0.5, "defense": DP, **TUNED}
+    rehearsed(study(whole, then), tmp_path)
+    rehearsed(study(private, model="tinycnn:width=4:norm=group"), tmp_path)
+    with pytest.raises(UserError, match="'dp' is about a single training, and pruner 'iterative' trains several"):
+        rehearsed(study(whole, {**then, "pruner": "iterative:rounds=2"}), tmp_path)
+
+
+def test_what_can_be_done_passes_and_draws_nothing(tmp_path: Path) -> None:
+    asked = load_recipe("demo", ["data.source='digits'", "data.num_samples=300", "data.num_reserve=20"])
+    before = torch.get_rng_state()
+    rehearsed(asked, tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_made_already_is_not_tried_again(tmp_path: Path) -> None:
+    asked = study({"pruner": "l1unstructured", "sparsity": 0.5})
+    run(asked, tmp_path, runtime=Runtime(executor="serial"))
+    (tmp_path / "study.json").write_text(asked.model_dump_json())
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom pruneaudit.engine.rehearsal import rehearse\n"
+        "from pruneaudit.engine.plan import make_plan\nfrom pruneaudit.engine.store import Store\n"
+        "from pruneaudit.data.population import load_population\nfrom pruneaudit.study import Study\n"
+        f"root = Path({str(tmp_path)!r})\nstudy = Study.load(root / 'study.json')\n"
+        "population = load_population(study.data, study.seed, None)\n"
+        "rehearse(make_plan(study, population), population, Store(root / study.name))\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_kept_whole_is_said_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+from torch import nn
+class Turned(nn.Module):
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(channels, 8, 3), nn.Conv2d(8, 8, 3)
+        self.head = nn.Linear(8, classes)
+    def forward(self, x):
+        return self.head(self.second(self.first(x).relu().flip(1)).relu().mean((2, 3)))
+def build(input_shape, num_classes):
+    return Turned(input_shape[0], num_classes)
+"""
+    (tmp_path / "turned_network.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    release = {"name": "x", "pruner": "l1structured", "sparsity": 0.3, **TUNED}
+    plan, population = plan_study(study(release, model="turned_network:build"))
+    notes = rehearse(plan, population, Store(tmp_path / "rehearsed"))
+    assert len(notes) == 1
+    assert notes[0].startswith("release 'x': kept whole: first: ")
+    plain, population = plan_study(study(release))
+    assert rehearse(plain, population, Store(tmp_path / "rehearsed")) == ()

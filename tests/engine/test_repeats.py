@@ -1,0 +1,115 @@
+"""A release again with another fine-tuning seed: what it changes, what it does not, and the noise floor."""
+
+import numpy as np
+import pytest
+
+from pruneaudit.api import Runtime, run
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.identity import sha256_of
+from pruneaudit.data.population import load_population
+from pruneaudit.engine.plan import check_plugins, make_plan
+from pruneaudit.study.lineage import repeats, twins
+
+FINETUNE = {"epochs": 2, "learning_rate": 0.05}
+PRUNED = {"pruner": "l1unstructured", "sparsity": 0.8, "finetune": FINETUNE}
+CONTROL = {"name": "dense+finetune", "finetune": FINETUNE}
+
+
+def configs(study):
+    plan = make_plan(study, load_population(study.data, study.seed))
+    return {task.name: task.artifact.config for task in plan.tasks}
+
+
+def test_seed_0_is_no_seed(make_study):
+    plain, spelt = (configs(make_study(releases=[release])) for release in (PRUNED, PRUNED | {"finetune_seed": 0}))
+    assert plain == spelt
+    assert not any("finetune_seed" in config for config in plain.values())
+
+
+def test_another_seed_is_another_release_of_the_same_parent(make_study):
+    found = configs(make_study(releases=[PRUNED, PRUNED | {"finetune_seed": 1}]))
+    first, second = (found[f"release l1unstructured-0.8{end} model-000"] for end in ("", "+seed1"))
+    assert second == first | {"finetune_seed": 1}
+    assert sha256_of(first) != sha256_of(second)
+
+
+def test_repeats_differ_in_their_seed_and_name_alone(make_study):
+    study = make_study(
+        releases=[
+            CONTROL,
+            PRUNED,
+            PRUNED | {"name": "again", "finetune_seed": 1},
+            PRUNED | {"name": "third", "finetune_seed": 2},
+            PRUNED | {"name": "namesake"},
+            PRUNED | {"sparsity": 0.5, "finetune_seed": 1},
+            CONTROL | {"name": "", "finetune_seed": 1},
+        ]
+    )
+    assert repeats(study) == {
+        "again": "l1unstructured-0.8",
+        "third": "l1unstructured-0.8",
+        "dense+finetune+seed1": "dense+finetune",
+    }
+
+
+def test_one_undefended_twin_serves_all_seeds(make_study):
+    defended = PRUNED | {"defense": "ppb"}
+    study = make_study(releases=[PRUNED, defended, defended | {"finetune_seed": 1}])
+    assert twins(study) == {
+        "l1unstructured-0.8+ppb": "l1unstructured-0.8",
+        "l1unstructured-0.8+ppb+seed1": "l1unstructured-0.8",
+    }
+
+
+def test_a_seed_without_any_training_is_refused(make_study):
+    study = make_study(releases=[{"pruner": "l1unstructured", "sparsity": 0.8, "finetune_seed": 1}])
+    with pytest.raises(UserError, match="finetune_seed = 1 changes nothing, for the release has no training"):
+        check_plugins(study)
+
+
+@pytest.fixture(scope="module")
+def repeated(make_study, tmp_path_factory):
+    study = make_study(
+        releases=[
+            CONTROL,
+            PRUNED | {"name": "pruned"},
+            PRUNED | {"name": "again", "finetune_seed": 1},
+            {"name": "fresh", "parent": "init"},
+            {"name": "fresh-again", "parent": "init", "finetune_seed": 1},
+        ],
+        audit={"attacks": ["loss", "lira"], "fpr_levels": [0.2, 0.01]},
+    )
+    return run(study, out=tmp_path_factory.mktemp("repeated"), runtime=Runtime(executor="serial"))
+
+
+def logits(finished, release):
+    return next(g for g in finished.audit.games if g.game.release == release).game.view.attacked.logits
+
+
+def test_the_order_of_training_changes_and_nothing_else(repeated):
+    np.testing.assert_array_equal(logits(repeated, "fresh"), logits(repeated, "dense"))
+    for name, again in (("pruned", "again"), ("fresh", "fresh-again")):
+        first, second = logits(repeated, name), logits(repeated, again)
+        assert not np.array_equal(first, second)
+        assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.6
+
+
+def test_the_noise_floor_stands_beside_the_counts(repeated):
+    table = repeated.audit.results.migrations
+    assert set(table["fpr"]) == {0.2}, "1% cannot be told from so few samples"
+    of_all = table[table["class"] == "all"].set_index(["release", "baseline"])
+    floor = of_all.loc[("again", "pruned")]
+    row = of_all.loc[("pruned", "dense+finetune")]
+    assert row["noise_newly"] == floor["newly_exposed"]
+    assert row["noise_no_longer"] == floor["no_longer_exposed"]
+    assert np.isnan(of_all.loc[("dense+finetune", "dense"), "noise_newly"])
+    assert of_all.loc[("fresh", "dense"), "newly_exposed"] == 0
+
+
+def test_files_and_report_hold_it(repeated):
+    lines = (repeated.folder / "migration.csv").read_text().splitlines()
+    assert lines[0] == "release,baseline,sample_id,class_id,exposure_before,exposure_after,change,num_victims"
+    assert len(lines) == 1 + len(repeated.audit.results.migration)
+    sealed = (repeated.folder / "SHA256SUMS").read_text()
+    assert "  migration.csv\n" in sealed
+    assert "Who becomes exposed" in repeated.report.read_text(encoding="utf-8")

@@ -1,0 +1,92 @@
+"""Who was trained on what: files in many forms, and what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pruneaudit.core.errors import UserError
+from pruneaudit.external.membership import membership_of
+
+# M models, N samples
+
+FILES = [Path("runs/a.pt"), Path("runs/b.pt"), Path("runs/c.pt")]
+MEMBER = np.arange(15).reshape(3, 5) % 4 < 2
+
+
+def test_a_matrix_its_arrays_and_a_file_say_the_same(tmp_path):
+    np.savez(tmp_path / "m.npz", member=MEMBER)
+    for given in (MEMBER, {"member": MEMBER}, {"member": MEMBER.tolist()}, tmp_path / "m.npz", str(tmp_path / "m.npz")):
+        found = membership_of(given, FILES, 5)
+        np.testing.assert_array_equal(found["member"], MEMBER)
+        assert found["model_ids"].tolist() == ["a", "b", "c"]
+
+
+def test_one_row_serves_every_file_and_equal_rows_serve_one():
+    np.testing.assert_array_equal(membership_of(MEMBER[0], FILES, 5)["member"], MEMBER[[0, 0, 0]])
+    np.testing.assert_array_equal(membership_of(MEMBER[[0, 0]], FILES[:1], 5)["member"], MEMBER[:1])
+    with pytest.raises(UserError, match="3 rows for 1 files"):
+        membership_of(MEMBER, FILES[:1], 5)
+
+
+@pytest.mark.parametrize("names", [["c", "a", "b"], ["runs/c", "a.pt", "b"], ["c", "spare", "a", "b"]])
+def test_rows_are_found_by_name(names):
+    place = {"a": 0, "b": 1, "c": 2, "s": 0}
+    rows = [place[Path(name).name[0]] for name in names]
+    found = membership_of({"member": MEMBER[rows], "model_ids": names, "group": rows}, FILES, 5)
+    np.testing.assert_array_equal(found["member"], MEMBER)
+    np.testing.assert_array_equal(found["group"], [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({}, ["'member' is missing"]),
+        ({"members": MEMBER}, ["unknown key 'members'", "did you mean 'member'"]),
+        ({"member": MEMBER, "logits": MEMBER}, ["unknown key 'logits'"]),
+        ({"member": MEMBER[:, :4]}, ["(3, 4)", "5 samples"]),
+        ({"member": MEMBER.T}, ["(5, 3)", "(models, 5)"]),
+        ({"member": MEMBER[:2]}, ["2 rows for 3 files", "a, b, c"]),
+        ({"member": np.zeros((0, 5), bool)}, ["(0, 5)"]),
+        ({"member": np.bool_(True)}, ["member: got shape"]),
+        ({"member": MEMBER, "eligible": MEMBER[:2]}, ["eligible", "(2, 5)", "(3, 5)"]),
+        ({"member": MEMBER, "is_victim": [True]}, ["is_victim", "(1,)"]),
+        ({"member": MEMBER, "canary": [True]}, ["canary", "(1,)"]),
+        ({"member": MEMBER, "ids": np.arange(4)}, ["ids", "(4,)"]),
+        ({"member": MEMBER, "model_ids": ["a", "b"]}, ["model_ids", "(2,)"]),
+        ({"member": MEMBER, "model_ids": ["a", "b", "x"]}, ["no row", "runs/c.pt", "'c'", "a, b, x"]),
+        ({"member": MEMBER, "model_ids": ["a", "b", "b"]}, ["'b' stands there twice"]),
+        ({"member": MEMBER, "model_ids": ["a", "a.pt", "b"]}, ["rows a, a.pt are all"]),
+    ],
+)
+def test_mistakes(tmp_path, arrays: dict[str, Any], words):
+    path = tmp_path / "m.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(UserError) as caught:
+        membership_of(path, FILES, 5)
+    assert str(caught.value).startswith(f"{path}: ")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_name_that_fits_several_files():
+    files = [Path("x/model.pt"), Path("y/model.pt")]
+    with pytest.raises(UserError, match="'model' names several files"):
+        membership_of({"member": MEMBER[:2], "model_ids": ["model", "z"]}, files, 5)
+    found = membership_of({"member": MEMBER[:2], "model_ids": ["y/model", "x/model"]}, files, 5)
+    np.testing.assert_array_equal(found["member"], MEMBER[[1, 0]])
+
+
+def test_files_that_are_no_membership(tmp_path):
+    whole = tmp_path / "m.npz"
+    np.savez(whole, member=MEMBER)
+    (tmp_path / "cut.npz").write_bytes(whole.read_bytes()[:-40])
+    (tmp_path / "text.npz").write_text("member")
+    np.savez(tmp_path / "object.npz", member=np.array([None, 1], dtype=object))
+    words = {"cut": "npz", "text": "no .npz", "object": "'member' holds Python objects", "absent": "no such file"}
+    for name, word in words.items():
+        with pytest.raises(UserError, match=rf"{name}\.npz: .*{word}"):
+            membership_of(tmp_path / f"{name}.npz", FILES, 5)
