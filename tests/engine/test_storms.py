@@ -35,7 +35,7 @@ import sys
 from pruneaudit.api import Runtime, run
 from pruneaudit.study import Study
 
-finished = run(Study.load(sys.argv[1]), out=sys.argv[2], jobs=2, checkpoint_seconds=0)
+finished = run(Study.load(sys.argv[1]), sys.argv[2], Runtime(jobs=2, checkpoint_seconds=0))
 sys.exit(1 if finished.failures else 0)
 """
 

@@ -18,7 +18,7 @@ TRACKERS: Registry[type[Tracker]] = Registry(
 
 
 def tracker(name: str, **options: Any) -> Tracker:
-    """A tracker for `pruneaudit.run(trackers=[...])`; nothing of it begins before the run does.
+    """A tracker for `pruneaudit.Runtime(trackers=[...])`; nothing of it begins before the run does.
 
     Args:
         name: `wandb`, `mlflow` or `tensorboard`.
