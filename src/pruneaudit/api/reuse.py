@@ -19,7 +19,7 @@ from pruneaudit.core.files import file_sha256, read_json, write_atomically
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.population import Population
 from pruneaudit.engine.assemble import study_games
-from pruneaudit.engine.driver import forget_finished, tasks_to_do
+from pruneaudit.engine.driver import tasks_to_do
 from pruneaudit.engine.plan import Plan, attacks_of
 from pruneaudit.engine.store import Artifact
 from pruneaudit.evaluation.outcome import SCORES_FILE, StoredAudit, read_scores
@@ -72,7 +72,7 @@ def keep_identity(folder: Path, identity: str, learned: Collection[Path] = ()) -
 
 
 def results_there(run: RunFolder, plan: Plan, population: Population, identity: str) -> StoredAudit | None:
-    """What a run has found, where it is whole and of the same identity; None otherwise.
+    """What a run has found, where it is whole and of the same identity; None otherwise. Changes nothing.
 
     Scores are read, and games put together, when they are asked for.
     """
@@ -84,16 +84,12 @@ def results_there(run: RunFolder, plan: Plan, population: Population, identity: 
         return None
     if facts.get("report") != file_sha256(run.path / REPORT_FILE) or tasks_to_do(plan, run.store):
         return None
-    if not all(_is_whole(run, artifact) for artifact in (plan.population, *_learned(run.path, facts))):
+    besides = (plan.population, *_learned(run.path, facts))
+    if any(run.store.status(artifact)[0] != "whole" for artifact in besides):
         return None
-    forget_finished(plan, (), run.store)
     results = Results.load(run.path)
     scores = run.path / SCORES_FILE
     return StoredAudit(results, lambda: read_scores(scores, study_games(plan, run.store, population)))
-
-
-def _is_whole(run: RunFolder, artifact: Artifact) -> bool:
-    return run.store.status(artifact)[0] == "whole"
 
 
 def _learned(folder: Path, facts: Mapping[str, Any]) -> Iterator[Artifact]:

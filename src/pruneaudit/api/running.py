@@ -16,7 +16,7 @@ from pruneaudit.core.files import writing
 from pruneaudit.data.population import Population
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.engine.assemble import audit_study, study_games
-from pruneaudit.engine.driver import TasksFailedError, Work, carry_out
+from pruneaudit.engine.driver import TasksFailedError, Work, carry_out, forget_finished
 from pruneaudit.engine.dropping import drop_weights
 from pruneaudit.engine.learned_scores import Learned
 from pruneaudit.engine.learning import learn
@@ -218,6 +218,7 @@ def found_before(prepared: Prepared, identity: str, watch: Watch) -> Run | None:
     audited = results_there(run, plan, prepared.population, identity)
     if audited is None:
         return None
+    forget_finished(plan, (), run.store)
     watch.trackers.begin(0, len(plan.tasks))
     _tell_trackers(prepared, audited.results, watch)
     watch.log.event("end", tasks_done=0, failures=0, results="as they were")

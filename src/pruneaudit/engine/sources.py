@@ -1,8 +1,8 @@
 """With which sources of users' functions a study was carried out; kept in its run folder.
 
 The hash of a source is part of identities. A finished run is read, verified, attacked and exported by what it has
-recorded itself: the functions that a run folder names are never imported for that, for whoever sends a run folder
-would have code run by it.
+recorded itself. The functions that a run folder names are never imported for that: a folder from a stranger would run
+the stranger's code.
 """
 
 from __future__ import annotations

@@ -87,6 +87,8 @@ class Audit:
 class StoredAudit(Audit):
     """What a finished run has found; its scores are read when they are asked for."""
 
+    _load: Callable[[], tuple[GameScores, ...]]
+
     def __init__(self, results: Results, load: Callable[[], tuple[GameScores, ...]]) -> None:
         """Findings, and where the games with their scores come from."""
         object.__setattr__(self, "results", results)
@@ -95,8 +97,7 @@ class StoredAudit(Audit):
     @cached_property
     def games(self) -> tuple[GameScores, ...]:
         """Read from the run folder, once."""
-        load: Callable[[], tuple[GameScores, ...]] = object.__getattribute__(self, "_load")
-        return load()
+        return self._load()
 
 
 def read_scores(path: Path, games: Sequence[Game]) -> tuple[GameScores, ...]:

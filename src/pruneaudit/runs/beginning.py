@@ -48,7 +48,7 @@ def plan_study(study: Study, data_root: Path | None = None, folder: Path | None 
 def begin(plan: Plan, study: Study, population: Population, folder: Path) -> None:
     """Writes the study, the sources of its functions, and who is in whose training set, into the run folder.
 
-    Membership is drawn here and nowhere else: whoever needs it later reads it.
+    This function alone draws membership; later steps read the file.
     """
     splits = draw_membership(study, population)
     with writing(folder):

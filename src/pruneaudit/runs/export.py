@@ -86,7 +86,7 @@ def export(
         force: replace the file if there is one.
         factory: of a network of your own: the function that builds it, `package.module:function`. ONNX needs it; other
             formats need it where layers share a tensor, to write all its names. The one that the run folder names is
-            never imported, for whoever sends a run folder would have code run by it.
+            never imported: a folder from a stranger would run the stranger's code.
 
     Raises:
         UserError: the run is not finished or damaged, it has no such release or model, a file is there already, or the

@@ -27,8 +27,8 @@ from pruneaudit.study import Study
 class RunFolder:
     """A run on disk.
 
-    Nothing is read before it is asked for, and no function that the folder names is ever imported: whoever sends a run
-    folder would have code run by it.
+    It reads each part when you ask for it. It never imports a function that the folder names: a folder from a stranger
+    would run the stranger's code.
 
     Example:
         >>> run = RunFolder.open("runs/demo")

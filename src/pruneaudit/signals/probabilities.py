@@ -24,7 +24,7 @@ ON_THE_GRID = 0.999
 _COARSE_ERROR, _FINE_ERROR = 2e-7, 1e-15
 _CHANCE = 1e-5
 _AT_ONCE = 64
-"""Values that are held against every grid before the next."""
+"""Values that are tried on all grids at a time."""
 
 
 def grid_of(values: np.ndarray) -> int:
