@@ -86,6 +86,35 @@ def test_a_summary_is_the_first_line(registry: Registry[Any]) -> None:
     assert registry.summary("two") == ""
 
 
+@pytest.fixture
+def relatives(registry: Registry[Any], tmp_path: Path) -> Registry[Any]:
+    """The same package with a file that two plug-ins share; a third is said to be there."""
+    (tmp_path / "some_plugins" / "pair.py").write_text(
+        '"""A pair."""\n\n\nclass Left:\n    """The left one.\n\n    More."""\n\n\nclass Right:\n    pass\n\n\n'
+        'PLUGIN = {"left": Left, "right": Right()}\n'
+    )
+    shared = {"pair": ("left", "right", "middle")}
+    return Registry("gadget", "some_plugins", "PLUGIN", infrastructure={"helper"}, shared=shared)
+
+
+def test_relatives_share_a_file(relatives: Registry[Any]) -> None:
+    assert relatives.names() == ("broken", "left", "middle", "one", "right", "two")
+    assert "some_plugins.pair" not in sys.modules
+    assert relatives.get("left").__name__ == "Left"
+    assert type(relatives.get("right")).__name__ == "Right"
+    assert relatives.get("one") == 1
+    assert [relatives.summary(name) for name in ("left", "right", "one")] == ["The left one.", "", "The first."]
+    with pytest.raises(UserError, match="unknown gadget 'pair'"):
+        relatives.get("pair")
+    with pytest.raises(ValueError, match="gadget 'left' exists already"):
+        relatives.register("left", 3)
+
+
+def test_a_relative_that_is_not_in_the_file_is_named(relatives: Registry[Any]) -> None:
+    with pytest.raises(UserError, match=r"gadget 'middle': .*pair.py has no PLUGIN\['middle'\]"):
+        relatives.get("middle")
+
+
 REAL = """
 import sys
 from pruneaudit.attacks import ATTACKS

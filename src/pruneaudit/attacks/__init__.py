@@ -10,4 +10,8 @@ ATTACKS: Registry[type[Attack]] = Registry(
     infrastructure={
         *("attack", "classifier", "folds", "groups", "moments", "primary", "reference_free", "ties", "tuning", "view"),
     },
+    shared={
+        "one_prediction": ("loss", "confidence", "top1_confidence", "correctness", "entropy", "modified_entropy"),
+        "posterior_networks": ("nn", "nn_top3", "nn_cls"),
+    },
 )

@@ -2,7 +2,8 @@
 
 A registry looks over one package: every module in it that is not infrastructure is a plug-in, and
 holds its one object under an agreed attribute. Listing imports nothing; `get` imports that one
-module. So adding a method means adding a file, and `--help` stays fast.
+module. So adding a method means adding a file, and `--help` stays fast. Close relatives may share a
+file: the registry is told their names, and the attribute holds a dict of them.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Registry(Generic[T]):
         attribute: str,
         infrastructure: Iterable[str] = (),
         elsewhere: Mapping[str, str] | None = None,
+        shared: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
         """Describes where the plug-ins are; imports nothing.
 
@@ -57,18 +59,22 @@ class Registry(Generic[T]):
             attribute: the module attribute that holds the plug-in object.
             infrastructure: modules of the package that are not plug-ins.
             elsewhere: names that other systems use for a plug-in, and what each is here, in words.
+            shared: modules that hold several plug-ins, and what these are called; the attribute of such a module is
+                a dict of them by name.
         """
         self.kind = kind
         self._package = package
         self._attribute = attribute
         self._infrastructure = frozenset(infrastructure)
         self._elsewhere = dict(elsewhere or {})
+        self._shared = {name: module for module, names in (shared or {}).items() for name in names}
         self._registered: dict[str, T] = {}
 
     def names(self) -> tuple[str, ...]:
         """All known names, sorted."""
         files = _public_files(tuple(importlib.import_module(self._package).__path__))
-        return tuple(sorted((files - self._infrastructure) | self._registered.keys()))
+        alone = files - self._infrastructure - set(self._shared.values())
+        return tuple(sorted(alone | self._shared.keys() | self._registered.keys()))
 
     def get(self, name: str) -> T:
         """The plug-in called `name`.
@@ -80,6 +86,8 @@ class Registry(Generic[T]):
             return self._registered[name]
         if name not in self.names():
             raise self.unknown(name)
+        if name in self._shared:
+            return self._among_relatives(name)
         module = importlib.import_module(f"{self._package}.{name}")
         if not hasattr(module, self._attribute):
             raise UserError(
@@ -87,6 +95,17 @@ class Registry(Generic[T]):
                 " line, or begin the file's name with '_' if it is none"
             )
         return cast(T, getattr(module, self._attribute))
+
+    def _among_relatives(self, name: str) -> T:
+        """A plug-in that shares its file."""
+        module = importlib.import_module(f"{self._package}.{self._shared[name]}")
+        relatives: Mapping[str, T] = getattr(module, self._attribute, {})
+        if name not in relatives:
+            raise UserError(
+                f"{self.kind} '{name}': {module.__file__} has no {self._attribute}['{name}']; name the plug-in so in"
+                " its last lines, or take the name out of the registry's `shared`"
+            )
+        return relatives[name]
 
     def unknown(self, name: str, groups: Iterable[str] = ()) -> UserError:
         """What to say of a name that no plug-in has: the nearest one, and the choices.
@@ -112,9 +131,9 @@ class Registry(Generic[T]):
         return plugin
 
     def summary(self, name: str) -> str:
-        """The first line of what the plug-in's module says of itself."""
+        """The first line of what the plug-in's module says of itself, or its class where it has no file of its own."""
         plugin: Any = self.get(name)
-        if name in self._registered:
+        if name in self._registered or name in self._shared:
             text = plugin.__doc__
         else:
             text = importlib.import_module(f"{self._package}.{name}").__doc__

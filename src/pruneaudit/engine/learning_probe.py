@@ -128,7 +128,7 @@ def _measured(attack: ClassifierAttack, view: View, probe: Probe) -> tuple[float
         log_odds(network.to(probe.device), features)
         return len(features)
 
-    kind = [type(attack).__module__, attack.options.model_dump(mode="json"), num_features]
+    kind = [type(attack).__module__, type(attack).__qualname__, attack.options.model_dump(mode="json"), num_features]
     return (
         probe.once(sha256_of(["classifier's step", *kind]), lambda: seconds_each(train, probe.device)),
         probe.once(sha256_of(["classifier's row", *kind]), lambda: seconds_each(score, probe.device)),
