@@ -21,8 +21,15 @@ from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.identity import sha256_of_arrays
 from pruneaudit.core.randomness import numpy_generator
-from pruneaudit.data.fashion_mnist import CLASSES, DEBIAN_FOLDER, find_folder, read_part
 from pruneaudit.data.fashion_mnist_5k import FILE, SHA256
+from pruneaudit.data.idx_images import (
+    DEBIAN_FOLDER,
+    FASHION_MNIST,
+    file_names,
+    find_folder,
+    missing_files,
+    read_part,
+)
 
 SEED = 20170828  # the day that Fashion-MNIST was put on arXiv
 NUM_TRAIN = 60_000
@@ -32,7 +39,8 @@ NUM_PER_CLASS = 500
 def balanced_rows(labels: np.ndarray) -> np.ndarray:
     """Rows (5000,) of 500 training images of each class, in ascending order."""
     generator = numpy_generator(SEED, seeds.EMBEDDED_IMAGES)
-    rows = [generator.permutation(np.flatnonzero(labels == label))[:NUM_PER_CLASS] for label in range(len(CLASSES))]
+    num_classes = len(FASHION_MNIST.classes)
+    rows = [generator.permutation(np.flatnonzero(labels == label))[:NUM_PER_CLASS] for label in range(num_classes)]
     return np.sort(np.concatenate(rows))
 
 
@@ -54,7 +62,10 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=FILE, help="the .npz file to write")
     arguments = parser.parse_args()
     try:
-        images, labels = read_part(find_folder(arguments.folder, arguments.folder), "train", NUM_TRAIN)
+        folder = find_folder(FASHION_MNIST, arguments.folder, arguments.folder, file_names("train")[0])
+        if folder is None:
+            raise UserError(missing_files(FASHION_MNIST, arguments.folder))
+        images, labels = read_part(folder, "train", NUM_TRAIN)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

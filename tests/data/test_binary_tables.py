@@ -13,11 +13,9 @@ import pytest
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.data import SOURCES
-from pruneaudit.data.binary_table import PAGE, BinaryTable, Description
+from pruneaudit.data.binary_table import PAGE, BinaryTable, Description, Location, Texas100
 from pruneaudit.data.download import RemoteFile
-from pruneaudit.data.location import ABOUT as LOCATION
 from pruneaudit.data.source import PathOptions, default_data_root
-from pruneaudit.data.texas100 import ABOUT as TEXAS
 
 N, F, C = 2_500, 7, 5  # more rows than a block
 RNG = np.random.default_rng(0)
@@ -67,18 +65,18 @@ def check(raw: Any) -> None:
 )
 def test_labels_in_the_row(tmp_path: Path, text: str) -> None:
     (tmp_path / "bangkok").write_text(text, newline="", encoding="utf-8")
-    check(small(LOCATION).load(PathOptions(path=tmp_path), None))
+    check(small(Location.about).load(PathOptions(path=tmp_path), None))
 
 
 def test_values_spelled_otherwise_mean_the_same(tmp_path: Path) -> None:
     spelled = location_text().replace(",0", ',"0"').replace(",1", ", 1.0")
     (tmp_path / "bangkok").write_text(spelled)
-    check(small(LOCATION).load(PathOptions(path=tmp_path), None))
+    check(small(Location.about).load(PathOptions(path=tmp_path), None))
 
 
 def test_a_table_is_downloaded_and_its_checksum_recorded(web: Any, tmp_path: Path) -> None:
     web.put("dataset_location.tgz", packed({"bangkok": location_text()}))
-    source = small(LOCATION, web.address)
+    source = small(Location.about, web.address)
     assert source.whereabouts(tmp_path) == f"{PAGE}; 287 kB; not downloaded"
     for _ in range(2):
         check(source.load(PathOptions(), tmp_path))
@@ -93,28 +91,28 @@ def test_a_table_is_downloaded_and_its_checksum_recorded(web: Any, tmp_path: Pat
 
 def test_labels_in_a_file_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "dataset_texas.tgz").write_bytes(packed(texas_files()))
-    check(small(TEXAS).load(PathOptions(), tmp_path))
+    check(small(Texas100.about).load(PathOptions(), tmp_path))
     for name, text in texas_files().items():
         (tmp_path / "texas100" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "texas100" / name).write_text(text)
     (tmp_path / "dataset_texas.tgz").unlink()
-    check(small(TEXAS).load(PathOptions(), tmp_path))
+    check(small(Texas100.about).load(PathOptions(), tmp_path))
     (tmp_path / "texas100" / "texas" / "100" / "labels").unlink()
     with pytest.raises(UserError, match="labels: cannot be read"):
-        small(TEXAS).load(PathOptions(), tmp_path)
+        small(Texas100.about).load(PathOptions(), tmp_path)
 
 
 def test_a_missing_member_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.tgz").write_bytes(packed({"texas/100/feats": texas_files()["texas/100/feats"]}))
     with pytest.raises(UserError, match=r"t.tgz: holds no texas/100/labels"):
-        small(TEXAS).load(PathOptions(path=tmp_path / "t.tgz"), None)
+        small(Texas100.about).load(PathOptions(path=tmp_path / "t.tgz"), None)
 
 
 def test_offline_it_says_what_to_put_where(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"put dataset_location.tgz into {tmp_path / 'location'}$"):
-        small(LOCATION).load(PathOptions(), tmp_path)
+        small(Location.about).load(PathOptions(), tmp_path)
     with pytest.raises(UserError, match=rf"no dataset_location.tgz in {tmp_path}"):
-        small(LOCATION).load(PathOptions(path=tmp_path), None)
+        small(Location.about).load(PathOptions(path=tmp_path), None)
 
 
 LINES = location_text().splitlines(keepends=True)
@@ -138,7 +136,7 @@ LINES = location_text().splitlines(keepends=True)
 def test_wrong_rows_are_named(tmp_path: Path, lines: list[str], message: str) -> None:
     (tmp_path / "bangkok").write_text("".join(lines))
     with pytest.raises(UserError, match=message) as caught:
-        small(LOCATION).load(PathOptions(path=tmp_path), None)
+        small(Location.about).load(PathOptions(path=tmp_path), None)
     assert str(caught.value).startswith(str(tmp_path))
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pruneaudit.core.identity import sha256_of_arrays
-from pruneaudit.data.fashion_mnist import DEBIAN_FOLDER
 from pruneaudit.data.fashion_mnist_5k import FILE, SHA256
+from pruneaudit.data.idx_images import DEBIAN_FOLDER
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_embedded_data.py"
 

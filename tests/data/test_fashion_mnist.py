@@ -12,9 +12,9 @@ import pytest
 from pruneaudit.core.errors import UserError
 from pruneaudit.data import SOURCES
 from pruneaudit.data.download import RemoteFile
-from pruneaudit.data.fashion_mnist import ABOUT, DEBIAN_FOLDER, FashionMnist
 from pruneaudit.data.fashion_mnist_5k import FILE, FashionMnist5k
 from pruneaudit.data.idx import read_idx
+from pruneaudit.data.idx_images import DEBIAN_FOLDER, FASHION_MNIST, FashionMnist
 from pruneaudit.data.source import NoOptions, SplitOptions
 
 NUM_TRAIN, NUM_TEST = 30, 20
@@ -26,7 +26,7 @@ def idx_bytes(values: np.ndarray) -> bytes:
 
 @pytest.fixture
 def small() -> FashionMnist:
-    return FashionMnist(NUM_TRAIN, NUM_TEST, {name: RemoteFile(f"{name}.gz", ()) for name in ABOUT.files})
+    return FashionMnist(NUM_TRAIN, NUM_TEST, {name: RemoteFile(f"{name}.gz", ()) for name in FASHION_MNIST.files})
 
 
 @pytest.fixture

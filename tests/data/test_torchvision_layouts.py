@@ -19,7 +19,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.data.cifar10 import Cifar10
 from pruneaudit.data.cifar100 import CLASSES, Cifar100
 from pruneaudit.data.download import RemoteFile
-from pruneaudit.data.mnist import ABOUT, Mnist
+from pruneaudit.data.idx_images import MNIST, Mnist
 from pruneaudit.data.source import RawData, Source, SplitOptions
 from pruneaudit.data.svhn import Svhn
 
@@ -158,8 +158,8 @@ def mnist_files() -> dict[str, bytes]:
 
 
 def small_mnist(address: str = "http://127.0.0.1:9/") -> Mnist:
-    assert set(mnist_files()) == set(ABOUT.files)
-    return Mnist(NUM_TRAIN, NUM_TEST, {name: remote(f"{name}.gz", address) for name in ABOUT.files})
+    assert set(mnist_files()) == set(MNIST.files)
+    return Mnist(NUM_TRAIN, NUM_TEST, {name: remote(f"{name}.gz", address) for name in MNIST.files})
 
 
 def test_mnist_is_downloaded_and_a_broken_off_download_goes_on(web: Any, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pruning: masks are data, and one file per method."""
+"""Pruning: masks are data, and one file per method; small relatives share one."""
 
 from pruneaudit.compression.pruner import Pruner
 from pruneaudit.core.registry import Registry
@@ -39,4 +39,5 @@ PRUNERS: Registry[Pruner] = Registry(
         "structured",
     },
     elsewhere=ELSEWHERE,
+    shared={"filter_norm": ("l1structured", "l2structured")},
 )

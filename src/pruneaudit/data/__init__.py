@@ -13,8 +13,14 @@ from pruneaudit.core.registry import Registry
 if TYPE_CHECKING:
     from pruneaudit.data.source import Source
 
-_SHARED = {"archives", "array_pickle", "binary_table", "cifar", "download", "idx", "idx_images", "pictures", "source"}
+_SHARED = {"archives", "array_pickle", "cifar", "download", "idx", "pictures", "source"}
 """What several sources are made of."""
 _NO_SOURCES = {"augment", "copies", "membership", "population", "row_numbers", "splits", "transfer", *_SHARED}
 
-SOURCES: Registry[Source[Any]] = Registry("data source", "pruneaudit.data", "SOURCE", infrastructure=_NO_SOURCES)
+SOURCES: Registry[Source[Any]] = Registry(
+    "data source",
+    "pruneaudit.data",
+    "SOURCE",
+    infrastructure=_NO_SOURCES,
+    shared={"binary_table": ("location", "purchase100", "texas100"), "idx_images": ("mnist", "fashion_mnist")},
+)

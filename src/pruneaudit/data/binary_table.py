@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, ClassVar
 
 import numpy as np
 
@@ -59,10 +59,12 @@ class BinaryTable(Source[PathOptions]):
 
     is_public = True
     Options = PathOptions
+    about: ClassVar[Description]
+    """The table as it was published."""
 
-    def __init__(self, about: Description) -> None:
-        """Describes the table."""
-        self._about = about
+    def __init__(self, about: Description | None = None) -> None:
+        """Describes the table, where it is another than the published one."""
+        self._about = about or type(self).about
 
     def load(self, options: PathOptions, data_root: Path | None) -> RawData:
         """All rows, in the order of the file; x is (N, F) float32, all 0 or 1."""
@@ -191,3 +193,64 @@ def _plain(line: bytes, num_features: int, what: str, row: int) -> bytes:
         raise UserError(f"{what}: row {row + 1} has {len(values):,} features, expected {num_features:,}: get it again")
     digits = [value[:1] if value in _SPELLINGS else b"?" for value in values]
     return b"".join(digit + b"," for digit in digits)
+
+
+class Location(BinaryTable):
+    """Location: 5,010 users of Foursquare in Bangkok, 446 places or kinds of places each visited or not, 30 clusters.
+
+    Yang, Zhang, Qu 2016 (the check-ins), Shokri et al. 2017 (arXiv:1610.05820; the table). The classes are clusters
+    that Shokri et al. found.
+    """
+
+    about = Description(
+        name="location",
+        title="Location",
+        archive=published("dataset_location.tgz"),
+        features_file="bangkok",
+        labels_file=None,
+        num_samples=5_010,
+        num_features=446,
+        num_classes=30,
+        about_bytes=287_293,
+    )
+
+
+class Purchase100(BinaryTable):
+    """Purchase100: 197,324 customers, 600 products each bought or not, 100 clusters.
+
+    Kaggle's "Acquire valued shoppers" challenge (the purchases), Shokri et al. 2017 (arXiv:1610.05820; the table). The
+    classes are clusters that Shokri et al. found.
+    """
+
+    about = Description(
+        name="purchase100",
+        title="Purchase100",
+        archive=published("dataset_purchase.tgz"),
+        features_file="dataset_purchase",
+        labels_file=None,
+        num_samples=197_324,
+        num_features=600,
+        num_classes=100,
+    )
+
+
+class Texas100(BinaryTable):
+    """Texas100: 67,330 stays in hospitals of Texas, 6,169 facts each true or not, 100 main procedures.
+
+    Texas Department of State Health Services (the discharge data), Shokri et al. 2017 (arXiv:1610.05820; the table).
+    It takes 1.7 GB of memory.
+    """
+
+    about = Description(
+        name="texas100",
+        title="Texas100",
+        archive=published("dataset_texas.tgz"),
+        features_file="texas/100/feats",
+        labels_file="texas/100/labels",
+        num_samples=67_330,
+        num_features=6_169,
+        num_classes=100,
+    )
+
+
+SOURCE = {"location": Location(), "purchase100": Purchase100(), "texas100": Texas100()}

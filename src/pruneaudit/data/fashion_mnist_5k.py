@@ -13,7 +13,7 @@ import numpy as np
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.identity import sha256_of_arrays
 from pruneaudit.data.download import readable_bytes
-from pruneaudit.data.fashion_mnist import CLASSES, MEAN, STD
+from pruneaudit.data.idx_images import FASHION_MNIST
 from pruneaudit.data.source import NoOptions, RawData, Source
 
 FILE = Path(__file__).parent / "embedded" / "fashion_mnist_5k.npz"
@@ -40,7 +40,8 @@ class FashionMnist5k(Source[NoOptions]):
             raise UserError(f"{self._file}: cannot be read ({error}): install pruneaudit again") from None
         if sha256_of_arrays({"x": x, "y": y}) != SHA256:
             raise UserError(f"{self._file}: not the images that pruneaudit was shipped with: install pruneaudit again")
-        return RawData(x[:, None], y.astype(np.int64), CLASSES, MEAN, STD)
+        full = FASHION_MNIST
+        return RawData(x[:, None], y.astype(np.int64), full.classes, full.mean, full.std)
 
     def whereabouts(self, data_root: Path | None) -> str:
         """They came with the program."""

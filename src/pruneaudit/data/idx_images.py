@@ -1,13 +1,15 @@
-"""MNIST and Fashion-MNIST: what their sources share.
+"""MNIST and Fashion-MNIST: grey images of 28x28 pixels in idx files.
 
 Both are four idx files, compressed or not, as their authors publish them. torchvision keeps them in `NAME/raw`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -46,10 +48,14 @@ class IdxImages(Source[SplitOptions]):
 
     is_public = True
     Options = SplitOptions
+    about: ClassVar[Description]
+    """The data set as it was published."""
 
-    def __init__(self, about: Description, num_train: int = 60_000, num_test: int = 10_000) -> None:
-        """Describes the files: how many images the training and the test part must hold."""
-        self._about = about
+    def __init__(
+        self, num_train: int = 60_000, num_test: int = 10_000, files: Mapping[str, RemoteFile] | None = None
+    ) -> None:
+        """Describes the files: how many images the training and the test part must hold; default: as published."""
+        self._about = self.about if files is None else dataclasses.replace(self.about, files=files)
         self._counts = {"train": num_train, "t10k": num_test}
 
     def load(self, options: SplitOptions, data_root: Path | None) -> RawData:
@@ -139,3 +145,87 @@ def _file(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise UserError(f"{folder / name}: missing; expected it or {name}.gz beside the other idx files")
+
+
+def _gzipped(addresses: tuple[str, ...], *published: tuple[str, int, str]) -> dict[str, RemoteFile]:
+    """The compressed files, of name, size in bytes and SHA-256 (as TensorFlow Datasets has it), by name."""
+    return {
+        name: RemoteFile(f"{name}.gz", tuple(f"{address}{name}.gz" for address in addresses), size, f"sha256:{digest}")
+        for name, size, digest in published
+    }
+
+
+# The authors' own server no longer gives the files out; these two copies have the bytes that it gave.
+_MNIST_URLS = ("https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/")
+# `mean` and `std` are in use for these data sets everywhere: those of their published training images.
+MNIST = Description(
+    name="mnist",
+    title="MNIST",
+    page="http://yann.lecun.com/exdb/mnist/",
+    torchvision_folder="MNIST",
+    classes=tuple("0123456789"),
+    mean=(0.1307,),
+    std=(0.3081,),
+    files=_gzipped(
+        _MNIST_URLS,
+        ("train-images-idx3-ubyte", 9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+        ("train-labels-idx1-ubyte", 28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+        ("t10k-images-idx3-ubyte", 1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+        ("t10k-labels-idx1-ubyte", 4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+    ),
+)
+
+
+class Mnist(IdxImages):
+    """MNIST: all 70,000 grey 28x28 images of handwritten digits in 10 classes (60,000 train, then 10,000 test).
+
+    LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document recognition". Read from the four
+    idx files, compressed or not.
+    """
+
+    about = MNIST
+
+
+_FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+FASHION_MNIST = Description(
+    name="fashion_mnist",
+    title="Fashion-MNIST",
+    page="https://github.com/zalandoresearch/fashion-mnist",
+    torchvision_folder="FashionMNIST",
+    classes=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    mean=(0.286,),
+    std=(0.353,),
+    files=_gzipped(
+        (_FASHION_URL,),
+        ("train-images-idx3-ubyte", 26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+        ("train-labels-idx1-ubyte", 29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+        ("t10k-images-idx3-ubyte", 4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+        ("t10k-labels-idx1-ubyte", 5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+    ),
+    elsewhere=(DEBIAN_FOLDER,),
+)
+
+
+class FashionMnist(IdxImages):
+    """Fashion-MNIST: all 70,000 grey 28x28 images of clothes in 10 classes (60,000 train, then 10,000 test).
+
+    Xiao, Rasul, Vollgraf 2017 (arXiv:1708.07747). Read from the four idx files, compressed or not, which
+    the authors publish and Debian packages as `dataset-fashion-mnist`.
+    """
+
+    about = FASHION_MNIST
+
+
+SOURCE = {"mnist": Mnist(), "fashion_mnist": FashionMnist()}

@@ -1,4 +1,15 @@
-"""Pruning by the norm of filters, for any norm."""
+"""Filter pruning by norm, L1 or L2: whole channels go, and the network becomes smaller and faster.
+
+Source: Li et al. 2017 (arXiv 1608.08710), in one shot: filters are ranked within their layer by their norm.
+Deviations: channels of layers that are joined by an addition may go too, and so may hidden units.
+Sparsity is by default the fraction of weights that is gone, as in every other method, and not the
+fraction of channels: half of the channels are about three quarters of the weights. Layers that are
+added to each other lose the same channels, by the mean of their relative norms.
+
+Preset `mia_prune` (arXiv 2202.03335): int(channels x sparsity) filters of each Conv2d are masked
+together with their biases. BatchNorm is not masked, so a pruned channel still gives a constant, linear
+layers stay whole, and nothing is removed.
+"""
 
 from __future__ import annotations
 
@@ -49,3 +60,24 @@ class FilterNorm(Pruner):
             options.max_channel_sparsity,
         )
         return Pruning(smaller, structure=structure)
+
+
+class L1Structured(FilterNorm):
+    """Filter pruning by L1 norm: whole channels go, and the network becomes smaller and faster.
+
+    Li et al. 2017 (arXiv 1608.08710): the norm is the sum of |w| of a filter.
+    """
+
+    norm = 1
+
+
+class L2Structured(FilterNorm):
+    """Filter pruning by L2 norm: whole channels go, and the network becomes smaller and faster.
+
+    As `l1structured` (Li et al. 2017, arXiv 1608.08710), with the Euclidean norm of each filter.
+    """
+
+    norm = 2
+
+
+PRUNER = {"l1structured": L1Structured(), "l2structured": L2Structured()}
