@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from pruneaudit.evaluation.results import (
+from pruneaudit.evaluation.columns import (
     COMPARISON_COLUMNS,
     CURVE_COLUMNS,
     FINDING_COLUMNS,
     RELEASE_COLUMNS,
-    Results,
     tpr_column,
 )
+from pruneaudit.evaluation.results import Results
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")

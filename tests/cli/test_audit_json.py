@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pruneaudit.cli import main
-from pruneaudit.evaluation.results import CONTROLS, TABLES
+from pruneaudit.evaluation.columns import TABLES
+from pruneaudit.evaluation.results import CONTROLS
 
 
 def test_json_is_what_findings_json_holds_and_nothing_else(tmp_path, capsys):

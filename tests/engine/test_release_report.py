@@ -25,7 +25,7 @@ from pruneaudit.engine.release_timing import (
     time_in_turns,
 )
 from pruneaudit.engine.store import Store
-from pruneaudit.evaluation.results import TABLES
+from pruneaudit.evaluation.columns import TABLES
 from pruneaudit.runs.beginning import plan_study
 
 RELEASES = ("dense", "dense+finetune", "l1unstructured-0.8", "l1structured-0.5", "dpf-0.9")

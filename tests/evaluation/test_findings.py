@@ -7,12 +7,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pruneaudit.evaluation import audit, bank_games
+from pruneaudit.evaluation.columns import FINDING_COLUMNS, tpr_column
 from pruneaudit.evaluation.crossfit import learn
 from pruneaudit.evaluation.findings import Writer
 from pruneaudit.evaluation.lineup import Lineup, ready
 from pruneaudit.evaluation.measure import accuracies, measure
 from pruneaudit.evaluation.playing import audit_games
-from pruneaudit.evaluation.results import FINDING_COLUMNS, tpr_column
 from pruneaudit.metrics import auc_influence, difference_two_way, two_way
 
 # V victims, N samples

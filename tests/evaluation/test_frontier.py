@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from pruneaudit.attacks.primary import attack_by_rule
 from pruneaudit.evaluation.audit import audit
+from pruneaudit.evaluation.columns import FRONTIER_COLUMNS
 from pruneaudit.evaluation.equal_accuracy import (
     OF_BASELINE,
     at_equal_accuracy,
@@ -21,7 +22,6 @@ from pruneaudit.evaluation.equal_accuracy import (
 from pruneaudit.evaluation.game import bank_games
 from pruneaudit.evaluation.lineup import Lineup, ready
 from pruneaudit.evaluation.playing import audit_games
-from pruneaudit.evaluation.results import FRONTIER_COLUMNS
 from pruneaudit.metrics import auc_influence, rate_influence, two_way_replicates
 from pruneaudit.report.selection import primary_attack
 from pruneaudit.signals.signals import Signals

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import write_atomically
-from pruneaudit.evaluation.results import CURVE_COLUMNS, TABLES, Results, tpr_column
+from pruneaudit.evaluation.columns import CURVE_COLUMNS, TABLES, tpr_column, tpr_levels, tpr_title
+from pruneaudit.evaluation.results import Results
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_characters="\n\t,\"'"), min_size=1, max_size=12)
 FLOATS = st.floats(allow_infinity=False, width=64)
@@ -103,6 +104,14 @@ def test_missing_texts_become_empty_and_missing_numbers_nan(make_results):
 )
 def test_the_column_of_a_level(level, column):
     assert tpr_column(level) == column
+    assert tpr_title(level) == f"TPR at {column.removeprefix('tpr_at_').removesuffix('_fpr')} FPR"
+    assert tpr_levels(["auc", column, f"{column}_low", "learned_tpr", f"{column}_high"]) == {column: level}
+
+
+def test_columns_of_levels_are_found_in_their_order_and_once():
+    columns = [tpr_column(level) for level in (0.1, 1e-7, 0.025, 0.1)]
+    assert list(tpr_levels(columns)) == columns[:3]
+    assert list(tpr_levels(columns).values()) == pytest.approx([0.1, 1e-7, 0.025])
 
 
 def test_a_table_without_a_column_is_refused(make_results):

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from pruneaudit.evaluation.results import FRONTIER_COLUMNS
+from pruneaudit.evaluation.columns import FRONTIER_COLUMNS
 
 PRUNED, CONTROL = "l1unstructured-0.9", "dense+finetune"
 

@@ -5,7 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from pruneaudit.evaluation.results import PPV_COLUMNS, Results
+from pruneaudit.evaluation.columns import PPV_COLUMNS
+from pruneaudit.evaluation.results import Results
 from pruneaudit.report.accusations import accusations
 from pruneaudit.report.html import render
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruneaudit.evaluation.results import FRONTIER_COLUMNS
+from pruneaudit.evaluation.columns import FRONTIER_COLUMNS
 from pruneaudit.report.equal_accuracy import KINDS, frontier_figure, frontier_metrics, frontier_table
 from pruneaudit.report.html import render
 from pruneaudit.report.quantities import tpr_quantities

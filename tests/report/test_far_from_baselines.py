@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruneaudit.evaluation.results import FRONTIER_COLUMNS
+from pruneaudit.evaluation.columns import FRONTIER_COLUMNS
 from pruneaudit.report.answer import answer
 from pruneaudit.report.selection import far_from_baselines
 from pruneaudit.report.summary import summary

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruneaudit.evaluation.results import MIGRATIONS_COLUMNS
+from pruneaudit.evaluation.columns import MIGRATIONS_COLUMNS
 from pruneaudit.report.html import render, write_report
 from pruneaudit.report.samples import Samples, png, read_samples
 

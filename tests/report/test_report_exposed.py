@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from pruneaudit.evaluation.results import MIGRATIONS_COLUMNS
+from pruneaudit.evaluation.columns import MIGRATIONS_COLUMNS
 from pruneaudit.report.exposed import exposed, exposed_figures
 from pruneaudit.report.html import render
 

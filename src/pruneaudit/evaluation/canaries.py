@@ -24,7 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.evaluation.findings import MEAN, Row, Writer
+from pruneaudit.evaluation.columns import MEAN
+from pruneaudit.evaluation.findings import Row, Writer
 from pruneaudit.metrics import (
     auc_influence,
     best_threshold,

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pruneaudit.evaluation.columns import tpr_column
 from pruneaudit.evaluation.findings import Row, Writer
 from pruneaudit.evaluation.measure import Accuracies
-from pruneaudit.evaluation.results import tpr_column
 from pruneaudit.metrics import Estimate, difference_two_way, refusal, two_way_replicates
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
+from pruneaudit.evaluation.columns import MEAN, POOLED, tpr_column, tpr_title
 from pruneaudit.evaluation.game import Game
 from pruneaudit.evaluation.measure import Accuracies, Measured
-from pruneaudit.evaluation.results import tpr_column
 from pruneaudit.metrics import (
     Estimate,
     auc_influence,
@@ -29,8 +29,6 @@ from pruneaudit.metrics import (
     two_way_replicates,
 )
 
-MEAN = "mean"
-POOLED = "pooled"
 CURVE_POINTS = 61
 PRIORS = (0.01, 0.1, 0.5)
 """Fractions of members among those asked about, at which accusations are valued."""
@@ -241,4 +239,4 @@ def _columns(name: str, estimate: Estimate) -> Row:
 
 
 def _reason(level: float, reason: str | None) -> list[str]:
-    return [] if reason is None else [f"TPR at {100 * level:g}% FPR: {reason}"]
+    return [] if reason is None else [f"{tpr_title(level)}: {reason}"]

@@ -15,10 +15,10 @@ import numpy as np
 
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
+from pruneaudit.evaluation.columns import tpr_column, tpr_title
 from pruneaudit.evaluation.equal_accuracy import Difference, at_equal_accuracy, dominated, joint_replicates, weighed
 from pruneaudit.evaluation.findings import Row, Writer
 from pruneaudit.evaluation.measure import NUM_RESAMPLES
-from pruneaudit.evaluation.results import tpr_column
 from pruneaudit.metrics import two_way
 from pruneaudit.metrics.arrays import Bools, Floats
 from pruneaudit.metrics.bootstrap import BLOCK_BYTES
@@ -49,9 +49,8 @@ def frontier_rows(writers: Mapping[str, Writer], undefended: Collection[str], se
             found = [writer.measured for writer in writers.values()]
             rates = [(measured.tpr[:, index], measured.tpr_replicates[..., index]) for measured in found]
             figures = [(accuracy, rate) for (accuracy, _), rate in zip(replicates, rates, strict=True)]
-            title = f"TPR at {100 * level:g}% FPR"
             yield from _of_metric(
-                tpr_column(level), title, seeds.TPR.format(100 * level), writers, figures, undefended, seed
+                tpr_column(level), tpr_title(level), seeds.TPR.format(100 * level), writers, figures, undefended, seed
             )
 
 

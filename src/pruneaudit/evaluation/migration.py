@@ -24,8 +24,8 @@ import pandas as pd
 
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
+from pruneaudit.evaluation.columns import MIGRATION_COLUMNS
 from pruneaudit.evaluation.findings import Row, Writer
-from pruneaudit.evaluation.results import MIGRATION_COLUMNS
 from pruneaudit.metrics import refusal
 from pruneaudit.metrics.exposure import Migration, NetChange, migration, net_change
 

@@ -14,10 +14,10 @@ import pandas as pd
 
 from pruneaudit.attacks.primary import Primary, attack_by_rule
 from pruneaudit.attacks.reference_free import ReferenceFree, reference_free
+from pruneaudit.evaluation.columns import MEAN, tpr_levels, tpr_title
 
 MAX_ROWS = 60
 """A notebook is no place for a long table; what is left out is said."""
-_MEAN = "mean"
 _MOST_NAMED = 3
 """Attacks that a sentence names; the table has them all."""
 
@@ -26,20 +26,20 @@ def findings_html(findings: pd.DataFrame, about: Mapping[str, Any]) -> str:
     """The mean over victims of every release, knowledge and attack, and a sentence about the primary attack.
 
     Args:
-        findings: a findings table; see `results.FINDING_COLUMNS`.
+        findings: a findings table; see `columns.FINDING_COLUMNS`.
         about: of the results; says which attack is the primary one.
     """
-    means = findings[findings["victim"] == _MEAN]
+    means = findings[findings["victim"] == MEAN]
     alone = _reference_free(means, about)
-    levels = [name for name in findings.columns if name.startswith("tpr_at_") and name.endswith("_fpr")]
-    heads = ["Release", "References", "Attack", "AUC", *(_title(level) for level in levels)]
+    levels = tpr_levels(findings.columns)
+    heads = ["Release", "References", "Attack", "AUC", *map(tpr_title, levels.values())]
     lines = [f"<p>{_sentence(means, about)}</p>"]
     lines += [f"<p>{escape(' '.join(alone.sentences))}</p>"] if alone else []
     lines += ["<table>", _row("th", [escape(head) for head in heads])]
     had_none = alone is not None and not alone.were_given
     for _, row in means.head(MAX_ROWS).iterrows():
         names = [escape(name) for name in (row["release"], "none" if had_none else row["knowledge"], row["attack"])]
-        figures = [_figure(row, "auc", is_percent=False), *(_figure(row, level, is_percent=True) for level in levels)]
+        figures = [_figure(row, "auc", is_percent=False), *(_figure(row, column, is_percent=True) for column in levels)]
         lines.append(_row("td", names + figures))
     lines.append("</table>")
     left_out = len(means) - MAX_ROWS
@@ -93,10 +93,6 @@ def _figure(row: pd.Series, column: str, is_percent: bool) -> str:
     value, low, high = (f"{number:.{2 if is_percent else 3}f}" for number in numbers)
     interval = "" if math.isnan(numbers[1]) or math.isnan(numbers[2]) else f" [{low}, {high}]"
     return f"{value}{'%' if is_percent else ''}{interval}"
-
-
-def _title(column: str) -> str:
-    return f"TPR at {column.removeprefix('tpr_at_').removesuffix('_fpr')} FPR"
 
 
 def _row(tag: str, cells: list[str]) -> str:

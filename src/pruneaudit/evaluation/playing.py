@@ -13,6 +13,7 @@ from pruneaudit.attacks.primary import MANY_FLOORED, Primary
 from pruneaudit.attacks.view import Scores
 from pruneaudit.core.threads import one_blas_thread
 from pruneaudit.evaluation.canaries import DEFAULT_BOUNDS, Bounds, canary_findings
+from pruneaudit.evaluation.columns import LATER_RELEASE_COLUMNS, RELEASE_COLUMNS, TABLES
 from pruneaudit.evaluation.comparisons import compare_accuracy, compare_attacks, compare_releases
 from pruneaudit.evaluation.findings import Row, Writer
 from pruneaudit.evaluation.frontier import frontier_rows
@@ -22,7 +23,7 @@ from pruneaudit.evaluation.lineup import Lineup, fewest_references, rivals_first
 from pruneaudit.evaluation.measure import Accuracies, accuracies, measure
 from pruneaudit.evaluation.migration import migrations
 from pruneaudit.evaluation.outcome import Audit, GameScores
-from pruneaudit.evaluation.results import LATER_RELEASE_COLUMNS, RELEASE_COLUMNS, TABLES, Results
+from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics import two_way
 
 DEFAULT_LEVELS = (0.1, 0.01, 0.001)

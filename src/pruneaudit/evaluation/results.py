@@ -20,105 +20,25 @@ import pandas as pd
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import parse_json, read_bytes, write_atomically
+from pruneaudit.evaluation.columns import (
+    CANARY_COLUMNS,
+    CLASS_COLUMNS,
+    CONTEST_COLUMNS,
+    FRONTIER_COLUMNS,
+    LATER_COLUMNS,
+    LONG_TABLES,
+    MIGRATION_COLUMNS,
+    MIGRATIONS_COLUMNS,
+    PPV_COLUMNS,
+    TABLES,
+    TEXT_COLUMNS,
+)
 from pruneaudit.evaluation.notebook import findings_html
 
-_ACCURACIES = ("train_accuracy", "test_accuracy")
-FINDING_COLUMNS = (
-    *("release", "knowledge", "attack", "variant", "victim"),
-    *("auc", "auc_low", "auc_high"),
-    *("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "advantage"),
-    *("num_victims", "num_members", "num_nonmembers", "num_unscored"),
-    *(*_ACCURACIES, "sparsity", "refused"),
-)
-"""What every findings table has; the columns of each level (`tpr_column`) come on top."""
-COMPARISON_COLUMNS = (
-    *("release", "baseline", "knowledge", "attack", "metric"),
-    *("difference", "low", "high", "num_victims"),
-)
-RELEASE_COLUMNS = (
-    *("release", "pruner", "defense", "origin", "sparsity", "parameters", "nonzero_parameters"),
-    *("train_accuracy", "train_accuracy_low", "train_accuracy_high"),
-    *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
-    *("test_accuracy_before", "test_accuracy_after_pruning", "test_accuracy_after_finetuning"),
-)
-LATER_RELEASE_COLUMNS = ("sparsity_all",)
-"""The fraction of all parameters that is zero or gone."""
-CURVE_COLUMNS = ("release", "knowledge", "attack", "fpr", "tpr")
-CLASS_COLUMNS = (
-    *("release", "knowledge", "attack", "class_id", "auc", "auc_low", "auc_high"),
-    *("num_victims", "num_members", "num_nonmembers"),
-)
-CONTEST_COLUMNS = (
-    *("release", "knowledge", "attack", "against", "metric"),
-    *("difference", "low", "high", "num_victims"),
-)
-PPV_COLUMNS = ("release", "knowledge", "attack", "fpr", "prior", "ppv", "low", "high")
-LEARNED_PPV_COLUMNS = (
-    *("learned_ppv", "learned_ppv_sd", "learned_ppv_min", "learned_ppv_max", "num_accused"),
-    *("learned_tpr", "learned_fpr", "learned_fpr_min", "learned_fpr_max", "refused"),
-)
-CANARY_COLUMNS = (
-    *("release", "knowledge", "attack", "victim", "figure", "value", "low", "high"),
-    *("delta", "guesses", "correct", "num_canaries", "num_victims"),
-)
-FRONTIER_COLUMNS = (
-    *("release", "knowledge", "attack", "metric", "leakage", "leakage_low", "leakage_high"),
-    *("test_accuracy", "test_accuracy_low", "test_accuracy_high", "dominated", "is_baseline"),
-    *("envelope_release", "difference", "difference_low", "difference_high", "num_victims", "refused"),
-)
-MIGRATIONS_COLUMNS = (
-    *("release", "baseline", "attack", "fpr", "class", "newly_exposed", "no_longer_exposed", "exposed_before"),
-    *("num_samples", "p_value", "noise_newly", "noise_no_longer"),
-)
-MIGRATION_COLUMNS = (
-    *("release", "baseline", "sample_id", "class_id", "exposure_before", "exposure_after", "change", "num_victims"),
-)
-TABLES = {
-    "findings": FINDING_COLUMNS,
-    "comparisons": COMPARISON_COLUMNS,
-    "releases": RELEASE_COLUMNS,
-    "curves": CURVE_COLUMNS,
-    "classes": CLASS_COLUMNS,
-    "ppv": PPV_COLUMNS,
-    "contests": CONTEST_COLUMNS,
-    "canaries": CANARY_COLUMNS,
-    "frontier": FRONTIER_COLUMNS,
-    "migrations": MIGRATIONS_COLUMNS,
-}
-"""The columns that each table must have."""
-LATER_COLUMNS = {"ppv": LEARNED_PPV_COLUMNS, "releases": LATER_RELEASE_COLUMNS}
-"""Columns that tables of older runs do not have: missing there."""
-LONG_TABLES = {"migration": MIGRATION_COLUMNS}
-"""Tables with a row per sample: files of their own, and no part of findings.json."""
 CONTROLS = ("controls", "not_controlled")
 """The parts of `about` that stand in findings.json too: attacks played where the answer is known, and those not."""
 RESULT_FILES = (*(f"{name}.csv" for name in (*TABLES, *LONG_TABLES)), "findings.json", "about.json")
 """The files that results are saved in."""
-_TEXTS = frozenset(
-    (
-        "release",
-        "knowledge",
-        "attack",
-        "against",
-        "variant",
-        "victim",
-        "figure",
-        "refused",
-        "baseline",
-        "metric",
-        "envelope_release",
-        "class",
-        "sample_id",
-        "pruner",
-        "defense",
-        "origin",
-    )
-)
-
-
-def tpr_column(level: float) -> str:
-    """The findings column of the true-positive rate at false-positive rate `level` (0..1)."""
-    return f"tpr_at_{100 * level:g}%_fpr"
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +134,8 @@ def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:
     later = [column for column in LATER_COLUMNS.get(name, ()) if column not in table.columns]
     table = table.reindex(columns=[*table.columns, *later]) if later else table
     columns = {
-        column: _texts(table[column]) if column in _TEXTS else _numbers(table[column], name) for column in table.columns
+        column: _texts(table[column]) if column in TEXT_COLUMNS else _numbers(table[column], name)
+        for column in table.columns
     }
     return pd.DataFrame(columns).reset_index(drop=True)
 

@@ -23,6 +23,7 @@ import pandas as pd
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import nearest
+from pruneaudit.evaluation.columns import MEAN, POOLED
 from pruneaudit.evaluation.controls import failures, unchecked
 from pruneaudit.evaluation.game import MATCHED, NO_DEFENSE
 from pruneaudit.evaluation.results import Results
@@ -31,8 +32,6 @@ from pruneaudit.gate.verdicts import Gate, Verdict, verdict_of
 from pruneaudit.report.answer import answer
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import (
-    MEAN,
-    POOLED,
     attack_order,
     base_release,
     chosen_later,

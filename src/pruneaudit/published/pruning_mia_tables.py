@@ -28,7 +28,7 @@ from scipy import stats
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import write_atomically, writing_error
-from pruneaudit.evaluation.findings import MEAN
+from pruneaudit.evaluation.columns import MEAN, tpr_levels
 from pruneaudit.evaluation.game import MATCHED
 from pruneaudit.published.finished import Finished
 from pruneaudit.published.pruning_mia import experiment_name, method_of
@@ -174,8 +174,7 @@ def _figures(run: Finished, name: str) -> dict[tuple[str, str], float]:
 
 def _metrics(columns: Sequence[str] | pd.Index) -> list[str]:
     """The findings' columns that are figures of an attack, without the ends of their intervals."""
-    rates = [str(c) for c in columns if str(c).startswith("tpr_at_") and not str(c).endswith(("_low", "_high"))]
-    return ["auc", "balanced_accuracy", *rates, "advantage"]
+    return ["auc", "balanced_accuracy", *tpr_levels(columns), "advantage"]
 
 
 def _its_metric(column: str) -> str:

@@ -16,10 +16,10 @@ from typing import Any
 
 import pandas as pd
 
+from pruneaudit.evaluation.columns import MEAN
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY
 from pruneaudit.report.selection import (
-    MEAN,
     attack_order,
     finding,
     primary_attack,

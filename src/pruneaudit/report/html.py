@@ -22,6 +22,7 @@ from markupsafe import Markup
 from pruneaudit import __version__
 from pruneaudit.attacks.primary import MANY_REFERENCES, Primary
 from pruneaudit.core.files import write_atomically
+from pruneaudit.evaluation.columns import POOLED
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.accusations import accusations
@@ -35,7 +36,6 @@ from pruneaudit.report.released import released
 from pruneaudit.report.roc import roc_by_attack, roc_by_release
 from pruneaudit.report.samples import Samples, read_samples
 from pruneaudit.report.selection import (
-    POOLED,
     base_release,
     baseline_of,
     chosen_later,

@@ -7,11 +7,11 @@ percentage points. ASCII only: the same texts go to the page and to any terminal
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_TPR = re.compile(r"tpr_at_([0-9.e+-]+)%_fpr")
+from pruneaudit.evaluation.columns import tpr_levels, tpr_title
+
 PREFERRED_LEVEL = 0.01
 """The false-positive rate that summaries show, where the study reports it (fixed beforehand)."""
 
@@ -69,8 +69,7 @@ TRAIN_ACCURACY = Quantity("train_accuracy", "Training accuracy", is_percent=True
 
 def tpr_quantities(columns: Iterable[str]) -> tuple[Quantity, ...]:
     """The TPR of each level among these columns, once each, in their order (the study's)."""
-    found = ((column, _TPR.fullmatch(column)) for column in dict.fromkeys(columns))
-    return tuple(_tpr_quantity(column, match[1]) for column, match in found if match)
+    return tuple(_tpr_quantity(column, level) for column, level in tpr_levels(columns).items())
 
 
 def headline_tpr(columns: Iterable[str]) -> Quantity | None:
@@ -94,7 +93,6 @@ def sparsity_text(sparsity: float) -> str:
     return text.rstrip("0").rstrip(".") + "%"
 
 
-def _tpr_quantity(column: str, percent: str) -> Quantity:
-    level = float(percent) / 100
+def _tpr_quantity(column: str, level: float) -> Quantity:
     # Below 1% FPR the rates themselves are small: one decimal would hide them.
-    return Quantity(column, f"TPR at {percent}% FPR", is_percent=True, places=1 if level >= 0.01 else 2, level=level)
+    return Quantity(column, tpr_title(level), is_percent=True, places=1 if level >= 0.01 else 2, level=level)

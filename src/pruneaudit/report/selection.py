@@ -15,6 +15,7 @@ from pruneaudit.attacks.groups import expand
 from pruneaudit.attacks.primary import Primary, attack_by_rule
 from pruneaudit.attacks.reference_free import ReferenceFree, reference_free
 from pruneaudit.core.errors import UserError
+from pruneaudit.evaluation.columns import MEAN
 from pruneaudit.evaluation.equal_accuracy import ROUNDING
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
@@ -23,8 +24,6 @@ from pruneaudit.study.lineage import twins
 
 NEAR = 0.02
 """Test accuracies that differ by less are similar: further apart, lost accuracy alone may explain a lower leakage."""
-MEAN = "mean"
-POOLED = "pooled"
 
 
 T = TypeVar("T")

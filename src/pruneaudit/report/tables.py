@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from pruneaudit.evaluation.columns import MEAN, POOLED
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import (
     ADVANTAGE,
@@ -24,7 +25,7 @@ from pruneaudit.report.quantities import (
     sparsity_text,
     tpr_quantities,
 )
-from pruneaudit.report.selection import MEAN, POOLED, base_release, holds_zero, references_named, release_row
+from pruneaudit.report.selection import base_release, holds_zero, references_named, release_row
 
 NO_REASON = "no figure was computed for this row"
 NO_STEP = "that step is no part of this release"

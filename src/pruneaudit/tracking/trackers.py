@@ -19,7 +19,7 @@ from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.files import HISTORY_FILE
 from pruneaudit.engine.plan import Task
 from pruneaudit.engine.progress import Progress
-from pruneaudit.evaluation.findings import MEAN
+from pruneaudit.evaluation.columns import MEAN
 from pruneaudit.evaluation.results import Results
 from pruneaudit.tracking.tracker import Tracker, tracked_name
 

@@ -1,0 +1,118 @@
+"""The columns of result tables: which a table must have, and how those of true-positive rates are named and found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_ACCURACIES = ("train_accuracy", "test_accuracy")
+FINDING_COLUMNS = (
+    *("release", "knowledge", "attack", "variant", "victim"),
+    *("auc", "auc_low", "auc_high"),
+    *("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "advantage"),
+    *("num_victims", "num_members", "num_nonmembers", "num_unscored"),
+    *(*_ACCURACIES, "sparsity", "refused"),
+)
+"""What every findings table has; the columns of each level (`tpr_column`) come on top."""
+COMPARISON_COLUMNS = (
+    *("release", "baseline", "knowledge", "attack", "metric"),
+    *("difference", "low", "high", "num_victims"),
+)
+RELEASE_COLUMNS = (
+    *("release", "pruner", "defense", "origin", "sparsity", "parameters", "nonzero_parameters"),
+    *("train_accuracy", "train_accuracy_low", "train_accuracy_high"),
+    *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
+    *("test_accuracy_before", "test_accuracy_after_pruning", "test_accuracy_after_finetuning"),
+)
+LATER_RELEASE_COLUMNS = ("sparsity_all",)
+"""The fraction of all parameters that is zero or gone."""
+CURVE_COLUMNS = ("release", "knowledge", "attack", "fpr", "tpr")
+CLASS_COLUMNS = (
+    *("release", "knowledge", "attack", "class_id", "auc", "auc_low", "auc_high"),
+    *("num_victims", "num_members", "num_nonmembers"),
+)
+CONTEST_COLUMNS = (
+    *("release", "knowledge", "attack", "against", "metric"),
+    *("difference", "low", "high", "num_victims"),
+)
+PPV_COLUMNS = ("release", "knowledge", "attack", "fpr", "prior", "ppv", "low", "high")
+LEARNED_PPV_COLUMNS = (
+    *("learned_ppv", "learned_ppv_sd", "learned_ppv_min", "learned_ppv_max", "num_accused"),
+    *("learned_tpr", "learned_fpr", "learned_fpr_min", "learned_fpr_max", "refused"),
+)
+CANARY_COLUMNS = (
+    *("release", "knowledge", "attack", "victim", "figure", "value", "low", "high"),
+    *("delta", "guesses", "correct", "num_canaries", "num_victims"),
+)
+FRONTIER_COLUMNS = (
+    *("release", "knowledge", "attack", "metric", "leakage", "leakage_low", "leakage_high"),
+    *("test_accuracy", "test_accuracy_low", "test_accuracy_high", "dominated", "is_baseline"),
+    *("envelope_release", "difference", "difference_low", "difference_high", "num_victims", "refused"),
+)
+MIGRATIONS_COLUMNS = (
+    *("release", "baseline", "attack", "fpr", "class", "newly_exposed", "no_longer_exposed", "exposed_before"),
+    *("num_samples", "p_value", "noise_newly", "noise_no_longer"),
+)
+MIGRATION_COLUMNS = (
+    *("release", "baseline", "sample_id", "class_id", "exposure_before", "exposure_after", "change", "num_victims"),
+)
+TABLES = {
+    "findings": FINDING_COLUMNS,
+    "comparisons": COMPARISON_COLUMNS,
+    "releases": RELEASE_COLUMNS,
+    "curves": CURVE_COLUMNS,
+    "classes": CLASS_COLUMNS,
+    "ppv": PPV_COLUMNS,
+    "contests": CONTEST_COLUMNS,
+    "canaries": CANARY_COLUMNS,
+    "frontier": FRONTIER_COLUMNS,
+    "migrations": MIGRATIONS_COLUMNS,
+}
+"""The columns that each table must have."""
+LATER_COLUMNS = {"ppv": LEARNED_PPV_COLUMNS, "releases": LATER_RELEASE_COLUMNS}
+"""Columns that tables of older runs do not have: missing there."""
+LONG_TABLES = {"migration": MIGRATION_COLUMNS}
+"""Tables with a row per sample: files of their own, and no part of findings.json."""
+TEXT_COLUMNS = frozenset(
+    (
+        "release",
+        "knowledge",
+        "attack",
+        "against",
+        "variant",
+        "victim",
+        "figure",
+        "refused",
+        "baseline",
+        "metric",
+        "envelope_release",
+        "class",
+        "sample_id",
+        "pruner",
+        "defense",
+        "origin",
+    )
+)
+"""What holds text; all other columns hold numbers."""
+MEAN, POOLED = "mean", "pooled"
+"""In the column `victim`, in the place of a model id: the mean over victims, and all pairs of victim and sample."""
+_TPR = re.compile(r"tpr_at_([0-9.e+-]+)%_fpr")
+
+
+def tpr_column(level: float) -> str:
+    """The findings column of the true-positive rate at false-positive rate `level` (0..1)."""
+    return f"tpr_at_{100 * level:g}%_fpr"
+
+
+def tpr_title(level: float) -> str:
+    """What a reader sees of that column: `TPR at 1% FPR`."""
+    return f"TPR at {100 * level:g}% FPR"
+
+
+def tpr_levels(columns: Iterable[str]) -> dict[str, float]:
+    """The false-positive rate (0..1) of each column that `tpr_column` names, in the order of `columns` (the study's).
+
+    Ends of intervals (`..._low`, `..._high`) are left out.
+    """
+    found = ((column, _TPR.fullmatch(column)) for column in columns)
+    return {column: float(match[1]) / 100 for column, match in found if match}
