@@ -169,7 +169,6 @@ def _words(num_baselines: int, conditional: bool) -> str:
 
 
 def _text(given: str) -> Text:
-    """A text without control characters (an escape code in a name must not reach the terminal)."""
-    from rich.text import Text
+    from pruneaudit.report.escaping import terminal_text
 
-    return Text(printable(given, "\n"))
+    return terminal_text(given, keep="\n")

@@ -117,14 +117,14 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
     }
 
 
-def is_control(release: Release) -> bool:
+def is_finetuned_dense(release: Release) -> bool:
     """Whether a release is the dense model with extra fine-tuning and nothing else."""
     return release.pruner is None and release.finetune is not None and not release.defense and release.parent == DENSE
 
 
 def baselines(study: Study) -> list[str]:
     """What every release is compared with: the dense models, and the first control."""
-    controls = [release.name for release in study.releases if is_control(release)]
+    controls = [release.name for release in study.releases if is_finetuned_dense(release)]
     return [DENSE, *controls[:1]] if study.releases else []
 
 

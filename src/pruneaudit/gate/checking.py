@@ -72,8 +72,8 @@ def check(
     knowledge = MATCHED if knowledge == "adaptive" else knowledge
     known = tuple(dict.fromkeys([*release_names(results), *_asked_releases(results)]))
     _check_choice(results, attack, releases, knowledge, known)
-    controls = () if releases else _controls(results, known)
-    checked = tuple(dict.fromkeys(releases)) or tuple(name for name in known if name not in controls)
+    spared = () if releases else _neither_pruned_nor_defended(results, known)
+    checked = tuple(dict.fromkeys(releases)) or tuple(name for name in known if name not in spared)
     attack = None if attack == ANY else attack
     broken, unplayed = failures(results.about), unchecked(results.about, attack_order(results))
     deciding: list[Verdict] = []
@@ -91,7 +91,7 @@ def check(
     beside = [name for name in dict.fromkeys(verdict.attack for verdict in others) if name not in named]
     return Gate(
         verdicts=tuple(deciding),
-        not_checked=controls,
+        not_checked=spared,
         notes=(*_reversed(deciding), *_broken_beside(beside, broken), *_left_out(results), *answer(results).caveats),
         others_over=tuple(verdict for verdict in others if verdict.outcome == "over"),
         unchecked={name: unplayed[name] for name in named if name in unplayed},
@@ -139,20 +139,20 @@ def _knowledges(results: Results) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*results.findings["knowledge"], *(study.audit.knowledge if study else ())]))
 
 
-def _controls(results: Results, known: Sequence[str]) -> tuple[str, ...]:
-    """The releases that only others are held against; without a study nothing says that one is."""
+def _neither_pruned_nor_defended(results: Results, known: Sequence[str]) -> tuple[str, ...]:
+    """The releases that others are compared with, the first one apart; without a study nothing says that one is."""
     study = study_of(results)
     if study is None:
         return ()
     asked = {item.name: item for item in study.releases}
 
-    def is_control(name: str) -> bool:
+    def is_one(name: str) -> bool:
         row = release_row(results, name)
         if row is not None and (row["pruner"] or row["defense"]):
             return False
         return name != base_release(results) and name in asked and not (asked[name].pruner or asked[name].defense)
 
-    return tuple(name for name in known if is_control(name))
+    return tuple(name for name in known if is_one(name))
 
 
 def _of_release(

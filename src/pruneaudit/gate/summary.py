@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pruneaudit.core.errors import printable
 from pruneaudit.gate.verdicts import Gate, Outcome, Verdict
+from pruneaudit.report.escaping import markdown_code, markdown_text
 from pruneaudit.report.quantities import Quantity
 
 _TITLES: dict[Outcome, str] = {
@@ -29,12 +29,14 @@ def as_markdown(gate: Gate, run: str) -> str:
         gate: what the gate says.
         run: how the run is called.
     """
-    lines = [f"## pruneaudit check: {_TITLES[gate.outcome]}", "", _sentence(gate), "", f"Run: {_code(run)}", ""]
+    lines = [f"## pruneaudit check: {_TITLES[gate.outcome]}", "", _sentence(gate), "", f"Run: {markdown_code(run)}", ""]
     lines += _table(gate.verdicts)
     if gate.others_over:
         lines += ["", _others_sentence(gate), "", *_table(gate.others_over)]
-    left_out = [f"not checked, as nothing is pruned or defended in it: {_code(name)}" for name in gate.not_checked]
-    notes = [*_reasons(gate), *_unchecked(gate), *left_out, *(_plain(note) for note in gate.notes)]
+    left_out = [
+        f"not checked, as nothing is pruned or defended in it: {markdown_code(name)}" for name in gate.not_checked
+    ]
+    notes = [*_reasons(gate), *_unchecked(gate), *left_out, *(markdown_text(note) for note in gate.notes)]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)]).rstrip() + "\n"
 
 
@@ -100,9 +102,9 @@ def _unchecked(gate: Gate) -> list[str]:
     """Each reason for which attacks were not played where the answer is known, once, with the attacks."""
     attacks: dict[str, list[str]] = {}
     for attack, reason in gate.unchecked.items():
-        attacks.setdefault(reason, []).append(_code(attack))
+        attacks.setdefault(reason, []).append(markdown_code(attack))
     return [
-        f"unchecked, as the run did not play it where the answer is known: {', '.join(names)} ({_plain(reason)})"
+        f"unchecked, as the run did not play it where the answer is known: {', '.join(names)} ({markdown_text(reason)})"
         for reason, names in attacks.items()
     ]
 
@@ -112,16 +114,21 @@ def _reasons(gate: Gate) -> list[str]:
     places: dict[tuple[str, str], list[str]] = {}
     for verdict in gate.verdicts:
         if verdict.reason:
-            where = f"{_code(verdict.release)} / {_code(verdict.attack)}"
+            where = f"{markdown_code(verdict.release)} / {markdown_code(verdict.attack)}"
             places.setdefault((verdict.budget.quantity.title, verdict.reason), []).append(where)
-    return [f"{title}: {_plain(reason)} ({', '.join(where)})" for (title, reason), where in places.items()]
+    return [f"{title}: {markdown_text(reason)} ({', '.join(where)})" for (title, reason), where in places.items()]
 
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:
     quantity, limit = _told_apart(verdict.budget.quantity, verdict.high, verdict.budget.limit), verdict.budget.limit
     value = "-" if math.isnan(verdict.value) else quantity.value(verdict.value)
     interval = quantity.interval(verdict.low, verdict.high) or "-"
-    names = (_code(verdict.release), _code(verdict.attack), _code(verdict.knowledge), quantity.title)
+    names = (
+        markdown_code(verdict.release),
+        markdown_code(verdict.attack),
+        markdown_code(verdict.knowledge),
+        quantity.title,
+    )
     told = _SAID[verdict.outcome] if verdict.outcome == "within" else f"**{_SAID[verdict.outcome]}**"
     mark = " (unchecked)" if verdict.is_unchecked else ""
     return (*names, value, interval, f"at most {quantity.value(limit)}", told + mark)
@@ -142,16 +149,6 @@ def _told_apart(quantity: Quantity, high: float, limit: float) -> Quantity:
 
 def _line(cells: Any) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _code(name: str) -> str:
-    """A name as a code span that no name can leave, inside a table or not."""
-    return f"`{printable(name).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
-
-
-def _plain(text: str) -> str:
-    """A sentence whose characters mean nothing to Markdown or HTML."""
-    return "".join(f"\\{letter}" if letter in "\\`*[]<>|" else letter for letter in printable(text))
 
 
 def _or_none(number: float) -> float | None:

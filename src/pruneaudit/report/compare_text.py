@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pruneaudit.core.errors import printable
 from pruneaudit.report.compare import Comparison
+from pruneaudit.report.escaping import markdown_text, terminal_text
 from pruneaudit.report.quantities import TEST_ACCURACY, TRAIN_ACCURACY, Quantity
 from pruneaudit.report.selection import holds_zero
 from pruneaudit.report.words import counted
@@ -27,27 +27,27 @@ def print_comparison(found: Comparison, console: Console) -> None:
     Numbers are never cut: where the console is too narrow, cells wrap. Names are shown without control characters.
     """
     for line in _heading(found):
-        console.print(_plain(line), highlight=False, soft_wrap=True)
+        console.print(terminal_text(line), highlight=False, soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("Release / figure", overflow="fold")
     for head in ("A", "B", "A - B"):
         table.add_column(head, justify="right", overflow="fold")
     for head, rows in _groups(found.table):
-        table.add_row(_plain(head, "bold"))
+        table.add_row(terminal_text(head, "bold"))
         for row in rows:
             first, second, difference = _cells(row, _quantity(found, row), "\n")
             style = "" if holds_zero(row) else "bold"
-            table.add_row(_plain(f"  {_figure_name(found, row)}"), first, second, Text(difference, style))
+            table.add_row(terminal_text(f"  {_figure_name(found, row)}"), first, second, Text(difference, style))
     console.print(table)
     if found.settings:
         settings = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for head in ("Setting", "A", "B"):
             settings.add_column(head, overflow="fold")
         for item in found.settings:
-            settings.add_row(*(_plain(text) for text in (item.key, item.first, item.second)))
+            settings.add_row(*(terminal_text(text) for text in (item.key, item.first, item.second)))
         console.print(settings)
     for line in _remarks(found):
-        console.print(_plain(line), style="dim", highlight=False)
+        console.print(terminal_text(line), style="dim", highlight=False)
 
 
 def comparison_markdown(found: Comparison) -> str:
@@ -153,11 +153,5 @@ def _remarks(found: Comparison) -> list[str]:
     return remarks + list(found.notes)
 
 
-def _plain(text: str, style: str = "") -> Text:
-    """The text without control characters (an escape code in a name must not reach the terminal)."""
-    return Text(printable(text), style)
-
-
 def _escaped(text: str) -> str:
-    """The text with nothing that means something to Markdown or HTML."""
-    return "".join(f"\\{letter}" if letter in "\\`*[]<>|_" else letter for letter in _plain(text).plain)
+    return markdown_text(text, also="_")

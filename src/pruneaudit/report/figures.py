@@ -18,6 +18,7 @@ import pandas as pd
 
 from pruneaudit.evaluation.columns import MEAN
 from pruneaudit.evaluation.results import Results
+from pruneaudit.report.escaping import without_controls
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY
 from pruneaudit.report.selection import (
     attack_order,
@@ -71,7 +72,7 @@ def label(text: str, length: int = _LABEL_LENGTH) -> str:
 
     The middle is left out: names of releases differ at their ends.
     """
-    cut = "".join(character if character.isprintable() else " " for character in text)
+    cut = without_controls(text)
     if len(cut) > length:
         tail = length // 2
         cut = cut[: length - 1 - tail] + "…" + cut[-tail:]

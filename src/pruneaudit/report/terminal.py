@@ -12,6 +12,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.answer import answer, sparsest_change
 from pruneaudit.report.controls import distrusted
 from pruneaudit.report.counts import counted_changes, has_frontier
+from pruneaudit.report.escaping import terminal_text
 from pruneaudit.report.learned import unlearned
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr
 from pruneaudit.report.released import left_whole
@@ -51,30 +52,32 @@ def print_results(results: Results, console: Console) -> None:
         table = _table(results, notes, is_wide, between="\n")
     console.print(table)
     for number, reason in enumerate(notes.listed(), start=1):
-        console.print(_plain(f"({number}) {reason}"), style="dim", highlight=False)
+        console.print(terminal_text(f"({number}) {reason}"), style="dim", highlight=False)
     for whole in left_whole(results):
-        console.print(_plain(f"Left whole in {whole.release}: {whole.layers}"), style="dim", highlight=False)
+        console.print(terminal_text(f"Left whole in {whole.release}: {whole.layers}"), style="dim", highlight=False)
     told = answer(results)
     console.print()
     for sentence in distrusted(results):
-        console.print(_plain(sentence), style="bold red", highlight=False)
+        console.print(terminal_text(sentence), style="bold red", highlight=False)
     for sentence in unlearned(results):
-        console.print(_plain(sentence), style="bold", highlight=False)
-    console.print(_plain(told.headline), highlight=False)
+        console.print(terminal_text(sentence), style="bold", highlight=False)
+    console.print(terminal_text(told.headline), highlight=False)
     change = sparsest_change(results, told.changes)
     if change is not None:
-        console.print(Text.assemble((printable(change.release), "bold"), _plain(f": {change.text}")), highlight=False)
+        console.print(
+            Text.assemble((printable(change.release), "bold"), terminal_text(f": {change.text}")), highlight=False
+        )
     if has_frontier(results):
         for sentence in counted_changes(results, base_release(results)):
-            console.print(_plain(sentence), highlight=False)
+            console.print(terminal_text(sentence), highlight=False)
     for found in stronger_anywhere(results)[:1]:
         more = f"{attack_name(found.attack)} finds more: {found.figure} AUC on {found.release}"
-        console.print(_plain(more), highlight=False)
+        console.print(terminal_text(more), highlight=False)
     alone = reference_free_of(results)
     if alone is not None:
-        console.print(_plain(" ".join(alone.sentences)), highlight=False)
+        console.print(terminal_text(" ".join(alone.sentences)), highlight=False)
     if results.about.get("demonstration"):
-        console.print(_plain(told.caveats[0]), highlight=False)
+        console.print(terminal_text(told.caveats[0]), highlight=False)
 
 
 def _table(results: Results, notes: Notes, is_wide: bool, between: str = " ") -> Table:
@@ -121,7 +124,3 @@ def _release_facts(results: Results, release: str, notes: Notes, between: str) -
 
 def _text(figure: str, note: int | None) -> Text:
     return Text(figure or f"- ({note})")
-
-
-def _plain(text: str) -> Text:
-    return Text(printable(text))

@@ -7,13 +7,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from pruneaudit.report.escaping import without_controls
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9+=-]+")
 _LENGTH = 80
 
 
 def one_line(text: str) -> str:
     """The text with a space for everything that does not print, and no two spaces together."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return " ".join(without_controls(text).split())
 
 
 def file_stems(prefix: str, names: Iterable[str]) -> dict[str, str]:
