@@ -59,11 +59,11 @@ def audited(releases: dict) -> None:
     from pruneaudit.evaluation import bank_games
     from pruneaudit.evaluation.audit import DEFAULT_ATTACKS
     from pruneaudit.evaluation.lineup import Lineup, ready
-    from pruneaudit.evaluation.playing import audit_games
+    from pruneaudit.evaluation.playing import Known, Measuring, audit_games
 
     first = next(iter(releases))
     lineup = Lineup(baselines=(first,), undefended=(first,))
-    audit_games(bank_games(releases, ["matched"]), ready(DEFAULT_ATTACKS), 0, lineup=lineup)
+    audit_games(bank_games(releases, ["matched"]), ready(DEFAULT_ATTACKS), Measuring(0), Known(lineup))
 
 
 def seconds_of_scores(attack: str, folder: Path) -> float:

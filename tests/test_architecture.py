@@ -116,6 +116,18 @@ def test_attacks_and_metrics_never_touch_a_model():
     assert found == set()
 
 
+def test_functions_take_at_most_seven_parameters_beside_the_machine():
+    """The settings classes, and commands whose parameters are options of the command line, may have more."""
+    wide = {
+        f"{module}.{node.name}": len(names)
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name != "__init__" and room_of(module) != "cli"
+        if len(names := {arg.arg for arg in (*node.args.args, *node.args.kwonlyargs)} - {"self", "cls", "runtime"}) > 7
+    }
+    assert wide == {}
+
+
 def test_the_architecture_page_names_every_room():
     page = (ROOT.parents[1] / "docs" / "architecture.md").read_text()
     assert [room for room in ROOMS if f"`{room}/`" not in page and f"`{room}.py`" not in page] == []

@@ -10,12 +10,15 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from typing import Any
 
-    from pruneaudit.api import Runtime, run
+    from pruneaudit.api import PageSettings, Runtime, run
     from pruneaudit.evaluation import Audit
     from pruneaudit.evaluation.audit import audit
+    from pruneaudit.evaluation.given import Paired
+    from pruneaudit.external.asked import NetworkOptions, Queries
     from pruneaudit.external.collect import collect_signals
     from pruneaudit.external.prune import prune
     from pruneaudit.external.pruned import Pruned, load_pruned
+    from pruneaudit.external.tuning import FineTuning
     from pruneaudit.report.paper import figures
     from pruneaudit.runs.export import export
     from pruneaudit.signals.signals import Signals
@@ -23,7 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Audit",
+    "FineTuning",
+    "NetworkOptions",
+    "PageSettings",
+    "Paired",
     "Pruned",
+    "Queries",
     "Runtime",
     "Signals",
     "Study",
@@ -39,7 +47,12 @@ __all__ = [
 
 _HOME = {
     "Audit": "pruneaudit.evaluation",
+    "FineTuning": "pruneaudit.external.tuning",
+    "NetworkOptions": "pruneaudit.external.asked",
+    "PageSettings": "pruneaudit.api",
+    "Paired": "pruneaudit.evaluation.given",
     "Pruned": "pruneaudit.external.pruned",
+    "Queries": "pruneaudit.external.asked",
     "Runtime": "pruneaudit.api",
     "Signals": "pruneaudit.signals.signals",
     "Study": "pruneaudit.study",

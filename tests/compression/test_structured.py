@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from pruneaudit.compression.selection import prunable_weights
 from pruneaudit.compression.size import count_macs, num_parameters
-from pruneaudit.compression.structured import kept_whole, remove_channels, replay
+from pruneaudit.compression.structured import Limits, kept_whole, remove_channels, replay
 from pruneaudit.core.errors import UserError
 from pruneaudit.models import build_model
 from pruneaudit.study import Training
@@ -266,7 +266,7 @@ def test_no_layer_is_emptied_when_all_are_ranked_together() -> None:
     model = network("convnet")
     with torch.no_grad():
         model.get_parameter("features.1.norm.weight").mul_(1e-6)
-    smaller, _ = remove_channels(model, EXAMPLE, "gamma", 0.7, "channels", "global", max_channel_sparsity=0.85)
+    smaller, _ = remove_channels(model, EXAMPLE, "gamma", 0.7, "channels", "global", Limits(max_channel_sparsity=0.85))
     widths = [(m.num_features, 4 << stage // 2) for stage, m in enumerate(norms_of(smaller))]
     assert all(new >= max(1, 0.15 * old) for new, old in widths)
     assert widths[1] == (1, 4)
@@ -289,7 +289,9 @@ def test_the_classifier_keeps_its_classes(name: str, classes: int) -> None:
 
 def test_excluded_layers_keep_their_outputs() -> None:
     model = network("convnet")
-    smaller, _ = remove_channels(model, EXAMPLE, "l1", 0.5, exclude=("first_conv", "features.3.conv", "classifier"))
+    smaller, _ = remove_channels(
+        model, EXAMPLE, "l1", 0.5, limits=Limits(("first_conv", "features.3.conv", "classifier"))
+    )
     before, after = (
         {name: tuple(layer.weight.shape) for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)}
         for net in (model, smaller)
@@ -472,9 +474,10 @@ def test_a_sparsity_out_of_range_is_refused(sparsity: float) -> None:
 
 
 def test_what_is_out_of_reach_is_said_with_what_would_work() -> None:
+    limits = Limits(max_channel_sparsity=0.75)
     with pytest.raises(UserError, match=r"sparsity 0.9 of channels: at most 0\.75 can be removed .* use that or less"):
-        remove_channels(network("tinycnn"), EXAMPLE, "l1", 0.9, "channels", max_channel_sparsity=0.75)
-    smaller, _ = remove_channels(network("tinycnn"), EXAMPLE, "l1", 0.75, "channels", max_channel_sparsity=0.75)
+        remove_channels(network("tinycnn"), EXAMPLE, "l1", 0.9, "channels", limits=limits)
+    smaller, _ = remove_channels(network("tinycnn"), EXAMPLE, "l1", 0.75, "channels", limits=limits)
     assert [layer.num_features for layer in norms_of(smaller)] == [1, 2, 4]
 
 
@@ -486,7 +489,7 @@ def test_a_linear_classifier_has_no_channels() -> None:
 
 def test_an_unknown_layer_is_refused() -> None:
     with pytest.raises(UserError, match=r"exclude: no layer 'features\.0\.cnov' .*did you mean 'features\.0\.conv'"):
-        remove_channels(network("tinycnn"), EXAMPLE, "l1", 0.5, exclude=("features.0.cnov",))
+        remove_channels(network("tinycnn"), EXAMPLE, "l1", 0.5, limits=Limits(("features.0.cnov",)))
 
 
 def test_what_a_fixed_size_in_the_code_holds_is_kept_and_the_rest_goes() -> None:

@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from pruneaudit.api import Runtime, run
+from pruneaudit.api import PageSettings, Runtime, run
 from pruneaudit.core.errors import RunError
 from pruneaudit.core.files import file_sha256, is_storage_failure, is_system_failure, system_reason
 from pruneaudit.core.randomness import torch_generator
@@ -607,7 +607,8 @@ LINE = re.compile(rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ (?P<level>INFO|WARNING|ER
 def test_the_log_can_be_read_by_line_and_by_task(factory, tmp_path):
     study, place = factory
     (place / f"raise-{seed_of(1)}").touch()
-    run(study, out=tmp_path, command="pruneaudit run 'a b' --set x=\"1\n2\"", runtime=Runtime(executor="serial"))
+    page = PageSettings("pruneaudit run 'a b' --set x=\"1\n2\"")
+    run(study, tmp_path, Runtime(executor="serial"), page)
     flip(next((tmp_path / "small").glob("dense-*/model-000/model.safetensors")))
     run(study, out=tmp_path, runtime=Runtime(executor="serial"))
     lines = (tmp_path / "small" / "run.log").read_text().splitlines()

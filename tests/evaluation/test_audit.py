@@ -9,8 +9,9 @@ import pytest
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation import audit, bank_games
+from pruneaudit.evaluation.given import Paired
 from pruneaudit.evaluation.lineup import Lineup, ready
-from pruneaudit.evaluation.playing import audit_games
+from pruneaudit.evaluation.playing import Known, Measuring, audit_games
 from pruneaudit.evaluation.results import Results
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
@@ -103,12 +104,11 @@ def test_a_second_public_release_is_part_of_what_is_seen(make_bank):
     assert view.releases == view.references == (dense, pruned)
     assert view.attacked is pruned
     others, others_dense = make_bank(3, 100, first_id=9, seed=1), make_bank(3, 100, first_id=9, seed=1, noise_seed=1)
-    for half in ({"paired": dense, "references": others}, {"references": others, "paired_references": others_dense}):
-        with pytest.raises(UserError, match=r"give paired .* and paired_references .* together"):
-            audit(pruned, **half)
+    with pytest.raises(UserError, match=r"Paired\(signals, references\)"):
+        audit(pruned, others, dense)
     with pytest.raises(UserError, match="goes with references, which are not given"):
-        audit(pruned, paired=dense, paired_references=others_dense)
-    found = audit(pruned, others, dense, others_dense, attacks=["back_front", "joint_lira"])
+        audit(pruned, paired=Paired(dense, others_dense))
+    found = audit(pruned, others, Paired(dense, others_dense), attacks=["back_front", "joint_lira"])
     assert found.games[0].game.view.references == (others_dense, others)
     assert np.isfinite(found.findings["auc"]).all()
 
@@ -143,7 +143,9 @@ def test_one_attack_more_changes_nothing_about_the_others(make_bank):
 def test_what_is_saved_can_be_read_again(make_bank, tmp_path):
     releases = {"dense": make_bank(4, 120, 1.5, 20, 10), "pruned": make_bank(4, 120, 0.5, 20, 10, noise_seed=1)}
     games = bank_games(releases, ("matched", "dense"))
-    found = audit_games(games, ready(["loss", "lira"]), 0, lineup=Lineup(("dense",)), about={"name": "small"})
+    found = audit_games(
+        games, ready(["loss", "lira"]), Measuring(0), Known(Lineup(("dense",)), about={"name": "small"})
+    )
     folder = found.save(tmp_path / "new" / "folder")
     loaded = Results.load(folder)
     pd.testing.assert_frame_equal(loaded.findings, found.findings, check_dtype=False)

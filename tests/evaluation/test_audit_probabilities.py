@@ -7,6 +7,7 @@ import pytest
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation import audit
+from pruneaudit.evaluation.given import Paired
 from pruneaudit.report.selection import primary_attack
 from pruneaudit.signals.signals import Signals
 
@@ -170,7 +171,7 @@ def test_a_victims_answers_in_the_other_release_are_no_reference(make_bank, plac
     logits[2] = dense.logits[0]
     parts[place] = renamed(parts[place], 10, logits=logits)
     with pytest.raises(UserError, match=rf"{place}: model 12 answers exactly as victim 0 of paired"):
-        audit(pruned, paired=dense, attacks=["back_front"], **parts)
+        audit(pruned, parts["references"], Paired(dense, parts["paired_references"]), attacks=["back_front"])
 
 
 def test_victims_and_references_treat_a_zero_alike(make_bank):

@@ -8,7 +8,7 @@ from pruneaudit.evaluation import audit
 from pruneaudit.evaluation.canaries import EVERY, MIN_RUNS, Bounds
 from pruneaudit.evaluation.game import bank_games
 from pruneaudit.evaluation.lineup import ready
-from pruneaudit.evaluation.playing import audit_games
+from pruneaudit.evaluation.playing import Measuring, audit_games
 from pruneaudit.metrics import auc, best_threshold, guess_canaries, many_run_epsilon, one_run_epsilon
 from pruneaudit.signals.signals import Signals
 
@@ -52,7 +52,7 @@ def test_canaries_are_found_where_ordinary_samples_are_not(planted):
 def test_one_run_bounds_are_those_of_declared_guesses(planted):
     bounds = Bounds(guesses=(0.5, 0.2), delta=1e-5)
     games = bank_games({"dense": planted}, ["matched"])
-    found = audit_games(games, ready(["lira"]), 0, (0.1,), bounds=bounds)
+    found = audit_games(games, ready(["lira"]), Measuring(0, (0.1,), bounds))
     table, scores = rows(found, "lira", "epsilon, one run"), found.scores["lira"][:, planted.canaries]
     included = planted.member[:, planted.canaries]
     shared = []

@@ -12,7 +12,7 @@ from pruneaudit.evaluation.crossfit import learn
 from pruneaudit.evaluation.findings import Writer
 from pruneaudit.evaluation.lineup import Lineup, ready
 from pruneaudit.evaluation.measure import accuracies, measure
-from pruneaudit.evaluation.playing import audit_games
+from pruneaudit.evaluation.playing import Known, Measuring, audit_games
 from pruneaudit.metrics import auc_influence, difference_two_way, two_way
 
 # V victims, N samples
@@ -147,7 +147,7 @@ def test_comparisons_are_paired_differences(make_bank):
     dense, pruned = make_bank(6, 400), make_bank(6, 400, gain=0.3, noise_seed=1)
     games = bank_games({"dense": dense, "pruned": pruned}, ("matched", "dense"))
     found = audit_games(
-        games, ready(ATTACKS), 0, LEVELS, lineup=Lineup(("dense",)), facts={"pruned": {"sparsity": 0.9}}
+        games, ready(ATTACKS), Measuring(0, LEVELS), Known(Lineup(("dense",)), {"pruned": {"sparsity": 0.9}})
     )
     comparisons, findings = found.comparisons, found.findings
     assert (comparisons["release"] == "pruned").all()
@@ -178,7 +178,7 @@ def test_comparisons_are_paired_differences(make_bank):
 def test_a_release_compared_with_its_like_differs_by_nothing(make_bank):
     bank = make_bank(6, 400)
     games = bank_games({"dense": bank, "copy": bank}, ("matched",))
-    comparisons = audit_games(games, ready(ATTACKS), 0, LEVELS, lineup=Lineup(("dense",))).comparisons
+    comparisons = audit_games(games, ready(ATTACKS), Measuring(0, LEVELS), Known(Lineup(("dense",)))).comparisons
     assert len(comparisons) == 7
     assert (comparisons[["difference", "low", "high"]].to_numpy() == 0).all()
 

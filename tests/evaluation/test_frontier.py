@@ -21,7 +21,7 @@ from pruneaudit.evaluation.equal_accuracy import (
 )
 from pruneaudit.evaluation.game import bank_games
 from pruneaudit.evaluation.lineup import Lineup, ready
-from pruneaudit.evaluation.playing import audit_games
+from pruneaudit.evaluation.playing import Known, Measuring, audit_games
 from pruneaudit.metrics import auc_influence, rate_influence, two_way_replicates
 from pruneaudit.report.selection import primary_attack
 from pruneaudit.signals.signals import Signals
@@ -208,7 +208,7 @@ def bank(make_bank):
 
 def frontier_of(releases, undefended, attacks=("loss",), levels=(0.1, 0.01), knowledge=("matched",)):
     games = bank_games(releases, knowledge)
-    found = audit_games(games, ready(list(attacks)), 0, levels, lineup=Lineup(undefended=tuple(undefended)))
+    found = audit_games(games, ready(list(attacks)), Measuring(0, levels), Known(Lineup(undefended=tuple(undefended))))
     return found.results, found.results.frontier
 
 

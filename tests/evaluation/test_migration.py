@@ -7,7 +7,7 @@ import pytest
 from pruneaudit.evaluation.game import bank_games
 from pruneaudit.evaluation.lineup import Lineup, ready
 from pruneaudit.evaluation.migration import fixed_level
-from pruneaudit.evaluation.playing import audit_games
+from pruneaudit.evaluation.playing import Known, Measuring, audit_games
 from pruneaudit.metrics.exposure import migration
 from pruneaudit.signals.signals import Signals
 
@@ -34,7 +34,7 @@ def again(make_bank):
 
 def audited(releases, attacks=ATTACKS, levels=(0.1,), repeats=None, **more):
     lineup = Lineup((next(iter(releases)),), repeats=repeats or {})
-    return audit_games(bank_games(releases, ["matched"]), ready(attacks), 0, levels, lineup=lineup, **more)
+    return audit_games(bank_games(releases, ["matched"]), ready(attacks), Measuring(0, levels), Known(lineup, **more))
 
 
 def test_the_same_release_twice_moves_nobody(bank):
@@ -104,7 +104,9 @@ def test_the_noise_floor_is_that_of_the_release_or_else_of_the_baseline(bank, ag
 
 def test_a_pair_and_its_mirror_are_one(bank, again):
     games = bank_games({"dense": bank, "control": again}, ["matched"])
-    table = audit_games(games, ready(["loss"]), 0, (0.1,), lineup=Lineup(("dense", "control"))).results.migrations
+    table = audit_games(
+        games, ready(["loss"]), Measuring(0, (0.1,)), Known(Lineup(("dense", "control")))
+    ).results.migrations
     assert table[["release", "baseline"]].drop_duplicates().to_numpy().tolist() == [["control", "dense"]]
 
 

@@ -9,8 +9,10 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 import pruneaudit
-from pruneaudit import collect_signals
+from pruneaudit.core.machine import Here
 from pruneaudit.data.source import RawData
+from pruneaudit.external.asked import NetworkOptions, Queries
+from pruneaudit.external.collect import collect
 from pruneaudit.external.copies import with_copies_settled
 
 # M models, N samples
@@ -45,8 +47,8 @@ def twice(tmp_path_factory):
 
 
 def collected(given, **changes):
-    notes: list[str] = []
-    return collect_signals(**given | changes, warn=notes.append), notes
+    found = collect(**{"options": NetworkOptions(), "queries": Queries(), "machine": Here()} | given | changes)
+    return found.signals, found.notes
 
 
 def test_the_auc_is_that_of_true_non_members(twice):

@@ -13,13 +13,17 @@ from safetensors.torch import load_file, save_file
 import pruneaudit
 from pruneaudit import collect_signals
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.machine import Here
 from pruneaudit.data.source import RawData
+from pruneaudit.external.asked import NetworkOptions, Queries
+from pruneaudit.external.collect import Collected, collect
 
 # M models, N samples, C classes, Q queries
 
 
-def no_matter(note: str) -> None:
-    """Takes a warning that is not what a test is about."""
+def quietly(**given: Any) -> Collected:
+    """What is collected, without the warnings that are not what a test is about."""
+    return collect(**{"options": NetworkOptions(), "queries": Queries(), "machine": Here()} | given)
 
 
 def refused(bank, *words: str, **changes: Any) -> str:
@@ -74,10 +78,10 @@ def test_the_network_says_how_many_classes_there_are_where_the_data_do_not(bank,
     few = bank.y < 2
     np.savez(tmp_path / "few.npz", x=bank.x[few], y=bank.y[few])
     changes = {"data": f"npz:{tmp_path / 'few.npz'}", "membership": bank.member[:, few]}
-    found = collect_signals(**bank.given | changes, warn=no_matter)
+    found = quietly(**bank.given | changes).signals
     assert found.num_classes == 3
     np.savez(tmp_path / "named.npz", x=bank.x[few], y=bank.y[few], classes=["a", "b", "c"])
-    assert collect_signals(**bank.given | changes | {"data": f"npz:{tmp_path / 'named.npz'}"}, warn=no_matter)
+    assert quietly(**bank.given | changes | {"data": f"npz:{tmp_path / 'named.npz'}"}).signals
     np.savez(tmp_path / "other.npz", x=bank.x[few], y=bank.y[few], classes=["a", "b"])
     refused(bank, "3)", "2 classes", **changes | {"data": f"npz:{tmp_path / 'other.npz'}"})
 
@@ -90,11 +94,10 @@ def test_what_cannot_be_taken_is_refused_by_name(bank, kind, words):
 def test_how_samples_are_fed_is_told(bank):
     for changes, words in (
         ({}, ("npz", "0.5", "0.25", "assumed")),
-        ({"mean": [0.25], "std": [0.5]}, ("mean 0.25", "as given")),
+        ({"options": NetworkOptions(mean=[0.25], std=[0.5])}, ("mean 0.25", "as given")),
     ):
-        facts = []
-        collect_signals(**bank.given | changes, warn=no_matter, tell=facts.append)
-        assert [word for word in words if word not in facts[0]] == []
+        fed_as = quietly(**bank.given | changes).fed_as
+        assert [word for word in words if word not in fed_as] == []
 
 
 def test_rows_follow_model_ids(bank):
@@ -104,7 +107,7 @@ def test_rows_follow_model_ids(bank):
     np.testing.assert_array_equal(found.member, bank.member)
     np.testing.assert_array_equal(found.group, np.arange(6) % 2)
     few = [bank.folder / f"{bank.names[row]}.safetensors" for row in (4, 1)]
-    found = collect_signals(**bank.given | {"membership": membership, "weights": few}, warn=no_matter)
+    found = quietly(**bank.given | {"membership": membership, "weights": few}).signals
     np.testing.assert_array_equal(found.member, bank.member[[4, 1]])
     assert found.model_names.tolist() == [bank.names[4], bank.names[1]]
 
@@ -140,7 +143,7 @@ def test_what_else_is_known_of_membership_is_kept(bank):
 @pytest.mark.parametrize("function", ["sized", "anything"])
 def test_a_factory_is_given_what_its_signature_names(bank, function):
     weights = bank.folder / "net-6.safetensors"
-    given = bank.given | {"weights": weights, "membership": bank.member[:1], "factory_options": {"width": 4}}
+    given = bank.given | {"weights": weights, "membership": bank.member[:1]} | {"options": NetworkOptions({"width": 4})}
     for factory in (f"collecting_networks:{function}", getattr(bank.networks, function)):
         found = collect_signals(**given | {"factory": factory})
         np.testing.assert_allclose(found.logits[0], bank.logits[0], rtol=1e-4, atol=1e-4)
@@ -150,32 +153,32 @@ def test_images_are_normalised_as_they_were_in_training(bank):
     network = bank.networks.build()
     network.load_state_dict(load_file(bank.folder / "net-6.safetensors"))
     x = torch.from_numpy(bank.x)
-    given = bank.given | {"weights": bank.folder / "net-6.safetensors", "membership": bank.member[0], "warn": no_matter}
+    given = bank.given | {"weights": bank.folder / "net-6.safetensors", "membership": bank.member[0]}
     with torch.no_grad():
         expected = network.eval()((x / 255 - 0.1) / 0.3).numpy()
-    found = collect_signals(**given, mean=[0.1], std=[0.3]).logits[0]
+    options = NetworkOptions(mean=[0.1], std=[0.3])
+    found = quietly(**given, options=options).signals.logits[0]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     as_floats = RawData(((x / 255 - 0.1) / 0.3).numpy(), bank.y, ("a", "b", "c"))
-    found = collect_signals(**given | {"data": as_floats}).logits[0]
+    found = quietly(**given | {"data": as_floats}).signals.logits[0]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-    refused(bank, "mean", "float data", data=as_floats, mean=[0.1], std=[0.3])
-    refused(bank, "mean", "std", mean=[0.1])
-    refused(bank, "mean", "each of 1 channels", mean=[0.1, 0.2], std=[0.3, 0.3])
+    refused(bank, "mean", "float data", data=as_floats, options=options)
+    refused(bank, "mean", "std", options=NetworkOptions(mean=[0.1]))
+    refused(bank, "mean", "each of 1 channels", options=NetworkOptions(mean=[0.1, 0.2], std=[0.3, 0.3]))
 
 
 def test_queries_and_sensitivity(bank):
     few = [bank.folder / f"{name}.safetensors" for name in bank.names[:2]]
     given = bank.given | {"membership": bank.member[:2], "weights": few}
     with pytest.warns(UserWarning, match=r"\d+ of 120 samples are members of every or of no model"):
-        found = collect_signals(**given, queries=3, sensitivity=True, seed=1)
+        found = collect_signals(**given, queries=Queries(3, sensitivity=True, seed=1))
     assert found.confidence.shape == found.correct.shape == (2, 120, 3)
     np.testing.assert_allclose(found.confidence[..., 0], collect_plain(found), rtol=1e-4, atol=1e-4)
     assert (found.confidence[..., 1] != found.confidence[..., 0]).any()
     assert found.sensitivity.shape == found.logits.shape
     # A model's answers do not depend on who is asked beside it.
-    alone = collect_signals(
-        **given | {"weights": few[1], "membership": bank.member[1]}, queries=3, sensitivity=True, seed=1
-    )
+    given |= {"weights": few[1], "membership": bank.member[1]}
+    alone = collect_signals(**given, queries=Queries(3, sensitivity=True, seed=1))
     np.testing.assert_array_equal(alone.confidence[0], found.confidence[1])
     np.testing.assert_array_equal(alone.sensitivity[0], found.sensitivity[1])
 
@@ -242,7 +245,7 @@ def test_a_copy_of_a_model_is_refused(bank, tmp_path):
     ],
 )
 def test_wrong_factories(bank, factory, options, words):
-    refused(bank, *words, factory=factory, factory_options=options)
+    refused(bank, *words, factory=factory, options=NetworkOptions(options))
 
 
 def test_a_module_that_cannot_be_imported(bank, tmp_path, monkeypatch):
@@ -268,8 +271,8 @@ def test_networks_that_end_in_a_softmax(bank):
     assert near.mean() > 0.5
     np.testing.assert_allclose(found.phi[near], expected.phi[near], atol=0.01)
     few = [bank.folder / f"{name}.safetensors" for name in bank.names[:2]]
-    more = {"weights": few, "membership": bank.member[:2], "queries": 2, "sensitivity": True, "warn": no_matter}
-    found, expected = collect_signals(**softmax | more), collect_signals(**bank.given | more)
+    more = {"weights": few, "membership": bank.member[:2], "queries": Queries(2, sensitivity=True)}
+    found, expected = quietly(**softmax | more).signals, quietly(**bank.given | more).signals
     near = np.abs(expected.phi) < 8
     np.testing.assert_allclose(found.phi[near], expected.phi[near], atol=0.01)
     np.testing.assert_array_equal(found.correct, expected.correct)
@@ -283,8 +286,8 @@ def test_networks_with_one_output_for_two_classes(bank, tmp_path, factory):
         torch.manual_seed(row)
         save_file(bank.networks.Single().state_dict(), tmp_path / f"one-{row}.safetensors")
     data = RawData(bank.x, rng.integers(2, size=120), ("no", "yes"), (0.5,), (0.25,))
-    given = {"weights": tmp_path, "membership": bank.member[:4], "data": data, "warn": no_matter}
-    found = collect_signals(f"collecting_networks:{factory}", **given)
+    given = {"weights": tmp_path, "membership": bank.member[:4], "data": data}
+    found = quietly(factory=f"collecting_networks:{factory}", **given).signals
     alone = bank.networks.Single()
     alone.load_state_dict(load_file(tmp_path / "one-2.safetensors"))
     z = bank.answers(alone, bank.x)[:, 0]
@@ -299,7 +302,7 @@ def test_networks_with_one_output_for_two_classes(bank, tmp_path, factory):
 def test_inputs_that_the_network_does_not_take(bank):
     x = np.random.default_rng(0).random((120, 5), np.float32)
     refused(bank, "net-6", "RuntimeError", "(4, 5)", data=RawData(x, bank.y, ("a", "b", "c")))
-    refused(bank, "queries", "table", data=RawData(x, bank.y, ("a", "b", "c")), queries=2)
+    refused(bank, "queries", "table", data=RawData(x, bank.y, ("a", "b", "c")), queries=Queries(2))
 
 
 def test_a_model_that_answers_nan_is_named(bank, tmp_path):
@@ -312,7 +315,8 @@ def test_a_model_that_answers_nan_is_named(bank, tmp_path):
 
 
 def test_other_mistakes(bank):
-    refused(bank, "queries", "0", queries=0)
+    with pytest.raises(UserError, match="queries: got 0"):
+        Queries(0)
     refused(bank, "unknown data source", data="cifar")
     refused(bank, "absent.npz", data="npz:absent.npz")
-    refused(bank, "device", "meta9", device="meta9")
+    refused(bank, "device", "meta9", runtime=Here("meta9"))

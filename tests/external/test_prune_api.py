@@ -1,6 +1,7 @@
 """`pruneaudit.prune` on networks of the user's own: what comes out, what is left alone, what is refused."""
 
 import copy
+import inspect
 import json
 import re
 
@@ -11,6 +12,8 @@ from torch import nn
 import pruneaudit
 from pruneaudit.compression import PRUNERS
 from pruneaudit.core.errors import UserError
+from pruneaudit.external.prune import prune
+from pruneaudit.external.tuning import FineTuning
 from pruneaudit.study import Training
 from pruneaudit.training.loop import train
 from pruneaudit.training.samples import Samples
@@ -159,7 +162,9 @@ def test_fine_tuning_holds_the_mask(method, tmp_path):
     x, y = samples(model)
     initial = made("residual", seed=5) if "rewind" in method else None
     pruned = pruneaudit.prune(
-        *(model, method, 0.6), data=(x, y), test=(x, y), initial=initial, epochs=4, batch_size=10, momentum=0.9
+        *(model, method, 0.6),
+        finetuning=FineTuning((x, y), initial=initial, epochs=4, batch_size=10, momentum=0.9),
+        test=(x, y),
     )
     removed = sum(int((pruned.model.get_parameter(name)[~mask] != 0).sum()) for name, mask in pruned.masks.items())
     assert removed == 0
@@ -175,7 +180,7 @@ def test_fine_tuning_holds_the_mask(method, tmp_path):
 def test_hooks_of_the_result_hold_its_mask_in_a_further_training():
     model = made("table")
     x, y = samples(model)
-    pruned = pruneaudit.prune(model, "dpf", 0.6, data=(x, y), epochs=3)
+    pruned = pruneaudit.prune(model, "dpf", 0.6, finetuning=FineTuning((x, y), epochs=3))
     masks = dict(pruned.masks)
     train(pruned.model, Samples(x, y), Training(epochs=2), torch.Generator().manual_seed(0), pruned.hooks)
     assert all(not pruned.model.get_parameter(name)[~mask].any() for name, mask in masks.items())
@@ -185,7 +190,7 @@ def test_hooks_of_the_result_hold_its_mask_in_a_further_training():
 def test_the_memory_order_stays_as_it_was(order, tmp_path):
     model = made("plain").to(memory_format=order)
     x, y = samples(model)
-    pruned = pruneaudit.prune(model, "l1unstructured", 0.5, data=(x, y), epochs=1)
+    pruned = pruneaudit.prune(model, "l1unstructured", 0.5, finetuning=FineTuning((x, y), epochs=1))
     assert pruned.model[3].weight.is_contiguous(memory_format=order)
     check_saved(pruned, plain().to(memory_format=order), x, tmp_path / "pruned")
 
@@ -198,7 +203,7 @@ def test_inputs_that_are_no_images(kind, tmp_path):
 
     model, y = fresh(), torch.arange(30) % 3
     x = torch.arange(180).view(30, 6) % 20 if kind == "texts" else torch.randn(30, 6, 6)
-    pruned = pruneaudit.prune(model, "l1unstructured", 0.5, data=(x, y), epochs=2)
+    pruned = pruneaudit.prune(model, "l1unstructured", 0.5, finetuning=FineTuning((x, y), epochs=2))
     assert pruned.sparsity == pytest.approx(0.5, abs=0.01)
     assert pruned.summary["after"]["macs"] == 36 * 3 + (6 * 18 * 6 if kind == "series" else 0)
     check_saved(pruned, fresh, x, tmp_path / "pruned")
@@ -208,7 +213,8 @@ def test_slim_trains_removes_and_trains(tmp_path):
     model = made("plain")
     x, y = samples(model)
     pruned = pruneaudit.prune(
-        model, "slim:sparsity_epochs=1", 0.5, data=(x.numpy(), y.numpy()), epochs=2, batch_size=10
+        *(model, "slim:sparsity_epochs=1", 0.5),
+        finetuning=FineTuning((x.numpy(), y.numpy()), epochs=2, batch_size=10),
     )
     assert pruned.sparsity == pytest.approx(0.5, abs=0.1)
     assert model.training and pruned.model.training
@@ -220,7 +226,8 @@ def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator_al
     x, y = samples(model)
     torch.manual_seed(7)
     state = torch.get_rng_state()
-    results = [pruneaudit.prune(model, "random", 0.5, data=(x, y), epochs=2, seed=seed) for seed in (3, 3, 4)]
+    tuned = FineTuning((x, y), epochs=2)
+    results = [pruneaudit.prune(model, "random", 0.5, finetuning=tuned, seed=seed) for seed in (3, 3, 4)]
     assert torch.equal(torch.get_rng_state(), state)
     first, same, other = (result.model.state_dict() for result in results)
     assert all(torch.equal(value, same[key]) for key, value in first.items())
@@ -267,11 +274,12 @@ def test_a_training_function_is_called_per_phase_and_gets_hooks():
         settings = Training(epochs=epochs or 2, batch_size=10, learning_rate=0.01)
         train(network, stored, settings, torch.Generator().manual_seed(0), hooks)
 
-    pruned = pruneaudit.prune(model, "iterative:rounds=3", 0.6, train=own)
+    pruned = pruneaudit.prune(model, "iterative:rounds=3", 0.6, finetuning=FineTuning(train=own))
     assert phases == [("round 1", None), ("round 2", None), ("finetune", None)]
     assert zero_fraction(pruned.model) == pytest.approx(0.6, abs=0.01)
     assert pruned.summary["finetuning"] == "train function"
-    assert pruneaudit.prune(model, "dpf", 0.6, train=own).sparsity == pytest.approx(0.6, abs=0.01)
+    again = pruneaudit.prune(model, "dpf", 0.6, finetuning=FineTuning(train=own))
+    assert again.sparsity == pytest.approx(0.6, abs=0.01)
 
 
 def test_a_training_function_that_ignores_the_hooks_is_refused():
@@ -280,9 +288,9 @@ def test_a_training_function_that_ignores_the_hooks_is_refused():
             network[0].weight.add_(1)
 
     with pytest.raises(UserError, match="removed weights are not zero"):
-        pruneaudit.prune(made("table"), "l1unstructured", 0.6, train=careless)
+        pruneaudit.prune(made("table"), "l1unstructured", 0.6, finetuning=FineTuning(train=careless))
     with pytest.raises(UserError, match=r"sparsity 0 after it, expected 0\.6"):
-        pruneaudit.prune(made("table"), "gradual", 0.6, train=lambda *_: None)
+        pruneaudit.prune(made("table"), "gradual", 0.6, finetuning=FineTuning(train=lambda *_: None))
 
 
 def parametrized():
@@ -310,8 +318,8 @@ REFUSED = [
     ({"sparsity": 0.9999}, "leaves none of 464 weights"),
     ({"method": "l1unstructred"}, "unknown pruner 'l1unstructred' (did you mean 'l1unstructured'?)"),
     ({"method": "l1unstructured:scop=global"}, "unknown key 'scop' (did you mean 'scope'?)"),
-    ({"options": {"exclude": ["3"]}}, "exclude: no layer '3'"),
-    ({"options": {"layers": "convolutions"}}, "nothing to prune"),
+    ({"method": "l1unstructured:exclude=['3']"}, "exclude: no layer '3'"),
+    ({"method": "l1unstructured:layers=convolutions"}, "nothing to prune"),
     ({"model": "resnet"}, "model: got str, expected a torch.nn.Module"),
     ({"model": nn.Sequential(nn.BatchNorm1d(4))}, "nothing to prune"),
     ({"model": nn.Sequential(nn.LazyLinear(4))}, "run the network on one batch first"),
@@ -323,9 +331,9 @@ REFUSED = [
     ({"method": "l1structured", "example": (11,)}, "the network fails on them"),
     ({"example": (0,)}, "example: got the shape (0,), expected lengths above 0"),
     ({"method": "l1structured", "model": scaled()}, "no layer of this network can lose channels"),
-    ({"method": "dpf"}, "method 'dpf' works in training, and there is none; give data=(x, y)"),
+    ({"method": "dpf"}, "method 'dpf' works in training, and there is none; give finetuning=FineTuning((x, y)"),
     ({"method": "iterative"}, "works in training"),
-    ({"method": "iterative:rewind=init", "data": (X, Y)}, "give initial=a network"),
+    ({"method": "iterative:rewind=init", "data": (X, Y)}, "FineTuning(..., initial=a network"),
     ({"method": "iterative:rewind=init", "data": (X, Y), "initial": scaled}, "initial: got a network of another"),
     ({"epochs": 3}, "epochs: has no effect without fine-tuning; give data=(x, y)"),
     ({"data": (X, Y), "epoch": 3}, "unknown key 'epoch' (did you mean 'epochs'?)"),
@@ -348,8 +356,9 @@ REFUSED = [
 @pytest.mark.parametrize(("arguments", "words"), REFUSED, ids=[words for _, words in REFUSED])
 def test_what_cannot_be_done_is_one_line(arguments, words):
     given = {"model": table(), "method": "l1unstructured", "sparsity": 0.5} | arguments
+    training = {name: given.pop(name) for name in list(given) if name not in inspect.signature(prune).parameters}
     with pytest.raises(UserError, match=re.escape(words)) as error:
-        pruneaudit.prune(**given)
+        pruneaudit.prune(**given, finetuning=FineTuning(**training))
     assert "\n" not in str(error.value)
 
 
@@ -430,7 +439,9 @@ def test_a_network_with_one_logit_is_fine_tuned_and_stays_as_it_was_written(in_d
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Scored(in_dict)
-    pruned = pruneaudit.prune(network, "l1unstructured", 0.2, data=(x, y), test=(x, y), epochs=20, learning_rate=0.1)
+    pruned = pruneaudit.prune(
+        network, "l1unstructured", 0.2, finetuning=FineTuning((x, y), epochs=20, learning_rate=0.1), test=(x, y)
+    )
     z = pruned.model.head(x)[:, 0]
     accuracy = pruned.summary["accuracy"]
     assert accuracy["after_finetuning"] == ((z > 0).long() == y).double().mean().item()

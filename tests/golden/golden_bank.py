@@ -12,7 +12,7 @@ import pandas as pd
 
 from pruneaudit.evaluation.game import bank_games
 from pruneaudit.evaluation.lineup import Lineup, ready
-from pruneaudit.evaluation.playing import audit_games
+from pruneaudit.evaluation.playing import Known, Measuring, audit_games
 from pruneaudit.signals.signals import Signals
 
 # M models, N samples, C classes, Q queries
@@ -43,7 +43,7 @@ def evaluated() -> dict[str, pd.DataFrame]:
         }
     games = bank_games(releases, ["matched", "dense"])
     lineup = Lineup(baselines=("dense",), undefended=("dense",))
-    results = audit_games(games, ready(ATTACKS), SEED, LEVELS, lineup=lineup, skip=True).results
+    results = audit_games(games, ready(ATTACKS), Measuring(SEED, LEVELS), Known(lineup), skip=True).results
     tables = {name: getattr(results, name) for name in TABLES}
     for name, table in tables.items():
         if "victim" in table:

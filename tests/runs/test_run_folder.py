@@ -1,6 +1,5 @@
 """One door to a run on disk: what it gives, and what it refuses."""
 
-import inspect
 import shutil
 
 import numpy as np
@@ -93,15 +92,3 @@ def test_attacks_read_membership_and_draw_none(copied):
     copied.seal()
     plan, population = copied.finished()
     np.testing.assert_array_equal(copied.signals(plan, population, "dense").member, content["member"])
-
-
-def test_public_functions_take_at_most_seven_parameters_beside_the_machine():
-    functions = [getattr(api, name) for name in api.__all__] + [
-        getattr(pruneaudit, name) for name in pruneaudit.__all__
-    ]
-    wide = {
-        function.__name__: len(names)
-        for function in functions
-        if inspect.isfunction(function) and len(names := set(inspect.signature(function).parameters) - {"runtime"}) > 7
-    }
-    assert wide.keys() <= {"audit", "audit_files", "collect_signals", "prune"}

@@ -15,7 +15,7 @@ from pruneaudit.core.files import read_json, seal_again
 from pruneaudit.core.options import validated
 from pruneaudit.engine.assemble import audit_study, study_games
 from pruneaudit.engine.driver import missing_tasks
-from pruneaudit.engine.learning import learn
+from pruneaudit.engine.learning import Players, learn
 from pruneaudit.engine.plan import Plan, attacks_of
 from pruneaudit.evaluation.controls import SELFTEST_RUN, record_controls
 from pruneaudit.evaluation.results import Results
@@ -56,16 +56,16 @@ def attack_again(
     study = validated(Study, values, "attacks")
     plan, population = held.planned(study, runtime.data_folder)
     _check_all_there(held, plan)
-    players = runtime.standby()
+    executor = runtime.standby()
     folder, store = held.path, held.store
-    with RunLock(folder), players:
+    with RunLock(folder), executor:
         from pruneaudit.engine.release_report import release_notes  # imports torch
 
         about = study_provenance(plan, population, command) | _measured_before(folder)
         about["warnings"] = [*about["warnings"], *release_notes(about.get("release_report"))]
         store.open_for_writing()
         games = study_games(plan, store, population)
-        learned = learn(plan, store, population, games, players, runtime.device, runtime.progress)
+        learned = learn(plan, store, population, games, Players(executor, runtime.device, runtime.progress))
         audited = audit_study(plan, store, games, about, recall=learned.recall)
         audited.results.about["declared"] = _primary_of(ran, audited.results)
         record_controls(audited, attacks_of(study), study.seed, SELFTEST_RUN)

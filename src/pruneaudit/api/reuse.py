@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pruneaudit
+from pruneaudit.api.page import PageSettings
 from pruneaudit.core.files import file_sha256, read_json, write_atomically
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.population import Population
@@ -30,12 +31,12 @@ from pruneaudit.runs.names import EVALUATED_FILE, REPORT_FILE
 _SOURCES = ("*.py", "*.html", "*.js", "*.css")
 
 
-def evaluation_identity(plan: Plan, said: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+def evaluation_identity(plan: Plan, page: PageSettings, versions: Mapping[str, str]) -> str:
     """What stands for everything that shapes the results of a study and its page.
 
     Args:
         plan: the study's.
-        said: what the caller asked of the page: whether it is a demonstration, and whether it shows records.
+        page: what it shows and says of itself.
         versions: of Python and of the libraries.
     """
     attacks = attacks_of(plan.study)
@@ -48,7 +49,7 @@ def evaluation_identity(plan: Plan, said: Mapping[str, Any], versions: Mapping[s
                 label: [attack.semantics_version, attack.options.model_dump(mode="json"), _source_of(attack)]
                 for label, attack in attacks.items()
             },
-            "page": dict(said),
+            "page": {"demonstration": page.demonstration, "show_records": page.show_records},
             "code": _code_sha256(),
             "versions": dict(versions),
         }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pruneaudit.api.page import PageSettings
 from pruneaudit.api.reuse import evaluation_identity, results_there
 from pruneaudit.api.runtime import Runtime
 from pruneaudit.api.writing import Run, made_private, page_for_trackers, write_up
@@ -19,7 +20,7 @@ from pruneaudit.engine.assemble import audit_study, study_games
 from pruneaudit.engine.driver import TasksFailedError, Work, carry_out, forget_finished
 from pruneaudit.engine.dropping import drop_weights
 from pruneaudit.engine.learned_scores import Learned
-from pruneaudit.engine.learning import learn
+from pruneaudit.engine.learning import Players, learn
 from pruneaudit.engine.plan import Plan, attacks_of
 from pruneaudit.engine.rehearsal import rehearse
 from pruneaudit.engine.sources import functions_importable
@@ -35,6 +36,7 @@ from pruneaudit.runs.log import LoggedProgress
 from pruneaudit.runs.names import STUDY_FILE
 from pruneaudit.runs.provenance import study_provenance
 from pruneaudit.study import Study
+from pruneaudit.study.recipes import load_recipe_or_file
 from pruneaudit.tracking.trackers import Trackers
 
 MIN_MODELS = 2
@@ -80,31 +82,22 @@ class Executed:
         return tuple(str(failure) for failure in self.work.failures)
 
 
-@dataclass(frozen=True)
-class Page:
-    """What is asked of the page, and what stands for it and the results."""
-
-    show_records: bool | None
-    identity: str
+USUAL_PAGE = PageSettings()
 
 
 def run(
-    study: Study,
+    study: Study | str | Path,
     out: str | Path = "runs",
     runtime: Runtime | None = None,
-    command: str = "",
-    demonstration: bool = False,
-    show_records: bool | None = None,
+    page: PageSettings = USUAL_PAGE,
 ) -> Run:
     """Runs a study, or finishes one that was interrupted; what is on disk already is not made again.
 
     Args:
-        study: what to do.
+        study: what to do: a study, its file, or the name of a recipe, such as "mia-prune/location".
         out: the run's folder is made in it, named after the study.
         runtime: on what it runs, and who watches; default: a worker process per core, on the CPU, silently.
-        command: the command line that repeats this, for the report.
-        demonstration: the report says that it is a demonstration.
-        show_records: show ids and pictures of exposed samples on the page; default: where everybody can have the data.
+        page: what the report shows and says of itself.
 
     Returns:
         The finished run; findings, scores and report are in its folder.
@@ -114,19 +107,29 @@ def run(
         TasksFailedError: tasks failed, and fewer than two models are left to audit. Where more are left,
             they are audited, and `Run.failures` and the report name what is missing.
         StorageError: the disk is full; what is finished is kept.
+
+    Example:
+        >>> finished = pruneaudit.run("demo-quick", out="runs")
+        >>> finished.audit.findings, finished.report
     """
-    if not isinstance(study, Study):
-        raise UserError(f"study: got {type(study).__name__}, expected a Study; use Study.load(path)")
-    said = {"command": command, "demonstration": demonstration}
+    study = _study_of(study)
     prepared = prepare(study, Path(out) / study.name, runtime or Runtime())
-    with watching(prepared, said) as (watch, facts):
-        page = {"demonstration": demonstration, "show_records": show_records}
+    with watching(prepared, page) as (watch, facts):
         identity = evaluation_identity(prepared.plan, page, facts["versions"])
         if (found := found_before(prepared, identity, watch)) is not None:
             return found
         executed = execute(prepared, watch)
         audited = evaluate(prepared, executed, facts, watch)
-        return write(prepared, executed, audited, watch, Page(show_records, identity))
+        return write(prepared, executed, audited, watch, page, identity)
+
+
+def _study_of(given: Study | str | Path) -> Study:
+    """The study that is given, or named."""
+    if isinstance(given, str | Path):
+        return load_recipe_or_file(str(given))
+    if not isinstance(given, Study):
+        raise UserError(f"study: got {type(given).__name__}, expected a Study, its file or the name of a recipe")
+    return given
 
 
 def prepare(study: Study, folder: Path, runtime: Runtime) -> Prepared:
@@ -144,12 +147,12 @@ def prepare(study: Study, folder: Path, runtime: Runtime) -> Prepared:
 
 
 @contextmanager
-def watching(prepared: Prepared, said: Mapping[str, Any]) -> Iterator[tuple[Watch, dict[str, Any]]]:
+def watching(prepared: Prepared, page: PageSettings) -> Iterator[tuple[Watch, dict[str, Any]]]:
     """Holds the run folder for this run, and writes down how it begins; gives who is told, and what the report says.
 
     Args:
         prepared: the study.
-        said: what the caller said of it: `command` and `demonstration`.
+        page: what the report says of itself.
     """
     study, plan, population, runtime = prepared.study, prepared.plan, prepared.population, prepared.runtime
     folder, store = prepared.run.path, prepared.run.store
@@ -159,9 +162,10 @@ def watching(prepared: Prepared, said: Mapping[str, Any]) -> Iterator[tuple[Watc
         LoggedProgress(folder, runtime.progress) as log,
         Trackers(runtime.trackers, log, folder) as trackers,
     ):
-        facts = study_provenance(plan, population, said["command"]) | {"device": runtime.device, **said}
+        facts = study_provenance(plan, population, page.command)
+        facts |= {"device": runtime.device, "command": page.command, "demonstration": page.demonstration}
         where: dict[str, Any] = {"device": runtime.device, "executor": runtime.executor, "jobs": runtime.num_jobs}
-        log.event("start", command=said["command"], **where, **facts["versions"])
+        log.event("start", command=page.command, **where, **facts["versions"])
         store.open_for_writing()
         for note in (*open_folder, *replaced(study, population, folder), *facts["warnings"], *prepared.notes):
             log.warn(note)
@@ -190,7 +194,8 @@ def execute(prepared: Prepared, watch: Watch) -> Executed:
         made = prepared.plan.without(lost)
         watch.log.say(f"attacking {counted(len(made.releases), 'release')} of {counted(num_models, 'model')}")
         games = study_games(made, store, population, left_out)
-        learned = learn(made, store, population, games, executor, runtime.device, watch.trackers, left_out)
+        players = Players(executor, runtime.device, watch.trackers)
+        learned = learn(made, store, population, games, players, left_out)
     return Executed(made, work, left_out, tuple(games), learned)
 
 
@@ -200,7 +205,7 @@ def evaluate(prepared: Prepared, executed: Executed, facts: Mapping[str, Any], w
 
     made, store = executed.plan, prepared.run.store
     about = {**facts, "failures": list(executed.failures)}
-    audited = audit_study(made, store, executed.games, about, executed.left_out, executed.learned.recall, watch.log.say)
+    audited = audit_study(made, store, executed.games, about, executed.left_out, executed.learned.recall)
     failed = record_controls(audited, attacks_of(prepared.study), prepared.study.seed, SELFTEST_RUN)
     told = audited.results.about
     for note in (*told["warnings"][len(facts["warnings"]) :], *failed):
@@ -225,10 +230,12 @@ def found_before(prepared: Prepared, identity: str, watch: Watch) -> Run | None:
     return Run(run.path, audited, 0)
 
 
-def write(prepared: Prepared, executed: Executed, audited: Audit, watch: Watch, page: Page) -> Run:
+def write(
+    prepared: Prepared, executed: Executed, audited: Audit, watch: Watch, page: PageSettings, identity: str
+) -> Run:
     """Writes tables, scores, page and seal, lets go of weights that are not kept, and tells the trackers."""
     folder, store, num_done = prepared.run.path, prepared.run.store, executed.work.num_done
-    identity = "" if executed.failures else page.identity
+    identity = "" if executed.failures else identity
     write_up(audited, folder, True, page.show_records, identity, tuple(executed.learned.folders.values()))
     if not prepared.study.keep_weights:
         with writing(folder, begun=True):

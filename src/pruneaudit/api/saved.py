@@ -3,72 +3,101 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from pruneaudit.api.page import PageSettings
 from pruneaudit.api.writing import Run, made_for_owner, write_up
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.groups import expand
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import file_sha256
+from pruneaudit.core.machine import Here, Machine
 from pruneaudit.evaluation.audit import audit
 from pruneaudit.evaluation.controls import SELFTEST, record_controls
+from pruneaudit.evaluation.given import Paired
 from pruneaudit.evaluation.lineup import named, ready
 from pruneaudit.evaluation.playing import DEFAULT_LEVELS
 from pruneaudit.runs.provenance import provenance
 from pruneaudit.signals.signals import Signals
 
+HERE, USUAL_PAGE = Here(), PageSettings()
+
+
+@dataclass(frozen=True)
+class PredictionFiles:
+    """Predictions in the exchange format of `Signals`, `.npz`."""
+
+    signals: Path
+    """Those of the models that are attacked."""
+    references: Path | None = None
+    """Those of other models on the same samples."""
+    paired: Path | None = None
+    """Those of the same models in another public release."""
+    paired_references: Path | None = None
+    """Those of the references in that other release."""
+
+    def load(self) -> tuple[Signals, Signals | None, Paired | None]:
+        """Signals, references and paired, as `pruneaudit.audit` takes them.
+
+        Raises:
+            UserError: a file is not usable, or references of pairs come without pairs.
+        """
+        if self.paired is None and self.paired_references is not None:
+            raise UserError(
+                f"paired references: got {self.paired_references} without the victims' other release; give --paired too"
+            )
+        signals, *others = (
+            None if path is None else Signals.load(path)
+            for path in (self.signals, self.references, self.paired, self.paired_references)
+        )
+        references, paired, paired_references = others
+        assert signals is not None
+        return signals, references, None if paired is None else Paired(paired, paired_references)
+
 
 def audit_files(
-    file: Path,
+    files: PredictionFiles | Path,
     attacks: str = "scores",
-    references: Path | None = None,
-    paired: Path | None = None,
-    paired_references: Path | None = None,
     out: str | Path = "audit",
+    *,
     seed: int = 0,
-    command: str = "",
     fpr_levels: Sequence[float] = DEFAULT_LEVELS,
     name: str | None = None,
-    say: Callable[[str], None] = lambda _: None,
-    show_records: bool | None = None,
+    page: PageSettings = USUAL_PAGE,
+    runtime: Machine = HERE,
 ) -> Run:
     """Audits saved predictions: findings, scores and report into a folder, no training.
 
     Args:
-        file: predictions in the exchange format of `Signals`, `.npz`.
+        files: the predictions; a path: those of the models that are attacked.
         attacks: comma-separated names or groups; "scores" is all that the predictions allow and that train nothing.
-        references: predictions of other models on the same samples.
-        paired: predictions of the same models in another public release.
-        paired_references: predictions of the references in that other release.
         out: the folder; what an earlier audit wrote there is replaced.
         seed: seed of folds and bootstrap.
-        command: the command line that repeats this, for the report.
         fpr_levels: false-positive rates at which the true-positive rate is reported.
         name: of the release, in findings and report; default: the file's, without its suffix.
-        say: told of every attack before it is played, then of the controls.
-        show_records: as for `run`.
+        page: what the report shows and says of itself.
+        runtime: its `progress` is told of every attack before it is played, then of the controls.
 
     Raises:
         UserError: a file is not usable, or an attack lacks what it needs.
     """
+    files = files if isinstance(files, PredictionFiles) else PredictionFiles(files)
+    file = files.signals
     name = file.stem if name is None else name
-    signals = Signals.load(file)
+    signals, references, paired = files.load()
     if references is None:
         _check_has_out_models(signals, attacks, file)
-    other_models, other_release, their_release = (
-        None if path is None else Signals.load(path) for path in (references, paired, paired_references)
-    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is left out stands in `about`
-        given = signals, other_models, other_release, their_release
-        found = audit(*given, attacks, seed, fpr_levels, name, say)
-    say("controls: the same attacks where the answer is known")
+        found = audit(signals, references, paired, attacks, seed, fpr_levels, name, runtime)
+    runtime.progress.say("controls: the same attacks where the answer is known")
     record_controls(found, ready(attacks.split(",")), seed, SELFTEST)
     parts = (signals.canaries, signals.reserve, signals.copies)
     canaries, reserve, copies = (int(part.sum()) for part in parts)
     found.results.about.update(
-        provenance(command)
+        provenance(page.command)
         | found.results.about
         | {
             "name": name,
@@ -88,7 +117,7 @@ def audit_files(
         }
     )
     found.results.about["warnings"] += made_for_owner(Path(out))
-    write_up(found, Path(out), show_records=show_records)
+    write_up(found, Path(out), show_records=page.show_records)
     return Run(Path(out), found, 0)
 
 

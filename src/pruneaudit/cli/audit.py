@@ -58,14 +58,16 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Attack models by their saved predictions: findings and report in seconds."""
-    from pruneaudit.api import audit_files
+    from pruneaudit.api import PageSettings, PredictionFiles, audit_files
+    from pruneaudit.core.machine import Here
     from pruneaudit.evaluation.playing import DEFAULT_LEVELS
 
     check_results_folder(out, force)
     levels = DEFAULT_LEVELS if fpr_levels is None else rates("--fpr-levels", fpr_levels)
-    others = references, paired, paired_references
+    files = PredictionFiles(file, references, paired, paired_references)
+    page = PageSettings(command_line(), show_records=show_records or None)
     with StepLine(quiet) as line:
-        shown = show_records or None
-        finished = audit_files(file, attacks, *others, out, seed, command_line(), levels, name, line.say, shown)
+        machine = Here(progress=line)
+        finished = audit_files(files, attacks, out, seed=seed, fpr_levels=levels, name=name, page=page, runtime=machine)
     print_warnings(finished.audit.results)
     show(finished.audit.results, finished.folder, finished.report, as_json)

@@ -66,7 +66,9 @@ def command(
     quiet: QuietOption = False,
 ) -> None:
     """Ask models that you have trained about samples, and save what they say for `pruneaudit audit`."""
-    from pruneaudit.external.collect import collect_signals
+    from pruneaudit.core.machine import Here
+    from pruneaudit.external.asked import NetworkOptions, Queries
+    from pruneaudit.external.collect import collect
     from pruneaudit.external.output import check_new, write_signals
 
     check_new(out, force)
@@ -74,33 +76,22 @@ def command(
         from pruneaudit.engine.devices import check_device
 
         check_device(device)
-    notes, facts = list[str](), list[str]()
+    options = NetworkOptions(
+        keyed_values("--factory-option", factory_option or []),
+        weights_key,
+        numbers("--mean", mean),
+        numbers("--std", std),
+    )
     with StepLine(quiet) as line:
-        signals = collect_signals(
-            factory,
-            weights,
-            membership,
-            data,
-            factory_options=keyed_values("--factory-option", factory_option or []),
-            weights_key=weights_key,
-            queries=queries,
-            sensitivity=sensitivity,
-            mean=numbers("--mean", mean),
-            std=numbers("--std", std),
-            device=device,
-            seed=seed,
-            data_root=data_root,
-            say=line.say,
-            warn=notes.append,
-            tell=facts.append,
-        )
-    write_signals(signals, out, force)
-    for note in notes:
+        machine = Here(device, data_root, line)
+        collected = collect(factory, weights, membership, data, options, Queries(queries, sensitivity, seed), machine)
+    write_signals(collected.signals, out, force)
+    for note in collected.notes:
         print(f"warning: {note}", file=sys.stderr)
-    _print(signals, out, facts)
+    _print(collected.signals, out, collected.fed_as)
 
 
-def _print(signals: Signals, out: Path, fed: list[str]) -> None:
+def _print(signals: Signals, out: Path, fed_as: str) -> None:
     """What was collected, and what comes next."""
     from pruneaudit.external.plausible import model_accuracies
 
@@ -117,7 +108,7 @@ def _print(signals: Signals, out: Path, fed: list[str]) -> None:
         ("models", f"{signals.num_models:,} ({', '.join(shown)})"),
         ("samples", f"{different.sum():,}{alone}, of which {size} trained {'each' if len(names) > 1 else 'the'} model"),
         ("classes", f"{signals.num_classes:,}"),
-        *(("fed as", how) for how in fed),
+        ("fed as", fed_as),
         ("accuracy", f"{train:.1%} on members, {test:.1%} on non-members (mean over models)"),
     ):
         print(printable(f"{what:<10}{figure}"))

@@ -86,13 +86,13 @@ def _is_folder(given: str) -> bool:
 def _run(
     study: str, changes: list[str], out: Path, where: dict[str, Any], quiet: bool, verbose: bool
 ) -> tuple[Results, tuple[str, ...]]:
-    from pruneaudit.api import Runtime, run
+    from pruneaudit.api import PageSettings, Runtime, run
     from pruneaudit.study.recipes import load_recipe_or_file
 
     chosen = load_recipe_or_file(study, changes)
     with progress_for(quiet, verbose) as progress:
         runtime = Runtime(**where, progress=progress)
-        finished = run(chosen, out, runtime, command_line())
+        finished = run(chosen, out, runtime, PageSettings(command_line()))
     return finished.audit.results, finished.failures
 
 

@@ -94,33 +94,21 @@ def command(
 
         check_device(device)
     from pruneaudit.core.files import SUMMARY_FILE
-    from pruneaudit.external.checkpoint import prune_checkpoint
+    from pruneaudit.core.machine import Here
+    from pruneaudit.external.asked import NetworkOptions
+    from pruneaudit.external.checkpoint import Asked, prune_checkpoint
     from pruneaudit.external.folder import read_summary
 
-    facts: list[str] = []
-    pruned = prune_checkpoint(
-        factory,
-        weights,
-        method,
-        sparsity,
-        factory_options=keyed_values("--factory-option", factory_option or []),
-        weights_key=weights_key,
-        example_shape=lengths("--example-shape", example_shape),
-        initial_weights=initial_weights,
-        data=data,
-        test_data=test_data,
-        mean=numbers("--mean", mean),
-        std=numbers("--std", std),
-        data_root=data_root,
-        training=training or None,
-        device=device,
-        seed=seed,
-        warn=lambda note: print(printable(f"warning: {note}"), file=sys.stderr),
-        tell=facts.append,
-    )
-    folder = pruned.save(out, force)
+    shape = lengths("--example-shape", example_shape)
+    asked = Asked(method, sparsity, training or None, initial_weights, shape, seed)
+    arguments = keyed_values("--factory-option", factory_option or [])
+    options = NetworkOptions(arguments, weights_key, numbers("--mean", mean), numbers("--std", std))
+    made = prune_checkpoint(factory, weights, asked, data, test_data, options, Here(device, data_root))
+    for note in made.notes:
+        print(printable(f"warning: {note}"), file=sys.stderr)
+    folder = made.pruned.save(out, force)
     _print(read_summary(folder / SUMMARY_FILE), "test accuracy" if test_data else "accuracy on --data")
-    for how in dict.fromkeys(facts):
+    for how in made.fed_as:
         print(printable(f"samples are fed as {how}"))
     print(f"\nsaved: {printable(str(out))}")
 

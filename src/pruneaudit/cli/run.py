@@ -153,12 +153,13 @@ def execute(study: Study, where: dict[str, Any], quiet: bool, verbose: bool, dem
         verbose: name every task.
         demonstration: the report says that it is one.
     """
-    from pruneaudit.api import Runtime, run
+    from pruneaudit.api import PageSettings, Runtime, run
 
+    page = PageSettings(command_line(), demonstration, where.get("show_records"))
     with progress_for(quiet, verbose) as progress:
         machine = {key: value for key, value in where.items() if key not in ("out", "show_records")}
         runtime = Runtime(**machine, progress=progress)
-        finished = run(study, where["out"], runtime, command_line(), demonstration, where.get("show_records"))
+        finished = run(study, where["out"], runtime, page)
     print_findings(finished.audit.results, finished.report)
     if finished.failures:
         more = f", and {len(finished.failures) - 1} more" if len(finished.failures) > 1 else ""

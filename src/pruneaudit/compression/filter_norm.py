@@ -45,7 +45,7 @@ class FilterNorm(Pruner):
         """A smaller network or, with the preset, a masked one; see `Pruner.prune`."""
         from pruneaudit.compression.channel_masks import filter_masks
         from pruneaudit.compression.mask import held
-        from pruneaudit.compression.structured import remove_channels
+        from pruneaudit.compression.structured import Limits, remove_channels
 
         if options.preset == "mia_prune":
             return held(model, filter_masks(model, sparsity, self.norm))
@@ -56,8 +56,7 @@ class FilterNorm(Pruner):
             sparsity,
             options.target,
             options.scope,
-            options.exclude,
-            options.max_channel_sparsity,
+            Limits(options.exclude, options.max_channel_sparsity),
         )
         return Pruning(smaller, structure=structure)
 

@@ -56,7 +56,7 @@ class Slim(Pruner):
         from pruneaudit.compression.channel_masks import gamma_masks, no_batch_norm
         from pruneaudit.compression.gamma_penalty import GammaPenalty, batch_norms
         from pruneaudit.compression.mask import held
-        from pruneaudit.compression.structured import remove_channels
+        from pruneaudit.compression.structured import Limits, remove_channels
 
         if options.preset == "mia_prune":
             return held(model, gamma_masks(model, sparsity))
@@ -65,8 +65,8 @@ class Slim(Pruner):
             raise no_batch_norm()
 
         def smaller() -> tuple[nn.Module, str]:
-            what = (options.exclude, options.max_channel_sparsity)
-            return remove_channels(model, workshop.example, "gamma", sparsity, options.target, "global", *what)
+            limits = Limits(options.exclude, options.max_channel_sparsity)
+            return remove_channels(model, workshop.example, "gamma", sparsity, options.target, "global", limits)
 
         smaller()  # what cannot be removed is said before the training, not after it
         workshop.train(model, (GammaPenalty(options.strength),), seeds.SPARSITY_TRAINING, options.sparsity_epochs)

@@ -62,6 +62,19 @@ class Structure(Options):
     """Layers that keep all channels because these could not be removed safely."""
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a removal of channels leaves."""
+
+    exclude: Sequence[str] = ()
+    """Layers that keep their output channels: module names, `first_conv`, `classifier`."""
+    max_channel_sparsity: float = 0.95
+    """No layer loses a larger fraction of its channels than this, in (0, 1)."""
+
+
+NO_LIMITS = Limits()
+
+
 def remove_channels(
     model: nn.Module,
     example: Tensor,
@@ -69,8 +82,7 @@ def remove_channels(
     sparsity: float,
     target: Target = "params",
     scope: Scope = "layerwise",
-    exclude: Sequence[str] = (),
-    max_channel_sparsity: float = 0.95,
+    limits: Limits = NO_LIMITS,
 ) -> tuple[nn.Module, str]:
     """A smaller copy of `model`, without its least important channels.
 
@@ -85,8 +97,7 @@ def remove_channels(
         target: of what it is a fraction.
         scope: `layerwise` removes the same fraction of each layer's channels, `global` ranks all together
             (norms then relative to their layer's mean, gammas as they are).
-        exclude: layers that keep their output channels: module names, `first_conv`, `classifier`.
-        max_channel_sparsity: no layer loses a larger fraction of its channels than this, in (0, 1).
+        limits: what stays.
 
     Returns:
         The smaller network, in the mode of `model`, with new parameters (so it needs a new optimizer),
@@ -97,9 +108,9 @@ def remove_channels(
             network has no channels that can be removed.
     """
     check_sparsity(sparsity)
-    asked = _Asked(sparsity, target, scope, max_channel_sparsity)
+    asked = _Asked(sparsity, target, scope, limits.max_channel_sparsity)
     input_shape = tuple(example.shape[1:])
-    found, kept = channel_groups(model, input_shape, importance, exclude)
+    found, kept = channel_groups(model, input_shape, importance, limits.exclude)
     groups = found
     if groups:
         check = ChannelCheck(model, input_shape)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pruneaudit.evaluation import Audit, bank_games
 from pruneaudit.evaluation.canaries import Bounds
 from pruneaudit.evaluation.game import Game
 from pruneaudit.evaluation.lineup import Lineup
-from pruneaudit.evaluation.playing import Recall, audit_games
+from pruneaudit.evaluation.playing import Known, Measuring, Recall, audit_games
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.lineage import defenses_of, origin_of, repeats, twins
@@ -146,7 +146,6 @@ def audit_study(
     about: Mapping[str, Any],
     left_out: Collection[int] = (),
     recall: Recall = lambda label, game: None,
-    say: Callable[[str], None] = lambda _: None,
 ) -> Audit:
     """The audit of a study whose signals are on disk.
 
@@ -158,19 +157,13 @@ def audit_study(
         left_out: models of which some part is missing; they are left out of every release, so that
             releases are compared on the same models.
         recall: what attacks that train have said already.
-        say: told of what takes long.
     """
     study = plan.study
-    return audit_games(
-        games,
-        attacks_of(study),
-        study.seed,
-        study.audit.fpr_levels,
-        lineup=Lineup(tuple(baselines(study)), twins(study), tuple(undefended_dense(study)), repeats(study)),
-        facts={release: release_facts(plan, store, release, left_out) for release in plan.releases},
-        about=about,
-        skip=skips(study.audit.attacks),
-        bounds=Bounds(study.audit.canary_guesses, study.audit.delta),
-        recall=recall,
-        say=say,
+    known = Known(
+        Lineup(tuple(baselines(study)), twins(study), tuple(undefended_dense(study)), repeats(study)),
+        {release: release_facts(plan, store, release, left_out) for release in plan.releases},
+        about,
     )
+    bounds = Bounds(study.audit.canary_guesses, study.audit.delta)
+    measuring = Measuring(study.seed, study.audit.fpr_levels, bounds)
+    return audit_games(games, attacks_of(study), measuring, known, skips(study.audit.attacks), recall)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pruneaudit.attacks.groups import expand
@@ -25,14 +26,23 @@ from pruneaudit.evaluation.game import Game
 ATTACK_SEMANTICS = 1
 
 
+@dataclass(frozen=True, eq=False)
+class Players:
+    """Who plays the attacks that learn."""
+
+    executor: Executor
+    device: str
+    """Where classifiers learn: `cpu`, `cuda` or `cuda:N`."""
+    progress: Progress
+    """Told of every game."""
+
+
 def learn(
     plan: Plan,
     store: Store,
     population: Population,
     games: Sequence[Game],
-    executor: Executor,
-    device: str,
-    progress: Progress,
+    players: Players,
     left_out: Collection[int] = (),
 ) -> Learned:
     """Plays the attacks that learn, those that are not on disk yet; the store is open for writing.
@@ -42,9 +52,7 @@ def learn(
         store: where their answers lie.
         population: the study's.
         games: of the study.
-        executor: does the tasks.
-        device: where classifiers learn: `cpu`, `cuda` or `cuda:N`.
-        progress: told of them.
+        players: who does the tasks.
         left_out: models that take no part.
 
     Raises:
@@ -53,10 +61,11 @@ def learn(
     """
     tasks = attack_tasks(plan, games, left_out)
     if tasks:
-        progress.say(f"attacks that learn: {len(tasks)}")
+        players.progress.say(f"attacks that learn: {len(tasks)}")
         attacking = Plan(plan.study, plan.population, tuple(tasks))
         # Classifiers keep nothing in between.
-        work = carry_out(attacking, population, store, executor, device, progress, checkpoint_seconds=0)
+        who = players.executor, players.device, players.progress
+        work = carry_out(attacking, population, store, *who, checkpoint_seconds=0)
         if work.failures:
             raise TasksFailedError(work.failures)
     return Learned({_key(task): store.path(task.artifact) for task in tasks})

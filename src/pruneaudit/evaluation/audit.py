@@ -5,76 +5,75 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pruneaudit.attacks.groups import skips
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.machine import Here, Machine
 from pruneaudit.evaluation.floors import tell_floors
 from pruneaudit.evaluation.game import MATCHED, Game
-from pruneaudit.evaluation.given import equal_class_notes, given_view
+from pruneaudit.evaluation.given import Paired, equal_class_notes, given_view
 from pruneaudit.evaluation.lineup import named, ready
 from pruneaudit.evaluation.outcome import Audit
-from pruneaudit.evaluation.playing import DEFAULT_LEVELS, audit_games
+from pruneaudit.evaluation.playing import DEFAULT_LEVELS, Known, Measuring, audit_games
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
 from pruneaudit.study.audit import DEFAULT_ATTACKS
 
 GIVEN = "signals"
 """What the release is called, unless it is given a name."""
+HERE = Here()
 
 
 def audit(
     signals: Signals,
     references: Signals | None = None,
-    paired: Signals | None = None,
-    paired_references: Signals | None = None,
+    paired: Signals | Paired | None = None,
     attacks: Sequence[str | Plugin] | str = DEFAULT_ATTACKS,
     seed: int = 0,
     fpr_levels: Sequence[float] = DEFAULT_LEVELS,
     name: str = GIVEN,
-    say: Callable[[str], None] = lambda _: None,
+    runtime: Machine = HERE,
 ) -> Audit:
     """Attacks models by their predictions.
 
     Args:
         signals: the victims' predictions; each victim's references are the other models in it.
         references: predictions of other models on the same samples, to be used as references instead.
-        paired: predictions of the same models in another release that is public too (say, before pruning).
-        paired_references: predictions of the references in that other release, where both are given.
+        paired: predictions of the same models in another release that is public too (say, before pruning); with
+            `references`, `Paired` holds those of the references as well.
         attacks: names such as "loss", "lira:mode=offline"; or the groups "scores" and "all",
             which leave out what the signals do not allow.
         seed: seed of folds and bootstrap.
         fpr_levels: false-positive rates at which the true-positive rate is reported.
         name: of the release, in findings and reports; no figure depends on it.
-        say: told of every attack before it is played.
+        runtime: its `progress` is told of every attack before it is played.
 
     Returns:
         The audit; `.findings` is a table, `.scores` maps attack names to (V, N) arrays.
 
     Raises:
         UserError: an attack is unknown, or lacks what it needs; a rate is out of range; the name is empty.
+
+    Example:
+        >>> pruneaudit.audit(Signals.load("signals.npz"), attacks="rmia,loss").findings
     """
     if not name.strip():
         raise UserError(f"name: got '{name}', expected a name for the release, such as dense")
     fpr_levels = tuple(dict.fromkeys(fpr_levels))
     if not fpr_levels or not all(0 < level < 1 for level in fpr_levels):
         raise UserError(f"fpr_levels: got {list(fpr_levels)}, expected rates above 0 and below 1 (0.01 is 1%)")
-    parts = {"references": references, "paired": paired, "paired_references": paired_references}
-    for part, given in {"signals": signals, **parts}.items():
-        if given is not None and not isinstance(given, Signals):
-            raise UserError(f"{part}: got {type(given).__name__}, expected Signals; use Signals.load(path)")
     if isinstance(attacks, str):
         attacks = attacks.split(",")
 
     def begin(label: str, number: int, count: int) -> None:
-        say(f"attack {label} ({number} of {count})")
+        runtime.progress.say(f"attack {label} ({number} of {count})")
 
-    playable = ready(attacks)
-    game = Game(name, MATCHED, given_view(signals, references, paired, paired_references), drawn_as=seeds.GIVEN)
-    about = {"warnings": equal_class_notes(game.view)}
-    skip = skips(named(attacks))
-    found = audit_games([game], playable, seed, fpr_levels, about=about, skip=skip, begin=begin)
+    view, playable = given_view(signals, references, paired), ready(attacks)
+    game = Game(name, MATCHED, view, drawn_as=seeds.GIVEN)
+    known = Known(about={"warnings": equal_class_notes(view)})
+    found = audit_games([game], playable, Measuring(seed, fpr_levels), known, skips(named(attacks)), begin=begin)
     tell_floors(found, playable, seed)
     for note in found.results.about["warnings"]:
         warnings.warn(note, stacklevel=2)

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,20 +16,36 @@ from pruneaudit.signals.copies import equal_labels, first_copy
 from pruneaudit.signals.signals import Signals
 
 
-def given_view(
-    signals: Signals, references: Signals | None, paired: Signals | None, paired_references: Signals | None
-) -> View:
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """The same models in another release that is public too, say before pruning.
+
+    Example:
+        >>> pruneaudit.audit(pruned, references, pruneaudit.Paired(dense, dense_references), attacks="joint_lira")
+    """
+
+    signals: Signals
+    """The victims' predictions in that release."""
+    references: Signals | None = None
+    """The references' predictions in it, where there are references of their own."""
+
+
+def given_view(signals: Signals, references: Signals | None = None, paired: Signals | Paired | None = None) -> View:
     """The view of the victims that an attacker has; see `audit` for the arguments.
 
     Raises:
-        UserError: a part is missing or speaks of other samples, or a victim would be its own reference.
+        UserError: a part is no `Signals`, is missing or speaks of other samples, or a victim would be its own
+            reference.
     """
+    other = paired if isinstance(paired, Paired) or paired is None else Paired(paired)
+    paired, paired_references = (other.signals, other.references) if other else (None, None)
+    _check_are_signals(signals=signals, references=references, paired=paired, paired_references=paired_references)
     if references is None and paired_references is not None:
         raise UserError("paired_references goes with references, which are not given; give both, or neither")
     if references is not None and (paired is None) != (paired_references is None):
         raise UserError(
-            "references of pairs are pairs too: give paired (the victims' other release) and paired_references (the"
-            " references' other release) together"
+            "references of pairs are pairs too: give paired=Paired(signals, references), the victims' other release and"
+            " the references' other release together; on the command line --paired and --paired-references"
         )
     parts = {"paired": paired, "signals": signals, "paired_references": paired_references, "references": references}
     named = _one_resolution({name: part for name, part in parts.items() if part is not None})
@@ -44,6 +62,13 @@ def given_view(
     view = View.of([*releases.values()], [*own.values()], allowed)
     _refuse_copies(releases, own, view)
     return view
+
+
+def _check_are_signals(signals: Any, **others: Any) -> None:
+    """Refuses what is no `Signals`; all but the first may be missing."""
+    for part, given in {"signals": signals, **others}.items():
+        if not isinstance(given, Signals) and (given is not None or part == "signals"):
+            raise UserError(f"{part}: got {type(given).__name__}, expected Signals; use Signals.load(path)")
 
 
 def parts_of(view: View) -> Iterator[Signals]:

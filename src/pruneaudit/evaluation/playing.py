@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -31,45 +32,64 @@ GameKey = tuple[str, str]
 NO_LINEUP = Lineup()
 Recall = Callable[[str, Game], Scores | None]
 """What an attack, by its label, has said in a game before; None: nothing, it is to be played."""
+Begin = Callable[[str, int, int], None]
+"""Told of an attack before it is played: its label, its number from 1, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How findings are measured."""
+
+    seed: int
+    """The study's."""
+    fpr_levels: Sequence[float] = DEFAULT_LEVELS
+    """False-positive rates at which the true-positive rate is reported."""
+    bounds: Bounds = DEFAULT_BOUNDS
+    """What lower bounds on epsilon are made of, where there are canaries."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the releases beforehand."""
+
+    lineup: Lineup = NO_LINEUP
+    """How they stand to each other."""
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What else is known of each (sparsity, parameters, ...), by release."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """How all this came to be."""
+
+
+NOTHING_KNOWN = Known()
 
 
 def audit_games(
     games: Sequence[Game],
     attacks: Mapping[str, Attack],
-    seed: int,
-    fpr_levels: Sequence[float] = DEFAULT_LEVELS,
-    lineup: Lineup = NO_LINEUP,
-    facts: Mapping[str, Mapping[str, Any]] | None = None,
-    about: Mapping[str, Any] | None = None,
+    measuring: Measuring,
+    known: Known = NOTHING_KNOWN,
     skip: bool = False,
-    bounds: Bounds = DEFAULT_BOUNDS,
     recall: Recall = lambda label, game: None,
-    say: Callable[[str], None] = lambda _: None,
-    begin: Callable[[str, int, int], None] = lambda label, number, count: None,
+    begin: Begin = lambda label, number, count: None,
 ) -> Audit:
     """Plays every attack in every game.
 
     Args:
         games: who is attacked, with what references.
         attacks: the attacks by label.
-        seed: the study's.
-        fpr_levels: false-positive rates at which the true-positive rate is reported.
-        lineup: how the releases stand to each other.
-        facts: what else is known of each release (sparsity, parameters, ...), by release.
-        about: how this came to be.
+        measuring: how findings are measured.
+        known: what is known of the releases.
         skip: leave out attacks that lack something, and say so in `about["warnings"]`, instead of refusing.
-        bounds: what lower bounds on epsilon are made of, where there are canaries.
         recall: what attacks that train have said already.
-        say: told of every attack that trains here, game by game: those take long.
-        begin: told of every attack before it is played: its label, its number from 1, and how many there are.
+        begin: told of every attack before it is played.
 
     Raises:
         UserError: an attack lacks what it needs.
     """
-    facts = facts or {}
-    known = {game.release: accuracies(game.view.attacked) for game in games}
-    sparsity = {name: facts.get(name, {}).get("sparsity", float("nan")) for name in known}
-    pairs = lineup.pairs(known)
+    seed, levels, lineup, facts = measuring.seed, measuring.fpr_levels, known.lineup, known.facts
+    found = {game.release: accuracies(game.view.attacked) for game in games}
+    sparsity = {name: facts.get(name, {}).get("sparsity", float("nan")) for name in found}
+    pairs = lineup.pairs(found)
     scores = tuple(GameScores(game) for game in games)
     skipped = {label: lack for label, attack in attacks.items() if (lack := why_left_out(label, attack, games, skip))}
     rows: dict[str, dict[str, list[Row]]] = {}
@@ -86,32 +106,29 @@ def audit_games(
         for turn, label in enumerate(rivals_first(rivals), start=1):
             begin(label, turn, len(rivals))
             written[label] = {}
-            for number, (game, kept) in enumerate(zip(games, scores, strict=True), start=1):
+            for game, kept in zip(games, scores, strict=True):
                 if attacks[label].lacks(game.view):
                     continue  # an attack on pairs, and a game with a single release
-                scored = recall(label, game)
-                if attacks[label].trains and scored is None:
-                    say(f"{label} learns to attack {game.release}, references {game.knowledge} ({number}/{len(games)})")
-                measured = measure(attacks[label], label, game, fpr_levels, seed, scored)
+                measured = measure(attacks[label], label, game, levels, seed, recall(label, game))
                 kept.by_attack[label] = measured.scores
-                writer = Writer(game, label, measured, known[game.release], sparsity[game.release], fpr_levels, seed)
+                writer = Writer(game, label, measured, found[game.release], sparsity[game.release], levels, seed)
                 written[label][game.release, game.knowledge] = writer
             rows[label] = _rows(written[label], games, pairs, [written[other] for other in rivals[label]])
             for writer in written[label].values():
-                rows[label]["canaries"] += canary_findings(writer, attacks[label], bounds)
+                rows[label]["canaries"] += canary_findings(writer, attacks[label], measuring.bounds)
             if label == primary.attack:
                 matched = {release: writer for (release, what), writer in written[label].items() if what == MATCHED}
                 rows[label]["frontier"] += frontier_rows(matched, lineup.undefended, seed)
                 rows[label]["migrations"], samples["migration"] = migrations(matched, pairs, lineup.repeats, seed)
             if label not in held_against:
                 written[label].clear()
-        rows[""] = {"comparisons": _accuracies_compared(known, pairs)}
+        rows[""] = {"comparisons": _accuracies_compared(found, pairs)}
     tables = _tables([rows[label] for label in (*attacks, "") if label in rows])
-    tables["releases"] = pd.DataFrame([_release_row(name, known[name], facts.get(name, {})) for name in known])
-    about = dict(about or {})
+    tables["releases"] = pd.DataFrame([_release_row(name, found[name], facts.get(name, {})) for name in found])
+    about = dict(known.about)
     about["warnings"] = [*about.get("warnings", []), *skipped.values()]
     about |= primary.record()
-    about |= record_not_learned({game.release: game.view.attacked for game in games}, known)
+    about |= record_not_learned({game.release: game.view.attacked for game in games}, found)
     for kept in scores:
         kept.by_attack.update({label: kept.by_attack.pop(label) for label in attacks if label in kept.by_attack})
     return Audit(Results(**tables, **samples, about=about), scores)

@@ -3,99 +3,107 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.machine import Machine
 from pruneaudit.data.population import Population
-from pruneaudit.external.collect import device_samples, fed_as, whole_source
+from pruneaudit.external.asked import NetworkOptions
+from pruneaudit.external.collect import AS_THEY_ARE, HERE, device_samples, fed_as, whole_source
 from pruneaudit.external.filling import filled, structure_of
 from pruneaudit.external.networks import maker_of
-from pruneaudit.external.prune import prune, warn_of
+from pruneaudit.external.prune import make_pruned
 from pruneaudit.external.pruned import Pruned
+from pruneaudit.external.pruning_settings import method_of
+from pruneaudit.external.tuning import FineTuning
 from pruneaudit.external.weight_files import find_weights
 from pruneaudit.study.target import working_folder_searched
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be done with the network of a file."""
+
+    method: str
+    """A pruner and its options, such as "l1structured:target=macs"."""
+    sparsity: float
+    """Fraction to remove, in (0, 1)."""
+    training: Mapping[str, Any] | None = None
+    """How it is fine-tuned (epochs, learning_rate, ...; see `FineTuning`); None: not at all."""
+    initial_weights: str | Path | None = None
+    """The file of the weights that training began from, where the method goes back to them."""
+    example_shape: Sequence[int] | None = None
+    """Of one input, without the batch; default: that of the data."""
+    seed: int = 0
+    """Of all random draws."""
+
+
+@dataclass(frozen=True, eq=False)
+class PrunedCheckpoint:
+    """A pruned network, and what is to be said of how it came to be."""
+
+    pruned: Pruned
+    fed_as: tuple[str, ...]
+    """How samples were fed to the network."""
+    notes: tuple[str, ...]
+    """What was chosen in a file, or kept whole, a line each."""
 
 
 def prune_checkpoint(
     factory: str | Callable[..., Any],
     weights: str | Path,
-    method: str,
-    sparsity: float,
-    *,
-    factory_options: Mapping[str, Any] | None = None,
-    weights_key: str = "",
-    example_shape: Sequence[int] | None = None,
-    initial_weights: str | Path | None = None,
+    asked: Asked,
     data: str | None = None,
     test_data: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    data_root: Path | None = None,
-    training: Mapping[str, Any] | None = None,
-    device: str = "cpu",
-    seed: int = 0,
-    warn: Callable[[str], None] = warn_of,
-    tell: Callable[[str], None] = lambda _: None,
-) -> Pruned:
+    options: NetworkOptions = AS_THEY_ARE,
+    machine: Machine = HERE,
+) -> PrunedCheckpoint:
     """Prunes the network of a file, and fine-tunes it if that is asked for.
 
     Args:
         factory: makes the network: `package.module:function`, or the function; it is given `input_shape` and
             `num_classes` where its signature names them and they are known.
         weights: one file, or a folder with one: `.safetensors`, or what `torch.save` wrote of a state dict.
-        method: a pruner and its options, such as "l1structured:target=macs".
-        sparsity: fraction to remove, in (0, 1).
-        factory_options: further arguments of the function.
-        weights_key: where the weights lie in a checkpoint, such as "state_dict.student"; default: what fits.
-        example_shape: of one input, without the batch; default: that of the data.
-        initial_weights: the file of the weights that training began from, where the method goes back to them.
+        asked: method, sparsity and training.
         data: a source such as "cifar10" or "npz:FILE" to fine-tune on, and to measure accuracy on if there is no
             `test_data`.
         test_data: a source to measure accuracy on.
-        mean: per channel (or one for all), what uint8 images are centred on, in units of [0, 1]; default: the source's.
-        std: per channel (or one for all), what they are then divided by.
-        data_root: folder of data sets.
-        training: how it is fine-tuned (epochs, learning_rate, ...; see `prune`); None: not at all.
-        device: `cpu`, `cuda` or `cuda:N`.
-        seed: of all random draws.
-        warn: told what was chosen or left out of a file; and as for `prune`.
-        tell: told how samples are fed to the network.
+        options: how the network is made, filled and fed.
+        machine: the device, and the folder of data sets.
 
     Returns:
-        The pruned network, on the device.
+        The pruned network, on the device, and what is to be said of it.
 
     Raises:
         UserError: something is missing or does not fit.
     """
-    if training is not None and data is None:
-        raise UserError(f"{next(iter(training), 'training')}: fine-tuning needs samples; give --data")
-    sources = [None if given is None else whole_source(given, mean, std, data_root) for given in (data, test_data)]
+    if asked.training is not None and data is None:
+        raise UserError(f"{next(iter(asked.training), 'training')}: fine-tuning needs samples; give --data")
+    folder, given = machine.data_folder, (data, test_data)
+    sources = [None if name is None else whole_source(name, options, folder) for name in given]
     known = next((source for source in sources if source is not None), None)
-    for source in sources:
-        if source is not None:
-            tell(fed_as(source, mean is not None or std is not None))
     if sources[0] and sources[1]:
         _check_alike(sources[0], sources[1])
-    shape = tuple(example_shape) if example_shape is not None else None if known is None else known.x.shape[1:]
-    make = maker_of(factory, factory_options or {}, shape, known.num_classes if known else None)
-    network = _read(make, weights, weights_key, warn).to(device)
-    tuned, tested = (None if source is None else device_samples(source, device) for source in sources)
+    shape = None if known is None else known.x.shape[1:]
+    if asked.example_shape is not None:
+        shape = tuple(asked.example_shape)
+    make = maker_of(factory, options.factory_options, shape, known.num_classes if known else None)
+    notes = dict[str, None]()  # each once, in order
+    network = _read(make, weights, options.weights_key, notes.setdefault).to(machine.device)
+    tuned, tested = (None if source is None else device_samples(source, machine.device) for source in sources)
+    initial = None
+    if asked.initial_weights is not None:
+        initial = _read(make, asked.initial_weights, options.weights_key, notes.setdefault)
+    finetuning = FineTuning(None if asked.training is None else tuned, initial=initial, **(asked.training or {}))
+    method, measured_on = method_of(asked.method), tested if tested is not None else tuned
     with working_folder_searched():  # the network is asked and trained
-        return prune(
-            network,
-            method,
-            sparsity,
-            example=shape,
-            data=tuned if training is not None else None,
-            test=tested if tested is not None else tuned,
-            initial=None if initial_weights is None else _read(make, initial_weights, weights_key, warn),
-            seed=seed,
-            warn=warn,
-            **(training or {}),
-        )
+        pruned = make_pruned(network, method, asked.sparsity, finetuning, measured_on, shape, asked.seed)
+    fed = dict.fromkeys(fed_as(source, options) for source in sources if source is not None)
+    return PrunedCheckpoint(pruned, tuple(fed), (*notes, *pruned.summary["kept_whole"]))
 
 
 def _read(

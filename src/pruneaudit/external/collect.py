@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,12 @@ import numpy as np
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.primary import MANY_FLOORED
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.machine import Here, Machine
 from pruneaudit.core.options import validated
 from pruneaudit.data import SOURCES
 from pruneaudit.data.population import Population
 from pruneaudit.data.source import RawData
+from pruneaudit.external.asked import NetworkOptions, Queries
 from pruneaudit.external.copies import with_copies_settled
 from pruneaudit.external.membership import Given, membership_of
 from pruneaudit.external.plausible import tell_implausible
@@ -39,10 +42,18 @@ if TYPE_CHECKING:
 
 ONE_SIDED_TOLD = 0.05
 """Fraction of samples without IN or without OUT models above which it is said; independent coins leave 2^(1 - M)."""
+AS_THEY_ARE, ONE_QUERY, HERE = NetworkOptions(), Queries(), Here()
 
 
-def _warn(note: str) -> None:
-    warnings.warn(note, stacklevel=3)
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """Signals, and what is to be said of how they came to be."""
+
+    signals: Signals
+    fed_as: str
+    """How samples were fed to the networks."""
+    notes: tuple[str, ...]
+    """What makes an audit weaker than it looks, a line each."""
 
 
 def collect_signals(
@@ -51,20 +62,13 @@ def collect_signals(
     membership: Given,
     data: str | RawData,
     *,
-    factory_options: Mapping[str, Any] | None = None,
-    weights_key: str = "",
-    queries: int = 1,
-    sensitivity: bool = False,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    device: str = "cpu",
-    seed: int = 0,
-    data_root: Path | None = None,
-    say: Callable[[str], None] = lambda _: None,
-    warn: Callable[[str], None] = _warn,
-    tell: Callable[[str], None] = lambda _: None,
+    options: NetworkOptions = AS_THEY_ARE,
+    queries: Queries = ONE_QUERY,
+    runtime: Machine = HERE,
 ) -> Signals:
     """What trained models say of samples, ready to be attacked with `pruneaudit.audit`.
+
+    What makes an audit weaker than it looks is told by `warnings.warn`.
 
     Args:
         factory: makes the network: `package.module:function`, or the function; it is given `input_shape`, (C, H, W) or
@@ -73,76 +77,77 @@ def collect_signals(
         membership: who was trained on what: an `.npz`, its arrays by key, or the (M, N) bool matrix; see
             `external.membership`.
         data: a source such as "cifar10" or "npz:FILE", or `RawData`; all samples are used, in the order of the source.
-        factory_options: further arguments of the function.
-        weights_key: where the weights lie in a checkpoint, such as "state_dict.student"; default: what fits.
-        queries: Q; above 1, images are also asked about cropped and flipped at random.
-        sensitivity: collect what the attack `samia` needs; 11 further predictions of every sample.
-        mean: per channel (or one for all), what uint8 images are centred on, in units of [0, 1]; default: the source's.
-        std: per channel (or one for all), what they are then divided by.
-        device: `cpu`, `cuda` or `cuda:N`.
-        seed: of augmented queries and of noise.
-        data_root: folder of data sets.
-        say: told what is being done.
-        warn: told what makes an audit weaker than it looks; default: `warnings.warn`.
-        tell: told how samples are fed to the networks.
+        options: how the networks are made, filled and fed.
+        queries: what they are asked.
+        runtime: `Runtime`: the device, the folder of data sets, and who watches.
 
     Returns:
         Signals of the M models, in the order of the files.
 
     Raises:
         UserError: something is missing, does not fit, or all models were trained on the same samples.
+
+    Example:
+        >>> signals = collect_signals("my_code:build", "checkpoints/*.pt", "membership.npz", "npz:samples.npz")
+        >>> pruneaudit.audit(signals).findings
     """
-    if queries < 1:
-        raise UserError(f"queries: got {queries}, expected 1 or more")
+    collected = collect(factory, weights, membership, data, options, queries, runtime)
+    for note in collected.notes:
+        warnings.warn(note, stacklevel=2)
+    return collected.signals
+
+
+def collect(
+    factory: str | Callable[..., Any],
+    weights: str | Path | Sequence[str | Path],
+    membership: Given,
+    data: str | RawData,
+    options: NetworkOptions,
+    queries: Queries,
+    machine: Machine,
+) -> Collected:
+    """As `collect_signals`, which describes the arguments; what is to be said of the signals comes with them."""
     if isinstance(factory, str):
         check_target(factory)
-    files = find_weights(weights)
-    population = whole_source(data, mean, std, data_root)
-    if queries > 1 and population.x.ndim != 4:
-        raise UserError(f"queries: got {queries} for a table, expected 1; only images are cropped and flipped")
-    tell(fed_as(population, mean is not None or std is not None))
+    files, notes = find_weights(weights), dict[str, None]()  # each note once, in order
+    population = whole_source(data, options, machine.data_folder)
+    if queries.count > 1 and population.x.ndim != 4:
+        raise UserError(f"queries: got {queries.count} for a table, expected 1; only images are cropped and flipped")
     given = membership_of(membership, files, len(population.y))
     frame = _frame(given, population)
     _check_has_out_models(frame, files)
-    frame = _frame(with_copies_settled(given, population.x, warn), population)
-    _tell_one_sided(frame, warn)
+    frame = _frame(with_copies_settled(given, population.x, notes.setdefault), population)
+    _tell_one_sided(frame, notes.setdefault)
 
     from pruneaudit.external.filling import filled
     from pruneaudit.external.networks import ask, maker_of
 
     shape, names = population.x.shape[1:], [str(name) for name in frame.model_names]
-    make = maker_of(factory, factory_options or {}, shape, population.num_classes)
-    samples = device_samples(population, device)
+    make = maker_of(factory, options.factory_options, shape, population.num_classes)
+    samples = device_samples(population, machine.device)
     arrays: dict[str, np.ndarray] = {}
     seen: dict[bytes, str] = {}
-    notes: dict[str, None] = {}  # each once, in order
     for row, (file, name) in enumerate(zip(files, names, strict=True)):
-        say(f"asking {name} ({row + 1} of {len(files)})")
-        network = filled(make(), file, weights_key, notes.setdefault).to(device)
-        may_be_more = not population.classes_known
-        answers = ask(network, samples, name, population.num_classes, queries, seed, sensitivity, may_be_more)
+        machine.progress.say(f"asking {name} ({row + 1} of {len(files)})")
+        network = filled(make(), file, options.weights_key, notes.setdefault).to(machine.device)
+        answers = ask(network, samples, name, population.num_classes, queries, not population.classes_known)
         _check_form(answers, arrays, name)
         _check_new(next(iter(answers.values())), str(file), seen)  # logits or probabilities
         for key, answer in answers.items():
             arrays.setdefault(key, np.empty((len(files), *answer.shape), answer.dtype))[row] = answer
-    for note in notes:
-        warn(note)
     collected: dict[str, Any] = {"logits": None, **arrays}
     signals = dataclasses.replace(frame, **collected)
-    tell_implausible(signals, warn)
-    _tell_floored(signals, warn)
-    return signals
+    tell_implausible(signals, notes.setdefault)
+    _tell_floored(signals, notes.setdefault)
+    return Collected(signals, fed_as(population, options), tuple(notes))
 
 
-def whole_source(
-    data: str | RawData, mean: Sequence[float] | None, std: Sequence[float] | None, data_root: Path | None
-) -> Population:
+def whole_source(data: str | RawData, options: NetworkOptions, data_root: Path | None) -> Population:
     """All samples of a source in its order, with the normalisation that is wanted.
 
     Args:
         data: a source such as "cifar10" or "npz:FILE", or `RawData`.
-        mean: per channel (or one for all), in units of [0, 1]; default: the source's.
-        std: per channel (or one for all), in units of [0, 1]; default: the source's.
+        options: `mean` and `std` of the user.
         data_root: folder of data sets.
 
     Raises:
@@ -153,9 +158,9 @@ def whole_source(
         source = validated(Source, raw, "data")
         plugin, name = SOURCES.get(source.name), source.name
         raw = plugin.load(validated(plugin.Options, source.options, f"data '{source.name}'"), data_root)
-    if mean is not None or std is not None:
-        width = raw.x.shape[1]
-        centre, spread = (tuple(v) * (width if len(v) == 1 else 1) if v is not None else None for v in (mean, std))
+    if options.is_normalised_by_user:
+        width, given = raw.x.shape[1], (options.mean, options.std)
+        centre, spread = (tuple(v) * (width if len(v) == 1 else 1) if v is not None else None for v in given)
         raw = dataclasses.replace(raw, mean=centre, std=spread)
     num_samples, none = len(raw.y), np.zeros(len(raw.y), dtype=bool)
     ids = np.arange(num_samples)
@@ -163,17 +168,17 @@ def whole_source(
     return dataclasses.replace(whole, classes_known=raw.classes_known)
 
 
-def fed_as(population: Population, is_given: bool) -> str:
+def fed_as(population: Population, options: NetworkOptions) -> str:
     """How the samples of a source are fed to networks: source, mean and std.
 
     Args:
         population: from `whole_source`.
-        is_given: the user has given mean or std.
+        options: what the user says of it.
     """
     if population.mean is None or population.std is None:
         return f"floats of {population.name}, as they are"
     mean, std = (", ".join(f"{value:.6g}" for value in part) for part in (population.mean, population.std))
-    why = "as given" if is_given else f"assumed for {population.name}; others: --mean, --std"
+    why = "as given" if options.is_normalised_by_user else f"assumed for {population.name}; others: --mean, --std"
     return f"(x / 255 - mean) / std with mean {mean} and std {std} ({why})"
 
 

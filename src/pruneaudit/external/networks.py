@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.external.asked import Queries
 from pruneaudit.models._outputs import check_answer, check_steady, logits_in, two_classes
 from pruneaudit.models.factory import call_of, user_function
 from pruneaudit.signals.collect import collect, outputs
@@ -107,9 +108,7 @@ def ask(
     samples: Samples,
     name: str,
     num_classes: int,
-    num_queries: int,
-    seed: int,
-    noisy: bool,
+    queries: Queries,
     may_be_more: bool = False,
 ) -> dict[str, np.ndarray]:
     """What one network says of all samples, by the keys of `Signals`, without the axis of models.
@@ -121,9 +120,7 @@ def ask(
         samples: N samples.
         name: of the model, for messages and for its noise.
         num_classes: C.
-        num_queries: Q.
-        seed: of augmented queries and noise.
-        noisy: collect `sensitivity` too.
+        queries: what it is asked.
         may_be_more: the network may know more classes.
 
     Raises:
@@ -133,14 +130,14 @@ def ask(
     _try(plain, samples, name, num_classes, may_be_more)
     form, asked = _form(plain, samples, name)
     if form == "logits":
-        answers: dict[str, np.ndarray] = _called(lambda: collect(asked, samples, num_queries, seed), name)
+        answers: dict[str, np.ndarray] = _called(lambda: collect(asked, samples, queries.count, queries.seed), name)
         _check_finite(answers["logits"], name)
     else:
-        answers = _called(lambda: _probabilities(asked, samples, num_queries, seed), name)
+        answers = _called(lambda: _probabilities(asked, samples, queries.count, queries.seed), name)
         _check_finite(answers["probabilities"], name)
-    if noisy:
+    if queries.sensitivity:
         before_softmax = asked if form == "logits" else Logarithms(asked)
-        answers["sensitivity"] = _called(lambda: sensitivity(before_softmax, samples, seed, name), name)
+        answers["sensitivity"] = _called(lambda: sensitivity(before_softmax, samples, queries.seed, name), name)
     return answers
 
 

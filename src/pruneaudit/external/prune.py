@@ -23,100 +23,94 @@ from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.randomness import torch_generator
 from pruneaudit.external.pruned import Pruned
-from pruneaudit.external.pruning_settings import Method, Tuning, check_asked, method_of, needs_training, tuning_of
+from pruneaudit.external.pruning_settings import Method, check_asked, method_of, needs_training
 from pruneaudit.external.sizes import example_of, layers_of, size_of
-from pruneaudit.external.tuning import accuracy_of, fine_tune, samples_of
+from pruneaudit.external.tuning import FineTuning, accuracy_of, fine_tune, samples_of
+from pruneaudit.study import Plugin
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.samples import Samples
 
-Train = Callable[[nn.Module, Sequence[Hook], str, int | None], Any]
-"""`train(model, hooks, phase, epochs)`: trains a network in place and calls the hooks as `training/hooks.py` says.
-`phase` names the training ("finetune" is the one after pruning); `epochs` None leaves their number to it."""
 LAST_PHASE = seeds.FINETUNE
-
-
-def warn_of(note: str) -> None:
-    """Tells the caller of `prune`."""
-    warnings.warn(note, stacklevel=3)
 
 
 def prune(
     model: nn.Module,
-    method: str,
+    method: str | Plugin,
     sparsity: float,
     *,
-    options: Mapping[str, Any] | None = None,
-    example: Tensor | Sequence[int] | None = None,
-    train: Train | None = None,
-    data: tuple[Any, Any] | Samples | None = None,
+    finetuning: FineTuning | None = None,
     test: tuple[Any, Any] | Samples | None = None,
-    initial: nn.Module | Callable[[], nn.Module] | None = None,
+    example: Tensor | Sequence[int] | None = None,
     seed: int = 0,
-    warn: Callable[[str], None] = warn_of,
-    **finetuning: Any,
 ) -> Pruned:
-    """A pruned copy of a network, fine-tuned if there are data or a function that trains.
+    """A pruned copy of a network, fine-tuned if that is wanted.
+
+    Layers that keep all channels because these could not be removed safely are told by `warnings.warn`.
 
     Args:
         model: has convolutional or linear layers; stays as it is.
         method: a pruner and its options, such as "l1unstructured" or "l1structured:target=macs".
         sparsity: fraction to remove, in (0, 1): of the weights that the method prunes, or of its `target`.
-        options: further options of the method, put over those in the text.
-        example: one input or more (B, ...), or the shape of one without the batch, such as (3, 32, 32). Methods that
-            remove channels need it, and MACs are counted with it; default: taken from `data` or a first linear layer.
-        train: the user's own training: `train(model, hooks, phase, epochs)`; see `Train`.
-        data: x and y to fine-tune on with our loop: x as the network is fed, floats (N, K, H, W) or (N, ...), y integer
-            labels (N,).
+        finetuning: the training around the pruning; default: none.
         test: x and y that accuracy is measured on: before, after pruning, after fine-tuning.
-        initial: the network with the weights that its training began from, or a function that makes it. Methods that
-            go back there need it (iterative:rewind=init); those that start there (dpf, static:start=init) start from
-            `model` as it is unless it is given.
+        example: one input or more (B, ...), or the shape of one without the batch, such as (3, 32, 32). Methods that
+            remove channels need it, and MACs are counted with it; default: taken from the data or a first linear layer.
         seed: of all random draws.
-        warn: told which layers keep all channels because these could not be removed safely; default: `warnings.warn`.
-        finetuning: goes with `data`: `epochs` (10), `learning_rate` (0.01), `batch_size`, `optimizer`, `weight_decay`,
-            `augment` and what else `study.Training` has.
 
     Returns:
         The pruned network in the modes of `model`, with what holds it, and its sizes.
 
     Raises:
         UserError: the sparsity or the method does not fit, or something that the method needs is missing.
+
+    Example:
+        >>> pruneaudit.prune(model, "l1unstructured", 0.9).save("pruned")
     """
+    pruned = make_pruned(model, method_of(method), sparsity, finetuning or FineTuning(), test, example, seed)
+    for note in pruned.summary["kept_whole"]:
+        warnings.warn(note, stacklevel=2)
+    return pruned
+
+
+def make_pruned(
+    model: nn.Module,
+    method: Method,
+    sparsity: float,
+    finetuning: FineTuning,
+    test: tuple[Any, Any] | Samples | None,
+    example: Tensor | Sequence[int] | None,
+    seed: int,
+) -> Pruned:
+    """As `prune`, which describes the arguments; what kept all its channels stands in `summary` alone."""
     if not isinstance(model, nn.Module):
         raise UserError(f"model: got {type(model).__name__}, expected a torch.nn.Module")
-    if train is not None and data is not None:
-        raise UserError("train, data: got both, expected one: a function that trains, or data for our own loop")
-    chosen = method_of(method, options)
-    check_asked(chosen, sparsity, train is not None or data is not None)
-    settings = tuning_of(finetuning, data is not None)
+    check_asked(method, sparsity, finetuning.trains)
     network = _copied(model)
     _check_weights(network)
-    samples = None if data is None else samples_of(data, network)
+    samples = None if finetuning.data is None else samples_of(finetuning.data, network)
     tested = None if test is None else samples_of(test, network, "test")
-    shown = _example(chosen, example, network, samples or tested)
-    job = _Job(chosen, float(sparsity), train, samples, tested, settings, seed)
+    shown = _example(method, example, network, samples or tested)
+    job = _Job(method, float(sparsity), finetuning, samples, tested, seed)
     modes = {name: module.training for name, module in network.named_modules()}
     embeddings = counts_embeddings(job.asked()["method"])
     before = size_of(network, shown, embeddings=embeddings)
     accuracy = job.accuracy(network, "before")
-    pruning = job.prune(network, shown, _beginning(initial, model, chosen))
-    notes = kept_whole(pruning.structure)
-    for note in notes:
-        warn(note)
+    pruning = job.prune(network, shown, _beginning(finetuning.initial, model, method))
     if pruning.structure or (pruning.masks and pruning.masks.sparsity):
         accuracy |= job.accuracy(pruning.model, "after_pruning")
-    history = job.train(pruning.model, pruning.hooks, LAST_PHASE, None) if job.trains else []
+    history = job.train(pruning.model, pruning.hooks, LAST_PHASE, None) if finetuning.trains else []
     job.check_held(pruning)
-    if job.trains:
+    if finetuning.trains:
         accuracy |= job.accuracy(pruning.model, "after_finetuning")
     for name, module in pruning.model.named_modules():
         module.training = modes.get(name, module.training)
     pruning.model.zero_grad(set_to_none=True)
     after = size_of(pruning.model, shown, before, embeddings)
     reached = {"sparsity": after["sparsity"], "accuracy": accuracy or None, "before": before, "after": after}
-    summary = job.asked() | reached | {"kept_whole": list(notes)} | layers_of(model, pruning.model, shown)
+    whole = {"kept_whole": list(kept_whole(pruning.structure))}
+    summary = job.asked() | reached | whole | layers_of(model, pruning.model, shown)
     # A mask that moved in training has come to rest: from here on it is held.
-    hooks = (HoldMask(pruning.model, pruning.masks),) if job.trains and pruning.masks else pruning.hooks
+    hooks = (HoldMask(pruning.model, pruning.masks),) if finetuning.trains and pruning.masks else pruning.hooks
     return Pruned(pruning.model, pruning.masks, pruning.structure, hooks, summary, tuple(history))
 
 
@@ -126,19 +120,16 @@ class _Job:
 
     method: Method
     sparsity: float
-    own_train: Train | None
+    finetuning: FineTuning
     samples: Samples | None
     tested: Samples | None
-    settings: Tuning
     seed: int
-
-    @property
-    def trains(self) -> bool:
-        return self.own_train is not None or self.samples is not None
 
     def asked(self) -> dict[str, Any]:
         """The job as JSON data."""
-        how = "train function" if self.own_train else self.settings.model_dump(mode="json") if self.samples else None
+        how: Any = self.finetuning.settings.model_dump(mode="json") if self.samples else None
+        if self.finetuning.train is not None:
+            how = "train function"
         return {
             "method": {"name": self.method.name, "options": self.method.options.model_dump(mode="json")},
             "asked_sparsity": self.sparsity,
@@ -169,12 +160,12 @@ class _Job:
         self, network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None
     ) -> list[Mapping[str, Any]]:
         """Trains with the user's function or on the user's data; the rows of the latter's epochs."""
-        if self.own_train is not None:
-            self.own_train(network, hooks, phase, epochs)
+        if self.finetuning.train is not None:
+            self.finetuning.train(network, hooks, phase, epochs)
             return []
         if self.samples is None:
             raise needs_training(self.method.name)
-        return fine_tune(network, self.samples, self.settings, hooks, self.seed, phase, epochs)
+        return fine_tune(network, self.samples, self.finetuning.settings, hooks, self.seed, phase, epochs)
 
     def check_held(self, pruning: Pruning) -> None:
         """Refuses a training, the user's own, that did not call the hooks: its network would not be pruned."""
@@ -237,8 +228,8 @@ def _beginning(
     def beginning() -> nn.Module:
         if initial is None:
             raise UserError(
-                f"initial: method '{method.name}' goes back to the weights that training began from; give initial=a"
-                " network that has them, on the command line --initial-weights"
+                f"initial: method '{method.name}' goes back to the weights that training began from; give"
+                " FineTuning(..., initial=a network that has them), on the command line --initial-weights"
             )
         network = initial if isinstance(initial, nn.Module) else initial()
         shapes = [{name: value.shape for name, value in part.named_parameters()} for part in (network, model)]

@@ -48,16 +48,15 @@ class Method:
         return self.pruner.origin(self.options) == "init"
 
 
-def method_of(method: str, options: Mapping[str, Any] | None = None) -> Method:
-    """The method that a text such as "l1structured:target=macs" names; `options` are put over those in the text.
+def method_of(method: str | Plugin) -> Method:
+    """The method that a text such as "l1structured:target=macs" names, with its options.
 
     Raises:
         UserError: the method or an option is unknown or wrong.
     """
-    parsed = validated(Plugin, method, "method")
+    parsed = validated(Plugin, method, "method") if isinstance(method, str) else method
     pruner = PRUNERS.get(parsed.name)
-    values = {**parsed.options, **(options or {})}
-    return Method(parsed.name, pruner, validated(pruner.Options, values, f"options of '{parsed.name}'"))
+    return Method(parsed.name, pruner, validated(pruner.Options, parsed.options, f"options of '{parsed.name}'"))
 
 
 def tuning_of(given: Mapping[str, Any], is_wanted: bool) -> Tuning:
@@ -90,6 +89,6 @@ def check_asked(method: Method, sparsity: float, has_training: bool) -> None:
 def needs_training(name: str) -> UserError:
     """What is missing where a method works in training and nobody trains."""
     return UserError(
-        f"method '{name}' works in training, and there is none; give data=(x, y) and epochs=..., or train=a function"
-        " (model, hooks, phase, epochs); on the command line --data and --epochs"
+        f"method '{name}' works in training, and there is none; give finetuning=FineTuning((x, y), epochs=...), or"
+        " FineTuning(train=a function (model, hooks, phase, epochs)); on the command line --data and --epochs"
     )

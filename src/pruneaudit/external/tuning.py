@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.randomness import torch_generator
 from pruneaudit.external.networks import Plain
-from pruneaudit.external.pruning_settings import Tuning
+from pruneaudit.external.pruning_settings import Tuning, tuning_of
 from pruneaudit.models._outputs import answering, check_answer, check_steady, logits_in
 from pruneaudit.signals.arrays import as_array
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
@@ -23,10 +23,54 @@ from pruneaudit.training.loop import DivergedTrainingError, train
 from pruneaudit.training.predict import accuracy
 from pruneaudit.training.samples import Samples
 
+Train = Callable[[nn.Module, Sequence[Hook], str, int | None], Any]
+"""`train(model, hooks, phase, epochs)`: trains a network in place and calls the hooks as `training/hooks.py` says.
+`phase` names the training ("finetune" is the one after pruning); `epochs` None leaves their number to it."""
 TRIED = 4
 """Samples that a network is tried on before it is trained."""
 TWO = 2
 """Classes where a network has one output; samples of more have been refused by then."""
+
+
+class FineTuning:
+    """The training around a pruning: our loop on the user's data, or the user's own function.
+
+    Example:
+        >>> pruneaudit.prune(model, "dpf", 0.9, finetuning=FineTuning((x, y), epochs=5, learning_rate=0.02))
+    """
+
+    def __init__(
+        self,
+        data: tuple[Any, Any] | Samples | None = None,
+        *,
+        train: Train | None = None,
+        initial: nn.Module | Callable[[], nn.Module] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Says who trains, and how.
+
+        Args:
+            data: x and y to fine-tune on with our loop: x as the network is fed, floats (N, K, H, W) or (N, ...), y
+                integer labels (N,).
+            train: the user's own training: `train(model, hooks, phase, epochs)`; see `Train`.
+            initial: the network with the weights that its training began from, or a function that makes it. Methods
+                that go back there need it (iterative:rewind=init); those that start there (dpf, static:start=init)
+                start from the network that is pruned unless it is given.
+            settings: go with `data`: `epochs` (10), `learning_rate` (0.01), `batch_size`, `optimizer`, `weight_decay`,
+                `augment` and what else `study.Training` has.
+
+        Raises:
+            UserError: both data and a function, or a setting that is unknown, wrong or without effect.
+        """
+        if train is not None and data is not None:
+            raise UserError("train, data: got both, expected one: a function that trains, or data for our own loop")
+        self.data, self.train, self.initial = data, train, initial
+        self.settings = tuning_of(settings, data is not None)
+
+    @property
+    def trains(self) -> bool:
+        """Whether anything is trained."""
+        return self.train is not None or self.data is not None
 
 
 class PlainOrder(Hook):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
@@ -131,25 +132,29 @@ class PreActivationBlock(nn.Module):
         return total
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """What the stages of a ResNet are made of."""
+
+    kind: type[BasicBlock] | type[Bottleneck]
+    per_stage: int
+    shortcut: Shortcut
+    norm: Norm
+
+
 def resnet(
-    in_channels: int,
-    widths: tuple[int, ...],
-    blocks_per_stage: int,
-    num_classes: int,
-    block: type[BasicBlock] | type[Bottleneck],
-    shortcut: Shortcut,
-    norm: Norm,
-    max_pool: bool = False,
+    in_channels: int, widths: tuple[int, ...], blocks: Blocks, num_classes: int, max_pool: bool = False
 ) -> ImageClassifier:
     """A ResNet: a 3x3 stem, one stage of blocks per width (each but the first halves the size), a classifier."""
+    block, norm = blocks.kind, blocks.norm
     features: list[nn.Module] = [ConvNormReLU(in_channels, widths[0], norm=norm)]
     if max_pool:
         features.append(overlapping_max_pool())
     channels = widths[0]
     for stage, width in enumerate(widths):
-        for index in range(blocks_per_stage):
+        for index in range(blocks.per_stage):
             stride = 2 if stage and not index else 1
-            features.append(block(channels, width, stride, shortcut, norm))
+            features.append(block(channels, width, stride, blocks.shortcut, norm))
             channels = block.expansion * width
     return ImageClassifier(features, nn.Linear(channels, num_classes))
 

@@ -52,17 +52,11 @@ class ResNet(Model[ResNetOptions]):
     def build(self, options: ResNetOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """3x3 stem, three stages of blocks, the mean over the image, a linear classifier."""
         channels, width = image_channels("resnet", input_shape), options.width
-        from pruneaudit.models._residual import BasicBlock, Bottleneck, resnet
+        from pruneaudit.models._residual import BasicBlock, Blocks, Bottleneck, resnet
 
-        return resnet(
-            channels,
-            (width, 2 * width, 4 * width),
-            blocks_per_stage=(options.depth - 2) // 6,
-            num_classes=num_classes,
-            block=BasicBlock if options.block == "basic" else Bottleneck,
-            shortcut=options.shortcut,
-            norm=options.norm,
-        )
+        kind = BasicBlock if options.block == "basic" else Bottleneck
+        blocks = Blocks(kind, (options.depth - 2) // 6, options.shortcut, options.norm)
+        return resnet(channels, (width, 2 * width, 4 * width), blocks, num_classes)
 
 
 MODEL = ResNet()

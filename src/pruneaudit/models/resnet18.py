@@ -35,18 +35,10 @@ class ResNet18(Model[ResNet18Options]):
     def build(self, options: ResNet18Options, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """3x3 stem, eight blocks, the mean over the image, a linear classifier."""
         channels, width = image_channels("resnet18", input_shape), options.width
-        from pruneaudit.models._residual import BasicBlock, resnet
+        from pruneaudit.models._residual import BasicBlock, Blocks, resnet
 
-        return resnet(
-            channels,
-            (width, 2 * width, 4 * width, 8 * width),
-            blocks_per_stage=2,
-            num_classes=num_classes,
-            block=BasicBlock,
-            shortcut="B",
-            norm=options.norm,
-            max_pool=options.max_pool,
-        )
+        widths = (width, 2 * width, 4 * width, 8 * width)
+        return resnet(channels, widths, Blocks(BasicBlock, 2, "B", options.norm), num_classes, options.max_pool)
 
 
 MODEL = ResNet18()

@@ -22,9 +22,9 @@ class ResNet20(Model[ImageOptions]):
     def build(self, options: ImageOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """3x3 stem, nine blocks, the mean over the image, a linear classifier."""
         channels = image_channels("resnet20", input_shape)
-        from pruneaudit.models._residual import BasicBlock, resnet
+        from pruneaudit.models._residual import BasicBlock, Blocks, resnet
 
-        return resnet(channels, (16, 32, 64), 3, num_classes, BasicBlock, shortcut="A", norm=options.norm)
+        return resnet(channels, (16, 32, 64), Blocks(BasicBlock, 3, "A", options.norm), num_classes)
 
 
 MODEL = ResNet20()
