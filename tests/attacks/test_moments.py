@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-import pruneaudit.attacks.attack_r as attack_r
 import pruneaudit.attacks.moments as whole
+from pruneaudit.attacks import ranks
 from pruneaudit.attacks.moments import averaged, means, moments
 
 # V victims, K references, N samples
@@ -136,14 +136,14 @@ def test_the_average_over_queries():
 
 @pytest.mark.parametrize(("num_references", "at_once"), [(3, 4), (300, 8), (510, 64)])  # 255 is where bytes are full
 def test_counts_of_references_below_against_loops(num_references, at_once, monkeypatch):
-    monkeypatch.setattr(attack_r, "SAMPLES_AT_ONCE", at_once)
+    monkeypatch.setattr(ranks, "SAMPLES_AT_ONCE", at_once)
     rng = np.random.default_rng(7)
     phi, references = np.round(rng.normal(size=(4, 10)), 1), np.round(rng.normal(-1, 1, size=(num_references, 10)), 1)
     references[rng.random(references.shape) < 0.1] = np.inf
     phi[:, 0] = 9.0
     allowed = rng.random((4, num_references)) < 0.8
     allowed[0] = True
-    found = attack_r._below(phi, references, allowed)
+    found = ranks._below(phi, references, allowed)
     for v in range(4):
         for n in range(10):
             assert found[v, n] == sum(

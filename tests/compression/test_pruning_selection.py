@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pruneaudit.compression.mask import Masks
-from pruneaudit.compression.scores import magnitude
-from pruneaudit.compression.selection import Scope, keep_highest, num_removed, prunable_weights
+from pruneaudit.compression.selection import Scope, keep_highest, magnitude, num_removed, prunable_weights
 from pruneaudit.core.errors import UserError
 from pruneaudit.models import build_model
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from pruneaudit.api import Runtime, attack_again, report_again, run, verify_run
-from pruneaudit.engine.gaps import Gaps
 from pruneaudit.engine.release_report import release_report
 from pruneaudit.engine.release_timing import (
     BATCH_SIZES,
     MAX_SECONDS,
     MOST_ROUNDS,
     WARM_UP_ROUNDS,
+    Gaps,
     affordable,
     time_in_turns,
 )

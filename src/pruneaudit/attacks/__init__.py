@@ -8,10 +8,11 @@ ATTACKS: Registry[type[Attack]] = Registry(
     "pruneaudit.attacks",
     "ATTACK",
     infrastructure={
-        *("attack", "classifier", "folds", "groups", "moments", "primary", "reference_free", "ties", "tuning", "view"),
+        *("attack", "classifier", "folds", "groups", "moments", "primary", "reference_free", "tuning", "view"),
     },
     shared={
         "one_prediction": ("loss", "confidence", "top1_confidence", "correctness", "entropy", "modified_entropy"),
         "posterior_networks": ("nn", "nn_top3", "nn_cls"),
+        "ranks": ("attack_p", "attack_r"),
     },
 )

@@ -31,7 +31,7 @@ from pydantic import Field
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.moments import means
-from pruneaudit.attacks.ties import tie_break
+from pruneaudit.attacks.ranks import tie_break
 from pruneaudit.attacks.tuning import Constant, constant
 from pruneaudit.attacks.view import Scores, View
 from pruneaudit.core import options

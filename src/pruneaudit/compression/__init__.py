@@ -33,7 +33,6 @@ PRUNERS: Registry[Pruner] = Registry(
         "parametrized",
         "pruner",
         "schedules",
-        "scores",
         "selection",
         "size",
         "structured",

@@ -60,8 +60,7 @@ class Iterative(Pruner):
         import torch
 
         from pruneaudit.compression.mask import held
-        from pruneaudit.compression.scores import magnitude, magnitude_of_kept
-        from pruneaudit.compression.selection import prunable_weights, select_highest
+        from pruneaudit.compression.selection import magnitude, magnitude_of_kept, prunable_weights, select_highest
 
         weights = prunable_weights(model, options.exclude, options.layers)
         kept = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}

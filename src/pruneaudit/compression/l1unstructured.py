@@ -37,8 +37,7 @@ class L1Unstructured(Pruner):
     def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
         """Zeroes the smallest weights and holds them there; see `Pruner.prune`."""
         from pruneaudit.compression.mask import held
-        from pruneaudit.compression.scores import magnitude
-        from pruneaudit.compression.selection import keep_highest, prunable_weights
+        from pruneaudit.compression.selection import keep_highest, magnitude, prunable_weights
 
         weights = prunable_weights(model, options.exclude, options.layers)
         masks = keep_highest(

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from pruneaudit.compression.mask import Masks, set_zeros
 from pruneaudit.compression.pruner import Pruning
 from pruneaudit.compression.schedules import Ramp
-from pruneaudit.compression.scores import magnitude, magnitude_of_kept
-from pruneaudit.compression.selection import Scope, select_highest
+from pruneaudit.compression.selection import Scope, magnitude, magnitude_of_kept, select_highest
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 
 

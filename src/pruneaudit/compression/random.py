@@ -28,8 +28,7 @@ class Random(Pruner):
     def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
         """Zeroes random weights and holds them there; see `Pruner.prune`."""
         from pruneaudit.compression.mask import held
-        from pruneaudit.compression.scores import chance
-        from pruneaudit.compression.selection import keep_highest, prunable_weights
+        from pruneaudit.compression.selection import chance, keep_highest, prunable_weights
 
         weights = prunable_weights(model, options.exclude, options.layers)
         return held(model, keep_highest(chance(weights, workshop.generator), sparsity, options.scope))

@@ -1,7 +1,7 @@
 """Where samples come from, who of them is in which training set, and how images are augmented.
 
 A source of samples is one file of this package, found by its name. No module here imports torch,
-`augment.py` and `transfer.py` excepted.
+`augment.py` excepted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _SHARED = {"archives", "array_pickle", "cifar", "download", "idx", "pictures", "source"}
 """What several sources are made of."""
-_NO_SOURCES = {"augment", "copies", "membership", "population", "row_numbers", "splits", "transfer", *_SHARED}
+_NO_SOURCES = {"augment", "copies", "membership", "population", "row_numbers", "splits", *_SHARED}
 
 SOURCES: Registry[Source[Any]] = Registry(
     "data source",

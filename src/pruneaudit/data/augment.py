@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.data.transfer import sent
 
 # B batch, C channels, H height, W width, F features, P padding
 
@@ -134,3 +133,21 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "crop_flip": crop_flip,
 }
 """By the names that `study.Training.augment` has."""
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """What the CPU has drawn (positions, offsets, flips), on the device that uses it.
+
+    A plain copy waits until a GPU has done all that it was given before. From pinned memory it does not, so that the
+    CPU prepares the next steps meanwhile.
+
+    Args:
+        values: any tensor.
+        device: where it is needed.
+
+    Returns:
+        `values` itself where it is there already.
+    """
+    if device.type == "cuda" and not values.is_cuda:
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)

@@ -33,10 +33,9 @@ from pruneaudit.core.files import HISTORY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WE
 from pruneaudit.core.threads import one_torch_thread
 from pruneaudit.data.population import Population
 from pruneaudit.engine.assemble import release_facts
-from pruneaudit.engine.gaps import Gaps
 from pruneaudit.engine.own import stored_model
 from pruneaudit.engine.plan import Plan
-from pruneaudit.engine.release_timing import MAX_BATCH, machine, time_in_turns
+from pruneaudit.engine.release_timing import MAX_BATCH, Gaps, machine, time_in_turns
 from pruneaudit.engine.store import Store
 from pruneaudit.study import DENSE
 from pruneaudit.training.checkpoint import load_tensors

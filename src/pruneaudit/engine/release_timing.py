@@ -8,16 +8,16 @@ Studies are timed every time they finish, so batch and rounds are chosen for the
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from pruneaudit.compression.latency import Latency, latency
 from pruneaudit.compression.size import num_parameters
-from pruneaudit.engine.gaps import Gaps
 
 BATCH_SIZES = (32, 8, 1)
 """Of the timed batch: the largest of which `FEWEST_ROUNDS` fit into `MAX_SECONDS`, else the last."""
@@ -30,6 +30,23 @@ MAX_SECONDS = 2.0
 """What timing may take in all; more only where one round and its warm-up take longer even for one input."""
 MAX_PARAMETERS = 500_000_000
 """Networks that are timed in turns are in memory at once: with more parameters in all, they are not timed."""
+
+
+T = TypeVar("T")
+MAX_REASON = 200
+"""Letters of the reason why something could not be measured."""
+
+
+class Gaps(dict[str, str]):
+    """What could not be measured, and why, in one line each."""
+
+    def measured(self, what: str, measure: Callable[[], T]) -> T | None:
+        """What `measure` returns; None where it fails, with the reason kept under `what`."""
+        try:
+            return measure()
+        except Exception as error:  # a user's network may do anything
+            self[what] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_REASON]
+            return None
 
 
 @dataclass

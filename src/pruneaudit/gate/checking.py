@@ -140,19 +140,19 @@ def _knowledges(results: Results) -> tuple[str, ...]:
 
 
 def _neither_pruned_nor_defended(results: Results, known: Sequence[str]) -> tuple[str, ...]:
-    """The releases that others are compared with, the first one apart; without a study nothing says that one is."""
+    """The releases that are there for comparison, other than the base; without a study nothing says which are."""
     study = study_of(results)
     if study is None:
         return ()
     asked = {item.name: item for item in study.releases}
 
-    def is_one(name: str) -> bool:
+    def is_untouched(name: str) -> bool:
         row = release_row(results, name)
         if row is not None and (row["pruner"] or row["defense"]):
             return False
         return name != base_release(results) and name in asked and not (asked[name].pruner or asked[name].defense)
 
-    return tuple(name for name in known if is_one(name))
+    return tuple(name for name in known if is_untouched(name))
 
 
 def _of_release(

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "build_model", "initialise"]
 
-MODELS: Registry[Model[Any]] = Registry("model", "pruneaudit.models", "MODEL", infrastructure={"init", "model"})
+MODELS: Registry[Model[Any]] = Registry(
+    "model",
+    "pruneaudit.models",
+    "MODEL",
+    infrastructure={"init", "model"},
+    shared={"resnets": ("resnet", "resnet18", "resnet20")},
+)
 
 
 def build_model(

@@ -1,4 +1,7 @@
-"""The run's own controls: its attacks where the right answer is known, as the page and the terminal show them."""
+"""What is said before any leakage: the run's own controls, and networks that did not learn.
+
+A control is an attack of the run, played where the right answer is known.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import math
 from dataclasses import dataclass
 
 from pruneaudit.evaluation.controls import NULL, failures, warning
+from pruneaudit.evaluation.learned import NOT_LEARNED, not_learned_words
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC
+from pruneaudit.report.selection import base_release
+from pruneaudit.study import DENSE
 
 _MADE_UP_DONE = {NULL: "made-up bank, nothing to find", "planted": "made-up bank, members planted"}
 
@@ -75,3 +81,15 @@ def _done(bank: str, kind: str) -> str:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
+
+
+def unlearned(results: Results) -> tuple[str, ...]:
+    """A sentence on the networks that all are held against, or on how many other releases; empty where all learned."""
+    found = results.about.get(NOT_LEARNED) or {}
+    base = base_release(results)
+    if base in found:
+        return (not_learned_words("dense networks" if base == DENSE else "networks", found[base]),)
+    if found:
+        count = "One release" if len(found) == 1 else f"{len(found)} releases"
+        return (f"{count} did not learn, or forgot: no better than always naming the most frequent class.",)
+    return ()

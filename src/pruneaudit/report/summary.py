@@ -16,9 +16,8 @@ from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.agreement import otherwise_found, stronger_words
 from pruneaudit.report.answer import Answer, baseline_words, networks_of, verdict, what_was_done
 from pruneaudit.report.conclusions import Reading, at_equal_accuracy, concluded, direction
-from pruneaudit.report.controls import distrusted
+from pruneaudit.report.controls import distrusted, unlearned
 from pruneaudit.report.counts import READINGS, changed_releases, counted_changes, has_frontier
-from pruneaudit.report.learned import unlearned
 from pruneaudit.report.quantities import AUC, BALANCED_ACCURACY, TEST_ACCURACY, Quantity, headline_tpr
 from pruneaudit.report.selection import (
     NEAR,

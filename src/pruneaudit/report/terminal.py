@@ -10,10 +10,9 @@ from rich.text import Text
 from pruneaudit.core.errors import printable
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.answer import answer, sparsest_change
-from pruneaudit.report.controls import distrusted
+from pruneaudit.report.controls import distrusted, unlearned
 from pruneaudit.report.counts import counted_changes, has_frontier
 from pruneaudit.report.escaping import terminal_text
-from pruneaudit.report.learned import unlearned
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr
 from pruneaudit.report.released import left_whole
 from pruneaudit.report.selection import (

@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pruneaudit.data.augment import normalise
+from pruneaudit.data.augment import normalise, sent
 from pruneaudit.data.population import Population
-from pruneaudit.data.transfer import sent
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,106 @@
+"""Ranks of the scaled confidence (Ye et al. 2022, arXiv 2111.09679): among a reserve, or among OUT references.
+
+A rank takes few values. Ties are broken by a number behind it, by less than one step.
+"""
+
+# V victims, K references, N samples, Z reserve samples
+
+import numpy as np
+
+from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.moments import moments
+from pruneaudit.attacks.view import Scores, View
+
+SAMPLES_AT_ONCE = 512
+"""So few that a block of all victims' values stays close to the processor."""
+TIE_STEP = 1e-7
+"""The most that a broken tie moves a score: less than one step of a rank among a million."""
+
+
+class AttackP(Attack):
+    """Attack P: is the sample's loss low among losses of samples that are certainly not members?
+
+    Ye et al. 2022 (arXiv 2111.09679). Score: the fraction of reserve samples whose scaled confidence under
+    the victim is at most the sample's, which is one minus the p-value of the hypothesis "not a member".
+    Within a victim it ranks as `loss` does; between victims it compares. Ties of the fraction are broken by
+    the confidence itself, by less than one step.
+    """
+
+    needs = frozenset({"reserve"})
+
+    def score(self, view: View, rng: np.random.Generator) -> Scores:
+        """Scores every victim on its own reserve; references are scored alike. `rng` is not used."""
+        reserve = view.attacked.reserve
+        references = _ranked(view.reference.phi[..., 0], reserve) if view.references else None
+        if references is not None and view.reference is view.attacked:
+            victims = references[view.victims]
+        else:
+            victims = _ranked(view.attacked.phi[view.victims, :, 0], reserve)
+        victims[~view.eligible] = np.nan
+        return Scores(victims, references, "z from the reserve")
+
+
+def _ranked(phi: np.ndarray, reserve: np.ndarray) -> np.ndarray:
+    """Fraction of the reserve at or below each phi, (M, N)."""
+    below = np.empty(phi.shape)
+    for row, found in zip(phi, below, strict=True):
+        order = np.argsort(row)  # looked up in order, neighbours are found where the last one was
+        found[order] = np.searchsorted(np.sort(row[reserve]), row[order], side="right")
+    return below / reserve.sum() + tie_break(phi)
+
+
+class AttackR(Attack):
+    """Attack R: is the sample's loss low among its losses under models that never saw it?
+
+    Ye et al. 2022 (arXiv 2111.09679). Score: the fraction of OUT references whose scaled confidence is below
+    the victim's. With few references the fraction takes few values; it is smoothed to (count + 1/2) / (K + 1),
+    so that samples with different numbers of OUT references compare, and ties are broken by how far the
+    victim stands from the references' mean, by less than one step.
+    """
+
+    needs = frozenset({"references"})
+
+    def score(self, view: View, rng: np.random.Generator) -> Scores:
+        """Scores every victim against its allowed references; `rng` is not used."""
+        phi, references = view.attacked.phi[view.victims, :, 0], view.reference.phi[..., 0]
+        out = ~view.reference.member  # (K, N)
+        below = _below(phi, np.where(out, references, np.inf), view.allowed)
+        known = moments(references, out, view.allowed)
+        distance = phi - known.mean  # NaN without OUT references
+        scores = (below + 0.5) / (known.count + 1) + tie_break(distance)
+        scores[~view.eligible] = np.nan
+        return Scores(scores)
+
+
+def _below(phi: np.ndarray, references: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """How many of its allowed references (K, N) each victim's phi (V, N) exceeds, (V, N)."""
+    found = np.zeros(phi.shape)
+    barred = [np.flatnonzero(~column) for column in allowed.T]  # K times the victims that may not use it
+    for start in range(0, phi.shape[1], SAMPLES_AT_ONCE):
+        part = slice(start, start + SAMPLES_AT_ONCE)
+        own = np.ascontiguousarray(phi[:, part])
+        counted = np.zeros(own.shape, dtype=np.uint8)  # bytes add fastest; emptied before they overflow
+        for k, reference in enumerate(references[:, part]):
+            exceeds = reference < own
+            exceeds[barred[k]] = False
+            counted += exceeds.view(np.uint8)
+            if k % 255 == 254:
+                found[:, part] += counted
+                counted[:] = 0
+        found[:, part] += counted
+    return found
+
+
+def tie_break(values: np.ndarray) -> np.ndarray:
+    """What to add to tied scores so that they rank as `values` do; any shape, float64.
+
+    It grows with the logarithm of large values: float32 numbers that differ still differ at a million.
+
+    Returns:
+        Numbers in (-TIE_STEP, TIE_STEP), NaN where `values` are.
+    """
+    size = np.log1p(np.abs(values))
+    return np.asarray(np.copysign(TIE_STEP * size / (1 + size), values))
+
+
+ATTACK = {"attack_p": AttackP, "attack_r": AttackR}
