@@ -18,7 +18,7 @@ references is scored by the prior on that side.
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
+import scipy
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.moments import Moments, averaged, moments
@@ -65,7 +65,7 @@ def _log_predictive(phi: np.ndarray, side: Moments, counted: np.ndarray) -> np.n
     freedom = 2 * a
     # The gamma functions depend on the count alone, which takes few values.
     possible = 2 * (a0 + np.arange(n.max(initial=0) + 1) / 2)  # (1, n + 1), degrees of freedom
-    gammas = special.gammaln((possible + 1) / 2) - special.gammaln(possible / 2)
+    gammas = scipy.special.gammaln((possible + 1) / 2) - scipy.special.gammaln(possible / 2)
     found = (
         gammas[0, n.astype(np.intp)]
         - 0.5 * np.log(freedom * np.pi * scale2)

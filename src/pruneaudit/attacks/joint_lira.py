@@ -40,7 +40,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.bavaria import LARGEST_SHAPE, SMALLEST_SHAPE
@@ -197,7 +197,8 @@ def _log_density(z: np.ndarray, side: Side, prior: Prior) -> np.ndarray:
     log_volume = np.linalg.slogdet(psi)[1] + num_releases * np.log(np.pi * widening)
     freedom = prior.nu0 + n - num_releases + 1
     power = (freedom + num_releases) / 2
-    density = special.gammaln(power) - special.gammaln(freedom / 2) - log_volume / 2 - power * np.log1p(distance)
+    gammas = scipy.special.gammaln(power) - scipy.special.gammaln(freedom / 2)
+    density = gammas - log_volume / 2 - power * np.log1p(distance)
     return np.where(n > 0, density, np.nan)
 
 

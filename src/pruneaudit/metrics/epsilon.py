@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.metrics.arrays import Floats, checked
@@ -61,7 +61,7 @@ def one_run_epsilon(
     excess = _largest_excess(guesses, correct)
 
     def p_value(epsilon: float) -> float:
-        beta = float(special.betainc(correct, guesses - correct + 1, special.expit(epsilon)))
+        beta = float(scipy.special.betainc(correct, guesses - correct + 1, scipy.special.expit(epsilon)))
         return min(1.0, beta + (2 * canaries * delta * excess(epsilon) if delta else 0.0))
 
     if p_value(0.0) >= alpha:
@@ -78,11 +78,12 @@ def one_run_epsilon(
 def _largest_excess(guesses: int, correct: int) -> Callable[[float], float]:
     """max_i P[v > B >= v - i] / i as a function of epsilon; beyond i = v only the divisor grows."""
     outcomes = np.arange(correct - 1, -1, -1.0)  # v - 1, v - 2, ..., 0
-    log_ways = -special.betaln(guesses - outcomes + 1, outcomes + 1) - np.log(guesses + 1)
+    log_ways = -scipy.special.betaln(guesses - outcomes + 1, outcomes + 1) - np.log(guesses + 1)
     widths = np.arange(1.0, correct + 1)
 
     def excess(epsilon: float) -> float:
-        logs = log_ways + outcomes * special.log_expit(epsilon) + (guesses - outcomes) * special.log_expit(-epsilon)
+        right, wrong = (scipy.special.log_expit(sign * epsilon) for sign in (1, -1))
+        logs = log_ways + outcomes * right + (guesses - outcomes) * wrong
         return float((np.cumsum(np.exp(logs)) / widths).max())
 
     return excess

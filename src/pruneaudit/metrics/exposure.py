@@ -32,8 +32,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from pruneaudit.metrics.arrays import Bools, Floats, checked
 from pruneaudit.metrics.roc import allowed_false_positives
@@ -184,7 +184,7 @@ def _p_values(net: np.ndarray, traded: Floats, errors: Floats) -> Floats:
     """How often D is as far from 0 as `net` (G,), (G,), from D after flips (G, F) and a normal error (G,) of each."""
     # D is a whole number: what is less than half a sample closer is as far. So small an error changes no count.
     limit, scale = np.abs(net)[:, None] - 0.5, np.maximum(errors, 1e-9)[:, None]
-    beyond = stats.norm.sf((limit - traded) / scale) + stats.norm.sf((limit + traded) / scale)  # (G, F)
+    beyond = scipy.stats.norm.sf((limit - traded) / scale) + scipy.stats.norm.sf((limit + traded) / scale)  # (G, F)
     return np.asarray(np.minimum(1, (1 + beyond.sum(axis=1)) / (1 + traded.shape[1])))
 
 

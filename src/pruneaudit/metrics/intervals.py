@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.metrics.arrays import Floats, PerVictim, sums_of_squares
@@ -60,7 +60,7 @@ def per_victim(
     """
     metric, rows = _aligned(values, influence)
     errors = np.sqrt(sums_of_squares(rows))  # (V,)
-    quantile = float(stats.norm.ppf(1 - alpha / 2))
+    quantile = float(scipy.stats.norm.ppf(1 - alpha / 2))
     return tuple(
         _estimate(value, error, quantile, bounds, "one model, over samples", alpha, num_trials)
         for value, error in zip(metric, errors, strict=True)
@@ -140,7 +140,7 @@ def per_victim_replicates(
     metric, draws = _replicated(values, replicates)
     errors = draws.std(axis=0, ddof=1)  # (V,)
     if bounds[0] < 0:
-        quantile, method = float(stats.norm.ppf(1 - alpha / 2)), "one model, bootstrap standard error"
+        quantile, method = float(scipy.stats.norm.ppf(1 - alpha / 2)), "one model, bootstrap standard error"
         return tuple(
             _estimate(value, error, quantile, bounds, method, alpha, num_trials)
             for value, error in zip(metric, errors, strict=True)
@@ -208,8 +208,8 @@ def binomial_interval(successes: ArrayLike, trials: ArrayLike, alpha: float = 0.
         raise UserError("got successes below 0 or above the trials, expected 0 <= successes <= trials in every place")
     low, high = np.zeros(hits.shape), np.ones(hits.shape)
     some, missed = hits > 0, hits < total
-    low[some] = stats.beta.ppf(alpha / 2, hits[some], (total - hits + 1)[some])
-    high[missed] = stats.beta.ppf(1 - alpha / 2, (hits + 1)[missed], (total - hits)[missed])
+    low[some] = scipy.stats.beta.ppf(alpha / 2, hits[some], (total - hits + 1)[some])
+    high[missed] = scipy.stats.beta.ppf(1 - alpha / 2, (hits + 1)[missed], (total - hits)[missed])
     return low, high
 
 
@@ -229,7 +229,7 @@ def _combined(by_sample: float, by_both: float, metric: Floats, num_draws: int, 
     if num_victims > 2 and variance > 0:
         part = by_model / variance  # in [0, 1]: squaring shares does not underflow as squaring variances can
         freedom = 1 / (part**2 / (num_victims - 1) + (1 - part) ** 2 / max(num_draws - 1, 1))
-    return float(np.sqrt(variance)), float(stats.t.ppf(1 - alpha / 2, freedom))
+    return float(np.sqrt(variance)), float(scipy.stats.t.ppf(1 - alpha / 2, freedom))
 
 
 def _two_way_method(num_victims: int) -> str:

@@ -13,8 +13,8 @@ rates gives every pair the product of two weights, and so counts the pairs' own 
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from pruneaudit.metrics.arrays import Floats, checked, for_each, sums_of_squares
 from pruneaudit.metrics.intervals import FEW_MODELS, Estimate
@@ -198,7 +198,7 @@ def _barriers(others: _Pairs, by_model: Floats, by_sample: Floats, budgets: Floa
 
 def _estimate(value: float, error: float, num_victims: int, alpha: float) -> Estimate:
     freedom = num_victims - 1 if num_victims > 1 else np.inf
-    reach = float(stats.t.ppf(1 - alpha / 2, freedom)) * error
+    reach = float(scipy.stats.t.ppf(1 - alpha / 2, freedom)) * error
     method = "all pairs, clustered by sample and model"
     if 1 < num_victims < FEW_MODELS:
         method += ", conditional on this bank"
