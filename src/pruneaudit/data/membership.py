@@ -84,12 +84,12 @@ def to_text(splits: Splits, model_ids: Sequence[int]) -> str:
     rows = {field.name: getattr(splits, field.name)[list(model_ids)] for field in fields(Splits)}
     num_samples = splits.member.shape[1]
     packed = {name: np.packbits(row, axis=1) if row.ndim == 2 else row for name, row in rows.items()}
-    np.savez(buffer, allow_pickle=False, num_samples=num_samples, model_ids=np.array(model_ids), **packed)
+    np.savez(buffer, allow_pickle=False, num_samples=num_samples, **packed)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def from_text(text: str) -> tuple[np.ndarray, Splits]:
-    """What `to_text` wrote: the model ids (M,), and their rows in the same order."""
+def from_text(text: str) -> Splits:
+    """What `to_text` wrote: the rows, in the order of its model ids."""
     with np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False) as arrays:
         num_samples = int(arrays["num_samples"])
         rows = {name: arrays[name] for name in (field.name for field in fields(Splits))}
@@ -97,4 +97,4 @@ def from_text(text: str) -> tuple[np.ndarray, Splits]:
             name: np.unpackbits(row, axis=1, count=num_samples).astype(bool) if row.ndim == 2 else row
             for name, row in rows.items()
         }
-        return arrays["model_ids"], Splits(**unpacked)
+        return Splits(**unpacked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pruneaudit.core.errors import RunError, StorageError, UserError
@@ -231,10 +232,14 @@ class _Shift:
             working_folder=working_folder() if calls_users_function(task.spec) else "",
         )
 
+    @cached_property
+    def _all_rows(self) -> str:
+        return to_text(self._splits, range(len(self._splits.group)))
+
     def _rows_for(self, task: Task) -> str:
         """The rows of membership that a task needs: its own model's, or those of all whom an attack compares."""
         if task.action == "attack":
-            return to_text(self._splits, range(len(self._splits.group)))
+            return self._all_rows
         is_of_bank = task.action in ("train", "release") and task.release != SCORING
         return to_text(self._splits, [task.model_id]) if is_of_bank else ""
 

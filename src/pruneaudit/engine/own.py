@@ -62,8 +62,7 @@ class Own:
             self._bank = (seeds.SCORING,)
             self.split = scoring_split(self.seed, self.model_id, self.population)
         else:
-            _, splits = from_text(request.membership)
-            self.split = splits.of(0)
+            self.split = from_text(request.membership).of(0)
 
     def members(self) -> Samples:
         """What it is trained on, canaries included."""

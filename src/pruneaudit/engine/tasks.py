@@ -104,7 +104,7 @@ def _score_samples(request: Request) -> None:
 def _play_attack(request: Request) -> None:
     """Plays one attack that learns in one game, on what the models have answered."""
     spec, population = request.spec, population_of(request)
-    _, splits = from_text(request.membership)  # of all models, by id
+    splits = from_text(request.membership)  # of all models, by id
     folders: dict[str, dict[tuple[Action, int], Path]] = {}
     for role, folder in request.inputs.items():
         if role != "population":
