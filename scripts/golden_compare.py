@@ -16,8 +16,8 @@ import pandas as pd
 
 # What is not compared. Keep these lists short: whatever stands here may change unseen.
 
-NOT_COMPARED = ("SHA256SUMS", ".lock", "*.log")
-"""Checksums, locks, logs."""
+NOT_COMPARED = ("SHA256SUMS", ".lock", "*.log", "evaluated.json")
+"""Checksums, locks, logs, and what results are known by: it holds the checksum of the code and of the page."""
 RENAMED: dict[str, str] = {}
 """Files at the top of a run that have another name in the version after: {before: after}."""
 VARYING_KEYS = frozenset({"versions", "platform", "created", "command", "device", "machine", "latency"})

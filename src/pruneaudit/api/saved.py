@@ -18,9 +18,9 @@ from pruneaudit.evaluation.audit import audit
 from pruneaudit.evaluation.controls import SELFTEST, record_controls
 from pruneaudit.evaluation.given import Paired
 from pruneaudit.evaluation.lineup import named, ready
-from pruneaudit.evaluation.playing import DEFAULT_LEVELS
 from pruneaudit.runs.provenance import provenance
 from pruneaudit.signals.signals import Signals
+from pruneaudit.study.audit import DEFAULT_LEVELS
 
 HERE, USUAL_PAGE = Here(), PageSettings()
 

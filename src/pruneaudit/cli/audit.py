@@ -60,7 +60,7 @@ def command(
     """Attack models by their saved predictions: findings and report in seconds."""
     from pruneaudit.api import PageSettings, PredictionFiles, audit_files
     from pruneaudit.core.machine import Here
-    from pruneaudit.evaluation.playing import DEFAULT_LEVELS
+    from pruneaudit.study.audit import DEFAULT_LEVELS
 
     check_results_folder(out, force)
     levels = DEFAULT_LEVELS if fpr_levels is None else rates("--fpr-levels", fpr_levels)

@@ -12,14 +12,14 @@ from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.machine import Here, Machine
 from pruneaudit.evaluation.floors import tell_floors
-from pruneaudit.evaluation.game import MATCHED, Game
+from pruneaudit.evaluation.game import Game
 from pruneaudit.evaluation.given import Paired, equal_class_notes, given_view
 from pruneaudit.evaluation.lineup import named, ready
 from pruneaudit.evaluation.outcome import Audit
-from pruneaudit.evaluation.playing import DEFAULT_LEVELS, Known, Measuring, audit_games
+from pruneaudit.evaluation.playing import Known, Measuring, audit_games
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
-from pruneaudit.study.audit import DEFAULT_ATTACKS
+from pruneaudit.study.audit import DEFAULT_ATTACKS, DEFAULT_LEVELS, MATCHED
 
 GIVEN = "signals"
 """What the release is called, unless it is given a name."""

@@ -9,10 +9,8 @@ from types import MappingProxyType
 from pruneaudit.attacks.view import View
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE
+from pruneaudit.study.audit import MATCHED, NO_DEFENSE
 
-MATCHED = "matched"
-NO_DEFENSE = "no-defense"
-"""Knowledge whose references are of the release without its defence; without a defence it is `matched`."""
 NO_TWINS: Mapping[str, str] = MappingProxyType({})
 
 

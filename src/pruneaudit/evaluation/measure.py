@@ -16,10 +16,11 @@ from pruneaudit.attacks.view import Scores
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.evaluation.crossfit import learn
-from pruneaudit.evaluation.game import MATCHED, NO_DEFENSE, Game
+from pruneaudit.evaluation.game import Game
 from pruneaudit.metrics import PerVictim, auc_influence, bootstrap_tpr, rate_influence
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE
+from pruneaudit.study.audit import MATCHED, NO_DEFENSE
 
 NUM_RESAMPLES = 200
 _TOKENS = {MATCHED: seeds.MATCHED, NO_DEFENSE: seeds.NO_DEFENSE, DENSE: seeds.DENSE}

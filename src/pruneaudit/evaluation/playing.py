@@ -18,7 +18,7 @@ from pruneaudit.evaluation.columns import LATER_RELEASE_COLUMNS, RELEASE_COLUMNS
 from pruneaudit.evaluation.comparisons import compare_accuracy, compare_attacks, compare_releases
 from pruneaudit.evaluation.findings import Row, Writer
 from pruneaudit.evaluation.frontier import frontier_rows
-from pruneaudit.evaluation.game import MATCHED, Game, game_of
+from pruneaudit.evaluation.game import Game, game_of
 from pruneaudit.evaluation.learned import record_not_learned
 from pruneaudit.evaluation.lineup import Lineup, fewest_references, rivals_first, rivals_of, why_left_out
 from pruneaudit.evaluation.measure import Accuracies, accuracies, measure
@@ -26,8 +26,8 @@ from pruneaudit.evaluation.migration import migrations
 from pruneaudit.evaluation.outcome import Audit, GameScores
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics import two_way
+from pruneaudit.study.audit import DEFAULT_LEVELS, MATCHED
 
-DEFAULT_LEVELS = (0.1, 0.01, 0.001)
 GameKey = tuple[str, str]
 NO_LINEUP = Lineup()
 Recall = Callable[[str, Game], Scores | None]

@@ -25,7 +25,6 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import nearest
 from pruneaudit.evaluation.columns import MEAN, POOLED
 from pruneaudit.evaluation.controls import failures, unchecked
-from pruneaudit.evaluation.game import MATCHED, NO_DEFENSE
 from pruneaudit.evaluation.results import Results
 from pruneaudit.gate.budgets import GUESSING_AUC, NO_BUDGET, Budget
 from pruneaudit.gate.verdicts import Gate, Verdict, verdict_of
@@ -40,6 +39,7 @@ from pruneaudit.report.selection import (
     release_row,
     study_of,
 )
+from pruneaudit.study.audit import MATCHED, NO_DEFENSE
 from pruneaudit.study.lineage import twins
 
 ANY = "any"

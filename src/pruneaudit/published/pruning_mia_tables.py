@@ -29,9 +29,9 @@ from scipy import stats
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import write_atomically, writing_error
 from pruneaudit.evaluation.columns import MEAN, tpr_levels
-from pruneaudit.evaluation.game import MATCHED
 from pruneaudit.published.finished import Finished
 from pruneaudit.published.pruning_mia import experiment_name, method_of
+from pruneaudit.study.audit import MATCHED
 
 TRAINING_FILE = "training_results.csv"
 ATTACKS_FILE = "comprehensive_mia_results.csv"

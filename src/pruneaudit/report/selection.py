@@ -20,6 +20,7 @@ from pruneaudit.evaluation.equal_accuracy import ROUNDING
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.study import DENSE, Plugin, Study
+from pruneaudit.study.audit import MATCHED
 from pruneaudit.study.lineage import twins
 
 NEAR = 0.02
@@ -116,7 +117,7 @@ def chosen_later(results: Results) -> str:
 def primary_knowledge(results: Results) -> str:
     """The knowledge that summaries show: matched where it was played, else the first there is."""
     found = list(dict.fromkeys(results.findings["knowledge"]))
-    return "matched" if "matched" in found or not found else str(found[0])
+    return MATCHED if MATCHED in found or not found else str(found[0])
 
 
 @once

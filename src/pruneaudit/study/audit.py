@@ -11,6 +11,12 @@ from pruneaudit.study.plugins import Plugin
 
 DEFAULT_ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")
 """What is played where nobody says which attacks."""
+DEFAULT_LEVELS = (0.1, 0.01, 0.001)
+"""False-positive rates at which true-positive rates are reported where nobody says which."""
+MATCHED = "matched"
+"""The knowledge whose references went through what the victim went through."""
+NO_DEFENSE = "no-defense"
+"""The knowledge whose references are of a release's undefended twin; without a defence it is `matched`."""
 
 
 class Audit(Options):
@@ -21,10 +27,10 @@ class Audit(Options):
         min_length=1,
     )
     """The attacks, by name or {name, options}."""
-    knowledge: tuple[str, ...] = Field(default=("matched",), min_length=1)
+    knowledge: tuple[str, ...] = Field(default=(MATCHED,), min_length=1)
     """What the attacker's references went through: matched (the victim's own pipeline; alias adaptive), no-defense
     (the same pruning, undefended), dense (unpruned), or the name of any release (the attacker guessed wrong)."""
-    fpr_levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=(0.1, 0.01, 0.001), min_length=1)
+    fpr_levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=DEFAULT_LEVELS, min_length=1)
     """False-positive rates at which the true-positive rate is reported."""
     canary_guesses: tuple[Annotated[float, Field(gt=0, le=0.5)], ...] = Field(default=(0.5, 0.25, 0.1), min_length=1)
     """Fractions of the canaries that the one-run bound on epsilon guesses "in", and as many "out". Declared here,
@@ -38,7 +44,7 @@ class Audit(Options):
     @field_validator("knowledge")
     @classmethod
     def _known(cls, knowledge: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys("matched" if name == "adaptive" else name for name in knowledge))
+        return tuple(dict.fromkeys(MATCHED if name == "adaptive" else name for name in knowledge))
 
     @field_validator("attacks")
     @classmethod

@@ -9,10 +9,9 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options, validated
 from pruneaudit.core.registry import Registry, registry_of
 from pruneaudit.study import DENSE, INIT, Origin, Plugin, Release, Study, Training
+from pruneaudit.study.audit import NO_DEFENSE
 from pruneaudit.study.target import SourceHash, source_sha256
 
-NO_DEFENSE = "no-defense"
-"""The knowledge whose references are of a release's undefended twin."""
 SCORING = "scoring"
 """In the place of a release's name: the scoring bank, whose models are no release, never victim and never reference."""
 

@@ -13,7 +13,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options, validated
 from pruneaudit.core.registry import nearest
 from pruneaudit.core.settings_file import parse_settings, read_settings, with_overrides
-from pruneaudit.study.audit import Audit
+from pruneaudit.study.audit import MATCHED, NO_DEFENSE, Audit
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.plugins import Network, Plugin
 from pruneaudit.study.releases import DENSE, INIT, Name, Release
@@ -68,7 +68,7 @@ class Study(Options):
         twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
             raise ValueError(f"two releases are called '{twice[0]}': give one a name of its own")
-        knowledges = ["matched", "no-defense", *counts]
+        knowledges = [MATCHED, NO_DEFENSE, *counts]
         wrong = [name for name in self.audit.knowledge if name not in knowledges]
         if wrong:
             raise ValueError(
@@ -122,7 +122,7 @@ class Study(Options):
                 f"{', '.join(alone)}: no control with the same fine-tuning and no pruning; "
                 "what pruning itself changes cannot be told apart from the extra epochs"
             )
-        if "no-defense" in self.audit.knowledge and not any(release.defense for release in self.releases):
+        if NO_DEFENSE in self.audit.knowledge and not any(release.defense for release in self.releases):
             found.append("knowledge 'no-defense' is the same as 'matched' here: no release has a defense")
         if self.audit.queries > 1 and self.training.augment == "none":
             found.append("audit.queries > 1 usually weakens attacks on models trained without augmentation")
