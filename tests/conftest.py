@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
+from command_line import called
 from pruneaudit.evaluation.columns import (
     COMPARISON_COLUMNS,
     CURVE_COLUMNS,
@@ -179,6 +181,39 @@ def results(make_results: Callable[..., Results]) -> Results:
     return make_results()
 
 
+TINY = {
+    "name": "tiny",
+    "data": {"source": "digits", "num_samples": 160},
+    "membership": {"num_models": 4},
+    "model": {"name": "mlp", "options": {"hidden": [8]}},
+    "training": {"epochs": 1, "batch_size": 32},
+    "releases": [{"pruner": "l1unstructured", "sparsity": 0.5}],
+    "audit": {"attacks": ["loss", "lira"], "fpr_levels": [0.2]},
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_study() -> Callable[..., Any]:
+    """A function from changed top-level settings to a study of four tiny networks, trained for one epoch."""
+    from pruneaudit.study import Study
+
+    return lambda **changes: Study.model_validate(TINY | changes)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_study: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The finished run of that study; nothing may change its folder."""
+    from pruneaudit.api import Runtime, run
+
+    return run(tiny_study(), tmp_path_factory.mktemp("tiny"), Runtime("serial"))
+
+
+@pytest.fixture
+def tiny_copy(tiny_run: Any, tmp_path: Path) -> Path:
+    """A copy of its folder, to do harm to: the run `tiny` of `tmp_path`."""
+    return Path(shutil.copytree(tiny_run.folder, tmp_path / "tiny"))
+
+
 @pytest.fixture(scope="session")
 def make_net() -> Callable[..., Any]:
     """Builds a small network for images (1, 8, 8) of 3 classes; the same seed gives the same weights."""
@@ -202,6 +237,17 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small networks are faster on one thread, and on a busy machine by far."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def interruptible():
     """SIGINT does here, and in the processes that a test starts, what Ctrl-C does in a terminal.
 
@@ -213,16 +259,6 @@ def interruptible():
 
 
 @pytest.fixture
-def call(capsys, monkeypatch):
+def call() -> Callable[..., tuple[int, str, str]]:
     """Runs a command line in this process: (exit code, standard output, standard error)."""
-    from pruneaudit.cli import main
-
-    def call(*arguments):
-        words = [str(argument) for argument in arguments]
-        monkeypatch.setattr(sys, "argv", ["pruneaudit", *words])
-        with pytest.raises(SystemExit) as end:
-            main(words)
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
-
-    return call
+    return called

@@ -4,8 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruneaudit.cli import main
-
 # M models, N samples, C classes
 
 NUM_MODELS, NUM_SAMPLES, NUM_CLASSES = 4, 40, 3
@@ -28,20 +26,17 @@ def taken(arrays, samples):
 
 
 @pytest.fixture
-def audit(capsys, tmp_path):
+def audit(call, tmp_path):
     """Runs `pruneaudit audit` on arrays: (exit code, standard output, standard error)."""
 
     def run(victims, references=None, paired=None, attacks="loss,lira"):
         np.savez(tmp_path / "victims.npz", **victims)
-        command = ["audit", str(tmp_path / "victims.npz"), "--attacks", attacks, "--out", str(tmp_path / "audit")]
+        command = ["audit", tmp_path / "victims.npz", "--attacks", attacks, "--out", tmp_path / "audit"]
         for option, arrays in (("references", references), ("paired", paired)):
             if arrays is not None:
                 np.savez(tmp_path / f"{option}.npz", **arrays)
-                command += [f"--{option}", str(tmp_path / f"{option}.npz")]
-        with pytest.raises(SystemExit) as end:
-            main(command)
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
+                command += [f"--{option}", tmp_path / f"{option}.npz"]
+        return call(*command)
 
     return run
 

@@ -3,25 +3,21 @@
 import json
 
 import numpy as np
-import pytest
 
-from pruneaudit.cli import main
 from pruneaudit.evaluation.columns import TABLES
 from pruneaudit.evaluation.results import CONTROLS
 
 
-def test_json_is_what_findings_json_holds_and_nothing_else(tmp_path, capsys):
+def test_json_is_what_findings_json_holds_and_nothing_else(tmp_path, call):
     rng = np.random.default_rng(0)
     member = rng.random((4, 60)) < 0.5
     np.savez(tmp_path / "p.npz", logits=rng.normal(size=(4, 60, 3)), labels=np.arange(60) % 3, member=member)
-    with pytest.raises(SystemExit) as end:
-        main(["audit", str(tmp_path / "p.npz"), "--attacks", "scores", "--json", "--out", str(tmp_path / "audit")])
-    assert not end.value.code
-    captured = capsys.readouterr()
-    assert captured.out == (tmp_path / "audit" / "findings.json").read_text()
-    tables = json.loads(captured.out)
+    code, out, err = call("audit", tmp_path / "p.npz", "--attacks", "scores", "--json", "--out", tmp_path / "audit")
+    assert code == 0
+    assert out == (tmp_path / "audit" / "findings.json").read_text()
+    tables = json.loads(out)
     assert set(tables) == {*TABLES, *CONTROLS}
     rows = [row for row in tables["findings"] if row["victim"] == "mean"]
     assert {"loss", "lira", "rmia"} <= {row["attack"] for row in rows}
     assert all(0 <= row["auc"] <= 1 for row in rows)
-    assert "warning: attack 'attack_p' left out" in captured.err  # warnings are not mixed with results
+    assert "warning: attack 'attack_p' left out" in err  # warnings are not mixed with results

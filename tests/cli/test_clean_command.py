@@ -10,6 +10,7 @@ import pytest
 from pruneaudit.api import Runtime, run, verify_run
 from pruneaudit.runs.lock import RunLock
 from pruneaudit.study import Study
+from run_bytes import all_bytes
 
 STUDY = {
     "name": "t",
@@ -20,11 +21,6 @@ STUDY = {
     "releases": [{"pruner": "l1unstructured", "sparsity": 0.5}],
     "audit": {"attacks": ["loss", "nn:epochs=1"], "knowledge": ["matched"]},
 }
-
-
-def files(folder):
-    """Every file of a run but its lock, by its place."""
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def whole_parts(folder):
@@ -57,17 +53,17 @@ def folder(littered, tmp_path):
 
 
 def test_only_what_nothing_refers_to_goes(folder, call):
-    before, whole = files(folder), whole_parts(folder)
+    before, whole = all_bytes(folder), whole_parts(folder)
     code, out, _ = call("clean", folder, "--dry-run", "--verbose")
     assert code == 0
     named = {line.partition(":")[0] for line in out.splitlines()[:-1]}
     assert {".findings.csv.1.tmp", "set-aside/dense--model-000-12345678", f".checkpoints/{'0' * 16}"} < named
-    assert files(folder) == before
+    assert all_bytes(folder) == before
 
     code, out, _ = call("clean", folder)
     assert code == 0
     assert re.search(rf"^{len(named)} parts, [\d.]+ MB removed$", out, flags=re.MULTILINE)
-    after = files(folder)
+    after = all_bytes(folder)
     assert after.items() <= before.items()
     gone = whole - whole_parts(folder)  # the earlier study's attacks; its networks and answers were stale, not whole
     assert [place.partition("/")[0] for place in gone] == ["attacks"] * 2
@@ -87,23 +83,23 @@ def test_the_study_runs_and_attacks_as_before(folder, call):
 
 
 def test_nothing_is_removed_while_a_run_is_at_work(folder, call):
-    before = files(folder)
+    before = all_bytes(folder)
     with RunLock(folder):
-        held = files(folder)
+        held = all_bytes(folder)
         code, out, err = call("clean", folder)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert "another run is at work there" in err
-        assert files(folder) == held
-    assert files(folder) == before
+        assert all_bytes(folder) == held
+    assert all_bytes(folder) == before
 
 
 def test_a_run_whose_own_data_are_unknown_is_left_alone(folder, call):
-    before = files(folder)
+    before = all_bytes(folder)
     (folder / "SHA256SUMS").unlink()  # two populations, and nothing says which is in use
     code, _, err = call("clean", folder)
     assert (code, err.count("\n")) == (2, 1)
     assert f"pruneaudit run {folder / 'study.json'} --out {folder.parent}" in err
-    assert files(folder) == {name: data for name, data in before.items() if name != "SHA256SUMS"}
+    assert all_bytes(folder) == {name: data for name, data in before.items() if name != "SHA256SUMS"}
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, call):

@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from pruneaudit.cli import main
+from command_line import succeed
 from pruneaudit.compression.structured import replay
 from pruneaudit.data.population import Population
 from pruneaudit.external.filling import filled
@@ -30,28 +30,19 @@ audit = { attacks = ["loss"] }
 MASKED, SMALLER = "l1unstructured-0.5", "l1structured-0.5"
 
 
-def call_line(capsys, *arguments):
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return end.value.code or 0, captured.out, captured.err
-
-
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     (folder / "study.toml").write_text(STUDY)
-    with pytest.raises(SystemExit) as end:
-        main(["run", str(folder / "study.toml"), "--out", str(folder), "--executor", "serial", "--quiet"])
-    assert not end.value.code
+    succeed("run", folder / "study.toml", "--out", folder, "--executor", "serial", "--quiet")
     return folder / "tiny"
 
 
 @pytest.fixture
-def export(capsys, run_folder, tmp_path):
+def export(call, run_folder, tmp_path):
     def run(release, format, *more, folder=run_folder, out=None):
         out = out or tmp_path / f"model.{format}"
-        return *call_line(capsys, "export", folder, "--release", release, "--format", format, "--out", out, *more), out
+        return *call("export", folder, "--release", release, "--format", format, "--out", out, *more), out
 
     return run
 

@@ -2,7 +2,6 @@
 
 # M models, N samples, C classes
 
-import contextlib
 import io
 import tempfile
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pruneaudit.cli import main
+from command_line import called
 
 STUDY = """
 name = "tiny"
@@ -45,14 +44,6 @@ fpr_levels = [0.1]
 """
 VALUES = ["-1", "0", "1e308", "nan", "inf", "9" * 30, "true", '""', '"\\u0000"', "[]", "[[]]", "{}", "{ a = 1 }", "''"]
 VALUES += ["1979-05-27", '"../x"', '"lira:"', '"npz:/dev/null"', '"cifar10:."', '"\\U0001F600"', "0x_1", "[1, 'a']"]
-
-
-def called(*arguments):
-    """Runs a command line in this process: (exit code, standard output, standard error)."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    return end.value.code or 0, out.getvalue(), err.getvalue()
 
 
 def answered(outcome):

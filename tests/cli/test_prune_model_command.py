@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 import pruneaudit
-from pruneaudit.cli import main
 
 # N samples, C classes
 
@@ -73,7 +72,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def prune_model(capsys, monkeypatch, trained, tmp_path):
+def prune_model(call, monkeypatch, trained, tmp_path):
     """Runs `prune-model`; options given as keywords replace those of the network, None leaves one out."""
     monkeypatch.chdir(trained)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -82,10 +81,7 @@ def prune_model(capsys, monkeypatch, trained, tmp_path):
         given = {"factory": f"{MODULE}:build", "weights": "net.pt", "method": "l1unstructured", "sparsity": 0.8}
         given |= {"out": tmp_path / "out"} | options
         named = [part for key, value in given.items() if value is not None for part in (f"--{key}", str(value))]
-        with pytest.raises(SystemExit) as end:
-            main(["prune-model", *named, *more])
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
+        return call("prune-model", *named, *more)
 
     return run
 

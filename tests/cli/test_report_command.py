@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruneaudit.cli import main
+from command_line import succeed
 
 STUDY = """
 name = "tiny"
@@ -26,9 +26,7 @@ def runs(tmp_path_factory):
     (place / "study.toml").write_text(STUDY)
     for name, epochs in (("few", 3), ("many", 8)):
         options = ["--executor", "serial", "--quiet", "--set", f"training.epochs={epochs}"]
-        with pytest.raises(SystemExit) as end:
-            main(["run", str(place / "study.toml"), "--out", str(place / name), *options])
-        assert not end.value.code
+        succeed("run", place / "study.toml", "--out", place / name, *options)
     return place / "few" / "tiny", place / "many" / "tiny"
 
 

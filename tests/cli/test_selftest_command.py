@@ -5,11 +5,12 @@ from functools import partial
 
 import pytest
 
+from command_line import succeed
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.lira import Lira
 from pruneaudit.attacks.view import Scores
-from pruneaudit.cli import main
+from run_bytes import all_bytes
 
 STUDY = """
 name = "tiny"
@@ -94,15 +95,14 @@ def test_json_alone_on_standard_output(call, registered):
 
 def test_the_stored_signals_of_a_run(call, registered, tmp_path):
     (tmp_path / "study.toml").write_text(STUDY)
-    with pytest.raises(SystemExit):
-        main(["run", str(tmp_path / "study.toml"), "--out", str(tmp_path / "runs"), "--executor", "serial", "-q"])
+    succeed("run", tmp_path / "study.toml", "--out", tmp_path / "runs", "--executor", "serial", "-q")
     folder = tmp_path / "runs" / "tiny"
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    before = all_bytes(folder)
     code, out, err = call(folder, "--attacks", "loss,lira,attack_p")
     assert code == 0, err
     assert "tiny, membership redrawn: 4 models, 240 samples" in out
     assert out.count(" works") == 6
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert all_bytes(folder) == before
     code, out, err = call(folder, "--attacks", "cheat", "--json")
     assert code == 1
     assert [len(trial["verdicts"]) for trial in json.loads(out)["trials"]] == [1, 1]

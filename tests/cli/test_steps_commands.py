@@ -1,11 +1,10 @@
 """pretrain, prune, mia: each step adds to the study in the run folder, and says which step is missing."""
 
 import json
-import sys
 
 import pytest
 
-from pruneaudit.cli import main
+from command_line import called, succeed
 
 STUDY = """
 name = "steps"
@@ -108,24 +107,15 @@ def test_the_attack_names_the_step_that_is_missing(call):
     assert " --pruner_name slim --prune_sparsity 0.6 --defend ppb --out " in err
 
 
-def test_its_own_command_lines_are_understood(folder, capsys, monkeypatch):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pruneaudit", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        out, err = capsys.readouterr()
-        return ended.value.code, out + err
-
-    study, common = str(folder / "study.toml"), ("--out", str(folder / "by_gpu"), "--executor", "serial", "-q")
-    code, said = call("pretrain", "0", study, *common, "--device", "cpu")  # a device that is given counts more
-    assert code == 0, said
-    assert call("prune", "0", study, "--pruner_name", "l1unstructure", *common, "--device=cpu")[0] == 0
-    code, said = call("mia", "0", study, "--attacks", "loss", "----adaptive", *common, "--device", "cpu")
-    assert code == 0, said
+def test_its_own_command_lines_are_understood(folder):
+    study, common = folder / "study.toml", ("--out", folder / "by_gpu", "--executor", "serial", "-q")
+    succeed("pretrain", "0", study, *common, "--device", "cpu")  # a device that is given counts more
+    succeed("prune", "0", study, "--pruner_name", "l1unstructure", *common, "--device=cpu")
+    succeed("mia", "0", study, "--attacks", "loss", "----adaptive", *common, "--device", "cpu")
     assert "l1unstructure_0.7,matched,loss" in (folder / "by_gpu/steps/findings.csv").read_text()
-    code, said = call("mia", "99", study, "--attacks", "loss", *common)
+    code, _, err = called("mia", "99", study, "--attacks", "loss", *common)
     assert code == 2
-    assert "device" in said  # cuda:99, which is nowhere
+    assert "device" in err  # cuda:99, which is nowhere
 
 
 def test_what_a_defended_network_gives_away_is_printed_whatever_the_knowledge(call):

@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pruneaudit.cli import main
+from command_line import called, succeed
 from pruneaudit.engine.processes import search_path
 from pruneaudit.study.lineage import calls_users_function
 from pruneaudit.study.target import working_folder_searched
@@ -51,12 +52,6 @@ HOSTILE = ("numexpr", "bottleneck", "users_network")
 MARK = "import pathlib; pathlib.Path(__file__).with_suffix('.ran').touch()\n"
 
 
-def call(*arguments):
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    return end.value.code or 0
-
-
 @pytest.fixture(scope="module")
 def owned(tmp_path_factory):
     """A run of a study with a network and a training of the user's, made in the folder of their module."""
@@ -68,7 +63,7 @@ def owned(tmp_path_factory):
     before = list(sys.path)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert call("run", "study.toml", "--out", "runs", "--executor", "serial", "--quiet") == 0
+        succeed("run", "study.toml", "--out", "runs", "--executor", "serial", "--quiet")
     assert sys.path == before
     sys.modules.pop("users_network", None)
     return folder / "runs" / "own"
@@ -125,46 +120,44 @@ def test_a_run_records_the_sources_of_the_functions_that_it_called(owned):
 
 
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LATER)])
-def test_no_command_on_a_finished_run_imports_what_its_folder_names(owned, hostile, capsys, name):
+def test_no_command_on_a_finished_run_imports_what_its_folder_names(owned, hostile, name):
     before = list(sys.path)
     for command in (command for command in commands(owned) if command[0] == name):
-        assert call(*command) == 0, (command, capsys.readouterr().err)
+        succeed(*command)
         assert (marks(hostile), sys.path) == ([], before), command
     assert "users_network" not in sys.modules
 
 
-def test_onnx_of_a_users_network_needs_its_factory_named(owned, hostile, capsys):
+def test_onnx_of_a_users_network_needs_its_factory_named(owned, hostile):
     asked = ("export", owned, "--release", "dense", "--out", "dense.onnx")
-    assert call(*asked) == 2
-    err = capsys.readouterr().err
+    code, _, err = called(*asked)
+    assert code == 2
     assert "--factory users_network:net" in err
     assert err.count("\n") == 1
-    assert call(*asked, "--factory", "users_network:net") == 2  # what lies here is another module
-    assert "SHA-256" in capsys.readouterr().err
+    code, _, err = called(*asked, "--factory", "users_network:net")  # what lies here is another module
+    assert code == 2
+    assert "SHA-256" in err
     assert marks(hostile) == []
 
 
 @pytest.mark.slow
-def test_onnx_of_a_users_network_is_built_by_the_factory_that_is_named(owned, tmp_path, capsys, monkeypatch):
+def test_onnx_of_a_users_network_is_built_by_the_factory_that_is_named(owned, tmp_path, monkeypatch):
     monkeypatch.chdir(owned.parents[1])
     asked = ("export", owned, "--release", "dense", "--out", tmp_path / "dense.onnx")
-    assert call(*asked, "--factory", "users_network:net") == 0
-    assert "written" in capsys.readouterr().out
+    assert "written" in succeed(*asked, "--factory", "users_network:net")
 
 
-def test_a_run_without_recorded_sources_says_so(owned, tmp_path, capsys):
-    import shutil
-
+def test_a_run_without_recorded_sources_says_so(owned, tmp_path):
     shutil.copytree(owned, tmp_path / "own")
     (tmp_path / "own" / "sources.json").unlink()
-    assert call("verify", tmp_path / "own") == 2
-    err = capsys.readouterr().err
+    code, _, err = called("verify", tmp_path / "own")
+    assert code == 2
     assert "sources.json" in err
     assert "users_network:net" in err
     assert err.count("\n") == 1
 
 
-def test_steps_call_no_function_that_only_the_run_folder_names(tmp_path, monkeypatch, capsys):
+def test_steps_call_no_function_that_only_the_run_folder_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plain = STUDY.replace('model = "users_network:net"\n', "").replace('{ function = "users_network:train" }', "{}")
     (tmp_path / "study.toml").write_text(plain)
@@ -174,8 +167,8 @@ def test_steps_call_no_function_that_only_the_run_folder_names(tmp_path, monkeyp
     from pruneaudit.study import Study
 
     (tmp_path / "runs" / "own" / "study.json").write_text(Study.load("named.toml").model_dump_json())
-    assert call("prune", "study.toml") == 2
-    err = capsys.readouterr().err
+    code, _, err = called("prune", "study.toml")
+    assert code == 2
     assert "users_network:net" in err
     assert marks(tmp_path) == []
 

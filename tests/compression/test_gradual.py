@@ -20,6 +20,7 @@ from pruneaudit.training.hooks import Hook, TrainingState
 from pruneaudit.training.loop import train
 from pruneaudit.training.resume import Checkpoints
 from pruneaudit.training.samples import Samples
+from scripted_hooks import Killed, KillIn
 
 MakeNet = Callable[..., nn.Module]
 MakeWorkshop = Callable[..., Workshop]
@@ -91,21 +92,6 @@ def test_removed_weights_stay_removed_beside_kept_ones_that_are_zero(
 # ------------------------------------------------------------------ stopped and resumed
 
 
-class Killed(Exception):  # noqa: N818 - it is no error
-    """Stands for the end of the process."""
-
-
-class StopIn(Hook):
-    """Ends the training in one epoch, at its last step: what that epoch did is lost."""
-
-    def __init__(self, epoch: int) -> None:
-        self._epoch = epoch
-
-    def epoch_end(self, state: TrainingState) -> None:
-        if state.epoch + 1 == self._epoch:
-            raise Killed
-
-
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gradual": ("gradual", {"period_steps": 3}),
     "gradual, layerwise": ("gradual", {"period_steps": 7, "scope": "layerwise", "begin": 0.3}),
@@ -125,19 +111,19 @@ def test_a_stopped_training_ends_with_the_bits_of_one_that_was_never_stopped(
     method, options = CASES[name]
     settings = SETTINGS.model_copy(update={"optimizer": optimizer, "learning_rate": 0.02})
 
-    def begin(folder: Path | None, stop_in: int = 0) -> tuple[TrainingState, Pruning]:
+    def begin(folder: Path | None, kill_in: int = 0) -> tuple[TrainingState, Pruning]:
         pruner = PRUNERS.get(method)
         workshop = make_workshop(lambda: make_net(seed=4))
         pruning = pruner.prune(make_net(), 0.8, pruner.Options(**options), workshop)
         checkpoints = Checkpoints(folder, every_seconds=0) if folder else None
-        hooks = (*pruning.hooks, StopIn(stop_in))
+        hooks = (*pruning.hooks, KillIn(kill_in))
         generator = torch.Generator().manual_seed(5)
         return train(pruning.model, noise, settings, generator, hooks, checkpoints), pruning
 
     expected, undisturbed = begin(None)
-    for stop_in in (2, 4, 6):
+    for kill_in in (2, 4, 6):
         with pytest.raises(Killed):
-            begin(tmp_path, stop_in)
+            begin(tmp_path, kill_in)
     resumed, pruning = begin(tmp_path)
     assert resumed.history == expected.history
     assert pruning.masks is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,12 +16,8 @@ from pruneaudit.training.samples import Samples
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks are faster on one thread, and on a busy machine by far."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def always_on_one_thread(one_thread: None) -> None:
+    """All of these tests run on one thread."""
 
 
 @pytest.fixture(scope="session")

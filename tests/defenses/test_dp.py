@@ -32,6 +32,7 @@ from pruneaudit.training.loop import train
 from pruneaudit.training.resume import Checkpoints
 from pruneaudit.training.samples import Samples
 from pruneaudit.training.selection import BestOnDev
+from scripted_hooks import Killed, KillIn
 
 MakeNet = Callable[..., nn.Module]
 MakeSituation = Callable[..., Situation]
@@ -284,21 +285,6 @@ def test_the_same_seeds_give_the_same_bits(make_private_net: MakeNet, make_situa
     assert not same(one[0], third[0])
 
 
-class Killed(Exception):  # noqa: N818 - it is no error
-    """Stands for the end of the process."""
-
-
-class StopIn(Hook):
-    """Ends the training at the end of an epoch."""
-
-    def __init__(self, epoch: int) -> None:
-        self._epoch = epoch
-
-    def epoch_end(self, state: TrainingState) -> None:
-        if state.epoch + 1 == self._epoch:
-            raise Killed
-
-
 @pytest.mark.parametrize(("prune", "more"), [(unmasked, ADAM), (static, {}), (feedback, {})])
 def test_a_training_that_was_stopped_ends_with_the_same_bits(
     make_private_net: MakeNet,
@@ -309,16 +295,16 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(
 ) -> None:
     settings = Training.model_validate(USUAL.model_dump() | more)
 
-    def run(folder: Path | None, stop_in: int = 0) -> tuple[TrainingState, dict[str, Any]]:
+    def run(folder: Path | None, kill_in: int = 0) -> tuple[TrainingState, dict[str, Any]]:
         pruning = prune(make_private_net())
         situation = make_situation(settings, masks=lambda: pruning.masks)
-        after = (BestOnDev(situation.reserve), StopIn(stop_in))
+        after = (BestOnDev(situation.reserve), KillIn(kill_in))
         checkpoints = Checkpoints(folder, every_seconds=0) if folder else None
         return trained(pruning.model, situation, options(1.0, 1.0), pruning.hooks, after, checkpoints)
 
     undisturbed, report = run(None)
     with pytest.raises(Killed):
-        run(tmp_path, stop_in=3)
+        run(tmp_path, kill_in=3)
     resumed, resumed_report = run(tmp_path)
     assert same(resumed, undisturbed)
     assert resumed_report == report

@@ -30,6 +30,7 @@ from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 from pruneaudit.training.loop import train
 from pruneaudit.training.resume import Checkpoints
 from pruneaudit.training.selection import dev_hooks
+from scripted_hooks import Killed, KillIn
 
 EPOCHS = 3
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -43,21 +44,6 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "strong_regularisation": ("strong_regularisation", {"cutmix_probability": 0.7, "dropout": 0.3}),
 }
 NAMES = sorted({name for name, _ in CASES.values()})
-
-
-class Killed(Exception):  # noqa: N818 - it is no error
-    """Stands for the end of the process."""
-
-
-class KillIn(Hook):
-    """Ends the process in an epoch."""
-
-    def __init__(self, epoch: int) -> None:
-        self._epoch = epoch
-
-    def epoch_end(self, state: TrainingState) -> None:
-        if state.epoch + 1 == self._epoch:
-            raise Killed
 
 
 @dataclass

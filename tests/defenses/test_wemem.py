@@ -26,6 +26,7 @@ from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, TrainingState
 from pruneaudit.training.loop import train
 from pruneaudit.training.resume import Checkpoints
+from scripted_hooks import Killed, KillIn
 
 MakeNet = Callable[..., nn.Module]
 MakeSituation = Callable[..., Situation]
@@ -139,21 +140,6 @@ class Watching(Hook):
     def after_step(self, state: TrainingState) -> None:
         (decay,) = {group["weight_decay"] for group in state.optimizer.param_groups}
         self.steps.append((state.epoch, decay, self._places))
-
-
-class Killed(Exception):  # noqa: N818 - it is no error
-    """Stands for the end of the process."""
-
-
-class KillIn(Hook):
-    """Ends the process in an epoch."""
-
-    def __init__(self, epoch: int) -> None:
-        self._epoch = epoch
-
-    def epoch_end(self, state: TrainingState) -> None:
-        if state.epoch + 1 == self._epoch:
-            raise Killed
 
 
 def scores_of(situation: Situation) -> np.ndarray:

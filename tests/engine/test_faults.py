@@ -32,15 +32,7 @@ from pruneaudit.engine.processes import Processes
 from pruneaudit.engine.store import Store
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.runs.names import EVALUATED_FILE
-
-FINDINGS = ("findings.csv", "findings.json", "comparisons.csv", "curves.csv", "releases.csv", "scores.parquet")
-
-
-def contents(folder):
-    """What must not depend on how a study was run: findings and every artifact's bytes."""
-    seals = sorted(path for path in folder.rglob("DONE") if "set-aside" not in path.parts)
-    findings = {name: (folder / name).read_bytes() for name in FINDINGS}
-    return findings | {str(path.relative_to(folder)): path.read_bytes() for path in seals}
+from run_bytes import bytes_of, reproducible_bytes
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +108,7 @@ def held(folder):
 
 
 def test_a_second_run_is_refused_and_told_who_holds_the_folder(folder, again, call):
-    before = contents(folder)
+    before = reproducible_bytes(folder)
     with held(folder) as other:
         for code, out, err in (again(), call("attack", folder, "--attacks", "loss")):
             assert (code, out) == (2, "")
@@ -126,7 +118,7 @@ def test_a_second_run_is_refused_and_told_who_holds_the_folder(folder, again, ca
         other.kill()
         other.wait()
         assert again("--quiet")[0] == 0  # the lock of a dead process is free
-    assert contents(folder) == before
+    assert reproducible_bytes(folder) == before
 
 
 def test_a_second_run_can_wait(folder, again):
@@ -179,7 +171,7 @@ def test_deaths_are_retried_and_who_always_dies_is_left_out(factory, tmp_path, c
     code, _, err = call("run", study_file, "--out", tmp_path, *SERIAL)
     assert code == 0
     assert "4 tasks to do, 12 found done" in err
-    assert contents(folder) == contents(undisturbed)  # the retried model too
+    assert reproducible_bytes(folder) == reproducible_bytes(undisturbed)  # the retried model too
     assert json.loads((folder / "about.json").read_text())["failures"] == []
 
 
@@ -201,8 +193,7 @@ def test_a_release_that_diverges_everywhere_takes_no_other_with_it(make_study, s
     assert code == 1
     assert "release wild is left out" in err
     assert re.search(r"error: failed and left out: release wild model-000: .*diverged.*, and 3 more", last_line(err))
-    for name in FINDINGS:
-        assert (tmp_path / "small" / name).read_bytes() == (calm / name).read_bytes()
+    assert bytes_of(tmp_path / "small") == bytes_of(calm)
 
 
 def test_an_interrupted_training_goes_on_from_its_checkpoint(factory, tmp_path):
@@ -217,7 +208,7 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(factory, tmp_path):
     assert json.loads(pointer.read_text())["facts"]["epoch"] == 2
     assert len(list(pointer.parent.iterdir())) == 2
     finished = run(study, out=tmp_path, runtime=Runtime(executor="serial", checkpoint_seconds=0))
-    assert contents(finished.folder) == contents(undisturbed)
+    assert reproducible_bytes(finished.folder) == reproducible_bytes(undisturbed)
     assert not list((tmp_path / "small" / ".checkpoints").iterdir())
 
 
@@ -393,7 +384,7 @@ def test_a_full_disk_is_said_in_one_line_and_the_next_run_goes_on(folder, again,
         rf"error: {folder}.*: cannot write \(.*\); make room there; what was finished is kept", last_line(err)
     )
     assert again()[0] == 0
-    assert contents(folder) == contents(calm)
+    assert reproducible_bytes(folder) == reproducible_bytes(calm)
 
 
 def fails_to(monkeypatch, function, name, number):
@@ -425,7 +416,7 @@ def test_a_disk_that_fails_in_a_run_is_said_in_one_line_and_the_next_run_goes_on
         assert f"{folder}: cannot write there ({os.strerror(number)}); what was finished is kept" in last_line(err)
         assert "the same command goes on" in last_line(err)
     assert again()[0] == 0
-    assert contents(folder) == contents(calm)
+    assert reproducible_bytes(folder) == reproducible_bytes(calm)
 
 
 def test_a_task_whose_machine_fails_ends_the_run_and_costs_no_model(factory, tmp_path, call):
@@ -555,7 +546,7 @@ def test_a_population_made_again_is_read_again(folder, again, calm):
     code, _, err = again()
     assert code == 0
     assert "x.npy has changed; set aside as" in err
-    assert contents(folder) == contents(calm)
+    assert reproducible_bytes(folder) == reproducible_bytes(calm)
 
 
 # Hostile files

@@ -8,8 +8,7 @@ from pruneaudit.engine.driver import tasks_to_do
 from pruneaudit.engine.store import Store
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.runs.folder import RunFolder
-
-FINDINGS = ("findings.csv", "findings.json", "comparisons.csv", "curves.csv", "releases.csv", "scores.parquet")
+from run_bytes import bytes_of
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +26,6 @@ def make_small(make_study):
 def kept(make_small, tmp_path_factory):
     """The run that keeps everything."""
     return run(make_small(2), out=tmp_path_factory.mktemp("kept"), runtime=Runtime(executor="serial")).folder
-
-
-def findings(folder):
-    return {name: (folder / name).read_bytes() for name in FINDINGS}
 
 
 def models_with_weights(folder):
@@ -54,7 +49,7 @@ def test_weights_go_and_come_back_and_findings_stay(make_small, kept, tmp_path):
     assert [name for name in todo if "dense model" in name] == [f"train dense model-00{m}" for m in (1, 2, 3)]
     assert run(more, out=tmp_path, runtime=Runtime(executor="serial")).num_tasks_done == len(todo) == 3 + 2 * 4
     assert models_with_weights(folder) == {"model-000"}
-    assert findings(folder) == findings(kept)
+    assert bytes_of(folder) == bytes_of(kept)
 
     again = run(make_small(2), out=tmp_path, runtime=Runtime(executor="serial"))
     assert again.num_tasks_done == 3 * 3

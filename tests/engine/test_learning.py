@@ -10,6 +10,9 @@ import pytest
 from pruneaudit.api import Runtime, attack_again, run, verify_run
 from pruneaudit.attacks.view import HeldOut, Scores
 from pruneaudit.engine.learned_scores import load_scores, save_scores
+from run_bytes import bytes_of
+
+FILES = ("findings.csv", "scores.parquet", "contests.csv")
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +25,10 @@ def learnt(learning, tmp_path_factory):
     return run(learning, out=tmp_path_factory.mktemp("learning"), runtime=Runtime(executor="serial"))
 
 
-def files(folder):
-    return {name: (folder / name).read_bytes() for name in ("findings.csv", "scores.parquet", "contests.csv")}
-
-
 @pytest.mark.slow
 def test_workers_find_what_this_process_finds(learning, learnt, tmp_path):
     beside = run(learning, out=tmp_path, runtime=Runtime(executor="processes", jobs=2))
-    assert files(beside.folder) == files(learnt.folder)
+    assert bytes_of(beside.folder, FILES) == bytes_of(learnt.folder, FILES)
     # dense and one pruned release: nn in each of their games, pair_nn where the attacker sees two releases
     played = sorted(path.name.rpartition("-")[0] for path in (beside.folder / "attacks").iterdir())
     games = sorted({f"{row.release}-{row.knowledge}" for row in learnt.audit.findings.itertuples()})
@@ -42,7 +41,7 @@ def test_a_task_played_is_the_attack_played_in_the_audit(learnt, tmp_path):
     shutil.copytree(learnt.folder, tmp_path / "learning")
     shutil.rmtree(tmp_path / "learning/attacks")
     again = attack_again(tmp_path / "learning", ["loss", "nn:epochs=1", "pair_nn:epochs=1"], out=tmp_path / "again")
-    assert files(again.folder) == files(learnt.folder)
+    assert bytes_of(again.folder, FILES) == bytes_of(learnt.folder, FILES)
 
 
 def test_what_is_there_is_not_learned_again(learning, learnt, tmp_path):
@@ -50,7 +49,7 @@ def test_what_is_there_is_not_learned_again(learning, learnt, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "learning/attacks").rglob("scores.npz")}
     again = run(learning, out=tmp_path, runtime=Runtime(executor="serial"))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "learning/attacks").rglob("scores.npz")} == before
-    assert files(again.folder) == files(learnt.folder)
+    assert bytes_of(again.folder, FILES) == bytes_of(learnt.folder, FILES)
 
 
 def test_a_damaged_one_is_set_aside_and_learned_again(learning, learnt, tmp_path):
@@ -61,7 +60,7 @@ def test_a_damaged_one_is_set_aside_and_learned_again(learning, learnt, tmp_path
         "damaged"
     ) == 1
     again = run(learning, out=tmp_path, runtime=Runtime(executor="serial"))
-    assert files(again.folder) == files(learnt.folder)
+    assert bytes_of(again.folder, FILES) == bytes_of(learnt.folder, FILES)
     states = {part.state for part in verify_run(tmp_path / "learning")}
     assert states == {"whole"}
 

@@ -23,6 +23,7 @@ from pruneaudit.engine.ray_cluster import RayCluster
 from pruneaudit.engine.request import Request
 from pruneaudit.engine.store import Store
 from pruneaudit.runs.beginning import plan_study
+from run_bytes import reproducible_bytes
 
 # Ray is imported in functions: what keeps it quiet works only where the executor imports it first.
 pytestmark = [
@@ -33,7 +34,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-FINDINGS = ("findings.csv", "findings.json", "comparisons.csv", "curves.csv", "releases.csv", "scores.parquet")
 NETWORK = """
 import os
 import time
@@ -66,11 +66,10 @@ class Network(nn.Sequential):
 
 
 def contents(folder):
-    """What must not depend on how a study was run: findings, signals, and every artifact's bytes."""
-    artifacts = sorted(path for name in ("DONE", "*.npy") for path in folder.rglob(name))
-    assert any(path.name == "logits.npy" for path in artifacts)
-    findings = {name: (folder / name).read_bytes() for name in FINDINGS}
-    return findings | {str(path.relative_to(folder)): path.read_bytes() for path in artifacts}
+    """What must not depend on how a study was run, signals themselves among it."""
+    found = reproducible_bytes(folder, "*.npy")
+    assert any(place.endswith("logits.npy") for place in found)
+    return found
 
 
 def descendants():

@@ -27,6 +27,7 @@ from pruneaudit.engine.release_timing import (
 from pruneaudit.engine.store import Store
 from pruneaudit.evaluation.columns import TABLES
 from pruneaudit.runs.beginning import plan_study
+from run_bytes import bytes_of
 
 RELEASES = ("dense", "dense+finetune", "l1unstructured-0.8", "l1structured-0.5", "dpf-0.9")
 OUTPUT_SIZES = {"features.0.conv": 14, "features.1.conv": 7, "features.2.conv": 4, "classifier": 1}
@@ -171,11 +172,11 @@ def test_latency_is_of_one_run_on_one_thread(finished, entries):
 
 def test_times_are_in_no_finding_and_the_rest_is_the_same_again(finished, images):
     findings = [*(f"{name}.csv" for name in TABLES), "findings.json", "scores.parquet"]
-    before = {name: (finished.folder / name).read_bytes() for name in findings}
+    before = bytes_of(finished.folder, findings)
     first = json.loads((finished.folder / "release.json").read_text())
     assert json.loads((finished.folder / "about.json").read_text())["release_report"] == first
     run(images, out=finished.folder.parent, runtime=Runtime(executor="serial"))
-    assert {name: (finished.folder / name).read_bytes() for name in findings} == before
+    assert bytes_of(finished.folder, findings) == before
     again = json.loads((finished.folder / "release.json").read_text())
     for report in (first, again):
         report.pop("latency")

@@ -1,6 +1,7 @@
 """Whole studies: what is made, what is reused, and that it is the same every time."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -12,15 +13,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.engine.driver import TasksFailedError
 from pruneaudit.engine.progress import Silent
 from pruneaudit.evaluation.results import Results
-
-FINDINGS = ("findings.csv", "findings.json", "comparisons.csv", "curves.csv", "releases.csv", "scores.parquet")
-
-
-def contents(folder):
-    """What must not depend on how a study was run: findings and every artifact's bytes."""
-    seals = sorted(path for path in folder.rglob("DONE") if "set-aside" not in path.parts)
-    findings = {name: (folder / name).read_bytes() for name in FINDINGS}
-    return findings | {str(path.relative_to(folder)): path.read_bytes() for path in seals}
+from run_bytes import reproducible_bytes
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +29,14 @@ def test_cost_law(finished):
 
 def test_processes_give_the_same_bytes_as_serial(finished, study, tmp_path):
     parallel = run(study, out=tmp_path, runtime=Runtime(executor="processes", jobs=2))
-    assert contents(parallel.folder) == contents(finished.folder)
+    assert reproducible_bytes(parallel.folder) == reproducible_bytes(finished.folder)
 
 
 def test_a_second_run_does_nothing_and_finds_the_same(finished, study):
-    before = contents(finished.folder)
+    before = reproducible_bytes(finished.folder)
     again = run(study, out=finished.folder.parent, runtime=Runtime(executor="serial"))
     assert again.num_tasks_done == 0
-    assert contents(finished.folder) == before
+    assert reproducible_bytes(finished.folder) == before
 
 
 def test_findings_agree_with_what_the_models_said_of_themselves(finished):
@@ -104,8 +97,6 @@ def test_a_larger_bank_and_a_further_sparsity_cost_only_themselves(make_study, t
     ],
 )
 def test_what_shapes_a_result_makes_it_anew_and_nothing_else_does(finished, make_study, tmp_path, change, num_tasks):
-    import shutil
-
     shutil.copytree(finished.folder, tmp_path / "small")
     assert run(make_study(**change), out=tmp_path, runtime=Runtime(executor="serial")).num_tasks_done == num_tasks
 
@@ -140,7 +131,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(finished, study, tmp_path, 
         run(study, out=tmp_path, runtime=Runtime(executor=executor, jobs=2, progress=Interrupting(after)))
     rest = run(study, out=tmp_path, runtime=Runtime(executor="serial"))
     assert rest.num_tasks_done == 24 - after
-    assert contents(rest.folder) == contents(finished.folder)
+    assert reproducible_bytes(rest.folder) == reproducible_bytes(finished.folder)
 
 
 class Listening(Silent):
@@ -153,8 +144,6 @@ class Listening(Silent):
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "unseal", "delete"])
 def test_a_damaged_artifact_is_named_set_aside_and_made_again(finished, study, tmp_path, damage):
-    import shutil
-
     shutil.copytree(finished.folder, tmp_path / "small")
     victim = next((tmp_path / "small").glob("dense-????????/model-002"))
     weights = victim / "model.safetensors"
@@ -173,7 +162,7 @@ def test_a_damaged_artifact_is_named_set_aside_and_made_again(finished, study, t
     assert again.num_tasks_done == 1
     assert any("model-002" in line and "set aside" in line for line in progress.heard)
     assert len(list((tmp_path / "small" / "set-aside").iterdir())) == 1
-    assert contents(again.folder) == contents(finished.folder)
+    assert reproducible_bytes(again.folder) == reproducible_bytes(finished.folder)
 
 
 def test_a_diverged_training_is_named_and_kept_out_of_findings(make_study, tmp_path):
@@ -192,8 +181,6 @@ def test_other_attacks_on_stored_signals(finished, tmp_path):
 
 
 def test_an_unfinished_run_is_not_attacked(finished, study, tmp_path):
-    import shutil
-
     shutil.copytree(finished.folder, tmp_path / "small")
     shutil.rmtree(next((tmp_path / "small").glob("dense-????????/signals-*/model-001")))
     with pytest.raises(UserError, match=r"1 of 24 parts.*signals dense model-001.*pruneaudit run"):
@@ -251,8 +238,6 @@ def test_a_signal_is_found_in_networks_that_memorise(make_study, tmp_path):
 
 
 def test_sensitivity_is_asked_for_only_where_an_attack_needs_it(finished, make_study, tmp_path):
-    import shutil
-
     shutil.copytree(finished.folder, tmp_path / "small")
     attacks = ["loss", {"name": "samia", "options": {"epochs": 2, "max_rows": 200}}]
     with_samia = make_study(audit={"attacks": attacks, "fpr_levels": [0.1]})

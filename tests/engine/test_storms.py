@@ -19,6 +19,7 @@ import pytest
 from pruneaudit.api import Runtime, run, verify_run
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.driver import MAX_ATTEMPTS
+from run_bytes import reproducible_bytes
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,7 +28,6 @@ pytestmark = [
 
 NUM_KILLS = 50
 NUM_FLIPS = 100
-FINDINGS = ("findings.csv", "findings.json", "comparisons.csv", "curves.csv", "releases.csv", "scores.parquet")
 NEITHER_SEALED_NOR_READ = {"run.log", ".lock"}
 DRIVER = """
 import sys
@@ -38,13 +38,6 @@ from pruneaudit.study import Study
 finished = run(Study.load(sys.argv[1]), sys.argv[2], Runtime(jobs=2, checkpoint_seconds=0))
 sys.exit(1 if finished.failures else 0)
 """
-
-
-def contents(folder):
-    """What must not depend on how a study was run: findings and every artifact's bytes."""
-    seals = sorted(path for path in folder.rglob("DONE") if "set-aside" not in path.parts)
-    findings = {name: (folder / name).read_bytes() for name in FINDINGS}
-    return findings | {str(path.relative_to(folder)): path.read_bytes() for path in seals}
 
 
 def is_alive(pid):
@@ -117,7 +110,7 @@ def test_kill_storm(storm_study, start, tmp_path):
     began = time.monotonic()
     assert start(tmp_path / "calm").code_within(300) == 0
     length = time.monotonic() - began
-    expected = contents(tmp_path / "calm" / "small")
+    expected = reproducible_bytes(tmp_path / "calm" / "small")
     kills, recoveries, endings, num_finished = Counter(), [], [], 0
 
     def harass(driver):
@@ -151,7 +144,7 @@ def test_kill_storm(storm_study, start, tmp_path):
                 recoveries.append(driver.recovery_seconds)
             num_starts += 1
         num_finished += 1
-        assert contents(out / "small") == expected
+        assert reproducible_bytes(out / "small") == expected
         assert {part.state for part in verify_run(out / "small")} == {"whole"}
         assert not any((out / "small" / ".checkpoints").iterdir())
     assert min(kills["driver"], kills["worker"]) >= NUM_KILLS // 2
@@ -186,7 +179,7 @@ def test_corruption_storm(make_study, tmp_path):
     study = make_study(releases=make_study().model_dump()["releases"][1:])
     began = time.monotonic()
     calm = run(study, out=tmp_path / "calm", runtime=Runtime(executor="serial")).folder
-    expected = contents(calm)
+    expected = reproducible_bytes(calm)
     folder = tmp_path / "storm" / "small"
     shutil.copytree(calm, folder)
     seconds, hit = [], Counter()
@@ -198,7 +191,7 @@ def test_corruption_storm(make_study, tmp_path):
         restarted = time.monotonic()
         again = run(study, out=tmp_path / "storm", runtime=Runtime(executor="serial"))
         seconds.append(time.monotonic() - restarted)
-        assert contents(again.folder) == expected, path
+        assert reproducible_bytes(again.folder) == expected, path
         assert {part.state for part in verify_run(folder)} == {"whole"}
     print(
         f"\ncorruption storm: {NUM_FLIPS} flipped bits ({dict(hit)}) in {time.monotonic() - began:.0f} s; "

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from command_line import succeed
 from pruneaudit.api import Runtime, run, verify_run
-from pruneaudit.cli import main
 from pruneaudit.engine.assemble import release_signals
 from pruneaudit.engine.store import Store
 from pruneaudit.runs.beginning import plan_study
@@ -79,7 +79,7 @@ def test_scores_hold_one_of_each(finished):
         assert len(one) == len(set(one["sample_id"] % NUM_DIFFERENT)) == NUM_DIFFERENT - 20
 
 
-def test_numbers_of_copies_are_told_everywhere(finished, capsys):
+def test_numbers_of_copies_are_told_everywhere(finished):
     about = json.loads((finished.folder / "about.json").read_text())
     assert about["population"]["num_copies"] == 100
     assert about["population"]["num_samples"] == 100
@@ -88,11 +88,7 @@ def test_numbers_of_copies_are_told_everywhere(finished, capsys):
     assert said in (finished.folder / "run.log").read_text()
     page = finished.report.read_text()
     assert said in page and "100 copies of audited samples" in page
-    study = str(finished.folder / "study.json")
-    with pytest.raises(SystemExit) as ended:
-        main(["run", study, "--out", str(finished.folder.parent), "--dry-run"])
-    assert ended.value.code == 0
-    assert said in capsys.readouterr().out
+    assert said in succeed("run", finished.folder / "study.json", "--out", finished.folder.parent, "--dry-run")
 
 
 def test_a_second_run_reuses_everything_and_the_folder_verifies(finished):

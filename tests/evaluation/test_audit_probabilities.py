@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+from command_line import succeed
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation import audit
 from pruneaudit.evaluation.given import Paired
@@ -75,14 +76,9 @@ def test_forests_with_exact_zeros_are_audited(forests):
     assert found.results.about["primary"]["floored"] is True
 
 
-def test_forests_from_the_command_line(forests, tmp_path, capsys):
-    from pruneaudit.cli import main
-
+def test_forests_from_the_command_line(forests, tmp_path):
     np.savez(tmp_path / "forests.npz", **forests)
-    command = ["audit", str(tmp_path / "forests.npz"), "--attacks", "loss,correctness", "--out", str(tmp_path / "out")]
-    with pytest.raises(SystemExit) as end:
-        main(command)
-    assert not end.value.code
+    succeed("audit", tmp_path / "forests.npz", "--attacks", "loss,correctness", "--out", tmp_path / "out")
     assert "0.05" in (tmp_path / "out" / "report.html").read_text()
 
 

@@ -17,6 +17,9 @@ from pruneaudit.external.tuning import FineTuning
 from pruneaudit.study import Training
 from pruneaudit.training.loop import train
 from pruneaudit.training.samples import Samples
+from run_bytes import all_bytes
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # N samples, B batch, C classes
 
@@ -80,14 +83,6 @@ BY_MASK = (
     *(name for name in PRUNERS.names() if name not in NEEDS_MORE),  # a new method is tried with them
     *("l1unstructured:scope=layerwise", "l1unstructured:preset=mia_prune"),
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def made(name, seed=0):
@@ -369,11 +364,11 @@ def saved(tmp_path):
 
 def test_a_folder_that_is_in_use_is_left_alone_unless_forced(saved):
     (saved / "notes.txt").write_text("mine")
-    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    before = all_bytes(saved)
     other = pruneaudit.prune(made("table", seed=1), "l1unstructured", 0.5)
     with pytest.raises(UserError, match="is not empty"):
         other.save(saved)
-    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+    assert all_bytes(saved) == before
     other.save(saved, force=True)
     assert sorted(path.name for path in saved.iterdir()) == sorted(
         ["mask.safetensors", "model.safetensors", "notes.txt", "summary.json"]

@@ -21,6 +21,7 @@ from pruneaudit.report.compare_scores import independent_difference
 from pruneaudit.report.compare_text import comparison_csv, comparison_markdown, comparison_record, print_comparison
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study.differences import changed_settings
+from run_bytes import all_bytes
 
 # V victims, N samples
 
@@ -202,9 +203,9 @@ def test_nothing_in_common_is_refused(make_run, results, tmp_path):
 
 def test_neither_run_is_changed(make_run):
     folders = make_run("a", 0), make_run("b", 1)
-    before = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
+    before = [all_bytes(folder) for folder in folders]
     compare_runs(*folders)
-    assert [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders] == before
+    assert [all_bytes(folder) for folder in folders] == before
 
 
 INTERVALS = st.tuples(st.floats(0, 1), st.floats(0, 0.3), st.floats(0, 0.3)).map(

@@ -1,6 +1,5 @@
 """One door to a run on disk: what it gives, and what it refuses."""
 
-import shutil
 
 import numpy as np
 import pytest
@@ -10,31 +9,16 @@ from pruneaudit import api
 from pruneaudit.core.errors import UserError
 from pruneaudit.runs import RunFolder
 
-STUDY = {
-    "name": "tiny",
-    "data": {"source": "digits", "num_samples": 160},
-    "membership": {"num_models": 4},
-    "model": {"name": "mlp", "options": {"hidden": [8]}},
-    "training": {"epochs": 1, "batch_size": 32},
-    "releases": [{"pruner": "l1unstructured", "sparsity": 0.5}],
-    "audit": {"attacks": ["loss"], "fpr_levels": [0.2]},
-}
 RELEASE = "l1unstructured-0.5"
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs")
-    return pruneaudit.run(pruneaudit.Study.model_validate(STUDY), out, pruneaudit.Runtime(executor="serial"))
-
-
 @pytest.fixture
-def copied(made, tmp_path):
-    return RunFolder.open(shutil.copytree(made.folder, tmp_path / "elsewhere"))
+def copied(tiny_copy):
+    return RunFolder.open(tiny_copy)
 
 
-def test_everything_that_a_run_holds_comes_through_one_door(made):
-    run = RunFolder.open(made.folder)
+def test_everything_that_a_run_holds_comes_through_one_door(tiny_run):
+    run = RunFolder.open(tiny_run.folder)
     assert run.is_begun
     assert run.study.name == "tiny"
     plan, population = run.finished()
@@ -46,13 +30,13 @@ def test_everything_that_a_run_holds_comes_through_one_door(made):
     task, folder = run.model(plan, RELEASE, 2)
     assert task.model_id == 2
     assert (folder / "model.safetensors").is_file()
-    assert run.results().findings.equals(made.results.findings)
+    assert run.results().findings.equals(tiny_run.results.findings)
     assert set(run.problems().values()) == {""}
 
 
-def test_a_folder_that_moved_is_read_alike(made, copied):
+def test_a_folder_that_moved_is_read_alike(tiny_run, copied):
     plan, population = copied.finished()
-    here = RunFolder.open(made.folder).finished()
+    here = RunFolder.open(tiny_run.folder).finished()
     assert plan == here[0]
     np.testing.assert_array_equal(population.x, here[1].x)
 

@@ -2,16 +2,14 @@
 
 import json
 import os
-import shutil
 
 import pytest
 
+from command_line import called
 from pruneaudit.api import Runtime, run
-from pruneaudit.cli import main
 from pruneaudit.core.files import SEALED_FILES, check_sealed, seal_again, seal_files
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.names import SEALED_ALWAYS, SEALED_IF_THERE, STUDY_FILE
-from pruneaudit.study import Study
 
 READERS = {
     "check": ("--max-auc", "1.0"),
@@ -26,34 +24,18 @@ READERS = {
 TO_A_FOLDER = ("figures", "export", "attack")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    values = {
-        "name": "sealed",
-        "data": {"source": "digits", "num_samples": 60, "num_reserve": 10},
-        "membership": {"num_models": 2},
-        "model": {"name": "mlp", "options": {"hidden": [4]}},
-        "training": {"epochs": 1},
-        "audit": {"attacks": ["loss"]},
-    }
-    return run(Study.model_validate(values), tmp_path_factory.mktemp("runs"), runtime=Runtime(executor="serial")).folder
-
-
 @pytest.fixture
-def folder(made, tmp_path):
-    shutil.copytree(made, tmp_path / "sealed")
-    return tmp_path / "sealed"
+def folder(tiny_copy):
+    return tiny_copy
 
 
-def read(reader, folder, capsys):
+def read(reader, folder):
     """The exit code and what is complained of, by verify on standard output."""
     name, *compare = reader.split()
-    options = [*READERS[reader], *(["--compare", str(folder)] if compare else [])]
-    options += ["--out", str(folder.with_name("out"))] if name in TO_A_FOLDER else []
-    with pytest.raises(SystemExit) as end:
-        main([name, str(folder), *options])
-    captured = capsys.readouterr()
-    return end.value.code or 0, captured.out if name == "verify" else captured.err
+    options = [*READERS[reader], *(["--compare", folder] if compare else [])]
+    options += ["--out", folder.with_name("out")] if name in TO_A_FOLDER else []
+    code, out, err = called(name, folder, *options)
+    return code, out if name == "verify" else err
 
 
 def lines(folder):
@@ -70,7 +52,8 @@ def edited(folder):
     file.write_text(file.read_text().replace("0.", "0.0", 1))
 
 
-def test_a_run_seals_all_that_it_leaves_beside_its_artifacts(made):
+def test_a_run_seals_all_that_it_leaves_beside_its_artifacts(tiny_run):
+    made = tiny_run.folder
     listed = {line[66:].rstrip("\n") for line in lines(made)}
     assert listed == {*SEALED_ALWAYS, *(name for name in SEALED_IF_THERE if (made / name).exists())}
     there = {path.name for path in made.iterdir() if path.is_file() and not path.name.startswith(".")}
@@ -78,10 +61,10 @@ def test_a_run_seals_all_that_it_leaves_beside_its_artifacts(made):
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_an_empty_seal_vouches_for_nothing(folder, capsys, reader):
+def test_an_empty_seal_vouches_for_nothing(folder, reader):
     edited(folder)
     (folder / SEALED_FILES).write_text("")
-    code, complaint = read(reader, folder, capsys)
+    code, complaint = read(reader, folder)
     assert code == (1 if reader == "verify" else 2)
     assert SEALED_FILES in complaint
     assert reader == "verify" or complaint.count("\n") == 1
@@ -89,45 +72,45 @@ def test_an_empty_seal_vouches_for_nothing(folder, capsys, reader):
 
 
 @pytest.mark.parametrize("reader", [reader for reader in READERS if reader not in ("attack", "export")])
-def test_a_seal_that_lacks_the_findings_is_refused(folder, capsys, reader):
+def test_a_seal_that_lacks_the_findings_is_refused(folder, reader):
     edited(folder)
     without(folder, "findings.csv")
-    code, complaint = read(reader, folder, capsys)
+    code, complaint = read(reader, folder)
     assert code == (1 if reader == "verify" else 2)
     assert "findings.csv" in complaint
 
 
 @pytest.mark.parametrize("reader", ["attack", "export", "report", "verify"])
 @pytest.mark.parametrize("harm", [lambda folder: without(folder, STUDY_FILE), lambda folder: other_study(folder)])
-def test_another_study_is_not_taken_for_the_runs(folder, capsys, reader, harm):
+def test_another_study_is_not_taken_for_the_runs(folder, reader, harm):
     harm(folder)
-    code, complaint = read(reader, folder, capsys)
+    code, complaint = read(reader, folder)
     assert code == (1 if reader == "verify" else 2)
     assert STUDY_FILE in complaint
 
 
 def other_study(folder):
     file = folder / STUDY_FILE
-    file.write_text(file.read_text().replace('"sealed"', '"other"'))
+    file.write_text(file.read_text().replace('"tiny"', '"other"'))
 
 
 @pytest.mark.parametrize("reader", [reader for reader in READERS if reader not in ("attack", "export")])
-def test_edited_findings_are_refused_and_never_sealed(folder, capsys, reader):
+def test_edited_findings_are_refused_and_never_sealed(folder, reader):
     edited(folder)
     before = lines(folder)
-    code, complaint = read(reader, folder, capsys)
+    code, complaint = read(reader, folder)
     assert code == (1 if reader == "verify" else 2)
     assert "findings.csv" in complaint
     assert "changed" in complaint
     assert lines(folder) == before
 
 
-def test_a_report_that_is_damaged_is_written_again_and_sealed(folder, capsys):
+def test_a_report_that_is_damaged_is_written_again_and_sealed(folder):
     before = lines(folder)
     (folder / "report.html").write_text("something else")
-    assert read("report", folder, capsys)[0] == 0
+    assert read("report", folder)[0] == 0
     assert lines(folder) == before
-    assert read("verify", folder, capsys)[0] == 0
+    assert read("verify", folder)[0] == 0
 
 
 @pytest.fixture
@@ -144,16 +127,16 @@ def earlier(folder):
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_run_of_an_earlier_version_is_read(earlier, capsys, reader):
+def test_a_run_of_an_earlier_version_is_read(earlier, reader):
     assert '"engine": "auto"' in (earlier / STUDY_FILE).read_text()
-    assert read(reader, earlier, capsys)[0] == 0
+    assert read(reader, earlier)[0] == 0
 
 
-def test_a_run_of_an_earlier_version_goes_on_with_all_that_it_has(earlier, capsys):
+def test_a_run_of_an_earlier_version_goes_on_with_all_that_it_has(earlier):
     again = run(RunFolder.open(earlier).study, earlier.parent, runtime=Runtime(executor="serial"))
     assert again.num_tasks_done == 0
     assert again.folder == earlier
-    assert read("verify", earlier, capsys)[0] == 0
+    assert read("verify", earlier)[0] == 0
 
 
 def test_one_file_is_sealed_again_and_no_other(tmp_path):
@@ -184,10 +167,10 @@ def test_files_and_seal_have_reached_the_disk(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(folder, capsys):
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(folder):
     (folder / "findings.csv").unlink()
     os.mkfifo(folder / "findings.csv")
     for reader in ("check", "report", "verify"):
-        code, complaint = read(reader, folder, capsys)
+        code, complaint = read(reader, folder)
         assert code == (1 if reader == "verify" else 2)
         assert "findings.csv" in complaint

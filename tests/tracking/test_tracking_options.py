@@ -4,14 +4,7 @@ import sys
 
 import pytest
 
-from pruneaudit.cli import main
 from pruneaudit.cli.tracking_options import trackers_from
-
-
-def exit_of(capsys, *arguments):
-    with pytest.raises(SystemExit) as end:
-        main(list(arguments))
-    return end.value.code, capsys.readouterr().err
 
 
 def test_nothing_asked_for_is_no_tracker():
@@ -27,15 +20,15 @@ def test_options_reach_their_trackers():
 
 
 @pytest.mark.parametrize("name, module", [("wandb", "wandb"), ("mlflow", "alembic"), ("tensorboard", "tensorboard")])
-def test_a_missing_library_is_named_before_any_work(name, module, monkeypatch, tmp_path, capsys):
+def test_a_missing_library_is_named_before_any_work(name, module, monkeypatch, tmp_path, call):
     monkeypatch.setitem(sys.modules, module, None)
-    code, said = exit_of(capsys, "run", "demo-quick", f"--{name}", "--out", str(tmp_path / "runs"))
+    code, _, said = call("run", "demo-quick", f"--{name}", "--out", tmp_path / "runs")
     assert code == 2
     assert said == f"error: tracker {name}: {module} is not installed; pip install 'pruneaudit[{name}]'\n"
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_folder_of_its_name_is_no_library(monkeypatch, tmp_path, capsys):
+def test_a_folder_of_its_name_is_no_library(monkeypatch, tmp_path):
     for name in [name for name in sys.modules if name.split(".")[0] == "wandb"]:
         monkeypatch.delitem(sys.modules, name)
     (tmp_path / "wandb").mkdir()  # as W&B leaves behind where it is used
@@ -45,7 +38,7 @@ def test_a_folder_of_its_name_is_no_library(monkeypatch, tmp_path, capsys):
         trackers_from(wandb=True)
 
 
-def test_options_of_a_tracker_that_was_not_asked_for_are_refused(tmp_path, capsys):
-    code, said = exit_of(capsys, "run", "demo-quick", "--mlflow-uri", "http://x", "--out", str(tmp_path / "runs"))
+def test_options_of_a_tracker_that_was_not_asked_for_are_refused(tmp_path, call):
+    code, _, said = call("run", "demo-quick", "--mlflow-uri", "http://x", "--out", tmp_path / "runs")
     assert code == 2
     assert said == "error: --mlflow-uri: got it without --mlflow; add --mlflow, or leave it out\n"

@@ -22,25 +22,11 @@ from pruneaudit.training.loop import train
 from pruneaudit.training.resume import POINTER, Checkpoints
 from pruneaudit.training.samples import Samples
 from pruneaudit.training.selection import BestOnDev
+from scripted_hooks import Killed, KillIn
 
 EPOCHS = 3
 MakeModel = Callable[..., nn.Module]
 MakeHooks = Callable[[nn.Module, Samples], list[Hook]]
-
-
-class Killed(Exception):  # noqa: N818 - it is no error
-    """Stands for the end of the process."""
-
-
-class StopIn(Hook):
-    """Ends the training in one epoch, at its last step: what that epoch did is lost."""
-
-    def __init__(self, epoch: int) -> None:
-        self._epoch = epoch
-
-    def epoch_end(self, state: TrainingState) -> None:
-        if state.epoch + 1 == self._epoch:
-            raise Killed
 
 
 class Counting(Hook):
@@ -108,11 +94,11 @@ def begin(samples: Samples, make_model: MakeModel) -> Callable[..., tuple[Traini
             torch.manual_seed(0)
             return nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Dropout(0.4), nn.Linear(144, 3))
 
-    def run(case: Case, folder: Path | None, stop_in: int = 0) -> tuple[TrainingState, int]:
+    def run(case: Case, folder: Path | None, kill_in: int = 0) -> tuple[TrainingState, int]:
         model = build(case.model)
         settings = Training(**{"epochs": EPOCHS, "batch_size": 16, "learning_rate": 0.1, **case.settings})
         counting = Counting()
-        hooks = [*case.hooks(model, samples), counting, StopIn(stop_in)]
+        hooks = [*case.hooks(model, samples), counting, KillIn(kill_in)]
         checkpoints = Checkpoints(folder, every_seconds=0) if folder else None
         generator = torch.Generator().manual_seed(5)
         return train(model, samples, settings, generator, hooks, checkpoints), counting.num_epochs
@@ -143,7 +129,7 @@ def test_a_training_stopped_in_any_epoch_ends_with_the_same_bits(begin: Begin, t
     for epoch in range(1, EPOCHS + 1):
         folder = tmp_path / str(epoch)
         with pytest.raises(Killed):
-            begin(CASES[name], folder, stop_in=epoch)
+            begin(CASES[name], folder, kill_in=epoch)
         resumed, num_epochs = begin(CASES[name], folder)
         assert num_epochs == EPOCHS - (epoch - 1)
         assert_same(resumed, undisturbed)
@@ -153,7 +139,7 @@ def test_a_training_stopped_in_any_epoch_ends_with_the_same_bits(begin: Begin, t
 def test_a_training_stopped_again_and_again_ends_with_the_same_bits(begin: Begin, tmp_path: Path, name: str) -> None:
     for epoch in (2, 2, 3, EPOCHS, EPOCHS):
         with pytest.raises(Killed):
-            begin(CASES[name], tmp_path, stop_in=epoch)
+            begin(CASES[name], tmp_path, kill_in=epoch)
     assert_same(begin(CASES[name], tmp_path)[0], begin(CASES[name], None)[0])
 
 
@@ -164,7 +150,7 @@ def test_keeping_checkpoints_changes_no_bit(begin: Begin, tmp_path: Path) -> Non
 def test_only_the_newest_epoch_is_kept(begin: Begin, tmp_path: Path) -> None:
     for epoch in (2, 3):
         with pytest.raises(Killed):
-            begin(CASES["adam"], tmp_path, stop_in=epoch)
+            begin(CASES["adam"], tmp_path, kill_in=epoch)
         names = sorted(path.name for path in tmp_path.iterdir())
         assert names == [POINTER, f"epoch-{epoch - 1:06d}.safetensors"]
 
@@ -209,7 +195,7 @@ DAMAGE: dict[str, Callable[[Path, Path], None]] = {
 def test_a_damaged_checkpoint_is_not_used(begin: Begin, tmp_path: Path, kind: str) -> None:
     case = CASES["best on dev"]
     with pytest.raises(Killed):
-        begin(case, tmp_path, stop_in=3)
+        begin(case, tmp_path, kill_in=3)
     DAMAGE[kind](tmp_path / POINTER, tmp_path / "epoch-000002.safetensors")
     with pytest.warns(UserWarning, match=r"checkpoint not usable .* training starts anew"):
         anew, num_epochs = begin(case, tmp_path)
@@ -219,11 +205,11 @@ def test_a_damaged_checkpoint_is_not_used(begin: Begin, tmp_path: Path, kind: st
 
 def test_any_flipped_byte_of_the_pointer_is_noticed(begin: Begin, tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        begin(CASES["plain sgd"], tmp_path, stop_in=2)
+        begin(CASES["plain sgd"], tmp_path, kill_in=2)
     pointer = tmp_path / POINTER
     original = pointer.read_bytes()
     for position in range(0, len(original), 29):
         pointer.write_bytes(original)
         flip(pointer, position)
         with pytest.warns(UserWarning, match="training starts anew"), pytest.raises(Killed):
-            begin(CASES["plain sgd"], tmp_path, stop_in=1)
+            begin(CASES["plain sgd"], tmp_path, kill_in=1)
