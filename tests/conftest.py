@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shlex
 import shutil
 import signal
@@ -24,7 +25,7 @@ from pruneaudit.evaluation.columns import (
 )
 from pruneaudit.evaluation.results import Results
 
-settings.register_profile("shared machine", deadline=None)
+settings.register_profile("shared machine", deadline=None, max_examples=50)
 settings.load_profile("shared machine")
 
 LEVELS = (0.1, 0.01, 0.001)
@@ -139,20 +140,26 @@ def build_about() -> dict[str, Any]:
     }
 
 
+def build_parts() -> dict[str, Any]:
+    return {
+        "findings": build_findings(np.random.default_rng(0)),
+        "comparisons": build_comparisons(),
+        "releases": build_releases(),
+        "curves": build_curves(),
+        "about": build_about(),
+    }
+
+
 @pytest.fixture(scope="session")
 def make_results() -> Callable[..., Results]:
     """Builds results; `edit` gets the parts as a dict and may change them before they are joined."""
+    unchanged = Results(**build_parts())
 
     def build(edit: Callable[[dict[str, Any]], None] | None = None) -> Results:
-        parts: dict[str, Any] = {
-            "findings": build_findings(np.random.default_rng(0)),
-            "comparisons": build_comparisons(),
-            "releases": build_releases(),
-            "curves": build_curves(),
-            "about": build_about(),
-        }
-        if edit is not None:
-            edit(parts)
+        if edit is None:
+            return copy.deepcopy(unchanged)
+        parts = build_parts()
+        edit(parts)
         return Results(**parts)
 
     return build
@@ -226,14 +233,6 @@ def make_net() -> Callable[..., Any]:
         return build_model(name, chosen, (1, 8, 8), 3, torch.Generator().manual_seed(seed))
 
     return build
-
-
-LONGEST = ("test_coming_from_page.py", "test_examples.py", "test_docs_site.py", "test_readme.py")
-"""Files that take longest: begun first, so that none of them is left alone at the end."""
-
-
-def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture

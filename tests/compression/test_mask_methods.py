@@ -50,7 +50,7 @@ def zeros(weights: dict[str, Tensor]) -> int:
     layers=st.sampled_from(["all", "convolutions"]),
     optimizer=st.sampled_from(sorted(OPTIMIZERS)),
 )
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 def test_the_release_has_exactly_the_asked_zeros_where_its_masks_say(
     make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples, **drawn: Any
 ) -> None:

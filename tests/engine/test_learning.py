@@ -40,7 +40,8 @@ def test_workers_find_what_this_process_finds(learning, learnt, tmp_path):
 def test_a_task_played_is_the_attack_played_in_the_audit(learnt, tmp_path):
     shutil.copytree(learnt.folder, tmp_path / "learning")
     shutil.rmtree(tmp_path / "learning/attacks")
-    again = attack_again(tmp_path / "learning", ["loss", "nn:epochs=1", "pair_nn:epochs=1"], out=tmp_path / "again")
+    attacks = ["loss", "nn:epochs=1", "pair_nn:epochs=1"]
+    again = attack_again(tmp_path / "learning", attacks, out=tmp_path / "again", runtime=Runtime(jobs=1))
     assert bytes_of(again.folder, FILES) == bytes_of(learnt.folder, FILES)
 
 

@@ -27,11 +27,6 @@ def test_cost_law(finished):
     assert (finished.folder / "report.html").stat().st_size > 10_000
 
 
-def test_processes_give_the_same_bytes_as_serial(finished, study, tmp_path):
-    parallel = run(study, out=tmp_path, runtime=Runtime(executor="processes", jobs=2))
-    assert reproducible_bytes(parallel.folder) == reproducible_bytes(finished.folder)
-
-
 def test_a_second_run_does_nothing_and_finds_the_same(finished, study):
     before = reproducible_bytes(finished.folder)
     again = run(study, out=finished.folder.parent, runtime=Runtime(executor="serial"))
@@ -125,8 +120,9 @@ class Interrupting(Silent):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("after", "executor"), [(2, "serial"), (7, "processes"), (23, "serial")])
+@pytest.mark.parametrize(("after", "executor"), [(2, "serial"), (20, "processes"), (23, "serial")])
 def test_an_interrupted_run_goes_on_where_it_stopped(finished, study, tmp_path, after, executor):
+    """With the bytes of one that was not interrupted, whoever made its parts: 20 of 24 are of every kind."""
     with pytest.raises(KeyboardInterrupt):
         run(study, out=tmp_path, runtime=Runtime(executor=executor, jobs=2, progress=Interrupting(after)))
     rest = run(study, out=tmp_path, runtime=Runtime(executor="serial"))
@@ -231,7 +227,7 @@ def test_a_signal_is_found_in_networks_that_memorise(make_study, tmp_path):
         releases=[],
         audit={"attacks": ["loss", "lira", "rmia"]},
     )
-    findings = run(study, out=tmp_path, runtime=Runtime(executor="processes", jobs=2)).audit.findings
+    findings = run(study, out=tmp_path, runtime=Runtime(executor="serial")).audit.findings
     mean = findings[findings["victim"] == "mean"].set_index("attack")
     assert (mean["auc_low"] > 0.55).all()
     assert mean.loc["lira", "auc"] > mean.loc["loss", "auc"]

@@ -1,6 +1,7 @@
 """Studies of networks that share weights, compute them, or keep them in attention and tables."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -52,6 +53,7 @@ def study(tmp_path, monkeypatch):
     (tmp_path / "users_weights.py").write_text(CODE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "users_weights", raising=False)  # that of an earlier test
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "data.npz", x=rng.normal(size=(80, 10)).astype(np.float32), y=np.arange(80) % 3)
 
@@ -73,8 +75,8 @@ def study(tmp_path, monkeypatch):
 
 def test_a_network_with_shared_weights_is_trained_pruned_attacked_and_exported(study, tmp_path):
     excluded = {**PRUNED, "name": "excluded", "pruner": "l1unstructured:exclude=['dec']"}
-    finished = run(study("tied", PRUNED, excluded), tmp_path / "runs", runtime=Runtime(jobs=1))
-    results = finished.audit.results if hasattr(finished, "audit") else finished
+    finished = run(study("tied", PRUNED, excluded), tmp_path / "runs", runtime=Runtime("serial"))
+    results = finished.results
     table = results.releases.set_index("release")
     assert table.loc["pruned", "sparsity"] == pytest.approx(0.5)
     assert table.loc["excluded", "sparsity"] == pytest.approx(24 / 128)
@@ -107,15 +109,15 @@ def test_computed_and_broken_weights_are_refused_before_anything_is_trained(stud
         ("broken", r"^release 'pruned': '2\.weight' holds NaN or infinity in 1 of 24 weights"),
     ):
         with pytest.raises(UserError, match=words) as caught:
-            run(study(network, PRUNED), tmp_path / "runs", runtime=Runtime(jobs=1))
+            run(study(network, PRUNED), tmp_path / "runs", runtime=Runtime("serial"))
         assert "\n" not in str(caught.value)
         assert not list((tmp_path / "runs").glob(f"{network}/dense-*"))
 
 
 def test_the_advice_to_exclude_a_computed_weight_works(study, tmp_path):
     excluded = {**PRUNED, "pruner": "l1unstructured:exclude=['0']"}
-    finished = run(study("normed", excluded), tmp_path / "runs", runtime=Runtime(jobs=1))
-    results = finished.audit.results if hasattr(finished, "audit") else finished
+    finished = run(study("normed", excluded), tmp_path / "runs", runtime=Runtime("serial"))
+    results = finished.results
     (entry,) = (one for one in results.about["release_report"]["releases"] if one["name"] == "pruned")
     assert entry["sparsity_prunable"] == pytest.approx(12 / 104)
     assert [(row["name"], row["weights"]) for row in entry["left_whole"]] == [("0", 80)]
