@@ -1,10 +1,8 @@
 """One door to a run on disk: what it gives, and what it refuses."""
 
-
 import numpy as np
 import pytest
 
-import pruneaudit
 from pruneaudit import api
 from pruneaudit.core.errors import UserError
 from pruneaudit.runs import RunFolder
