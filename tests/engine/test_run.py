@@ -122,7 +122,7 @@ class Interrupting(Silent):
 
 @pytest.mark.parametrize(("after", "executor"), [(2, "serial"), (20, "processes"), (23, "serial")])
 def test_an_interrupted_run_goes_on_where_it_stopped(finished, study, tmp_path, after, executor):
-    """With the bytes of one that was not interrupted, whoever made its parts: 20 of 24 are of every kind."""
+    """It ends with the bytes of an undisturbed run. The first 20 of 24 tasks hold every kind."""
     with pytest.raises(KeyboardInterrupt):
         run(study, out=tmp_path, runtime=Runtime(executor=executor, jobs=2, progress=Interrupting(after)))
     rest = run(study, out=tmp_path, runtime=Runtime(executor="serial"))

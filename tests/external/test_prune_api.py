@@ -311,6 +311,7 @@ REFUSED = [
     ({"sparsity": float("nan")}, "sparsity: got nan"),
     ({"sparsity": "0.9"}, "sparsity: got '0.9'"),
     ({"sparsity": 0.9999}, "leaves none of 464 weights"),
+    ({"method": 7}, "method"),
     ({"method": "l1unstructred"}, "unknown pruner 'l1unstructred' (did you mean 'l1unstructured'?)"),
     ({"method": "l1unstructured:scop=global"}, "unknown key 'scop' (did you mean 'scope'?)"),
     ({"method": "l1unstructured:exclude=['3']"}, "exclude: no layer '3'"),

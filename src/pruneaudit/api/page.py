@@ -15,3 +15,6 @@ class PageSettings:
     """It says that it is a demonstration."""
     show_records: bool | None = None
     """Show ids and pictures of exposed samples; default: where everybody can have the data."""
+
+
+USUAL_PAGE = PageSettings()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pruneaudit.api.page import PageSettings
+from pruneaudit.api.page import USUAL_PAGE, PageSettings
 from pruneaudit.api.reuse import evaluation_identity, results_there
 from pruneaudit.api.runtime import Runtime
 from pruneaudit.api.writing import Run, made_private, page_for_trackers, write_up
@@ -80,9 +80,6 @@ class Executed:
     def failures(self) -> tuple[str, ...]:
         """Tasks that failed, a line each."""
         return tuple(str(failure) for failure in self.work.failures)
-
-
-USUAL_PAGE = PageSettings()
 
 
 def run(

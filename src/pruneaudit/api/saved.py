@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pruneaudit.api.page import PageSettings
+from pruneaudit.api.page import USUAL_PAGE, PageSettings
 from pruneaudit.api.writing import Run, made_for_owner, write_up
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.groups import expand
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import file_sha256
-from pruneaudit.core.machine import Here, Machine
+from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.evaluation.audit import audit
 from pruneaudit.evaluation.controls import SELFTEST, record_controls
 from pruneaudit.evaluation.given import Paired
@@ -21,8 +21,6 @@ from pruneaudit.evaluation.lineup import named, ready
 from pruneaudit.runs.provenance import provenance
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study.audit import DEFAULT_LEVELS
-
-HERE, USUAL_PAGE = Here(), PageSettings()
 
 
 @dataclass(frozen=True)

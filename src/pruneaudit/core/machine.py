@@ -48,3 +48,6 @@ class Here:
     device: str = "cpu"
     data_folder: Path | None = None
     progress: Listener = field(default_factory=Silence)
+
+
+HERE = Here()

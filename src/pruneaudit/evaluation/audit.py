@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pruneaudit.attacks.groups import skips
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.machine import Here, Machine
+from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.evaluation.floors import tell_floors
 from pruneaudit.evaluation.game import Game
 from pruneaudit.evaluation.given import Paired, equal_class_notes, given_view
@@ -23,7 +23,6 @@ from pruneaudit.study.audit import DEFAULT_ATTACKS, DEFAULT_LEVELS, MATCHED
 
 GIVEN = "signals"
 """What the release is called, unless it is given a name."""
-HERE = Here()
 
 
 def audit(

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +38,10 @@ def given_view(signals: Signals, references: Signals | None = None, paired: Sign
     """
     other = paired if isinstance(paired, Paired) or paired is None else Paired(paired)
     paired, paired_references = (other.signals, other.references) if other else (None, None)
-    _check_are_signals(signals=signals, references=references, paired=paired, paired_references=paired_references)
+    parts = {"signals": signals, "references": references, "paired": paired, "paired_references": paired_references}
+    for name, part in parts.items():
+        if not isinstance(part, Signals) and (part is not None or name == "signals"):
+            raise UserError(f"{name}: got {type(part).__name__}, expected Signals; use Signals.load(path)")
     if references is None and paired_references is not None:
         raise UserError("paired_references goes with references, which are not given; give both, or neither")
     if references is not None and (paired is None) != (paired_references is None):
@@ -47,8 +49,8 @@ def given_view(signals: Signals, references: Signals | None = None, paired: Sign
             "references of pairs are pairs too: give paired=Paired(signals, references), the victims' other release and"
             " the references' other release together; on the command line --paired and --paired-references"
         )
-    parts = {"paired": paired, "signals": signals, "paired_references": paired_references, "references": references}
-    named = _one_resolution({name: part for name, part in parts.items() if part is not None})
+    earlier_first = ("paired", "signals", "paired_references", "references")
+    named = _one_resolution({name: part for name in earlier_first if (part := parts[name]) is not None})
     own = {name: part for name, part in named.items() if name.endswith("references")}
     releases = {name: part for name, part in named.items() if name not in own}
     _refuse_swapped(releases)
@@ -62,13 +64,6 @@ def given_view(signals: Signals, references: Signals | None = None, paired: Sign
     view = View.of([*releases.values()], [*own.values()], allowed)
     _refuse_copies(releases, own, view)
     return view
-
-
-def _check_are_signals(signals: Any, **others: Any) -> None:
-    """Refuses what is no `Signals`; all but the first may be missing."""
-    for part, given in {"signals": signals, **others}.items():
-        if not isinstance(given, Signals) and (given is not None or part == "signals"):
-            raise UserError(f"{part}: got {type(given).__name__}, expected Signals; use Signals.load(path)")
 
 
 def parts_of(view: View) -> Iterator[Signals]:

@@ -10,10 +10,10 @@ from typing import Any
 from torch import nn
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.machine import Machine
+from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.data.population import Population
 from pruneaudit.external.asked import NetworkOptions
-from pruneaudit.external.collect import AS_THEY_ARE, HERE, device_samples, fed_as, whole_source
+from pruneaudit.external.collect import AS_THEY_ARE, device_samples, fed_as, whole_source
 from pruneaudit.external.filling import filled, structure_of
 from pruneaudit.external.networks import maker_of
 from pruneaudit.external.prune import make_pruned

@@ -22,7 +22,7 @@ import numpy as np
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.primary import MANY_FLOORED
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.machine import Here, Machine
+from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.core.options import validated
 from pruneaudit.data import SOURCES
 from pruneaudit.data.population import Population
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 ONE_SIDED_TOLD = 0.05
 """Fraction of samples without IN or without OUT models above which it is said; independent coins leave 2^(1 - M)."""
-AS_THEY_ARE, ONE_QUERY, HERE = NetworkOptions(), Queries(), Here()
+AS_THEY_ARE, ONE_QUERY = NetworkOptions(), Queries()
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,7 +54,7 @@ def method_of(method: str | Plugin) -> Method:
     Raises:
         UserError: the method or an option is unknown or wrong.
     """
-    parsed = validated(Plugin, method, "method") if isinstance(method, str) else method
+    parsed = method if isinstance(method, Plugin) else validated(Plugin, method, "method")
     pruner = PRUNERS.get(parsed.name)
     return Method(parsed.name, pruner, validated(pruner.Options, parsed.options, f"options of '{parsed.name}'"))
 

@@ -84,7 +84,7 @@ def _number(value: float | None) -> float:
 
 
 def unlearned(results: Results) -> tuple[str, ...]:
-    """A sentence on the networks that all are held against, or on how many other releases; empty where all learned."""
+    """Says that the base release did not learn, or how many other releases did not; empty where all learned."""
     found = results.about.get(NOT_LEARNED) or {}
     base = base_release(results)
     if base in found:
