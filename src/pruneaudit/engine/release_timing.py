@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pruneaudit.compression.latency import Latency, latency
 from pruneaudit.compression.size import num_parameters
+from pruneaudit.core.errors import in_one_line
 
 BATCH_SIZES = (32, 8, 1)
 """Of the timed batch: the largest of which `FEWEST_ROUNDS` fit into `MAX_SECONDS`, else the last."""
@@ -45,7 +46,7 @@ class Gaps(dict[str, str]):
         try:
             return measure()
         except Exception as error:  # a user's network may do anything
-            self[what] = f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_REASON]
+            self[what] = in_one_line(error, MAX_REASON)
             return None
 
 
