@@ -30,7 +30,6 @@ VARYING_TEXT = (
     r"pruneaudit \d+\.\d+\S*",  # version
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\+00:00|Z)?",  # date
     r"\d+ rounds that time",  # of the latency
-    r"Latency:\s+a\s+batch\s+of\s+\d+",  # which has room in the time that there is
     r'"engine": "\w+",?',  # a setting that goes; the rest of the study on the page is compared
 )
 

@@ -172,13 +172,19 @@ def check_command() -> Callable[[str], None]:
 
     from pruneaudit.cli import _usual_form, app
 
+    root: Any = get_command(app)
+
     def check(line: str) -> None:
-        program, command, *arguments = shlex.split(line, comments=True)
+        program, *words = shlex.split(line, comments=True)
         assert program == "pruneaudit"
-        found = get_command(app).get_command(None, command)  # type: ignore[attr-defined, arg-type]
-        context = found.make_context(command, [_usual_form(argument) for argument in arguments])
-        shown = str(context.params)
-        assert [word for word in arguments if not word.startswith("-") and word not in shown] == []
+        found, context = root, None
+        while hasattr(found, "commands"):
+            context = found.context_class(found, info_name=found.name, parent=context)
+            name, *words = words
+            found = found.commands[name]
+        arguments = [_usual_form(word) for word in words]
+        shown = str(found.make_context(found.name, arguments, parent=context).params)
+        assert [word for word in words if not word.startswith("-") and word.removeprefix("./") not in shown] == []
 
     return check
 

@@ -115,7 +115,7 @@ def test_quickstart_runs_and_its_report_is_explained(tmp_path, monkeypatch, tiny
             called += [call(line) for line in code.splitlines()]
         elif language == "python":
             exec(compile(code, "quickstart.md", "exec"), {"__name__": "__main__"})
-    assert called == ["demo", "run", "run", "attack", "selftest", "check", "verify", "run"]
+    assert called == ["demo", "run", "run", "attack", "sanity-check", "check", "verify", "run"]
     assert Path("runs/demo-quick/report.html").exists()
     listed = re.findall(r"^\| `([\w.]+)`", (DOCS / "quickstart.md").read_text(), flags=re.MULTILINE)
     listed += ["SHA256SUMS"]

@@ -52,38 +52,38 @@ def test_attacks_that_learn_are_counted_with_their_time(call, tmp_path):
 
 def test_each_step_can_be_tried_dry(call, tmp_path):
     usual = ("--out", "runs", "--executor", "serial", "-q")
-    code, out, err = call("pretrain", "study.toml", *usual, "--dry-run")
+    code, out, err = call("mia-prune", "pretrain", "study.toml", *usual, "--dry-run")
     assert code == 0, err
     assert "dense trainings: 3 to do, 0 to reuse" in out
     assert not (tmp_path / "runs").exists()
-    code, _, err = call("prune", "study.toml", *usual, "--dry-run")
+    code, _, err = call("mia-prune", "prune", "study.toml", *usual, "--dry-run")
     assert code == 2
-    assert "first: pruneaudit pretrain" in err
-    assert call("pretrain", "study.toml", *usual)[0] == 0
+    assert "first: pruneaudit mia-prune pretrain" in err
+    assert call("mia-prune", "pretrain", "study.toml", *usual)[0] == 0
 
     before = files(tmp_path)
-    code, out, err = call("prune", "study.toml", "--prune_sparsity", "0.5", *usual, "--dry-run")
+    code, out, err = call("mia-prune", "prune", "study.toml", "--prune_sparsity", "0.5", *usual, "--dry-run")
     assert code == 0, err
     assert "dense trainings: 0 to do, 3 to reuse" in out
     assert "prunings / fine-tunings / defended trainings: 3 to do" in out
-    code, out, err = call("mia", "study.toml", "--original", "--attacks", "loss,nn", *usual, "--dry-run")
+    code, out, err = call("mia-prune", "mia", "study.toml", "--original", "--attacks", "loss,nn", *usual, "--dry-run")
     assert code == 0, err
     assert "attacks that learn: 1 to do, 0 to reuse (nn; in 1 game)" in out
-    code, _, err = call("mia", "study.toml", "--pruner_name", "slim", *usual, "--dry-run")
+    code, _, err = call("mia-prune", "mia", "study.toml", "--pruner_name", "slim", *usual, "--dry-run")
     assert code == 2
     assert "no networks 'slim_0.7' are there yet" in err
     assert files(tmp_path) == before
 
 
 def test_attacks_alone_can_be_tried_dry_on_a_run(call, tmp_path):
-    assert call("pretrain", "study.toml", "--executor", "serial", "-q")[0] == 0
+    assert call("mia-prune", "pretrain", "study.toml", "--executor", "serial", "-q")[0] == 0
     (tmp_path / "runs/dry").rename(tmp_path / "elsewhere")  # a run is known by its folder, not by its name
     before = files(tmp_path)
-    code, out, err = call("mia", "elsewhere", "--attacks", "loss,nn_top3", "--dry-run")
+    code, out, err = call("pruning-mia", "mia", "--runs-dir", "elsewhere", "--attacks", "loss", "nn_top3", "--dry-run")
     assert code == 0, err
     assert "queries: 0 to do, 3 to reuse" in out
     assert "attacks that learn: 1 to do, 0 to reuse (nn_top3; in 1 game)" in out
-    code, _, err = call("mia", "elsewhere", "--attacks", "wemen", "--dry-run")
+    code, _, err = call("pruning-mia", "mia", "--runs-dir", "elsewhere", "--attacks", "wemen", "--dry-run")
     assert code == 2
     assert "did you mean 'wemem'?" in err
     assert files(tmp_path) == before

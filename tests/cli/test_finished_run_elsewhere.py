@@ -55,7 +55,7 @@ def test_everything_that_reads_a_finished_run_works(copy, made, call):
     for command in (
         ("verify", copy),
         ("attack", copy, "--attacks", "entropy", "--out", "attacked"),
-        ("selftest", copy, "--attacks", "loss"),
+        ("sanity-check", copy, "--attacks", "loss"),
         ("check", copy, "--max-auc", "1"),
         ("export", copy, "--release", "dense", "--format", "safetensors", "--out", "model.safetensors"),
         ("report", copy, "--compare", made),

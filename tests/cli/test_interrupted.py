@@ -44,7 +44,7 @@ def folder(tmp_path, monkeypatch):
     [
         ["collect", "--weights", "weights", "--membership", "member.npz", "--out", "out.npz"],
         [
-            "prune-model",
+            "compress",
             "--weights",
             "weights/m0.pt",
             "--method",
@@ -55,7 +55,7 @@ def folder(tmp_path, monkeypatch):
             "out",
         ],
     ],
-    ids=["collect", "prune-model"],
+    ids=["collect", "compress"],
 )
 def test_what_keeps_nothing_says_so(call, folder, command, interruptible):
     before = {path.name for path in folder.iterdir()}
@@ -77,8 +77,8 @@ def interrupted_soon(monkeypatch):
     signal.signal(signal.SIGALRM, earlier)
 
 
-def test_selftest_keeps_nothing(call, interrupted_soon):
-    code, _, err = call("selftest")
+def test_sanity_checks_keep_nothing(call, interrupted_soon):
+    code, _, err = call("sanity-check")
     assert code == 130
     assert "interrupted" in err and "begins anew" in err and "kept" not in err
 

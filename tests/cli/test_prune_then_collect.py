@@ -1,4 +1,4 @@
-"""`prune-model`, `collect` and `audit` read what the one before wrote, under the same names of models."""
+"""`compress`, `collect` and `audit` read what the one before wrote, under the same names of models."""
 
 import sys
 
@@ -50,7 +50,7 @@ def test_there_and_back(call, bank, method):
     factory = ["--factory", f"{MODULE}:Net", "--data", "npz:data.npz"]
     for row in range(NUM_MODELS):
         weights = ["--weights", f"dense/m{row}.ckpt", "--out", f"pruned/m{row}"]
-        code, _, err = call("prune-model", *factory, *weights, "--method", method, "--sparsity", "0.5")
+        code, _, err = call("compress", *factory, *weights, "--method", method, "--sparsity", "0.5")
         assert (code, err) == (0, "")
     for release in ("dense", "pruned"):
         given = ["--weights", release, "--membership", "member.npz", "--out", f"{release}.npz"]
@@ -74,7 +74,7 @@ def test_there_and_back(call, bank, method):
 
 
 def test_a_network_with_fewer_channels_is_not_pruned_again(call, bank):
-    pruning = ["prune-model", "--factory", f"{MODULE}:Net", "--data", "npz:data.npz", "--method", "l1structured"]
+    pruning = ["compress", "--factory", f"{MODULE}:Net", "--data", "npz:data.npz", "--method", "l1structured"]
     assert call(*pruning, "--sparsity", "0.5", "--weights", "dense/m0.ckpt", "--out", "once")[0] == 0
     code, _, err = call(*pruning, "--sparsity", "0.5", "--weights", "once", "--out", "twice")
     assert code == 2
@@ -92,6 +92,6 @@ def test_a_key_of_ones_own(call, bank):
     assert code == 2
     assert "dense/m0.ckpt" in err and "--weights-key student or teacher" in err
     assert call(*collect, "--weights-key", "student")[0] == 0
-    pruning = ["prune-model", *given[:-1], "dense/m0.ckpt", "--method", "l1unstructured", "--sparsity", "0.5"]
+    pruning = ["compress", *given[:-1], "dense/m0.ckpt", "--method", "l1unstructured", "--sparsity", "0.5"]
     assert call(*pruning, "--out", "pruned")[0] == 2
     assert call(*pruning, "--out", "pruned", "--weights-key", "teacher")[0] == 0

@@ -98,19 +98,22 @@ def commands(run):
         ("report", run),
         ("report", run, "--compare", run),
         ("check", run, "--max-auc", "1.0"),
-        ("selftest", run, "--attacks", "loss", "--quiet"),
+        ("sanity-check", run, "--attacks", "loss", "--quiet"),
         ("frontier", run),
         ("figures", run, "--out", "figures", "--format", "svg"),
-        ("mia", run, "--attacks", "loss", "--results-dir", "results"),
-        ("mia", run, "--attacks", "loss", "--dry-run"),
+        ("pruning-mia", "mia", "--runs-dir", run, "--attacks", "loss", "--results-dir", "results"),
+        ("pruning-mia", "mia", "--runs-dir", run, "--attacks", "loss", "--dry-run"),
         ("export", run, "--release", "dense", "--format", "torch", "--out", "dense.pt"),
         ("export", run, "--release", "l1unstructured-0.5", "--format", "safetensors", "--out", "pruned.safetensors"),
-        ("export", run, "--layout", "pruning-mia", "--out", "tree"),
+        ("pruning-mia", "export", run, "--out", "tree"),
         ("list", "attacks"),
     )
 
 
-QUICK, LATER = ("verify", "attack", "report", "check", "selftest"), ("frontier", "figures", "mia", "export", "list")
+QUICK, LATER = (
+    ("verify", "attack", "report", "check", "sanity-check"),
+    ("frontier", "figures", "pruning-mia", "export", "list"),
+)
 
 
 def test_a_run_records_the_sources_of_the_functions_that_it_called(owned):
@@ -167,7 +170,7 @@ def test_steps_call_no_function_that_only_the_run_folder_names(tmp_path, monkeyp
     from pruneaudit.study import Study
 
     (tmp_path / "runs" / "own" / "study.json").write_text(Study.load("named.toml").model_dump_json())
-    code, _, err = called("prune", "study.toml")
+    code, _, err = called("mia-prune", "prune", "study.toml")
     assert code == 2
     assert "users_network:net" in err
     assert marks(tmp_path) == []

@@ -254,7 +254,7 @@ def test_learned_attacks_count_and_are_marked_unchecked(make_run):
     checked = [name for name in STUDY["audit"]["attacks"] if name != "rmia"]
     row = {"bank": "made-up bank", "kind": "null", "auc": 0.5, "low": 0.4, "high": 0.6, "passed": True}
     results.about["controls"] = [row | {"attack": name, "expected": "AUC 0.5"} for name in checked]
-    why = "it learns, which takes minutes; play it with: pruneaudit selftest RUN"
+    why = "it learns, which takes minutes; play it with: pruneaudit sanity-check RUN"
     results.about["not_controlled"] = [{"attack": "rmia", "bank": "every bank", "reason": why}]
     gate = check(results, budgets_of(results, max_auc="0.6"))
     assert gate.exit_code == 0

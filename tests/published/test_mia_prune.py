@@ -10,7 +10,16 @@ import pytest
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.plan import check_plugins
-from pruneaudit.published.mia_prune import DATA_SETS, PRUNERS, RECIPES, SYSTEM, config_of, release_name, study_of
+from pruneaudit.published.mia_prune import (
+    DATA_SETS,
+    PRUNERS,
+    RECIPES,
+    SYSTEM,
+    config_of,
+    load_study,
+    release_name,
+    study_of,
+)
 from pruneaudit.study import Study
 from pruneaudit.study.recipes import load_recipe, load_recipe_or_file, recipe_names
 
@@ -84,10 +93,12 @@ def test_what_a_file_leaves_out_is_as_on_its_command_line(tmp_path: Path) -> Non
 
 
 def test_the_command_line_goes_before_the_file_and_settings_of_the_study_before_both(file: Any) -> None:
-    study = load_recipe_or_file(file(), ["membership.num_models=6"], {"epochs": 8, "shadow_num": 5, "early_stop": 2})
+    study = load_study(file(), ["membership.num_models=6"], {"epochs": 8, "shadow_num": 5, "early_stop": 2})
     assert (study.training.epochs, study.training.patience, study.membership.num_models) == (8, 2, 6)
     assert all(release.finetune and release.finetune.epochs == 4 for release in study.releases)
     assert study.warnings() == []
+    assert load_study("mia-prune/location", (), {"epochs": 8}).training.epochs == 8
+    assert load_study("mia-prune/location") == load_recipe("mia-prune/location")
 
 
 @pytest.mark.parametrize(
@@ -110,8 +121,8 @@ def test_what_is_wrong_in_a_file_is_said(file: Any, changed: dict[str, Any], sai
 
 
 def test_its_options_do_not_go_with_other_studies() -> None:
-    with pytest.raises(UserError, match=r"recipe demo: got epochs, which belong to mia_prune's .* use --set"):
-        load_recipe("demo", config={"epochs": 3})
+    with pytest.raises(UserError, match=r"demo: got epochs, which belong to mia_prune's .* use --set"):
+        load_study("demo", (), {"epochs": 3})
 
 
 def test_a_study_in_json_is_no_configuration(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_run_without_controls_says_where_to_get_them(results):
     assert controls(results) is None
     text = words(render(results))
     assert "This run did not record" in text
-    assert "pruneaudit selftest" in text
+    assert "pruneaudit sanity-check" in text
 
 
 def test_no_name_is_taken_for_markup(controlled):

@@ -57,7 +57,7 @@ def test_wandb_without_account_asks_no_network(no_account, silent_server, tmp_pa
     made.begin(ABOUT, tmp_path)
     made.curve("dense/model-000", [{"epoch": 1.0, "loss": 2.0}])
     made.end(False)
-    assert time.monotonic() - began < 45  # waiting for an answer takes it 90; starting it on a busy machine took 11
+    assert time.monotonic() - began < 10
     assert list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
     assert not [asked for asked in asked_of(silent_server) if "wandb" in asked or "sentry" in asked]
 

@@ -15,56 +15,65 @@ from pruneaudit.cli import (
     check,
     clean,
     collect,
+    compress,
     demo,
     export,
     figures,
     frontier,
     listing,
-    prune_model,
+    mia_prune,
+    pruning_mia,
     report,
     run,
-    selftest,
-    steps,
+    sanity_check,
     verify,
 )
 from pruneaudit.cli.common import main_callback
-from pruneaudit.cli.grid_options import GridCommand
+from pruneaudit.cli.former import ExportCommand, RootGroup, RunCommand
+from pruneaudit.cli.panels import PanelCommand
 from pruneaudit.core.errors import RunError, UserError, printable
 
 app = typer.Typer(
     name="pruneaudit",
-    help="How much does a network give away about its training set, and what does pruning change about that?",
+    cls=RootGroup,
+    help="How much does a network give away about its training set, and what does compression change about that?",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 app.callback()(main_callback)
-app.command("demo")(demo.command)
-app.command("run", cls=GridCommand)(run.command)
-app.command("pretrain", cls=steps.StepCommand)(steps.pretrain)
-app.command("prune", cls=steps.StepCommand)(steps.prune)
-app.command("mia", cls=steps.StepCommand)(steps.mia)
-app.command("attack")(attack.command)
-app.command("report")(report.command)
-app.command("check")(check.command)
-app.command("frontier")(frontier.command)
-app.command("figures")(figures.command)
-app.command("verify")(verify.command)
-app.command("clean")(clean.command)
-app.command("collect")(collect.command)
-app.command("audit")(audit.command)
-app.command("prune-model")(prune_model.command)
-app.command("export")(export.command)
-app.command("selftest")(selftest.command)
-app.command("list")(listing.command)
+START, STUDIES, OWN, RESULTS, MAINTENANCE = "Start", "Studies", "Own models", "Results", "Maintenance"
+"""The panels of commands: what a user wants."""
+app.command("demo", cls=PanelCommand, rich_help_panel=START)(demo.command)
+app.command("list", cls=PanelCommand, rich_help_panel=START)(listing.command)
+app.command("run", cls=RunCommand, rich_help_panel=STUDIES)(run.command)
+app.command("attack", cls=PanelCommand, rich_help_panel=STUDIES)(attack.command)
+app.add_typer(mia_prune.app, rich_help_panel=STUDIES)
+app.add_typer(pruning_mia.app, rich_help_panel=STUDIES)
+app.command("collect", cls=PanelCommand, rich_help_panel=OWN)(collect.command)
+app.command("audit", cls=PanelCommand, rich_help_panel=OWN)(audit.command)
+app.command("compress", cls=PanelCommand, rich_help_panel=OWN)(compress.command)
+app.command("report", cls=PanelCommand, rich_help_panel=RESULTS)(report.command)
+app.command("check", cls=PanelCommand, rich_help_panel=RESULTS)(check.command)
+app.command("frontier", cls=PanelCommand, rich_help_panel=RESULTS)(frontier.command)
+app.command("figures", cls=PanelCommand, rich_help_panel=RESULTS)(figures.command)
+app.command("export", cls=ExportCommand, rich_help_panel=RESULTS)(export.command)
+app.command("verify", cls=PanelCommand, rich_help_panel=MAINTENANCE)(verify.command)
+app.command("sanity-check", cls=PanelCommand, rich_help_panel=MAINTENANCE)(sanity_check.command)
+app.command("clean", cls=PanelCommand, rich_help_panel=MAINTENANCE)(clean.command)
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
-GO_ON = ("run", "demo", "pretrain", "prune", "mia", "attack")
+GROUPS = ("mia-prune", "pruning-mia")
+"""Commands that have commands."""
+GO_ON = (
+    *("run", "demo", "attack", "mia-prune pretrain", "mia-prune prune", "mia-prune mia"),
+    *("pruning-mia train", "pruning-mia run-experiment", "pruning-mia mia"),
+)
 """Commands that keep what was finished; repeated, they go on from there."""
-ALL_OR_NOTHING = ("collect", "prune-model", "export")
+ALL_OR_NOTHING = ("collect", "compress", "export", "pruning-mia export")
 """Commands that write all their files at their end."""
 
 
@@ -101,7 +110,8 @@ def _exit_code(arguments: list[str] | None) -> int:
 
 def _left(arguments: list[str]) -> str:
     """What a command leaves behind when it ends early, and what it does when it is repeated."""
-    command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    command = " ".join(words[: 2 if words[:1] and words[0] in GROUPS else 1])
     if command in GO_ON:
         return "what was finished is kept, and the same command goes on from there"
     written = "nothing was written, and " if command in ALL_OR_NOTHING else ""

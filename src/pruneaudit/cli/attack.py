@@ -40,7 +40,10 @@ def command(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Play other attacks on the stored signals of a run; no network of the study is trained."""
+    """Play other attacks on a finished run; trains no network.
+
+    They read the signals that the run has stored.
+    """
     from pruneaudit.api import Runtime, attack_again
 
     if out is not None and out.resolve() != run.resolve():

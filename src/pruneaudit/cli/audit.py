@@ -57,7 +57,7 @@ def command(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Attack models by their saved predictions: findings and report in seconds."""
+    """Attack models by their saved predictions, in seconds."""
     from pruneaudit.api import PageSettings, PredictionFiles, audit_files
     from pruneaudit.core.machine import Here
     from pruneaudit.study.audit import DEFAULT_LEVELS

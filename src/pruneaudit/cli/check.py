@@ -41,7 +41,10 @@ def command(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE.md", help="Write the summary there too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the summary.")] = False,
 ) -> None:
-    """Compare a run with budgets: exit 0 within all, 1 not shown to be within one, 2 bad input or a refused figure."""
+    """Compare a run with budgets, as a gate for CI.
+
+    Exit code 0: within all; 1: not shown to be within one; 2: bad input, or a refused figure.
+    """
     from pruneaudit.gate import as_markdown, as_record, budgets_of, check
     from pruneaudit.runs import RunFolder
 

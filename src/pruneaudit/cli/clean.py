@@ -18,7 +18,10 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name every part.")] = False,
 ) -> None:
-    """Remove what the study in a run folder does not need: artifacts of other settings, and what was set aside."""
+    """Remove what the study in a run folder does not need.
+
+    That is artifacts of other settings, and what was set aside.
+    """
     from pruneaudit.api import clean_run
 
     found = clean_run(run, dry_run)

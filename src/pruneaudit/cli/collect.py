@@ -65,7 +65,10 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Ask models that you have trained about samples, and save what they say for `pruneaudit audit`."""
+    """Ask your models about samples, and save what they say.
+
+    `pruneaudit audit` reads the file.
+    """
     from pruneaudit.core.machine import Here
     from pruneaudit.external.asked import NetworkOptions, Queries
     from pruneaudit.external.collect import collect

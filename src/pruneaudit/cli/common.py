@@ -18,19 +18,50 @@ if TYPE_CHECKING:
     from pruneaudit.engine.ray_cluster import RayCluster
     from pruneaudit.evaluation.results import Results
 
-OutOption = Annotated[Path, typer.Option("--out", help="Folder that run folders are made in.")]
-ExecutorOption = Annotated[str, typer.Option("--executor", help="processes (one per core), serial or ray.")]
-JobsOption = Annotated[int | None, typer.Option("--jobs", help="Worker processes; default: one per core.")]
+STUDY, MACHINE, TRACKING, OUTPUT = "Study", "Machine", "Tracking", "Output"
+"""The panels of options."""
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting, such as training.epochs=5. Repeatable.",
+        rich_help_panel=STUDY,
+    ),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel=STUDY)
+]
+ExecutorOption = Annotated[
+    str, typer.Option("--executor", help="processes (one per core), serial or ray.", rich_help_panel=MACHINE)
+]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", help="Worker processes; default: one per core.", rich_help_panel=MACHINE)
+]
 RayAddressOption = Annotated[
-    str | None, typer.Option("--ray-address", help="HOST:PORT or auto, of a Ray cluster; default: one is started here.")
+    str | None,
+    typer.Option(
+        "--ray-address",
+        help="HOST:PORT or auto, of a Ray cluster; default: one is started here.",
+        rich_help_panel=MACHINE,
+    ),
 ]
 GpusPerTaskOption = Annotated[
-    float | None, typer.Option("--gpus-per-task", help="With ray: GPUs of a task, such as 0.25 (four tasks share one).")
+    float | None,
+    typer.Option(
+        "--gpus-per-task",
+        help="With ray: GPUs of a task, such as 0.25 (four tasks share one).",
+        rich_help_panel=MACHINE,
+    ),
 ]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
-DataRootOption = Annotated[
-    Path | None,
-    typer.Option("--data-root", help="Where data sets lie; default: $PRUNEAUDIT_DATA or ~/.cache/pruneaudit."),
+DEVICE_HELP = "cpu, cuda or cuda:N."
+DeviceOption = Annotated[str, typer.Option("--device", help=DEVICE_HELP, rich_help_panel=MACHINE)]
+DATA_ROOT_HELP = "Where data sets lie; default: $PRUNEAUDIT_DATA or ~/.cache/pruneaudit."
+DataRootOption = Annotated[Path | None, typer.Option("--data-root", help=DATA_ROOT_HELP, rich_help_panel=MACHINE)]
+WaitOption = Annotated[
+    bool,
+    typer.Option("--wait", help="If another run is at work in the folder, wait for it.", rich_help_panel=MACHINE),
 ]
 WeightsKeyOption = Annotated[
     str,
@@ -40,21 +71,33 @@ WeightsKeyOption = Annotated[
         help="Where the weights lie in a checkpoint: ema, state_dict.student, ...; default: what fits the network.",
     ),
 ]
+OUT_HELP = "Folder that run folders are made in."
+OutOption = Annotated[Path, typer.Option("--out", help=OUT_HELP, rich_help_panel=OUTPUT)]
 ShowRecordsOption = Annotated[
     bool,
-    typer.Option("--show-records", help="Show ids and pictures of exposed samples on the page, of your own data too."),
+    typer.Option(
+        "--show-records",
+        help="Show ids and pictures of exposed samples on the page, of your own data too.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only results, warnings and errors.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="A line for every task.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="If another run is at work in the folder, wait for it.")]
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="No progress; only results, warnings and errors.", rich_help_panel=OUTPUT),
+]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="A line for every task.", rich_help_panel=OUTPUT)]
 FORETELLING = 0.2
 """The fraction of tasks after which the time that is left is estimated."""
 SECONDS_BETWEEN_LINES = 10.0
 
 
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Write into a folder that is not empty; files of the same name are replaced.")
+    bool,
+    typer.Option(
+        "--force",
+        help="Write into a folder that is not empty; files of the same name are replaced.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
 
@@ -68,10 +111,10 @@ def _show_version(wanted: bool) -> None:
 
 def main_callback(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """How much does a network give away about its training set, and what does pruning change about that?"""
+    """How much does a network give away about its training set, and what does compression change about that?"""
 
 
 def command_line() -> str:

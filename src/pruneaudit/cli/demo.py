@@ -29,7 +29,10 @@ def command(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Audit small networks on real images: dense, fine-tuned, and pruned. No download."""
+    """Audit small networks on real images; no download.
+
+    Dense, fine-tuned and pruned networks are trained, attacked and compared.
+    """
     from pruneaudit.study.recipes import load_recipe
 
     study = load_recipe("demo-quick" if quick else "demo")

@@ -1,4 +1,4 @@
-"""`--dry-run` of `pruneaudit run`, `pretrain`, `prune` and `mia`: what would be done, and what it would cost."""
+"""`--dry-run` of `run` and of the published systems' commands: what would be done, and what it would cost."""
 
 from __future__ import annotations
 

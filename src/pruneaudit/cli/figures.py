@@ -19,7 +19,10 @@ def command(
     latex: Annotated[bool, typer.Option("--latex", help="Write the tables too, as LaTeX (package booktabs).")] = False,
     force: ForceOption = False,
 ) -> None:
-    """Draw the figures of a finished run for a paper (needs the extra 'figures')."""
+    """Draw the figures of a finished run for a paper.
+
+    Needs the extra 'figures'.
+    """
     from pruneaudit.core.files import check_new_folder
     from pruneaudit.report.paper import figures
 

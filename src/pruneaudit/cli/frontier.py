@@ -52,7 +52,10 @@ def command(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Compare every release with undefended dense networks that are as accurate (a study is run first)."""
+    """Compare releases with dense networks of equal accuracy.
+
+    These are undefended. A study is run first.
+    """
     if metric not in METRICS:
         raise UserError(f"--metric: got '{metric}', expected one of: {', '.join(METRICS)}")
     failures: tuple[str, ...] = ()

@@ -27,7 +27,10 @@ def command(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     data_root: DataRootOption = None,
 ) -> None:
-    """List what there is, with a line on each: of datasets also where they are; the settings of a study."""
+    """List attacks, networks, data sets, recipes, settings, ...
+
+    Of data sets it says where they are, of settings their defaults.
+    """
     rows = _rows(kind)
     width = max(len(name) for name, _ in rows)
     for name, summary in rows:

@@ -25,7 +25,10 @@ def command(
     show_records: ShowRecordsOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of a table.")] = False,
 ) -> None:
-    """Write the report of a run again, from its findings; or compare two runs, changing neither."""
+    """Write the report of a run again, or compare two runs.
+
+    The report is made from the findings. A comparison changes neither run.
+    """
     if compare is not None:
         _compare(run, compare, out, as_json)
         return

@@ -18,6 +18,7 @@ from pruneaudit.cli.common import (
     OutOption,
     QuietOption,
     RayAddressOption,
+    SetOption,
     ShowRecordsOption,
     VerboseOption,
     WaitOption,
@@ -27,41 +28,7 @@ from pruneaudit.cli.common import (
     ray_cluster_from,
 )
 from pruneaudit.cli.dry_run import describe
-from pruneaudit.cli.grid import chosen
-from pruneaudit.cli.grid_options import (
-    ArchOption,
-    AttacksOption,
-    BatchSizeOption,
-    DatasetOption,
-    EpochsOption,
-    FreezeEpochOption,
-    LayersOption,
-    LrOption,
-    MethodsOption,
-    MomentumOption,
-    NameOption,
-    NumModelsOption,
-    PruneFreqOption,
-    ResultsDirOption,
-    SeedOption,
-    SeedsOption,
-    SkipExistingOption,
-    SparsitiesOption,
-    TargetEpochOption,
-    WeightDecayOption,
-    WidthOption,
-    given_options,
-)
-from pruneaudit.cli.tracking_options import (
-    MlflowOption,
-    MlflowUriOption,
-    TensorboardOption,
-    WandbEntityOption,
-    WandbOption,
-    WandbProjectOption,
-    WandbTagsOption,
-    trackers_from,
-)
+from pruneaudit.cli.tracking_options import TrackOption, trackers_from
 from pruneaudit.core.errors import printable
 
 if TYPE_CHECKING:
@@ -70,77 +37,36 @@ if TYPE_CHECKING:
 
 def command(
     study: Annotated[str, typer.Argument(help="A study file (.toml, .json), or the name of a recipe.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as training.epochs=5. Repeatable."),
-    ] = None,
-    out: OutOption = Path("runs"),
+    set_: SetOption = None,
+    dry_run: DryRunOption = False,
     executor: ExecutorOption = "processes",
     jobs: JobsOption = None,
     device: DeviceOption = "cpu",
     ray_address: RayAddressOption = None,
     gpus_per_task: GpusPerTaskOption = None,
     data_root: DataRootOption = None,
-    dry_run: DryRunOption = False,
     wait: WaitOption = False,
-    wandb: WandbOption = False,
-    wandb_project: WandbProjectOption = None,
-    wandb_entity: WandbEntityOption = None,
-    wandb_tags: WandbTagsOption = None,
-    mlflow: MlflowOption = False,
-    mlflow_uri: MlflowUriOption = None,
-    tensorboard: TensorboardOption = False,
-    methods: MethodsOption = None,
-    sparsities: SparsitiesOption = None,
-    name: NameOption = None,
-    dataset: DatasetOption = None,
-    arch: ArchOption = None,
-    layers: LayersOption = None,
-    width: WidthOption = None,
-    epochs: EpochsOption = None,
-    batch_size: BatchSizeOption = None,
-    lr: LrOption = None,
-    momentum: MomentumOption = None,
-    weight_decay: WeightDecayOption = None,
-    seed: SeedOption = None,
-    seeds: SeedsOption = None,
-    prune_freq: PruneFreqOption = None,
-    target_epoch: TargetEpochOption = None,
-    freeze_epoch: FreezeEpochOption = None,
-    num_models: NumModelsOption = None,
-    attacks: AttacksOption = None,
-    results_dir: ResultsDirOption = None,
-    skip_existing: SkipExistingOption = False,
+    track: TrackOption = None,
+    out: OutOption = Path("runs"),
     show_records: ShowRecordsOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Train a bank, prune it, attack it, report. What is on disk already is not made again."""
-    given = given_options(
-        methods=methods, sparsities=sparsities, name=name, dataset=dataset, arch=arch, layers=layers, width=width,
-        epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum, weight_decay=weight_decay, seed=seed,
-        seeds=seeds, prune_freq=prune_freq, target_epoch=target_epoch, freeze_epoch=freeze_epoch,
-        num_models=num_models, attacks=attacks, results_dir=results_dir,
-    )  # fmt: skip
-    todo = chosen(study, given, set_ or [], out)
-    tracked = (wandb, wandb_project, wandb_entity, wandb_tags, mlflow, mlflow_uri, tensorboard)
-    trackers = [trackers_from(*tracked) for _ in todo.studies]  # a run's own: they end with it
+    """Train, compress and attack a bank of models: a whole study.
+
+    Ends with a table and a report. What is on disk is not made again.
+    """
+    from pruneaudit.study.recipes import load_recipe_or_file
+
+    loaded = load_recipe_or_file(study, set_ or [])
+    trackers = trackers_from(track)
     if dry_run:
-        for each in todo.studies:
-            describe(each, out / each.name, data_root, device, jobs)
+        describe(loaded, out / loaded.name, data_root, device, jobs)
         return
     where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root, "wait": wait}
-    where |= {"show_records": show_records or None}
+    where |= {"show_records": show_records or None, "trackers": trackers}
     where |= {"ray_cluster": ray_cluster_from(ray_address, gpus_per_task)}
-    incomplete = False
-    for each, its in zip(todo.studies, trackers, strict=True):
-        try:
-            execute(each, where | {"trackers": its}, quiet, verbose)
-        except typer.Exit:
-            incomplete = True
-    todo.write_tables(out)
-    if incomplete:
-        raise typer.Exit(1)
+    execute(loaded, where, quiet, verbose)
 
 
 def execute(study: Study, where: dict[str, Any], quiet: bool, verbose: bool, demonstration: bool = False) -> None:

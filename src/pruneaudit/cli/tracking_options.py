@@ -1,60 +1,53 @@
-"""The options of experiment trackers, and the trackers that they ask for."""
+"""`--track wandb:project=pruning`: the experiment trackers that a command line asks for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pruneaudit.cli.common import TRACKING
 from pruneaudit.core.errors import UserError
 
 if TYPE_CHECKING:
     from pruneaudit.tracking import Tracker
 
-WandbOption = Annotated[
-    bool, typer.Option("--wandb", help="Track the run in Weights & Biases; offline if not logged in.")
+TrackOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="TRACKER",
+        help="wandb, mlflow or tensorboard, with options: wandb:project=pruning:tags=a,b. Repeatable.",
+        rich_help_panel=TRACKING,
+    ),
 ]
-WandbProjectOption = Annotated[
-    str | None, typer.Option("--wandb-project", help="W&B project; default: $WANDB_PROJECT or pruneaudit.")
-]
-WandbEntityOption = Annotated[str | None, typer.Option("--wandb-entity", help="W&B user or team.")]
-WandbTagsOption = Annotated[
-    list[str] | None, typer.Option("--wandb-tags", help="W&B tags, with commas between. Repeatable.")
-]
-MlflowOption = Annotated[bool, typer.Option("--mlflow", help="Track the run in MLflow; a file in the run folder.")]
-MlflowUriOption = Annotated[
-    str | None, typer.Option("--mlflow-uri", help="MLflow server or database; default: $MLFLOW_TRACKING_URI.")
-]
-TensorboardOption = Annotated[bool, typer.Option("--tensorboard", help="Write the run's curves for TensorBoard.")]
+_OPTION = re.compile(r":(?=[a-z_]+=)")
+"""Where an option begins; an address such as http://host:5000 has colons that begin none."""
 
 
-def trackers_from(
-    wandb: bool = False,
-    wandb_project: str | None = None,
-    wandb_entity: str | None = None,
-    wandb_tags: list[str] | None = None,
-    mlflow: bool = False,
-    mlflow_uri: str | None = None,
-    tensorboard: bool = False,
-) -> list[Tracker]:
+def trackers_from(asked: Sequence[str] | None) -> list[Tracker]:
     """The trackers that a command line asks for; their libraries are looked for, and not imported.
 
-    Raises:
-        UserError: a library is not installed, or an option is of a tracker that was not asked for.
-    """
-    tags = [tag.strip() for text in wandb_tags or () for tag in text.split(",") if tag.strip()]
-    asked: dict[str, tuple[bool, dict[str, Any]]] = {
-        "wandb": (wandb, {"project": wandb_project, "entity": wandb_entity, "tags": tags}),
-        "mlflow": (mlflow, {"uri": mlflow_uri}),
-        "tensorboard": (tensorboard, {}),
-    }
-    made = []
-    for name, (wanted, options) in asked.items():
-        given = {key: value for key, value in options.items() if value}
-        if not wanted and given:
-            raise UserError(f"--{name}-{next(iter(given))}: got it without --{name}; add --{name}, or leave it out")
-        if wanted:
-            from pruneaudit.tracking import tracker
+    Args:
+        asked: a text for each, `name:key=value:key=value`; tags have commas between.
 
-            made.append(tracker(name, **given))
-    return made
+    Raises:
+        UserError: there is no such tracker or option, a library is not installed, or a tracker is asked for twice.
+    """
+    made: dict[str, Tracker] = {}
+    for text in asked or ():
+        from pruneaudit.tracking import tracker
+
+        name, *options = _OPTION.split(text.strip())
+        given = dict(option.split("=", 1) for option in options)
+        values = {key: _tags(value) if key == "tags" else value for key, value in given.items()}
+        if name in made:
+            raise UserError(f"--track: got {name} twice, expected each tracker once")
+        made[name] = tracker(name, **values)
+    return list(made.values())
+
+
+def _tags(text: str) -> list[str]:
+    return [tag.strip() for tag in text.split(",") if tag.strip()]

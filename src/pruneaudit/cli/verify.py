@@ -19,7 +19,10 @@ def command(
     run: Annotated[Path, typer.Argument(help="The folder of a run, such as runs/demo.")],
     data_root: DataRootOption = None,
 ) -> None:
-    """Check every file of a run: whole, damaged, missing, or no part of the study. Changes nothing."""
+    """Check that every file of a run is as it was written.
+
+    Says which are whole, damaged, missing, or no part of the study. Changes nothing.
+    """
     from pruneaudit.api import verify_run
 
     checked = verify_run(run, data_root)

@@ -33,7 +33,7 @@ NULL, PLANTED = "null", "planted"
 EXPECTED = {NULL: "AUC 0.5: nothing tells members apart", PLANTED: "AUC above 0.5: members are planted"}
 MIN_SAMPLES = 100
 """Samples that each victim needs for its own outputs to serve."""
-SELFTEST = "pruneaudit selftest"
+SELFTEST = "pruneaudit sanity-check"
 SELFTEST_RUN = f"{SELFTEST} RUN"
 """What plays the attacks that learn; RUN stands for the folder of the run, which is no part of its findings."""
 _LONGEST_REASON = 200

@@ -62,7 +62,7 @@ def filled(
 
 
 def structure_of(path: Path) -> Path | None:
-    """The file that says which channels were removed, as `prune-model`, a run or `export` writes it; or none."""
+    """The file that says which channels were removed, as `compress`, a run or `export` writes it; or none."""
     beside = [path.with_name(f"{path.name}.{STRUCTURE_FILE}")]
     if path.name == WEIGHTS_FILE:
         beside.append(path.with_name(STRUCTURE_FILE))

@@ -21,8 +21,11 @@ SYSTEMS: Registry[System] = Registry(
     infrastructure={
         "finished",
         "old_options",
+        "pruning_mia_config",
         "pruning_mia_evaluation",
+        "pruning_mia_options",
         "pruning_mia_tables",
+        "pruning_mia_training",
         "pruning_mia_tree",
         "replacing",
         "steps",

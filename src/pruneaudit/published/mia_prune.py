@@ -13,19 +13,23 @@ Where the study differs from the system on purpose:
   network; its `dp` clips microbatches of 64 samples, by plain SGD, and every epoch has a whole training's steps. The
   files of the two defences say all that differs;
 - the study has every pruner that the network allows, at 70%, beside PPB and a control that got the same extra epochs
-  and no mask. Its commands make one at a time: `pruneaudit pretrain`, `prune`, `mia`.
+  and no mask. Its commands make one at a time: `pruneaudit mia-prune pretrain`,
+  `prune`, `mia`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options, validated
+from pruneaudit.core.settings_file import parse_settings, read_settings
 from pruneaudit.study import Study
-from pruneaudit.study.recipes import System
+from pruneaudit.study.recipes import System, load_recipe_or_file
 
 NUM_VICTIMS = 4
 DEV_FRACTION = 0.1
@@ -209,15 +213,40 @@ def _pruners_for(config: Config) -> list[str]:
     return [DEFAULT_PRUNER] if config.is_table else list(PRUNERS)
 
 
+def load_study(given: str, overrides: Sequence[str] = (), options: Mapping[str, Any] | None = None) -> Study:
+    """A study that its commands are given, with options of its command line before what the file says.
+
+    Args:
+        given: one of its files or recipes, or any other study.
+        overrides: of the study's settings, as `a.b=value`.
+        options: of its command line, by the keys of `Config`; no other study takes them.
+
+    Raises:
+        UserError: there is no such study, or something in it is wrong.
+    """
+    if not options:
+        return load_recipe_or_file(given, overrides)
+    settings: dict[str, Any] = {}
+    if given in RECIPES:
+        settings = RECIPES[given].model_dump(exclude_unset=True)
+    elif given.endswith(".json"):
+        settings = parse_settings(read_settings(Path(given)), given, is_json=True)
+    if not SYSTEM.reads(settings):
+        raise UserError(
+            f"{given}: got {', '.join(options)}, which belong to mia_prune's configurations; in any other study use"
+            " --set, such as --set training.epochs=5"
+        )
+    return SYSTEM.study(settings | dict(options), given).changed(overrides, given)
+
+
 class MiaPrune(System):
     """mia_prune, with the configurations that it comes with and those in files."""
 
     recipes = tuple(RECIPES)
-    takes_settings = True
 
-    def recipe(self, name: str, settings: Mapping[str, Any], where: str) -> Study:
-        """One of its configurations, with settings in the place of some."""
-        return self.study(RECIPES[name].model_dump(exclude_unset=True) | dict(settings), where)
+    def recipe(self, name: str) -> Study:
+        """One of its configurations."""
+        return study_of(RECIPES[name])
 
     def reads(self, settings: Mapping[str, Any]) -> bool:
         """Every configuration file of its names a data set, as no study does."""

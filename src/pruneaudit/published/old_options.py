@@ -1,7 +1,7 @@
-"""Options of the two published systems that our commands do not take, and what says the same here.
+"""Options of the two published systems that our commands of their groups do not take, and what to do instead.
 
 Without this file, a user who types an old option is pointed to whichever name of ours looks most like it. `REPLACED`
-holds every option of their command lines that `pretrain`, `prune`, `mia` or `run` does not take.
+holds every option of their command lines that the command in the place of their script does not take.
 """
 
 from __future__ import annotations
@@ -10,110 +10,73 @@ from collections.abc import Collection, Mapping, Sequence
 
 from pruneaudit.core.errors import UserError
 
-COMMANDS = ("pretrain", "prune", "mia", "run")
-"""Our commands that replace theirs."""
+PRETRAIN, PRUNE, MIA = "mia-prune pretrain", "mia-prune prune", "mia-prune mia"
+TRAIN, EXPERIMENT, EVALUATE, TEST = (f"pruning-mia {name}" for name in ("train", "run-experiment", "mia", "test"))
+COMMANDS = (PRETRAIN, PRUNE, MIA, TRAIN, EXPERIMENT, EVALUATE, TEST)
+"""Our commands that replace their scripts."""
 
-_AT_PRETRAIN = "give it to `pruneaudit pretrain`, which keeps it in the run folder"
-_AT_PRUNE = "give it to `pruneaudit prune`"
-_AT_MIA = "give it to `pruneaudit mia`"
-_AT_RUN = "give it to `pruneaudit run pruning-mia/cifar10`"
-_ONLY_GRIDS = "leave it out: grids are trained by `pruneaudit run pruning-mia/cifar10`"
-_NO_EFFECT = "leave it out: it has no effect there either"
 _NO_DWA = "leave it out: DWA is not here (`pruneaudit list pruners` has what is)"
 _NO_SCRIPT = "leave it out: it belongs to a helper script that nothing here needs"
 _KNOWN_FROM_DATA = "leave it out: the data tell"
+_KNOWS_ITS_STUDY = "leave it out: a run folder knows its data, network and training"
 _ALL_ARE_ATTACKED = "leave it out: all releases of a run are attacked alike"
 _ALL_PLAY = "leave it out: every model is a victim, and the others are its references"
 _ONE_MEMBERSHIP = "leave it out: `membership.npz` in the run folder says who is in whose training set"
 _NAMED_AFTER_STUDY = "leave it out: a run is named after its study; --wandb-tags takes words of your own"
-_NOTHING_TO_SET = "leave it out: there is nothing to set"
-_METHOD = "use --methods static, or --methods dpf"
-_SEEDS = "use --seeds 43 44, a run for each"
 
 
-def _first_step(run: str = "") -> dict[str, str]:
-    """Of an option that `pretrain` takes; `run`: what to do with it there, nothing where it is taken."""
-    return {"prune": _AT_PRETRAIN, "mia": _AT_PRETRAIN, "run": run}
+def _give_it_to(command: str, why: str = "") -> str:
+    return f"give it to `pruneaudit {command}`{why}"
 
 
-def _grid(run: str = "", **others: str) -> dict[str, str]:
-    """Of an option of training a grid; `run`: as for `_first_step`; `others`: for the commands that have their own."""
-    return dict.fromkeys(COMMANDS, _ONLY_GRIDS if run else _AT_RUN) | others | {"run": run}
+def _with(commands: Sequence[str], advice: str) -> dict[str, str]:
+    return dict.fromkeys(commands, advice)
 
 
+_AFTER = (PRUNE, MIA)
+_ON_RUNS = (EVALUATE, TEST)
+_OF_TRAINING = _with(_AFTER, _give_it_to(PRETRAIN, ", which keeps it in the run folder")) | _with(
+    _ON_RUNS, _KNOWS_ITS_STUDY
+)
+_OF_RELEASES = {PRETRAIN: _give_it_to(PRUNE)}
+_OF_ATTACKS = _with((PRETRAIN, PRUNE), _give_it_to(MIA))
+_OF_GRIDS = {EXPERIMENT: _give_it_to(TRAIN)} | _with(_ON_RUNS, _KNOWS_ITS_STUDY)
+_OF_CELLS = {TRAIN: _give_it_to(EXPERIMENT)} | _with(_ON_RUNS, _ALL_ARE_ATTACKED)
 _OF_MIA_PRUNE: dict[str, str | Mapping[str, str]] = {
-    "dataset-name": _first_step("use --set data.source=NAME"),
-    "model-name": _first_step("use --set model=NAME"),
-    "num-cls": dict.fromkeys(("prune", "mia", "run"), _KNOWN_FROM_DATA),
-    "input-dim": dict.fromkeys(("prune", "mia", "run"), _KNOWN_FROM_DATA),
-    "optimizer": _first_step("use --set training.optimizer=NAME"),
-    "early-stop": _first_step("use --set training.patience=N"),
-    "shadow-num": _first_step(
-        "use --set membership.num_shadows=N --set membership.num_models=M, M a multiple of N + 1"
-    ),
-    **dict.fromkeys(("epochs", "lr", "weight-decay", "batch-size", "seed"), _first_step()),
-    "image-size": _NO_EFFECT,
-    "hidden-size": _NO_EFFECT,
-    **{
-        name: {"pretrain": _AT_PRUNE, "run": _AT_PRUNE}
-        for name in ("pruner-name", "prune-sparsity", "prune-epochs", "defend", "defend-arg")
-    },
-    "adaptive": {"pretrain": _AT_MIA, "prune": _AT_MIA, "run": """use --set 'audit.knowledge=["matched"]'"""},
-    "original": {
-        **{"pretrain": _AT_MIA, "prune": _AT_MIA},
-        "run": "leave it out: the dense networks are always attacked, too",
-    },
-    "attacks": {"pretrain": _AT_MIA, "prune": _AT_MIA},
+    **dict.fromkeys(("dataset-name", "model-name", "optimizer", "early-stop", "shadow-num"), _OF_TRAINING),
+    **dict.fromkeys(("epochs", "lr", "weight-decay", "batch-size"), _OF_TRAINING),
+    "seed": _with(_AFTER, _give_it_to(PRETRAIN, ", which keeps it in the run folder"))
+    | {EVALUATE: "leave it out: a run folder knows its seed"},
+    **dict.fromkeys(("num-cls", "input-dim"), _with(_AFTER, _KNOWN_FROM_DATA)),
+    **dict.fromkeys(("image-size", "hidden-size"), _with(_AFTER, "leave it out: it has no effect there either")),
+    **dict.fromkeys(("pruner-name", "prune-sparsity", "prune-epochs", "defend", "defend-arg"), _OF_RELEASES),
+    **dict.fromkeys(("adaptive", "original", "attacks"), _OF_ATTACKS),
 }
 _OF_PRUNING_MIA: dict[str, str | Mapping[str, str]] = {
     # train.py and run_experiment.py
-    "gpu": "use --device cuda:N",
-    "save-dir": "use --out FOLDER",
-    "datapath": "use --data-root FOLDER",
-    "workers": "leave it out: data stay in memory, so there are no loader workers to set",
-    "print-freq": dict.fromkeys(("pretrain", "prune", "mia"), _NOTHING_TO_SET)
-    | {"run": "leave it out; --verbose prints a line for every task"},
-    "config": dict.fromkeys(("pretrain", "prune", "mia"), "give the file as the argument, without --config")
-    | {"run": "its files are not read here; give their values as options, such as --methods dpf --sparsities 0.9"},
-    "config-path": "give the file as the argument, without --config-path",
-    "prune": _grid(_METHOD),
-    "prune-method": _grid(_METHOD, mia=_ALL_ARE_ATTACKED),
-    "sparsity": _grid(
-        "use --sparsities 0.9",
-        pretrain="give --prune-sparsity 0.9 to `pruneaudit prune`",
-        prune="use --prune-sparsity 0.9",
-        mia=_ALL_ARE_ATTACKED,
-    ),
-    "prune-type": _grid("leave it out: masks are unstructured, whatever it says", mia=_ALL_ARE_ATTACKED),
-    "mia": _grid("leave it out: a run always attacks; --attacks says how"),
-    "num-shadows": _grid("use --num-models N"),
-    **dict.fromkeys(("multi-seed", "num-seeds", "start-seed"), _grid(_SEEDS)),
-    "sparsities": _grid(prune="use --prune-sparsity 0.9", mia=_ALL_ARE_ATTACKED),
-    "methods": _grid(mia=_ALL_ARE_ATTACKED),
-    "dataset": _grid(pretrain="use --dataset-name NAME", mia="leave it out: a run folder knows its data"),
-    "arch": _grid(pretrain="use --model-name NAME"),
-    **dict.fromkeys(("layers", "momentum", "name", "prune-freq", "target-epoch", "freeze-epoch"), _grid()),
-    **dict.fromkeys(("wandb", "wandb-project", "wandb-entity", "wandb-tags"), _grid()),
-    "wandb-name": _grid(_NAMED_AFTER_STUDY),
-    "wandb-notes": _grid(_NAMED_AFTER_STUDY),
-    "skip-existing": "leave it out: what is on disk is never made again",
-    "verbose": _NOTHING_TO_SET,
+    **dict.fromkeys(("methods", "sparsities", "skip-existing", "multi-seed", "num-seeds", "start-seed"), _OF_GRIDS),
+    **dict.fromkeys(("prune", "prune-type", "prune-method", "sparsity", "num-shadows"), _OF_CELLS),
+    **dict.fromkeys(("dataset", "arch", "layers", "momentum"), _with(_ON_RUNS, _KNOWS_ITS_STUDY)),
+    **dict.fromkeys(("prune-freq", "target-epoch", "freeze-epoch"), _with(_ON_RUNS, _KNOWS_ITS_STUDY)),
+    "mia": {TRAIN: "leave it out: a run always attacks; --attacks says how"},
+    "workers": {TRAIN: "leave it out: data stay in memory, so there are no loader workers to set"},
+    "print-freq": {TRAIN: "leave it out; --verbose prints a line for every task"},
+    "config": {TRAIN: _give_it_to(EXPERIMENT)},
+    **dict.fromkeys(("wandb-name", "wandb-notes"), _with((TRAIN, EXPERIMENT), _NAMED_AFTER_STUDY)),
     "reorganize-only": _NO_SCRIPT,
     # train_dwa.py
     **dict.fromkeys(("dwa-mode", "dwa-alpha", "dwa-beta", "dwa-threshold-percentile"), _NO_DWA),
     **dict.fromkeys(("dwa-modes", "dwa-alphas", "dwa-betas", "alpha", "beta", "forward-mode"), _NO_DWA),
     # mia_eval/, scripts/, and mia/ of its README
-    "runs-dir": dict.fromkeys(("pretrain", "prune", "run"), "use --out FOLDER")
-    | {"mia": "give the folder as the argument: `pruneaudit mia runs`"},
-    "results-dir": {"pretrain": _AT_MIA, "prune": _AT_MIA},
-    "output-dir": dict.fromkeys(("mia", "run"), "use --results-dir FOLDER")
-    | dict.fromkeys(("pretrain", "prune"), "give --results-dir FOLDER to `pruneaudit mia`"),
-    "model": dict.fromkeys(("prune", "mia"), "leave it out: the run folder knows its network")
-    | {"pretrain": "use --model-name NAME", "run": "use --arch resnet"},
+    "results-dir": {TEST: "leave it out: a test prints what it finds, and writes nothing"},
+    "output-dir": {EVALUATE: "use --results-dir FOLDER", TEST: "leave it out: a test writes nothing"},
+    "save-dir": _with(_ON_RUNS, "use --runs-dir FOLDER"),
+    "model": {TRAIN: "use --arch resnet", EXPERIMENT: "use --arch resnet"} | _with(_ON_RUNS, _KNOWS_ITS_STUDY),
+    "config-path": _with(_ON_RUNS, _KNOWS_ITS_STUDY),
     **dict.fromkeys(("victim-seed", "shadow-seeds"), _ALL_PLAY),
     **dict.fromkeys(("split-seed", "skip-data-prep"), _ONE_MEMBERSHIP),
     "threshold-strategy": "leave it out: thresholds are learned on references, never on the victim",
-    "debug": _NOTHING_TO_SET,
+    "debug": "leave it out: there is nothing to set",
     **dict.fromkeys(("victim-ratio", "shadow-ratio", "test-ratio", "verify-only", "verify"), _NO_SCRIPT),
     **dict.fromkeys(("mode", "limit-shadows", "ckpt-globs", "runs"), _NO_SCRIPT),
 }
@@ -133,7 +96,7 @@ def advice(command: str, name: str) -> str:
 
 
 def refuse_old(command: str, arguments: Sequence[str], taken: Collection[str]) -> None:
-    """Names our option where an old one is given that the command does not take.
+    """Says what to do instead where an old option is given that the command does not take.
 
     Args:
         command: one of `COMMANDS`.
@@ -148,4 +111,4 @@ def refuse_old(command: str, arguments: Sequence[str], taken: Collection[str]) -
             return
         flag = argument.partition("=")[0]
         if flag.startswith("--") and flag not in taken and (instead := advice(command, flag[2:])):
-            raise UserError(f"{flag}: this command does not take that option of mia_prune or Pruning_MIA; {instead}")
+            raise UserError(f"{flag}: pruneaudit {command} does not take this option; {instead}")

@@ -302,8 +302,8 @@ class PruningMia(System):
 
     recipes = tuple(RECIPES)
 
-    def recipe(self, name: str, settings: Mapping[str, Any], where: str) -> Study:
-        """A whole grid; it takes no settings here, for the command line has options for them."""
+    def recipe(self, name: str) -> Study:
+        """A whole grid."""
         return study_of(RECIPES[name])
 
 

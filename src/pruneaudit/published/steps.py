@@ -6,6 +6,7 @@ folder (`study.json`) is what the steps before have made.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pruneaudit.attacks.groups import expand
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import validated
 from pruneaudit.defenses import DEFENSES
-from pruneaudit.published.mia_prune import DEFEND_ARGS, PRUNERS, release_name
+from pruneaudit.published.mia_prune import DEFAULT_PRUNER, DEFEND_ARGS, PRUNERS, SPARSITY, release_name
 from pruneaudit.published.pruning_mia import same_study
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.names import STUDY_FILE
@@ -62,7 +63,7 @@ def study_so_far(study: Study, out: Path, given: str) -> Study:
     run, folder = RunFolder(out / study.name), out / study.name
     if not run.is_begun:
         raise UserError(
-            f"{folder}: the dense networks are not there yet; first: pruneaudit pretrain {given} --out {out}"
+            f"{folder}: the dense networks are not there yet; first: {_command('pretrain', given, '--out', str(out))}"
         )
     so_far = run.study
     _check_functions(so_far, study, folder)
@@ -100,8 +101,8 @@ def defense_plugin(name: str, argument: str | None) -> Plugin:
 
 def pruned_release(
     so_far: Study,
-    pruner: str,
-    sparsity: float,
+    pruner: str | None = None,
+    sparsity: float | None = None,
     epochs: int | None = None,
     defend: str = "",
     defend_arg: str | None = None,
@@ -110,8 +111,8 @@ def pruned_release(
 
     Args:
         so_far: what the steps before have made.
-        pruner: one of ours, or of mia_prune's names.
-        sparsity: in (0, 1).
+        pruner: one of ours, or of mia_prune's names; default: l1unstructure.
+        sparsity: in (0, 1); default: 0.7.
         epochs: of fine-tuning; default: half of the training's, as in mia_prune.
         defend: a defence, or "".
         defend_arg: its main parameter.
@@ -121,17 +122,19 @@ def pruned_release(
     """
     if defend_arg is not None and not defend:
         raise UserError(f"--defend_arg: got {defend_arg} without a defence; say which, such as --defend ppb")
+    method = pruner or DEFAULT_PRUNER
+    fraction = SPARSITY if sparsity is None else sparsity
     defense = defense_plugin(defend, defend_arg) if defend else None
     usual = max(1, so_far.training.epochs // 2)
     values = {
-        "pruner": PRUNERS.get(pruner, pruner),
-        "sparsity": sparsity,
+        "pruner": PRUNERS.get(method, method),
+        "sparsity": fraction,
         "finetune": FineTuning(epochs=epochs or usual),
         "defense": defense,
     }
-    if pruner in PRUNERS:
+    if method in PRUNERS:
         arguments = list(defense.options.values()) if defense else []
-        name = release_name(pruner, sparsity, defend, arguments[0] if arguments else None)
+        name = release_name(method, fraction, defend, arguments[0] if arguments else None)
         values["name"] = name if epochs in (None, usual) else f"{name}_{epochs}epochs"
     return validated(Release, values, "prune")
 
@@ -162,6 +165,39 @@ def _controls(so_far: Study, release: Release) -> list[Release]:
     return [control.model_copy(update={"name": f"{control.name}_{epochs}epochs"})]
 
 
+def prune_command(
+    given: str,
+    out: Path,
+    pruner: str | None = None,
+    sparsity: float | None = None,
+    epochs: int | None = None,
+    defend: str = "",
+    defend_arg: str | None = None,
+) -> str:
+    """The command that makes the release that `pruned_release` describes with the same options.
+
+    Args:
+        given: how the user named the study.
+        out: the folder of run folders.
+        pruner: as for `pruned_release`; so are the others.
+        sparsity: in (0, 1).
+        epochs: of fine-tuning.
+        defend: a defence, or "".
+        defend_arg: its main parameter.
+    """
+    parts = ["--pruner_name", pruner or DEFAULT_PRUNER]
+    parts += ["--prune_sparsity", f"{SPARSITY if sparsity is None else sparsity:g}"]
+    parts += ["--prune_epochs", str(epochs)] if epochs else []
+    parts += ["--defend", defend] if defend else []
+    parts += ["--defend_arg", defend_arg] if defend and defend_arg is not None else []
+    return _command("prune", given, *parts, "--out", str(out))
+
+
+def _command(step: str, *arguments: str) -> str:
+    """A step as a line to type."""
+    return shlex.join(["pruneaudit", "mia-prune", step, *arguments])
+
+
 def check_is_there(so_far: Study, release: Release, command: str) -> None:
     """Checks that a release has been made.
 
@@ -179,21 +215,18 @@ def check_is_there(so_far: Study, release: Release, command: str) -> None:
 
 
 def attacked(
-    so_far: Study, given: str, attacks: Sequence[str], original: bool = False, adaptive: bool = False
+    so_far: Study, first: str, attacks: Sequence[str], original: bool = False, adaptive: bool = False
 ) -> Study:
     """The study with the attacker that mia_prune's options describe.
 
     Args:
         so_far: what the steps before have made.
-        given: how the user named the study, for the message.
+        first: the command that prunes, for the message.
         attacks: names or groups.
         original: the dense networks are what counts; they are always attacked, so nothing need be pruned yet.
         adaptive: references are defended as the victim is; otherwise they are not.
     """
     if not original and not so_far.releases:
-        raise UserError(
-            f"no pruned networks are there yet; first: pruneaudit prune {given} --pruner_name l1unstructure"
-            " --prune_sparsity 0.7 (or attack the dense ones with --original)"
-        )
+        raise UserError(f"no pruned networks are there yet; first: {first} (or attack the dense ones with --original)")
     audit = so_far.audit.model_dump() | {"attacks": attacks, "knowledge": ["matched" if adaptive else "no-defense"]}
     return validated(Study, so_far.model_dump() | {"audit": audit}, "mia")

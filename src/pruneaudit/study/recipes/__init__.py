@@ -25,21 +25,10 @@ class System(ABC):
 
     recipes: Collection[str] = ()
     """The names of its recipes: its own name, a slash, and what tells them apart."""
-    takes_settings = False
-    """Whether its recipes can be changed by settings of its own."""
 
     @abstractmethod
-    def recipe(self, name: str, settings: Mapping[str, Any], where: str) -> Study:
-        """The study of one of its recipes.
-
-        Args:
-            name: of the recipe.
-            settings: of its own, in the place of the recipe's.
-            where: who asks, for messages.
-
-        Raises:
-            UserError: a setting is unknown or wrong.
-        """
+    def recipe(self, name: str) -> Study:
+        """The study of one of its recipes, by the recipe's name."""
 
     def reads(self, settings: Mapping[str, Any]) -> bool:
         """Whether the settings in a JSON file are its own rather than a study."""
@@ -78,23 +67,20 @@ def recipe_names() -> tuple[str, ...]:
     return tuple(sorted([*_packaged(), *(name for system in _systems() for name in system.recipes)]))
 
 
-def load_recipe(name: str, overrides: Sequence[str] = (), config: Mapping[str, Any] | None = None) -> Study:
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Study:
     """A recipe's study, with `a.b=value` overrides put in.
 
     Args:
         name: of the recipe.
         overrides: settings of the study.
-        config: settings of mia_prune's own; only its recipes take them.
 
     Raises:
         UserError: no recipe has that name, or an override is wrong.
     """
     where = f"recipe {name}"
     system = next((system for system in _systems() if name in system.recipes), None)
-    if system is None or not system.takes_settings:
-        _refuse(config, where)
     if system is not None:
-        return system.recipe(name, config or {}, where).changed(overrides, where)
+        return system.recipe(name).changed(overrides, where)
     found = _packaged()
     if name not in found:
         known = recipe_names()
@@ -105,35 +91,25 @@ def load_recipe(name: str, overrides: Sequence[str] = (), config: Mapping[str, A
     return Study.from_text(found[name].read_text(encoding="utf-8"), where, overrides=overrides)
 
 
-def load_recipe_or_file(given: str, overrides: Sequence[str] = (), config: Mapping[str, Any] | None = None) -> Study:
+def load_recipe_or_file(given: str, overrides: Sequence[str] = ()) -> Study:
     """A study from a file, ours or mia_prune's, or from the recipe of that name.
 
     Args:
         given: what the user says.
         overrides: settings of the study, as `a.b=value`.
-        config: settings of mia_prune's own, which its files and recipes take.
 
     Raises:
         UserError: there is no such study, or something in it is wrong.
     """
     path = Path(given)
     if path.suffix not in (".toml", ".json") and not _is_file(given):
-        return load_recipe(given, overrides, config)
+        return load_recipe(given, overrides)
     if path.suffix == ".json":
         values = parse_settings(read_settings(path), given, is_json=True)
         for system in _systems():
             if system.reads(values):
-                return system.study(values | dict(config or {}), given).changed(overrides, given)
-    _refuse(config, given)
+                return system.study(values, given).changed(overrides, given)
     return Study.load(given, overrides)
-
-
-def _refuse(config: Mapping[str, Any] | None, given: str) -> None:
-    if config:
-        raise UserError(
-            f"{given}: got {', '.join(config)}, which belong to mia_prune's configurations; in any other study use"
-            " --set, such as --set training.epochs=5"
-        )
 
 
 def _is_file(given: str) -> bool:

@@ -1,4 +1,4 @@
-"""`pruneaudit prune-model`: a network that there is, pruned, fine-tuned if wanted, and saved."""
+"""`pruneaudit compress`: a network of the user's, compressed, fine-tuned if wanted, and saved."""
 
 from __future__ import annotations
 
@@ -76,7 +76,10 @@ def command(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of all random draws.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a pruned network in the folder.")] = False,
 ) -> None:
-    """Prune a network that you have trained, fine-tune it if you like, and save it."""
+    """Compress a network of yours, and fine-tune it if you like.
+
+    The network is saved with a note of what was done.
+    """
     from pruneaudit.core.files import check_new_folder
     from pruneaudit.external.pruning_settings import check_asked, method_of, tuning_of
     from pruneaudit.models.factory import check_target

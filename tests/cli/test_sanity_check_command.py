@@ -1,4 +1,4 @@
-"""`pruneaudit selftest` as a user meets it."""
+"""`pruneaudit sanity-check` as a user meets it."""
 
 import json
 from functools import partial
@@ -46,8 +46,8 @@ class Cheat(Attack):
 
 @pytest.fixture
 def call(call):
-    """Runs `pruneaudit selftest`."""
-    return partial(call, "selftest")
+    """Runs `pruneaudit sanity-check`."""
+    return partial(call, "sanity-check")
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_attacks_that_work_end_with_0(call, learning):
 def test_attacks_that_do_not_work_are_named_in_one_line(call, registered):
     code, out, err = call("--attacks", "loss,flipped,cheat")
     assert code == 1
-    assert err.startswith("error: selftest: flipped (sign reversed: AUC 0.")
+    assert err.startswith("error: sanity check: flipped (sign reversed: AUC 0.")
     assert "cheat (false alarm: AUC 1.000 where nothing tells members apart)" in err
     assert err.count("\n") == 1
     assert "sign reversed" in out

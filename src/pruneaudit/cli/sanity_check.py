@@ -1,4 +1,4 @@
-"""`pruneaudit selftest`: do the attacks work on this machine?"""
+"""`pruneaudit sanity-check`: do the attacks work on this machine?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pruneaudit.core.errors import printable
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pruneaudit.evaluation.selftest import Trial
+    from pruneaudit.evaluation.selftest import Selftest, Trial
     from pruneaudit.metrics import Estimate
 
 
@@ -30,7 +30,10 @@ def command(
     quiet: QuietOption = False,
     data_root: DataRootOption = None,
 ) -> None:
-    """Play every attack where the answer is known: nothing found where nothing is, planted members found."""
+    """Check that the attacks work: play them on known answers.
+
+    They must find nothing where nothing is, and members where these were planted.
+    """
     from pruneaudit.evaluation.selftest import selftest
 
     with StepLine(quiet or not sys.stderr.isatty()) as line:
@@ -40,6 +43,12 @@ def command(
             from pruneaudit.api import selftest_run
 
             found = selftest_run(run, attacks.split(","), seed, data_root, line.say)
+    if not show(found, seed, as_json):
+        raise typer.Exit(1)
+
+
+def show(found: Selftest, seed: int, as_json: bool = False) -> bool:
+    """Prints what the checks found, and on stderr which attacks failed; returns whether all passed."""
     if as_json:
         print(json.dumps(found.as_json(), indent=1, allow_nan=False))
     else:
@@ -48,11 +57,12 @@ def command(
             _print(trial)
     failed = [f"{v.attack} ({v.problem}: {v.reason})" for trial in found.trials for v in trial.failed]
     if failed:
-        print(printable("error: " + " ".join(f"selftest: {'; '.join(failed)}".split())), file=sys.stderr)
-        raise typer.Exit(1)
+        print(printable("error: " + " ".join(f"sanity check: {'; '.join(failed)}".split())), file=sys.stderr)
+        return False
     if not as_json:
         num_attacks = len(found.trials[0].verdicts)
         print(f"\nall {num_attacks} attacks that could be tested work (seed {seed})")
+    return True
 
 
 def _print(trial: Trial) -> None:

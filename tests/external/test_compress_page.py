@@ -1,4 +1,4 @@
-"""What docs/prune-model.md shows is run, block by block, in an empty folder."""
+"""What docs/compress.md shows is run, block by block, in an empty folder."""
 
 import re
 import shlex
@@ -8,7 +8,7 @@ import pytest
 
 from pruneaudit.cli import main
 
-PAGE = Path(__file__).parents[2] / "docs" / "prune-model.md"
+PAGE = Path(__file__).parents[2] / "docs" / "compress.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
 STUDY = """
 name = "demo"

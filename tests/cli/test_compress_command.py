@@ -1,4 +1,4 @@
-"""`pruneaudit prune-model` as a user meets it: a checkpoint in, a folder out, or one line of refusal."""
+"""`pruneaudit compress` as a user meets it: a checkpoint in, a folder out, or one line of refusal."""
 
 import json
 import pickle
@@ -72,8 +72,8 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def prune_model(call, monkeypatch, trained, tmp_path):
-    """Runs `prune-model`; options given as keywords replace those of the network, None leaves one out."""
+def compress(call, monkeypatch, trained, tmp_path):
+    """Runs `compress`; options given as keywords replace those of the network, None leaves one out."""
     monkeypatch.chdir(trained)
     monkeypatch.setattr(sys, "path", [*sys.path])
 
@@ -81,7 +81,7 @@ def prune_model(call, monkeypatch, trained, tmp_path):
         given = {"factory": f"{MODULE}:build", "weights": "net.pt", "method": "l1unstructured", "sparsity": 0.8}
         given |= {"out": tmp_path / "out"} | options
         named = [part for key, value in given.items() if value is not None for part in (f"--{key}", str(value))]
-        return call("prune-model", *named, *more)
+        return call("compress", *named, *more)
 
     return run
 
@@ -92,8 +92,8 @@ def fresh():
     return names["build"]()
 
 
-def test_one_shot_without_data(prune_model, trained, tmp_path):
-    code, out, err = prune_model()
+def test_one_shot_without_data(compress, trained, tmp_path):
+    code, out, err = compress()
     assert (code, err) == (0, "")
     assert re.search(r"sparsity +0\.0% +80\.2%", out)
     assert re.search(
@@ -108,8 +108,8 @@ def test_one_shot_without_data(prune_model, trained, tmp_path):
     assert not pruned.model[5].weight[~kept].any()
 
 
-def test_fine_tuned_and_tested(prune_model, tmp_path):
-    code, out, err = prune_model(
+def test_fine_tuned_and_tested(compress, tmp_path):
+    code, out, err = compress(
         "--epochs", "3", "--batch-size", "16", data="npz:train.npz", **{"test-data": "npz:test.npz"}
     )
     assert (code, err) == (0, "")
@@ -123,8 +123,8 @@ def test_fine_tuned_and_tested(prune_model, tmp_path):
     assert (tmp_path / "out" / "history.csv").read_text().count("\n") == 4
 
 
-def test_channels_go_and_macs_fall(prune_model, tmp_path):
-    code, out, _ = prune_model("--example-shape", "1,6,6", method="l1structured:target=macs", sparsity=0.5)
+def test_channels_go_and_macs_fall(compress, tmp_path):
+    code, out, _ = compress("--example-shape", "1,6,6", method="l1structured:target=macs", sparsity=0.5)
     assert code == 0
     before, after = (int(n.replace(",", "")) for n in re.search(r"MACs per sample +([\d,]+) +([\d,]+)", out).groups())
     assert before == 36 * 9 * 12 + 48 * 3 and after == before // 2
@@ -139,37 +139,37 @@ def test_channels_go_and_macs_fall(prune_model, tmp_path):
         (("--mean", "0.4", "--std", "0.3"), r"mean 0\.4 and std 0\.3 \(as given\)"),
     ],
 )
-def test_the_constants_that_samples_are_fed_with_are_printed(prune_model, given, constants):
-    code, out, _ = prune_model(*given, data="npz:train.npz")
+def test_the_constants_that_samples_are_fed_with_are_printed(compress, given, constants):
+    code, out, _ = compress(*given, data="npz:train.npz")
     assert code == 0
     assert re.search(rf"x / 255.* with {constants}", out)
 
 
-def test_data_alone_measure_accuracy(prune_model):
-    code, out, _ = prune_model(data="npz:train.npz")
+def test_data_alone_measure_accuracy(compress):
+    code, out, _ = compress(data="npz:train.npz")
     assert code == 0 and re.search(r"accuracy on --data +\d", out)
     assert "MACs per sample" in out and "unknown" not in out
 
 
-def test_weights_that_training_began_from(prune_model, trained):
+def test_weights_that_training_began_from(compress, trained):
     given = {"method": "iterative:rounds=2:rewind=init", "data": "npz:train.npz", "initial-weights": "net.pt"}
-    assert prune_model("--epochs", "1", **given)[0] == 0
+    assert compress("--epochs", "1", **given)[0] == 0
 
 
-def test_the_number_of_classes_is_passed_where_it_is_known(prune_model, tmp_path):
-    assert prune_model(factory=f"{MODULE}:sized", data="npz:train.npz")[0] == 0
-    code, _, err = prune_model(factory=f"{MODULE}:sized", out=tmp_path / "second")
+def test_the_number_of_classes_is_passed_where_it_is_known(compress, tmp_path):
+    assert compress(factory=f"{MODULE}:sized", data="npz:train.npz")[0] == 0
+    code, _, err = compress(factory=f"{MODULE}:sized", out=tmp_path / "second")
     assert code == 2 and "give it with --factory-option num_classes=VALUE" in err
-    assert prune_model("--factory-option", "num_classes=3", factory=f"{MODULE}:sized", out=tmp_path / "third")[0] == 0
+    assert compress("--factory-option", "num_classes=3", factory=f"{MODULE}:sized", out=tmp_path / "third")[0] == 0
 
 
-def test_a_full_folder_is_left_alone_unless_forced(prune_model, tmp_path):
-    assert prune_model()[0] == 0
+def test_a_full_folder_is_left_alone_unless_forced(compress, tmp_path):
+    assert compress()[0] == 0
     before = (tmp_path / "out" / "model.safetensors").read_bytes()
-    code, _, err = prune_model(sparsity=0.5)
+    code, _, err = compress(sparsity=0.5)
     assert code == 2 and "is not empty" in err and "--force" in err
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
-    assert prune_model("--force", sparsity=0.5)[0] == 0
+    assert compress("--force", sparsity=0.5)[0] == 0
     assert (tmp_path / "out" / "model.safetensors").read_bytes() != before
 
 
@@ -205,26 +205,26 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("options", "more", "words"), REFUSED, ids=[words for _, _, words in REFUSED])
-def test_what_cannot_be_done_is_one_line_and_leaves_nothing(prune_model, tmp_path, options, more, words):
-    code, out, err = prune_model(*more, **options)
+def test_what_cannot_be_done_is_one_line_and_leaves_nothing(compress, tmp_path, options, more, words):
+    code, out, err = compress(*more, **options)
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and err.count("\n") == 1
     assert words in err
     assert not list(tmp_path.iterdir())
 
 
-def test_code_in_a_checkpoint_is_never_run(prune_model, trained):
-    prune_model(weights="hostile.pt")
+def test_code_in_a_checkpoint_is_never_run(compress, trained):
+    compress(weights="hostile.pt")
     assert not (trained / "run.txt").exists()
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["prune-model", "--help"],
+        ["compress", "--help"],
         ["export", "--help"],
         [
-            "prune-model",
+            "compress",
             *["--factory", "a:b", "--weights", "w.pt", "--method", "dpf", "--sparsity", "0.5", "--out", "o"],
         ],
     ],

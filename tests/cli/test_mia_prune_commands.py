@@ -1,4 +1,4 @@
-"""pretrain, prune, mia: each step adds to the study in the run folder, and says which step is missing."""
+"""`pruneaudit mia-prune pretrain`, `prune`, `mia`: each step adds to the study, and says which step is missing."""
 
 import json
 
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 def call(call, folder):
     """Runs a step on the study of the folder."""
     usual = (folder / "study.toml", "--out", folder / "runs", "--executor", "serial", "-q")
-    return lambda step, *arguments: call(step, *usual, *arguments)
+    return lambda step, *arguments: call("mia-prune", step, *usual, *arguments)
 
 
 def releases(folder):
@@ -47,11 +47,11 @@ def releases(folder):
 def test_the_three_steps_in_order(call, folder):
     code, _, err = call("prune")
     assert code == 2
-    assert "first: pruneaudit pretrain" in err
+    assert "first: pruneaudit mia-prune pretrain" in err
     assert call("pretrain")[0] == 0
     code, _, err = call("mia", "--attacks", "loss")
     assert code == 2
-    assert f"first: pruneaudit prune {folder / 'study.toml'} --pruner_name" in err
+    assert f"first: pruneaudit mia-prune prune {folder / 'study.toml'} --pruner_name" in err
     assert call("mia", "--attacks", "loss", "--original")[0] == 0
 
     assert call("prune", "--pruner_name", "l1unstructure", "--prune_sparsity", "0.7")[0] == 0
@@ -103,17 +103,17 @@ def test_the_attack_names_the_step_that_is_missing(call):
     code, out, err = call("mia", "--pruner_name", "slim", "--prune_sparsity", "0.6", "--defend", "ppb")
     assert (code, out) == (2, "")
     assert "no networks 'slim_0.6_ppb_4' are there yet" in err
-    assert "first: pruneaudit prune " in err
+    assert "first: pruneaudit mia-prune prune " in err
     assert " --pruner_name slim --prune_sparsity 0.6 --defend ppb --out " in err
 
 
 def test_its_own_command_lines_are_understood(folder):
     study, common = folder / "study.toml", ("--out", folder / "by_gpu", "--executor", "serial", "-q")
-    succeed("pretrain", "0", study, *common, "--device", "cpu")  # a device that is given counts more
-    succeed("prune", "0", study, "--pruner_name", "l1unstructure", *common, "--device=cpu")
-    succeed("mia", "0", study, "--attacks", "loss", "----adaptive", *common, "--device", "cpu")
+    succeed("mia-prune", "pretrain", "0", study, *common, "--device", "cpu")  # a device that is given counts more
+    succeed("mia-prune", "prune", "0", study, "--pruner_name", "l1unstructure", *common, "--device=cpu")
+    succeed("mia-prune", "mia", "0", study, "--attacks", "loss", "----adaptive", *common, "--device", "cpu")
     assert "l1unstructure_0.7,matched,loss" in (folder / "by_gpu/steps/findings.csv").read_text()
-    code, _, err = called("mia", "99", study, "--attacks", "loss", *common)
+    code, _, err = called("mia-prune", "mia", "99", study, "--attacks", "loss", *common)
     assert code == 2
     assert "device" in err  # cuda:99, which is nowhere
 
@@ -145,7 +145,7 @@ def test_classifiers_are_for_the_third_step(folder, call):
     assert "confidence" in (folder / "runs/steps/findings.csv").read_text()
 
 
-def test_another_study_of_the_same_name_is_named_before_it_replaces_the_findings(call, folder, capsys):
+def test_another_study_of_the_same_name_is_named_before_it_replaces_the_findings(call, folder):
     call("pretrain")
     call("prune")
     code, _, err = call("pretrain", "--set", "training.learning_rate=0.05")

@@ -1,4 +1,4 @@
-"""`pruneaudit run pruning-mia/...` with the options that Pruning_MIA's users know."""
+"""`pruneaudit pruning-mia train`, `run-experiment`, `mia`, `test`, `export`, with the options of its scripts."""
 
 import argparse
 import csv
@@ -8,29 +8,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruneaudit.cli.grid_options import given_options, joined
+from command_line import called, succeed
+from pruneaudit.core.errors import UserError
+from pruneaudit.published.pruning_mia_options import (
+    attacks_asked,
+    experiment,
+    given_options,
+    joined,
+    several_seeds,
+)
 
-STUDY = "pruning-mia/cifar10"
 SMALL = [
-    *("--dataset", "digits", "--layers", "8", "--epochs", "1", "--lr", "0.02", "--num-models", "3"),
-    *("--attacks", "confidence", "--set", "data.num_samples=90", "--set", "audit.fpr_levels=[0.3]"),
+    *("--dataset", "digits", "--layers", "8", "--epochs", "1", "--lr", "0.02", "--attacks", "confidence"),
+    *("--set", "membership.num_models=3", "--set", "data.num_samples=90", "--set", "audit.fpr_levels=[0.3]"),
     *("--set", "model=tinycnn:width=4"),
 ]
 NAME = "pruning-mia-digits-resnet8"
 
 
 @pytest.fixture
-def call(call, tmp_path):
-    """Runs `pruneaudit run ... --out OUT`."""
-    return lambda *arguments, out=tmp_path: call("run", *arguments, "--out", out)
+def call(tmp_path):
+    """Runs `pruneaudit pruning-mia COMMAND ... --out OUT`."""
+    return lambda *arguments, out=tmp_path: called("pruning-mia", *arguments, "--out", out)
 
 
 @pytest.fixture
 def train(call):
     """Runs a small grid in this process, and expects that it works."""
 
-    def train(*arguments, **place):
-        code, out, err = call(STUDY, *SMALL, "--executor", "serial", "-q", *arguments, **place)
+    def train(*arguments, command="train", **place):
+        code, out, err = call(command, *SMALL, "--executor", "serial", "-q", *arguments, **place)
         assert code == 0, err
         return out
 
@@ -52,7 +59,7 @@ def test_one_after_another_ends_as_all_at_once(train, tmp_path):
     train("--methods", "dpf", "--sparsities", "0.8", out=parts)
     assert releases(parts) == ["dpf_sparsity_0.8"]
     before = {path: path.stat().st_mtime_ns for path in parts.glob("*/*/model-*/DONE")}
-    train("--methods", "static", "--sparsities", "0.8", "--skip-existing", out=parts)
+    train("--prune", "--sparsity", "0.8", command="run-experiment", out=parts)
     assert releases(parts) == ["static_sparsity_0.8", "dpf_sparsity_0.8"]
     assert len(before) == 6  # three dense models, and three of dpf
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -79,7 +86,8 @@ def test_seeds_one_after_another_and_what_they_say_together(train, tmp_path):
 
 @pytest.mark.slow
 def test_the_nine_attacks_have_the_promised_columns(train, tmp_path):
-    train("--methods", "static", "--sparsities", "0.8", "--num-models", "4", "--attacks", "advanced", "wemem")
+    four = ("--set", "membership.num_models=4")
+    train("--methods", "static", "--sparsities", "0.8", *four, "--attacks", "advanced", "wemem")
     columns = list(without_times(tmp_path / NAME / "results/comprehensive_mia_results.csv")[0])
     names = ["lira", "shokri_nn", "top3_nn", "class_label_nn", "samia"]
     names += ["confidence", "entropy", "modified_entropy", "neural_network"]
@@ -92,7 +100,7 @@ def test_the_nine_attacks_have_the_promised_columns(train, tmp_path):
 def test_the_issues_own_command_says_what_it_would_do(call, tmp_path):
     grid = "--methods dense static dpf --sparsities 0.5 0.7 0.8 0.9 0.95 --dataset digits --arch resnet --layers 8"
     rest = "--epochs 200 --batch-size 64 --seeds 42 43 --skip-existing --dry-run --verbose --results-dir"
-    code, out, err = call(STUDY, *grid.split(), *rest.split(), tmp_path / "r")
+    code, out, err = call("train", *grid.split(), *rest.split(), tmp_path / "r")
     assert (code, err) == (0, "")
     lines = [line for line in out.splitlines() if line.startswith("study ")]
     assert [line.partition(":")[0] for line in lines] == [f"study {NAME}", f"study {NAME}-seed43"]
@@ -102,9 +110,16 @@ def test_the_issues_own_command_says_what_it_would_do(call, tmp_path):
 
 
 def test_one_named_model(call):
-    code, out, _ = call(STUDY, *SMALL, "--name", "dpf_90", "--methods", "dpf", "--sparsities", "0.9", "--dry-run")
+    cell = ("--name", "dpf_90", "--prune", "--prune_method", "dpf", "--sparsity", "0.9")
+    for asked in (("run-experiment", *cell), ("train", "--name=dpf_90", "--methods=dpf", "--sparsities", "0.9")):
+        code, out, _ = call(*asked, *SMALL, "--dry-run")
+        assert code == 0
+        assert "3 models, releases dense, dpf_90\n" in out
+    code, out, _ = call("run-experiment", "--name", "dense_cifar10", *SMALL, "--dry-run")
     assert code == 0
-    assert "3 models, releases dense, dpf_90\n" in out
+    assert "3 models, releases dense\n" in out
+    harmless = ("--mia", "--workers", "4", "--print-freq", "10", "--prune-type", "unstructured")
+    assert call("run-experiment", *harmless, *SMALL, "--dry-run")[:2] == (code, out)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +130,9 @@ def test_one_named_model(call):
         (["--sparsities", "0.5", "1.5"], ["sparsities", "1.5"]),
         (["--seeds", "42", "x"], ["seed", "got 'x'"]),
         (["--seeds", ","], ["--seeds: got no number"]),
-        (["--seed", "1", "--seeds", "2"], ["--seed, --seeds: got both"]),
+        (["--seed", "1", "--seeds", "2"], ["--seed: got it together with several seeds"]),
+        (["--seed", "1", "--multi-seed"], ["--seed: got it together with several seeds", "--multi-seed"]),
+        (["--num-seeds", "2"], ["--num-seeds: got 2 without --multi-seed"]),
         (["--seeds", "1", "2", "--set", "name=x"], ["--seeds: got several", "--set"]),
         (["--arch", "vgg"], ["arch", "got 'vgg'"]),
         (["--layers", "21", "--dataset", "digits"], ["depth", "6n + 2"]),
@@ -128,7 +145,7 @@ def test_one_named_model(call):
     ],
 )
 def test_mistakes_in_one_line(call, tmp_path, arguments, words):
-    code, out, err = call(STUDY, *arguments, "--dry-run")
+    code, out, err = call("train", *arguments, "--dry-run")
     assert (code, out) == (2, "")
     assert err.startswith("error: ")
     assert err.count("\n") == 1
@@ -137,21 +154,76 @@ def test_mistakes_in_one_line(call, tmp_path, arguments, words):
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "instead"),
+    ("arguments", "words"),
     [
-        ("--epochs", "5", "use --set training.epochs=N"),
-        ("--methods", "dense", "write it into a study file of your own"),
-        ("--seeds", "42", "write it into a study file of your own"),
-        ("--results-dir", "x", "write it into a study file of your own"),
-        ("--num-models", "4", "use --set membership.num_models=N"),
+        (["--sparsity", "0.9"], ["--sparsity: got 0.9 without --prune"]),
+        (["--prune", "--prune-method", "dcil"], ["methods", "got 'dcil'"]),
+        (["--prune", "--sparsity", "1.5"], ["sparsities", "1.5"]),
+        (["--wandb-project", "x"], ["--wandb-project: got it without --wandb"]),
+        (["--gpu", "-1"], ["--gpu", "greater than or equal to 0"]),
+        (["--gpu", "99"], ["cuda:99"]),
     ],
 )
-def test_the_grids_options_belong_to_its_studies(call, option, value, instead):
-    code, out, err = call("demo-quick", option, value, "--dry-run")
+def test_mistakes_of_one_experiment_in_one_line(call, tmp_path, arguments, words):
+    code, out, err = call("run-experiment", *arguments, "--dry-run")
     assert (code, out) == (2, "")
-    assert err.startswith(f"error: {option}: belongs to the studies pruning-mia/cifar10 and pruning-mia/cifar100")
-    assert instead in err
     assert err.count("\n") == 1
+    assert all(word in err for word in words), err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_one_experiment_asks_of_the_grid():
+    assert experiment(False, None, None, "dense_cifar10") == {"methods": ["dense"]}
+    assert experiment(True, None, None, None) == {"methods": ["static"], "sparsities": [0.5]}
+    dpf = {"methods": ["dpf"], "sparsities": [0.9], "name": "dpf_90", "num_models": 65}
+    assert experiment(True, "dpf", 0.9, "dpf_90", 64) == dpf
+
+
+def test_several_seeds_are_numbered_as_there():
+    assert several_seeds(False, None, None) is None
+    assert several_seeds(True, None, None) == list(range(43, 51))
+    assert several_seeds(True, 2, 7) == [7, 8]
+
+
+def test_which_attacks_are_played():
+    assert attacks_asked(None, None) == ["advanced", "wemem"]
+    assert attacks_asked("advanced", None) == ["advanced"]
+    assert attacks_asked("advanced", ["lira,samia"]) == ["lira", "samia"]
+    assert attacks_asked(None, ["rmia"]) == ["rmia"]
+    for only, attacks, said in (
+        ("classic", None, "advanced or wemem"),
+        ("wemem", ["lira"], "'lira'"),
+        (None, [","], "no"),
+    ):
+        with pytest.raises(UserError, match=said):
+            attacks_asked(only, attacks)
+
+
+def test_runs_are_attacked_tested_and_exported(train, tmp_path):
+    """`mia`, `test` and `export`, on what `train` has made under two seeds."""
+    train("--methods", "dense", "--multi-seed", "--num-seeds", "2", "--start-seed", "42")
+    runs, results = ("--runs-dir", tmp_path), tmp_path / "unified"
+    findings = (tmp_path / NAME / "findings.csv").read_bytes()
+
+    told = succeed("pruning-mia", "mia", *runs, "--attacks", "loss", "entropy", "--results_dir", results, "-q")
+    assert f"written: {results / 'comprehensive_mia_results.csv'}" in told
+    rows = without_times(results / "comprehensive_mia_results.csv")
+    assert [row["seed"] for row in rows] == ["42", "43"]
+    assert {name.partition("_")[0] for name in rows[0]} >= {"loss", "entropy"}
+    assert (tmp_path / NAME / "findings.csv").read_bytes() == findings
+    told = succeed("pruning-mia", "test", *runs, "--attacks", "loss", "-q")
+    assert told.count("membership redrawn") == 2
+    both = (tmp_path / NAME, tmp_path / f"{NAME}-seed43")
+    told = succeed("pruning-mia", "export", *both, "--out", tmp_path / "exported")
+    assert "runs/dense/digits/seed43" in told
+    assert (tmp_path / "exported/runs/dense/digits/best_model.pth").is_file()
+
+
+def test_where_there_is_no_run_it_is_said(tmp_path):
+    for command in ("mia", "test"):
+        code, out, err = called("pruning-mia", command, "--runs-dir", tmp_path)
+        assert (code, out) == (2, "")
+        assert f"{tmp_path}: no run there" in err
 
 
 @pytest.fixture(scope="module")
@@ -187,8 +259,7 @@ def test_several_values_are_understood_as_there(parser, chunks):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--methods", "dense", "dpf", STUDY], ["--methods", "dense,dpf", STUDY]),
-        (["--methods", "dense,dpf", "my.toml"], ["--methods", "dense,dpf", "my.toml"]),
+        (["--methods", "dense", "dpf", "--epochs", "3"], ["--methods", "dense,dpf", "--epochs", "3"]),
         (["--methods=dense", "-q"], ["--methods=dense", "-q"]),
         (["--methods", "a", "--methods", "b", "c"], ["--methods", "a", "--methods", "b,c"]),
         (["--set", "a=b", "c"], ["--set", "a=b", "c"]),
