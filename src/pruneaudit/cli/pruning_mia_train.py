@@ -103,7 +103,8 @@ def train(
     )  # fmt: skip
     if (several := several_seeds(multi_seed, num_seeds, start_seed)) is not None:
         given["seeds"] = [*given.get("seeds", []), *several]
-    where = {"executor": executor, "jobs": jobs, "device": device_of(gpu, device), "data_root": data_root}
+    device = device_of(gpu, device)
+    where: dict[str, Any] = {"executor": executor, "jobs": jobs, "device": device, "data_root": data_root}
     where |= {"wait": wait, "show_records": show_records or None}
     where |= {"ray_cluster": ray_cluster_from(ray_address, gpus_per_task)}
 
@@ -179,7 +180,8 @@ def run_experiment(
     tracked = [asked.pop(key, None) for key in ("wandb", "wandb_project", "wandb_entity", "wandb_tags")]
     cell = [asked.pop(key, None) for key in ("prune", "prune_method", "sparsity", "name", "num_shadows")]
     made = grids(experiment(*cell) | given_options(**asked), "pruning-mia run-experiment")
-    where = {"executor": executor, "jobs": jobs, "device": device_of(gpu, device), "data_root": data_root}
+    device = device_of(gpu, device)
+    where: dict[str, Any] = {"executor": executor, "jobs": jobs, "device": device, "data_root": data_root}
 
     def trackers() -> list[Tracker]:
         return its.wandb_from(*tracked)
