@@ -161,7 +161,7 @@ def test_mistakes_in_one_line(call, tmp_path, arguments, words):
         (["--prune", "--sparsity", "1.5"], ["sparsities", "1.5"]),
         (["--wandb-project", "x"], ["--wandb-project: got it without --wandb"]),
         (["--gpu", "-1"], ["--gpu", "greater than or equal to 0"]),
-        (["--gpu", "99"], ["cuda:99"]),
+        (["--gpu", "99"], ["device", "cuda"]),
     ],
 )
 def test_mistakes_of_one_experiment_in_one_line(call, tmp_path, arguments, words):
