@@ -21,9 +21,9 @@ from pruneaudit.evaluation.columns import (
     CURVE_COLUMNS,
     FINDING_COLUMNS,
     RELEASE_COLUMNS,
-    tpr_column,
 )
 from pruneaudit.evaluation.results import Results
+from pruneaudit.metrics.standard import tpr_column
 
 settings.register_profile("shared machine", deadline=None, max_examples=50)
 settings.load_profile("shared machine")

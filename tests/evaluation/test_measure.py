@@ -10,11 +10,13 @@ from pruneaudit.evaluation.crossfit import thresholds
 from pruneaudit.evaluation.game import Game, bank_games
 from pruneaudit.evaluation.measure import NUM_RESAMPLES, accuracies, measure
 from pruneaudit.metrics import two_way
+from pruneaudit.metrics.standard import Advantage, tpr_column
 from pruneaudit.signals.signals import Signals
 
 # V victims, N samples, L levels
 
 LEVELS = (0.1, 0.02)
+TPR = tpr_column(LEVELS[0])
 NAMES = (
     "loss",
     "confidence",
@@ -52,17 +54,20 @@ def test_every_number_against_plain_recomputation(name, make_bank):
         assert found.num_members[v] == inside.sum()
         assert found.num_nonmembers[v] == (~inside).sum()
         assert found.num_unscored[v] == 250 - len(counted)
-        assert found.auc.values[v] == pytest.approx(roc_auc_score(inside, row))
+        assert found.by_column["auc"].values[v] == pytest.approx(roc_auc_score(inside, row))
         tpr, fpr = np.mean(row[inside] >= limits[v]), np.mean(row[~inside] >= limits[v])
-        assert found.advantage.values[v] == pytest.approx(tpr - fpr)
-        assert found.balanced_accuracy.values[v] == pytest.approx((tpr + 1 - fpr) / 2)
+        balanced = found.by_column["balanced_accuracy"].values[v]
+        assert Advantage().restated(balanced) == pytest.approx(tpr - fpr)
+        assert balanced == pytest.approx((tpr + 1 - fpr) / 2)
         others = np.sort(row[~inside])[::-1]
-        for index, level in enumerate(LEVELS):
+        for level in LEVELS:
             barrier = others[int(level * len(others))]
-            assert found.tpr[v, index] == pytest.approx(np.mean(row[inside] > barrier))
+            assert found.by_column[tpr_column(level)].values[v] == pytest.approx(np.mean(row[inside] > barrier))
         assert np.flatnonzero(~np.isnan(found.counted_scores[v])).tolist() == counted
-    assert found.tpr_replicates.shape == (NUM_RESAMPLES, 8, len(LEVELS))
-    assert found.tpr_replicates.mean(axis=0) == pytest.approx(found.tpr, abs=0.1)
+    for level in LEVELS:
+        rates = found.by_column[tpr_column(level)]
+        assert rates.replicates.shape == (NUM_RESAMPLES, 8)
+        assert rates.replicates.mean(axis=0) == pytest.approx(rates.values, abs=0.1)
 
 
 def test_canaries_are_scored_but_not_counted(make_bank):
@@ -72,7 +77,9 @@ def test_canaries_are_scored_but_not_counted(make_bank):
     assert not found.ordinary[:, 240:].any()
     assert (found.num_members + found.num_nonmembers == 240).all()
     without = Signals(plain.logits[:, :240], plain.labels[:240], plain.member[:, :240])
-    np.testing.assert_allclose(found.auc.values, measured("loss", against_itself(without)).auc.values)
+    np.testing.assert_allclose(
+        found.by_column["auc"].values, measured("loss", against_itself(without)).by_column["auc"].values
+    )
 
 
 def test_what_cannot_be_scored_is_counted(make_bank):
@@ -86,18 +93,17 @@ def test_what_cannot_be_scored_is_counted(make_bank):
 def test_without_references_rates_are_missing_and_areas_are_not(make_bank):
     game = Game("mine", "matched", View.of([make_bank(1, 100)], []))
     found = measured("loss", game)
-    assert np.isnan(found.balanced_accuracy.values).all()
-    assert np.isnan(found.advantage.values).all()
-    assert np.isfinite(found.auc.values).all()
+    assert np.isnan(found.by_column["balanced_accuracy"].values).all()
+    assert np.isfinite(found.by_column["auc"].values).all()
 
 
 def test_equal_seeds_give_equal_numbers(make_bank):
     game = against_itself(make_bank(5, 120))
     one, same, other = measured("lira", game), measured("lira", game), measured("lira", game, seed=1)
-    np.testing.assert_array_equal(one.tpr_replicates, same.tpr_replicates)
-    np.testing.assert_array_equal(one.balanced_accuracy.values, same.balanced_accuracy.values)
-    assert (one.tpr_replicates != other.tpr_replicates).any()
-    np.testing.assert_array_equal(one.auc.values, other.auc.values)
+    np.testing.assert_array_equal(one.by_column[TPR].replicates, same.by_column[TPR].replicates)
+    np.testing.assert_array_equal(one.by_column["balanced_accuracy"].values, same.by_column["balanced_accuracy"].values)
+    assert (one.by_column[TPR].replicates != other.by_column[TPR].replicates).any()
+    np.testing.assert_array_equal(one.by_column["auc"].values, other.by_column["auc"].values)
 
 
 def test_replicates_of_two_games_are_paired(make_bank):
@@ -106,7 +112,7 @@ def test_replicates_of_two_games_are_paired(make_bank):
     attack = ATTACKS.get("loss")()
     one = measure(attack, "loss", against_itself(bank), LEVELS, 0)
     other = measure(attack, "another label", against_itself(bank, "pruned"), LEVELS, 0)
-    np.testing.assert_array_equal(one.tpr_replicates, other.tpr_replicates)
+    np.testing.assert_array_equal(one.by_column[TPR].replicates, other.by_column[TPR].replicates)
 
 
 def test_dense_knowledge_is_scored_and_judged_by_dense_references(make_bank):
@@ -115,7 +121,9 @@ def test_dense_knowledge_is_scored_and_judged_by_dense_references(make_bank):
     for name in ("loss", "lira"):
         one, other = measured(name, matched), measured(name, by_dense)
         assert (one.scores == other.scores).all() == (name == "loss")  # loss needs no references for its scores
-        assert (one.balanced_accuracy.values != other.balanced_accuracy.values).any()  # but for its threshold
+        assert (
+            one.by_column["balanced_accuracy"].values != other.by_column["balanced_accuracy"].values
+        ).any()  # but for its threshold
     changed = Game("pruned", "dense", View.of([pruned], [make_bank(8, 300, noise_seed=2)]))
     assert (measured("lira", changed).scores != measured("lira", by_dense).scores).any()
 
@@ -123,7 +131,7 @@ def test_dense_knowledge_is_scored_and_judged_by_dense_references(make_bank):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_interval_of_nothing_contains_a_half(name, make_bank):
     found = measured(name, against_itself(make_bank(10, 600, gain=0, seed=4)))
-    for metric in (found.auc, found.balanced_accuracy):
+    for metric in (found.by_column["auc"], found.by_column["balanced_accuracy"]):
         estimate = two_way(*metric, alpha=0.001)
         assert estimate.low <= 0.5 <= estimate.high
         assert estimate.high - estimate.low < 0.12

@@ -28,7 +28,7 @@ def test_an_audit_says_its_answer_and_shows_every_mean_row():
     row = found.findings[(found.findings["attack"] == "lira") & (found.findings["victim"] == "mean")].iloc[0]
     figure = f"{row['auc']:.3f} [{row['auc_low']:.3f}, {row['auc_high']:.3f}]"
     assert f"lira on signals tells members from non-members: AUC {figure}." in text_of(html)
-    assert [cell.text for cell in ElementTree.fromstring(html).iter("th")][-2:] == ["AUC", "TPR at 30% FPR"]
+    assert [cell.text for cell in ElementTree.fromstring(html).iter("th")][3:5] == ["AUC", "TPR at 30% FPR"]
     assert len(list(ElementTree.fromstring(html).iter("tr"))) == 1 + 2
     assert found.results._repr_html_() == html
 

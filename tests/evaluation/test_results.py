@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import write_atomically
-from pruneaudit.evaluation.columns import CURVE_COLUMNS, TABLES, tpr_column, tpr_levels, tpr_title
+from pruneaudit.evaluation.columns import CURVE_COLUMNS, TABLES
 from pruneaudit.evaluation.results import Results
+from pruneaudit.metrics.standard import tpr_column, tpr_levels, tpr_title
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_characters="\n\t,\"'"), min_size=1, max_size=12)
 FLOATS = st.floats(allow_infinity=False, width=64)

@@ -126,7 +126,7 @@ def test_a_release_that_the_run_lost_is_refused_and_not_passed_over(make_run):
 
 def test_a_refused_figure_gives_its_own_reason_and_wins_over_a_failure(make_run):
     results = make_run(0.9)
-    gate = check(results, budgets_of(results, ["0.1%:5%"], "0.6"))
+    gate = check(results, budgets_of(results, max_tpr=["0.1%:5%"], max_auc="0.6"))
     said = [verdict.outcome for verdict in gate.verdicts]
     assert [said.count(outcome) for outcome in ("within", "over", "refused")] == [11, 1, 12]
     assert gate.exit_code == 2
@@ -339,7 +339,7 @@ def test_no_findings_are_no_pass(make_results):
 
 
 def test_one_budget_in_two_spellings_is_one(make_run):
-    assert len(budgets_of(make_run(), ["1%:0.05", "0.01:5%", " 1 % : .05 "])) == 1
+    assert len(budgets_of(make_run(), max_tpr=["1%:0.05", "0.01:5%", " 1 % : .05 "])) == 1
 
 
 @given(st.integers(0, 10**9), st.integers(0, 12))

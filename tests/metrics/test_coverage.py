@@ -15,11 +15,12 @@ from scipy import stats
 from pruneaudit.metrics import (
     auc_influence,
     binomial_interval,
+    bootstrap_pooled_tpr,
     bootstrap_tpr,
     difference_two_way,
     per_victim,
     per_victim_replicates,
-    pooled_estimates,
+    pooled_auc,
     rate_influence,
     tpr_at_fpr,
     two_way,
@@ -264,7 +265,7 @@ def test_pooled_auc_and_tpr(world, num_victims):
     for _ in range(400):
         scores, _, member = world.draw(num_victims, 2000, rng)
         scores = scores + world.offset * rng.normal(size=(num_victims, 1))
-        area, rates = pooled_estimates(scores, member, LEVELS, 100, rng)
+        area, rates = pooled_auc(scores, member), bootstrap_pooled_tpr(scores, member, LEVELS, 100, rng)
         # As if all pairs were independent: Clopper and Pearson's interval of the same rate.
         exact = binomial_interval(np.round([rate.value * member.sum() for rate in rates]), member.sum())
         hits.append(

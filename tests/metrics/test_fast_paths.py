@@ -12,12 +12,12 @@ import pruneaudit.metrics.bootstrap as bootstrap
 import pruneaudit.metrics.pooled as pooling
 from pruneaudit.core.errors import UserError
 from pruneaudit.metrics import (
+    Scored,
     auc_influence,
     bootstrap_pooled_tpr,
     bootstrap_tpr,
     mean_roc,
     pooled_auc,
-    pooled_estimates,
     rate_influence,
     tpr_at_fpr,
 )
@@ -132,12 +132,13 @@ def test_pooled_replicates_whatever_the_blocks(at_once, monkeypatch):
 
 
 @given(banks(), st.booleans())
-def test_both_pooled_estimates_at_once_are_those_of_each_alone(case, some_levels):
-    levels = LEVELS if some_levels else []
-    area, rates = pooled_estimates(*case, levels, 3, np.random.default_rng(1))
-    np.testing.assert_equal(vars(area), vars(pooled_auc(*case)))
-    alone = bootstrap_pooled_tpr(*case, levels, 3, np.random.default_rng(1))
-    for one, other in zip(rates, alone, strict=True):
+def test_pairs_that_were_ranked_already_give_what_pairs_ranked_anew_give(case, some_levels):
+    levels, ranked = LEVELS if some_levels else [], Scored(*case, LEVELS, np.random.default_rng, 3).pooled
+    np.testing.assert_equal(vars(pooled_auc(*case, ranked=ranked)), vars(pooled_auc(*case)))
+    once, again = (
+        bootstrap_pooled_tpr(*case, levels, 3, np.random.default_rng(1), ranked=known) for known in (ranked, None)
+    )
+    for one, other in zip(once, again, strict=True):
         np.testing.assert_equal(vars(one), vars(other))
 
 

@@ -5,29 +5,68 @@ from __future__ import annotations
 import json
 import os
 import sys
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from pruneaudit.cli.panels import PanelCommand
 from pruneaudit.cli.report import write_text
 from pruneaudit.core.errors import UserError, printable
 
+OPTIONS, BUDGETS = "pruneaudit.budget_options", "pruneaudit.budgets"
+"""Where a command line keeps the options of budgets, and the budgets that it was given by their names in Python."""
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 """The environment variable in which GitHub Actions names the file that it shows with a job."""
 
 
+class BudgetCommand(PanelCommand):
+    """A command with an option for the budget of every metric, which is asked for it only when the command is."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The arguments, the budgets, then all other options."""
+        arguments = [param for param in self.params if param.param_type_name == "argument"]
+        others = [param for param in super().get_params(ctx) if param not in arguments]
+        if OPTIONS not in ctx.meta:  # asked several times, and each time expected to be the same objects
+            ctx.meta[OPTIONS] = _budget_options()
+        return [*arguments, *ctx.meta[OPTIONS], *others]
+
+
+def _budget_options() -> tuple[Any, ...]:
+    """One option for each budget, as typer makes them of a function with these parameters."""
+    from pruneaudit.gate import budget_options
+
+    def budgets() -> None:
+        """Never called."""
+
+    parameters = []
+    for key, (_, option) in budget_options().items():
+        given = typer.Option(
+            option.flag,
+            metavar=option.metavar,
+            help=option.help,
+            expose_value=False,
+            callback=_keep,
+            show_default=False,
+        )
+        annotation = Annotated[list[str] | None if option.by_level else str | None, given]  # type: ignore[valid-type]
+        parameters.append(Parameter(key, Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
+    budgets.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    app = typer.Typer(add_completion=False)
+    app.command()(budgets)
+    return tuple(typer.main.get_command(app).params)
+
+
+def _keep(context: typer.Context, param: typer.CallbackParam, value: Any) -> None:
+    """Keeps a budget for the command, in whose signature it cannot stand."""
+    if value is not None and value != []:
+        context.meta.setdefault(BUDGETS, {})[param.name] = value
+
+
 def command(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as runs/demo.")],
-    max_tpr: Annotated[
-        list[str] | None,
-        typer.Option("--max-tpr", metavar="FPR:BUDGET", help="Highest TPR at an FPR, such as 1%:0.05. Repeatable."),
-    ] = None,
-    max_auc: Annotated[str | None, typer.Option("--max-auc", metavar="AUC", help="Highest AUC, such as 0.6.")] = None,
-    max_advantage: Annotated[
-        str | None,
-        typer.Option("--max-advantage", metavar="RATE", help="Highest TPR - FPR at the learned threshold."),
-    ] = None,
     attack: Annotated[
         str | None, typer.Option("--attack", help="The attack that decides; default: every attack of the run.")
     ] = None,
@@ -51,7 +90,8 @@ def command(
     if out is not None and out.suffix != ".md":
         raise UserError(f"--out: got '{out}', expected a file name that ends in .md (the summary is Markdown)")
     results = RunFolder(run).results()
-    gate = check(results, budgets_of(results, max_tpr or (), max_auc, max_advantage), attack, release or (), knowledge)
+    budgets = budgets_of(results, **context.meta.get(BUDGETS, {}))
+    gate = check(results, budgets, attack, release or (), knowledge)
     summary = as_markdown(gate, str(run))
     if out is not None:
         write_text(out, summary)

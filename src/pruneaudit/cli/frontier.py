@@ -28,16 +28,25 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from pruneaudit.evaluation.results import Results
+    from pruneaudit.metrics import Metric
     from pruneaudit.report.quantities import Quantity
 
-METRICS = ("auc", "tpr")
+
+SHORT = {"tpr_at_fpr": "tpr"}
+"""What metrics are called here."""
 
 
 def command(
     study: Annotated[
         str, typer.Argument(metavar="STUDY_OR_RUN", help="The folder of a finished run, a study file, or a recipe.")
     ],
-    metric: Annotated[str, typer.Option("--metric", help="auc, or tpr (at 1% FPR, else at the lowest).")] = "auc",
+    metric: Annotated[
+        str,
+        typer.Option(
+            "--metric",
+            help="auc, tpr (at 1% FPR, else at the lowest), or another that is listed: pruneaudit list metrics.",
+        ),
+    ] = "auc",
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
     set_: Annotated[
         list[str] | None,
@@ -56,8 +65,8 @@ def command(
 
     These are undefended. A study is run first.
     """
-    if metric not in METRICS:
-        raise UserError(f"--metric: got '{metric}', expected one of: {', '.join(METRICS)}")
+    if metric not in (known := _choices()):
+        raise UserError(f"--metric: got '{metric}', expected one of: {', '.join(known)}")
     failures: tuple[str, ...] = ()
     if _is_folder(study):
         if set_:
@@ -77,6 +86,14 @@ def command(
         first = printable(failures[0])
         print(f"error: tasks failed: {len(failures)}, first: {first} (see the report)", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _choices() -> dict[str, Metric]:
+    """The metrics that the frontier shows, by their names; that of the TPRs by a short one."""
+    from pruneaudit.metrics import METRICS
+
+    found = {name: METRICS.get(name) for name in METRICS.names()}
+    return {SHORT.get(name, name): metric for name, metric in found.items() if not metric.needs_threshold}
 
 
 def _is_folder(given: str) -> bool:
@@ -102,7 +119,7 @@ def _run(
 def _quantity(results: Results, metric: str, study: str) -> Quantity:
     """The metric to show: of several false-positive rates the one that summaries show."""
     from pruneaudit.report.equal_accuracy import frontier_metrics
-    from pruneaudit.report.quantities import AUC, headline_tpr
+    from pruneaudit.report.quantities import headline_tpr
 
     found = frontier_metrics(results)
     if not found:
@@ -110,12 +127,14 @@ def _quantity(results: Results, metric: str, study: str) -> Quantity:
             f"{study}: no release has a point (test accuracy and the primary attack's AUC, knowledge 'matched'); "
             "expected a study whose audit plays it"
         )
-    chosen = AUC if metric == "auc" else headline_tpr(quantity.column for quantity in found)
-    if chosen is None:
-        refused = results.frontier.loc[results.frontier["metric"] != AUC.column, "refused"]
+    columns, chosen = [quantity.column for quantity in found], _choices()[metric]
+    quantities = chosen.among(columns)
+    if not quantities:
+        of_it = results.frontier["metric"].map(lambda column: bool(chosen.among([column])))
+        refused = results.frontier.loc[of_it, "refused"]
         why = next((text for text in refused if text), "the study reports no TPR at 1% or 0.1% FPR")
-        raise UserError(f"--metric tpr: no release has a figure ({why}); use --metric auc")
-    return chosen
+        raise UserError(f"--metric {metric}: no release has a figure ({why}); use --metric auc")
+    return quantities[0] if len(quantities) == 1 else headline_tpr(columns) or quantities[0]
 
 
 def _records(results: Results, quantity: Quantity) -> list[dict[str, Any]]:

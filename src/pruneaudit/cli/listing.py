@@ -19,6 +19,7 @@ class Kind(StrEnum):
     datasets = "datasets"
     pruners = "pruners"
     defenses = "defenses"
+    metrics = "metrics"
     settings = "settings"
     recipes = "recipes"
 
@@ -54,6 +55,7 @@ def _rows(kind: Kind) -> list[tuple[str, str]]:
     from pruneaudit.compression import PRUNERS
     from pruneaudit.data import SOURCES
     from pruneaudit.defenses import DEFENSES
+    from pruneaudit.metrics import METRICS
     from pruneaudit.models import MODELS
 
     registries: dict[Kind, Any] = {
@@ -62,6 +64,7 @@ def _rows(kind: Kind) -> list[tuple[str, str]]:
         Kind.datasets: SOURCES,
         Kind.pruners: PRUNERS,
         Kind.defenses: DEFENSES,
+        Kind.metrics: METRICS,
     }
     registry = registries[kind]
     return [(name, registry.summary(name)) for name in registry.names()]

@@ -1,9 +1,6 @@
-"""The columns of result tables: which a table must have, and how those of true-positive rates are named and found."""
+"""The columns of result tables: which a table must have. Those of figures are named by `metrics/`."""
 
 from __future__ import annotations
-
-import re
-from collections.abc import Iterable
 
 _ACCURACIES = ("train_accuracy", "test_accuracy")
 FINDING_COLUMNS = (
@@ -13,7 +10,7 @@ FINDING_COLUMNS = (
     *("num_victims", "num_members", "num_nonmembers", "num_unscored"),
     *(*_ACCURACIES, "sparsity", "refused"),
 )
-"""What every findings table has; the columns of each level (`tpr_column`) come on top."""
+"""What every findings table has; the columns of other metrics, such as TPRs, come on top."""
 COMPARISON_COLUMNS = (
     *("release", "baseline", "knowledge", "attack", "metric"),
     *("difference", "low", "high", "num_victims"),
@@ -96,23 +93,3 @@ TEXT_COLUMNS = frozenset(
 """What holds text; all other columns hold numbers."""
 MEAN, POOLED = "mean", "pooled"
 """In the column `victim`, in the place of a model id: the mean over victims, and all pairs of victim and sample."""
-_TPR = re.compile(r"tpr_at_([0-9.e+-]+)%_fpr")
-
-
-def tpr_column(level: float) -> str:
-    """The findings column of the true-positive rate at false-positive rate `level` (0..1)."""
-    return f"tpr_at_{100 * level:g}%_fpr"
-
-
-def tpr_title(level: float) -> str:
-    """What a reader sees of that column: `TPR at 1% FPR`."""
-    return f"TPR at {100 * level:g}% FPR"
-
-
-def tpr_levels(columns: Iterable[str]) -> dict[str, float]:
-    """The false-positive rate (0..1) of each column that `tpr_column` names, in the order of `columns` (the study's).
-
-    Ends of intervals (`..._low`, `..._high`) are left out.
-    """
-    found = ((column, _TPR.fullmatch(column)) for column in columns)
-    return {column: float(match[1]) / 100 for column, match in found if match}

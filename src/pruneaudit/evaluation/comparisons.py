@@ -4,16 +4,13 @@ Both are taken victim by victim and sample by sample, so that what the two have 
 overlapping intervals would say nothing.
 """
 
-# V victims, N samples, L levels, B replicates
-
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pruneaudit.evaluation.columns import tpr_column
 from pruneaudit.evaluation.findings import Row, Writer
 from pruneaudit.evaluation.measure import Accuracies
-from pruneaudit.metrics import Estimate, difference_two_way, refusal, two_way_replicates
+from pruneaudit.metrics import Estimate, difference_of, difference_two_way
 
 
 def compare_releases(writer: Writer, baseline: Writer) -> Iterator[Row]:
@@ -51,18 +48,11 @@ def _rows(which: Row, writer: Writer, baseline: Writer) -> Iterator[Row]:
 
 def _differences(writer: Writer, baseline: Writer) -> Iterator[tuple[str, Estimate]]:
     """Every metric that both report, first less second."""
-    mine, other = writer.measured, baseline.measured
-    yield "auc", difference_two_way(mine.auc, other.auc)
-    yield "balanced_accuracy", difference_two_way(mine.balanced_accuracy, other.balanced_accuracy)
-    fewest = int(min(mine.num_nonmembers.min(), other.num_nonmembers.min()))
-    for index, level in enumerate(writer.levels):
-        if refusal(fewest, level) is None:
-            estimate = two_way_replicates(
-                mine.tpr[:, index] - other.tpr[:, index],
-                mine.tpr_replicates[..., index] - other.tpr_replicates[..., index],
-                bounds=(-1.0, 1.0),
-            )
-            yield tpr_column(level), estimate
+    fewest = tuple(min(counts) for counts in zip(writer.fewest, baseline.fewest, strict=True))
+    for metric, quantity in writer.figures:
+        if not metric.restates and metric.suppressed(quantity, *fewest) is None:
+            mine, other = (side.measured.by_column[quantity.column] for side in (writer, baseline))
+            yield quantity.column, difference_of(mine, other, metric.bounds)
 
 
 def _figures(found: Estimate) -> Row:

@@ -13,28 +13,29 @@ import numpy as np
 
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
-from pruneaudit.evaluation.columns import MEAN, POOLED, tpr_column, tpr_title
+from pruneaudit.evaluation.columns import MEAN, POOLED
 from pruneaudit.evaluation.game import Game
 from pruneaudit.evaluation.measure import Accuracies, Measured
 from pruneaudit.metrics import (
     Estimate,
+    Metric,
+    Quantity,
+    Scored,
+    all_metrics,
     auc_influence,
+    each_of,
+    mean_of,
     mean_roc,
-    per_victim,
-    per_victim_replicates,
-    pooled_estimates,
     ppv,
     refusal,
     two_way,
-    two_way_replicates,
 )
+from pruneaudit.metrics.standard import tpr_column
 
 CURVE_POINTS = 61
 PRIORS = (0.01, 0.1, 0.5)
 """Fractions of members among those asked about, at which accusations are valued."""
 NUM_POOLED_RESAMPLES = 100
-_NO_SCORES = "AUC: no member or no non-member could be scored: too few references"
-_NO_THRESHOLD = "balanced accuracy: too few references to learn a threshold on"
 
 Row = dict[str, Any]
 
@@ -50,6 +51,21 @@ class Writer:
     sparsity: float
     levels: Sequence[float]
     seed: int
+
+    @cached_property
+    def figures(self) -> tuple[tuple[Metric, Quantity], ...]:
+        """Every figure with its metric, in the order of their columns."""
+        return tuple((metric, quantity) for metric in all_metrics() for quantity in metric.quantities(self.levels))
+
+    @cached_property
+    def fewest(self) -> tuple[int, int]:
+        """Scored members and non-members of the victims that have fewest: they decide what is suppressed in the mean.
+
+        And in the row of all pairs. These have more non-members, but they share their samples: a sample that one
+        victim scores high is scored high by most, so that many false positives may come from few samples, and the
+        threshold still hangs on those.
+        """
+        return int(self.measured.num_members.min()), int(self.measured.num_nonmembers.min())
 
     def findings(self) -> Iterator[Row]:
         """The mean over victims, all pairs pooled, and each victim."""
@@ -74,88 +90,88 @@ class Writer:
     def _mean(self) -> Row:
         measured = self.measured
         members, nonmembers = measured.num_members, measured.num_nonmembers
-        fewest = int(min(members.min(), nonmembers.min()))
         row = self._row(MEAN, members.mean(), nonmembers.mean(), int(measured.num_unscored.sum()))
-        row |= _columns("auc", two_way(*measured.auc, num_trials=fewest))
-        row |= _columns("balanced_accuracy", two_way(*measured.balanced_accuracy, num_trials=fewest))
-        row["advantage"] = 2 * row["balanced_accuracy"] - 1
-        for index, (level, reason) in enumerate(self._reasons):
-            if reason is None:
-                estimate = two_way_replicates(
-                    measured.tpr[:, index], measured.tpr_replicates[..., index], num_trials=int(members.min())
-                )
-                row |= _columns(tpr_column(level), estimate)
+        for metric, quantity in self.figures:
+            if metric.restates:
+                row[quantity.column] = metric.restated(row[metric.restates.column])
+            elif metric.suppressed(quantity, *self.fewest) is None:
+                found = measured.by_column[quantity.column]
+                row |= _columns(quantity.column, mean_of(found, metric.bounds, metric.num_trials(*self.fewest)))
         row |= {
             "train_accuracy": float(np.mean(self.accuracies.train.values)),
             "test_accuracy": float(np.mean(self.accuracies.test.values)),
         }
-        return self._closed(row, self._refused)
-
-    @cached_property
-    def _reasons(self) -> tuple[tuple[float, str | None], ...]:
-        """Each level with the reason why neither the mean nor the pooled row has a TPR there, or None.
-
-        One rule for both: the victim with the fewest non-members decides. All pairs together have more, but they share
-        their samples: a sample that one victim scores high is scored high by most, so that many false positives may
-        come from few samples, and the threshold still hangs on those.
-        """
-        fewest = int(self.measured.num_nonmembers.min())
-        return tuple((level, refusal(fewest, level)) for level in self.levels)
-
-    @property
-    def _refused(self) -> list[str]:
-        return [text for level, reason in self._reasons for text in _reason(level, reason)]
+        return self._closed(row, self.fewest)
 
     def _pooled_row(self) -> Row:
         """One ROC over all (victim, sample) pairs: asks for scores that compare across samples and models."""
         measured = self.measured
         members, nonmembers = int(measured.num_members.sum()), int(measured.num_nonmembers.sum())
         row = self._row(POOLED, members, nonmembers, int(measured.num_unscored.sum()))
-        reported = [level for level, reason in self._reasons if reason is None]
-        generator = numpy_generator(self.seed, seeds.BOOTSTRAP_POOLED)
-        area, rates = pooled_estimates(
-            measured.counted_scores, measured.member, reported, NUM_POOLED_RESAMPLES, generator
+        scored = Scored(
+            measured.counted_scores,
+            measured.member,
+            self.levels,
+            lambda: numpy_generator(self.seed, seeds.BOOTSTRAP_POOLED),
+            NUM_POOLED_RESAMPLES,
         )
-        row |= _columns("auc", area)
-        for level, estimate in zip(reported, rates, strict=True):
-            row |= _columns(tpr_column(level), estimate)
-        return self._closed(row, self._refused)
+        for metric in all_metrics():
+            if not metric.needs_threshold:
+                told = [
+                    each for each in metric.quantities(self.levels) if metric.suppressed(each, *self.fewest) is None
+                ]
+                found = metric.pooled(scored, told)
+                for quantity, estimate in zip(told if found else (), found, strict=True):
+                    row |= _columns(quantity.column, estimate)
+        return self._closed(row, self.fewest)
 
     def _victim_rows(self) -> Iterator[Row]:
         measured = self.measured
         names = self.game.view.attacked.model_names[self.game.view.victims]
-        aucs = per_victim(*measured.auc)
-        balanced = per_victim(*measured.balanced_accuracy)
-        rates = [
-            per_victim_replicates(measured.tpr[:, index], measured.tpr_replicates[..., index])
-            for index in range(len(self.levels))
-        ]
+        estimates = {
+            quantity.column: each_of(measured.by_column[quantity.column], metric.bounds)
+            for metric, quantity in self.figures
+            if not metric.restates
+        }
         for v, name in enumerate(names):
-            num_nonmembers = int(measured.num_nonmembers[v])
-            row = self._row(str(name), int(measured.num_members[v]), num_nonmembers, int(measured.num_unscored[v]))
-            row |= _columns("auc", aucs[v]) | _columns("balanced_accuracy", balanced[v])
-            row["advantage"] = 2 * row["balanced_accuracy"] - 1
-            refused = []
-            for level, estimates in zip(self.levels, rates, strict=True):
-                reason = refusal(num_nonmembers, level)
-                refused += _reason(level, reason)
-                if reason is None:
-                    row |= _columns(tpr_column(level), estimates[v])
+            counts = int(measured.num_members[v]), int(measured.num_nonmembers[v])
+            row = self._row(str(name), *counts, int(measured.num_unscored[v]))
+            for metric, quantity in self.figures:
+                if metric.restates:
+                    row[quantity.column] = metric.restated(row[metric.restates.column])
+                elif metric.suppressed(quantity, *counts) is None:
+                    row |= _columns(quantity.column, estimates[quantity.column][v])
             row["train_accuracy"] = float(self.accuracies.train.values[v])
             row["test_accuracy"] = float(self.accuracies.test.values[v])
-            yield self._closed(row, refused)
+            yield self._closed(row, counts)
 
-    def _closed(self, row: Row, refused: list[str]) -> Row:
-        """The row with its reasons, and NaN for every figure that it does not have."""
-        figures = ["auc", "balanced_accuracy", *(tpr_column(level) for level in self.levels)]
-        columns = [f"{figure}{end}" for figure in figures for end in ("", "_low", "_high")]
-        for column in (*columns, "advantage", "train_accuracy", "test_accuracy"):
+    def _closed(self, row: Row, counts: tuple[int, int]) -> Row:
+        """The row with its reasons, and NaN for every figure that it does not have.
+
+        Args:
+            row: what there is.
+            counts: the scored members and non-members that decide what is suppressed.
+        """
+        for metric, quantity in self.figures:
+            for end in ("",) if metric.restates else ("", "_low", "_high"):
+                row.setdefault(f"{quantity.column}{end}", float("nan"))
+        for column in ("train_accuracy", "test_accuracy"):
             row.setdefault(column, float("nan"))
-        if np.isnan(row["auc"]):
-            refused = [_NO_SCORES, *refused]
-        if row["victim"] != POOLED and np.isnan(row["balanced_accuracy"]):
-            refused = [*refused, _NO_THRESHOLD]
-        return {**row, "refused": "; ".join(refused)}
+        return {**row, "refused": "; ".join(self._refused(row, counts))}
+
+    def _refused(self, row: Row, counts: tuple[int, int]) -> list[str]:
+        """Why the row lacks figures: without scores, too few samples, without a threshold."""
+        no_scores, too_few, no_threshold = [], [], []
+        for metric, quantity in self.figures:
+            reason = metric.suppressed(quantity, *counts)
+            if reason is not None:
+                too_few.append(f"{quantity.title}: {reason}")
+            elif metric.missing and np.isnan(row[quantity.column]):
+                if not metric.needs_threshold:
+                    no_scores.append(metric.missing)
+                elif row["victim"] != POOLED:
+                    no_threshold.append(metric.missing)
+        return [*no_scores, *too_few, *no_threshold]
 
     def curve(self) -> Iterator[Row]:
         """The ROC, averaged over victims, on a logarithmic grid of false-positive rates."""
@@ -236,7 +252,3 @@ def _spread(name: str, values: np.ndarray) -> Row:
 
 def _columns(name: str, estimate: Estimate) -> Row:
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-
-
-def _reason(level: float, reason: str | None) -> list[str]:
-    return [] if reason is None else [f"{tpr_title(level)}: {reason}"]

@@ -9,30 +9,32 @@ release against them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
-from pruneaudit.evaluation.columns import tpr_column, tpr_title
 from pruneaudit.evaluation.equal_accuracy import Difference, at_equal_accuracy, dominated, joint_replicates, weighed
 from pruneaudit.evaluation.findings import Row, Writer
 from pruneaudit.evaluation.measure import NUM_RESAMPLES
-from pruneaudit.metrics import two_way
+from pruneaudit.metrics import Metric, PerVictim, Quantity, Replicated, two_way
 from pruneaudit.metrics.arrays import Bools, Floats
 from pruneaudit.metrics.bootstrap import BLOCK_BYTES
 
 LEVELS = (0.01, 0.001)
-"""False-positive rates whose TPR counts as leakage beside the AUC, where the study reports them."""
+"""Of the false-positive rates of a study, those whose TPR counts as leakage beside other figures of the ranking."""
 NUM_JOINT = 5 * NUM_RESAMPLES
 """Joint replicates: each draw of the samples meets five of the models."""
 ENDS = ("", "_low", "_high")
+ACCURACY = "test_accuracy"
 _NO_VICTIM = "no victim has an accuracy and a leakage in every release"
 
 
 def frontier_rows(writers: Mapping[str, Writer], undefended: Collection[str], seed: int) -> Iterator[Row]:
-    """The rows of the frontier: every release under the declared attack, for the AUC and the TPR at 1% and 0.1% FPR.
+    """The rows of the frontier: every release under the declared attack, for every figure of the ranking of scores.
+
+    Of the TPRs, for those at 1% and 0.1% FPR.
 
     Args:
         writers: the measured game of each release, all of one attack, on the same victims and samples.
@@ -41,57 +43,69 @@ def frontier_rows(writers: Mapping[str, Writer], undefended: Collection[str], se
     """
     if not writers or not undefended:
         return
-    replicates = _replicates(writers.values(), seed)
-    levels = next(iter(writers.values())).levels
-    yield from _of_metric("auc", "AUC", seeds.AUC, writers, replicates, undefended, seed)
-    for index, level in enumerate(levels):
-        if level in LEVELS:
-            found = [writer.measured for writer in writers.values()]
-            rates = [(measured.tpr[:, index], measured.tpr_replicates[..., index]) for measured in found]
-            figures = [(accuracy, rate) for (accuracy, _), rate in zip(replicates, rates, strict=True)]
-            yield from _of_metric(
-                tpr_column(level), tpr_title(level), seeds.TPR.format(100 * level), writers, figures, undefended, seed
-            )
+    shown = [
+        (metric, quantity)
+        for metric, quantity in next(iter(writers.values())).figures
+        if not metric.needs_threshold and (quantity.level is None or quantity.level in LEVELS)
+    ]
+    told = [
+        quantity.column
+        for metric, quantity in shown
+        if any(metric.suppressed(quantity, *writer.fewest) is None for writer in writers.values())
+    ]
+    replicates = _replicates(list(writers.values()), told, seed)
+    for metric, quantity in shown:
+        known = replicates if quantity.column in told else []
+        figures = [(found[ACCURACY], found[quantity.column]) for found in known]
+        yield from _of_metric(metric, quantity, writers, figures, undefended, seed)
 
 
 _Figure = tuple[Floats, Floats]  # values (V,) and replicates (B, V)
 
 
-def _replicates(writers: Iterable[Writer], seed: int) -> list[tuple[_Figure, _Figure]]:
-    """Test accuracy and AUC of every release's victims with the weights that `measure` drew for the TPRs."""
-    writers = list(writers)
+def _replicates(writers: Sequence[Writer], columns: Sequence[str], seed: int) -> list[dict[str, _Figure]]:
+    """For each release the replicates of its victims' test accuracy and figures, by column.
+
+    All with the weights that `measure` drew for those that are bootstrapped.
+    """
+    found: list[dict[str, _Figure]] = [{} for _ in writers]
+    influenced: list[dict[str, tuple[PerVictim, list[Bools]]]] = []  # with the sides that influence is normalised over
+    for writer, of_release in zip(writers, found, strict=True):
+        view, measured = writer.game.view, writer.measured
+        tested = view.attacked.ordinary[view.victims] & ~measured.member  # (V, N)
+        influenced.append({ACCURACY: (writer.accuracies.test, [tested])})
+        sides = [measured.ordinary & measured.member, measured.ordinary & ~measured.member]
+        for column in columns:
+            measurement = measured.by_column[column]
+            if isinstance(measurement, Replicated):
+                of_release[column] = (measurement.values, measurement.replicates)
+            else:
+                influenced[-1][column] = (measurement, sides)
     num_samples = writers[0].measured.scores.shape[1]
     generator, step = numpy_generator(seed, seeds.BOOTSTRAP), max(1, BLOCK_BYTES // (8 * max(1, num_samples)))
-    parts: list[list[tuple[Floats, Floats]]] = [[] for _ in writers]
+    parts: list[dict[str, list[Floats]]] = [{column: [] for column in each} for each in influenced]
     for start in range(0, NUM_RESAMPLES, step):
         weights = generator.standard_exponential((min(step, NUM_RESAMPLES - start), num_samples))  # (B, N)
-        for part, writer in zip(parts, writers, strict=True):
-            view, measured = writer.game.view, writer.measured
-            tested = view.attacked.ordinary[view.victims] & ~measured.member  # (V, N)
-            accuracy = weighed(writer.accuracies.test, [tested], weights)
-            sides = [measured.ordinary & measured.member, measured.ordinary & ~measured.member]
-            part.append((accuracy, weighed(measured.auc, sides, weights)))
-    return [
-        (
-            (writer.accuracies.test.values, np.concatenate([accuracy for accuracy, _ in part])),
-            (writer.measured.auc.values, np.concatenate([area for _, area in part])),
-        )
-        for writer, part in zip(writers, parts, strict=True)
-    ]
+        for part, each in zip(parts, influenced, strict=True):
+            for column, (measurement, sides) in each.items():
+                part[column].append(weighed(measurement, sides, weights))
+    for of_release, part, each in zip(found, parts, influenced, strict=True):
+        of_release |= {column: (each[column][0].values, np.concatenate(part[column])) for column in part}
+    return found
 
 
 def _of_metric(
-    metric: str,
-    title: str,
-    token: str,
+    metric: Metric,
+    quantity: Quantity,
     writers: Mapping[str, Writer],
     figures: Sequence[tuple[_Figure, _Figure]],
     undefended: Collection[str],
     seed: int,
 ) -> Iterator[Row]:
-    """The rows of one metric, whose reasons in findings begin with its title; draws know it by its token."""
+    """The rows of one figure; `figures` may be empty where it is suppressed in all releases."""
+    column, token = quantity.column, metric.token(quantity)
     means = [next(writer.findings()) for writer in writers.values()]  # the first of a game's findings is the mean
-    leakage = np.array([mean[metric] for mean in means])  # (R,), NaN where refused
+    leakage = np.array([mean[column] for mean in means])  # (R,), NaN where refused
     accuracies = [two_way(*writer.accuracies.test) for writer in writers.values()]
     accuracy = np.array([found.value for found in accuracies])  # (R,)
     usable = np.flatnonzero(~np.isnan(leakage)).tolist()
@@ -100,14 +114,14 @@ def _of_metric(
     found_at = dict(zip(usable, differences, strict=True))
     beaten, names = dominated(accuracy, leakage), list(writers)
     for place, (name, writer) in enumerate(writers.items()):
-        reasons = [part for part in means[place]["refused"].split("; ") if part.startswith(f"{title}:")]
+        reasons = [part for part in means[place]["refused"].split("; ") if part.startswith(f"{quantity.title}:")]
         found = found_at.get(place, Difference(np.nan, np.nan, np.nan, -1, "; ".join(reasons)))
         yield {
             "release": name,
             "knowledge": writer.game.knowledge,
             "attack": writer.attack,
-            "metric": metric,
-            **{f"leakage{end}": means[place][f"{metric}{end}"] for end in ENDS},
+            "metric": column,
+            **{f"leakage{end}": means[place][f"{column}{end}"] for end in ENDS},
             "test_accuracy": accuracy[place],
             "test_accuracy_low": accuracies[place].low,
             "test_accuracy_high": accuracies[place].high,

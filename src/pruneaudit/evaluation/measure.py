@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +17,7 @@ from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.evaluation.crossfit import learn
 from pruneaudit.evaluation.game import Game
-from pruneaudit.metrics import PerVictim, auc_influence, bootstrap_tpr, rate_influence
+from pruneaudit.metrics import Measurement, PerVictim, Scored, all_metrics, rate_influence
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE
 from pruneaudit.study.audit import MATCHED, NO_DEFENSE
@@ -40,12 +40,9 @@ class Measured:
     num_unscored: np.ndarray
     """(V,) eligible samples that the attack could not score."""
     variant: str
-    auc: PerVictim
-    balanced_accuracy: PerVictim
-    tpr: np.ndarray
-    """(V, L) at the study's false-positive rates."""
-    tpr_replicates: np.ndarray
-    """(B, V, L), paired over games by common weights."""
+    by_column: Mapping[str, Measurement]
+    """Every figure that is measured (see `metrics.METRICS`), by its column in findings. Replicates are paired over
+    games by common weights."""
     learned_tpr: np.ndarray
     """(V, L) members accused at the thresholds that references teach for these rates; NaN where they teach none."""
     learned_fpr: np.ndarray
@@ -62,11 +59,6 @@ class Measured:
     def num_nonmembers(self) -> np.ndarray:
         """(V,) scored non-members."""
         return np.count_nonzero(self.ordinary & ~self.member, axis=1)
-
-    @property
-    def advantage(self) -> PerVictim:
-        """TPR - FPR, made of the balanced accuracy when it is asked for: its influence is as large as the scores."""
-        return PerVictim(2 * self.balanced_accuracy.values - 1, 2 * self.balanced_accuracy.influence)
 
     @property
     def counted_scores(self) -> np.ndarray:
@@ -106,28 +98,41 @@ def measure(
     # Thresholds are learned in a thread of their own; nothing that either side draws depends on the other.
     with ThreadPoolExecutor(1) as aside:
         learned = aside.submit(learn, attack, view, scored, levels, seed, rng)
-        # The same seed for every game and attack: equal weights pair the replicates.
-        bootstrap = numpy_generator(seed, seeds.BOOTSTRAP)
-        tpr, replicates = bootstrap_tpr(counted, member, levels, NUM_RESAMPLES, bootstrap)
-        area = auc_influence(counted, member)
+        counted_scores = scored_for(counted, member, levels, seed)
+        by_column = _measured(counted_scores, needs_threshold=False)
         taught = learned.result()
     limits = taught.best[:, view.attacked.labels]  # (V, N)
     learned_tpr, learned_fpr = _accused(counted, member, taught.barriers)
-    rates = rate_influence(counted >= limits, ordinary & ~np.isnan(limits), member)
+    by_column |= _measured(replace(counted_scores, thresholds=limits), needs_threshold=True)
     return Measured(
         scores=scored.victims,
         ordinary=ordinary,
         member=member,
         num_unscored=(wanted & ~ordinary).sum(axis=1),
         variant=scored.variant,
-        auc=area,
-        balanced_accuracy=rates.balanced_accuracy,
-        tpr=tpr,
-        tpr_replicates=replicates,
+        by_column=by_column,
         learned_tpr=learned_tpr,
         learned_fpr=learned_fpr,
         num_teaching=taught.num_nonmembers,
     )
+
+
+def scored_for(counted: np.ndarray, member: np.ndarray, levels: Sequence[float], seed: int) -> Scored:
+    """Scores (V, N), NaN for what is not counted, as metrics take them; without thresholds.
+
+    The same seed for every game and attack: equal weights pair the replicates.
+    """
+    return Scored(counted, member, levels, lambda: numpy_generator(seed, seeds.BOOTSTRAP), NUM_RESAMPLES)
+
+
+def _measured(scored: Scored, needs_threshold: bool) -> dict[str, Measurement]:
+    """The figures that need a threshold, or those that need none, by column."""
+    metrics = [metric for metric in all_metrics() if metric.needs_threshold == needs_threshold and not metric.restates]
+    return {
+        quantity.column: found
+        for metric in metrics
+        for quantity, found in zip(metric.quantities(scored.levels), metric.measure(scored), strict=True)
+    }
 
 
 def _accused(counted: np.ndarray, member: np.ndarray, barriers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,8 @@ import pandas as pd
 
 from pruneaudit.attacks.primary import Primary, attack_by_rule
 from pruneaudit.attacks.reference_free import ReferenceFree, reference_free
-from pruneaudit.evaluation.columns import MEAN, tpr_levels, tpr_title
+from pruneaudit.evaluation.columns import MEAN
+from pruneaudit.metrics import all_metrics
 
 MAX_ROWS = 60
 """A notebook is no place for a long table; what is left out is said."""
@@ -31,15 +32,20 @@ def findings_html(findings: pd.DataFrame, about: Mapping[str, Any]) -> str:
     """
     means = findings[findings["victim"] == MEAN]
     alone = _reference_free(means, about)
-    levels = tpr_levels(findings.columns)
-    heads = ["Release", "References", "Attack", "AUC", *map(tpr_title, levels.values())]
+    quantities = [
+        quantity
+        for metric in all_metrics()
+        if not metric.needs_threshold
+        for quantity in metric.among(findings.columns)
+    ]
+    heads = ["Release", "References", "Attack", *(quantity.title for quantity in quantities)]
     lines = [f"<p>{_sentence(means, about)}</p>"]
     lines += [f"<p>{escape(' '.join(alone.sentences))}</p>"] if alone else []
     lines += ["<table>", _row("th", [escape(head) for head in heads])]
     had_none = alone is not None and not alone.were_given
     for _, row in means.head(MAX_ROWS).iterrows():
         names = [escape(name) for name in (row["release"], "none" if had_none else row["knowledge"], row["attack"])]
-        figures = [_figure(row, "auc", is_percent=False), *(_figure(row, column, is_percent=True) for column in levels)]
+        figures = [_figure(row, quantity.column, quantity.is_percent) for quantity in quantities]
         lines.append(_row("td", names + figures))
     lines.append("</table>")
     left_out = len(means) - MAX_ROWS

@@ -1,8 +1,19 @@
 """The gate: is what a run leaks within the budgets that were set beforehand?"""
 
-from pruneaudit.gate.budgets import Budget, budgets_of, parse_rate
+from pruneaudit.gate.budgets import Budget, budget_options, budgets_of, parse_rate
 from pruneaudit.gate.checking import ANY, check
 from pruneaudit.gate.summary import as_markdown, as_record
 from pruneaudit.gate.verdicts import Gate, Verdict
 
-__all__ = ["ANY", "Budget", "Gate", "Verdict", "as_markdown", "as_record", "budgets_of", "check", "parse_rate"]
+__all__ = [
+    "ANY",
+    "Budget",
+    "Gate",
+    "Verdict",
+    "as_markdown",
+    "as_record",
+    "budget_options",
+    "budgets_of",
+    "check",
+    "parse_rate",
+]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.registry import nearest
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.quantities import ADVANTAGE, AUC, Quantity, tpr_quantities
+from pruneaudit.metrics import BudgetOption, Metric, Quantity, all_metrics
 
 NO_BUDGET = "no budget was given, expected at least one, such as: --max-tpr 1%:0.05 --max-auc 0.6"
-GUESSING_AUC = 0.5
 _RATE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,3})?\s*(%?)", re.IGNORECASE)
 
 
@@ -24,6 +24,8 @@ class Budget:
     quantity: Quantity
     limit: float
     """In 0..1; the upper end of the interval may reach it."""
+    metric: Metric
+    """Whose quantity it is."""
 
 
 def parse_rate(text: str, where: str) -> float:
@@ -40,51 +42,73 @@ def parse_rate(text: str, where: str) -> float:
     return float(rate)
 
 
-def budgets_of(
-    results: Results, max_tpr: Iterable[str] = (), max_auc: str | None = None, max_advantage: str | None = None
-) -> tuple[Budget, ...]:
+def budgets_of(results: Results, **texts: str | Iterable[str] | None) -> tuple[Budget, ...]:
     """Budgets from their texts, for the figures that these results report.
 
     Args:
         results: what is to be checked.
-        max_tpr: texts FPR:BUDGET, such as `1%:0.05` or `0.01:5%`.
-        max_auc: an AUC, such as `0.6`.
-        max_advantage: TPR - FPR at the learned threshold, such as `0.1`.
+        texts: by the name of the option (see `budget_options`): `max_auc="0.6"`, `max_advantage="0.1"`; at one of
+            several false-positive rates FPR:BUDGET, one or more: `max_tpr=["1%:0.05", "10%:0.5"]`. None: no budget.
 
     Raises:
-        UserError: none was given, one is no rate or below what guessing reaches, or the results report no TPR there.
+        UserError: none was given, there is no such option, one is no rate or below what guessing reaches, or the
+            results do not report the figure.
     """
-    found = [_tpr_budget(results, text) for text in max_tpr]
-    if max_auc is not None:
-        found.append(_reachable(Budget(AUC, parse_rate(max_auc, "--max-auc")), GUESSING_AUC, "--max-auc", max_auc))
-    if max_advantage is not None:
-        found.append(Budget(ADVANTAGE, parse_rate(max_advantage, "--max-advantage")))
+    options = budget_options()
+    unknown = [key for key in texts if key not in options]
+    if unknown:
+        expected = f"expected any of: {', '.join(options)}"
+        raise UserError(f"no figure has the budget '{unknown[0]}'{nearest(unknown[0], options)}; {expected}")
+    found: list[Budget] = []
+    for key, (metric, option) in options.items():
+        given = texts.get(key)
+        listed = (given,) if isinstance(given, str) else given or ()
+        found += [_budget(results, metric, option, text) for text in listed]
     if not found:
         raise UserError(NO_BUDGET)
     return tuple(dict.fromkeys(found))
 
 
-def _tpr_budget(results: Results, text: str) -> Budget:
-    option = "--max-tpr"
-    level_text, colon, limit_text = text.partition(":")
-    if not colon:
-        raise UserError(f"{option}: got '{text}', expected FPR:BUDGET, such as 1%:0.05")
-    level, limit = parse_rate(level_text, option), parse_rate(limit_text, option)
-    reported = [(rate.level, rate) for rate in tpr_quantities(results.findings.columns) if rate.level is not None]
-    matching = [rate for known, rate in reported if math.isclose(known, level, rel_tol=1e-9)]
-    if not matching:
-        levels = ", ".join(f"{100 * known:g}%" for known, _ in reported) or "none"
+def budget_options() -> dict[str, tuple[Metric, BudgetOption]]:
+    """Every option of a budget, by its name in Python; first those that are given for a false-positive rate."""
+    found = [(metric, metric.budget) for metric in all_metrics() if metric.budget is not None]
+    found.sort(key=lambda pair: not pair[1].by_level)
+    return {option.key: (metric, option) for metric, option in found}
+
+
+def _budget(results: Results, metric: Metric, option: BudgetOption, text: str) -> Budget:
+    reported = metric.among(results.findings.columns)
+    if option.by_level:
+        level_text, colon, limit_text = text.partition(":")
+        if not colon:
+            raise UserError(f"{option.flag}: got '{text}', expected FPR:BUDGET, such as 1%:0.05")
+        level, limit = parse_rate(level_text, option.flag), parse_rate(limit_text, option.flag)
+        quantity = _at_level(reported, option.flag, level, level_text)
+    elif reported:
+        (quantity,), limit = reported, parse_rate(text, option.flag)
+    else:
+        attacks = ",".join(dict.fromkeys(results.findings["attack"]))
         raise UserError(
-            f"{option}: got the false-positive rate '{level_text.strip()}', expected one that the run reports: {levels}"
+            f"{option.flag}: the findings have no column '{metric.quantity.column}': they were written without this"
+            f" metric; have them written anew: pruneaudit attack RUN --attacks '{attacks}'"
+        )
+    guessing = quantity.guessing
+    if guessing is not None and limit < guessing:
+        raise UserError(
+            f"{option.flag}: got '{text}', expected a budget of at least what guessing reaches"
+            f" ({quantity.value(guessing)})"
+        )
+    return Budget(quantity, limit, metric)
+
+
+def _at_level(reported: Sequence[Quantity], flag: str, level: float, text: str) -> Quantity:
+    """The quantity at a false-positive rate, which the user wrote as `text`."""
+    known = [(quantity.level, quantity) for quantity in reported if quantity.level is not None]
+    matching = [quantity for rate, quantity in known if math.isclose(rate, level, rel_tol=1e-9)]
+    if not matching:
+        levels = ", ".join(f"{100 * rate:g}%" for rate, _ in known) or "none"
+        raise UserError(
+            f"{flag}: got the false-positive rate '{text.strip()}', expected one that the run reports: {levels}"
             " (audit.fpr_levels of the study)"
         )
-    return _reachable(Budget(matching[0], limit), level, option, text)
-
-
-def _reachable(budget: Budget, guessing: float, option: str, text: str) -> Budget:
-    if budget.limit < guessing:
-        raise UserError(
-            f"{option}: got '{text}', expected a budget of at least what guessing reaches"
-            f" ({budget.quantity.value(guessing)})"
-        )
-    return budget
+    return matching[0]

@@ -26,7 +26,7 @@ from pruneaudit.core.registry import nearest
 from pruneaudit.evaluation.columns import MEAN, POOLED
 from pruneaudit.evaluation.controls import failures, unchecked
 from pruneaudit.evaluation.results import Results
-from pruneaudit.gate.budgets import GUESSING_AUC, NO_BUDGET, Budget
+from pruneaudit.gate.budgets import NO_BUDGET, Budget
 from pruneaudit.gate.verdicts import Gate, Verdict, verdict_of
 from pruneaudit.report.answer import answer
 from pruneaudit.report.quantities import AUC
@@ -42,6 +42,7 @@ from pruneaudit.report.selection import (
 from pruneaudit.study.audit import MATCHED, NO_DEFENSE
 from pruneaudit.study.lineage import twins
 
+GUESSING_AUC = 0.5
 ANY = "any"
 """In the place of an attack or of references: every one of the run."""
 

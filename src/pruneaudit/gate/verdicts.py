@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from pruneaudit.gate.budgets import Budget
-from pruneaudit.report.quantities import ADVANTAGE, BALANCED_ACCURACY, Quantity
+from pruneaudit.metrics import Quantity
 
 Outcome = Literal["within", "over", "refused"]
 EXIT_CODES: Mapping[Outcome, int] = {"within": 0, "over": 1, "refused": 2}
@@ -71,11 +71,10 @@ class Gate:
 
 def verdict_of(row: pd.Series, budget: Budget) -> Verdict:
     """The verdict on one figure of a row of findings."""
-    quantity = budget.quantity
-    measured = BALANCED_ACCURACY if quantity == ADVANTAGE else quantity
+    measured = budget.metric.restates or budget.quantity
     value, low, high = (float(row[f"{measured.column}{end}"]) for end in ("", "_low", "_high"))
-    if quantity == ADVANTAGE:  # TPR - FPR is made of (TPR + 1 - FPR) / 2, and so are its limits
-        value, low, high = (2 * number - 1 for number in (value, low, high))
+    if budget.metric.restates:
+        value, low, high = (budget.metric.restated(number) for number in (value, low, high))
     reason = ""
     if math.isnan(value):
         reason = _reasons(row, measured) or str(row["refused"]) or "no figure was computed"

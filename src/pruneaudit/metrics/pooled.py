@@ -24,16 +24,19 @@ ALPHA = 0.05
 PAIRS_AT_ONCE, VICTIMS_AT_ONCE = 2**16, 32  # as many as a processor keeps close by
 
 
-def pooled_auc(scores: ArrayLike, member: ArrayLike, alpha: float = ALPHA) -> Estimate:
+def pooled_auc(scores: ArrayLike, member: ArrayLike, alpha: float = ALPHA, ranked: Sides | None = None) -> Estimate:
     """AUC over all pairs, with an interval over the draw of both samples and models.
 
     Args:
         scores: (V, N), higher = more likely a member; NaN is ignored.
         member: (V, N) bool.
         alpha: error probability.
+        ranked: `sides` of all pairs, where they were ranked already.
     """
     rows, truth = checked(scores, member)
-    return _area(rows.shape, sides(rows.ravel(), truth.ravel()), alpha)
+    ranked = sides(rows.ravel(), truth.ravel()) if ranked is None else ranked
+    value, pairs = area_of(ranked, rows.size)
+    return clustered(value, pairs.reshape(rows.shape), alpha)
 
 
 def bootstrap_pooled_tpr(
@@ -43,6 +46,7 @@ def bootstrap_pooled_tpr(
     num_resamples: int,
     rng: np.random.Generator,
     alpha: float = ALPHA,
+    ranked: Sides | None = None,
 ) -> tuple[Estimate, ...]:
     """True-positive rates over all pairs at given false-positive rates, the threshold re-estimated each time.
 
@@ -52,48 +56,39 @@ def bootstrap_pooled_tpr(
     Args:
         scores: (V, N), higher = more likely a member; NaN is ignored.
         member: (V, N) bool.
-        levels: (L,) false-positive rates in (0, 1).
+        levels: (L,) false-positive rates in (0, 1); there may be none.
         num_resamples: B.
         rng: source of the weights.
         alpha: error probability.
+        ranked: `sides` of all pairs, where they were ranked already.
 
     Returns:
         An estimate per level; NaN where no member or no non-member is scored.
     """
     rows, truth = checked(scores, member)
     wanted = np.atleast_1d(np.asarray(levels, dtype=np.float64))
-    return _rates(rows.shape, sides(rows.ravel(), truth.ravel()), wanted, num_resamples, rng, alpha)
+    ranked = sides(rows.ravel(), truth.ravel()) if ranked is None else ranked
+    return _rates(rows.shape, ranked, wanted, num_resamples, rng, alpha)
 
 
-def pooled_estimates(
-    scores: ArrayLike, member: ArrayLike, levels: ArrayLike, num_resamples: int, rng: np.random.Generator
-) -> tuple[Estimate, tuple[Estimate, ...]]:
-    """`pooled_auc` and `bootstrap_pooled_tpr` of the same scores, which are ranked once; the same numbers.
+def clustered(
+    value: float, influence: Floats, alpha: float = ALPHA, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Estimate:
+    """A figure of all pairs, whose errors are clustered by sample and by model.
 
     Args:
-        scores: (V, N), higher = more likely a member; NaN is ignored.
-        member: (V, N) bool.
-        levels: (L,) false-positive rates in (0, 1); there may be none.
-        num_resamples: B.
-        rng: source of the weights.
+        value: the figure.
+        influence: (V, N) of each pair, so scaled that the squares would sum to the variance if pairs were independent.
+        alpha: error probability.
+        bounds: smallest and largest possible value.
     """
-    rows, truth = checked(scores, member)
-    wanted = np.atleast_1d(np.asarray(levels, dtype=np.float64))
-    ranked = sides(rows.ravel(), truth.ravel())
-    return _area(rows.shape, ranked, ALPHA), _rates(rows.shape, ranked, wanted, num_resamples, rng, ALPHA)
-
-
-def _area(shape: tuple[int, ...], ranked: Sides, alpha: float) -> Estimate:
-    """AUC of all pairs of a (V, N) matrix, ranked."""
-    num_victims, num_samples = shape
-    value, pairs = area_of(ranked, num_victims * num_samples)
-    influence = pairs.reshape(shape)  # (V, N)
+    num_victims = len(influence)
     by_sample = float((influence.sum(axis=0) ** 2).sum())
     # The models' sums are taken about what they have in common, which leaves one of them less to vary.
     by_model = float((influence.sum(axis=1) ** 2).sum()) * num_victims / max(num_victims - 1, 1)
     by_both = float(sums_of_squares(influence).sum())
     variance = max(by_sample + by_model - by_both, by_sample, by_model if num_victims > 1 else 0.0)
-    return _estimate(value, float(np.sqrt(variance)), num_victims, alpha)
+    return _estimate(value, float(np.sqrt(variance)), num_victims, alpha, bounds)
 
 
 def _rates(
@@ -196,11 +191,13 @@ def _barriers(others: _Pairs, by_model: Floats, by_sample: Floats, budgets: Floa
     return barriers
 
 
-def _estimate(value: float, error: float, num_victims: int, alpha: float) -> Estimate:
+def _estimate(
+    value: float, error: float, num_victims: int, alpha: float, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Estimate:
     freedom = num_victims - 1 if num_victims > 1 else np.inf
     reach = float(scipy.stats.t.ppf(1 - alpha / 2, freedom)) * error
     method = "all pairs, clustered by sample and model"
     if 1 < num_victims < FEW_MODELS:
         method += ", conditional on this bank"
-    low, high = np.clip([value - reach, value + reach], 0.0, 1.0)  # NaN stays NaN
+    low, high = np.clip([value - reach, value + reach], *bounds)  # NaN stays NaN
     return Estimate(value, float(low), float(high), error, method)

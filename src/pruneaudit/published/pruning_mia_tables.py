@@ -28,7 +28,8 @@ from scipy import stats
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import write_atomically, writing_error
-from pruneaudit.evaluation.columns import MEAN, tpr_levels
+from pruneaudit.evaluation.columns import MEAN
+from pruneaudit.metrics.standard import tpr_levels
 from pruneaudit.published.finished import Finished
 from pruneaudit.published.pruning_mia import experiment_name, method_of
 from pruneaudit.study.audit import MATCHED

@@ -15,7 +15,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation.columns import MEAN
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compare_scores import Interval, Paired, independent_difference, paired_scores
-from pruneaudit.report.quantities import AUC, TEST_ACCURACY, TRAIN_ACCURACY, Quantity, headline_tpr
+from pruneaudit.report.quantities import TEST_ACCURACY, TRAIN_ACCURACY, Quantity, headline_quantities
 from pruneaudit.report.selection import reference_free_of, release_row
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.study.differences import Setting, changed_settings
@@ -67,8 +67,7 @@ def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda 
     one, other = (RunFolder(folder).results() for folder in (first, second))
     names = _one_release_each(one, other)
     other = _renamed(other, names)
-    rate = headline_tpr(name for name in one.findings.columns if name in set(other.findings.columns))
-    quantities = (AUC, *([rate] if rate else []))
+    quantities = headline_quantities(name for name in one.findings.columns if name in set(other.findings.columns))
     mine, theirs = _means(one), _means(other)
     games: dict[tuple[str, str], list[str]] = {}
     for release, knowledge, attack in mine:
@@ -164,9 +163,7 @@ def _leakage(mine: pd.Series, other: pd.Series, quantity: Quantity, pairs: Paire
     names = {name: mine[name] for name in ("release", "knowledge", "attack")}
     difference, method = independent_difference(first, second), INDEPENDENT
     if isinstance(pairs, Paired) and not math.isnan(difference[0]):
-        method, attack = PAIRED, str(mine["attack"])
-        level = quantity.level
-        difference = pairs.auc_difference(attack) if level is None else pairs.tpr_difference(attack, level)
+        method, difference = PAIRED, pairs.difference(str(mine["attack"]), quantity)
     missing = [row["refused"] or "no figure" for row, it in ((mine, first), (other, second)) if math.isnan(it[0])]
     victims = {"first_victims": mine["num_victims"], "second_victims": other["num_victims"]}
     return names | _figures(quantity, first, second, difference, method) | victims | {"refused": "; ".join(missing)}

@@ -20,13 +20,13 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.randomness import numpy_generator
-from pruneaudit.evaluation.measure import NUM_RESAMPLES
+from pruneaudit.evaluation.measure import scored_for
 from pruneaudit.evaluation.outcome import SCORES_FILE
-from pruneaudit.metrics import auc_influence, bootstrap_tpr, difference_two_way, two_way_replicates
+from pruneaudit.metrics import Quantity, difference_of, metric_of
 
+SEED = 0
+"""Of the bootstrap: two runs may have two seeds."""
 _IDS = ("model_id", "sample_id")
 Interval = tuple[float, float, float]
 """Value, lower and upper limit."""
@@ -43,20 +43,17 @@ class Paired:
     member: np.ndarray
     """(V, N) bool."""
 
-    def auc_difference(self, attack: str) -> Interval:
-        """AUC of the first run less that of the second: the two-way interval of the paired difference."""
-        mine, other = (auc_influence(scores[attack], self.member) for scores in (self.first, self.second))
-        found = difference_two_way(mine, other)
-        return found.value, found.low, found.high
+    def difference(self, attack: str, quantity: Quantity) -> Interval:
+        """A figure of the first run less that of the second: the two-way interval of the paired difference.
 
-    def tpr_difference(self, attack: str, level: float) -> Interval:
-        """TPR at a false-positive rate, first less second: both are resampled with the same weights."""
-        (mine, draws), (other, other_draws) = (
-            bootstrap_tpr(scores[attack], self.member, [level], NUM_RESAMPLES, numpy_generator(0, seeds.BOOTSTRAP))
+        Both are resampled with the same weights, where they are resampled.
+        """
+        metric, levels = metric_of(quantity.column), () if quantity.level is None else (quantity.level,)
+        mine, other = (
+            metric.measure(scored_for(scores[attack], self.member, levels, SEED))[0]
             for scores in (self.first, self.second)
         )
-        values, replicates = mine[:, 0] - other[:, 0], draws[..., 0] - other_draws[..., 0]  # (V,), (B, V)
-        found = two_way_replicates(values, replicates, bounds=(-1.0, 1.0))
+        found = difference_of(mine, other, metric.bounds)
         return found.value, found.low, found.high
 
 

@@ -13,7 +13,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.figures import COLOURS, NEUTRAL, Figure, error_bars, label, line_across, plot_layout
 from pruneaudit.report.labels import text_positions
-from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, tpr_quantities
+from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, ranking_quantities
 from pruneaudit.report.selection import NEAR, far_from_baselines, release_row
 from pruneaudit.report.tables import NO_REASON, Cell, Notes
 from pruneaudit.report.words import attack_name
@@ -76,7 +76,7 @@ def frontier_metrics(results: Results) -> tuple[Quantity, ...]:
     """The metrics of the frontier in which any release has a figure."""
     table = results.frontier
     found = table.loc[table["leakage"].notna(), "metric"]
-    return (*((AUC,) if AUC.column in set(found) else ()), *tpr_quantities(found))
+    return ranking_quantities(found)
 
 
 def frontier_table(results: Results, metrics: tuple[Quantity, ...] | None = None) -> FrontierTable | None:
@@ -153,7 +153,7 @@ def frontier_figure(results: Results, metric: Quantity = AUC) -> Figure | None:
     layout["xaxis"]["tickformat"] = "~%"
     if metric.is_percent:
         layout["yaxis"]["tickformat"] = "~%"
-    layout["shapes"] = [line_across("y", 0.5 if metric.level is None else metric.level)]
+    layout["shapes"] = [] if metric.guessing is None else [line_across("y", metric.guessing)]
     attack = attack_name(str(points["attack"].iloc[0]))
     return Figure(
         key="frontier",

@@ -32,6 +32,7 @@ from pruneaudit.report.controls import controls
 from pruneaudit.report.equal_accuracy import frontier_figure, frontier_table
 from pruneaudit.report.exposed import NO_SAMPLES, are_public, exposed, exposed_figures, shown_samples
 from pruneaudit.report.figures import Figure, leakage_against_accuracy, leakage_by_release
+from pruneaudit.report.quantities import meanings
 from pruneaudit.report.released import released
 from pruneaudit.report.roc import roc_by_attack, roc_by_release
 from pruneaudit.report.samples import Samples, read_samples
@@ -152,6 +153,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         **shown,
         "knowledge_shown": references_shown(results),
         "findings": findings_table(results),
+        "meanings": meanings(results.findings.columns),
         "pooled": findings_table(results, POOLED),
         "accusations": accusations(results),
         "delta": _delta(results),

@@ -1,75 +1,40 @@
-"""The measured quantities: which column each lives in, what it is called, how it is written.
-
-Rates are kept in 0..1 everywhere and turned into percent only here. Differences of rates are in
-percentage points. ASCII only: the same texts go to the page and to any terminal.
-"""
+"""The measured quantities that the report speaks of: the columns of metrics, and accuracies; which stand where."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from pruneaudit.evaluation.columns import tpr_levels, tpr_title
+from pruneaudit.metrics import Quantity, all_metrics, ranking_first
+from pruneaudit.metrics.standard import Advantage, Auc, BalancedAccuracy, tpr_levels, tpr_quantity
+
+__all__ = [
+    "ADVANTAGE",
+    "AUC",
+    "BALANCED_ACCURACY",
+    "TEST_ACCURACY",
+    "TRAIN_ACCURACY",
+    "Quantity",
+    "compared_quantities",
+    "headline_quantities",
+    "headline_tpr",
+    "meanings",
+    "quantities_of",
+    "ranking_quantities",
+    "sparsity_text",
+    "tpr_quantities",
+]
 
 PREFERRED_LEVEL = 0.01
 """The false-positive rate that summaries show, where the study reports it (fixed beforehand)."""
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """One column of numbers and how to write them."""
-
-    column: str
-    title: str
-    is_percent: bool = False
-    places: int = 3
-    """Decimals, after the turn into percent."""
-    level: float | None = None
-    """For a TPR: its false-positive rate (0..1), which is also what guessing reaches."""
-
-    def value(self, value: float) -> str:
-        """`0.763`, or `12.3%`."""
-        return f"{self._scaled(value)}%" if self.is_percent else self._scaled(value)
-
-    def interval(self, low: float, high: float) -> str:
-        """`[0.751, 0.775]`; percent signs are left out. Empty where a limit is missing."""
-        if math.isnan(low) or math.isnan(high):
-            return ""
-        return f"[{self._scaled(low)}, {self._scaled(high)}]"
-
-    def difference(self, value: float) -> str:
-        """`-0.120`, or `-3.1 points`."""
-        return self.signed(value) + (" points" if self.is_percent else "")
-
-    def signed(self, value: float) -> str:
-        """`-0.120` or `-3.1`: the number of a difference without its unit."""
-        return self._scaled(value, "+")
-
-    def signed_interval(self, low: float, high: float) -> str:
-        """`[-0.140, +0.020]`; `[at most +0.020]` where the interval is open below; empty without an upper limit."""
-        if math.isnan(low) and not math.isnan(high):
-            return f"[at most {self.signed(high)}]"
-        if math.isnan(low) or math.isnan(high):
-            return ""
-        return f"[{self.signed(low)}, {self.signed(high)}]"
-
-    def _scaled(self, value: float, sign: str = "") -> str:
-        text = f"{100 * value if self.is_percent else value:{sign}.{self.places}f}"
-        # A difference that rounds to zero has no direction to show.
-        return text.replace("-", "+" if sign else "", 1) if float(text) == 0 else text
-
-
-AUC = Quantity("auc", "AUC")
-BALANCED_ACCURACY = Quantity("balanced_accuracy", "Balanced accuracy", is_percent=True, places=1)
-ADVANTAGE = Quantity("advantage", "Advantage")
+AUC, BALANCED_ACCURACY, ADVANTAGE = Auc.quantity, BalancedAccuracy.quantity, Advantage.quantity
 TEST_ACCURACY = Quantity("test_accuracy", "Test accuracy", is_percent=True, places=1)
 TRAIN_ACCURACY = Quantity("train_accuracy", "Training accuracy", is_percent=True, places=1)
 
 
 def tpr_quantities(columns: Iterable[str]) -> tuple[Quantity, ...]:
     """The TPR of each level among these columns, once each, in their order (the study's)."""
-    return tuple(_tpr_quantity(column, level) for column, level in tpr_levels(columns).items())
+    return tuple(tpr_quantity(column, level) for column, level in tpr_levels(columns).items())
 
 
 def headline_tpr(columns: Iterable[str]) -> Quantity | None:
@@ -80,8 +45,36 @@ def headline_tpr(columns: Iterable[str]) -> Quantity | None:
 
 
 def quantities_of(columns: Iterable[str]) -> tuple[Quantity, ...]:
-    """The columns of a table of findings, in the order they are shown."""
-    return (AUC, *tpr_quantities(columns), BALANCED_ACCURACY, ADVANTAGE)
+    """The figures among the columns of a table of findings, in the order they are shown."""
+    names = list(columns)
+    return tuple(quantity for metric in ranking_first(all_metrics()) for quantity in metric.among(names))
+
+
+def meanings(columns: Iterable[str]) -> tuple[str, ...]:
+    """What readers should know of the figures among these columns, a sentence for each that needs one."""
+    names = list(columns)
+    return tuple(metric.meaning for metric in ranking_first(all_metrics()) if metric.meaning and metric.among(names))
+
+
+def ranking_quantities(columns: Iterable[str]) -> tuple[Quantity, ...]:
+    """Those among them that are read off the ranking of scores alone."""
+    names = list(columns)
+    metrics = [metric for metric in all_metrics() if not metric.needs_threshold]
+    return tuple(quantity for metric in metrics for quantity in metric.among(names))
+
+
+def compared_quantities(columns: Iterable[str]) -> tuple[Quantity, ...]:
+    """Those among them that have paired differences: all but what another one says in other words."""
+    names = list(columns)
+    metrics = [metric for metric in ranking_first(all_metrics()) if not metric.restates]
+    return tuple(quantity for metric in metrics for quantity in metric.among(names))
+
+
+def headline_quantities(columns: Iterable[str]) -> tuple[Quantity, ...]:
+    """The figures that short tables show: those of the ranking, of the TPRs only `headline_tpr`."""
+    names = list(columns)
+    rate = headline_tpr(names)
+    return tuple(quantity for quantity in ranking_quantities(names) if quantity.level is None or quantity == rate)
 
 
 def sparsity_text(sparsity: float) -> str:
@@ -91,8 +84,3 @@ def sparsity_text(sparsity: float) -> str:
         if float(text) not in (0.0, 100.0) or sparsity in (0.0, 1.0):
             break
     return text.rstrip("0").rstrip(".") + "%"
-
-
-def _tpr_quantity(column: str, level: float) -> Quantity:
-    # Below 1% FPR the rates themselves are small: one decimal would hide them.
-    return Quantity(column, tpr_title(level), is_percent=True, places=1 if level >= 0.01 else 2, level=level)

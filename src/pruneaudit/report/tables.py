@@ -15,15 +15,14 @@ import pandas as pd
 from pruneaudit.evaluation.columns import MEAN, POOLED
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import (
-    ADVANTAGE,
     AUC,
-    BALANCED_ACCURACY,
     TEST_ACCURACY,
     TRAIN_ACCURACY,
     Quantity,
+    compared_quantities,
     quantities_of,
+    ranking_quantities,
     sparsity_text,
-    tpr_quantities,
 )
 from pruneaudit.report.selection import base_release, holds_zero, references_named, release_row
 
@@ -120,8 +119,8 @@ def findings_table(results: Results, victim: str = MEAN) -> Table:
     quantities = quantities_of(rows.columns)
     if victim == POOLED:
         # Over all pairs no threshold is learned, so there may be nothing that was measured at one.
-        at_threshold = (BALANCED_ACCURACY, ADVANTAGE)
-        quantities = tuple(q for q in quantities if q not in at_threshold or rows[q.column].notna().any())
+        of_ranking = ranking_quantities(rows.columns)
+        quantities = tuple(q for q in quantities if q in of_ranking or rows[q.column].notna().any())
     groups = []
     for (release, knowledge), part in rows.groupby(["release", "knowledge"], sort=False):
         row_of_release = release_row(results, str(release))
@@ -145,7 +144,7 @@ def differences_table(results: Results) -> Table:
     """Paired differences, grouped by release and baseline; one column per metric."""
     notes = Notes()
     found = set(results.comparisons["metric"])
-    candidates = (AUC, *tpr_quantities([*results.findings.columns, *results.comparisons["metric"]]), BALANCED_ACCURACY)
+    candidates = compared_quantities([*results.findings.columns, *results.comparisons["metric"]])
     quantities = tuple(quantity for quantity in candidates if quantity.column in found)
     groups = []
     # What the base release is compared with is compared with it in its own lines, the other way round.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +15,7 @@ from pruneaudit.report.answer import answer, sparsest_change
 from pruneaudit.report.controls import distrusted, unlearned
 from pruneaudit.report.counts import counted_changes, has_frontier
 from pruneaudit.report.escaping import terminal_text
-from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr
+from pruneaudit.report.quantities import TEST_ACCURACY, Quantity, headline_quantities
 from pruneaudit.report.released import left_whole
 from pruneaudit.report.selection import (
     attack_order,
@@ -31,6 +33,8 @@ from pruneaudit.report.words import attack_name
 
 _WIDTH_OF_NUMBERS = 76
 """Columns that the widest numbers need, with some left for names."""
+_FIRST = 2
+"""Figures that stand in a terminal of any width: AUC and a TPR. Others need room."""
 _NO_LIMIT = 10_000
 """Columns in which no name breaks."""
 
@@ -42,14 +46,17 @@ def print_results(results: Results, console: Console) -> None:
     control characters, so that none can steer the terminal.
     """
     notes, is_wide = Notes(), console.width >= _WIDTH_OF_NUMBERS
-    table = _table(results, notes, is_wide)
-    unbounded = console.options.update(max_width=_NO_LIMIT)
-    if (
-        console.measure(table, options=unbounded).maximum > console.width
-    ):  # names would break: figures that are words take two lines
+    quantities = headline_quantities(results.findings.columns)
+    shown = quantities if _fits(_table(results, Notes(), quantities, is_wide), console) else quantities[:_FIRST]
+    table = _table(results, notes, shown, is_wide)
+    if not _fits(table, console):  # names would break: figures that are words take two lines
         notes = Notes()
-        table = _table(results, notes, is_wide, between="\n")
+        table = _table(results, notes, shown, is_wide, between="\n")
     console.print(table)
+    if len(shown) < len(quantities):
+        left_out = ", ".join(quantity.title for quantity in quantities[len(shown) :])
+        said = f"Not shown here for want of width, but on the page: {left_out}"
+        console.print(terminal_text(said), style="dim", highlight=False)
     for number, reason in enumerate(notes.listed(), start=1):
         console.print(terminal_text(f"({number}) {reason}"), style="dim", highlight=False)
     for whole in left_whole(results):
@@ -79,30 +86,35 @@ def print_results(results: Results, console: Console) -> None:
         console.print(terminal_text(told.caveats[0]), highlight=False)
 
 
-def _table(results: Results, notes: Notes, is_wide: bool, between: str = " ") -> Table:
+def _fits(table: Table, console: Console) -> bool:
+    """Whether no name of the table breaks."""
+    unbounded = console.options.update(max_width=_NO_LIMIT)
+    return console.measure(table, options=unbounded).maximum <= console.width
+
+
+def _table(results: Results, notes: Notes, quantities: Sequence[Quantity], is_wide: bool, between: str = " ") -> Table:
     """The table; where it `is_wide` enough for all numbers, only the names wrap.
 
     `between` stands between the two sparsities of a release.
 
     Narrower, numbers wrap too: an ellipsis would lose digits.
     """
-    rate = headline_tpr(results.findings.columns)
     title = f"Leakage, references: {printable(references_shown(results))}; mean over victims [95% interval]"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("Release / attack", overflow="fold")
     # A release's own figures stand over its attacks' columns: at 80 columns there is no room beside them.
-    for header in ("AUC", *([rate.title] if rate else [])):
-        table.add_column(header, justify="right", overflow="fold", no_wrap=is_wide)
+    for quantity in quantities:
+        table.add_column(quantity.title, justify="right", overflow="fold", no_wrap=is_wide)
     for release in release_names(results):
         facts = _release_facts(results, release, notes, between)
-        texts = facts if rate else [", ".join(facts)]
+        texts = facts if len(quantities) > 1 else [", ".join(facts)]
         table.add_row(*(Text(text, style="bold") for text in (printable(release), *texts)))
         for attack in attack_order(results):
             found = finding(results, release, attack)
             instead = findings_elsewhere(results, release, attack) if found is None else []
             for row, what in ((found, ""), *((row, f", references {row['knowledge']}") for row in instead)):
                 if row is not None:
-                    cells = [estimate(row, quantity, notes) for quantity in (AUC, rate) if quantity]
+                    cells = [estimate(row, quantity, notes) for quantity in quantities]
                     figures = [_text(f"{cell.value} {cell.interval}".strip(), cell.note) for cell in cells]
                     table.add_row(Text(f"  {printable(attack + what)}"), *figures)
     return table

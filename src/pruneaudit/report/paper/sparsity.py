@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from pruneaudit.report.paper.style import (
     percent_ticks,
     unpruned_look,
 )
-from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr, sparsity_text
+from pruneaudit.report.quantities import TEST_ACCURACY, Quantity, headline_quantities, sparsity_text
 from pruneaudit.report.selection import primary_attack, references_shown
 from pruneaudit.report.words import attack_name
 
@@ -56,7 +57,7 @@ class _Panel:
 
 
 def sparsity_leakage(results: Results) -> Chart | None:
-    """AUC, TPR and test accuracy against sparsity; None where no pruned release has a leakage figure."""
+    """AUC, TPR and their like and test accuracy against sparsity; None where no pruned release has a leakage figure."""
     found = methods(results)
     releases = [release for method in found for release in method.releases]
     panels = [panel for panel in _panels(results) if any(panel.point(release) is not None for release in releases)]
@@ -96,10 +97,11 @@ def sparsity_leakage(results: Results) -> Chart | None:
 
 
 def _panels(results: Results) -> list[_Panel]:
-    panels = [_Panel("AUC", False, 0.5, lambda release: leakage(results, release, AUC))]
-    rate = headline_tpr(results.findings.columns)
-    if rate is not None:
-        panels.append(_Panel(rate.title, True, rate.level, lambda release: leakage(results, release, rate)))
+    def panel(quantity: Quantity) -> _Panel:
+        point = partial(leakage, results, quantity=quantity)
+        return _Panel(quantity.title, quantity.is_percent, quantity.guessing, point)
+
+    panels = [panel(quantity) for quantity in headline_quantities(results.findings.columns)]
     return [*panels, _Panel(TEST_ACCURACY.title, True, None, lambda release: accuracy(results, release))]
 
 

@@ -1,0 +1,173 @@
+"""Partial AUC below 1% false positives: how well the scores rank where an attacker must be nearly always right.
+
+The area A under the ROC curve from a false-positive rate of 0 to a = 0.01, standardised (McClish 1989, "Analyzing a
+portion of the ROC curve", Medical Decision Making 9(3), 190-195, doi:10.1177/0272989X8900900307):
+
+    S = (1 + (A - a^2 / 2) / (a - a^2 / 2)) / 2
+
+Guessing has A = a^2 / 2 and S = 0.5; the best ranking has A = a and S = 1; the worst, A = 0, has S = (1 - a) / (2 - a),
+0.497. A TPR at 1% FPR looks at one threshold; this looks at all thresholds up to there, so a lower one counts as well.
+
+Ties count as in the AUC of `roc.py`: a member that ties with a non-member half outscores it, which joins the points of
+the curve by straight lines. Where `a` falls within such a line or within the step of one non-member, the part up to `a`
+counts. `sklearn.metrics.roc_auc_score(max_fpr=0.01)` is the same number.
+
+The intervals are made of influence values, as those of the AUC. The component of a member is the part of the
+false-positive rates up to `a` at which it is accused. That of a non-member among the highest is the fraction of members
+that outscore it, less the fraction at the threshold of one false positive more: without this non-member, the next one
+would count in its place. That is the jackknife's component; the derivative's, at the threshold itself, is too small
+where ten non-members count. As only `a n` of them count, their spread is taken about `a n - 1`.
+"""
+
+# V victims, N samples, m members, n non-members, T non-members and C members down to the threshold
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pruneaudit.metrics.arrays import Bools, Floats, PerVictim, checked, for_each, spread
+from pruneaudit.metrics.intervals import Estimate
+from pruneaudit.metrics.measurement import Measurement
+from pruneaudit.metrics.metric import BudgetOption, Metric, Scored
+from pruneaudit.metrics.pooled import clustered
+from pruneaudit.metrics.quantity import Quantity
+from pruneaudit.metrics.rates import refusal
+
+MAX_FPR = 0.01
+
+
+def lowest(max_fpr: float = MAX_FPR) -> float:
+    """The standardised partial AUC of the worst ranking, where no member outscores any of the highest non-members."""
+    return (1 - max_fpr) / (2 - max_fpr)
+
+
+def partial_auc_influence(scores: ArrayLike, member: ArrayLike, max_fpr: float = MAX_FPR) -> PerVictim:
+    """Standardised partial AUC of every victim, with the influence of each sample, in O(N).
+
+    Args:
+        scores: (V, N), higher = more likely a member; NaN is ignored and gets influence 0.
+        member: (V, N) bool.
+        max_fpr: the false-positive rate up to which the area counts, in (0, 1]; 1 gives the AUC itself.
+
+    Returns:
+        Values (V,) in [`lowest(max_fpr)`, 1], 0.5 = guessing, higher = leaks more; NaN where a victim has no scored
+        member or no scored non-member.
+
+    Raises:
+        UserError: the two shapes do not fit.
+    """
+    rows, truth = checked(scores, member)
+    values, influence = np.full(len(rows), np.nan), np.zeros(rows.shape)  # (V,), (V, N)
+
+    def measure(victim: int) -> None:
+        values[victim], influence[victim] = area_of(rows[victim], truth[victim], max_fpr)
+
+    for_each(measure, len(rows), rows.size)
+    return PerVictim(values, influence)
+
+
+def area_of(row: Floats, inside: Bools, max_fpr: float) -> tuple[float, Floats]:
+    """`partial_auc_influence` of one victim: its value, and influence values (N,)."""
+    influence, scored = np.zeros(row.size), ~np.isnan(row)
+    members, others = np.flatnonzero(scored & inside), np.flatnonzero(scored & ~inside)
+    if not (members.size and others.size):
+        return np.nan, influence
+    top, counting = _top(row[members], row[others], max_fpr), max_fpr * others.size
+    accused_at, found_at = np.zeros(members.size), np.zeros(others.size)  # components (m,), (n,)
+    accused_at[top.members] = _accused_up_to(top) / others.size
+    found_at[top.others] = (_found_at(top) - top.weights * top.num_found) / members.size
+    area, guessing = float(accused_at.mean()), max_fpr**2 / 2
+    scale = 0.5 / (max_fpr - guessing)
+    influence[members] = scale * spread(accused_at - area)
+    # As `spread`, but of `counting` non-members; one or fewer say nothing of their spread.
+    spread_of_few = np.sqrt(counting / (counting - 1)) / others.size if counting > 1 else np.nan
+    influence[others] = scale * (found_at - found_at.mean()) * spread_of_few
+    return 0.5 + scale * (area - guessing), influence
+
+
+class _Top(NamedTuple):
+    """The top of one victim's ranking, from the lowest score up; one false positive more than the area reaches."""
+
+    members: np.ndarray
+    """(C,) their places among all members."""
+    others: np.ndarray
+    """(T,) likewise."""
+    member_scores: Floats
+    """(C,) ascending."""
+    other_scores: Floats
+    """(T,) ascending."""
+    weights: Floats
+    """(T,) the part of each non-member's step of the curve that the area counts, in [0, 1]; equal where they tie."""
+    num_found: float
+    """Members found with one false positive more; a part of those that tie with the threshold there."""
+
+
+def _top(low: Floats, high: Floats, max_fpr: float) -> _Top:
+    """The top of the ranking of scores of members (m,) and of non-members (n,)."""
+    budget = max_fpr * high.size  # false positives; its fraction counts
+    place = high.size - min(int(np.ceil(budget + 1)), high.size)
+    lowest_score = np.partition(high, place)[place]
+    members, others = np.flatnonzero(low >= lowest_score), np.flatnonzero(high >= lowest_score)
+    members, others = members[np.argsort(low[members])], others[np.argsort(high[others])]
+    member_scores, other_scores = low[members], high[others]
+    higher = others.size - np.searchsorted(other_scores, other_scores, side="right")  # (T,) non-members that score so
+    tied = others.size - higher - np.searchsorted(other_scores, other_scores, side="left")  # (T,) with themselves
+    members_tied = int(np.searchsorted(member_scores, lowest_score, side="right"))
+    part = min((budget + 1 - higher[0]) / tied[0], 1.0)
+    num_found = members.size - members_tied + part * members_tied
+    weights = np.clip((budget - higher) / tied, 0.0, 1.0)
+    return _Top(members, others, member_scores, other_scores, weights, num_found)
+
+
+def _accused_up_to(top: _Top) -> Floats:
+    """Over how many of the false positives that count each member (C,) is accused; ties half."""
+    below = np.searchsorted(top.other_scores, top.member_scores, side="left")
+    up_to = np.searchsorted(top.other_scores, top.member_scores, side="right")
+    summed = np.concatenate([[0.0], np.cumsum(top.weights)])  # (T + 1,)
+    of_tied = top.weights[np.minimum(below, top.weights.size - 1)]  # (C,) the weight of those that it ties with
+    return np.asarray(summed[below] + (summed[up_to] - summed[below]) * of_tied / 2)
+
+
+def _found_at(top: _Top) -> Floats:
+    """How many members outscore each non-member (T,), over the part of its step that counts; ties half."""
+    below = np.searchsorted(top.member_scores, top.other_scores, side="left")
+    up_to = np.searchsorted(top.member_scores, top.other_scores, side="right")
+    return np.asarray(top.weights * (top.member_scores.size - up_to + top.weights * (up_to - below) / 2))
+
+
+class PartialAuc(Metric):
+    """Area under the ROC curve below 1% false positives, standardised: 0.5 is guessing, 1 the best."""
+
+    quantity = Quantity("partial_auc_at_1%_fpr", "Partial AUC (1% FPR)", guessing=0.5)
+    bounds = (lowest(), 1.0)
+    meaning = (
+        "Partial AUC: area under the ROC curve below 1% false positives, scaled so that guessing has 0.5 and the best "
+        "attack 1."
+    )
+    budget = BudgetOption("partial_auc", "Highest standardised partial AUC below 1% FPR, such as 0.55.", "AUC")
+
+    def measure(self, scored: Scored) -> tuple[Measurement, ...]:
+        """With influence values."""
+        return (partial_auc_influence(scored.scores, scored.member),)
+
+    def pooled(self, scored: Scored, quantities: Sequence[Quantity]) -> tuple[Estimate, ...]:
+        """Clustered by sample and by model."""
+        if not quantities:
+            return ()
+        value, pairs = area_of(scored.scores.ravel(), scored.member.ravel(), MAX_FPR)
+        return (clustered(value, pairs.reshape(scored.scores.shape), bounds=self.bounds),)
+
+    def suppressed(self, quantity: Quantity, num_members: int, num_nonmembers: int) -> str | None:
+        """By the rule of a TPR at 1% FPR, which hangs on the same non-members."""
+        return refusal(num_nonmembers, MAX_FPR)
+
+    def num_trials(self, num_members: int, num_nonmembers: int) -> int:
+        """As many disjoint pairs as there are of members and of non-members that count."""
+        return min(num_members, int(MAX_FPR * num_nonmembers))
+
+
+METRIC = PartialAuc()
