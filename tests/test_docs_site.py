@@ -23,7 +23,7 @@ from pruneaudit.study import recipes, settings_reference
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-KINDS = ("attacks", "compression", "defenses", "data", "models")
+KINDS = ("attacks", "compression", "defenses", "data", "models", "metrics")
 TINY_DEMO = (
     *("membership.num_models=3", "training.epochs=1", "data.num_samples=240", "data.num_reserve=50"),
     'audit.attacks=["loss"]',
@@ -136,7 +136,7 @@ def test_every_extension_shown_works(tmp_path, monkeypatch):
         Path(kind).mkdir()
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / kind)])
     monkeypatch.setattr(ATTACKS, "_registered", dict(ATTACKS._registered))
-    written, commands = [], []
+    written, commands, programs = [], [], []
     for language, code in blocks_of("extending.md"):
         first = code.splitlines()[0].removeprefix("# ")
         if first.startswith("src/pruneaudit/"):
@@ -148,8 +148,10 @@ def test_every_extension_shown_works(tmp_path, monkeypatch):
         elif language == "bash":
             commands += code.splitlines()
         else:
-            exec(compile(code, "extending.md", "exec"), names := {"__name__": "__main__"})
-            assert {"logit", "loss"} == set(names["audit"].findings["attack"])
+            programs.append(code)
+    for code in programs:  # only now: a folder of plug-ins is read once per process
+        exec(compile(code, "extending.md", "exec"), names := {"__name__": "__main__"})
+        assert {"logit", "loss"} == set(names["audit"].findings["attack"])
     modules = {f"pruneaudit.{path.parts[0]}.{path.stem}" for path in written}
     assert {path.parts[0] for path in written} == set(KINDS)
     try:
@@ -165,6 +167,10 @@ def test_every_extension_shown_works(tmp_path, monkeypatch):
     findings = pd.read_csv("runs/mine/findings.csv")
     assert {"loss", "margin:thresholds=per_class", "above_all"} == set(findings["attack"])
     assert {"lamp-0.8", "lamp-0.8+confidence_penalty-strength=0.2"} < set(findings["release"])
+    means = findings[findings["victim"] == "mean"]
+    assert means["tnr_at_10%_fnr"].between(0, 1).all()
+    assert "tnr_at_10%_fnr" in set(pd.read_csv("runs/mine/comparisons.csv")["metric"])
+    assert "TNR at 10% FNR" in Path("runs/mine/report.html").read_text()
     releases = pd.read_csv("runs/mine/releases.csv").set_index("release")
     assert releases.loc["lamp-0.8", "sparsity"] == pytest.approx(0.8, abs=0.005)
 

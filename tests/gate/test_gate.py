@@ -85,6 +85,24 @@ def test_only_the_mean_over_victims_counts(make_run):
     assert check(results, budgets_of(results, max_auc="0.6")).exit_code == 0
 
 
+def test_a_run_without_the_figure_is_told_how_to_have_it(make_run):
+    message = r"--max-partial-auc: .*'partial_auc_at_1%_fpr'.*pruneaudit attack RUN --attacks 'loss,"
+    with pytest.raises(UserError, match=message):
+        budgets_of(make_run(), max_partial_auc="0.6")
+    results = make_run()
+    results.findings["partial_auc_at_1%_fpr"], results.findings["partial_auc_at_1%_fpr_low"] = 0.52, 0.51
+    results.findings["partial_auc_at_1%_fpr_high"] = 0.56
+    for budget, code in (("0.56", 0), ("0.55", 1)):
+        assert check(results, budgets_of(results, max_partial_auc=budget)).exit_code == code
+    with pytest.raises(UserError, match=r"at least what guessing reaches \(0.500\)"):
+        budgets_of(results, max_partial_auc="0.49")
+
+
+def test_a_budget_of_no_figure_is_refused_with_the_nearest(make_run):
+    with pytest.raises(UserError, match=r"budget 'max_auk' \(did you mean 'max_auc'\?\)"):
+        budgets_of(make_run(), max_auk="0.6")
+
+
 def test_a_run_without_a_mean_is_judged_by_its_one_victim(make_results):
     def edit(parts):
         parts["findings"] = parts["findings"][parts["findings"]["victim"] == "0"]

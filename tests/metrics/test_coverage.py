@@ -17,6 +17,7 @@ from pruneaudit.metrics import (
     binomial_interval,
     bootstrap_pooled_tpr,
     bootstrap_tpr,
+    difference_of,
     difference_two_way,
     per_victim,
     per_victim_replicates,
@@ -26,9 +27,11 @@ from pruneaudit.metrics import (
     two_way,
     two_way_replicates,
 )
+from pruneaudit.metrics.partial_auc import MAX_FPR, lowest, partial_auc_influence
 
 pytestmark = pytest.mark.slow
 LEVELS = np.array([0.1, 0.01])
+BOUNDS = lowest(), 1.0  # of a standardised partial AUC
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,47 @@ def test_paired_difference_of_tpr(num_victims, num_simulations):
     report(f"TPR difference, {num_victims} victims, at {LEVELS}", coverage, len(hits))
     assert coverage.min() >= 0.92
     assert coverage.max() <= 0.98
+
+
+def partial_auc_of(world, kept=1.0):
+    """Expected standardised partial AUC of a model drawn at random, at the true threshold."""
+    rates = (np.arange(200_000) + 0.5) / 200_000 * MAX_FPR
+    area, guessing = world.tpr(rates, kept).mean() * MAX_FPR, MAX_FPR**2 / 2
+    return (1 + (area - guessing) / (MAX_FPR - guessing)) / 2
+
+
+@pytest.mark.parametrize(("shift", "num_simulations"), [(0.3, 800), (2.0, 800)])
+def test_partial_auc_of_one_model(shift, num_simulations):
+    world, rng, hits = World(shift=shift, memorisation=0.5, noise=0.5), np.random.default_rng(11), []
+    truth = partial_auc_of(world)
+    for _ in range(num_simulations):
+        scores, _, member = world.draw(1, 2000, rng)
+        hits.append(covered(per_victim(*partial_auc_influence(scores, member), bounds=BOUNDS)[0], truth))
+    report(f"partial AUC of one model, {world}", np.mean(hits), len(hits))
+    assert 0.92 <= np.mean(hits) <= 0.98
+
+
+@pytest.mark.parametrize("num_victims", [5, 16])
+@pytest.mark.parametrize("world", [SHARED, MIXED], ids=["shared", "mixed"])
+def test_mean_partial_auc(world, num_victims):
+    rng, hits, truth = np.random.default_rng(12), [], partial_auc_of(world)
+    for _ in range(400):
+        scores, _, member = world.draw(num_victims, 2000, rng)
+        hits.append(covered(two_way(*partial_auc_influence(scores, member), bounds=BOUNDS), truth))
+    report(f"mean partial AUC, {world}, {num_victims} victims", np.mean(hits), len(hits))
+    assert 0.92 <= np.mean(hits) <= 0.98
+
+
+@pytest.mark.parametrize("num_victims", [1, 5, 16])
+def test_paired_difference_of_partial_auc(num_victims):
+    world = MIXED if num_victims > 1 else World(noise=0.5)
+    rng, hits, truth = np.random.default_rng(13), [], partial_auc_of(world) - partial_auc_of(world, kept=0.8)
+    for _ in range(400):
+        dense, pruned, member = world.draw(num_victims, 2000, rng, kept=0.8)
+        found = difference_of(*(partial_auc_influence(scores, member) for scores in (dense, pruned)), bounds=BOUNDS)
+        hits.append(covered(found, truth))
+    report(f"partial AUC difference, {num_victims} victims", np.mean(hits), len(hits))
+    assert 0.92 <= np.mean(hits) <= 0.985
 
 
 @pytest.mark.parametrize("num_victims", [1, 5, 16])
