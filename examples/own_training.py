@@ -25,7 +25,7 @@ def main() -> None:
         training={"function": digits_code.train},
         releases=[
             {"name": "control", "finetune": finetune},
-            {"name": "pruned", "pruner": "l1unstructured", "sparsity": 0.9, "finetune": finetune},
+            {"name": "pruned", "compress": "l1unstructured", "sparsity": 0.9, "finetune": finetune},
         ],
         audit={"attacks": ["loss", "lira"]},
     )

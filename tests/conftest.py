@@ -200,7 +200,7 @@ TINY = {
     "membership": {"num_models": 4},
     "model": {"name": "mlp", "options": {"hidden": [8]}},
     "training": {"epochs": 1, "batch_size": 32},
-    "releases": [{"pruner": "l1unstructured", "sparsity": 0.5}],
+    "releases": [{"compress": "l1unstructured", "sparsity": 0.5}],
     "audit": {"attacks": ["loss", "lira"], "fpr_levels": [0.2]},
 }
 

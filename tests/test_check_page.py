@@ -16,7 +16,7 @@ data = { source = "digits", num_samples = 400 }
 membership = { num_models = 4 }
 model = { name = "mlp", options = { hidden = [16] } }
 training = { epochs = 2 }
-releases = [{ pruner = "l1unstructured", sparsity = 0.9 }]
+releases = [{ compress = "l1unstructured", sparsity = 0.9 }]
 audit = { attacks = ["lira"], fpr_levels = [0.1] }
 """
 

@@ -18,7 +18,7 @@ STUDY = {
     "membership": {"num_models": 3},
     "model": {"name": "mlp", "options": {"hidden": [8]}},
     "training": {"epochs": 1},
-    "releases": [{"pruner": "l1unstructured", "sparsity": 0.5}],
+    "releases": [{"compress": "l1unstructured", "sparsity": 0.5}],
     "audit": {"attacks": ["loss", "nn:epochs=1"], "knowledge": ["matched"]},
 }
 

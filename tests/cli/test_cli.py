@@ -21,7 +21,7 @@ options = { hidden = [8] }
 epochs = 1
 batch_size = 32
 [[releases]]
-pruner = "l1unstructured"
+compress = "l1unstructured"
 sparsity = 0.5
 [audit]
 attacks = ["loss", "lira"]
@@ -123,8 +123,12 @@ def refused(outcome, *words):
         ("epochs = 1", "epohcs = 1", ["training.epohcs", "did you mean 'epochs'"]),
         ("epochs = 1", 'epochs = "many"', ["training.epochs", "'many'", "integer"]),
         ("sparsity = 0.5", "sparsity = 1.0", ["releases.0.sparsity", "1.0", "less than 1"]),
-        ('pruner = "l1unstructured"', 'pruner = "l1unstructred"', ["l1unstructred", "did you mean 'l1unstructured'"]),
-        ('pruner = "l1unstructured"', 'pruner = "l1unstructured:scop=global"', ["scop", "did you mean 'scope'"]),
+        (
+            'compress = "l1unstructured"',
+            'compress = "l1unstructred"',
+            ["l1unstructred", "did you mean 'l1unstructured'"],
+        ),
+        ('compress = "l1unstructured"', 'compress = "l1unstructured:scop=global"', ["scop", "did you mean 'scope'"]),
         ('source = "digits"', 'source = "digit"', ["digit", "did you mean 'digits'"]),
         ('source = "digits"', 'source = "npz:absent.npz"', ["absent.npz"]),
         ('"lira"', '"lyra"', ["lyra", "did you mean 'lira'"]),

@@ -175,7 +175,7 @@ def test_a_full_folder_is_left_alone_unless_forced(compress, tmp_path):
 
 REFUSED = [
     ({"sparsity": 1.5}, (), "sparsity: got 1.5, expected above 0 and below 1"),
-    ({"method": "magnitude"}, (), "unknown pruner 'magnitude'; expected one of"),
+    ({"method": "magnitude"}, (), "unknown compressor 'magnitude'; expected one of"),
     ({"method": 'l1unstructured:exclude=["fc"]'}, (), "exclude: no layer 'fc'"),
     ({"method": "dpf"}, (), "on the command line --data and --epochs"),
     ({"method": "l1structured"}, (), "on the command line --example-shape 3,32,32"),

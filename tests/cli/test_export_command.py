@@ -24,7 +24,7 @@ data = { source = "digits", num_samples = 120, num_reserve = 40 }
 membership = { num_models = 2 }
 model = { name = "tinycnn", options = { width = 4 } }
 training = { epochs = 1, batch_size = 32 }
-releases = [{ pruner = "l1unstructured", sparsity = 0.5 }, { pruner = "l1structured", sparsity = 0.5 }]
+releases = [{ compress = "l1unstructured", sparsity = 0.5 }, { compress = "l1structured", sparsity = 0.5 }]
 audit = { attacks = ["loss"] }
 """
 MASKED, SMALLER = "l1unstructured-0.5", "l1structured-0.5"

@@ -12,7 +12,7 @@ data = { source = "npz:data.npz" }
 membership = { num_models = 4 }
 training = { epochs = 2, batch_size = 64, learning_rate = 0.1 }
 audit = { attacks = ["loss"] }
-releases = [{ pruner = "l1unstructured", sparsity = 0.5 }]
+releases = [{ compress = "l1unstructured", sparsity = 0.5 }]
 """
 SERIAL = ("--executor", "serial", "--quiet")
 

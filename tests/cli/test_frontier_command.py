@@ -27,7 +27,7 @@ name = "early"
 parent = "init"
 finetune = { epochs = 1 }
 [[releases]]
-pruner = "l1unstructured"
+compress = "l1unstructured"
 sparsity = 0.5
 [audit]
 attacks = ["loss", "lira"]

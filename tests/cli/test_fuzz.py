@@ -34,7 +34,7 @@ milestones = [1]
 [[releases]]
 finetune = { epochs = 1 }
 [[releases]]
-pruner = "l1unstructured:scope=layer"
+compress = "l1unstructured:scope=layer"
 sparsity = [0.5, 0.9]
 finetune = { epochs = 1, select = "best_dev" }
 [audit]

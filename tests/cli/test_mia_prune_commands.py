@@ -81,7 +81,7 @@ def test_the_three_steps_in_order(call, folder):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--pruner_name", "l1structur"), "unknown pruner 'l1structur'"),
+        (("--pruner_name", "l1structur"), "unknown compressor 'l1structur'"),
         (("--prune_sparsity", "1.2"), "sparsity"),
         (("--defend", "pbp", "--defend_arg", "4"), "unknown defense 'pbp'"),
         (("--defend", "ppb", "--defend_arg", "much"), "strength"),

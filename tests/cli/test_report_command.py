@@ -14,7 +14,7 @@ data = { source = "digits", num_samples = 200 }
 membership = { num_models = 4 }
 model = { name = "mlp", options = { hidden = [16] } }
 training = { epochs = 3, batch_size = 32 }
-releases = [{ pruner = "l1unstructured", sparsity = 0.5 }]
+releases = [{ compress = "l1unstructured", sparsity = 0.5 }]
 audit = { attacks = ["loss", "lira"], fpr_levels = [0.2] }
 """
 

@@ -45,7 +45,7 @@ data = { source = "digits", num_samples = 90, num_reserve = 20 }
 membership = { num_models = 2 }
 model = "users_network:net"
 training = { function = "users_network:train" }
-releases = [{ pruner = "l1unstructured", sparsity = 0.5 }]
+releases = [{ compress = "l1unstructured", sparsity = 0.5 }]
 audit = { attacks = ["loss"] }
 """
 HOSTILE = ("numexpr", "bottleneck", "users_network")

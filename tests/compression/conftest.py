@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from pruneaudit.compression.pruner import Workshop
+from pruneaudit.compression.compressor import CompressionContext
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.loop import train
@@ -32,16 +32,18 @@ def noise() -> Samples:
 
 
 @pytest.fixture(scope="session")
-def make_workshop(noise: Samples) -> Callable[..., Workshop]:
-    """A workshop that trains on noise for 2 epochs of 5 steps; `phases` notes what was trained, as it was at first."""
+def make_context(noise: Samples) -> Callable[..., CompressionContext]:
+    """A context that trains on noise for 2 epochs of 5 steps; `phases` notes what was trained, as it was at first."""
 
-    def make(initial: Callable[[], nn.Module], phases: list[tuple[str, int | None, Any]] | None = None) -> Workshop:
+    def make(
+        initial: Callable[[], nn.Module], phases: list[tuple[str, int | None, Any]] | None = None
+    ) -> CompressionContext:
         def train_phase(model: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
             if phases is not None:
                 phases.append((phase, epochs, copy.deepcopy(model.state_dict())))
             settings = Training(epochs=epochs or 2, batch_size=8, learning_rate=0.05)
             train(model, noise, settings, torch.Generator().manual_seed(9), hooks)
 
-        return Workshop(noise.inputs(slice(0, 1)), torch.Generator().manual_seed(3), train_phase, initial)
+        return CompressionContext(noise.inputs(slice(0, 1)), torch.Generator().manual_seed(3), train_phase, initial)
 
     return make

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression import PRUNERS
+from pruneaudit.compression import COMPRESSORS
+from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.gamma_penalty import GammaPenalty
 from pruneaudit.compression.layer_sizes import layer_table
-from pruneaudit.compression.pruner import Pruning, Workshop
 from pruneaudit.compression.selection import prunable_weights
 from pruneaudit.compression.structured import replay
 from pruneaudit.core.errors import UserError
@@ -54,10 +54,10 @@ class Phases:
 
 def pruned(
     method: str, model: nn.Module, sparsity: float = 0.5, phases: Phases | None = None, **options: Any
-) -> Pruning:
-    pruner = PRUNERS.get(method)
-    workshop = Workshop(torch.zeros(1, 1, 8, 8), torch.Generator(), phases or Phases(), lambda: network())
-    return pruner.prune(model, sparsity, validated(pruner.Options, options, method), workshop)
+) -> Compressed:
+    pruner = COMPRESSORS.get(method)
+    context = CompressionContext(torch.zeros(1, 1, 8, 8), torch.Generator(), phases or Phases(), lambda: network())
+    return pruner.compress(model, validated(pruner.Options, {"sparsity": sparsity, **options}, method), context)
 
 
 def values(model: nn.Module) -> dict[str, Tensor]:
@@ -160,16 +160,15 @@ def test_slim_needs_batch_norm() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_a_method_does_to_the_architecture_depends_on_its_preset(method: str) -> None:
-    pruner = PRUNERS.get(method)
-    own, preset = pruner.Options(), pruner.Options(preset="mia_prune")
-    assert (pruner.changes_architecture(own), pruner.works_by_mask(own)) == (True, False)
-    assert (pruner.changes_architecture(preset), pruner.works_by_mask(preset)) == (False, True)
-    assert pruner.needs_training(own) == (method == "slim")
-    assert not pruner.needs_training(preset)
+    pruner = COMPRESSORS.get(method)
+    own, preset = pruner.Options(sparsity=0.5), pruner.Options(sparsity=0.5, preset="mia_prune")
+    assert (pruner.changes_architecture(own), pruner.kind(own)) == (True, "structure")
+    assert (pruner.changes_architecture(preset), pruner.kind(preset)) == (False, "mask")
+    assert pruner.works_in_training(own) == (method == "slim")
+    assert not pruner.works_in_training(preset)
     assert pruner.origin(own) == pruner.origin(preset) == "own-dense"
-    plain = PRUNERS.get("l1unstructured")
-    assert plain.works_by_mask(plain.Options())
-    assert not plain.changes_architecture(plain.Options())
+    plain = COMPRESSORS.get("l1unstructured")
+    assert plain.kind(plain.Options(sparsity=0.5)) == "mask"
 
 
 def test_options_reach_the_removal() -> None:
@@ -345,7 +344,7 @@ def test_equal_gammas_go_by_exact_count() -> None:
 @pytest.mark.parametrize("sparsity", [0.0, 1.0, -1.0])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_sparsity_out_of_range_is_refused(method: str, sparsity: float, preset: str) -> None:
-    with pytest.raises(UserError, match=r"sparsity: got .*expected above 0 and below 1"):
+    with pytest.raises(UserError, match=r"'sparsity': got .*expected: (greater|less) than"):
         pruned(method, network(), sparsity, preset=preset)
 
 
@@ -374,11 +373,15 @@ def test_a_preset_that_does_not_fit_the_network_is_refused(method: str, message:
 )
 def test_options_that_do_not_go_together_are_refused(method: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        validated(PRUNERS.get(method).Options, options, method)
+        validated(COMPRESSORS.get(method).Options, {"sparsity": 0.5, **options}, method)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_options_survive_being_written_out_and_read_again(method: str) -> None:
-    options = PRUNERS.get(method).Options
-    for chosen in (options(), options(preset="mia_prune"), options(target="macs", exclude=("a",))):
+    options = COMPRESSORS.get(method).Options
+    for chosen in (
+        options(sparsity=0.5),
+        options(sparsity=0.5, preset="mia_prune"),
+        options(sparsity=0.5, target="macs", exclude=("a",)),
+    ):
         assert options.model_validate(chosen.model_dump(mode="json")) == chosen

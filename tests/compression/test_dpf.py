@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from pruneaudit.compression import PRUNERS
+from pruneaudit.compression import COMPRESSORS
+from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.mask import Masks
 from pruneaudit.compression.moving_mask import DenseFeedback
-from pruneaudit.compression.pruner import Pruning, Workshop
 from pruneaudit.compression.schedules import Ramp
 from pruneaudit.compression.selection import num_removed, prunable_weights
 from pruneaudit.study import Training
@@ -27,7 +27,7 @@ from pruneaudit.training.samples import Samples, Shuffled
 from pruneaudit.training.selection import BestOnDev
 
 MakeNet = Callable[..., nn.Module]
-MakeWorkshop = Callable[..., Workshop]
+MakeContext = Callable[..., CompressionContext]
 
 
 class ByHand:
@@ -37,7 +37,7 @@ class ByHand:
         self.model = nn.Linear(4, 1, bias=False)
         self.weight = self.model.weight
         self.weight.data = torch.tensor([[2.0, 1.0, 0.5, 4.0]])
-        self.pruning = Pruning(self.model)
+        self.pruning = Compressed(self.model)
         self.hook = DenseFeedback(self.pruning, prunable_weights(self.model), ramp, "global")
         optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.5, weight_decay=0.1)
         self.state = TrainingState(self.model, optimizer, torch.Generator(), num_epochs=1, steps_per_epoch=4)
@@ -86,9 +86,9 @@ def test_a_frozen_mask_keeps_gradients_from_removed_weights() -> None:
     example.assert_weights([1.7012, 0, 0, 3.9004], dense=[1.7012, 0.89 - 0.0639, 0.295 - 0.10545, 3.9004])
 
 
-def pruned(model: nn.Module, sparsity: float, workshop: Workshop, **options: Any) -> Pruning:
-    pruner = PRUNERS.get("dpf")
-    return pruner.prune(model, sparsity, pruner.Options(**options), workshop)
+def pruned(model: nn.Module, sparsity: float, context: CompressionContext, **options: Any) -> Compressed:
+    pruner = COMPRESSORS.get("dpf")
+    return pruner.compress(model, pruner.Options(sparsity=sparsity, **options), context)
 
 
 def masks_by_sorting(dense: dict[str, Tensor], sparsity: float) -> dict[str, Tensor]:
@@ -99,7 +99,7 @@ def masks_by_sorting(dense: dict[str, Tensor], sparsity: float) -> dict[str, Ten
 
 
 def test_the_preset_is_what_its_rules_say_step_by_step(
-    make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples
+    make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
     """A reimplementation that writes SGD out, on 10 epochs of 13 steps; in float64, so that the order of sums is
     nothing."""
@@ -107,8 +107,8 @@ def test_the_preset_is_what_its_rules_say_step_by_step(
     samples = Samples(noise.stored.double(), noise.y)
     settings = Training(epochs=epochs, batch_size=3, learning_rate=rate, schedule="constant", weight_decay=0.01)
     released, model = make_net(seed=3).double(), make_net().double()
-    workshop = make_workshop(make_net)
-    pruning = pruned(released, sparsity, workshop, preset="pruning_mia")
+    context = make_context(make_net)
+    pruning = pruned(released, sparsity, context, preset="pruning_mia")
     history = train(released, samples, settings, torch.Generator().manual_seed(6), pruning.hooks).history
 
     generator = torch.Generator().manual_seed(6)
@@ -174,13 +174,13 @@ def rate_of_return(masks: list[Masks]) -> float:
 
 
 def test_weights_come_back_under_dpf_and_never_under_a_static_mask(
-    make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples
+    make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
     rates = {}
     for method in ("dpf", "static"):
-        model, pruner = make_net(), PRUNERS.get(method)
+        model, pruner = make_net(), COMPRESSORS.get(method)
         given: dict[str, Any] = {"period_steps": 5, "ramp_end": 0.2} if method == "dpf" else {}
-        pruning = pruner.prune(model, 0.7, pruner.Options(start="init", **given), make_workshop(make_net))
+        pruning = pruner.compress(model, pruner.Options(sparsity=0.7, start="init", **given), make_context(make_net))
         notes = []
 
         class Noting(Hook):
@@ -197,10 +197,10 @@ def test_weights_come_back_under_dpf_and_never_under_a_static_mask(
 
 
 def test_the_release_is_exactly_the_masked_dense_weights(
-    make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples
+    make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
     model = make_net()
-    pruning = pruned(model, 0.7, make_workshop(make_net), period_steps=3)
+    pruning = pruned(model, 0.7, make_context(make_net), period_steps=3)
     watching = Watching(pruning.hooks[0])
     train(model, noise, SETTINGS, torch.Generator().manual_seed(0), (*pruning.hooks, watching))
     kept = pruning.hooks[0].kept()
@@ -213,9 +213,9 @@ def test_the_release_is_exactly_the_masked_dense_weights(
 
 
 def test_the_mask_moves_at_multiples_of_the_period_and_when_the_ramp_ends(
-    make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples
+    make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
-    pruning = pruned(model := make_net(), 0.7, make_workshop(make_net), period_steps=7, ramp_end=0.5, freeze_at=0.8)
+    pruning = pruned(model := make_net(), 0.7, make_context(make_net), period_steps=7, ramp_end=0.5, freeze_at=0.8)
     watching = Watching(pruning.hooks[0])
     train(model, noise, SETTINGS, torch.Generator().manual_seed(0), (*pruning.hooks, watching))
     all_kept = Masks({name: torch.ones_like(w, dtype=torch.bool) for name, w in prunable_weights(model).items()})
@@ -226,11 +226,11 @@ def test_the_mask_moves_at_multiples_of_the_period_and_when_the_ramp_ends(
 
 @pytest.mark.parametrize("ramp_end", [0.01, 0.5, 1.0])
 def test_a_training_shorter_than_a_period_ends_at_the_asked_sparsity(
-    ramp_end: float, make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples
+    ramp_end: float, make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
     for by in ("step", "epoch"):
         model = make_net()
-        pruning = pruned(model, 0.7, make_workshop(make_net), period_steps=999, ramp_end=ramp_end, ramp_by=by)
+        pruning = pruned(model, 0.7, make_context(make_net), period_steps=999, ramp_end=ramp_end, ramp_by=by)
         training = SETTINGS.model_copy(update={"epochs": 1})
         history = train(model, noise, training, torch.Generator().manual_seed(0), pruning.hooks).history
         assert pruning.masks is not None
@@ -252,14 +252,14 @@ def test_fewer_steps_than_expected_end_at_the_asked_sparsity_all_the_same() -> N
 
 @pytest.mark.parametrize("method", ["dpf", "gradual"])
 def test_the_best_epoch_on_dev_is_one_of_the_asked_sparsity(
-    method: str, make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples
+    method: str, make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
     """Labels that the unpruned start gets right, and a training that hardly trains: the less pruned, the better."""
-    model, pruner = make_net("mlp"), PRUNERS.get(method)
+    model, pruner = make_net("mlp"), COMPRESSORS.get(method)
     with torch.no_grad():
         dev = Samples(noise.stored, model(noise.inputs(slice(None))).argmax(1))
     given = {"ramp_end": 0.5, "period_steps": 2} if method == "dpf" else {"end": 0.5, "period_steps": 2}
-    pruning = pruner.prune(model, 0.8, pruner.Options(**given), make_workshop(lambda: make_net("mlp")))
+    pruning = pruner.compress(model, pruner.Options(sparsity=0.8, **given), make_context(lambda: make_net("mlp")))
     hooks, settings = (*pruning.hooks, BestOnDev(dev)), SETTINGS.model_copy(update={"learning_rate": 1e-4})
     history = train(model, noise, settings, torch.Generator().manual_seed(0), hooks).history
     assert pruning.masks is not None
@@ -271,11 +271,11 @@ def test_the_best_epoch_on_dev_is_one_of_the_asked_sparsity(
 
 
 def test_start_says_which_weights_training_begins_with(
-    make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples
+    make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
     for start, seed in (("init", 4), ("pretrained", 0)):
         model = make_net()
-        pruning = pruned(model, 0.5, make_workshop(lambda: make_net(seed=4)), start=start)
+        pruning = pruned(model, 0.5, make_context(lambda: make_net(seed=4)), start=start)
         expected = copy.deepcopy(make_net(seed=seed)).state_dict()
         assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
         assert pruning.masks is not None

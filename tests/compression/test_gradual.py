@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression import PRUNERS
+from pruneaudit.compression import COMPRESSORS
+from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.mask import Masks
-from pruneaudit.compression.pruner import Pruning, Workshop
 from pruneaudit.compression.selection import num_removed, prunable_weights
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, TrainingState
@@ -23,7 +23,7 @@ from pruneaudit.training.samples import Samples
 from scripted_hooks import Killed, KillIn
 
 MakeNet = Callable[..., nn.Module]
-MakeWorkshop = Callable[..., Workshop]
+MakeContext = Callable[..., CompressionContext]
 SETTINGS = Training(epochs=6, batch_size=8, learning_rate=0.1, weight_decay=0.01)  # 5 steps an epoch, 30 in all
 
 
@@ -40,11 +40,11 @@ class Noting(Hook):
 @pytest.mark.parametrize("scope", ["global", "layerwise"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_weights_go_along_the_ramp_and_never_come_back(
-    scope: str, optimizer: str, make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples
+    scope: str, optimizer: str, make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
-    model, pruner, noting = make_net(), PRUNERS.get("gradual"), Noting()
-    options = pruner.Options(begin=0.2, end=0.7, period_steps=4, scope=scope)
-    pruning = pruner.prune(model, 0.8, options, make_workshop(make_net))
+    model, pruner, noting = make_net(), COMPRESSORS.get("gradual"), Noting()
+    options = pruner.Options(sparsity=0.8, begin=0.2, end=0.7, period_steps=4, scope=scope)
+    pruning = pruner.compress(model, options, make_context(make_net))
     settings = SETTINGS.model_copy(update={"optimizer": optimizer, "learning_rate": 0.02})
     history = train(model, noise, settings, torch.Generator().manual_seed(0), (*pruning.hooks, noting)).history
 
@@ -63,7 +63,7 @@ def test_weights_go_along_the_ramp_and_never_come_back(
 
 
 def test_removed_weights_stay_removed_beside_kept_ones_that_are_zero(
-    make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples
+    make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
     class SettingZero(Hook):
         """Makes every weight of the second layer zero, late, when few are left to go; of equal ones, the first go."""
@@ -74,8 +74,8 @@ def test_removed_weights_stay_removed_beside_kept_ones_that_are_zero(
                 with torch.no_grad():
                     list(prunable_weights(state.model).values())[1].zero_()
 
-    model, pruner = make_net(), PRUNERS.get("gradual")
-    pruning = pruner.prune(model, 0.8, pruner.Options(period_steps=1), make_workshop(make_net))
+    model, pruner = make_net(), COMPRESSORS.get("gradual")
+    pruning = pruner.compress(model, pruner.Options(sparsity=0.8, period_steps=1), make_context(make_net))
     found: list[dict[str, Tensor]] = []
 
     class NotingTheMask(Hook):
@@ -106,15 +106,15 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_stopped_training_ends_with_the_bits_of_one_that_was_never_stopped(
-    name: str, optimizer: str, make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples, tmp_path: Path
+    name: str, optimizer: str, make_net: MakeNet, make_context: MakeContext, noise: Samples, tmp_path: Path
 ) -> None:
     method, options = CASES[name]
     settings = SETTINGS.model_copy(update={"optimizer": optimizer, "learning_rate": 0.02})
 
-    def begin(folder: Path | None, kill_in: int = 0) -> tuple[TrainingState, Pruning]:
-        pruner = PRUNERS.get(method)
-        workshop = make_workshop(lambda: make_net(seed=4))
-        pruning = pruner.prune(make_net(), 0.8, pruner.Options(**options), workshop)
+    def begin(folder: Path | None, kill_in: int = 0) -> tuple[TrainingState, Compressed]:
+        pruner = COMPRESSORS.get(method)
+        context = make_context(lambda: make_net(seed=4))
+        pruning = pruner.compress(make_net(), pruner.Options(sparsity=0.8, **options), context)
         checkpoints = Checkpoints(folder, every_seconds=0) if folder else None
         hooks = (*pruning.hooks, KillIn(kill_in))
         generator = torch.Generator().manual_seed(5)

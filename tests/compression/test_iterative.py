@@ -10,27 +10,27 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression import PRUNERS
-from pruneaudit.compression.pruner import Pruning, Workshop
+from pruneaudit.compression import COMPRESSORS
+from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.selection import num_removed, prunable_weights
 from pruneaudit.study import Training
 from pruneaudit.training.loop import train
 from pruneaudit.training.samples import Samples
 
 MakeNet = Callable[..., nn.Module]
-MakeWorkshop = Callable[..., Workshop]
+MakeContext = Callable[..., CompressionContext]
 Weights = dict[str, Tensor]
 Phases = list[tuple[str, int | None, Weights]]
 
 
 def pruned(
-    make_net: MakeNet, make_workshop: MakeWorkshop, sparsity: float, **options: Any
-) -> tuple[Pruning, Phases, set[str]]:
+    make_net: MakeNet, make_context: MakeContext, sparsity: float, **options: Any
+) -> tuple[Compressed, Phases, set[str]]:
     """Prunes a network that began from another seed's weights; with what was trained, and the prunable names."""
     phases: Phases = []
-    model, pruner = make_net(), PRUNERS.get("iterative")
-    workshop = make_workshop(lambda: make_net(seed=4), phases)
-    pruning = pruner.prune(model, sparsity, pruner.Options(**options), workshop)
+    model, pruner = make_net(), COMPRESSORS.get("iterative")
+    context = make_context(lambda: make_net(seed=4), phases)
+    pruning = pruner.compress(model, pruner.Options(sparsity=sparsity, **options), context)
     return pruning, phases, set(prunable_weights(model))
 
 
@@ -38,9 +38,9 @@ def pruned(
 @pytest.mark.parametrize("rewind", ["none", "init", "early"])
 @pytest.mark.parametrize("rounds", [1, 3, 5])
 def test_every_round_leaves_the_same_part_of_what_was_left(
-    rounds: int, rewind: str, scope: str, make_net: MakeNet, make_workshop: MakeWorkshop
+    rounds: int, rewind: str, scope: str, make_net: MakeNet, make_context: MakeContext
 ) -> None:
-    pruning, phases, names = pruned(make_net, make_workshop, 0.9, rounds=rounds, rewind=rewind, scope=scope)
+    pruning, phases, names = pruned(make_net, make_context, 0.9, rounds=rounds, rewind=rewind, scope=scope)
     began = [(name, epochs) for name, epochs, _ in phases if name == "early"]
     assert began == ([("early", 1)] if rewind == "early" else [])
     trained = phases[len(began) :]
@@ -57,26 +57,26 @@ def test_every_round_leaves_the_same_part_of_what_was_left(
     assert all(torch.equal(pruning.masks[name], states[-1][name] != 0) for name in names)
 
 
-def test_one_round_is_one_shot_magnitude_pruning(make_net: MakeNet, make_workshop: MakeWorkshop) -> None:
-    pruning, _, _ = pruned(make_net, make_workshop, 0.7, rounds=1)
-    other, pruner = make_net(), PRUNERS.get("l1unstructured")
-    pruner.prune(other, 0.7, pruner.Options(), make_workshop(make_net))
+def test_one_round_is_one_shot_magnitude_pruning(make_net: MakeNet, make_context: MakeContext) -> None:
+    pruning, _, _ = pruned(make_net, make_context, 0.7, rounds=1)
+    other, pruner = make_net(), COMPRESSORS.get("l1unstructured")
+    pruner.compress(other, pruner.Options(sparsity=0.7), make_context(make_net))
     expected = other.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in pruning.model.state_dict().items())
 
 
 def test_without_rewinding_a_round_goes_on_from_the_one_before(
-    make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples
+    make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
-    pruning, phases, names = pruned(make_net, make_workshop, 0.7, rounds=2)
+    pruning, phases, names = pruned(make_net, make_context, 0.7, rounds=2)
     (_, _, weights), model = phases[0], make_net()
     first = {name: weights[name] != 0 for name in names}
     assert all(torch.equal(weights[name], model.state_dict()[name] * first[name]) for name in names)
     # The second round ranks what the first round's training made of these weights.
     model.load_state_dict(weights)
     assert pruning.masks is not None
-    pruner = PRUNERS.get("static")  # holds the zeros that are there
-    held = pruner.prune(model, 1 - 0.3**0.5, pruner.Options(), make_workshop(make_net))
+    pruner = COMPRESSORS.get("static")  # holds the zeros that are there
+    held = pruner.compress(model, pruner.Options(sparsity=1 - 0.3**0.5), make_context(make_net))
     settings = Training(epochs=2, batch_size=8, learning_rate=0.05)
     train(model, noise, settings, torch.Generator().manual_seed(9), held.hooks)
     for name, value in pruning.model.state_dict().items():
@@ -85,9 +85,9 @@ def test_without_rewinding_a_round_goes_on_from_the_one_before(
 
 
 def test_rewinding_goes_back_to_the_initial_weights_with_batch_norm(
-    make_net: MakeNet, make_workshop: MakeWorkshop
+    make_net: MakeNet, make_context: MakeContext
 ) -> None:
-    pruning, phases, names = pruned(make_net, make_workshop, 0.7, rounds=3, rewind="init")
+    pruning, phases, names = pruned(make_net, make_context, 0.7, rounds=3, rewind="init")
     initial = make_net(seed=4).state_dict()
     for weights in [*(weights for _, _, weights in phases), pruning.model.state_dict()]:
         for name, value in weights.items():
@@ -95,23 +95,23 @@ def test_rewinding_goes_back_to_the_initial_weights_with_batch_norm(
 
 
 def test_the_first_mask_is_of_dense_weights_and_later_ones_of_trained_ones(
-    make_net: MakeNet, make_workshop: MakeWorkshop
+    make_net: MakeNet, make_context: MakeContext
 ) -> None:
-    rewound, phases, names = pruned(make_net, make_workshop, 0.7, rounds=2, rewind="init")
+    rewound, phases, names = pruned(make_net, make_context, 0.7, rounds=2, rewind="init")
     dense = make_net().state_dict()
     kept = torch.cat([dense[name][phases[0][2][name] != 0].abs() for name in names])
     gone = torch.cat([dense[name][phases[0][2][name] == 0].abs() for name in names])
     assert kept.min() > gone.max()
     assert rewound.masks is not None
-    one_shot, _, _ = pruned(make_net, make_workshop, 0.7, rounds=1)
+    one_shot, _, _ = pruned(make_net, make_context, 0.7, rounds=1)
     assert one_shot.masks is not None
     assert any(not torch.equal(rewound.masks[name], one_shot.masks[name]) for name in names)
 
 
 def test_early_is_some_epochs_of_training_from_the_initial_weights(
-    make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples
+    make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
-    pruning, phases, names = pruned(make_net, make_workshop, 0.7, rounds=2, rewind="early", early_epochs=3)
+    pruning, phases, names = pruned(make_net, make_context, 0.7, rounds=2, rewind="early", early_epochs=3)
     initial = make_net(seed=4).state_dict()
     assert phases[0][:2] == ("early", 3)
     assert all(torch.equal(value, initial[name]) for name, value in phases[0][2].items())

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression import PRUNERS
+from pruneaudit.compression import COMPRESSORS
+from pruneaudit.compression.compressor import Compressed
 from pruneaudit.compression.mask import HoldMask, Masks
-from pruneaudit.compression.pruner import Pruning
 from pruneaudit.compression.selection import num_removed, prunable_weights
 from pruneaudit.core.errors import UserError
 from pruneaudit.models import build_model
@@ -33,9 +33,9 @@ def noise() -> Samples:
     return Samples(torch.randn(40, 8, 8, 1, generator=generator), torch.randint(3, (40,), generator=generator))
 
 
-def pruned(model: nn.Module, sparsity: float, **options: Any) -> Pruning:
-    pruner = PRUNERS.get("l1unstructured")
-    return pruner.prune(model, sparsity, pruner.Options(**options), workshop=None)
+def pruned(model: nn.Module, sparsity: float, **options: Any) -> Compressed:
+    pruner = COMPRESSORS.get("l1unstructured")
+    return pruner.compress(model, pruner.Options(sparsity=sparsity, **options), context=None)
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.9, 0.95])

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pruneaudit.compression import PRUNERS
+from pruneaudit.compression import COMPRESSORS
+from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.mask import Masks
-from pruneaudit.compression.pruner import Pruning, Workshop
 from pruneaudit.compression.selection import num_removed, prunable_weights, select_highest
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import validated
@@ -24,7 +24,7 @@ from pruneaudit.training.loop import train
 from pruneaudit.training.samples import Samples
 
 MakeNet = Callable[..., nn.Module]
-MakeWorkshop = Callable[..., Workshop]
+MakeContext = Callable[..., CompressionContext]
 METHODS = ["l1unstructured", "random", "static", "dpf", "gradual", "iterative"]
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.01},
@@ -32,9 +32,9 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 }
 
 
-def pruned(method: str, model: nn.Module, sparsity: float, workshop: Workshop, **options: Any) -> Pruning:
-    pruner = PRUNERS.get(method)
-    return pruner.prune(model, sparsity, validated(pruner.Options, options, method), workshop)
+def pruned(method: str, model: nn.Module, sparsity: float, context: CompressionContext, **options: Any) -> Compressed:
+    pruner = COMPRESSORS.get(method)
+    return pruner.compress(model, validated(pruner.Options, {"sparsity": sparsity, **options}, method), context)
 
 
 def zeros(weights: dict[str, Tensor]) -> int:
@@ -52,14 +52,14 @@ def zeros(weights: dict[str, Tensor]) -> int:
 )
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 def test_the_release_has_exactly_the_asked_zeros_where_its_masks_say(
-    make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples, **drawn: Any
+    make_net: MakeNet, make_context: MakeContext, noise: Samples, **drawn: Any
 ) -> None:
     width, name, sparsity = drawn["width"], drawn["name"], drawn["sparsity"]
     layers = "all" if name == "mlp" else drawn["layers"]
     size: dict[str, Any] = {"hidden": [width]} if name == "mlp" else {"width": width}
     model = make_net(name, **size)
-    workshop = make_workshop(lambda: make_net(name, **size))
-    pruning = pruned(drawn["method"], model, sparsity, workshop, scope=drawn["scope"], layers=layers)
+    context = make_context(lambda: make_net(name, **size))
+    pruning = pruned(drawn["method"], model, sparsity, context, scope=drawn["scope"], layers=layers)
     training = Training(epochs=2, batch_size=13, **OPTIMIZERS[drawn["optimizer"]])  # 3 steps an epoch
     train(pruning.model, noise, training, torch.Generator().manual_seed(0), pruning.hooks)
 
@@ -96,13 +96,13 @@ def test_fixed_masks_hold_for_fifty_steps(
     options: dict[str, Any],
     optimizer: str,
     make_net: MakeNet,
-    make_workshop: MakeWorkshop,
+    make_context: MakeContext,
     noise: Samples,
 ) -> None:
     model = make_net()
     training = Training(epochs=10, batch_size=8, schedule="constant", **OPTIMIZERS[optimizer])
     train(model, noise, training.model_copy(update={"epochs": 2}), torch.Generator().manual_seed(0))
-    pruning = pruned(method, model, 0.7, make_workshop(make_net), **options)
+    pruning = pruned(method, model, 0.7, make_context(make_net), **options)
     assert pruning.masks is not None
     watching = Watching(pruning.masks)
     train(model, noise, training, torch.Generator().manual_seed(1), (*pruning.hooks, watching))
@@ -113,25 +113,25 @@ def test_fixed_masks_hold_for_fifty_steps(
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("sparsity", [0.99999, 1.0, -0.1])
 def test_a_sparsity_that_cannot_be_is_refused_before_any_training(
-    method: str, sparsity: float, make_net: MakeNet, make_workshop: MakeWorkshop
+    method: str, sparsity: float, make_net: MakeNet, make_context: MakeContext
 ) -> None:
     phases: list[Any] = []
     with pytest.raises(UserError, match="sparsity"):
-        pruned(method, make_net("mlp"), sparsity, make_workshop(lambda: make_net("mlp"), phases))
+        pruned(method, make_net("mlp"), sparsity, make_context(lambda: make_net("mlp"), phases))
     assert not phases
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_network_without_convolutions_has_none_to_prune(
-    method: str, make_net: MakeNet, make_workshop: MakeWorkshop
+    method: str, make_net: MakeNet, make_context: MakeContext
 ) -> None:
-    workshop = make_workshop(lambda: make_net("mlp"))
+    context = make_context(lambda: make_net("mlp"))
     with pytest.raises(UserError, match="nothing to prune: the model has no convolutional layer that is not excluded"):
-        pruned(method, make_net("mlp"), 0.5, workshop, layers="convolutions")
+        pruned(method, make_net("mlp"), 0.5, context, layers="convolutions")
 
 
 @pytest.mark.parametrize(
-    ("method", "options", "origin", "needs_training"),
+    ("method", "options", "origin", "works_in_training"),
     [
         ("l1unstructured", {}, "own-dense", False),
         ("random", {}, "own-dense", False),
@@ -147,41 +147,41 @@ def test_a_network_without_convolutions_has_none_to_prune(
     ],
 )
 def test_where_a_release_starts_and_whether_it_trains(
-    method: str, options: dict[str, Any], origin: str, needs_training: bool
+    method: str, options: dict[str, Any], origin: str, works_in_training: bool
 ) -> None:
-    pruner = PRUNERS.get(method)
-    chosen = pruner.Options.model_validate(options)
-    assert (pruner.origin(chosen), pruner.needs_training(chosen)) == (origin, needs_training)
+    pruner = COMPRESSORS.get(method)
+    chosen = pruner.Options.model_validate({"sparsity": 0.5, **options})
+    assert (pruner.origin(chosen), pruner.works_in_training(chosen)) == (origin, works_in_training)
 
 
 # ------------------------------------------------------------------ random
 
 
 def test_random_pruning_is_a_draw_of_the_generator_and_nothing_else(
-    make_net: MakeNet, make_workshop: MakeWorkshop
+    make_net: MakeNet, make_context: MakeContext
 ) -> None:
-    one, again = (pruned("random", make_net(), 0.6, make_workshop(make_net)).masks for _ in range(2))
-    of_another_model = pruned("random", make_net(seed=5), 0.6, make_workshop(make_net)).masks
-    more = pruned("random", make_net(), 0.8, make_workshop(make_net)).masks
+    one, again = (pruned("random", make_net(), 0.6, make_context(make_net)).masks for _ in range(2))
+    of_another_model = pruned("random", make_net(seed=5), 0.6, make_context(make_net)).masks
+    more = pruned("random", make_net(), 0.8, make_context(make_net)).masks
     assert one is not None
     for same in (again, of_another_model):  # magnitude plays no part
         assert same is not None
         assert all(torch.equal(one[name], same[name]) for name in one)
     assert more is not None
     assert all((more[name] <= one[name]).all() for name in one)
-    workshop = make_workshop(make_net)
-    first, second = (pruned("random", make_net(), 0.6, workshop).masks for _ in range(2))
+    context = make_context(make_net)
+    first, second = (pruned("random", make_net(), 0.6, context).masks for _ in range(2))
     assert first is not None
     assert second is not None
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
 def test_random_pruning_removes_large_weights_as_often_as_small_ones(
-    make_net: MakeNet, make_workshop: MakeWorkshop
+    make_net: MakeNet, make_context: MakeContext
 ) -> None:
     model = make_net("mlp", hidden=[200])
     before = {name: weight.detach().clone() for name, weight in prunable_weights(model).items()}
-    masks = pruned("random", model, 0.5, make_workshop(make_net)).masks
+    masks = pruned("random", model, 0.5, make_context(make_net)).masks
     assert masks is not None
     weight, mask = before["1.weight"].abs(), masks["1.weight"]  # 12,800 weights: a standard error of 0.006
     large = weight > weight.median()
@@ -192,24 +192,22 @@ def test_random_pruning_removes_large_weights_as_often_as_small_ones(
 # ------------------------------------------------------------------ static
 
 
-def test_static_from_dense_weights_is_one_shot_magnitude_pruning(
-    make_net: MakeNet, make_workshop: MakeWorkshop
-) -> None:
-    workshop = make_workshop(lambda: make_net(seed=9))
+def test_static_from_dense_weights_is_one_shot_magnitude_pruning(make_net: MakeNet, make_context: MakeContext) -> None:
+    context = make_context(lambda: make_net(seed=9))
     models = [make_net(), make_net()]
-    pruned("static", models[0], 0.8, workshop)
-    pruned("l1unstructured", models[1], 0.8, workshop)
+    pruned("static", models[0], 0.8, context)
+    pruned("l1unstructured", models[1], 0.8, context)
     states = [model.state_dict() for model in models]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_static_at_initialisation_takes_mask_and_weights_from_there(
-    make_net: MakeNet, make_workshop: MakeWorkshop, noise: Samples
+    make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
     model, initial = make_net(), make_net(seed=4)
     train(model, noise, Training(epochs=1, batch_size=8), torch.Generator().manual_seed(0))  # moves BatchNorm too
-    pruned("static", model, 0.8, make_workshop(lambda: make_net(seed=4)), start="init")
-    pruned("l1unstructured", initial, 0.8, make_workshop(make_net))
+    pruned("static", model, 0.8, make_context(lambda: make_net(seed=4)), start="init")
+    pruned("l1unstructured", initial, 0.8, make_context(make_net))
     expected = initial.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
 
@@ -217,10 +215,10 @@ def test_static_at_initialisation_takes_mask_and_weights_from_there(
 # ------------------------------------------------------------------ presets
 
 
-def test_mia_prune_removes_the_whole_part_of_every_layer(make_net: MakeNet, make_workshop: MakeWorkshop) -> None:
+def test_mia_prune_removes_the_whole_part_of_every_layer(make_net: MakeNet, make_context: MakeContext) -> None:
     model = make_net()
     others = {name: value.clone() for name, value in model.state_dict().items() if name not in prunable_weights(model)}
-    pruned("l1unstructured", model, 0.7, make_workshop(make_net), preset="mia_prune")
+    pruned("l1unstructured", model, 0.7, make_context(make_net), preset="mia_prune")
     weights = prunable_weights(model)
     assert {name: (weight.numel(), zeros({name: weight})) for name, weight in weights.items()} == {
         "features.0.conv.weight": (36, 25),  # 25.2
@@ -232,10 +230,10 @@ def test_mia_prune_removes_the_whole_part_of_every_layer(make_net: MakeNet, make
 
 
 def test_pruning_mia_static_prunes_convolutions_at_initialisation_globally(
-    make_net: MakeNet, make_workshop: MakeWorkshop
+    make_net: MakeNet, make_context: MakeContext
 ) -> None:
     model = make_net()
-    pruning = pruned("static", model, 0.9, make_workshop(lambda: make_net(seed=4)), preset="pruning_mia")
+    pruning = pruned("static", model, 0.9, make_context(lambda: make_net(seed=4)), preset="pruning_mia")
     initial = {key: w.detach() for key, w in prunable_weights(make_net(seed=4)).items() if "conv" in key}
     ordered = torch.cat([weight.flatten() for weight in initial.values()]).abs().sort().values
     removed = num_removed(len(ordered), 0.9)
@@ -251,8 +249,8 @@ PRESETS = [("l1unstructured", "mia_prune"), ("static", "pruning_mia"), ("dpf", "
 
 @pytest.mark.parametrize(("method", "preset"), PRESETS)
 def test_a_preset_is_its_settings_and_survives_being_written_down(method: str, preset: str) -> None:
-    options = PRUNERS.get(method).Options
-    chosen = options.model_validate({"preset": preset})
+    options = COMPRESSORS.get(method).Options
+    chosen = options.model_validate({"sparsity": 0.5, "preset": preset})
     assert options.model_validate(chosen.model_dump(mode="json")) == chosen
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.model_dump().items()}
     assert options.model_validate(given) == chosen
@@ -261,8 +259,9 @@ def test_a_preset_is_its_settings_and_survives_being_written_down(method: str, p
 
 
 def test_pruning_mia_dpf_by_its_figures() -> None:
-    chosen = PRUNERS.get("dpf").Options.model_validate({"preset": "pruning_mia"}).model_dump()
+    chosen = COMPRESSORS.get("dpf").Options.model_validate({"sparsity": 0.5, "preset": "pruning_mia"}).model_dump()
     assert chosen == {
+        "sparsity": 0.5,
         **{"preset": "pruning_mia", "start": "init", "scope": "global", "layers": "convolutions", "exclude": ()},
         **{"period_steps": 16, "ramp_end": 75 / 200, "ramp_by": "epoch", "freeze_at": 180 / 200},
     }
@@ -285,15 +284,15 @@ def test_pruning_mia_dpf_by_its_figures() -> None:
 )
 def test_settings_that_contradict_each_other_are_refused(method: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        validated(PRUNERS.get(method).Options, options, "options")
+        validated(COMPRESSORS.get(method).Options, {"sparsity": 0.5, **options}, "options")
 
 
 # ------------------------------------------------------------------ masks of a model's own zeros
 
 
-def test_masks_of_zeros_undo_applying_them(make_net: MakeNet, make_workshop: MakeWorkshop) -> None:
+def test_masks_of_zeros_undo_applying_them(make_net: MakeNet, make_context: MakeContext) -> None:
     model = make_net()
-    masks = pruned("l1unstructured", model, 0.6, make_workshop(make_net), exclude=["classifier"]).masks
+    masks = pruned("l1unstructured", model, 0.6, make_context(make_net), exclude=["classifier"]).masks
     assert masks is not None
     found = Masks.of_zeros(model, iter(masks))
     assert found.keys() == masks.keys()

@@ -120,8 +120,8 @@ import sys
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.data import SOURCES
 from pruneaudit.models import MODELS
-from pruneaudit.compression import PRUNERS
-for registry in (ATTACKS, SOURCES, MODELS, PRUNERS):
+from pruneaudit.compression import COMPRESSORS
+for registry in (ATTACKS, SOURCES, MODELS, COMPRESSORS):
     assert registry.names(), registry.kind
     for name in registry.names():
         assert registry.get(name) is not None and registry.summary(name), name

@@ -38,6 +38,8 @@ FROZEN = {
     "ROUND": "round {}",
     "EARLY": "early",
     "SPARSITY_TRAINING": "sparsity training",
+    "COMPRESS_STEP": "step {}",
+    "RELEASE_COMPRESS": "compress",
     "RELEASE_PRUNER": "pruner",
     "RELEASE_SPARSITY": "sparsity",
     "RELEASE_PARENTS": "parents",
@@ -91,5 +93,5 @@ def test_every_draw_takes_its_name_from_there():
 
 def test_a_string_of_its_own_is_found():
     given = 'numpy_generator(seed, seeds.FOLDS)\nown.generator("prune")\nseed_for(0, "a" if x else y)\n'
-    given += 'workshop.train(model, (), f"round {n}", None)\ndefense.train(model, hooks, settings, ("phase", name))\n'
+    given += 'context.train(model, (), f"round {n}", None)\ndefense.train(model, hooks, settings, ("phase", name))\n'
     assert list(spelled_out(given)) == [2, 3, 4, 5]

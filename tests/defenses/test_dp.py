@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pruneaudit.compression.compressor import Compressed
 from pruneaudit.compression.mask import HoldMask, Masks
 from pruneaudit.compression.moving_mask import DenseFeedback, GrowingMask
-from pruneaudit.compression.pruner import Pruning
 from pruneaudit.compression.schedules import Ramp
 from pruneaudit.compression.selection import prunable_weights
 from pruneaudit.core.errors import UserError
@@ -128,8 +128,8 @@ class Plainly(Hook):
         return cross_entropy(logits, y, reduction="sum") / self._sampling.batch_size
 
 
-def unmasked(model: nn.Module) -> Pruning:
-    return Pruning(model)
+def unmasked(model: nn.Module) -> Compressed:
+    return Compressed(model)
 
 
 def half(model: nn.Module) -> Masks:
@@ -137,20 +137,20 @@ def half(model: nn.Module) -> Masks:
     return Masks({name: weight.abs() > weight.abs().median() for name, weight in weights.items()})
 
 
-def static(model: nn.Module) -> Pruning:
+def static(model: nn.Module) -> Compressed:
     masks = half(model)
     masks.apply(model)
-    return Pruning(model, masks, (HoldMask(model, masks),))
+    return Compressed(model, masks, (HoldMask(model, masks),))
 
 
-def growing(model: nn.Module) -> Pruning:
-    pruning = Pruning(model)
+def growing(model: nn.Module) -> Compressed:
+    pruning = Compressed(model)
     pruning.hooks = (GrowingMask(pruning, prunable_weights(model), Ramp(0.7, end=0.5, period_steps=2), "global"),)
     return pruning
 
 
-def feedback(model: nn.Module) -> Pruning:
-    pruning = Pruning(model)
+def feedback(model: nn.Module) -> Compressed:
+    pruning = Compressed(model)
     pruning.hooks = (DenseFeedback(pruning, prunable_weights(model), Ramp(0.7, end=0.5, period_steps=2), "global"),)
     return pruning
 
@@ -160,7 +160,7 @@ def feedback(model: nn.Module) -> Pruning:
 def test_without_noise_and_limit_it_is_plain_training_on_the_same_batches(
     make_private_net: MakeNet,
     make_situation: MakeSituation,
-    prune: Callable[[nn.Module], Pruning],
+    prune: Callable[[nn.Module], Compressed],
     more: dict[str, Any],
 ) -> None:
     settings = USUAL.model_validate(USUAL.model_dump() | {"schedule": "constant"} | more)
@@ -207,7 +207,7 @@ def test_removed_weights_use_up_none_of_the_norm(make_situation: MakeSituation) 
 def test_noise_brings_no_removed_weight_back(
     make_private_net: MakeNet,
     make_situation: MakeSituation,
-    prune: Callable[[nn.Module], Pruning],
+    prune: Callable[[nn.Module], Compressed],
     more: dict[str, Any],
 ) -> None:
     settings = Training.model_validate(USUAL.model_dump() | more)
@@ -290,7 +290,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(
     make_private_net: MakeNet,
     make_situation: MakeSituation,
     tmp_path: Path,
-    prune: Callable[[nn.Module], Pruning],
+    prune: Callable[[nn.Module], Compressed],
     more: dict[str, Any],
 ) -> None:
     settings = Training.model_validate(USUAL.model_dump() | more)

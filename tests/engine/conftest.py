@@ -68,7 +68,7 @@ def small_study(**changes):
         "training": {"epochs": 3, "batch_size": 32},
         "releases": [
             {"name": "dense+finetune", "finetune": {"epochs": 1, "learning_rate": 0.02}},
-            {"pruner": "l1unstructured", "sparsity": 0.8, "finetune": {"epochs": 1, "learning_rate": 0.02}},
+            {"compress": "l1unstructured", "sparsity": 0.8, "finetune": {"epochs": 1, "learning_rate": 0.02}},
         ],
         "audit": {"attacks": ["loss", "lira"], "knowledge": ["matched", "dense"]},
     }

@@ -122,7 +122,7 @@ def test_a_view_of_images_is_told_apart(tmp_path):
 
 @pytest.mark.parametrize("model", ["dct", "output"])
 def test_named_logits_are_taken_and_nothing_else_changes(tmp_path, model):
-    releases = [{"pruner": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 1, "learning_rate": 0.01}}]
+    releases = [{"compress": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 1, "learning_rate": 0.01}}]
     found = {
         name: run(
             study(tmp_path, name, 3, releases=releases), out=tmp_path / name, runtime=Runtime(executor="serial")

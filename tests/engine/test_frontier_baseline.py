@@ -14,8 +14,8 @@ def test_the_baseline_is_dense_and_undefended_in_its_whole_line_of_parents():
         {"name": "early+control", "parent": "early", **TUNED},
         {"name": "defended", "parent": "init", "defense": "label_smoothing"},
         {"name": "of-defended", "parent": "defended", **TUNED},
-        {"name": "pruned", "pruner": "l1unstructured", "sparsity": 0.5, **TUNED},
-        {"name": "static", "parent": "init", "pruner": "static:start=init", "sparsity": 0.5},
+        {"name": "pruned", "compress": "l1unstructured", "sparsity": 0.5, **TUNED},
+        {"name": "static", "parent": "init", "compress": "static:start=init", "sparsity": 0.5},
     ]
     study = Study.model_validate({"name": "lines", "releases": releases})
     assert undefended_dense(study) == ["dense", "control", "early", "small", "early+control"]

@@ -28,7 +28,7 @@ def study(**changed: object) -> Study:
         "membership": {"num_models": 4},
         "model": "mlp:hidden=[8]",
         "training": {"epochs": 1, "batch_size": 64},
-        "releases": [{"name": "pruned", "pruner": "l1unstructured", "sparsity": 0.5}],
+        "releases": [{"name": "pruned", "compress": "l1unstructured", "sparsity": 0.5}],
         "audit": {"attacks": [f"nn:epochs={EPOCHS}", "loss"], "knowledge": ["matched", "dense"]},
     }
     return Study.model_validate(values | changed)

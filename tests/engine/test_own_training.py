@@ -50,7 +50,7 @@ def takes_too_little(model, x, y):
 FINETUNE = {"epochs": 1, "learning_rate": 0.02, "batch_size": 32}
 RELEASES = [
     {"name": "control", "finetune": FINETUNE},
-    {"name": "pruned", "pruner": "l1unstructured", "sparsity": 0.8, "finetune": FINETUNE},
+    {"name": "pruned", "compress": "l1unstructured", "sparsity": 0.8, "finetune": FINETUNE},
     {"name": "smaller", "parent": "init", "model": "mlp:hidden=[4]"},
 ]
 PINNED = {
@@ -175,8 +175,8 @@ def test_weights_that_are_no_numbers_fail_the_task(make_own, tmp_path):
         ({"function": "takes_too_little"}, r"got takes_too_little\(model, x, y\), expected takes_too_little\(model"),
         ({"function": "absent"}, "training.function: own_study has no function 'absent'"),
         (
-            {"releases": [{"pruner": "dpf", "sparsity": 0.5}]},
-            "release 'dpf-0.5': pruner 'dpf' steps into the training loop from new weights on",
+            {"releases": [{"compress": "dpf", "sparsity": 0.5}]},
+            "release 'dpf-0.5': compressor 'dpf' steps into the training loop from new weights on",
         ),
         (
             {"releases": [{"parent": "init", "defense": "label_smoothing"}]},

@@ -19,7 +19,7 @@ def study(**changed: object) -> Study:
         "membership": {"num_models": 4},
         "model": "mlp",
         "training": {"epochs": 3, "batch_size": 32},
-        "releases": [{"name": "plain", "pruner": "l1unstructured", "sparsity": 0.5}],
+        "releases": [{"name": "plain", "compress": "l1unstructured", "sparsity": 0.5}],
         "audit": {"attacks": ["loss"]},
     }
     return Study.model_validate(values | changed)
@@ -47,7 +47,7 @@ class Counted(Probe):
         (
             {
                 "releases": [
-                    {"name": "tuned", "pruner": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 2}},
+                    {"name": "tuned", "compress": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 2}},
                 ]
             },
             4 * 15 + 4 * 10 + 8 * 0.36,

@@ -164,7 +164,7 @@ def test_findings_and_signals_are_the_same_under_every_executor(make_study, tmp_
     study = make_study(
         model={"name": "tinycnn", "options": {"width": 4}},
         releases=[
-            {"pruner": "l1structured", "sparsity": 0.5, "finetune": finetune},
+            {"compress": "l1structured", "sparsity": 0.5, "finetune": finetune},
             {"name": "defended", "finetune": finetune, "defense": wemem},
         ],
         audit={"attacks": ["loss", "lira"], "queries": 2},

@@ -52,10 +52,10 @@ def rehearsed(asked: Study, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("release", "said"),
     [
-        ({"pruner": "slim", **TUNED}, "release 'x': .*BatchNorm"),
-        ({"pruner": "slim:preset=mia_prune", **TUNED}, "release 'x': .*BatchNorm2d"),
-        ({"pruner": "l1structured:preset=mia_prune", **TUNED}, "release 'x': .* network without Conv2d"),
-        ({"pruner": "l1structured:max_channel_sparsity=0.1", **TUNED}, "release 'x': .*sparsity"),
+        ({"compress": "slim", **TUNED}, "release 'x': .*BatchNorm"),
+        ({"compress": "slim:preset=mia_prune", **TUNED}, "release 'x': .*BatchNorm2d"),
+        ({"compress": "l1structured:preset=mia_prune", **TUNED}, "release 'x': .* network without Conv2d"),
+        ({"compress": "l1structured:max_channel_sparsity=0.1", **TUNED}, "release 'x': .*sparsity"),
         ({"pruner": 'l1unstructured:exclude=["nowhere"]'}, "release 'x': .*nowhere"),
     ],
 )
@@ -73,11 +73,11 @@ def test_privacy_from_weights_with_batch_norm_is_refused(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"^release 'private': defense 'dp' changes the network.* parent = 'init'"):
         rehearsed(study(private), tmp_path)
     whole = {"name": "whole", "parent": "init", "defense": DP}
-    then = {"name": "then", "parent": "whole", "pruner": "l1unstructured", "sparsity": 0.5, "defense": DP, **TUNED}
+    then = {"name": "then", "parent": "whole", "compress": "l1unstructured", "sparsity": 0.5, "defense": DP, **TUNED}
     rehearsed(study(whole, then), tmp_path)
     rehearsed(study(private, model="tinycnn:width=4:norm=group"), tmp_path)
-    with pytest.raises(UserError, match="'dp' is about a single training, and pruner 'iterative' trains several"):
-        rehearsed(study(whole, {**then, "pruner": "iterative:rounds=2"}), tmp_path)
+    with pytest.raises(UserError, match="'dp' is about a single training, and compressor 'iterative' trains several"):
+        rehearsed(study(whole, {**then, "compress": "iterative:rounds=2"}), tmp_path)
 
 
 def test_what_can_be_done_passes_and_draws_nothing(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_what_can_be_done_passes_and_draws_nothing(tmp_path: Path) -> None:
 
 
 def test_what_is_made_already_is_not_tried_again(tmp_path: Path) -> None:
-    asked = study({"pruner": "l1unstructured", "sparsity": 0.5})
+    asked = study({"compress": "l1unstructured", "sparsity": 0.5})
     run(asked, tmp_path, runtime=Runtime(executor="serial"))
     (tmp_path / "study.json").write_text(asked.model_dump_json())
     code = (
@@ -119,7 +119,7 @@ def build(input_shape, num_classes):
 """
     (tmp_path / "turned_network.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    release = {"name": "x", "pruner": "l1structured", "sparsity": 0.3, **TUNED}
+    release = {"name": "x", "compress": "l1structured", "sparsity": 0.3, **TUNED}
     plan, population = plan_study(study(release, model="turned_network:build"))
     notes = rehearse(plan, population, Store(tmp_path / "rehearsed"))
     assert len(notes) == 1

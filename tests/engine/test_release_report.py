@@ -44,8 +44,8 @@ def images(make_study):
         training={"epochs": 4, "batch_size": 8},
         releases=[
             {"name": "dense+finetune", "finetune": finetune},
-            {"pruner": "l1unstructured", "sparsity": 0.8, "finetune": finetune},
-            {"pruner": "l1structured", "sparsity": 0.5, "finetune": finetune},
+            {"compress": "l1unstructured", "sparsity": 0.8, "finetune": finetune},
+            {"compress": "l1structured", "sparsity": 0.5, "finetune": finetune},
             {"pruner": {"name": "dpf", "options": {"period_steps": 2}}, "sparsity": 0.9, "name": "dpf-0.9"},
         ],
         audit={"attacks": ["loss"], "fpr_levels": [0.2]},

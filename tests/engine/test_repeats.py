@@ -11,7 +11,7 @@ from pruneaudit.engine.plan import check_plugins, make_plan
 from pruneaudit.study.lineage import repeats, twins
 
 FINETUNE = {"epochs": 2, "learning_rate": 0.05}
-PRUNED = {"pruner": "l1unstructured", "sparsity": 0.8, "finetune": FINETUNE}
+PRUNED = {"compress": "l1unstructured", "sparsity": 0.8, "finetune": FINETUNE}
 CONTROL = {"name": "dense+finetune", "finetune": FINETUNE}
 
 
@@ -62,7 +62,7 @@ def test_one_undefended_twin_serves_all_seeds(make_study):
 
 
 def test_a_seed_without_any_training_is_refused(make_study):
-    study = make_study(releases=[{"pruner": "l1unstructured", "sparsity": 0.8, "finetune_seed": 1}])
+    study = make_study(releases=[{"compress": "l1unstructured", "sparsity": 0.8, "finetune_seed": 1}])
     with pytest.raises(UserError, match="finetune_seed = 1 changes nothing, for the release has no training"):
         check_plugins(study)
 

@@ -43,7 +43,7 @@ def defended(num_models=K, **more):
 
 @pytest.fixture(scope="module")
 def study(make_study):
-    pruned = defended(name="pruned", pruner="l1unstructured", sparsity=0.5)
+    pruned = defended(name="pruned", compress="l1unstructured", sparsity=0.5)
     return make_study(releases=[defended(), pruned], audit=AUDIT | {"knowledge": ["matched", "no-defense"]})
 
 

@@ -45,7 +45,7 @@ def broken(input_shape, num_classes):
     network[2].weight.data[0, 0] = float("nan")
     return network
 """
-PRUNED = {"name": "pruned", "pruner": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 1}}
+PRUNED = {"name": "pruned", "compress": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 1}}
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def study(tmp_path, monkeypatch):
 
 
 def test_a_network_with_shared_weights_is_trained_pruned_attacked_and_exported(study, tmp_path):
-    excluded = {**PRUNED, "name": "excluded", "pruner": "l1unstructured:exclude=['dec']"}
+    excluded = {**PRUNED, "name": "excluded", "compress": "l1unstructured:exclude=['dec']"}
     finished = run(study("tied", PRUNED, excluded), tmp_path / "runs", runtime=Runtime("serial"))
     results = finished.results
     table = results.releases.set_index("release")
@@ -115,7 +115,7 @@ def test_computed_and_broken_weights_are_refused_before_anything_is_trained(stud
 
 
 def test_the_advice_to_exclude_a_computed_weight_works(study, tmp_path):
-    excluded = {**PRUNED, "pruner": "l1unstructured:exclude=['0']"}
+    excluded = {**PRUNED, "compress": "l1unstructured:exclude=['0']"}
     finished = run(study("normed", excluded), tmp_path / "runs", runtime=Runtime("serial"))
     results = finished.results
     (entry,) = (one for one in results.about["release_report"]["releases"] if one["name"] == "pruned")

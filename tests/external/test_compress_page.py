@@ -16,7 +16,7 @@ data = { source = "digits", num_samples = 120, num_reserve = 40 }
 membership = { num_models = 4 }
 model = { name = "mlp", options = { hidden = [8] } }
 training = { epochs = 1 }
-releases = [{ pruner = "l1unstructured", sparsity = 0.9 }]
+releases = [{ compress = "l1unstructured", sparsity = 0.9 }]
 audit = { attacks = ["loss"] }
 """
 

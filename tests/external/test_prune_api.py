@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import pruneaudit
-from pruneaudit.compression import PRUNERS
+from pruneaudit.compression import COMPRESSORS
 from pruneaudit.core.errors import UserError
 from pruneaudit.external.prune import prune
 from pruneaudit.external.tuning import FineTuning
@@ -80,7 +80,7 @@ IN_TRAINING = ("dpf", "gradual", "iterative:rounds=2", "static:start=init", "ite
 BY_CHANNEL = ("l1structured", "l2structured", "slim")
 NEEDS_MORE = {method.partition(":")[0] for method in (*IN_TRAINING, *BY_CHANNEL)} - {"static"}
 BY_MASK = (
-    *(name for name in PRUNERS.names() if name not in NEEDS_MORE),  # a new method is tried with them
+    *(name for name in COMPRESSORS.names() if name not in NEEDS_MORE),  # a new method is tried with them
     *("l1unstructured:scope=layerwise", "l1unstructured:preset=mia_prune"),
 )
 
@@ -312,7 +312,7 @@ REFUSED = [
     ({"sparsity": "0.9"}, "sparsity: got '0.9'"),
     ({"sparsity": 0.9999}, "leaves none of 464 weights"),
     ({"method": 7}, "method"),
-    ({"method": "l1unstructred"}, "unknown pruner 'l1unstructred' (did you mean 'l1unstructured'?)"),
+    ({"method": "l1unstructred"}, "unknown compressor 'l1unstructred' (did you mean 'l1unstructured'?)"),
     ({"method": "l1unstructured:scop=global"}, "unknown key 'scop' (did you mean 'scope'?)"),
     ({"method": "l1unstructured:exclude=['3']"}, "exclude: no layer '3'"),
     ({"method": "l1unstructured:layers=convolutions"}, "nothing to prune"),

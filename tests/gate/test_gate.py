@@ -16,7 +16,7 @@ STUDY = {
     "name": "fashion",
     "releases": [
         {"name": "dense+finetune", "finetune": {"epochs": 1}},
-        {"pruner": "l1unstructured", "sparsity": 0.9, "finetune": {"epochs": 1}},
+        {"compress": "l1unstructured", "sparsity": 0.9, "finetune": {"epochs": 1}},
     ],
     "audit": {"attacks": ["loss", "confidence", "entropy", "modified_entropy", "lira", "rmia"]},
 }
@@ -131,7 +131,7 @@ def test_without_a_study_every_release_is_checked(make_run):
 def test_a_release_that_the_run_lost_is_refused_and_not_passed_over(make_run):
     lost = {
         **STUDY,
-        "releases": [*STUDY["releases"], {"pruner": "l1unstructured", "sparsity": 0.95, "finetune": {"epochs": 1}}],
+        "releases": [*STUDY["releases"], {"compress": "l1unstructured", "sparsity": 0.95, "finetune": {"epochs": 1}}],
     }
     unknown = {**lost, "releases": [{"name": "l1unstructured-0.95", "a_setting_of_another_version": 1}]}
     for attack, study in ((None, lost), (ANY, lost), (None, unknown)):

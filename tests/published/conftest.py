@@ -30,7 +30,7 @@ def other_run(tmp_path_factory):
     """A run that no grid describes: a control, and two releases of one pruner at one sparsity."""
     study = small_grid(methods=["dense"]).model_dump(mode="json", exclude_unset=True)
     tuned = {"finetune": {"epochs": 1}}
-    halved = {"pruner": "l1unstructured", "sparsity": 0.5, **tuned}
+    halved = {"compress": "l1unstructured", "sparsity": 0.5, **tuned}
     study |= {"name": "other", "model": "tinycnn:width=4", "membership": {"num_models": 3}}
     study |= {"releases": [tuned, halved, {**halved, "finetune_seed": 1}]}
     return run(Study.model_validate(study), tmp_path_factory.mktemp("other"), runtime=Runtime(executor="serial")).folder

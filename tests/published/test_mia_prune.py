@@ -68,9 +68,9 @@ def test_a_recipe_has_its_numbers(name: str) -> None:
     assert (study.membership.protocol, study.membership.group_size) == ("disjoint", 6)
     tuned = [study.training_of(release) for release in study.releases]
     assert all(each == training.model_copy(update={"epochs": training.epochs // 2}) for each in tuned)
-    methods = {release.pruner.name for release in study.releases if release.pruner}
+    methods = {plugin.name for release in study.releases for plugin in release.compress}
     assert methods == ({"l1unstructured"} if is_table else {"l1unstructured", "l1structured", "l2structured", "slim"})
-    assert {release.sparsity for release in study.releases if release.pruner} == {0.7}
+    assert {release.asked("sparsity") for release in study.releases if release.compress} == {0.7}
 
 
 def test_sizes_are_its_sizes() -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruneaudit.compression import PRUNERS
+from pruneaudit.compression import COMPRESSORS
 from pruneaudit.compression.schedules import Ramp
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.plan import attacks_of, check_plugins
@@ -34,8 +34,8 @@ STEPS_PER_EPOCH = 196
 
 def ramp_of(grid, sparsity=0.8):
     """The ramp that dpf makes of a grid's settings."""
-    plugin = next(release.pruner for release in study_of(grid).releases if release.pruner.name == "dpf")
-    options = PRUNERS.get("dpf").Options.model_validate(plugin.options)
+    plugin = next(plugin for release in study_of(grid).releases for plugin in release.compress if plugin.name == "dpf")
+    options = COMPRESSORS.get("dpf").Options.model_validate(plugin.options)
     assert (options.start, options.scope, options.layers, options.ramp_by) == (
         "init",
         "global",
@@ -57,7 +57,7 @@ def test_the_recipe_is_the_published_one():
     assert study.data.num_samples + study.data.num_reserve == 60_000
     assert (study.membership.protocol, study.membership.num_models) == ("pooled", 16)
     assert [release.name for release in study.releases] == [f"{m}_sparsity_{s}" for m, s in WHOLE]
-    assert [(release.pruner.name, release.sparsity) for release in study.releases] == WHOLE
+    assert [(method_of(release), release.asked("sparsity")) for release in study.releases] == WHOLE
     assert set(attacks_of(study)) == {
         *("lira", "shokri_nn", "nn_top3", "nn_cls", "samia", "confidence", "entropy", "modified_entropy", "nn")
     }
@@ -87,7 +87,7 @@ def test_fewer_epochs_keep_the_fractions_unless_epochs_are_given():
     half = Grid(epochs=100)
     assert half.milestones == (50, 75)
     assert (half.ramp_end * 100, half.freeze_at * 100) == (37.5, 90)
-    assert study_of(half).releases[-1].pruner == study_of(Grid()).releases[-1].pruner
+    assert study_of(half).releases[-1].compress == study_of(Grid()).releases[-1].compress
     own = Grid(epochs=100, target_epoch=20, freeze_epoch=60, prune_freq=8)
     assert ramp_of(own) == Ramp(0.8, 0.0, 0.2, 8, 0.6, True)
     assert ramp_of(Grid(epochs=100, freeze_epoch=-1)).freeze_at == 1
@@ -150,7 +150,7 @@ def part(cells, **settings):
     """The study of some cells of the grid, as it was asked for one by one."""
     study = study_of(Grid(**settings))
     return study.model_copy(
-        update={"releases": tuple(r for r in study.releases if (method_of(r), r.sparsity) in cells)}
+        update={"releases": tuple(r for r in study.releases if (method_of(r), r.asked("sparsity")) in cells)}
     )
 
 

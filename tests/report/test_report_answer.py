@@ -152,7 +152,7 @@ def test_a_release_without_fine_tuning_is_held_against_the_dense_networks(make_r
 )
 def test_a_control_is_called_alike_only_if_it_is(make_results, epochs, words):
     def edit(parts):
-        pruned = {"pruner": "l1unstructured", "sparsity": 0.9, "finetune": {"epochs": epochs}}
+        pruned = {"compress": "l1unstructured", "sparsity": 0.9, "finetune": {"epochs": epochs}}
         parts["about"]["study"]["releases"] = [{"finetune": {"epochs": 5}}, pruned]
 
     assert f"compared with {words}; " in change_of(make_results(edit))

@@ -48,7 +48,7 @@ milestones = [2, 3]
 finetune = { epochs = 2 }
 
 [[releases]]
-pruner = { name = "l1unstructured", options = { scope = "layerwise" } }
+compress = { name = "l1unstructured", options = { scope = "layerwise" } }
 sparsity = [0.5, 0.9]
 finetune = { epochs = 2, schedule = "cosine" }
 
@@ -73,8 +73,10 @@ def refusal(**values: Any) -> str:
 
 
 def release(**values: Any) -> dict[str, Any]:
-    return {"pruner": "l1unstructured", "sparsity": 0.5, **values}
+    return {"compress": "l1unstructured", "sparsity": 0.5, **values}
 
+
+OF_RELEASE = "'releases.{}': sparsity of 'l1unstructured': got "
 
 # ------------------------------------------------------------------ reading
 
@@ -92,7 +94,7 @@ def test_toml_is_read(tmp_path: Path) -> None:
         "l1unstructured-0.5-scope=layerwise",
         "l1unstructured-0.9-scope=layerwise",
     ]
-    assert [entry.sparsity for entry in found.releases] == [0, 0.5, 0.9]
+    assert [entry.asked("sparsity") for entry in found.releases] == [None, 0.5, 0.9]
     assert found.audit.attacks == (Plugin(name="loss"), Plugin(name="lira", options={"mode": "offline"}))
     assert found.audit.knowledge == ("matched", "dense")
 
@@ -179,11 +181,10 @@ def test_a_file_of_exactly_the_greatest_size_is_read(tmp_path: Path) -> None:
         ({"audit": {"attack": ["loss"]}}, "audit.attack", "attacks"),
         ({"audit": {"attacks": [{"name": "lira", "option": {}}]}}, "audit.attacks.0.option", "options"),
         ({"model": {"nam": "mlp", "name": "mlp"}}, "model.nam", "name"),
-        ({"releases": [release(sparsty=0.5)]}, "releases.0.sparsty", "sparsity"),
         ({"releases": [release(), release(name="b", fine_tune={})]}, "releases.1.fine_tune", "finetune"),
         ({"releases": [release(finetune={"epochs": 1, "lr": 1})]}, "releases.0.finetune.lr", None),
         ({"releases": [release(finetune={"epochs": 1, "epoch": 1})]}, "releases.0.finetune.epoch", "epochs"),
-        ({"releases": [release(pruner={"nme": "x", "name": "y"})]}, "releases.0.pruner.nme", "name"),
+        ({"releases": [release(compress={"nme": "x", "name": "y"})]}, "releases.0.compress.0.nme", "name"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_known_one(values: Any, key: str, meant: str | None) -> None:
@@ -221,21 +222,46 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(values: Any, key: st
         ({"audit": {"knowledge": ["shadow"]}}, "audit.knowledge: got 'shadow', expected matched"),
         ({"releases": "x"}, "'releases': got 'x', expected: a list"),
         ({"releases": [3]}, "'releases.0': got 3, expected: a table of settings"),
-        ({"releases": [{}]}, "'releases.0': a release needs a pruner, finetune, or both"),
+        ({"releases": [release(sparsty=0.5)]}, "'releases.0': unknown key 'sparsty' (did you mean 'sparsity'?)"),
+        ({"releases": [{}]}, "'releases.0': a release needs compress, finetune, or both"),
         ({"releases": [release(finetune={})]}, "'releases.0.finetune.epochs' is missing"),
-        ({"releases": [release(pruner=5)]}, "'releases.0.pruner': got 5, expected: a table of settings"),
-        ({"releases": [release(pruner={"options": {}})]}, "'releases.0.pruner.name' is missing"),
-        ({"releases": [release(pruner="l1:x")]}, "'releases.0.pruner': got 'l1:x', expected name:key=value"),
-        ({"releases": [release(pruner=None)]}, "'releases.0': a release needs a pruner"),
-        ({"releases": [{"sparsity": 0.5, "finetune": {"epochs": 1}}]}, "'releases.0': sparsity = 0.5 needs a pruner"),
-        ({"releases": [release(sparsity=0)]}, "'releases.0': a pruner needs sparsity above 0"),
-        ({"releases": [release(sparsity=1.0)]}, "'releases.0.sparsity': got 1.0, expected: less than 1"),
-        ({"releases": [release(sparsity=-0.1)]}, "'releases.0.sparsity': got -0.1, expected: greater than or equal"),
-        ({"releases": [release(sparsity=2)]}, "'releases.0.sparsity': got 2, expected: less than 1"),
-        ({"releases": [release(sparsity=[0.5, 1.0])]}, "'releases.1.sparsity': got 1.0, expected: less than 1"),
-        ({"releases": [release(sparsity=[0.5, [0.7]])]}, "'releases.1.sparsity': got [0.7], expected: a valid number"),
+        ({"releases": [release(compress=5)]}, "'releases.0.compress.0': got 5, expected: a table of settings"),
+        ({"releases": [release(compress={"options": {}})]}, "'releases.0.compress.0.name' is missing"),
+        ({"releases": [release(compress="l1:x")]}, "'releases.0.compress.0': got 'l1:x', expected name:key=value"),
+        ({"releases": [release(compress=None)]}, "'releases.0': sparsity = 0.5 needs a"),
+        (
+            {"releases": [{"sparsity": 0.5, "finetune": {"epochs": 1}}]},
+            "'releases.0': sparsity = 0.5 needs a",
+        ),
+        (
+            {"releases": [release(sparsity=0)]},
+            OF_RELEASE.format(0) + "0, expected: greater than 0",
+        ),
+        (
+            {"releases": [release(sparsity=1.0)]},
+            OF_RELEASE.format(0) + "1, expected: less than 1",
+        ),
+        (
+            {"releases": [release(sparsity=-0.1)]},
+            OF_RELEASE.format(0) + "-0.1, expected: greater than 0",
+        ),
+        (
+            {"releases": [release(sparsity=2)]},
+            OF_RELEASE.format(0) + "2, expected: less than 1",
+        ),
+        (
+            {"releases": [release(sparsity=[0.5, 1.0])]},
+            OF_RELEASE.format(1) + "1, expected: less than 1",
+        ),
+        (
+            {"releases": [release(sparsity=[0.5, [0.7]])]},
+            OF_RELEASE.format(1) + "[0.7], expected: a valid number",
+        ),
         ({"releases": [release(sparsity=[])]}, "'releases': a release got sparsity = [], expected at least one"),
-        ({"releases": [release(sparsity=[0.5, 0.7], name="b")]}, "'releases': a release with several sparsities takes"),
+        (
+            {"releases": [release(sparsity=[0.5, 0.7], name="b")]},
+            "'releases': a release with several values of",
+        ),
         ({"releases": [release(), release()]}, "two releases are called 'l1unstructured-0.5'"),
         ({"releases": [release(sparsity=[0.5, 0.5])]}, "two releases are called 'l1unstructured-0.5'"),
         ({"releases": [release(name="dense")]}, "two releases are called 'dense'"),
@@ -285,7 +311,7 @@ def test_a_plain_name_is_taken(name: str) -> None:
     assert study(name=name, releases=[release(name=name)]).name == name
 
 
-def test_a_name_left_out_is_made_of_pruner_and_options() -> None:
+def test_a_name_left_out_is_made_of_compressor_and_options() -> None:
     options = {"exclude": ["a b", "c"], "scope": "layerwise"}
     names = [
         entry.name
@@ -293,9 +319,9 @@ def test_a_name_left_out_is_made_of_pruner_and_options() -> None:
             releases=[
                 {"finetune": {"epochs": 1}},
                 release(sparsity=[0.25, 0.5]),
-                release(pruner="l1unstructured:scope=layerwise", name=""),
-                release(pruner={"name": "l1unstructured", "options": options}),
-                release(pruner="p" * 200),
+                release(compress="l1unstructured:scope=layerwise", name=""),
+                release(compress={"name": "l1unstructured", "options": options}),
+                release(compress="p" * 200),
             ]
         ).releases
     ]
@@ -374,13 +400,13 @@ def test_an_attack_given_twice_counts_once() -> None:
         ({"data": {"source": "npz"}}, "data.source: options of 'npz': 'path' is missing"),
         ({"audit": {"attacks": ["lirra"]}}, "unknown attack 'lirra' (did you mean 'lira'?)"),
         ({"audit": {"attacks": ["lira:mode=off"]}}, "audit.attacks: options of 'lira': 'mode': got 'off', expected: "),
-        ({"releases": [release(pruner="l2", name="r")]}, "release 'r': unknown pruner 'l2'"),
+        ({"releases": [release(compress="l2", name="r")]}, "release 'r': unknown compressor 'l2'"),
         (
-            {"releases": [release(pruner="l1unstructured:scope=all", name="r")]},
+            {"releases": [release(compress="l1unstructured:scope=all", name="r")]},
             "release 'r': options of 'l1unstructured': 'scope': got 'all', expected: 'global' or 'layerwise'",
         ),
         (
-            {"releases": [release(pruner="l1unstructured:exclude=classifier", name="r")]},
+            {"releases": [release(compress="l1unstructured:exclude=classifier", name="r")]},
             "release 'r': options of 'l1unstructured': 'exclude': got 'classifier', expected: a list",
         ),
     ],
@@ -396,10 +422,10 @@ def test_a_wrong_plugin_option_names_plugin_and_key(values: Any, message: str) -
     [
         "import pruneaudit.study",
         "from pruneaudit.engine.plan import check_plugins as check; from pruneaudit.study import Study\n"
-        "try: check(Study(name='a', releases=[{'pruner': 'nonesuch', 'sparsity': 0.5}]))\n"
+        "try: check(Study(name='a', releases=[{'compress': 'nonesuch', 'sparsity': 0.5}]))\n"
         "except ValueError as error: assert 'nonesuch' in str(error)\n"
         "else: sys.exit('no error')\n"
-        "check(Study(name='a', releases=[{'pruner': 'l1unstructured', 'sparsity': 0.5}]))",
+        "check(Study(name='a', releases=[{'compress': 'l1unstructured', 'sparsity': 0.5}]))",
     ],
 )
 def test_reading_and_checking_a_study_imports_no_torch(code: str) -> None:
@@ -461,7 +487,7 @@ def test_overrides_are_put_in_before_anything_is_checked_and_in_order() -> None:
     text = json.dumps({"name": "a", "releases": [release(), release(sparsity=1)]})
     overrides = ["releases.1.sparsity=2", "releases.1.sparsity=[0.7, 0.9]"]
     found = Study.from_text(text, "study.json", is_json=True, overrides=overrides)
-    assert [entry.sparsity for entry in found.releases] == [0.5, 0.7, 0.9]
+    assert [entry.asked("sparsity") for entry in found.releases] == [0.5, 0.7, 0.9]
 
 
 @pytest.mark.parametrize("override", ["", "seed", "=5", "a..b=1", ".seed=1", "training.=1"])
@@ -545,7 +571,7 @@ def test_a_release_is_warned_of_where_no_control_has_the_same_finetuning() -> No
     assert study(releases=[release()]).warnings() == []  # without fine-tuning, `dense` is the control
     for releases in ([pruned], [pruned, {"finetune": {"epochs": 4}}]):
         (warning,) = study(releases=releases).warnings()
-        assert warning.startswith("l1unstructured-0.5: no control with the same fine-tuning and no pruning")
+        assert warning.startswith("l1unstructured-0.5: no control with the same fine-tuning and no compression")
 
 
 def test_settings_that_do_not_go_together_are_warned_of() -> None:
@@ -581,7 +607,7 @@ VALUES = st.integers(-5, 5) | st.booleans() | st.text(max_size=4) | st.floats(-1
 OPTIONS = st.dictionaries(st.text(max_size=4), VALUES | st.lists(VALUES, max_size=2), max_size=2)
 PLUGINS = st.builds(Plugin, name=st.text(max_size=8), options=OPTIONS)
 FINETUNINGS = st.builds(FineTuning, epochs=st.integers(1, 9), learning_rate=st.none() | st.floats(1e-6, 1e3))
-RELEASES = st.builds(Release, name=NAMES, pruner=PLUGINS, sparsity=SPARSITIES, finetune=st.none() | FINETUNINGS)
+RELEASES = st.builds(Release, name=NAMES, compress=PLUGINS, sparsity=SPARSITIES, finetune=st.none() | FINETUNINGS)
 STUDIES = st.builds(
     Study,
     name=NAMES,

@@ -16,7 +16,7 @@ TINY = {
     "membership": {"num_models": 2},
     "model": {"name": "mlp", "options": {"hidden": [8]}},
     "training": {"epochs": 3, "batch_size": 32},
-    "releases": [{"pruner": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 2, "learning_rate": 0.02}}],
+    "releases": [{"compress": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 2, "learning_rate": 0.02}}],
     "audit": {"attacks": ["loss", "entropy:thresholds=per_class"], "knowledge": ["matched"]},
 }
 

@@ -101,7 +101,7 @@ def test_mlflow_reads_back_every_curve_and_finding(client, expected_curves, expe
 def test_mlflow_reads_back_settings_and_files(client, tracked):
     first = run_of(client)
     assert first.data.params["training.epochs"] == "3"
-    assert first.data.params["releases.0.pruner.name"] == "l1unstructured"
+    assert first.data.params["releases.0.compress.0.name"] == "l1unstructured"
     assert first.data.tags["pruneaudit.device"] == "cpu"
     assert {file.path for file in client.list_artifacts(first.info.run_id)} == set(FILES)
     report = tracked[0] / "mlflow-artifacts" / first.info.run_id / "artifacts" / "report.html"

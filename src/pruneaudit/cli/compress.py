@@ -81,7 +81,7 @@ def command(
     The network is saved with a note of what was done.
     """
     from pruneaudit.core.files import check_new_folder
-    from pruneaudit.external.pruning_settings import check_asked, method_of, tuning_of
+    from pruneaudit.external.pruning_settings import check_trained, method_of, tuning_of
     from pruneaudit.models.factory import check_target
 
     given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "optimizer": optimizer}
@@ -89,7 +89,7 @@ def command(
     training = {key: value for key, value in given.items() if value is not None}
     # What can be refused without torch is refused before it is imported, and before anything is trained.
     tuning_of(training, epochs is not None)
-    check_asked(method_of(method), sparsity, epochs is not None)
+    check_trained(method_of(method, sparsity), epochs is not None)
     check_target(factory)
     check_new_folder(out, force)
     if device != "cpu":

@@ -52,7 +52,7 @@ def _rows(kind: Kind) -> list[tuple[str, str]]:
 
         return [(name, load_recipe(name).description.split(". ")[0]) for name in recipe_names()]
     from pruneaudit.attacks import ATTACKS
-    from pruneaudit.compression import PRUNERS
+    from pruneaudit.compression import COMPRESSORS
     from pruneaudit.data import SOURCES
     from pruneaudit.defenses import DEFENSES
     from pruneaudit.metrics import METRICS
@@ -62,7 +62,7 @@ def _rows(kind: Kind) -> list[tuple[str, str]]:
         Kind.attacks: ATTACKS,
         Kind.models: MODELS,
         Kind.datasets: SOURCES,
-        Kind.pruners: PRUNERS,
+        Kind.pruners: COMPRESSORS,
         Kind.defenses: DEFENSES,
         Kind.metrics: METRICS,
     }

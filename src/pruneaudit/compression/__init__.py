@@ -1,6 +1,8 @@
-"""Pruning: masks are data, and one file per method; small relatives share one."""
+"""Compression: one file per method, small relatives share one; what is held of weights is data beside the network."""
 
-from pruneaudit.compression.pruner import Pruner
+from typing import Any
+
+from pruneaudit.compression.compressor import Compressor
 from pruneaudit.core.registry import Registry
 
 ELSEWHERE = {
@@ -13,16 +15,18 @@ ELSEWHERE = {
 }
 """Names of mia_prune's that differ by a letter. They say nothing of its settings, so a study has to choose."""
 
-PRUNERS: Registry[Pruner] = Registry(
-    "pruner",
+COMPRESSORS: Registry[Compressor[Any]] = Registry(
+    "compressor",
     "pruneaudit.compression",
-    "PRUNER",
+    "COMPRESSOR",
     infrastructure={
+        "chain",
         "channel_check",
         "channel_choice",
         "channel_graph",
         "channel_masks",
         "channel_silence",
+        "compressor",
         "gamma_penalty",
         "latency",
         "layer_sizes",
@@ -31,7 +35,6 @@ PRUNERS: Registry[Pruner] = Registry(
         "matrices",
         "moving_mask",
         "parametrized",
-        "pruner",
         "schedules",
         "selection",
         "size",

@@ -12,6 +12,8 @@ from pruneaudit.core import options
 class ChannelOptions(options.Options):
     """What sparsity means, what stays, and whether a published system is reproduced."""
 
+    sparsity: float = Field(gt=0, lt=1)
+    """Fraction of `target` that goes."""
     target: Literal["params", "channels", "macs"] = "params"
     """What sparsity is the removed fraction of: all weight matrices, so that releases of all
     methods compare; channels of the layers that can shrink; or multiply-accumulates."""
@@ -25,7 +27,11 @@ class ChannelOptions(options.Options):
     @model_validator(mode="after")
     def _a_preset_stands_alone(self) -> ChannelOptions:
         if self.preset != "none":
-            fields = {key: field.default for key, field in type(self).model_fields.items() if key != "preset"}
+            fields = {
+                key: field.default
+                for key, field in type(self).model_fields.items()
+                if key not in ("preset", "sparsity")
+            }
             set_too = [key for key, default in fields.items() if getattr(self, key) != default]
             if set_too:
                 raise ValueError(

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor
 from pruneaudit.compression.mask_options import MaskOptions
-from pruneaudit.compression.pruner import Pruner, Pruning, Workshop
 from pruneaudit.compression.schedules import Ramp
 from pruneaudit.study import Origin
 
@@ -71,37 +71,39 @@ class Options(MaskOptions):
         return self
 
 
-class Dpf(Pruner):
+class Dpf(Compressor[Options]):
     """Trains dense weights by the gradients of the masked network."""
 
-    Options = Options
-
-    def origin(self, options: Any) -> Origin:
+    def origin(self, options: Options) -> Origin:
         """`init` unless it goes on from dense weights."""
         return "init" if options.start == "init" else "own-dense"
 
-    def needs_training(self, options: Any) -> bool:
+    def works_in_training(self, options: Options) -> bool:
         """The mask is made in training."""
         return True
 
-    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
-        """Removes nothing yet; the hook does, in training; see `Pruner.prune`."""
+    def is_done_by_training(self, options: Options) -> bool:
+        """The mask moves in training."""
+        return True
+
+    def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
+        """Removes nothing yet; the hook does, in training; see `Compressor.compress`."""
         from pruneaudit.compression.moving_mask import DenseFeedback
         from pruneaudit.compression.selection import prunable_weights
 
         if options.start == "init":
-            workshop.restart(model)
+            context.restart(model)
         ramp = Ramp(
-            sparsity,
+            options.sparsity,
             end=options.ramp_end,
             period_steps=options.period_steps,
             freeze_at=options.freeze_at,
             by_epoch=options.ramp_by == "epoch",
         )
-        pruning = Pruning(model)
+        pruning = Compressed(model)
         weights = prunable_weights(model, options.exclude, options.layers)
         pruning.hooks = (DenseFeedback(pruning, weights, ramp, options.scope),)
         return pruning
 
 
-PRUNER = Dpf()
+COMPRESSOR = Dpf()

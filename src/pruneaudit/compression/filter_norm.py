@@ -13,10 +13,10 @@ layers stay whole, and nothing is removed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pruneaudit.compression._channel_options import ChannelOptions
-from pruneaudit.compression.pruner import Pruner, Pruning, Workshop
+from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, Kind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,36 +29,35 @@ class Options(ChannelOptions):
     """Remove the same fraction of each layer's channels, or rank all together, relative to their layer's mean."""
 
 
-class FilterNorm(Pruner):
+class FilterNorm(Compressor[Options]):
     """Removes the filters, or the hidden units, of the lowest norm."""
 
-    Options = Options
     semantics_version = 2  # in 1, networks that reorder channels lost those of others
     norm: ClassVar[Literal[1, 2]]
     """Which norm: L1 or L2."""
 
-    def changes_architecture(self, options: Any) -> bool:
-        """The preset removes nothing."""
-        return bool(options.preset == "none")
+    def kind(self, options: Options) -> Kind:
+        """A smaller network; the preset removes nothing."""
+        return "structure" if options.preset == "none" else "mask"
 
-    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
-        """A smaller network or, with the preset, a masked one; see `Pruner.prune`."""
+    def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
+        """A smaller network or, with the preset, a masked one; see `Compressor.compress`."""
         from pruneaudit.compression.channel_masks import filter_masks
         from pruneaudit.compression.mask import held
         from pruneaudit.compression.structured import Limits, remove_channels
 
         if options.preset == "mia_prune":
-            return held(model, filter_masks(model, sparsity, self.norm))
+            return held(model, filter_masks(model, options.sparsity, self.norm))
         smaller, structure = remove_channels(
             model,
-            workshop.example,
+            context.example,
             "l1" if self.norm == 1 else "l2",
-            sparsity,
+            options.sparsity,
             options.target,
             options.scope,
             Limits(options.exclude, options.max_channel_sparsity),
         )
-        return Pruning(smaller, structure=structure)
+        return Compressed(smaller, description={"structure": structure})
 
 
 class L1Structured(FilterNorm):
@@ -79,4 +78,4 @@ class L2Structured(FilterNorm):
     norm = 2
 
 
-PRUNER = {"l1structured": L1Structured(), "l2structured": L2Structured()}
+COMPRESSOR = {"l1structured": L1Structured(), "l2structured": L2Structured()}

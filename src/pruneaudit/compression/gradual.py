@@ -10,12 +10,12 @@ otherwise. Epochs before `end` are not at the asked sparsity, and are never kept
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
+from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor
 from pruneaudit.compression.mask_options import MaskOptions
-from pruneaudit.compression.pruner import Pruner, Pruning, Workshop
 from pruneaudit.compression.schedules import Ramp
 
 if TYPE_CHECKING:
@@ -39,25 +39,27 @@ class Options(MaskOptions):
         return self
 
 
-class Gradual(Pruner):
+class Gradual(Compressor[Options]):
     """Removes the smallest |w| in many small portions."""
 
-    Options = Options
-
-    def needs_training(self, options: Any) -> bool:
+    def works_in_training(self, options: Options) -> bool:
         """Weights go in training."""
         return True
 
-    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
-        """Removes nothing yet; the hook does, in training; see `Pruner.prune`."""
+    def is_done_by_training(self, options: Options) -> bool:
+        """The mask moves in training."""
+        return True
+
+    def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
+        """Removes nothing yet; the hook does, in training; see `Compressor.compress`."""
         from pruneaudit.compression.moving_mask import GrowingMask
         from pruneaudit.compression.selection import prunable_weights
 
-        ramp = Ramp(sparsity, options.begin, options.end, options.period_steps, freeze_at=options.end)
-        pruning = Pruning(model)
+        ramp = Ramp(options.sparsity, options.begin, options.end, options.period_steps, freeze_at=options.end)
+        pruning = Compressed(model)
         weights = prunable_weights(model, options.exclude, options.layers)
         pruning.hooks = (GrowingMask(pruning, weights, ramp, options.scope),)
         return pruning
 
 
-PRUNER = Gradual()
+COMPRESSOR = Gradual()

@@ -16,12 +16,12 @@ schedule.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
+from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, DataUse
 from pruneaudit.compression.mask_options import MaskOptions
-from pruneaudit.compression.pruner import Pruner, Pruning, Workshop
 from pruneaudit.compression.schedules import density_after_round
 from pruneaudit.core import seeds
 
@@ -46,17 +46,19 @@ class Options(MaskOptions):
         return self
 
 
-class Iterative(Pruner):
+class Iterative(Compressor[Options]):
     """Removes the smallest |w| in rounds of pruning and training."""
 
-    Options = Options
-
-    def needs_training(self, options: Any) -> bool:
+    def works_in_training(self, options: Options) -> bool:
         """One round without rewinding is one-shot pruning; all else trains."""
         return bool(options.rounds > 1 or options.rewind != "none")
 
-    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
-        """Prunes and trains in rounds, all but the last training; see `Pruner.prune`."""
+    def data(self, options: Options) -> DataUse:
+        """The trainings between rounds are on members."""
+        return "members" if self.works_in_training(options) else "none"
+
+    def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
+        """Prunes and trains in rounds, all but the last training; see `Compressor.compress`."""
         import torch
 
         from pruneaudit.compression.mask import held
@@ -65,32 +67,32 @@ class Iterative(Pruner):
         weights = prunable_weights(model, options.exclude, options.layers)
         kept = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
         select_highest(
-            magnitude(weights), sparsity, options.scope
+            magnitude(weights), options.sparsity, options.scope
         )  # what leaves no weight is refused before hours of training
-        rewound = _rewound_to(model, options, workshop)
+        rewound = _rewound_to(model, options, context)
         for finished in range(1, options.rounds + 1):
             last = finished == options.rounds
-            now = sparsity if last else 1 - density_after_round(sparsity, finished, options.rounds)
+            now = options.sparsity if last else 1 - density_after_round(options.sparsity, finished, options.rounds)
             kept = select_highest(magnitude_of_kept(weights, kept), now, options.scope)
             if rewound:
                 model.load_state_dict(rewound)
             pruning = held(model, kept)
             if not last:
-                workshop.train(model, pruning.hooks, seeds.ROUND.format(finished), None)
+                context.train(model, pruning.hooks, seeds.ROUND.format(finished), None)
         return pruning
 
 
-def _rewound_to(model: nn.Module, options: Options, workshop: Workshop) -> dict[str, Tensor]:
+def _rewound_to(model: nn.Module, options: Options, context: CompressionContext) -> dict[str, Tensor]:
     """The weights that each round goes back to; none where they are kept."""
     if options.rewind == "none":
         return {}
     from pruneaudit.compression.parametrized import copied
 
     earlier = copied(model)
-    workshop.restart(earlier)
+    context.restart(earlier)
     if options.rewind == "early":
-        workshop.train(earlier, (), seeds.EARLY, options.early_epochs)
+        context.train(earlier, (), seeds.EARLY, options.early_epochs)
     return earlier.state_dict()
 
 
-PRUNER = Iterative()
+COMPRESSOR = Iterative()

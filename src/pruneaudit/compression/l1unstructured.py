@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor
 from pruneaudit.compression.mask_options import MaskOptions
-from pruneaudit.compression.pruner import Pruner, Pruning, Workshop
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,21 +29,19 @@ class Options(MaskOptions):
     """The settings of a published system."""
 
 
-class L1Unstructured(Pruner):
+class L1Unstructured(Compressor[Options]):
     """Removes the smallest |w| of all weight matrices."""
 
-    Options = Options
-
-    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
-        """Zeroes the smallest weights and holds them there; see `Pruner.prune`."""
+    def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
+        """Zeroes the smallest weights and holds them there; see `Compressor.compress`."""
         from pruneaudit.compression.mask import held
         from pruneaudit.compression.selection import keep_highest, magnitude, prunable_weights
 
         weights = prunable_weights(model, options.exclude, options.layers)
         masks = keep_highest(
-            magnitude(weights), sparsity, options.scope, "down" if options.preset == "mia_prune" else "nearest"
+            magnitude(weights), options.sparsity, options.scope, "down" if options.preset == "mia_prune" else "nearest"
         )
         return held(model, masks)
 
 
-PRUNER = L1Unstructured()
+COMPRESSOR = L1Unstructured()

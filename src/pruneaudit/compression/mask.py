@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.pruner import Pruning
+from pruneaudit.compression.compressor import Compressed, Constraint
 from pruneaudit.training.hooks import Hook, TrainingState
 
 
-class Masks(Mapping[str, Tensor]):
+class Masks(Mapping[str, Tensor], Constraint):
     """Bool tensors by parameter name; True = the weight is kept."""
 
     def __init__(self, masks: Mapping[str, Tensor]) -> None:
@@ -49,6 +49,21 @@ class Masks(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._masks)
+
+    def without(self, *others: Masks) -> Masks:
+        """Masks that keep what these and all others keep."""
+        kept = dict(self)
+        for other in others:
+            kept |= {name: mask & kept[name] if name in kept else mask for name, mask in other.items()}
+        return Masks(kept)
+
+    def hooks(self, model: nn.Module) -> tuple[Hook, ...]:
+        """What holds them."""
+        return (HoldMask(model, self),)
+
+    def found_in(self, model: nn.Module) -> Masks:
+        """The masks that the model's own zeros say."""
+        return Masks.of_zeros(model, self)
 
     @property
     def num_weights(self) -> int:
@@ -109,8 +124,8 @@ def masks_of(hooks: Iterable[Hook]) -> Masks | None:
     return next((masks for masks in found if masks is not None), None)
 
 
-def held(model: nn.Module, kept: Mapping[str, Tensor]) -> Pruning:
+def held(model: nn.Module, kept: Mapping[str, Tensor]) -> Compressed:
     """`model` with what `kept` (bool by parameter name) removes set to zero, and the hook that holds it there."""
     masks = kept if isinstance(kept, Masks) else Masks(kept)
     masks.apply(model)
-    return Pruning(model, masks, (HoldMask(model, masks),))
+    return Compressed(model, masks, masks.hooks(model))

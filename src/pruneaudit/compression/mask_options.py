@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from pruneaudit.core import options
-
-
-def counts_embeddings(pruner: Mapping[str, Any] | None) -> bool:
-    """Whether tables of embeddings are among the weights that sparsity is a fraction of.
-
-    Args:
-        pruner: `{"name": ..., "options": {...}}`; None where nothing is pruned.
-    """
-    return pruner is not None and pruner["options"].get("layers") == "with_embeddings"
 
 
 class MaskOptions(options.Options):
@@ -29,6 +19,8 @@ class MaskOptions(options.Options):
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
     """The values of the settings that each preset fixes."""
 
+    sparsity: float = Field(gt=0, lt=1)
+    """Fraction of the prunable weights that become zero."""
     scope: Literal["global", "layerwise"] = "global"
     """Rank all weights together, or remove the same fraction of each layer."""
     exclude: tuple[str, ...] = ()

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from pruneaudit.compression.compressor import Compressed
 from pruneaudit.compression.mask import Masks, set_zeros
-from pruneaudit.compression.pruner import Pruning
 from pruneaudit.compression.schedules import Ramp
 from pruneaudit.compression.selection import Scope, magnitude, magnitude_of_kept, select_highest
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
@@ -23,15 +23,15 @@ from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 class MovingMask(Hook):
     """Moves a mask along a ramp and holds it between two moves; what a weight is worth, subclasses say.
 
-    Adds `sparsity` (fraction of the ranked weights that are zero) to each epoch's row, keeps `pruning.masks`
+    Adds `sparsity` (fraction of the ranked weights that are zero) to each epoch's row, keeps `pruning.constraint`
     up to date from epoch to epoch, and lets no epoch below the asked sparsity be selected.
     """
 
-    def __init__(self, pruning: Pruning, weights: Mapping[str, Tensor], ramp: Ramp, scope: Scope) -> None:
+    def __init__(self, pruning: Compressed, weights: Mapping[str, Tensor], ramp: Ramp, scope: Scope) -> None:
         """Describes what moves.
 
         Args:
-            pruning: whose `masks` are kept up to date.
+            pruning: whose `constraint` is kept up to date.
             weights: the model's prunable parameters, by name.
             ramp: when the mask moves, and to which sparsity.
             scope: whether weights are ranked together or layer by layer.
@@ -111,7 +111,7 @@ class MovingMask(Hook):
 
     def _publish(self) -> None:
         kept = {name: mask != 0 for name, mask in zip(self._names, self._masks, strict=True)}
-        self._published = self._pruning.masks = Masks(kept)
+        self._published = self._pruning.constraint = Masks(kept)
 
 
 class GrowingMask(MovingMask):
@@ -131,7 +131,7 @@ class DenseFeedback(MovingMask):
     removed before the epoch's moves of the mask, the fraction that the move brought back (0 without a move).
     """
 
-    def __init__(self, pruning: Pruning, weights: Mapping[str, Tensor], ramp: Ramp, scope: Scope) -> None:
+    def __init__(self, pruning: Compressed, weights: Mapping[str, Tensor], ramp: Ramp, scope: Scope) -> None:
         """Describes what moves; see `MovingMask`."""
         super().__init__(pruning, weights, ramp, scope)
         self._dense: list[Tensor] = []

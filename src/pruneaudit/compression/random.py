@@ -7,10 +7,10 @@ sparsity removes the same weights and more.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor
 from pruneaudit.compression.mask_options import MaskOptions
-from pruneaudit.compression.pruner import Pruner, Pruning, Workshop
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,18 +20,18 @@ class Options(MaskOptions):
     """Settings of random pruning."""
 
 
-class Random(Pruner):
+class Random(Compressor[Options]):
     """Removes weights of all matrices by chance."""
 
-    Options = Options
+    looks_at_weights = False
 
-    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
-        """Zeroes random weights and holds them there; see `Pruner.prune`."""
+    def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
+        """Zeroes random weights and holds them there; see `Compressor.compress`."""
         from pruneaudit.compression.mask import held
         from pruneaudit.compression.selection import chance, keep_highest, prunable_weights
 
         weights = prunable_weights(model, options.exclude, options.layers)
-        return held(model, keep_highest(chance(weights, workshop.generator), sparsity, options.scope))
+        return held(model, keep_highest(chance(weights, context.generator), options.sparsity, options.scope))
 
 
-PRUNER = Random()
+COMPRESSOR = Random()

@@ -15,12 +15,12 @@ gammas) channels are masked under one threshold, and nothing is removed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from pruneaudit.compression._channel_options import ChannelOptions
-from pruneaudit.compression.pruner import Pruner, Pruning, Workshop
+from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, DataUse, Kind
 from pruneaudit.core import seeds
 
 if TYPE_CHECKING:
@@ -36,22 +36,25 @@ class Options(ChannelOptions):
     """Weight of the L1 penalty on gamma."""
 
 
-class Slim(Pruner):
+class Slim(Compressor[Options]):
     """Removes the channels of the smallest BatchNorm factors."""
 
-    Options = Options
     semantics_version = 2  # in 1, networks that reorder channels lost those of others
 
-    def changes_architecture(self, options: Any) -> bool:
-        """The preset removes nothing."""
-        return bool(options.preset == "none")
+    def kind(self, options: Options) -> Kind:
+        """A smaller network; the preset removes nothing."""
+        return "structure" if options.preset == "none" else "mask"
 
-    def needs_training(self, options: Any) -> bool:
+    def works_in_training(self, options: Options) -> bool:
         """The penalty works in training, with the settings of the fine-tuning."""
         return bool(options.preset == "none")
 
-    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
-        """Trains with the penalty and removes channels or, with the preset, masks them; see `Pruner.prune`."""
+    def data(self, options: Options) -> DataUse:
+        """The training with the penalty is one on members."""
+        return "members" if options.preset == "none" else "none"
+
+    def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
+        """Trains with the penalty and removes channels or, with the preset, masks them; see `Compressor.compress`."""
         from pruneaudit.compression.channel_choice import check_sparsity
         from pruneaudit.compression.channel_masks import gamma_masks, no_batch_norm
         from pruneaudit.compression.gamma_penalty import GammaPenalty, batch_norms
@@ -59,19 +62,19 @@ class Slim(Pruner):
         from pruneaudit.compression.structured import Limits, remove_channels
 
         if options.preset == "mia_prune":
-            return held(model, gamma_masks(model, sparsity))
-        check_sparsity(sparsity)
+            return held(model, gamma_masks(model, options.sparsity))
+        check_sparsity(options.sparsity)
         if not batch_norms(model):
             raise no_batch_norm()
 
         def smaller() -> tuple[nn.Module, str]:
             limits = Limits(options.exclude, options.max_channel_sparsity)
-            return remove_channels(model, workshop.example, "gamma", sparsity, options.target, "global", limits)
+            return remove_channels(model, context.example, "gamma", options.sparsity, options.target, "global", limits)
 
         smaller()  # what cannot be removed is said before the training, not after it
-        workshop.train(model, (GammaPenalty(options.strength),), seeds.SPARSITY_TRAINING, options.sparsity_epochs)
+        context.train(model, (GammaPenalty(options.strength),), seeds.SPARSITY_TRAINING, options.sparsity_epochs)
         pruned, structure = smaller()
-        return Pruning(pruned, structure=structure)
+        return Compressed(pruned, description={"structure": structure})
 
 
-PRUNER = Slim()
+COMPRESSOR = Slim()

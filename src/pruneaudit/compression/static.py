@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor
 from pruneaudit.compression.mask_options import MaskOptions
-from pruneaudit.compression.pruner import Pruner, Pruning, Workshop
 from pruneaudit.study import Origin
 
 if TYPE_CHECKING:
@@ -38,28 +38,26 @@ class Options(MaskOptions):
     """The settings of a published system."""
 
 
-class Static(Pruner):
+class Static(Compressor[Options]):
     """Removes the smallest |w| once; training begins there."""
 
-    Options = Options
-
-    def origin(self, options: Any) -> Origin:
+    def origin(self, options: Options) -> Origin:
         """`init` where the training is from scratch."""
         return "init" if options.start == "init" else "own-dense"
 
-    def needs_training(self, options: Any) -> bool:
+    def works_in_training(self, options: Options) -> bool:
         """Initial weights are no release; pruned dense weights are."""
         return bool(options.start == "init")
 
-    def prune(self, model: nn.Module, sparsity: float, options: Any, workshop: Workshop) -> Pruning:
-        """Zeroes the smallest weights and holds them there; see `Pruner.prune`."""
+    def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
+        """Zeroes the smallest weights and holds them there; see `Compressor.compress`."""
         from pruneaudit.compression.mask import held
         from pruneaudit.compression.selection import keep_highest, magnitude, prunable_weights
 
         if options.start == "init":
-            workshop.restart(model)
+            context.restart(model)
         weights = prunable_weights(model, options.exclude, options.layers)
-        return held(model, keep_highest(magnitude(weights), sparsity, options.scope))
+        return held(model, keep_highest(magnitude(weights), options.sparsity, options.scope))
 
 
-PRUNER = Static()
+COMPRESSOR = Static()

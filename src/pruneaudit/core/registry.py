@@ -20,7 +20,7 @@ from pruneaudit.core.errors import UserError
 T = TypeVar("T")
 _HOMES = {
     "model": ("pruneaudit.models", "MODELS"),
-    "pruner": ("pruneaudit.compression", "PRUNERS"),
+    "compressor": ("pruneaudit.compression", "COMPRESSORS"),
     "defense": ("pruneaudit.defenses", "DEFENSES"),
     "published system": ("pruneaudit.published", "SYSTEMS"),
 }
@@ -144,7 +144,7 @@ def registry_of(kind: str) -> Registry[Any]:
     """The registry of one kind of plug-in, for a study, which knows plug-ins by name alone and imports none of them.
 
     Args:
-        kind: "model", "pruner", "defense" or "published system".
+        kind: "model", "compressor", "defense" or "published system".
     """
     package, name = _HOMES[kind]
     return cast("Registry[Any]", getattr(importlib.import_module(package), name))

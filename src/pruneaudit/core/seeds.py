@@ -47,12 +47,15 @@ DEFENSE = "defense"
 
 # Phases of pruning methods
 ROUND = "round {}"
+COMPRESS_STEP = "step {}"
+"""Stands after the purpose, from the second compressor of a chain on."""
 EARLY = "early"
 SPARSITY_TRAINING = "sparsity training"
 
 # The parts of a release that a defence's draws depend on, as keys of the hash
 RELEASE_PRUNER = "pruner"
 RELEASE_SPARSITY = "sparsity"
+RELEASE_COMPRESS = "compress"
 RELEASE_PARENTS = "parents"
 
 # Tokens: what draws of attacks know a word by

@@ -25,7 +25,7 @@ from pruneaudit.evaluation.lineup import Lineup
 from pruneaudit.evaluation.playing import Known, Measuring, Recall, audit_games
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Release, Study
-from pruneaudit.study.lineage import defenses_of, origin_of, repeats, twins
+from pruneaudit.study.lineage import compression_of, defenses_of, origin_of, repeats, twins
 
 Folders = Mapping[tuple[Action, int], Path]
 """Where the answers of one release lie, by query (`signals`, `sensitivity`) and model."""
@@ -105,7 +105,7 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
         }
     trained = described.finetune or origin_of(described) == "init"
     return facts | {
-        "pruner": described.pruner.label if described.pruner else "",
+        "pruner": compression_of(plan.study, described),
         "defense": "+".join(plugin.label for plugin in defenses_of(plan.study, described)),
         "origin": origin_of(described),
         "sparsity": mean("sparsity"),
@@ -119,7 +119,7 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
 
 def is_finetuned_dense(release: Release) -> bool:
     """Whether a release is the dense model with extra fine-tuning and nothing else."""
-    return release.pruner is None and release.finetune is not None and not release.defense and release.parent == DENSE
+    return not release.compress and release.finetune is not None and not release.defense and release.parent == DENSE
 
 
 def baselines(study: Study) -> list[str]:
@@ -129,8 +129,9 @@ def baselines(study: Study) -> list[str]:
 
 
 def undefended_dense(study: Study) -> list[str]:
-    """The baseline of the frontier: releases that were neither pruned nor defended, and no parent of theirs was."""
-    return [DENSE] + [item.name for item in study.releases if item.pruner is None and not defenses_of(study, item)]
+    """The baseline of the frontier: releases that were neither compressed nor defended, and no parent of theirs was."""
+    untouched = [r for r in study.releases if not compression_of(study, r) and not defenses_of(study, r)]
+    return [DENSE, *(release.name for release in untouched)]
 
 
 def study_games(plan: Plan, store: Store, population: Population, left_out: Collection[int] = ()) -> list[Game]:

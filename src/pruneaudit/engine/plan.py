@@ -14,7 +14,8 @@ from typing import Any, Literal
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.groups import expand, skips
-from pruneaudit.compression import PRUNERS
+from pruneaudit.compression import COMPRESSORS
+from pruneaudit.compression.chain import Step, check_order, in_config, inherited_steps, steps_of
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.identity import sha256_of
@@ -30,6 +31,7 @@ from pruneaudit.study.lineage import (
     defenses_of,
     described,
     function_source,
+    inherited_compress,
     origin_of,
     plugin_options,
     scoring_models_of,
@@ -135,8 +137,18 @@ def check_plugins(study: Study) -> None:
     plugin_options(MODELS, study.model, "model")
     for release in study.releases:
         check_release(study, release)
+        _check_order(study, release)
     if not skips(study.audit.attacks):
         _check_attacks(study)
+
+
+def _check_order(study: Study, release: Release) -> None:
+    """Refuses compressors that cannot follow each other, or what the parent's networks have been through."""
+    plugins = (*inherited_compress(study, release), *release.compress)
+    try:
+        check_order([Step.of(described(COMPRESSORS, plugin, f"release '{release.name}'")) for plugin in plugins])
+    except UserError as error:
+        raise UserError(f"release '{release.name}': {error}") from None
 
 
 def check_functions(study: Study) -> None:
@@ -289,9 +301,8 @@ def _release_config(
         "kind": "release",
         "semantics_version": RELEASE_SEMANTICS,
         "model": described(MODELS, release.model, where, source_hash) if release.model else dense_config["model"],
-        "pruner": release.pruner and described(PRUNERS, release.pruner, where),
-        **_which_weights(release.pruner, release.model or study.model),
-        "sparsity": release.sparsity,
+        **in_config([_described_step(plugin, where) for plugin in release.compress]),
+        **_which_weights(release, release.model or study.model),
         "finetune": training and training.identity,
         **function_source(training, source_hash),
         "engine": ENGINE,
@@ -301,6 +312,8 @@ def _release_config(
         config |= {"origin": "init", "parents": dense_config["parents"], **study.membership.identity}
     else:
         config["parents"] = [identities[release.parent]]
+        inherited = [_described_step(plugin, where) for plugin in inherited_compress(study, release)]
+        config |= {"inherited": inherited} if inherited else {}
     if read:
         config["parents"] = sorted([*config["parents"], *(artifact.identity for artifact in read.values())])
     if release.defense:
@@ -312,19 +325,25 @@ def _release_config(
     return config | ({"prepared": prepared} if prepared else {})
 
 
-def _which_weights(pruner: Plugin | None, model: Plugin) -> dict[str, int]:
-    """Which weights a pruner may take, as part of an identity: in our own networks, the same as ever."""
-    return {"matrices": MATRICES_SEMANTICS} if pruner and MODELS.get(model.name).draws_own_weights else {}
+def _described_step(plugin: Plugin, where: str) -> dict[str, Any]:
+    """A compressor as its part of an identity, with the samples that it sees."""
+    described_step = described(COMPRESSORS, plugin, where)
+    step = Step.of(described_step)
+    data = step.compressor.data(step.options)
+    return described_step | ({} if data == "none" else {"data": data})
+
+
+def _which_weights(release: Release, model: Plugin) -> dict[str, int]:
+    """Which weights a compressor may take, as part of an identity: in our own networks, the same as ever."""
+    return {"matrices": MATRICES_SEMANTICS} if release.compress and MODELS.get(model.name).draws_own_weights else {}
 
 
 def _model_artifacts(release: str, config: Mapping[str, Any], num_models: int) -> list[Artifact]:
     """One artifact per model of a release, or of the scoring bank."""
     files = [WEIGHTS_FILE, "history.csv", SUMMARY_FILE]
-    if config.get("pruner"):
-        pruner = PRUNERS.get(config["pruner"]["name"])
-        options = pruner.Options.model_validate(config["pruner"]["options"])
-        files += [MASK_FILE] if pruner.works_by_mask(options) else []
-        files += [STRUCTURE_FILE] if pruner.changes_architecture(options) else []
+    kinds = {step.kind for step in (*inherited_steps(config), *steps_of(config))}
+    files += [MASK_FILE] if "mask" in kinds else []
+    files += [STRUCTURE_FILE] if "structure" in kinds else []
     folder = f"{release}-{sha256_of(config)[:8]}"
     return [Artifact(f"{folder}/model-{m:03d}", {**config, "model_id": m}, tuple(files)) for m in range(num_models)]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pruneaudit.compression import PRUNERS
+from pruneaudit.compression.chain import Chained, compressed, inherited_steps, steps_of
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.population import Population
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pruneaudit.training.hooks import Hook
+
+SHAPES_THE_NETWORK = ("model", "prepared", "defense", "inherited", "pruner", "sparsity", "compress")
+"""What of a release is tried; its training is not."""
 
 
 def rehearse(plan: Plan, population: Population, store: Store) -> tuple[str, ...]:
@@ -49,7 +52,7 @@ def rehearse(plan: Plan, population: Population, store: Store) -> tuple[str, ...
     for task in first_models:
         if task.action != "release" or store.path(task.artifact).exists():
             continue
-        shown = {key: task.spec.get(key) for key in ("model", "prepared", "defense", "pruner", "sparsity")}
+        shown = {key: task.spec.get(key) for key in SHAPES_THE_NETWORK}
         what = sha256_of([shown, task.inputs["parent"].folder if "parent" in task.inputs else INIT])
         if what not in tried:  # seeds of one release, and settings of its training, change nothing here
             tried.add(what)
@@ -61,7 +64,7 @@ def _try_answers(task: Task, population: Population, tried: set[str]) -> None:
     """Asks a new network of the user's about some samples; those of the package answer as they should.
 
     Args:
-        task: trains or prunes the first model of its release.
+        task: trains or compresses the first model of its release.
         population: the study's.
         tried: kinds of network that have been asked; this one's is added.
     """
@@ -99,8 +102,8 @@ def _rehearse(task: Task, makers: dict[str, Task], population: Population) -> tu
             model = made(task)
             if "parent" in task.inputs:
                 _check_weights_fit(task, model, made(makers[task.inputs["parent"].folder]))
-            if task.spec["pruner"]:
-                return _try_pruner(task, model, population, lambda: made(task))
+            if steps_of(task.spec):
+                return _try_steps(task, model, population, lambda: made(task))
         except UserError as error:
             raise UserError(f"release '{task.release}': {error}") from None
         except Exception:  # a network or method that does not bear a rehearsal; what is wrong in earnest, its task says
@@ -118,24 +121,29 @@ def _check_weights_fit(task: Task, model: nn.Module, parent: nn.Module) -> None:
         )
 
 
-def _try_pruner(task: Task, model: nn.Module, population: Population, new: Callable[[], nn.Module]) -> tuple[str, ...]:
-    """Prunes a network with new weights; its training does nothing. Returns what its maker should know."""
+def _try_steps(task: Task, model: nn.Module, population: Population, new: Callable[[], nn.Module]) -> tuple[str, ...]:
+    """Compresses a network with new weights; its training does nothing. Returns what its maker should know.
+
+    What its parents' compressors leave is made as well: a smaller network, or a masked one.
+    """
     import torch
 
-    from pruneaudit.compression.pruner import Workshop
+    from pruneaudit.compression.compressor import CompressionContext
     from pruneaudit.compression.structured import kept_whole
 
-    spec, defense = task.spec, task.spec.get("defense")
-    pruner = PRUNERS.get(spec["pruner"]["name"])
+    defense, inherited, own = task.spec.get("defense"), inherited_steps(task.spec), steps_of(task.spec)
+    steps = (*inherited, *own)
 
-    def train(network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
-        if defense and DEFENSES.get(defense["name"]).single_training:
-            raise UserError(
-                f"defense '{defense['name']}' is about a single training, and pruner '{spec['pruner']['name']}' trains"
-                " several times; use one that does not, such as l1unstructured, static or dpf"
-            )
+    def context_of(number: int) -> CompressionContext:
+        def train(network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
+            if number >= len(inherited) and defense and DEFENSES.get(defense["name"]).single_training:
+                raise UserError(
+                    f"defense '{defense['name']}' is about a single training, and compressor '{steps[number].name}'"
+                    " trains several times; use one that does not, such as l1unstructured, static or dpf"
+                )
 
-    example = torch.zeros((1, *population.x.shape[1:]))
-    workshop = Workshop(example, torch.Generator().manual_seed(0), train, new)
-    options = pruner.Options.model_validate(spec["pruner"]["options"])
-    return kept_whole(pruner.prune(model, spec["sparsity"], options, workshop).structure)
+        example = torch.zeros((1, *population.x.shape[1:]))
+        return CompressionContext(example, torch.Generator().manual_seed(0), train, new)
+
+    descriptions = compressed(Chained(model), steps, context_of).descriptions[len(inherited) :]
+    return tuple(note for told in descriptions for note in kept_whole(str(told.get("structure", ""))))

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from pruneaudit.compression.chain import Step, counts_embeddings, inherited_steps, steps_of
 from pruneaudit.compression.layer_sizes import LayerSize, layer_table, left_whole, weight_counts
-from pruneaudit.compression.mask_options import counts_embeddings
 from pruneaudit.compression.size import count_macs, num_nonzero, num_parameters
 from pruneaudit.compression.structured import kept_whole
 from pruneaudit.core.files import HISTORY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
@@ -150,13 +150,18 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
     folders = _affordable(subject.folders, limit)
     rows = gaps.measured("layers", lambda: layer_table(network)) or ()
     parts["layers"] = rows and gaps.measured("layers", lambda: _layers(rows, layer_table(whole), folders))
-    parts["left_whole"] = _left_whole(rows, parts["layers"]) if subject.spec.get("pruner") else []
+    parts["left_whole"] = _left_whole(rows, parts["layers"]) if _steps(subject.spec) else []
     parts["layers_of_models"] = len(folders)
     return entry | parts
 
 
+def _steps(spec: Mapping[str, Any]) -> tuple[Step, ...]:
+    """All compressors that shaped a release, its ancestors' first."""
+    return (*inherited_steps(spec), *steps_of(spec))
+
+
 def _sparsity(network: nn.Module, whole: nn.Module, spec: Mapping[str, Any]) -> float:
-    embeddings = counts_embeddings(spec.get("pruner"))
+    embeddings = counts_embeddings(_steps(spec))
     return float(weight_counts(network, weight_counts(whole, embeddings=embeddings), embeddings)["sparsity"])
 
 

@@ -1,4 +1,4 @@
-"""Making one model of a release: pruned by its method, then trained as the release says, with its defence."""
+"""Making one model of a release: compressed step by step, then trained as the release says, with its defence."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from pruneaudit.compression import PRUNERS
+from pruneaudit.compression.chain import Chained, compressed, counts_embeddings, inherited_steps, steps_of
+from pruneaudit.compression.compressor import CompressionContext
 from pruneaudit.compression.layer_sizes import weight_counts
 from pruneaudit.compression.mask import Masks, masks_of
-from pruneaudit.compression.mask_options import counts_embeddings
-from pruneaudit.compression.pruner import Pruning, Workshop
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
@@ -24,36 +23,37 @@ from pruneaudit.engine.own import Own, stored_model
 from pruneaudit.engine.request import Request
 from pruneaudit.study import Training
 from pruneaudit.training.by_function import train_by_function
-from pruneaudit.training.checkpoint import save_tensors, save_weights
+from pruneaudit.training.checkpoint import load_tensors, save_tensors, save_weights
 from pruneaudit.training.history import write_history, write_summary
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.loop import train
 
 
 def make_release(request: Request) -> None:
-    """Prunes and trains one model of the bank, from its parent's weights or from new ones."""
+    """Compresses and trains one model of the bank, from its parent's weights or from new ones."""
     spec, own, staging = request.spec, Own(request), Path(request.staging)
     summary: dict[str, Any] = {}
     model = _parents_model(request, own) if "parent" in request.inputs else own.initial_model()
     if "parent" in request.inputs:
         before = json.loads((Path(request.inputs["parent"]) / SUMMARY_FILE).read_text())
         summary["test_accuracy_before"] = before["test_accuracy"]
-    embeddings = counts_embeddings(spec["pruner"])
+    steps = steps_of(spec)
+    embeddings = counts_embeddings((*inherited_steps(spec), *steps))
     dense = weight_counts(model, embeddings=embeddings)
     defense = _Defended(own)
-    pruning = _pruned(model, own, defense)
-    if summary and (pruning.structure or (pruning.masks and pruning.masks.sparsity)):
-        summary["test_accuracy_after_pruning"] = own.accuracies(pruning.model)["test_accuracy"]
-    elif summary and not spec["pruner"]:
+    made = _compressed(model, own, defense)
+    if summary and not steps:
         summary["test_accuracy_after_pruning"] = summary["test_accuracy_before"]
-    history = _trained(pruning, own, defense)
-    save_weights(pruning.model, staging / WEIGHTS_FILE)
-    if pruning.masks:
-        save_tensors(dict(pruning.masks), staging / MASK_FILE)
-    if pruning.structure:
-        (staging / STRUCTURE_FILE).write_text(pruning.structure, encoding="utf-8")
+    elif summary and not all(step.compressor.is_done_by_training(step.options) for step in steps):
+        summary["test_accuracy_after_pruning"] = own.accuracies(made.model)["test_accuracy"]
+    history = _trained(made, own, defense)
+    save_weights(made.model, staging / WEIGHTS_FILE)
+    if made.masks:
+        save_tensors(dict(made.masks), staging / MASK_FILE)
+    if made.structure:
+        (staging / STRUCTURE_FILE).write_text(made.structure, encoding="utf-8")
     write_history(history, staging)
-    summary |= weight_counts(pruning.model, dense, embeddings) | own.accuracies(pruning.model)
+    summary |= weight_counts(made.model, dense, embeddings) | own.accuracies(made.model)
     summary |= {"defense": defense.report} if defense.report else {}
     write_summary(summary | {"num_members": int(own.split.member.sum())}, staging)
 
@@ -79,13 +79,8 @@ class _Defended:
         self._described = own.request.spec.get("defense")
         # Two releases must not share a defence's noise: it would cancel in what they tell together.
         spec = own.request.spec
-        self._release = sha256_of(
-            {
-                seeds.RELEASE_PRUNER: spec["pruner"],
-                seeds.RELEASE_SPARSITY: spec["sparsity"],
-                seeds.RELEASE_PARENTS: spec["parents"],
-            }
-        )
+        parts = (seeds.RELEASE_PRUNER, seeds.RELEASE_SPARSITY, seeds.RELEASE_COMPRESS, seeds.RELEASE_PARENTS)
+        self._release = sha256_of({part: spec[part] for part in parts if part in spec})
         self.report: dict[str, Any] = {}
         """What the defence says of the last training."""
 
@@ -101,7 +96,7 @@ class _Defended:
 
         Args:
             model: trained in place.
-            hooks: of the pruning; they are called before the defence's.
+            hooks: of the compression; they are called before the defence's.
             settings: of this training.
             purpose: names its random draws, with the release's seed if it has one; its last word, if there are
                 several, its checkpoints.
@@ -134,36 +129,53 @@ class _Defended:
         starts = "parent" in self._own.request.inputs
         if any(plugin["name"] == spec["defense"]["name"] for plugin in spec["prepared"][:-1]):
             return None, None
-        return starts, starts and bool(spec["pruner"]) and spec["pruner"]["name"] != "random"
+        return starts, starts and any(step.compressor.looks_at_weights for step in steps_of(spec))
 
-    def check_may_train_again(self) -> None:
-        """Refuses a pruning method that trains several times under a defence that is about one training."""
+    def check_may_train_again(self, compressor: str) -> None:
+        """Refuses a compressor that trains several times under a defence that is about one training."""
         if self._described and DEFENSES.get(self._described["name"]).single_training:
             raise UserError(
-                f"defense '{self._described['name']}' is about a single training, and pruner"
-                f" '{self._own.request.spec['pruner']['name']}' trains several times; use one that does not, such as"
-                " l1unstructured, static or dpf"
+                f"defense '{self._described['name']}' is about a single training, and compressor"
+                f" '{compressor}' trains several times; use one that does not, such as l1unstructured, static or dpf"
             )
 
 
-def _pruned(model: nn.Module, own: Own, defense: _Defended) -> Pruning:
-    """Applies the release's method, which may train on the model's members in phases of its own."""
+def _compressed(model: nn.Module, own: Own, defense: _Defended) -> Chained:
+    """Does the release's steps, which may train on the model's members in phases of their own."""
     spec = own.request.spec
-    if not spec["pruner"]:
-        return Pruning(model)
+    steps = steps_of(spec)
 
-    def train_phase(network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
-        defense.check_may_train_again()
-        settings = Training.model_validate(spec["finetune"] | ({"epochs": epochs} if epochs else {}))
-        defense.train(network, hooks, settings, (seeds.PRUNE_PHASE, phase))
+    def context_of(number: int) -> CompressionContext:
+        later = (seeds.COMPRESS_STEP.format(number + 1),) if number else ()
 
-    workshop = Workshop(own.members().inputs(slice(0, 1)), own.generator(seeds.PRUNE), train_phase, own.initial_model)
-    pruner = PRUNERS.get(spec["pruner"]["name"])
-    return pruner.prune(model, spec["sparsity"], pruner.Options.model_validate(spec["pruner"]["options"]), workshop)
+        def train_phase(network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
+            defense.check_may_train_again(steps[number].name)
+            settings = Training.model_validate(spec["finetune"] | ({"epochs": epochs} if epochs else {}))
+            defense.train(network, hooks, settings, (seeds.PRUNE_PHASE, phase, *later))
+
+        draws = own.generator(seeds.PRUNE, *later)
+        return CompressionContext(own.members().inputs(slice(0, 1)), draws, train_phase, own.initial_model)
+
+    return compressed(_brought_along(model, own), steps, context_of)
 
 
-def _trained(pruning: Pruning, own: Own, defense: _Defended) -> Sequence[Mapping[str, Any]]:
-    """Trains what was pruned, as far as the release asks for it; returns one row per epoch."""
+def _brought_along(model: nn.Module, own: Own) -> Chained:
+    """The network with the constraints that its parent's compression has left, if there was any."""
+    if not inherited_steps(own.request.spec):
+        return Chained(model)
+    parent = Path(own.request.inputs["parent"])
+    start = Chained(model)
+    if (parent / MASK_FILE).exists():
+        masks = Masks(load_tensors(parent / MASK_FILE))
+        start.constraints.append(masks)
+        start.hooks = masks.hooks(model)
+    if (parent / STRUCTURE_FILE).exists():
+        start.descriptions.append({"structure": (parent / STRUCTURE_FILE).read_text(encoding="utf-8")})
+    return start
+
+
+def _trained(made: Chained, own: Own, defense: _Defended) -> Sequence[Mapping[str, Any]]:
+    """Trains what was compressed, as far as the release asks for it; returns one row per epoch."""
     spec = own.request.spec
     if not spec["finetune"]:
         return []
@@ -171,8 +183,6 @@ def _trained(pruning: Pruning, own: Own, defense: _Defended) -> Sequence[Mapping
     # The same draws for every release of a model: releases then differ by what was done to them only.
     purpose = (seeds.FINETUNE,) if "parent" in own.request.inputs else (seeds.TRAINING,)
     after = own.hooks(settings)
-    history = defense.train(pruning.model, pruning.hooks, settings, purpose, after)
-    if pruning.masks and settings.select == "best_dev":
-        # The best epoch's zeros may be others than the last one's, where the mask moves.
-        pruning.masks = Masks.of_zeros(pruning.model, pruning.masks)
+    history = defense.train(made.model, made.hooks, settings, purpose, after)
+    made.settle(settings.select == "best_dev")
     return history

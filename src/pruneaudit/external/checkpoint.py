@@ -29,9 +29,9 @@ class Asked:
     """What is to be done with the network of a file."""
 
     method: str
-    """A pruner and its options, such as "l1structured:target=macs"."""
-    sparsity: float
-    """Fraction to remove, in (0, 1)."""
+    """A compressor and its options, such as "l1structured:target=macs"."""
+    sparsity: float | None
+    """Fraction to remove, in (0, 1), of a compressor whose degree that is."""
     training: Mapping[str, Any] | None = None
     """How it is fine-tuned (epochs, learning_rate, ...; see `FineTuning`); None: not at all."""
     initial_weights: str | Path | None = None
@@ -99,9 +99,9 @@ def prune_checkpoint(
     if asked.initial_weights is not None:
         initial = _read(make, asked.initial_weights, options.weights_key, notes.setdefault)
     finetuning = FineTuning(None if asked.training is None else tuned, initial=initial, **(asked.training or {}))
-    method, measured_on = method_of(asked.method), tested if tested is not None else tuned
+    method, measured_on = method_of(asked.method, asked.sparsity), tested if tested is not None else tuned
     with working_folder_searched():  # the network is asked and trained
-        pruned = make_pruned(network, method, asked.sparsity, finetuning, measured_on, shape, asked.seed)
+        pruned = make_pruned(network, method, finetuning, measured_on, shape, asked.seed)
     fed = dict.fromkeys(fed_as(source, options) for source in sources if source is not None)
     return PrunedCheckpoint(pruned, tuple(fed), (*notes, *pruned.summary["kept_whole"]))
 

@@ -1,4 +1,4 @@
-"""`pruneaudit.prune`: any network with convolutional or linear layers, pruned outside a study."""
+"""`pruneaudit.prune`: any network with convolutional or linear layers, compressed outside a study."""
 
 # B batch, N samples, K channels, H height, W width, F features
 
@@ -13,17 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from pruneaudit import __version__
-from pruneaudit.compression.mask import HoldMask
-from pruneaudit.compression.mask_options import counts_embeddings
+from pruneaudit.compression.chain import Chained, compressed, counts_embeddings
+from pruneaudit.compression.compressor import CompressionContext
 from pruneaudit.compression.parametrized import copied
-from pruneaudit.compression.pruner import Pruning, Workshop
 from pruneaudit.compression.selection import check_finite
 from pruneaudit.compression.structured import kept_whole
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.randomness import torch_generator
 from pruneaudit.external.pruned import Pruned
-from pruneaudit.external.pruning_settings import Method, check_asked, method_of, needs_training
+from pruneaudit.external.pruning_settings import Method, check_trained, method_of, needs_training
 from pruneaudit.external.sizes import example_of, layers_of, size_of
 from pruneaudit.external.tuning import FineTuning, accuracy_of, fine_tune, samples_of
 from pruneaudit.study import Plugin
@@ -35,30 +34,32 @@ LAST_PHASE = seeds.FINETUNE
 
 def prune(
     model: nn.Module,
-    method: str | Plugin,
-    sparsity: float,
+    method: str | Plugin | Sequence[str | Plugin],
+    sparsity: float | None = None,
     *,
     finetuning: FineTuning | None = None,
     test: tuple[Any, Any] | Samples | None = None,
     example: Tensor | Sequence[int] | None = None,
     seed: int = 0,
 ) -> Pruned:
-    """A pruned copy of a network, fine-tuned if that is wanted.
+    """A compressed copy of a network, fine-tuned if that is wanted.
 
     Layers that keep all channels because these could not be removed safely are told by `warnings.warn`.
 
     Args:
         model: has convolutional or linear layers; stays as it is.
-        method: a pruner and its options, such as "l1unstructured" or "l1structured:target=macs".
-        sparsity: fraction to remove, in (0, 1): of the weights that the method prunes, or of its `target`.
-        finetuning: the training around the pruning; default: none.
-        test: x and y that accuracy is measured on: before, after pruning, after fine-tuning.
+        method: a compressor and its options, such as "l1unstructured" or "l1structured:target=macs"; or several, which
+            are done in order.
+        sparsity: fraction to remove, in (0, 1), of a compressor whose degree that is: of the weights that it prunes, or
+            of its `target`. Other degrees stand among the options.
+        finetuning: the training around the compression; default: none.
+        test: x and y that accuracy is measured on: before, after compression, after fine-tuning.
         example: one input or more (B, ...), or the shape of one without the batch, such as (3, 32, 32). Methods that
             remove channels need it, and MACs are counted with it; default: taken from the data or a first linear layer.
         seed: of all random draws.
 
     Returns:
-        The pruned network in the modes of `model`, with what holds it, and its sizes.
+        The compressed network in the modes of `model`, with what holds it, and its sizes.
 
     Raises:
         UserError: the sparsity or the method does not fit, or something that the method needs is missing.
@@ -66,7 +67,7 @@ def prune(
     Example:
         >>> pruneaudit.prune(model, "l1unstructured", 0.9).save("pruned")
     """
-    pruned = make_pruned(model, method_of(method), sparsity, finetuning or FineTuning(), test, example, seed)
+    pruned = make_pruned(model, method_of(method, sparsity), finetuning or FineTuning(), test, example, seed)
     for note in pruned.summary["kept_whole"]:
         warnings.warn(note, stacklevel=2)
     return pruned
@@ -75,7 +76,6 @@ def prune(
 def make_pruned(
     model: nn.Module,
     method: Method,
-    sparsity: float,
     finetuning: FineTuning,
     test: tuple[Any, Any] | Samples | None,
     example: Tensor | Sequence[int] | None,
@@ -84,42 +84,43 @@ def make_pruned(
     """As `prune`, which describes the arguments; what kept all its channels stands in `summary` alone."""
     if not isinstance(model, nn.Module):
         raise UserError(f"model: got {type(model).__name__}, expected a torch.nn.Module")
-    check_asked(method, sparsity, finetuning.trains)
+    check_trained(method, finetuning.trains)
     network = _copied(model)
     _check_weights(network)
     samples = None if finetuning.data is None else samples_of(finetuning.data, network)
     tested = None if test is None else samples_of(test, network, "test")
     shown = _example(method, example, network, samples or tested)
-    job = _Job(method, float(sparsity), finetuning, samples, tested, seed)
+    job = _Job(method, finetuning, samples, tested, seed)
     modes = {name: module.training for name, module in network.named_modules()}
-    embeddings = counts_embeddings(job.asked()["method"])
+    embeddings = counts_embeddings(method.steps)
     before = size_of(network, shown, embeddings=embeddings)
     accuracy = job.accuracy(network, "before")
-    pruning = job.prune(network, shown, _beginning(finetuning.initial, model, method))
-    if pruning.structure or (pruning.masks and pruning.masks.sparsity):
-        accuracy |= job.accuracy(pruning.model, "after_pruning")
-    history = job.train(pruning.model, pruning.hooks, LAST_PHASE, None) if finetuning.trains else []
-    job.check_held(pruning)
+    made = job.compress(network, shown, _beginning(finetuning.initial, model, method))
+    if not all(step.compressor.is_done_by_training(step.options) for step in method.steps):
+        accuracy |= job.accuracy(made.model, "after_pruning")
+    history = job.train(made.model, made.hooks, LAST_PHASE, None) if finetuning.trains else []
+    made.settle(is_of_an_earlier_epoch=False)
+    job.check_held(made)
     if finetuning.trains:
-        accuracy |= job.accuracy(pruning.model, "after_finetuning")
-    for name, module in pruning.model.named_modules():
+        accuracy |= job.accuracy(made.model, "after_finetuning")
+    for name, module in made.model.named_modules():
         module.training = modes.get(name, module.training)
-    pruning.model.zero_grad(set_to_none=True)
-    after = size_of(pruning.model, shown, before, embeddings)
+    made.model.zero_grad(set_to_none=True)
+    after = size_of(made.model, shown, before, embeddings)
     reached = {"sparsity": after["sparsity"], "accuracy": accuracy or None, "before": before, "after": after}
-    whole = {"kept_whole": list(kept_whole(pruning.structure))}
-    summary = job.asked() | reached | whole | layers_of(model, pruning.model, shown)
-    # A mask that moved in training has come to rest: from here on it is held.
-    hooks = (HoldMask(pruning.model, pruning.masks),) if finetuning.trains and pruning.masks else pruning.hooks
-    return Pruned(pruning.model, pruning.masks, pruning.structure, hooks, summary, tuple(history))
+    whole = {"kept_whole": list(kept_whole(made.structure))}
+    summary = job.asked() | reached | whole | layers_of(model, made.model, shown)
+    # What moved in training has come to rest: from here on it is held.
+    held = tuple(hook for constraint in made.constraints for hook in constraint.hooks(made.model))
+    hooks = held if finetuning.trains else made.hooks
+    return Pruned(made.model, made.masks, made.structure, hooks, summary, tuple(history))
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One pruning: what is asked, and who trains."""
+    """One compression: what is asked, and who trains."""
 
     method: Method
-    sparsity: float
     finetuning: FineTuning
     samples: Samples | None
     tested: Samples | None
@@ -131,8 +132,8 @@ class _Job:
         if self.finetuning.train is not None:
             how = "train function"
         return {
-            "method": {"name": self.method.name, "options": self.method.options.model_dump(mode="json")},
-            "asked_sparsity": self.sparsity,
+            "method": self.method.described[0] if len(self.method.steps) == 1 else self.method.described,
+            "asked_sparsity": self.method.sparsity,
             "finetuning": how,
             "seed": self.seed,
             "versions": {"pruneaudit": __version__, "torch": torch.__version__},
@@ -144,17 +145,21 @@ class _Job:
             return {}
         return {when: accuracy_of(network, self.tested), "num_samples": len(self.tested)}
 
-    def prune(self, network: nn.Module, example: Tensor | None, initial: Callable[[], nn.Module]) -> Pruning:
-        """Applies the method, which may train in phases of its own."""
-        # Only methods that remove channels look at the example, and those have got one.
+    def compress(self, network: nn.Module, example: Tensor | None, initial: Callable[[], nn.Module]) -> Chained:
+        """Does the steps, which may train in phases of their own."""
+        # Only compressors that remove channels look at the example, and those have got one.
         shown = torch.empty(1, 0) if example is None else example
-        generator = torch_generator(self.seed, seeds.PRUNE_OUTSIDE)
 
-        def phase(model: nn.Module, hooks: Sequence[Hook], name: str, epochs: int | None) -> None:
-            self.train(model, hooks, name, epochs)
+        def context_of(number: int) -> CompressionContext:
+            later = (seeds.COMPRESS_STEP.format(number + 1),) if number else ()
 
-        workshop = Workshop(shown, generator, phase, initial)
-        return self.method.pruner.prune(network, self.sparsity, self.method.options, workshop)
+            def phase(model: nn.Module, hooks: Sequence[Hook], name: str, epochs: int | None) -> None:
+                self.train(model, hooks, " ".join((name, *later)), epochs)
+
+            generator = torch_generator(self.seed, seeds.PRUNE_OUTSIDE, *later)
+            return CompressionContext(shown, generator, phase, initial)
+
+        return compressed(Chained(network), self.method.steps, context_of)
 
     def train(
         self, network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None
@@ -167,22 +172,24 @@ class _Job:
             raise needs_training(self.method.name)
         return fine_tune(network, self.samples, self.finetuning.settings, hooks, self.seed, phase, epochs)
 
-    def check_held(self, pruning: Pruning) -> None:
-        """Refuses a training, the user's own, that did not call the hooks: its network would not be pruned."""
-        if pruning.masks is None:
+    def check_held(self, made: Chained) -> None:
+        """Refuses a training, the user's own, that did not call the hooks: its network would not be compressed."""
+        masks = made.masks
+        if masks is None:
             return
-        weights, kept = pruning.masks.pairs(pruning.model)
+        weights, kept = masks.pairs(made.model)
         moved = sum(int(((mask == 0) & (weight != 0)).sum()) for weight, mask in zip(weights, kept, strict=True))
         if moved:
             raise UserError(
                 f"train: {moved:,} removed weights are not zero after it; call hook.after_step(state) of each hook"
                 " after every step of the optimizer"
             )
-        rounded = len(pruning.masks) / pruning.masks.num_weights  # a count is rounded in each layer
-        if self.method.needs_training and pruning.masks.sparsity < self.sparsity - rounded:
+        rounded = len(masks) / masks.num_weights  # a count is rounded in each layer
+        asked = self.method.sparsity
+        if self.method.needs_training and asked is not None and masks.sparsity < asked - rounded:
             raise UserError(
-                f"train: sparsity {pruning.masks.sparsity:g} after it, expected {self.sparsity:g}; call every method of"
-                " each hook as pruneaudit.training.loop.train does"
+                f"train: sparsity {masks.sparsity:g} after it, expected {asked:g}; call every method of each hook as"
+                " pruneaudit.training.loop.train does"
             )
 
 

@@ -1,18 +1,18 @@
-"""What is asked of one pruning: the method, the sparsity, and the fine-tuning; torch-free."""
+"""What is asked of one compression: the compressors, their degrees, and the fine-tuning; torch-free."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
 
-from pruneaudit.compression import PRUNERS
-from pruneaudit.compression.pruner import Pruner
+from pruneaudit.compression import COMPRESSORS
+from pruneaudit.compression.chain import Step, check_order
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.options import Options, validated
-from pruneaudit.study import Plugin, Training
+from pruneaudit.core.options import validated
+from pruneaudit.study import Plugin, Release, Training
 
 
 class Tuning(Training):
@@ -26,37 +26,69 @@ class Tuning(Training):
 
 @dataclass(frozen=True)
 class Method:
-    """A pruning method with its validated options."""
+    """Compressors in order, with their validated settings."""
 
-    name: str
-    pruner: Pruner
-    options: Options
+    asked: Release
+    """What was asked for, as a study would say it."""
+    steps: tuple[Step, ...]
+
+    @property
+    def name(self) -> str:
+        """The compressors' names."""
+        return "+".join(step.name for step in self.steps)
+
+    @property
+    def sparsity(self) -> float | None:
+        """The sparsity that was asked for, where a compressor has one."""
+        return self.asked.asked("sparsity")
 
     @property
     def needs_example(self) -> bool:
         """Whether it has to know the shape of an input."""
-        return self.pruner.changes_architecture(self.options)
+        return any(step.compressor.changes_architecture(step.options) for step in self.steps)
 
     @property
     def needs_training(self) -> bool:
         """Whether it is nothing without training."""
-        return self.pruner.needs_training(self.options)
+        return any(step.compressor.works_in_training(step.options) for step in self.steps)
 
     @property
     def starts_anew(self) -> bool:
         """Whether it trains from initial weights instead of trained ones."""
-        return self.pruner.origin(self.options) == "init"
+        return any(step.compressor.origin(step.options) == "init" for step in self.steps)
+
+    @property
+    def described(self) -> list[dict[str, Any]]:
+        """The steps as JSON data."""
+        return [{"name": step.name, "options": step.options.model_dump(mode="json")} for step in self.steps]
 
 
-def method_of(method: str | Plugin) -> Method:
-    """The method that a text such as "l1structured:target=macs" names, with its options.
+def method_of(method: str | Plugin | Sequence[str | Plugin], sparsity: float | None) -> Method:
+    """The compressors that texts such as "l1structured:target=macs" or "rtn:bits=4" name, with their settings.
+
+    Args:
+        method: one compressor, or several in order.
+        sparsity: the degree of the one that has it, where it does not stand among its options.
 
     Raises:
-        UserError: the method or an option is unknown or wrong.
+        UserError: a compressor or an option is unknown or wrong, or two cannot follow each other.
     """
-    parsed = method if isinstance(method, Plugin) else validated(Plugin, method, "method")
-    pruner = PRUNERS.get(parsed.name)
-    return Method(parsed.name, pruner, validated(pruner.Options, parsed.options, f"options of '{parsed.name}'"))
+    is_number = isinstance(sparsity, int | float) and not isinstance(sparsity, bool)
+    if sparsity is not None and not (is_number and 0 < sparsity < 1):
+        raise UserError(f"sparsity: got {sparsity!r}, expected above 0 and below 1 (0.9 removes 90%)")
+    given = {} if sparsity is None else {"sparsity": float(sparsity)}
+    steps = method if isinstance(method, list | tuple) else (method,)
+    plugins = tuple(step if isinstance(step, Plugin) else validated(Plugin, step, "method") for step in steps)
+    for plugin in plugins:
+        COMPRESSORS.get(plugin.name)
+    asked = validated(Release, {"name": "asked", "compress": plugins, **given}, "method")
+    chosen = tuple(
+        Step(plugin.name, found, validated(found.Options, plugin.options, f"options of '{plugin.name}'"))
+        for plugin in asked.compress
+        for found in (COMPRESSORS.get(plugin.name),)
+    )
+    check_order(chosen)
+    return Method(asked, chosen)
 
 
 def tuning_of(given: Mapping[str, Any], is_wanted: bool) -> Tuning:
@@ -74,14 +106,12 @@ def tuning_of(given: Mapping[str, Any], is_wanted: bool) -> Tuning:
     return settings
 
 
-def check_asked(method: Method, sparsity: float, has_training: bool) -> None:
-    """Checks what can be checked without a network.
+def check_trained(method: Method, has_training: bool) -> None:
+    """Checks that a method that works in training gets some.
 
     Raises:
-        UserError: the sparsity is no number in (0, 1), or the method needs training and there is none.
+        UserError: there is none.
     """
-    if isinstance(sparsity, bool) or not isinstance(sparsity, int | float) or not 0 < sparsity < 1:
-        raise UserError(f"sparsity: got {sparsity!r}, expected above 0 and below 1 (0.9 removes 90%)")
     if method.needs_training and not has_training:
         raise needs_training(method.name)
 

@@ -151,7 +151,7 @@ def _neither_pruned_nor_defended(results: Results, known: Sequence[str]) -> tupl
         row = release_row(results, name)
         if row is not None and (row["pruner"] or row["defense"]):
             return False
-        return name != base_release(results) and name in asked and not (asked[name].pruner or asked[name].defense)
+        return name != base_release(results) and name in asked and not (asked[name].compress or asked[name].defense)
 
     return tuple(name for name in known if is_untouched(name))
 

@@ -166,7 +166,7 @@ def study_of(config: Config) -> Study:
     """A configuration as a study: every pruner that the network allows, PPB, and all five attacks."""
     data, finetune = DATA_SETS[config.dataset_name], {"epochs": max(1, config.epochs // 2)}
     pruned = [
-        {"name": release_name(name, SPARSITY), "pruner": PRUNERS[name], "sparsity": SPARSITY, "finetune": finetune}
+        {"name": release_name(name, SPARSITY), "compress": PRUNERS[name], "sparsity": SPARSITY, "finetune": finetune}
         for name in _pruners_for(config)
     ]
     defended = {

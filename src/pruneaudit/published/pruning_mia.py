@@ -194,7 +194,7 @@ def study_of(grid: Grid) -> Study:
             "releases": [
                 {
                     "name": grid.name or f"{method}_sparsity_{sparsity}",
-                    "pruner": _static() if method == "static" else _dpf(grid),
+                    "compress": _static() if method == "static" else _dpf(grid),
                     "sparsity": sparsity,
                 }
                 for method in grid.methods
@@ -261,19 +261,24 @@ def _deed(release: Release) -> str:
 
 
 def _said(release: Release) -> str:
-    return f"{release.pruner.label} at {release.sparsity:g}" if release.pruner else "no pruning"
+    return f"{release.method} at {asked_sparsity(release):g}" if release.compress else "no pruning"
 
 
 def _place(release: Release) -> tuple[int, float, str]:
     """Where a release stands in the grid; what is no part of it stands last."""
     method = method_of(release)
     place = METHODS.index(method) if method in METHODS else len(METHODS)
-    return place, release.sparsity, release.name
+    return place, asked_sparsity(release), release.name
 
 
 def method_of(release: Release | None) -> str:
-    """What its tables call a release's method: the pruner; `dense` where there is none; None is the dense bank."""
-    return release.pruner.name if release is not None and release.pruner else DENSE
+    """What its tables call a release's method: the compressors; `dense` where there are none, or for None."""
+    return "+".join(plugin.name for plugin in release.compress) if release is not None and release.compress else DENSE
+
+
+def asked_sparsity(release: Release | None) -> float:
+    """The sparsity that was asked for; 0 where none was, and of the dense bank (None)."""
+    return (release.asked("sparsity") if release else None) or 0.0
 
 
 def dataset_name(source: Source) -> str:

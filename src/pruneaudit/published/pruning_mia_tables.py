@@ -31,7 +31,7 @@ from pruneaudit.core.files import write_atomically, writing_error
 from pruneaudit.evaluation.columns import MEAN
 from pruneaudit.metrics.standard import tpr_levels
 from pruneaudit.published.finished import Finished
-from pruneaudit.published.pruning_mia import experiment_name, method_of
+from pruneaudit.published.pruning_mia import asked_sparsity, experiment_name, method_of
 from pruneaudit.study.audit import MATCHED
 
 TRAINING_FILE = "training_results.csv"
@@ -133,7 +133,7 @@ def _which(run: Finished, name: str) -> dict[str, Any]:
     return {
         "experiment": experiment_name(name, run.study.data.source),
         "method": method_of(release),
-        "sparsity": 0.0 if release is None else release.sparsity,
+        "sparsity": asked_sparsity(release),
     }
 
 

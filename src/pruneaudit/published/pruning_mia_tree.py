@@ -40,13 +40,14 @@ import pandas as pd
 import torch
 
 from pruneaudit.attacks.groups import GROUPS
+from pruneaudit.compression.chain import described_steps
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import HISTORY_FILE, MASK_FILE, SUMMARY_FILE, check_new_folder, writing_error
 from pruneaudit.engine.assemble import release_signals
 from pruneaudit.engine.plan import Task
 from pruneaudit.engine.store import Store
 from pruneaudit.published.finished import Finished, load_runs, nonmember_loss
-from pruneaudit.published.pruning_mia import SEED, dataset_name, experiment_name, method_of
+from pruneaudit.published.pruning_mia import SEED, asked_sparsity, dataset_name, experiment_name, method_of
 from pruneaudit.published.pruning_mia_options import FAMILIES
 from pruneaudit.published.pruning_mia_tables import ATTACKS_FILE, attack_column, csv_text, write_tables
 from pruneaudit.published.replacing import check_replaceable, put_in_place
@@ -138,8 +139,8 @@ def _whole_tasks(run: Finished, release: str, model_id: int) -> list[Task]:
 def _place(run: Finished, release: str, staging: Path) -> Path:
     """Where a release lies in the tree."""
     described, source = run.release(release), run.study.data.source
-    method = method_of(described) if described is None or described.pruner else release
-    levels = [] if described is None or not described.sparsity else [f"sparsity_{described.sparsity}"]
+    method = method_of(described) if described is None or described.compress else release
+    levels = [f"sparsity_{asked}"] if (asked := asked_sparsity(described)) else []
     seed = [] if run.study.seed == SEED else [f"seed{run.study.seed}"]
     rest = [*levels, dataset_name(source), *seed]
     place = Path(RUNS, method, *rest)
@@ -159,7 +160,7 @@ def _summary(run: Finished, task: Task, loss: float | None) -> dict[str, Any]:
     return {
         "experiment_name": experiment_name(task.release, run.study.data.source),
         "method": method_of(release),
-        "sparsity": 0.0 if release is None else release.sparsity,
+        "sparsity": asked_sparsity(release),
         "sparsity_reached": _sparsity_reached(folder, told),
         "dataset": dataset_name(run.study.data.source),
         "seed": run.study.seed,
@@ -213,7 +214,7 @@ def _config(run: Finished, task: Task) -> dict[str, Any]:
     """Its sections with our values; `pruneaudit` says all that ours have besides."""
     study, release, spec = run.study, run.release(task.release), task.spec
     training = Training.model_validate(spec.get("training") or spec.get("finetune") or study.training)
-    network, pruner = spec["model"], spec.get("pruner")
+    network, steps = spec["model"], described_steps(spec)
     settings = {
         "epochs": training.epochs,
         "lr": training.learning_rate,
@@ -231,10 +232,10 @@ def _config(run: Finished, task: Task) -> dict[str, Any]:
         "model": {"arch": network["name"], "layers": network["options"].get("depth"), "options": network["options"]},
         "training": settings if by_loop else dict.fromkeys(settings),
         "pruning": {
-            "enabled": pruner is not None,
+            "enabled": bool(steps),
             "method": method_of(release),
-            "sparsity": 0.0 if release is None else release.sparsity,
-            "options": pruner["options"] if pruner else {},
+            "sparsity": asked_sparsity(release),
+            "options": {key: value for step in steps for key, value in step["options"].items() if key != "sparsity"},
         },
         "system": {"seed": study.seed},
         "pruneaudit": {

@@ -127,7 +127,7 @@ def pruned_release(
     defense = defense_plugin(defend, defend_arg) if defend else None
     usual = max(1, so_far.training.epochs // 2)
     values = {
-        "pruner": PRUNERS.get(method, method),
+        "compress": PRUNERS.get(method, method),
         "sparsity": fraction,
         "finetune": FineTuning(epochs=epochs or usual),
         "defense": defense,

@@ -211,7 +211,7 @@ def _note(task: Task, population: Population, folder: Path, format: str, differe
         "release": task.release,
         "model_id": task.model_id,
         "model": task.spec["model"],
-        **{key: task.spec[key] for key in ("pruner", "defense", "prepared") if task.spec.get(key)},
+        **{key: task.spec[key] for key in ("pruner", "compress", "defense", "prepared") if task.spec.get(key)},
         "input": {"name": "input", "shape": ["batch", *population.x.shape[1:]], "type": "float32"},
         "normalisation": scale,
         "output": {"name": "logits", "shape": ["batch", population.num_classes]},

@@ -10,6 +10,7 @@ from pruneaudit.core.options import Options, validated
 from pruneaudit.core.registry import Registry, registry_of
 from pruneaudit.study import DENSE, INIT, Origin, Plugin, Release, Study, Training
 from pruneaudit.study.audit import NO_DEFENSE
+from pruneaudit.study.releases import method_label
 from pruneaudit.study.target import SourceHash, source_sha256
 
 SCORING = "scoring"
@@ -97,14 +98,15 @@ def origin_of(release: Release) -> Origin:
     """Whether a release starts from weights of its parent or from new ones."""
     if release.parent == INIT:
         return "init"
-    if release.pruner is None:
+    if not release.compress:
         return "own-dense"
-    origin: Origin = _pruner(release.pruner).origin(_options(release, "pruner", release.pruner))
+    first = release.compress[0]
+    origin: Origin = _compressor(first).origin(_options(release, "compressor", first))
     return origin
 
 
 def training_of(study: Study, release: Release) -> Training | None:
-    """The training after pruning: fine-tuning, or of a release from new weights the whole training; or none.
+    """The training after compression: fine-tuning, or of a release from new weights the whole training; or none.
 
     A defence may change it (its weight decay, its epochs).
 
@@ -132,8 +134,9 @@ def training_of(study: Study, release: Release) -> Training | None:
 
 def _check_needs_no_training(release: Release) -> None:
     working = release.defense and f"defense '{release.defense.name}'"
-    if release.pruner and _pruner(release.pruner).needs_training(_options(release, "pruner", release.pruner)):
-        working = f"pruner '{release.pruner.name}'"
+    for plugin in release.compress:
+        if _compressor(plugin).works_in_training(_options(release, "compressor", plugin)):
+            working = f"compressor '{plugin.name}'"
     if working:
         raise UserError(
             f"release '{release.name}': {working} works during training, and the release has none;"
@@ -143,12 +146,13 @@ def _check_needs_no_training(release: Release) -> None:
 
 def _check_whole_training(release: Release, function: str) -> None:
     """Refuses what steps into the loop in a whole training that a function of the user's does."""
-    asked = [f"{kind} '{p.name}'" for kind, p in (("pruner", release.pruner), ("defense", release.defense)) if p]
+    asked = [f"compressor '{plugin.name}'" for plugin in release.compress]
+    asked += [f"defense '{release.defense.name}'"] if release.defense else []
     if asked:
         raise UserError(
             f"release '{release.name}': {asked[-1]} steps into the training loop from new weights on, and there"
             f" training.function = '{function}' takes the loop's place; start from the networks that it trains"
-            " (with finetune; pruners dpf and static also with start=pretrained), or leave the function out"
+            " (with finetune; compressors dpf and static also with start=pretrained), or leave the function out"
         )
     if release.finetune:
         raise UserError(
@@ -157,8 +161,8 @@ def _check_whole_training(release: Release, function: str) -> None:
         )
 
 
-def _pruner(plugin: Plugin) -> Any:
-    return registry_of("pruner").get(plugin.name)
+def _compressor(plugin: Plugin) -> Any:
+    return registry_of("compressor").get(plugin.name)
 
 
 def _defense(plugin: Plugin) -> Any:
@@ -179,8 +183,8 @@ def check_release(study: Study, release: Release) -> None:
         raise UserError(f"a release is called '{SCORING}', which names the scoring bank; give it another name")
     if release.model:
         _options(release, "model", release.model)
-    if release.pruner:
-        _options(release, "pruner", release.pruner)
+    for plugin in release.compress:
+        _options(release, "compressor", plugin)
     if release.defense:
         needs = _defense(release.defense).needs if _options(release, "defense", release.defense) else ()
         if "reserve" in needs and not study.data.num_reserve:
@@ -213,6 +217,18 @@ def defenses_of(study: Study, release: Release) -> list[Plugin]:
     return inherited + ([release.defense] if release.defense else [])
 
 
+def inherited_compress(study: Study, release: Release) -> tuple[Plugin, ...]:
+    """The compressors of its ancestors, in order, whose constraints its networks inherit."""
+    parent = parent_of(study, release) if origin_of(release) == "own-dense" else None
+    return (*inherited_compress(study, parent), *parent.compress) if parent else ()
+
+
+def compression_of(study: Study, release: Release) -> str:
+    """The compressors that shaped its networks, its ancestors' first, with their options but without their degrees."""
+    inherited = method_label(inherited_compress(study, release))
+    return "+".join(part for part in (inherited, release.method) if part)
+
+
 def scoring_models_of(release: Release) -> int:
     """How many models score the samples for its defence, as its option `scoring_models` says; 0: it needs no scores."""
     if release.defense is None or "sample_scores" not in _defense(release.defense).needs:
@@ -229,7 +245,7 @@ def undefended(study: Study, release: Release) -> Release | None:
     parent = parent_of(study, release)
     plain = undefended(study, parent) if parent else None
     parent_name = release.parent if parent is None else plain.name if plain else DENSE
-    if release.pruner is None and parent_name == INIT and release.finetune is None and release.model is None:
+    if not release.compress and parent_name == INIT and release.finetune is None and release.model is None:
         return None
     # One twin serves all seeds of a release.
     values = release.model_dump() | {"defense": None, "parent": parent_name, "name": "", "finetune_seed": 0}

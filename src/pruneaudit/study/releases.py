@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
-from pruneaudit.study.data import Fraction
+from pruneaudit.core.registry import nearest, registry_of
 from pruneaudit.study.plugins import Network, Plugin, as_network
 from pruneaudit.study.training import FineTuning
 
@@ -31,24 +33,27 @@ INIT = "init"
 """As a parent: new weights, those that the dense model began from."""
 Origin = Literal["own-dense", "init"]
 """Where a release starts: from the same model's dense weights, or from new ones."""
+_USUAL_DEGREE = "sparsity"
+"""The degree of a compressor that is not known: what is wrong with its name is said later."""
 
 
 class Release(Options):
     """One published form of the bank's models."""
 
     name: Name = ""
-    """Its name in findings and folders; default: what is done, such as pruner and sparsity."""
+    """Its name in findings and folders; default: what is done, such as compressor and degree."""
     parent: Name = DENSE
     """What its models start from: dense (the same model's dense weights), init (new weights: the whole training is
-    done again), or the name of an earlier release that prunes nothing (say, one that was trained with a defence)."""
+    done again), or the name of an earlier release, whose compression then stays as it is."""
     model: Network | None = None
     """Another architecture than the study's, from new weights (parent = "init"), such as a smaller dense network."""
-    pruner: Plugin | None = None
-    """How weights are removed; none: the parent's model, trained further (from dense: the control)."""
-    sparsity: Fraction = 0.0
-    """Fraction of prunable weights that become zero."""
+    compress: tuple[Plugin, ...] = ()
+    """How the network is made smaller: one compressor, or a list of them that is done in order. The degree of each
+    (`sparsity`, `bits`, `clusters`, ...) may stand beside it, and a list of degrees makes a release each. None: the
+    parent's model, trained further. `pruner` is read as `compress`."""
     finetune: FineTuning | None = None
-    """Training after pruning, with the mask held; from new weights: what differs from `training`."""
+    """Training after compression, which stays as it is (masks, grids, codebooks are held); from new weights: what
+    differs from `training`."""
     defense: Plugin | None = None
     """How that training is defended."""
     finetune_seed: int = Field(default=0, ge=0, lt=2**31)
@@ -58,7 +63,10 @@ class Release(Options):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and value.get("name") in (None, ""):
+        if not isinstance(value, Mapping):
+            return value
+        value = _with_degrees_inside(value)
+        if value.get("name") in (None, ""):
             seed = value.get("finetune_seed")
             suffix = f"+seed{seed}" if isinstance(seed, int) and seed else ""
             return {**value, "name": cls._default_name(value)[: 80 - len(suffix)] + suffix}
@@ -66,34 +74,200 @@ class Release(Options):
 
     @staticmethod
     def _default_name(value: Mapping[str, Any]) -> str:
-        parent, pruner, defense = value.get("parent", DENSE), value.get("pruner"), value.get("defense")
-        if not pruner and not defense and not value.get("model"):
+        parent, compress, defense = value.get("parent", DENSE), value.get("compress"), value.get("defense")
+        if not compress and not defense and not value.get("model"):
             return f"{parent}+finetune"
         try:
-            parts = [_plugin(pruner, value.get("sparsity", 0))] if pruner else []
-            parts += [_plugin(defense)] if defense else []
-            model = _plugin(as_network(value["model"])) if value.get("model") else DENSE
-        except ValueError:
+            parts = [_named_with_degree(_as_plugin(given)) for given in compress or ()]
+            parts += [_with_options(_as_plugin(defense))] if defense else []
+            model = _with_options(_as_plugin(as_network(value["model"]))) if value.get("model") else DENSE
+        except (ValueError, TypeError):
             return "unnamed"  # what is wrong with a plug-in is said where the plug-in itself is validated
-        if parent not in (DENSE, INIT) or not pruner or value.get("model"):
-            parts.insert(0, model if parent == INIT else str(parent) if pruner else f"{parent}+finetune")
+        if parent not in (DENSE, INIT) or not compress or value.get("model"):
+            parts.insert(0, model if parent == INIT else str(parent) if compress else f"{parent}+finetune")
         return re.sub(r"[^A-Za-z0-9._+=-]", "_", "+".join(parts)[:80])
 
     @model_validator(mode="after")
     def _does_something(self) -> Release:
-        if self.pruner is None and self.finetune is None and self.defense is None and self.parent != INIT:
-            raise ValueError("a release needs a pruner, finetune, or both ('dense' itself is always there)")
+        if not self.compress and self.finetune is None and self.defense is None and self.parent != INIT:
+            raise ValueError("a release needs compress, finetune, or both ('dense' itself is always there)")
         if self.model is not None and self.parent != INIT:
             raise ValueError(f"another model starts from new weights: got parent = '{self.parent}', expected 'init'")
-        if self.pruner is None and self.sparsity:
-            raise ValueError(f"sparsity = {self.sparsity:g} needs a pruner, for example pruner = 'l1unstructured'")
-        if self.pruner is not None and not self.sparsity:
-            raise ValueError("a pruner needs sparsity above 0 (for the unpruned control, leave the pruner out)")
+        for plugin in self.compress:
+            _check_degree(plugin)
         return self
 
+    @property
+    def method(self) -> str:
+        """The compressors with their options, without their degrees; empty where there are none."""
+        return method_label(self.compress)
 
-def _plugin(given: Any, sparsity: Any = None) -> str:
-    """A plug-in, with its sparsity if it has one, as part of a name."""
-    plugin = given if isinstance(given, Plugin) else Plugin.model_validate(given)
-    options = "".join(f"-{key}={value}" for key, value in sorted(plugin.options.items()))
-    return f"{plugin.name}{options}" if sparsity is None else f"{plugin.name}-{sparsity}{options}"
+    def asked(self, degree: str) -> float | None:
+        """The degree of that name that was asked for, such as `sparsity`; None where no compressor has it."""
+        values = [plugin.options[degree] for plugin in self.compress if degree_of(plugin.name) == degree]
+        return float(values[-1]) if values else None
+
+    def but_for_degrees(self) -> str:
+        """All that is said of it but its name and the degrees of its compressors, as JSON text."""
+        compress = tuple(without_degree(plugin) for plugin in self.compress)
+        return self.model_copy(update={"name": "", "compress": compress}).model_dump_json()
+
+
+def without_degree(plugin: Plugin) -> Plugin:
+    """A compressor with its options but for its degree."""
+    return Plugin(name=plugin.name, options=_without(plugin.options, degree_of(plugin.name)))
+
+
+def method_label(compress: Sequence[Plugin]) -> str:
+    """Compressors with their options, without their degrees, as one text; empty where there are none."""
+    return "+".join(without_degree(plugin).label for plugin in compress)
+
+
+def degree_of(compressor: str) -> str:
+    """What the degree of a compressor is called; that of an unknown one is taken for a sparsity."""
+    try:
+        return str(registry_of("compressor").get(compressor).degree)
+    except UserError:
+        return _USUAL_DEGREE
+
+
+def _check_degree(plugin: Plugin) -> None:
+    """Checks the degree of a compressor that is known; its other options are checked with all other plug-ins."""
+    try:
+        compressor = registry_of("compressor").get(plugin.name)
+    except UserError:
+        return
+    try:
+        compressor.Options.model_validate(plugin.options)
+    except ValidationError as error:
+        of_degree = [found for found in error.errors(include_url=False) if found["loc"][:1] == (compressor.degree,)]
+        if not of_degree:
+            return
+        degree, name, what = compressor.degree, plugin.name, of_degree[0]
+        if what["type"] == "missing":
+            raise ValueError(
+                f"compress: '{name}' needs {degree}, beside it or as '{name}:{degree}=...'"
+                " (for the uncompressed control, leave compress out)"
+            ) from None
+        expected = str(what["msg"]).removeprefix("Input should be ")
+        raise ValueError(f"{degree} of '{name}': got {what['input']!r}, expected: {expected}") from None
+
+
+def one_release_per_degree(release: Any) -> Iterator[Any]:
+    """`sparsity = [0.7, 0.9]` beside a compressor stands for two releases.
+
+    Args:
+        release: an entry of a study, as it is written.
+
+    Raises:
+        ValueError: a list is empty, or the entry has a name of its own.
+    """
+    if not isinstance(release, Mapping):
+        yield release
+        return
+    degrees = [degree_of(plugin.name) for plugin in _readable(_in_order(release))]
+    lists = {key: release[key] for key in dict.fromkeys(degrees) if isinstance(release.get(key), list | tuple)}
+    for key, values in lists.items():
+        if not values:
+            raise ValueError(f"a release got {key} = [], expected at least one")
+    if lists and release.get("name"):
+        several = " and ".join(f"several values of {key}" for key in lists)
+        raise ValueError(f"a release with {several} takes no name of its own: leave it out")
+    for combination in itertools.product(*lists.values()):
+        yield {**release, **dict(zip(lists, combination, strict=True))}
+
+
+def with_degrees_beside(release: Mapping[str, Any]) -> dict[str, Any]:
+    """A release as it is dumped, with the degrees of its compressors beside them, where an override finds them."""
+    found = dict(release)
+    plugins = _readable(_in_order(release))
+    degrees = [degree_of(plugin.name) for plugin in plugins]
+    for plugin, degree in zip(plugins, degrees, strict=True):
+        if degree in plugin.options and degrees.count(degree) == 1:
+            found[degree] = plugin.options[degree]
+    found["compress"] = [
+        {"name": p.name, "options": _without(p.options, degree) if degrees.count(degree) == 1 else p.options}
+        for p, degree in zip(plugins, degrees, strict=True)
+    ]
+    return found if plugins else dict(release)
+
+
+def _with_degrees_inside(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A release as it is written, with the degrees that stand beside its compressors among their options."""
+    if value.get("pruner") and value.get("compress"):
+        raise ValueError("got pruner and compress, which say the same: keep compress")
+    compress = _in_order(value)
+    rest = {key: part for key, part in value.items() if key not in ("pruner", "compress")}
+    if not compress:
+        if asked := rest.pop(_USUAL_DEGREE, None):
+            raise ValueError(f"{_USUAL_DEGREE} = {asked} needs a compressor, for example compress = 'l1unstructured'")
+        return rest
+    plugins = _readable(compress)
+    if len(plugins) < len(compress):  # what is wrong with one is said where it is validated
+        rest.pop(_USUAL_DEGREE, None)
+        return {**rest, "compress": tuple(compress)}
+    degrees = [degree_of(plugin.name) for plugin in plugins]
+    _check_no_near_miss(rest, degrees)
+    options = [dict(plugin.options) for plugin in plugins]
+    for degree in dict.fromkeys(degrees):
+        if degree not in rest:
+            continue
+        if degrees.count(degree) > 1:
+            raise ValueError(
+                f"{degree}: got one beside {degrees.count(degree)} compressors that have one; write it to each, such as"
+                f" '{plugins[0].name}:{degree}={rest[degree]}'"
+            )
+        number = degrees.index(degree)
+        if options[number].get(degree, rest[degree]) != rest[degree]:
+            raise ValueError(
+                f"{degree}: got {rest[degree]} beside '{plugins[number].name}' and {options[number][degree]} among its"
+                " options; keep one"
+            )
+        options[number][degree] = rest.pop(degree)
+    steps = zip(plugins, options, strict=True)
+    return {**rest, "compress": tuple({"name": plugin.name, "options": own} for plugin, own in steps)}
+
+
+def _check_no_near_miss(beside: Mapping[str, Any], degrees: Sequence[str]) -> None:
+    """Says which degree a mistyped key beside a compressor means."""
+    for key in beside:
+        if key not in Release.model_fields and key not in degrees and (hint := nearest(str(key), degrees)):
+            raise ValueError(f"unknown key '{key}'{hint}; beside a compressor stands its degree: {', '.join(degrees)}")
+
+
+def _in_order(value: Mapping[str, Any]) -> list[Any]:
+    """The compressors of a release as they are written, one by one; `pruner` is the word of earlier versions."""
+    given = value.get("compress") or value.get("pruner")
+    if given is None:
+        return []
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _readable(given: Sequence[Any]) -> list[Plugin]:
+    """Those of the compressors that can be read."""
+    found = []
+    for each in given:
+        try:
+            found.append(_as_plugin(each))
+        except ValueError:
+            continue
+    return found
+
+
+def _as_plugin(given: Any) -> Plugin:
+    return given if isinstance(given, Plugin) else Plugin.model_validate(given)
+
+
+def _without(options: Mapping[str, Any], degree: str) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key != degree}
+
+
+def _named_with_degree(plugin: Plugin) -> str:
+    """A compressor with its degree and its other options, as part of a name."""
+    degree = degree_of(plugin.name)
+    rest = Plugin(name=f"{plugin.name}-{plugin.options.get(degree, 0)}", options=_without(plugin.options, degree))
+    return _with_options(rest)
+
+
+def _with_options(plugin: Plugin) -> str:
+    return plugin.name + "".join(f"-{key}={value}" for key, value in sorted(plugin.options.items()))

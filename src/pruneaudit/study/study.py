@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pruneaudit.core.settings_file import parse_settings, read_settings, with_ov
 from pruneaudit.study.audit import MATCHED, NO_DEFENSE, Audit
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.plugins import Network, Plugin
-from pruneaudit.study.releases import DENSE, INIT, Name, Release
+from pruneaudit.study.releases import DENSE, INIT, Name, Release, one_release_per_degree, with_degrees_beside
 from pruneaudit.study.training import FineTuning, Training
 
 MAX_TASKS = 1_000_000
@@ -45,22 +45,11 @@ class Study(Options):
 
     @field_validator("releases", mode="before")
     @classmethod
-    def _one_release_per_sparsity(cls, releases: Any) -> Any:
+    def _one_release_per_degree(cls, releases: Any) -> Any:
         """`sparsity = [0.7, 0.9]` in one entry stands for two releases."""
         if not isinstance(releases, Sequence) or isinstance(releases, str):
             return releases
-        expanded: list[Any] = []
-        for release in releases:
-            levels = release.get("sparsity") if isinstance(release, Mapping) else None
-            if isinstance(levels, list | tuple):
-                if not levels:
-                    raise ValueError("a release got sparsity = [], expected at least one sparsity")
-                if release.get("name"):
-                    raise ValueError("a release with several sparsities takes no name of its own: leave it out")
-                expanded += [{**release, "sparsity": level} for level in levels]
-            else:
-                expanded.append(release)
-        return expanded
+        return [one for release in releases for one in one_release_per_degree(release)]
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
@@ -89,21 +78,15 @@ class Study(Options):
         return self
 
     def _check_parents(self) -> None:
-        """A parent stands before its release, and nothing was pruned from it."""
-        known: dict[str, Release | None] = {DENSE: None, INIT: None}
+        """A parent stands before its release."""
+        known = [DENSE, INIT]
         for release in self.releases:
             if release.parent not in known:
                 raise ValueError(
-                    f"release '{release.name}': got parent = '{release.parent}'{nearest(release.parent, list(known))}, "
+                    f"release '{release.name}': got parent = '{release.parent}'{nearest(release.parent, known)}, "
                     f"expected dense, init, or a release before it: {', '.join(known)}"
                 )
-            parent = known[release.parent]
-            if parent is not None and parent.pruner is not None:
-                raise ValueError(
-                    f"release '{release.name}': its parent '{parent.name}' is pruned already, expected one that is not;"
-                    " to prune in steps use pruner = 'iterative'"
-                )
-            known[release.name] = release
+            known.append(release.name)
 
     def training_of(self, release: Release) -> Training:
         """The fine-tuning of a release, with what it leaves out filled in from `training`."""
@@ -114,13 +97,13 @@ class Study(Options):
         """Settings that are allowed and probably not meant."""
         found = []
         tuned = [release for release in self.releases if release.finetune and release.parent == DENSE]
-        controls = [self.training_of(release) for release in tuned if release.pruner is None and not release.defense]
-        pruned = [release for release in tuned if release.pruner is not None]
-        alone = [release.name for release in pruned if self.training_of(release) not in controls]
+        controls = [self.training_of(release) for release in tuned if not release.compress and not release.defense]
+        compressed = [release for release in tuned if release.compress]
+        alone = [release.name for release in compressed if self.training_of(release) not in controls]
         if alone:
             found.append(
-                f"{', '.join(alone)}: no control with the same fine-tuning and no pruning; "
-                "what pruning itself changes cannot be told apart from the extra epochs"
+                f"{', '.join(alone)}: no control with the same fine-tuning and no compression; "
+                "what compression itself changes cannot be told apart from the extra epochs"
             )
         if NO_DEFENSE in self.audit.knowledge and not any(release.defense for release in self.releases):
             found.append("knowledge 'no-defense' is the same as 'matched' here: no release has a defense")
@@ -149,6 +132,8 @@ class Study(Options):
         if not overrides:
             return self
         values = self.model_dump(mode="json", exclude_unset=True)
+        if "releases" in values:
+            values["releases"] = [with_degrees_beside(release) for release in values["releases"]]
         return validated(Study, with_overrides(values, overrides), where)
 
     @classmethod

@@ -109,10 +109,10 @@ def references(results: Results, pruned: tuple[Method, ...]) -> tuple[str, ...]:
 
 
 def _declared(results: Results) -> dict[str, str]:
-    """By release: all that the study says of it, but for name and sparsity, as a text."""
+    """By release: all that the study says of it, but for name and degrees, as a text."""
     study = study_of(results)
     releases = study.releases if study else ()
-    return {item.name: item.model_dump_json(exclude={"name", "sparsity"}) for item in releases}
+    return {release.name: release.but_for_degrees() for release in releases}
 
 
 def _length(length: float) -> float:

@@ -1,0 +1,152 @@
+"""What every compressor has in common: one way of making a network smaller, one file each.
+
+A compressor changes a network and says what has to stay true of its weights in whatever training follows: a mask, a
+grid, a codebook. Hooks hold that, and a later step of a chain, or a release that starts from this one, inherits it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, get_args
+
+from pruneaudit.core.options import Options, OptionsT
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from pruneaudit.compression.mask import Masks
+    from pruneaudit.study import Origin
+    from pruneaudit.training.hooks import Hook
+
+Kind = Literal["structure", "mask"]
+"""What a compressor leaves: a smaller architecture, or a mask."""
+DataUse = Literal["none", "public", "holdout", "members", "members-soft", "mixed"]
+"""Which samples a compressor sees while it works, beside those of the release's own training."""
+
+
+class Constraint:
+    """What holds of a compressed network's weights, whatever training follows."""
+
+    def hooks(self, model: nn.Module) -> tuple[Hook, ...]:
+        """What a training of `model` must run so that the constraint holds."""
+        raise NotImplementedError
+
+    def apply(self, model: nn.Module) -> None:
+        """Puts the weights of `model` back on it, in place."""
+        raise NotImplementedError
+
+    def found_in(self, model: nn.Module) -> Constraint:
+        """The constraint as the model's own weights show it, which may be those of an earlier epoch."""
+        return self
+
+
+@dataclass
+class Compressed:
+    """A network that one compressor has made ready for the training that follows."""
+
+    model: nn.Module
+    """The compressed network: the one that came in, or a smaller one."""
+    constraint: Constraint | None = None
+    """What holds of its weights; hooks that change it in training keep this up to date."""
+    hooks: tuple[Hook, ...] = ()
+    """What training must run so that the compression holds."""
+    description: Mapping[str, Any] = field(default_factory=dict)
+    """What was done, as JSON data; `structure`: what was removed from the architecture, for `structured.replay`."""
+
+    @property
+    def masks(self) -> Masks | None:
+        """Which weights are kept, where the constraint is a mask."""
+        from pruneaudit.compression.mask import Masks
+
+        return self.constraint if isinstance(self.constraint, Masks) else None
+
+    @property
+    def structure(self) -> str:
+        """What was removed from the architecture, as JSON text; empty where it is as it was."""
+        return str(self.description.get("structure", ""))
+
+
+@dataclass(frozen=True)
+class CompressionContext:
+    """What a compressor may use beside the model."""
+
+    example: Tensor
+    """One input (1, K, H, W) or (1, F) float32 on the model's device; only its shape matters."""
+    generator: torch.Generator
+    """CPU generator of any random choice."""
+    train: Callable[[nn.Module, Sequence[Hook], str, int | None], None]
+    """`train(model, hooks, phase, epochs)` trains a model in place, on its own members, as the release's fine-tuning
+    says; `phase` names the training (its random draws come from the name), `epochs` None leaves them as they are."""
+    initial: Callable[[], nn.Module]
+    """A model of the same architecture with the weights that this model began from."""
+
+    def restart(self, model: nn.Module) -> None:
+        """Gives `model`, of that architecture, the weights that it began from."""
+        model.load_state_dict(self.initial().state_dict())
+
+
+class Compressor(Generic[OptionsT]):
+    """One way of making networks smaller; the module's docstring names idea, paper and deviations.
+
+    A subclass names its settings once, as the parameter: `class L1Unstructured(Compressor[Options])`.
+    """
+
+    Options: ClassVar[type[Options]] = Options
+    """What can be set, the degree included; torch-free. Taken from the class's parameter."""
+    degree: ClassVar[str] = "sparsity"
+    """The option that says how much: a release may name it beside the compressor, and a list of it makes several."""
+    semantics_version: ClassVar[int] = 1
+    """Raised when results change, so that nothing stale is reused."""
+    looks_at_weights: ClassVar[bool] = True
+    """Whether what it chooses depends on trained weights: then it passes on what these know of the members."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Takes the settings from the class's parameter."""
+        super().__init_subclass__(**kwargs)
+        parameters = [part for base in cls.__dict__.get("__orig_bases__", ()) for part in get_args(base)]
+        for parameter in parameters:
+            if isinstance(parameter, type) and issubclass(parameter, Options):
+                cls.Options = parameter
+
+    def kind(self, options: OptionsT) -> Kind:
+        """What it leaves. A chain goes from structure to masks."""
+        return "mask"
+
+    def changes_architecture(self, options: OptionsT) -> bool:
+        """Whether it returns a smaller network; `Compressed.structure` then says how."""
+        return self.kind(options) == "structure"
+
+    def data(self, options: OptionsT) -> DataUse:
+        """Which samples it sees while it works, beside those of the release's own training."""
+        return "none"
+
+    def origin(self, options: OptionsT) -> Origin:
+        """Whether the release starts from the same model's dense weights or from new ones."""
+        return "own-dense"
+
+    def works_in_training(self, options: OptionsT) -> bool:
+        """Whether it does its work in training, and is nothing without it."""
+        return False
+
+    def is_done_by_training(self, options: OptionsT) -> bool:
+        """Whether only the training that follows reaches the degree: nothing may follow it in a chain."""
+        return False
+
+    def fingerprint(self, options: OptionsT) -> str:
+        """What else shapes the result beside the options, such as the hash of a user's source; or nothing."""
+        return ""
+
+    def compress(self, model: nn.Module, options: OptionsT, context: CompressionContext) -> Compressed:
+        """Compresses `model`, in place or into a new one.
+
+        Args:
+            model: the network.
+            options: an instance of this compressor's `Options`.
+            context: an example input, random numbers, and training where the method needs it.
+
+        Raises:
+            UserError: the options do not fit this network.
+        """
+        raise NotImplementedError
