@@ -13,14 +13,14 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from pruneaudit.compression.mask import Masks
     from pruneaudit.training.hooks import Hook
 
 _FROZEN_DEGREE = "sparsity"
-_ORDER: tuple[Kind, ...] = ("structure", "mask")
-"""What comes first in a chain: channels, then masks."""
+_ORDER: dict[Kind, int] = {"structure": 0, "mask": 1, "codes": 2, "codebook": 2}
+"""What comes first in a chain: channels, then masks, then the values of what is left."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,13 @@ def inherited_steps(config: Mapping[str, Any]) -> tuple[Step, ...]:
     return tuple(Step.of(described) for described in config.get("inherited", ()))
 
 
+def constraints_of(state: Mapping[str, Tensor], steps: Sequence[Step]) -> tuple[Constraint, ...]:
+    """What has to hold of a network that these steps have compressed to this state."""
+    # Masks of several steps are one by now.
+    by_kind = {step.kind: step.compressor.constraint(state, step.options) for step in steps}
+    return tuple(by_kind.values())
+
+
 def counts_embeddings(steps: Sequence[Step]) -> bool:
     """Whether tables of embeddings are among the weights that a release's sizes are fractions of."""
     return any(getattr(step.options, "layers", "") == "with_embeddings" for step in steps)
@@ -103,10 +110,12 @@ def check_order(steps: Sequence[Step]) -> None:
             problem = (
                 f"'{second.name}' starts from new weights and would undo it; put it first, or set start=pretrained"
             )
-        elif _ORDER.index(second.kind) < _ORDER.index(first.kind):
+        elif _ORDER[second.kind] < _ORDER[first.kind]:
             problem = f"what '{first.name}' leaves ({first.kind}) would not survive it; put '{second.name}' first"
         elif first.kind == second.kind == "structure":
             problem = "channels are removed once: give one of them the whole degree"
+        elif _ORDER[first.kind] == _ORDER[second.kind] == 2:
+            problem = "both say which values weights may have: keep one of them"
         if problem:
             raise UserError(f"compress: '{second.name}' cannot follow '{first.name}': {problem}")
 
@@ -128,7 +137,16 @@ class Chained:
     @property
     def structure(self) -> str:
         """What was removed from the architecture, as JSON text; empty where it is as it was."""
-        return next((str(told["structure"]) for told in self.descriptions if told.get("structure")), "")
+        return next((found for each in self.constraints if (found := str(getattr(each, "structure", "")))), "")
+
+    def state(self) -> dict[str, Tensor]:
+        """Every released compressed tensor of all steps, after the last training; see `compression.state`."""
+        from pruneaudit.compression.mask import Masks
+        from pruneaudit.compression.state import state_of
+
+        masks = self.masks
+        others = [constraint for constraint in self.constraints if not isinstance(constraint, Masks)]
+        return state_of(self.model, [*others, masks] if masks else others)
 
     @property
     def masks(self) -> Masks | None:
@@ -174,7 +192,7 @@ def compressed(start: Chained, steps: Sequence[Step], context_of: Callable[[int]
         def initial(structure: str = structure, context: CompressionContext = context) -> nn.Module:
             return replay(context.initial(), structure)
 
-        context = replace(context, train=train, initial=initial)
+        context = replace(context, train=train, initial=initial, masks=made.masks)
         result = step.compressor.compress(made.model, step.options, context)
         for constraint in made.constraints:  # a rewinding brings removed weights back
             constraint.apply(result.model)

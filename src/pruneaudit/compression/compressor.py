@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pruneaudit.study import Origin
     from pruneaudit.training.hooks import Hook
 
-Kind = Literal["structure", "mask"]
-"""What a compressor leaves: a smaller architecture, or a mask."""
+Kind = Literal["structure", "mask", "codes", "codebook"]
+"""What a compressor leaves: a smaller architecture, a mask, weights on a grid, or weights that share values."""
 DataUse = Literal["none", "public", "holdout", "members", "members-soft", "mixed"]
 """Which samples a compressor sees while it works, beside those of the release's own training."""
 
@@ -35,6 +35,10 @@ class Constraint:
 
     def apply(self, model: nn.Module) -> None:
         """Puts the weights of `model` back on it, in place."""
+        raise NotImplementedError
+
+    def state(self, model: nn.Module) -> dict[str, Tensor]:
+        """What the weights of `model` are rebuilt from; see `compression.state`."""
         raise NotImplementedError
 
     def found_in(self, model: nn.Module) -> Constraint:
@@ -53,7 +57,7 @@ class Compressed:
     hooks: tuple[Hook, ...] = ()
     """What training must run so that the compression holds."""
     description: Mapping[str, Any] = field(default_factory=dict)
-    """What was done, as JSON data; `structure`: what was removed from the architecture, for `structured.replay`."""
+    """What was done, as JSON data."""
 
     @property
     def masks(self) -> Masks | None:
@@ -65,7 +69,7 @@ class Compressed:
     @property
     def structure(self) -> str:
         """What was removed from the architecture, as JSON text; empty where it is as it was."""
-        return str(self.description.get("structure", ""))
+        return str(getattr(self.constraint, "structure", ""))
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class CompressionContext:
     says; `phase` names the training (its random draws come from the name), `epochs` None leaves them as they are."""
     initial: Callable[[], nn.Module]
     """A model of the same architecture with the weights that this model began from."""
+    masks: Masks | None = None
+    """Which weights earlier compressors have kept; None where none of them removed any."""
 
     def restart(self, model: nn.Module) -> None:
         """Gives `model`, of that architecture, the weights that it began from."""
@@ -111,7 +117,7 @@ class Compressor(Generic[OptionsT]):
                 cls.Options = parameter
 
     def kind(self, options: OptionsT) -> Kind:
-        """What it leaves. A chain goes from structure to masks."""
+        """What it leaves. A chain goes from structure to masks to codes or shared values."""
         return "mask"
 
     def changes_architecture(self, options: OptionsT) -> bool:
@@ -150,3 +156,37 @@ class Compressor(Generic[OptionsT]):
             UserError: the options do not fit this network.
         """
         raise NotImplementedError
+
+    def constraint(self, state: Mapping[str, Tensor], options: OptionsT) -> Constraint:
+        """What has to hold of a network that was compressed earlier, from its stored state.
+
+        A release that starts from such a network inherits it.
+        """
+        from pruneaudit.compression.mask import Masks
+        from pruneaudit.compression.state import masks_in, structure_in
+        from pruneaudit.compression.structured import RemovedChannels
+
+        if self.kind(options) == "structure":
+            return RemovedChannels(structure_in(state))
+        return masks_in(state) or Masks({})
+
+    def state(self, compressed: Compressed) -> dict[str, Tensor]:
+        """Every released compressed tensor, after the last training; see `compression.state`.
+
+        Of a chain `Chained.state` puts the states of all steps together.
+        """
+        from pruneaudit.compression.state import state_of
+
+        return state_of(compressed.model, [compressed.constraint] if compressed.constraint is not None else [])
+
+    def restore(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The compressed weights by parameter name, bit for bit as they were when the state was taken."""
+        from pruneaudit.compression.state import restored
+
+        return restored(state)
+
+    def size(self, state: Mapping[str, Tensor]) -> float:
+        """Bits of what the state holds: the entropy bound, by one rule for all; see `compression.accounting`."""
+        from pruneaudit.compression.accounting import state_bits
+
+        return state_bits(state)

@@ -44,7 +44,7 @@ class FilterNorm(Compressor[Options]):
         """A smaller network or, with the preset, a masked one; see `Compressor.compress`."""
         from pruneaudit.compression.channel_masks import filter_masks
         from pruneaudit.compression.mask import held
-        from pruneaudit.compression.structured import Limits, remove_channels
+        from pruneaudit.compression.structured import Limits, RemovedChannels, remove_channels
 
         if options.preset == "mia_prune":
             return held(model, filter_masks(model, options.sparsity, self.norm))
@@ -57,7 +57,7 @@ class FilterNorm(Compressor[Options]):
             options.scope,
             Limits(options.exclude, options.max_channel_sparsity),
         )
-        return Compressed(smaller, description={"structure": structure})
+        return Compressed(smaller, RemovedChannels(structure))
 
 
 class L1Structured(FilterNorm):

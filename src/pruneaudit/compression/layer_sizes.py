@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from pruneaudit.compression.matrices import Kind, Matrix, counted_weights, matrices
-from pruneaudit.compression.size import num_nonzero, num_parameters
+from pruneaudit.compression.size import num_parameters
 
 WHY_WHOLE = {"embedding": "a table of embeddings", "added": "added to every input"}
 """Why matrices of these kinds are not pruned."""
@@ -95,22 +95,34 @@ def left_whole(rows: Iterable[LayerSize], sparsities: Iterable[float]) -> list[d
     ]
 
 
-def weight_counts(model: nn.Module, dense: Mapping[str, Any] | None = None, embeddings: bool = False) -> dict[str, Any]:
+def weight_counts(
+    model: nn.Module,
+    dense: Mapping[str, Any] | None = None,
+    embeddings: bool = False,
+    left: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
     """What is left of a network: over all parameters, and over the prunable weights.
 
     Args:
         model: the network.
         dense: the same of the network before pruning, whose weights that are gone count as zeros; default: this is it.
         embeddings: count tables of embeddings among the prunable weights.
+        left: how many weights of a parameter are not removed, where its zeros do not say it; see `state.num_left`.
     """
-    weights = counted_weights(model, embeddings).values()
-    parameters, nonzero = num_parameters(model), num_nonzero(model)
-    whole = dense or {"parameters": parameters, "prunable_weights": sum(weight.numel() for weight in weights)}
-    left, prunable = sum(int(weight.count_nonzero()) for weight in weights), whole["prunable_weights"]
+    weights = counted_weights(model, embeddings)
+    parameters, nonzero = num_parameters(model), _num_left(dict(model.named_parameters()), left)
+    whole = dense or {"parameters": parameters, "prunable_weights": sum(weight.numel() for weight in weights.values())}
+    not_removed, prunable = _num_left(weights, left), whole["prunable_weights"]
     return {
         "parameters": parameters,
         "nonzero_parameters": nonzero,
         "prunable_weights": prunable,
-        "sparsity": 1 - left / prunable if prunable else 0.0,
+        "sparsity": 1 - not_removed / prunable if prunable else 0.0,
         "sparsity_all": 1 - nonzero / whole["parameters"],
     }
+
+
+def _num_left(weights: Mapping[str, Tensor], left: Mapping[str, int] | None) -> int:
+    """How many weights of some tensors are not removed."""
+    known = left or {}
+    return sum(known[name] if name in known else int(weight.count_nonzero()) for name, weight in weights.items())

@@ -61,6 +61,12 @@ class Masks(Mapping[str, Tensor], Constraint):
         """What holds them."""
         return (HoldMask(model, self),)
 
+    def state(self, model: nn.Module) -> dict[str, Tensor]:
+        """The masks, and the weights that they keep."""
+        kept = {name: model.get_parameter(name).detach().cpu()[mask] for name, mask in self._masks.items()}
+        masks = {f"mask/{name}": mask for name, mask in self._masks.items()}
+        return masks | {f"kept/{name}": weights for name, weights in kept.items()}
+
     def found_in(self, model: nn.Module) -> Masks:
         """The masks that the model's own zeros say."""
         return Masks.of_zeros(model, self)

@@ -1,4 +1,4 @@
-"""The settings that methods by mask share, and presets: settings that reproduce a published system."""
+"""Which layers are compressed, what methods by mask share, and presets: settings that reproduce a published system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from pydantic import Field, model_validator
 from pruneaudit.core import options
 
 
-class MaskOptions(options.Options):
+class LayerOptions(options.Options):
+    """Which weight matrices are compressed."""
+
+    exclude: tuple[str, ...] = ()
+    """Layers left alone: module names, `first_conv`, `classifier`."""
+    layers: Literal["all", "convolutions", "with_embeddings"] = "all"
+    """Every weight matrix, convolutions only, or every weight matrix and the tables of embeddings."""
+
+
+class MaskOptions(LayerOptions):
     """Which weights are ranked, and against which others.
 
     A method with presets lists them in `PRESETS` and has a field `preset`. A preset fills in what was
@@ -23,10 +32,6 @@ class MaskOptions(options.Options):
     """Fraction of the prunable weights that become zero."""
     scope: Literal["global", "layerwise"] = "global"
     """Rank all weights together, or remove the same fraction of each layer."""
-    exclude: tuple[str, ...] = ()
-    """Layers left alone: module names, `first_conv`, `classifier`."""
-    layers: Literal["all", "convolutions", "with_embeddings"] = "all"
-    """Prune every weight matrix, convolutions only, or every weight matrix and the tables of embeddings."""
 
     @model_validator(mode="before")
     @classmethod

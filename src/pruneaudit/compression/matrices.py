@@ -27,7 +27,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.parametrize import ParametrizationList
 
 from pruneaudit.compression.parametrized import Computed, computed_tensors, source_keys
@@ -92,6 +92,14 @@ def counted_weights(model: nn.Module, embeddings: bool = False) -> dict[str, Ten
         embeddings: count tables of embeddings too.
     """
     return {matrix.name: matrix.weight for matrix in matrices(model) if matrix.counts(embeddings)}
+
+
+def channel_axes(model: nn.Module) -> dict[str, int]:
+    """Along which axis each matrix has its output channels, by name: 0, in transposed convolutions 1."""
+    return {
+        matrix.name: int(isinstance(model.get_submodule(matrix.layers[0]), _ConvTransposeNd))
+        for matrix in matrices(model)
+    }
 
 
 def untouchable_layers(model: nn.Module) -> frozenset[str]:

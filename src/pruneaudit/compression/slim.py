@@ -59,7 +59,7 @@ class Slim(Compressor[Options]):
         from pruneaudit.compression.channel_masks import gamma_masks, no_batch_norm
         from pruneaudit.compression.gamma_penalty import GammaPenalty, batch_norms
         from pruneaudit.compression.mask import held
-        from pruneaudit.compression.structured import Limits, remove_channels
+        from pruneaudit.compression.structured import Limits, RemovedChannels, remove_channels
 
         if options.preset == "mia_prune":
             return held(model, gamma_masks(model, options.sparsity))
@@ -74,7 +74,7 @@ class Slim(Compressor[Options]):
         smaller()  # what cannot be removed is said before the training, not after it
         context.train(model, (GammaPenalty(options.strength),), seeds.SPARSITY_TRAINING, options.sparsity_epochs)
         pruned, structure = smaller()
-        return Compressed(pruned, description={"structure": structure})
+        return Compressed(pruned, RemovedChannels(structure))
 
 
 COMPRESSOR = Slim()

@@ -34,12 +34,14 @@ from pruneaudit.compression.channel_choice import (
     removed_costs,
 )
 from pruneaudit.compression.channel_graph import Importance, Removal, channel_groups, cut, one_input, unfit
-from pruneaudit.compression.matrices import counted_weights
+from pruneaudit.compression.compressor import Constraint
+from pruneaudit.compression.matrices import counted_weights, matrices
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.selection import Scope
 from pruneaudit.compression.size import evaluating, layer_macs, layer_widths
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
+from pruneaudit.training.hooks import Hook
 
 Target = Literal["channels", "params", "macs"]
 """What sparsity is the removed fraction of: channels of the layers that can shrink, weights of all convolutional and
@@ -60,6 +62,27 @@ class Structure(Options):
     """The fraction that was removed."""
     kept: tuple[KeptWhole, ...] = ()
     """Layers that keep all channels because these could not be removed safely."""
+
+
+class RemovedChannels(Constraint):
+    """A smaller architecture; no training makes it larger."""
+
+    def __init__(self, structure: str) -> None:
+        self.structure = structure
+
+    def hooks(self, model: nn.Module) -> tuple[Hook, ...]:
+        """Nothing has to be held."""
+        return ()
+
+    def apply(self, model: nn.Module) -> None:
+        """Leaves the weights as they are."""
+
+    def state(self, model: nn.Module) -> dict[str, Tensor]:
+        """What was removed, and all weight matrices that are left."""
+        text = torch.tensor(list(self.structure.encode()), dtype=torch.uint8)
+        own = dict(model.named_parameters())
+        names = [matrix.name for matrix in matrices(model) if matrix.name in own]
+        return {"structure": text} | {f"whole/{name}": own[name].detach().cpu().contiguous() for name in names}
 
 
 @dataclass(frozen=True)

@@ -259,6 +259,7 @@ def system_reason(error: BaseException) -> str:
 
 WEIGHTS_FILE = "model.safetensors"
 MASK_FILE = "mask.safetensors"
+COMPRESSED_FILE = "compressed.safetensors"
 STRUCTURE_FILE = "structure.json"
 """What was removed from the architecture, where a method makes it smaller."""
 SUMMARY_FILE = "summary.json"

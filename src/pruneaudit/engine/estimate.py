@@ -12,7 +12,7 @@ import torch
 
 from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import MASK_FILE
+from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE
 from pruneaudit.data.population import Population
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.models import build_model
@@ -47,6 +47,7 @@ def disk_bytes(plan: Plan, population: Population, tasks: Sequence[Task]) -> int
     for task in tasks:
         total += SMALL_FILES + sizes.get(task.action, weights)
         total += masks if MASK_FILE in task.artifact.files else 0
+        total += weights if COMPRESSED_FILE in task.artifact.files else 0  # at most
     return total
 
 

@@ -17,7 +17,7 @@ from pruneaudit.attacks.groups import expand, skips
 from pruneaudit.compression import COMPRESSORS
 from pruneaudit.compression.chain import Step, check_order, in_config, inherited_steps, steps_of
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data import SOURCES
 from pruneaudit.data.population import SAVED_FILES, Population
@@ -342,6 +342,7 @@ def _model_artifacts(release: str, config: Mapping[str, Any], num_models: int) -
     """One artifact per model of a release, or of the scoring bank."""
     files = [WEIGHTS_FILE, "history.csv", SUMMARY_FILE]
     kinds = {step.kind for step in (*inherited_steps(config), *steps_of(config))}
+    files += [COMPRESSED_FILE] if kinds else []
     files += [MASK_FILE] if "mask" in kinds else []
     files += [STRUCTURE_FILE] if "structure" in kinds else []
     folder = f"{release}-{sha256_of(config)[:8]}"

@@ -145,5 +145,5 @@ def _try_steps(task: Task, model: nn.Module, population: Population, new: Callab
         example = torch.zeros((1, *population.x.shape[1:]))
         return CompressionContext(example, torch.Generator().manual_seed(0), train, new)
 
-    descriptions = compressed(Chained(model), steps, context_of).descriptions[len(inherited) :]
-    return tuple(note for told in descriptions for note in kept_whole(str(told.get("structure", ""))))
+    made = compressed(Chained(model), steps, context_of)
+    return () if any(step.kind == "structure" for step in inherited) else kept_whole(made.structure)

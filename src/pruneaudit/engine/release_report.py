@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 from pruneaudit.compression.chain import Step, counts_embeddings, inherited_steps, steps_of
 from pruneaudit.compression.layer_sizes import LayerSize, layer_table, left_whole, weight_counts
-from pruneaudit.compression.size import count_macs, num_nonzero, num_parameters
+from pruneaudit.compression.size import count_macs, num_parameters
+from pruneaudit.compression.state import load_state, num_left
 from pruneaudit.compression.structured import kept_whole
 from pruneaudit.core.files import HISTORY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.threads import one_torch_thread
@@ -141,16 +142,20 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
             gaps["network"] = f"the dense network: {dense.gaps['network']}"
         return entry | parts
     parts["parameters"] = {"dense": num_parameters(whole), "released": num_parameters(network)}
-    parts["nonzero"] = num_nonzero(network)
+    state = load_state(subject.folders[0])
+    left = num_left(state)
+    parts["nonzero"] = weight_counts(network, left=left)["nonzero_parameters"]
     parts["sparsity_all"] = 1 - parts["nonzero"] / parts["parameters"]["dense"]
-    parts["sparsity_prunable"] = gaps.measured("sparsity_prunable", lambda: _sparsity(network, whole, subject.spec))
+    parts["sparsity_prunable"] = gaps.measured(
+        "sparsity_prunable", lambda: _sparsity(network, whole, subject.spec, left)
+    )
     parts["macs"] = gaps.measured(
         "macs", lambda: {"dense": count_macs(whole, example), "released": count_macs(network, example)}
     )
     folders = _affordable(subject.folders, limit)
     rows = gaps.measured("layers", lambda: layer_table(network)) or ()
     parts["layers"] = rows and gaps.measured("layers", lambda: _layers(rows, layer_table(whole), folders))
-    parts["left_whole"] = _left_whole(rows, parts["layers"]) if _steps(subject.spec) else []
+    parts["left_whole"] = _left_whole(rows, parts["layers"], left) if _steps(subject.spec) else []
     parts["layers_of_models"] = len(folders)
     return entry | parts
 
@@ -160,9 +165,9 @@ def _steps(spec: Mapping[str, Any]) -> tuple[Step, ...]:
     return (*inherited_steps(spec), *steps_of(spec))
 
 
-def _sparsity(network: nn.Module, whole: nn.Module, spec: Mapping[str, Any]) -> float:
+def _sparsity(network: nn.Module, whole: nn.Module, spec: Mapping[str, Any], left: Mapping[str, int]) -> float:
     embeddings = counts_embeddings(_steps(spec))
-    return float(weight_counts(network, weight_counts(whole, embeddings=embeddings), embeddings)["sparsity"])
+    return float(weight_counts(network, weight_counts(whole, embeddings=embeddings), embeddings, left)["sparsity"])
 
 
 def _bytes(subject: Subject, dense: Subject) -> dict[str, int | None]:
@@ -206,10 +211,12 @@ def _layers(rows: Sequence[LayerSize], dense: Sequence[LayerSize], folders: Sequ
     whole = {row.name: row for row in rows} | {row.name: row for row in dense}  # a defence may add layers
     left: dict[str, list[int]] = defaultdict(list)
     for folder in folders:
-        weights = load_tensors(folder / WEIGHTS_FILE)
+        weights, coded = load_tensors(folder / WEIGHTS_FILE), num_left(load_state(folder))
         for row in rows:
-            # What is computed from other tensors is in no file; no method prunes it.
-            left[row.name].append(int(weights[row.parameter].count_nonzero()) if row.parameter else row.nonzero)
+            if row.parameter in coded:
+                left[row.name].append(coded[row.parameter])
+            else:  # what is computed from other tensors is in no file; no method compresses it
+                left[row.name].append(int(weights[row.parameter].count_nonzero()) if row.parameter else row.nonzero)
     return [
         {
             "name": row.name,
@@ -219,8 +226,8 @@ def _layers(rows: Sequence[LayerSize], dense: Sequence[LayerSize], folders: Sequ
             "dense_shape": list(whole[row.name].shape),
             "weights": row.weights,
             "dense_weights": whole[row.name].weights,
-            "nonzero": row.nonzero,
-            "sparsity": 1 - row.nonzero / whole[row.name].weights,
+            "nonzero": left[row.name][0],
+            "sparsity": 1 - left[row.name][0] / whole[row.name].weights,
             "sparsity_low": 1 - max(left[row.name]) / whole[row.name].weights,
             "sparsity_high": 1 - min(left[row.name]) / whole[row.name].weights,
         }
@@ -228,9 +235,21 @@ def _layers(rows: Sequence[LayerSize], dense: Sequence[LayerSize], folders: Sequ
     ]
 
 
-def _left_whole(rows: Sequence[LayerSize], layers: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
-    """The matrices that no measured network has lost anything of, with the reason; see `layer_sizes.left_whole`."""
-    return left_whole(rows, [layer["sparsity_high"] for layer in layers]) if layers else []
+def _left_whole(
+    rows: Sequence[LayerSize], layers: Sequence[Mapping[str, Any]] | None, coded: Collection[str]
+) -> list[dict[str, Any]]:
+    """The matrices that compression has left as they were in all measured networks, with the reason.
+
+    Args:
+        rows: of the released network.
+        layers: of the entry.
+        coded: the parameters whose weights have become codes.
+    """
+    if not layers:
+        return []
+    found = left_whole(rows, [layer["sparsity_high"] for layer in layers])
+    changed = {row.name for row in rows if row.parameter in coded}
+    return [layer for layer in found if layer["name"] not in changed]
 
 
 def _latencies(subjects: Sequence[Subject], entries: Sequence[dict[str, Any]], inputs: Tensor) -> dict[str, Any] | None:

@@ -9,13 +9,21 @@ from typing import Any
 
 from torch import nn
 
-from pruneaudit.compression.chain import Chained, compressed, counts_embeddings, inherited_steps, steps_of
+from pruneaudit.compression.chain import (
+    Chained,
+    compressed,
+    constraints_of,
+    counts_embeddings,
+    inherited_steps,
+    steps_of,
+)
 from pruneaudit.compression.compressor import CompressionContext
 from pruneaudit.compression.layer_sizes import weight_counts
-from pruneaudit.compression.mask import Masks, masks_of
+from pruneaudit.compression.mask import masks_of
+from pruneaudit.compression.state import load_state, num_left, save_state
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.files import SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.defenses.defense import Situation
@@ -23,7 +31,7 @@ from pruneaudit.engine.own import Own, stored_model
 from pruneaudit.engine.request import Request
 from pruneaudit.study import Training
 from pruneaudit.training.by_function import train_by_function
-from pruneaudit.training.checkpoint import load_tensors, save_tensors, save_weights
+from pruneaudit.training.checkpoint import save_weights
 from pruneaudit.training.history import write_history, write_summary
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.loop import train
@@ -48,12 +56,10 @@ def make_release(request: Request) -> None:
         summary["test_accuracy_after_pruning"] = own.accuracies(made.model)["test_accuracy"]
     history = _trained(made, own, defense)
     save_weights(made.model, staging / WEIGHTS_FILE)
-    if made.masks:
-        save_tensors(dict(made.masks), staging / MASK_FILE)
-    if made.structure:
-        (staging / STRUCTURE_FILE).write_text(made.structure, encoding="utf-8")
+    state = made.state()
+    save_state(state, staging)
     write_history(history, staging)
-    summary |= weight_counts(made.model, dense, embeddings) | own.accuracies(made.model)
+    summary |= weight_counts(made.model, dense, embeddings, num_left(state)) | own.accuracies(made.model)
     summary |= {"defense": defense.report} if defense.report else {}
     write_summary(summary | {"num_members": int(own.split.member.sum())}, staging)
 
@@ -163,15 +169,10 @@ def _brought_along(model: nn.Module, own: Own) -> Chained:
     """The network with the constraints that its parent's compression has left, if there was any."""
     if not inherited_steps(own.request.spec):
         return Chained(model)
-    parent = Path(own.request.inputs["parent"])
-    start = Chained(model)
-    if (parent / MASK_FILE).exists():
-        masks = Masks(load_tensors(parent / MASK_FILE))
-        start.constraints.append(masks)
-        start.hooks = masks.hooks(model)
-    if (parent / STRUCTURE_FILE).exists():
-        start.descriptions.append({"structure": (parent / STRUCTURE_FILE).read_text(encoding="utf-8")})
-    return start
+    state = load_state(Path(own.request.inputs["parent"]))
+    constraints = constraints_of(state, inherited_steps(own.request.spec))
+    hooks = tuple(hook for constraint in constraints for hook in constraint.hooks(model))
+    return Chained(model, list(constraints), hooks)
 
 
 def _trained(made: Chained, own: Own, defense: _Defended) -> Sequence[Mapping[str, Any]]:

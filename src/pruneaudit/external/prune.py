@@ -17,6 +17,7 @@ from pruneaudit.compression.chain import Chained, compressed, counts_embeddings
 from pruneaudit.compression.compressor import CompressionContext
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.selection import check_finite
+from pruneaudit.compression.state import num_left
 from pruneaudit.compression.structured import kept_whole
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
@@ -106,14 +107,15 @@ def make_pruned(
     for name, module in made.model.named_modules():
         module.training = modes.get(name, module.training)
     made.model.zero_grad(set_to_none=True)
-    after = size_of(made.model, shown, before, embeddings)
+    state = made.state()
+    after = size_of(made.model, shown, before, embeddings, num_left(state))
     reached = {"sparsity": after["sparsity"], "accuracy": accuracy or None, "before": before, "after": after}
     whole = {"kept_whole": list(kept_whole(made.structure))}
-    summary = job.asked() | reached | whole | layers_of(model, made.model, shown)
+    summary = job.asked() | reached | whole | layers_of(model, made.model, shown, num_left(state))
     # What moved in training has come to rest: from here on it is held.
     held = tuple(hook for constraint in made.constraints for hook in constraint.hooks(made.model))
     hooks = held if finetuning.trains else made.hooks
-    return Pruned(made.model, made.masks, made.structure, hooks, summary, tuple(history))
+    return Pruned(made.model, state, tuple(made.constraints), hooks, summary, tuple(history))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""A pruned network: what it is, what holds it, how large it is, and its folder.
+"""A compressed network: what it is, what holds it, how large it is, and its folder.
 
 | file | what is in it |
 |---|---|
 | model.safetensors | all parameters and buffers |
-| mask.safetensors | which weights are kept, where the method works by mask |
+| compressed.safetensors | kept weights, codes and scales, shared values: what the compressed weights are rebuilt from |
+| mask.safetensors | which weights are kept, where some were removed |
 | structure.json | what was removed from the architecture, where it is smaller |
 | history.csv | the fine-tuning, one row per epoch, if our loop trained |
 | summary.json | method, sparsity, sizes, layers, accuracy; SHA-256 of the other files; written last |
@@ -21,11 +22,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from pruneaudit.compression.mask import HoldMask, Masks, set_zeros
+from pruneaudit.compression.chain import Step, constraints_of
+from pruneaudit.compression.compressor import Constraint
+from pruneaudit.compression.mask import Masks
 from pruneaudit.compression.parametrized import copied
+from pruneaudit.compression.state import load_state, masks_in, save_state, state_of, structure_in
 from pruneaudit.compression.structured import replay
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import (
+    COMPRESSED_FILE,
     HISTORY_FILE,
     MASK_FILE,
     STRUCTURE_FILE,
@@ -39,26 +44,36 @@ from pruneaudit.training.checkpoint import load_tensors, own_tensors, save_tenso
 from pruneaudit.training.history import write_history, write_summary
 from pruneaudit.training.hooks import Hook
 
-FILES = (WEIGHTS_FILE, MASK_FILE, STRUCTURE_FILE, HISTORY_FILE, SUMMARY_FILE)
+FILES = (WEIGHTS_FILE, COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, HISTORY_FILE, SUMMARY_FILE)
 """All that a folder may hold."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
-    """A network that was pruned outside a study."""
+    """A network that was compressed outside a study."""
 
     model: nn.Module
-    """The pruned network."""
-    masks: Masks | None
-    """Which weights are kept, by parameter name; none where channels were removed."""
-    structure: str
-    """What was removed from the architecture, as JSON text; empty where it is as it was."""
+    """The compressed network."""
+    state: Mapping[str, Tensor]
+    """Every compressed tensor, by which its weights are rebuilt bit for bit; see `compression.state`."""
+    constraints: tuple[Constraint, ...]
+    """What holds of its weights: masks, grids, shared values."""
     hooks: tuple[Hook, ...]
-    """What a training with `pruneaudit.training.loop.train` must run so that the pruning holds."""
+    """What a training with `pruneaudit.training.loop.train` must run so that the compression holds."""
     summary: Mapping[str, Any]
     """Method, sparsity, sizes before and after, layers, accuracy; as it stands in summary.json."""
     history: tuple[Mapping[str, Any], ...] = field(default=())
     """The fine-tuning, one row per epoch; empty if the user's own function trained."""
+
+    @property
+    def masks(self) -> Masks | None:
+        """Which weights are kept, by parameter name; none where no mask removes any."""
+        return masks_in(self.state)
+
+    @property
+    def structure(self) -> str:
+        """What was removed from the architecture, as JSON text; empty where it is as it was."""
+        return structure_in(self.state)
 
     @property
     def sparsity(self) -> float:
@@ -71,18 +86,20 @@ class Pruned:
         return float(self.summary["after"]["sparsity_all"])
 
     def hold(self, optimizer: torch.optim.Optimizer) -> RemovableHandle | None:
-        """Keeps removed weights at zero in a training loop of the user's own, after each of the optimizer's steps.
+        """Keeps the weights as compressed in a training loop of the user's own, after each of the optimizer's steps.
+
+        Removed weights stay zero, rounded ones stay on their grid, clusters stay equal. Steps that are small against a
+        grid are lost so: `hooks` with our loop train what the grid rounds.
 
         Returns:
-            What ends that with `.remove()`; none where no mask has to be held.
+            What ends that with `.remove()`; none where nothing has to be held.
         """
-        if self.masks is None:
+        if all(not constraint.hooks(self.model) for constraint in self.constraints):
             return None
-        weights, kept = self.masks.pairs(self.model)
 
-        @torch.no_grad()
         def after_step(*_: Any) -> None:
-            set_zeros(weights, kept)
+            for constraint in self.constraints:
+                constraint.apply(self.model)
 
         return optimizer.register_step_post_hook(after_step)
 
@@ -103,10 +120,7 @@ class Pruned:
         folder = check_new_folder(Path(folder), force)
         with new_folder(folder, FILES) as staging:
             save_tensors(_state(self.model), staging / WEIGHTS_FILE)
-            if self.masks:
-                save_tensors(dict(self.masks), staging / MASK_FILE)
-            if self.structure:
-                (staging / STRUCTURE_FILE).write_text(self.structure, encoding="utf-8")
+            save_state(self.state, staging)
             if self.history:
                 write_history(self.history, staging)
             sums = {path.name: file_sha256(path) for path in sorted(staging.iterdir())}
@@ -135,14 +149,22 @@ def load_pruned(model: nn.Module | Callable[[], nn.Module], folder: str | Path) 
     network = copied(model) if isinstance(model, nn.Module) else model()
     if not isinstance(network, nn.Module):
         raise UserError(f"model: got {type(network).__name__}, expected a torch.nn.Module or a function that makes one")
-    structure = ""
-    if STRUCTURE_FILE in summary["files"]:
-        structure = (folder / STRUCTURE_FILE).read_text(encoding="utf-8")
-        network = replay(network.cpu(), structure)
+    state = load_state(folder, summary["files"])
+    network = replay(network.cpu(), structure_in(state))
     _fill(network.cpu(), load_tensors(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
-    masks = Masks(load_tensors(folder / MASK_FILE)) if MASK_FILE in summary["files"] else None
-    hooks = (HoldMask(network, masks),) if masks else ()
-    return Pruned(network, masks, structure, hooks, summary)
+    constraints = constraints_of(state, [Step.of(described) for described in _steps(summary)])
+    hooks = tuple(hook for constraint in constraints for hook in constraint.hooks(network))
+    if COMPRESSED_FILE not in summary["files"]:  # of an earlier version: the weights say the rest
+        state = state_of(network, constraints)
+    return Pruned(network, state, constraints, hooks, summary)
+
+
+def _steps(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The compressors of a summary; earlier versions have one, and its sparsity beside it."""
+    steps = [summary["method"]] if isinstance(summary["method"], Mapping) else list(summary["method"])
+    if COMPRESSED_FILE not in summary["files"]:
+        steps = [{**step, "options": {"sparsity": summary["asked_sparsity"], **step["options"]}} for step in steps]
+    return steps
 
 
 @torch.no_grad()

@@ -66,7 +66,11 @@ def _of_first_layer(model: nn.Module, weight: Tensor) -> Tensor | None:
 
 
 def size_of(
-    model: nn.Module, example: Tensor | None, dense: Mapping[str, Any] | None = None, embeddings: bool = False
+    model: nn.Module,
+    example: Tensor | None,
+    dense: Mapping[str, Any] | None = None,
+    embeddings: bool = False,
+    left: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Parameters, nonzero ones, both sparsities, MACs of one sample (None without an example), bytes of all tensors.
 
@@ -75,19 +79,21 @@ def size_of(
         example: one input (1, ...).
         dense: the same of the network before pruning; default: this is it.
         embeddings: count tables of embeddings among the prunable weights.
+        left: how many weights of a parameter are not removed, where its zeros do not say it.
     """
-    counts = weight_counts(model, dense, embeddings)
+    counts = weight_counts(model, dense, embeddings, left)
     tensors = [tensor for tensor in own_tensors(model).values() if isinstance(tensor, Tensor)]
     macs = None if example is None else count_macs(model, example)
     return {**counts, "macs": macs, "bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors)}
 
 
-def layers_of(dense: nn.Module, pruned: nn.Module, example: Tensor | None) -> dict[str, Any]:
-    """`layers`: one row per layer with a weight, what is left of it and of how much; `left_whole`: those not pruned."""
+def layers_of(dense: nn.Module, pruned: nn.Module, example: Tensor | None, left: Mapping[str, int]) -> dict[str, Any]:
+    """`layers`: one row per layer with a weight, what is left of how much; `left_whole`: matrices left as they were."""
     before = {row.name: row for row in layer_table(dense)}
     macs = {} if example is None else layer_macs(pruned, example)
     rows = layer_table(pruned)
-    sparsities = [1 - row.nonzero / before[row.name].weights for row in rows]
+    not_removed = [left.get(row.parameter, row.nonzero) for row in rows]
+    sparsities = [1 - number / before[row.name].weights for row, number in zip(rows, not_removed, strict=True)]
     layers = [
         {
             "name": row.name,
@@ -96,10 +102,11 @@ def layers_of(dense: nn.Module, pruned: nn.Module, example: Tensor | None) -> di
             "shape_before": list(before[row.name].shape),
             "shape": list(row.shape),
             "weights_before": before[row.name].weights,
-            "nonzero": row.nonzero,
+            "nonzero": number,
             "sparsity": sparsity,
             "macs": macs.get(row.name),
         }
-        for row, sparsity in zip(rows, sparsities, strict=True)
+        for row, number, sparsity in zip(rows, not_removed, sparsities, strict=True)
     ]
-    return {"layers": layers, "left_whole": left_whole(rows, sparsities)}
+    whole = [(row, sparsity) for row, sparsity in zip(rows, sparsities, strict=True) if row.parameter not in left]
+    return {"layers": layers, "left_whole": left_whole(*zip(*whole, strict=True)) if whole else []}

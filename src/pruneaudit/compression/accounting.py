@@ -1,0 +1,138 @@
+"""What a network costs to store, by one rule for all compressors.
+
+All parameters count, and the buffers that inference needs (running means and variances), at 32 bits each where nothing
+says otherwise. Then, tensor by tensor:
+
+| what | bits |
+|---|---|
+| a mask over N weights, a fraction p of them kept | N H(p): the entropy of the mask, at most N |
+| kept weights | 32 each |
+| codes of b bits | the entropy of the codes of the kept weights, at most b each; 32 per scale, b per code of 0 |
+| numbers of K shared values | the entropy of the numbers of the kept weights, at most log2 K each; 32 per value |
+| what was removed from the architecture | 0 |
+
+This bound is what releases are compared by: it needs no library and no format, and arithmetic codes reach it. What gzip
+and xz make of the same parts stands beside it, for information.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.compression.matrices import counted_weights
+from pruneaudit.compression.state import restored
+from pruneaudit.training.checkpoint import own_tensors
+
+FLOAT_BITS = 32
+GZIP_LEVEL = 9
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one network costs to store."""
+
+    weight_bits: float
+    """Of the weight matrices: the entropy bound."""
+    bytes: int
+    """Of the whole network: the entropy bound, rounded up."""
+
+    def effective_bits(self, dense_weights: int) -> float:
+        """Bits per weight of the dense network's matrices."""
+        return self.weight_bits / dense_weights if dense_weights else math.nan
+
+
+def cost(model: nn.Module, state: Mapping[str, Tensor], embeddings: bool = False) -> Cost:
+    """What a network costs.
+
+    Args:
+        model: the network.
+        state: what it was compressed to; empty: nothing.
+        embeddings: count tables of embeddings among the weight matrices.
+    """
+    weights = counted_weights(model, embeddings)
+    whole, of_matrices = 0.0, 0.0
+    for name, tensor in stored_tensors(model).items():
+        bits = _bits(name, tensor, state)
+        whole += bits
+        of_matrices += bits if name in weights else 0.0
+    return Cost(of_matrices, math.ceil(whole / 8))
+
+
+def state_bits(state: Mapping[str, Tensor]) -> float:
+    """The entropy bound of the parameters that a state holds."""
+    return sum(_bits(name, tensor, state) for name, tensor in restored(state).items())
+
+
+def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and the buffers that inference needs, each once, by name."""
+    tensors = own_tensors(model)
+    return {n: t for n, t in tensors.items() if isinstance(t, Tensor) and t.is_floating_point()}
+
+
+def _bits(name: str, tensor: Tensor, state: Mapping[str, Tensor]) -> float:
+    """The entropy bound of one tensor."""
+    count, mask = tensor.numel(), state.get(f"mask/{name}")
+    kept = count if mask is None else int(mask.sum())
+    bits = 0.0 if mask is None else count * entropy(torch.tensor([kept, count - kept]))
+    if f"codes/{name}" in state:
+        low, high, _ = state[f"grid/{name}"].tolist()
+        code_bits = math.ceil(math.log2(high - low + 1))
+        scales, zeros = state[f"scale/{name}"].numel(), state.get(f"zero/{name}", torch.empty(0)).numel()
+        return bits + _coded(state[f"codes/{name}"], mask, code_bits) + FLOAT_BITS * scales + code_bits * zeros
+    if f"index/{name}" in state:
+        values = state[f"codebook/{name}"].numel()
+        return bits + _coded(state[f"index/{name}"], mask, math.log2(values)) + FLOAT_BITS * values
+    return bits + FLOAT_BITS * kept
+
+
+def _coded(codes: Tensor, mask: Tensor | None, at_most: float) -> float:
+    """Bits of the codes of the kept weights."""
+    kept = codes.flatten() if mask is None else codes[mask]
+    if not kept.numel():
+        return 0.0
+    return kept.numel() * min(entropy(kept.unique(return_counts=True)[1]), at_most)
+
+
+def entropy(counts: Tensor) -> float:
+    """The entropy in bits of a distribution that was counted."""
+    fractions = counts[counts > 0].double()
+    fractions = fractions / fractions.sum()
+    return float(-(fractions * fractions.log2()).sum()) + 0.0  # no -0.0
+
+
+@dataclass(frozen=True)
+class PackedSize:
+    """Bytes of a network's parts under two compressors that every system has."""
+
+    gzip: int
+    xz: int
+
+
+def packed_size(model: nn.Module, state: Mapping[str, Tensor]) -> PackedSize:
+    """What gzip and xz make of bitmaps, then codes (a byte each), then what stays in float32."""
+    parts = b"".join(_parts(model, state))
+    return PackedSize(len(gzip.compress(parts, GZIP_LEVEL, mtime=0)), len(lzma.compress(parts)))
+
+
+def _parts(model: nn.Module, state: Mapping[str, Tensor]) -> Iterator[bytes]:
+    tensors = stored_tensors(model)
+    masks = {name: state[f"mask/{name}"] for name in tensors if f"mask/{name}" in state}
+    codes = {n: state[f"{kind}/{n}"] for n in tensors for kind in ("codes", "index") if f"{kind}/{n}" in state}
+    for mask in masks.values():
+        yield np.packbits(mask.numpy()).tobytes()
+    for name, coded in codes.items():
+        yield (coded[masks[name]] if name in masks else coded).numpy().tobytes()
+    for kind in ("scale", "zero", "codebook"):
+        yield from (state[f"{kind}/{n}"].numpy().tobytes() for n in codes if f"{kind}/{n}" in state)
+    for name, tensor in tensors.items():
+        if name not in codes:
+            numbers = tensor.detach().cpu().float()
+            yield (numbers[masks[name]] if name in masks else numbers).contiguous().numpy().tobytes()

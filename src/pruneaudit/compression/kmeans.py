@@ -1,0 +1,73 @@
+"""Weight clustering: the weights of each layer share a few values, which k-means finds.
+
+Source: Han et al. 2016 (arXiv 1510.00149), "trained quantization": k-means in each layer, beginning with values in
+equal steps from the least to the greatest weight, then fine-tuning of the shared values. Weights that were removed
+before are kept out of it and stay zero: a value near zero would move them all.
+
+Where this departs from the paper: a shared value moves by the mean of its weights' gradients. The paper's sum
+(`reduce = "sum"`) is as many times larger as the cluster has weights, which asks for another learning rate in every
+layer. Codes are not Huffman-coded; sizes are the entropy bound, which Huffman codes reach to a few per cent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, Constraint, Kind
+from pruneaudit.compression.mask_options import LayerOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+
+class Options(LayerOptions):
+    """Settings of weight clustering."""
+
+    clusters: int = Field(ge=2, le=256)
+    """Values that the weights of one layer share."""
+    init: Literal["linear", "density", "kmeans++"] = "linear"
+    """Where k-means begins: equal steps from least to greatest weight, quantiles, or weights drawn far apart."""
+    reduce: Literal["mean", "sum"] = "mean"
+    """What a shared value moves by in training: the mean or the sum of its weights' gradients."""
+
+
+class KMeans(Compressor[Options]):
+    """Gives the weights of each layer a few shared values."""
+
+    degree = "clusters"
+
+    def kind(self, options: Options) -> Kind:
+        """Numbers of shared values."""
+        return "codebook"
+
+    def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
+        """Clusters the weights, in place; see `Compressor.compress`."""
+        from pruneaudit.compression.codebooks import Codebook, Codebooks, centroids_of, nearest
+        from pruneaudit.compression.selection import prunable_weights
+
+        books = {}
+        for name, weight in prunable_weights(model, options.exclude, options.layers).items():
+            kept = None if context.masks is None else context.masks.get(name)
+            values = weight.detach().cpu()
+            values = values.flatten() if kept is None else values[kept]
+            if not len(values):  # all of them are removed
+                continue
+            centroids = centroids_of(values, options.clusters, options.init, context.generator)
+            books[name] = Codebook.of(nearest(weight, centroids), kept, centroids)
+        codebooks = Codebooks(books, options.reduce)
+        codebooks.write(model)
+        empty = {name: int((book.counts == 0).sum()) for name, book in books.items()}
+        return Compressed(model, codebooks, codebooks.hooks(model), {"empty_clusters": empty})
+
+    def constraint(self, state: Mapping[str, Tensor], options: Options) -> Constraint:
+        """The codebooks of a stored state."""
+        from pruneaudit.compression.codebooks import Codebooks
+
+        return Codebooks.of(state, options.reduce)
+
+
+COMPRESSOR = KMeans()

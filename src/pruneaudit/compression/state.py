@@ -1,0 +1,126 @@
+"""What a compressed network consists of: every released compressed tensor; weights are rebuilt from it bit for bit.
+
+| key | what is in it |
+|---|---|
+| `mask/NAME` | which weights of the parameter are kept, bool |
+| `kept/NAME` | the kept weights, in order (num_kept,) |
+| `codes/NAME` | the codes of weights on a grid, int8 or uint8 |
+| `scale/NAME`, `zero/NAME` | scale and code of 0 per channel; the latter only where it is not 0 everywhere |
+| `grid/NAME` | lowest code, highest code, axis of the channels |
+| `index/NAME`, `codebook/NAME` | weights that share values: which one each has, and the values |
+| `whole/NAME` | the weights of a layer of a network that has lost channels |
+| `structure` | what was removed from the architecture, as text, a byte each |
+
+Biases, normalisation and what was not compressed stand in the weights file that is attacked. On disk masks and
+structure have files of their own; the rest is in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.compression.compressor import Constraint
+from pruneaudit.compression.grids import Grids
+from pruneaudit.compression.mask import Masks
+from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE
+from pruneaudit.training.checkpoint import load_tensors, save_tensors
+
+State = Mapping[str, Tensor]
+STATE_FILES = (COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE)
+_VALUES = ("whole", "kept", "index", "codes")
+"""What says the values of a parameter; later ones replace earlier ones."""
+
+
+def state_of(model: nn.Module, constraints: Iterable[Constraint]) -> dict[str, Tensor]:
+    """The state of a network of which these constraints hold."""
+    found: dict[str, Tensor] = {}
+    for constraint in constraints:
+        found |= constraint.state(model)
+    for name in names_in(found):
+        said = [kind for kind in _VALUES if f"{kind}/{name}" in found]
+        for kind in said[:-1]:
+            del found[f"{kind}/{name}"]
+    return found
+
+
+def names_in(state: State) -> list[str]:
+    """The parameters whose values a state says, sorted."""
+    return sorted({key.split("/", 1)[1] for key in state if key.split("/", 1)[0] in _VALUES})
+
+
+def restored(state: State) -> dict[str, Tensor]:
+    """The weights by parameter name, as they were when the state was taken, bit for bit."""
+    weights, grids = {}, Grids.of(state).grids
+    for name in names_in(state):
+        mask = state.get(f"mask/{name}")
+        if f"codes/{name}" in state:
+            weights[name] = grids[name].values(state[f"codes/{name}"])
+        elif f"index/{name}" in state:
+            weights[name] = state[f"codebook/{name}"][state[f"index/{name}"].long()]
+            weights[name] = weights[name] if mask is None else torch.where(mask, weights[name], 0.0)
+        elif f"kept/{name}" in state and mask is not None:
+            kept = state[f"kept/{name}"]
+            weights[name] = kept.new_zeros(mask.shape).masked_scatter_(mask, kept)
+        else:
+            weights[name] = state[f"whole/{name}"]
+    return weights
+
+
+def masks_in(state: State) -> Masks | None:
+    """Which weights are kept; None where no mask removes any."""
+    masks = {key.removeprefix("mask/"): value for key, value in state.items() if key.startswith("mask/")}
+    return Masks(masks) if masks else None
+
+
+def structure_in(state: State) -> str:
+    """What was removed from the architecture, as JSON text; empty where it is as it was."""
+    return bytes(state["structure"].tolist()).decode() if "structure" in state else ""
+
+
+def num_left(state: State) -> dict[str, int]:
+    """How many weights of each parameter are not removed, where zeros do not say it: a code may stand for 0."""
+    found = {}
+    for name in names_in(state):
+        codes = state.get(f"codes/{name}", state.get(f"index/{name}"))
+        if codes is not None:
+            mask = state.get(f"mask/{name}")
+            found[name] = codes.numel() if mask is None else int(mask.sum())
+    return found
+
+
+def save_state(state: State, folder: Path) -> None:
+    """Writes a state into a folder: masks, structure and the rest, each where there is any."""
+    masks, structure = masks_in(state), structure_in(state)
+    if masks:
+        save_tensors(dict(masks), folder / MASK_FILE)
+    if structure:
+        (folder / STRUCTURE_FILE).write_text(structure, encoding="utf-8")
+    rest = {key: value for key, value in state.items() if not key.startswith("mask/") and key != "structure"}
+    if rest:
+        save_tensors(rest, folder / COMPRESSED_FILE)
+
+
+def load_state(folder: Path, files: Collection[str] | None = None) -> dict[str, Tensor]:
+    """The state in a folder; empty where nothing in it is compressed.
+
+    Args:
+        folder: where it lies.
+        files: the names to look at; default: all that are there.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    state: dict[str, Tensor] = {}
+    there = [name for name in STATE_FILES if (folder / name).exists() and (files is None or name in files)]
+    if COMPRESSED_FILE in there:
+        state |= load_tensors(folder / COMPRESSED_FILE)
+    if MASK_FILE in there:
+        state |= {f"mask/{name}": mask for name, mask in load_tensors(folder / MASK_FILE).items()}
+    if STRUCTURE_FILE in there:
+        text = (folder / STRUCTURE_FILE).read_text(encoding="utf-8")
+        state["structure"] = torch.tensor(list(text.encode()), dtype=torch.uint8)
+    return state
