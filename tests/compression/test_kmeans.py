@@ -1,4 +1,4 @@
-"""Weight clustering: k-means in one dimension against a naive one, shared values in training, weights removed before."""
+"""Weight clustering: k-means against a naive one, shared values in training, weights that were removed before."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_a_half_is_rounded_to_even() -> None:
 
 
 def naive(weight: np.ndarray, bits: int, symmetry: str) -> np.ndarray:
-    """One weight at a time, one channel at a time; quotients in float32, for on a full grid the extreme lies halfway."""
+    """One weight at a time; quotients in float32, for on a full grid the extreme lies halfway."""
     found = np.empty_like(weight, dtype=np.float64)
     for channel, row in enumerate(weight.astype(np.float64)):
         largest, low, high = max(abs(row)), min(*row, 0.0), max(*row, 0.0)

@@ -76,7 +76,10 @@ def test_identities_of_artifacts_are_what_they_were(make_study, training):
 
 def test_an_option_at_its_default_is_the_same_as_left_out(make_study, population):
     base = make_study().model_dump()["releases"]
-    spelt = [base[0], {**base[1], "compress": {"name": "l1unstructured", "options": {"sparsity": 0.8, "scope": "global"}}}]
+    spelt = [
+        base[0],
+        {**base[1], "compress": {"name": "l1unstructured", "options": {"sparsity": 0.8, "scope": "global"}}},
+    ]
     assert identities(make_plan(make_study(releases=base), population)) == identities(
         make_plan(make_study(releases=spelt), population)
     )
