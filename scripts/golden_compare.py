@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections import Counter
@@ -22,8 +23,10 @@ RENAMED: dict[str, str] = {}
 """Files at the top of a run that have another name in the version after: {before: after}."""
 VARYING_KEYS = frozenset({"versions", "platform", "created", "command", "device", "machine", "latency"})
 """Keys of JSON files outside artifacts: versions, times, paths, devices."""
-MAY_COME_OR_GO = ("about.json", "study.json")
+MAY_COME_OR_GO = ("about.json", "study.json", "summary.json", "findings.json", "DONE")
 """JSON files whose keys may stand in one version only; they are listed then."""
+SEALED_WITH_OTHERS = frozenset({"summary.json"})
+"""Files whose checksum in a seal is not compared: they are compared by their content."""
 VARYING_COLUMNS = "Latency"
 """Columns of tables on the page whose header begins with this."""
 VARYING_TEXT = (
@@ -83,8 +86,15 @@ def _differences(name: str, before: Path, after: Path, listed: list[str]) -> lis
     """What differs between two files of this name."""
     if before.read_bytes() == after.read_bytes():
         return []
-    if not _at_top(Path(name).parent):
+    if not _at_top(Path(name).parent) and Path(name).name not in MAY_COME_OR_GO:
         return ["bytes differ"]
+    if Path(name).name == "DONE":
+        seals = [json.loads(path.read_text()) for path in (before, after)]
+        for seal in seals:
+            seal["files"] = {file: sum for file, sum in seal["files"].items() if file not in SEALED_WITH_OTHERS}
+        found = list(_of_values(*seals, ""))
+        listed += [f"{name}: {what}" for what, only in found if only]
+        return [what for what, only in found if not only]
     match Path(name).suffix:
         case ".html" | ".txt":
             return _of_texts(text_of(before), text_of(after))
@@ -99,9 +109,20 @@ def _differences(name: str, before: Path, after: Path, listed: list[str]) -> lis
         case ".parquet":
             old, new = (pd.read_parquet(path) for path in (before, after))
             return _of_columns({c: old[c].to_numpy() for c in old}, {c: new[c].to_numpy() for c in new})
+        case ".csv" if _at_top(Path(name).parent):
+            return _of_tables(before, after, name, listed)
         case ".csv":
             return _of_lines(before.read_text().splitlines(), after.read_text().splitlines())
     return ["bytes differ"]
+
+
+def _of_tables(before: Path, after: Path, name: str, listed: list[str]) -> list[str]:
+    """What differs between two tables, whose columns may be more in the version after; those are listed then."""
+    old, new = (list(csv.reader(path.open(newline=""))) for path in (before, after))
+    gained = [column for column in new[0] if column not in old[0]] if old and new else []
+    listed += [f"{name}: column {column} only after" for column in gained]
+    kept = [number for number, column in enumerate(new[0]) if column not in gained] if new else []
+    return _of_lines([repr(row) for row in old], [repr([row[number] for number in kept]) for row in new])
 
 
 def _of_lines(old: Sequence[str], new: Sequence[str]) -> list[str]:

@@ -85,6 +85,22 @@ def test_codes_that_are_zero_are_no_sparsity(finished):
     assert [layer["sparsity"] for layer in entries["rtn-2"]["layers"]] == [0, 0]
 
 
+def test_every_release_reports_what_it_costs_to_store(finished):
+    table = pd.read_csv(finished.folder / "releases.csv").set_index("release")
+    bits = table["effective_bits"]
+    assert bits["dense"] == 32
+    assert 2 < bits["rtn-8"] < 9  # 32 per scale on top of the codes
+    assert bits["rtn-2"] < bits["rtn-4+relaxloss"] < bits["rtn-8"]
+    assert bits["kmeans-4"] < 2.5
+    assert bits["l1unstructured-0.7+rtn-4"] < bits["rtn-4+relaxloss"]
+    assert 0.3 * 32 < bits["sparse"] < 0.3 * 32 + 1
+    assert table["compressed_bytes"].idxmax() == "dense"
+    assert table["macs"].nunique() == 1  # nothing was taken out of the architecture
+    entries = {entry["name"]: entry["size"] for entry in finished.results.about["release_report"]["releases"]}
+    assert entries["rtn-8"]["effective_bits"] == pytest.approx(bits["rtn-8"], rel=0.05)
+    assert entries["rtn-2"]["gzip_bytes"] < entries["rtn-8"]["gzip_bytes"] < entries["dense"]["gzip_bytes"]
+
+
 def test_accuracy_of_eight_bits_is_that_of_the_dense_network(finished):
     summaries = [json.loads((folder / SUMMARY_FILE).read_text()) for folder in folders(finished, "rtn-8")]
     for summary in summaries:

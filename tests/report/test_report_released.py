@@ -47,6 +47,7 @@ def entry(name, left=61706, whole=61706, macs=1_200_000, size=250_000, milliseco
         "nonzero": left,
         "sparsity_all": 1 - left / 61706,
         "sparsity_prunable": 0.9 if left < 61706 else 0.0,
+        "size": {"effective_bits": 3.567, "bytes": 24_100, "ratio": 10.26, "gzip_bytes": 25_200, "xz_bytes": 26_300},
         "macs": {"dense": 1_200_000, "released": macs},
         "layers": [],
         "layers_of_models": 16,
@@ -107,6 +108,8 @@ def test_each_release_has_its_line(with_report):
         "Sparsity of prunable weights": ("90%", ""),
         "Sparsity of all parameters": ("90.3%", ""),
         "Nonzero parameters": ("6,000 of 6,171", "dense 61,706"),
+        "Effective bits per weight": ("3.57", ""),
+        "Compressed size": ("24.1 kB", "1/10.3 of dense; gzip 25.2\u00a0kB, xz 26.3\u00a0kB"),
         "Multiply-accumulates": ("300,000", "25.0% of dense"),
         "File": ("44.7 MB", "channels removed"),
         "File, gzip": ("812 B", ""),
@@ -167,7 +170,9 @@ def test_runs_without_measurements_are_reported_as_before(make_results, report):
 def test_what_is_missing_is_a_dash_with_its_reason(with_report):
     def lose(report):
         lost = report["releases"][1]
-        lost |= dict.fromkeys(("parameters", "nonzero", "sparsity_all", "sparsity_prunable", "latency", "layers"))
+        lost |= dict.fromkeys(
+            ("parameters", "nonzero", "sparsity_all", "sparsity_prunable", "size", "latency", "layers")
+        )
         lost |= {"macs": None, "gaps": {"network": "UserError: damaged", "macs": "RuntimeError: no pass"}}
         report["releases"][2] = {"name": "bare"}
         report["latency"] = None

@@ -99,6 +99,19 @@ def test_releases_say_why_a_step_has_no_accuracy(results):
     assert (pruned.sparsity.value, pruned.nonzero.value) == ("90%", "6,171 of 61,706")
 
 
+def test_a_release_from_which_nothing_was_removed_shows_its_bits(make_results):
+    def rounded(parts):
+        parts["releases"]["sparsity"] = parts["releases"]["sparsity_all"] = 0.0
+        parts["releases"]["effective_bits"] = [32.0, 32.0, 4.256]
+
+    lines, _ = releases_table(make_results(rounded))
+    assert [(line.sparsity.value, line.sparsity.interval) for line in lines] == [
+        ("0%", ""),
+        ("0%", ""),
+        ("0%", "4.26 bits per weight"),
+    ]
+
+
 def test_sparsity_is_shown_of_the_prunable_weights_and_of_all_parameters(make_results):
     def edit(parts):
         parts["releases"]["sparsity_all"] = [0.0, 0.0, 0.24]

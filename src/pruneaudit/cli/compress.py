@@ -27,12 +27,13 @@ def command(
     weights: Annotated[Path, typer.Option("--weights", help="One file: .safetensors, .pt, .pth, ...")],
     method: Annotated[
         str,
-        typer.Option(
-            "--method", help="A pruner and its options: l1unstructured, l1structured:target=macs (list pruners)."
-        ),
+        typer.Option("--method", help="A compressor and its options: l1unstructured, rtn:bits=4 (list pruners)."),
     ],
-    sparsity: Annotated[float, typer.Option("--sparsity", help="Fraction to remove, above 0 and below 1.")],
     out: Annotated[Path, typer.Option("--out", help="A new folder.")],
+    sparsity: Annotated[
+        float | None,
+        typer.Option("--sparsity", help="Fraction to remove, above 0 and below 1, by a method whose degree that is."),
+    ] = None,
     factory_option: Annotated[
         list[str] | None,
         typer.Option("--factory-option", metavar="KEY=VALUE", help="An argument of the function. Repeatable."),
@@ -124,6 +125,8 @@ def _print(summary: Mapping[str, Any], accuracy_of: str) -> None:
         rows.append((label, f"{before[key]:.1%}", f"{after[key]:.1%}"))
     for key, label in (("parameters", "parameters"), ("nonzero_parameters", "nonzero"), ("macs", "MACs per sample")):
         rows.append((label, _count(before[key]), _count(after[key])))
+    rows.append(("bits per weight", f"{before['effective_bits']:.2f}", f"{after['effective_bits']:.2f}"))
+    rows.append(("compressed, bound", _bytes(before["compressed_bytes"]), _bytes(after["compressed_bytes"])))
     disk = summary["disk"]
     rows.append(("weights", _bytes(before["bytes"]), _bytes(after["bytes"])))
     rows.append(("on disk", "", _bytes(disk["bytes"])))

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from pruneaudit.compression.matrices import counted_weights
+from pruneaudit.compression.size import count_macs
 from pruneaudit.compression.state import restored
 from pruneaudit.training.checkpoint import own_tensors
 
@@ -64,6 +65,26 @@ def cost(model: nn.Module, state: Mapping[str, Tensor], embeddings: bool = False
         whole += bits
         of_matrices += bits if name in weights else 0.0
     return Cost(of_matrices, math.ceil(whole / 8))
+
+
+def size_facts(
+    model: nn.Module, state: Mapping[str, Tensor], dense_weights: int, example: Tensor, embeddings: bool = False
+) -> dict[str, float]:
+    """What every release reports of its size.
+
+    Args:
+        model: the network.
+        state: what it was compressed to; empty: nothing.
+        dense_weights: weights in the matrices of the dense network.
+        example: one input (1, ...).
+        embeddings: count tables of embeddings among the weight matrices.
+    """
+    found = cost(model, state, embeddings)
+    return {
+        "effective_bits": found.effective_bits(dense_weights),
+        "compressed_bytes": found.bytes,
+        "macs": count_macs(model, example),
+    }
 
 
 def state_bits(state: Mapping[str, Tensor]) -> float:

@@ -164,11 +164,12 @@ class Compressor(Generic[OptionsT]):
         """
         from pruneaudit.compression.mask import Masks
         from pruneaudit.compression.state import masks_in, structure_in
+
+        if self.kind(options) != "structure":
+            return masks_in(state) or Masks({})
         from pruneaudit.compression.structured import RemovedChannels
 
-        if self.kind(options) == "structure":
-            return RemovedChannels(structure_in(state))
-        return masks_in(state) or Masks({})
+        return RemovedChannels(structure_in(state))
 
     def state(self, compressed: Compressed) -> dict[str, Tensor]:
         """Every released compressed tensor, after the last training; see `compression.state`.

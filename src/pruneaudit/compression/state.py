@@ -70,6 +70,16 @@ def restored(state: State) -> dict[str, Tensor]:
     return weights
 
 
+def not_rebuilt(model: nn.Module, state: State) -> list[str]:
+    """The parameters that a state does not rebuild bit for bit: none, unless a training let go of them."""
+    parameters = dict(model.named_parameters())
+    return [
+        name
+        for name, weight in restored(state).items()
+        if not torch.equal(parameters[name].detach().cpu(), weight.to(parameters[name].dtype))
+    ]
+
+
 def masks_in(state: State) -> Masks | None:
     """Which weights are kept; None where no mask removes any."""
     masks = {key.removeprefix("mask/"): value for key, value in state.items() if key.startswith("mask/")}

@@ -20,6 +20,7 @@ from pruneaudit.engine.plan import Action, Plan, Task, attacks_of
 from pruneaudit.engine.store import Store
 from pruneaudit.evaluation import Audit, bank_games
 from pruneaudit.evaluation.canaries import Bounds
+from pruneaudit.evaluation.columns import SIZE_COLUMNS
 from pruneaudit.evaluation.game import Game
 from pruneaudit.evaluation.lineup import Lineup
 from pruneaudit.evaluation.playing import Known, Measuring, Recall, audit_games
@@ -96,6 +97,7 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
         return float(np.mean([summary.get(key, np.nan) for summary in summaries]))
 
     facts: dict[str, Any] = {"pruner": "", "origin": "own-dense", "parameters": mean("parameters")}
+    facts |= {column: mean(column) for column in SIZE_COLUMNS}
     if described is None:
         return facts | {
             "origin": "init",

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from pruneaudit.compression.accounting import size_facts
+from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.compression.structured import replay
 from pruneaudit.core import seeds
 from pruneaudit.core.files import STRUCTURE_FILE, WEIGHTS_FILE
@@ -150,9 +152,11 @@ def write_trained(own: Own, model: nn.Module, history: Sequence[Mapping[str, Any
     staging = Path(own.request.staging)
     save_weights(model, staging / WEIGHTS_FILE)
     write_history(history, staging)
+    weights = sum(weight.numel() for weight in counted_weights(model).values())
     summary = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **own.accuracies(model),
+        **size_facts(model, {}, weights, own.members().inputs(slice(0, 1))),
         "num_members": int(own.split.member.sum()),
     }
     write_summary(summary, staging)

@@ -25,8 +25,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from pruneaudit.compression.accounting import cost, packed_size
 from pruneaudit.compression.chain import Step, counts_embeddings, inherited_steps, steps_of
 from pruneaudit.compression.layer_sizes import LayerSize, layer_table, left_whole, weight_counts
+from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.compression.size import count_macs, num_parameters
 from pruneaudit.compression.state import load_state, num_left
 from pruneaudit.compression.structured import kept_whole
@@ -131,6 +133,7 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
             "nonzero",
             "sparsity_all",
             "sparsity_prunable",
+            "size",
             "macs",
             "layers",
             "layers_of_models",
@@ -149,6 +152,7 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
     parts["sparsity_prunable"] = gaps.measured(
         "sparsity_prunable", lambda: _sparsity(network, whole, subject.spec, left)
     )
+    parts["size"] = gaps.measured("size", partial(_size, network, whole, subject.spec, state))
     parts["macs"] = gaps.measured(
         "macs", lambda: {"dense": count_macs(whole, example), "released": count_macs(network, example)}
     )
@@ -168,6 +172,22 @@ def _steps(spec: Mapping[str, Any]) -> tuple[Step, ...]:
 def _sparsity(network: nn.Module, whole: nn.Module, spec: Mapping[str, Any], left: Mapping[str, int]) -> float:
     embeddings = counts_embeddings(_steps(spec))
     return float(weight_counts(network, weight_counts(whole, embeddings=embeddings), embeddings, left)["sparsity"])
+
+
+def _size(
+    network: nn.Module, whole: nn.Module, spec: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """The entropy bound, by `compression.accounting`, and what gzip and xz make of the same parts."""
+    embeddings = counts_embeddings(_steps(spec))
+    weights = sum(weight.numel() for weight in counted_weights(whole, embeddings).values())
+    found, dense, packed = cost(network, state, embeddings), cost(whole, {}, embeddings), packed_size(network, state)
+    return {
+        "effective_bits": found.effective_bits(weights),
+        "bytes": found.bytes,
+        "ratio": dense.bytes / found.bytes,
+        "gzip_bytes": packed.gzip,
+        "xz_bytes": packed.xz,
+    }
 
 
 def _bytes(subject: Subject, dense: Subject) -> dict[str, int | None]:

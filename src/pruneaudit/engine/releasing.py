@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from pruneaudit.compression.accounting import size_facts
 from pruneaudit.compression.chain import (
     Chained,
     compressed,
@@ -20,7 +21,7 @@ from pruneaudit.compression.chain import (
 from pruneaudit.compression.compressor import CompressionContext
 from pruneaudit.compression.layer_sizes import weight_counts
 from pruneaudit.compression.mask import masks_of
-from pruneaudit.compression.state import load_state, num_left, save_state
+from pruneaudit.compression.state import load_state, not_rebuilt, num_left, save_state
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import SUMMARY_FILE, WEIGHTS_FILE
@@ -47,7 +48,8 @@ def make_release(request: Request) -> None:
         summary["test_accuracy_before"] = before["test_accuracy"]
     steps = steps_of(spec)
     embeddings = counts_embeddings((*inherited_steps(spec), *steps))
-    dense = weight_counts(model, embeddings=embeddings)
+    # A parent may have lost channels: sizes are fractions of the network before any of it.
+    dense = weight_counts(own.initial_model() if inherited_steps(spec) else model, embeddings=embeddings)
     defense = _Defended(own)
     made = _compressed(model, own, defense)
     if summary and not steps:
@@ -57,9 +59,13 @@ def make_release(request: Request) -> None:
     history = _trained(made, own, defense)
     save_weights(made.model, staging / WEIGHTS_FILE)
     state = made.state()
+    if wrong := not_rebuilt(made.model, state):
+        raise RuntimeError(f"{wrong[0]} is not what its compressed state says: a hook let go of it")
     save_state(state, staging)
     write_history(history, staging)
     summary |= weight_counts(made.model, dense, embeddings, num_left(state)) | own.accuracies(made.model)
+    example = own.members().inputs(slice(0, 1))
+    summary |= size_facts(made.model, state, dense["prunable_weights"], example, embeddings)
     summary |= {"defense": defense.report} if defense.report else {}
     write_summary(summary | {"num_members": int(own.split.member.sum())}, staging)
 

@@ -21,8 +21,11 @@ RELEASE_COLUMNS = (
     *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
     *("test_accuracy_before", "test_accuracy_after_pruning", "test_accuracy_after_finetuning"),
 )
-LATER_RELEASE_COLUMNS = ("sparsity_all",)
-"""The fraction of all parameters that is zero or gone."""
+SIZE_COLUMNS = ("effective_bits", "compressed_bytes", "macs")
+"""Bits per weight of the dense network's matrices and bytes of the whole network, both by the entropy bound of
+`compression.accounting`; multiply-accumulates of one input."""
+LATER_RELEASE_COLUMNS = ("sparsity_all", *SIZE_COLUMNS)
+"""With `sparsity_all`, the fraction of all parameters that is zero or gone."""
 CURVE_COLUMNS = ("release", "knowledge", "attack", "fpr", "tpr")
 CLASS_COLUMNS = (
     *("release", "knowledge", "attack", "class_id", "auc", "auc_low", "auc_high"),

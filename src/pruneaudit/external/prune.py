@@ -17,7 +17,7 @@ from pruneaudit.compression.chain import Chained, compressed, counts_embeddings
 from pruneaudit.compression.compressor import CompressionContext
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.selection import check_finite
-from pruneaudit.compression.state import num_left
+from pruneaudit.compression.state import not_rebuilt, num_left
 from pruneaudit.compression.structured import kept_whole
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
@@ -107,8 +107,8 @@ def make_pruned(
     for name, module in made.model.named_modules():
         module.training = modes.get(name, module.training)
     made.model.zero_grad(set_to_none=True)
-    state = made.state()
-    after = size_of(made.model, shown, before, embeddings, num_left(state))
+    state = job.state_of(made)
+    after = size_of(made.model, shown, before, embeddings, state)
     reached = {"sparsity": after["sparsity"], "accuracy": accuracy or None, "before": before, "after": after}
     whole = {"kept_whole": list(kept_whole(made.structure))}
     summary = job.asked() | reached | whole | layers_of(model, made.model, shown, num_left(state))
@@ -193,6 +193,20 @@ class _Job:
                 f"train: sparsity {masks.sparsity:g} after it, expected {asked:g}; call every method of each hook as"
                 " pruneaudit.training.loop.train does"
             )
+
+    def state_of(self, made: Chained) -> dict[str, Tensor]:
+        """The compressed state, after the last training.
+
+        Raises:
+            UserError: the training, the user's own, has let weights leave their grid or their cluster.
+        """
+        state = made.state()
+        if wrong := not_rebuilt(made.model, state):
+            raise UserError(
+                f"train: '{wrong[0]}' is not as compressed after it; call every method of each hook as"
+                " pruneaudit.training.loop.train does"
+            )
+        return state
 
 
 def _copied(model: nn.Module) -> nn.Module:

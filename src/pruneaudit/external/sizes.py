@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruneaudit.compression.accounting import cost
 from pruneaudit.compression.layer_sizes import layer_table, left_whole, weight_counts
 from pruneaudit.compression.matrices import matrices
 from pruneaudit.compression.size import count_macs, layer_macs
+from pruneaudit.compression.state import num_left
 from pruneaudit.core.errors import UserError
 from pruneaudit.external.tuning import tried
 from pruneaudit.training.checkpoint import own_tensors
@@ -70,7 +72,7 @@ def size_of(
     example: Tensor | None,
     dense: Mapping[str, Any] | None = None,
     embeddings: bool = False,
-    left: Mapping[str, int] | None = None,
+    state: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Any]:
     """Parameters, nonzero ones, both sparsities, MACs of one sample (None without an example), bytes of all tensors.
 
@@ -79,12 +81,17 @@ def size_of(
         example: one input (1, ...).
         dense: the same of the network before pruning; default: this is it.
         embeddings: count tables of embeddings among the prunable weights.
-        left: how many weights of a parameter are not removed, where its zeros do not say it.
+        state: what it was compressed to.
     """
-    counts = weight_counts(model, dense, embeddings, left)
+    counts = weight_counts(model, dense, embeddings, num_left(state or {}))
+    found = cost(model, state or {}, embeddings)
+    size = {
+        "effective_bits": found.effective_bits(counts["prunable_weights"]),
+        "compressed_bytes": found.bytes,
+    }
     tensors = [tensor for tensor in own_tensors(model).values() if isinstance(tensor, Tensor)]
     macs = None if example is None else count_macs(model, example)
-    return {**counts, "macs": macs, "bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors)}
+    return {**counts, **size, "macs": macs, "bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors)}
 
 
 def layers_of(dense: nn.Module, pruned: nn.Module, example: Tensor | None, left: Mapping[str, int]) -> dict[str, Any]:

@@ -206,6 +206,8 @@ def what_was_done(results: Results, release: str) -> str:
     if row["pruner"]:
         trained = ", trained from new weights" if row["origin"] == "init" and row["release"] != DENSE else ""
         of_all = of_all_parameters(row)
+        if not row["sparsity"] > 0:
+            return f"Compressed by {row['pruner']}{f' to {of_all}' if of_all else ''}{trained}{defended}"
         return (
             f"Pruned to {sparsity_text(row['sparsity'])} sparsity{f' ({of_all})' if of_all else ''}{trained}{defended}"
         )

@@ -105,6 +105,7 @@ MOST_NAMED = 6
 """Layers left whole that are named; the table of layers has all."""
 COLUMNS = (
     *("Sparsity of prunable weights", "Sparsity of all parameters", "Nonzero parameters"),
+    *("Effective bits per weight", "Compressed size"),
     *("Multiply-accumulates", "File", "File, gzip", "Latency, ms", "Latency, ratio to dense"),
 )
 ZEROS = (
@@ -177,6 +178,7 @@ def _size_line(entry: Mapping[str, Any], notes: Notes) -> SizeLine:
         sparsity("sparsity_prunable"),
         sparsity("sparsity_all"),
         _nonzero(entry) or missing("network"),
+        *(cell or missing("size", "network") for cell in _compressed(entry)),
         _macs(entry) or missing("macs", "network"),
         *(_file(entry, key) or missing("bytes") for key in ("released", "compressed")),
         *(cell or missing("latency", "network") for cell in _latency(entry)),
@@ -192,6 +194,18 @@ def _nonzero(entry: Mapping[str, Any]) -> Cell | None:
     if left is None or whole is None:
         return None
     return Cell(f"{left:,.0f} of {whole:,.0f}", f"dense {dense:,.0f}" if dense not in (None, whole) else "")
+
+
+def _compressed(entry: Mapping[str, Any]) -> tuple[Cell | None, Cell | None]:
+    """Bits per weight of the dense network, and bytes of the whole network with what gzip and xz reach."""
+    bits, size, ratio, gzip, xz = (
+        _number(entry, "size", key) for key in ("effective_bits", "bytes", "ratio", "gzip_bytes", "xz_bytes")
+    )
+    if bits is None or size is None:
+        return None, None
+    packed = f"gzip {_bytes(gzip)}, xz {_bytes(xz)}" if gzip is not None and xz is not None else ""
+    smaller = f"1/{ratio:.3g} of dense" if ratio is not None and ratio > 1 else ""
+    return Cell(f"{bits:.2f}"), Cell(_bytes(size), "; ".join(part for part in (smaller, packed) if part))
 
 
 def _macs(entry: Mapping[str, Any]) -> Cell | None:

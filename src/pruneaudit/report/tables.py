@@ -243,8 +243,13 @@ def sparsity_cell(row: pd.Series, notes: Notes) -> Cell:
 
 
 def of_all_parameters(row: pd.Series) -> str:
-    """The sparsity over all parameters, in words; empty where it was not recorded, and where nothing was removed."""
-    return "" if not row["sparsity_all"] > 0 else f"{sparsity_text(row['sparsity_all'])} of all parameters"
+    """The sparsity over all parameters, in words; where nothing was removed but compressed, the bits per weight.
+
+    Empty where neither was recorded.
+    """
+    if row["sparsity_all"] > 0:
+        return f"{sparsity_text(row['sparsity_all'])} of all parameters"
+    return f"{row['effective_bits']:.2f} bits per weight" if row["pruner"] and row["effective_bits"] > 0 else ""
 
 
 def _nonzero_cell(row: pd.Series, notes: Notes) -> Cell:

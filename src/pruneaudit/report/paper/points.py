@@ -82,7 +82,7 @@ def methods(results: Results) -> tuple[Method, ...]:
     groups: dict[tuple[str, ...], list[str]] = {}
     for release in release_names(results):
         row = release_row(results, release)
-        if row is not None and row["pruner"] and not math.isnan(row["sparsity"]):
+        if row is not None and row["pruner"] and row["sparsity"] > 0:
             key = (*(str(row[column]) for column in ("pruner", "defense", "origin")), declared.get(release, ""))
             groups.setdefault(key, []).append(release)
     named = Counter(_made_by(key) for key, releases in groups.items() if len(releases) > 1)
