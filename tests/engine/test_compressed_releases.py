@@ -37,9 +37,13 @@ NAMES = [
 MASKED = {"l1unstructured-0.7+rtn-4", "l1unstructured-0.7+kmeans-4", "sparse", "sparse-then-rounded"}
 
 
+def study_of(make_study):
+    return make_study(membership={"num_models": 2}, releases=RELEASES, audit={"attacks": ["loss"]})
+
+
 @pytest.fixture(scope="module")
 def finished(make_study, tmp_path_factory):
-    study = make_study(membership={"num_models": 2}, releases=RELEASES, audit={"attacks": ["loss"]})
+    study = study_of(make_study)
     assert [release.name for release in study.releases] == NAMES
     return run(study, tmp_path_factory.mktemp("runs"), runtime=Runtime("serial"))
 
@@ -108,8 +112,5 @@ def test_accuracy_of_eight_bits_is_that_of_the_dense_network(finished):
         assert summary["test_accuracy_after_pruning"] == summary["test_accuracy"]  # nothing was trained
 
 
-def test_a_second_run_finds_everything_whole(finished):
-    marks = {path: path.stat().st_mtime_ns for path in finished.folder.glob("*/model-*/DONE")}
-    again = run(finished.study, finished.folder.parent, runtime=Runtime("serial"))
-    assert again.folder == finished.folder
-    assert {path: path.stat().st_mtime_ns for path in finished.folder.glob("*/model-*/DONE")} == marks
+def test_a_second_run_finds_everything_whole(finished, make_study):
+    assert run(study_of(make_study), finished.folder.parent, runtime=Runtime("serial")).num_tasks_done == 0

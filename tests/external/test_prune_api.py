@@ -80,7 +80,8 @@ IN_TRAINING = ("dpf", "gradual", "iterative:rounds=2", "static:start=init", "ite
 BY_CHANNEL = ("l1structured", "l2structured", "slim")
 NEEDS_MORE = {method.partition(":")[0] for method in (*IN_TRAINING, *BY_CHANNEL)} - {"static"}
 BY_MASK = (
-    *(name for name in COMPRESSORS.names() if name not in NEEDS_MORE),  # a new method is tried with them
+    # a new method whose degree is a sparsity is tried with them
+    *(name for name in COMPRESSORS.names() if name not in NEEDS_MORE and COMPRESSORS.get(name).degree == "sparsity"),
     *("l1unstructured:scope=layerwise", "l1unstructured:preset=mia_prune"),
 )
 

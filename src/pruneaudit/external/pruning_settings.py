@@ -79,8 +79,12 @@ def method_of(method: str | Plugin | Sequence[str | Plugin], sparsity: float | N
     given = {} if sparsity is None else {"sparsity": float(sparsity)}
     steps = method if isinstance(method, list | tuple) else (method,)
     plugins = tuple(step if isinstance(step, Plugin) else validated(Plugin, step, "method") for step in steps)
-    for plugin in plugins:
-        COMPRESSORS.get(plugin.name)
+    degrees = [COMPRESSORS.get(plugin.name).degree for plugin in plugins]
+    if given and "sparsity" not in degrees:
+        raise UserError(
+            f"sparsity: got {sparsity:g}, and the method has none; its degree is {degrees[0]}, which stands among its"
+            f" options: '{plugins[0].name}:{degrees[0]}=...'"
+        )
     asked = validated(Release, {"name": "asked", "compress": plugins, **given}, "method")
     chosen = tuple(
         Step(plugin.name, found, validated(found.Options, plugin.options, f"options of '{plugin.name}'"))
