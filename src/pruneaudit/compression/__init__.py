@@ -28,6 +28,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "channel_masks",
         "channel_silence",
         "codebooks",
+        "compressed",
         "compressor",
         "gamma_penalty",
         "grids",

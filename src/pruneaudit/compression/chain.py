@@ -137,23 +137,20 @@ class Chained:
     @property
     def structure(self) -> str:
         """What was removed from the architecture, as JSON text; empty where it is as it was."""
-        return next((found for each in self.constraints if (found := str(getattr(each, "structure", "")))), "")
+        return next((each.structure for each in self.constraints if each.structure), "")
 
     def state(self) -> dict[str, Tensor]:
         """Every released compressed tensor of all steps, after the last training; see `compression.state`."""
-        from pruneaudit.compression.mask import Masks
         from pruneaudit.compression.state import state_of
 
         masks = self.masks
-        others = [constraint for constraint in self.constraints if not isinstance(constraint, Masks)]
+        others = [constraint for constraint in self.constraints if constraint.masks is None]
         return state_of(self.model, [*others, masks] if masks else others)
 
     @property
     def masks(self) -> Masks | None:
         """Which weights all its masks keep; None where there is none."""
-        from pruneaudit.compression.mask import Masks
-
-        found = [constraint for constraint in self.constraints if isinstance(constraint, Masks)]
+        found = [constraint.masks for constraint in self.constraints if constraint.masks is not None]
         return found[0].without(*found[1:]) if found else None
 
     def settle(self, is_of_an_earlier_epoch: bool) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.compressor import Constraint
+from pruneaudit.compression.compressed import Constraint
 from pruneaudit.training.hooks import Hook, TrainingState
 
 Start = Literal["linear", "density", "kmeans++"]

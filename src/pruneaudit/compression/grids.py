@@ -20,15 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.compressor import Constraint
+from pruneaudit.compression.compressed import Constraint
+from pruneaudit.compression.mask_options import Symmetry
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 
-Symmetry = Literal["narrow", "full", "asymmetric"]
 SMALLEST_SCALE = 1e-12
 """Of a channel of zeros."""
 _MOST_MOVES = 16

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.compressor import Compressed, Constraint
+from pruneaudit.compression.compressed import Compressed, Constraint
 from pruneaudit.training.hooks import Hook, TrainingState
 
 
@@ -56,6 +56,11 @@ class Masks(Mapping[str, Tensor], Constraint):
         for other in others:
             kept |= {name: mask & kept[name] if name in kept else mask for name, mask in other.items()}
         return Masks(kept)
+
+    @property
+    def masks(self) -> Masks:
+        """Itself."""
+        return self
 
     def hooks(self, model: nn.Module) -> tuple[Hook, ...]:
         """What holds them."""

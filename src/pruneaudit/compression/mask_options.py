@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from pruneaudit.core import options
 
+Symmetry = Literal["narrow", "full", "asymmetric"]
+"""Which codes a grid has: as many below 0 as above, one more below, or from the least to the largest weight."""
+
 
 class LayerOptions(options.Options):
     """Which weight matrices are compressed."""

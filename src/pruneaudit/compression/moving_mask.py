@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.compressor import Compressed
+from pruneaudit.compression.compressed import Compressed
 from pruneaudit.compression.mask import Masks, set_zeros
 from pruneaudit.compression.schedules import Ramp
 from pruneaudit.compression.selection import Scope, magnitude, magnitude_of_kept, select_highest

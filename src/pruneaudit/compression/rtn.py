@@ -13,12 +13,12 @@ has set them. Published work keeps the first and the last layer at 8 bits; here 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, Constraint, Kind
-from pruneaudit.compression.mask_options import LayerOptions
+from pruneaudit.compression.mask_options import LayerOptions, Symmetry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Options(LayerOptions):
 
     bits: int = Field(ge=2, le=8)
     """Bits of a weight."""
-    symmetry: Literal["narrow", "full", "asymmetric"] | None = None
+    symmetry: Symmetry | None = None
     """Which values there are: as many below 0 as above; one more below; or from the least to the largest weight.
     Default: narrow, at 2 bits full."""
 
@@ -52,7 +52,7 @@ class Rtn(Compressor[Options]):
         from pruneaudit.compression.selection import prunable_weights
 
         weights, axes = prunable_weights(model, options.exclude, options.layers), channel_axes(model)
-        symmetry = options.symmetry or ("full" if options.bits == 2 else "narrow")
+        symmetry: Symmetry = options.symmetry or ("full" if options.bits == 2 else "narrow")
         grids = Grids({name: grid_for(weight, options.bits, symmetry, axes[name]) for name, weight in weights.items()})
         unrounded = {name: weight.detach().clone() for name, weight in weights.items()}
         grids.apply(model)

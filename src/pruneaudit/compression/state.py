@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.compressor import Constraint
+from pruneaudit.compression.compressed import Constraint
 from pruneaudit.compression.grids import Grids
 from pruneaudit.compression.mask import Masks
 from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE
@@ -54,7 +54,8 @@ def names_in(state: State) -> list[str]:
 
 def restored(state: State) -> dict[str, Tensor]:
     """The weights by parameter name, as they were when the state was taken, bit for bit."""
-    weights, grids = {}, Grids.of(state).grids
+    weights: dict[str, Tensor] = {}
+    grids = Grids.of(state).grids
     for name in names_in(state):
         mask = state.get(f"mask/{name}")
         if f"codes/{name}" in state:

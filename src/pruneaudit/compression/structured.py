@@ -34,7 +34,7 @@ from pruneaudit.compression.channel_choice import (
     removed_costs,
 )
 from pruneaudit.compression.channel_graph import Importance, Removal, channel_groups, cut, one_input, unfit
-from pruneaudit.compression.compressor import Constraint
+from pruneaudit.compression.compressed import Constraint
 from pruneaudit.compression.matrices import counted_weights, matrices
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.selection import Scope
