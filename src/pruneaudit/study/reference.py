@@ -29,7 +29,7 @@ class Setting(NamedTuple):
     """One setting."""
 
     key: str
-    """As in `--set`, such as `membership.protocol`; of a release `releases[].pruner`."""
+    """As in `--set`, such as `membership.protocol`; of a release `releases[].compress`."""
     default: str
     """Its default; `required` where there is none."""
     meaning: str
