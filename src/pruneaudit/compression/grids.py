@@ -208,7 +208,7 @@ class HoldGrids(Hook):
     @torch.no_grad()
     def after_step(self, state: TrainingState) -> None:
         """Takes the weights that the optimizer made, and leaves rounded ones in the model."""
-        torch._foreach_copy_(self._unrounded, self._weights)
+        torch._foreach_copy_(self._unrounded, list[Tensor](self._weights))
         for weight, grid in zip(self._weights, self._grids, strict=True):
             weight.copy_(grid.rounded(weight))
 
