@@ -118,7 +118,7 @@ def _differences(name: str, before: Path, after: Path, listed: list[str]) -> lis
 
 def _of_tables(before: Path, after: Path, name: str, listed: list[str]) -> list[str]:
     """What differs between two tables, whose columns may be more in the version after; those are listed then."""
-    old, new = (list(csv.reader(path.open(newline=""))) for path in (before, after))
+    old, new = (list(csv.reader(path.read_text().splitlines(keepends=True))) for path in (before, after))
     gained = [column for column in new[0] if column not in old[0]] if old and new else []
     listed += [f"{name}: column {column} only after" for column in gained]
     kept = [number for number, column in enumerate(new[0]) if column not in gained] if new else []

@@ -122,7 +122,7 @@ def refused(outcome, *words):
     [
         ("epochs = 1", "epohcs = 1", ["training.epohcs", "did you mean 'epochs'"]),
         ("epochs = 1", 'epochs = "many"', ["training.epochs", "'many'", "integer"]),
-        ("sparsity = 0.5", "sparsity = 1.0", ["releases.0.sparsity", "1.0", "less than 1"]),
+        ("sparsity = 0.5", "sparsity = 1.0", ["releases.0", "sparsity", "got 1", "less than 1"]),
         (
             'compress = "l1unstructured"',
             'compress = "l1unstructred"',

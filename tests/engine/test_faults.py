@@ -283,7 +283,7 @@ def test_identity_of_data_and_options(todo, make_study, small, tmp_path):
     assert changed(training={"epochs": 3, "batch_size": 31}) == "all"
     assert changed(model={"name": "mlp", "options": {"hidden": [17]}}) == "all"  # the releases' parents too
     assert changed(audit={"queries": 2}) == {f"signals {r} model-{m:03d}" for r in RELEASES for m in range(4)}
-    other_release = [{**releases[0], "sparsity": 0.7}]
+    other_release = [{**releases[0], "compress": "l1unstructured:sparsity=0.7"}]
     assert changed(releases=other_release) == of_release("l1unstructured-0.8", range(4))
     more_models = changed(membership={"num_models": 6})
     assert more_models == {"train dense model-004", "train dense model-005"} | {

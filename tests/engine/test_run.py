@@ -74,7 +74,7 @@ def test_a_larger_bank_and_a_further_sparsity_cost_only_themselves(make_study, t
     assert larger.num_tasks_done == 1 + 2 + 3
     base = make_study().model_dump()["releases"]
     further = run(
-        make_study(releases=[*base, {**base[1], "name": "", "sparsity": 0.5}]),
+        make_study(releases=[*base, {**base[1], "name": "", "compress": "l1unstructured:sparsity=0.5"}]),
         out=tmp_path,
         runtime=Runtime(executor="serial"),
     )

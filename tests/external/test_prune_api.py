@@ -373,7 +373,7 @@ def test_a_folder_that_is_in_use_is_left_alone_unless_forced(saved):
     assert all_bytes(saved) == before
     other.save(saved, force=True)
     assert sorted(path.name for path in saved.iterdir()) == sorted(
-        ["mask.safetensors", "model.safetensors", "notes.txt", "summary.json"]
+        ["compressed.safetensors", "mask.safetensors", "model.safetensors", "notes.txt", "summary.json"]
     )
     assert pruneaudit.load_pruned(table, saved).masks
     assert not list(saved.parent.glob(".*"))
