@@ -84,8 +84,10 @@ def test_digits_keep_their_17_grey_levels() -> None:
     raw = SOURCES.get("digits").load(NoOptions(), None)
     assert raw.x.shape == (1797, 1, 8, 8)
     assert raw.x.dtype == np.uint8
-    level = load_digits().images[:, None]
+    theirs = load_digits()
+    level = theirs.images[:, None]
     assert [int(raw.x[level == value].max()) for value in (0, 1, 8, 15, 16)] == [0, 16, 128, 239, 255]
     np.testing.assert_array_equal(np.rint(raw.x / 255 * 16), level)
     assert len(np.unique(raw.x)) == 17
     assert raw.classes[int(raw.y[0])] == "0"
+    np.testing.assert_array_equal(raw.y, theirs.target)
