@@ -1,4 +1,4 @@
-"""pruneaudit: what a network gives away about its training set, and what pruning changes about that."""
+"""pruneaudit: what a network gives away about its training set, and what compression changes about that."""
 
 from __future__ import annotations
 
@@ -10,59 +10,115 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from typing import Any
 
-    from pruneaudit.api import PageSettings, Runtime, run
-    from pruneaudit.evaluation import Audit
-    from pruneaudit.evaluation.audit import audit
+    from pruneaudit.api import PageSettings, Run, Runtime, attack, check, run, sanity_check, verify
+    from pruneaudit.attacks import ATTACKS
+    from pruneaudit.attacks.attack import Attack
+    from pruneaudit.compression import COMPRESSORS
+    from pruneaudit.compression.compressor import Compressor
+    from pruneaudit.core.errors import UserError
+    from pruneaudit.core.options import Options
+    from pruneaudit.data import SOURCES
+    from pruneaudit.data.source import Source
+    from pruneaudit.defenses import DEFENSES
+    from pruneaudit.defenses.defense import Defense
+    from pruneaudit.evaluation import Audit, audit
     from pruneaudit.evaluation.given import Paired
     from pruneaudit.external.asked import NetworkOptions, Queries
     from pruneaudit.external.collect import collect_signals
     from pruneaudit.external.prune import prune
     from pruneaudit.external.pruned import Pruned, load_pruned
     from pruneaudit.external.tuning import FineTuning
+    from pruneaudit.metrics import METRICS
+    from pruneaudit.metrics.metric import Metric
+    from pruneaudit.models import MODELS
+    from pruneaudit.models.model import Model
     from pruneaudit.report.paper import figures
+    from pruneaudit.runs import RunFolder
     from pruneaudit.runs.export import export
     from pruneaudit.signals.signals import Signals
-    from pruneaudit.study import Study
+    from pruneaudit.study import Release, Study
 
 __all__ = [
+    "ATTACKS",
+    "COMPRESSORS",
+    "DEFENSES",
+    "METRICS",
+    "MODELS",
+    "SOURCES",
+    "Attack",
     "Audit",
+    "Compressor",
+    "Defense",
     "FineTuning",
+    "Metric",
+    "Model",
     "NetworkOptions",
+    "Options",
     "PageSettings",
     "Paired",
     "Pruned",
     "Queries",
+    "Release",
+    "Run",
+    "RunFolder",
     "Runtime",
     "Signals",
+    "Source",
     "Study",
+    "UserError",
     "__version__",
+    "attack",
     "audit",
+    "check",
     "collect_signals",
     "export",
     "figures",
     "load_pruned",
     "prune",
     "run",
+    "sanity_check",
+    "verify",
 ]
 
 _HOME = {
+    "ATTACKS": "pruneaudit.attacks",
+    "Attack": "pruneaudit.attacks.attack",
     "Audit": "pruneaudit.evaluation",
+    "COMPRESSORS": "pruneaudit.compression",
+    "Compressor": "pruneaudit.compression.compressor",
+    "DEFENSES": "pruneaudit.defenses",
+    "Defense": "pruneaudit.defenses.defense",
     "FineTuning": "pruneaudit.external.tuning",
+    "METRICS": "pruneaudit.metrics",
+    "MODELS": "pruneaudit.models",
+    "Metric": "pruneaudit.metrics.metric",
+    "Model": "pruneaudit.models.model",
     "NetworkOptions": "pruneaudit.external.asked",
+    "Options": "pruneaudit.core.options",
     "PageSettings": "pruneaudit.api",
     "Paired": "pruneaudit.evaluation.given",
     "Pruned": "pruneaudit.external.pruned",
     "Queries": "pruneaudit.external.asked",
+    "Release": "pruneaudit.study",
+    "Run": "pruneaudit.api",
+    "RunFolder": "pruneaudit.runs",
     "Runtime": "pruneaudit.api",
+    "SOURCES": "pruneaudit.data",
     "Signals": "pruneaudit.signals.signals",
+    "Source": "pruneaudit.data.source",
     "Study": "pruneaudit.study",
+    "UserError": "pruneaudit.core.errors",
+    "attack": "pruneaudit.api",
     "audit": "pruneaudit.evaluation",
+    "check": "pruneaudit.api",
     "collect_signals": "pruneaudit.external.collect",
     "export": "pruneaudit.runs.export",
     "figures": "pruneaudit.report.paper",
     "load_pruned": "pruneaudit.external.pruned",
     "prune": "pruneaudit.external.prune",
     "run": "pruneaudit.api",
+    "sanity_check": "pruneaudit.api",
+    "verify": "pruneaudit.api",
 }
 
 
@@ -71,3 +127,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'pruneaudit' has no attribute '{name}'")
     return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """All that the package offers, imported yet or not."""
+    return sorted({*globals(), *__all__})

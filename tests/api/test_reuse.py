@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from pruneaudit.api import Runtime, attack_again, run
+from pruneaudit.api import Runtime, attack, run
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.runs import RunFolder
 from pruneaudit.runs.names import EVALUATED_FILE
@@ -80,7 +80,7 @@ def test_what_is_damaged_is_made_again(tiny_study, tiny_copy, name, harm):
 
 
 def test_other_attacks_and_another_page_in_the_folder_are_not_taken_for_the_runs_own(tiny_study, tiny_copy):
-    attack_again(tiny_copy, ["entropy"], runtime=SERIAL)
+    attack(tiny_copy, ["entropy"], runtime=SERIAL)
     assert set(run(tiny_study(), tiny_copy.parent, SERIAL).results.findings["attack"]) == {"loss", "lira"}
     page = tiny_copy / "report.html"
     page.write_text("another page, as `report` may write one and seal it")

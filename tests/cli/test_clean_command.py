@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pruneaudit.api import Runtime, run, verify_run
+from pruneaudit.api import Runtime, run, verify
 from pruneaudit.runs.lock import RunLock
 from pruneaudit.study import Study
 from run_bytes import all_bytes
@@ -24,7 +24,7 @@ STUDY = {
 
 
 def whole_parts(folder):
-    return {part.place for part in verify_run(folder) if part.state == "whole"}
+    return {part.place for part in verify(folder) if part.state == "whole"}
 
 
 def of_two_studies(folder):
@@ -68,7 +68,7 @@ def test_only_what_nothing_refers_to_goes(folder, call):
     gone = whole - whole_parts(folder)  # the earlier study's attacks; its networks and answers were stale, not whole
     assert [place.partition("/")[0] for place in gone] == ["attacks"] * 2
     assert [place.partition("/")[0] for place in whole_parts(folder)].count("attacks") == 2
-    assert not [part for part in verify_run(folder) if part.state in ("missing", "stale")]
+    assert not [part for part in verify(folder) if part.state in ("missing", "stale")]
     assert len({place.partition("/")[0] for place in after if place.startswith("population-")}) == 1
     assert "mine/config.json" in after
     code, out, _ = call("clean", folder)

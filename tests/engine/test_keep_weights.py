@@ -2,7 +2,7 @@
 
 import pytest
 
-from pruneaudit.api import Runtime, run, verify_run
+from pruneaudit.api import Runtime, run, verify
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.driver import tasks_to_do
 from pruneaudit.engine.store import Store
@@ -36,7 +36,7 @@ def test_weights_go_and_come_back_and_findings_stay(make_small, kept, tmp_path):
     dropping = make_small(1, keep_weights=False)
     folder = run(dropping, out=tmp_path, runtime=Runtime(executor="serial")).folder
     assert models_with_weights(folder) == {"model-000"}  # what the report measures
-    assert {part.state for part in verify_run(folder)} == {"whole"}
+    assert {part.state for part in verify(folder)} == {"whole"}
     assert run(dropping, out=tmp_path, runtime=Runtime(executor="serial")).num_tasks_done == 0
 
     plan, _ = RunFolder(folder).finished()

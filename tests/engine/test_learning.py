@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pruneaudit.api import Runtime, attack_again, run, verify_run
+from pruneaudit.api import Runtime, attack, run, verify
 from pruneaudit.attacks.view import HeldOut, Scores
 from pruneaudit.engine.learned_scores import load_scores, save_scores
 from run_bytes import bytes_of
@@ -41,7 +41,7 @@ def test_a_task_played_is_the_attack_played_in_the_audit(learnt, tmp_path):
     shutil.copytree(learnt.folder, tmp_path / "learning")
     shutil.rmtree(tmp_path / "learning/attacks")
     attacks = ["loss", "nn:epochs=1", "pair_nn:epochs=1"]
-    again = attack_again(tmp_path / "learning", attacks, out=tmp_path / "again", runtime=Runtime(jobs=1))
+    again = attack(tmp_path / "learning", attacks, out=tmp_path / "again", runtime=Runtime(jobs=1))
     assert bytes_of(again.folder, FILES) == bytes_of(learnt.folder, FILES)
 
 
@@ -57,12 +57,12 @@ def test_a_damaged_one_is_set_aside_and_learned_again(learning, learnt, tmp_path
     shutil.copytree(learnt.folder, tmp_path / "learning")
     damaged = next((tmp_path / "learning/attacks").glob("nn_*/scores.npz"))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
-    assert [part.state for part in verify_run(tmp_path / "learning") if part.place.startswith("attacks/nn")].count(
+    assert [part.state for part in verify(tmp_path / "learning") if part.place.startswith("attacks/nn")].count(
         "damaged"
     ) == 1
     again = run(learning, out=tmp_path, runtime=Runtime(executor="serial"))
     assert bytes_of(again.folder, FILES) == bytes_of(learnt.folder, FILES)
-    states = {part.state for part in verify_run(tmp_path / "learning")}
+    states = {part.state for part in verify(tmp_path / "learning")}
     assert states == {"whole"}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruneaudit.api import Runtime, run, selftest_run
+from pruneaudit.api import Runtime, run, sanity_check
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.assemble import release_signals
 from pruneaudit.engine.plan import make_plan
@@ -71,7 +71,7 @@ def test_more_groups_reuse_what_is_there(disjoint, make_study):
 
 
 def test_the_selftest_redraws_victims_alone(disjoint):
-    assert selftest_run(disjoint.folder, ["loss", "lira:mode=offline"]).passed
+    assert sanity_check(disjoint.folder, ["loss", "lira:mode=offline"]).passed
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from pruneaudit.api import Runtime, attack_again, report_again, run, verify_run
+from pruneaudit.api import Runtime, attack, report_again, run, verify
 from pruneaudit.engine.release_report import release_report
 from pruneaudit.engine.release_timing import (
     BATCH_SIZES,
@@ -183,7 +183,7 @@ def test_times_are_in_no_finding_and_the_rest_is_the_same_again(finished, images
         for entry in report["releases"]:
             entry.pop("latency")
     assert again == first
-    assert {checked.state for checked in verify_run(finished.folder)} == {"whole"}
+    assert {checked.state for checked in verify(finished.folder)} == {"whole"}
 
 
 def test_it_stays_when_the_report_is_written_again_and_when_other_attacks_are_played(finished, tmp_path):
@@ -191,7 +191,7 @@ def test_it_stays_when_the_report_is_written_again_and_when_other_attacks_are_pl
     page = finished.report.read_text(encoding="utf-8")
     report_again(finished.folder)
     assert finished.report.read_text(encoding="utf-8") == page
-    again = attack_again(finished.folder, ["entropy"], out=tmp_path)
+    again = attack(finished.folder, ["entropy"], out=tmp_path)
     assert again.audit.results.about["release_report"] == measured
     assert json.loads((tmp_path / "release.json").read_text()) == measured
 
@@ -199,7 +199,7 @@ def test_it_stays_when_the_report_is_written_again_and_when_other_attacks_are_pl
 def test_a_run_that_was_never_measured_can_be_attacked(finished, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "small")
     (tmp_path / "small" / "release.json").unlink()
-    again = attack_again(tmp_path / "small", ["entropy"], out=tmp_path / "out")
+    again = attack(tmp_path / "small", ["entropy"], out=tmp_path / "out")
     assert "release_report" not in again.audit.results.about
     assert "Releases." in again.report.read_text(encoding="utf-8")
 

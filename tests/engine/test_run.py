@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from pruneaudit.api import Runtime, attack_again, run
+from pruneaudit.api import Runtime, attack, run
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.driver import TasksFailedError
 from pruneaudit.engine.progress import Silent
@@ -169,18 +169,18 @@ def test_a_diverged_training_is_named_and_kept_out_of_findings(make_study, tmp_p
 
 
 def test_other_attacks_on_stored_signals(finished, tmp_path):
-    again = attack_again(finished.folder, ["rmia", "lira:mode=offline"], out=tmp_path)
+    again = attack(finished.folder, ["rmia", "lira:mode=offline"], out=tmp_path)
     assert set(again.audit.findings["attack"]) == {"rmia", "lira:mode=offline"}
     assert again.num_tasks_done == 0
     with pytest.raises(UserError, match="unknown attack"):
-        attack_again(finished.folder, ["guess"], out=tmp_path)
+        attack(finished.folder, ["guess"], out=tmp_path)
 
 
 def test_an_unfinished_run_is_not_attacked(finished, study, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "small")
     shutil.rmtree(next((tmp_path / "small").glob("dense-????????/signals-*/model-001")))
     with pytest.raises(UserError, match=r"1 of 24 parts.*signals dense model-001.*pruneaudit run"):
-        attack_again(tmp_path / "small", ["loss"])
+        attack(tmp_path / "small", ["loss"])
 
 
 def test_signals_that_were_never_asked_for_are_named_with_the_command_that_gets_them(finished, tmp_path):
@@ -188,7 +188,7 @@ def test_signals_that_were_never_asked_for_are_named_with_the_command_that_gets_
         r"""not asked its models for their sensitivity, which \["samia"\] needs; .* --set 'audit.attacks=\["samia"\]'"""
     )
     with pytest.raises(UserError, match=asking):
-        attack_again(finished.folder, ["loss", "samia"], out=tmp_path)
+        attack(finished.folder, ["loss", "samia"], out=tmp_path)
 
 
 def test_dense_knowledge_is_another_attacker_only_where_it_differs(finished):

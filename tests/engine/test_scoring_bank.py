@@ -18,7 +18,7 @@ from pruneaudit.engine.request import Request
 from pruneaudit.engine.store import Store
 from pruneaudit.engine.tasks import memorisation
 from pruneaudit.runs.beginning import plan_study
-from pruneaudit.runs.verify import verify
+from pruneaudit.runs.verify import checked_files
 from pruneaudit.training.samples import Samples
 
 K = 3
@@ -68,7 +68,7 @@ def test_cost_law(study, finished):
 
 def test_a_second_run_does_nothing_and_everything_is_whole(study, finished):
     assert run(study, out=finished.folder.parent, runtime=Runtime(executor="serial")).num_tasks_done == 0
-    assert {checked.state for checked in verify(plan_study(study)[0], Store(finished.folder), {})} == {"whole"}
+    assert {checked.state for checked in checked_files(plan_study(study)[0], Store(finished.folder), {})} == {"whole"}
 
 
 def test_scores_are_those_of_the_scoring_models(study, finished):

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruneaudit.api import Runtime, run, verify_run
+from pruneaudit.api import Runtime, run, verify
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.driver import MAX_ATTEMPTS
 from run_bytes import reproducible_bytes
@@ -145,7 +145,7 @@ def test_kill_storm(storm_study, start, tmp_path):
             num_starts += 1
         num_finished += 1
         assert reproducible_bytes(out / "small") == expected
-        assert {part.state for part in verify_run(out / "small")} == {"whole"}
+        assert {part.state for part in verify(out / "small")} == {"whole"}
         assert not any((out / "small" / ".checkpoints").iterdir())
     assert min(kills["driver"], kills["worker"]) >= NUM_KILLS // 2
     print(
@@ -168,7 +168,7 @@ def flip_a_bit(rng, folder):
 
 def is_noticed(folder):
     try:
-        return any(part.state == "damaged" for part in verify_run(folder))
+        return any(part.state == "damaged" for part in verify(folder))
     except UserError as error:  # study.json says nothing that makes sense any more
         assert "study.json" in str(error)
         return True
@@ -192,7 +192,7 @@ def test_corruption_storm(make_study, tmp_path):
         again = run(study, out=tmp_path / "storm", runtime=Runtime(executor="serial"))
         seconds.append(time.monotonic() - restarted)
         assert reproducible_bytes(again.folder) == expected, path
-        assert {part.state for part in verify_run(folder)} == {"whole"}
+        assert {part.state for part in verify(folder)} == {"whole"}
     print(
         f"\ncorruption storm: {NUM_FLIPS} flipped bits ({dict(hit)}) in {time.monotonic() - began:.0f} s; "
         f"rerun: mean {np.mean(seconds):.2f} s, worst {max(seconds):.2f} s"

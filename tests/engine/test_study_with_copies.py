@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from command_line import succeed
-from pruneaudit.api import Runtime, run, verify_run
+from pruneaudit.api import Runtime, run, verify
 from pruneaudit.engine.assemble import release_signals
 from pruneaudit.engine.store import Store
 from pruneaudit.runs.beginning import plan_study
@@ -94,4 +94,4 @@ def test_numbers_of_copies_are_told_everywhere(finished):
 def test_a_second_run_reuses_everything_and_the_folder_verifies(finished):
     again = run(RunFolder.open(finished.folder).study, out=finished.folder.parent, runtime=Runtime(executor="serial"))
     assert again.num_tasks_done == 0
-    assert not [checked for checked in verify_run(finished.folder) if checked.state != "whole"]
+    assert not [checked for checked in verify(finished.folder) if checked.state != "whole"]

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pruneaudit.api import Runtime, attack_again, audit_files, report_again, run
+from pruneaudit.api import Runtime, attack, audit_files, report_again, run
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.lira import Lira
@@ -186,7 +186,7 @@ def test_a_run_records_its_controls_and_another_attack_its_own(finished, tmp_pat
     records = json.loads((finished.folder / "findings.json").read_text())
     assert records["controls"] == saved.about["controls"]
     assert "where the answer is known" in finished.report.read_text()
-    again = attack_again(finished.folder, ["rmia"], tmp_path / "again")
+    again = attack(finished.folder, ["rmia"], tmp_path / "again")
     assert {row["attack"] for row in again.audit.results.about["controls"]} == {"rmia"}
 
 

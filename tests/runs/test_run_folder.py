@@ -70,7 +70,7 @@ def test_attacks_read_membership_and_draw_none(copied):
     content["member"] = ~content["member"] & content["eligible"]
     np.savez_compressed(file, **content)
     with pytest.raises(UserError, match=r"membership\.npz has changed since it was written"):
-        api.attack_again(copied.path, ["loss"])
+        api.attack(copied.path, ["loss"])
     copied.seal()
     plan, population = copied.finished()
     np.testing.assert_array_equal(copied.signals(plan, population, "dense").member, content["member"])

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from pruneaudit.api import Runtime, run, verify_run
+from pruneaudit.api import Runtime, run, verify
 from pruneaudit.tracking import TRACKERS, tracker
 
 FILES = ("report.html", "findings.csv", "study.json")
@@ -30,7 +30,7 @@ def test_the_run_names_where_to_look_and_warns_of_nothing(tracked):
 def test_trackers_change_no_byte_of_what_is_found(tracked, untracked):
     for name in ("findings.csv", "findings.json", "comparisons.csv", "curves.csv", "scores.parquet"):
         assert (tracked[0] / name).read_bytes() == (untracked / name).read_bytes()
-    assert {checked.state for checked in verify_run(tracked[0])} == {"whole"}
+    assert {checked.state for checked in verify(tracked[0])} == {"whole"}
 
 
 def read_events(folder):

@@ -1,11 +1,12 @@
 """What the command line and programs call: each function does one whole job."""
 
-from pruneaudit.api.again import attack_again, report_again
+from pruneaudit.api.again import attack, report_again
+from pruneaudit.api.checking import check
 from pruneaudit.api.page import PageSettings
 from pruneaudit.api.running import run
 from pruneaudit.api.runtime import Runtime
 from pruneaudit.api.saved import PredictionFiles, audit_files
-from pruneaudit.api.upkeep import clean_run, selftest_run, verify_run
+from pruneaudit.api.upkeep import clean_run, sanity_check, verify
 from pruneaudit.api.writing import Run
 
 __all__ = [
@@ -13,11 +14,12 @@ __all__ = [
     "PredictionFiles",
     "Run",
     "Runtime",
-    "attack_again",
+    "attack",
     "audit_files",
+    "check",
     "clean_run",
     "report_again",
     "run",
-    "selftest_run",
-    "verify_run",
+    "sanity_check",
+    "verify",
 ]

@@ -27,7 +27,7 @@ from pruneaudit.runs.provenance import study_provenance
 from pruneaudit.study import Study
 
 
-def attack_again(
+def attack(
     folder: str | Path,
     attacks: list[str],
     out: str | Path | None = None,
@@ -47,6 +47,11 @@ def attack_again(
     Raises:
         UserError: the folder is no run, signals are missing, or an attack is unknown.
         TasksFailedError: an attack could not be played.
+
+    Example:
+        >>> again = pruneaudit.attack("runs/first", ["entropy"], out="entropy")
+        >>> set(again.audit.findings["attack"])
+        {'entropy'}
     """
     runtime, held = runtime or Runtime(), RunFolder.open(folder)
     ran = held.study

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PageSettings:
-    """What a report shows, and says of itself."""
+    """What a report shows, and says of itself.
+
+    Example:
+        >>> pruneaudit.PageSettings(command="python audit.py").command
+        'python audit.py'
+    """
 
     command: str = ""
     """The command line that repeats this."""

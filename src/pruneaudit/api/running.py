@@ -106,8 +106,9 @@ def run(
         StorageError: the disk is full; what is finished is kept.
 
     Example:
-        >>> finished = pruneaudit.run("demo-quick", out="runs")
-        >>> finished.audit.findings, finished.report
+        >>> finished = pruneaudit.run("study.toml", out="runs")
+        >>> sorted(set(finished.audit.findings["attack"]))
+        ['loss', 'rmia']
     """
     study = _study_of(study)
     prepared = prepare(study, Path(out) / study.name, runtime or Runtime())

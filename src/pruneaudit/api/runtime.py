@@ -21,7 +21,8 @@ class Runtime:
     """The machine, and what is told while it works.
 
     Example:
-        >>> pruneaudit.run(study, runtime=pruneaudit.Runtime(device="cuda", jobs=2))
+        >>> pruneaudit.Runtime(jobs=2).device
+        'cpu'
     """
 
     executor: str = "processes"

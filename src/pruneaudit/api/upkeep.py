@@ -16,11 +16,11 @@ from pruneaudit.runs.audit_data import held_sha256
 from pruneaudit.runs.clean import Leftover, leftovers, remove
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.lock import RunLock
-from pruneaudit.runs.verify import Checked, verify
+from pruneaudit.runs.verify import Checked, checked_files
 from pruneaudit.study import DENSE
 
 
-def verify_run(folder: str | Path, data_root: str | Path | None = None) -> list[Checked]:
+def verify(folder: str | Path, data_root: str | Path | None = None) -> list[Checked]:
     """Checks every file of a run; changes nothing.
 
     Args:
@@ -29,10 +29,14 @@ def verify_run(folder: str | Path, data_root: str | Path | None = None) -> list[
 
     Raises:
         UserError: the folder is no run, or its data are not there.
+
+    Example:
+        >>> {part.state for part in pruneaudit.verify("runs/first")}
+        {'whole'}
     """
     run = RunFolder.open(folder)
     plan, _ = run.planned(data_root=Path(data_root) if data_root else None, whole=False)
-    return verify(plan, run.store, run.problems())
+    return checked_files(plan, run.store, run.problems())
 
 
 def clean_run(folder: str | Path, dry_run: bool = False) -> list[Leftover]:
@@ -63,7 +67,7 @@ def clean_run(folder: str | Path, dry_run: bool = False) -> list[Leftover]:
     return found
 
 
-def selftest_run(
+def sanity_check(
     folder: str | Path,
     attacks: Sequence[str] = (ALL,),
     seed: int = 0,
@@ -81,6 +85,10 @@ def selftest_run(
 
     Raises:
         UserError: an attack is unknown, or the folder is no run or holds signals of fewer than two dense models.
+
+    Example:
+        >>> pruneaudit.sanity_check("runs/first", ["loss"]).passed
+        True
     """
     run = RunFolder.open(folder)
     plan, population = run.planned(data_root=Path(data_root) if data_root else None)

@@ -21,7 +21,13 @@ from pruneaudit.study import Study
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A finished study."""
+    """A finished study.
+
+    Example:
+        >>> finished = pruneaudit.run("study.toml", out="runs")
+        >>> finished.report.name
+        'report.html'
+    """
 
     folder: Path
     """Where everything lies."""

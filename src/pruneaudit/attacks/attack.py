@@ -15,7 +15,12 @@ from pruneaudit.signals.signals import Signals
 
 
 class Attack(ABC):
-    """One way of telling members from non-members; the module says idea, formula and paper."""
+    """One way of telling members from non-members; the module says idea, formula and paper.
+
+    Example:
+        >>> sorted(pruneaudit.ATTACKS.get("lira").needs)
+        ['references']
+    """
 
     Options: ClassVar[type[Options]] = Options
     """What can be set; torch-free."""

@@ -44,12 +44,12 @@ def command(
 
     They read the signals that the run has stored.
     """
-    from pruneaudit.api import Runtime, attack_again
+    from pruneaudit.api import Runtime, attack
 
     if out is not None and out.resolve() != run.resolve():
         check_results_folder(out, force)
     with progress_for(quiet, verbose=False) as progress:
         runtime = Runtime(jobs=jobs, device=device, data_root=data_root, progress=progress)
-        finished = attack_again(run, attacks.split(","), out, runtime, command_line())
+        finished = attack(run, attacks.split(","), out, runtime, command_line())
     print_warnings(finished.audit.results)
     print_findings(finished.audit.results, finished.report)

@@ -119,13 +119,13 @@ def test(
 
     Attacks must find nothing where nothing is, and members where these were planted.
     """
-    from pruneaudit.api import selftest_run
+    from pruneaudit.api import sanity_check
     from pruneaudit.published.pruning_mia_evaluation import runs_in
 
     failed = False
     for run in (run for runs in runs_in(runs_dir) for run in runs):
         with StepLine(quiet or not sys.stderr.isatty()) as line:
-            found = selftest_run(run, parts_of(attacks) or ["all"], seed, data_root, line.say)
+            found = sanity_check(run, parts_of(attacks) or ["all"], seed, data_root, line.say)
         failed = not show(found, seed) or failed
     if failed:
         raise typer.Exit(1)

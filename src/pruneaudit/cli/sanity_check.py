@@ -40,9 +40,9 @@ def command(
         if run is None:
             found = selftest(attacks.split(","), seed, say=line.say)
         else:
-            from pruneaudit.api import selftest_run
+            from pruneaudit.api import sanity_check
 
-            found = selftest_run(run, attacks.split(","), seed, data_root, line.say)
+            found = sanity_check(run, attacks.split(","), seed, data_root, line.say)
     if not show(found, seed, as_json):
         raise typer.Exit(1)
 

@@ -23,9 +23,9 @@ def command(
 
     Says which are whole, damaged, missing, or no part of the study. Changes nothing.
     """
-    from pruneaudit.api import verify_run
+    from pruneaudit.api import verify
 
-    checked = verify_run(run, data_root)
+    checked = verify(run, data_root)
     for state in ("damaged", "missing", "stale"):
         parts = [part for part in checked if part.state == state]
         shown = parts if state == "damaged" else parts[:SHOWN]

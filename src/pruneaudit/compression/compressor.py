@@ -29,6 +29,10 @@ class Compressor(Generic[OptionsT]):
     """One way of making networks smaller; the module's docstring names idea, paper and deviations.
 
     A subclass names its settings once, as the parameter: `class L1Unstructured(Compressor[Options])`.
+
+    Example:
+        >>> pruneaudit.COMPRESSORS.get("rtn").degree
+        'bits'
     """
 
     Options: ClassVar[type[Options]] = Options

@@ -22,6 +22,11 @@ class UserError(ValueError):
     The message is one line that says what was got, what was expected and how to mend it.
     The command line prints it and ends with exit code 2, without a traceback. What a terminal would
     obey rather than show is escaped, since messages quote files that others wrote.
+
+    Example:
+        >>> pruneaudit.Release(compress="rtn:bits=40")
+        Traceback (most recent call last):
+        pruneaudit.core.errors.UserError: ...
     """
 
     def __init__(self, message: str) -> None:

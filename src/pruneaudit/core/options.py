@@ -30,6 +30,12 @@ class Options(BaseModel):
 
     Made as `Study(name="mine", ...)`, a mistake is a `UserError` of one line; `model_validate` and its like raise
     pydantic's `ValidationError`, for callers that go through its parts.
+
+    Example:
+        >>> class Rounds(pruneaudit.Options):
+        ...     rounds: int = 3
+        >>> Rounds(rounds=5).rounds
+        5
     """
 
     model_config = ConfigDict(

@@ -40,7 +40,14 @@ def _public_files(folders: tuple[str, ...]) -> frozenset[str]:
 
 
 class Registry(Generic[T]):
-    """The plug-ins of one kind, by name."""
+    """The plug-ins of one kind, by name.
+
+    Example:
+        >>> "rtn" in pruneaudit.COMPRESSORS.names()
+        True
+        >>> pruneaudit.ATTACKS.get("rmia")
+        <class 'pruneaudit.attacks.rmia.Rmia'>
+    """
 
     def __init__(
         self,

@@ -91,6 +91,11 @@ class Source(ABC, Generic[OptionsT]):
     """One place or format that samples come from.
 
     A subclass sets `Options` (which must not import torch) and, in a module of its own, `SOURCE`.
+
+    Example:
+        >>> digits = pruneaudit.SOURCES.get("digits")
+        >>> digits.load(digits.Options(), None).x.shape
+        (1797, 1, 8, 8)
     """
 
     Options: type[OptionsT]

@@ -39,7 +39,12 @@ class Situation:
 
 
 class Defense:
-    """One defence; the module's docstring names idea, formula, paper and deviations."""
+    """One defence; the module's docstring names idea, formula, paper and deviations.
+
+    Example:
+        >>> pruneaudit.DEFENSES.get("ppb").Options().model_dump()
+        {'strength': 4.0}
+    """
 
     Options: ClassVar[type[Options]] = Options
     """What can be set; torch-free."""

@@ -56,7 +56,9 @@ def audit(
         UserError: an attack is unknown, or lacks what it needs; a rate is out of range; the name is empty.
 
     Example:
-        >>> pruneaudit.audit(Signals.load("signals.npz"), attacks="rmia,loss").findings
+        >>> found = pruneaudit.audit(pruneaudit.Signals.load("signals.npz"), attacks="rmia,loss")
+        >>> sorted(set(found.findings["attack"]))
+        ['loss', 'rmia']
     """
     if not name.strip():
         raise UserError(f"name: got '{name}', expected a name for the release, such as dense")

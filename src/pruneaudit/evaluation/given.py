@@ -20,7 +20,8 @@ class Paired:
     """The same models in another release that is public too, say before pruning.
 
     Example:
-        >>> pruneaudit.audit(pruned, references, pruneaudit.Paired(dense, dense_references), attacks="joint_lira")
+        >>> dense, compressed = (pruneaudit.Signals.load(f"{name}.npz") for name in ("signals", "compressed"))
+        >>> found = pruneaudit.audit(compressed, paired=pruneaudit.Paired(dense), attacks="back_front")
     """
 
     signals: Signals

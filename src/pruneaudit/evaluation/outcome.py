@@ -36,7 +36,13 @@ class GameScores:
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """Findings, and the scores that they come from."""
+    """Findings, and the scores that they come from.
+
+    Example:
+        >>> found = pruneaudit.audit(pruneaudit.Signals.load("signals.npz"), attacks="loss")
+        >>> found.results.findings.shape[0] == len(found.findings)
+        True
+    """
 
     results: Results
     games: tuple[GameScores, ...]

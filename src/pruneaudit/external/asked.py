@@ -14,7 +14,8 @@ class NetworkOptions:
     """How the networks of checkpoints are made, filled and fed.
 
     Example:
-        >>> NetworkOptions({"width": 4}, mean=[0.5], std=[0.25])
+        >>> pruneaudit.NetworkOptions({"width": 4}, mean=[0.5], std=[0.25]).factory_options
+        {'width': 4}
     """
 
     factory_options: Mapping[str, Any] = field(default_factory=dict)
@@ -38,6 +39,10 @@ class Queries:
 
     Raises:
         UserError: fewer than one query.
+
+    Example:
+        >>> pruneaudit.Queries(4).count
+        4
     """
 
     count: int = 1

@@ -88,8 +88,10 @@ def collect_signals(
         UserError: something is missing, does not fit, or all models were trained on the same samples.
 
     Example:
-        >>> signals = collect_signals("my_code:build", "checkpoints/*.pt", "membership.npz", "npz:samples.npz")
-        >>> pruneaudit.audit(signals).findings
+        >>> files = "checkpoints/*.safetensors", "membership.npz", "npz:samples.npz"
+        >>> signals = pruneaudit.collect_signals("my_code:build", *files)
+        >>> signals.logits.shape  # models, samples, queries, classes
+        (4, 60, 1, 3)
     """
     collected = collect(factory, weights, membership, data, options, queries, runtime)
     for note in collected.notes:

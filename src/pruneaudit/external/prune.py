@@ -66,7 +66,9 @@ def prune(
         UserError: the sparsity or the method does not fit, or something that the method needs is missing.
 
     Example:
-        >>> pruneaudit.prune(model, "l1unstructured", 0.9).save("pruned")
+        >>> pruned = pruneaudit.prune(model, "l1unstructured", 0.9)
+        >>> folder = pruned.save("pruned")
+        >>> rounded = pruneaudit.prune(model, "rtn:bits=4")
     """
     pruned = make_pruned(model, method_of(method, sparsity), finetuning or FineTuning(), test, example, seed)
     for note in pruned.summary["kept_whole"]:

@@ -50,7 +50,13 @@ FILES = (WEIGHTS_FILE, COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, HISTORY_FILE,
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
-    """A network that was compressed outside a study."""
+    """A network that was compressed outside a study.
+
+    Example:
+        >>> pruned = pruneaudit.prune(model, "l1unstructured", 0.5)
+        >>> round(pruned.summary["sparsity"], 2)
+        0.5
+    """
 
     model: nn.Module
     """The compressed network."""
@@ -142,6 +148,10 @@ def load_pruned(model: nn.Module | Callable[[], nn.Module], folder: str | Path) 
 
     Raises:
         UserError: the folder holds no whole pruned network, or one of another architecture.
+
+    Example:
+        >>> folder = pruneaudit.prune(model, "rtn:bits=4").save("rounded")
+        >>> network = pruneaudit.load_pruned(model, folder).model
     """
     folder = Path(folder)
     summary = read_summary(folder / SUMMARY_FILE)

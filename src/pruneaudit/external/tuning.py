@@ -36,7 +36,8 @@ class FineTuning:
     """The training around a pruning: our loop on the user's data, or the user's own function.
 
     Example:
-        >>> pruneaudit.prune(model, "dpf", 0.9, finetuning=FineTuning((x, y), epochs=5, learning_rate=0.02))
+        >>> tuning = pruneaudit.FineTuning((x, y), epochs=1, learning_rate=0.02)
+        >>> pruned = pruneaudit.prune(model, "dpf", 0.9, finetuning=tuning)
     """
 
     def __init__(

@@ -78,6 +78,10 @@ class Metric(ABC):
 
     Most have one column and set `quantity`. One with a column for each of the study's false-positive rates overrides
     `quantities` and `among`.
+
+    Example:
+        >>> pruneaudit.METRICS.get("auc").quantity.column
+        'auc'
     """
 
     quantity: ClassVar[Quantity]

@@ -35,6 +35,10 @@ class Model(ABC, Generic[OptionsT]):
     """One architecture.
 
     A subclass sets `Options`, imports torch within `build` only, and its module sets `MODEL`.
+
+    Example:
+        >>> mlp = pruneaudit.MODELS.get("mlp")
+        >>> network = mlp.build(mlp.Options(), input_shape=(20,), num_classes=3)
     """
 
     Options: type[OptionsT]

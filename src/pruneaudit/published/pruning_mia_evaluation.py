@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pruneaudit.api import Run, Runtime, attack_again
+from pruneaudit.api import Run, Runtime, attack
 from pruneaudit.core.errors import UserError
 from pruneaudit.published.finished import Finished, load_runs
 from pruneaudit.published.pruning_mia import same_study
@@ -41,7 +41,7 @@ def evaluate(
         runs: run folders; several of one study are its seeds.
         attacks: names or groups, such as "lira" or "advanced".
         results_dir: where to; default: results/ATTACKS in the first run's folder.
-        runtime: as for `attack_again`.
+        runtime: as for `attack`.
         command: the command line that repeats this, for the report.
 
     Raises:
@@ -55,7 +55,7 @@ def evaluate(
     for folder in folders:
         runtime.progress.say(f"{folder}: {', '.join(attacks)}")
         to = place / folder.resolve().name
-        played.append(attack_again(folder, list(attacks), to, runtime, command))
+        played.append(attack(folder, list(attacks), to, runtime, command))
     after = [
         Finished(run.folder, run.plan, run.population, again.audit.results)
         for run, again in zip(before, played, strict=True)

@@ -92,6 +92,9 @@ def export(
         UserError: the run is not finished or damaged, it has no such release or model, a file is there already, or the
             extra `onnx` is not installed, or the ONNX model does not answer as torch's does, or the factory is missing
             or another one. Nothing is then written.
+
+    Example:
+        >>> exported = pruneaudit.export("runs/first", "dense", "dense.safetensors", format="safetensors")
     """
     run, out = Path(run), Path(out).expanduser()
     check_format(format)

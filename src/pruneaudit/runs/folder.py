@@ -31,8 +31,10 @@ class RunFolder:
     would run the stranger's code.
 
     Example:
-        >>> run = RunFolder.open("runs/demo")
-        >>> run.results().findings[["release", "attack", "auc"]]
+        >>> run = pruneaudit.RunFolder.open("runs/first")
+        >>> run.study.name
+        'first'
+        >>> findings = run.results().findings[["release", "attack", "auc", "auc_low", "auc_high"]]
     """
 
     def __init__(self, path: str | Path) -> None:

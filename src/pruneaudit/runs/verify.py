@@ -26,7 +26,7 @@ class Checked:
     reason: str = ""
 
 
-def verify(plan: Plan, store: Store, results: Mapping[str, str]) -> list[Checked]:
+def checked_files(plan: Plan, store: Store, results: Mapping[str, str]) -> list[Checked]:
     """Every artifact of the plan, every other one in the folder, and the files of results.
 
     Args:

@@ -59,7 +59,8 @@ class Signals:
 
     Example:
         >>> p = np.array([[[0.9, 0.1], [0.6, 0.4]]])  # one model, two samples, two classes
-        >>> signals = Signals(probabilities=p, labels=np.array([0, 1]), member=np.array([[True, False]]))
+        >>> member = np.array([[True, False]])
+        >>> signals = pruneaudit.Signals(probabilities=p, labels=np.array([0, 1]), member=member)
         >>> signals.phi[0, :, 0].round(3).tolist()
         [2.197, -0.405]
     """

@@ -38,7 +38,14 @@ _USUAL_DEGREE = "sparsity"
 
 
 class Release(Options):
-    """One published form of the bank's models."""
+    """One published form of the bank's models.
+
+    Example:
+        >>> pruneaudit.Release(compress="rtn:bits=4").name
+        'rtn-4'
+        >>> pruneaudit.Release(compress=["l1unstructured:sparsity=0.7", "rtn:bits=8"], finetune={"epochs": 2}).parent
+        'dense'
+    """
 
     name: Name = ""
     """Its name in findings and folders; default: what is done, such as compressor and degree."""

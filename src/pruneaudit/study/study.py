@@ -23,7 +23,13 @@ MAX_TASKS = 1_000_000
 
 
 class Study(Options):
-    """A whole study."""
+    """A whole study.
+
+    Example:
+        >>> study = pruneaudit.Study(name="mine", data={"source": "digits", "num_samples": 400}, model={"name": "mlp"})
+        >>> pruneaudit.Study.load("study.toml").name
+        'first'
+    """
 
     name: Name
     """Names the run folder."""

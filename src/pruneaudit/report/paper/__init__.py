@@ -61,6 +61,9 @@ def figures(
         UserError: an unknown format, no finished run or a damaged one, nothing to draw, no matplotlib, or `out`
             cannot be written to.
         StorageError: the disk is full.
+
+    Example:
+        >>> written = pruneaudit.figures("runs/first", "figures", formats="png")
     """
     chosen, folder = _formats(formats), Path(out)
     require_matplotlib()
