@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 
 from pruneaudit.attacks.view import Scores, View
-from pruneaudit.core.options import Options
+from pruneaudit.core.options import Configured, Options, OptionsT
 from pruneaudit.signals.signals import Signals
 
 
-class Attack(ABC):
+class Attack(Configured[OptionsT], ABC):
     """One way of telling members from non-members; the module says idea, formula and paper.
 
     Example:
@@ -22,8 +22,6 @@ class Attack(ABC):
         ['references']
     """
 
-    Options: ClassVar[type[Options]] = Options
-    """What can be set; torch-free."""
     semantics_version: ClassVar[int] = 1
     """Raised when the same options would give other scores."""
     trains: ClassVar[bool] = False
@@ -37,8 +35,8 @@ class Attack(ABC):
     standard: ClassVar[str] = "loss"
     """The attack that it is held against in paired comparisons."""
 
-    def __init__(self, options: Any = None) -> None:
-        self.options: Any = self.Options() if options is None else options
+    def __init__(self, options: OptionsT | None = None) -> None:
+        self.options = cast(OptionsT, self.Options()) if options is None else options
         self.device = "cpu"
         """Where classifiers learn and answer: `cpu`, `cuda` or `cuda:N`; others do not look at it."""
 
@@ -96,10 +94,8 @@ class ThresholdOptions(Options):
     """One decision threshold for all classes, or one for each; scores and AUC do not depend on it."""
 
 
-class PredictionAttack(Attack):
+class PredictionAttack(Attack[ThresholdOptions]):
     """An attack whose score is a function of one model's prediction alone."""
-
-    Options = ThresholdOptions
 
     @abstractmethod
     def of_predictions(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -42,10 +42,9 @@ class Options(options.Options):
     """Whose signal falls (default), or rises, from the first release to the attacked one is taken for a member."""
 
 
-class BackFront(Attack):
+class BackFront(Attack[Options]):
     """Fall of the signal from the first release to the attacked one."""
 
-    Options = Options
     needs = frozenset({"two releases"})
 
     def score(self, view: View, rng: np.random.Generator) -> Scores:

@@ -35,10 +35,9 @@ class Options(options.Options):
     """c; default: 1 online, tuned on references offline (0.33 in the paper)."""
 
 
-class Base(Attack):
+class Base(Attack[Options]):
     """ln p_y less the scaled logarithm of its mean over references."""
 
-    Options = Options
     needs = frozenset({"references"})
     semantics_version = 2
 

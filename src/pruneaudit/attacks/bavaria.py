@@ -23,12 +23,13 @@ import scipy
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.moments import Moments, averaged, moments
 from pruneaudit.attacks.view import Scores, View
+from pruneaudit.core.options import Options
 
 SMALLEST_SHAPE, LARGEST_SHAPE = 2.1, 1000.0
 _SMALLEST = 1e-12
 
 
-class Bavaria(Attack):
+class Bavaria(Attack[Options]):
     """Ratio of Student-t predictive densities of the scaled confidence."""
 
     needs = frozenset({"references"})

@@ -26,10 +26,9 @@ class Options(options.Options):
     """What is compared: the scaled confidence, or the negated loss ln p_y."""
 
 
-class Calibration(Attack):
+class Calibration(Attack[Options]):
     """The victim's signal less its mean over OUT references."""
 
-    Options = Options
     needs = frozenset({"references"})
 
     def score(self, view: View, rng: np.random.Generator) -> Scores:

@@ -82,10 +82,9 @@ Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Features (n, F) float32 and labels (n,) in, log-odds of member (n,) float64 out."""
 
 
-class ClassifierAttack(Attack):
+class ClassifierAttack(Attack[Options]):
     """An attack whose score is what a classifier makes of one model's signals."""
 
-    Options = Options
     needs = frozenset({"references"})
     semantics_version = 3
     """2: dropout from other bits. 3: preset mia_prune begins with that system's weights, learns from all references."""

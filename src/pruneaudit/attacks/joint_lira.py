@@ -45,6 +45,7 @@ import scipy
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.bavaria import LARGEST_SHAPE, SMALLEST_SHAPE
 from pruneaudit.attacks.view import Scores, View
+from pruneaudit.core.options import Options
 
 _SMALLEST = 1e-12
 _SMALLEST_EIGENVALUE = 1e-6
@@ -72,7 +73,7 @@ class Prior:
     psi0: np.ndarray  # (V, 1, d, d)
 
 
-class JointLira(Attack):
+class JointLira(Attack[Options]):
     """Ratio of multivariate Student-t predictive densities of the scaled confidences in all releases."""
 
     needs = frozenset({"references", "two releases"})

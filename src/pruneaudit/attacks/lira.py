@@ -55,10 +55,9 @@ class Options(options.Options):
         return self
 
 
-class Lira(Attack):
+class Lira(Attack[Options]):
     """Likelihood ratio of the scaled confidence under IN and OUT references."""
 
-    Options = Options
     needs = frozenset({"references"})
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.moments import moments
 from pruneaudit.attacks.view import Scores, View
+from pruneaudit.core.options import Options
 
 SAMPLES_AT_ONCE = 512
 """So few that a block of all victims' values stays close to the processor."""
@@ -17,7 +18,7 @@ TIE_STEP = 1e-7
 """The most that a broken tie moves a score: less than one step of a rank among a million."""
 
 
-class AttackP(Attack):
+class AttackP(Attack[Options]):
     """Attack P: is the sample's loss low among losses of samples that are certainly not members?
 
     Ye et al. 2022 (arXiv 2111.09679). Score: the fraction of reserve samples whose scaled confidence under

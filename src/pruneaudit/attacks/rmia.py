@@ -52,10 +52,9 @@ class Options(options.Options):
     online 0.3. The paper has 0.3 for CIFAR-10, 0.6 for CIFAR-100."""
 
 
-class Rmia(Attack):
+class Rmia(Attack[Options]):
     """Share of reserve samples that the sample beats in relative probability."""
 
-    Options = Options
     needs = frozenset({"references"})
     semantics_version = 2
 

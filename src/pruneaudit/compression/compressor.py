@@ -7,10 +7,10 @@ grid, a codebook. Hooks hold that, and a later step of a chain, or a release tha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pruneaudit.compression.compressed import Compressed, CompressionContext, Constraint
-from pruneaudit.core.options import Options, OptionsT
+from pruneaudit.core.options import Configured, OptionsT
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,7 +25,7 @@ DataUse = Literal["none", "public", "holdout", "members", "members-soft", "mixed
 """Which samples a compressor sees while it works, beside those of the release's own training."""
 
 
-class Compressor(Generic[OptionsT]):
+class Compressor(Configured[OptionsT]):
     """One way of making networks smaller; the module's docstring names idea, paper and deviations.
 
     A subclass names its settings once, as the parameter: `class L1Unstructured(Compressor[Options])`.
@@ -35,22 +35,12 @@ class Compressor(Generic[OptionsT]):
         'bits'
     """
 
-    Options: ClassVar[type[Options]] = Options
-    """What can be set, the degree included; torch-free. Taken from the class's parameter."""
     degree: ClassVar[str] = "sparsity"
     """The option that says how much: a release may name it beside the compressor, and a list of it makes several."""
     semantics_version: ClassVar[int] = 1
     """Raised when results change, so that nothing stale is reused."""
     looks_at_weights: ClassVar[bool] = True
     """Whether what it chooses depends on trained weights: then it passes on what these know of the members."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Takes the settings from the class's parameter."""
-        super().__init_subclass__(**kwargs)
-        parameters = [part for base in cls.__dict__.get("__orig_bases__", ()) for part in get_args(base)]
-        for parameter in parameters:
-            if isinstance(parameter, type) and issubclass(parameter, Options):
-                cls.Options = parameter
 
     def kind(self, options: OptionsT) -> Kind:
         """What it leaves. A chain goes from structure to masks to codes or shared values."""

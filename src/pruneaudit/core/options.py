@@ -7,7 +7,7 @@ options class, imports torch.
 from __future__ import annotations
 
 import typing
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -55,6 +55,21 @@ class Options(BaseModel):
 
     # Settings within settings are still checked by pydantic itself, which so knows the whole way to a wrong key.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+class Configured(Generic[OptionsT]):
+    """Base of plug-ins: a subclass names its settings once, as its parameter: `class Ppb(Defense[PpbOptions])`."""
+
+    Options: ClassVar[type[Options]] = Options
+    """What can be set; torch-free. Taken from the class's parameter."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Takes the settings from the class's parameter."""
+        super().__init_subclass__(**kwargs)
+        parameters = [part for base in cls.__dict__.get("__orig_bases__", ()) for part in typing.get_args(base)]
+        for parameter in parameters:
+            if isinstance(parameter, type) and issubclass(parameter, Options):
+                cls.Options = parameter
 
 
 def validated(model: type[OptionsT], values: Any, where: str) -> OptionsT:

@@ -58,7 +58,6 @@ class BinaryTable(Source[PathOptions]):
     """All of one table; it has no official parts."""
 
     is_public = True
-    Options = PathOptions
     about: ClassVar[Description]
     """The table as it was published."""
 

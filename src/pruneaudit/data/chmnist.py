@@ -42,7 +42,6 @@ class Chmnist(Source[PathOptions]):
     """All tiles; they have no official parts."""
 
     is_public = True
-    Options = PathOptions
 
     def __init__(self, num_per_class: int = 625, archive: RemoteFile = ARCHIVE) -> None:
         """Describes the archive: how many tiles each class must have."""

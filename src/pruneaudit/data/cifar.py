@@ -51,7 +51,6 @@ class Cifar(Source[SplitOptions]):
     """The whole of CIFAR-10 or CIFAR-100."""
 
     is_public = True
-    Options = SplitOptions
 
     def __init__(
         self,

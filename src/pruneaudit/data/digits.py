@@ -20,7 +20,6 @@ class Digits(Source[NoOptions]):
     """The digits of scikit-learn."""
 
     is_public = True
-    Options = NoOptions
 
     def load(self, options: NoOptions, data_root: Path | None) -> RawData:
         """All images, in the order of scikit-learn; x is (1797, 1, 8, 8) uint8."""

@@ -25,7 +25,6 @@ class FashionMnist5k(Source[NoOptions]):
     """The embedded part of Fashion-MNIST."""
 
     is_public = True
-    Options = NoOptions
 
     def __init__(self, file: Path = FILE) -> None:
         """Names the embedded file."""

@@ -47,7 +47,6 @@ class IdxImages(Source[SplitOptions]):
     """All of a data set in idx files of 28x28 grey images."""
 
     is_public = True
-    Options = SplitOptions
     about: ClassVar[Description]
     """The data set as it was published."""
 

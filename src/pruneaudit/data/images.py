@@ -47,8 +47,6 @@ class ImagesOptions(Options):
 class Images(Source[ImagesOptions]):
     """Pictures from a folder of the user's."""
 
-    Options = ImagesOptions
-
     def load(self, options: ImagesOptions, data_root: Path | None) -> RawData:
         """All pictures; x is (N, K, H, W) uint8."""
         folder = options.path.expanduser()

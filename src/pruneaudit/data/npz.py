@@ -43,8 +43,6 @@ class NpzOptions(Options):
 class Npz(Source[NpzOptions]):
     """Samples from a file of the user's."""
 
-    Options = NpzOptions
-
     def load(self, options: NpzOptions, data_root: Path | None) -> RawData:
         """All samples, in the order of the file."""
         path = options.path.expanduser()

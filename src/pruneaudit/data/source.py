@@ -6,12 +6,12 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal
+from typing import Literal
 
 import numpy as np
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.options import Options, OptionsT
+from pruneaudit.core.options import Configured, Options, OptionsT
 
 # N samples, C classes, K channels, H height, W width, F features
 
@@ -87,7 +87,7 @@ class SplitOptions(PathOptions):
     """Which official part; all: the training part, then the test part, as membership is drawn anew anyway."""
 
 
-class Source(ABC, Generic[OptionsT]):
+class Source(Configured[OptionsT], ABC):
     """One place or format that samples come from.
 
     A subclass sets `Options` (which must not import torch) and, in a module of its own, `SOURCE`.
@@ -98,7 +98,6 @@ class Source(ABC, Generic[OptionsT]):
         (1797, 1, 8, 8)
     """
 
-    Options: type[OptionsT]
     semantics_version = 1
     """Raised when the same options would return other samples."""
     is_public: bool = False

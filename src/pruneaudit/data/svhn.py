@@ -41,7 +41,6 @@ class Svhn(Source[SplitOptions]):
     """SVHN without its extra images."""
 
     is_public = True
-    Options = SplitOptions
 
     def __init__(
         self, num_train: int = 73_257, num_test: int = 26_032, files: dict[str, RemoteFile] | None = None

@@ -58,8 +58,6 @@ class TableOptions(Options):
 class Table(Source[TableOptions]):
     """Samples from a table of the user's."""
 
-    Options = TableOptions
-
     def load(self, options: TableOptions, data_root: Path | None) -> RawData:
         """All rows, in the order of the file; x is (N, F) float32."""
         path = options.path.expanduser()

@@ -22,7 +22,7 @@ had right before it learned from them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -49,14 +49,13 @@ class AdvOptions(Options):
     """Units of the attacker's hidden layers."""
 
 
-class AdversarialRegularisation(Defense):
+class AdversarialRegularisation(Defense[AdvOptions]):
     """Trains against an inner attacker."""
 
-    Options = AdvOptions
     main = "strength"
     needs: ClassVar[frozenset[str]] = frozenset({"reserve"})
 
-    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: AdvOptions, situation: Situation) -> tuple[Hook, ...]:
         """The attacker, and its gain added to the loss.
 
         Raises:

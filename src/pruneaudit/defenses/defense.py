@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pruneaudit.core.options import Options
+from pruneaudit.core.options import Configured, OptionsT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ class Situation:
     """(n,) float64 of the members, higher = more memorised, from a scoring bank; for those that need it."""
 
 
-class Defense:
+class Defense(Configured[OptionsT]):
     """One defence; the module's docstring names idea, formula, paper and deviations.
 
     Example:
@@ -46,8 +46,6 @@ class Defense:
         {'strength': 4.0}
     """
 
-    Options: ClassVar[type[Options]] = Options
-    """What can be set; torch-free."""
     main: ClassVar[str] = ""
     """The option that is meant by a single number (mia_prune's `defend_arg`)."""
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -57,11 +55,11 @@ class Defense:
     semantics_version: ClassVar[int] = 1
     """Raised when results change, so that nothing stale is reused."""
 
-    def fingerprint(self, options: Any) -> str:
+    def fingerprint(self, options: OptionsT) -> str:
         """What else shapes the result beside the options; or nothing."""
         return ""
 
-    def settings(self, options: Any, training: Training) -> Training:
+    def settings(self, options: OptionsT, training: Training) -> Training:
         """The training settings under this defence.
 
         Raises:
@@ -69,14 +67,14 @@ class Defense:
         """
         return training
 
-    def prepare(self, model: nn.Module, options: Any) -> nn.Module:
+    def prepare(self, model: nn.Module, options: OptionsT) -> nn.Module:
         """The network in the form that this defence can train, in place or a new one, the same for equal options.
 
         It is called on a freshly built network before weights are loaded, so it must not depend on weights.
         """
         return model
 
-    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: OptionsT, situation: Situation) -> tuple[Hook, ...]:
         """What steps into training, in the order in which it is called, after the hooks of the pruning."""
         return ()
 

@@ -63,14 +63,13 @@ class DpOptions(Options):
         return self
 
 
-class Dp(Defense):
+class Dp(Defense[DpOptions]):
     """Clips each sample's gradient, and adds noise."""
 
-    Options = DpOptions
     main = "noise_multiplier"
     single_training = True
 
-    def settings(self, options: Any, training: Training) -> Training:
+    def settings(self, options: DpOptions, training: Training) -> Training:
         """Unchanged; Opacus must be there.
 
         Raises:
@@ -84,7 +83,7 @@ class Dp(Defense):
             )
         return training
 
-    def prepare(self, model: nn.Module, options: Any) -> nn.Module:
+    def prepare(self, model: nn.Module, options: DpOptions) -> nn.Module:
         """GroupNorm in the place of BatchNorm, under the same names.
 
         Raises:
@@ -95,7 +94,7 @@ class Dp(Defense):
 
         return prepare(model)
 
-    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: DpOptions, situation: Situation) -> tuple[Hook, ...]:
         """The one hook that makes every step private, and keeps account.
 
         Raises:
@@ -109,6 +108,7 @@ class Dp(Defense):
         account = Account(options.delta, options.accountant)
         noise_multiplier = options.noise_multiplier
         if noise_multiplier is None:
+            assert options.target_epsilon is not None  # one of the two is given, as the settings check
             steps = situation.settings.epochs * sampling.num_batches
             noise_multiplier = noise_for(options.target_epsilon, account, sampling.sample_rate, steps)
         noise = (noise_multiplier, options.max_grad_norm)

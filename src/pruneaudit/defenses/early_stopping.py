@@ -12,7 +12,7 @@ reached. A sweep of E is the simplest curve of accuracy against leakage that eve
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
@@ -47,13 +47,12 @@ class EarlyStoppingOptions(Options):
         return self
 
 
-class EarlyStopping(Defense):
+class EarlyStopping(Defense[EarlyStoppingOptions]):
     """Ends training early."""
 
-    Options = EarlyStoppingOptions
     main = "epochs"
 
-    def settings(self, options: Any, training: Training) -> Training:
+    def settings(self, options: EarlyStoppingOptions, training: Training) -> Training:
         """Fewer epochs, or the best epoch on the dev set.
 
         Raises:
@@ -68,7 +67,7 @@ class EarlyStopping(Defense):
             )
         return training.model_copy(update={"epochs": options.epochs})
 
-    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: EarlyStoppingOptions, situation: Situation) -> tuple[Hook, ...]:
         """None: the training itself goes by the dev set, as its settings say.
 
         Raises:

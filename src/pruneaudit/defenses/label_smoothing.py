@@ -8,7 +8,7 @@ Source: Szegedy et al. 2016 (arXiv 1512.00567), section 7. The target of a sampl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -30,13 +30,12 @@ class LabelSmoothingOptions(Options):
     """Probability that is spread over all classes, the right one among them; 0 is plain training."""
 
 
-class LabelSmoothing(Defense):
+class LabelSmoothing(Defense[LabelSmoothingOptions]):
     """Trains on softened labels."""
 
-    Options = LabelSmoothingOptions
     main = "alpha"
 
-    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: LabelSmoothingOptions, situation: Situation) -> tuple[Hook, ...]:
         """The smoothed cross-entropy in place of the plain one."""
         from pruneaudit.defenses._terms import Term
 

@@ -12,7 +12,7 @@ A batch of one sample has no pair and the plain loss.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -36,19 +36,18 @@ class PpbOptions(Options):
     """Weight of the divergence (lambda of the paper, `defend_arg` of mia_prune); 0 is plain training."""
 
 
-class Ppb(Defense):
+class Ppb(Defense[PpbOptions]):
     """Pulls the sorted posteriors of paired samples together."""
 
-    Options = PpbOptions
     main = "strength"
 
-    def settings(self, options: Any, training: Training) -> Training:
+    def settings(self, options: PpbOptions, training: Training) -> Training:
         """Unchanged; batches must have pairs in them."""
         if training.batch_size < 2:
             raise UserError("defense 'ppb': got batch_size = 1, expected at least 2: it pairs the samples of a batch")
         return training
 
-    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: PpbOptions, situation: Situation) -> tuple[Hook, ...]:
         """The divergence, added to the loss."""
         from pruneaudit.defenses._terms import Term
 

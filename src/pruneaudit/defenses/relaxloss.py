@@ -19,7 +19,7 @@ samples are flattened, with the gradient through their labels, and CE climbs on 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -44,13 +44,12 @@ class RelaxLossOptions(Options):
     """Which samples odd epochs flatten: all, as in the paper's algorithm, or as the authors' program does."""
 
 
-class RelaxLoss(Defense):
+class RelaxLoss(Defense[RelaxLossOptions]):
     """Holds the training loss at a level."""
 
-    Options = RelaxLossOptions
     main = "alpha"
 
-    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: RelaxLossOptions, situation: Situation) -> tuple[Hook, ...]:
         """The relaxed loss in place of the cross-entropy.
 
         Raises:

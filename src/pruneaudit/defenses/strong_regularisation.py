@@ -16,7 +16,7 @@ other two).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -44,13 +44,12 @@ class StrongRegularisationOptions(Options):
     """Fraction of batches that are mixed (the paper's for CIFAR: 0.5)."""
 
 
-class StrongRegularisation(Defense):
+class StrongRegularisation(Defense[StrongRegularisationOptions]):
     """Regularises by data, network and optimizer at once."""
 
-    Options = StrongRegularisationOptions
     main = "weight_decay"
 
-    def settings(self, options: Any, training: Training) -> Training:
+    def settings(self, options: StrongRegularisationOptions, training: Training) -> Training:
         """With this weight decay.
 
         Raises:
@@ -63,7 +62,7 @@ class StrongRegularisation(Defense):
             )
         return training.model_copy(update={"weight_decay": options.weight_decay})
 
-    def prepare(self, model: nn.Module, options: Any) -> nn.Module:
+    def prepare(self, model: nn.Module, options: StrongRegularisationOptions) -> nn.Module:
         """The same network, with dropout before its last linear layer; names of weights stay.
 
         Raises:
@@ -75,7 +74,7 @@ class StrongRegularisation(Defense):
             drop_inputs_of_classifier(model, options.dropout)
         return model
 
-    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: StrongRegularisationOptions, situation: Situation) -> tuple[Hook, ...]:
         """CutMix; dropout and weight decay are in the network and the settings.
 
         Raises:

@@ -81,14 +81,13 @@ class WememOptions(Options):
         return self
 
 
-class Wemem(Defense):
+class Wemem(Defense[WememOptions]):
     """Trains on a window of each class, and keeps what is memorised small."""
 
-    Options = WememOptions
     main = "tau"
     needs: ClassVar[frozenset[str]] = frozenset({"sample_scores"})
 
-    def settings(self, options: Any, training: Training) -> Training:
+    def settings(self, options: WememOptions, training: Training) -> Training:
         """Unchanged; memorised samples must not have less weight decay than others.
 
         Raises:
@@ -101,7 +100,7 @@ class Wemem(Defense):
             )
         return training
 
-    def hooks(self, model: nn.Module, options: Any, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: WememOptions, situation: Situation) -> tuple[Hook, ...]:
         """The one hook that orders the samples and sets the weight decay.
 
         Raises:

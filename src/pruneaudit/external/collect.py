@@ -90,8 +90,8 @@ def collect_signals(
     Example:
         >>> files = "checkpoints/*.safetensors", "membership.npz", "npz:samples.npz"
         >>> signals = pruneaudit.collect_signals("my_code:build", *files)
-        >>> signals.logits.shape  # models, samples, queries, classes
-        (4, 60, 1, 3)
+        >>> signals.logits.shape  # models, samples, classes
+        (4, 60, 3)
     """
     collected = collect(factory, weights, membership, data, options, queries, runtime)
     for note in collected.notes:

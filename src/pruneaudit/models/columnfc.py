@@ -31,7 +31,6 @@ class ColumnFcOptions(NetworkOptions):
 class ColumnFc(Model[ColumnFcOptions]):
     """The fully connected network with dropout."""
 
-    Options = ColumnFcOptions
     takes_tables = True
 
     def build(self, options: ColumnFcOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:

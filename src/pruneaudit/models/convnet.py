@@ -24,8 +24,6 @@ class ConvNetOptions(ImageOptions):
 class ConvNet(Model[ConvNetOptions]):
     """The plain convolutional network."""
 
-    Options = ConvNetOptions
-
     def build(self, options: ConvNetOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """Six convolutions with max-pooling after the second and the fourth, the mean, a linear classifier."""
         channels, width = image_channels("convnet", input_shape), options.width

@@ -29,8 +29,6 @@ class DenseNet121Options(ImageOptions):
 class DenseNet121(Model[DenseNet121Options]):
     """The densely connected network."""
 
-    Options = DenseNet121Options
-
     def build(self, options: DenseNet121Options, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """Stem, four blocks with three transitions, the mean over the image, a linear classifier."""
         channels = image_channels("densenet121", input_shape)

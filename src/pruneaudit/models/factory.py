@@ -40,7 +40,6 @@ class FactoryOptions(Options):
 class Factory(Model[FactoryOptions]):
     """Calls a function of the user's."""
 
-    Options = FactoryOptions
     takes_tables = True
     draws_own_weights = True
 

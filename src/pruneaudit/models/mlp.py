@@ -22,7 +22,6 @@ class MlpOptions(NetworkOptions):
 class Mlp(Model[MlpOptions]):
     """The fully connected network."""
 
-    Options = MlpOptions
     takes_tables = True
 
     def build(self, options: MlpOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:

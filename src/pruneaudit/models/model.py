@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Annotated, Generic, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.options import OptionsT
+from pruneaudit.core.options import Configured, OptionsT
 from pruneaudit.models.init import NetworkOptions as NetworkOptions
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class ImageOptions(NetworkOptions):
     """BatchNorm, or GroupNorm of up to 32 groups of at least 16 channels each (fewer channels: one group)."""
 
 
-class Model(ABC, Generic[OptionsT]):
+class Model(Configured[OptionsT], ABC):
     """One architecture.
 
     A subclass sets `Options`, imports torch within `build` only, and its module sets `MODEL`.
@@ -41,7 +41,6 @@ class Model(ABC, Generic[OptionsT]):
         >>> network = mlp.build(mlp.Options(), input_shape=(20,), num_classes=3)
     """
 
-    Options: type[OptionsT]
     takes_tables = False
     """Whether samples may be tables (F,); images (C, H, W) always may."""
     draws_own_weights = False

@@ -47,8 +47,6 @@ class ResNet(Model[ResNetOptions]):
     blocks, so that its "44" has 65 layers): `shortcut = "B"`, `block = "bottleneck"`.
     """
 
-    Options = ResNetOptions
-
     def build(self, options: ResNetOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """3x3 stem, three stages of blocks, the mean over the image, a linear classifier."""
         channels, width = image_channels("resnet", input_shape), options.width
@@ -65,8 +63,6 @@ class ResNet20(Model[ImageOptions]):
     He et al. 2015 (arXiv:1512.03385), section 4.2, shortcut option A: 0.27 million parameters. `resnet` has
     the other depths, and other shortcuts.
     """
-
-    Options = ImageOptions
 
     def build(self, options: ImageOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """3x3 stem, nine blocks, the mean over the image, a linear classifier."""
@@ -95,8 +91,6 @@ class ResNet18(Model[ResNet18Options]):
     The network of mia_prune (arXiv:2202.03335) has this stem too, but keeps the max-pooling, and draws other
     weights: `max_pool = true`, `init = "xavier_normal"`. Its maps are half as high and wide.
     """
-
-    Options = ResNet18Options
 
     def build(self, options: ResNet18Options, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """3x3 stem, eight blocks, the mean over the image, a linear classifier."""

@@ -20,8 +20,6 @@ class TinyCnnOptions(ImageOptions):
 class TinyCnn(Model[TinyCnnOptions]):
     """The smallest convolutional network here."""
 
-    Options = TinyCnnOptions
-
     def build(self, options: TinyCnnOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """Three convolutions, the mean over the image, a linear classifier."""
         channels, width = image_channels("tinycnn", input_shape), options.width

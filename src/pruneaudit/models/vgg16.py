@@ -37,8 +37,6 @@ class Vgg16Options(ImageOptions):
 class Vgg16(Model[Vgg16Options]):
     """The plain network with wide linear layers."""
 
-    Options = Vgg16Options
-
     def build(self, options: Vgg16Options, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """Five stages that end in max-pooling, the mean over the image, three linear layers."""
         channels = image_channels("vgg16", input_shape)

@@ -37,8 +37,6 @@ class WideResNetOptions(ImageOptions):
 class WideResNet(Model[WideResNetOptions]):
     """The wide residual network."""
 
-    Options = WideResNetOptions
-
     def build(self, options: WideResNetOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """3x3 stem, three stages of blocks, the mean over the image, a linear classifier."""
         channels, width = image_channels("wideresnet", input_shape), STEM * options.width_factor
