@@ -148,14 +148,14 @@ def test_a_release_without_fine_tuning_is_held_against_the_dense_networks(make_r
 
 @pytest.mark.parametrize(
     ("epochs", "words"),
-    [(5, "the control fine-tuned alike"), (9, "a control that was not fine-tuned alike")],
+    [(5, "the control fine-tuned alike; "), (9, "the control (it was not trained alike, so pruning and the extra")],
 )
 def test_a_control_is_called_alike_only_if_it_is(make_results, epochs, words):
     def edit(parts):
         pruned = {"compress": "l1unstructured", "sparsity": 0.9, "finetune": {"epochs": epochs}}
         parts["about"]["study"]["releases"] = [{"finetune": {"epochs": 5}}, pruned]
 
-    assert f"compared with {words}; " in change_of(make_results(edit))
+    assert f"compared with {words}" in change_of(make_results(edit))
 
 
 def test_the_control_itself_is_held_against_the_dense_networks(make_results):

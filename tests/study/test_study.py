@@ -564,16 +564,6 @@ def test_every_setting_of_training_can_be_set_for_finetuning() -> None:
     assert FineTuning(**given.model_dump(include=set(FineTuning.model_fields))).over(Training()) == given
 
 
-def test_a_release_is_warned_of_where_no_control_has_the_same_finetuning() -> None:
-    pruned = release(finetune={"epochs": 3, "learning_rate": 0.1})
-    control = {"finetune": {"epochs": 3}}
-    assert study(releases=[pruned, control]).warnings() == []  # 0.1 is training's learning rate
-    assert study(releases=[release()]).warnings() == []  # without fine-tuning, `dense` is the control
-    for releases in ([pruned], [pruned, {"finetune": {"epochs": 4}}]):
-        (warning,) = study(releases=releases).warnings()
-        assert warning.startswith("l1unstructured-0.5: no control with the same fine-tuning and no compression")
-
-
 def test_settings_that_do_not_go_together_are_warned_of() -> None:
     assert study().warnings() == []
     (queries,) = study(audit={"queries": 3}).warnings()

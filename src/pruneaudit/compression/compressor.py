@@ -62,6 +62,10 @@ class Compressor(Configured[OptionsT]):
         """Whether it does its work in training, and is nothing without it."""
         return False
 
+    def trains(self, options: OptionsT) -> bool:
+        """Whether it asks for trainings of its own, before that of the release: no network without it has those."""
+        return False
+
     def is_done_by_training(self, options: OptionsT) -> bool:
         """Whether only the training that follows reaches the degree: nothing may follow it in a chain."""
         return False

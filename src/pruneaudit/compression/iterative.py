@@ -53,9 +53,13 @@ class Iterative(Compressor[Options]):
         """One round without rewinding is one-shot pruning; all else trains."""
         return bool(options.rounds > 1 or options.rewind != "none")
 
+    def trains(self, options: Options) -> bool:
+        """Between rounds."""
+        return self.works_in_training(options)
+
     def data(self, options: Options) -> DataUse:
         """The trainings between rounds are on members."""
-        return "members" if self.works_in_training(options) else "none"
+        return "members" if self.trains(options) else "none"
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Prunes and trains in rounds, all but the last training; see `Compressor.compress`."""

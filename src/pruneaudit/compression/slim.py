@@ -49,9 +49,13 @@ class Slim(Compressor[Options]):
         """The penalty works in training, with the settings of the fine-tuning."""
         return bool(options.preset == "none")
 
+    def trains(self, options: Options) -> bool:
+        """With the penalty, before the fine-tuning."""
+        return self.works_in_training(options)
+
     def data(self, options: Options) -> DataUse:
         """The training with the penalty is one on members."""
-        return "members" if options.preset == "none" else "none"
+        return "members" if self.trains(options) else "none"
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Trains with the penalty and removes channels or, with the preset, masks them; see `Compressor.compress`."""

@@ -26,6 +26,7 @@ from pruneaudit.evaluation.lineup import Lineup
 from pruneaudit.evaluation.playing import Known, Measuring, Recall, audit_games
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Release, Study
+from pruneaudit.study.baselines import baselines
 from pruneaudit.study.lineage import compression_of, defenses_of, origin_of, repeats, twins
 
 Folders = Mapping[tuple[Action, int], Path]
@@ -124,8 +125,8 @@ def is_finetuned_dense(release: Release) -> bool:
     return not release.compress and release.finetune is not None and not release.defense and release.parent == DENSE
 
 
-def baselines(study: Study) -> list[str]:
-    """What every release is compared with: the dense models, and the first control."""
+def compared_with_all(study: Study) -> list[str]:
+    """What every release is compared with beside its own baseline: the dense models, and the first control."""
     controls = [release.name for release in study.releases if is_finetuned_dense(release)]
     return [DENSE, *controls[:1]] if study.releases else []
 
@@ -162,8 +163,9 @@ def audit_study(
         recall: what attacks that train have said already.
     """
     study = plan.study
+    own = {name: baseline.name for name, baseline in baselines(study).items() if baseline.name}
     known = Known(
-        Lineup(tuple(baselines(study)), twins(study), tuple(undefended_dense(study)), repeats(study)),
+        Lineup(tuple(compared_with_all(study)), own, twins(study), tuple(undefended_dense(study)), repeats(study)),
         {release: release_facts(plan, store, release, left_out) for release in plan.releases},
         about,
     )

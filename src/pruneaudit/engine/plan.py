@@ -25,6 +25,7 @@ from pruneaudit.defenses import DEFENSES
 from pruneaudit.engine.store import Artifact
 from pruneaudit.models import MODELS
 from pruneaudit.study import DENSE, Plugin, Release, Study
+from pruneaudit.study.baselines import added_baselines, with_baselines
 from pruneaudit.study.lineage import (
     SCORING,
     check_release,
@@ -36,7 +37,6 @@ from pruneaudit.study.lineage import (
     plugin_options,
     scoring_models_of,
     training_of,
-    with_twins,
 )
 from pruneaudit.study.target import SourceHash, check_takes, source_sha256
 from pruneaudit.study.training import FUNCTION_PARAMETERS
@@ -89,6 +89,8 @@ class Plan:
     """In an order in which every task comes after its inputs."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the source of each function of the user's that is called, by `package.module:function`."""
+    added: tuple[str, ...] = ()
+    """Releases of `study` that nobody asked for: others are compared with them (`study.baselines`)."""
 
     def of(self, action: Action, release: str) -> list[Task]:
         """The tasks of one kind of one release, by model."""
@@ -190,7 +192,7 @@ def make_plan(study: Study, population: Population, source_hash: SourceHash = so
         UserError: the study asks for something that its plug-ins or data cannot do.
     """
     check_plugins(study)
-    study = with_twins(study)
+    asked, study = study, with_baselines(study)
     if population.x.ndim == 2 and (study.training.augment != "none" or study.audit.queries > 1):
         raise UserError("augmentation and several queries need images, and these data are a table; leave them out")
     root = population_artifact(population.sha256, population.files)
@@ -209,8 +211,8 @@ def make_plan(study: Study, population: Population, source_hash: SourceHash = so
         Task("train", DENSE, m, artifact, {"population": root}, artifact.config)
         for m, artifact in enumerate(made[DENSE])
     ]
-    asked = any("sensitivity" in attack.needs for attack in attacks_of(study).values())
-    tasks += _signals_tasks(study, DENSE, made[DENSE], root, asked)
+    is_sensitive = any("sensitivity" in attack.needs for attack in attacks_of(study).values())
+    tasks += _signals_tasks(study, DENSE, made[DENSE], root, is_sensitive)
     scoring, scores = _scoring_tasks(study, dense_config, root)
     tasks += scoring
     for release in study.releases:
@@ -222,8 +224,8 @@ def make_plan(study: Study, population: Population, source_hash: SourceHash = so
         for m, artifact in enumerate(made[release.name]):
             inputs = {"population": root} | ({"parent": parents[m]} if parents else {}) | read
             tasks.append(Task("release", release.name, m, artifact, inputs, artifact.config))
-        tasks += _signals_tasks(study, release.name, made[release.name], root, asked)
-    return Plan(study, root, tuple(tasks), sources)
+        tasks += _signals_tasks(study, release.name, made[release.name], root, is_sensitive)
+    return Plan(study, root, tuple(tasks), sources, tuple(added_baselines(asked, study)))
 
 
 def population_artifact(sha256: str, files: tuple[str, ...] = SAVED_FILES) -> Artifact:

@@ -21,6 +21,8 @@ class Lineup:
 
     baselines: tuple[str, ...] = ()
     """Releases that all others are compared with."""
+    own_baselines: Mapping[str, str] = field(default_factory=dict)
+    """The release that each compressed one would be without its compression; the two are compared."""
     twins: Mapping[str, str] = field(default_factory=dict)
     """The release that each defended one would be without its defence; the two are compared."""
     undefended: tuple[str, ...] = ()
@@ -33,7 +35,8 @@ class Lineup:
         """Which release is compared with which, of those that there are."""
         releases = list(releases)
         pairs = [(release, baseline) for baseline in self.baselines for release in releases]
-        pairs += [(release, twin) for release, twin in self.twins.items() if {release, twin} <= set(releases)]
+        named = (*self.own_baselines.items(), *self.twins.items())
+        pairs += [(release, other) for release, other in named if {release, other} <= set(releases)]
         return [pair for pair in dict.fromkeys(pairs) if pair[0] != pair[1]]
 
 

@@ -141,7 +141,10 @@ def _knowledges(results: Results) -> tuple[str, ...]:
 
 
 def _neither_pruned_nor_defended(results: Results, known: Sequence[str]) -> tuple[str, ...]:
-    """The releases that are there for comparison, other than the base; without a study nothing says which are."""
+    """The releases that are there for comparison, other than the base; without a study nothing says which are.
+
+    Among them baselines that nobody asked for, even if they are defended.
+    """
     study = study_of(results)
     if study is None:
         return ()
@@ -149,6 +152,8 @@ def _neither_pruned_nor_defended(results: Results, known: Sequence[str]) -> tupl
 
     def is_untouched(name: str) -> bool:
         row = release_row(results, name)
+        if name in (results.about.get("added_baselines") or ()):
+            return True
         if row is not None and (row["pruner"] or row["defense"]):
             return False
         return name != base_release(results) and name in asked and not (asked[name].compress or asked[name].defense)

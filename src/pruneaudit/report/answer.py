@@ -26,13 +26,13 @@ from pruneaudit.report.selection import (
     baseline_of,
     difference,
     finding,
-    fine_tuned_alike,
     primary_attack,
     reference_free_of,
     release_names,
     release_row,
     twin_of,
     was_fine_tuned,
+    why_not_alone,
 )
 from pruneaudit.report.tables import of_all_parameters
 from pruneaudit.report.words import attack_name, counted, verb
@@ -187,14 +187,24 @@ def baseline_words(results: Results, release: str, base: str, baseline: str) -> 
     """What a release's baseline is to it; `base` is what all releases are compared with."""
     if baseline == twin_of(results, release):
         return "the same release without the defence"
-    if baseline != base:
-        alike = fine_tuned_alike(results, release, baseline)
-        return "the control fine-tuned alike" if alike else "a control that was not fine-tuned alike"
-    words = "the dense networks" if base == DENSE else "the first release"
+    words, gap = _held_against(results, release, base, baseline), why_not_alone(results, release)
+    if not gap:
+        return words
     row = release_row(results, release)
-    if row is not None and row["pruner"] and was_fine_tuned(row) and row["origin"] != "init":
-        words += " (no control was fine-tuned alike, so pruning and the extra epochs cannot be told apart)"
-    return words
+    what = "pruning" if row is not None and row["sparsity"] > 0 else "compression"
+    return f"{words} ({gap}, so {what} and the extra epochs cannot be told apart)"
+
+
+def _held_against(results: Results, release: str, base: str, baseline: str) -> str:
+    """The words for a release that is no undefended twin."""
+    if baseline == base:
+        return "the dense networks" if base == DENSE else "the first release"
+    row = release_row(results, release)
+    if row is None or was_fine_tuned(row) and row["origin"] != "init":
+        return "the control" if why_not_alone(results, release) else "the control fine-tuned alike"
+    if row["origin"] == "init":
+        return "the same network trained alike without compression"
+    return "the release that it was made from"
 
 
 def what_was_done(results: Results, release: str) -> str:

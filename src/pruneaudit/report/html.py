@@ -40,11 +40,11 @@ from pruneaudit.report.selection import (
     base_release,
     baseline_of,
     chosen_later,
-    fine_tuned_alike,
     num_references,
     reference_free_of,
     references_shown,
     release_names,
+    why_not_alone,
 )
 from pruneaudit.report.summary import summary
 from pruneaudit.report.tables import canaries_table, differences_table, findings_table, refusals, releases_table
@@ -195,11 +195,11 @@ def _delta(results: Results) -> str:
     return f"{given.iloc[0]:g}" if len(given) else ""
 
 
-def _controlled(results: Results) -> list[tuple[str, str, bool]]:
-    """Each release that is held against a control, that control, and whether both were fine-tuned alike."""
+def _controlled(results: Results) -> list[tuple[str, str, str]]:
+    """Each release that is held against another than the dense one, that one, and why more than compression differs."""
     pairs = [(release, baseline_of(results, release)) for release in release_names(results)]
     base = base_release(results)
-    return [(name, control, fine_tuned_alike(results, name, control)) for name, control in pairs if control != base]
+    return [(name, other, why_not_alone(results, name)) for name, other in pairs if other != base]
 
 
 def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:

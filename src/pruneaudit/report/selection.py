@@ -21,11 +21,15 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.study import DENSE, Plugin, Study
 from pruneaudit.study.audit import MATCHED
+from pruneaudit.study.baselines import Baseline, baselines
 from pruneaudit.study.lineage import twins
 
 NEAR = 0.02
 """Test accuracies that differ by less are similar: further apart, lost accuracy alone may explain a lower leakage."""
 
+
+NOT_ALIKE = {False: "it was not trained alike", True: "no control was fine-tuned alike"}
+"""Why a difference is not what compression alone changed, by whether it is one from the dense networks."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -176,18 +180,34 @@ def base_release(results: Results) -> str:
 def baseline_of(results: Results, release: str) -> str:
     """What a sentence holds the release against.
 
-    A defended release: what it would be without its defence. One that was pruned and then fine-tuned: the control,
-    where there is one. Any other is what it is without extra epochs (so is one that was trained from new weights), or
-    is a control itself, and is held against the dense networks.
+    A defended release: what it would be without its defence. A compressed one: its baseline, as `study.baselines` has
+    it. Any other was trained in another way, and is held against the dense networks. Where no study says what the
+    baseline is, a release that was compressed and fine-tuned is held against the first other one that it was compared
+    with.
     """
     base, row = base_release(results), release_row(results, release)
-    twin = twin_of(results, release)
-    if twin in set(results.comparisons.loc[results.comparisons["release"] == release, "baseline"]):
-        return twin
+    compared = list(results.comparisons.loc[results.comparisons["release"] == release, "baseline"])
+    for known in (twin_of(results, release), own_baseline(results, release).name):
+        if known in compared:
+            return known
     if row is not None and not (row["pruner"] and was_fine_tuned(row) and row["origin"] != "init"):
         return base
-    found = results.comparisons.loc[results.comparisons["release"] == release, "baseline"]
-    return next((str(name) for name in found if name != base), base)
+    return next((str(name) for name in compared if name != base), base)
+
+
+@once
+def own_baseline(results: Results, release: str) -> Baseline:
+    """The baseline of a compressed release, as the study says; without a name where no study says it."""
+    return _own_baselines(results).get(release, Baseline(""))
+
+
+@once
+def _own_baselines(results: Results) -> dict[str, Baseline]:
+    study = study_of(results)
+    try:
+        return baselines(study) if study else {}
+    except UserError:  # a plug-in that is not here
+        return {}
 
 
 @once
@@ -211,13 +231,19 @@ def was_fine_tuned(row: pd.Series) -> bool:
     return not math.isnan(row["test_accuracy_after_finetuning"])
 
 
-def fine_tuned_alike(results: Results, release: str, control: str) -> bool:
-    """Whether the study gives both releases the same fine-tuning (without a study: taken to be so)."""
-    study = study_of(results)
-    if study is None:
-        return True
-    found = {item.name: study.training_of(item) for item in study.releases if item.finetune}
-    return release not in found or control not in found or found[release] == found[control]
+def why_not_alone(results: Results, release: str) -> str:
+    """Why the difference from what a release is held against is not what compression alone changed; empty: it is.
+
+    Without a study what it is held against is taken to be its baseline.
+    """
+    known, against, row = own_baseline(results, release), baseline_of(results, release), release_row(results, release)
+    if known.gap:
+        return known.gap
+    is_base = against == base_release(results)
+    if known.name:
+        return "" if known.name == against else NOT_ALIKE[is_base]
+    was_changed = row is not None and row["pruner"] and was_fine_tuned(row) and row["origin"] != "init"
+    return NOT_ALIKE[is_base] if is_base and was_changed else ""
 
 
 @once

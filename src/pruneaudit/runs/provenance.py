@@ -40,6 +40,7 @@ def study_provenance(plan: Plan, population: Population, command: str) -> dict[s
     return provenance(command) | {
         "study": settings,
         "name": study.name,
+        "added_baselines": list(plan.added),
         "description": study.description,
         "protocol": study.membership.protocol,
         "num_models": study.membership.num_models,

@@ -102,15 +102,6 @@ class Study(Options):
     def warnings(self) -> list[str]:
         """Settings that are allowed and probably not meant."""
         found = []
-        tuned = [release for release in self.releases if release.finetune and release.parent == DENSE]
-        controls = [self.training_of(release) for release in tuned if not release.compress and not release.defense]
-        compressed = [release for release in tuned if release.compress]
-        alone = [release.name for release in compressed if self.training_of(release) not in controls]
-        if alone:
-            found.append(
-                f"{', '.join(alone)}: no control with the same fine-tuning and no compression; "
-                "what compression itself changes cannot be told apart from the extra epochs"
-            )
         if NO_DEFENSE in self.audit.knowledge and not any(release.defense for release in self.releases):
             found.append("knowledge 'no-defense' is the same as 'matched' here: no release has a defense")
         if self.audit.queries > 1 and self.training.augment == "none":
