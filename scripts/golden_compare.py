@@ -23,8 +23,10 @@ RENAMED: dict[str, str] = {}
 """Files at the top of a run that have another name in the version after: {before: after}."""
 VARYING_KEYS = frozenset({"versions", "platform", "created", "command", "device", "machine", "latency"})
 """Keys of JSON files outside artifacts: versions, times, paths, devices."""
-MAY_COME_OR_GO = ("about.json", "study.json", "summary.json", "findings.json", "DONE")
+MAY_COME_OR_GO = ("about.json", "study.json")
 """JSON files whose keys may stand in one version only; they are listed then."""
+MAY_COME = ("summary.json", "findings.json", "DONE")
+"""JSON files that may have further keys in the version after; they are listed then."""
 SEALED_WITH_OTHERS = frozenset({"summary.json"})
 """Files whose checksum in a seal is not compared: they are compared by their content."""
 VARYING_COLUMNS = "Latency"
@@ -86,23 +88,18 @@ def _differences(name: str, before: Path, after: Path, listed: list[str]) -> lis
     """What differs between two files of this name."""
     if before.read_bytes() == after.read_bytes():
         return []
-    if not _at_top(Path(name).parent) and Path(name).name not in MAY_COME_OR_GO:
+    if not _at_top(Path(name).parent) and Path(name).name not in (*MAY_COME_OR_GO, *MAY_COME):
         return ["bytes differ"]
     if Path(name).name == "DONE":
         seals = [json.loads(path.read_text()) for path in (before, after)]
         for seal in seals:
             seal["files"] = {file: sum for file, sum in seal["files"].items() if file not in SEALED_WITH_OTHERS}
-        found = list(_of_values(*seals, ""))
-        listed += [f"{name}: {what}" for what, only in found if only]
-        return [what for what, only in found if not only]
+        return _of_json(name, *seals, listed)
     match Path(name).suffix:
         case ".html" | ".txt":
             return _of_texts(text_of(before), text_of(after))
         case ".json":
-            strict = Path(name).name not in MAY_COME_OR_GO
-            found = list(_of_values(json.loads(before.read_text()), json.loads(after.read_text()), ""))
-            listed += [f"{name}: {what}" for what, only in found if only and not strict]
-            return [what for what, only in found if strict or not only]
+            return _of_json(name, json.loads(before.read_text()), json.loads(after.read_text()), listed)
         case ".npz":
             with np.load(before) as old, np.load(after) as new:
                 return _of_columns(dict(old), dict(new))
@@ -116,13 +113,29 @@ def _differences(name: str, before: Path, after: Path, listed: list[str]) -> lis
     return ["bytes differ"]
 
 
+def _of_json(name: str, before: Any, after: Any, listed: list[str]) -> list[str]:
+    """What differs between two JSON values; keys that may stand in one version only are listed."""
+    allowed = {"after"} if Path(name).name in MAY_COME else set()
+    allowed |= {"before", "after"} if Path(name).name in MAY_COME_OR_GO else set()
+    found = list(_of_values(before, after, ""))
+    listed += [f"{name}: {what}" for what, only in found if only in allowed]
+    return [what for what, only in found if only not in allowed]
+
+
 def _of_tables(before: Path, after: Path, name: str, listed: list[str]) -> list[str]:
-    """What differs between two tables, whose columns may be more in the version after; those are listed then."""
+    """What differs between two tables. The version after may have further columns, which are listed.
+
+    All that the version before has is compared cell by cell, as text, in its order; without further columns, line by
+    line.
+    """
     old, new = (list(csv.reader(path.read_text().splitlines(keepends=True))) for path in (before, after))
     gained = [column for column in new[0] if column not in old[0]] if old and new else []
+    if not gained:
+        return _of_lines(before.read_text().splitlines(), after.read_text().splitlines())
     listed += [f"{name}: column {column} only after" for column in gained]
-    kept = [number for number, column in enumerate(new[0]) if column not in gained] if new else []
-    return _of_lines([repr(row) for row in old], [repr([row[number] for number in kept]) for row in new])
+    kept = [number for number, column in enumerate(new[0]) if column not in gained]
+    old, new = [repr(row) for row in old], [repr([row[number] for number in kept]) for row in new]
+    return [] if old == new else _of_lines(old, new)
 
 
 def _of_lines(old: Sequence[str], new: Sequence[str]) -> list[str]:
@@ -147,8 +160,8 @@ def _same_array(old: np.ndarray, new: np.ndarray) -> bool:
     return old.tolist() == new.tolist() if old.dtype == object else old.tobytes() == new.tobytes()
 
 
-def _of_values(old: Any, new: Any, where: str) -> Iterator[tuple[str, bool]]:
-    """Differences of two JSON values, and whether each is a key that stands on one side only."""
+def _of_values(old: Any, new: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Differences of two JSON values, and for a key that stands on one side only that side: before or after."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(new.keys() - old.keys())]:
             if key in VARYING_KEYS:
@@ -156,12 +169,13 @@ def _of_values(old: Any, new: Any, where: str) -> Iterator[tuple[str, bool]]:
             if key in old and key in new:
                 yield from _of_values(old[key], new[key], f"{where}.{key}")
             else:
-                yield f"{where}.{key} only {'before' if key in old else 'after'}", True
+                side = "before" if key in old else "after"
+                yield f"{where}.{key} only {side}", side
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, pair in enumerate(zip(old, new, strict=True)):
             yield from _of_values(*pair, f"{where}[{index}]")
     elif json.dumps(old) != json.dumps(new):  # so that NaN equals NaN, and 1 is not 1.0
-        yield f"{where}: {json.dumps(old)[:80]} -> {json.dumps(new)[:80]}", False
+        yield f"{where}: {json.dumps(old)[:80]} -> {json.dumps(new)[:80]}", ""
 
 
 def _of_texts(old: str, new: str) -> list[str]:

@@ -112,6 +112,27 @@ def test_a_key_of_about_json_may_go_but_not_change(golden, both):
     assert ".auc" in line
 
 
+def test_further_columns_are_listed_and_the_others_compared(golden, both):
+    table = both[1] / RUN / "findings.csv"
+    table.write_text("release,bits,auc\ndense,32,0.625\npruned,4,0.5\n")
+    found = golden.compare(*both)
+    assert (found.differences, found.listed) == ([], [f"{RUN}/findings.csv: column bits only after"])
+    replace(table, "0.5", "0.50")
+    (line,) = golden.compare(*both).differences
+    assert all(part in line for part in ("findings.csv", " 3", "0.5", "0.50"))
+    table.write_text("release,bits\ndense,32\npruned,4\n")  # a column is lost
+    assert len(golden.compare(*both).differences) == 1
+
+
+def test_further_keys_of_a_summary_are_listed_and_lost_ones_are_differences(golden, both):
+    for side, summary in zip(both, ({"sparsity": 0.5}, {"sparsity": 0.5, "macs": 3}), strict=True):
+        (side / MODEL / "summary.json").write_text(json.dumps(summary))
+    found = golden.compare(*both)
+    assert (found.differences, found.listed) == ([], [f"{MODEL}/summary.json: .macs only after"])
+    (line,) = golden.compare(both[1], both[0]).differences
+    assert line == f"{MODEL}/summary.json: .macs only before"
+
+
 def test_files_of_one_version_are_listed(golden, both):
     (both[0] / RUN / "old.csv").touch()
     (both[1] / RUN / "new.csv").touch()

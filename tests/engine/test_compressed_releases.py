@@ -1,15 +1,18 @@
 """A study with rounded, clustered and chained releases: what is stored rebuilds what is attacked, and travels on."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
 import torch
 
-from pruneaudit.api import Runtime, run
-from pruneaudit.compression.state import load_state, masks_in, restored
-from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, SUMMARY_FILE, WEIGHTS_FILE
-from pruneaudit.training.checkpoint import load_tensors
+from pruneaudit.api import Runtime, run, verify_run
+from pruneaudit.compression.state import differing, load_state, masks_in, restored
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, SUMMARY_FILE, WEIGHTS_FILE, file_sha256
+from pruneaudit.runs.export import export
+from pruneaudit.training.checkpoint import load_tensors, save_tensors
 
 TUNED = {"finetune": {"epochs": 1, "learning_rate": 0.02}}
 SPARSE = "l1unstructured:sparsity=0.7"
@@ -110,6 +113,53 @@ def test_accuracy_of_eight_bits_is_that_of_the_dense_network(finished):
     for summary in summaries:
         assert summary["test_accuracy"] == pytest.approx(summary["test_accuracy_before"], abs=0.02)
         assert summary["test_accuracy_after_pruning"] == summary["test_accuracy"]  # nothing was trained
+
+
+def resealed(folder, change):
+    """Changes a compressed state and seals it again, as a faulty program would; the artifact's folder."""
+    state = load_tensors(folder / COMPRESSED_FILE)
+    change(state)
+    save_tensors(state, folder / COMPRESSED_FILE)
+    seal = json.loads((folder / "DONE").read_text())
+    seal["files"][COMPRESSED_FILE] = file_sha256(folder / COMPRESSED_FILE)
+    (folder / "DONE").write_text(json.dumps(seal))
+    return folder
+
+
+def another_code(state):
+    state["codes/3.weight"][0, 0] ^= 1
+
+
+def without_scales(state):
+    del state["scale/3.weight"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [(another_code, "3.weight is not what"), (without_scales, "does not hold together")]
+)
+def test_a_state_that_rebuilds_other_weights_is_damaged(change, reason, finished, tmp_path):
+    copied = shutil.copytree(finished.folder, tmp_path / finished.folder.name)
+    assert {part.state for part in verify_run(copied)} == {"whole"}
+    folder = resealed(next(copied.glob("rtn-8-????????/model-001")), change)
+    (damaged,) = (part for part in verify_run(copied) if part.state != "whole")
+    assert (damaged.state, copied / damaged.place) == ("damaged", folder)
+    assert reason in damaged.reason
+    with pytest.raises(UserError, match=r"3\.weight|does not hold together"):
+        export(copied, "rtn-8", tmp_path / "model.pt", "torch", 1)
+    assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize("name", ["rtn-2", "l1unstructured-0.7+kmeans-4", "sparse"])
+def test_an_export_holds_what_its_codes_rebuild(name, finished, tmp_path):
+    export(finished.folder, name, tmp_path / "model.safetensors", "safetensors")
+    weights = load_tensors(tmp_path / "model.safetensors")
+    codes, masks = (tmp_path / f"model.safetensors.{what}.safetensors" for what in ("compressed", "mask"))
+    assert codes.exists() == (name != "sparse")
+    assert masks.exists() == (name in MASKED)
+    if name != "sparse":
+        kept = load_tensors(masks) if masks.exists() else {}
+        state = load_tensors(codes) | {f"mask/{key}": mask for key, mask in kept.items()}
+        assert differing(weights, state) == []
 
 
 def test_a_second_run_finds_everything_whole(finished, make_study):

@@ -11,7 +11,7 @@ import pytest
 from frontier_rows import frontier_row, with_frontier
 
 from pruneaudit.report.answer import answer
-from pruneaudit.report.by_sparsity import leakage_by_sparsity
+from pruneaudit.report.by_degree import leakage_by_sparsity
 from pruneaudit.report.conclusions import at_equal_accuracy
 from pruneaudit.report.html import render
 from pruneaudit.report.samples import png, read_samples

@@ -32,7 +32,9 @@ def test_a_release_that_is_not_trained_is_compared_with_its_parent():
     assert added({"compress": "rtn:bits=8"}, sparse, child) == []
 
 
-@pytest.mark.parametrize("compress", ["l1unstructured:sparsity=0.5", "rtn:bits=4", ["random:sparsity=0.5", "rtn:bits=4"]])
+@pytest.mark.parametrize(
+    "compress", ["l1unstructured:sparsity=0.5", "rtn:bits=4", ["random:sparsity=0.5", "rtn:bits=4"]]
+)
 def test_a_fine_tuned_one_is_compared_with_the_same_fine_tuning_which_is_added(compress):
     release = {"name": "small", "compress": compress, "finetune": TUNED}
     assert named(release) == {"small": "dense+finetune"}

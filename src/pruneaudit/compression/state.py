@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from pruneaudit.compression.compressed import Constraint
 from pruneaudit.compression.grids import Grids
 from pruneaudit.compression.mask import Masks
+from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE
 from pruneaudit.training.checkpoint import load_tensors, save_tensors
 
@@ -53,7 +54,18 @@ def names_in(state: State) -> list[str]:
 
 
 def restored(state: State) -> dict[str, Tensor]:
-    """The weights by parameter name, as they were when the state was taken, bit for bit."""
+    """The weights by parameter name, as they were when the state was taken, bit for bit.
+
+    Raises:
+        UserError: parts are missing or do not fit each other.
+    """
+    try:
+        return _restored(state)
+    except (KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"the compressed state does not hold together ({in_one_line(error)}); make it again") from None
+
+
+def _restored(state: State) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     grids = Grids.of(state).grids
     for name in names_in(state):
@@ -73,12 +85,34 @@ def restored(state: State) -> dict[str, Tensor]:
 
 def not_rebuilt(model: nn.Module, state: State) -> list[str]:
     """The parameters that a state does not rebuild bit for bit: none, unless a training let go of them."""
-    parameters = dict(model.named_parameters())
+    return differing({name: parameter.detach() for name, parameter in model.named_parameters()}, state)
+
+
+def differing(weights: State, state: State) -> list[str]:
+    """The parameters that a state rebuilds in another way than they stand in `weights`, or that are not there.
+
+    Raises:
+        UserError: the state does not hold together.
+    """
     return [
         name
-        for name, weight in restored(state).items()
-        if not torch.equal(parameters[name].detach().cpu(), weight.to(parameters[name].dtype))
+        for name, rebuilt in restored(state).items()
+        if name not in weights or not torch.equal(weights[name].cpu(), rebuilt.to(weights[name].dtype))
     ]
+
+
+def check_rebuilt(weights: State, folder: Path) -> None:
+    """Checks that the state in a folder rebuilds weights bit for bit; a folder without one has nothing to rebuild.
+
+    Raises:
+        UserError: a file cannot be read, or it does not.
+    """
+    try:
+        wrong = differing(weights, load_state(folder))
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
+    if wrong:
+        raise UserError(f"{folder}: '{wrong[0]}' is not what its compressed state says; make it again")
 
 
 def masks_in(state: State) -> Masks | None:
@@ -89,7 +123,7 @@ def masks_in(state: State) -> Masks | None:
 
 def structure_in(state: State) -> str:
     """What was removed from the architecture, as JSON text; empty where it is as it was."""
-    return bytes(state["structure"].tolist()).decode() if "structure" in state else ""
+    return bytes(state["structure"].tolist()).decode(errors="replace") if "structure" in state else ""
 
 
 def num_left(state: State) -> dict[str, int]:
@@ -101,6 +135,11 @@ def num_left(state: State) -> dict[str, int]:
             mask = state.get(f"mask/{name}")
             found[name] = codes.numel() if mask is None else int(mask.sum())
     return found
+
+
+def has_codes(folder: Path) -> bool:
+    """Whether the state in a folder says weights by codes or numbers of shared values, which are smaller than they."""
+    return any(key.startswith(("codes/", "index/")) for key in load_state(folder, (COMPRESSED_FILE,)))
 
 
 def save_state(state: State, folder: Path) -> None:
@@ -132,6 +171,5 @@ def load_state(folder: Path, files: Collection[str] | None = None) -> dict[str, 
     if MASK_FILE in there:
         state |= {f"mask/{name}": mask for name, mask in load_tensors(folder / MASK_FILE).items()}
     if STRUCTURE_FILE in there:
-        text = (folder / STRUCTURE_FILE).read_text(encoding="utf-8")
-        state["structure"] = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        state["structure"] = torch.tensor(list((folder / STRUCTURE_FILE).read_bytes()), dtype=torch.uint8)
     return state

@@ -145,7 +145,9 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
             gaps["network"] = f"the dense network: {dense.gaps['network']}"
         return entry | parts
     parts["parameters"] = {"dense": num_parameters(whole), "released": num_parameters(network)}
-    state = load_state(subject.folders[0])
+    state = gaps.measured("network", partial(load_state, subject.folders[0]))
+    if state is None:
+        return entry | parts
     left = num_left(state)
     parts["nonzero"] = weight_counts(network, left=left)["nonzero_parameters"]
     parts["sparsity_all"] = 1 - parts["nonzero"] / parts["parameters"]["dense"]

@@ -26,7 +26,7 @@ from pruneaudit.compression.chain import Step, constraints_of
 from pruneaudit.compression.compressor import Constraint
 from pruneaudit.compression.mask import Masks
 from pruneaudit.compression.parametrized import copied
-from pruneaudit.compression.state import load_state, masks_in, save_state, state_of, structure_in
+from pruneaudit.compression.state import load_state, masks_in, not_rebuilt, save_state, state_of, structure_in
 from pruneaudit.compression.structured import replay
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import (
@@ -166,6 +166,8 @@ def load_pruned(model: nn.Module | Callable[[], nn.Module], folder: str | Path) 
     hooks = tuple(hook for constraint in constraints for hook in constraint.hooks(network))
     if COMPRESSED_FILE not in summary["files"]:  # of an earlier version: the weights say the rest
         state = state_of(network, constraints)
+    if wrong := not_rebuilt(network, state):
+        raise UserError(f"{folder}: '{wrong[0]}' is not what its compressed state says; compress the network again")
     return Pruned(network, state, constraints, hooks, summary)
 
 

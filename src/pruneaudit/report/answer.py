@@ -18,6 +18,7 @@ from pruneaudit.evaluation.controls import failures
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.agreement import change_said, differing, otherwise_found, stronger_words
+from pruneaudit.report.compressed import compressed_by, is_pruned_only, most_compressed
 from pruneaudit.report.conclusions import concluded, direction
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, headline_tpr, sparsity_text
 from pruneaudit.report.selection import (
@@ -69,9 +70,10 @@ def answer(results: Results) -> Answer:
     return Answer(_headline(results, base), changes, _caveats(results, base))
 
 
-def sparsest_change(results: Results, changes: tuple[Change, ...]) -> Change | None:
-    """The change of the sparsest release (the first of equals): the one that a short summary shows."""
-    return max(changes, key=lambda change: _sparsity(results, change.release), default=None)
+def shown_change(results: Results, changes: tuple[Change, ...]) -> Change | None:
+    """The change of the most compressed release: the one that a short summary shows."""
+    chosen = most_compressed(results, [change.release for change in changes])
+    return next((change for change in changes if change.release == chosen), None)
 
 
 def _headline(results: Results, base: str) -> str:
@@ -200,7 +202,7 @@ def _held_against(results: Results, release: str, base: str, baseline: str) -> s
     if baseline == base:
         return "the dense networks" if base == DENSE else "the first release"
     row = release_row(results, release)
-    if row is None or was_fine_tuned(row) and row["origin"] != "init":
+    if row is None or (was_fine_tuned(row) and row["origin"] != "init"):
         return "the control" if why_not_alone(results, release) else "the control fine-tuned alike"
     if row["origin"] == "init":
         return "the same network trained alike without compression"
@@ -215,15 +217,16 @@ def what_was_done(results: Results, release: str) -> str:
     defended = " with a defence" if row["defense"] else ""
     if row["pruner"]:
         trained = ", trained from new weights" if row["origin"] == "init" and row["release"] != DENSE else ""
+        if not is_pruned_only(results, release):
+            bits = f" ({row['effective_bits']:.2f} bits per weight)" if row["effective_bits"] > 0 else ""
+            return f"Compressed by {compressed_by(results, release)}{bits}{trained}{defended}"
         of_all = of_all_parameters(row)
-        if not row["sparsity"] > 0:
-            return f"Compressed by {row['pruner']}{f' to {of_all}' if of_all else ''}{trained}{defended}"
         return (
             f"Pruned to {sparsity_text(row['sparsity'])} sparsity{f' ({of_all})' if of_all else ''}{trained}{defended}"
         )
     if row["origin"] == "init" and row["release"] != DENSE:
-        return f"Trained from new weights without pruning{defended}"
-    return f"Fine-tuned without pruning{defended}" if was_fine_tuned(row) else "In this release"
+        return f"Trained from new weights without compression{defended}"
+    return f"Fine-tuned without compression{defended}" if was_fine_tuned(row) else "In this release"
 
 
 def _caveats(results: Results, base: str) -> tuple[str, ...]:
@@ -261,8 +264,3 @@ def _paired_figure(quantity: Quantity, paired: pd.Series) -> str:
 
 def _reason(row: pd.Series | None) -> str:
     return "it has no row in the findings" if row is None else str(row["refused"]) or "no reason was recorded"
-
-
-def _sparsity(results: Results, release: str) -> float:
-    row = release_row(results, release)
-    return -1.0 if row is None or math.isnan(row["sparsity"]) else float(row["sparsity"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pruneaudit.evaluation.results import Results
+from pruneaudit.report.compressed import changed_words
 from pruneaudit.report.conclusions import Reading, WhyNot, at_equal_accuracy, concluded
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import baseline_of, far_from_baselines, primary_attack
@@ -40,7 +41,7 @@ _OF_ONE: dict[Reading, str] = {
 
 
 def counted_changes(results: Results, base: str) -> tuple[str, ...]:
-    """What the pruned and the defended releases change, counted; empty where there are none."""
+    """What the compressed and the defended releases change, counted; empty where there are none."""
     changed = changed_releases(results, base)
     if not changed:
         return ()
@@ -54,8 +55,8 @@ def _at_equal_accuracy(results: Results, changed: Sequence[str]) -> str:
     reasons = [item.why_not if item and item.why_not else "no figure" for item in found.values()]
     why = _reasons([why for why, reading in zip(reasons, readings, strict=True) if reading == "not compared"])
     if set(readings) == {"not compared"}:
-        return f"At equal accuracy nothing could be compared: of {_releases(len(changed))}, {why}."
-    said = _counted(readings, "undefended dense networks", why)
+        return f"At equal accuracy nothing could be compared: of {_releases(results, len(changed))}, {why}."
+    said = _counted(results, readings, "undefended dense networks", why)
     far = [name for name in far_from_baselines(results) if name in changed]
     if far:
         some = f"{len(far)} of them {verb(len(far), 'has', 'have')} none"
@@ -68,16 +69,18 @@ def _against_baselines(results: Results, changed: Sequence[str]) -> str:
     """Counts the releases by what all attacks show of their paired differences."""
     readings = [concluded(results, name, baseline_of(results, name)).reading for name in changed]
     if set(readings) == {"not compared"}:
-        return f"Nothing could be compared: {_releases(len(changed))}, and no paired difference has an interval."
-    said = _counted(readings, "their baselines" if len(changed) > 1 else "its baseline", "")
+        return (
+            f"Nothing could be compared: {_releases(results, len(changed))}, and no paired difference has an interval."
+        )
+    said = _counted(results, readings, "their baselines" if len(changed) > 1 else "its baseline", "")
     return f"{said[0].upper()}{said[1:]}."
 
 
-def _counted(readings: Sequence[Reading], than: str, why: str) -> str:
+def _counted(results: Results, readings: Sequence[Reading], than: str, why: str) -> str:
     """How many leak less, how many more, and of how many neither can be said."""
     total = len(readings)
     if total == 1:
-        return f"the one pruned or defended release {_OF_ONE[readings[0]]} {than}"
+        return f"the one {changed_words(results)} release {_OF_ONE[readings[0]]} {than}"
     less, more, same, split, other = (readings.count(each) for each in _OF_ONE)
     whole = f"all {total}" if less == total else str(less)
     first = f"{whole} {verb(less, 'leaks', 'leak')} less than" if less else "none was shown to leak less than"
@@ -88,7 +91,7 @@ def _counted(readings: Sequence[Reading], than: str, why: str) -> str:
         *([f"attacks disagree on {split}"] if split else []),
         *([f"{other} could not be compared{f' ({why})' if why else ''}"] if other else []),
     ]
-    return f"of {_releases(total)}, {', '.join(parts)}"
+    return f"of {_releases(results, total)}, {', '.join(parts)}"
 
 
 def _reasons(reasons: Sequence[WhyNot]) -> str:
@@ -97,12 +100,12 @@ def _reasons(reasons: Sequence[WhyNot]) -> str:
     return listed([f"{number} {verb(number, *_WHY_NOT[why])}" for why, number in counts.items()])
 
 
-def _releases(number: int) -> str:
-    return counted(number, "pruned or defended release")
+def _releases(results: Results, number: int) -> str:
+    return counted(number, f"{changed_words(results)} release")
 
 
 def changed_releases(results: Results, base: str) -> list[str]:
-    """The releases that were pruned or defended, but for those that the others are compared with."""
+    """The releases that were compressed or defended, but for those that the others are compared with."""
     baselines = set(results.frontier.loc[results.frontier["is_baseline"] == 1, "release"]) | {base}
     rows = results.releases
     return [

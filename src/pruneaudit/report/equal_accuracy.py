@@ -20,11 +20,11 @@ from pruneaudit.report.words import attack_name
 
 KINDS = {
     (False, False): ("undefended, dense", "circle", COLOURS[0]),
-    (True, False): ("pruned", "square", COLOURS[1]),
+    (True, False): ("compressed", "square", COLOURS[1]),
     (False, True): ("defended", "diamond", COLOURS[2]),
-    (True, True): ("pruned and defended", "triangle-up", COLOURS[3]),
+    (True, True): ("compressed and defended", "triangle-up", COLOURS[3]),
 }
-"""Name, marker and colour by (pruned, defended)."""
+"""Name, marker and colour by (compressed, defended)."""
 _MOST_NAMED = 12
 """Points that are named in the figure itself; more would hide each other."""
 
@@ -128,8 +128,8 @@ def _difference(row: pd.Series, metric: Quantity, notes: Notes) -> Cell:
 
 def _kind(results: Results, row: pd.Series) -> tuple[str, str, str]:
     made = release_row(results, row["release"])
-    pruned, defended = (made is not None and bool(made[what]) for what in ("pruner", "defense"))
-    return KINDS[pruned, defended]
+    compressed, defended = (made is not None and bool(made[what]) for what in ("pruner", "defense"))
+    return KINDS[compressed, defended]
 
 
 def frontier_figure(results: Results, metric: Quantity = AUC) -> Figure | None:

@@ -27,7 +27,8 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.accusations import accusations
 from pruneaudit.report.answer import answer
-from pruneaudit.report.by_sparsity import leakage_by_sparsity
+from pruneaudit.report.by_degree import leakage_by_bits, leakage_by_sparsity
+from pruneaudit.report.compressed import shows_sizes
 from pruneaudit.report.controls import controls
 from pruneaudit.report.equal_accuracy import frontier_figure, frontier_table
 from pruneaudit.report.exposed import NO_SAMPLES, are_public, exposed, exposed_figures, shown_samples
@@ -127,8 +128,8 @@ def _environment() -> Environment:
 def _figures(results: Results) -> list[tuple[Figure, str]]:
     """The figures for which there is something to draw, and the table that holds the numbers of each."""
     drawn = [] if not results.frontier.empty else [(leakage_against_accuracy(results), "glance")]
-    drawn += [(leakage_by_sparsity(results), "glance"), (leakage_by_release(results), "findings")]
-    drawn += [(roc_by_release(results), ""), (roc_by_attack(results), "")]
+    drawn += [(leakage_by_sparsity(results), "glance"), (leakage_by_bits(results), "glance")]
+    drawn += [(leakage_by_release(results), "findings"), (roc_by_release(results), ""), (roc_by_attack(results), "")]
     return [(figure, table) for figure, table in drawn if figure is not None]
 
 
@@ -146,6 +147,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "description": str(about.get("description") or ""),
         "answer": told,
         "summary": first,
+        "with_sizes": shows_sizes(results),
         "reference_free": reference_free_of(results),
         "had_references": num_references(results) != 0,
         "has_twins": any(line.twin_of for line in first.lines),

@@ -77,6 +77,14 @@ def headline_quantities(columns: Iterable[str]) -> tuple[Quantity, ...]:
     return tuple(quantity for quantity in ranking_quantities(names) if quantity.level is None or quantity == rate)
 
 
+def bytes_text(size: float) -> str:
+    """`812 B`, `19.5 kB` (1 kB = 1,000 B), `44.7 MB`."""
+    for unit, scale in (("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:,.1f}\u00a0{unit}"  # never broken in two
+    return f"{size:.0f}\u00a0B"
+
+
 def sparsity_text(sparsity: float) -> str:
     """`90%`, `97.5%` for a fraction in 0..1; never rounded up to 100% or down to 0% when it is neither."""
     for places in (1, 2, 3, 4):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.quantities import sparsity_text
+from pruneaudit.report.compressed import compressed_by
+from pruneaudit.report.quantities import bytes_text, sparsity_text
 from pruneaudit.report.tables import NOT_RECORDED, Cell, Notes
 
 
@@ -123,7 +124,7 @@ def released(results: Results) -> Released | None:
     notes = Notes()
     return Released(
         columns=COLUMNS,
-        lines=tuple(_size_line(entry, notes) for entry in entries),
+        lines=tuple(_size_line(results, entry, notes) for entry in entries),
         notes=notes.listed(),
         conditions=_conditions(report),
         zeros=ZEROS,
@@ -162,7 +163,7 @@ def _promise(entry: Mapping[str, Any]) -> Promise | None:
     return Promise(str(entry.get("name") or ""), str(entry.get("defense") or ""), spent, str(report["statement"]))
 
 
-def _size_line(entry: Mapping[str, Any], notes: Notes) -> SizeLine:
+def _size_line(results: Results, entry: Mapping[str, Any], notes: Notes) -> SizeLine:
     gaps = entry.get("gaps")
 
     def missing(*parts: str) -> Cell:
@@ -184,7 +185,7 @@ def _size_line(entry: Mapping[str, Any], notes: Notes) -> SizeLine:
         *(cell or missing("latency", "network") for cell in _latency(entry)),
     )
     name, method, defense = (str(entry.get(key) or "") for key in ("name", "method", "defense"))
-    return SizeLine(name, method, defense, cells)
+    return SizeLine(name, compressed_by(results, name) or method, defense, cells)
 
 
 def _nonzero(entry: Mapping[str, Any]) -> Cell | None:
@@ -203,9 +204,9 @@ def _compressed(entry: Mapping[str, Any]) -> tuple[Cell | None, Cell | None]:
     )
     if bits is None or size is None:
         return None, None
-    packed = f"gzip {_bytes(gzip)}, xz {_bytes(xz)}" if gzip is not None and xz is not None else ""
+    packed = f"gzip {bytes_text(gzip)}, xz {bytes_text(xz)}" if gzip is not None and xz is not None else ""
     smaller = f"1/{ratio:.3g} of dense" if ratio is not None and ratio > 1 else ""
-    return Cell(f"{bits:.2f}"), Cell(_bytes(size), "; ".join(part for part in (smaller, packed) if part))
+    return Cell(f"{bits:.2f}"), Cell(bytes_text(size), "; ".join(part for part in (smaller, packed) if part))
 
 
 def _macs(entry: Mapping[str, Any]) -> Cell | None:
@@ -220,7 +221,7 @@ def _file(entry: Mapping[str, Any], key: str) -> Cell | None:
     if size is None:
         return None
     is_smaller = key == "released" and _number(entry, "bytes", "physically_smaller") is not None
-    return Cell(_bytes(size), "channels removed" if is_smaller else "")
+    return Cell(bytes_text(size), "channels removed" if is_smaller else "")
 
 
 def _latency(entry: Mapping[str, Any]) -> tuple[Cell | None, Cell | None]:
@@ -311,14 +312,6 @@ def _list(data: Any, key: str) -> Sequence[Any]:
 
 def _shape(row: Mapping[str, Any], key: str) -> str:
     return " x ".join(str(size) for size in _list(row, key))
-
-
-def _bytes(size: float) -> str:
-    """`812 B`, `19.5 kB` (1 kB = 1,000 B), `44.7 MB`."""
-    for unit, scale in (("MB", 1e6), ("kB", 1e3)):
-        if size >= scale:
-            return f"{size / scale:,.1f}\u00a0{unit}"  # never broken in two
-    return f"{size:.0f}\u00a0B"
 
 
 def _milliseconds(value: float) -> str:

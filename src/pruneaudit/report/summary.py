@@ -1,7 +1,8 @@
 """The first screen of the page: three short sentences, three numbers, one line per release.
 
-The release whose numbers stand there is chosen by a rule that knows no result: the sparsest of those that were pruned
-or defended (the first of equals). A sentence claims a direction only where an interval excludes the other one.
+The release whose numbers stand there is chosen by a rule that knows no result: the sparsest of those that were
+compressed or defended; where none is pruned, that of fewest bits per weight (the first of equals). A sentence claims a
+direction only where an interval excludes the other one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.agreement import otherwise_found, stronger_words
 from pruneaudit.report.answer import Answer, baseline_words, networks_of, verdict, what_was_done
+from pruneaudit.report.compressed import most_compressed, shows_sizes
 from pruneaudit.report.conclusions import Reading, at_equal_accuracy, concluded, direction
 from pruneaudit.report.controls import distrusted, unlearned
 from pruneaudit.report.counts import READINGS, changed_releases, counted_changes, has_frontier
@@ -33,7 +35,7 @@ from pruneaudit.report.selection import (
     undefended_twins,
 )
 from pruneaudit.report.stronger import Stronger, stronger_anywhere
-from pruneaudit.report.tables import NOT_RECORDED, Cell, Notes, estimate, sparsity_cell
+from pruneaudit.report.tables import NOT_RECORDED, Cell, Notes, estimate, size_cell, sparsity_cell
 from pruneaudit.report.words import attack_name, verb
 
 _NO_ROW = "the primary attack has no figure of this release"
@@ -65,6 +67,8 @@ class SummaryLine:
     twin_of: tuple[str, ...]
     """The defended releases that it is the undefended twin of."""
     sparsity: Cell
+    size: Cell | None
+    """None where no release is smaller than float32 weights."""
     accuracy: Cell
     leakage: Cell
     change: Cell | None
@@ -164,11 +168,7 @@ def featured_release(results: Results) -> str:
     base = base_release(results)
     others = [name for name in release_names(results) if name != base]
 
-    def sparsity(release: str) -> float:
-        row = release_row(results, release)
-        return -1.0 if row is None or math.isnan(row["sparsity"]) else float(row["sparsity"])
-
-    return max(changed_releases(results, base) or others, key=sparsity, default="")
+    return most_compressed(results, changed_releases(results, base) or others)
 
 
 def _equal(results: Results, release: str) -> pd.Series | None:
@@ -255,6 +255,7 @@ def _line(results: Results, release: str, base: str, notes: Notes) -> SummaryLin
         made="" if is_base or made is None else what_was_done(results, release),
         twin_of=undefended_twins(results).get(release, ()),
         sparsity=_missing(notes, NOT_RECORDED) if made is None else sparsity_cell(made, notes),
+        size=_size(results, made, notes),
         accuracy=_missing(notes, NOT_RECORDED) if made is None else estimate(made, TEST_ACCURACY, notes),
         leakage=_missing(notes, _NO_ROW) if found is None else estimate(found, AUC, notes),
         change=None if is_base else _difference(paired, notes, _NOT_PAIRED),
@@ -263,6 +264,12 @@ def _line(results: Results, release: str, base: str, notes: Notes) -> SummaryLin
         equal=_difference(equal, notes, _NOT_EQUAL) if shows_equal else None,
         equal_reading=at_equal.reading if shows_equal and at_equal else None,
     )
+
+
+def _size(results: Results, made: pd.Series | None, notes: Notes) -> Cell | None:
+    if not shows_sizes(results):
+        return None
+    return _missing(notes, NOT_RECORDED) if made is None else size_cell(made, notes)
 
 
 def _missing(notes: Notes, reason: str) -> Cell:

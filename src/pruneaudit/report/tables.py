@@ -14,11 +14,13 @@ import pandas as pd
 
 from pruneaudit.evaluation.columns import MEAN, POOLED
 from pruneaudit.evaluation.results import Results
+from pruneaudit.report.compressed import compressed_by
 from pruneaudit.report.quantities import (
     AUC,
     TEST_ACCURACY,
     TRAIN_ACCURACY,
     Quantity,
+    bytes_text,
     compared_quantities,
     quantities_of,
     ranking_quantities,
@@ -211,7 +213,8 @@ class ReleaseLine:
     """One line of the releases table."""
 
     release: str
-    pruner: str
+    compression: str
+    """Compressors and degrees, its parents' first."""
     origin: str
     sparsity: Cell
     nonzero: Cell | None
@@ -231,7 +234,8 @@ def releases_table(results: Results, with_nonzero: bool = True) -> tuple[tuple[R
                 Cell("", note=notes.number(NO_STEP)) if math.isnan(value) else Cell(TEST_ACCURACY.value(value))
             )
         sparsity, nonzero = sparsity_cell(row, notes), _nonzero_cell(row, notes) if with_nonzero else None
-        lines.append(ReleaseLine(row["release"], row["pruner"], row["origin"], sparsity, nonzero, tuple(cells)))
+        how = compressed_by(results, row["release"])
+        lines.append(ReleaseLine(row["release"], how, row["origin"], sparsity, nonzero, tuple(cells)))
     return tuple(lines), notes.listed()
 
 
@@ -250,6 +254,14 @@ def of_all_parameters(row: pd.Series) -> str:
     if row["sparsity_all"] > 0:
         return f"{sparsity_text(row['sparsity_all'])} of all parameters"
     return f"{row['effective_bits']:.2f} bits per weight" if row["pruner"] and row["effective_bits"] > 0 else ""
+
+
+def size_cell(row: pd.Series, notes: Notes) -> Cell:
+    """Bits per weight and bytes of the whole network, both by the entropy bound, in a row of the releases table."""
+    bits, size = float(row["effective_bits"]), float(row["compressed_bytes"])
+    if math.isnan(bits) or math.isnan(size):
+        return Cell("", note=notes.number(NOT_RECORDED))
+    return Cell(f"{bits:.2f} bits per weight", bytes_text(size))
 
 
 def _nonzero_cell(row: pd.Series, notes: Notes) -> Cell:

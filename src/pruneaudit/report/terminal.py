@@ -11,7 +11,8 @@ from rich.text import Text
 
 from pruneaudit.core.errors import printable
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.answer import answer, sparsest_change
+from pruneaudit.report.answer import answer, shown_change
+from pruneaudit.report.compressed import compressed_by, is_pruned_only
 from pruneaudit.report.controls import distrusted, unlearned
 from pruneaudit.report.counts import counted_changes, has_frontier
 from pruneaudit.report.escaping import terminal_text
@@ -68,7 +69,7 @@ def print_results(results: Results, console: Console) -> None:
     for sentence in unlearned(results):
         console.print(terminal_text(sentence), style="bold", highlight=False)
     console.print(terminal_text(told.headline), highlight=False)
-    change = sparsest_change(results, told.changes)
+    change = shown_change(results, told.changes)
     if change is not None:
         console.print(
             Text.assemble((printable(change.release), "bold"), terminal_text(f": {change.text}")), highlight=False
@@ -121,14 +122,17 @@ def _table(results: Results, notes: Notes, quantities: Sequence[Quantity], is_wi
 
 
 def _release_facts(results: Results, release: str, notes: Notes, between: str) -> list[str]:
-    """Sparsity and test accuracy of a release, in words."""
+    """Sparsity, or compressors, and test accuracy of a release, in words."""
     row = release_row(results, release)
     if row is None:
         return []
     sparsity, accuracy = sparsity_cell(row, notes), estimate(row, TEST_ACCURACY, notes)
+    made = f"{_text(sparsity.value, sparsity.note)} sparsity"
+    if (compressors := compressed_by(results, release)) and not is_pruned_only(results, release):
+        made = printable(compressors)
     of_all = f"{between}({sparsity.interval})" if sparsity.interval else ""
     return [
-        f"{_text(sparsity.value, sparsity.note)} sparsity{of_all}",
+        f"{made}{of_all}",
         f"{_text(accuracy.value, accuracy.note)} accuracy",
     ]
 

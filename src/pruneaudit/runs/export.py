@@ -9,7 +9,10 @@
 Beside it lies a note, `FILE.json`: which network, what inputs must look like, class names. In every
 format the input is what the network was trained with: uint8 images as (x / 255 - mean) / std with the constants of
 the note, float data as they are. Beside weights lie also `FILE.structure.json`, where channels were removed (for
-`pruneaudit.compression.structured.replay`), and `FILE.mask.safetensors`, where the method works by mask.
+`pruneaudit.compression.structured.replay`), `FILE.mask.safetensors`, where the method works by mask, and
+`FILE.compressed.safetensors`, where weights were rounded or clustered: the codes and scales, or the numbers and shared
+values, that they are rebuilt from (`pruneaudit.compression.state`). That these give the weights in the file, bit for
+bit, is checked first, of every compressed network.
 """
 
 # B batch, C classes
@@ -32,8 +35,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pruneaudit.compression.state import check_rebuilt, has_codes
 from pruneaudit.core.errors import UserError, in_one_line
-from pruneaudit.core.files import MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, read_json, writing_error
+from pruneaudit.core.files import (
+    COMPRESSED_FILE,
+    MASK_FILE,
+    STRUCTURE_FILE,
+    SUMMARY_FILE,
+    WEIGHTS_FILE,
+    read_json,
+    writing_error,
+)
 from pruneaudit.core.registry import nearest
 from pruneaudit.data.population import Population
 from pruneaudit.engine.own import stored_model
@@ -50,7 +62,12 @@ FORMATS = ("onnx", "torch", "safetensors")
 ONNX_MODULES = ("onnx", "onnxscript", "onnxruntime")
 ONNX_TOLERANCE = 1e-5
 """Largest difference between the logits of onnxruntime and torch, relative to the largest logit (or to 1)."""
-NOTE, STRUCTURE, MASK = BESIDE = (".json", ".structure.json", ".mask.safetensors")
+NOTE, STRUCTURE, MASK, COMPRESSED = BESIDE = (
+    ".json",
+    ".structure.json",
+    ".mask.safetensors",
+    ".compressed.safetensors",
+)
 """What may lie beside the model: these follow its name."""
 NUM_CHECKED = 8
 """Samples that both are asked about."""
@@ -89,9 +106,9 @@ def export(
             never imported: a folder from a stranger would run the stranger's code.
 
     Raises:
-        UserError: the run is not finished or damaged, it has no such release or model, a file is there already, or the
-            extra `onnx` is not installed, or the ONNX model does not answer as torch's does, or the factory is missing
-            or another one. Nothing is then written.
+        UserError: the run is not finished or damaged, it has no such release or model, its weights are not those of
+            its compressed state, a file is there already, or the extra `onnx` is not installed, or the ONNX model does
+            not answer as torch's does, or the factory is missing or another one. Nothing is then written.
 
     Example:
         >>> exported = pruneaudit.export("runs/first", "dense", "dense.safetensors", format="safetensors")
@@ -104,6 +121,7 @@ def export(
     plan, population = held.finished()
     task, folder = held.model(plan, release, model_id)
     spec = _buildable(task.spec, format, factory)
+    check_rebuilt(load_tensors(folder / WEIGHTS_FILE), folder)
     difference = None
     with _written(out) as staging:
         file = staging / out.name
@@ -194,8 +212,9 @@ def stored_state(spec: Mapping[str, Any], population: Population, folder: Path, 
 
 
 def _copy_beside(folder: Path, file: Path) -> None:
-    """Copies what weights alone do not say: the structure of a smaller network, and masks."""
-    for name, suffix in ((STRUCTURE_FILE, STRUCTURE), (MASK_FILE, MASK)):
+    """Copies what weights alone do not say: the structure of a smaller network, masks, and codes."""
+    files = {STRUCTURE_FILE: STRUCTURE, MASK_FILE: MASK} | ({COMPRESSED_FILE: COMPRESSED} if has_codes(folder) else {})
+    for name, suffix in files.items():
         if (folder / name).exists():
             shutil.copyfile(folder / name, _beside(file, suffix))
 

@@ -1,4 +1,8 @@
-"""Checking a whole run folder: what is whole, damaged, missing, or no part of the study any more."""
+"""Checking a whole run folder: what is whole, damaged, missing, or no part of the study any more.
+
+Whole is what has the bytes that were sealed. Of a compressed network more is asked: its compressed state must rebuild
+the weights that are attacked, bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pruneaudit.core.files import SEALED_FILES, read_json
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import COMPRESSED_FILE, SEALED_FILES, WEIGHTS_FILE, read_json
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.engine.learned_scores import ATTACK
 from pruneaudit.engine.plan import Plan
@@ -47,7 +52,24 @@ def checked_files(plan: Plan, store: Store, results: Mapping[str, str]) -> list[
 
 def _planned(artifact: Artifact, store: Store) -> Checked:
     status, reason = store.status(artifact)
+    if status == "whole" and (problem := _not_rebuilt(artifact, store)):
+        return Checked(artifact.folder, "damaged", problem)
     return Checked(artifact.folder, status, reason)
+
+
+def _not_rebuilt(artifact: Artifact, store: Store) -> str:
+    """Why the weights of a whole artifact are not those of its compressed state; empty where they are."""
+    if COMPRESSED_FILE not in artifact.files or WEIGHTS_FILE in store.dropped(artifact):
+        return ""
+    from pruneaudit.compression.state import differing, load_state  # imports torch
+    from pruneaudit.training.checkpoint import load_tensors
+
+    folder = store.path(artifact)
+    try:
+        wrong = differing(load_tensors(folder / WEIGHTS_FILE), load_state(folder))
+    except UserError as error:
+        return str(error)
+    return f"{wrong[0]} is not what the compressed state says" if wrong else ""
 
 
 def _unplanned(place: str, folder: Path, store: Store) -> Checked:

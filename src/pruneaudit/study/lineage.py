@@ -10,7 +10,7 @@ from pruneaudit.core.options import Options, validated
 from pruneaudit.core.registry import Registry, registry_of
 from pruneaudit.study import DENSE, INIT, Origin, Plugin, Release, Study, Training
 from pruneaudit.study.audit import NO_DEFENSE
-from pruneaudit.study.releases import method_label
+from pruneaudit.study.releases import degree_words, method_label
 from pruneaudit.study.target import SourceHash, source_sha256
 
 SCORING = "scoring"
@@ -227,6 +227,11 @@ def compression_of(study: Study, release: Release) -> str:
     """The compressors that shaped its networks, its ancestors' first, with their options but without their degrees."""
     inherited = method_label(inherited_compress(study, release))
     return "+".join(part for part in (inherited, release.method) if part)
+
+
+def compression_words(study: Study, release: Release) -> str:
+    """The same with the degrees, as a text for readers."""
+    return ", ".join(degree_words(plugin) for plugin in (*inherited_compress(study, release), *release.compress))
 
 
 def scoring_models_of(release: Release) -> int:

@@ -130,6 +130,17 @@ def method_label(compress: Sequence[Plugin]) -> str:
     return "+".join(without_degree(plugin).label for plugin in compress)
 
 
+def degree_words(plugin: Plugin) -> str:
+    """A compressor with its options and its degree, in words: `rtn 4 bits`, `l1unstructured 70%`."""
+    degree, label = degree_of(plugin.name), without_degree(plugin).label
+    if degree not in plugin.options:
+        return label
+    value = plugin.options[degree]
+    if degree == _USUAL_DEGREE:
+        return f"{label} {100 * float(value):.10g}%"
+    return f"{label} {value} {degree}" if isinstance(value, int) else f"{label} {degree} {value}"
+
+
 def degree_of(compressor: str) -> str:
     """What the degree of a compressor is called; that of an unknown one is taken for a sparsity."""
     try:

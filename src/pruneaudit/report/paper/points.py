@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,11 +42,11 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Method:
-    """Releases that were pruned alike but for their sparsity."""
+    """Releases that were compressed alike but for their degrees."""
 
     label: str
     releases: tuple[str, ...]
-    """By ascending sparsity."""
+    """By ascending sparsity, or another number."""
 
 
 def leakage(results: Results, release: str, quantity: Quantity) -> Point | None:
@@ -72,17 +73,21 @@ def sparsity_of(results: Results, release: str) -> float:
     return math.nan if row is None else float(row["sparsity"])
 
 
-def methods(results: Results) -> tuple[Method, ...]:
-    """The pruned releases of known sparsity, in groups, in the order of the study.
+def methods(results: Results, at: Callable[[Results, str], float] = sparsity_of) -> tuple[Method, ...]:
+    """The compressed releases of which some number is known, in groups, in the order of the study.
 
-    What the study says of a release, but for its name and sparsity, decides which group it is in;
-    without a study, pruner, defence and origin do. A release on its own is shown by its name.
+    What the study says of a release, but for its name and degrees, decides which group it is in;
+    without a study, compressors, defence and origin do. A release on its own is shown by its name.
+
+    Args:
+        results: of a study.
+        at: that number, above 0; releases of a group are ordered by it. Default: the sparsity.
     """
     declared = _declared(results)
     groups: dict[tuple[str, ...], list[str]] = {}
     for release in release_names(results):
         row = release_row(results, release)
-        if row is not None and row["pruner"] and row["sparsity"] > 0:
+        if row is not None and row["pruner"] and at(results, release) > 0:
             key = (*(str(row[column]) for column in ("pruner", "defense", "origin")), declared.get(release, ""))
             groups.setdefault(key, []).append(release)
     named = Counter(_made_by(key) for key, releases in groups.items() if len(releases) > 1)
@@ -93,19 +98,20 @@ def methods(results: Results) -> tuple[Method, ...]:
             label = releases[0]
         elif named[label] > 1:  # they differ in something else, such as epochs: their first releases tell them apart
             label = f"{label} ({releases[0]}, ...)"
-        found.append(Method(label, tuple(sorted(releases, key=lambda name: sparsity_of(results, name)))))
+        found.append(Method(label, tuple(sorted(releases, key=lambda name: at(results, name)))))
     return tuple(found)
 
 
 def _made_by(key: tuple[str, ...]) -> str:
-    """Pruner and defence, as a label."""
+    """Compressors and defence, as a label."""
     return " + ".join(part for part in key[:2] if part)
 
 
-def references(results: Results, pruned: tuple[Method, ...]) -> tuple[str, ...]:
-    """What pruned releases are held against: the base release, then their controls."""
-    controls = [baseline_of(results, release) for method in pruned for release in method.releases]
-    return tuple(dict.fromkeys([base_release(results), *controls]))
+def references(results: Results, found: tuple[Method, ...]) -> tuple[str, ...]:
+    """What compressed releases are held against: the base release, then their baselines that are not compressed."""
+    compared = [baseline_of(results, release) for method in found for release in method.releases]
+    shown = {release for method in found for release in method.releases}
+    return tuple(dict.fromkeys([base_release(results), *(name for name in compared if name not in shown)]))
 
 
 def _declared(results: Results) -> dict[str, str]:

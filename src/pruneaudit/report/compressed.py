@@ -1,0 +1,83 @@
+"""How a release was compressed, in words, and what it costs to store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from pruneaudit.core.errors import UserError
+from pruneaudit.evaluation.results import Results
+from pruneaudit.report.quantities import sparsity_text
+from pruneaudit.report.selection import once, release_names, release_row, study_of
+from pruneaudit.study.lineage import compression_words
+
+FLOAT_BITS = 32
+"""Of an uncompressed weight."""
+
+
+@once
+def compressed_by(results: Results, release: str) -> str:
+    """The compressors of a release with their degrees, its parents' first: `l1unstructured 70%, rtn 4 bits`.
+
+    Without a study, as the table of releases names them.
+    """
+    study, row = study_of(results), release_row(results, release)
+    found = next((item for item in study.releases if item.name == release), None) if study else None
+    try:
+        if study and found:
+            return compression_words(study, found)
+    except UserError:  # a plug-in that is not here
+        pass
+    if row is None or not row["pruner"]:
+        return ""
+    return f"{row['pruner']} {sparsity_text(row['sparsity'])}" if row["sparsity"] > 0 else str(row["pruner"])
+
+
+@once
+def is_pruned_only(results: Results, release: str) -> bool:
+    """Whether all that was done to its weights is to remove some, so that its sparsity says all of it."""
+    row = release_row(results, release)
+    if row is None or not row["sparsity"] > 0:
+        return False
+    parts = compressed_by(results, release).split(", ")
+    return all(part.endswith("%") for part in parts)
+
+
+def changed_words(results: Results) -> str:
+    """`pruned or defended`, where pruning is all the compression that there is, else `compressed or defended`."""
+    compressed = [name for name in release_names(results) if compressed_by(results, name)]
+    return (
+        "pruned or defended" if all(is_pruned_only(results, name) for name in compressed) else "compressed or defended"
+    )
+
+
+def effective_bits(results: Results, release: str) -> float:
+    """Bits per weight of the dense network's matrices, the entropy bound; NaN where it was not recorded."""
+    row = release_row(results, release)
+    return math.nan if row is None else float(row["effective_bits"])
+
+
+@once
+def shows_sizes(results: Results) -> bool:
+    """Whether some release needs fewer bits per weight than float32 has."""
+    return any(effective_bits(results, name) < FLOAT_BITS for name in release_names(results))
+
+
+def most_compressed(results: Results, releases: Iterable[str]) -> str:
+    """The sparsest release, where none is pruned that of fewest bits per weight; the first of equals.
+
+    It knows no result. Empty where there is no release.
+    """
+
+    def sparsity(release: str) -> float:
+        row = release_row(results, release)
+        return -1.0 if row is None or math.isnan(row["sparsity"]) else float(row["sparsity"])
+
+    def bits(release: str) -> float:
+        found = effective_bits(results, release)
+        return math.inf if math.isnan(found) else found
+
+    candidates = list(releases)
+    if any(sparsity(release) > 0 for release in candidates):
+        return max(candidates, key=sparsity)
+    return min(candidates, key=bits, default="")
