@@ -132,6 +132,29 @@ def test_channels_go_and_macs_fall(compress, tmp_path):
     assert small[0].out_channels == 6
 
 
+def test_a_chain_is_done_in_order(compress, tmp_path):
+    code, out, err = compress(
+        "--method", "l1unstructured:sparsity=0.75", "--method", "rtn:bits=4", method=None, sparsity=None
+    )
+    assert (code, err) == (0, "")
+    assert re.search(r"bits per weight +32\.00 +\d\.\d\d", out)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [step["name"] for step in summary["method"]] == ["l1unstructured", "rtn"]
+    made = pruneaudit.load_pruned(fresh, tmp_path / "out")
+    assert made.sparsity == pytest.approx(0.75, abs=0.01)
+    assert made.state["codes/5.weight"].abs().max() <= 7
+
+
+@pytest.mark.parametrize("methods", [("rtn:bits=4", "kmeans:clusters=4"), ("kmeans:clusters=4", "rtn:bits=4")])
+def test_two_that_say_which_values_there_are_do_not_go_together(compress, tmp_path, methods):
+    first, second = (method.partition(":")[0] for method in methods)
+    named = [part for method in methods for part in ("--method", method)]
+    code, out, err = compress(*named, method=None, sparsity=None)
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert f"'{second}' cannot follow '{first}'" in err and "keep one of them" in err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "constants"),
     [

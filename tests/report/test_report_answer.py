@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pruneaudit.report.answer import answer, sparsest_change
+from pruneaudit.report.answer import answer, shown_change
 from pruneaudit.report.selection import primary_attack, primary_knowledge
 from pruneaudit.report.words import attack_name
 
@@ -257,8 +257,8 @@ def test_a_dense_finding_under_another_knowledge_serves(make_results):
 
 def test_the_short_summary_takes_the_sparsest_release(results):
     changes = answer(results).changes
-    assert sparsest_change(results, changes).release == PRUNED
-    assert sparsest_change(results, ()) is None
+    assert shown_change(results, changes).release == PRUNED
+    assert shown_change(results, ()) is None
 
 
 def test_no_attack_at_all(make_results):

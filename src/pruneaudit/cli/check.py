@@ -72,7 +72,7 @@ def command(
     ] = None,
     release: Annotated[
         list[str] | None,
-        typer.Option("--release", help="A release; default: dense and all pruned or defended ones. Repeatable."),
+        typer.Option("--release", help="A release; default: dense and all compressed or defended ones. Repeatable."),
     ] = None,
     knowledge: Annotated[
         str, typer.Option("--knowledge", help="What the references went through; default: every kind of the run.")

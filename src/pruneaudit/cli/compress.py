@@ -26,8 +26,12 @@ def command(
     ],
     weights: Annotated[Path, typer.Option("--weights", help="One file: .safetensors, .pt, .pth, ...")],
     method: Annotated[
-        str,
-        typer.Option("--method", help="A compressor and its options: l1unstructured, rtn:bits=4 (list pruners)."),
+        list[str],
+        typer.Option(
+            "--method",
+            help="A compressor and its options: l1unstructured, rtn:bits=4 (list pruners). Repeated: a chain, done in"
+            " order.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="A new folder.")],
     sparsity: Annotated[

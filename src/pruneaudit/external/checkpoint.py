@@ -28,8 +28,8 @@ from pruneaudit.study.target import working_folder_searched
 class Asked:
     """What is to be done with the network of a file."""
 
-    method: str
-    """A compressor and its options, such as "l1structured:target=macs"."""
+    method: str | Sequence[str]
+    """A compressor and its options, such as "l1structured:target=macs"; or several, done in order."""
     sparsity: float | None
     """Fraction to remove, in (0, 1), of a compressor whose degree that is."""
     training: Mapping[str, Any] | None = None

@@ -60,7 +60,7 @@ def check(
         results: the run's.
         budgets: how high which figure may be; see `budgets_of`.
         attack: the attack that decides; default, and `any`: every attack that was played.
-        releases: which to check; default: the dense networks and all that is pruned or defended. One that the study
+        releases: which to check; default: the dense networks and all that is compressed or defended. One that the study
             asks for and the run could not make is refused, not passed over.
         knowledge: what the references of the attacks that decide went through; `any`: every kind.
 

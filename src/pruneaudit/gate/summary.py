@@ -33,9 +33,7 @@ def as_markdown(gate: Gate, run: str) -> str:
     lines += _table(gate.verdicts)
     if gate.others_over:
         lines += ["", _others_sentence(gate), "", *_table(gate.others_over)]
-    left_out = [
-        f"not checked, as nothing is pruned or defended in it: {markdown_code(name)}" for name in gate.not_checked
-    ]
+    left_out = [f"not checked, as it is there for comparison alone: {markdown_code(name)}" for name in gate.not_checked]
     notes = [*_reasons(gate), *_unchecked(gate), *left_out, *(markdown_text(note) for note in gate.notes)]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)]).rstrip() + "\n"
 
