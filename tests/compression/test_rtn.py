@@ -18,9 +18,12 @@ from pruneaudit.compression import COMPRESSORS
 from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.grids import HoldGrids, grid_for
 from pruneaudit.core.errors import UserError
-from pruneaudit.study import Training
+from pruneaudit.data.population import load_population
+from pruneaudit.models import build_model
+from pruneaudit.study import Data, Training
 from pruneaudit.training.hooks import TrainingState
 from pruneaudit.training.loop import train
+from pruneaudit.training.predict import accuracy
 from pruneaudit.training.samples import Samples
 
 MakeNet = Callable[..., nn.Module]
@@ -229,6 +232,21 @@ def test_eight_bits_leave_the_outputs_almost_as_they_were(make_net: MakeNet, noi
         after = model(noise.inputs(slice(None)))
     assert (after - before).abs().max() < 0.05 * before.abs().max()
     assert (after.argmax(1) == before.argmax(1)).float().mean() >= 0.95
+
+
+def test_eight_bits_keep_the_accuracy_of_a_trained_network() -> None:
+    """Within .3 points, on 2,000 images that it was not trained on."""
+    population = load_population(Data(source="fashion_mnist_5k", num_samples=4000), seed=0)
+    model = build_model("mlp", {"hidden": [64]}, (1, 28, 28), 10, torch.Generator().manual_seed(0))
+    is_member = np.arange(len(population.y)) < 2000
+    settings = Training(epochs=5, batch_size=64, learning_rate=0.05)
+    train(model, Samples.of(population, is_member), settings, torch.Generator().manual_seed(1))
+    others = Samples.of(population, ~is_member)
+    assert len(others.y) == 2000
+    before = accuracy(model, others)
+    assert before > 0.6
+    rounded(model, bits=8)
+    assert abs(accuracy(model, others) - before) <= 0.003 + 1e-9
 
 
 def test_weights_of_half_precision_keep_their_type() -> None:

@@ -93,8 +93,16 @@ class Driver:
 
 @pytest.fixture
 def storm_study(make_study):
-    """Five models whose trainings last long enough to be hit."""
-    return make_study(membership={"num_models": 5}, training={"epochs": 150, "batch_size": 16})
+    """Five models whose trainings last long enough to be hit, those of rounded and clustered networks too."""
+    tuned = {"finetune": {"epochs": 20, "learning_rate": 0.02}}
+    compressed = [
+        {"compress": "rtn:bits=4", **tuned},
+        {"compress": "kmeans:clusters=8", **tuned},
+        {"compress": ["l1unstructured:sparsity=0.7", "rtn:bits=4"], **tuned},
+    ]
+    releases = [*make_study().model_dump()["releases"], *compressed]
+    training = {"epochs": 80, "batch_size": 16}
+    return make_study(membership={"num_models": 5}, training=training, releases=releases)
 
 
 @pytest.fixture
@@ -176,7 +184,8 @@ def is_noticed(folder):
 
 def test_corruption_storm(make_study, tmp_path):
     rng = random.Random(20261122)
-    study = make_study(releases=make_study().model_dump()["releases"][1:])
+    releases = [*make_study().model_dump()["releases"][1:], {"compress": "rtn:bits=4"}]
+    study = make_study(releases=releases)
     began = time.monotonic()
     calm = run(study, out=tmp_path / "calm", runtime=Runtime(executor="serial")).folder
     expected = reproducible_bytes(calm)
