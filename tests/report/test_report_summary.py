@@ -11,7 +11,7 @@ import pytest
 from frontier_rows import frontier_row, with_frontier
 
 from pruneaudit.report.answer import answer
-from pruneaudit.report.by_degree import leakage_by_sparsity
+from pruneaudit.report.by_degree import leakage_by_bits, leakage_by_sparsity
 from pruneaudit.report.conclusions import at_equal_accuracy
 from pruneaudit.report.html import render
 from pruneaudit.report.samples import png, read_samples
@@ -281,6 +281,50 @@ def test_without_pruned_releases_there_is_no_such_figure(make_results):
         parts["releases"]["pruner"] = ""
 
     assert leakage_by_sparsity(make_results(unpruned)) is None
+
+
+def rounded(parts):
+    """The pruned release is one of 4 bits instead."""
+    table = parts["releases"]
+    table.loc[table["release"] == PRUNED, ["pruner", "sparsity", "sparsity_all"]] = ["rtn", 0.0, 0.0]
+    table["effective_bits"] = np.where(table["release"] == PRUNED, 4.0, 32.0)
+    table["compressed_bytes"] = np.where(table["release"] == PRUNED, 31_400.0, 246_900.0)
+    releases = [{"name": CONTROL, "finetune": {"epochs": 5}}]
+    releases += [{"name": PRUNED, "compress": "rtn:symmetry=full", "bits": 4, "finetune": {"epochs": 5}}]
+    parts["about"]["study"]["releases"] = releases
+
+
+def test_a_rounded_release_shows_its_compressor_degree_and_size(make_results):
+    results = make_results(rounded)
+    line = next(line for line in first_screen(results).lines if line.release == PRUNED)
+    assert line.made == "Compressed by rtn:symmetry=full 4 bits (4.00 bits per weight)"
+    assert (line.size.value, line.size.interval) == ("4.00 bits per weight", "31.4\u00a0kB")
+    assert line.against == CONTROL
+    assert featured_release(results) == PRUNED
+    assert "compressed or defended release" in " ".join(first_screen(results).sentences)
+    page = render(results)
+    assert "31.4\u00a0kB" in page and "compressed by rtn:symmetry=full 4 bits" in page
+
+
+def test_leakage_against_bits_has_a_point_per_release_with_its_interval(make_results):
+    figure = leakage_by_bits(make_results(rounded))
+    curve, *levels = figure.plot["data"]
+    assert curve["x"] == [2.0]  # the logarithm of 4
+    np.testing.assert_allclose(curve["y"], [0.63])
+    np.testing.assert_allclose(curve["error_y"]["array"], [0.012])
+    assert "4.00 bits per weight" in curve["customdata"][0]
+    assert [round(level["y"][0], 3) for level in levels] == [0.72, 0.73]
+    assert figure.plot["layout"]["xaxis"]["ticktext"][-1] == "32"
+
+
+def test_without_fewer_bits_there_are_no_sizes_and_no_such_figure(make_results):
+    def whole(parts):
+        parts["releases"]["effective_bits"] = 32.0
+
+    results = make_results(whole)
+    assert leakage_by_bits(results) is None
+    assert leakage_by_bits(make_results()) is None
+    assert all(line.size is None for line in first_screen(results).lines)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
