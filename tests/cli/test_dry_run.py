@@ -65,7 +65,7 @@ def test_each_step_can_be_tried_dry(call, tmp_path):
     code, out, err = call("mia-prune", "prune", "study.toml", "--prune_sparsity", "0.5", *usual, "--dry-run")
     assert code == 0, err
     assert "dense trainings: 0 to do, 3 to reuse" in out
-    assert "prunings / fine-tunings / defended trainings: 3 to do" in out
+    assert "prunings / fine-tunings / defended trainings: 6 to do" in out
     code, out, err = call("mia-prune", "mia", "study.toml", "--original", "--attacks", "loss,nn", *usual, "--dry-run")
     assert code == 0, err
     assert "attacks that learn: 1 to do, 0 to reuse (nn; in 1 game)" in out

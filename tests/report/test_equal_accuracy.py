@@ -72,7 +72,7 @@ def test_the_table_shows_every_release_with_its_difference_or_the_reason(with_fr
     by_name = {line.release: line for line in table.lines}
     assert list(by_name) == ["dense", "early", "worse", "l1unstructured-0.9", "smooth", "better"]
     pruned = by_name["l1unstructured-0.9"]
-    assert pruned.kind == "pruned"
+    assert pruned.kind == "compressed"
     assert pruned.accuracy.value == "74.0%"
     item = pruned.compared[0]
     assert (item.leakage.value, item.leakage.interval) == ("0.640", "[0.630, 0.650]")
@@ -112,7 +112,7 @@ def test_points_are_told_apart_by_marker_and_colour_and_the_dominated_are_grey(w
     results = with_frontier()
     traces = {trace["name"]: trace for trace in frontier_figure(results).plot["data"][1:]}
     names = [kind for kind, _, _ in KINDS.values()]
-    assert list(traces) == [names[0], f"{names[0]}, dominated", "pruned, dominated", "defended", names[3]]
+    assert list(traces) == [names[0], f"{names[0]}, dominated", "compressed, dominated", "defended", names[3]]
     for name, trace in traces.items():
         symbol, colour = trace["marker"]["symbol"], trace["marker"]["color"]
         assert (colour == "#808080") == symbol.endswith("-open") == name.endswith("dominated")

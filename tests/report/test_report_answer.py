@@ -160,7 +160,7 @@ def test_a_control_is_called_alike_only_if_it_is(make_results, epochs, words):
 
 def test_the_control_itself_is_held_against_the_dense_networks(make_results):
     text = change_of(make_results(), CONTROL)
-    assert text.startswith("Fine-tuned without pruning, no difference could be shown under LiRA")
+    assert text.startswith("Fine-tuned without compression, no difference could be shown under LiRA")
     assert "compared with the dense networks; " in text
 
 

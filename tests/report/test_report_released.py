@@ -155,7 +155,7 @@ def test_the_page_has_one_more_section_and_tables_that_can_be_reached(with_repor
     assert set(labels) <= set(ids)
     assert len(ids) == len(set(ids))
     assert words(text).count("Nonzero parameters") == 1
-    assert "pruner l1unstructured defense ppb" in words(text)
+    assert "compressed by l1unstructured 90% defense ppb" in words(text)
 
 
 @pytest.mark.parametrize("report", [None, {}, {"releases": []}, {"releases": "x"}, ["x"], 7, {"releases": [None]}])
