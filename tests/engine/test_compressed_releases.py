@@ -11,6 +11,9 @@ from pruneaudit.api import Runtime, run, verify_run
 from pruneaudit.compression.state import differing, load_state, masks_in, restored
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, SUMMARY_FILE, WEIGHTS_FILE, file_sha256
+from pruneaudit.gate import budgets_of, check
+from pruneaudit.report.answer import answer
+from pruneaudit.report.selection import baseline_of
 from pruneaudit.runs.export import export
 from pruneaudit.training.checkpoint import load_tensors, save_tensors
 
@@ -113,6 +116,28 @@ def test_accuracy_of_eight_bits_is_that_of_the_dense_network(finished):
     for summary in summaries:
         assert summary["test_accuracy"] == pytest.approx(summary["test_accuracy_before"], abs=0.02)
         assert summary["test_accuracy_after_pruning"] == summary["test_accuracy"]  # nothing was trained
+
+
+def test_each_is_compared_with_its_baseline_which_was_added_if_it_was_missing(finished):
+    results = finished.results
+    added = ["dense+finetune", "dense+finetune+relaxloss"]
+    assert results.about["added_baselines"] == added
+    assert [name for name in results.releases["release"] if name not in NAMES] == ["dense", *added]
+    compared = set(zip(results.comparisons["release"], results.comparisons["baseline"], strict=True))
+    expected = {
+        "rtn-8": "dense",
+        "kmeans-4": "dense+finetune",
+        "l1unstructured-0.7+rtn-4": "dense+finetune",
+        "rtn-4+relaxloss": "dense+finetune+relaxloss",
+        "sparse-then-rounded": "sparse",
+    }
+    assert set(expected.items()) <= compared
+    assert {name: baseline_of(results, name) for name in expected} == expected
+    text = next(change.text for change in answer(results).changes if change.release == "sparse-then-rounded")
+    assert "l1unstructured 70%, rtn 3 bits" in text and "the release that it was made from" in text
+    gate = check(results, budgets_of(results, max_auc="1"))
+    assert {verdict.release for verdict in gate.verdicts} == {"dense", *NAMES}
+    assert set(gate.not_checked) == set(added)
 
 
 def resealed(folder, change):

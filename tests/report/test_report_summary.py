@@ -299,6 +299,7 @@ def test_a_rounded_release_shows_its_compressor_degree_and_size(make_results):
     line = next(line for line in first_screen(results).lines if line.release == PRUNED)
     assert line.made == "Compressed by rtn:symmetry=full 4 bits (4.00 bits per weight)"
     assert (line.size.value, line.size.interval) == ("4.00 bits per weight", "31.4\u00a0kB")
+    assert (line.sparsity.value, line.sparsity.interval) == ("0%", "")
     assert line.against == CONTROL
     assert featured_release(results) == PRUNED
     assert "compressed or defended release" in " ".join(first_screen(results).sentences)

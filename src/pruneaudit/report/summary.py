@@ -254,7 +254,7 @@ def _line(results: Results, release: str, base: str, notes: Notes) -> SummaryLin
         release=release,
         made="" if is_base or made is None else what_was_done(results, release),
         twin_of=undefended_twins(results).get(release, ()),
-        sparsity=_missing(notes, NOT_RECORDED) if made is None else sparsity_cell(made, notes),
+        sparsity=_missing(notes, NOT_RECORDED) if made is None else sparsity_cell(made, notes, with_bits=False),
         size=_size(results, made, notes),
         accuracy=_missing(notes, NOT_RECORDED) if made is None else estimate(made, TEST_ACCURACY, notes),
         leakage=_missing(notes, _NO_ROW) if found is None else estimate(found, AUC, notes),

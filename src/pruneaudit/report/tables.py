@@ -239,11 +239,18 @@ def releases_table(results: Results, with_nonzero: bool = True) -> tuple[tuple[R
     return tuple(lines), notes.listed()
 
 
-def sparsity_cell(row: pd.Series, notes: Notes) -> Cell:
-    """The sparsity in a row of the releases table: of the prunable weights, and of all parameters."""
+def sparsity_cell(row: pd.Series, notes: Notes, with_bits: bool = True) -> Cell:
+    """The sparsity in a row of the releases table: of the prunable weights, and of all parameters.
+
+    Args:
+        row: of the releases table.
+        notes: why numbers are missing.
+        with_bits: show bits per weight where nothing was removed.
+    """
     if math.isnan(row["sparsity"]):
         return Cell("", note=notes.number(NOT_RECORDED))
-    return Cell(sparsity_text(row["sparsity"]), of_all_parameters(row))
+    shown = of_all_parameters(row) if with_bits or row["sparsity_all"] > 0 else ""
+    return Cell(sparsity_text(row["sparsity"]), shown)
 
 
 def of_all_parameters(row: pd.Series) -> str:
