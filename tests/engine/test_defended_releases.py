@@ -100,6 +100,10 @@ def test_matched_and_no_defense_attackers_are_both_in_the_findings(defended):
         *((name, knowledge) for name in ("dp", "l1unstructured-0.8+ppb-strength=4", "dp+l1unstructured-0.8")
           for knowledge in ("matched", "no-defense")),
         ("l1unstructured-0.8", "matched"),
+        # The baselines of the compressed ones, each with its twin.
+        *((name, knowledge) for name in ("dense+finetune+ppb-strength=4", "dp+finetune")
+          for knowledge in ("matched", "no-defense")),
+        ("dense+finetune", "matched"),
     }  # fmt: skip
     by_twin = next(g for g in defended.audit.games if g.game.release == "dp" and g.game.knowledge == "no-defense")
     dense = next(g for g in defended.audit.games if g.game.release == "dense")
@@ -142,7 +146,7 @@ def test_private_training_refuses_what_would_void_it(release, expected, make_stu
 
 def test_the_answer_holds_the_defended_against_themselves_without_defence(defended):
     told = {change.release: change.text for change in answer(defended.audit.results).changes}
-    assert told["dp"].startswith("Trained from new weights without pruning with a defence")
+    assert told["dp"].startswith("Trained from new weights without compression with a defence")
     assert re.match(
         r"Pruned to 80% sparsity \(\S+ of all parameters\) with a defence", told["l1unstructured-0.8+ppb-strength=4"]
     )
