@@ -16,7 +16,10 @@ TINY = {
     "membership": {"num_models": 2},
     "model": {"name": "mlp", "options": {"hidden": [8]}},
     "training": {"epochs": 3, "batch_size": 32},
-    "releases": [{"compress": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 2, "learning_rate": 0.02}}],
+    "releases": [
+        {"compress": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 2, "learning_rate": 0.02}},
+        {"name": "tuned", "finetune": {"epochs": 2, "learning_rate": 0.02}},
+    ],
     "audit": {"attacks": ["loss", "entropy:thresholds=per_class"], "knowledge": ["matched"]},
 }
 
@@ -88,7 +91,7 @@ def expected_curves(tracked):
             for row in csv.DictReader(file):
                 epoch = int(row.pop("epoch"))
                 expected |= {(f"{release}/{path.parent.name}/{key}", epoch): float(row[key]) for key in row}
-    assert len(expected) == 2 * (3 + 2) * 2  # models x epochs x (loss, learning rate)
+    assert len(expected) == 2 * (3 + 2 + 2) * 2  # models x epochs, with the baseline's, x (loss, learning rate)
     return expected
 
 
@@ -98,7 +101,7 @@ def expected_findings(tracked):
     expected = {}
     with (tracked[0] / "findings.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["victim"] == "mean"]
-    assert len(rows) == 4  # releases x attacks
+    assert len(rows) == 6  # releases x attacks
     for row in rows:
         which = "/".join(row.pop(key).replace("=", "_") for key in ("release", "knowledge", "attack"))
         for text in ("variant", "victim", "refused"):

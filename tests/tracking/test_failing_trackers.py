@@ -74,7 +74,7 @@ def test_one_that_fails_in_any_method_ends_no_run_and_is_named_once(tiny, untrac
     for bad, method in zip(failing, METHODS, strict=True):  # told nothing more, but that it may close
         told = methods_of(bad)
         assert told[told.index(method) + 1 :] in (["end"], [])
-    assert methods_of(sound) == ["begin", *["curve"] * 4, "findings", "files", "end"]
+    assert methods_of(sound) == ["begin", *["curve"] * 6, "findings", "files", "end"]
     assert sound.told[-1] == ("end", False)
 
 
