@@ -5,7 +5,7 @@ LiRA and RMIA, logits for the scores of predictions, scores for the thresholds. 
 the victims only, and the ratio is of seconds per victim.
 
     python benchmarks/attacks.py                                                                    # 16 x 2,000
-    python benchmarks/attacks.py --models 128 --samples 50000 --reserve 10000 --loop-victims 1 --attacks lira rmia
+    python benchmarks/attacks.py --models 128 --samples 50000 --holdout 10000 --loop-victims 1 --attacks lira rmia
 """
 
 # M models, N samples, C classes, V victims
@@ -73,7 +73,7 @@ def prepared(attack: str, side: str, signals: Signals, num_loop_victims: int) ->
         return lambda: made.score(view, rng).victims
     if attack in PREDICTION_ATTACKS:
         return lambda: loops.prediction_scores(attack, signals.logits[:num_loop_victims], signals.labels)
-    phi, scored = signals.phi[..., 0], ~signals.reserve
+    phi, scored = signals.phi[..., 0], ~signals.nulls
     if attack == "rmia":
         return lambda: loops.rmia(phi, signals.member, scored, victims)
     return lambda: loops.lira(phi, signals.member, scored, signals.num_models < POOL_BELOW, victims)
@@ -90,7 +90,7 @@ def looped_thresholds(view: Any, scores: np.ndarray) -> np.ndarray:
     found = np.full((signals.num_models, signals.num_classes), np.nan)
     for victims, references in games(view, 0):
         for label in range(signals.num_classes):
-            chosen = (signals.labels == label) & ~signals.reserve
+            chosen = (signals.labels == label) & ~signals.nulls
             own, member = (array[np.ix_(references, chosen)].ravel() for array in (scores, signals.member))
             found[victims, label] = loops.class_threshold(own, member)
     return found
@@ -123,7 +123,7 @@ def difference(attack: str, folder: Path, num_loop_victims: int) -> float:
     ours = ours if attack == THRESHOLDS else ours[:num_loop_victims]
     where = ~np.isnan(ours)
     if attack in PREDICTION_ATTACKS:
-        loop = loop[: len(ours)]  # it scores the reserve too, which nobody asked for
+        loop = loop[: len(ours)]  # it scores the holdout too, which nobody asked for
     else:
         assert (where == ~np.isnan(loop)).all(), f"{attack}: both sides must score the same samples"
     return float(np.abs(loop - ours)[where].max())
@@ -161,12 +161,12 @@ def main() -> None:
     arguments.add_argument("--models", type=int, default=16, help="default: %(default)s")
     arguments.add_argument("--samples", type=int, default=2_000, help="that are audited; default: %(default)s")
     arguments.add_argument("--classes", type=int, default=10, help="default: %(default)s")
-    arguments.add_argument("--reserve", type=int, default=500, help="samples besides: RMIA's z; default: %(default)s")
+    arguments.add_argument("--holdout", type=int, default=500, help="samples besides: RMIA's z; default: %(default)s")
     arguments.add_argument("--loop-victims", type=int, help="that the loops play; default: all")
     arguments.add_argument("--attacks", nargs="+", choices=ATTACKS, default=list(ATTACKS), metavar="ATTACK")
     chosen = arguments.parse_args()
-    sizes = [chosen.models, chosen.samples, chosen.classes, chosen.reserve]
-    print(f"{machine()}\n{sizes[0]} models x {sizes[1]:,} samples x {sizes[2]} classes, {sizes[3]:,} in the reserve")
+    sizes = [chosen.models, chosen.samples, chosen.classes, chosen.holdout]
+    print(f"{machine()}\n{sizes[0]} models x {sizes[1]:,} samples x {sizes[2]} classes, {sizes[3]:,} held out")
     header = ["attack", "loop, CPU s for victims", "ours, CPU s for victims", "ours, phi included /s"]
     header += ["ratio per victim", "largest difference", "added /MB, loop / ours", "peak /MB, loop / ours"]
     with tempfile.TemporaryDirectory() as folder:

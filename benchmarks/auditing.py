@@ -5,12 +5,12 @@ keeps it, one .npy per model. Every measurement has an interpreter of its own: w
 how much the stage raised the peak of resident memory, and that peak.
 
     python benchmarks/auditing.py                        # 32 models x 10,000 samples, all stages
-    python benchmarks/auditing.py --models 128 --samples 50000 --reserve 10000
+    python benchmarks/auditing.py --models 128 --samples 50000 --holdout 10000
 
-`--samples` are those that are audited; the reserve (RMIA's z) comes on top.
+`--samples` are those that are audited; the holdout (RMIA's z) comes on top.
 """
 
-# M models, N samples, C classes, V victims, K references, Z reserve samples
+# M models, N samples, C classes, V victims, K references, Z holdout samples
 
 from __future__ import annotations
 
@@ -141,11 +141,11 @@ def main() -> None:
     arguments.add_argument("--models", type=int, default=32, help="default: %(default)s")
     arguments.add_argument("--samples", type=int, default=10_000, help="that are audited; default: %(default)s")
     arguments.add_argument("--classes", type=int, default=10, help="default: %(default)s")
-    arguments.add_argument("--reserve", type=int, default=2_000, help="samples besides: RMIA's z; default: %(default)s")
+    arguments.add_argument("--holdout", type=int, default=2_000, help="samples besides: RMIA's z; default: %(default)s")
     arguments.add_argument("--stages", nargs="+", default=STAGES, metavar="STAGE", help=", ".join(STAGES + ON_DEMAND))
     chosen = arguments.parse_args()
-    sizes = [chosen.models, chosen.samples, chosen.classes, chosen.reserve]
-    print(f"{machine()}\n{sizes[0]} models x {sizes[1]:,} samples x {sizes[2]} classes, {sizes[3]:,} in the reserve\n")
+    sizes = [chosen.models, chosen.samples, chosen.classes, chosen.holdout]
+    print(f"{machine()}\n{sizes[0]} models x {sizes[1]:,} samples x {sizes[2]} classes, {sizes[3]:,} held out\n")
     with tempfile.TemporaryDirectory() as folder:
         in_fresh_interpreter(str(Path(__file__).with_name("made_up.py")), folder, *sizes)
         found = take_turns({stage: partial(one_stage, stage, folder) for stage in chosen.stages}, chosen.rounds)

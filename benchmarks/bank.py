@@ -48,8 +48,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import torch_generator
+from pruneaudit.data.drawing import load_population
 from pruneaudit.data.membership import draw_membership, write_membership
-from pruneaudit.data.population import Population, load_population
+from pruneaudit.data.population import Population
 from pruneaudit.data.splits import split_of
 from pruneaudit.engine.driver import carry_out
 from pruneaudit.engine.plan import Plan, make_plan

@@ -30,8 +30,8 @@ from interleaved import Spread, machine, parser, shown, table, take_turns
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.classifier import Rows, posteriors
+from pruneaudit.data.drawing import load_population
 from pruneaudit.data.membership import draw_membership, write_membership
-from pruneaudit.data.population import load_population
 from pruneaudit.engine.assemble import release_signals
 from pruneaudit.engine.driver import carry_out
 from pruneaudit.engine.plan import make_plan

@@ -24,7 +24,8 @@ import torch
 from bank import Trained, ours
 from interleaved import Spread, load_average, machine, parser, table, take_turns
 
-from pruneaudit.data.population import Population, load_population
+from pruneaudit.data.drawing import load_population
+from pruneaudit.data.population import Population
 from pruneaudit.data.splits import split_of
 from pruneaudit.engine.processes import Processes
 from pruneaudit.study import Study

@@ -28,7 +28,7 @@ SIZES = {
     "samples": (2_500, 5_000, 10_000, 20_000, 40_000),
     "releases": (1, 2, 3, 4, 6),
 }
-NUM_CLASSES, NUM_RESERVE = 10, 1_000
+NUM_CLASSES, NUM_HOLDOUT = 10, 1_000
 COSTS = {"lira": "scores of `lira`, CPU s", "rmia": "scores of `rmia`, CPU s", "audit": "audit, CPU s"}
 COSTS |= {"added": "audit, memory added /MB"}
 
@@ -43,7 +43,7 @@ def measured(num_models: int, num_samples: int, num_releases: int) -> dict[str, 
         for release in range(num_releases):
             in_fresh_interpreter(
                 str(Path(__file__).with_name("made_up.py")),
-                *(folder, num_models, num_samples, NUM_CLASSES, NUM_RESERVE, release),
+                *(folder, num_models, num_samples, NUM_CLASSES, NUM_HOLDOUT, release),
             )
         with stopwatch() as whole:
             releases = {f"release {release}": load(Path(folder), release) for release in range(num_releases)}

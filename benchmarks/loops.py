@@ -3,7 +3,7 @@
 What `attacks.py` measures the package against, and checks its answers by.
 """
 
-# M models, N samples, C classes, Z reserve samples
+# M models, N samples, C classes, Z holdout samples
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A made-up bank on disk, as the store keeps one: phi = how easy the sample is + gain where trained on it + noise."""
 
-# M models, N samples (the reserve first), C classes
+# M models, N samples (the holdout first), C classes
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GAIN = 1.0
 
 
 def make_bank(
-    folder: Path, num_models: int, num_samples: int, num_classes: int, num_reserve: int, release: int = 0
+    folder: Path, num_models: int, num_samples: int, num_classes: int, num_holdout: int, release: int = 0
 ) -> None:
     """Writes signals, model by model.
 
@@ -26,16 +26,16 @@ def make_bank(
         num_models: M, every one a victim.
         num_samples: that are audited.
         num_classes: C.
-        num_reserve: samples besides, in nobody's training set.
+        num_holdout: samples besides, in nobody's training set.
         release: another one has other noise, for the same models and samples.
     """
     import numpy as np
 
     rng = np.random.default_rng(0)
-    total = num_samples + num_reserve
+    total = num_samples + num_holdout
     labels, easiness = rng.integers(num_classes, size=total), rng.normal(0.5, 1.5, total)
     member = rng.random((num_models, total)) < 0.5
-    member[:, :num_reserve] = False
+    member[:, :num_holdout] = False
     for model, inside in enumerate(member):
         noise = np.random.default_rng([1, model, release])
         logits = noise.normal(size=(total, num_classes))
@@ -43,7 +43,7 @@ def make_bank(
         logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))  # the others' logsumexp is 0, so phi is the label's
         logits[np.arange(total), labels] = easiness + GAIN * inside + noise.normal(size=total)
         np.save(folder / f"{release}-{model}.npy", logits.astype(np.float32))
-    np.savez(folder / "rest.npz", labels=labels, member=member, reserve=np.arange(total) < num_reserve)
+    np.savez(folder / "rest.npz", labels=labels, member=member, holdout=np.arange(total) < num_holdout)
 
 
 def load(folder: Path, release: int = 0) -> Signals:
@@ -54,7 +54,7 @@ def load(folder: Path, release: int = 0) -> Signals:
 
     rest = np.load(folder / "rest.npz")
     files = [np.load(folder / f"{release}-{model}.npy", mmap_mode="r") for model in range(len(rest["member"]))]
-    eligible = np.broadcast_to(~rest["reserve"], rest["member"].shape)
+    eligible = np.broadcast_to(~rest["holdout"], rest["member"].shape)
     return Signals(np.stack(files), rest["labels"], rest["member"], eligible=eligible)
 
 

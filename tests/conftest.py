@@ -127,7 +127,7 @@ def build_about() -> dict[str, Any]:
         "population": {
             "name": "fashion_mnist_5k",
             "num_samples": 2000,
-            "num_reserve": 500,
+            "num_holdout": 500,
             "num_classes": 10,
             "sha256": "ab" * 32,
         },

@@ -49,7 +49,7 @@ CONFIGS = {
     "location": {"dataset_name": "location", "model_name": "columnfc", "epochs": 50, "num_cls": 30, "input_dim": 446},
 }
 TINY = (
-    *("data.source=digits", "data.num_samples=160", "data.num_reserve=40", "audit.fpr_levels=[0.3]"),
+    *("data.source=digits", "data.num_samples=160", "data.num_holdout=40", "audit.fpr_levels=[0.3]"),
     *("training.epochs=1", "training.batch_size=32"),
 )
 """Of every study that is begun here; what follows goes on from there."""

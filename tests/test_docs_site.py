@@ -26,7 +26,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 KINDS = ("attacks", "compression", "defenses", "data", "models", "metrics")
 TINY_DEMO = (
-    *("membership.num_models=3", "training.epochs=1", "data.num_samples=240", "data.num_reserve=50"),
+    *("membership.num_models=3", "training.epochs=1", "data.num_samples=240", "data.num_holdout=50"),
     'audit.attacks=["loss"]',
 )
 

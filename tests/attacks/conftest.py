@@ -19,20 +19,20 @@ def build_bank(
     num_samples: int = 300,
     num_classes: int = 5,
     gain: float = 1.5,
-    num_reserve: int = 0,
+    num_holdout: int = 0,
     num_queries: int = 1,
     seed: int = 0,
     member: np.ndarray | None = None,
     first_id: int = 0,
     dtype: type = np.float32,
 ) -> Signals:
-    """Signals of a bank; the first `num_reserve` samples are in nobody's training set and not eligible."""
+    """Signals of a bank; the first `num_holdout` samples are in nobody's training set and not eligible."""
     rng = np.random.default_rng([7, seed])
     difficulty = np.random.default_rng(1).normal(1, 2, num_samples)  # the same samples whatever the seed
     labels = np.random.default_rng(2).integers(num_classes, size=num_samples)
     drawn = rng.random((num_models, num_samples)) < 0.5  # independent coins
     member = drawn if member is None else member.copy()
-    member[:, :num_reserve] = False
+    member[:, :num_holdout] = False
     noise = rng.normal(size=(num_models, num_samples, num_queries))
     phi = difficulty[:, None] + gain * member[..., None] + noise  # (M, N, Q)
     logits = rng.normal(size=(num_models, num_samples, num_classes))
@@ -45,7 +45,7 @@ def build_bank(
         logits=logits.astype(dtype),
         labels=labels,
         member=member,
-        eligible=np.broadcast_to(np.arange(num_samples) >= num_reserve, member.shape),
+        eligible=np.broadcast_to(np.arange(num_samples) >= num_holdout, member.shape),
         confidence=phi.astype(dtype) if num_queries > 1 else None,
         sensitivity=posteriors * (1 - posteriors) * shaking,  # a softmax's slope, and what the network makes of it
         model_ids=np.arange(first_id, first_id + num_models),

@@ -14,11 +14,13 @@ from pruneaudit.attacks.view import View
 from pruneaudit.core.options import Options
 from pruneaudit.metrics import auc, auc_influence, two_way
 from pruneaudit.signals.signals import Signals
+from pruneaudit.study.parts import MIN_HOLDOUT
 
 # V victims, K references, N samples, M models
 
 NAMES = ATTACKS.names()
 NUM_VICTIMS, NUM_REFERENCES = 3, 9
+NUM_SAMPLES, NUM_HOLDOUT = 300, MIN_HOLDOUT
 
 
 @pytest.fixture(params=NAMES)
@@ -36,11 +38,14 @@ def releases_of(name, make_earlier):
 
 @pytest.fixture
 def view(make_bank, releases_of):
-    """Separate victims and references, a reserve, and every sample scorable: some references have it, some not."""
-    member = np.random.default_rng(4).random((NUM_REFERENCES, 120)) < 0.5
-    member[:2], member[2:4] = np.arange(120) % 2 == 0, np.arange(120) % 2 == 1  # two IN, two OUT, at least
-    references = make_bank(NUM_REFERENCES, 120, num_reserve=20, member=member, first_id=100, seed=1)
-    return View.of(releases_of(make_bank(NUM_VICTIMS, 120, num_reserve=20)), releases_of(references))
+    """Separate victims and references, a holdout, and every sample scorable: some references have it, some not."""
+    member = np.random.default_rng(4).random((NUM_REFERENCES, NUM_SAMPLES)) < 0.5
+    member[:2], member[2:4] = (
+        np.arange(NUM_SAMPLES) % 2 == 0,
+        np.arange(NUM_SAMPLES) % 2 == 1,
+    )  # two IN, two OUT, at least
+    references = make_bank(NUM_REFERENCES, NUM_SAMPLES, num_holdout=NUM_HOLDOUT, member=member, first_id=100, seed=1)
+    return View.of(releases_of(make_bank(NUM_VICTIMS, NUM_SAMPLES, num_holdout=NUM_HOLDOUT)), releases_of(references))
 
 
 def own_view(releases):
@@ -71,7 +76,7 @@ def test_shape_type_and_where_there_is_no_score(name, view):
     np.testing.assert_array_equal(np.isnan(scores.victims), ~view.eligible)
     assert not np.isinf(scores.victims).any()
     if scores.references is not None:
-        assert scores.references.shape == (NUM_REFERENCES, 120)
+        assert scores.references.shape == (NUM_REFERENCES, NUM_SAMPLES)
         assert scores.references.dtype == np.float64
 
 
@@ -90,14 +95,14 @@ def test_the_same_again(name, view):
 
 
 def test_victims_membership_is_not_looked_at(name, view):
-    """Of what is scored. (That the reserve is in nobody's training set is public.)"""
+    """Of what is scored. (That the holdout is in nobody's training set is public.)"""
     turned = view.attacked.member ^ view.attacked.scored
     other = View.of(changed(view.releases, member=turned), view.references, view.allowed)
     np.testing.assert_array_equal(scores_of(name, other).victims, scores_of(name, view).victims)
 
 
 def test_a_victims_membership_is_not_looked_at_within_its_own_bank(name, make_bank, releases_of):
-    releases = releases_of(make_bank(num_models=8, num_samples=100, num_reserve=20))
+    releases = releases_of(make_bank(num_models=8, num_samples=100, num_holdout=20))
     expected = scores_of(name, own_view(releases)).victims
     member = releases[-1].member.copy()
     member[5, 20:] ^= True
@@ -110,7 +115,7 @@ def test_references_that_are_not_allowed_do_not_matter(name, view):
     allowed[:, 8] = False
     factor, member = np.ones((NUM_REFERENCES, 1, 1)), view.reference.member.copy()
     factor[8] = -3
-    member[8, 20:] ^= True
+    member[8, NUM_HOLDOUT:] ^= True
     others = [replace(release, logits=release.logits * factor, member=member) for release in view.references]
     before, after = (scores_of(name, View.of(view.releases, r, allowed)).victims for r in (view.references, others))
     np.testing.assert_allclose(after, before, rtol=1e-9)
@@ -118,7 +123,7 @@ def test_references_that_are_not_allowed_do_not_matter(name, view):
 
 def test_order_of_samples_and_of_models_does_not_matter(name, view):
     rng = np.random.default_rng(5)
-    samples, victims = rng.permutation(120), rng.permutation(NUM_VICTIMS)
+    samples, victims = rng.permutation(NUM_SAMPLES), rng.permutation(NUM_VICTIMS)
     references = rng.permutation(NUM_REFERENCES)
 
     def turned(signals, models):
@@ -138,14 +143,14 @@ def test_order_of_samples_and_of_models_does_not_matter(name, view):
 
 
 def test_a_higher_score_means_a_member(name, make_bank, releases_of):
-    bank = make_bank(num_models=8, num_samples=250, gain=2.5, num_reserve=50)
+    bank = make_bank(num_models=8, num_samples=250, gain=2.5, num_holdout=50)
     scores = scores_of(name, own_view(releases_of(bank)), epochs=6).victims
     least = 0.53 if name == "correctness" else 0.6  # most samples here are classified right by everybody
     assert (auc(scores, bank.member) > least).all()
 
 
 def test_it_sees_nothing_where_there_is_nothing(name, make_bank, releases_of):
-    bank = make_bank(num_models=8, num_samples=1100, gain=0, num_reserve=100, seed=3)
+    bank = make_bank(num_models=8, num_samples=1100, gain=0, num_holdout=100, seed=3)
     scores = scores_of(name, own_view(releases_of(bank, gain=0)), epochs=1).victims
     found = two_way(*auc_influence(scores, bank.member))
     assert abs(found.value - 0.5) < 4 * found.std_error
@@ -154,16 +159,16 @@ def test_it_sees_nothing_where_there_is_nothing(name, make_bank, releases_of):
 
 def test_what_it_needs_it_says(name, view, make_bank, releases_of):
     attack = ATTACKS.get(name)()
-    assert attack.needs <= {"references", "reserve", "sensitivity", "two releases"}
+    assert attack.needs <= {"references", "holdout", "sensitivity", "two releases"}
     assert attack.standard in NAMES
     assert attack.lacks(view) == ""
-    alone = View.of(releases_of(make_bank(num_models=1, num_samples=30, num_reserve=5)), [])
+    alone = View.of(releases_of(make_bank(num_models=1, num_samples=NUM_HOLDOUT + 25, num_holdout=NUM_HOLDOUT)), [])
     if "references" in attack.needs:
         assert attack.lacks(alone) == "reference models for every victim"
         assert attack.lacks(View.of(view.releases, view.references, view.allowed & (np.arange(3) > 0)[:, None])) != ""
     else:
         assert attack.lacks(alone) == ""
-        assert attack.score(alone, np.random.default_rng(0)).victims.shape == (1, 30)
+        assert attack.score(alone, np.random.default_rng(0)).victims.shape == (1, NUM_HOLDOUT + 25)
 
 
 def test_earlier_releases_change_nothing_for_attacks_on_one(name, view, make_earlier):

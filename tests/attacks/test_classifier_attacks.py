@@ -40,8 +40,8 @@ def limits(view, scores):
 
 @pytest.fixture
 def pooled(make_bank, make_view):
-    """Every model is a victim and the others' reference; reserve first, canaries last."""
-    bank = make_bank(num_models=10, num_samples=90, num_reserve=10)
+    """Every model is a victim and the others' reference; holdout first, canaries last."""
+    bank = make_bank(num_models=10, num_samples=90, num_holdout=10)
     return make_view(replace(bank, canary=np.arange(90) >= 80))
 
 

@@ -29,7 +29,7 @@ def phi_of(logits, label):
 
 @pytest.fixture(params=[2, 5, 9])
 def view(request, make_bank, make_view):
-    bank = make_bank(num_models=request.param, num_samples=60, num_reserve=20, seed=request.param)
+    bank = make_bank(num_models=request.param, num_samples=60, num_holdout=20, seed=request.param)
     return make_view(bank)
 
 
@@ -80,8 +80,8 @@ def test_attack_p(view):
     signals = view.attacked
     found = scored("attack_p", view)
     for v, n, phi, _, _ in each(view):
-        reserve = np.flatnonzero(signals.reserve)
-        z = [phi_of(signals.logits[view.victims[v], m], signals.labels[m]) for m in reserve]
+        holdout = np.flatnonzero(signals.nulls)
+        z = [phi_of(signals.logits[view.victims[v], m], signals.labels[m]) for m in holdout]
         np.testing.assert_allclose(found[v, n], np.mean(np.array(z) <= phi), atol=1e-6)
 
 
@@ -91,9 +91,13 @@ def test_attack_p_ranks_a_victims_samples_as_loss_does(view):
         assert np.array_equal(np.argsort(mine[scored_here]), np.argsort(loss[scored_here]))
 
 
-def test_attack_p_needs_a_reserve(make_bank, make_view):
-    without = make_view(make_bank(num_models=3, num_samples=40))
-    assert "a reserve" in ATTACKS.get("attack_p")().lacks(without)
+def test_attack_p_needs_a_holdout(make_bank, make_view):
+    for num_holdout in (0, 199, 200):
+        lacking = ATTACKS.get("attack_p")().lacks(
+            make_view(make_bank(num_models=3, num_samples=240, num_holdout=num_holdout))
+        )
+        assert bool(lacking) == (num_holdout < 200)
+        assert not lacking or all(number in lacking for number in ("200 holdout", f"got {num_holdout}"))
 
 
 @pytest.mark.parametrize("name", ["top1_confidence", "correctness"])
@@ -164,7 +168,7 @@ def test_bavaria(view):
 
 def test_bavaria_is_lira_where_references_are_many(make_bank, make_view):
     """With very many references the prior no longer matters: the ratio is LiRA's with variances per example."""
-    bank = make_bank(num_models=200, num_samples=20, num_reserve=0)
+    bank = make_bank(num_models=200, num_samples=20, num_holdout=0)
     view = make_view(bank)
     mine = scored("bavaria", view)
     lira = scored("lira", view, variance="per_example")

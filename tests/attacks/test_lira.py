@@ -89,9 +89,9 @@ def scored(view, mode, variance):
         {"num_models": 7, "num_samples": 25},
         {"num_models": 6, "num_samples": 25, "num_classes": 2},
         {"num_models": 6, "num_samples": 20, "num_queries": 3},
-        {"num_models": 6, "num_samples": 25, "num_reserve": 8, "dtype": np.float16},
+        {"num_models": 6, "num_samples": 25, "num_holdout": 8, "dtype": np.float16},
     ],
-    ids=["odd", "two classes", "three queries", "reserve and float16"],
+    ids=["odd", "two classes", "three queries", "holdout and float16"],
 )
 def test_a_bank_against_itself(bank, mode, variance, make_bank, make_view):
     view = make_view(make_bank(**bank))

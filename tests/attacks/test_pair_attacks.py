@@ -118,7 +118,7 @@ def test_joint_lira_against_scipy_whatever_the_shape(num_models, num_samples, he
 
 
 def test_joint_lira_with_canaries_separate_references_and_what_is_not_eligible(make_bank, make_earlier):
-    victims, references = make_bank(3, 40, num_reserve=8), make_bank(7, 40, num_reserve=8, first_id=50, seed=1)
+    victims, references = make_bank(3, 40, num_holdout=8), make_bank(7, 40, num_holdout=8, first_id=50, seed=1)
     canary = np.arange(40) >= 35
     pairs = [[replace(r, canary=canary) for r in (make_earlier(b, seed=2), b)] for b in (victims, references)]
     allowed = np.ones((3, 7), dtype=bool)
@@ -147,7 +147,7 @@ def test_joint_lira_of_several_queries_is_the_mean_over_them():
 
 
 def test_joint_lira_of_one_release_would_be_bavaria(make_bank, make_view):
-    for bank in (make_bank(9, 200, num_reserve=20), random_release(5, 60), random_release(40, 30, scale=100.0)):
+    for bank in (make_bank(9, 200, num_holdout=20), random_release(5, 60), random_release(40, 30, scale=100.0)):
         view = make_view(bank)
         phi = bank.phi  # (M, N, 1): one query here, one release there
         found = joint_lira.log_ratio(phi, phi, bank.member, view.allowed, ~bank.canaries)
@@ -254,7 +254,7 @@ def test_one_release_is_refused(name, make_bank, make_view, make_earlier):
 @pytest.mark.parametrize("signal", ["phi", "loss"])
 @pytest.mark.parametrize("direction", ["fall", "rise"])
 def test_back_front_against_the_formula(signal, direction, make_bank, make_earlier):
-    victims, references = make_bank(3, 40, num_reserve=8), make_bank(5, 40, num_reserve=8, first_id=50, seed=1)
+    victims, references = make_bank(3, 40, num_holdout=8), make_bank(5, 40, num_holdout=8, first_id=50, seed=1)
     pairs = [[make_earlier(b, seed=b.num_models), b] for b in (victims, references)]
     found = scored("back_front", View.of(*pairs), signal=signal, direction=direction)
 
@@ -308,7 +308,7 @@ def test_what_the_pair_classifier_is_shown(make_bank, make_earlier):
 
 
 def test_nothing_of_a_victims_fold_is_in_its_pair_score(make_bank, make_earlier):
-    bank = make_bank(num_models=8, num_samples=90, num_reserve=10)
+    bank = make_bank(num_models=8, num_samples=90, num_holdout=10)
     dense = make_earlier(bank)
     before = scored("pair_nn", own_view(dense, bank))
     fold = before.held_out[0].victims

@@ -2,16 +2,19 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.ranks import TIE_STEP
 from pruneaudit.attacks.rmia import ATTACK as RMIA
 from pruneaudit.evaluation.crossfit import thresholds
 from pruneaudit.metrics import auc
+from pruneaudit.study.parts import MIN_HOLDOUT
 
-# V victims, K references, N samples, Q queries, Z reserve samples
+# V victims, K references, N samples, Q queries, Z holdout samples
 
 
 def probability(signals, m, n, q):
@@ -53,7 +56,8 @@ def ratios(view, mode, a):
 def naive(view, mode, gamma, a):
     """Pr over z that a majority of queries has r_x / r_z >= gamma, (V, N)."""
     signals = view.attacked
-    zs = np.flatnonzero(signals.reserve) if signals.reserve.any() else np.flatnonzero(~signals.canaries)
+    enough = view.nulls.sum() >= MIN_HOLDOUT
+    zs = np.flatnonzero(view.nulls if enough else ~signals.canaries & ~signals.unseen)
     r_x, r_z = ratios(view, mode, a), ratios(view, "offline", a)[:, :, 0]
     scores = np.full(r_x.shape[:2], math.nan)
     for v, m in enumerate(view.victims):
@@ -76,12 +80,12 @@ def scored(view, mode="online", gamma=2.0, a=0.3):
     [
         {"num_models": 7, "num_samples": 25},
         {"num_models": 6, "num_samples": 25, "num_classes": 2},
-        {"num_models": 6, "num_samples": 30, "num_reserve": 9, "dtype": np.float16},
-        {"num_models": 6, "num_samples": 25, "num_queries": 2, "num_reserve": 5},
-        {"num_models": 6, "num_samples": 25, "num_queries": 3, "num_reserve": 5},
+        {"num_models": 6, "num_samples": 225, "num_holdout": 204, "dtype": np.float16},
+        {"num_models": 6, "num_samples": 220, "num_queries": 2, "num_holdout": 200},
+        {"num_models": 6, "num_samples": 25, "num_queries": 3, "num_holdout": 5},
         {"num_models": 6, "num_samples": 20, "num_queries": 4},
     ],
-    ids=["odd", "two classes", "reserve and float16", "two queries", "three queries", "four queries"],
+    ids=["odd", "two classes", "holdout and float16", "two queries", "small holdout", "four queries"],
 )
 def test_a_bank_against_itself(bank, mode, gamma, a, make_bank, make_view):
     view = make_view(make_bank(**bank))
@@ -90,8 +94,8 @@ def test_a_bank_against_itself(bank, mode, gamma, a, make_bank, make_view):
 
 @pytest.mark.parametrize("mode", ["online", "offline"])
 def test_references_of_their_own_and_restricted(mode, make_bank, make_view):
-    victims = make_bank(num_models=3, num_samples=25, num_reserve=6)
-    references = make_bank(num_models=8, num_samples=25, num_reserve=6, seed=1, first_id=3)
+    victims = make_bank(num_models=3, num_samples=220, num_holdout=200)
+    references = make_bank(num_models=8, num_samples=220, num_holdout=200, seed=1, first_id=3)
     allowed = np.array([[k % 2 == 0 for k in range(8)], [k < 5 for k in range(8)], [True] * 8])
     view = make_view(victims, references, allowed)
     np.testing.assert_allclose(scored(view, mode), naive(view, mode, 2.0, 0.3), rtol=0, atol=1e-6)
@@ -110,7 +114,7 @@ def test_two_references(mode, make_bank, make_view):
 
 @pytest.mark.parametrize("gamma", [1.0, 2.0, 7.5])
 def test_order_is_that_of_the_ratio_whatever_gamma_and_z(gamma, make_bank, make_view):
-    bank = make_bank(num_models=8, num_samples=60, num_reserve=20)
+    bank = make_bank(num_models=8, num_samples=240, num_holdout=200)
     view = make_view(bank)
     ratio = ratios(view, "online", 0.3)[..., 0]
     for found, r_x in zip(scored(view, gamma=gamma), ratio, strict=True):
@@ -120,50 +124,50 @@ def test_order_is_that_of_the_ratio_whatever_gamma_and_z(gamma, make_bank, make_
 
 
 def test_without_ties_broken_the_score_is_a_share_of_z(make_bank, make_view):
-    bank = make_bank(num_models=8, num_samples=60, num_reserve=20)
+    bank = make_bank(num_models=8, num_samples=240, num_holdout=200)
     found = scored(make_view(bank))
     found = found[~np.isnan(found)]
-    assert (np.abs(found * 20 - np.round(found * 20)) <= 20 * TIE_STEP).all()
+    assert (np.abs(found * 200 - np.round(found * 200)) <= 200 * TIE_STEP).all()
     assert Counter(found.tolist()).most_common(1)[0][1] == 1  # and no two samples share one
 
 
 def test_a_few_samples_of_z_and_gamma_move_the_threshold_not_the_ranking(make_bank, make_view):
-    bank = make_bank(num_models=8, num_samples=60)
-    first_ten, last_ten = np.arange(60) < 10, np.arange(60) >= 50
+    bank = make_bank(num_models=8, num_samples=440)
+    first, last = np.arange(440) < 200, np.arange(440) >= 240
     rankings = []
-    for reserve in (first_ten, last_ten):
-        member = bank.member & ~first_ten & ~last_ten
-        eligible = np.broadcast_to(~reserve, member.shape)
+    for holdout in (first, last):
+        member = bank.member & ~first & ~last
+        eligible = np.broadcast_to(~holdout, member.shape)
         signals = type(bank)(bank.logits, bank.labels, member, eligible=eligible)
-        assert signals.reserve.sum() == 10
+        assert signals.nulls.sum() == 200
         view = make_view(signals)
-        rankings += [np.argsort(scored(view, gamma=gamma)[:, 10:50], axis=1) for gamma in (1.0, 3.0)]
+        rankings += [np.argsort(scored(view, gamma=gamma)[:, 200:240], axis=1) for gamma in (1.0, 3.0)]
     for ranking in rankings[1:]:
         np.testing.assert_array_equal(ranking, rankings[0])
 
 
 def test_confident_victim_among_hopeless_references(make_bank, make_view):
-    """Probabilities far below double rounding: the victim alone has learned the mislabelled samples 0 and 1."""
-    bank = make_bank(num_models=9, num_samples=40, num_reserve=10)
+    """Probabilities far below double rounding: the victim alone has learned two mislabelled samples."""
+    bank = make_bank(num_models=9, num_samples=230, num_holdout=200)
     logits = bank.logits.copy()
-    rows = np.arange(40)
-    logits[:, :12] = 0
-    logits[:, rows[10:12], bank.labels[10:12]] = np.array([-60, -50])
-    logits[0, rows[10:12], bank.labels[10:12]] = 60
+    rows = np.arange(230)
+    logits[:, 190:202] = 0
+    logits[:, rows[200:202], bank.labels[200:202]] = np.array([-60, -50])
+    logits[0, rows[200:202], bank.labels[200:202]] = 60
     signals = type(bank)(logits, bank.labels, bank.member, eligible=bank.eligible)
     view = make_view(signals)
     for mode, a in (("online", 0.3), ("offline", 0.3), ("offline", 1.0)):
         found = scored(view, mode, 2.0, a)
         np.testing.assert_allclose(found, naive(view, mode, 2.0, a), rtol=0, atol=1e-6)
-        assert (found[0, 10:12] >= np.nanmax(found[0, 12:])).all()
-    assert np.isfinite(scored(view, "offline", 2.0, 1.0)[1:, 10:12]).all()
+        assert (found[0, 200:202] >= np.nanmax(found[0, 202:])).all()
+    assert np.isfinite(scored(view, "offline", 2.0, 1.0)[1:, 200:202]).all()
     online = scored(view)[0]
-    assert online[10] > online[11]  # the less the references believe it, the more it says
+    assert online[200] > online[201]  # the less the references believe it, the more it says
 
 
 @pytest.mark.parametrize("height", [1e4, 1e30])
 def test_extreme_logits(height, make_bank, make_view):
-    bank = make_bank(num_models=8, num_samples=30, num_reserve=6)
+    bank = make_bank(num_models=8, num_samples=30, num_holdout=6)
     logits = bank.logits.copy()
     logits[0, 6:14] *= height
     logits[3, :10] *= -height
@@ -176,13 +180,13 @@ def test_extreme_logits(height, make_bank, make_view):
 
 
 def test_the_variant_says_where_z_came_from(make_bank, make_view, rng):
-    plain, reserved = make_view(make_bank(num_samples=40)), make_view(make_bank(num_samples=40, num_reserve=10))
-    assert "z from the audited samples" in RMIA().score(plain, rng).variant
-    assert "z from the reserve" in RMIA().score(reserved, rng).variant
+    for num_holdout, source in ((0, "audited samples"), (199, "audited samples"), (200, "holdout")):
+        view = make_view(make_bank(num_samples=240, num_holdout=num_holdout))
+        assert f"z from the {source}" in RMIA().score(view, rng).variant
 
 
 def test_gamma_is_that_of_the_authors_code_and_the_papers_can_be_had(make_bank, make_view, rng):
-    view = make_view(make_bank(num_samples=60, num_reserve=20))
+    view = make_view(make_bank(num_samples=220, num_holdout=200))
     for options, gamma in (({}, 1.0), ({"gamma": 2}, 2.0)):
         found = RMIA(RMIA.Options(**options)).score(view, rng)
         assert f"gamma {gamma:g}" in found.variant
@@ -190,7 +194,7 @@ def test_gamma_is_that_of_the_authors_code_and_the_papers_can_be_had(make_bank, 
 
 
 def test_with_gamma_1_scores_compare_between_models_where_2_leaves_them_to_broken_ties(make_bank, make_view, rng):
-    bank = make_bank(num_models=16, num_samples=500, gain=0.8, num_reserve=100)
+    bank = make_bank(num_models=16, num_samples=600, gain=0.8, num_holdout=200)
     accuracy, pooled = {}, {}
     for gamma in (1.0, 2.0):
         attack = RMIA(RMIA.Options(gamma=gamma))
@@ -203,3 +207,37 @@ def test_with_gamma_1_scores_compare_between_models_where_2_leaves_them_to_broke
         pooled[gamma] = auc(found.victims[scored][None], bank.member[scored][None])[0]
     assert accuracy[1.0] > accuracy[2.0] - 0.002
     assert pooled[1.0] > pooled[2.0]
+
+
+def test_holdout_samples_that_shaped_victims_or_references_are_no_z(make_bank, make_view, rng):
+    victims = make_bank(num_models=3, num_samples=460, num_holdout=420)
+    references = make_bank(num_models=6, num_samples=460, num_holdout=420, seed=1, first_id=3)
+    place = np.arange(460)
+    of_victims, of_references = (place >= 100) & (place < 420), place < 320
+    parts = replace(victims, holdout=of_victims), replace(references, holdout=of_references)
+    view = make_view(*parts)
+    assert view.nulls.tolist() == (of_victims & of_references).tolist()
+    spoiled = victims.logits.copy()
+    spoiled[:, ~view.nulls & (place < 420)] *= -3
+    other = make_view(replace(parts[0], logits=spoiled), parts[1])
+    for name in ("rmia", "attack_p"):
+        attack = ATTACKS.get(name)()
+        scores = [attack.score(each, np.random.default_rng(0)).victims for each in (view, other)]
+        np.testing.assert_array_equal(*scores)
+    fewer = make_view(replace(victims, holdout=place < 199), references)
+    assert "got 199" in ATTACKS.get("attack_p")().lacks(fewer)
+    assert "z from the audited samples" in RMIA().score(fewer, rng).variant
+
+
+def test_references_among_themselves_have_the_same_z(make_bank, make_view):
+    """Under protocol `disjoint` no shadow is scored on the victim's half, which is no holdout for that."""
+    bank = make_bank(num_models=8, num_samples=300, num_holdout=200)
+    half = np.arange(300) < 250
+    eligible = bank.eligible & np.where((np.arange(8) == 0)[:, None], half, ~half)
+    signals = replace(bank, member=bank.member & eligible, eligible=eligible, is_victim=np.arange(8) == 0)
+    view = make_view(signals)
+    among = view.among_references(np.arange(1, 8))
+    np.testing.assert_array_equal(among.nulls, view.nulls)
+    assert among.nulls.sum() == 200
+    again = among.among_references(np.arange(3))
+    np.testing.assert_array_equal(again.nulls, view.nulls)

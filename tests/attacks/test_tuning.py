@@ -56,7 +56,7 @@ def best_by_hand(signals, rows, formula):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_against_a_search_with_loops(seed, make_bank, make_view):
-    view = make_view(make_bank(num_models=9, num_samples=80, num_reserve=20, gain=0.7, seed=seed))
+    view = make_view(make_bank(num_models=9, num_samples=80, num_holdout=20, gain=0.7, seed=seed))
     found = tuned(view).values
     seed_of_folds = int(np.random.default_rng(0).integers(2**62))
     for victims, rows in games(view, seed_of_folds):
@@ -65,8 +65,8 @@ def test_against_a_search_with_loops(seed, make_bank, make_view):
 
 def test_the_scores_are_those_of_the_tuned_value_given_by_hand(name, make_bank, make_view):
     key, _ = ATTACKS_TUNED[name]
-    victims = make_bank(num_models=3, num_samples=120, num_reserve=30)
-    view = make_view(victims, make_bank(num_models=9, num_samples=120, num_reserve=30, seed=1, first_id=50))
+    victims = make_bank(num_models=3, num_samples=120, num_holdout=30)
+    view = make_view(victims, make_bank(num_models=9, num_samples=120, num_holdout=30, seed=1, first_id=50))
     found = played(name, view)
     (value,) = [v for v in GRID if f"{key} tuned {v:g}," in f"{found.variant},"]  # one for all: none is a reference
     np.testing.assert_array_equal(found.victims, played(name, view, **{key: value}).victims)
@@ -74,7 +74,7 @@ def test_the_scores_are_those_of_the_tuned_value_given_by_hand(name, make_bank, 
 
 def test_a_value_given_by_hand_stays(name, make_bank, make_view):
     key, _ = ATTACKS_TUNED[name]
-    view = make_view(make_bank(num_models=9, num_samples=80, num_reserve=20))
+    view = make_view(make_bank(num_models=9, num_samples=80, num_holdout=20))
     variant = played(name, view, **{key: 0.45}).variant
     assert f"{key} 0.45" in variant
     assert "tuned" not in variant
@@ -82,9 +82,9 @@ def test_a_value_given_by_hand_stays(name, make_bank, make_view):
 
 def test_too_few_references_keep_the_papers_value_and_say_so(name, make_bank, make_view):
     key, published = ATTACKS_TUNED[name]
-    victims = make_bank(num_models=2, num_samples=60, num_reserve=10)
+    victims = make_bank(num_models=2, num_samples=60, num_holdout=10)
     for num_references in (MIN_REFERENCES - 1, MIN_REFERENCES):
-        references = make_bank(num_models=num_references, num_samples=60, num_reserve=10, seed=1, first_id=9)
+        references = make_bank(num_models=num_references, num_samples=60, num_holdout=10, seed=1, first_id=9)
         view = make_view(victims, references)
         found = played(name, view)
         assert (f"{key} {published:g} not tuned" in found.variant) == (num_references < MIN_REFERENCES)
@@ -103,14 +103,14 @@ def test_members_that_stand_out_more_want_another_value(make_bank, make_view):
 @pytest.mark.parametrize("gain", [0.3, 1.5])
 def test_tuning_costs_nothing_beside_the_papers_value(name, gain, make_bank, make_view):
     key, published = ATTACKS_TUNED[name]
-    bank = make_bank(num_models=12, num_samples=1000, num_reserve=100, gain=gain)
+    bank = make_bank(num_models=12, num_samples=1000, num_holdout=100, gain=gain)
     view = make_view(bank)
     mine, papers = (auc(played(name, view, **given).victims, bank.member).mean() for given in ({}, {key: published}))
     assert mine > papers - 0.002
 
 
 def test_nothing_of_the_victim_and_its_fold_has_a_part(make_bank, make_view):
-    bank = make_bank(num_models=12, num_samples=150, num_reserve=30)
+    bank = make_bank(num_models=12, num_samples=150, num_holdout=30)
     before = tuned(make_view(bank)).values
     names_of_fold = next(iter(games(make_view(bank), int(np.random.default_rng(0).integers(2**62)))))[0]
     member, logits = bank.member.copy(), bank.logits.copy()
@@ -123,7 +123,7 @@ def test_nothing_of_the_victim_and_its_fold_has_a_part(make_bank, make_view):
 def test_order_of_samples_and_models_does_not_matter_where_some_are_drawn(name, make_bank, monkeypatch):
     monkeypatch.setattr("pruneaudit.attacks.tuning.MAX_SAMPLES", 60)
     monkeypatch.setattr("pruneaudit.attacks.tuning.MAX_PSEUDO_VICTIMS", 3)
-    bank = make_bank(num_models=10, num_samples=150, num_reserve=30)
+    bank = make_bank(num_models=10, num_samples=150, num_holdout=30)
     models, samples = np.random.default_rng(1).permutation(10), np.random.default_rng(2).permutation(150)
     turned = type(bank)(
         logits=bank.logits[models][:, samples],
@@ -140,7 +140,7 @@ def test_order_of_samples_and_models_does_not_matter_where_some_are_drawn(name, 
 
 def test_groups_that_do_not_share_references_are_tuned_apart(make_bank, make_view):
     """Protocol `disjoint`: a victim and five shadows in each of two groups; nothing of one reaches the other."""
-    bank = make_bank(num_models=12, num_samples=200, num_reserve=40)
+    bank = make_bank(num_models=12, num_samples=200, num_holdout=40)
     is_victim = np.arange(12) % 6 == 0
     grouped = replace(bank, group=np.arange(12) // 6, is_victim=is_victim)
     before = tuned(make_view(grouped)).values

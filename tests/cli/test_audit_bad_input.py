@@ -118,7 +118,7 @@ def test_missing_needs_are_named(refuses):
     sensitive = predictions(sensitivity=np.ones((NUM_MODELS, NUM_SAMPLES, NUM_CLASSES)))
     refuses("'samia'", "sensitivity", victims=predictions(), attacks="samia")
     refuses("'samia'", "sensitivity", victims=sensitive, references=predictions(seed=1), attacks="samia")
-    refuses("'attack_p'", "reserve", victims=predictions(), attacks="loss,attack_p")
+    refuses("'attack_p'", "holdout", victims=predictions(), attacks="loss,attack_p")
     alone = {key: value if key == "labels" else value[:1] for key, value in predictions().items()}
     refuses("'lira'", "reference models", victims=alone)
 

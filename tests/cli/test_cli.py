@@ -11,7 +11,7 @@ name = "tiny"
 [data]
 source = "digits"
 num_samples = 120
-num_reserve = 40
+num_holdout = 40
 [membership]
 num_models = 3
 [model]

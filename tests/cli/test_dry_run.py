@@ -9,7 +9,7 @@ name = "dry"
 [data]
 source = "digits"
 num_samples = 160
-num_reserve = 40
+num_holdout = 40
 [membership]
 num_models = 3
 [model]

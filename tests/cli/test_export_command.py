@@ -20,7 +20,7 @@ from pruneaudit.models import build_model
 
 STUDY = """
 name = "tiny"
-data = { source = "digits", num_samples = 120, num_reserve = 40 }
+data = { source = "digits", num_samples = 120, num_holdout = 40 }
 membership = { num_models = 2 }
 model = { name = "tinycnn", options = { width = 4 } }
 training = { epochs = 1, batch_size = 32 }

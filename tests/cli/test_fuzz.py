@@ -19,7 +19,7 @@ seed = 3
 [data]
 source = "digits"
 num_samples = 120
-num_reserve = 40
+num_holdout = 40
 label_noise = 0.1
 [membership]
 num_models = 3

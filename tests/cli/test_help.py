@@ -13,7 +13,7 @@ COMMANDS = {
     "Studies": ["run", "attack", "mia-prune", "pruning-mia"],
     "Own models": ["collect", "audit", "compress"],
     "Results": ["report", "check", "frontier", "figures", "export"],
-    "Maintenance": ["verify", "sanity-check", "clean"],
+    "Maintenance": ["verify", "sanity-check", "clean", "migrate"],
 }
 STEPS = {
     "mia-prune": ["pretrain", "prune", "mia"],

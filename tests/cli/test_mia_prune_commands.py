@@ -12,7 +12,7 @@ model = { name = "tinycnn", options = { width = 4 } }
 [data]
 source = "digits"
 num_samples = 200
-num_reserve = 60
+num_holdout = 60
 [membership]
 protocol = "disjoint"
 num_models = 8

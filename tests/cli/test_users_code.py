@@ -41,7 +41,7 @@ def train(model, x, y, generator, device):
 """
 STUDY = """
 name = "own"
-data = { source = "digits", num_samples = 90, num_reserve = 20 }
+data = { source = "digits", num_samples = 90, num_holdout = 20 }
 membership = { num_models = 2 }
 model = "users_network:net"
 training = { function = "users_network:train" }

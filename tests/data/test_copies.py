@@ -14,7 +14,8 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.identity import sha256_of_arrays
 from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.data.copies import first_equal
-from pruneaudit.data.population import Population, copies_note, draw, load_population
+from pruneaudit.data.drawing import draw, load_population
+from pruneaudit.data.population import Population, copies_note
 from pruneaudit.data.source import RawData
 from pruneaudit.data.splits import split_of, splits_of
 from pruneaudit.engine.own import scoring_split
@@ -58,48 +59,50 @@ def test_rows_of_several_blocks_are_compared(monkeypatch: pytest.MonkeyPatch) ->
 
 @given(seed=SEEDS)
 def test_without_copies_population_identity_and_membership_are_what_they_always_were(seed: int) -> None:
-    data = Data(num_samples=70, num_canaries=8, num_reserve=10, label_noise=0.1)
+    data = Data(num_samples=70, num_canaries=8, num_holdout=10, label_noise=0.1)
     population = draw(raw_data(np.arange(100)), data, seed)
     assert population.copy_of is None and not population.is_copy.any() and copies_note(population) == []
     order = numpy_generator(seed, "population").permutation(100)[:88]
     np.testing.assert_array_equal(population.ids, order)
-    arrays = {key: getattr(population, key) for key in ("x", "y", "ids", "reserve", "canary")}
+    arrays = {key: getattr(population, key) for key in ("x", "y", "ids", "canary")} | {"reserve": population.holdout}
     empty = np.zeros(0)
-    assert population.sha256 == sha256_of_arrays(
-        arrays | {"mean": empty, "std": empty, "num_classes": np.asarray(3, np.int64)}
+    assert (
+        population.bank_sha256
+        == population.sha256
+        == sha256_of_arrays(arrays | {"mean": empty, "std": empty, "num_classes": np.asarray(3, np.int64)})
     )
     coins = [numpy_generator(seed, "membership", m).random(88) < 0.5 for m in range(8)]
     pooled, disjoint = (splits_of(protocol, seed, range(8), population) for protocol in (POOLED, DISJOINT))
-    np.testing.assert_array_equal(pooled.member, coins & ~population.reserve)
-    np.testing.assert_array_equal(pooled.eligible, np.tile(~population.reserve, (8, 1)))
+    np.testing.assert_array_equal(pooled.member, coins & ~population.holdout)
+    np.testing.assert_array_equal(pooled.eligible, np.tile(~population.holdout, (8, 1)))
     for m in range(8):
         half = (numpy_generator(seed, "halves", m // 4).random(88) < 0.5) | population.canary
-        half = (half if m % 4 == 0 else ~half) & ~population.reserve
+        half = (half if m % 4 == 0 else ~half) & ~population.holdout
         np.testing.assert_array_equal(disjoint.eligible[m], half)
         np.testing.assert_array_equal(disjoint.member[m], coins[m] & half)
     scoring = numpy_generator(seed, "scoring membership", 2).random(88) < 0.5
-    np.testing.assert_array_equal(scoring_split(seed, 2, population).member, scoring & ~population.reserve)
+    np.testing.assert_array_equal(scoring_split(seed, 2, population).member, scoring & ~population.holdout)
 
 
 @given(
     seed=SEEDS,
     num_samples=st.one_of(st.none(), st.integers(30, 60)),
     num_canaries=st.integers(0, 5),
-    num_reserve=st.integers(0, 10),
+    num_holdout=st.integers(0, 10),
 )
 def test_equal_samples_stand_in_one_part_and_one_of_each_is_audited(
-    seed: int, num_samples: int | None, num_canaries: int, num_reserve: int
+    seed: int, num_samples: int | None, num_canaries: int, num_holdout: int
 ) -> None:
-    data = Data(num_samples=num_samples, num_canaries=num_canaries, num_reserve=num_reserve)
+    data = Data(num_samples=num_samples, num_canaries=num_canaries, num_holdout=num_holdout)
     population = drawn(seed, data)
-    num_audited = min(60 - num_canaries - num_reserve, num_samples or 60)
-    assert (population.canary.sum(), population.reserve.sum()) == (num_canaries, num_reserve)
-    audited = ~population.canary & ~population.reserve & ~population.is_copy
+    num_audited = min(60 - num_canaries - num_holdout, num_samples or 60)
+    assert (population.canary.sum(), population.holdout.sum()) == (num_canaries, num_holdout)
+    audited = ~population.canary & ~population.holdout & ~population.is_copy
     assert audited.sum() == num_audited
-    assert len(set(population.x[~population.is_copy, 0])) == num_audited + num_canaries + num_reserve
+    assert len(set(population.x[~population.is_copy, 0])) == num_audited + num_canaries + num_holdout
     parts = defaultdict(set)
-    for value, canary, reserve in zip(population.x[:, 0], population.canary, population.reserve, strict=True):
-        parts[value].add((canary, reserve))
+    for value, canary, holdout in zip(population.x[:, 0], population.canary, population.holdout, strict=True):
+        parts[value].add((canary, holdout))
     assert all(len(part) == 1 for part in parts.values())
     # All copies of an audited sample come along: values below 40 stand in the source twice.
     assert population.is_copy.sum() == (population.x[audited, 0] < 40).sum()
@@ -109,7 +112,7 @@ def test_equal_samples_stand_in_one_part_and_one_of_each_is_audited(
 
 @given(seed=SEEDS, protocol=st.sampled_from([POOLED, DISJOINT]))
 def test_copies_share_every_coin_and_are_never_scored(seed: int, protocol: Membership) -> None:
-    population = drawn(seed, Data(num_canaries=4, num_reserve=6))
+    population = drawn(seed, Data(num_canaries=4, num_holdout=6))
     splits = splits_of(protocol, seed, range(8), population)
     scoring = np.stack([scoring_split(seed, m, population).member for m in range(3)])
     for copy in np.flatnonzero(population.is_copy):
@@ -117,12 +120,12 @@ def test_copies_share_every_coin_and_are_never_scored(seed: int, protocol: Membe
         for member in (splits.member, scoring):
             assert (member[:, equal] == member[:, [copy]]).all()
     assert population.is_copy.any() and not splits.eligible[:, population.is_copy].any()
-    assert (splits.eligible.any(axis=0) == ~population.reserve & ~population.is_copy).all()
+    assert (splits.eligible.any(axis=0) == ~population.holdout & ~population.is_copy).all()
 
 
 @given(seed=SEEDS)
 def test_no_shadow_has_seen_a_copy_of_a_sample_that_its_victim_is_audited_on(seed: int) -> None:
-    population = drawn(seed, Data(num_reserve=6))
+    population = drawn(seed, Data(num_holdout=6))
     victim = split_of(DISJOINT, seed, 4, population)
     audited = set(population.x[victim.eligible, 0])
     for shadow in (5, 6, 7):
@@ -161,9 +164,9 @@ def test_a_wrong_label_is_given_to_the_audited_sample_alone() -> None:
 
 
 def test_more_samples_than_there_are_different_ones() -> None:
-    population = drawn(0, Data(num_samples=90, num_reserve=10))
-    assert (~population.reserve & ~population.is_copy).sum() == 50
-    for data in (Data(num_samples=95, num_reserve=10), Data(num_reserve=57), Data(num_samples=4, num_reserve=58)):
+    population = drawn(0, Data(num_samples=90, num_holdout=10))
+    assert (~population.holdout & ~population.is_copy).sum() == 50
+    for data in (Data(num_samples=95, num_holdout=10), Data(num_holdout=57), Data(num_samples=4, num_holdout=58)):
         with pytest.raises(UserError, match="has 100 samples, of which 60 are different"):
             drawn(0, data)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.data.drawing import load_population
 from pruneaudit.data.membership import (
     MEMBERSHIP_FILE,
     draw_membership,
@@ -14,7 +15,6 @@ from pruneaudit.data.membership import (
     to_text,
     write_membership,
 )
-from pruneaudit.data.population import load_population
 from pruneaudit.data.splits import Splits, split_of
 from pruneaudit.study import Study
 
@@ -31,7 +31,7 @@ def drawn(request):
     study = Study.model_validate(
         {
             "name": "small",
-            "data": {"source": "digits", "num_samples": 203, "num_reserve": 20},
+            "data": {"source": "digits", "num_samples": 203, "num_holdout": 20},
             "membership": STUDIES[request.param],
         }
     )

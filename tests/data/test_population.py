@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.data.population import Population, draw, load_population
+from pruneaudit.data.drawing import draw, load_population
+from pruneaudit.data.population import Population
 from pruneaudit.data.source import RawData
 from pruneaudit.study import Data
 
@@ -26,20 +27,20 @@ def raw_data(num_samples: int = 200) -> RawData:
     return RawData(rows[:, None].astype(np.float32), rows % NUM_CLASSES, tuple("abcd"))
 
 
-@given(num_samples=st.integers(60, 150), num_reserve=st.integers(0, 50), seed=st.integers(0, 2**63 - 1))
-def test_drawn_samples_are_rows_of_the_source(num_samples: int, num_reserve: int, seed: int) -> None:
-    population = draw(raw_data(), Data(num_samples=num_samples, num_reserve=num_reserve), seed)
-    assert len(set(population.ids.tolist())) == num_samples + num_reserve
+@given(num_samples=st.integers(60, 150), num_holdout=st.integers(0, 50), seed=st.integers(0, 2**63 - 1))
+def test_drawn_samples_are_rows_of_the_source(num_samples: int, num_holdout: int, seed: int) -> None:
+    population = draw(raw_data(), Data(num_samples=num_samples, num_holdout=num_holdout), seed)
+    assert len(set(population.ids.tolist())) == num_samples + num_holdout
     assert population.x[:, 0].tolist() == population.ids.tolist()
     assert population.y.tolist() == (population.ids % NUM_CLASSES).tolist()
-    assert population.reserve.tolist() == [False] * num_samples + [True] * num_reserve
+    assert population.holdout.tolist() == [False] * num_samples + [True] * num_holdout
     assert not population.canary.any()
     assert population.num_classes == NUM_CLASSES
 
 
-def test_all_that_the_reserve_leaves() -> None:
-    population = draw(raw_data(), Data(num_reserve=30), seed=0)
-    assert (~population.reserve).sum() == 170
+def test_all_that_the_holdout_leaves() -> None:
+    population = draw(raw_data(), Data(num_holdout=30), seed=0)
+    assert (~population.holdout).sum() == 170
     assert sorted(population.ids) == list(range(200))
 
 
@@ -60,11 +61,11 @@ def test_every_row_is_as_likely_as_any_other() -> None:
 
 @given(fraction=st.floats(0, 0.99), seed=st.integers(0, 1000))
 def test_label_noise_replaces_exactly_so_many_labels(fraction: float, seed: int) -> None:
-    data = Data(num_samples=150, num_reserve=50, label_noise=fraction)
-    clean, noisy = draw(raw_data(), Data(num_samples=150, num_reserve=50), seed), draw(raw_data(), data, seed)
+    data = Data(num_samples=150, num_holdout=50, label_noise=fraction)
+    clean, noisy = draw(raw_data(), Data(num_samples=150, num_holdout=50), seed), draw(raw_data(), data, seed)
     changed = clean.y != noisy.y
     assert changed.sum() == round(fraction * 150)
-    assert not (changed & noisy.reserve).any()
+    assert not (changed & noisy.holdout).any()
     np.testing.assert_array_equal(clean.ids, noisy.ids)
 
 
@@ -88,9 +89,10 @@ def test_source_labels_stay_as_they_were() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (Data(num_samples=201), "num_samples = 201 and num_reserve = 0, but source .* has 200 samples"),
-        (Data(num_samples=150, num_reserve=51), "num_reserve = 51"),
-        (Data(num_reserve=197), "at least 4"),
+        (Data(num_samples=201), "num_samples = 201, but source .* has 200 samples"),
+        (Data(num_samples=150, num_holdout=51), "num_samples = 150 and num_holdout = 51, but"),
+        (Data(num_samples=150, num_holdout=30, num_public=21), "num_holdout = 30 and num_public = 21, but"),
+        (Data(num_holdout=197), "at least 4"),
         (Data(num_samples=4), "no audited sample is of class"),
     ],
 )
@@ -107,7 +109,8 @@ def test_identity_is_of_all_that_a_model_sees() -> None:
     changes = [
         {"y": np.roll(base.y, 1)},
         {"x": base.x + 1},
-        {"reserve": ~base.reserve},
+        {"holdout": ~base.holdout},
+        {"public": ~base.public},
         {"canary": ~base.canary},
         {"mean": (0.5,)},
         {"std": (0.5,)},
@@ -119,7 +122,7 @@ def test_identity_is_of_all_that_a_model_sees() -> None:
 
 @pytest.mark.parametrize("mmap", [False, True])
 def test_saved_population_comes_back(tmp_path: Path, mmap: bool) -> None:
-    population = load_population(Data(source="digits", num_samples=60, num_reserve=20), seed=0)
+    population = load_population(Data(source="digits", num_samples=60, num_holdout=20), seed=0)
     population.save(tmp_path / "population")
     loaded = Population.load(tmp_path / "population", mmap=mmap)
     assert isinstance(loaded.x, np.memmap) == mmap

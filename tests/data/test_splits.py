@@ -18,15 +18,16 @@ POOLED = Membership(num_models=64)
 DISJOINT = Membership(protocol="disjoint", num_models=12, num_shadows=3)
 
 
-def population(num_audited: int, num_reserve: int = 0, num_canaries: int = 0) -> Population:
-    num_samples = num_audited + num_canaries + num_reserve
+def population(num_audited: int, num_holdout: int = 0, num_canaries: int = 0) -> Population:
+    num_samples = num_audited + num_canaries + num_holdout
     place = np.arange(num_samples)
     return Population(
         name="made up",
         x=np.zeros((num_samples, 2), np.float32),
         y=place % 2,
         ids=place,
-        reserve=place >= num_audited + num_canaries,
+        holdout=place >= num_audited + num_canaries,
+        public=np.zeros(num_samples, dtype=bool),
         canary=(place >= num_audited) & (place < num_audited + num_canaries),
         num_classes=2,
         classes=("a", "b"),
@@ -45,11 +46,11 @@ def test_rows_depend_on_nothing_but_seed_and_model(seed: int, num_models: int, p
 
 
 @given(seed=SEEDS, protocol=st.sampled_from([POOLED, DISJOINT]))
-def test_reserve_is_in_no_training_set_never_scored_and_changes_no_other_coin(seed: int, protocol: Membership) -> None:
-    with_reserve, without = population(40, 20), population(60)
+def test_holdout_is_in_no_training_set_never_scored_and_changes_no_other_coin(seed: int, protocol: Membership) -> None:
+    with_holdout, without = population(40, 20), population(60)
     for model_id in range(4):
-        split, other = (split_of(protocol, seed, model_id, samples) for samples in (with_reserve, without))
-        assert not (split.member | split.eligible)[with_reserve.reserve].any()
+        split, other = (split_of(protocol, seed, model_id, samples) for samples in (with_holdout, without))
+        assert not (split.member | split.eligible)[with_holdout.holdout].any()
         np.testing.assert_array_equal(split.member[:40], other.member[:40])
         assert not (split.member & ~split.eligible).any()
 
@@ -78,12 +79,12 @@ def test_other_seeds_toss_other_coins() -> None:
     assert 400 < (one != other).sum() < 600
 
 
-def test_pooled_makes_every_model_a_victim_of_all_but_the_reserve() -> None:
+def test_pooled_makes_every_model_a_victim_of_all_but_the_holdout() -> None:
     samples = population(30, 10, 4)
     found = splits_of(POOLED, 0, range(5), samples)
     assert found.is_victim.all()
     assert not found.group.any()
-    np.testing.assert_array_equal(found.eligible, np.tile(~samples.reserve, (5, 1)))
+    np.testing.assert_array_equal(found.eligible, np.tile(~samples.holdout, (5, 1)))
 
 
 @given(seed=SEEDS)
@@ -98,7 +99,7 @@ def test_no_shadow_has_seen_a_sample_that_its_victim_is_audited_on(seed: int) ->
         assert not (found.eligible[shadows] & found.eligible[victim]).any()
         # The shadows share one half, and re-split it.
         np.testing.assert_array_equal(found.eligible[victim + 1], found.eligible[victim + 2])
-        np.testing.assert_array_equal(found.eligible[victim] | found.eligible[victim + 1], ~samples.reserve)
+        np.testing.assert_array_equal(found.eligible[victim] | found.eligible[victim + 1], ~samples.holdout)
         assert found.eligible[victim, samples.canary].all()
 
 

@@ -35,12 +35,12 @@ def make_noise() -> Callable[..., Samples]:
 
 @pytest.fixture(scope="session")
 def make_situation(make_noise: Callable[..., Samples]) -> Callable[..., Situation]:
-    """A training on 41 samples of noise, with 24 others in the reserve; what is given replaces a part of it."""
+    """A training on 41 samples of noise, with 24 public samples; what is given replaces a part of it."""
 
     def make(settings: Training, **parts: Any) -> Situation:
         situation: dict[str, Any] = {
             "members": make_noise(41, 1),
-            "reserve": make_noise(24, 2),
+            "public": make_noise(24, 2),
             "num_classes": 3,
             "masks": lambda: None,
             "generator": torch.Generator().manual_seed(3),

@@ -65,7 +65,7 @@ def test_the_gain_by_hand(make_situation: MakeSituation) -> None:
 def test_the_attacker_learns_what_there_is_to_learn(
     make_situation: MakeSituation, confidence: float, least: float, most: float
 ) -> None:
-    parts = {"members": answers(400, confidence, 1), "reserve": answers(400, 1.0, 2)}
+    parts = {"members": answers(400, confidence, 1), "public": answers(400, 1.0, 2)}
     situation = make_situation(Training(batch_size=32), **parts)
     (hook,) = DEFENSE.hooks(nn.Identity(), AdvOptions(), situation)
     state = state_of(nn.Identity())
@@ -93,7 +93,7 @@ def test_only_the_attacker_learns_in_its_own_steps(
     assert not any(torch.equal(a, b) for a, b in zip(attacker, hook.attacker.state_dict().values(), strict=True))
 
 
-def test_members_and_reserve_are_told_by_nothing_but_the_networks_answers(make_situation: MakeSituation) -> None:
+def test_members_and_public_samples_are_told_by_nothing_but_the_networks_answers(make_situation: MakeSituation) -> None:
     """Both are asked in evaluation mode: a network that answers otherwise in training shows no difference."""
 
     class Moody(nn.Module):
@@ -101,7 +101,7 @@ def test_members_and_reserve_are_told_by_nothing_but_the_networks_answers(make_s
             return 100 * x if self.training else 0 * x
 
     same = answers(50, 3.0, 1)
-    situation = make_situation(Training(batch_size=64), members=same, reserve=same)
+    situation = make_situation(Training(batch_size=64), members=same, public=same)
     (hook,) = DEFENSE.hooks(Moody(), AdvOptions(), situation)
     assert isinstance(hook, Adversary)
     seen: list[Tensor] = []
@@ -122,7 +122,7 @@ def test_the_network_gives_its_members_away_less(
         train(model, situation.members, settings, torch.Generator().manual_seed(5), hooks)
         p = [
             model(samples.inputs(slice(None))).softmax(1).gather(1, samples.y[:, None])[:, 0].detach()
-            for samples in (situation.members, situation.reserve)
+            for samples in (situation.members, situation.public)
         ]
         return max(float((p[0] >= t).float().mean() + (p[1] < t).float().mean()) / 2 for t in torch.cat(p))
 
@@ -138,8 +138,8 @@ def test_the_attackers_weights_come_from_the_generator_alone() -> None:
     assert [tuple(value.shape) for value in one.values()] == [(5, 6), (5,), (1, 5), (1,)]
 
 
-def test_no_reserve_is_refused(make_situation: MakeSituation) -> None:
-    assert DEFENSE.needs == {"reserve"}
-    situation = make_situation(Training(), reserve=answers(0, 1.0, 0))
-    with pytest.raises(UserError, match=r"defense 'adv': got no reserve, expected data\.num_reserve above 0"):
+def test_no_public_samples_are_refused(make_situation: MakeSituation) -> None:
+    assert DEFENSE.needs == {"public"}
+    situation = make_situation(Training(), public=answers(0, 1.0, 0))
+    with pytest.raises(UserError, match=r"defense 'adv': got no public samples, expected data\.num_public above 0"):
         DEFENSE.hooks(nn.Identity(), AdvOptions(), situation)

@@ -298,7 +298,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(
     def run(folder: Path | None, kill_in: int = 0) -> tuple[TrainingState, dict[str, Any]]:
         pruning = prune(make_private_net())
         situation = make_situation(settings, masks=lambda: pruning.masks)
-        after = (BestOnDev(situation.reserve), KillIn(kill_in))
+        after = (BestOnDev(situation.public), KillIn(kill_in))
         checkpoints = Checkpoints(folder, every_seconds=0) if folder else None
         return trained(pruning.model, situation, options(1.0, 1.0), pruning.hooks, after, checkpoints)
 
@@ -315,7 +315,7 @@ def test_what_is_left_is_a_plain_network(
 ) -> None:
     model, untouched = make_private_net(), make_private_net()
     situation = make_situation(USUAL)
-    state, _ = trained(model, situation, options(1.0, 1.0), after=(BestOnDev(situation.reserve),))
+    state, _ = trained(model, situation, options(1.0, 1.0), after=(BestOnDev(situation.public),))
     assert state.model is model
     assert list(model.state_dict()) == list(untouched.state_dict())
     for layer, pristine in zip(model.modules(), untouched.modules(), strict=True):

@@ -32,7 +32,7 @@ def stopped(
     options = EarlyStoppingOptions(patience=patience)
     settings = DEFENSE.settings(options, Training(epochs=len(num_right), batch_size=4))
     assert (settings.select, settings.patience) == ("best_dev", patience)
-    assert DEFENSE.hooks(model, options, make_situation(settings, reserve=dev)) == ()  # the training itself stops
+    assert DEFENSE.hooks(model, options, make_situation(settings, public=dev)) == ()  # the training itself stops
     hooks = (Scripted(num_right, refused), *dev_hooks(settings, dev))
     history = train(model, dev, settings, torch.Generator().manual_seed(0), hooks).history
     assert [row["dev_accuracy"] for row in history] == pytest.approx([n / 10 for n in num_right[: len(history)]])
@@ -62,15 +62,15 @@ def test_epochs_that_may_not_be_kept_are_not_counted(make_situation: MakeSituati
     assert stopped(make_situation, (5, 4, 4, 4, 4, 4, 4, 4), refused=(1, 2, 3), patience=1) == (6, 1)
 
 
-def test_a_number_of_epochs_is_a_shorter_training_that_needs_no_reserve(
+def test_a_number_of_epochs_is_a_shorter_training_that_needs_no_dev_set(
     make_net: Callable[..., nn.Module], make_situation: MakeSituation
 ) -> None:
     training, options = Training(epochs=6, batch_size=8), EarlyStoppingOptions(epochs=4)
     settings = DEFENSE.settings(options, training)
     assert settings == training.model_copy(update={"epochs": 4})
     model, situation = make_net(), make_situation(settings)
-    empty = Samples(situation.reserve.stored[:0], situation.reserve.y[:0])
-    assert DEFENSE.hooks(model, options, make_situation(settings, reserve=empty)) == ()
+    empty = Samples(situation.public.stored[:0], situation.public.y[:0])
+    assert DEFENSE.hooks(model, options, make_situation(settings, public=empty)) == ()
     history = train(model, situation.members, settings, torch.Generator().manual_seed(0)).history
     assert len(history) == 4
     assert history[-1]["learning_rate"] < 0.2 * training.learning_rate  # annealed within the 4 epochs
@@ -84,6 +84,6 @@ def test_what_does_not_go_together_is_refused(
     with pytest.raises(UserError, match=r"got epochs = 7, expected at most the training's own 6"):
         DEFENSE.settings(EarlyStoppingOptions(epochs=7), Training(epochs=6))
     situation = make_situation(Training())
-    empty = Samples(situation.reserve.stored[:0], situation.reserve.y[:0])
-    with pytest.raises(UserError, match=r"got no reserve, .* or epochs = E for a fixed number"):
-        DEFENSE.hooks(make_net(), EarlyStoppingOptions(), make_situation(Training(), reserve=empty))
+    empty = Samples(situation.public.stored[:0], situation.public.y[:0])
+    with pytest.raises(UserError, match=r"got no public samples, .* or epochs = E for a fixed number"):
+        DEFENSE.hooks(make_net(), EarlyStoppingOptions(), make_situation(Training(), public=empty))

@@ -89,7 +89,7 @@ def run(make_net: Callable[..., nn.Module], make_situation: Callable[..., Situat
         masks = Masks({name: weight.abs() > weight.abs().median() for name, weight in weights.items()})
         masks.apply(model)
         hooks: list[Hook] = [HoldMask(model, masks), *extra, *defense.hooks(model, options, situation)]
-        hooks += dev_hooks(settings, situation.reserve)
+        hooks += dev_hooks(settings, situation.public)
         checkpoints = Checkpoints(folder, every_seconds=0) if folder else None
         generator = torch.Generator().manual_seed(5)
         state = train(model, situation.members, settings, generator, [*hooks, KillIn(kill_in)], checkpoints)

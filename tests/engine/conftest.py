@@ -62,7 +62,7 @@ def small_study(**changes):
     values = {
         "name": "small",
         "seed": 3,
-        "data": {"source": "digits", "num_samples": 200, "num_reserve": 60},
+        "data": {"source": "digits", "num_samples": 200, "num_holdout": 60},
         "membership": {"num_models": 4},
         "model": {"name": "mlp", "options": {"hidden": [16]}},
         "training": {"epochs": 3, "batch_size": 32},

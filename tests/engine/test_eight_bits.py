@@ -8,7 +8,7 @@ from pruneaudit.study import Study
 STUDY = {
     "name": "eight-bits",
     "model": "tinycnn:width=8",
-    "data": {"source": "fashion_mnist_5k", "num_samples": 1200, "num_reserve": 200},
+    "data": {"source": "fashion_mnist_5k", "num_samples": 1200, "num_holdout": 200},
     "membership": {"num_models": 12},
     "training": {"epochs": 25, "batch_size": 32, "learning_rate": 0.05},
     "releases": [{"compress": "rtn", "bits": 8}],

@@ -24,7 +24,7 @@ EPOCHS = 3
 def study(**changed: object) -> Study:
     values = {
         "name": "learning",
-        "data": {"source": "digits", "num_samples": 320, "num_reserve": 40},
+        "data": {"source": "digits", "num_samples": 320, "num_holdout": 40},
         "membership": {"num_models": 4},
         "model": "mlp:hidden=[8]",
         "training": {"epochs": 1, "batch_size": 64},

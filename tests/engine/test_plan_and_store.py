@@ -8,7 +8,8 @@ import pytest
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.identity import sha256_of
-from pruneaudit.data.population import Population, load_population
+from pruneaudit.data.drawing import load_population
+from pruneaudit.data.population import Population
 from pruneaudit.engine.plan import Plan, make_plan
 from pruneaudit.engine.store import Artifact, Store
 
@@ -21,7 +22,8 @@ def population():
         x=generator.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8),
         y=np.arange(40) % 4,
         ids=np.arange(40),
-        reserve=np.arange(40) >= 30,
+        holdout=np.arange(40) >= 30,
+        public=np.zeros(40, dtype=bool),
         canary=np.zeros(40, dtype=bool),
         num_classes=4,
         classes=("a", "b", "c", "d"),

@@ -91,7 +91,7 @@ def own_study(tmp_path, make_study):
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (100, 1, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "own.npz", x=x, y=np.arange(100) % 2)  # noise: whatever is learned is memorised
-    data = {"source": f"npz:{tmp_path / 'own.npz'}", "num_reserve": 10}
+    data = {"source": f"npz:{tmp_path / 'own.npz'}", "num_holdout": 10}
     return make_study(data=data, audit={"attacks": ["loss"], "knowledge": ["matched"], "fpr_levels": [0.3]})
 
 

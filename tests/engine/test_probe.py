@@ -15,7 +15,7 @@ from pruneaudit.study import Study
 def study(**changed: object) -> Study:
     values = {
         "name": "timed",
-        "data": {"source": "digits", "num_samples": 320, "num_reserve": 40},
+        "data": {"source": "digits", "num_samples": 320, "num_holdout": 40},
         "membership": {"num_models": 4},
         "model": "mlp",
         "training": {"epochs": 3, "batch_size": 32},

@@ -77,7 +77,7 @@ def test_the_selftest_redraws_victims_alone(disjoint):
 @pytest.fixture(scope="module")
 def with_canaries(make_study, tmp_path_factory):
     study = make_study(
-        data={"source": "digits", "num_samples": 200, "num_reserve": 60, "num_canaries": 40},
+        data={"source": "digits", "num_samples": 200, "num_holdout": 60, "num_canaries": 40},
         membership={"num_models": 6},
         training={"epochs": 60, "batch_size": 16, "learning_rate": 0.05},
         releases=[],
@@ -104,10 +104,10 @@ def test_canaries_are_memorised_and_kept_apart(with_canaries):
 
 def test_canaries_carry_another_label_and_cost_no_accuracy_figure(with_canaries):
     finished, study = with_canaries
-    from pruneaudit.data.population import load_population
+    from pruneaudit.data.drawing import load_population
 
     planted = load_population(study.data, study.seed)
-    plain = load_population(study.data.model_copy(update={"num_canaries": 0, "num_reserve": 100}), study.seed)
+    plain = load_population(study.data.model_copy(update={"num_canaries": 0, "num_holdout": 100}), study.seed)
     np.testing.assert_array_equal(planted.ids, plain.ids)
     np.testing.assert_array_equal(planted.y != plain.y, planted.canary)
     signals = release_signals(make_plan(study, planted), Store(finished.folder), planted, "dense")

@@ -81,7 +81,7 @@ def test_privacy_from_weights_with_batch_norm_is_refused(tmp_path: Path) -> None
 
 
 def test_what_can_be_done_passes_and_draws_nothing(tmp_path: Path) -> None:
-    asked = load_recipe("demo", ["data.source='digits'", "data.num_samples=300", "data.num_reserve=20"])
+    asked = load_recipe("demo", ["data.source='digits'", "data.num_samples=300", "data.num_holdout=20"])
     before = torch.get_rng_state()
     rehearsed(asked, tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
@@ -95,7 +95,7 @@ def test_what_is_made_already_is_not_tried_again(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom pruneaudit.engine.rehearsal import rehearse\n"
         "from pruneaudit.engine.plan import make_plan\nfrom pruneaudit.engine.store import Store\n"
-        "from pruneaudit.data.population import load_population\nfrom pruneaudit.study import Study\n"
+        "from pruneaudit.data.drawing import load_population\nfrom pruneaudit.study import Study\n"
         f"root = Path({str(tmp_path)!r})\nstudy = Study.load(root / 'study.json')\n"
         "population = load_population(study.data, study.seed, None)\n"
         "rehearse(make_plan(study, population), population, Store(root / study.name))\n"

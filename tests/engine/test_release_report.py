@@ -38,7 +38,7 @@ OUTPUT_SIZES = {"features.0.conv": 14, "features.1.conv": 7, "features.2.conv": 
 def images(make_study):
     finetune = {"epochs": 1, "learning_rate": 0.02}
     return make_study(
-        data={"source": "fashion_mnist_5k", "num_samples": 90, "num_reserve": 60},
+        data={"source": "fashion_mnist_5k", "num_samples": 90, "num_holdout": 60},
         membership={"num_models": 3},
         model={"name": "tinycnn", "options": {"width": 4}},
         training={"epochs": 4, "batch_size": 8},

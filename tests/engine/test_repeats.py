@@ -6,7 +6,7 @@ import pytest
 from pruneaudit.api import Runtime, run
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.identity import sha256_of
-from pruneaudit.data.population import load_population
+from pruneaudit.data.drawing import load_population
 from pruneaudit.engine.plan import check_plugins, make_plan
 from pruneaudit.study.lineage import repeats, twins
 

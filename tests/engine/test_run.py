@@ -62,7 +62,7 @@ def test_every_model_is_trained_on_its_own_half_of_one_population(finished):
     scores = pd.read_parquet(finished.folder / "scores.parquet")
     dense = scores[(scores.release == "dense") & (scores.knowledge == "matched")]
     member = dense.pivot(index="model_id", columns="sample_id", values="member").to_numpy()
-    assert member.shape == (4, 200)  # the reserve is not scored
+    assert member.shape == (4, 200)  # the holdout is not scored
     assert 0.35 < member.mean() < 0.65
     assert len(set(member.sum(axis=0))) > 2  # no exact halves per sample
     assert not np.array_equal(member[0], member[1])
@@ -86,7 +86,7 @@ def test_a_larger_bank_and_a_further_sparsity_cost_only_themselves(make_study, t
     [
         ({"training": {"epochs": 2, "batch_size": 32}}, 24),
         ({"seed": 4}, 24),
-        ({"data": {"source": "digits", "num_samples": 200, "num_reserve": 61}}, 24),
+        ({"data": {"source": "digits", "num_samples": 200, "num_holdout": 61}}, 24),
         ({"audit": {"attacks": ["rmia"]}}, 0),
         ({"training": {"epochs": 3.0, "batch_size": 32.0}}, 0),
     ],
@@ -220,7 +220,7 @@ def test_results_read_back(finished):
 
 def test_a_signal_is_found_in_networks_that_memorise(make_study, tmp_path):
     study = make_study(
-        data={"source": "digits", "num_samples": 400, "num_reserve": 200, "label_noise": 0.2},
+        data={"source": "digits", "num_samples": 400, "num_holdout": 200, "label_noise": 0.2},
         membership={"num_models": 8},
         model={"name": "mlp", "options": {"hidden": [64]}},
         training={"epochs": 25, "batch_size": 32},

@@ -84,7 +84,7 @@ def test_scores_are_those_of_the_scoring_models(study, finished):
     for i in range(260):
         inside = [np.exp(log_p[k][i]) for k in range(K) if rows[k][i]]
         outside = [np.exp(log_p[k][i]) for k in range(K) if not rows[k][i]]
-        if population.reserve[i]:
+        if population.holdout[i]:
             assert np.isnan(scores[i])
         elif inside and outside:
             assert scores[i] == pytest.approx(np.mean(inside) - np.mean(outside), abs=1e-12)
@@ -108,11 +108,11 @@ def test_scoring_rows_are_coins_of_their_own(make_study, membership):
     population = plan_study(study)[1]
     rows = np.stack([scoring_split(study.seed, k, population).member for k in range(4)])
     bank = splits_of(study.membership, study.seed, range(4), population).member
-    assert not rows[:, population.reserve].any()
-    audited = rows[:, ~population.reserve]
+    assert not rows[:, population.holdout].any()
+    audited = rows[:, ~population.holdout]
     assert 0.4 < audited.mean() < 0.6
     for one in audited:
-        for other in bank[:, ~population.reserve]:
+        for other in bank[:, ~population.holdout]:
             assert abs(np.corrcoef(one, other)[0, 1]) < 0.35  # 5 standard errors of 200 samples
 
 

@@ -27,7 +27,7 @@ def finished(make_study, tmp_path_factory):
     y = rng.permutation(np.arange(2 * NUM_DIFFERENT) % 3)  # labels are noise, and copies may have different ones
     np.savez(folder / "twice.npz", x=x, y=y)
     study = make_study(
-        data={"source": f"npz:{folder / 'twice.npz'}", "num_reserve": 20},
+        data={"source": f"npz:{folder / 'twice.npz'}", "num_holdout": 20},
         membership={"num_models": 6},
         model={"name": "mlp", "options": {"hidden": [64]}},
         training={"epochs": 20, "batch_size": 32},
@@ -49,7 +49,7 @@ def test_membership_is_of_samples_not_of_rows(manifest):
     audited = manifest["eligible"].all(axis=0)
     assert len(set(manifest["ids"][audited] % NUM_DIFFERENT)) == audited.sum() == NUM_DIFFERENT - 20
     is_copy = manifest["copy_of"] != np.arange(len(manifest["ids"]))
-    np.testing.assert_array_equal(is_copy, ~audited & ~manifest["reserve"])
+    np.testing.assert_array_equal(is_copy, ~audited & ~manifest["holdout"])
     np.testing.assert_array_equal(manifest["ids"][manifest["copy_of"]] % NUM_DIFFERENT, manifest["ids"] % NUM_DIFFERENT)
 
 
@@ -70,7 +70,7 @@ def test_the_auc_is_that_of_members_and_true_non_members(finished, manifest):
     coins = np.random.default_rng(1).random(member.shape) < 0.5
     blurred = [roc_auc_score(c | m, phi[:, 0]) for c, m, phi in zip(coins, member, signals.phi, strict=True)]
     assert np.mean(by_hand) > np.mean(blurred) + 0.05
-    assert not signals.reserve[manifest["copy_of"] != np.arange(signals.num_samples)].any()
+    assert not signals.nulls[manifest["copy_of"] != np.arange(signals.num_samples)].any()
 
 
 def test_scores_hold_one_of_each(finished):

@@ -52,7 +52,7 @@ def test_all_leaves_out_what_lacks_something_with_a_warning(make_bank):
     assert told == set(found.results.about["warnings"])
     assert len(told) == len(left_out)
     assert any("'lira' left out: it needs reference models" in text for text in told)
-    assert any("'attack_p' left out: it needs a reserve" in text for text in told)
+    assert any("'attack_p' left out: it needs at least 200 holdout samples" in text for text in told)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_what_is_saved_can_be_read_again(make_bank, tmp_path):
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
     scores = pd.read_parquet(folder / "scores.parquet")
-    assert len(scores) == 3 * 4 * 100  # three games, four victims, what is not the reserve
+    assert len(scores) == 3 * 4 * 100  # three games, four victims, what is not the holdout
     chosen = scores[(scores["release"] == "pruned") & (scores["knowledge"] == "dense") & (scores["model_id"] == 2)]
     assert chosen["sample_id"].tolist() == list(range(20, 120))
     assert chosen["canary"].tolist() == [n >= 110 for n in range(20, 120)]

@@ -27,7 +27,7 @@ from pruneaudit.study import Study
 HONEST = ("loss", "lira", "rmia")
 STUDY = {
     "name": "tiny",
-    "data": {"source": "digits", "num_samples": 200, "num_reserve": 60},
+    "data": {"source": "digits", "num_samples": 200, "num_holdout": 60},
     "membership": {"num_models": 4},
     "model": {"name": "mlp", "options": {"hidden": [8]}},
     "training": {"epochs": 1},
@@ -169,7 +169,7 @@ def test_pairs_are_redrawn_alike_and_references_stay():
     view = redrawn_game(games[1].view, 0)
     first, last = view.releases
     np.testing.assert_array_equal(first.member, last.member)
-    assert (last.member != pruned.member)[:, ~pruned.reserve].mean() == pytest.approx(0.5, abs=0.05)
+    assert (last.member != pruned.member)[:, ~pruned.nulls].mean() == pytest.approx(0.5, abs=0.05)
     assert view.references == (dense, pruned)
 
 

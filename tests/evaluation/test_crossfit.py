@@ -71,7 +71,7 @@ def test_victims_that_are_nobodys_reference_stand_outside(make_bank):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_of_the_victims_fold_is_in_its_threshold(name, make_bank):
-    bank = make_bank(8, 200, num_reserve=40)
+    bank = make_bank(8, 200, num_holdout=40)
     before = learned(name, against_itself(bank))
     folds, _ = folds_of(against_itself(bank), SEED)
     assert np.isfinite(before).all()
@@ -136,7 +136,7 @@ def test_references_that_serve_nobody_in_the_fold_are_left_out(make_bank):
 
 
 def test_canaries_and_ineligible_samples_teach_nothing(make_bank):
-    bank = make_bank(8, 200, num_reserve=30, num_canaries=70)
+    bank = make_bank(8, 200, num_holdout=30, num_canaries=70)
     logits, member = bank.logits.copy(), bank.member.copy()
     logits[:, :30] *= 50
     logits[:, 130:] *= 0.1
@@ -194,7 +194,7 @@ def naive_barrier(others, level):
 
 @pytest.mark.parametrize("name", ["loss", "correctness", "lira", "rmia"])
 def test_barriers_are_those_of_the_references_non_members_outside_the_fold(name, make_bank):
-    bank, levels = make_bank(7, 150, num_reserve=20, num_canaries=5), (0.3, 0.1, 0.05)
+    bank, levels = make_bank(7, 150, num_holdout=20, num_canaries=5), (0.3, 0.1, 0.05)
     view, attack = against_itself(bank), ATTACKS.get(name)()
     scores = attack.score(view, np.random.default_rng(0))
     found = learn(attack, view, scores, levels, SEED, np.random.default_rng(0))

@@ -36,7 +36,7 @@ def row_of(findings, **values):
 
 @pytest.fixture
 def bank(make_bank):
-    return make_bank(6, 500, num_reserve=50, num_canaries=10, first_id=20)
+    return make_bank(6, 500, num_holdout=50, num_canaries=10, first_id=20)
 
 
 @pytest.fixture

@@ -196,7 +196,7 @@ def test_what_is_refused_says_why():
 def bank(make_bank):
     def build(accuracy, gain, noise_seed):
         """A release whose networks are right on about that fraction of non-members."""
-        signals = make_bank(12, 260, gain=gain, num_reserve=10, noise_seed=noise_seed)
+        signals = make_bank(12, 260, gain=gain, num_holdout=10, noise_seed=noise_seed)
         wrong = np.random.default_rng([5, noise_seed]).random(signals.member.shape) > accuracy
         logits = np.array(signals.logits, dtype=np.float64)
         away = np.where(wrong, 12.0, 0.0)

@@ -41,7 +41,7 @@ def measured(name, game, seed=0):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_number_against_plain_recomputation(name, make_bank):
-    bank = make_bank(8, 300, num_reserve=40, num_canaries=10)
+    bank = make_bank(8, 300, num_holdout=40, num_canaries=10)
     game = against_itself(bank)
     found = measured(name, game)
     attack, rng = ATTACKS.get(name)(), np.random.default_rng(0)
@@ -138,7 +138,7 @@ def test_an_interval_of_nothing_contains_a_half(name, make_bank):
 
 
 def test_accuracies_by_hand(make_bank):
-    bank = make_bank(4, 200, num_reserve=30, num_canaries=20)
+    bank = make_bank(4, 200, num_holdout=30, num_canaries=20)
     found = accuracies(bank)
     for v in range(4):
         right = bank.logits[v].argmax(axis=1) == bank.labels

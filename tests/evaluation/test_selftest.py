@@ -210,9 +210,9 @@ def test_redrawing_touches_victims_alone():
     view = redrawn_view(stored, 0)
     assert view.reference is stored
     changed = view.attacked.member != stored.member
-    assert not changed[:, stored.reserve].any()
-    assert abs(changed[:, ~stored.reserve].mean() - 0.5) < 0.05
-    np.testing.assert_array_equal(view.attacked.reserve, stored.reserve)
+    assert not changed[:, stored.nulls].any()
+    assert abs(changed[:, ~stored.nulls].mean() - 0.5) < 0.05
+    np.testing.assert_array_equal(view.attacked.nulls, stored.nulls)
     np.testing.assert_array_equal(view.allowed, ~np.eye(stored.num_models, dtype=bool))
 
 

@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "compress.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
 STUDY = """
 name = "demo"
-data = { source = "digits", num_samples = 120, num_reserve = 40 }
+data = { source = "digits", num_samples = 120, num_holdout = 40 }
 membership = { num_models = 4 }
 model = { name = "mlp", options = { hidden = [8] } }
 training = { epochs = 1 }

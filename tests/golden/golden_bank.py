@@ -30,7 +30,7 @@ TABLES = ("findings", "comparisons", "contests", "canaries", "frontier")
 SEED = 5
 LEVELS = (0.1, 0.01)
 NUM_MODELS, NUM_SAMPLES, NUM_CLASSES = 8, 300, 3
-NUM_RESERVE, NUM_CANARIES = 50, 30
+NUM_HOLDOUT, NUM_CANARIES = 50, 30
 
 
 def evaluated() -> dict[str, pd.DataFrame]:
@@ -61,13 +61,13 @@ def _draw_bank() -> None:
     rng = np.random.default_rng(17)
     shape = NUM_MODELS, NUM_SAMPLES
     labels = rng.integers(NUM_CLASSES, size=NUM_SAMPLES)
-    reserve = np.arange(NUM_SAMPLES) < NUM_RESERVE
-    member = (rng.random(shape) < 0.5) & ~reserve
+    holdout = np.arange(NUM_SAMPLES) < NUM_HOLDOUT
+    member = (rng.random(shape) < 0.5) & ~holdout
     ease = rng.normal(1.0, 1.5, NUM_SAMPLES)
     arrays = {
         "labels": labels,
         "member": member,
-        "eligible": np.broadcast_to(~reserve, shape),
+        "eligible": np.broadcast_to(~holdout, shape),
         "canary": np.arange(NUM_SAMPLES) >= NUM_SAMPLES - NUM_CANARIES,
     }
     for name, gain in zip(RELEASES, (1.5, 0.7), strict=True):

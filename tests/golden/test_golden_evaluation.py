@@ -39,7 +39,8 @@ def test_figures_stay_as_they_are(tables, name, tmp_path):
 
 
 def test_every_attack_that_trains_nothing_is_there(tables):
-    untrained = {name for name in ATTACKS.names() if not ATTACKS.get(name).trains}
+    possible = [name for name in ATTACKS.names() if "holdout" not in ATTACKS.get(name).needs]  # the bank's is small
+    untrained = {name for name in possible if not ATTACKS.get(name).trains}
     labels = set(tables["findings"]["attack"])
     assert untrained == {label.split(":")[0] for label in labels}
     assert {"lira", "lira:mode=offline", "rmia", "rmia:mode=offline"} <= labels

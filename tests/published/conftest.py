@@ -7,7 +7,7 @@ from pruneaudit.published.pruning_mia import Grid, study_of
 from pruneaudit.study import Study
 
 SETTINGS = [
-    *("data.num_samples=120", "data.num_reserve=20", "membership.num_models=4"),
+    *("data.num_samples=120", "data.num_holdout=20", "membership.num_models=4"),
     *("training.learning_rate=0.02", "audit.fpr_levels=[0.3, 0.01]"),
 ]
 

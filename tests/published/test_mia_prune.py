@@ -76,9 +76,9 @@ def test_a_recipe_has_its_numbers(name: str) -> None:
 def test_sizes_are_its_sizes() -> None:
     # Victims of CIFAR: 13,500 of 30,000 train, 3,000 dev, 13,500 test; of Location 1,126 / 251 / 1,128.
     for name, (train, dev, test) in {"cifar10": (13_500, 3_000, 13_500), "location": (1_126, 251, 1_128)}.items():
-        reserve = load_recipe(f"mia-prune/{name}" + ("-resnet18" if name == "cifar10" else "")).data.num_reserve
-        assert reserve == pytest.approx(2 * dev, abs=1)
-        assert DATA_SETS[name].num_samples - reserve == pytest.approx(2 * (train + test), abs=1)
+        data = load_recipe(f"mia-prune/{name}" + ("-resnet18" if name == "cifar10" else "")).data
+        assert data.num_public == pytest.approx(2 * dev, abs=1) and data.num_holdout == 0
+        assert DATA_SETS[name].num_samples - data.num_public == pytest.approx(2 * (train + test), abs=1)
 
 
 def test_its_file_is_its_recipe(file: Any) -> None:

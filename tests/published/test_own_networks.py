@@ -48,7 +48,7 @@ def finished(tmp_path_factory):
         study = Study.model_validate({
             "name": name,
             "model": f"{MODULE}:{name}",
-            "data": {"source": f"npz:{folder / name}.npz", "num_reserve": 10},
+            "data": {"source": f"npz:{folder / name}.npz", "num_holdout": 10},
             "membership": {"num_models": 2},
             "training": {"epochs": 1, "batch_size": 16},
             "audit": {"attacks": ["loss"]},

@@ -54,7 +54,7 @@ def test_the_recipe_is_the_published_one():
     assert (training.schedule, training.milestones, training.decay) == ("step", (100, 150), 0.1)
     assert (training.augment, training.select) == ("crop_flip", "last")
     assert (study.name, study.seed, study.data.source.name) == ("pruning-mia-cifar10", 42, "cifar10")
-    assert study.data.num_samples + study.data.num_reserve == 60_000
+    assert study.data.num_samples + study.data.num_holdout == 60_000
     assert (study.membership.protocol, study.membership.num_models) == ("pooled", 16)
     assert [release.name for release in study.releases] == [f"{m}_sparsity_{s}" for m, s in WHOLE]
     assert [(method_of(release), release.asked("sparsity")) for release in study.releases] == WHOLE
@@ -141,7 +141,7 @@ def test_its_resnet_20_has_as_many_weights():
 
 def test_other_data_sets_are_audited_whole():
     study = study_of(Grid(dataset="npz:/data/my scans.npz"))
-    assert (study.name, study.data.num_samples, study.data.num_reserve) == ("pruning-mia-my_scans", None, 0)
+    assert (study.name, study.data.num_samples, study.data.num_holdout) == ("pruning-mia-my_scans", None, 0)
     assert dataset_name(Source(name="cifar10", options={"path": "/data/x"})) == "cifar10"
     assert experiment_name("static_sparsity_0.8", Source(name="cifar100")) == "static_sparsity_0.8_cifar100"
 

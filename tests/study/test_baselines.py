@@ -9,7 +9,7 @@ TUNED = {"epochs": 3, "learning_rate": 0.02}
 
 
 def study(*releases, **settings):
-    return Study.model_validate({"name": "s", "releases": list(releases), "data": {"num_reserve": 100}, **settings})
+    return Study.model_validate({"name": "s", "releases": list(releases), "data": {"num_holdout": 100}, **settings})
 
 
 def named(*releases, **settings):

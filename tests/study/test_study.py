@@ -37,7 +37,7 @@ model = "mlp:hidden=[8]"
 
 [data]
 source = "npz:/a/b:c.npz"
-num_reserve = 10
+num_holdout = 10
 
 [training]
 epochs = 4
@@ -87,7 +87,7 @@ def test_toml_is_read(tmp_path: Path) -> None:
     found = Study.load(path)
     assert (found.name, found.seed) == ("small", 3)
     assert found.model == Plugin(name="mlp", options={"hidden": [8]})
-    assert found.data == Data(source=Source(name="npz", options={"path": "/a/b:c.npz"}), num_reserve=10)
+    assert found.data == Data(source=Source(name="npz", options={"path": "/a/b:c.npz"}), num_holdout=10)
     assert found.training == Training(epochs=4, schedule="step", milestones=(2, 3))
     assert [entry.name for entry in found.releases] == [
         "dense+finetune",
@@ -265,14 +265,14 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(values: Any, key: st
         ({"releases": [release(), release()]}, "two releases are called 'l1unstructured-0.5'"),
         ({"releases": [release(sparsity=[0.5, 0.5])]}, "two releases are called 'l1unstructured-0.5'"),
         ({"releases": [release(name="dense")]}, "two releases are called 'dense'"),
-        ({"training": {"select": "best_dev"}}, "select = 'best_dev' needs data.num_reserve above 0"),
+        ({"training": {"select": "best_dev"}}, "select = 'best_dev' needs data.num_public above 0"),
         (
             {"releases": [release(name="r", finetune={"epochs": 1, "schedule": "step"})]},
             "finetune of release 'r': schedule 'step' needs milestones",
         ),
         (
             {"releases": [release(finetune={"epochs": 1, "select": "best_dev"})]},
-            "select = 'best_dev' needs data.num_reserve above 0",
+            "select = 'best_dev' needs data.num_public above 0",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from pruneaudit.tracking import tracker
 TINY = {
     "name": "tiny",
     "seed": 5,
-    "data": {"source": "digits", "num_samples": 120, "num_reserve": 20},
+    "data": {"source": "digits", "num_samples": 120, "num_holdout": 20},
     "membership": {"num_models": 2},
     "model": {"name": "mlp", "options": {"hidden": [8]}},
     "training": {"epochs": 3, "batch_size": 32},

@@ -34,7 +34,8 @@ def population() -> Population:
         x=x,
         y=y.astype(np.int64),
         ids=np.arange(60),
-        reserve=np.arange(60) >= 48,
+        holdout=np.zeros(60, dtype=bool),
+        public=np.arange(60) >= 48,
         canary=np.zeros(60, bool),
         num_classes=3,
         classes=("top", "middle", "bottom"),
@@ -45,7 +46,7 @@ def population() -> Population:
 
 @pytest.fixture
 def samples(population: Population) -> Samples:
-    return Samples.of(population, ~population.reserve)
+    return Samples.of(population, ~population.public)
 
 
 @pytest.fixture

@@ -92,8 +92,8 @@ def audit_files(
         found = audit(signals, references, paired, attacks, seed, fpr_levels, name, runtime)
     runtime.progress.say("controls: the same attacks where the answer is known")
     record_controls(found, ready(attacks.split(",")), seed, SELFTEST)
-    parts = (signals.canaries, signals.reserve, signals.copies)
-    canaries, reserve, copies = (int(part.sum()) for part in parts)
+    parts = (signals.canaries, signals.nulls, signals.unseen & ~signals.nulls, signals.copies)
+    canaries, holdout, public, copies = (int(part.sum()) for part in parts)
     found.results.about.update(
         provenance(page.command)
         | found.results.about
@@ -105,9 +105,10 @@ def audit_files(
             "population": {
                 "name": file.name,
                 "public": False,
-                "num_samples": signals.num_samples - reserve - canaries - copies,
+                "num_samples": signals.num_samples - holdout - public - canaries - copies,
                 "num_canaries": canaries,
-                "num_reserve": reserve,
+                "num_holdout": holdout,
+                "num_public": public,
                 "num_copies": copies,
                 "num_classes": signals.num_classes,
                 "sha256": file_sha256(file),

@@ -12,6 +12,7 @@ import numpy as np
 from pruneaudit.attacks.view import Scores, View
 from pruneaudit.core.options import Configured, Options, OptionsT
 from pruneaudit.signals.signals import Signals
+from pruneaudit.study.parts import MIN_HOLDOUT
 
 
 class Attack(Configured[OptionsT], ABC):
@@ -27,7 +28,7 @@ class Attack(Configured[OptionsT], ABC):
     trains: ClassVar[bool] = False
     """Whether it trains a classifier of its own, which takes minutes rather than seconds."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What it cannot do without: `references`, `reserve`, `sensitivity`, `two releases`."""
+    """What it cannot do without: `references`, `holdout`, `sensitivity`, `two releases`."""
     is_lower_bound: ClassVar[bool] = False
     """Whether it finds less than what it sees gives away, by design: it is never shown as the strongest attack."""
     from_classes: ClassVar[bool] = False
@@ -55,8 +56,11 @@ class Attack(Configured[OptionsT], ABC):
             return "a second release of the victims beside the attacked one (`paired` signals)"
         if {"two releases", "references"} <= self.needs and len(view.references) != len(view.releases):
             return "references in as many releases as the victims"
-        if "reserve" in self.needs and not view.attacked.reserve.any():
-            return "a reserve (samples that are eligible for no model and members of none)"
+        if "holdout" in self.needs and (num_nulls := int(view.nulls.sum())) < MIN_HOLDOUT:
+            return (
+                f"at least {MIN_HOLDOUT} holdout samples (eligible for no model, members of none, and without a part in"
+                f" how the models came to be), got {num_nulls}"
+            )
         if "sensitivity" in self.needs and any(part.sensitivity is None for part in (view.attacked, view.reference)):
             return (
                 "sensitivity signals of victims and references (key `sensitivity`, see pruneaudit.signals.sensitivity)"

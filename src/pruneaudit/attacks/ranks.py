@@ -1,9 +1,9 @@
-"""Ranks of the scaled confidence (Ye et al. 2022, arXiv 2111.09679): among a reserve, or among OUT references.
+"""Ranks of the scaled confidence (Ye et al. 2022, arXiv 2111.09679): among a holdout, or among OUT references.
 
 A rank takes few values. Ties are broken by a number behind it, by less than one step.
 """
 
-# V victims, K references, N samples, Z reserve samples
+# V victims, K references, N samples, Z holdout samples
 
 import numpy as np
 
@@ -21,33 +21,33 @@ TIE_STEP = 1e-7
 class AttackP(Attack[Options]):
     """Attack P: is the sample's loss low among losses of samples that are certainly not members?
 
-    Ye et al. 2022 (arXiv 2111.09679). Score: the fraction of reserve samples whose scaled confidence under
+    Ye et al. 2022 (arXiv 2111.09679). Score: the fraction of holdout samples whose scaled confidence under
     the victim is at most the sample's, which is one minus the p-value of the hypothesis "not a member".
     Within a victim it ranks as `loss` does; between victims it compares. Ties of the fraction are broken by
     the confidence itself, by less than one step.
     """
 
-    needs = frozenset({"reserve"})
+    needs = frozenset({"holdout"})
 
     def score(self, view: View, rng: np.random.Generator) -> Scores:
-        """Scores every victim on its own reserve; references are scored alike. `rng` is not used."""
-        reserve = view.attacked.reserve
-        references = _ranked(view.reference.phi[..., 0], reserve) if view.references else None
+        """Scores every victim among its own answers on the holdout; references alike. `rng` is not used."""
+        nulls = view.nulls
+        references = _ranked(view.reference.phi[..., 0], nulls) if view.references else None
         if references is not None and view.reference is view.attacked:
             victims = references[view.victims]
         else:
-            victims = _ranked(view.attacked.phi[view.victims, :, 0], reserve)
+            victims = _ranked(view.attacked.phi[view.victims, :, 0], nulls)
         victims[~view.eligible] = np.nan
-        return Scores(victims, references, "z from the reserve")
+        return Scores(victims, references, "z from the holdout")
 
 
-def _ranked(phi: np.ndarray, reserve: np.ndarray) -> np.ndarray:
-    """Fraction of the reserve at or below each phi, (M, N)."""
+def _ranked(phi: np.ndarray, nulls: np.ndarray) -> np.ndarray:
+    """Fraction of the nulls (N,) at or below each phi, (M, N)."""
     below = np.empty(phi.shape)
     for row, found in zip(phi, below, strict=True):
         order = np.argsort(row)  # looked up in order, neighbours are found where the last one was
-        found[order] = np.searchsorted(np.sort(row[reserve]), row[order], side="right")
-    return below / reserve.sum() + tie_break(phi)
+        found[order] = np.searchsorted(np.sort(row[nulls]), row[order], side="right")
+    return below / nulls.sum() + tie_break(phi)
 
 
 class AttackR(Attack):

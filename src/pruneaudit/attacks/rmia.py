@@ -1,7 +1,7 @@
 """RMIA: is the sample more probable under the victim, relative to the references, than other samples are?
 
 Zarifzadeh et al. 2024 (arXiv 2312.03262). With r_x = p_y(x | victim) / p(x), the score is the
-fraction of reserve samples z with r_x / r_z >= gamma. p(x) is estimated from references:
+fraction of holdout samples z with r_x / r_z >= gamma. p(x) is estimated from references:
 
     online      the mean of (mean over IN, mean over OUT)
     offline     ((1 + a) mean over OUT + (1 - a)) / 2
@@ -12,15 +12,15 @@ one victim's samples is the same. Offline, a is tuned on references (`tuning.py`
 per data set. docs/attacks.md has measured what both change.
 
 z is in nobody's training set, so p(z) takes the offline estimate in both modes. Online that is the only place of a, it
-moves no victim's ranking, and it stays at the paper's 0.3 unless it is given. Where the signals hold no reserve, z
-runs over the audited samples (stated in the variant). Several queries: a majority vote over queries for each z.
+moves no victim's ranking, and it stays at the paper's 0.3 unless it is given. With fewer than 200 holdout
+samples z runs over the audited samples (stated in the variant). Several queries: a majority vote over them for each z.
 
 The score is F_z(r_x / gamma), so it is found by sorting r_z once: O((N + Z) log Z). F_z takes Z + 1
 values only; ties are broken by r_x itself, by less than one step of F_z, so that low false-positive
 rates can be resolved. This is a refinement of the published score and never reverses its order.
 """
 
-# V victims, K references, N samples, Z reserve samples
+# V victims, K references, N samples, Z holdout samples
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from pruneaudit.attacks.tuning import Constant, constant
 from pruneaudit.attacks.view import Scores, View
 from pruneaudit.core import options
 from pruneaudit.signals.derived import log_probability, probability
+from pruneaudit.study.parts import MIN_HOLDOUT
 
 PUBLISHED_A = 0.3
 
@@ -53,10 +54,10 @@ class Options(options.Options):
 
 
 class Rmia(Attack[Options]):
-    """Share of reserve samples that the sample beats in relative probability."""
+    """Share of holdout samples that the sample beats in relative probability."""
 
     needs = frozenset({"references"})
-    semantics_version = 2
+    semantics_version = 3
 
     @property
     def compares_in(self) -> bool:
@@ -70,12 +71,12 @@ class Rmia(Attack[Options]):
         ratios = np.stack([self._log_ratio(view, query, a.values) for query in range(num_queries)])  # (Q, V, N)
         # A majority of queries beats z exactly when the middle one (the lower, if even) does.
         decisive = np.sort(ratios, axis=0)[num_queries - (num_queries // 2 + 1)]  # (V, N)
-        reserve = view.attacked.reserve
-        z = reserve if reserve.any() else view.attacked.counted
+        is_held_out = view.nulls.sum() >= MIN_HOLDOUT
+        z = view.nulls if is_held_out else view.attacked.counted & ~view.attacked.unseen
         z_ratios = self._log_z_ratio(view, z, a.values)  # (V, Z)
         scores = np.stack([self._share_beaten(x, own) for x, own in zip(decisive, z_ratios, strict=True)])
         scores[~view.eligible] = np.nan
-        source = "reserve" if reserve.any() else "audited samples"
+        source = "holdout" if is_held_out else "audited samples"
         told = f"gamma {self.options.gamma:g}, {a.variant}, z from the {source}"
         return Scores(scores, variant=f"{self.options.mode}, {told}")
 

@@ -46,6 +46,12 @@ class View:
         return self.attacked.scored[self.victims]
 
     @property
+    def nulls(self) -> np.ndarray:
+        """(N,) bool: holdout samples that have shaped neither the victims nor the references."""
+        attacked = self.attacked.nulls
+        return attacked & self.reference.nulls if self.references else attacked
+
+    @property
     def share_floored(self) -> float:
         """Share of true-class probabilities that are 0 or 1 to their resolution: of references, if there are any."""
         return float((self.reference if self.references else self.attacked).floored.mean())

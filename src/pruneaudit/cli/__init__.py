@@ -22,6 +22,7 @@ from pruneaudit.cli import (
     frontier,
     listing,
     mia_prune,
+    migrate,
     pruning_mia,
     report,
     run,
@@ -62,6 +63,7 @@ app.command("export", cls=ExportCommand, rich_help_panel=RESULTS)(export.command
 app.command("verify", cls=PanelCommand, rich_help_panel=MAINTENANCE)(verify.command)
 app.command("sanity-check", cls=PanelCommand, rich_help_panel=MAINTENANCE)(sanity_check.command)
 app.command("clean", cls=PanelCommand, rich_help_panel=MAINTENANCE)(clean.command)
+app.command("migrate", cls=PanelCommand, rich_help_panel=MAINTENANCE)(migrate.command)
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2

@@ -42,6 +42,11 @@ class Step:
         """What it leaves."""
         return self.compressor.kind(self.options)
 
+    @property
+    def reads_public(self) -> bool:
+        """Whether it works on samples that shape models and are members of none."""
+        return self.compressor.data(self.options) in ("public", "holdout")
+
 
 def in_config(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The steps of a release as its part of an identity.

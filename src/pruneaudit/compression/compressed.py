@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from pruneaudit.compression.mask import Masks
     from pruneaudit.training.hooks import Hook
+    from pruneaudit.training.samples import Samples
 
 
 class Constraint:
@@ -81,6 +82,9 @@ class CompressionContext:
     """A model of the same architecture with the weights that this model began from."""
     masks: Masks | None = None
     """Which weights earlier compressors have kept; None where none of them removed any."""
+    public: Samples | None = None
+    """Samples that shape the network and are members of none, for a compressor whose `data` is `public`: the first
+    `Compressor.num_samples` of the study's public part, or of its holdout where it has none; else None."""
 
     def restart(self, model: nn.Module) -> None:
         """Gives `model`, of that architecture, the weights that it began from."""

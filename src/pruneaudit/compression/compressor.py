@@ -22,7 +22,10 @@ __all__ = ["Compressed", "CompressionContext", "Compressor", "Constraint", "Data
 Kind = Literal["structure", "mask", "codes", "codebook"]
 """What a compressor leaves: a smaller architecture, a mask, weights on a grid, or weights that share values."""
 DataUse = Literal["none", "public", "holdout", "members", "members-soft", "mixed"]
-"""Which samples a compressor sees while it works, beside those of the release's own training."""
+"""Which samples a compressor sees while it works, beside those of the release's own training. `public` and `holdout`:
+those that shape models, which come from the holdout where a study has no public part."""
+NUM_CALIBRATION = 256
+"""How many of them, unless a compressor says otherwise."""
 
 
 class Compressor(Configured[OptionsT]):
@@ -53,6 +56,10 @@ class Compressor(Configured[OptionsT]):
     def data(self, options: OptionsT) -> DataUse:
         """Which samples it sees while it works, beside those of the release's own training."""
         return "none"
+
+    def num_samples(self, options: OptionsT) -> int | None:
+        """How many public samples it is given where `data` is `public` or `holdout`: the first ones; None: all."""
+        return NUM_CALIBRATION
 
     def origin(self, options: OptionsT) -> Origin:
         """Whether the release starts from the same model's dense weights or from new ones."""

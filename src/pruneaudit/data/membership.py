@@ -32,12 +32,12 @@ def draw_membership(study: Study, population: Population) -> Splits:
 
 
 def write_membership(folder: Path, splits: Splits, population: Population) -> None:
-    """Writes member, eligible (M, N), is_victim, group (M,), ids, reserve, canary (N,), as `membership.npz`.
+    """Writes member, eligible (M, N), is_victim, group (M,), ids, holdout, public, canary (N,), as `membership.npz`.
 
     Also `copy_of` (N,), the column of the original, where the data hold copies.
     """
     arrays = {field.name: getattr(splits, field.name) for field in fields(splits)}
-    arrays |= {"ids": population.ids, "reserve": population.reserve, "canary": population.canary}
+    arrays |= {key: getattr(population, key) for key in ("ids", "holdout", "public", "canary")}
     arrays |= {} if population.copy_of is None else {"copy_of": population.copy_of}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)

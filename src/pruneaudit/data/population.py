@@ -1,7 +1,6 @@
-"""The labelled samples that a study draws on.
+"""The labelled samples that a study draws on, and the parts that they belong to.
 
-Which samples they are, and which labels are noise, is drawn once for the study: every model of the
-bank, and every release, sees the same population.
+They are drawn once for the study (`drawing.py`): every model of the bank, and every release, sees the same population.
 """
 
 from __future__ import annotations
@@ -14,22 +13,14 @@ from typing import Literal
 
 import numpy as np
 
-from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import check_file, read_json
 from pruneaudit.core.identity import sha256_of_arrays
-from pruneaudit.core.options import validated
-from pruneaudit.core.randomness import numpy_generator
-from pruneaudit.data import SOURCES
-from pruneaudit.data.copies import first_equal
-from pruneaudit.data.source import RawData
-from pruneaudit.study import Data
 
-# N samples (audited, then canaries, then reserve, then copies), C classes, K channels, H height, W width, F features
-# R rows of the source, G different ones
+# N samples: audited, canaries, holdout, copies, public (with `drawn_first = "public"` public before, holdout after)
+# B of them in the bank: all but the part drawn last; C classes, K channels, H height, W width, F features
 
-MIN_SAMPLES = 4
-_ARRAYS = ("x", "y", "ids", "reserve", "canary")
+_ARRAYS = ("x", "y", "ids", "holdout", "public", "canary")
 _FACTS = "population.json"
 _COPY_OF = "copy_of"
 SAVED_FILES = (*(f"{key}.npy" for key in _ARRAYS), _FACTS)
@@ -38,7 +29,7 @@ SAVED_FILES = (*(f"{key}.npy" for key in _ARRAYS), _FACTS)
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """N samples: the audited ones, then canaries, the reserve, and copies of audited ones. Nothing changes them."""
+    """N samples: the audited ones, canaries, holdout, public, and copies of audited ones. Nothing changes them."""
 
     name: str
     """The source that they come from."""
@@ -48,8 +39,10 @@ class Population:
     """(N,) int64 labels in 0..C-1, label noise and the wrong labels of canaries included."""
     ids: np.ndarray
     """(N,) int64: the row of each sample in the source."""
-    reserve: np.ndarray
-    """(N,) bool: in no model's training set, and never audited."""
+    holdout: np.ndarray
+    """(N,) bool: in no training set and never audited; what nulls are made of."""
+    public: np.ndarray
+    """(N,) bool: in no training set and never audited; what shapes models and methods."""
     canary: np.ndarray
     """(N,) bool: planted to be memorised, and kept out of ordinary findings."""
     num_classes: int
@@ -75,9 +68,49 @@ class Population:
 
     @cached_property
     def sha256(self) -> str:
-        """64 hex digits for all that a model can see of the population: arrays, normalisation, classes."""
-        scale = {key: np.asarray(getattr(self, key) or (), np.float64) for key in ("mean", "std")}
-        return sha256_of_arrays(self._arrays() | scale | {"num_classes": np.asarray(self.num_classes, np.int64)})
+        """64 hex digits for all that the population holds: arrays, normalisation, classes."""
+        return self._hashed(len(self.y), self.holdout, {"public": self.public} if self.public.any() else {})
+
+    @cached_property
+    def bank_sha256(self) -> str:
+        """The same of the samples that were there before the last part was drawn: its sizes shape no network.
+
+        The two parts go by one name, so that a bank keeps its networks when a part gets its own name.
+        """
+        if not self.public.any():
+            return self.sha256
+        return self._hashed(self.num_in_bank, self.unseen, {})
+
+    @cached_property
+    def public_sha256(self) -> str:
+        """The same of the public samples alone, where they were drawn last; empty where `bank_sha256` covers them."""
+        if not self.public[self.num_in_bank :].any():
+            return ""
+        return sha256_of_arrays({key: getattr(self, key)[self.public] for key in ("x", "y", "ids")})
+
+    @cached_property
+    def num_in_bank(self) -> int:
+        """B: how many samples come before the part drawn last; N where there is one part alone."""
+        if not (self.holdout.any() and self.public.any()):
+            return len(self.y)
+        return max(int(np.flatnonzero(part)[0]) for part in (self.holdout, self.public))
+
+    @property
+    def unseen(self) -> np.ndarray:
+        """(N,) bool: holdout and public samples, which are in no training set and never audited."""
+        return self.holdout | self.public
+
+    def shaping(self, num_samples: int | None = None) -> np.ndarray:
+        """(N,) bool: the samples that shape models: public ones, or holdout samples where there are none.
+
+        Args:
+            num_samples: the first so many; None: all.
+        """
+        return _first(self.public if self.public.any() else self.holdout, num_samples)
+
+    def nulls(self, num_taken: int = 0) -> np.ndarray:
+        """(N,) bool: the holdout without its first `num_taken` samples, which have shaped a model."""
+        return self.holdout & ~_first(self.holdout, num_taken)
 
     @cached_property
     def is_copy(self) -> np.ndarray:
@@ -136,9 +169,22 @@ class Population:
             vars(found)["sha256"] = sha256  # in place of the cached property's own
         return found
 
+    def _hashed(self, count: int, unseen: np.ndarray, more: dict[str, np.ndarray]) -> str:
+        """The hash of the first `count` samples; `reserve` is a frozen key: banks were hashed by it."""
+        arrays = {key: value[:count] for key, value in self._arrays().items() if key not in ("holdout", "public")}
+        arrays |= {"reserve": unseen[:count], **more, "num_classes": np.asarray(self.num_classes, np.int64)}
+        return sha256_of_arrays(
+            arrays | {key: np.asarray(getattr(self, key) or (), np.float64) for key in ("mean", "std")}
+        )
+
     def _arrays(self) -> dict[str, np.ndarray]:
         copies = {} if self.copy_of is None else {_COPY_OF: self.copy_of}
         return {key: getattr(self, key) for key in _ARRAYS} | copies
+
+
+def _first(part: np.ndarray, count: int | None) -> np.ndarray:
+    """(N,) bool: the first `count` samples of a part; None: all of them."""
+    return part if count is None else part & (np.cumsum(part) <= count)
 
 
 def copies_note(population: Population) -> list[str]:
@@ -146,137 +192,9 @@ def copies_note(population: Population) -> list[str]:
     if population.copy_of is None:
         return []
     num_copies, num_samples = int(population.is_copy.sum()), len(population.y)
-    num_audited = int((~population.reserve & ~population.canary).sum()) - num_copies
+    num_audited = int((~population.unseen & ~population.canary).sum()) - num_copies
     return [
         f"{num_copies:,} of {num_samples:,} samples repeat{'s' if num_copies == 1 else ''} an audited sample (equal x,"
         " whatever the label): equal samples are in the same training sets, and one of each is audited"
         f" ({num_audited:,} in all)"
     ]
-
-
-def load_population(data: Data, seed: int, data_root: Path | None = None) -> Population:
-    """The population of a study: its source is read, then samples are drawn.
-
-    Args:
-        data: which source, how many samples.
-        seed: the study's seed.
-        data_root: folder of data sets; None: `data.source.default_data_root()`.
-
-    Raises:
-        UserError: the source is unknown, its data are missing or malformed, or they do not suffice.
-    """
-    source = SOURCES.get(data.source.name)
-    options = validated(source.Options, data.source.options, f"data.source '{data.source.name}'")
-    raw = source.load(options, data_root)
-    _check_no_gap(raw, data.source.label)
-    return draw(raw, data, seed)
-
-
-def _check_no_gap(raw: RawData, name: str) -> None:
-    """Refuses labels with a gap where nothing says which classes there are: it is more likely a mistake than meant."""
-    absent = np.flatnonzero(np.bincount(raw.y, minlength=len(raw.classes)) == 0)
-    if absent.size and not raw.classes_known:
-        raise UserError(
-            f"data: no sample of {name} has label {absent[0]}, expected every label of 0..{len(raw.classes) - 1};"
-            " number the classes without a gap, or name all of them: numpy.savez(path, x=x, y=y, classes=[...])"
-        )
-
-
-def draw(raw: RawData, data: Data, seed: int) -> Population:
-    """A random subset of the source, without replacement, with the asked label noise and canaries.
-
-    Of rows with equal x one is drawn. The copies of an audited sample come along, as its training sets hold them too;
-    those of canaries and of the reserve are left out. Label noise changes no copy.
-
-    Args:
-        raw: all samples of the source.
-        data: how many samples to audit, to plant as canaries and to hold in reserve, how many labels to replace.
-        seed: the study's seed.
-
-    Raises:
-        UserError: the source has too few samples, or an audited class would be empty.
-    """
-    order = numpy_generator(seed, seeds.POPULATION).permutation(len(raw.y))  # (R,)
-    different, original = _originals(order, first_equal(raw.x))
-    num_audited = _num_audited(len(raw.y), len(different), data)
-    num_drawn = num_audited + data.num_canaries + data.num_reserve
-    copies = np.flatnonzero((original < num_audited) & (different[original] != order))
-    ids = np.concatenate([different[:num_drawn], order[copies]])  # (N,)
-    place = np.arange(len(ids))
-    canary = (place >= num_audited) & (place < num_audited + data.num_canaries)
-    y = raw.y[ids]
-    y[:num_audited] = _with_label_noise(y[:num_audited], data.label_noise, len(raw.classes), seed)
-    y[canary] = _mislabelled(y[canary], len(raw.classes), numpy_generator(seed, seeds.CANARIES))
-    _check_every_class(y[:num_audited], raw)
-    return Population(
-        name=data.source.name,
-        x=raw.x[ids],
-        y=y,
-        ids=ids.astype(np.int64),
-        reserve=(place >= num_audited + data.num_canaries) & (place < num_drawn),
-        canary=canary,
-        num_classes=len(raw.classes),
-        classes=raw.classes,
-        mean=raw.mean,
-        std=raw.std,
-        copy_of=np.concatenate([place[:num_drawn], original[copies]]) if len(copies) else None,
-    )
-
-
-def _originals(order: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different rows of a source, in the order in which they are drawn.
-
-    Args:
-        order: (R,) int, all rows in a random order.
-        first: (R,) int, from `first_equal`.
-
-    Returns:
-        (G,) int, the first row in that order of each group of equal ones; and (R,) int, for each row in that order the
-        place of its group among those.
-    """
-    _, begins, group = np.unique(first[order], return_index=True, return_inverse=True)
-    rank = np.empty(len(begins), np.int64)
-    rank[np.argsort(begins)] = np.arange(len(begins))
-    return order[np.sort(begins)], rank[group]
-
-
-def _num_audited(num_available: int, num_different: int, data: Data) -> int:
-    """How many samples are audited: as many as asked, or as there are different ones beside canaries and reserve."""
-    beside = data.num_reserve + data.num_canaries
-    wanted = MIN_SAMPLES if data.num_samples is None else data.num_samples
-    left = num_different - beside
-    if wanted + beside > num_available or left < MIN_SAMPLES:
-        canaries = f" and num_canaries = {data.num_canaries}" if data.num_canaries else ""
-        different = f", of which {num_different} are different" if num_different < num_available else ""
-        raise UserError(
-            f"data: got num_samples = {data.num_samples or f'at least {MIN_SAMPLES}'} and "
-            f"num_reserve = {data.num_reserve}{canaries}, but source '{data.source.name}' has "
-            f"{num_available} samples{different}; lower one"
-        )
-    return left if data.num_samples is None else min(left, data.num_samples)
-
-
-def _with_label_noise(y: np.ndarray, fraction: float, num_classes: int, seed: int) -> np.ndarray:
-    """`y` with exactly round(fraction * len(y)) labels replaced by a uniformly chosen other class."""
-    generator = numpy_generator(seed, seeds.LABEL_NOISE)
-    rows = generator.permutation(len(y))[: round(fraction * len(y))]
-    noisy = y.copy()
-    noisy[rows] = _mislabelled(y[rows], num_classes, generator)
-    return noisy
-
-
-def _mislabelled(y: np.ndarray, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-    """Labels (n,) of which every one is a uniformly chosen other class."""
-    shift = generator.integers(1, num_classes, size=len(y))  # never 0, so never the same class
-    return (y + shift) % num_classes
-
-
-def _check_every_class(y: np.ndarray, raw: RawData) -> None:
-    """Refuses a draw (N,) that misses a class which the source has samples of."""
-    drawn, there = (np.bincount(labels, minlength=len(raw.classes)) for labels in (y, raw.y))
-    absent = np.flatnonzero((drawn == 0) & (there > 0))
-    if absent.size:
-        raise UserError(
-            f"data: no audited sample is of class {absent[0]} ('{raw.classes[absent[0]]}') among the {len(y)} drawn; "
-            "raise num_samples"
-        )

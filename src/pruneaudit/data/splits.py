@@ -80,9 +80,9 @@ def split_of(settings: Membership, study_seed: int, model_id: int, population: P
 
 
 def coin_split(generator: np.random.Generator, population: Population, is_victim: bool = True) -> Split:
-    """Independent fair coins for all samples but the reserve; copies have the coin of their original."""
+    """Independent fair coins for all samples but holdout and public; copies have the coin of their original."""
     coins = population.shared(generator.random(len(population.y)) < 0.5)  # (N,)
-    return Split(coins & ~population.reserve, ~population.reserve & ~population.is_copy, is_victim, group=0)
+    return Split(coins & ~population.unseen, ~population.unseen & ~population.is_copy, is_victim, group=0)
 
 
 def splits_of(settings: Membership, study_seed: int, model_ids: Sequence[int], population: Population) -> Splits:

@@ -45,7 +45,7 @@ class Adversary(Hook):
     def __init__(self, options: AdvOptions, situation: Situation) -> None:
         """Draws the attacker's weights; the samples that it learns from are drawn step by step."""
         self._options = options
-        self._members, self._reserve = situation.members, situation.reserve
+        self._members, self._public = situation.members, situation.public
         self._batch_size, self._generator = situation.settings.batch_size, situation.generator
         network = attacker_network(situation.num_classes, options.attacker_hidden, situation.generator)
         self.attacker = network.to(situation.members.stored.device)
@@ -91,9 +91,9 @@ class Adversary(Hook):
         self._generator.set_state(tensors["generator"])
 
     def _learn(self, model: nn.Module) -> None:
-        """One step of the attacker on a batch of members and as many of the reserve."""
+        """One step of the attacker on a batch of members and as many public samples."""
         with evaluating(model), torch.no_grad():
-            (x, y), (other_x, other_y) = self._drawn(self._members), self._drawn(self._reserve)
+            (x, y), (other_x, other_y) = self._drawn(self._members), self._drawn(self._public)
             seen = what_it_sees(model(torch.cat([x, other_x])), torch.cat([y, other_y]))  # (2B, 2C)
         is_member = (torch.arange(len(seen), device=seen.device) < len(y)).to(seen)
         log_odds = self.attacker(seen)[:, 0]

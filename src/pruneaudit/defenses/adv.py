@@ -1,10 +1,10 @@
 """Adversarial regularisation: the network is trained against an attacker that is trained along with it.
 
 Source: Nasr et al. 2018 (arXiv 1807.05852). The attacker is an MLP h on [softmax | one-hot label] that learns to tell
-members (1) from samples of the reserve (0). The network's loss is CE + strength x mean log h(members), the
+members (1) from public samples (0). The network's loss is CE + strength x mean log h(members), the
 members' part of the attacker's gain, which is the part that the authors' algorithm takes.
 
-The two alternate in every step: the attacker learns from a batch of members and as many of the reserve, then the
+The two alternate in every step: the attacker learns from a batch of members and as many public samples, then the
 network makes its step against it. The attacker sees both as an auditor would: without augmentation, in evaluation
 mode. Seen in training mode, members would be told by dropout and batch statistics instead.
 
@@ -15,7 +15,7 @@ multiplies the attacker's loss, too, and its non-members are the dev set. Neares
 `attacker_hidden=[512, 256, 128]`.
 
 Where it departs from the paper: one MLP on the joined inputs in place of two branches of up to 1024 units; Kaiming
-initialisation; members and reserve are drawn with replacement. Non-members come from the reserve only: audited ones
+initialisation; members and public samples are drawn with replacement. Non-members are public only: audited ones
 would have been seen in training. Each epoch's row gets `attacker_accuracy`, the fraction in [0, 1] that the attacker
 had right before it learned from them.
 """
@@ -53,20 +53,20 @@ class AdversarialRegularisation(Defense[AdvOptions]):
     """Trains against an inner attacker."""
 
     main = "strength"
-    needs: ClassVar[frozenset[str]] = frozenset({"reserve"})
+    needs: ClassVar[frozenset[str]] = frozenset({"public"})
 
     def hooks(self, model: nn.Module, options: AdvOptions, situation: Situation) -> tuple[Hook, ...]:
         """The attacker, and its gain added to the loss.
 
         Raises:
-            UserError: the reserve is empty.
+            UserError: there are no public samples.
         """
         from pruneaudit.defenses._adversary import Adversary
 
-        if not len(situation.reserve):
+        if not len(situation.public):
             raise UserError(
-                "defense 'adv': got no reserve, expected data.num_reserve above 0: its attacker learns what "
-                "non-members look like from there"
+                "defense 'adv': got no public samples, expected data.num_public above 0: its attacker learns what "
+                "non-members look like from them"
             )
         if not options.strength:
             return ()

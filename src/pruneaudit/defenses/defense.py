@@ -27,8 +27,8 @@ class Situation:
     """How the network is trained, after `Defense.settings`."""
     members: Samples
     """What it is trained on (n samples), on its device."""
-    reserve: Samples
-    """Samples in nobody's training set and never audited; may be empty."""
+    public: Samples
+    """Samples in nobody's training set and never audited, which may shape the network; may be none."""
     num_classes: int
     masks: Callable[[], Masks | None]
     """The masks of the pruning as they are now (some methods move them); None where nothing is masked."""
@@ -49,7 +49,7 @@ class Defense(Configured[OptionsT]):
     main: ClassVar[str] = ""
     """The option that is meant by a single number (mia_prune's `defend_arg`)."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What it cannot do without: `reserve`, `sample_scores`."""
+    """What it cannot do without: `public` samples, `sample_scores`."""
     single_training: ClassVar[bool] = False
     """Whether what it promises is about one training: methods that train several times are then refused."""
     semantics_version: ClassVar[int] = 1

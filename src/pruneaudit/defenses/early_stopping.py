@@ -1,11 +1,11 @@
 """Early stopping: training ends before the network has memorised its members. Two ways, by option.
 
-By patience (the default; that of mia_prune, arXiv 2202.03335): after each epoch the accuracy on the dev set, which
-is the reserve, is measured. Training ends once it has not risen above its best for `patience` + 1 epochs in a row
+By patience (the default; that of mia_prune, arXiv 2202.03335): after each epoch the accuracy on the dev set (the
+public samples) is measured. Training ends once it has not risen above its best for `patience` + 1 epochs in a row
 (patience 5: on the 6th), and the best epoch's weights are kept (the first of equals). The training's settings become
 `select = "best_dev"` with that `patience`, and the schedule of the learning rate stays that of the whole training.
 
-By number (`epochs = E`): training has E epochs, whatever the dev set says, and needs no reserve. It is a shorter
+By number (`epochs = E`): training has E epochs, whatever the dev set says, and needs no dev set. It is a shorter
 training, not a longer one cut off: a cosine schedule reaches zero after E epochs, and milestones after E are never
 reached. A sweep of E is the simplest curve of accuracy against leakage that every other defence has to beat.
 """
@@ -73,10 +73,10 @@ class EarlyStopping(Defense[EarlyStoppingOptions]):
         Raises:
             UserError: the dev set is needed and empty.
         """
-        if options.epochs is None and not len(situation.reserve):
+        if options.epochs is None and not len(situation.public):
             raise UserError(
-                "defense 'early_stopping': got no reserve, expected data.num_reserve above 0 (the dev set comes from "
-                "it), or epochs = E for a fixed number of epochs"
+                "defense 'early_stopping': got no public samples, expected data.num_public above 0 (they are the dev"
+                " set), or epochs = E for a fixed number of epochs"
             )
         return ()
 

@@ -27,7 +27,8 @@ from pruneaudit.evaluation.playing import Known, Measuring, Recall, audit_games
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.baselines import baselines
-from pruneaudit.study.lineage import compression_of, defenses_of, origin_of, repeats, twins
+from pruneaudit.study.lineage import compression_of, defenses_of, origin_of, release_of, repeats, twins
+from pruneaudit.study.parts import num_taken
 
 Folders = Mapping[tuple[Action, int], Path]
 """Where the answers of one release lie, by query (`signals`, `sensitivity`) and model."""
@@ -46,10 +47,13 @@ def release_signals(
     tasks, membership = answer_tasks(plan, release, left_out), plan.study.membership
     folders = {(task.action, task.model_id): store.path(task.artifact) for task in tasks}
     splits = read_membership(store.root, membership.num_models, len(population.y))
-    return signals_in(folders, splits, membership.protocol, plan.study.audit.queries, population)
+    nulls = population.nulls(num_taken(plan.study, release_of(plan.study, release)))
+    return signals_in(folders, splits, membership.protocol, plan.study.audit.queries, population, nulls)
 
 
-def signals_in(folders: Folders, splits: Splits, protocol: str, num_queries: int, population: Population) -> Signals:
+def signals_in(
+    folders: Folders, splits: Splits, protocol: str, num_queries: int, population: Population, nulls: np.ndarray
+) -> Signals:
     """The signals of a release's models, from the folders of their answers.
 
     Args:
@@ -58,6 +62,7 @@ def signals_in(folders: Folders, splits: Splits, protocol: str, num_queries: int
         protocol: under which members were drawn.
         num_queries: views of each sample that the models were asked about.
         population: the study's.
+        nulls: (N,) bool, the holdout samples that have not shaped the release.
     """
     model_ids = [model_id for action, model_id in folders if action == "signals"]
 
@@ -79,6 +84,7 @@ def signals_in(folders: Folders, splits: Splits, protocol: str, num_queries: int
         sensitivity=stacked("sensitivity", "sensitivity") if ("sensitivity", model_ids[0]) in folders else None,
         canary=population.canary,
         copy=population.is_copy if population.copy_of is not None else None,
+        holdout=nulls,
         ids=population.ids,
         model_ids=np.array(model_ids),
     )
@@ -86,7 +92,7 @@ def signals_in(folders: Folders, splits: Splits, protocol: str, num_queries: int
 
 def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[int] = ()) -> dict[str, Any]:
     """What is known of a release beside its leakage: means over its victims, but for those left out."""
-    described = next((entry for entry in plan.study.releases if entry.name == release), None)
+    described = release_of(plan.study, release)
     tasks = plan.models(release)
     summaries = [
         json.loads((store.path(task.artifact) / SUMMARY_FILE).read_text())

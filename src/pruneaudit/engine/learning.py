@@ -22,6 +22,8 @@ from pruneaudit.engine.plan import Plan, Task, attacks_of
 from pruneaudit.engine.progress import Progress
 from pruneaudit.engine.store import Artifact, Store
 from pruneaudit.evaluation.game import Game
+from pruneaudit.study.lineage import release_of
+from pruneaudit.study.parts import num_taken
 
 ATTACK_SEMANTICS = 1
 
@@ -110,6 +112,7 @@ def _task(plan: Plan, shape: Mapping[str, Any], game: Game, left_out: Collection
         **{"release": game.release, "knowledge": game.knowledge, "seed": study.seed},
         **{"seen": list(game.seen), "owned": list(game.owned)},
         **{"protocol": study.membership.protocol, "queries": study.audit.queries},
+        "taken": {release: num_taken(study, release_of(study, release)) for release in releases},
     }
     return Task("attack", game.release, 0, artifact, {"population": plan.population, **answers}, spec)
 

@@ -37,7 +37,7 @@ from pruneaudit.training.samples import Samples
 from pruneaudit.training.selection import dev_hooks
 
 SCORES_FILE = "scores.npy"
-"""Of the samples, from the scoring bank: (N,) float64, NaN for the reserve."""
+"""Of the samples of the bank, from the scoring bank: (B,) float64, NaN for those in no training set."""
 
 
 def population_of(request: Request) -> Population:
@@ -78,20 +78,24 @@ class Own:
             for which, chosen in (("train", self.split.member), ("test", ~self.split.member))
         }
 
-    def reserve(self) -> Samples:
-        """Samples in nobody's training set and never audited; may be none."""
-        return Samples.of(self.population, self.population.reserve, self.request.device)
+    def public(self, num_samples: int | None = None) -> Samples:
+        """The samples that may shape the network and are members of none; there may be none.
+
+        Args:
+            num_samples: the first so many; None: all.
+        """
+        return Samples.of(self.population, self.population.shaping(num_samples), self.request.device)
 
     def sample_scores(self) -> np.ndarray | None:
         """Scores of its members from the scoring bank (n,) float64, in the order of `members`; None: it has none."""
         if "sample_scores" not in self.request.inputs:
             return None
         scores: np.ndarray = np.load(Path(self.request.inputs["sample_scores"]) / SCORES_FILE, allow_pickle=False)
-        return scores[self.split.member]
+        return scores[self.split.member[: len(scores)]]
 
     def hooks(self, settings: Training) -> tuple[Hook, ...]:
         """What the training settings ask for beside the loop."""
-        return dev_hooks(settings, self.reserve())
+        return dev_hooks(settings, self.public())
 
     def generator(self, *purpose: str) -> torch.Generator:
         """The CPU generator of one purpose of this model; those of the scoring bank are others."""

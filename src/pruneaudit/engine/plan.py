@@ -38,6 +38,7 @@ from pruneaudit.study.lineage import (
     scoring_models_of,
     training_of,
 )
+from pruneaudit.study.parts import check_has_public, lacking_holdout, own_uses
 from pruneaudit.study.target import SourceHash, check_takes, source_sha256
 from pruneaudit.study.training import FUNCTION_PARAMETERS
 
@@ -139,6 +140,7 @@ def check_plugins(study: Study) -> None:
     plugin_options(MODELS, study.model, "model")
     for release in study.releases:
         check_release(study, release)
+        check_has_public(study, release)
         _check_order(study, release)
     if not skips(study.audit.attacks):
         _check_attacks(study)
@@ -172,8 +174,8 @@ def _check_attacks(study: Study) -> None:
                 "references that were trained on samples of the victims, and under protocol 'disjoint' there are none;"
                 " use mode=offline where the attack has it"
             )
-        elif "reserve" in attack.needs and not study.data.num_reserve:
-            lacking = "a reserve; set data.num_reserve above 0"
+        elif "holdout" in attack.needs:
+            lacking = lacking_holdout(study)
         elif "two releases" in attack.needs and not study.releases:
             lacking = "a release beside dense; add one"
         if lacking:
@@ -203,7 +205,9 @@ def make_plan(study: Study, population: Population, source_hash: SourceHash = so
             sources[target] = source_hash(target, what)
         return sources[target]
 
-    dense_config = _dense_config(study, root, remembered)
+    in_bank = population_artifact(population.bank_sha256)
+    shaped_by = {"public_sha256": population.public_sha256} if population.public_sha256 else {}
+    dense_config = _dense_config(study, in_bank, shaped_by, remembered)
     num_models = study.membership.num_models
     made: dict[str, list[Artifact]] = {DENSE: _model_artifacts(DENSE, dense_config, num_models)}
     identities = {DENSE: sha256_of(dense_config)}
@@ -213,11 +217,12 @@ def make_plan(study: Study, population: Population, source_hash: SourceHash = so
     ]
     is_sensitive = any("sensitivity" in attack.needs for attack in attacks_of(study).values())
     tasks += _signals_tasks(study, DENSE, made[DENSE], root, is_sensitive)
-    scoring, scores = _scoring_tasks(study, dense_config, root)
+    scoring, scores = _scoring_tasks(study, dense_config, root, in_bank)
     tasks += scoring
     for release in study.releases:
         read = {"sample_scores": scores[size]} if (size := scoring_models_of(release)) else {}
         config = _release_config(study, release, dense_config, identities, read, remembered)
+        config |= shaped_by if own_uses(study, release) else {}
         identities[release.name] = sha256_of(config)
         made[release.name] = _model_artifacts(release.name, config, num_models)
         parents = made[release.parent] if origin_of(release) == "own-dense" else None
@@ -233,8 +238,17 @@ def population_artifact(sha256: str, files: tuple[str, ...] = SAVED_FILES) -> Ar
     return Artifact(f"population-{sha256[:8]}", {"kind": "population", "sha256": sha256}, files)
 
 
-def _dense_config(study: Study, population: Artifact, source_hash: SourceHash) -> dict[str, Any]:
-    """What shapes the bank of all models."""
+def _dense_config(
+    study: Study, in_bank: Artifact, shaped_by: Mapping[str, str], source_hash: SourceHash
+) -> dict[str, Any]:
+    """What shapes the bank of all models.
+
+    Args:
+        study: the study.
+        in_bank: the samples of the bank.
+        shaped_by: the public samples where those are not among them.
+        source_hash: of functions of the user's.
+    """
     return {
         "kind": "dense",
         "semantics_version": TRAINING_SEMANTICS,
@@ -242,15 +256,16 @@ def _dense_config(study: Study, population: Artifact, source_hash: SourceHash) -
         "model": described(MODELS, study.model, "model", source_hash),
         "training": study.training.identity,
         **function_source(study.training, source_hash),
-        "parents": [population.identity],
+        "parents": [in_bank.identity],
         "seed": study.seed,
         "engine": ENGINE,
         "precision": study.training.precision,
+        **(shaped_by if own_uses(study, None) else {}),
     }
 
 
 def _scoring_tasks(
-    study: Study, dense_config: Mapping[str, Any], population: Artifact
+    study: Study, dense_config: Mapping[str, Any], population: Artifact, in_bank: Artifact
 ) -> tuple[list[Task], dict[int, Artifact]]:
     """The scoring bank of the releases' defences: trainings and queries, as of any bank, and what they add up to.
 
@@ -265,13 +280,13 @@ def _scoring_tasks(
     models = _model_artifacts(SCORING, config | {"kind": SCORING}, sizes[-1])
     tasks = [Task("train", SCORING, m, a, {"population": population}, a.config) for m, a in enumerate(models)]
     shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": 1, "seed": study.seed}
-    queries = _query_tasks("signals", SCORING, models, population, shape, ("logits.npy",))
+    queries = _query_tasks("signals", SCORING, models, population, shape, ("logits.npy",), in_bank)
     tasks += queries
     scores = {}
     for size in sizes:
         answers = {f"model-{task.model_id:03d}": task.artifact for task in queries[:size]}
         shape = {"kind": "sample_scores", "semantics_version": SAMPLE_SCORES_SEMANTICS, "seed": study.seed}
-        parents = sorted(artifact.identity for artifact in (population, *answers.values()))
+        parents = sorted(artifact.identity for artifact in (in_bank, *answers.values()))
         config = {**shape, "num_models": size, "parents": parents}
         folder = f"{models[0].folder.rpartition('/')[0]}/sample_scores-{sha256_of(config)[:8]}"
         scores[size] = Artifact(folder, config, ("scores.npy", SUMMARY_FILE))
@@ -372,13 +387,15 @@ def _query_tasks(
     population: Artifact,
     shape: Mapping[str, Any],
     files: tuple[str, ...],
+    in_bank: Artifact | None = None,
 ) -> list[Task]:
-    """One task per model of a release: ask it about the population."""
+    """One task per model of a release: ask it about the population, or (`in_bank`) about the bank's samples alone."""
     tasks = []
     for m, model in enumerate(models):
-        config = {**shape, "parents": sorted([model.identity, population.identity])}
+        config = {**shape, "parents": sorted([model.identity, (in_bank or population).identity])}
         folder = f"{model.folder.rpartition('/')[0]}/{action}-{sha256_of(shape)[:8]}/model-{m:03d}"
         spec = {**shape, "model": model.config["model"], "prepared": model.config.get("prepared", []), "model_id": m}
+        spec |= {"bank_alone": True} if in_bank else {}
         inputs = {"population": population, "model": model}
         tasks.append(Task(action, release, m, Artifact(folder, config, files), inputs, spec))
     return tasks

@@ -133,7 +133,7 @@ def task_seconds(plan: Plan, tasks: Sequence[Task], probe: Probe) -> float:
         probe: measures what has not been measured yet.
     """
     num_samples = len(probe.population.y)
-    audited = num_samples - int(probe.population.reserve.sum())
+    audited = num_samples - int(probe.population.unseen.sum())
     # Half of what a model may be trained on; under `disjoint` that is half of the population itself.
     members = audited / (2 if plan.study.membership.protocol == "pooled" else 4)
     total = 0.0

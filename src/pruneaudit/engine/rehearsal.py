@@ -130,6 +130,7 @@ def _try_steps(task: Task, model: nn.Module, population: Population, new: Callab
 
     from pruneaudit.compression.compressor import CompressionContext
     from pruneaudit.compression.structured import kept_whole
+    from pruneaudit.training.samples import Samples
 
     defense, inherited, own = task.spec.get("defense"), inherited_steps(task.spec), steps_of(task.spec)
     steps = (*inherited, *own)
@@ -142,8 +143,10 @@ def _try_steps(task: Task, model: nn.Module, population: Population, new: Callab
                     " trains several times; use one that does not, such as l1unstructured, static or dpf"
                 )
 
-        example = torch.zeros((1, *population.x.shape[1:]))
-        return CompressionContext(example, torch.Generator().manual_seed(0), train, new)
+        example, step = torch.zeros((1, *population.x.shape[1:])), steps[number]
+        shaping = population.shaping(step.compressor.num_samples(step.options))
+        public = Samples.of(population, shaping) if step.reads_public else None
+        return CompressionContext(example, torch.Generator().manual_seed(0), train, new, public=public)
 
     made = compressed(Chained(model), steps, context_of)
     return () if any(step.kind == "structure" for step in inherited) else kept_whole(made.structure)

@@ -126,7 +126,7 @@ class _Defended:
             options = defense.Options.model_validate(self._described["options"])
             classes, draws = own.population.num_classes, own.generator(seeds.DEFENSE, *drawn, self._release)
             situation = Situation(
-                settings, members, own.reserve(), classes, lambda: masks_of(hooks), draws, own.sample_scores()
+                settings, members, own.public(), classes, lambda: masks_of(hooks), draws, own.sample_scores()
             )
             defended = defense.hooks(model, options, situation)
         checkpoints = own.checkpoints("-".join(purpose[1:]))
@@ -165,8 +165,10 @@ def _compressed(model: nn.Module, own: Own, defense: _Defended) -> Chained:
             settings = Training.model_validate(spec["finetune"] | ({"epochs": epochs} if epochs else {}))
             defense.train(network, hooks, settings, (seeds.PRUNE_PHASE, phase, *later))
 
-        draws = own.generator(seeds.PRUNE, *later)
-        return CompressionContext(own.members().inputs(slice(0, 1)), draws, train_phase, own.initial_model)
+        draws, step = own.generator(seeds.PRUNE, *later), steps[number]
+        public = own.public(step.compressor.num_samples(step.options)) if step.reads_public else None
+        example = own.members().inputs(slice(0, 1))
+        return CompressionContext(example, draws, train_phase, own.initial_model, public=public)
 
     return compressed(_brought_along(model, own), steps, context_of)
 

@@ -4,11 +4,11 @@ The task reads its inputs, writes into its staging folder and returns nothing; t
 commits what was written.
 """
 
-# K models of the scoring bank, N samples, C classes
+# K models of the scoring bank, N samples, B of them in the bank, C classes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -73,30 +73,33 @@ def _train_dense(request: Request) -> None:
 
 def _collect_signals(request: Request) -> None:
     """Asks one model about the whole population."""
-    model, everything = _model_and_population(request)
-    for key, array in collect(model, everything, request.spec["queries"], request.spec["seed"]).items():
+    queries, seed = request.spec["queries"], request.spec["seed"]
+    parts = [collect(model, samples, queries, seed) for model, samples in _asked(request)]
+    for key in parts[0]:
+        array = np.concatenate([part[key] for part in parts])
         np.save(Path(request.staging) / f"{key}.npy", array, allow_pickle=False)
 
 
 def _collect_sensitivity(request: Request) -> None:
     """Asks one model about the whole population under small noise."""
-    model, everything = _model_and_population(request)
-    array = sensitivity(model, everything, request.spec["seed"], request.spec["model_id"])
+    seed, model_id = request.spec["seed"], request.spec["model_id"]
+    array = np.concatenate([sensitivity(model, samples, seed, model_id) for model, samples in _asked(request)])
     np.save(Path(request.staging) / "sensitivity.npy", array, allow_pickle=False)
 
 
 def _score_samples(request: Request) -> None:
-    """Scores every sample by how much the models of the scoring bank have memorised it."""
+    """Scores every sample of the bank by how much the models of the scoring bank have memorised it."""
     population, spec, staging = population_of(request), request.spec, Path(request.staging)
-    models, everyone = range(spec["num_models"]), np.arange(len(population.y))
-    p_y = np.empty((len(models), len(population.y)))  # (K, N)
+    models, everyone = range(spec["num_models"]), np.arange(population.num_in_bank)
+    p_y = np.empty((len(models), len(everyone)))  # (K, B)
     for k in models:
-        logits = np.load(Path(request.inputs[f"model-{k:03d}"]) / "logits.npy", allow_pickle=False)  # (N, C)
-        p_y[k] = softmax(logits.astype(np.float64), axis=1)[everyone, population.y]
-    member = np.stack([scoring_split(spec["seed"], k, population).member for k in models])  # (K, N)
+        logits = np.load(Path(request.inputs[f"model-{k:03d}"]) / "logits.npy", allow_pickle=False)  # (B, C)
+        p_y[k] = softmax(logits.astype(np.float64), axis=1)[everyone, population.y[everyone]]
+    member = np.stack([scoring_split(spec["seed"], k, population).member[everyone] for k in models])  # (K, B)
     scores = memorisation(p_y, member)
-    num_one_sided = int(((member.all(axis=0) | ~member.any(axis=0)) & ~population.reserve & ~population.is_copy).sum())
-    scores[population.reserve] = np.nan
+    audited = ~(population.unseen | population.is_copy)[everyone]
+    num_one_sided = int(((member.all(axis=0) | ~member.any(axis=0)) & audited).sum())
+    scores[population.unseen[everyone]] = np.nan
     np.save(staging / SCORES_FILE, scores, allow_pickle=False)
     write_summary({"num_models": len(models), "num_one_sided": num_one_sided}, staging)
 
@@ -111,7 +114,9 @@ def _play_attack(request: Request) -> None:
             release, action, model_id = role.rsplit("/", 2)
             folders.setdefault(release, {})[cast(Action, action), int(model_id)] = Path(folder)
     signals = {
-        release: signals_in(answers, splits, spec["protocol"], spec["queries"], population)
+        release: signals_in(
+            answers, splits, spec["protocol"], spec["queries"], population, population.nulls(spec["taken"][release])
+        )
         for release, answers in folders.items()
     }
     view = view_of(signals, spec["seen"], spec["owned"])
@@ -141,7 +146,15 @@ def memorisation(p_y: np.ndarray, member: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _model_and_population(request: Request) -> tuple[nn.Module, Samples]:
+def _asked(request: Request) -> Iterator[tuple[nn.Module, Samples]]:
+    """The model, and the samples that it is asked about: those of the bank, then the part drawn last.
+
+    Each is asked about on its own, so that the answers on the bank do not depend on whether there is another part. A
+    scoring model is asked about the bank alone.
+    """
     population = population_of(request)
     model = stored_model(request.spec, population, Path(request.inputs["model"])).to(request.device)
-    return model, Samples.of(population, np.ones(len(population.y), dtype=bool), request.device)
+    is_in_bank = np.arange(len(population.y)) < population.num_in_bank
+    yield model, Samples.of(population, is_in_bank, request.device)
+    if not is_in_bank.all() and not request.spec.get("bank_alone"):
+        yield model, Samples.of(population, ~is_in_bank, request.device)

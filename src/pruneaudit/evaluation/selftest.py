@@ -33,9 +33,12 @@ from pruneaudit.core.threads import one_blas_thread
 from pruneaudit.evaluation.lineup import ready
 from pruneaudit.metrics import Estimate, PerVictim, auc, auc_influence, two_way
 from pruneaudit.signals.signals import Signals
+from pruneaudit.study.parts import MIN_HOLDOUT
 
 FAMILY_ERROR = 0.001
-NUM_MODELS, NUM_SAMPLES, NUM_RESERVE, NUM_CLASSES = 8, 190, 50, 5
+NUM_MODELS, NUM_AUDITED, NUM_CLASSES = 8, 140, 5
+NUM_HOLDOUT_DRAWN_FIRST = 50
+"""Holdout samples that are drawn with the audited ones: what these are like never changes, however many nulls need."""
 GAIN = 3.0
 """What training on a sample adds to its phi in the planted bank, in standard deviations of a model's noise."""
 _SMALLEST_P_VALUE = 1e-12
@@ -181,27 +184,52 @@ def made_up_releases(seed: int, gain: float = 0.0) -> tuple[Signals, Signals]:
         gain: what training on a sample adds to its phi in the second release, the attacked one; in the first it
             is twice as much, as if pruning had taken half of what was memorised.
     """
-    rng = numpy_generator(seed, seeds.SELFTEST_BANK, seeds.PLANTED if gain else seeds.NULL)
-    shape = NUM_MODELS, NUM_SAMPLES
-    reserve = np.arange(NUM_SAMPLES) < NUM_RESERVE
-    labels = rng.integers(NUM_CLASSES, size=NUM_SAMPLES)
-    member = (rng.random(shape) < 0.5) & ~reserve
-    easiness = rng.normal(0.5, 1.5, NUM_SAMPLES)
-    shaking = numpy_generator(seed, seeds.SELFTEST_SENSITIVITY, seeds.PLANTED if gain else seeds.NULL)
+    kind, first = seeds.PLANTED if gain else seeds.NULL, NUM_HOLDOUT_DRAWN_FIRST
+    parts = [
+        _MadeUp(
+            numpy_generator(seed, seeds.SELFTEST_BANK, kind, *later),
+            numpy_generator(seed, seeds.SELFTEST_SENSITIVITY, kind, *later),
+            num_holdout,
+            num_audited,
+        )
+        for num_holdout, num_audited, later in ((first, NUM_AUDITED, ()), (MIN_HOLDOUT - first, 0, (seeds.HOLDOUT,)))
+    ]
+    labels, member, eligible = (
+        np.concatenate([getattr(part, key) for part in parts], axis=-1) for key in ("labels", "member", "eligible")
+    )
 
     def release(release_gain: float) -> Signals:
-        phi = easiness + release_gain * member + rng.normal(size=shape)  # (M, N)
-        logits = rng.normal(size=(*shape, NUM_CLASSES))
-        logits[:, np.arange(NUM_SAMPLES), labels] = -np.inf
-        logits -= np.log(np.exp(logits).sum(axis=2, keepdims=True))  # the others' logsumexp is 0: phi is the label's
-        logits[:, np.arange(NUM_SAMPLES), labels] = phi
-        # A probability p moves under noise as p (1 - p) does: members' certain answers stand still.
-        posteriors = np.exp(logits - np.logaddexp(phi, 0)[..., None])  # (M, N, C)
-        sensitivity = posteriors * (1 - posteriors) * shaking.exponential(size=posteriors.shape)
-        return Signals(logits, labels, member, eligible=np.broadcast_to(~reserve, shape), sensitivity=sensitivity)
+        drawn = [part.answers(release_gain) for part in parts]
+        logits, sensitivity = (np.concatenate(arrays, axis=1) for arrays in zip(*drawn, strict=True))
+        return Signals(logits, labels, member, eligible=eligible, sensitivity=sensitivity)
 
     attacked = release(gain)
     return release(2 * gain), attacked
+
+
+class _MadeUp:
+    """Some of the samples of a made-up bank, the holdout first, and what its models say of them."""
+
+    def __init__(
+        self, rng: np.random.Generator, shaking: np.random.Generator, num_holdout: int, num_audited: int
+    ) -> None:
+        shape = NUM_MODELS, num_holdout + num_audited
+        self._rng, self._shaking, self._row = rng, shaking, np.arange(shape[1])
+        self.labels = rng.integers(NUM_CLASSES, size=shape[1])
+        self.eligible = np.broadcast_to(self._row >= num_holdout, shape)
+        self.member = (rng.random(shape) < 0.5) & self.eligible
+        self._easiness = rng.normal(0.5, 1.5, shape[1])
+
+    def answers(self, gain: float) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and sensitivities, (M, N, C) each, of a release in which members' phi is higher by `gain`."""
+        phi = self._easiness + gain * self.member + self._rng.normal(size=self.member.shape)  # (M, N)
+        logits = self._rng.normal(size=(*self.member.shape, NUM_CLASSES))
+        logits[:, self._row, self.labels] = -np.inf
+        logits -= np.log(np.exp(logits).sum(axis=2, keepdims=True))  # the others' logsumexp is 0: phi is the label's
+        logits[:, self._row, self.labels] = phi
+        # A probability p moves under noise as p (1 - p) does: members' certain answers stand still.
+        posteriors = np.exp(logits - np.logaddexp(phi, 0)[..., None])  # (M, N, C)
+        return logits, posteriors * (1 - posteriors) * self._shaking.exponential(size=posteriors.shape)
 
 
 def redrawn_view(signals: Signals, seed: int) -> View:

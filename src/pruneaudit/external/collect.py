@@ -36,6 +36,7 @@ from pruneaudit.models.factory import check_target
 from pruneaudit.signals.derived import answer_digest
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Source
+from pruneaudit.study.parts import MIN_HOLDOUT
 
 if TYPE_CHECKING:
     from pruneaudit.training.samples import Samples
@@ -166,7 +167,7 @@ def whole_source(data: str | RawData, options: NetworkOptions, data_root: Path |
         raw = dataclasses.replace(raw, mean=centre, std=spread)
     num_samples, none = len(raw.y), np.zeros(len(raw.y), dtype=bool)
     ids = np.arange(num_samples)
-    whole = Population(name, raw.x, raw.y, ids, none, none, len(raw.classes), raw.classes, raw.mean, raw.std)
+    whole = Population(name, raw.x, raw.y, ids, none, none, none, len(raw.classes), raw.classes, raw.mean, raw.std)
     return dataclasses.replace(whole, classes_known=raw.classes_known)
 
 
@@ -197,7 +198,7 @@ def _check_has_out_models(frame: Signals, files: Sequence[Path]) -> None:
     """Refuses several models that were all trained on the same samples."""
     if not frame.trained_alike:
         return
-    at_hand = {"reserve"} if frame.reserve.any() else set()
+    at_hand = {"holdout"} if frame.nulls.sum() >= MIN_HOLDOUT else set()
     alone = [name for name in ATTACKS.names() if ATTACKS.get(name).needs <= at_hand]
     raise UserError(
         f"membership: all {frame.num_models} models were trained on the same samples, so no sample has a model trained"

@@ -5,7 +5,7 @@
 | `member` | (R, N) bool | one row per model; or (N,), one row for all |
 | `model_ids` | (R,) texts | names the files, by stem or by the end of the path, or their folders |
 | `eligible`, `is_victim`, `group` | (R, N), (R,), (R,) | optional, as in `Signals` |
-| `canary`, `ids` | (N,), (N,) | optional, as in `Signals` |
+| `canary`, `ids`, `holdout` | (N,) each | optional, as in `Signals` |
 
 With `model_ids` rows may come in any order, and more of them than there are files; without, row 0 is of the first file.
 """
@@ -28,7 +28,7 @@ from pruneaudit.external.weight_files import model_names, rows_named_after
 from pruneaudit.signals.arrays import as_array
 
 PER_MODEL = ("member", "eligible", "is_victim", "group")
-PER_SAMPLE = ("canary", "ids")
+PER_SAMPLE = ("canary", "ids", "holdout")
 KEYS = (*PER_MODEL, *PER_SAMPLE, "model_ids")
 
 Given = str | Path | Mapping[str, Any] | np.ndarray

@@ -92,6 +92,11 @@ def method_of(method: str | Plugin | Sequence[str | Plugin], sparsity: float | N
         for found in (COMPRESSORS.get(plugin.name),)
     )
     check_order(chosen)
+    for step in chosen:
+        if step.reads_public:
+            raise UserError(
+                f"method: '{step.name}' learns from public samples, which only a study has; make it a release of one"
+            )
     return Method(asked, chosen)
 
 

@@ -7,8 +7,8 @@ Where the study differs from the system on purpose:
 - membership: it has one victim and five shadows. Here there are four such groups, each with halves of its own, because
   one victim allows no statement about another training; `membership.num_models=6` is the published number. Members
   are drawn by independent coins, where it takes exact halves;
-- dev set: it takes 10% of each half. Here 10% of all samples are one reserve, so that no audited sample ever chooses
-  a checkpoint;
+- dev set: it takes 10% of each half. Here 10% of all samples are public ones, so that no audited sample ever
+  chooses a checkpoint;
 - `adv` and `dp` follow the papers, not its code: an epoch of its `adv` is seven steps of the attacker and one of the
   network; its `dp` clips microbatches of 64 samples, by plain SGD, and every epoch has a whole training's steps. The
   files of the two defences say all that differs;
@@ -182,7 +182,7 @@ def study_of(config: Config) -> Study:
             " without; SAMIA and four other attacks, adaptive and not.",
             "seed": config.seed,
             "model": NETWORKS[config.model_name],
-            "data": {"source": config.dataset_name, "num_reserve": round(DEV_FRACTION * data.num_samples)},
+            "data": {"source": config.dataset_name, "num_public": round(DEV_FRACTION * data.num_samples)},
             "membership": {
                 "protocol": "disjoint",
                 "num_shadows": config.shadow_num,

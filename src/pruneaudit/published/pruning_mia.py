@@ -8,7 +8,7 @@ Where the study differs from the system on purpose:
 - membership: its networks are all trained on the same 50,000 samples, so that no sample is a member of one and not of
   another, and nothing tells what a network knows of a sample from what the sample is like. Here 16 models per cell
   draw their members by independent coins from 50,000 samples, training and test part shuffled together, and train on
-  about 25,000 each. The other 10,000 are the reserve: what selects an epoch or calibrates an attack is never audited;
+  about 25,000 each. The other 10,000 are the holdout: what calibrates an attack is never audited;
 - `dense` is always there, since every comparison needs it;
 - fewer epochs than 200 scale what is counted in epochs: in its code a run of 50 epochs never reaches its sparsity
   (the ramp goes on to epoch 75) and never freezes its mask. Here both keep their fraction of the training, unless
@@ -46,7 +46,7 @@ FIRST_BOTTLENECK = 44
 """Its ResNets of this depth and more are made of bottleneck blocks."""
 RESNET_CHANNELS = 16
 SIZES = {"cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}
-"""Audited samples and reserve, of 60,000; of any other data set all samples are audited."""
+"""Audited and holdout samples, of 60,000; of any other data set all samples are audited."""
 
 OWN_FILES = ("images", "npz", "table")
 """Sources that read a user's own file or folder, whose name says more than theirs."""
@@ -168,7 +168,7 @@ def study_of(grid: Grid) -> Study:
 
     A part of a grid is the same study with fewer releases, so that what is trained for it serves the whole.
     """
-    num_samples, num_reserve = SIZES.get(grid.dataset.name, (None, 0))
+    num_samples, num_holdout = SIZES.get(grid.dataset.name, (None, 0))
     return validated(
         Study,
         {
@@ -177,7 +177,7 @@ def study_of(grid: Grid) -> Study:
             " static masks and dynamic ones with feedback (dpf), from new weights, under its nine attacks.",
             "seed": grid.seed,
             "model": grid.network,
-            "data": {"source": grid.dataset, "num_samples": num_samples, "num_reserve": num_reserve},
+            "data": {"source": grid.dataset, "num_samples": num_samples, "num_holdout": num_holdout},
             "membership": {"protocol": "pooled", "num_models": grid.num_models},
             "training": {
                 "epochs": grid.epochs,

@@ -212,11 +212,13 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         for key, words in (
             ("num_samples", "audited samples"),
             ("num_canaries", "canaries"),
-            ("num_reserve", "in reserve"),
+            ("num_holdout", "held out"),
+            ("num_public", "public"),
             ("num_copies", "copies of audited samples"),
             ("num_classes", "classes"),
         )
-        if isinstance(population.get(key), int) and (population[key] or key not in ("num_canaries", "num_copies"))
+        if isinstance(population.get(key), int)
+        and (population[key] or key not in ("num_public", "num_canaries", "num_copies"))
     ]
     facts = [
         # In full here, for on a phone the first screen has no room for more than its beginning.

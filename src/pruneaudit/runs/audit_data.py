@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pruneaudit.core.errors import RunError, UserError
 from pruneaudit.core.files import SEALED_FILES, check_sealed, read_json
-from pruneaudit.data.population import Population, load_population
+from pruneaudit.data.drawing import load_population
+from pruneaudit.data.population import Population
 from pruneaudit.engine.plan import population_artifact
 from pruneaudit.engine.store import Store
 from pruneaudit.runs.names import ABOUT_FILE, STUDY_FILE

@@ -35,8 +35,8 @@ def study_provenance(plan: Plan, population: Population, command: str) -> dict[s
     study = plan.study
     settings = study.model_dump(mode="json")
     settings["audit"]["attacks"] = [attack.model_dump(mode="json") for attack in expand(study.audit.attacks)]
-    parts = (population.canary, population.reserve, population.is_copy)
-    canaries, reserve, copies = (int(part.sum()) for part in parts)
+    parts = (population.canary, population.holdout, population.public, population.is_copy)
+    canaries, holdout, public, copies = (int(part.sum()) for part in parts)
     return provenance(command) | {
         "study": settings,
         "name": study.name,
@@ -48,9 +48,10 @@ def study_provenance(plan: Plan, population: Population, command: str) -> dict[s
         "population": {
             "name": study.data.source.label,
             "public": SOURCES.get(study.data.source.name).is_public,
-            "num_samples": len(population.y) - reserve - canaries - copies,
+            "num_samples": len(population.y) - holdout - public - canaries - copies,
             "num_canaries": canaries,
-            "num_reserve": reserve,
+            "num_holdout": holdout,
+            "num_public": public,
             "num_copies": copies,
             "num_classes": population.num_classes,
             "sha256": population.sha256,

@@ -31,6 +31,7 @@ def check_shapes(signals: Signals, form: str) -> None:
         "sensitivity": (num_models, num_samples, num_classes),
         "canary": (num_samples,),
         "copy": (num_samples,),
+        "holdout": (num_samples,),
         "ids": (num_samples,),
         "model_ids": (num_models,),
     }
@@ -91,6 +92,20 @@ def check_victims(signals: Signals) -> None:
             raise UserError(
                 f"victim {signals.model_names[row]}: no {lacking} among its eligible samples; an audit needs both,"
                 " so add samples or mark the model is_victim = False"
+            )
+
+
+def check_holdout(signals: Signals) -> None:
+    """Refuses a holdout with samples that some model was trained on, or that are scored."""
+    if signals.holdout is None:
+        return
+    for wrong, is_what in ((signals.member, "in the training set of"), (signals.scored, "eligible for")):
+        if (wrong & signals.holdout).any():
+            row, sample = np.argwhere(wrong & signals.holdout)[0]
+            raise UserError(
+                f"holdout: sample {signals.sample_ids[sample]} is {is_what} model {signals.model_names[row]}, expected"
+                " samples that no model was trained on and that none is audited on; take it out of holdout, or set its"
+                " eligible to False"
             )
 
 

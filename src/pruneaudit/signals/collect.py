@@ -24,7 +24,7 @@ def collect(model: nn.Module, samples: Samples, num_queries: int, study_seed: in
 
     Args:
         model: the network, on the samples' device.
-        samples: the whole population, reserve included.
+        samples: the whole population.
         num_queries: Q; above 1 the samples must be images.
         study_seed: seed of the augmented queries.
 

@@ -34,6 +34,7 @@ from pruneaudit.signals.answers import (
 from pruneaudit.signals.arrays import as_array, as_bool, as_floats
 from pruneaudit.signals.checks import (
     check_copies,
+    check_holdout,
     check_labels,
     check_names,
     check_queries,
@@ -87,7 +88,7 @@ class Signals:
     canary: np.ndarray | None = None
     """(N,) bool: planted to be memorised; kept out of ordinary findings."""
     copy: np.ndarray | None = None
-    """(N,) bool: the same x as another sample, which is scored in its place; never scored itself, and no reserve."""
+    """(N,) bool: the same x as another sample, which is scored in its place; never scored itself, and no holdout."""
     ids: np.ndarray | None = None
     """(N,) int or str, unique: what scores are joined by; default: 0..N-1."""
     model_ids: np.ndarray | None = None
@@ -100,6 +101,9 @@ class Signals:
     resolution: np.ndarray | None = None
     """(2,) float: the smallest step of the probabilities next to 0 and next to 1, or one number for both; default:
     found from the values. A true-class probability of 0 or 1 counts as half a step from it."""
+    holdout: np.ndarray | None = None
+    """(N,) bool: in no training set, never scored, and with no part in how the models came to be: what nulls are made
+    of; default: all that are in no training set and never scored."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -118,7 +122,7 @@ class Signals:
             num_classes = getattr(answers, form).shape[2]
         object.__setattr__(self, form, getattr(answers, form))
         check_shapes(self, form)
-        for name in ("member", "eligible", "is_victim", "correct", "canary", "copy"):
+        for name in ("member", "eligible", "is_victim", "correct", "canary", "copy", "holdout"):
             object.__setattr__(self, name, as_bool(name, getattr(self, name)))
         for name in ("confidence", "sensitivity"):
             object.__setattr__(self, name, as_floats(name, getattr(self, name)))
@@ -127,6 +131,7 @@ class Signals:
         check_labels(self.labels, num_classes, form)
         self._keep(answers)
         check_victims(self)
+        check_holdout(self)
         check_copies(self, the_form({name: getattr(self, name) for name in FORMS}))
 
     def _keep(self, answers: Answers) -> None:
@@ -206,9 +211,14 @@ class Signals:
         return self.scored & ~self.canaries
 
     @cached_property
-    def reserve(self) -> np.ndarray:
-        """(N,) bool: samples that no model was trained on and that are never scored."""
+    def unseen(self) -> np.ndarray:
+        """(N,) bool: samples that no model was trained on and that are never scored: holdout and public ones."""
         return np.asarray(~self.scored.any(axis=0) & ~self.member.any(axis=0) & ~self.copies)
+
+    @cached_property
+    def nulls(self) -> np.ndarray:
+        """(N,) bool: the holdout, of which nulls are made."""
+        return self.unseen if self.holdout is None else self.unseen & self.holdout
 
     @cached_property
     def sample_ids(self) -> np.ndarray:
@@ -284,6 +294,7 @@ class Signals:
         """
         values: dict[str, Any] = {name: getattr(self, name) for name in ("labels", "canary", "copy", "resolution")}
         values["ids"] = self.sample_ids
+        values["holdout"] = self.nulls  # fewer models must not turn samples of the others into nulls
         for name in ("member", "eligible", "group", "confidence", "correct", "sensitivity"):
             value = getattr(self, name)
             values[name] = None if value is None else value[rows]
@@ -339,6 +350,11 @@ class _SomeModels(Signals):
     def predicted(self) -> np.ndarray | None:
         """(M, N) int."""
         return None if self.whole.predicted is None else self.whole.predicted[self.rows]
+
+    @cached_property
+    def unseen(self) -> np.ndarray:
+        """(N,) bool: of all the models."""
+        return self.whole.unseen
 
     @cached_property
     def phi(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -10,6 +11,8 @@ from pruneaudit.core.options import Options
 from pruneaudit.study.plugins import Source
 
 DEFAULT_SHADOWS = 5
+FORMER_KEY = "num_reserve"
+"""What stood for the holdout and the public part together; `study/migration.py` translates it."""
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -19,15 +22,33 @@ class Data(Options):
     source: Source = Source(name="fashion_mnist_5k")
     """Where samples come from: the name of a source, `npz:FILE`, or {name, options}."""
     num_samples: int | None = Field(default=None, ge=4)
-    """Different samples that are members or non-members and are audited; default: all that the reserve leaves. Copies
-    of them (equal x) are in the same training sets, and not counted."""
-    num_reserve: int = Field(default=0, ge=0)
-    """Samples in no training set and never audited: dev set, RMIA's z."""
+    """Different samples that are members or non-members and are audited; default: all that the other parts leave.
+    Copies of them (equal x) are in the same training sets, and not counted."""
+    num_holdout: int = Field(default=0, ge=0)
+    """Samples that no model ever sees and that are never audited. Nulls are made of them: RMIA's z, attack_p. Attacks
+    that need them need 200."""
+    num_public: int = Field(default=0, ge=0)
+    """Samples that shape models or methods and are members of none: dev set, `adv`, calibration. With 0, holdout
+    samples do that, and those that did no longer serve any null of that release."""
+    drawn_first: Literal["holdout", "public"] = "holdout"
+    """Which of the two parts is drawn first. Adding the other one later changes no sample of the first, and no
+    network."""
     num_canaries: int = Field(default=0, ge=0)
     """Further samples that get a wrong label, to be memorised: each is in a training set with probability 1/2. They
     show the worst case, have findings of their own, and allow lower bounds on epsilon."""
     label_noise: Fraction = 0.0
     """Fraction of audited samples whose label is replaced by another class, once for the population."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_former_key(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and FORMER_KEY in values:
+            raise ValueError(
+                f"got {FORMER_KEY} = {values[FORMER_KEY]!r}, which is two settings now: num_holdout (nulls: RMIA's z,"
+                " attack_p) and num_public (what shapes models: dev set, adv, calibration); translate a study file with"
+                " pruneaudit migrate STUDY.toml"
+            )
+        return values
 
 
 class Membership(Options):

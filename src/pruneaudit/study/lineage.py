@@ -186,28 +186,23 @@ def check_release(study: Study, release: Release) -> None:
     for plugin in release.compress:
         _options(release, "compressor", plugin)
     if release.defense:
-        needs = _defense(release.defense).needs if _options(release, "defense", release.defense) else ()
-        if "reserve" in needs and not study.data.num_reserve:
-            raise UserError(
-                f"release '{release.name}': defense '{release.defense.name}' learns from the reserve;"
-                " set data.num_reserve above 0"
-            )
+        _options(release, "defense", release.defense)
     training = training_of(study, release)
     if training is None and release.finetune_seed:
         raise UserError(
             f"release '{release.name}': finetune_seed = {release.finetune_seed} changes nothing, for the release has no"
             " training; give it finetune = { epochs = ... }, or leave the seed out"
         )
-    if training and training.select == "best_dev" and not study.data.num_reserve:
-        raise UserError(
-            f"release '{release.name}': keeping the best epoch needs a dev set, which comes from the reserve;"
-            " set data.num_reserve above 0"
-        )
+
+
+def release_of(study: Study, name: str) -> Release | None:
+    """The release of that name; None: the dense bank."""
+    return next((release for release in study.releases if release.name == name), None)
 
 
 def parent_of(study: Study, release: Release) -> Release | None:
     """The release that it starts from; None: the dense bank, or new weights."""
-    return next((other for other in study.releases if other.name == release.parent), None)
+    return release_of(study, release.parent)
 
 
 def defenses_of(study: Study, release: Release) -> list[Plugin]:

@@ -79,8 +79,9 @@ class Study(Options):
                 f"expected at most {MAX_TASKS:,}: split the study"
             )
         trainings = [self.training, *(self.training_of(release) for release in self.releases if release.finetune)]
-        if any(training.select == "best_dev" for training in trainings) and not self.data.num_reserve:
-            raise ValueError("select = 'best_dev' needs data.num_reserve above 0 (the dev set comes from the reserve)")
+        has_dev_set = self.data.num_public or self.data.num_holdout
+        if any(training.select == "best_dev" for training in trainings) and not has_dev_set:
+            raise ValueError("select = 'best_dev' needs data.num_public above 0 (the dev set is the public part)")
         return self
 
     def _check_parents(self) -> None:

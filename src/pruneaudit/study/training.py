@@ -39,7 +39,7 @@ class Training(Options):
     augment: Literal["none", "flip", "crop_flip"] = "none"
     """Random change of each training image: horizontal flip, or 4-pixel-padded crop and flip."""
     select: Literal["last", "best_dev"] = "last"
-    """Which epoch's weights are kept: the last, or the one most accurate on the dev set (from the reserve)."""
+    """Which epoch's weights are kept: the last, or the one most accurate on the dev set (public samples)."""
     patience: int | None = Field(default=None, ge=0, le=100_000)
     """With best_dev: training ends once the dev accuracy has not risen above its best for more than so many epochs in
     a row; none: all epochs are trained."""

@@ -1,6 +1,6 @@
 """Keeping the epoch that does best on the dev set, and ending a training that no longer gets better there.
 
-The dev set comes from the reserve, so that no audited sample chooses a checkpoint.
+The dev set is the public samples, so that no audited sample chooses a checkpoint.
 """
 
 from __future__ import annotations

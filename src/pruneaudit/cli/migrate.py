@@ -1,0 +1,95 @@
+"""`pruneaudit migrate`: a study file of an earlier version, in the words of this one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pruneaudit.cli.common import DataRootOption
+from pruneaudit.core.errors import RunError, UserError, printable
+
+
+def command(
+    study: Annotated[Path, typer.Argument(help="A study file, TOML or JSON, as an earlier version took it.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The new file; default: NAME.migrated.toml beside it.")
+    ] = None,
+    data_root: DataRootOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+) -> None:
+    """Translate a study file of an earlier version.
+
+    No network of the study changes. Comments of the file are not kept.
+    """
+    from pruneaudit.core.files import write_atomically, writing
+    from pruneaudit.core.settings_file import parse_settings, read_settings
+    from pruneaudit.core.toml_text import to_toml
+    from pruneaudit.study.migration import migrated
+
+    is_json = study.suffix == ".json"
+    target = out or study.with_name(f"{study.stem}.migrated{study.suffix}")
+    if target.exists() and not force:
+        raise UserError(f"{target}: is there already; give another --out, or --force to replace it")
+    former = parse_settings(read_settings(study), str(study), is_json)
+    found = migrated(former, str(study))
+    num_unused, note = _rows_left_over(found, str(study), data_root)
+    if num_unused:
+        found = migrated(former, str(study), num_unused)
+    note += _refusal(found, str(study))
+    with writing(target):
+        write_atomically(target, json.dumps(found, indent=1) + "\n" if is_json else to_toml(found))
+    for line in (*_changes(former, found), *note, f"{target}: written; run it with: pruneaudit run {target}"):
+        print(printable(line))
+
+
+def _rows_left_over(found: dict[str, Any], where: str, data_root: Path | None) -> tuple[int, tuple[str, ...]]:
+    """How many rows a holdout could be drawn from, for a study that has public samples and no holdout; and a note."""
+    from pruneaudit.core.options import validated
+    from pruneaudit.data.drawing import rows_left_over
+    from pruneaudit.study import Study
+    from pruneaudit.study.parts import MIN_HOLDOUT
+
+    data = validated(Study, found, where).data
+    if not data.num_public or data.num_holdout:
+        return 0, ()
+    lacking = f"no holdout: `rmia` takes its z from the audited samples, and `attack_p` needs {MIN_HOLDOUT}"
+    if data.num_samples is None:
+        return 0, (f"the study uses all rows of {data.source.label}, so it gets {lacking}",)
+    try:
+        num_unused = rows_left_over(data, data_root)
+    except (UserError, RunError) as error:
+        return 0, (f"{error}; without the data the study gets {lacking}",)
+    return num_unused, () if num_unused else (f"{data.source.label} has no further rows, so the study gets {lacking}",)
+
+
+def _refusal(found: dict[str, Any], where: str) -> tuple[str, ...]:
+    """A note where the translated study cannot be run as it is: an attack may lack samples that it was given before."""
+    from pruneaudit.core.options import validated
+    from pruneaudit.engine.plan import check_plugins
+    from pruneaudit.study import Study
+
+    study = validated(Study, found, where)
+    try:
+        check_plugins(study)
+    except UserError as error:
+        return (f"to be mended before it runs: {error}",)
+    return ()
+
+
+def _changes(former: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """A line for each part of the study that reads otherwise now."""
+    lines = []
+    before, now = former.get("data", {}), found.get("data", {})
+    if before != now:
+        lines.append(f"data: {_only_in(before, now)} is now {_only_in(now, before)}")
+    renamed = sum("pruner" in release for release in former.get("releases", ()))
+    if renamed:
+        lines.append(f"releases: pruner is now compress ({renamed} of them)")
+    return lines or ["nothing to translate: the study reads the same"]
+
+
+def _only_in(some: dict[str, Any], others: dict[str, Any]) -> str:
+    return ", ".join(f"{key} = {value!r}" for key, value in some.items() if others.get(key) != value)

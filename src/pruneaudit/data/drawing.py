@@ -1,0 +1,174 @@
+"""Drawing the samples of a study from its source: which ones, of which part, and which labels are noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pruneaudit.core import seeds
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import validated
+from pruneaudit.core.randomness import numpy_generator
+from pruneaudit.data import SOURCES
+from pruneaudit.data.copies import first_equal
+from pruneaudit.data.population import Population
+from pruneaudit.data.source import RawData
+from pruneaudit.study import Data
+
+# N samples, R rows of the source, G different ones
+
+MIN_SAMPLES = 4
+
+
+def load_population(data: Data, seed: int, data_root: Path | None = None) -> Population:
+    """The population of a study: its source is read, then samples are drawn.
+
+    Args:
+        data: which source, how many samples.
+        seed: the study's seed.
+        data_root: folder of data sets; None: `data.source.default_data_root()`.
+
+    Raises:
+        UserError: the source is unknown, its data are missing or malformed, or they do not suffice.
+    """
+    raw = _read(data, data_root)
+    _check_no_gap(raw, data.source.label)
+    return draw(raw, data, seed)
+
+
+def _read(data: Data, data_root: Path | None) -> RawData:
+    source = SOURCES.get(data.source.name)
+    options = validated(source.Options, data.source.options, f"data.source '{data.source.name}'")
+    return source.load(options, data_root)
+
+
+def rows_left_over(data: Data, data_root: Path | None = None) -> int:
+    """How many different rows of its source a study leaves over, for a further part.
+
+    Raises:
+        UserError: the source is unknown, or its data are missing or malformed.
+    """
+    raw = _read(data, data_root)
+    num_different = len(np.unique(first_equal(raw.x)))
+    used = data.num_holdout + data.num_public + data.num_canaries + (data.num_samples or num_different)
+    return max(0, num_different - used)
+
+
+def _check_no_gap(raw: RawData, name: str) -> None:
+    """Refuses labels with a gap where nothing says which classes there are: it is more likely a mistake than meant."""
+    absent = np.flatnonzero(np.bincount(raw.y, minlength=len(raw.classes)) == 0)
+    if absent.size and not raw.classes_known:
+        raise UserError(
+            f"data: no sample of {name} has label {absent[0]}, expected every label of 0..{len(raw.classes) - 1};"
+            " number the classes without a gap, or name all of them: numpy.savez(path, x=x, y=y, classes=[...])"
+        )
+
+
+def draw(raw: RawData, data: Data, seed: int) -> Population:
+    """A random subset of the source, without replacement, with the asked label noise and canaries.
+
+    Of rows with equal x one is drawn. The copies of an audited sample come along, as its training sets hold them too;
+    those of other samples are left out. Label noise changes no copy. The part that is drawn last stands last, so that
+    it moves no other sample.
+
+    Args:
+        raw: all samples of the source.
+        data: how many samples each part has, which one is drawn first, how many labels to replace.
+        seed: the study's seed.
+
+    Raises:
+        UserError: the source has too few samples, or an audited class would be empty.
+    """
+    order = numpy_generator(seed, seeds.POPULATION).permutation(len(raw.y))  # (R,)
+    different, original = _originals(order, first_equal(raw.x))
+    num_audited = _num_audited(len(raw.y), len(different), data)
+    is_public_first = bool(data.num_public) and (data.drawn_first == "public" or not data.num_holdout)
+    first, second = (data.num_holdout, data.num_public)[:: -1 if is_public_first else 1]
+    num_seen = num_audited + data.num_canaries
+    num_early, num_drawn = num_seen + first, num_seen + first + second
+    copies = np.flatnonzero((original < num_audited) & (different[original] != order))
+    ids = np.concatenate([different[:num_early], order[copies], different[num_early:num_drawn]])  # (N,)
+    place = np.arange(len(ids))
+    canary = (place >= num_audited) & (place < num_seen)
+    parts = [(place >= num_seen) & (place < num_early), place >= num_early + len(copies)]
+    holdout, public = parts[::-1] if is_public_first else parts
+    y = raw.y[ids]
+    y[:num_audited] = _with_label_noise(y[:num_audited], data.label_noise, len(raw.classes), seed)
+    y[canary] = _mislabelled(y[canary], len(raw.classes), numpy_generator(seed, seeds.CANARIES))
+    _check_every_class(y[:num_audited], raw)
+    return Population(
+        name=data.source.name,
+        x=raw.x[ids],
+        y=y,
+        ids=ids.astype(np.int64),
+        holdout=holdout,
+        public=public,
+        canary=canary,
+        num_classes=len(raw.classes),
+        classes=raw.classes,
+        mean=raw.mean,
+        std=raw.std,
+        copy_of=np.concatenate([place[:num_early], original[copies], place[num_early + len(copies) :]])
+        if len(copies)
+        else None,
+    )
+
+
+def _originals(order: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different rows of a source, in the order in which they are drawn.
+
+    Args:
+        order: (R,) int, all rows in a random order.
+        first: (R,) int, from `first_equal`.
+
+    Returns:
+        (G,) int, the first row in that order of each group of equal ones; and (R,) int, for each row in that order the
+        place of its group among those.
+    """
+    _, begins, group = np.unique(first[order], return_index=True, return_inverse=True)
+    rank = np.empty(len(begins), np.int64)
+    rank[np.argsort(begins)] = np.arange(len(begins))
+    return order[np.sort(begins)], rank[group]
+
+
+def _num_audited(num_available: int, num_different: int, data: Data) -> int:
+    """How many samples are audited: as many as asked, or as there are different ones beside the other parts."""
+    beside = data.num_holdout + data.num_public + data.num_canaries
+    wanted = MIN_SAMPLES if data.num_samples is None else data.num_samples
+    left = num_different - beside
+    if wanted + beside > num_available or left < MIN_SAMPLES:
+        named = {key: getattr(data, key) for key in ("num_holdout", "num_public", "num_canaries")}
+        others = "".join(f" and {key} = {number}" for key, number in named.items() if number)
+        different = f", of which {num_different} are different" if num_different < num_available else ""
+        raise UserError(
+            f"data: got num_samples = {data.num_samples or f'at least {MIN_SAMPLES}'}{others}, but source"
+            f" '{data.source.name}' has {num_available} samples{different}; lower one"
+        )
+    return left if data.num_samples is None else min(left, data.num_samples)
+
+
+def _with_label_noise(y: np.ndarray, fraction: float, num_classes: int, seed: int) -> np.ndarray:
+    """`y` with exactly round(fraction * len(y)) labels replaced by a uniformly chosen other class."""
+    generator = numpy_generator(seed, seeds.LABEL_NOISE)
+    rows = generator.permutation(len(y))[: round(fraction * len(y))]
+    noisy = y.copy()
+    noisy[rows] = _mislabelled(y[rows], num_classes, generator)
+    return noisy
+
+
+def _mislabelled(y: np.ndarray, num_classes: int, generator: np.random.Generator) -> np.ndarray:
+    """Labels (n,) of which every one is a uniformly chosen other class."""
+    shift = generator.integers(1, num_classes, size=len(y))  # never 0, so never the same class
+    return (y + shift) % num_classes
+
+
+def _check_every_class(y: np.ndarray, raw: RawData) -> None:
+    """Refuses a draw (N,) that misses a class which the source has samples of."""
+    drawn, there = (np.bincount(labels, minlength=len(raw.classes)) for labels in (y, raw.y))
+    absent = np.flatnonzero((drawn == 0) & (there > 0))
+    if absent.size:
+        raise UserError(
+            f"data: no audited sample is of class {absent[0]} ('{raw.classes[absent[0]]}') among the {len(y)} drawn; "
+            "raise num_samples"
+        )

@@ -1,0 +1,68 @@
+"""Studies of the first format, translated: their reserve is the holdout or the public part now.
+
+One word, `num_reserve`, served two uses that exclude each other: samples that shaped models (dev set, `adv`, early
+stopping), and samples that no model had seen (RMIA's z, `attack_p`). What a study used it for says what it becomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pruneaudit.core.options import validated
+from pruneaudit.study.data import FORMER_KEY
+from pruneaudit.study.parts import MIN_HOLDOUT, uses_of
+from pruneaudit.study.study import Study
+
+
+def migrated(study: Mapping[str, Any], where: str, num_unused: int = 0) -> dict[str, Any]:
+    """A study of the first format in the words of this one; no network of it changes.
+
+    Where the reserve shaped a model, it becomes the public part, with the same samples, and a holdout of as many is
+    drawn after it from rows that the study has not used. Any other reserve becomes the holdout. `pruner` of a release
+    becomes `compress`.
+
+    Args:
+        study: as its file says it; nothing in it is changed.
+        where: its name, for messages.
+        num_unused: different rows of the source that the study leaves over (`rows_left_over`).
+
+    Returns:
+        The study as it is now written.
+
+    Raises:
+        UserError: something else in the study is wrong.
+
+    Example:
+        >>> migrated({"name": "a", "data": {"num_reserve": 500}}, "a.toml")["data"]
+        {'num_holdout': 500}
+    """
+    found = dict(study)
+    if isinstance(found.get("releases"), list | tuple):
+        found["releases"] = [_with_compress(release) for release in found["releases"]]
+    data = study.get("data")
+    if not isinstance(data, Mapping) or FORMER_KEY not in data:
+        return found
+    rest, size = {key: value for key, value in data.items() if key != FORMER_KEY}, data[FORMER_KEY]
+    as_public = {**found, "data": {**rest, "num_public": size}}
+    if not size or not _shapes_a_model(as_public, where):
+        return {**found, "data": {**rest, "num_holdout": size}}
+    num_holdout = min(num_unused, max(size, MIN_HOLDOUT)) if rest.get("num_samples") is not None else 0
+    if not num_holdout:
+        return as_public
+    as_public["data"] |= {"num_holdout": num_holdout, "drawn_first": "public"}
+    return as_public
+
+
+def _with_compress(release: Any) -> Any:
+    """A release with `compress` in the place of `pruner`, which says the same."""
+    if not isinstance(release, Mapping) or "pruner" not in release or "compress" in release:
+        return release
+    renamed = {"compress" if key == "pruner" else key: value for key, value in release.items()}
+    return {key: value for key, value in renamed.items() if key != "compress" or value is not None}
+
+
+def _shapes_a_model(study: Mapping[str, Any], where: str) -> bool:
+    """Whether anything in a study reads its public part."""
+    checked = validated(Study, study, where)
+    return any(uses_of(checked, release) for release in (None, *checked.releases))

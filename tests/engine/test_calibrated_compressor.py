@@ -1,0 +1,84 @@
+"""A compressor that learns from public samples: which ones it is given, and what that leaves of the holdout."""
+
+import pytest
+import torch
+
+import pruneaudit
+from pruneaudit.api import Runtime, run
+from pruneaudit.compression import COMPRESSORS
+from pruneaudit.compression.rtn import Rtn
+from pruneaudit.core.errors import UserError
+from pruneaudit.engine.plan import check_plugins
+from pruneaudit.runs.beginning import plan_study
+from pruneaudit.runs.folder import RunFolder
+
+SEEN = []
+"""The inputs that the compressor was given, of each model, in the preflight too."""
+
+
+class Calibrated(Rtn):
+    """Rounding that looks at public samples first."""
+
+    def data(self, options):
+        return "public"
+
+    def num_samples(self, options):
+        return 40
+
+    def compress(self, model, options, context):
+        SEEN.append(context.public.inputs(slice(None)))
+        return super().compress(model, options, context)
+
+
+@pytest.fixture
+def make(make_study, monkeypatch):
+    monkeypatch.setitem(COMPRESSORS._registered, "calibrated", Calibrated())
+    SEEN.clear()
+    releases = [
+        {"name": "small", "compress": "calibrated:bits=4"},
+        {"name": "child", "parent": "small", "finetune": {"epochs": 1}},
+    ]
+    return lambda attacks=("loss",), **data: make_study(
+        data={"source": "digits", "num_samples": 100, **data}, releases=releases, audit={"attacks": list(attacks)}
+    )
+
+
+def inputs(population, part, count):
+    chosen = torch.from_numpy(population.x[part][:count].copy()).float()
+    return (chosen / 255 - population.mean[0]) / population.std[0] if population.mean else chosen
+
+
+@pytest.mark.parametrize(("public", "left"), [(0, 60), (50, 100)])
+def test_it_is_given_the_first_of_the_part_and_what_it_took_leaves_the_nulls(make, tmp_path, public, left):
+    finished = run(make(num_holdout=100, num_public=public), out=tmp_path, runtime=Runtime(executor="serial"))
+    folder = RunFolder.open(finished.folder)
+    plan, population = folder.finished()
+    part = population.public if public else population.holdout
+    assert len(SEEN) >= 4
+    for seen in SEEN:
+        torch.testing.assert_close(seen.reshape(40, -1), inputs(population, part, 40).reshape(40, -1))
+    for release, expected in (("dense", 100), ("small", left), ("child", left)):
+        signals = folder.signals(plan, population, release)
+        assert signals.nulls.sum() == expected
+        assert population.ids[signals.nulls].tolist() == population.ids[population.holdout][100 - expected :].tolist()
+
+
+def test_public_samples_are_part_of_its_identity(make):
+    def identity(**data):
+        return plan_study(make(**data))[0].models("small")[0].artifact.identity
+
+    assert len({identity(num_holdout=100, num_public=size) for size in (0, 50, 60)}) == 3
+
+
+def test_what_is_left_is_counted_before_anything_is_trained(make):
+    check_plugins(make(("loss", "attack_p"), num_holdout=240))
+    with pytest.raises(UserError, match=r"200 .*got 199 of 239 .*'small'.*'calibrated'.*num_public=40"):
+        check_plugins(make(("loss", "attack_p"), num_holdout=239))
+    check_plugins(make(("loss", "attack_p"), num_holdout=239, num_public=40))
+    with pytest.raises(UserError, match=r"'small': compressor 'calibrated' .*data\.num_public"):
+        check_plugins(make())
+
+
+def test_outside_a_study_it_is_refused(make):
+    with pytest.raises(UserError, match=r"'calibrated' .*public samples"):
+        pruneaudit.prune(torch.nn.Linear(4, 4), "calibrated:bits=4")
