@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pruneaudit.api import Runtime, run, verify_run
+from pruneaudit.api import Runtime, run, verify
 from pruneaudit.compression.state import differing, load_state, masks_in, restored
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, SUMMARY_FILE, WEIGHTS_FILE, file_sha256
@@ -164,9 +164,9 @@ def without_scales(state):
 )
 def test_a_state_that_rebuilds_other_weights_is_damaged(change, reason, finished, tmp_path):
     copied = shutil.copytree(finished.folder, tmp_path / finished.folder.name)
-    assert {part.state for part in verify_run(copied)} == {"whole"}
+    assert {part.state for part in verify(copied)} == {"whole"}
     folder = resealed(next(copied.glob("rtn-8-????????/model-001")), change)
-    (damaged,) = (part for part in verify_run(copied) if part.state != "whole")
+    (damaged,) = (part for part in verify(copied) if part.state != "whole")
     assert (damaged.state, copied / damaged.place) == ("damaged", folder)
     assert reason in damaged.reason
     with pytest.raises(UserError, match=r"3\.weight|does not hold together"):
