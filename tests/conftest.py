@@ -6,6 +6,7 @@ import copy
 import shlex
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,16 @@ def make_net() -> Callable[..., Any]:
         return build_model(name, chosen, (1, 8, 8), 3, torch.Generator().manual_seed(seed))
 
     return build
+
+
+@pytest.fixture(autouse=True)
+def gradients_stay_on() -> Iterator[None]:
+    """What switches gradients off, by a generator that is never finished say, is named by the test that did it."""
+    yield
+    if (torch := sys.modules.get("torch")) is not None:
+        was_on = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+        torch.set_grad_enabled(True)
+        assert was_on, "gradients are off after this test"
 
 
 @pytest.fixture

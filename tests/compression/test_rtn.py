@@ -18,7 +18,7 @@ from pruneaudit.compression import COMPRESSORS
 from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.grids import HoldGrids, grid_for
 from pruneaudit.core.errors import UserError
-from pruneaudit.data.population import load_population
+from pruneaudit.data.drawing import load_population
 from pruneaudit.models import build_model
 from pruneaudit.study import Data, Training
 from pruneaudit.training.hooks import TrainingState

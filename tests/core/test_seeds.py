@@ -53,6 +53,7 @@ FROZEN = {
     "SELFTEST_BANK": "selftest bank",
     "SELFTEST_MEMBERSHIP": "selftest membership",
     "SELFTEST_SENSITIVITY": "selftest sensitivity",
+    "HOLDOUT": "holdout",
     "NULL": "null",
     "PLANTED": "planted",
 }
