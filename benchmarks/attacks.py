@@ -56,21 +56,21 @@ def prepared(attack: str, side: str, signals: Signals, num_loop_victims: int) ->
     import numpy as np
 
     from pruneaudit.attacks import ATTACKS as PACKAGE
-    from pruneaudit.attacks.view import View
+    from pruneaudit.attacks.attack_input import AttackInput
     from pruneaudit.evaluation.crossfit import thresholds
 
     rng, victims = np.random.default_rng(0), range(num_loop_victims)
-    view = View.of([signals], [signals])
+    attack_input = AttackInput.of([signals], [signals])
     if attack == THRESHOLDS:
         played = PACKAGE.get("modified_entropy")
         made = played(played.Options(thresholds="per_class"))
-        scored = made.score(view, rng)
+        scored = made.score(attack_input, rng)
         if side == "ours":
-            return lambda: thresholds(made, view, scored, 0, rng)
-        return partial(looped_thresholds, view, scored.victims)
+            return lambda: thresholds(made, attack_input, scored, 0, rng)
+        return partial(looped_thresholds, attack_input, scored.victims)
     if side == "ours":
         made = PACKAGE.get(attack)()
-        return lambda: made.score(view, rng).victims
+        return lambda: made.score(attack_input, rng).victims
     if attack in PREDICTION_ATTACKS:
         return lambda: loops.prediction_scores(attack, signals.logits[:num_loop_victims], signals.labels)
     phi, scored = signals.phi[..., 0], ~signals.nulls
@@ -79,16 +79,16 @@ def prepared(attack: str, side: str, signals: Signals, num_loop_victims: int) ->
     return lambda: loops.lira(phi, signals.member, scored, signals.num_models < POOL_BELOW, victims)
 
 
-def looped_thresholds(view: Any, scores: np.ndarray) -> np.ndarray:
+def looped_thresholds(attack_input: Any, scores: np.ndarray) -> np.ndarray:
     """Thresholds (V, C) learned fold by fold and class by class with the loop over candidates."""
     import loops
     import numpy as np
 
-    from pruneaudit.attacks.folds import games
+    from pruneaudit.attacks.folds import settings
 
-    signals = view.attacked
+    signals = attack_input.attacked
     found = np.full((signals.num_models, signals.num_classes), np.nan)
-    for victims, references in games(view, 0):
+    for victims, references in settings(attack_input, 0):
         for label in range(signals.num_classes):
             chosen = (signals.labels == label) & ~signals.nulls
             own, member = (array[np.ix_(references, chosen)].ravel() for array in (scores, signals.member))

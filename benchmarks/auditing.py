@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from interleaved import Spread, in_fresh_interpreter, machine, parser, shown, stopwatch, table, take_turns
 
 if TYPE_CHECKING:
-    from pruneaudit.attacks.view import View
+    from pruneaudit.attacks.attack_input import AttackInput
     from pruneaudit.signals.signals import Signals
 
 # NumPy is imported in the functions: the process that starts the others stays small, or its memory would count too.
@@ -47,7 +47,7 @@ def measured(stage: str, folder: Path) -> dict[str, float]:
     from threadpoolctl import threadpool_limits
 
     import pruneaudit.evaluation.audit  # noqa: F401  # imports are no part of a stage
-    from pruneaudit.attacks.view import View
+    from pruneaudit.attacks.attack_input import AttackInput
 
     if stage == "load":
         with stopwatch() as found:
@@ -57,13 +57,13 @@ def measured(stage: str, folder: Path) -> dict[str, float]:
     if stage in ("audit", "save"):
         return audited(stage, signals)
     with threadpool_limits(limits=1, user_api="blas"):  # as the audit does
-        view = View.of([signals], [signals])
+        attack_input = AttackInput.of([signals], [signals])
         if stage == "phi":
             with stopwatch() as found:
                 assert signals.phi.size
         else:
             assert signals.phi.size
-            prepared = prepare(stage, view)
+            prepared = prepare(stage, attack_input)
             with stopwatch() as found:
                 prepared()
     return found
@@ -83,37 +83,37 @@ def audited(stage: str, signals: Signals) -> dict[str, float]:
     return found
 
 
-def prepare(stage: str, view: View) -> Callable[[], object]:
+def prepare(stage: str, attack_input: AttackInput) -> Callable[[], object]:
     """What a stage does, with everything at hand that it starts from."""
     import numpy as np
 
     from pruneaudit import metrics
     from pruneaudit.attacks import ATTACKS
+    from pruneaudit.evaluation.attack_setting import AttackSetting
     from pruneaudit.evaluation.crossfit import thresholds
     from pruneaudit.evaluation.findings import Writer
-    from pruneaudit.evaluation.game import Game
     from pruneaudit.evaluation.measure import accuracies, measure
 
     rng = np.random.default_rng(0)
     if stage.startswith("score:"):
         attack = ATTACKS.get(stage.removeprefix("score:"))()
-        return lambda: attack.score(view, rng)
-    game, lira = Game("signals", "matched", view), ATTACKS.get("lira")()
+        return lambda: attack.score(attack_input, rng)
+    setting, lira = AttackSetting("signals", "matched", attack_input), ATTACKS.get("lira")()
     if stage == "measure":
-        return lambda: measure(lira, "lira", game, LEVELS, 0)
+        return lambda: measure(lira, "lira", setting, LEVELS, 0)
     if stage == "findings":
-        found = measure(lira, "lira", game, LEVELS, 0)
-        writer = Writer(game, "lira", found, accuracies(view.attacked), 0.0, LEVELS, 0)
+        found = measure(lira, "lira", setting, LEVELS, 0)
+        writer = Writer(setting, "lira", found, accuracies(attack_input.attacked), 0.0, LEVELS, 0)
         return lambda: [list(part()) for part in (writer.findings, writer.curve, writer.by_class, writer.ppv)]
-    scored = lira.score(view, rng)
-    scores, member = scored.victims, view.attacked.member
+    scored = lira.score(attack_input, rng)
+    scores, member = scored.victims, attack_input.attacked.member
     if stage == "thresholds":
-        return lambda: thresholds(lira, view, scored, 0, rng)
+        return lambda: thresholds(lira, attack_input, scored, 0, rng)
     grid = np.logspace(-3, 0, 61)
 
     def classes() -> None:
-        for label in range(view.attacked.num_classes):
-            chosen = view.attacked.labels == label
+        for label in range(attack_input.attacked.num_classes):
+            chosen = attack_input.attacked.labels == label
             metrics.auc_influence(scores[:, chosen], member[:, chosen])
 
     return {

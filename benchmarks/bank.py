@@ -7,7 +7,7 @@ members and non-members.
 plain   one process; one model after another; a DataLoader over per-sample transforms; contiguous tensors; SGD that is
         not fused. As published code has it: torch's default number of threads, and loader workers (two). Beside it the
         same loop without loader workers, and with one thread; a second ratio is to the fastest of them all.
-ours    what `pruneaudit run` does: the population on disk, two worker processes of one thread each, batched
+ours    what `pruneaudit run` does: the audit data on disk, two worker processes of one thread each, batched
         augmentation, channels-last, fused SGD, checked and sealed files at the end; float32 as the plain loop, and
         once more with `training.precision = "bfloat16"`, which is other work, and pays on processors with AMX
 
@@ -48,9 +48,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import torch_generator
-from pruneaudit.data.drawing import load_population
+from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.drawing import load_audit_data
 from pruneaudit.data.membership import draw_membership, write_membership
-from pruneaudit.data.population import Population
 from pruneaudit.data.splits import split_of
 from pruneaudit.engine.driver import carry_out
 from pruneaudit.engine.plan import Plan, make_plan
@@ -78,7 +78,7 @@ class Case:
     model: str
     num_models: int
     num_samples: int
-    """Of the population; half of them are members of each model."""
+    """Of the audit data; half of them are members of each model."""
     epochs: int
     target: float
     """The ratio to reach; 0: none is set."""
@@ -120,10 +120,10 @@ def study_of(case: Case, folder: Path) -> Study:
 class PerSample(Dataset):
     """One image at a time: brought to [0, 1], normalised, cropped and flipped, as pipelines of transforms do."""
 
-    def __init__(self, population: Population, chosen: np.ndarray, augments: bool) -> None:
+    def __init__(self, audit_data: AuditData, chosen: np.ndarray, augments: bool) -> None:
         self.rows, self.augments = np.flatnonzero(chosen), augments
-        self.x, self.y = population.x, population.y
-        self.mean, self.std = (torch.tensor(values)[:, None, None] for values in (population.mean, population.std))
+        self.x, self.y = audit_data.x, audit_data.y
+        self.mean, self.std = (torch.tensor(values)[:, None, None] for values in (audit_data.mean, audit_data.std))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -166,23 +166,23 @@ def cpu_seconds() -> float:
     return sum(times[:4]) + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def plain(study: Study, population: Population, num_threads: int, num_workers: int) -> Trained:
+def plain(study: Study, audit_data: AuditData, num_threads: int, num_workers: int) -> Trained:
     """The bank by the plain loop."""
     torch.set_num_threads(num_threads)
     accuracies = []
     start, cpu = time.perf_counter(), cpu_seconds()
     for model_id in range(study.membership.num_models):
-        split = split_of(study.membership, study.seed, model_id, population)
+        split = split_of(study.membership, study.seed, model_id, audit_data)
         model = build_model(
             study.model.name,
             study.model.options,
-            population.x.shape[1:],
-            population.num_classes,
+            audit_data.x.shape[1:],
+            audit_data.num_classes,
             torch_generator(study.seed, seeds.INITIALISE, model_id),
         )
-        members = PerSample(population, split.member, study.training.augment != "none")
+        members = PerSample(audit_data, split.member, study.training.augment != "none")
         plain_training(model, loader(members, num_workers, shuffle=True), study)
-        known = PerSample(population, split.member, False), PerSample(population, ~split.member, False)
+        known = PerSample(audit_data, split.member, False), PerSample(audit_data, ~split.member, False)
         train_accuracy, _ = (plain_accuracy(model, loader(part, 0)) for part in known)
         accuracies.append(train_accuracy)
     return Trained(time.perf_counter() - start, cpu_seconds() - cpu, float(np.mean(accuracies)))
@@ -214,16 +214,16 @@ def plain_accuracy(model: nn.Module, batches: DataLoader) -> float:
     return hits / len(batches.dataset)
 
 
-def ours(study: Study, population: Population, workers: Processes, device: str = "cpu") -> Trained:
+def ours(study: Study, audit_data: AuditData, workers: Processes, device: str = "cpu") -> Trained:
     """The bank as `pruneaudit run` trains it, in a run folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         start, cpu = time.perf_counter(), cpu_seconds()
-        whole = make_plan(study, population)
-        plan = Plan(study, whole.population, tuple(whole.of("train", DENSE)))
+        whole = make_plan(study, audit_data)
+        plan = Plan(study, whole.audit_data, tuple(whole.of("train", DENSE)))
         store = Store(Path(folder))
         store.open_for_writing()
-        write_membership(store.root, draw_membership(study, population), population)
-        work = carry_out(plan, population, store, workers, device, Silent(), checkpoint_seconds=60)
+        write_membership(store.root, draw_membership(study, audit_data), audit_data)
+        work = carry_out(plan, audit_data, store, workers, device, Silent(), checkpoint_seconds=60)
         seconds, cpu = time.perf_counter() - start, cpu_seconds() - cpu
         assert not work.failures and work.num_done == len(plan.tasks), work.failures
         summaries = [json.loads((store.path(task.artifact) / "summary.json").read_text()) for task in plan.tasks]
@@ -235,13 +235,13 @@ def measured(name: str, sides: Sequence[str], num_rounds: int, workers: Processe
     case = CASES[name]
     with tempfile.TemporaryDirectory() as folder:
         study = study_of(case, Path(folder))
-        population = load_population(study.data, study.seed)
-    splits = [split_of(study.membership, study.seed, m, population) for m in range(case.num_models)]
+        audit_data = load_audit_data(study.data, study.seed)
+    splits = [split_of(study.membership, study.seed, m, audit_data) for m in range(case.num_models)]
     visits = case.epochs * int(sum(split.member.sum() for split in splits))
-    variants = {how: partial(plain, study, population, *PLAIN[how]) for how in sides}
-    variants["ours"] = partial(ours, study, population, workers)
+    variants = {how: partial(plain, study, audit_data, *PLAIN[how]) for how in sides}
+    variants["ours"] = partial(ours, study, audit_data, workers)
     low = study.model_copy(update={"training": study.training.model_copy(update={"precision": "bfloat16"})})
-    variants[LOW] = partial(ours, low, population, workers)
+    variants[LOW] = partial(ours, low, audit_data, workers)
     take_turns(variants, 1)
     found = take_turns(variants, num_rounds)
     seconds = {side: [trained.seconds for trained in runs] for side, runs in found.items()}

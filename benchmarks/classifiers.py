@@ -30,7 +30,7 @@ from interleaved import Spread, machine, parser, shown, table, take_turns
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.classifier import Rows, posteriors
-from pruneaudit.data.drawing import load_population
+from pruneaudit.data.drawing import load_audit_data
 from pruneaudit.data.membership import draw_membership, write_membership
 from pruneaudit.engine.assemble import release_signals
 from pruneaudit.engine.driver import carry_out
@@ -76,15 +76,15 @@ def trained_bank(num_models: int, num_samples: int, epochs: int) -> Signals:
             "training": {"epochs": epochs},
         }
     )
-    population = load_population(study.data, study.seed)
-    plan = make_plan(study, population)
+    audit_data = load_audit_data(study.data, study.seed)
+    plan = make_plan(study, audit_data)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         store.open_for_writing()
-        write_membership(store.root, draw_membership(study, population), population)
+        write_membership(store.root, draw_membership(study, audit_data), audit_data)
         with Processes(2) as workers:
-            carry_out(plan, population, store, workers, "cpu", Silent(), checkpoint_seconds=600)
-        return release_signals(plan, store, population, DENSE)
+            carry_out(plan, audit_data, store, workers, "cpu", Silent(), checkpoint_seconds=600)
+        return release_signals(plan, store, audit_data, DENSE)
 
 
 def known_of(signals: Signals, models: range) -> Known:

@@ -24,8 +24,8 @@ import torch
 from bank import Trained, ours
 from interleaved import Spread, load_average, machine, parser, table, take_turns
 
-from pruneaudit.data.drawing import load_population
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.drawing import load_audit_data
 from pruneaudit.data.splits import split_of
 from pruneaudit.engine.processes import Processes
 from pruneaudit.study import Study
@@ -81,10 +81,10 @@ def study_of(arguments: object, precision: str) -> Study:
     )
 
 
-def measured(study: Study, population: Population, workers: Processes, device: str) -> tuple[Trained, Uses]:
+def measured(study: Study, audit_data: AuditData, workers: Processes, device: str) -> tuple[Trained, Uses]:
     """One bank."""
     with watched(device) as uses:
-        return ours(study, population, workers, device), uses
+        return ours(study, audit_data, workers, device), uses
 
 
 def row(
@@ -112,14 +112,14 @@ def main() -> None:
     given = options.parse_args()
     print(machine(), torch.cuda.get_device_name() if given.device.startswith("cuda") else "no GPU is used", sep="\n")
     study = study_of(given, "float32")
-    population = load_population(study.data, study.seed, given.data_root)
-    splits = [split_of(study.membership, study.seed, m, population) for m in range(given.models)]
+    audit_data = load_audit_data(study.data, study.seed, given.data_root)
+    splits = [split_of(study.membership, study.seed, m, audit_data) for m in range(given.models)]
     visits = given.epochs * int(sum(split.member.sum() for split in splits))
     rows = []
     for num_workers in given.workers:
         with Processes(num_workers) as workers:
             variants = {
-                precision: partial(measured, study_of(given, precision), population, workers, given.device)
+                precision: partial(measured, study_of(given, precision), audit_data, workers, given.device)
                 for precision in given.precisions
             }
             take_turns(variants, 1)

@@ -37,7 +37,7 @@ def measured(num_models: int, num_samples: int, num_releases: int) -> dict[str, 
     """One point, in this interpreter."""
     from made_up import load
 
-    import pruneaudit.evaluation.playing  # noqa: F401  # imports count as nothing's cost
+    import pruneaudit.evaluation.evaluating  # noqa: F401  # imports count as nothing's cost
 
     with tempfile.TemporaryDirectory() as folder:
         for release in range(num_releases):
@@ -56,14 +56,14 @@ def measured(num_models: int, num_samples: int, num_releases: int) -> dict[str, 
 
 def audited(releases: dict) -> None:
     """What `pruneaudit run` does with signals: every attack on every release, and all comparisons."""
-    from pruneaudit.evaluation import bank_games
+    from pruneaudit.evaluation import bank_settings
     from pruneaudit.evaluation.audit import DEFAULT_ATTACKS
-    from pruneaudit.evaluation.lineup import Lineup, ready
-    from pruneaudit.evaluation.playing import Known, Measuring, audit_games
+    from pruneaudit.evaluation.comparison_plan import ComparisonPlan, ready
+    from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
 
     first = next(iter(releases))
-    lineup = Lineup(baselines=(first,), undefended=(first,))
-    audit_games(bank_games(releases, ["matched"]), ready(DEFAULT_ATTACKS), Measuring(0), Known(lineup))
+    comparison_plan = ComparisonPlan(baselines=(first,), undefended=(first,))
+    evaluate(bank_settings(releases, ["matched"]), ready(DEFAULT_ATTACKS), Measuring(0), Known(comparison_plan))
 
 
 def seconds_of_scores(attack: str, folder: Path) -> float:
@@ -73,11 +73,11 @@ def seconds_of_scores(attack: str, folder: Path) -> float:
     from threadpoolctl import threadpool_limits
 
     from pruneaudit.attacks import ATTACKS
-    from pruneaudit.attacks.view import View
+    from pruneaudit.attacks.attack_input import AttackInput
 
     signals = load(folder)
     with threadpool_limits(limits=1, user_api="blas"), stopwatch() as found:
-        ATTACKS.get(attack)().score(View.of([signals], [signals]), np.random.default_rng(0))
+        ATTACKS.get(attack)().score(AttackInput.of([signals], [signals]), np.random.default_rng(0))
     return found["cpu"]
 
 

@@ -29,11 +29,11 @@ from interleaved import machine, table
 from torch import Tensor
 
 from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.attacks.classifier import ClassifierAttack, posteriors
 from pruneaudit.attacks.groups import expand
-from pruneaudit.attacks.view import View
 from pruneaudit.data.splits import splits_of
-from pruneaudit.engine.own import stored_model
+from pruneaudit.engine.task_context import stored_model
 from pruneaudit.evaluation.crossfit import thresholds
 from pruneaudit.metrics import auc
 from pruneaudit.runs.beginning import plan_study
@@ -64,43 +64,43 @@ class Found:
 def bank(run: Path, models: list[int], data_root: Path | None) -> Signals:
     """What some of a run's dense models answer, sensitivity included; asked anew, so that the run may be read-only."""
     study = RunFolder.open(run).study
-    plan, population = plan_study(study, data_root, run)
-    splits = splits_of(study.membership, study.seed, models, population)
-    everything = Samples.of(population, np.ones(len(population.y), dtype=bool), "cpu")
+    plan, audit_data = plan_study(study, data_root, run)
+    splits = splits_of(study.membership, study.seed, models, audit_data)
+    everything = Samples.of(audit_data, np.ones(len(audit_data.y), dtype=bool), "cpu")
     logits, sensitivities = [], []
     for task in (task for number in models for task in plan.models(DENSE) if task.model_id == number):
-        model = stored_model(task.spec, population, run / task.artifact.folder)
+        model = stored_model(task.spec, audit_data, run / task.artifact.folder)
         logits.append(collect(model, everything, 1, study.seed)["logits"])
         sensitivities.append(sensitivity(model, everything, study.seed, task.model_id))
     return Signals(
         logits=np.stack(logits),
-        labels=population.y,
+        labels=audit_data.y,
         member=splits.member,
         eligible=splits.eligible,
         sensitivity=np.stack(sensitivities),
-        canary=population.canary,
-        ids=population.ids,
+        canary=audit_data.canary,
+        ids=audit_data.ids,
         model_ids=np.array(models),
     )
 
 
-def judged(scores: np.ndarray, limits: np.ndarray, view: View) -> Found:
+def judged(scores: np.ndarray, limits: np.ndarray, attack_input: AttackInput) -> Found:
     """AUC, and accuracy where scores (V, N) from the limits (V, N) on are called members."""
     areas, rates = [], []
-    for row, limit, victim, eligible in zip(scores, limits, view.victims, view.eligible, strict=True):
-        member, accused = view.attacked.member[victim, eligible], (row >= limit)[eligible]
+    for row, limit, victim, eligible in zip(scores, limits, attack_input.victims, attack_input.eligible, strict=True):
+        member, accused = attack_input.attacked.member[victim, eligible], (row >= limit)[eligible]
         areas.append(float(auc(row[eligible][None], member[None])[0]))
         rates.append((accused[member].mean() + (~accused)[~member].mean()) / 2)
     return Found(float(np.mean(areas)), float(np.mean(rates)))
 
 
-def ours(view: View, plugin: Plugin, seed: int) -> Found:
+def ours(attack_input: AttackInput, plugin: Plugin, seed: int) -> Found:
     """An attack of the package, played as in an audit."""
     kind = ATTACKS.get(plugin.name)
     attack = kind(kind.Options.model_validate(plugin.options))
-    scores = attack.score(view, np.random.default_rng(seed))
-    limits = thresholds(attack, view, scores, seed, np.random.default_rng(seed))  # (V, C)
-    return judged(scores.victims, limits[:, view.attacked.labels], view)
+    scores = attack.score(attack_input, np.random.default_rng(seed))
+    limits = thresholds(attack, attack_input, scores, seed, np.random.default_rng(seed))  # (V, C)
+    return judged(scores.victims, limits[:, attack_input.attacked.labels], attack_input)
 
 
 class Batches:
@@ -114,12 +114,14 @@ class Batches:
             yield self.x[batch], self.y[batch]
 
 
-def theirs(view: View, name: str, epochs: int, seed: int) -> Found:
+def theirs(attack_input: AttackInput, name: str, epochs: int, seed: int) -> Found:
     """Their classifier: every row of the shadows, their network, first weights and training step, the last epoch."""
-    attack, rows = ATTACKS.get(name)(), view.reference.ordinary
-    features = np.concatenate([attack.features(view.reference, k, np.flatnonzero(row)) for k, row in enumerate(rows)])
+    attack, rows = ATTACKS.get(name)(), attack_input.reference.ordinary
+    features = np.concatenate(
+        [attack.features(attack_input.reference, k, np.flatnonzero(row)) for k, row in enumerate(rows)]
+    )
     x = torch.from_numpy(features)
-    y = torch.from_numpy(view.reference.member[rows].astype(np.int64))
+    y = torch.from_numpy(attack_input.reference.member[rows].astype(np.int64))
     torch.manual_seed(seed)
     kind = "transformer" if name == "samia" else "mia_fc"
     model = import_module("base_model").BaseModel(
@@ -128,22 +130,22 @@ def theirs(view: View, name: str, epochs: int, seed: int) -> Found:
     for _ in range(epochs):
         model.train(Batches(x, y))
     model.model.eval()
-    scores = np.full(view.eligible.shape, np.nan)
+    scores = np.full(attack_input.eligible.shape, np.nan)
     with torch.no_grad():
-        for row, victim, eligible in zip(scores, view.victims, view.eligible, strict=True):
-            shown = torch.from_numpy(attack.features(view.attacked, victim, np.flatnonzero(eligible)))
+        for row, victim, eligible in zip(scores, attack_input.victims, attack_input.eligible, strict=True):
+            shown = torch.from_numpy(attack.features(attack_input.attacked, victim, np.flatnonzero(eligible)))
             logits = model.model(shown)
             row[eligible] = (logits[:, 1] - logits[:, 0]).double().numpy()
-    return judged(scores, np.zeros_like(scores), view)
+    return judged(scores, np.zeros_like(scores), attack_input)
 
 
-def their_thresholds(view: View) -> dict[str, float]:
+def their_thresholds(attack_input: AttackInput) -> dict[str, float]:
     """Accuracies of their four threshold attacks, means over the victims, by our names of them."""
     attacker = import_module("attacker_threshold").ThresholdAttacker
-    shadows = _sides(view.reference, range(view.reference.num_models))
+    shadows = _sides(attack_input.reference, range(attack_input.reference.num_models))
     found = []
-    for victim in view.victims:
-        made = attacker(*shadows, *_sides(view.attacked, [victim]), view.attacked.num_classes)
+    for victim in attack_input.victims:
+        made = attacker(*shadows, *_sides(attack_input.attacked, [victim]), attack_input.attacked.num_classes)
         found.append([*made._mem_inf_benchmarks(), made._mem_inf_benchmarks_non_cls()[0]])
     names = [plugin.label for plugin in expand([Plugin(name="threshold")])]
     return dict(zip(names, np.mean(found, axis=0).tolist(), strict=True))
@@ -204,15 +206,15 @@ def main() -> None:
     signals = bank(chosen.run, [*chosen.victims, *chosen.shadows], chosen.data_root)
     num_victims = len(chosen.victims)
     victims, shadows = (signals.take_models(rows) for rows in np.split(np.arange(signals.num_models), [num_victims]))
-    view = View.of([victims], [shadows])
-    print(f"victims {chosen.victims}, shadows {chosen.shadows}, {int(view.reference.ordinary.sum()):,} rows\n")
+    attack_input = AttackInput.of([victims], [shadows])
+    print(f"victims {chosen.victims}, shadows {chosen.shadows}, {int(attack_input.reference.ordinary.sum()):,} rows\n")
     rows = []
     for name in (name for name in LEARNED if name in chosen.attacks):
         assert issubclass(ATTACKS.get(name), ClassifierAttack)
         plugin = Plugin(name=name, options={"preset": PRESET, "epochs": chosen.epochs})
-        mine = over_seeds(f"ours, {name}", partial(ours, view, plugin), chosen.seeds)
+        mine = over_seeds(f"ours, {name}", partial(ours, attack_input, plugin), chosen.seeds)
         other = (
-            over_seeds(f"theirs, {name}", partial(theirs, view, name, chosen.epochs), chosen.seeds)
+            over_seeds(f"theirs, {name}", partial(theirs, attack_input, name, chosen.epochs), chosen.seeds)
             if chosen.theirs
             else []
         )
@@ -221,8 +223,8 @@ def main() -> None:
         header = ["attack", "ours, AUC", "accuracy", "theirs, AUC", "accuracy", "AUC, ours less theirs"]
         print("\n" + table(header, rows))
     if "threshold" in chosen.attacks:
-        their = their_thresholds(view) if chosen.theirs else {}
-        mine_by_label = {plugin.label: ours(view, plugin, 0) for plugin in expand([Plugin(name="threshold")])}
+        their = their_thresholds(attack_input) if chosen.theirs else {}
+        mine_by_label = {plugin.label: ours(attack_input, plugin, 0) for plugin in expand([Plugin(name="threshold")])}
         lines = [
             [f"`{label}`", f"{found.accuracy:.1%}", f"{their[label]:.1%}" if their else "-"]
             for label, found in mine_by_label.items()

@@ -19,7 +19,7 @@ def main() -> None:
         # From new weights: the whole training is defended.
         releases=[{"name": name, "parent": "init", "defense": text} for name, text in DEFENSES.items()],
         # matched: the attacker's own networks have the same defence. Anything less flatters the defence.
-        audit={"attacks": ["lira"], "knowledge": ["matched"]},
+        audit={"attacks": ["lira"], "references": ["matched"]},
     )
     here = pruneaudit.Runtime(executor="serial")  # networks this small train sooner than worker processes start
     run = pruneaudit.run(study, runtime=here)

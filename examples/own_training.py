@@ -32,7 +32,7 @@ def main() -> None:
     here = pruneaudit.Runtime(executor="serial")  # networks this small train sooner than worker processes start
     run = pruneaudit.run(study, runtime=here)
     findings = run.audit.findings
-    shown = findings[(findings["victim"] == "mean") & (findings["knowledge"] == "matched")]
+    shown = findings[(findings["victim"] == "mean") & (findings["references"] == "matched")]
     shown = shown[["release", "attack", "test_accuracy", "auc", "auc_low", "auc_high"]]
     print(shown.to_string(index=False, float_format="{:.3f}".format))
     print(f"report: {run.report}")

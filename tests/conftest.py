@@ -41,7 +41,7 @@ def finding_row(
 ) -> dict[str, Any]:
     """A row whose lowest TPR level is refused, as it is with a thousand non-members."""
     row: dict[str, Any] = dict.fromkeys(FINDING_COLUMNS, np.nan)
-    row |= {"release": release, "knowledge": "matched", "attack": attack, "victim": victim, "refused": REFUSED}
+    row |= {"release": release, "references": "matched", "attack": attack, "victim": victim, "suppressed": REFUSED}
     row |= {"variant": "online, pooled variance" if attack == "lira" else "", "sparsity": 0.0}
     row |= {"auc": auc, "auc_low": auc - 0.012, "auc_high": auc + 0.012, "advantage": auc - 0.5}
     row |= {f"balanced_accuracy{end}": auc - 0.04 + by for end, by in (("", 0), ("_low", -0.01), ("_high", 0.01))}
@@ -73,14 +73,14 @@ def build_comparisons() -> pd.DataFrame:
         ("l1unstructured-0.9", "dense"),
         ("l1unstructured-0.9", "dense+finetune"),
     ):
-        common = {"release": release, "baseline": baseline, "knowledge": "matched", "num_victims": 16}
+        common = {"release": release, "baseline": baseline, "references": "matched", "num_victims": 16}
         change = 0.004 if release == "dense+finetune" else -0.1
         for attack in ATTACKS:
             for metric in FINDING_METRICS:
                 limits = {"difference": change, "low": change - 0.02, "high": change + 0.02}
                 rows.append({**common, "attack": attack, "metric": metric, **limits})
         limits = {"difference": -0.031, "low": -0.036, "high": -0.026}
-        rows.append({**common, "knowledge": "", "attack": "", "metric": "test_accuracy", **limits})
+        rows.append({**common, "references": "", "attack": "", "metric": "test_accuracy", **limits})
     return pd.DataFrame(rows)[list(COMPARISON_COLUMNS)]
 
 
@@ -106,7 +106,7 @@ def build_curves() -> pd.DataFrame:
     power = {"loss": 0.8, "confidence": 0.75, "entropy": 0.72, "modified_entropy": 0.7, "lira": 0.5, "rmia": 0.48}
     parts = [
         pd.DataFrame(
-            {"release": name, "knowledge": "matched", "attack": attack, "fpr": fpr, "tpr": fpr ** (power[attack] + by)}
+            {"release": name, "references": "matched", "attack": attack, "fpr": fpr, "tpr": fpr ** (power[attack] + by)}
         )
         for by, (name, _, _) in zip((0.0, -0.02, 0.2), RELEASES, strict=True)
         for attack in ATTACKS
@@ -125,7 +125,7 @@ def build_about() -> dict[str, Any]:
         "protocol": "pooled",
         "num_models": 128,
         "seeds": {"study": 0},
-        "population": {
+        "audit_data": {
             "name": "fashion_mnist_5k",
             "num_samples": 2000,
             "num_holdout": 500,

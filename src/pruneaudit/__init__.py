@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pruneaudit.evaluation.given import Paired
     from pruneaudit.external.asked import NetworkOptions, Queries
     from pruneaudit.external.collect import collect_signals
-    from pruneaudit.external.prune import prune
-    from pruneaudit.external.pruned import Pruned, load_pruned
+    from pruneaudit.external.compress import compress
+    from pruneaudit.external.compressed_model import CompressedModel, load_compressed
     from pruneaudit.external.tuning import FineTuning
     from pruneaudit.metrics import METRICS
     from pruneaudit.metrics.metric import Metric
@@ -47,6 +47,7 @@ __all__ = [
     "SOURCES",
     "Attack",
     "Audit",
+    "CompressedModel",
     "Compressor",
     "Defense",
     "FineTuning",
@@ -56,7 +57,6 @@ __all__ = [
     "Options",
     "PageSettings",
     "Paired",
-    "Pruned",
     "Queries",
     "Release",
     "Run",
@@ -71,10 +71,10 @@ __all__ = [
     "audit",
     "check",
     "collect_signals",
+    "compress",
     "export",
     "figures",
-    "load_pruned",
-    "prune",
+    "load_compressed",
     "run",
     "sanity_check",
     "verify",
@@ -97,7 +97,7 @@ _HOME = {
     "Options": "pruneaudit.core.options",
     "PageSettings": "pruneaudit.api",
     "Paired": "pruneaudit.evaluation.given",
-    "Pruned": "pruneaudit.external.pruned",
+    "CompressedModel": "pruneaudit.external.compressed_model",
     "Queries": "pruneaudit.external.asked",
     "Release": "pruneaudit.study",
     "Run": "pruneaudit.api",
@@ -114,8 +114,8 @@ _HOME = {
     "collect_signals": "pruneaudit.external.collect",
     "export": "pruneaudit.runs.export",
     "figures": "pruneaudit.report.paper",
-    "load_pruned": "pruneaudit.external.pruned",
-    "prune": "pruneaudit.external.prune",
+    "load_compressed": "pruneaudit.external.compressed_model",
+    "compress": "pruneaudit.external.compress",
     "run": "pruneaudit.api",
     "sanity_check": "pruneaudit.api",
     "verify": "pruneaudit.api",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pruneaudit.attacks.view import View
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.signals.signals import Signals
 
 # M models, N samples, C classes, Q queries
@@ -65,9 +65,9 @@ def build_earlier(later: Signals, gain: float = 1.5, seed: int = 0) -> Signals:
     return replace(later, logits=logits, confidence=confidence)
 
 
-def build_view(victims: Signals, references: Signals | None = None, allowed: np.ndarray | None = None) -> View:
+def build_input(victims: Signals, references: Signals | None = None, allowed: np.ndarray | None = None) -> AttackInput:
     """Victims against references of their own, or against one another."""
-    return View.of([victims], [victims if references is None else references], allowed)
+    return AttackInput.of([victims], [victims if references is None else references], allowed)
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def make_earlier() -> Callable[..., Signals]:
 
 
 @pytest.fixture
-def make_view() -> Callable[..., View]:
-    return build_view
+def make_input() -> Callable[..., AttackInput]:
+    return build_input
 
 
 @pytest.fixture

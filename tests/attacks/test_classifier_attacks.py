@@ -11,8 +11,8 @@ import torch
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks._fitting import Recipe, fit, log_odds
 from pruneaudit.attacks._networks import AttentionNetwork, posterior_mlp
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.attacks.classifier import ClassifierAttack
-from pruneaudit.attacks.view import View
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation import audit
 from pruneaudit.evaluation.crossfit import thresholds
@@ -30,29 +30,33 @@ def attack_of(name="nn", **options):
     return attack(attack.Options(**{**SHORT, **options}))
 
 
-def scored(view, name="nn", **options):
-    return attack_of(name, **options).score(view, np.random.default_rng(0))
+def scored(attack_input, name="nn", **options):
+    return attack_of(name, **options).score(attack_input, np.random.default_rng(0))
 
 
-def limits(view, scores):
-    return thresholds(attack_of(), view, scores, SEED, np.random.default_rng(0))[:, 0]  # one for all classes
+def limits(attack_input, scores):
+    return thresholds(attack_of(), attack_input, scores, SEED, np.random.default_rng(0))[:, 0]  # one for all classes
 
 
 @pytest.fixture
-def pooled(make_bank, make_view):
+def pooled(make_bank, make_input):
     """Every model is a victim and the others' reference; holdout first, canaries last."""
     bank = make_bank(num_models=10, num_samples=90, num_holdout=10)
-    return make_view(replace(bank, canary=np.arange(90) >= 80))
+    return make_input(replace(bank, canary=np.arange(90) >= 80))
 
 
 @pytest.fixture
-def apart(make_bank, make_view):
-    return make_view(make_bank(2, 90), make_bank(8, 90, first_id=100, seed=1))
+def apart(make_bank, make_input):
+    return make_input(make_bank(2, 90), make_bank(8, 90, first_id=100, seed=1))
 
 
-def with_reference_members(view, member):
-    references = replace(view.reference, member=member)
-    return View.of([references if view.attacked is view.reference else view.attacked], [references], view.allowed)
+def with_reference_members(attack_input, member):
+    references = replace(attack_input.reference, member=member)
+    return AttackInput.of(
+        [references if attack_input.attacked is attack_input.reference else attack_input.attacked],
+        [references],
+        attack_input.allowed,
+    )
 
 
 def test_all_of_them_are_here():
@@ -116,10 +120,10 @@ def test_what_the_classifier_is_shown(name, make_bank):
         np.testing.assert_allclose(row, expected, rtol=1e-5)
 
 
-def test_two_classes_have_two_largest_posteriors(make_bank, make_view):
-    view = make_view(make_bank(num_models=4, num_samples=60, num_classes=2))
-    assert attack_of("nn_top3").features(view.attacked, 0, np.arange(5)).shape == (5, 2)
-    assert np.isfinite(scored(view, "nn_top3").victims).all()
+def test_two_classes_have_two_largest_posteriors(make_bank, make_input):
+    attack_input = make_input(make_bank(num_models=4, num_samples=60, num_classes=2))
+    assert attack_of("nn_top3").features(attack_input.attacked, 0, np.arange(5)).shape == (5, 2)
+    assert np.isfinite(scored(attack_input, "nn_top3").victims).all()
 
 
 def test_options_go_before_the_preset():
@@ -131,31 +135,31 @@ def test_options_go_before_the_preset():
     assert mixed == replace(published, epochs=3, learning_rate=0.1)
 
 
-def test_the_preset_learns_from_every_reference_and_accuses_above_even_odds(make_bank, make_view):
+def test_the_preset_learns_from_every_reference_and_accuses_above_even_odds(make_bank, make_input):
     """Nothing is selected on held-out rows, so none are held out."""
-    view = make_view(make_bank(2, 60), make_bank(5, 60, first_id=9))
+    attack_input = make_input(make_bank(2, 60), make_bank(5, 60, first_id=9))
     published = {"preset": "mia_prune", "epochs": 2, "max_rows": None}
-    before = scored(view, **published)
+    before = scored(attack_input, **published)
     assert before.held_out == ()
     assert before.threshold == 0
-    np.testing.assert_array_equal(limits(view, before), [0, 0])
+    np.testing.assert_array_equal(limits(attack_input, before), [0, 0])
     for row in range(5):
-        member = view.reference.member.copy()
+        member = attack_input.reference.member.copy()
         member[row] ^= True
-        assert (scored(with_reference_members(view, member), **published).victims != before.victims).any()
-    assert scored(view).threshold is None
+        assert (scored(with_reference_members(attack_input, member), **published).victims != before.victims).any()
+    assert scored(attack_input).threshold is None
 
 
-def test_the_preset_has_a_threshold_even_with_one_reference(make_bank, make_view):
-    view = make_view(make_bank(2, 60), make_bank(1, 60, first_id=50))
-    scores = scored(view, preset="mia_prune")
+def test_the_preset_has_a_threshold_even_with_one_reference(make_bank, make_input):
+    attack_input = make_input(make_bank(2, 60), make_bank(1, 60, first_id=50))
+    scores = scored(attack_input, preset="mia_prune")
     assert np.isfinite(scores.victims).all()
-    np.testing.assert_array_equal(limits(view, scores), [0, 0])
+    np.testing.assert_array_equal(limits(attack_input, scores), [0, 0])
 
 
 @pytest.mark.parametrize("preset", ["default", "mia_prune"])
 @pytest.mark.parametrize("name", NAMES)
-def test_only_the_preset_begins_with_the_weights_of_mia_prune(name, preset, make_bank, make_view, monkeypatch):
+def test_only_the_preset_begins_with_the_weights_of_mia_prune(name, preset, make_bank, make_input, monkeypatch):
     begun = []
     network = ATTACKS.get(name).network
 
@@ -165,7 +169,7 @@ def test_only_the_preset_begins_with_the_weights_of_mia_prune(name, preset, make
         return made
 
     monkeypatch.setattr(ATTACKS.get(name), "network", watched)
-    scored(make_view(make_bank(4, 60)), name, preset=preset, epochs=1)
+    scored(make_input(make_bank(4, 60)), name, preset=preset, epochs=1)
     linear = [layer for layer in begun[0].modules() if type(layer) is torch.nn.Linear]
     assert len(linear) == (3 + 2 * 3 if name == "samia" else 4)
     assert all(not layer.bias.any() for layer in linear) == (preset == "mia_prune")
@@ -201,7 +205,7 @@ def test_neither_are_the_logits_of_its_fold_mates(pooled):
     logits = pooled.attacked.logits.copy()
     logits[fold[1:]] *= -2
     bank = replace(pooled.attacked, logits=logits)
-    turned = View.of([bank], [bank])
+    turned = AttackInput.of([bank], [bank])
     after = scored(turned)
     np.testing.assert_array_equal(after.victims[fold[0]], before.victims[fold[0]])
     assert limits(turned, after)[fold[0]] == limits(pooled, before)[fold[0]]
@@ -221,15 +225,15 @@ def test_rows_that_teach_the_threshold_teach_nothing_else(name, apart):
     assert (limits(turned, after) != limits(apart, before)).all()
 
 
-def test_all_other_rows_teach(make_bank, make_view):
+def test_all_other_rows_teach(make_bank, make_input):
     """Every reference but the held-out ones trains, and the rest of the held-out ones selects the epoch."""
-    view = make_view(make_bank(1, 60), make_bank(5, 60, first_id=9))
-    before = scored(view, epochs=8)
+    attack_input = make_input(make_bank(1, 60), make_bank(5, 60, first_id=9))
+    before = scored(attack_input, epochs=8)
     (part,) = before.held_out
     for row in range(5):
-        member = view.reference.member.copy()
+        member = attack_input.reference.member.copy()
         member[row] ^= True
-        changed = (scored(with_reference_members(view, member), epochs=8).victims != before.victims).any()
+        changed = (scored(with_reference_members(attack_input, member), epochs=8).victims != before.victims).any()
         assert changed or row in part.references
     assert len(part.references) == 1
 
@@ -237,7 +241,7 @@ def test_all_other_rows_teach(make_bank, make_view):
 def test_held_out_scores_come_from_what_scores_the_victims(apart):
     (part,) = scored(apart).held_out
     posing = replace(apart.reference.take_models(part.references), model_ids=np.array([7, 8]), is_victim=None)
-    again = scored(View.of([posing], [apart.reference]))
+    again = scored(AttackInput.of([posing], [apart.reference]))
     decides = ~np.isnan(part.scores)
     np.testing.assert_allclose(again.victims[decides], part.scores[decides], rtol=1e-4, atol=1e-6)
 
@@ -252,11 +256,11 @@ def test_the_threshold_is_the_best_on_held_out_rows(pooled):
         np.testing.assert_array_equal(found[part.victims], expected)
 
 
-def test_a_threshold_is_worth_something_on_victims(make_bank, make_view):
+def test_a_threshold_is_worth_something_on_victims(make_bank, make_input):
     bank = make_bank(num_models=8, num_samples=400, gain=4)
-    view = make_view(bank)
-    scores = scored(view, "nn_cls", epochs=5, max_rows=1000, learning_rate=3e-3)
-    accused = scores.victims >= limits(view, scores)[:, None]
+    attack_input = make_input(bank)
+    scores = scored(attack_input, "nn_cls", epochs=5, max_rows=1000, learning_rate=3e-3)
+    accused = scores.victims >= limits(attack_input, scores)[:, None]
     assert (accused == bank.member).mean() > 0.65
     assert (auc(scores.victims, bank.member) > 0.7).all()
 
@@ -269,29 +273,29 @@ def test_canaries_and_ineligible_samples_teach_nothing(pooled):
     assert np.isfinite(scored(pooled).victims[:, 80:]).all()  # canaries are scored all the same
 
 
-def test_groups_keep_to_themselves(make_bank, make_view):
+def test_groups_keep_to_themselves(make_bank, make_input):
     bank = replace(make_bank(num_models=12, num_samples=60), group=np.arange(12) % 2)
-    before = scored(make_view(bank)).victims
+    before = scored(make_input(bank)).victims
     member = bank.member.copy()
     member[1::2] ^= True
-    after = scored(make_view(replace(bank, member=member))).victims
+    after = scored(make_input(replace(bank, member=member))).victims
     np.testing.assert_array_equal(after[::2], before[::2])
     assert (after[1::2] != before[1::2]).all()
 
 
-def test_one_reference_gives_scores_but_no_threshold(make_bank, make_view):
-    for view in (make_view(make_bank(2, 60)), make_view(make_bank(3, 60), make_bank(1, 60, first_id=50))):
-        scores = scored(view)
+def test_one_reference_gives_scores_but_no_threshold(make_bank, make_input):
+    for attack_input in (make_input(make_bank(2, 60)), make_input(make_bank(3, 60), make_bank(1, 60, first_id=50))):
+        scores = scored(attack_input)
         assert np.isfinite(scores.victims).all()
         assert scores.held_out == ()
-        assert np.isnan(limits(view, scores)).all()
+        assert np.isnan(limits(attack_input, scores)).all()
 
 
-def test_references_without_members_teach_nothing(make_bank, make_view):
+def test_references_without_members_teach_nothing(make_bank, make_input):
     references = replace(make_bank(4, 60, first_id=50), is_victim=np.arange(4) == 0)
     member = references.member.copy()
     member[1:] = False
-    alone = make_view(make_bank(2, 60), replace(references, member=member), np.arange(4)[None].repeat(2, axis=0) > 0)
+    alone = make_input(make_bank(2, 60), replace(references, member=member), np.arange(4)[None].repeat(2, axis=0) > 0)
     scores = scored(alone)
     assert np.isnan(scores.victims).all()
     assert np.isnan(limits(alone, scores)).all()
@@ -302,7 +306,7 @@ def test_references_without_members_teach_nothing(make_bank, make_view):
     [(160, 2, 1), (1000, 2, 2), (1000, 3, 3)],  # the third class is rare
 )
 def test_a_class_with_enough_rows_has_its_own_classifier(
-    num_samples, num_classes, num_trained, make_bank, make_view, monkeypatch
+    num_samples, num_classes, num_trained, make_bank, make_input, monkeypatch
 ):
     labels = np.arange(num_samples) % 2
     labels[:5] = num_classes - 1
@@ -317,7 +321,7 @@ def test_a_class_with_enough_rows_has_its_own_classifier(
     monkeypatch.setattr(ClassifierAttack, "trained", noted)
     victims = replace(make_bank(1, num_samples, num_classes), labels=labels)
     references = replace(make_bank(2, num_samples, num_classes, first_id=50), labels=labels)
-    scores = scored(make_view(victims, references), "shokri_nn", max_rows=None, preset="mia_prune", epochs=1)
+    scores = scored(make_input(victims, references), "shokri_nn", max_rows=None, preset="mia_prune", epochs=1)
     assert np.isfinite(scores.victims).all()
     assert len(taught) == num_trained
     assert taught[:2] == [[0], [1]] or taught == [[0, 1]]
@@ -339,12 +343,12 @@ def test_nothing_global_changes_and_nothing_global_matters(apart):
     assert (other != first).all()
 
 
-def test_missing_sensitivity_is_refused_by_name(make_bank, make_view):
+def test_missing_sensitivity_is_refused_by_name(make_bank, make_input):
     bank = make_bank(num_models=4, num_samples=40)
     without = replace(bank, sensitivity=None)
-    assert attack_of("samia").lacks(make_view(bank)) == ""
-    for view in (View.of([without], [bank]), View.of([bank], [without])):
-        assert "sensitivity" in attack_of("samia").lacks(view)
+    assert attack_of("samia").lacks(make_input(bank)) == ""
+    for attack_input in (AttackInput.of([without], [bank]), AttackInput.of([bank], [without])):
+        assert "sensitivity" in attack_of("samia").lacks(attack_input)
     with pytest.raises(UserError, match="'samia' needs sensitivity signals"):
         audit(without, attacks=["samia"])
 
@@ -413,10 +417,10 @@ def test_the_learning_rate_falls_twice():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["nn", "nn_cls", "shokri_nn"])
-def test_long_training_finds_nothing_where_there_is_nothing(name, make_bank, make_view):
+def test_long_training_finds_nothing_where_there_is_nothing(name, make_bank, make_input):
     """Samples recur in every model, so a classifier can learn them by heart; independent coins make that worthless."""
     bank = make_bank(num_models=8, num_samples=1000, gain=0, seed=5)
-    scores = scored(make_view(bank), name, epochs=40, max_rows=4000, learning_rate=1e-3).victims
+    scores = scored(make_input(bank), name, epochs=40, max_rows=4000, learning_rate=1e-3).victims
     found = two_way(*auc_influence(scores, bank.member))
     assert abs(found.value - 0.5) < 4 * found.std_error
     assert found.std_error < 0.02

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pruneaudit.attacks.view import Scores, View
-from pruneaudit.evaluation.lineup import ready
+from pruneaudit.attacks.attack_input import AttackInput, Scores
+from pruneaudit.evaluation.comparison_plan import ready
 from pruneaudit.signals.signals import Signals
 
 
@@ -27,7 +27,7 @@ def test_copies_change_no_score_of_the_originals(name: str, make_bank: Callable[
     )
 
     def scored(signals: Signals) -> Scores:
-        return attack.score(View.of([signals], [signals]), np.random.default_rng(0))
+        return attack.score(AttackInput.of([signals], [signals]), np.random.default_rng(0))
 
     alone = Signals(logits=bank.logits, labels=bank.labels, member=bank.member)
     found = scored(again).victims

@@ -11,9 +11,9 @@ from pruneaudit.attacks.bavaria import LARGEST_SHAPE, SMALLEST_SHAPE
 from pruneaudit.attacks.ranks import TIE_STEP, tie_break
 
 
-def scored(name, view, **options):
+def scored(name, attack_input, **options):
     attack = ATTACKS.get(name)
-    return attack(attack.Options(**options)).score(view, np.random.default_rng(0)).victims
+    return attack(attack.Options(**options)).score(attack_input, np.random.default_rng(0)).victims
 
 
 def softmax(logits):
@@ -28,16 +28,16 @@ def phi_of(logits, label):
 
 
 @pytest.fixture(params=[2, 5, 9])
-def view(request, make_bank, make_view):
+def attack_input(request, make_bank, make_input):
     bank = make_bank(num_models=request.param, num_samples=60, num_holdout=20, seed=request.param)
-    return make_view(bank)
+    return make_input(bank)
 
 
-def each(view):
+def each(attack_input):
     """(victim, sample, phi, reference phis, which of them are IN) of every eligible pair."""
-    signals, reference = view.attacked, view.reference
-    for v, row in enumerate(view.victims):
-        allowed = np.flatnonzero(view.allowed[v])
+    signals, reference = attack_input.attacked, attack_input.reference
+    for v, row in enumerate(attack_input.victims):
+        allowed = np.flatnonzero(attack_input.allowed[v])
         for n in np.flatnonzero(signals.scored[row]):
             label = signals.labels[n]
             others = np.array([phi_of(reference.logits[k, n], label) for k in allowed])
@@ -49,63 +49,65 @@ def ln_p(phi):
 
 
 @pytest.mark.parametrize("signal", ["phi", "loss"])
-def test_calibration(view, signal):
-    found = scored("calibration", view, signal=signal)
+def test_calibration(attack_input, signal):
+    found = scored("calibration", attack_input, signal=signal)
     take = (lambda x: x) if signal == "phi" else ln_p
-    for v, n, phi, others, inside in each(view):
+    for v, n, phi, others, inside in each(attack_input):
         out = others[~inside]
         expected = take(phi) - take(out).mean() if len(out) else np.nan
         np.testing.assert_allclose(found[v, n], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("mode", "scale"), [("online", None), ("online", 0.5), ("offline", 0.33), ("offline", 0.7)])
-def test_base(view, mode, scale):
-    found = scored("base", view, mode=mode, scale=scale)
+def test_base(attack_input, mode, scale):
+    found = scored("base", attack_input, mode=mode, scale=scale)
     c = 1.0 if scale is None else scale
-    for v, n, phi, others, inside in each(view):
+    for v, n, phi, others, inside in each(attack_input):
         chosen = others if mode == "online" else others[~inside]
         expected = ln_p(phi) - c * np.log(np.exp(ln_p(chosen)).mean()) if len(chosen) else np.nan
         np.testing.assert_allclose(found[v, n], expected, atol=1e-6)
 
 
-def test_attack_r(view):
-    found = scored("attack_r", view)
-    for v, n, phi, others, inside in each(view):
+def test_attack_r(attack_input):
+    found = scored("attack_r", attack_input)
+    for v, n, phi, others, inside in each(attack_input):
         out = others[~inside]
         expected = ((out < phi).sum() + 0.5) / (len(out) + 1) if len(out) else np.nan
         np.testing.assert_allclose(found[v, n], expected, atol=2 * TIE_STEP)
 
 
-def test_attack_p(view):
-    signals = view.attacked
-    found = scored("attack_p", view)
-    for v, n, phi, _, _ in each(view):
+def test_attack_p(attack_input):
+    signals = attack_input.attacked
+    found = scored("attack_p", attack_input)
+    for v, n, phi, _, _ in each(attack_input):
         holdout = np.flatnonzero(signals.nulls)
-        z = [phi_of(signals.logits[view.victims[v], m], signals.labels[m]) for m in holdout]
+        z = [phi_of(signals.logits[attack_input.victims[v], m], signals.labels[m]) for m in holdout]
         np.testing.assert_allclose(found[v, n], np.mean(np.array(z) <= phi), atol=1e-6)
 
 
-def test_attack_p_ranks_a_victims_samples_as_loss_does(view):
-    eligible = view.eligible
-    for mine, loss, scored_here in zip(scored("attack_p", view), scored("loss", view), eligible, strict=True):
+def test_attack_p_ranks_a_victims_samples_as_loss_does(attack_input):
+    eligible = attack_input.eligible
+    for mine, loss, scored_here in zip(
+        scored("attack_p", attack_input), scored("loss", attack_input), eligible, strict=True
+    ):
         assert np.array_equal(np.argsort(mine[scored_here]), np.argsort(loss[scored_here]))
 
 
-def test_attack_p_needs_a_holdout(make_bank, make_view):
+def test_attack_p_needs_a_holdout(make_bank, make_input):
     for num_holdout in (0, 199, 200):
         lacking = ATTACKS.get("attack_p")().lacks(
-            make_view(make_bank(num_models=3, num_samples=240, num_holdout=num_holdout))
+            make_input(make_bank(num_models=3, num_samples=240, num_holdout=num_holdout))
         )
         assert bool(lacking) == (num_holdout < 200)
         assert not lacking or all(number in lacking for number in ("200 holdout", f"got {num_holdout}"))
 
 
 @pytest.mark.parametrize("name", ["top1_confidence", "correctness"])
-def test_of_one_prediction(view, name):
-    found = scored(name, view)
-    signals = view.attacked
-    for v, n, *_ in each(view):
-        p = softmax(signals.logits[view.victims[v], n])
+def test_of_one_prediction(attack_input, name):
+    found = scored(name, attack_input)
+    signals = attack_input.attacked
+    for v, n, *_ in each(attack_input):
+        p = softmax(signals.logits[attack_input.victims[v], n])
         expected = np.log(p.max() / (1 - p.max())) if name == "top1_confidence" else p.argmax() == signals.labels[n]
         assert found[v, n] == pytest.approx(float(expected), abs=1e-9)
 
@@ -148,29 +150,29 @@ def predictive(phi, g, prior):
     return stats.t.logpdf(phi, 2 * a, loc=m, scale=np.sqrt(b * (k + 1) / (a * k)))
 
 
-def test_bavaria(view):
-    found = scored("bavaria", view)
-    reference = view.reference
+def test_bavaria(attack_input):
+    found = scored("bavaria", attack_input)
+    reference = attack_input.reference
     phi = np.array(
         [[phi_of(row[n], reference.labels[n]) for n in range(len(reference.labels))] for row in reference.logits]
     )
-    for v in range(len(view.victims)):
-        allowed = view.allowed[v]
+    for v in range(len(attack_input.victims)):
+        allowed = attack_input.allowed[v]
         sides = [
             [phi[allowed & (reference.member[:, n] == side), n] for n in range(phi.shape[1])] for side in (True, False)
         ]
         priors = [prior_by_hand(groups) for groups in sides]
-        for w, n, own, _, _ in each(view):
+        for w, n, own, _, _ in each(attack_input):
             if w == v:
                 inside, outside = (predictive(own, sides[i][n], priors[i]) for i in (0, 1))
                 np.testing.assert_allclose(found[v, n], inside - outside, rtol=1e-6, atol=1e-6)
 
 
-def test_bavaria_is_lira_where_references_are_many(make_bank, make_view):
+def test_bavaria_is_lira_where_references_are_many(make_bank, make_input):
     """With very many references the prior no longer matters: the ratio is LiRA's with variances per example."""
     bank = make_bank(num_models=200, num_samples=20, num_holdout=0)
-    view = make_view(bank)
-    mine = scored("bavaria", view)
-    lira = scored("lira", view, variance="per_example")
+    attack_input = make_input(bank)
+    mine = scored("bavaria", attack_input)
+    lira = scored("lira", attack_input, variance="per_example")
     close = np.abs(lira) < 20
     assert np.corrcoef(mine[close], lira[close])[0, 1] > 0.98

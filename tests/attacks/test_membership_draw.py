@@ -21,28 +21,28 @@ def null_bank(member, seed=0):
     return Signals(rng.normal(size=(*member.shape, 3)), rng.integers(3, size=member.shape[1]), member)
 
 
-def lira_auc(member, make_view):
+def lira_auc(member, make_input):
     bank = null_bank(member)
-    scores = ATTACKS.get("lira")().score(make_view(bank), np.random.default_rng(0)).victims
+    scores = ATTACKS.get("lira")().score(make_input(bank), np.random.default_rng(0)).victims
     return two_way(*auc_influence(scores, bank.member))
 
 
-def test_coins_leak_nothing(make_view):
+def test_coins_leak_nothing(make_input):
     member = np.random.default_rng(1).random((NUM_MODELS, NUM_SAMPLES)) < 0.5
-    found = lira_auc(member, make_view)
+    found = lira_auc(member, make_input)
     assert abs(found.value - 0.5) < 4 * found.std_error
 
 
-def test_exact_halves_leak_in_leave_one_out(make_view):
+def test_exact_halves_leak_in_leave_one_out(make_input):
     halves = np.repeat(np.arange(NUM_MODELS)[:, None] < NUM_MODELS // 2, NUM_SAMPLES, axis=1)
     member = np.random.default_rng(1).permuted(halves, axis=0)
     assert (member.sum(axis=0) == NUM_MODELS // 2).all()
-    found = lira_auc(member, make_view)
+    found = lira_auc(member, make_input)
     assert abs(found.value - 0.5) > 0.03
     assert abs(found.value - 0.5) > 10 * found.std_error
 
 
-def test_the_count_of_the_others_tells_all(make_view):
+def test_the_count_of_the_others_tells_all(make_input):
     """The trap at its plainest: with exact halves the others' count is the answer, with coins it is none."""
     rng = np.random.default_rng(2)
     halves = rng.permuted(np.repeat(np.arange(8)[:, None] < 4, 500, axis=1), axis=0)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pruneaudit.attacks import ATTACKS, joint_lira
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.attacks.bavaria import LARGEST_SHAPE, SMALLEST_SHAPE
 from pruneaudit.attacks.groups import is_lower_bound
 from pruneaudit.attacks.primary import attack_by_rule
-from pruneaudit.attacks.view import View
 from pruneaudit.evaluation.crossfit import thresholds
 from pruneaudit.metrics import auc, auc_influence, two_way
 from pruneaudit.signals.signals import Signals
@@ -22,15 +22,15 @@ from pruneaudit.signals.signals import Signals
 NAMES = ("back_front", "joint_lira", "pair_nn")
 
 
-def scored(name, view, **options):
+def scored(name, attack_input, **options):
     attack = ATTACKS.get(name)
     if attack.trains:
         options = {"epochs": 5, "max_rows": 1000, "learning_rate": 3e-3, **options}
-    return attack(attack.Options(**options)).score(view, np.random.default_rng(0))
+    return attack(attack.Options(**options)).score(attack_input, np.random.default_rng(0))
 
 
-def own_view(*releases):
-    return View.of(releases, releases)
+def own_input(*releases):
+    return AttackInput.of(releases, releases)
 
 
 def random_release(num_models, num_samples, num_classes=3, num_queries=1, seed=0, scale=2.0, dtype=np.float32):
@@ -73,19 +73,20 @@ def naive_predictive(z, group, prior):
     return stats.multivariate_t.logpdf(z, loc=(k0 * m0 + n * mean) / k, shape=shape, df=nu - d + 1)
 
 
-def naive_joint_lira(view, query=0):
+def naive_joint_lira(attack_input, query=0):
     """Scores (V, N), victim by victim and sample by sample."""
-    z = np.stack([release.phi[..., query] for release in view.releases], axis=-1)
-    known = np.stack([release.phi[..., query] for release in view.references], axis=-1)
-    member, num_samples = view.reference.member, view.attacked.num_samples
-    result = np.full(view.eligible.shape, np.nan)
-    for v, row in enumerate(view.victims):
+    z = np.stack([release.phi[..., query] for release in attack_input.releases], axis=-1)
+    known = np.stack([release.phi[..., query] for release in attack_input.references], axis=-1)
+    member, num_samples = attack_input.reference.member, attack_input.attacked.num_samples
+    result = np.full(attack_input.eligible.shape, np.nan)
+    for v, row in enumerate(attack_input.victims):
         sides = [
-            [known[view.allowed[v] & (member[:, n] == side), n] for n in range(num_samples)] for side in (True, False)
+            [known[attack_input.allowed[v] & (member[:, n] == side), n] for n in range(num_samples)]
+            for side in (True, False)
         ]
-        counted = np.flatnonzero(~view.reference.canaries)
+        counted = np.flatnonzero(~attack_input.reference.canaries)
         priors = [naive_prior([groups[n] for n in counted], z.shape[-1]) for groups in sides]
-        for n in np.flatnonzero(view.eligible[v]):
+        for n in np.flatnonzero(attack_input.eligible[v]):
             if all(len(groups[n]) for groups in sides):
                 inside, outside = (naive_predictive(z[row, n], sides[i][n], priors[i]) for i in (0, 1))
                 result[v, n] = inside - outside
@@ -104,8 +105,8 @@ SHAPES = [
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "-".join(str(size) for size in shape.values()))
 @pytest.mark.parametrize("num_releases", [2, 3])
 def test_joint_lira_against_scipy(shape, num_releases):
-    view = own_view(*(random_release(**shape, scale=scale) for scale in (2.0, 1.0, 3.0)[:num_releases]))
-    found, expected = scored("joint_lira", view).victims, naive_joint_lira(view)
+    attack_input = own_input(*(random_release(**shape, scale=scale) for scale in (2.0, 1.0, 3.0)[:num_releases]))
+    found, expected = scored("joint_lira", attack_input).victims, naive_joint_lira(attack_input)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
     assert np.isnan(expected).all() == (shape["num_models"] == 2)
 
@@ -113,8 +114,10 @@ def test_joint_lira_against_scipy(shape, num_releases):
 @settings(max_examples=10, deadline=None)
 @given(num_models=st.integers(4, 8), num_samples=st.integers(10, 20), height=st.sampled_from([0.01, 1.0, 50.0]))
 def test_joint_lira_against_scipy_whatever_the_shape(num_models, num_samples, height):
-    view = own_view(*(random_release(num_models, num_samples, scale=height * s) for s in (1, 2)))
-    np.testing.assert_allclose(scored("joint_lira", view).victims, naive_joint_lira(view), rtol=1e-6, atol=1e-6)
+    attack_input = own_input(*(random_release(num_models, num_samples, scale=height * s) for s in (1, 2)))
+    np.testing.assert_allclose(
+        scored("joint_lira", attack_input).victims, naive_joint_lira(attack_input), rtol=1e-6, atol=1e-6
+    )
 
 
 def test_joint_lira_with_canaries_separate_references_and_what_is_not_eligible(make_bank, make_earlier):
@@ -123,45 +126,47 @@ def test_joint_lira_with_canaries_separate_references_and_what_is_not_eligible(m
     pairs = [[replace(r, canary=canary) for r in (make_earlier(b, seed=2), b)] for b in (victims, references)]
     allowed = np.ones((3, 7), dtype=bool)
     allowed[1, :3] = False
-    view = View.of(*pairs, allowed)
-    found = scored("joint_lira", view).victims
-    np.testing.assert_allclose(found, naive_joint_lira(view), rtol=1e-6, atol=1e-6)
+    attack_input = AttackInput.of(*pairs, allowed)
+    found = scored("joint_lira", attack_input).victims
+    np.testing.assert_allclose(found, naive_joint_lira(attack_input), rtol=1e-6, atol=1e-6)
     assert np.isnan(found[:, :8]).all()
     assert np.isfinite(found[:, 35:]).any()
 
 
 def test_joint_lira_has_no_score_without_in_or_out_references():
-    view = own_view(*(random_release(8, 30, scale=s) for s in (2.0, 1.0)))
-    member = view.reference.member.copy()
+    attack_input = own_input(*(random_release(8, 30, scale=s) for s in (2.0, 1.0)))
+    member = attack_input.reference.member.copy()
     member[:, 5], member[:, 6] = True, False
-    references = [replace(r, member=member) for r in view.references]
-    found = scored("joint_lira", View.of(view.releases, references)).victims
+    references = [replace(r, member=member) for r in attack_input.references]
+    found = scored("joint_lira", AttackInput.of(attack_input.releases, references)).victims
     assert np.isnan(found[:, 5:7]).all()
     assert np.isfinite(found[:, 8:]).mean() > 0.9
 
 
 def test_joint_lira_of_several_queries_is_the_mean_over_them():
     releases = [random_release(8, 25, num_queries=3, scale=scale) for scale in (2.0, 1.0)]
-    expected = np.mean([naive_joint_lira(own_view(*releases), query) for query in range(3)], axis=0)
-    np.testing.assert_allclose(scored("joint_lira", own_view(*releases)).victims, expected, rtol=1e-6, atol=1e-6)
+    expected = np.mean([naive_joint_lira(own_input(*releases), query) for query in range(3)], axis=0)
+    np.testing.assert_allclose(scored("joint_lira", own_input(*releases)).victims, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_joint_lira_of_one_release_would_be_bavaria(make_bank, make_view):
+def test_joint_lira_of_one_release_would_be_bavaria(make_bank, make_input):
     for bank in (make_bank(9, 200, num_holdout=20), random_release(5, 60), random_release(40, 30, scale=100.0)):
-        view = make_view(bank)
+        attack_input = make_input(bank)
         phi = bank.phi  # (M, N, 1): one query here, one release there
-        found = joint_lira.log_ratio(phi, phi, bank.member, view.allowed, ~bank.canaries)
-        expected = scored("bavaria", view).victims
-        told = view.eligible & ~np.isnan(found)  # bavaria scores by the prior where there is no IN or no OUT reference
+        found = joint_lira.log_ratio(phi, phi, bank.member, attack_input.allowed, ~bank.canaries)
+        expected = scored("bavaria", attack_input).victims
+        told = attack_input.eligible & ~np.isnan(
+            found
+        )  # bavaria scores by the prior where there is no IN or no OUT reference
         assert told.mean() > 0.7
         np.testing.assert_allclose(found[told], expected[told], rtol=1e-9, atol=1e-9)
 
 
 def test_joint_lira_does_not_depend_on_units_of_a_release():
     """Of the density IN over OUT nothing changes when a release's confidences are stretched and shifted."""
-    view = own_view(*(random_release(9, 50, scale=s) for s in (2.0, 1.0)))
-    z = np.concatenate([release.phi for release in view.releases], axis=-1)
-    arguments = view.attacked.member, view.allowed, ~view.attacked.canaries
+    attack_input = own_input(*(random_release(9, 50, scale=s) for s in (2.0, 1.0)))
+    z = np.concatenate([release.phi for release in attack_input.releases], axis=-1)
+    arguments = attack_input.attacked.member, attack_input.allowed, ~attack_input.attacked.canaries
     before = joint_lira.log_ratio(z, z, *arguments)
     stretched = z * [1e4, 0.1] + [5.0, -1e3]
     np.testing.assert_allclose(joint_lira.log_ratio(stretched, stretched, *arguments), before, rtol=1e-6, atol=1e-6)
@@ -170,7 +175,7 @@ def test_joint_lira_does_not_depend_on_units_of_a_release():
 
 
 def test_joint_lira_says_that_it_is_a_lower_bound_and_is_not_declared_for_others():
-    found = scored("joint_lira", own_view(random_release(6, 40), random_release(6, 40, scale=1.0)))
+    found = scored("joint_lira", own_input(random_release(6, 40), random_release(6, 40, scale=1.0)))
     assert "lower bound" in found.variant
     assert [is_lower_bound(label) for label in ("joint_lira", "lira", "bavaria", "of a plug-in that is not here")] == [
         True,
@@ -181,16 +186,16 @@ def test_joint_lira_says_that_it_is_a_lower_bound_and_is_not_declared_for_others
 
 
 def test_joint_lira_in_blocks_is_the_same(monkeypatch):
-    view = own_view(*(random_release(7, 53, scale=s) for s in (2.0, 1.0, 3.0)))
-    before = scored("joint_lira", view).victims
+    attack_input = own_input(*(random_release(7, 53, scale=s) for s in (2.0, 1.0, 3.0)))
+    before = scored("joint_lira", attack_input).victims
     monkeypatch.setattr(joint_lira, "BLOCK", 100)
-    np.testing.assert_allclose(scored("joint_lira", view).victims, before, rtol=1e-12)
+    np.testing.assert_allclose(scored("joint_lira", attack_input).victims, before, rtol=1e-12)
 
 
-def test_the_same_release_twice_adds_nothing(make_bank, make_view):
+def test_the_same_release_twice_adds_nothing(make_bank, make_input):
     """The covariance is singular then; the ranking stays that of the one release."""
     bank = make_bank(16, 300)
-    twice, once = scored("joint_lira", own_view(bank, bank)).victims, scored("bavaria", make_view(bank)).victims
+    twice, once = scored("joint_lira", own_input(bank, bank)).victims, scored("bavaria", make_input(bank)).victims
     assert np.isfinite(twice).mean() > 0.99
     np.testing.assert_allclose(auc(twice, bank.member), auc(once, bank.member), atol=0.01)
 
@@ -202,17 +207,17 @@ def test_extreme_logits_stay_finite(name, height, make_bank, make_earlier):
     logits = bank.logits.copy()
     logits[:, ::7] *= height
     bank = replace(bank, logits=logits)
-    found = scored(name, own_view(make_earlier(bank), bank)).victims
+    found = scored(name, own_input(make_earlier(bank), bank)).victims
     np.testing.assert_array_equal(np.isinf(found), False)
     assert np.isfinite(found).mean() > 0.9
 
 
-def test_the_further_release_tells_more_where_it_is_news_of_its_own(make_bank, make_view):
+def test_the_further_release_tells_more_where_it_is_news_of_its_own(make_bank, make_input):
     """Two looks at the same memory, each with noise of its own."""
     bank = make_bank(24, 400, gain=1.5)
     dense = make_bank(24, 400, gain=1.5, member=bank.member, seed=1)
-    joint = auc(scored("joint_lira", own_view(dense, bank)).victims, bank.member).mean()
-    alone = [auc(scored("lira", make_view(b)).victims, bank.member).mean() for b in (dense, bank)]
+    joint = auc(scored("joint_lira", own_input(dense, bank)).victims, bank.member).mean()
+    alone = [auc(scored("lira", make_input(b)).victims, bank.member).mean() for b in (dense, bank)]
     assert joint > max(alone) + 0.05
 
 
@@ -222,7 +227,7 @@ def test_null_where_the_victims_membership_is_redrawn(name, make_bank, make_earl
     victims, references = make_bank(8, 1000), make_bank(12, 1000, first_id=50, seed=1)
     coins = np.random.default_rng(6).random(victims.member.shape) < 0.5
     pairs = [(make_earlier(bank, seed=bank.num_models), bank) for bank in (victims, references)]
-    found = scored(name, View.of(*pairs)).victims
+    found = scored(name, AttackInput.of(*pairs)).victims
     null = two_way(*auc_influence(found, coins))
     assert abs(null.value - 0.5) < 4 * null.std_error
     assert null.std_error < 0.015
@@ -232,21 +237,21 @@ def test_null_where_the_victims_membership_is_redrawn(name, make_bank, make_earl
 @pytest.mark.parametrize("name", NAMES)
 def test_where_thresholds_are_learned(name, make_bank, make_earlier):
     bank = make_bank(8, 200, gain=3)
-    view = own_view(make_earlier(bank, gain=3), bank)
-    attack, scores = ATTACKS.get(name)(), scored(name, view)
-    limits = thresholds(attack, view, scores, 0, np.random.default_rng(0))
+    attack_input = own_input(make_earlier(bank, gain=3), bank)
+    attack, scores = ATTACKS.get(name)(), scored(name, attack_input)
+    limits = thresholds(attack, attack_input, scores, 0, np.random.default_rng(0))
     accused = scores.victims >= limits[:, bank.labels]
     assert (accused == bank.member)[~np.isnan(scores.victims)].mean() > 0.75
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_release_is_refused(name, make_bank, make_view, make_earlier):
+def test_one_release_is_refused(name, make_bank, make_input, make_earlier):
     bank = make_bank(4, 40)
     attack = ATTACKS.get(name)()
-    assert "a second release of the victims" in attack.lacks(make_view(bank))
-    pair = own_view(make_earlier(bank), bank)
+    assert "a second release of the victims" in attack.lacks(make_input(bank))
+    pair = own_input(make_earlier(bank), bank)
     assert attack.lacks(pair) == ""
-    fewer = View(pair.releases, pair.references[1:], pair.victims, pair.allowed)
+    fewer = AttackInput(pair.releases, pair.references[1:], pair.victims, pair.allowed)
     needs_references = "references" in attack.needs
     assert attack.lacks(fewer) == ("references in as many releases as the victims" if needs_references else "")
 
@@ -256,7 +261,7 @@ def test_one_release_is_refused(name, make_bank, make_view, make_earlier):
 def test_back_front_against_the_formula(signal, direction, make_bank, make_earlier):
     victims, references = make_bank(3, 40, num_holdout=8), make_bank(5, 40, num_holdout=8, first_id=50, seed=1)
     pairs = [[make_earlier(b, seed=b.num_models), b] for b in (victims, references)]
-    found = scored("back_front", View.of(*pairs), signal=signal, direction=direction)
+    found = scored("back_front", AttackInput.of(*pairs), signal=signal, direction=direction)
 
     def change(m, n, releases):
         signals = []
@@ -276,7 +281,7 @@ def test_back_front_against_the_formula(signal, direction, make_bank, make_earli
 def test_back_front_needs_no_references_and_looks_at_the_first_and_the_last(make_bank, make_earlier):
     bank = make_bank(3, 30, num_queries=4)
     dense, between = make_earlier(bank), make_earlier(bank, seed=5)
-    found = scored("back_front", View.of([dense, between, bank], []))
+    found = scored("back_front", AttackInput.of([dense, between, bank], []))
     assert found.references is None
     np.testing.assert_allclose(found.victims, (dense.phi - bank.phi).mean(axis=2))
 
@@ -285,8 +290,8 @@ def test_the_sign_of_the_change_is_a_matter_of_what_was_done(make_bank, make_ear
     """Members fall where memory is taken away (pruning), and rise where it is added (more training)."""
     bank = make_bank(6, 500)
     for gain, right, wrong in ((2.0, "fall", "rise"), (-2.0, "rise", "fall")):
-        view = own_view(make_earlier(bank, gain=gain), bank)
-        areas = [auc(scored("back_front", view, direction=d).victims, bank.member) for d in (right, wrong)]
+        attack_input = own_input(make_earlier(bank, gain=gain), bank)
+        areas = [auc(scored("back_front", attack_input, direction=d).victims, bank.member) for d in (right, wrong)]
         assert (areas[0] > 0.8).all()
         np.testing.assert_allclose(areas[0], 1 - areas[1])
 
@@ -310,12 +315,12 @@ def test_what_the_pair_classifier_is_shown(make_bank, make_earlier):
 def test_nothing_of_a_victims_fold_is_in_its_pair_score(make_bank, make_earlier):
     bank = make_bank(num_models=8, num_samples=90, num_holdout=10)
     dense = make_earlier(bank)
-    before = scored("pair_nn", own_view(dense, bank))
+    before = scored("pair_nn", own_input(dense, bank))
     fold = before.held_out[0].victims
     assert not set(before.held_out[0].references) & set(fold)
     member = bank.member.copy()
     member[fold, 10:] ^= True
-    after = scored("pair_nn", own_view(*(replace(release, member=member) for release in (dense, bank))))
+    after = scored("pair_nn", own_input(*(replace(release, member=member) for release in (dense, bank))))
     np.testing.assert_array_equal(after.victims[fold], before.victims[fold])
     others = np.setdiff1d(np.arange(8), fold)
     assert (np.nanmax(np.abs(after.victims[others] - before.victims[others]), axis=1) > 0).all()

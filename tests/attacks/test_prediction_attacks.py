@@ -64,9 +64,9 @@ def test_against_the_formula(name, logits, data):
 
 @pytest.mark.parametrize("name", NAIVE)
 @pytest.mark.parametrize(("num_classes", "dtype"), [(2, np.float32), (5, np.float16)])
-def test_a_whole_bank_against_the_formula(name, num_classes, dtype, make_bank, make_view, rng):
+def test_a_whole_bank_against_the_formula(name, num_classes, dtype, make_bank, make_input, rng):
     bank = make_bank(num_models=3, num_samples=40, num_classes=num_classes, dtype=dtype)
-    scores = ATTACKS.get(name)().score(make_view(bank), rng)
+    scores = ATTACKS.get(name)().score(make_input(bank), rng)
     for m in range(3):
         for n in range(40):
             p = probabilities(bank.logits[m, n].astype(float).tolist())
@@ -107,12 +107,12 @@ def test_logits_of_any_height_leave_no_ties(name, num_classes, height, rng):
         np.testing.assert_array_equal(np.argsort(found), np.argsort(phi))
 
 
-def test_the_loss_of_a_bank_with_huge_logits_finds_what_phi_finds(make_bank, make_view, rng):
+def test_the_loss_of_a_bank_with_huge_logits_finds_what_phi_finds(make_bank, make_input, rng):
     bank = make_bank(num_models=4, num_samples=200)
     huge = type(bank)(bank.logits * np.float32(4096), bank.labels, bank.member)  # a power of two: the same digits
     assert (huge.phi > 745).mean() > 0.3
     expected = auc(huge.phi[..., 0], bank.member)
     for name in ("loss", "confidence"):
         np.testing.assert_array_equal(
-            auc(ATTACKS.get(name)().score(make_view(huge), rng).victims, bank.member), expected
+            auc(ATTACKS.get(name)().score(make_input(huge), rng).victims, bank.member), expected
         )

@@ -46,7 +46,7 @@ def test_a_refused_figure_is_exit_2_with_a_whole_summary(call, finished, tmp_pat
 
 def test_json_is_for_programs(call, finished):
     code, printed, _ = call(
-        finished, "--max-tpr", "1%:0.05", "--release", "dense", "--attack", "lira", "--knowledge", "matched", "--json"
+        finished, "--max-tpr", "1%:0.05", "--release", "dense", "--attack", "lira", "--references", "matched", "--json"
     )
     told = json.loads(printed)
     assert code == told["exit_code"] == 0

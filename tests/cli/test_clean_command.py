@@ -19,7 +19,7 @@ STUDY = {
     "model": {"name": "mlp", "options": {"hidden": [8]}},
     "training": {"epochs": 1},
     "releases": [{"compress": "l1unstructured", "sparsity": 0.5}],
-    "audit": {"attacks": ["loss", "nn:epochs=1"], "knowledge": ["matched"]},
+    "audit": {"attacks": ["loss", "nn:epochs=1"], "references": ["matched"]},
 }
 
 
@@ -69,7 +69,7 @@ def test_only_what_nothing_refers_to_goes(folder, call):
     assert [place.partition("/")[0] for place in gone] == ["attacks"] * 2
     assert [place.partition("/")[0] for place in whole_parts(folder)].count("attacks") == 2
     assert not [part for part in verify(folder) if part.state in ("missing", "stale")]
-    assert len({place.partition("/")[0] for place in after if place.startswith("population-")}) == 1
+    assert len({place.partition("/")[0] for place in after if place.startswith("audit_data-")}) == 1
     assert "mine/config.json" in after
     code, out, _ = call("clean", folder)
     assert (code, out) == (0, "0 parts, 0.0 MB removed\n")
@@ -95,7 +95,7 @@ def test_nothing_is_removed_while_a_run_is_at_work(folder, call):
 
 def test_a_run_whose_own_data_are_unknown_is_left_alone(folder, call):
     before = all_bytes(folder)
-    (folder / "SHA256SUMS").unlink()  # two populations, and nothing says which is in use
+    (folder / "SHA256SUMS").unlink()  # two audit data, and nothing says which is in use
     code, _, err = call("clean", folder)
     assert (code, err.count("\n")) == (2, 1)
     assert f"pruneaudit run {folder / 'study.json'} --out {folder.parent}" in err

@@ -97,11 +97,11 @@ def test_one_shot_without_data(compress, trained, tmp_path):
     assert (code, err) == (0, "")
     assert re.search(r"sparsity +0\.0% +80\.2%", out)
     assert re.search(
-        rf"of all parameters +0\.0% +{pruneaudit.load_pruned(fresh, tmp_path / 'out').sparsity_all:.1%}", out
+        rf"of all parameters +0\.0% +{pruneaudit.load_compressed(fresh, tmp_path / 'out').sparsity_all:.1%}", out
     )
     assert re.search(r"MACs per sample +unknown +unknown", out)
     assert f"saved: {tmp_path / 'out'}" in out
-    pruned = pruneaudit.load_pruned(fresh, tmp_path / "out")
+    pruned = pruneaudit.load_compressed(fresh, tmp_path / "out")
     dense = torch.load(trained / "net.pt", weights_only=True)["state_dict"]
     kept = pruned.masks["5.weight"]
     assert torch.equal(pruned.model[5].weight[kept], dense["5.weight"][kept])
@@ -128,7 +128,7 @@ def test_channels_go_and_macs_fall(compress, tmp_path):
     assert code == 0
     before, after = (int(n.replace(",", "")) for n in re.search(r"MACs per sample +([\d,]+) +([\d,]+)", out).groups())
     assert before == 36 * 9 * 12 + 48 * 3 and after == before // 2
-    small = pruneaudit.load_pruned(fresh, tmp_path / "out").model
+    small = pruneaudit.load_compressed(fresh, tmp_path / "out").model
     assert small[0].out_channels == 6
 
 
@@ -140,7 +140,7 @@ def test_a_chain_is_done_in_order(compress, tmp_path):
     assert re.search(r"bits per weight +32\.00 +\d\.\d\d", out)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [step["name"] for step in summary["method"]] == ["l1unstructured", "rtn"]
-    made = pruneaudit.load_pruned(fresh, tmp_path / "out")
+    made = pruneaudit.load_compressed(fresh, tmp_path / "out")
     assert made.sparsity == pytest.approx(0.75, abs=0.01)
     assert made.state["codes/5.weight"].abs().max() <= 7
 

@@ -37,10 +37,10 @@ def files(folder):
 
 
 def test_attacks_that_learn_are_counted_with_their_time(call, tmp_path):
-    code, out, err = call("run", "study.toml", "--dry-run", "--set", "audit.knowledge=['matched']")
+    code, out, err = call("run", "study.toml", "--dry-run", "--set", "audit.references=['matched']")
     assert code == 0, err
     said = out.splitlines()
-    counted = said.index("attacks that learn: 2 to do, 0 to reuse (nn:epochs=1, nn_cls:epochs=1; in 1 game)")
+    counted = said.index("attacks that learn: 2 to do, 0 to reuse (nn:epochs=1, nn_cls:epochs=1; in 1 attack setting)")
     assert said[counted + 1].startswith("time: about ")
     assert call("run", "study.toml", "--executor", "serial", "-q")[0] == 0
     _, out, _ = call("run", "study.toml", "--dry-run")
@@ -68,7 +68,7 @@ def test_each_step_can_be_tried_dry(call, tmp_path):
     assert "prunings / fine-tunings / defended trainings: 6 to do" in out
     code, out, err = call("mia-prune", "mia", "study.toml", "--original", "--attacks", "loss,nn", *usual, "--dry-run")
     assert code == 0, err
-    assert "attacks that learn: 1 to do, 0 to reuse (nn; in 1 game)" in out
+    assert "attacks that learn: 1 to do, 0 to reuse (nn; in 1 attack setting)" in out
     code, _, err = call("mia-prune", "mia", "study.toml", "--pruner_name", "slim", *usual, "--dry-run")
     assert code == 2
     assert "no networks 'slim_0.7' are there yet" in err
@@ -82,7 +82,7 @@ def test_attacks_alone_can_be_tried_dry_on_a_run(call, tmp_path):
     code, out, err = call("pruning-mia", "mia", "--runs-dir", "elsewhere", "--attacks", "loss", "nn_top3", "--dry-run")
     assert code == 0, err
     assert "queries: 0 to do, 3 to reuse" in out
-    assert "attacks that learn: 1 to do, 0 to reuse (nn_top3; in 1 game)" in out
+    assert "attacks that learn: 1 to do, 0 to reuse (nn_top3; in 1 attack setting)" in out
     code, _, err = call("pruning-mia", "mia", "--runs-dir", "elsewhere", "--attacks", "wemen", "--dry-run")
     assert code == 2
     assert "did you mean 'wemem'?" in err

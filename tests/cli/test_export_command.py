@@ -12,7 +12,7 @@ import torch
 
 from command_line import succeed
 from pruneaudit.compression.structured import replay
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.external.filling import filled
 from pruneaudit.models import build_model
 
@@ -50,12 +50,12 @@ def export(call, run_folder, tmp_path):
 @pytest.fixture(scope="module")
 def inputs(run_folder):
     """All samples (N, 1, 8, 8) as a user would prepare them, from the constants of the note."""
-    population = Population.load(next(run_folder.glob("population-*")))
+    audit_data = AuditData.load(next(run_folder.glob("audit_data-*")))
 
     def prepare(note):
         scale = note["normalisation"]
         mean, std = (np.array(scale[key], np.float32)[:, None, None] for key in ("mean", "std"))
-        return ((population.x / scale["divide_by"] - mean) / std).astype(np.float32)
+        return ((audit_data.x / scale["divide_by"] - mean) / std).astype(np.float32)
 
     return prepare
 
@@ -167,9 +167,9 @@ def test_damage_and_change_are_noticed(export, copied):
 
 
 def test_a_population_that_was_changed_is_noticed(export, copied):
-    labels = next(copied.glob("population-*/y.npy"))
+    labels = next(copied.glob("audit_data-*/y.npy"))
     np.save(labels, np.load(labels)[::-1].copy())
-    refused(export("dense", "torch", folder=copied), "its population has changed")
+    refused(export("dense", "torch", folder=copied), "its audit data has changed")
 
 
 @pytest.mark.parametrize("module", ["onnx", "onnxscript", "onnxruntime"])

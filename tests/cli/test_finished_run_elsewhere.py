@@ -70,10 +70,10 @@ def test_everything_that_reads_a_finished_run_works(copy, made, call):
 
 
 def test_a_population_that_is_damaged_is_named_and_not_attacked(copy, call):
-    (x,) = copy.glob("population-*/x.npy")
+    (x,) = copy.glob("audit_data-*/x.npy")
     x.write_bytes(x.read_bytes()[:-1] + b"?")
     code, out, _ = call("verify", copy)
-    assert (code, out.count("damaged: population-"), ", 1 damaged, 0 missing, 0 stale" in out) == (1, 1, True)
+    assert (code, out.count("damaged: audit_data-"), ", 1 damaged, 0 missing, 0 stale" in out) == (1, 1, True)
     code, _, err = call("attack", copy, "--attacks", "entropy")
     assert (code, err.count("\n")) == (2, 1)
     assert f"{x.parent}: the run's own copy of its data is damaged (x.npy has changed)" in err

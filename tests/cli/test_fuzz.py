@@ -39,7 +39,7 @@ sparsity = [0.5, 0.9]
 finetune = { epochs = 1, select = "best_dev" }
 [audit]
 attacks = ["loss", "lira:mode=offline", { name = "rmia", options = {} }]
-knowledge = ["matched", "dense"]
+references = ["matched", "dense"]
 fpr_levels = [0.1]
 """
 VALUES = ["-1", "0", "1e308", "nan", "inf", "9" * 30, "true", '""', '"\\u0000"', "[]", "[[]]", "{}", "{ a = 1 }", "''"]

@@ -67,12 +67,12 @@ def test_the_three_steps_in_order(call, folder):
     code, *_ = call("mia", "--attacks", "loss,threshold")
     assert code == 0
     findings = (folder / "runs/steps/findings.csv").read_text()
-    assert "l1unstructure_0.7_ppb_4,no-defense,loss" in findings
+    assert "l1unstructure_0.7_ppb_4,undefended,loss" in findings
     assert "confidence:thresholds=per_class" in findings
     assert call("mia", "--attacks", "loss", "--adaptive")[0] == 0
     findings = (folder / "runs/steps/findings.csv").read_text()
     assert "l1unstructure_0.7_ppb_4,matched,loss" in findings
-    assert "no-defense" not in findings
+    assert "undefended" not in findings
     assert before != (folder / "runs/steps/study.json").read_text()
     assert call("pretrain")[0] == 0  # again: nothing is taken back
     assert len(releases(folder)) == 2
@@ -124,7 +124,7 @@ def test_what_a_defended_network_gives_away_is_printed_whatever_the_knowledge(ca
     code, out, _ = call("mia", "--attacks", "loss", "--defend", "ppb")
     assert code == 0
     table = " ".join(out.split())
-    assert "loss, references no-defense" in table
+    assert "loss, references undefended" in table
 
 
 def test_the_control_and_another_number_of_epochs(call, folder):

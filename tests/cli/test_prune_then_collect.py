@@ -62,7 +62,7 @@ def test_there_and_back(call, bank, method):
     networks = __import__(MODULE)
     x = torch.from_numpy(np.load(bank / "data.npz")["x"])
     for row in range(NUM_MODELS):
-        pruned = pruneaudit.load_pruned(lambda: networks.Net(2), bank / "pruned" / f"m{row}")
+        pruned = pruneaudit.load_compressed(lambda: networks.Net(2), bank / "pruned" / f"m{row}")
         assert pruned.sparsity > 0.4
         with torch.no_grad():
             np.testing.assert_allclose(signals.logits[row], pruned.model.eval()(x).numpy(), atol=1e-6)

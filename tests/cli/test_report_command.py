@@ -41,7 +41,7 @@ def test_two_trainings_of_one_study_are_paired(call, runs, tmp_path):
     assert (code, complaints) == (0, "")
     assert "training.epochs" in printed
     table = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
-    leakage = table[(table["attack"] != "") & (table["refused"] == "")]
+    leakage = table[(table["attack"] != "") & (table["suppressed"] == "")]
     assert set(leakage["method"]) == {"paired"}
     assert len(leakage) == 2 * 2 * 2  # releases, attacks, metrics
     # The scores that were read again are those that the findings come from.

@@ -8,8 +8,8 @@ import pytest
 from command_line import succeed
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.attack_input import Scores
 from pruneaudit.attacks.lira import Lira
-from pruneaudit.attacks.view import Scores
 from run_bytes import all_bytes
 
 STUDY = """
@@ -33,15 +33,15 @@ attacks = ["loss"]
 class Flipped(Lira):
     """Turns LiRA's sign."""
 
-    def score(self, view, rng):
-        return Scores(-super().score(view, rng).victims)
+    def score(self, attack_input, rng):
+        return Scores(-super().score(attack_input, rng).victims)
 
 
 class Cheat(Attack):
     """Reads the victims' membership."""
 
-    def score(self, view, rng):
-        return Scores(view.attacked.member[view.victims].astype(float))
+    def score(self, attack_input, rng):
+        return Scores(attack_input.attacked.member[attack_input.victims].astype(float))
 
 
 @pytest.fixture

@@ -87,12 +87,12 @@ def test_the_model_stays_a_plain_model() -> None:
     pruned(model, 0.5)
     assert list(model.state_dict()) == list(dense.state_dict())
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
-    twin = copy.deepcopy(model)
+    counterpart = copy.deepcopy(model)
     dense.load_state_dict(model.state_dict())
     x = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(2))
-    for network_ in (model, twin, dense):
+    for network_ in (model, counterpart, dense):
         network_.eval()
-    assert torch.equal(twin(x), model(x))
+    assert torch.equal(counterpart(x), model(x))
     assert torch.equal(dense(x), model(x))
 
 

@@ -99,7 +99,7 @@ EXAMPLES = {
 @pytest.mark.parametrize("make", EXPECTED)
 def test_what_is_said_to_be_zero_is_zero_of_all_weight_matrices(make: type[nn.Module], method: str) -> None:
     torch.manual_seed(0)
-    pruned = pruneaudit.prune(make(), method, 0.8, example=EXAMPLES[make])
+    pruned = pruneaudit.compress(make(), method, 0.8, example=EXAMPLES[make])
     parameters = dict(pruned.model.named_parameters())
     by_hand = zeros_of([parameters[name] for name in EXPECTED[make]])
     assert pruned.sparsity == pytest.approx(by_hand) == pytest.approx(0.8, abs=0.01)
@@ -111,19 +111,19 @@ def test_what_is_said_to_be_zero_is_zero_of_all_weight_matrices(make: type[nn.Mo
 
 
 def test_what_is_left_whole_is_named_with_the_reason() -> None:
-    whole = pruneaudit.prune(Attentive(), "l1unstructured:exclude=['patches']", 0.5).summary["left_whole"]
+    whole = pruneaudit.compress(Attentive(), "l1unstructured:exclude=['patches']", 0.5).summary["left_whole"]
     assert {row["name"]: row["weights"] for row in whole} == {"patches": 768, "positions": 64, "first": 16}
     assert {row["name"]: row["why"] != "" for row in whole} == {"patches": False, "positions": True, "first": True}
     (words,) = (
         row
-        for row in pruneaudit.prune(Reading(), "l1unstructured", 0.5).summary["left_whole"]
+        for row in pruneaudit.compress(Reading(), "l1unstructured", 0.5).summary["left_whole"]
         if row["name"] == "words"
     )
     assert "embeddings" in words["why"] and words["weights"] == 180
 
 
 def test_tables_of_embeddings_are_pruned_and_counted_where_they_are_asked_for() -> None:
-    pruned = pruneaudit.prune(Reading(), "l1unstructured:layers=with_embeddings", 0.8)
+    pruned = pruneaudit.compress(Reading(), "l1unstructured:layers=with_embeddings", 0.8)
     parameters = dict(pruned.model.named_parameters())
     assert pruned.masks is not None
     assert set(pruned.masks) == EXPECTED[Reading] | {"words.weight"}
@@ -166,16 +166,16 @@ def test_a_shared_tensor_is_one_tensor() -> None:
 @pytest.mark.parametrize("name", ["enc", "dec", "dec.weight"])
 def test_excluding_a_shared_tensor_by_any_of_its_names_leaves_it_alone(name: str) -> None:
     model = Tied()
-    pruned = pruneaudit.prune(model, f"l1unstructured:exclude=['{name}']", 0.5)
+    pruned = pruneaudit.compress(model, f"l1unstructured:exclude=['{name}']", 0.5)
     assert torch.equal(pruned.model.dec.weight, model.dec.weight)  # type: ignore[union-attr, arg-type]
     assert pruned.sparsity == pytest.approx(80 / 480)
 
 
 def test_a_shared_tensor_stays_shared_and_comes_back_from_disk_once(tmp_path: object) -> None:
     torch.manual_seed(0)
-    pruned = pruneaudit.prune(Tied(), "l1unstructured", 0.6)
+    pruned = pruneaudit.compress(Tied(), "l1unstructured", 0.6)
     folder = pruned.save(f"{tmp_path}/pruned")
-    again = pruneaudit.load_pruned(Tied, folder)
+    again = pruneaudit.load_compressed(Tied, folder)
     for model in (pruned.model, again.model):
         assert model.dec.weight is model.enc.weight
     x = torch.randn(3, 20)
@@ -190,7 +190,7 @@ def test_channels_of_shared_layers_stay() -> None:
         nn.Linear(20, 8), nn.ReLU(), Tied2(), nn.ReLU(), nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 3)
     )
     with pytest.warns(UserWarning, match=r"2\.one.*2\.other"):
-        pruned = pruneaudit.prune(model, "l1structured", 0.2, example=(20,))
+        pruned = pruneaudit.compress(model, "l1structured", 0.2, example=(20,))
     assert pruned.model[2].one.weight is pruned.model[2].other.weight  # type: ignore[index, union-attr]
     assert pruned.sparsity > 0.1
     assert {"2.one"} <= {row["name"] for row in pruned.summary["left_whole"]}
@@ -248,11 +248,11 @@ def test_a_computed_weight_is_refused_by_name_and_the_advice_works(kind: str) ->
     model = nn.Sequential(make(), nn.ReLU(), nn.Linear(8, 5))
     state = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(UserError) as caught:
-        pruneaudit.prune(model, "l1unstructured", 0.5)
+        pruneaudit.compress(model, "l1unstructured", 0.5)
     said = str(caught.value)
     assert "'0.weight'" in said and f"{by} computes it" in said and "exclude layer '0'" in said
 
-    pruned = pruneaudit.prune(model, "l1unstructured:exclude=['0']", 0.5)
+    pruned = pruneaudit.compress(model, "l1unstructured:exclude=['0']", 0.5)
     masked = 40 if by == "torch.nn.utils.prune" else 0
     assert pruned.sparsity == pytest.approx((20 + masked) / 200)
     assert pruned.summary["after"]["macs"] == 20 * 8 + 8 * 5
@@ -261,7 +261,7 @@ def test_a_computed_weight_is_refused_by_name_and_the_advice_works(kind: str) ->
 
     call = said.partition("or call ")[2].removesuffix(" first")
     eval(call, {"torch": torch, "model": model})  # noqa: S307  # the very line that was said
-    assert pruneaudit.prune(model, "l1unstructured", 0.5).sparsity == pytest.approx(0.5)
+    assert pruneaudit.compress(model, "l1unstructured", 0.5).sparsity == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("kind", ["weight_norm", "older weight_norm"])
@@ -272,11 +272,11 @@ def test_channels_around_a_computed_weight_can_go(kind: str, tmp_path: object) -
         return nn.Sequential(COMPUTED[kind][1](), *hidden)
 
     with pytest.warns(UserWarning, match="kept whole: 0: ") as told:
-        pruned = pruneaudit.prune(build(), "l1structured", 0.2, example=(20,))
+        pruned = pruneaudit.compress(build(), "l1structured", 0.2, example=(20,))
     assert pruned.summary["kept_whole"] == [str(told.pop().message)]
     assert pruned.sparsity == pytest.approx(0.2, abs=0.05)
     assert "computed by weight_norm" in [row["why"] for row in pruned.summary["left_whole"]]
-    again = pruneaudit.load_pruned(build, pruned.save(f"{tmp_path}/pruned"))
+    again = pruneaudit.load_compressed(build, pruned.save(f"{tmp_path}/pruned"))
     x = torch.randn(3, 20)
     assert torch.equal(again.model.eval()(x), pruned.model.eval()(x))
 
@@ -285,10 +285,10 @@ def test_masks_over_filters_take_a_shared_convolution_once_and_refuse_a_computed
     first, second = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
     second.weight = first.weight
     model = nn.Sequential(first, second, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-    pruned = pruneaudit.prune(model, "l1structured:preset=mia_prune", 0.5)
+    pruned = pruneaudit.compress(model, "l1structured:preset=mia_prune", 0.5)
     assert pruned.masks is not None
     assert set(pruned.masks) == {"0.weight", "0.bias", "1.bias"}
     assert int((pruned.model[1].weight.flatten(1) == 0).all(1).sum()) == 2  # type: ignore[index, union-attr]
     nn.utils.parametrizations.weight_norm(model[0])
     with pytest.raises(UserError, match=r"'0\.weight' is no parameter: weight_norm computes it"):
-        pruneaudit.prune(model, "l1structured:preset=mia_prune", 0.5)
+        pruneaudit.compress(model, "l1structured:preset=mia_prune", 0.5)

@@ -18,7 +18,7 @@ from pruneaudit.compression import COMPRESSORS
 from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.grids import HoldGrids, grid_for
 from pruneaudit.core.errors import UserError
-from pruneaudit.data.drawing import load_population
+from pruneaudit.data.drawing import load_audit_data
 from pruneaudit.models import build_model
 from pruneaudit.study import Data, Training
 from pruneaudit.training.hooks import TrainingState
@@ -236,12 +236,12 @@ def test_eight_bits_leave_the_outputs_almost_as_they_were(make_net: MakeNet, noi
 
 def test_eight_bits_keep_the_accuracy_of_a_trained_network() -> None:
     """Within .3 points, on 2,000 images that it was not trained on."""
-    population = load_population(Data(source="fashion_mnist_5k", num_samples=4000), seed=0)
+    audit_data = load_audit_data(Data(source="fashion_mnist_5k", num_samples=4000), seed=0)
     model = build_model("mlp", {"hidden": [64]}, (1, 28, 28), 10, torch.Generator().manual_seed(0))
-    is_member = np.arange(len(population.y)) < 2000
+    is_member = np.arange(len(audit_data.y)) < 2000
     settings = Training(epochs=5, batch_size=64, learning_rate=0.05)
-    train(model, Samples.of(population, is_member), settings, torch.Generator().manual_seed(1))
-    others = Samples.of(population, ~is_member)
+    train(model, Samples.of(audit_data, is_member), settings, torch.Generator().manual_seed(1))
+    others = Samples.of(audit_data, ~is_member)
     assert len(others.y) == 2000
     before = accuracy(model, others)
     assert before > 0.6

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.data.drawing import load_population
+from pruneaudit.data.drawing import load_audit_data
 from pruneaudit.data.membership import (
     MEMBERSHIP_FILE,
     draw_membership,
@@ -27,7 +27,7 @@ STUDIES = {
 
 @pytest.fixture(params=STUDIES)
 def drawn(request):
-    """A study, its population and its splits."""
+    """A study, its audit data and its splits."""
     study = Study.model_validate(
         {
             "name": "small",
@@ -35,24 +35,24 @@ def drawn(request):
             "membership": STUDIES[request.param],
         }
     )
-    population = load_population(study.data, study.seed)
-    return study, population, draw_membership(study, population)
+    audit_data = load_audit_data(study.data, study.seed)
+    return study, audit_data, draw_membership(study, audit_data)
 
 
 def test_what_is_read_is_what_was_drawn_model_by_model(drawn, tmp_path):
-    study, population, splits = drawn
-    write_membership(tmp_path, splits, population)
-    found = read_membership(tmp_path, study.membership.num_models, len(population.y))
+    study, audit_data, splits = drawn
+    write_membership(tmp_path, splits, audit_data)
+    found = read_membership(tmp_path, study.membership.num_models, len(audit_data.y))
     for m in range(study.membership.num_models):
-        expected, row = split_of(study.membership, study.seed, m, population), found.of(m)
+        expected, row = split_of(study.membership, study.seed, m, audit_data), found.of(m)
         np.testing.assert_array_equal(row.member, expected.member)
         np.testing.assert_array_equal(row.eligible, expected.eligible)
         assert (row.is_victim, row.group) == (expected.is_victim, expected.group)
 
 
 def test_rows_that_are_sent_are_those_of_the_models_that_were_named(drawn):
-    _, population, splits = drawn
-    assert len(population.y) % 8  # so that packed bits are padded
+    _, audit_data, splits = drawn
+    assert len(audit_data.y) % 8  # so that packed bits are padded
     chosen = [3, 0]
     found = from_text(to_text(splits, chosen))
     for name in ARRAYS:
@@ -62,12 +62,12 @@ def test_rows_that_are_sent_are_those_of_the_models_that_were_named(drawn):
 
 
 def test_a_file_written_again_is_read_again(drawn, tmp_path):
-    study, population, splits = drawn
-    write_membership(tmp_path, splits, population)
+    study, audit_data, splits = drawn
+    write_membership(tmp_path, splits, audit_data)
     num_models, num_samples = splits.member.shape
     before = read_membership(tmp_path, num_models, num_samples)
-    other = draw_membership(study.model_copy(update={"seed": study.seed + 1}), population)
-    write_membership(tmp_path, other, population)
+    other = draw_membership(study.model_copy(update={"seed": study.seed + 1}), audit_data)
+    write_membership(tmp_path, other, audit_data)
     after = read_membership(tmp_path, num_models, num_samples)
     assert (before.member != after.member).any()
     np.testing.assert_array_equal(after.member, other.member)
@@ -75,8 +75,8 @@ def test_a_file_written_again_is_read_again(drawn, tmp_path):
 
 @pytest.mark.parametrize("damage", ["absent", "cut", "text", "of another study", "of fewer models"])
 def test_what_cannot_be_used_is_one_line_with_the_way_out(drawn, tmp_path, damage):
-    _, population, splits = drawn
-    write_membership(tmp_path, splits, population)
+    _, audit_data, splits = drawn
+    write_membership(tmp_path, splits, audit_data)
     num_models, num_samples = splits.member.shape
     file = tmp_path / MEMBERSHIP_FILE
     if damage == "absent":

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.identity import sha256_of_arrays
-from pruneaudit.data.drawing import draw, load_population, rows_left_over
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.drawing import draw, load_audit_data, rows_left_over
 from pruneaudit.data.source import RawData
 from pruneaudit.data.splits import Splits, splits_of
 from pruneaudit.study import Data, Membership
@@ -25,17 +25,17 @@ SIZES = st.integers(0, 12)
 PROTOCOLS = (Membership(num_models=6), Membership(protocol="disjoint", num_models=6, num_shadows=2))
 
 
-def drawn(seed: int, **settings: Any) -> Population:
+def drawn(seed: int, **settings: Any) -> AuditData:
     """Of 100 rows, 80 different ones."""
     values = np.arange(100) % 80
     raw = RawData(values[:, None].astype(np.float32), values % 3, tuple("abc"))
     return draw(raw, Data(num_samples=40, label_noise=0.1, **settings), seed)
 
 
-def same_bank(one: Population, other: Population) -> bool:
-    """Whether the samples of one population stand at the beginning of the other, with the same labels."""
+def same_bank(one: AuditData, other: AuditData) -> bool:
+    """Whether the samples of the same audit data stand at the beginning of the other, with the same labels."""
     count = len(one.y)
-    copies = [population.copy_of for population in (one, other)]
+    copies = [audit_data.copy_of for audit_data in (one, other)]
     assert (copies[0] is None) == (copies[1] is None)
     if copies[0] is not None and copies[1] is not None and not np.array_equal(copies[0], copies[1][:count]):
         return False
@@ -117,9 +117,9 @@ def test_public_samples_shape_models_or_where_there_are_none_the_first_of_the_ho
 
 
 def test_saved_parts_come_back(tmp_path: Any) -> None:
-    found = load_population(Data(source="digits", num_samples=60, num_holdout=20, num_public=10), seed=0)
+    found = load_audit_data(Data(source="digits", num_samples=60, num_holdout=20, num_public=10), seed=0)
     found.save(tmp_path)
-    loaded = Population.load(tmp_path, mmap=True)
+    loaded = AuditData.load(tmp_path, mmap=True)
     assert (loaded.sha256, loaded.bank_sha256, loaded.public_sha256) == (
         found.sha256,
         found.bank_sha256,

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.data.drawing import draw, load_population
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.drawing import draw, load_audit_data
 from pruneaudit.data.source import RawData
 from pruneaudit.study import Data
 
@@ -29,19 +29,19 @@ def raw_data(num_samples: int = 200) -> RawData:
 
 @given(num_samples=st.integers(60, 150), num_holdout=st.integers(0, 50), seed=st.integers(0, 2**63 - 1))
 def test_drawn_samples_are_rows_of_the_source(num_samples: int, num_holdout: int, seed: int) -> None:
-    population = draw(raw_data(), Data(num_samples=num_samples, num_holdout=num_holdout), seed)
-    assert len(set(population.ids.tolist())) == num_samples + num_holdout
-    assert population.x[:, 0].tolist() == population.ids.tolist()
-    assert population.y.tolist() == (population.ids % NUM_CLASSES).tolist()
-    assert population.holdout.tolist() == [False] * num_samples + [True] * num_holdout
-    assert not population.canary.any()
-    assert population.num_classes == NUM_CLASSES
+    audit_data = draw(raw_data(), Data(num_samples=num_samples, num_holdout=num_holdout), seed)
+    assert len(set(audit_data.ids.tolist())) == num_samples + num_holdout
+    assert audit_data.x[:, 0].tolist() == audit_data.ids.tolist()
+    assert audit_data.y.tolist() == (audit_data.ids % NUM_CLASSES).tolist()
+    assert audit_data.holdout.tolist() == [False] * num_samples + [True] * num_holdout
+    assert not audit_data.canary.any()
+    assert audit_data.num_classes == NUM_CLASSES
 
 
 def test_all_that_the_holdout_leaves() -> None:
-    population = draw(raw_data(), Data(num_holdout=30), seed=0)
-    assert (~population.holdout).sum() == 170
-    assert sorted(population.ids) == list(range(200))
+    audit_data = draw(raw_data(), Data(num_holdout=30), seed=0)
+    assert (~audit_data.holdout).sum() == 170
+    assert sorted(audit_data.ids) == list(range(200))
 
 
 def test_seed_decides_which() -> None:
@@ -103,9 +103,9 @@ def test_too_few_samples(data: Data, message: str) -> None:
 
 def test_identity_is_of_all_that_a_model_sees() -> None:
     base = draw(raw_data(), Data(), 0)
-    fields = {key: getattr(base, key) for key in Population.__dataclass_fields__}
-    assert Population(**fields).sha256 == base.sha256
-    assert Population(**fields | {"name": "renamed"}).sha256 == base.sha256
+    fields = {key: getattr(base, key) for key in AuditData.__dataclass_fields__}
+    assert AuditData(**fields).sha256 == base.sha256
+    assert AuditData(**fields | {"name": "renamed"}).sha256 == base.sha256
     changes = [
         {"y": np.roll(base.y, 1)},
         {"x": base.x + 1},
@@ -116,19 +116,19 @@ def test_identity_is_of_all_that_a_model_sees() -> None:
         {"std": (0.5,)},
         {"num_classes": 5, "classes": tuple("abcde")},
     ]
-    hashes = {Population(**fields | change).sha256 for change in changes}
+    hashes = {AuditData(**fields | change).sha256 for change in changes}
     assert len(hashes | {base.sha256}) == len(changes) + 1
 
 
 @pytest.mark.parametrize("mmap", [False, True])
 def test_saved_population_comes_back(tmp_path: Path, mmap: bool) -> None:
-    population = load_population(Data(source="digits", num_samples=60, num_holdout=20), seed=0)
-    population.save(tmp_path / "population")
-    loaded = Population.load(tmp_path / "population", mmap=mmap)
+    audit_data = load_audit_data(Data(source="digits", num_samples=60, num_holdout=20), seed=0)
+    audit_data.save(tmp_path / "audit_data")
+    loaded = AuditData.load(tmp_path / "audit_data", mmap=mmap)
     assert isinstance(loaded.x, np.memmap) == mmap
-    assert loaded.sha256 == population.sha256
+    assert loaded.sha256 == audit_data.sha256
     for key in ("name", "classes", "num_classes", "mean", "std"):
-        assert getattr(loaded, key) == getattr(population, key)
+        assert getattr(loaded, key) == getattr(audit_data, key)
 
 
 def test_mapped_arrays_go_to_torch_and_never_to_disk(tmp_path: Path) -> None:
@@ -136,16 +136,16 @@ def test_mapped_arrays_go_to_torch_and_never_to_disk(tmp_path: Path) -> None:
 
     draw(raw_data(), Data(), 0).save(tmp_path)
     before = (tmp_path / "x.npy").read_bytes()
-    torch.from_numpy(Population.load(tmp_path, mmap=True).x).zero_()  # no warning that the array is read-only
+    torch.from_numpy(AuditData.load(tmp_path, mmap=True).x).zero_()  # no warning that the array is read-only
     assert (tmp_path / "x.npy").read_bytes() == before
 
 
 def test_float_data_have_no_normalisation_after_loading(tmp_path: Path) -> None:
     draw(raw_data(), Data(), 0).save(tmp_path)
-    assert Population.load(tmp_path).mean is None
+    assert AuditData.load(tmp_path).mean is None
 
 
-@pytest.mark.parametrize("name", ["population.json", "x.npy", "canary.npy"])
+@pytest.mark.parametrize("name", ["audit_data.json", "x.npy", "canary.npy"])
 def test_incomplete_folder_is_refused(tmp_path: Path, name: str) -> None:
     draw(raw_data(), Data(), 0).save(tmp_path)
     content = (tmp_path / name).read_bytes()
@@ -153,30 +153,30 @@ def test_incomplete_folder_is_refused(tmp_path: Path, name: str) -> None:
         (tmp_path / name).unlink()
         if broken is not None:
             (tmp_path / name).write_bytes(broken)
-        with pytest.raises(UserError, match="no whole population"):
-            Population.load(tmp_path)
+        with pytest.raises(UserError, match="no whole audit data"):
+            AuditData.load(tmp_path)
         (tmp_path / name).write_bytes(content)
 
 
 def test_arrays_of_different_lengths_are_refused() -> None:
     base = draw(raw_data(), Data(), 0)
-    fields = {key: getattr(base, key) for key in Population.__dataclass_fields__}
+    fields = {key: getattr(base, key) for key in AuditData.__dataclass_fields__}
     with pytest.raises(ValueError, match="'canary'"):
-        Population(**fields | {"canary": base.canary[1:]})
+        AuditData(**fields | {"canary": base.canary[1:]})
 
 
 def test_study_data_say_what_is_wrong() -> None:
     with pytest.raises(UserError, match="did you mean 'fashion_mnist'"):
-        load_population(Data(source="fashion_mnst"), seed=0)
+        load_audit_data(Data(source="fashion_mnst"), seed=0)
     with pytest.raises(UserError, match=r"data.source 'npz': 'path' is missing"):
-        load_population(Data(source="npz"), seed=0)
+        load_audit_data(Data(source="npz"), seed=0)
     with pytest.raises(UserError, match=r"data.source 'digits': unknown key 'path'"):
-        load_population(Data(source="digits:/somewhere"), seed=0)
+        load_audit_data(Data(source="digits:/somewhere"), seed=0)
 
 
 def test_data_root_is_handed_to_the_source(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=str(tmp_path)):
-        load_population(Data(source="cifar10"), seed=0, data_root=tmp_path)
+        load_audit_data(Data(source="cifar10"), seed=0, data_root=tmp_path)
 
 
 def test_a_class_without_a_sample_is_taken_where_the_classes_are_named(tmp_path: Path) -> None:
@@ -184,11 +184,11 @@ def test_a_class_without_a_sample_is_taken_where_the_classes_are_named(tmp_path:
     arrays = {"x": np.random.default_rng(0).normal(size=(40, 2)), "y": rows % 2 * 2}
     np.savez(tmp_path / "gap.npz", **arrays)
     np.savez(tmp_path / "named.npz", **arrays, classes=["a", "b", "c", "d"])
-    named = load_population(Data(source=f"npz:{tmp_path / 'named.npz'}"), 0)
+    named = load_audit_data(Data(source=f"npz:{tmp_path / 'named.npz'}"), 0)
     assert named.num_classes == 4
     assert set(named.y.tolist()) == {0, 2}
     with pytest.raises(UserError, match=r"label 1.*0\.\.2.*classes="):
-        load_population(Data(source=f"npz:{tmp_path / 'gap.npz'}"), 0)
+        load_audit_data(Data(source=f"npz:{tmp_path / 'gap.npz'}"), 0)
 
 
 def test_a_class_of_the_source_that_is_not_drawn_is_refused() -> None:

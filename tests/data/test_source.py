@@ -31,7 +31,7 @@ def test_every_source_is_complete(name: str) -> None:
 
 def test_sources_import_no_torch() -> None:
     code = (
-        "import sys; from pruneaudit.data import SOURCES, population, splits; "
+        "import sys; from pruneaudit.data import SOURCES, audit_data, splits; "
         "[SOURCES.get(name) for name in SOURCES.names()]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

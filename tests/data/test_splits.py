@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.splits import split_of, splits_of
 from pruneaudit.study import Membership
 
@@ -18,10 +18,10 @@ POOLED = Membership(num_models=64)
 DISJOINT = Membership(protocol="disjoint", num_models=12, num_shadows=3)
 
 
-def population(num_audited: int, num_holdout: int = 0, num_canaries: int = 0) -> Population:
+def audit_data(num_audited: int, num_holdout: int = 0, num_canaries: int = 0) -> AuditData:
     num_samples = num_audited + num_canaries + num_holdout
     place = np.arange(num_samples)
-    return Population(
+    return AuditData(
         name="made up",
         x=np.zeros((num_samples, 2), np.float32),
         y=place % 2,
@@ -38,7 +38,7 @@ def population(num_audited: int, num_holdout: int = 0, num_canaries: int = 0) ->
 
 @given(seed=SEEDS, num_models=st.integers(1, 8), protocol=st.sampled_from([POOLED, DISJOINT]))
 def test_rows_depend_on_nothing_but_seed_and_model(seed: int, num_models: int, protocol: Membership) -> None:
-    samples = population(40, 5, 3)
+    samples = audit_data(40, 5, 3)
     many = splits_of(protocol, seed, range(12), samples)
     few = splits_of(protocol, seed, range(num_models), samples)
     for name in ("member", "eligible", "is_victim", "group"):
@@ -47,7 +47,7 @@ def test_rows_depend_on_nothing_but_seed_and_model(seed: int, num_models: int, p
 
 @given(seed=SEEDS, protocol=st.sampled_from([POOLED, DISJOINT]))
 def test_holdout_is_in_no_training_set_never_scored_and_changes_no_other_coin(seed: int, protocol: Membership) -> None:
-    with_holdout, without = population(40, 20), population(60)
+    with_holdout, without = audit_data(40, 20), audit_data(60)
     for model_id in range(4):
         split, other = (split_of(protocol, seed, model_id, samples) for samples in (with_holdout, without))
         assert not (split.member | split.eligible)[with_holdout.holdout].any()
@@ -57,7 +57,7 @@ def test_holdout_is_in_no_training_set_never_scored_and_changes_no_other_coin(se
 
 def test_coins_are_fair_and_independent() -> None:
     num_models, num_samples = 64, 4000
-    coins = splits_of(POOLED, 7, range(num_models), population(num_samples)).member.astype(float)  # (M, N)
+    coins = splits_of(POOLED, 7, range(num_models), audit_data(num_samples)).member.astype(float)  # (M, N)
     assert abs(coins.mean() - 0.5) < 5 * 0.5 / np.sqrt(coins.size)
     correlation = np.corrcoef(coins)[np.triu_indices(num_models, 1)]
     assert abs(correlation).max() < 6 / np.sqrt(num_samples)
@@ -69,18 +69,18 @@ def test_coins_are_fair_and_independent() -> None:
 
 def test_references_do_not_tell_a_victims_row() -> None:
     """Guessing the side that is rarer among references: always right with exact halves, a coin toss here."""
-    coins = splits_of(POOLED, 3, range(16), population(20_000)).member
+    coins = splits_of(POOLED, 3, range(16), audit_data(20_000)).member
     guess = coins[1:].sum(axis=0) < 7.5
     assert abs((guess == coins[0]).mean() - 0.5) < 5 * 0.5 / np.sqrt(20_000)
 
 
 def test_other_seeds_toss_other_coins() -> None:
-    one, other = (split_of(POOLED, seed, 0, population(1000)).member for seed in (1, 2))
+    one, other = (split_of(POOLED, seed, 0, audit_data(1000)).member for seed in (1, 2))
     assert 400 < (one != other).sum() < 600
 
 
 def test_pooled_makes_every_model_a_victim_of_all_but_the_holdout() -> None:
-    samples = population(30, 10, 4)
+    samples = audit_data(30, 10, 4)
     found = splits_of(POOLED, 0, range(5), samples)
     assert found.is_victim.all()
     assert not found.group.any()
@@ -89,7 +89,7 @@ def test_pooled_makes_every_model_a_victim_of_all_but_the_holdout() -> None:
 
 @given(seed=SEEDS)
 def test_no_shadow_has_seen_a_sample_that_its_victim_is_audited_on(seed: int) -> None:
-    samples = population(200, 20, 10)
+    samples = audit_data(200, 20, 10)
     found = splits_of(DISJOINT, seed, range(12), samples)
     assert found.group.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert np.flatnonzero(found.is_victim).tolist() == [0, 4, 8]
@@ -104,7 +104,7 @@ def test_no_shadow_has_seen_a_sample_that_its_victim_is_audited_on(seed: int) ->
 
 
 def test_halves_are_coins_of_each_group() -> None:
-    found = splits_of(DISJOINT, 5, [0, 1, 2, 4, 8], population(20_000))
+    found = splits_of(DISJOINT, 5, [0, 1, 2, 4, 8], audit_data(20_000))
     assert abs(found.eligible.mean(axis=1) - 0.5).max() < 0.02
     assert abs(found.member.mean(axis=1) - 0.25).max() < 0.02
     assert abs((found.eligible[0] & found.eligible[3]).mean() - 0.25) < 0.02  # another group, another division

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from pruneaudit.defenses.defense import Situation
+from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.study import Training
 from pruneaudit.training.samples import Samples
 
@@ -34,17 +34,17 @@ def make_noise() -> Callable[..., Samples]:
 
 
 @pytest.fixture(scope="session")
-def make_situation(make_noise: Callable[..., Samples]) -> Callable[..., Situation]:
+def make_defense_context(make_noise: Callable[..., Samples]) -> Callable[..., DefenseContext]:
     """A training on 41 samples of noise, with 24 public samples; what is given replaces a part of it."""
 
-    def make(settings: Training, **parts: Any) -> Situation:
-        situation: dict[str, Any] = {
+    def make(settings: Training, **parts: Any) -> DefenseContext:
+        context: dict[str, Any] = {
             "members": make_noise(41, 1),
             "public": make_noise(24, 2),
             "num_classes": 3,
             "masks": lambda: None,
             "generator": torch.Generator().manual_seed(3),
         }
-        return Situation(settings=settings, **(situation | parts))
+        return DefenseContext(settings=settings, **(context | parts))
 
     return make

@@ -16,13 +16,13 @@ from torch.nn.functional import one_hot
 from pruneaudit.core.errors import UserError
 from pruneaudit.defenses._adversary import Adversary, attacker_network, what_it_sees
 from pruneaudit.defenses.adv import DEFENSE, AdvOptions
-from pruneaudit.defenses.defense import Situation
+from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import TrainingState
 from pruneaudit.training.loop import train
 from pruneaudit.training.samples import Samples
 
-MakeSituation = Callable[..., Situation]
+MakeDefenseContext = Callable[..., DefenseContext]
 
 
 def state_of(model: nn.Module) -> TrainingState:
@@ -43,9 +43,9 @@ def test_it_sees_posteriors_and_labels() -> None:
     torch.testing.assert_close(what_it_sees(logits, torch.tensor([2, 0])), expected)
 
 
-def test_the_gain_by_hand(make_situation: MakeSituation) -> None:
-    situation = make_situation(Training())
-    (hook,) = DEFENSE.hooks(nn.Identity(), AdvOptions(strength=3, attacker_hidden=()), situation)
+def test_the_gain_by_hand(make_defense_context: MakeDefenseContext) -> None:
+    context = make_defense_context(Training())
+    (hook,) = DEFENSE.hooks(nn.Identity(), AdvOptions(strength=3, attacker_hidden=()), context)
     assert isinstance(hook, Adversary)
     layer: Any = hook.attacker[0]
     layer.weight.data = torch.tensor([[2.0, 0, 0, 0, 0, 1]])  # log-odds: 2 p_0 + [y = 2]
@@ -63,11 +63,11 @@ def test_the_gain_by_hand(make_situation: MakeSituation) -> None:
 
 @pytest.mark.parametrize(("confidence", "least", "most"), [(6.0, 0.9, 1.0), (1.0, 0.4, 0.6)])
 def test_the_attacker_learns_what_there_is_to_learn(
-    make_situation: MakeSituation, confidence: float, least: float, most: float
+    make_defense_context: MakeDefenseContext, confidence: float, least: float, most: float
 ) -> None:
     parts = {"members": answers(400, confidence, 1), "public": answers(400, 1.0, 2)}
-    situation = make_situation(Training(batch_size=32), **parts)
-    (hook,) = DEFENSE.hooks(nn.Identity(), AdvOptions(), situation)
+    context = make_defense_context(Training(batch_size=32), **parts)
+    (hook,) = DEFENSE.hooks(nn.Identity(), AdvOptions(), context)
     state = state_of(nn.Identity())
     for _ in range(200):
         hook.before_forward(state)
@@ -79,10 +79,10 @@ def test_the_attacker_learns_what_there_is_to_learn(
 
 
 def test_only_the_attacker_learns_in_its_own_steps(
-    make_net: Callable[..., nn.Module], make_situation: MakeSituation
+    make_net: Callable[..., nn.Module], make_defense_context: MakeDefenseContext
 ) -> None:
     model = make_net().train()
-    (hook,) = DEFENSE.hooks(model, AdvOptions(attacker_steps=2), make_situation(Training(batch_size=8)))
+    (hook,) = DEFENSE.hooks(model, AdvOptions(attacker_steps=2), make_defense_context(Training(batch_size=8)))
     assert isinstance(hook, Adversary)
     network = [value.clone() for value in model.state_dict().values()]  # BatchNorm's statistics among them
     attacker = [value.clone() for value in hook.attacker.state_dict().values()]
@@ -93,7 +93,9 @@ def test_only_the_attacker_learns_in_its_own_steps(
     assert not any(torch.equal(a, b) for a, b in zip(attacker, hook.attacker.state_dict().values(), strict=True))
 
 
-def test_members_and_public_samples_are_told_by_nothing_but_the_networks_answers(make_situation: MakeSituation) -> None:
+def test_members_and_public_samples_are_told_by_nothing_but_the_networks_answers(
+    make_defense_context: MakeDefenseContext,
+) -> None:
     """Both are asked in evaluation mode: a network that answers otherwise in training shows no difference."""
 
     class Moody(nn.Module):
@@ -101,8 +103,8 @@ def test_members_and_public_samples_are_told_by_nothing_but_the_networks_answers
             return 100 * x if self.training else 0 * x
 
     same = answers(50, 3.0, 1)
-    situation = make_situation(Training(batch_size=64), members=same, public=same)
-    (hook,) = DEFENSE.hooks(Moody(), AdvOptions(), situation)
+    context = make_defense_context(Training(batch_size=64), members=same, public=same)
+    (hook,) = DEFENSE.hooks(Moody(), AdvOptions(), context)
     assert isinstance(hook, Adversary)
     seen: list[Tensor] = []
     hook.attacker.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -111,18 +113,18 @@ def test_members_and_public_samples_are_told_by_nothing_but_the_networks_answers
 
 
 def test_the_network_gives_its_members_away_less(
-    make_net: Callable[..., nn.Module], make_situation: MakeSituation
+    make_net: Callable[..., nn.Module], make_defense_context: MakeDefenseContext
 ) -> None:
     settings = Training(epochs=25, batch_size=8, learning_rate=0.05, weight_decay=0)
 
     def told_by_confidence(strength: float) -> float:
         """Balanced accuracy of the best threshold on p_y, members against non-members in nobody's training."""
-        model, situation = make_net("mlp", hidden=[32]), make_situation(settings)
-        hooks = DEFENSE.hooks(model, AdvOptions(strength=strength), situation)
-        train(model, situation.members, settings, torch.Generator().manual_seed(5), hooks)
+        model, context = make_net("mlp", hidden=[32]), make_defense_context(settings)
+        hooks = DEFENSE.hooks(model, AdvOptions(strength=strength), context)
+        train(model, context.members, settings, torch.Generator().manual_seed(5), hooks)
         p = [
             model(samples.inputs(slice(None))).softmax(1).gather(1, samples.y[:, None])[:, 0].detach()
-            for samples in (situation.members, situation.public)
+            for samples in (context.members, context.public)
         ]
         return max(float((p[0] >= t).float().mean() + (p[1] < t).float().mean()) / 2 for t in torch.cat(p))
 
@@ -138,8 +140,8 @@ def test_the_attackers_weights_come_from_the_generator_alone() -> None:
     assert [tuple(value.shape) for value in one.values()] == [(5, 6), (5,), (1, 5), (1,)]
 
 
-def test_no_public_samples_are_refused(make_situation: MakeSituation) -> None:
+def test_no_public_samples_are_refused(make_defense_context: MakeDefenseContext) -> None:
     assert DEFENSE.needs == {"public"}
-    situation = make_situation(Training(), public=answers(0, 1.0, 0))
+    context = make_defense_context(Training(), public=answers(0, 1.0, 0))
     with pytest.raises(UserError, match=r"defense 'adv': got no public samples, expected data\.num_public above 0"):
-        DEFENSE.hooks(nn.Identity(), AdvOptions(), situation)
+        DEFENSE.hooks(nn.Identity(), AdvOptions(), context)

@@ -23,7 +23,7 @@ from pruneaudit.compression.selection import prunable_weights
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import validated
 from pruneaudit.defenses._dp_sgd import PoissonSampling
-from pruneaudit.defenses.defense import Situation
+from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.defenses.dp import DEFENSE, DpOptions
 from pruneaudit.study import Training
 from pruneaudit.training.checkpoint import load_weights, save_weights
@@ -35,7 +35,7 @@ from pruneaudit.training.selection import BestOnDev
 from scripted_hooks import Killed, KillIn
 
 MakeNet = Callable[..., nn.Module]
-MakeSituation = Callable[..., Situation]
+MakeDefenseContext = Callable[..., DefenseContext]
 
 PLAIN = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant", "learning_rate": 1.0}
 ONE_STEP = Training(epochs=1, batch_size=100, **PLAIN)  # more than there are samples: one batch of all of them
@@ -55,16 +55,16 @@ def make_private_net(make_net: MakeNet) -> MakeNet:
 
 def trained(
     model: nn.Module,
-    situation: Situation,
+    context: DefenseContext,
     chosen: DpOptions,
     before: tuple[Hook, ...] = (),
     after: tuple[Hook, ...] = (),
     checkpoints: Checkpoints | None = None,
 ) -> tuple[TrainingState, dict[str, Any]]:
     """Trains `model` privately; the state, and the report."""
-    hooks = (*before, *DEFENSE.hooks(model, chosen, situation), *after)
+    hooks = (*before, *DEFENSE.hooks(model, chosen, context), *after)
     order = torch.Generator().manual_seed(5)
-    state = train(model, situation.members, situation.settings, order, hooks, checkpoints)
+    state = train(model, context.members, context.settings, order, hooks, checkpoints)
     return state, DEFENSE.report(hooks)
 
 
@@ -89,26 +89,29 @@ def moved(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", ["tinycnn", "mlp"])
 @pytest.mark.parametrize("limit", [0.3, 3.0, 1e6])
 def test_a_step_is_the_mean_of_the_clipped_gradients(
-    make_private_net: MakeNet, make_situation: MakeSituation, name: str, limit: float
+    make_private_net: MakeNet, make_defense_context: MakeDefenseContext, name: str, limit: float
 ) -> None:
     model = make_private_net(name)
     start = copy.deepcopy(model)
-    situation = make_situation(ONE_STEP)
-    trained(model, situation, options(max_grad_norm=limit))
-    expected = clipped_by_hand(start, situation.members, limit)
+    context = make_defense_context(ONE_STEP)
+    trained(model, context, options(max_grad_norm=limit))
+    expected = clipped_by_hand(start, context.members, limit)
     for name, change in moved(start, model).items():
-        torch.testing.assert_close(change, expected[name] / len(situation.members), rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(change, expected[name] / len(context.members), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("position", range(5))
 def test_no_sample_moves_the_weights_further_than_the_limit(
-    make_private_net: MakeNet, make_situation: MakeSituation, make_noise: Callable[..., Samples], position: int
+    make_private_net: MakeNet,
+    make_defense_context: MakeDefenseContext,
+    make_noise: Callable[..., Samples],
+    position: int,
 ) -> None:
     limit, samples = 0.25, make_noise(5, 9)
     alone = Samples(samples.stored[position : position + 1] * 10, samples.y[position : position + 1])
     model = make_private_net()
     start = copy.deepcopy(model)
-    trained(model, make_situation(ONE_STEP, members=alone), options(max_grad_norm=limit))
+    trained(model, make_defense_context(ONE_STEP, members=alone), options(max_grad_norm=limit))
     norm = float(torch.cat([change.flatten() for change in moved(start, model).values()]).norm())
     assert 0.99 * limit < norm <= limit * (1 + 1e-5)
 
@@ -159,17 +162,17 @@ def feedback(model: nn.Module) -> Compressed:
 @pytest.mark.parametrize("more", [{}, ADAM, {"augment": "crop_flip"}], ids=["sgd", "adam", "augmented"])
 def test_without_noise_and_limit_it_is_plain_training_on_the_same_batches(
     make_private_net: MakeNet,
-    make_situation: MakeSituation,
+    make_defense_context: MakeDefenseContext,
     prune: Callable[[nn.Module], Compressed],
     more: dict[str, Any],
 ) -> None:
     settings = USUAL.model_validate(USUAL.model_dump() | {"schedule": "constant"} | more)
     private, plain = prune(make_private_net()), prune(make_private_net())
-    situation = make_situation(settings, masks=lambda: private.masks)
-    trained(private.model, situation, options(), before=private.hooks)
-    sampling = PoissonSampling(len(situation.members), settings.batch_size)
+    context = make_defense_context(settings, masks=lambda: private.masks)
+    trained(private.model, context, options(), before=private.hooks)
+    sampling = PoissonSampling(len(context.members), settings.batch_size)
     order = torch.Generator().manual_seed(5)
-    train(plain.model, situation.members, settings, order, (*plain.hooks, Plainly(sampling)))
+    train(plain.model, context.members, settings, order, (*plain.hooks, Plainly(sampling)))
     for change in moved(plain.model, private.model).values():
         assert float(change.abs().max()) < 2e-4
 
@@ -182,7 +185,7 @@ def linear(weight: Tensor) -> nn.Module:
     return model
 
 
-def test_removed_weights_use_up_none_of_the_norm(make_situation: MakeSituation) -> None:
+def test_removed_weights_use_up_none_of_the_norm(make_defense_context: MakeDefenseContext) -> None:
     # Two of four inputs are removed: the network is one of two inputs, whatever the other inputs are.
     draws = torch.Generator().manual_seed(0)
     x, y = torch.randn(30, 4, generator=draws) * torch.tensor([1.0, 1, 20, 20]), torch.arange(30) % 3
@@ -192,12 +195,12 @@ def test_removed_weights_use_up_none_of_the_norm(make_situation: MakeSituation) 
     masks = Masks({"1.weight": kept.clone()})
     settings = Training(epochs=4, batch_size=8, **PLAIN)
     chosen = options(max_grad_norm=0.2)
-    trained(masked, make_situation(settings, members=Samples(x, y), masks=lambda: masks), chosen)
-    trained(small, make_situation(settings, members=Samples(x[:, :2].contiguous(), y)), chosen)
+    trained(masked, make_defense_context(settings, members=Samples(x, y), masks=lambda: masks), chosen)
+    trained(small, make_defense_context(settings, members=Samples(x[:, :2].contiguous(), y)), chosen)
     torch.testing.assert_close(masked[1].weight[:, :2], small[1].weight)
     torch.testing.assert_close(masked[1].bias, small[1].bias)
     assert not masked[1].weight[:, 2:].any()
-    trained(dense, make_situation(settings, members=Samples(x, y)), chosen, before=(HoldMask(dense, masks),))
+    trained(dense, make_defense_context(settings, members=Samples(x, y)), chosen, before=(HoldMask(dense, masks),))
     difference = (dense[1].weight[:, :2] - small[1].weight).detach().abs().max()
     assert float(difference) > 0.05  # where the mask is not known, the norm is used up
 
@@ -206,14 +209,17 @@ def test_removed_weights_use_up_none_of_the_norm(make_situation: MakeSituation) 
 @pytest.mark.parametrize("more", [{}, ADAM], ids=["sgd", "adam"])
 def test_noise_brings_no_removed_weight_back(
     make_private_net: MakeNet,
-    make_situation: MakeSituation,
+    make_defense_context: MakeDefenseContext,
     prune: Callable[[nn.Module], Compressed],
     more: dict[str, Any],
 ) -> None:
     settings = Training.model_validate(USUAL.model_dump() | more)
     pruning = prune(make_private_net())
     trained(
-        pruning.model, make_situation(settings, masks=lambda: pruning.masks), options(2.0, 1.0), before=pruning.hooks
+        pruning.model,
+        make_defense_context(settings, masks=lambda: pruning.masks),
+        options(2.0, 1.0),
+        before=pruning.hooks,
     )
     assert pruning.masks is not None
     assert pruning.masks.sparsity > 0.4
@@ -221,9 +227,11 @@ def test_noise_brings_no_removed_weight_back(
         assert not pruning.model.get_parameter(name)[~mask].any()
 
 
-def test_noise_gathers_in_no_removed_weights_momentum(make_private_net: MakeNet, make_situation: MakeSituation) -> None:
+def test_noise_gathers_in_no_removed_weights_momentum(
+    make_private_net: MakeNet, make_defense_context: MakeDefenseContext
+) -> None:
     pruning = static(make_private_net())
-    state, _ = trained(pruning.model, make_situation(USUAL, masks=lambda: pruning.masks), options(2.0, 1.0))
+    state, _ = trained(pruning.model, make_defense_context(USUAL, masks=lambda: pruning.masks), options(2.0, 1.0))
     assert pruning.masks is not None
     for name, mask in pruning.masks.items():
         weight = pruning.model.get_parameter(name)
@@ -246,20 +254,24 @@ class Empty(Hook):
 
 
 @pytest.mark.parametrize("name", ["tinycnn", "mlp"])
-def test_an_empty_batch_is_a_step_of_noise(make_private_net: MakeNet, make_situation: MakeSituation, name: str) -> None:
+def test_an_empty_batch_is_a_step_of_noise(
+    make_private_net: MakeNet, make_defense_context: MakeDefenseContext, name: str
+) -> None:
     model = make_private_net(name, **({"width": 16} if name == "tinycnn" else {"hidden": [200]}))
     start = copy.deepcopy(model)
     settings = Training(epochs=1, batch_size=4, **PLAIN)
-    _, report = trained(model, make_situation(settings), options(1.5, 0.4), after=(Empty(),))
+    _, report = trained(model, make_defense_context(settings), options(1.5, 0.4), after=(Empty(),))
     change = torch.cat([part.flatten() for part in moved(start, model).values()])  # three steps of noise
     assert report["steps"] == 3
     assert float(change.std()) == pytest.approx(1.5 * 0.4 / 4 * 3**0.5, rel=0.05)
     assert abs(float(change.mean())) < 5 * float(change.std()) / len(change) ** 0.5
 
 
-def test_batches_of_one_that_are_often_empty_train(make_private_net: MakeNet, make_situation: MakeSituation) -> None:
+def test_batches_of_one_that_are_often_empty_train(
+    make_private_net: MakeNet, make_defense_context: MakeDefenseContext
+) -> None:
     model = make_private_net("tinycnn", width=16)  # 1x1 maps before the mean
-    state, report = trained(model, make_situation(Training(epochs=1, batch_size=1)), options(0.5, 1.0))
+    state, report = trained(model, make_defense_context(Training(epochs=1, batch_size=1)), options(0.5, 1.0))
     assert report["steps"] == state.step == 41
     assert all(bool(weight.isfinite().all()) for weight in model.parameters())
 
@@ -275,9 +287,11 @@ def same(one: TrainingState, other: TrainingState) -> bool:
     return one.history == other.history and all(torch.equal(left, right) for left, right in pairs)
 
 
-def test_the_same_seeds_give_the_same_bits(make_private_net: MakeNet, make_situation: MakeSituation) -> None:
+def test_the_same_seeds_give_the_same_bits(make_private_net: MakeNet, make_defense_context: MakeDefenseContext) -> None:
     one, other, third = (
-        trained(make_private_net(), make_situation(USUAL, generator=torch.Generator().manual_seed(seed)), options(1.0))
+        trained(
+            make_private_net(), make_defense_context(USUAL, generator=torch.Generator().manual_seed(seed)), options(1.0)
+        )
         for seed in (3, 3, 4)
     )
     assert same(one[0], other[0])
@@ -288,7 +302,7 @@ def test_the_same_seeds_give_the_same_bits(make_private_net: MakeNet, make_situa
 @pytest.mark.parametrize(("prune", "more"), [(unmasked, ADAM), (static, {}), (feedback, {})])
 def test_a_training_that_was_stopped_ends_with_the_same_bits(
     make_private_net: MakeNet,
-    make_situation: MakeSituation,
+    make_defense_context: MakeDefenseContext,
     tmp_path: Path,
     prune: Callable[[nn.Module], Compressed],
     more: dict[str, Any],
@@ -297,10 +311,10 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(
 
     def run(folder: Path | None, kill_in: int = 0) -> tuple[TrainingState, dict[str, Any]]:
         pruning = prune(make_private_net())
-        situation = make_situation(settings, masks=lambda: pruning.masks)
-        after = (BestOnDev(situation.public), KillIn(kill_in))
+        context = make_defense_context(settings, masks=lambda: pruning.masks)
+        after = (BestOnDev(context.public), KillIn(kill_in))
         checkpoints = Checkpoints(folder, every_seconds=0) if folder else None
-        return trained(pruning.model, situation, options(1.0, 1.0), pruning.hooks, after, checkpoints)
+        return trained(pruning.model, context, options(1.0, 1.0), pruning.hooks, after, checkpoints)
 
     undisturbed, report = run(None)
     with pytest.raises(Killed):
@@ -311,11 +325,11 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(
 
 
 def test_what_is_left_is_a_plain_network(
-    make_private_net: MakeNet, make_situation: MakeSituation, tmp_path: Path
+    make_private_net: MakeNet, make_defense_context: MakeDefenseContext, tmp_path: Path
 ) -> None:
     model, untouched = make_private_net(), make_private_net()
-    situation = make_situation(USUAL)
-    state, _ = trained(model, situation, options(1.0, 1.0), after=(BestOnDev(situation.public),))
+    context = make_defense_context(USUAL)
+    state, _ = trained(model, context, options(1.0, 1.0), after=(BestOnDev(context.public),))
     assert state.model is model
     assert list(model.state_dict()) == list(untouched.state_dict())
     for layer, pristine in zip(model.modules(), untouched.modules(), strict=True):
@@ -325,13 +339,13 @@ def test_what_is_left_is_a_plain_network(
     assert not any(vars(weight) for weight in model.parameters())
     save_weights(model, tmp_path / "model.safetensors")
     loaded = load_weights(untouched, tmp_path / "model.safetensors").eval()
-    x = situation.members.inputs(slice(0, 5))
+    x = context.members.inputs(slice(0, 5))
     assert torch.equal(loaded(x), model.eval()(x))
-    trained(model, make_situation(ONE_STEP), options(1.0, 1.0))  # and can be trained again
+    trained(model, make_defense_context(ONE_STEP), options(1.0, 1.0))  # and can be trained again
 
 
 def test_the_network_that_was_trained_is_better_than_before(
-    make_private_net: MakeNet, make_situation: MakeSituation, make_noise: Callable[..., Samples]
+    make_private_net: MakeNet, make_defense_context: MakeDefenseContext, make_noise: Callable[..., Samples]
 ) -> None:
     noise = make_noise(400, 1)
     images = 0.3 * noise.stored
@@ -339,7 +353,7 @@ def test_the_network_that_was_trained_is_better_than_before(
     members = Samples(images, noise.y)
     model = make_private_net()
     settings = Training(epochs=5, batch_size=40, learning_rate=0.5)
-    _, report = trained(model, make_situation(settings, members=members), options(1.0, 1.0))
+    _, report = trained(model, make_defense_context(settings, members=members), options(1.0, 1.0))
     reached = (model.eval()(members.inputs(slice(0, 400))).argmax(1) == members.y).float().mean()
     assert report["epsilon"] < 15
     assert reached > 0.8
@@ -396,22 +410,22 @@ def test_wrong_options_are_refused_in_one_line(given: dict[str, Any], message: s
 
 
 def test_without_opacus_it_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, make_net: MakeNet, make_situation: MakeSituation
+    monkeypatch: pytest.MonkeyPatch, make_net: MakeNet, make_defense_context: MakeDefenseContext
 ) -> None:
     monkeypatch.setitem(sys.modules, "opacus", None)
     for ask in (
         lambda: DEFENSE.settings(options(), USUAL),
         lambda: DEFENSE.prepare(make_net(), options()),
-        lambda: DEFENSE.hooks(make_net(), options(), make_situation(USUAL)),
+        lambda: DEFENSE.hooks(make_net(), options(), make_defense_context(USUAL)),
     ):
         with pytest.raises(UserError, match=r"pip install 'pruneaudit\[dp\]'"):
             ask()
 
 
 def test_a_parameter_without_a_part_in_the_output_is_named(
-    make_private_net: MakeNet, make_situation: MakeSituation
+    make_private_net: MakeNet, make_defense_context: MakeDefenseContext
 ) -> None:
     model = make_private_net("mlp")
     model[0].add_module("spare", nn.Linear(2, 2))  # which Flatten never calls
     with pytest.raises(UserError, match=r"'0\.spare\.weight' takes no part"):
-        trained(model, make_situation(ONE_STEP), options())
+        trained(model, make_defense_context(ONE_STEP), options())

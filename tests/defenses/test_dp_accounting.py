@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from pruneaudit.compression.mask import Masks
 from pruneaudit.core.errors import UserError
 from pruneaudit.defenses._dp_accounting import Account, noise_for
-from pruneaudit.defenses.defense import Situation
+from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.defenses.dp import DEFENSE, DpOptions, statement
 from pruneaudit.metrics.epsilon import guess_canaries, one_run_epsilon
 from pruneaudit.study import Training
@@ -29,23 +29,23 @@ from pruneaudit.training.loop import train
 from pruneaudit.training.samples import Samples
 
 MakeNet = Callable[..., nn.Module]
-MakeSituation = Callable[..., Situation]
+MakeDefenseContext = Callable[..., DefenseContext]
 SETTINGS = Training(epochs=3, batch_size=10, learning_rate=0.05)
 STEPS, RATE = 12, 10 / 41  # 41 samples: 4 batches an epoch
 
 
-def report_of(model: nn.Module, situation: Situation, options: DpOptions, **known: Any) -> dict[str, Any]:
-    hooks = DEFENSE.hooks(model, options, situation)
-    train(model, situation.members, situation.settings, torch.Generator().manual_seed(0), hooks)
+def report_of(model: nn.Module, context: DefenseContext, options: DpOptions, **known: Any) -> dict[str, Any]:
+    hooks = DEFENSE.hooks(model, options, context)
+    train(model, context.members, context.settings, torch.Generator().manual_seed(0), hooks)
     return DEFENSE.report(hooks, **known)
 
 
 @pytest.mark.parametrize(("name", "accountant"), [("rdp", RDPAccountant), ("prv", PRVAccountant)])
 def test_epsilon_is_that_of_opacus(
-    make_net: MakeNet, make_situation: MakeSituation, name: str, accountant: type
+    make_net: MakeNet, make_defense_context: MakeDefenseContext, name: str, accountant: type
 ) -> None:
     options = DpOptions(noise_multiplier=1.3, max_grad_norm=0.7, accountant=name, delta=1e-4)
-    report = report_of(make_net("mlp"), make_situation(SETTINGS), options)
+    report = report_of(make_net("mlp"), make_defense_context(SETTINGS), options)
     own = accountant()
     for _ in range(STEPS):
         own.step(noise_multiplier=1.3, sample_rate=RATE)
@@ -70,10 +70,10 @@ def test_all_samples_in_every_step_are_the_gaussian_mechanism() -> None:
 
 @pytest.mark.parametrize("accountant", ["rdp", pytest.param("prv", marks=pytest.mark.slow)])
 def test_the_target_is_reached_after_all_epochs(
-    make_net: MakeNet, make_situation: MakeSituation, accountant: str
+    make_net: MakeNet, make_defense_context: MakeDefenseContext, accountant: str
 ) -> None:
     options = DpOptions(target_epsilon=5.0, accountant=accountant)
-    report = report_of(make_net("mlp"), make_situation(SETTINGS), options)
+    report = report_of(make_net("mlp"), make_defense_context(SETTINGS), options)
     assert report["steps"] == STEPS
     assert 0.98 * 5 <= report["epsilon"] <= 5
 
@@ -95,8 +95,10 @@ def test_huge_epsilons_are_left_to_rdp() -> None:
     assert Account(1e-5, "prv", list(history)).spent() == Account(1e-5, "rdp", list(history)).spent()
 
 
-def test_without_noise_epsilon_is_infinite_and_said_to_be(make_net: MakeNet, make_situation: MakeSituation) -> None:
-    report = report_of(make_net("mlp"), make_situation(SETTINGS), DpOptions(noise_multiplier=0.0))
+def test_without_noise_epsilon_is_infinite_and_said_to_be(
+    make_net: MakeNet, make_defense_context: MakeDefenseContext
+) -> None:
+    report = report_of(make_net("mlp"), make_defense_context(SETTINGS), DpOptions(noise_multiplier=0.0))
     assert report["epsilon"] is None
     assert "no differential privacy" in report["statement"]
 
@@ -119,22 +121,22 @@ def test_the_statement_names_what_was_not_private(pretrained: bool, masked: bool
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_report_claims_nothing_that_is_not_known(
-    make_net: MakeNet, make_situation: MakeSituation, masked: bool
+    make_net: MakeNet, make_defense_context: MakeDefenseContext, masked: bool
 ) -> None:
     model = make_net("mlp")
     kept = {"1.weight": torch.arange(8 * 64).view(8, 64) % 2 == 0}
     masks = Masks(kept) if masked else None
     options = DpOptions(noise_multiplier=1.0)
-    situation = make_situation(SETTINGS, masks=lambda: masks)
-    unknown = report_of(model, situation, options)["statement"]
+    context = make_defense_context(SETTINGS, masks=lambda: masks)
+    unknown = report_of(model, context, options)["statement"]
     assert "was not recorded" in unknown
     assert ("the mask" in unknown) == masked
-    told = report_of(model, situation, options, pretrained=False, masked=False)["statement"]
+    told = report_of(model, context, options, pretrained=False, masked=False)["statement"]
     assert told == statement(False, False)
     assert told in unknown
 
 
-def audited_bound(noise_multiplier: float, make_situation: MakeSituation) -> tuple[float, float | None]:
+def audited_bound(noise_multiplier: float, make_defense_context: MakeDefenseContext) -> tuple[float, float | None]:
     """Trains logistic regression on canaries, each in or out by a coin, and attacks it: the bound, and epsilon."""
     num_canaries, features, guesses = 400, 400, 60
     draws = torch.Generator().manual_seed(11)
@@ -148,18 +150,20 @@ def audited_bound(noise_multiplier: float, make_situation: MakeSituation) -> tup
     settings = Training(
         epochs=10, batch_size=50, learning_rate=5.0, momentum=0.0, weight_decay=0.0, schedule="constant"
     )
-    situation = make_situation(settings, members=Samples(x[included], y[included]), num_classes=2)
-    report = report_of(model, situation, DpOptions(noise_multiplier=noise_multiplier, max_grad_norm=0.5))
+    context = make_defense_context(settings, members=Samples(x[included], y[included]), num_classes=2)
+    report = report_of(model, context, DpOptions(noise_multiplier=noise_multiplier, max_grad_norm=0.5))
     with torch.no_grad():
         scores = -cross_entropy(model(x), y, reduction="none")
     tried, right = guess_canaries(scores.numpy(), np.asarray(included), guesses // 2, guesses // 2)
     return one_run_epsilon(num_canaries, tried, right, delta=1e-5), report["epsilon"]
 
 
-def test_an_attack_on_canaries_finds_less_than_epsilon_and_much_without_noise(make_situation: MakeSituation) -> None:
-    without, _ = audited_bound(0.0, make_situation)
+def test_an_attack_on_canaries_finds_less_than_epsilon_and_much_without_noise(
+    make_defense_context: MakeDefenseContext,
+) -> None:
+    without, _ = audited_bound(0.0, make_defense_context)
     assert without > 2.5  # the attack is able to find a leak
     for noise_multiplier in (0.6, 1.0, 4.0):
-        bound, epsilon = audited_bound(noise_multiplier, make_situation)
+        bound, epsilon = audited_bound(noise_multiplier, make_defense_context)
         assert epsilon is not None
         assert bound < epsilon

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from pruneaudit.defenses.defense import Situation
+from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.defenses.label_smoothing import DEFENSE, LabelSmoothingOptions, gap_to_uniform
 from pruneaudit.study import Training
 
@@ -30,9 +30,9 @@ def test_it_is_torchs_own(batch: int, classes: int, alpha: float, seed: int) -> 
 
 
 def test_what_others_added_to_the_loss_stays(
-    make_net: Callable[..., nn.Module], make_situation: Callable[..., Situation]
+    make_net: Callable[..., nn.Module], make_defense_context: Callable[..., DefenseContext]
 ) -> None:
-    (hook,) = DEFENSE.hooks(make_net(), LabelSmoothingOptions(alpha=0.3), make_situation(SETTINGS))
+    (hook,) = DEFENSE.hooks(make_net(), LabelSmoothingOptions(alpha=0.3), make_defense_context(SETTINGS))
     logits, y = torch.randn(6, 3, requires_grad=True), torch.arange(6) % 3
     found = hook.loss(None, logits, y, cross_entropy(logits, y) + logits.square().sum())  # type: ignore[arg-type]
     expected = cross_entropy(logits, y, label_smoothing=0.3) + logits.square().sum()
@@ -40,15 +40,17 @@ def test_what_others_added_to_the_loss_stays(
     torch.testing.assert_close(torch.autograd.grad(found, logits)[0], torch.autograd.grad(expected, logits)[0])
 
 
-def test_no_smoothing_is_no_hook(make_net: Callable[..., nn.Module], make_situation: Callable[..., Situation]) -> None:
-    assert DEFENSE.hooks(make_net(), LabelSmoothingOptions(alpha=0), make_situation(SETTINGS)) == ()
+def test_no_smoothing_is_no_hook(
+    make_net: Callable[..., nn.Module], make_defense_context: Callable[..., DefenseContext]
+) -> None:
+    assert DEFENSE.hooks(make_net(), LabelSmoothingOptions(alpha=0), make_defense_context(SETTINGS)) == ()
 
 
 def test_the_best_answer_is_the_smoothed_label(
-    make_net: Callable[..., nn.Module], make_situation: Callable[..., Situation]
+    make_net: Callable[..., nn.Module], make_defense_context: Callable[..., DefenseContext]
 ) -> None:
     """With free logits, the posterior of the right class ends at 1 - alpha + alpha / C."""
-    (hook,) = DEFENSE.hooks(make_net(), LabelSmoothingOptions(alpha=0.3), make_situation(SETTINGS))
+    (hook,) = DEFENSE.hooks(make_net(), LabelSmoothingOptions(alpha=0.3), make_defense_context(SETTINGS))
     logits, y = torch.zeros(1, 3, requires_grad=True), torch.tensor([2])
     for _ in range(300):
         loss = hook.loss(None, logits, y, cross_entropy(logits, y))  # type: ignore[arg-type]

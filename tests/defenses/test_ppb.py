@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.defenses.defense import Situation
+from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.defenses.ppb import DEFENSE, PpbOptions, divergence_of_pairs
 from pruneaudit.study import Training
 from pruneaudit.training.loop import train
@@ -69,12 +69,12 @@ def test_it_is_never_negative_and_blind_to_which_class_is_which(batch: int, clas
 
 @pytest.mark.parametrize("name", ["mlp", "tinycnn"])
 def test_no_strength_is_plain_training_bit_for_bit(
-    make_net: Callable[..., nn.Module], make_situation: Callable[..., Situation], name: str
+    make_net: Callable[..., nn.Module], make_defense_context: Callable[..., DefenseContext], name: str
 ) -> None:
     def trained(strength: float | None) -> nn.Module:
-        model, situation = make_net(name), make_situation(SETTINGS)
-        hooks = () if strength is None else DEFENSE.hooks(model, PpbOptions(strength=strength), situation)
-        train(model, situation.members, SETTINGS, torch.Generator().manual_seed(5), hooks)
+        model, context = make_net(name), make_defense_context(SETTINGS)
+        hooks = () if strength is None else DEFENSE.hooks(model, PpbOptions(strength=strength), context)
+        train(model, context.members, SETTINGS, torch.Generator().manual_seed(5), hooks)
         return model
 
     plain, without, with_it = (list(trained(strength).state_dict().values()) for strength in (None, 0, 4))
@@ -83,22 +83,24 @@ def test_no_strength_is_plain_training_bit_for_bit(
 
 
 def test_the_loss_is_cross_entropy_and_strength_times_divergence(
-    make_net: Callable[..., nn.Module], make_situation: Callable[..., Situation]
+    make_net: Callable[..., nn.Module], make_defense_context: Callable[..., DefenseContext]
 ) -> None:
-    (hook,) = DEFENSE.hooks(make_net(), PpbOptions(strength=16), make_situation(SETTINGS))
+    (hook,) = DEFENSE.hooks(make_net(), PpbOptions(strength=16), make_defense_context(SETTINGS))
     logits, y, so_far = torch.randn(5, 3), torch.zeros(5, dtype=torch.int64), torch.tensor(0.75)
     found = hook.loss(None, logits, y, so_far)  # type: ignore[arg-type]
     assert float(found) == pytest.approx(0.75 + 16 * float(divergence_of_pairs(logits)))
 
 
-def test_members_become_alike(make_net: Callable[..., nn.Module], make_situation: Callable[..., Situation]) -> None:
+def test_members_become_alike(
+    make_net: Callable[..., nn.Module], make_defense_context: Callable[..., DefenseContext]
+) -> None:
     settings = Training(epochs=10, batch_size=8, learning_rate=0.05)
 
     def divergence_of_members(strength: float) -> float:
-        model, situation = make_net(), make_situation(settings)
-        hooks = DEFENSE.hooks(model, PpbOptions(strength=strength), situation)
-        train(model, situation.members, settings, torch.Generator().manual_seed(5), hooks)
-        return float(divergence_of_pairs(model.eval()(situation.members.inputs(slice(None)))).detach())
+        model, context = make_net(), make_defense_context(settings)
+        hooks = DEFENSE.hooks(model, PpbOptions(strength=strength), context)
+        train(model, context.members, settings, torch.Generator().manual_seed(5), hooks)
+        return float(divergence_of_pairs(model.eval()(context.members.inputs(slice(None)))).detach())
 
     assert divergence_of_members(4) < 0.5 * divergence_of_members(0)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.defenses.defense import Situation
+from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.defenses.relaxloss import (
     DEFENSE,
     RelaxLossOptions,
@@ -97,10 +97,10 @@ def test_the_published_programs_odd_epochs() -> None:
 
 
 def test_epochs_alternate_from_zero_and_other_terms_stay(
-    make_net: Callable[..., nn.Module], make_situation: Callable[..., Situation]
+    make_net: Callable[..., nn.Module], make_defense_context: Callable[..., DefenseContext]
 ) -> None:
     model = make_net()
-    (hook,) = DEFENSE.hooks(model, RelaxLossOptions(alpha=1.0), make_situation(Training()))
+    (hook,) = DEFENSE.hooks(model, RelaxLossOptions(alpha=1.0), make_defense_context(Training()))
     state = TrainingState(model, torch.optim.SGD(model.parameters()), torch.Generator(), 4, 1)
     expected = [climbing_loss, flattening_loss, climbing_loss, flattening_loss]
     for state.epoch, own in enumerate(expected):
@@ -112,23 +112,23 @@ def test_epochs_alternate_from_zero_and_other_terms_stay(
 
 @pytest.mark.parametrize("flatten", ["all", "wrong"])
 def test_training_comes_to_rest_at_the_level(
-    make_net: Callable[..., nn.Module], make_situation: Callable[..., Situation], flatten: str
+    make_net: Callable[..., nn.Module], make_defense_context: Callable[..., DefenseContext], flatten: str
 ) -> None:
     settings = Training(epochs=60, batch_size=41, learning_rate=0.1, schedule="constant", weight_decay=0)
 
     def final_loss(alpha: float | None) -> float:
-        model, situation = make_net("mlp", hidden=[32]), make_situation(settings)
+        model, context = make_net("mlp", hidden=[32]), make_defense_context(settings)
         options = RelaxLossOptions(alpha=alpha or 1, flatten=flatten)  # type: ignore[arg-type]
-        hooks = DEFENSE.hooks(model, options, situation) if alpha else ()
-        train(model, situation.members, settings, torch.Generator().manual_seed(5), hooks)
-        return float(cross_entropy(model(situation.members.inputs(slice(None))), situation.members.y).detach())
+        hooks = DEFENSE.hooks(model, options, context) if alpha else ()
+        train(model, context.members, settings, torch.Generator().manual_seed(5), hooks)
+        return float(cross_entropy(model(context.members.inputs(slice(None))), context.members.y).detach())
 
     assert final_loss(None) < 0.05
     assert 0.2 < final_loss(0.5) < 0.8
 
 
 def test_a_level_that_guessing_reaches_is_refused(
-    make_net: Callable[..., nn.Module], make_situation: Callable[..., Situation]
+    make_net: Callable[..., nn.Module], make_defense_context: Callable[..., DefenseContext]
 ) -> None:
     with pytest.raises(UserError, match=r"got alpha = 1\.1, expected less than 1\.1, .* among 3 classes"):
-        DEFENSE.hooks(make_net(), RelaxLossOptions(alpha=1.1), make_situation(Training()))
+        DEFENSE.hooks(make_net(), RelaxLossOptions(alpha=1.1), make_defense_context(Training()))

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.defenses._regularisers import CutMix, box_around
-from pruneaudit.defenses.defense import Situation
+from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.defenses.strong_regularisation import DEFENSE, StrongRegularisationOptions
 from pruneaudit.study import Training
 from pruneaudit.training.checkpoint import load_weights, save_weights
@@ -158,9 +158,11 @@ def test_weight_decay_replaces_a_smaller_one() -> None:
         DEFENSE.settings(StrongRegularisationOptions(weight_decay=1e-4), training)
 
 
-def test_tables_have_no_boxes(make_net: Callable[..., nn.Module], make_situation: Callable[..., Situation]) -> None:
+def test_tables_have_no_boxes(
+    make_net: Callable[..., nn.Module], make_defense_context: Callable[..., DefenseContext]
+) -> None:
     table = Samples(torch.zeros(8, 5), torch.zeros(8, dtype=torch.int64))
-    situation = make_situation(Training(), members=table)
+    context = make_defense_context(Training(), members=table)
     with pytest.raises(UserError, match=r"got samples of shape \(5,\), expected images .* cutmix_probability = 0"):
-        DEFENSE.hooks(make_net("mlp"), StrongRegularisationOptions(), situation)
-    assert DEFENSE.hooks(make_net("mlp"), StrongRegularisationOptions(cutmix_probability=0), situation) == ()
+        DEFENSE.hooks(make_net("mlp"), StrongRegularisationOptions(), context)
+    assert DEFENSE.hooks(make_net("mlp"), StrongRegularisationOptions(cutmix_probability=0), context) == ()

@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 from pruneaudit.compression.mask import HoldMask, Masks
 from pruneaudit.core.options import validated
 from pruneaudit.defenses import DEFENSES
-from pruneaudit.defenses.defense import Situation
+from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 from pruneaudit.training.loop import train
@@ -68,7 +68,9 @@ class Outcome:
 
 
 @pytest.fixture
-def run(make_net: Callable[..., nn.Module], make_situation: Callable[..., Situation]) -> Callable[..., Outcome]:
+def run(
+    make_net: Callable[..., nn.Module], make_defense_context: Callable[..., DefenseContext]
+) -> Callable[..., Outcome]:
     """Trains a half-masked network under a case's defence, as a release would be: pruning's hooks first."""
 
     def trained(
@@ -84,15 +86,15 @@ def run(make_net: Callable[..., nn.Module], make_situation: Callable[..., Situat
         options = validated(defense.Options, given, name)
         training = Training(**{"epochs": EPOCHS, "batch_size": 8, "learning_rate": 0.05, "augment": "flip", **changed})
         settings = defense.settings(options, training)
-        model, situation = defense.prepare(make_net(net), options), make_situation(settings)
+        model, context = defense.prepare(make_net(net), options), make_defense_context(settings)
         weights = {name: weight for name, weight in model.named_parameters() if weight.ndim > 1}
         masks = Masks({name: weight.abs() > weight.abs().median() for name, weight in weights.items()})
         masks.apply(model)
-        hooks: list[Hook] = [HoldMask(model, masks), *extra, *defense.hooks(model, options, situation)]
-        hooks += dev_hooks(settings, situation.public)
+        hooks: list[Hook] = [HoldMask(model, masks), *extra, *defense.hooks(model, options, context)]
+        hooks += dev_hooks(settings, context.public)
         checkpoints = Checkpoints(folder, every_seconds=0) if folder else None
         generator = torch.Generator().manual_seed(5)
-        state = train(model, situation.members, settings, generator, [*hooks, KillIn(kill_in)], checkpoints)
+        state = train(model, context.members, settings, generator, [*hooks, KillIn(kill_in)], checkpoints)
         return Outcome(model, state, hooks, masks)
 
     return trained
@@ -168,19 +170,19 @@ def test_empty_batches_change_nothing_and_single_samples_are_trained_on(
 
 @pytest.mark.parametrize("case", CASES)
 def test_an_empty_batch_gets_no_term(
-    make_net: Callable[..., nn.Module], make_situation: Callable[..., Situation], case: str
+    make_net: Callable[..., nn.Module], make_defense_context: Callable[..., DefenseContext], case: str
 ) -> None:
     name, given = CASES[case]
     defense, model = DEFENSES.get(name), make_net("mlp")
     state = TrainingState(model, torch.optim.SGD(model.parameters()), torch.Generator(), 1, 1)
     loss = torch.tensor(0.5)
-    for hook in defense.hooks(model, defense.Options(**given), make_situation(Training())):
+    for hook in defense.hooks(model, defense.Options(**given), make_defense_context(Training())):
         assert hook.loss(state, torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), loss) is loss
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case not in ("ppb", "adv", "early_stopping, patience")])
 def test_members_are_learned_less_by_heart_than_in_plain_training(
-    make_net: Callable[..., nn.Module], make_situation: Callable[..., Situation], case: str
+    make_net: Callable[..., nn.Module], make_defense_context: Callable[..., DefenseContext], case: str
 ) -> None:
     """On noise, all that is learned of a member is learned by heart. PPB wants posteriors alike, not unsure."""
 
@@ -190,12 +192,12 @@ def test_members_are_learned_less_by_heart_than_in_plain_training(
         options = validated(defense.Options, given | ({"epochs": 6} if "epochs" in given else {}), name)
         training = Training(epochs=20, batch_size=8, learning_rate=0.05)
         settings = defense.settings(options, training) if defended else training
-        model, situation = make_net("mlp", hidden=[32]), make_situation(settings)
+        model, context = make_net("mlp", hidden=[32]), make_defense_context(settings)
         if defended:
             model = defense.prepare(model, options)
-        hooks = defense.hooks(model, options, situation) if defended else ()
-        train(model, situation.members, settings, torch.Generator().manual_seed(5), hooks)
-        return float(cross_entropy(model.eval()(situation.members.inputs(slice(None))), situation.members.y).detach())
+        hooks = defense.hooks(model, options, context) if defended else ()
+        train(model, context.members, settings, torch.Generator().manual_seed(5), hooks)
+        return float(cross_entropy(model.eval()(context.members.inputs(slice(None))), context.members.y).detach())
 
     assert loss_of_members(True) > 1.2 * loss_of_members(False)
 

@@ -20,7 +20,7 @@ from pruneaudit.compression.mask import HoldMask, Masks
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import validated
 from pruneaudit.defenses._wemem_passes import Passes, in_window, ranks_in_class
-from pruneaudit.defenses.defense import Situation
+from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.defenses.wemem import DEFENSE, WememOptions
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, TrainingState
@@ -29,7 +29,7 @@ from pruneaudit.training.resume import Checkpoints
 from scripted_hooks import Killed, KillIn
 
 MakeNet = Callable[..., nn.Module]
-MakeSituation = Callable[..., Situation]
+MakeDefenseContext = Callable[..., DefenseContext]
 
 Y = np.array([0, 1, 0, 0, 1, 0, 0])
 SCORES = np.array([0.3, 0.9, -0.1, 0.7, 0.2, 0.3, 0.0])
@@ -128,8 +128,8 @@ def test_passes_without_samples_and_with_one(memorised: list[int], kinds: set[bo
 class Watching(Hook):
     """Notes epoch, weight decay and members of every step."""
 
-    def __init__(self, situation: Situation) -> None:
-        self._stored = situation.members.stored.flatten(1)
+    def __init__(self, context: DefenseContext) -> None:
+        self._stored = context.members.stored.flatten(1)
         self._places: list[int] = []
         self.steps: list[tuple[int, float, list[int]]] = []
 
@@ -142,36 +142,36 @@ class Watching(Hook):
         self.steps.append((state.epoch, decay, self._places))
 
 
-def scores_of(situation: Situation) -> np.ndarray:
-    return np.random.default_rng(4).uniform(-0.2, 1, len(situation.members))
+def scores_of(context: DefenseContext) -> np.ndarray:
+    return np.random.default_rng(4).uniform(-0.2, 1, len(context.members))
 
 
 @pytest.fixture
-def fine_tune(make_net: MakeNet, make_situation: MakeSituation) -> Callable[..., Any]:
+def fine_tune(make_net: MakeNet, make_defense_context: MakeDefenseContext) -> Callable[..., Any]:
     """Trains a half-masked network under the defence: network, state, what was watched, scores, labels, masks."""
 
     def trained(
         given: dict[str, Any] | None, folder: Path | None = None, kill_in: int = 0, net: str = "tinycnn", **changed: Any
     ) -> Any:
         settings = Training(**{"epochs": 5, "batch_size": 8, "learning_rate": 0.05, **changed})
-        plain = make_situation(settings)
+        plain = make_defense_context(settings)
         scores = scores_of(plain)
-        situation = make_situation(settings, sample_scores=scores)
+        context = make_defense_context(settings, sample_scores=scores)
         model = make_net(net)
         weights = {name: weight for name, weight in model.named_parameters() if weight.ndim > 1}
         masks = Masks({name: weight.abs() > weight.abs().median() for name, weight in weights.items()})
         masks.apply(model)
-        watching = Watching(situation)
-        defended = () if given is None else DEFENSE.hooks(model, validated(WememOptions, given, "wemem"), situation)
+        watching = Watching(context)
+        defended = () if given is None else DEFENSE.hooks(model, validated(WememOptions, given, "wemem"), context)
         hooks: list[Hook] = [HoldMask(model, masks), *defended, watching, KillIn(kill_in)]
         checkpoints = Checkpoints(folder, every_seconds=0) if folder else None
-        state = train(model, situation.members, settings, torch.Generator().manual_seed(5), hooks, checkpoints)
+        state = train(model, context.members, settings, torch.Generator().manual_seed(5), hooks, checkpoints)
         return {
             "model": model,
             "state": state,
             "steps": watching.steps,
             "scores": scores,
-            "y": situation.members.y.numpy(),
+            "y": context.members.y.numpy(),
             "masks": masks,
             "report": DEFENSE.report(defended),
         }
@@ -265,14 +265,14 @@ def test_options_that_do_not_go_together_are_refused(given: dict[str, Any], mess
     assert message in str(refused.value)
 
 
-def test_what_cannot_work_is_refused(make_net: MakeNet, make_situation: MakeSituation) -> None:
+def test_what_cannot_work_is_refused(make_net: MakeNet, make_defense_context: MakeDefenseContext) -> None:
     model, settings = make_net(), Training(weight_decay=0.2)
     with pytest.raises(UserError, match=r"got weight_decay = 0\.1, expected at least the training's own 0\.2"):
         DEFENSE.settings(WememOptions(), settings)
     assert DEFENSE.settings(WememOptions(variant="rsw"), settings) == settings
     with pytest.raises(UserError, match="got no scores of the samples"):
-        DEFENSE.hooks(model, WememOptions(), make_situation(settings))
-    scored = make_situation(settings, sample_scores=np.zeros(41))
+        DEFENSE.hooks(model, WememOptions(), make_defense_context(settings))
+    scored = make_defense_context(settings, sample_scores=np.zeros(41))
     largest = int(scored.members.y.bincount().max())
     with pytest.raises(UserError, match=f"got width = 500, expected less than {largest}"):
         DEFENSE.hooks(model, WememOptions(), scored)

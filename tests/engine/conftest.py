@@ -70,7 +70,7 @@ def small_study(**changes):
             {"name": "dense+finetune", "finetune": {"epochs": 1, "learning_rate": 0.02}},
             {"compress": "l1unstructured", "sparsity": 0.8, "finetune": {"epochs": 1, "learning_rate": 0.02}},
         ],
-        "audit": {"attacks": ["loss", "lira"], "knowledge": ["matched", "dense"]},
+        "audit": {"attacks": ["loss", "lira"], "references": ["matched", "dense"]},
     }
     return Study.model_validate(values | changes)
 

@@ -146,7 +146,7 @@ def test_one_logit_for_two_classes_is_that_of_class_1(tmp_path, model):
     assert logits.shape == (80, 2)
     assert (logits[:, 0] == 0).all()
     with np.load(tmp_path / "data.npz") as data:
-        ids = np.load(next(finished.folder.glob("population-*/ids.npy")))
+        ids = np.load(next(finished.folder.glob("audit_data-*/ids.npy")))
         x, y = torch.from_numpy(data["x"][ids]), data["y"][ids]
     weights = load_file(next(finished.folder.glob("dense-*/model-000/model.safetensors")))
     hidden = (x @ weights["one.weight"].T + weights["one.bias"]).relu()

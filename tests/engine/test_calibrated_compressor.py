@@ -43,24 +43,24 @@ def make(make_study, monkeypatch):
     )
 
 
-def inputs(population, part, count):
-    chosen = torch.from_numpy(population.x[part][:count].copy()).float()
-    return (chosen / 255 - population.mean[0]) / population.std[0] if population.mean else chosen
+def inputs(audit_data, part, count):
+    chosen = torch.from_numpy(audit_data.x[part][:count].copy()).float()
+    return (chosen / 255 - audit_data.mean[0]) / audit_data.std[0] if audit_data.mean else chosen
 
 
 @pytest.mark.parametrize(("public", "left"), [(0, 60), (50, 100)])
 def test_it_is_given_the_first_of_the_part_and_what_it_took_leaves_the_nulls(make, tmp_path, public, left):
     finished = run(make(num_holdout=100, num_public=public), out=tmp_path, runtime=Runtime(executor="serial"))
     folder = RunFolder.open(finished.folder)
-    plan, population = folder.finished()
-    part = population.public if public else population.holdout
+    plan, audit_data = folder.finished()
+    part = audit_data.public if public else audit_data.holdout
     assert len(SEEN) >= 4
     for seen in SEEN:
-        torch.testing.assert_close(seen.reshape(40, -1), inputs(population, part, 40).reshape(40, -1))
+        torch.testing.assert_close(seen.reshape(40, -1), inputs(audit_data, part, 40).reshape(40, -1))
     for release, expected in (("dense", 100), ("small", left), ("child", left)):
-        signals = folder.signals(plan, population, release)
+        signals = folder.signals(plan, audit_data, release)
         assert signals.nulls.sum() == expected
-        assert population.ids[signals.nulls].tolist() == population.ids[population.holdout][100 - expected :].tolist()
+        assert audit_data.ids[signals.nulls].tolist() == audit_data.ids[audit_data.holdout][100 - expected :].tolist()
 
 
 def test_public_samples_are_part_of_its_identity(make):
@@ -81,4 +81,4 @@ def test_what_is_left_is_counted_before_anything_is_trained(make):
 
 def test_outside_a_study_it_is_refused(make):
     with pytest.raises(UserError, match=r"'calibrated' .*public samples"):
-        pruneaudit.prune(torch.nn.Linear(4, 4), "calibrated:bits=4")
+        pruneaudit.compress(torch.nn.Linear(4, 4), "calibrated:bits=4")

@@ -1,4 +1,4 @@
-"""Whole studies with defences: twins, parents, knowledge, and what cannot work."""
+"""Whole studies with defences: undefended counterparts, parents, references, and what cannot work."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from pruneaudit.api import Runtime, run
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.plan import check_plugins
 from pruneaudit.report.answer import answer
-from pruneaudit.study.lineage import twins, undefended, with_twins
+from pruneaudit.study.lineage import counterparts, undefended, with_counterparts
 
 FINETUNE = {"epochs": 2, "learning_rate": 0.02}
 PRUNED = {"compress": "l1unstructured", "sparsity": 0.8, "finetune": FINETUNE}
@@ -23,22 +23,22 @@ def named(study):
 
 def test_the_undefended_twin_of_a_pruned_release_is_made_when_asked_for(make_study):
     study = make_study(
-        releases=[PRUNED | {"defense": "ppb:strength=4"}], audit={"attacks": ["loss"], "knowledge": ["no-defense"]}
+        releases=[PRUNED | {"defense": "ppb:strength=4"}], audit={"attacks": ["loss"], "references": ["undefended"]}
     )
     assert named(study) == ["l1unstructured-0.8+ppb-strength=4"]
-    whole = with_twins(study)
+    whole = with_counterparts(study)
     assert named(whole) == ["l1unstructured-0.8+ppb-strength=4", "l1unstructured-0.8"]
-    assert twins(whole) == {"l1unstructured-0.8+ppb-strength=4": "l1unstructured-0.8"}
-    assert with_twins(make_study(releases=study.releases)) == make_study(releases=study.releases)
+    assert counterparts(whole) == {"l1unstructured-0.8+ppb-strength=4": "l1unstructured-0.8"}
+    assert with_counterparts(make_study(releases=study.releases)) == make_study(releases=study.releases)
 
 
 def test_a_twin_that_is_there_serves_under_its_own_name(make_study):
     study = make_study(
         releases=[PRUNED | {"name": "plain"}, PRUNED | {"defense": "ppb"}],
-        audit={"attacks": ["loss"], "knowledge": ["matched", "no-defense"]},
+        audit={"attacks": ["loss"], "references": ["matched", "undefended"]},
     )
-    assert with_twins(study) == study
-    assert twins(study) == {"l1unstructured-0.8+ppb": "plain"}
+    assert with_counterparts(study) == study
+    assert counterparts(study) == {"l1unstructured-0.8+ppb": "plain"}
 
 
 def test_a_defended_training_from_new_weights_is_the_dense_bank_without_its_defence(make_study):
@@ -51,10 +51,10 @@ def test_a_defended_training_from_new_weights_is_the_dense_bank_without_its_defe
     )
     private, pruned, tuned = study.releases
     assert undefended(study, private) is None
-    twin = undefended(study, pruned)
-    assert (twin.parent, twin.defense, twin.compress) == ("dense", None, pruned.compress)
+    counterpart = undefended(study, pruned)
+    assert (counterpart.parent, counterpart.defense, counterpart.compress) == ("dense", None, pruned.compress)
     assert undefended(study, tuned).name == "dense+finetune"
-    assert twins(study) == {"private": "dense", pruned.name: "l1unstructured-0.8", tuned.name: "dense+finetune"}
+    assert counterparts(study) == {"private": "dense", pruned.name: "l1unstructured-0.8", tuned.name: "dense+finetune"}
 
 
 def test_the_same_number_in_two_forms_is_the_same_release(make_study):
@@ -88,26 +88,30 @@ def defended(make_study, tmp_path_factory):
             PRUNED | {"defense": "ppb:strength=4"},
             PRUNED | {"parent": "dp"},
         ],
-        audit={"attacks": ["loss", "lira"], "knowledge": ["matched", "no-defense"], "fpr_levels": [0.3]},
+        audit={"attacks": ["loss", "lira"], "references": ["matched", "undefended"], "fpr_levels": [0.3]},
     )
     return run(study, out=tmp_path_factory.mktemp("defended"), runtime=Runtime(executor="serial"))
 
 
 def test_matched_and_no_defense_attackers_are_both_in_the_findings(defended):
-    played = defended.audit.findings[["release", "knowledge"]].drop_duplicates()
+    played = defended.audit.findings[["release", "references"]].drop_duplicates()
     assert set(map(tuple, played.to_numpy())) == {
         ("dense", "matched"),
-        *((name, knowledge) for name in ("dp", "l1unstructured-0.8+ppb-strength=4", "dp+l1unstructured-0.8")
-          for knowledge in ("matched", "no-defense")),
+        *((name, references) for name in ("dp", "l1unstructured-0.8+ppb-strength=4", "dp+l1unstructured-0.8")
+          for references in ("matched", "undefended")),
         ("l1unstructured-0.8", "matched"),
-        # The baselines of the compressed ones, each with its twin.
-        *((name, knowledge) for name in ("dense+finetune+ppb-strength=4", "dp+finetune")
-          for knowledge in ("matched", "no-defense")),
+        # The baselines of the compressed ones, each with its undefended counterpart.
+        *((name, references) for name in ("dense+finetune+ppb-strength=4", "dp+finetune")
+          for references in ("matched", "undefended")),
         ("dense+finetune", "matched"),
     }  # fmt: skip
-    by_twin = next(g for g in defended.audit.games if g.game.release == "dp" and g.game.knowledge == "no-defense")
-    dense = next(g for g in defended.audit.games if g.game.release == "dense")
-    np.testing.assert_array_equal(by_twin.game.view.reference.logits, dense.game.view.attacked.logits)
+    by_counterpart = next(
+        g for g in defended.audit.settings if g.setting.release == "dp" and g.setting.references == "undefended"
+    )
+    dense = next(g for g in defended.audit.settings if g.setting.release == "dense")
+    np.testing.assert_array_equal(
+        by_counterpart.setting.attack_input.reference.logits, dense.setting.attack_input.attacked.logits
+    )
 
 
 def test_the_defended_are_compared_with_their_twins(defended):

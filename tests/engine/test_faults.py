@@ -358,7 +358,7 @@ def file_size_limit(num_bytes):
 @pytest.mark.parametrize(
     ("gone", "limit"),
     [
-        ("population-*", 10_000),
+        ("audit_data-*", 10_000),
         ("dense-*/model-00[01]", 4_000),
         ("l1unstructured-*/signals-*", 6_000),
         ("", 100),  # the study itself
@@ -441,11 +441,11 @@ def test_errors_of_the_operating_system_are_recognised_in_whatever_words_they_co
 
 
 def test_the_disk_estimate_is_close(calm, small):
-    plan, population = plan_study(small)
+    plan, audit_data = plan_study(small)
     parts = {calm / task.artifact.folder for task in plan.tasks}
     paths = {path for part in parts for path in (part, *part.iterdir()) if path in parts or path.is_file()}
     taken = 512 * sum(path.stat().st_blocks for path in paths)
-    assert disk_bytes(plan, population, plan.tasks) == pytest.approx(taken, rel=0.25)
+    assert disk_bytes(plan, audit_data, plan.tasks) == pytest.approx(taken, rel=0.25)
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_trained(small, tmp_path, call, monkeypatch):
@@ -481,7 +481,7 @@ DAMAGE = [
     ("l1*/model-003/mask.safetensors", Path.unlink, r"damaged: l1\S+/model-003: mask.safetensors is missing"),
     ("l1*/signals-*/model-002/DONE", Path.unlink, r"damaged: l1\S+/model-002: DONE is missing or unreadable"),
     ("l1*/signals-*/model-002", shutil.rmtree, r"missing: l1\S+/signals-\w+/model-002"),
-    ("population-*/x.npy", flip, r"damaged: population-\w+: x.npy has changed"),
+    ("audit_data-*/x.npy", flip, r"damaged: audit_data-\w+: x.npy has changed"),
     ("findings.csv", flip, r"damaged: findings.csv: has changed"),
     ("scores.parquet", Path.unlink, r"damaged: scores.parquet: is missing"),
     ("report.html", flip, r"damaged: report.html: has changed"),
@@ -534,13 +534,13 @@ def test_no_attack_is_played_for_a_changed_study(folder, call):
 def test_a_population_made_again_is_read_again(folder, again, calm):
     """In one process: what it has mapped into memory is the damaged file."""
     shutil.rmtree(next(folder.glob("dense-*/model-001")))
-    assert again()[0] == 0  # its population is in memory now
-    damaged = next(folder.glob("population-*/x.npy"))
+    assert again()[0] == 0  # its audit data is in memory now
+    damaged = next(folder.glob("audit_data-*/x.npy"))
     damaged.write_bytes(bytes(255 - byte for byte in damaged.read_bytes()))
     shutil.rmtree(next(folder.glob("dense-*/model-001")))
     code, _, err = again()
     assert code == 0
-    assert "x.npy has changed; set aside as" in err
+    assert "x.npy has changed; quarantined as" in err
     assert reproducible_bytes(folder) == reproducible_bytes(calm)
 
 
@@ -601,7 +601,7 @@ def test_the_log_can_be_read_by_line_and_by_task(factory, tmp_path):
     parsed = [LINE.fullmatch(line) for line in lines]
     assert all(parsed)
     levels = {level: [m["fields"] for m in parsed if m["level"] == level] for level in ("WARNING", "ERROR")}
-    assert any("set aside as" in fields for fields in levels["WARNING"])
+    assert any("quarantined as" in fields for fields in levels["WARNING"])
     assert levels["ERROR"][0].startswith(
         ' event=failed task="train dense model-001" reason="RuntimeError: no such luck" details="Traceback'
     )

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from pruneaudit.api import Runtime, attack, run, verify
-from pruneaudit.attacks.view import HeldOut, Scores
+from pruneaudit.attacks.attack_input import HeldOut, Scores
 from pruneaudit.engine.learned_scores import load_scores, save_scores
 from run_bytes import bytes_of
 
-FILES = ("findings.csv", "scores.parquet", "contests.csv")
+FILES = ("findings.csv", "scores.parquet", "attack_comparisons.csv")
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,10 @@ def learnt(learning, tmp_path_factory):
 def test_workers_find_what_this_process_finds(learning, learnt, tmp_path):
     beside = run(learning, out=tmp_path, runtime=Runtime(executor="processes", jobs=2))
     assert bytes_of(beside.folder, FILES) == bytes_of(learnt.folder, FILES)
-    # dense and one pruned release: nn in each of their games, pair_nn where the attacker sees two releases
+    # dense and one pruned release: nn in each of their attack settings, pair_nn where the attacker sees two releases
     played = sorted(path.name.rpartition("-")[0] for path in (beside.folder / "attacks").iterdir())
-    games = sorted({f"{row.release}-{row.knowledge}" for row in learnt.audit.findings.itertuples()})
-    assert {f"nn_epochs=1-{game}" for game in games} <= set(played)
+    settings = sorted({f"{row.release}-{row.references}" for row in learnt.audit.findings.itertuples()})
+    assert {f"nn_epochs=1-{setting}" for setting in settings} <= set(played)
     assert not any(name.startswith("pair_nn_epochs=1-dense-") for name in played)
     assert any(name.startswith("pair_nn_epochs=1-l1") for name in played)
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pruneaudit.api import Runtime, run
-from pruneaudit.engine.assemble import study_games
+from pruneaudit.engine.assemble import study_settings
 from pruneaudit.engine.driver import missing_tasks
 from pruneaudit.engine.learning import attack_tasks
-from pruneaudit.engine.learning_probe import expected_games, learning_seconds
+from pruneaudit.engine.learning_probe import expected_settings, learning_seconds
 from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.probe import SECONDS_PER_TASK, Probe
 from pruneaudit.engine.store import Store
@@ -29,7 +29,7 @@ def study(**changed: object) -> Study:
         "model": "mlp:hidden=[8]",
         "training": {"epochs": 1, "batch_size": 64},
         "releases": [{"name": "pruned", "compress": "l1unstructured", "sparsity": 0.5}],
-        "audit": {"attacks": [f"nn:epochs={EPOCHS}", "loss"], "knowledge": ["matched", "dense"]},
+        "audit": {"attacks": [f"nn:epochs={EPOCHS}", "loss"], "references": ["matched", "dense"]},
     }
     return Study.model_validate(values | changed)
 
@@ -45,65 +45,65 @@ class Unit(Probe):
 
 
 def test_the_games_are_those_of_the_run_and_what_it_keeps_is_found_again(tmp_path) -> None:
-    asked = study(audit={"attacks": ["nn:epochs=1", "pair_nn:epochs=1", "loss"], "knowledge": ["matched", "dense"]})
-    plan, population = plan_study(asked)
-    games = expected_games(plan, population)
-    tasks = attack_tasks(plan, games)
-    assert len(missing_tasks(Plan(plan.study, plan.population, tuple(tasks)), Store(tmp_path / "learning"))) == 4
+    asked = study(audit={"attacks": ["nn:epochs=1", "pair_nn:epochs=1", "loss"], "references": ["matched", "dense"]})
+    plan, audit_data = plan_study(asked)
+    settings = expected_settings(plan, audit_data)
+    tasks = attack_tasks(plan, settings)
+    assert len(missing_tasks(Plan(plan.study, plan.audit_data, tuple(tasks)), Store(tmp_path / "learning"))) == 4
     run(asked, tmp_path, runtime=Runtime(executor="serial"))
     store = Store(tmp_path / "learning")
-    assert not missing_tasks(Plan(plan.study, plan.population, tuple(tasks)), store)
-    real = study_games(plan, store, population)
-    for game, found in zip(games, real, strict=True):
-        assert (game.release, game.knowledge, game.seen, game.owned) == (
+    assert not missing_tasks(Plan(plan.study, plan.audit_data, tuple(tasks)), store)
+    real = study_settings(plan, store, audit_data)
+    for setting, found in zip(settings, real, strict=True):
+        assert (setting.release, setting.references, setting.seen, setting.owned) == (
             found.release,
-            found.knowledge,
+            found.references,
             found.seen,
             found.owned,
         )
-        assert np.array_equal(game.view.allowed, found.view.allowed)
-        assert np.array_equal(game.view.reference.member, found.view.reference.member)
+        assert np.array_equal(setting.attack_input.allowed, found.attack_input.allowed)
+        assert np.array_equal(setting.attack_input.reference.member, found.attack_input.reference.member)
 
 
 def test_steps_are_counted_as_the_classifiers_take_them() -> None:
-    plan, population = plan_study(study())
-    games = expected_games(plan, population)
-    assert [(game.release, game.knowledge) for game in games] == [
+    plan, audit_data = plan_study(study())
+    settings = expected_settings(plan, audit_data)
+    assert [(setting.release, setting.references) for setting in settings] == [
         ("dense", "matched"),
         ("pruned", "matched"),
         ("pruned", "dense"),
     ]
-    tasks = attack_tasks(plan, games)
+    tasks = attack_tasks(plan, settings)
     # Four folds of one victim: 3 references, one held out; the other two have 640 rows, about half of them members.
-    found = learning_seconds(tasks, games, Unit(population))
+    found = learning_seconds(tasks, settings, Unit(audit_data))
     usual = 4 * EPOCHS * math.ceil(600 / 128)
     assert all(seconds - SECONDS_PER_TASK == pytest.approx(usual, abs=4 * EPOCHS) for seconds in found)
     # 100 rows at most are one batch, exactly.
     few, _ = plan_study(study(audit={"attacks": [f"nn:epochs={EPOCHS}:max_rows=100"]}))
-    games = expected_games(few, population)
-    found = learning_seconds(attack_tasks(few, games), games, Unit(population))
+    settings = expected_settings(few, audit_data)
+    found = learning_seconds(attack_tasks(few, settings), settings, Unit(audit_data))
     assert found == pytest.approx([SECONDS_PER_TASK + 4 * EPOCHS] * 2)
 
 
 def test_rows_that_are_scored_are_counted() -> None:
-    settings = {"attacks": [f"nn:epochs={EPOCHS}:max_rows=100"], "knowledge": ["matched"]}
-    plan, population = plan_study(study(audit=settings, releases=[]))
-    games = expected_games(plan, population)
-    probe = Unit(population)
+    settings = {"attacks": [f"nn:epochs={EPOCHS}:max_rows=100"], "references": ["matched"]}
+    plan, audit_data = plan_study(study(audit=settings, releases=[]))
+    settings = expected_settings(plan, audit_data)
+    probe = Unit(audit_data)
     probe.of_steps = False
-    (found,) = learning_seconds(attack_tasks(plan, games), games, probe)
+    (found,) = learning_seconds(attack_tasks(plan, settings), settings, probe)
     # 320 of each of 4 victims; a quarter of 100 rows selects the epoch; half of the held-out model's 320 decides.
     assert found == pytest.approx(4 * (320 + 160 + EPOCHS * 25), rel=0.05)
 
 
 def test_a_longer_training_takes_longer_and_samia_the_longest() -> None:
     attacks = ["nn:max_rows=100:epochs=10", "nn:max_rows=100:epochs=1000", "samia:max_rows=100:epochs=1000"]
-    plan, population = plan_study(study(audit={"attacks": attacks}, releases=[]))
-    games = expected_games(plan, population)
-    short, long, samia = learning_seconds(attack_tasks(plan, games), games, Probe(population))
+    plan, audit_data = plan_study(study(audit={"attacks": attacks}, releases=[]))
+    settings = expected_settings(plan, audit_data)
+    short, long, samia = learning_seconds(attack_tasks(plan, settings), settings, Probe(audit_data))
     assert SECONDS_PER_TASK < short < long < samia
 
 
 def test_without_attacks_that_learn_nothing_is_counted() -> None:
-    plan, population = plan_study(study(audit={"attacks": ["loss", "lira"]}))
-    assert attack_tasks(plan, expected_games(plan, population)) == []
+    plan, audit_data = plan_study(study(audit={"attacks": ["loss", "lira"]}))
+    assert attack_tasks(plan, expected_settings(plan, audit_data)) == []

@@ -74,7 +74,7 @@ def code(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def make_own(code, make_study):
+def make_task_context(code, make_study):
     """A function from changed settings to a study with the user's network and training."""
 
     def make(function="train", **changes):
@@ -85,8 +85,8 @@ def make_own(code, make_study):
 
 
 @pytest.fixture(scope="module")
-def finished(make_own, tmp_path_factory):
-    return run(make_own(), out=tmp_path_factory.mktemp("serial"), runtime=Runtime(executor="serial"))
+def finished(make_task_context, tmp_path_factory):
+    return run(make_task_context(), out=tmp_path_factory.mktemp("serial"), runtime=Runtime(executor="serial"))
 
 
 def identities(study):
@@ -123,18 +123,23 @@ def test_the_mask_holds_in_fine_tuning(finished):
     assert all(not weights[name][~mask].any() for name, mask in masks.items())
 
 
-def test_processes_give_the_same_bytes_as_serial(finished, make_own, tmp_path):
-    parallel = run(make_own(releases=RELEASES[2:]), out=tmp_path, runtime=Runtime(executor="processes", jobs=1))
+def test_processes_give_the_same_bytes_as_serial(finished, make_task_context, tmp_path):
+    parallel = run(
+        make_task_context(releases=RELEASES[2:]), out=tmp_path, runtime=Runtime(executor="processes", jobs=1)
+    )
     for release in ("dense", "smaller"):
         for model in range(4):
             expected = one_of(finished, release, "model.safetensors", model).read_bytes()
             assert one_of(parallel, release, "model.safetensors", model).read_bytes() == expected
 
 
-def test_a_second_run_trains_nothing_and_settings_of_the_loop_train_no_dense_model(finished, make_own):
-    assert run(make_own(), out=finished.folder.parent, runtime=Runtime(executor="serial")).num_tasks_done == 0
+def test_a_second_run_trains_nothing_and_settings_of_the_loop_train_no_dense_model(finished, make_task_context):
+    assert run(make_task_context(), out=finished.folder.parent, runtime=Runtime(executor="serial")).num_tasks_done == 0
     function = {"function": "own_study:train"}
-    before, after = identities(make_own()), identities(make_own(training=function | {"weight_decay": 0.5}))
+    before, after = (
+        identities(make_task_context()),
+        identities(make_task_context(training=function | {"weight_decay": 0.5})),
+    )
     assert [name for name in before if before[name] != after[name]] == ["control", "pruned"]
 
 
@@ -148,25 +153,25 @@ def test_an_exported_tree_states_no_settings_that_did_not_train(finished, tmp_pa
     assert by_release["pruned"]["training"]["epochs"] == 1
 
 
-def test_the_source_is_part_of_the_identity(make_own, code):
-    before = identities(make_own())
+def test_the_source_is_part_of_the_identity(make_task_context, code):
+    before = identities(make_task_context())
     (code / "own_study.py").write_text(CODE + "\nRATE = 0.1\n")
     importlib.invalidate_caches()
-    changed = identities(make_own())
+    changed = identities(make_task_context())
     (code / "own_study.py").write_text(CODE)
     assert all(changed[name] != before[name] for name in before)
-    assert identities(make_own()) == before
+    assert identities(make_task_context()) == before
 
 
-def test_what_the_function_raises_fails_the_task_with_its_traceback(make_own, tmp_path):
+def test_what_the_function_raises_fails_the_task_with_its_traceback(make_task_context, tmp_path):
     with pytest.raises(TasksFailedError, match="ZeroDivisionError: in the user's code") as caught:
-        run(make_own("fail", releases=[]), out=tmp_path, runtime=Runtime(executor="serial"))
+        run(make_task_context("fail", releases=[]), out=tmp_path, runtime=Runtime(executor="serial"))
     assert "own_study.py" in caught.value.details
 
 
-def test_weights_that_are_no_numbers_fail_the_task(make_own, tmp_path):
+def test_weights_that_are_no_numbers_fail_the_task(make_task_context, tmp_path):
     with pytest.raises(TasksFailedError, match=r"training diverged: '1\.weight' is not finite after own_study:diverge"):
-        run(make_own("diverge", releases=[]), out=tmp_path, runtime=Runtime(executor="serial"))
+        run(make_task_context("diverge", releases=[]), out=tmp_path, runtime=Runtime(executor="serial"))
 
 
 @pytest.mark.parametrize(
@@ -188,9 +193,9 @@ def test_weights_that_are_no_numbers_fail_the_task(make_own, tmp_path):
         ),
     ],
 )
-def test_what_cannot_work_is_refused_before_any_work(make_own, changes, message):
+def test_what_cannot_work_is_refused_before_any_work(make_task_context, changes, message):
     with pytest.raises(UserError, match=message) as caught:
-        study = make_own(**changes)
+        study = make_task_context(**changes)
         check_plugins(study)
         check_functions(study)
     assert "\n" not in str(caught.value)
@@ -203,34 +208,34 @@ def test_what_cannot_work_is_refused_before_any_work(make_own, changes, message)
         ({"select": "best_dev", "patience": 2}, "choose in your function"),
     ],
 )
-def test_settings_that_watch_the_loop_are_refused(make_own, training, message):
+def test_settings_that_watch_the_loop_are_refused(make_task_context, training, message):
     with pytest.raises(ValueError, match=message):
-        make_own(training=training | {"function": "own_study:train"})
+        make_task_context(training=training | {"function": "own_study:train"})
 
 
 @pytest.mark.parametrize("pruner", ["dpf:start=pretrained", "gradual", "iterative"])
-def test_methods_that_start_from_its_networks_go_on_with_the_loop(make_own, pruner):
-    check_plugins(make_own(releases=[{"pruner": pruner, "sparsity": 0.5, "finetune": FINETUNE}]))
+def test_methods_that_start_from_its_networks_go_on_with_the_loop(make_task_context, pruner):
+    check_plugins(make_task_context(releases=[{"pruner": pruner, "sparsity": 0.5, "finetune": FINETUNE}]))
 
 
-def test_fine_tuning_may_choose_its_epoch(make_own):
+def test_fine_tuning_may_choose_its_epoch(make_task_context):
     finetune = FINETUNE | {"select": "best_dev"}
-    study = make_own(releases=[{"name": "tuned", "finetune": finetune}])
+    study = make_task_context(releases=[{"name": "tuned", "finetune": finetune}])
     assert study.training_of(study.releases[0]).select == "best_dev"
     assert study.training_of(study.releases[0]).function is None
 
 
-def test_settings_without_effect_are_said(make_own):
+def test_settings_without_effect_are_said(make_task_context):
     function = {"function": "own_study:train"}
-    assert make_own(training=function | {"epochs": 30, "batch_size": 128}).warnings() == []
-    (note,) = make_own(training=function | {"epochs": 5, "batch_size": 7, "weight_decay": 0.1}).warnings()
+    assert make_task_context(training=function | {"epochs": 30, "batch_size": 128}).warnings() == []
+    (note,) = make_task_context(training=function | {"epochs": 5, "batch_size": 7, "weight_decay": 0.1}).warnings()
     # weight decay is what the fine-tunings take over
     assert note == "no effect here: training.epochs, training.batch_size; own_study:train does the training"
-    (note,) = make_own(training=function | {"weight_decay": 0.1}, releases=[]).warnings()
+    (note,) = make_task_context(training=function | {"weight_decay": 0.1}, releases=[]).warnings()
     assert note.startswith("no effect here: training.weight_decay;")
 
 
-def test_the_command_line_says_what_its_estimate_leaves_out(make_own, tmp_path):
-    file = tmp_path / "own.json"
-    file.write_text(json.dumps(make_own().model_dump(mode="json")))
+def test_the_command_line_says_what_its_estimate_leaves_out(make_task_context, tmp_path):
+    file = tmp_path / "context.json"
+    file.write_text(json.dumps(make_task_context().model_dump(mode="json")))
     assert "not counted: what own_study:train trains" in succeed("run", file, "--out", tmp_path, "--dry-run")

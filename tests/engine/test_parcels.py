@@ -16,11 +16,11 @@ from pruneaudit import __version__
 from pruneaudit.core.errors import UserError
 from pruneaudit.data.membership import draw_membership, to_text
 from pruneaudit.engine.executors import Serial, make_executor
-from pruneaudit.engine.parcels import ParcelError, pack, unpack, unpacked_once
+from pruneaudit.engine.packed_files import UnpackingError, pack, unpack, unpacked_once
 from pruneaudit.engine.ray_cluster import RayCluster
 from pruneaudit.engine.ray_worker import clean_up, do_task, run_folder_here
-from pruneaudit.engine.request import Request
 from pruneaudit.engine.store import Store
+from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.runs.beginning import plan_study
 
 WITH_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
@@ -67,7 +67,7 @@ def test_a_folder_comes_out_as_it_went_in(files):
 def test_a_name_that_is_not_plain_is_refused_before_anything_is_written(tmp_path, name):
     folder = tmp_path / "staging"
     folder.mkdir()
-    with pytest.raises(ParcelError, match="expected a plain name"):
+    with pytest.raises(UnpackingError, match="expected a plain name"):
         unpack({"good.npy": as_bytes(b"1"), name: as_bytes(b"2")}, folder)
     assert not list(folder.iterdir())
     assert [path.name for path in tmp_path.iterdir()] == ["staging"]
@@ -75,7 +75,7 @@ def test_a_name_that_is_not_plain_is_refused_before_anything_is_written(tmp_path
 
 @pytest.mark.parametrize("content", ["text", b"bytes", np.zeros(3), np.zeros((2, 2), np.uint8), None])
 def test_what_is_no_array_of_bytes_is_refused(tmp_path, content):
-    with pytest.raises(ParcelError, match=r"file x\.npy, expected its bytes"):
+    with pytest.raises(UnpackingError, match=r"file x\.npy, expected its bytes"):
         unpack({"x.npy": content}, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -98,13 +98,13 @@ def test_many_processes_want_a_parcel_and_one_gets_it(tmp_path):
         calls.append(1)
         return {"x.npy": as_bytes(b"123")}
 
-    threads = [Thread(target=unpacked_once, args=(fetch, tmp_path / "population")) for _ in range(8)]
+    threads = [Thread(target=unpacked_once, args=(fetch, tmp_path / "audit_data")) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(calls) == 1
-    assert (tmp_path / "population" / "x.npy").read_bytes() == b"123"
+    assert (tmp_path / "audit_data" / "x.npy").read_bytes() == b"123"
 
 
 @pytest.fixture
@@ -115,65 +115,65 @@ def scratch(tmp_path, monkeypatch):
     return "run-1"
 
 
-def first_request(study, folder):
-    """The first training of a study, ready to be done; its population is there."""
-    plan, population = plan_study(study)
+def first_task_spec(study, folder):
+    """The first training of a study, ready to be done; its audit data is there."""
+    plan, audit_data = plan_study(study)
     store = Store(folder)
     store.open_for_writing()
     staging = store.new_staging()
-    population.save(staging)
-    store.commit(plan.population, staging)
+    audit_data.save(staging)
+    store.commit(plan.audit_data, staging)
     task = plan.tasks[0]
-    inputs = {"population": str(store.path(plan.population))}
+    inputs = {"audit_data": str(store.path(plan.audit_data))}
     checkpoints = str(store.checkpoints_of(task.artifact))
-    row = to_text(draw_membership(plan.study, population), [task.model_id])
+    row = to_text(draw_membership(plan.study, audit_data), [task.model_id])
     staging = str(store.new_staging())
-    return Request(task.name, task.action, task.spec, inputs, staging, checkpoints=checkpoints, membership=row)
+    return TaskSpec(task.name, task.action, task.spec, inputs, staging, checkpoints=checkpoints, membership=row)
 
 
 def test_a_task_elsewhere_writes_the_same_bytes_and_gets_the_population_once(study, tmp_path, scratch):
-    request = first_request(study, tmp_path / "run")
+    task_spec = first_task_spec(study, tmp_path / "run")
     with Serial() as serial:
-        serial.submit(request)
+        serial.submit(task_spec)
         assert not serial.next_outcome().error
     fetched = []
 
     def fetch():
         fetched.append(1)
-        return pack(Path(request.inputs["population"]))
+        return pack(Path(task_spec.inputs["audit_data"]))
 
-    shipped = {"population": ("digest", fetch)}
+    shipped = {"audit_data": ("digest", fetch)}
     for _ in range(2):
-        answer, parcel = do_task(request.to_json(), shipped, scratch, __version__)
+        answer, packed = do_task(task_spec.to_json(), shipped, scratch, __version__)
         assert json.loads(answer)["error"] == ""
-        expected = pack(Path(request.staging))
-        assert {name: content.tobytes() for name, content in parcel.items()} == {
+        expected = pack(Path(task_spec.staging))
+        assert {name: content.tobytes() for name, content in packed.items()} == {
             name: content.tobytes() for name, content in expected.items()
         }
     assert len(fetched) == 1
     assert sorted(path.name for path in run_folder_here(scratch).iterdir()) == [
-        "population-digest",
-        "population-digest.lock",
+        "audit_data-digest",
+        "audit_data-digest.lock",
     ]
     clean_up(scratch)
     assert not run_folder_here(scratch).exists()
 
 
 def test_a_failed_task_sends_no_files(study, tmp_path, scratch):
-    request = first_request(study, tmp_path / "run")
-    broken = Request(request.name, "no such action", request.spec, request.inputs, request.staging)
-    shipped = {"population": ("digest", lambda: pack(Path(request.inputs["population"])))}
-    answer, parcel = do_task(broken.to_json(), shipped, scratch, __version__)
+    task_spec = first_task_spec(study, tmp_path / "run")
+    broken = TaskSpec(task_spec.name, "no such action", task_spec.spec, task_spec.inputs, task_spec.staging)
+    shipped = {"audit_data": ("digest", lambda: pack(Path(task_spec.inputs["audit_data"])))}
+    answer, packed = do_task(broken.to_json(), shipped, scratch, __version__)
     assert json.loads(answer)["kind"] == "task"
-    assert not parcel
+    assert not packed
 
 
 def test_another_version_of_this_program_does_nothing(tmp_path, scratch):
-    request = Request("train", "train", {}, {}, str(tmp_path))
-    answer, parcel = do_task(request.to_json(), {}, scratch, "0.0.1")
+    task_spec = TaskSpec("train", "train", {}, {}, str(tmp_path))
+    answer, packed = do_task(task_spec.to_json(), {}, scratch, "0.0.1")
     assert json.loads(answer)["kind"] == "input"
     assert "0.0.1" in json.loads(answer)["error"]
-    assert not parcel
+    assert not packed
     assert not run_folder_here(scratch).exists()
 
 

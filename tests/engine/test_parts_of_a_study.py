@@ -28,7 +28,7 @@ FORMER = {
     ],
     "audit": {
         "attacks": ["loss", "rmia"],
-        "knowledge": ["matched"],
+        "references": ["matched"],
         "fpr_levels": [0.1],
         "queries": 2,
     },
@@ -68,9 +68,9 @@ def test_a_public_part_changes_those_networks_alone_that_it_shapes():
     after = networks(study)
     same = {folder.partition("/")[0] for folder in before.keys() & after.keys()}
     assert {name.rpartition("-")[0] for name in same} == {"plain"}  # the dev set shapes dense and the scoring bank
-    _, population = plan_study(study)
+    _, audit_data = plan_study(study)
     other = make_plan(changed(num_holdout=200, num_public=60), plan_study(changed(num_holdout=200, num_public=60))[1])
-    now = make_plan(study, population)
+    now = make_plan(study, audit_data)
     for release, is_shaped in (("dense", True), ("adv", True), ("plain", False), ("weighed", True)):
         (one, *_), (two, *_) = now.models(release), other.models(release)
         assert (one.artifact.identity != two.artifact.identity) == is_shaped
@@ -117,16 +117,16 @@ def test_scores_without_nulls_stay_and_z_is_said(runs):
 def test_nulls_hold_no_sample_that_shaped_the_release(runs):
     for name in ("before", "after"):
         folder = RunFolder.open(runs[name].folder)
-        plan, population = folder.finished()
-        assert population.holdout.sum() == 200
+        plan, audit_data = folder.finished()
+        assert audit_data.holdout.sum() == 200
         assert {"dense", "adv", "plain", "weighed"} < set(plan.releases)
         for release in plan.releases:
             is_taken = name == "before" and release != "plain"
-            signals = folder.signals(plan, population, release)
+            signals = folder.signals(plan, audit_data, release)
             assert signals.nulls.sum() == (0 if is_taken else 200)
-            assert not (signals.nulls & population.shaping() & is_taken).any()
+            assert not (signals.nulls & audit_data.shaping() & is_taken).any()
         with np.load(folder.path / "membership.npz") as membership:
             assert membership["holdout"].sum() == 200
             assert membership["public"].sum() == (200 if name == "after" else 0)
             assert not (membership["member"] | membership["eligible"])[:, membership["holdout"]].any()
-        assert Store(folder.path).status(plan.population)[0] == "whole"
+        assert Store(folder.path).status(plan.audit_data)[0] == "whole"

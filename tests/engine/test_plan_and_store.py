@@ -8,16 +8,16 @@ import pytest
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.identity import sha256_of
-from pruneaudit.data.drawing import load_population
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.drawing import load_audit_data
 from pruneaudit.engine.plan import Plan, make_plan
 from pruneaudit.engine.store import Artifact, Store
 
 
 @pytest.fixture
-def population():
+def audit_data():
     generator = np.random.default_rng(0)
-    return Population(
+    return AuditData(
         name="random",
         x=generator.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8),
         y=np.arange(40) % 4,
@@ -36,29 +36,29 @@ def identities(plan: Plan) -> dict[str, str]:
     return {task.name: task.artifact.identity for task in plan.tasks}
 
 
-def test_every_task_comes_after_its_inputs(study, population):
-    plan = make_plan(study, population)
-    made = {plan.population.identity}
+def test_every_task_comes_after_its_inputs(study, audit_data):
+    plan = make_plan(study, audit_data)
+    made = {plan.audit_data.identity}
     for task in plan.tasks:
         assert {artifact.identity for artifact in task.inputs.values()} <= made
         made.add(task.artifact.identity)
     assert len({task.artifact.folder for task in plan.tasks}) == len(plan.tasks)
 
 
-def test_a_pixel_changes_every_identity(study, population):
-    changed = population.x.copy()
+def test_a_pixel_changes_every_identity(study, audit_data):
+    changed = audit_data.x.copy()
     changed[0, 0, 0, 0] ^= 1
-    before = identities(make_plan(study, population))
-    after = identities(make_plan(study, dataclasses.replace(population, x=changed)))
+    before = identities(make_plan(study, audit_data))
+    after = identities(make_plan(study, dataclasses.replace(audit_data, x=changed)))
     assert not set(before.values()) & set(after.values())
 
 
-def test_a_raised_semantics_version_makes_what_depends_on_it_anew(study, population, monkeypatch):
-    before = identities(make_plan(study, population))
+def test_a_raised_semantics_version_makes_what_depends_on_it_anew(study, audit_data, monkeypatch):
+    before = identities(make_plan(study, audit_data))
     from pruneaudit.compression.l1unstructured import L1Unstructured
 
     monkeypatch.setattr(L1Unstructured, "semantics_version", 2)
-    after = identities(make_plan(study, population))
+    after = identities(make_plan(study, audit_data))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {name for name in before if "l1unstructured" in name}
 
@@ -69,26 +69,26 @@ def test_identities_of_artifacts_are_what_they_were(make_study, training):
     wemem = {"name": "w", "parent": "init", "finetune": {"epochs": 2}, "defense": "wemem"}
     releases = [*make_study().model_dump()["releases"], wemem]
     study = make_study(releases=releases, training={"epochs": 3, "batch_size": 32} | training)
-    plan = make_plan(study, load_population(study.data, study.seed))
+    plan = make_plan(study, load_audit_data(study.data, study.seed))
     found = sorted(identities(plan).values())
     assert len(found) == 49
     assert sha256_of(found) == "d0b1fc84f4612db4173cf3d8f0cd05af4aa90cc9c3caa6921c8093f4fb5f3855"
     assert {task.spec["engine"] for task in plan.tasks if task.action in ("train", "release")} == {"plain"}
 
 
-def test_an_option_at_its_default_is_the_same_as_left_out(make_study, population):
+def test_an_option_at_its_default_is_the_same_as_left_out(make_study, audit_data):
     base = make_study().model_dump()["releases"]
     spelt = [
         base[0],
         {**base[1], "compress": {"name": "l1unstructured", "options": {"sparsity": 0.8, "scope": "global"}}},
     ]
-    assert identities(make_plan(make_study(releases=base), population)) == identities(
-        make_plan(make_study(releases=spelt), population)
+    assert identities(make_plan(make_study(releases=base), audit_data)) == identities(
+        make_plan(make_study(releases=spelt), audit_data)
     )
 
 
-def test_tables_refuse_augmentation(make_study, population):
-    table = dataclasses.replace(population, x=np.zeros((40, 5), np.float32), mean=None, std=None)
+def test_tables_refuse_augmentation(make_study, audit_data):
+    table = dataclasses.replace(audit_data, x=np.zeros((40, 5), np.float32), mean=None, std=None)
     with pytest.raises(UserError, match="need images"):
         make_plan(make_study(training={"augment": "flip"}), table)
 
@@ -148,6 +148,6 @@ def test_any_changed_byte_is_noticed(store, file):
 
 def test_setting_aside_keeps_the_bytes(store):
     store.commit(ARTIFACT, stage(store))
-    place = store.set_aside(ARTIFACT)
+    place = store.quarantine(ARTIFACT)
     assert (place / "data.bin").read_bytes() == b"abc"
     assert store.status(ARTIFACT)[0] == "missing"

@@ -74,9 +74,11 @@ def mode_of(path):
 
 def with_rises(results):
     """The results as if every sample had become easier to find, and the ids of the samples."""
-    migration = results.migration.assign(change=0.5, exposure_before=0.25, exposure_after=0.75)
-    assert len(migration)
-    return replace(results, migration=migration), set(migration["sample_id"].astype(str))
+    sample_detection = results.sample_detection.assign(
+        change=0.5, detection_rate_before=0.25, detection_rate_after=0.75
+    )
+    assert len(sample_detection)
+    return replace(results, sample_detection=sample_detection), set(sample_detection["sample_id"].astype(str))
 
 
 def listed(page, ids):
@@ -92,7 +94,7 @@ def own_study(tmp_path, make_study):
     x = rng.integers(0, 256, (100, 1, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "own.npz", x=x, y=np.arange(100) % 2)  # noise: whatever is learned is memorised
     data = {"source": f"npz:{tmp_path / 'own.npz'}", "num_holdout": 10}
-    return make_study(data=data, audit={"attacks": ["loss"], "knowledge": ["matched"], "fpr_levels": [0.3]})
+    return make_study(data=data, audit={"attacks": ["loss"], "references": ["matched"], "fpr_levels": [0.3]})
 
 
 def test_a_run_on_ones_own_data(own_study, tmp_path):
@@ -103,7 +105,7 @@ def test_a_run_on_ones_own_data(own_study, tmp_path):
     assert not [line for line in warned.lines if "0700" in line or "chmod" in line]
     assert sorted(tracker.pages) == ["findings.csv", "report.html", "study.json"]
     assert tracker.pages["report.html"] == (folder / ".tracked" / "report.html").read_bytes()
-    assert report_again(folder).about["population"]["public"] is False
+    assert report_again(folder).about["audit_data"]["public"] is False
     results, ids = with_rises(Results.load(folder))
     assert listed(write_report(results, page), ids) == (set(), False)
     assert "--show-records" in page.read_text(encoding="utf-8")
@@ -118,7 +120,7 @@ def test_a_run_on_ones_own_data(own_study, tmp_path):
 
 
 def test_a_run_on_public_data_shows_samples_but_not_to_trackers(make_study, tmp_path):
-    study = make_study(audit={"attacks": ["loss"], "knowledge": ["matched"], "fpr_levels": [0.3]})
+    study = make_study(audit={"attacks": ["loss"], "references": ["matched"], "fpr_levels": [0.3]})
     finished = run(study, tmp_path, Runtime("serial"))
     assert mode_of(finished.folder) == 0o755
     results, ids = with_rises(Results.load(finished.folder))

@@ -62,14 +62,14 @@ class Counted(Probe):
     ],
 )
 def test_steps_and_queries_are_counted(changed: dict[str, object], expected: float) -> None:
-    plan, population = plan_study(study(**changed))
-    found = task_seconds(plan, plan.tasks, Counted(population))
+    plan, audit_data = plan_study(study(**changed))
+    found = task_seconds(plan, plan.tasks, Counted(audit_data))
     assert found - SECONDS_PER_TASK * len(plan.tasks) == pytest.approx(expected)
 
 
 def test_a_kind_is_measured_once_and_a_longer_training_takes_longer() -> None:
-    plan, population = plan_study(study())
-    probe = Probe(population)
+    plan, audit_data = plan_study(study())
+    probe = Probe(audit_data)
     threads = torch.get_num_threads()
     first = task_seconds(plan, plan.tasks, probe)
     assert first > SECONDS_PER_TASK * len(plan.tasks)

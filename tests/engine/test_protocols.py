@@ -104,10 +104,10 @@ def test_canaries_are_memorised_and_kept_apart(with_canaries):
 
 def test_canaries_carry_another_label_and_cost_no_accuracy_figure(with_canaries):
     finished, study = with_canaries
-    from pruneaudit.data.drawing import load_population
+    from pruneaudit.data.drawing import load_audit_data
 
-    planted = load_population(study.data, study.seed)
-    plain = load_population(study.data.model_copy(update={"num_canaries": 0, "num_holdout": 100}), study.seed)
+    planted = load_audit_data(study.data, study.seed)
+    plain = load_audit_data(study.data.model_copy(update={"num_canaries": 0, "num_holdout": 100}), study.seed)
     np.testing.assert_array_equal(planted.ids, plain.ids)
     np.testing.assert_array_equal(planted.y != plain.y, planted.canary)
     signals = release_signals(make_plan(study, planted), Store(finished.folder), planted, "dense")

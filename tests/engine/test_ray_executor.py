@@ -20,8 +20,8 @@ from pruneaudit.data.membership import draw_membership, to_text
 from pruneaudit.engine.executors import Serial, make_executor
 from pruneaudit.engine.progress import Silent
 from pruneaudit.engine.ray_cluster import RayCluster
-from pruneaudit.engine.request import Request
 from pruneaudit.engine.store import Store
+from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.runs.beginning import plan_study
 from run_bytes import reproducible_bytes
 
@@ -206,55 +206,55 @@ def test_a_worker_that_is_killed_in_a_training_is_replaced_and_the_study_complet
 
 
 @pytest.fixture
-def request_of(own_network_study, tmp_path):
+def task_spec_of(own_network_study, tmp_path):
     """Makes a request of the study's first training, with changes to its specification."""
-    plan, population = plan_study(own_network_study)
+    plan, audit_data = plan_study(own_network_study)
     store = Store(tmp_path / "run")
     store.open_for_writing()
     staging = store.new_staging()
-    population.save(staging)
-    store.commit(plan.population, staging)
+    audit_data.save(staging)
+    store.commit(plan.audit_data, staging)
     task = plan.tasks[0]
-    inputs = {"population": str(store.path(plan.population))}
+    inputs = {"audit_data": str(store.path(plan.audit_data))}
 
-    row = to_text(draw_membership(plan.study, population), [task.model_id])
+    row = to_text(draw_membership(plan.study, audit_data), [task.model_id])
 
     def make(**changes):
-        return Request(task.name, task.action, task.spec | changes, inputs, str(store.new_staging()), membership=row)
+        return TaskSpec(task.name, task.action, task.spec | changes, inputs, str(store.new_staging()), membership=row)
 
     return make
 
 
-def test_what_goes_wrong_is_told_as_in_this_process(request_of, network):
+def test_what_goes_wrong_is_told_as_in_this_process(task_spec_of, network):
     unknown = {"name": "factory", "options": {"target": "ray_test_network:absent", "arguments": {}}}
-    requests = [request_of(model=unknown), request_of(), replace(request_of(), action="no such")]
+    task_specs = [task_spec_of(model=unknown), task_spec_of(), replace(task_spec_of(), action="no such")]
     (network / "raise").touch()
     told = []
     for executor in (Serial(), make_executor("ray", 1)):
         with executor:
-            for request in requests:
-                executor.submit(request)
-            outcomes = [executor.next_outcome() for _ in requests]
-        told.append({(outcome.request.action, outcome.kind, outcome.error) for outcome in outcomes})
+            for task_spec in task_specs:
+                executor.submit(task_spec)
+            outcomes = [executor.next_outcome() for _ in task_specs]
+        told.append({(outcome.task_spec.action, outcome.kind, outcome.error) for outcome in outcomes})
     assert {kind for _, kind, _ in told[0]} == {"input", "task"}
     assert told[1] == told[0]
 
 
-def test_an_interrupt_ends_what_is_running(request_of, network):
+def test_an_interrupt_ends_what_is_running(task_spec_of, network):
     (network / "hold").touch()
     with pytest.raises(KeyboardInterrupt), make_executor("ray", 1) as executor:
-        executor.submit(request_of())
+        executor.submit(task_spec_of())
         while not (network / "pid").exists():
             time.sleep(0.01)
         raise KeyboardInterrupt
-    assert not list(Path(request_of().staging).parent.rglob("model.safetensors"))
+    assert not list(Path(task_spec_of().staging).parent.rglob("model.safetensors"))
 
 
-def test_a_worker_that_always_dies_is_an_outcome_each_time(request_of, network):
+def test_a_worker_that_always_dies_is_an_outcome_each_time(task_spec_of, network):
     (network / "hold").touch()
     with make_executor("ray", 1) as executor:
         for _ in range(2):
-            executor.submit(request_of())
+            executor.submit(task_spec_of())
             while not (network / "pid").exists():
                 time.sleep(0.01)
             process = int((network / "pid").read_text())
@@ -282,7 +282,7 @@ def test_a_cluster_of_others_is_used_and_left_running(study, tmp_path, cluster):
     with make_executor("ray", None, RayCluster(cluster.address)) as executor:
         assert executor.num_workers == 2
         with pytest.raises(UserError, match=r"the Ray cluster has 0 GPUs; use --device cpu"):
-            executor.submit(Request("train", "train", {}, {}, "", device="cuda"))
+            executor.submit(TaskSpec("train", "train", {}, {}, "", device="cuda"))
     at_work = descendants()
     file = tmp_path / "study.json"
     file.write_text(study.model_dump_json())

@@ -13,7 +13,7 @@ import torch
 
 from pruneaudit.api import Runtime, run
 from pruneaudit.core.errors import UserError
-from pruneaudit.engine.rehearsal import rehearse
+from pruneaudit.engine.preflight import preflight
 from pruneaudit.engine.store import Store
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.study import Study
@@ -33,7 +33,7 @@ def table(tmp_path: Path) -> str:
 def study(*releases: dict[str, Any], model: str = "tinycnn:width=4", source: str = "digits") -> Study:
     return Study.model_validate(
         {
-            "name": "rehearsed",
+            "name": "checked_before",
             "data": {"source": source, "num_samples": 50},
             "membership": {"num_models": 2},
             "model": model,
@@ -44,9 +44,9 @@ def study(*releases: dict[str, Any], model: str = "tinycnn:width=4", source: str
     )
 
 
-def rehearsed(asked: Study, folder: Path) -> None:
-    plan, population = plan_study(asked)
-    rehearse(plan, population, Store(folder / asked.name))
+def checked_before(asked: Study, folder: Path) -> None:
+    plan, audit_data = plan_study(asked)
+    preflight(plan, audit_data, Store(folder / asked.name))
 
 
 @pytest.mark.parametrize(
@@ -62,28 +62,28 @@ def rehearsed(asked: Study, folder: Path) -> None:
 def test_what_a_table_cannot_lose_is_refused(release: dict[str, Any], said: str, table: str, tmp_path: Path) -> None:
     asked = study({"name": "x", "sparsity": 0.9, **release}, model="mlp:hidden=[8]", source=table)
     with pytest.raises(UserError, match=said) as caught:
-        rehearsed(asked, tmp_path)
+        checked_before(asked, tmp_path)
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "rehearsed").exists()
+    assert not (tmp_path / "checked_before").exists()
 
 
 def test_privacy_from_weights_with_batch_norm_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("opacus")
     private = {"name": "private", "defense": DP, **TUNED}
     with pytest.raises(UserError, match=r"^release 'private': defense 'dp' changes the network.* parent = 'init'"):
-        rehearsed(study(private), tmp_path)
+        checked_before(study(private), tmp_path)
     whole = {"name": "whole", "parent": "init", "defense": DP}
     then = {"name": "then", "parent": "whole", "compress": "l1unstructured", "sparsity": 0.5, "defense": DP, **TUNED}
-    rehearsed(study(whole, then), tmp_path)
-    rehearsed(study(private, model="tinycnn:width=4:norm=group"), tmp_path)
+    checked_before(study(whole, then), tmp_path)
+    checked_before(study(private, model="tinycnn:width=4:norm=group"), tmp_path)
     with pytest.raises(UserError, match="'dp' is about a single training, and compressor 'iterative' trains several"):
-        rehearsed(study(whole, {**then, "compress": "iterative:rounds=2"}), tmp_path)
+        checked_before(study(whole, {**then, "compress": "iterative:rounds=2"}), tmp_path)
 
 
 def test_what_can_be_done_passes_and_draws_nothing(tmp_path: Path) -> None:
     asked = load_recipe("demo", ["data.source='digits'", "data.num_samples=300", "data.num_holdout=20"])
     before = torch.get_rng_state()
-    rehearsed(asked, tmp_path)
+    checked_before(asked, tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
     assert not list(tmp_path.iterdir())
 
@@ -93,12 +93,12 @@ def test_what_is_made_already_is_not_tried_again(tmp_path: Path) -> None:
     run(asked, tmp_path, runtime=Runtime(executor="serial"))
     (tmp_path / "study.json").write_text(asked.model_dump_json())
     code = (
-        "import sys\nfrom pathlib import Path\nfrom pruneaudit.engine.rehearsal import rehearse\n"
+        "import sys\nfrom pathlib import Path\nfrom pruneaudit.engine.preflight import rehearse\n"
         "from pruneaudit.engine.plan import make_plan\nfrom pruneaudit.engine.store import Store\n"
-        "from pruneaudit.data.drawing import load_population\nfrom pruneaudit.study import Study\n"
+        "from pruneaudit.data.drawing import load_audit_data\nfrom pruneaudit.study import Study\n"
         f"root = Path({str(tmp_path)!r})\nstudy = Study.load(root / 'study.json')\n"
-        "population = load_population(study.data, study.seed, None)\n"
-        "rehearse(make_plan(study, population), population, Store(root / study.name))\n"
+        "audit_data = load_audit_data(study.data, study.seed, None)\n"
+        "rehearse(make_plan(study, audit data), audit data, Store(root / study.name))\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -120,9 +120,9 @@ def build(input_shape, num_classes):
     (tmp_path / "turned_network.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     release = {"name": "x", "compress": "l1structured", "sparsity": 0.3, **TUNED}
-    plan, population = plan_study(study(release, model="turned_network:build"))
-    notes = rehearse(plan, population, Store(tmp_path / "rehearsed"))
+    plan, audit_data = plan_study(study(release, model="turned_network:build"))
+    notes = preflight(plan, audit_data, Store(tmp_path / "checked_before"))
     assert len(notes) == 1
     assert notes[0].startswith("release 'x': kept whole: first: ")
-    plain, population = plan_study(study(release))
-    assert rehearse(plain, population, Store(tmp_path / "rehearsed")) == ()
+    plain, audit_data = plan_study(study(release))
+    assert preflight(plain, audit_data, Store(tmp_path / "checked_before")) == ()

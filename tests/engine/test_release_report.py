@@ -205,9 +205,9 @@ def test_a_run_that_was_never_measured_can_be_attacked(finished, tmp_path):
 
 
 def test_models_that_are_left_out_are_in_nothing(finished, images):
-    plan, population = plan_study(images)
+    plan, audit_data = plan_study(images)
     threads = torch.get_num_threads()
-    report = release_report(plan, Store(finished.folder), population, left_out={0})
+    report = release_report(plan, Store(finished.folder), audit_data, left_out={0})
     assert torch.get_num_threads() == threads
     assert report["model_id"] == 1
     entry = report["releases"][2]
@@ -220,8 +220,8 @@ def test_what_cannot_be_measured_is_null_and_says_why(finished, images, tmp_path
     shutil.copytree(finished.folder, tmp_path / "small")
     broken = next((tmp_path / "small").glob("l1unstructured-0.8-????????")) / "model-000" / "model.safetensors"
     broken.write_bytes(broken.read_bytes()[:50])
-    plan, population = plan_study(images)
-    report = release_report(plan, Store(tmp_path / "small"), population)
+    plan, audit_data = plan_study(images)
+    report = release_report(plan, Store(tmp_path / "small"), audit_data)
     entries = {entry["name"]: entry for entry in report["releases"]}
     lost = entries.pop("l1unstructured-0.8")
     for part in ("parameters", "nonzero", "sparsity_all", "sparsity_prunable", "macs", "layers", "latency"):

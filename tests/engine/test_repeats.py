@@ -6,9 +6,9 @@ import pytest
 from pruneaudit.api import Runtime, run
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.identity import sha256_of
-from pruneaudit.data.drawing import load_population
+from pruneaudit.data.drawing import load_audit_data
 from pruneaudit.engine.plan import check_plugins, make_plan
-from pruneaudit.study.lineage import repeats, twins
+from pruneaudit.study.lineage import counterparts, repeats
 
 FINETUNE = {"epochs": 2, "learning_rate": 0.05}
 PRUNED = {"compress": "l1unstructured", "sparsity": 0.8, "finetune": FINETUNE}
@@ -16,7 +16,7 @@ CONTROL = {"name": "dense+finetune", "finetune": FINETUNE}
 
 
 def configs(study):
-    plan = make_plan(study, load_population(study.data, study.seed))
+    plan = make_plan(study, load_audit_data(study.data, study.seed))
     return {task.name: task.artifact.config for task in plan.tasks}
 
 
@@ -55,7 +55,7 @@ def test_repeats_differ_in_their_seed_and_name_alone(make_study):
 def test_one_undefended_twin_serves_all_seeds(make_study):
     defended = PRUNED | {"defense": "ppb"}
     study = make_study(releases=[PRUNED, defended, defended | {"finetune_seed": 1}])
-    assert twins(study) == {
+    assert counterparts(study) == {
         "l1unstructured-0.8+ppb": "l1unstructured-0.8",
         "l1unstructured-0.8+ppb+seed1": "l1unstructured-0.8",
     }
@@ -83,7 +83,7 @@ def repeated(make_study, tmp_path_factory):
 
 
 def logits(finished, release):
-    return next(g for g in finished.audit.games if g.game.release == release).game.view.attacked.logits
+    return next(g for g in finished.audit.settings if g.setting.release == release).setting.attack_input.attacked.logits
 
 
 def test_the_order_of_training_changes_and_nothing_else(repeated):
@@ -95,21 +95,23 @@ def test_the_order_of_training_changes_and_nothing_else(repeated):
 
 
 def test_the_noise_floor_stands_beside_the_counts(repeated):
-    table = repeated.audit.results.migrations
+    table = repeated.audit.results.detection_changes
     assert set(table["fpr"]) == {0.2}, "1% cannot be told from so few samples"
     of_all = table[table["class"] == "all"].set_index(["release", "baseline"])
     floor = of_all.loc[("again", "pruned")]
     row = of_all.loc[("pruned", "dense+finetune")]
-    assert row["noise_newly"] == floor["newly_exposed"]
-    assert row["noise_no_longer"] == floor["no_longer_exposed"]
+    assert row["noise_newly"] == floor["newly_detected"]
+    assert row["noise_no_longer"] == floor["no_longer_detected"]
     assert np.isnan(of_all.loc[("dense+finetune", "dense"), "noise_newly"])
-    assert of_all.loc[("fresh", "dense"), "newly_exposed"] == 0
+    assert of_all.loc[("fresh", "dense"), "newly_detected"] == 0
 
 
 def test_files_and_report_hold_it(repeated):
-    lines = (repeated.folder / "migration.csv").read_text().splitlines()
-    assert lines[0] == "release,baseline,sample_id,class_id,exposure_before,exposure_after,change,num_victims"
-    assert len(lines) == 1 + len(repeated.audit.results.migration)
+    lines = (repeated.folder / "sample_detection.csv").read_text().splitlines()
+    assert (
+        lines[0] == "release,baseline,sample_id,class_id,detection_rate_before,detection_rate_after,change,num_victims"
+    )
+    assert len(lines) == 1 + len(repeated.audit.results.sample_detection)
     sealed = (repeated.folder / "SHA256SUMS").read_text()
-    assert "  migration.csv\n" in sealed
+    assert "  sample_detection.csv\n" in sealed
     assert "Who becomes exposed" in repeated.report.read_text(encoding="utf-8")

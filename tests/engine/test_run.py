@@ -60,7 +60,7 @@ def test_released_weights_are_zero_exactly_where_the_mask_says(finished):
 
 def test_every_model_is_trained_on_its_own_half_of_one_population(finished):
     scores = pd.read_parquet(finished.folder / "scores.parquet")
-    dense = scores[(scores.release == "dense") & (scores.knowledge == "matched")]
+    dense = scores[(scores.release == "dense") & (scores.references == "matched")]
     member = dense.pivot(index="model_id", columns="sample_id", values="member").to_numpy()
     assert member.shape == (4, 200)  # the holdout is not scored
     assert 0.35 < member.mean() < 0.65
@@ -156,7 +156,7 @@ def test_a_damaged_artifact_is_named_set_aside_and_made_again(finished, study, t
     progress = Listening()
     again = run(study, out=tmp_path, runtime=Runtime(executor="serial", progress=progress))
     assert again.num_tasks_done == 1
-    assert any("model-002" in line and "set aside" in line for line in progress.heard)
+    assert any("model-002" in line and "quarantined" in line for line in progress.heard)
     assert len(list((tmp_path / "small" / "set-aside").iterdir())) == 1
     assert reproducible_bytes(again.folder) == reproducible_bytes(finished.folder)
 
@@ -194,17 +194,17 @@ def test_signals_that_were_never_asked_for_are_named_with_the_command_that_gets_
 def test_dense_knowledge_is_another_attacker_only_where_it_differs(finished):
     findings = finished.audit.findings
     mean = findings[findings["victim"] == "mean"]
-    assert set(mean[mean["release"] == "dense"]["knowledge"]) == {"matched"}
-    assert set(mean[mean["release"] == "l1unstructured-0.8"]["knowledge"]) == {"matched", "dense"}
-    lira = mean[(mean["attack"] == "lira") & (mean["release"] == "l1unstructured-0.8")].set_index("knowledge")["auc"]
+    assert set(mean[mean["release"] == "dense"]["references"]) == {"matched"}
+    assert set(mean[mean["release"] == "l1unstructured-0.8"]["references"]) == {"matched", "dense"}
+    lira = mean[(mean["attack"] == "lira") & (mean["release"] == "l1unstructured-0.8")].set_index("references")["auc"]
     assert lira["matched"] != lira["dense"]
 
 
 def test_comparisons_are_differences_of_findings(finished):
     results = finished.audit.results
-    mean = results.findings[results.findings["victim"] == "mean"].set_index(["release", "knowledge", "attack"])["auc"]
+    mean = results.findings[results.findings["victim"] == "mean"].set_index(["release", "references", "attack"])["auc"]
     rows = results.comparisons[
-        (results.comparisons["metric"] == "auc") & (results.comparisons["knowledge"] == "matched")
+        (results.comparisons["metric"] == "auc") & (results.comparisons["references"] == "matched")
     ]
     assert len(rows)
     for row in rows.itertuples():

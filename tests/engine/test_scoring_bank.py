@@ -13,9 +13,9 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.data.membership import read_membership, to_text
 from pruneaudit.data.splits import splits_of
 from pruneaudit.engine.driver import Failure, Work
-from pruneaudit.engine.own import Own, scoring_split
-from pruneaudit.engine.request import Request
 from pruneaudit.engine.store import Store
+from pruneaudit.engine.task_context import TaskContext, scoring_split
+from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.engine.tasks import memorisation
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.runs.verify import checked_files
@@ -44,7 +44,7 @@ def defended(num_models=K, **more):
 @pytest.fixture(scope="module")
 def study(make_study):
     pruned = defended(name="pruned", compress="l1unstructured", sparsity=0.5)
-    return make_study(releases=[defended(), pruned], audit=AUDIT | {"knowledge": ["matched", "no-defense"]})
+    return make_study(releases=[defended(), pruned], audit=AUDIT | {"references": ["matched", "undefended"]})
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,8 @@ def planned(study, action=None, release=None):
 
 
 def test_cost_law(study, finished):
-    # 4 dense trainings, 2 releases and their undefended twins, a query of each; K scoring models, K queries, one table.
+    # 4 dense trainings, 2 releases and their undefended counterparts, a query of each; K scoring models, K queries,
+    # one table.
     assert finished.num_tasks_done == (4 + 4 * 4 + 20) + (K + K + 1)
     names = [task.name for task in planned(study, release="scoring")]
     assert names[0] == "train scoring model-000"
@@ -72,11 +73,11 @@ def test_a_second_run_does_nothing_and_everything_is_whole(study, finished):
 
 
 def test_scores_are_those_of_the_scoring_models(study, finished):
-    population = plan_study(study)[1]
+    audit_data = plan_study(study)[1]
     answers = sorted(finished.folder.glob("scoring-*/signals-*/model-*/logits.npy"))
     assert len(answers) == K
-    log_p = [log_softmax(np.load(path).astype(float), axis=1)[np.arange(260), population.y] for path in answers]
-    rows = [scoring_split(study.seed, k, population).member for k in range(K)]
+    log_p = [log_softmax(np.load(path).astype(float), axis=1)[np.arange(260), audit_data.y] for path in answers]
+    rows = [scoring_split(study.seed, k, audit_data).member for k in range(K)]
     (table,) = finished.folder.glob("scoring-*/sample_scores-*/scores.npy")
     scores = np.load(table)
     assert scores.dtype == np.float64
@@ -84,7 +85,7 @@ def test_scores_are_those_of_the_scoring_models(study, finished):
     for i in range(260):
         inside = [np.exp(log_p[k][i]) for k in range(K) if rows[k][i]]
         outside = [np.exp(log_p[k][i]) for k in range(K) if not rows[k][i]]
-        if population.holdout[i]:
+        if audit_data.holdout[i]:
             assert np.isnan(scores[i])
         elif inside and outside:
             assert scores[i] == pytest.approx(np.mean(inside) - np.mean(outside), abs=1e-12)
@@ -105,14 +106,14 @@ def test_memorisation_by_hand():
 @pytest.mark.parametrize("membership", [{"num_models": 4}, DISJOINT])
 def test_scoring_rows_are_coins_of_their_own(make_study, membership):
     study = make_study(membership=membership, releases=[defended(num_models=4)], audit=AUDIT)
-    population = plan_study(study)[1]
-    rows = np.stack([scoring_split(study.seed, k, population).member for k in range(4)])
-    bank = splits_of(study.membership, study.seed, range(4), population).member
-    assert not rows[:, population.holdout].any()
-    audited = rows[:, ~population.holdout]
+    audit_data = plan_study(study)[1]
+    rows = np.stack([scoring_split(study.seed, k, audit_data).member for k in range(4)])
+    bank = splits_of(study.membership, study.seed, range(4), audit_data).member
+    assert not rows[:, audit_data.holdout].any()
+    audited = rows[:, ~audit_data.holdout]
     assert 0.4 < audited.mean() < 0.6
     for one in audited:
-        for other in bank[:, ~population.holdout]:
+        for other in bank[:, ~audit_data.holdout]:
             assert abs(np.corrcoef(one, other)[0, 1]) < 0.35  # 5 standard errors of 200 samples
 
 
@@ -120,27 +121,27 @@ def test_scoring_models_begin_and_train_apart_from_the_bank(study, finished):
     weights = [path.read_bytes() for path in sorted(finished.folder.glob("*/model-000/model.safetensors"))]
     assert len({*weights}) == len(weights) == 6
     summaries = sorted(finished.folder.glob("scoring-*/model-*/summary.json"))
-    population = plan_study(study)[1]
+    audit_data = plan_study(study)[1]
     for k, summary in enumerate(json.loads(path.read_text()) for path in summaries):
-        assert summary["num_members"] == scoring_split(study.seed, k, population).member.sum()
+        assert summary["num_members"] == scoring_split(study.seed, k, audit_data).member.sum()
         assert 0 <= summary["test_accuracy"] <= 1
 
 
 def test_the_defence_gets_the_scores_of_the_members_in_their_order(study, finished):
-    population, store = plan_study(study)[1], Store(finished.folder)
+    audit_data, store = plan_study(study)[1], Store(finished.folder)
     scores = np.load(store.path(planned(study, "sample_scores")[0].artifact) / "scores.npy")
-    everything = Samples.of(population, np.ones(260, dtype=bool)).stored.flatten(1)
+    everything = Samples.of(audit_data, np.ones(260, dtype=bool)).stored.flatten(1)
     for task in planned(study, "release", "pruned"):
         inputs = {role: str(store.path(artifact)) for role, artifact in task.inputs.items()}
-        row = to_text(read_membership(store.root, 4, len(population.y)), [task.model_id])
-        own = Own(Request(task.name, task.action, task.spec, inputs, "", membership=row))
-        distances = (own.members().stored.flatten(1)[:, None] - everything).abs().sum(2)  # (n, N)
+        row = to_text(read_membership(store.root, 4, len(audit_data.y)), [task.model_id])
+        context = TaskContext(TaskSpec(task.name, task.action, task.spec, inputs, "", membership=row))
+        distances = (context.members().stored.flatten(1)[:, None] - everything).abs().sum(2)  # (n, N)
         members = distances.argmin(1).numpy()
         assert (distances.min(1).values == 0).all()
-        np.testing.assert_array_equal(own.sample_scores(), scores[members])
+        np.testing.assert_array_equal(context.sample_scores(), scores[members])
         facts = json.loads((store.path(task.artifact) / "summary.json").read_text())["defense"]
         assert facts["num_memorised"] == (scores[members] >= 0.1).sum()
-        assert facts["samples_per_epoch"] == np.minimum(np.bincount(population.y[members]), 4).sum()
+        assert facts["samples_per_epoch"] == np.minimum(np.bincount(audit_data.y[members]), 4).sum()
 
 
 def test_the_protocol_does_not_shape_the_scoring_bank(make_study):
@@ -168,9 +169,9 @@ def test_scores_are_a_parent_and_more_models_cost_only_themselves(make_study, st
 
 
 def test_no_defense_twins_and_other_defences_need_no_scoring_bank(make_study, study):
-    twin = planned(study, "release", "dense+finetune")[0]
-    assert "sample_scores" not in twin.inputs
-    assert len(twin.artifact.config["parents"]) == 1
+    counterpart = planned(study, "release", "dense+finetune")[0]
+    assert "sample_scores" not in counterpart.inputs
+    assert len(counterpart.artifact.config["parents"]) == 1
     plain = make_study(releases=[defended(defense="ppb")], audit=AUDIT)
     assert not planned(plain, release="scoring")
 
@@ -178,7 +179,7 @@ def test_no_defense_twins_and_other_defences_need_no_scoring_bank(make_study, st
 def test_findings_know_no_scoring_release(finished):
     results = finished.audit.results
     assert set(results.releases["release"]) == {"dense", "defended", "pruned", "dense+finetune", "l1unstructured-0.5"}
-    assert "scoring" not in set(results.findings["release"]) | set(results.findings["knowledge"])
+    assert "scoring" not in set(results.findings["release"]) | set(results.findings["references"])
     scores = pd.read_parquet(finished.folder / "scores.parquet")
     assert "scoring" not in set(scores["release"])
 

@@ -43,9 +43,9 @@ def manifest(finished):
 
 
 def test_membership_is_of_samples_not_of_rows(manifest):
-    twin = (manifest["ids"][:, None] % NUM_DIFFERENT) == (manifest["ids"] % NUM_DIFFERENT)
+    counterpart = (manifest["ids"][:, None] % NUM_DIFFERENT) == (manifest["ids"] % NUM_DIFFERENT)
     for row in manifest["member"]:
-        assert (row[np.nonzero(twin)[0]] == row[np.nonzero(twin)[1]]).all()
+        assert (row[np.nonzero(counterpart)[0]] == row[np.nonzero(counterpart)[1]]).all()
     audited = manifest["eligible"].all(axis=0)
     assert len(set(manifest["ids"][audited] % NUM_DIFFERENT)) == audited.sum() == NUM_DIFFERENT - 20
     is_copy = manifest["copy_of"] != np.arange(len(manifest["ids"]))
@@ -60,8 +60,8 @@ def test_all_copies_of_a_member_are_trained_on(finished, manifest):
 
 
 def test_the_auc_is_that_of_members_and_true_non_members(finished, manifest):
-    plan, population = plan_study(RunFolder.open(finished.folder).study)
-    signals = release_signals(plan, Store(finished.folder), population, "dense")
+    plan, audit_data = plan_study(RunFolder.open(finished.folder).study)
+    signals = release_signals(plan, Store(finished.folder), audit_data, "dense")
     member, audited = manifest["member"], manifest["eligible"].all(axis=0)
     by_hand = [roc_auc_score(m[audited], phi[audited, 0]) for m, phi in zip(member, signals.phi, strict=True)]
     findings = finished.audit.findings.query("attack == 'loss' and victim == 'mean'")
@@ -81,8 +81,8 @@ def test_scores_hold_one_of_each(finished):
 
 def test_numbers_of_copies_are_told_everywhere(finished):
     about = json.loads((finished.folder / "about.json").read_text())
-    assert about["population"]["num_copies"] == 100
-    assert about["population"]["num_samples"] == 100
+    assert about["audit_data"]["num_copies"] == 100
+    assert about["audit_data"]["num_samples"] == 100
     said = "100 of 220 samples repeat an audited sample"
     assert any(said in warning for warning in about["warnings"])
     assert said in (finished.folder / "run.log").read_text()

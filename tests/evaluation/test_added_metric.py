@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from pruneaudit.cli import main
-from pruneaudit.evaluation.game import bank_games
-from pruneaudit.evaluation.lineup import Lineup, ready
-from pruneaudit.evaluation.playing import Known, Measuring, audit_games
+from pruneaudit.evaluation.attack_setting import bank_settings
+from pruneaudit.evaluation.comparison_plan import ComparisonPlan, ready
+from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
 from pruneaudit.evaluation.results import Results
 from pruneaudit.gate import as_markdown, budgets_of, check
 from pruneaudit.metrics import METRICS, BudgetOption, Metric, PerVictim, Quantity, auc_influence
@@ -53,9 +53,9 @@ def gini(monkeypatch):
 @pytest.fixture
 def results(gini, make_bank):
     releases = {"dense": make_bank(5, 300, gain=2.0), "pruned": make_bank(5, 300, gain=1.0, noise_seed=1)}
-    known = Known(Lineup(baselines=("dense",), undefended=("dense",)), FACTS)
-    games = bank_games(releases, ["matched"])
-    return audit_games(games, ready(("loss", "confidence")), Measuring(0, LEVELS), known).results
+    known = Known(ComparisonPlan(baselines=("dense",), undefended=("dense",)), FACTS)
+    settings = bank_settings(releases, ["matched"])
+    return evaluate(settings, ready(("loss", "confidence")), Measuring(0, LEVELS), known).results
 
 
 def test_its_numbers_are_in_all_tables(results, tmp_path):
@@ -64,7 +64,7 @@ def test_its_numbers_are_in_all_tables(results, tmp_path):
     np.testing.assert_allclose(told["gini"], 2 * told["auc"] - 1)
     np.testing.assert_allclose(told["gini_high"] - told["gini_low"], 2 * (told["auc_high"] - told["auc_low"]))
     assert findings.loc[findings["victim"] == "pooled", "gini"].isna().all()  # it does not say what it is there
-    for name in ("comparisons", "contests"):
+    for name in ("comparisons", "attack_comparisons"):
         table = getattr(results, name)
         mine, areas = (table.loc[table["metric"] == metric, "difference"].to_numpy() for metric in ("gini", "auc"))
         assert len(mine)
@@ -79,10 +79,10 @@ def test_its_numbers_are_in_all_tables(results, tmp_path):
 
 
 def test_its_reason_stands_where_it_is_suppressed(make_bank, gini):
-    games = bank_games({"dense": make_bank(3, 80)}, ["matched"])
-    found = audit_games(games, ready(("loss",)), Measuring(0, LEVELS)).results
+    settings = bank_settings({"dense": make_bank(3, 80)}, ["matched"])
+    found = evaluate(settings, ready(("loss",)), Measuring(0, LEVELS)).results
     assert found.findings["gini"].isna().all()
-    assert found.findings["refused"].str.contains("Gini coefficient: ").all()
+    assert found.findings["suppressed"].str.contains("Gini coefficient: ").all()
     assert "gini" not in set(found.comparisons["metric"])
 
 

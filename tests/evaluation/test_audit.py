@@ -8,10 +8,10 @@ import pytest
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.core.errors import UserError
-from pruneaudit.evaluation import audit, bank_games
+from pruneaudit.evaluation import audit, bank_settings
+from pruneaudit.evaluation.comparison_plan import ComparisonPlan, ready
+from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
 from pruneaudit.evaluation.given import Paired
-from pruneaudit.evaluation.lineup import Lineup, ready
-from pruneaudit.evaluation.playing import Known, Measuring, audit_games
 from pruneaudit.evaluation.results import Results
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
@@ -79,7 +79,7 @@ def test_references_of_their_own(make_bank):
     victims, references = make_bank(2, 200), make_bank(8, 200, seed=1, first_id=10)
     found = audit(victims, references=references, attacks=["lira"])
     assert found.scores["lira"].shape == (2, 200)
-    assert len(found.games[0].game.view.reference.model_names) == 8
+    assert len(found.settings[0].setting.attack_input.reference.model_names) == 8
     assert mean_of(found, "lira") > 0.65
     assert np.isfinite(mean_of(found, "lira", "balanced_accuracy"))
 
@@ -94,22 +94,22 @@ def test_references_that_include_the_victims_do_not_serve_them(make_bank):
 def test_without_ids_equal_numbers_are_no_equal_models(make_bank):
     victims, references = make_bank(2, 100), make_bank(6, 100, seed=1)
     unnamed = Signals(references.logits, references.labels, references.member)
-    view = audit(victims, references=unnamed, attacks=["lira"]).games[0].game.view
-    assert view.allowed.all()
+    attack_input = audit(victims, references=unnamed, attacks=["lira"]).settings[0].setting.attack_input
+    assert attack_input.allowed.all()
 
 
 def test_a_second_public_release_is_part_of_what_is_seen(make_bank):
     dense, pruned = make_bank(4, 100), make_bank(4, 100, noise_seed=1)
-    view = audit(pruned, paired=dense, attacks=["lira"]).games[0].game.view
-    assert view.releases == view.references == (dense, pruned)
-    assert view.attacked is pruned
+    attack_input = audit(pruned, paired=dense, attacks=["lira"]).settings[0].setting.attack_input
+    assert attack_input.releases == attack_input.references == (dense, pruned)
+    assert attack_input.attacked is pruned
     others, others_dense = make_bank(3, 100, first_id=9, seed=1), make_bank(3, 100, first_id=9, seed=1, noise_seed=1)
     with pytest.raises(UserError, match=r"Paired\(signals, references\)"):
         audit(pruned, others, dense)
     with pytest.raises(UserError, match="goes with references, which are not given"):
         audit(pruned, paired=Paired(dense, others_dense))
     found = audit(pruned, others, Paired(dense, others_dense), attacks=["back_front", "joint_lira"])
-    assert found.games[0].game.view.references == (others_dense, others)
+    assert found.settings[0].setting.attack_input.references == (others_dense, others)
     assert np.isfinite(found.findings["auc"]).all()
 
 
@@ -142,9 +142,9 @@ def test_one_attack_more_changes_nothing_about_the_others(make_bank):
 
 def test_what_is_saved_can_be_read_again(make_bank, tmp_path):
     releases = {"dense": make_bank(4, 120, 1.5, 20, 10), "pruned": make_bank(4, 120, 0.5, 20, 10, noise_seed=1)}
-    games = bank_games(releases, ("matched", "dense"))
-    found = audit_games(
-        games, ready(["loss", "lira"]), Measuring(0), Known(Lineup(("dense",)), about={"name": "small"})
+    settings = bank_settings(releases, ("matched", "dense"))
+    found = evaluate(
+        settings, ready(["loss", "lira"]), Measuring(0), Known(ComparisonPlan(("dense",)), about={"name": "small"})
     )
     folder = found.save(tmp_path / "new" / "folder")
     loaded = Results.load(folder)
@@ -157,8 +157,8 @@ def test_what_is_saved_can_be_read_again(make_bank, tmp_path):
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
     scores = pd.read_parquet(folder / "scores.parquet")
-    assert len(scores) == 3 * 4 * 100  # three games, four victims, what is not the holdout
-    chosen = scores[(scores["release"] == "pruned") & (scores["knowledge"] == "dense") & (scores["model_id"] == 2)]
+    assert len(scores) == 3 * 4 * 100  # three attack settings, four victims, what is not the holdout
+    chosen = scores[(scores["release"] == "pruned") & (scores["references"] == "dense") & (scores["model_id"] == 2)]
     assert chosen["sample_id"].tolist() == list(range(20, 120))
     assert chosen["canary"].tolist() == [n >= 110 for n in range(20, 120)]
     np.testing.assert_array_equal(chosen["member"], releases["pruned"].member[2, 20:])
@@ -185,16 +185,16 @@ def test_attacks_are_compared_with_loss_and_the_primary_one_on_the_same_pairs(ma
     assert list(dict.fromkeys(found.findings["attack"])) == ["lira", "loss", "rmia"]  # as declared
     assert list(found.scores) == ["lira", "loss", "rmia"]
     assert found.results.about["primary"] == {"attack": "rmia", "num_references": 7, "floored": False}
-    contests = found.results.contests
-    pairs = set(zip(contests["attack"], contests["against"], strict=True))
+    attack_comparisons = found.results.attack_comparisons
+    pairs = set(zip(attack_comparisons["attack"], attack_comparisons["against"], strict=True))
     assert pairs == {("lira", "loss"), ("rmia", "loss"), ("lira", "rmia")}
     mean = found.findings[found.findings["victim"] == "mean"].set_index("attack")
-    for row in contests[contests["metric"] == "auc"].itertuples():
+    for row in attack_comparisons[attack_comparisons["metric"] == "auc"].itertuples():
         assert row.difference == pytest.approx(mean.loc[row.attack, "auc"] - mean.loc[row.against, "auc"])
         assert row.low < row.difference < row.high
-    width = (contests["high"] - contests["low"])[contests["metric"] == "auc"].max()
+    width = (attack_comparisons["high"] - attack_comparisons["low"])[attack_comparisons["metric"] == "auc"].max()
     assert width < mean["auc_high"].sub(mean["auc_low"]).max() * 1.5  # pairing takes away what the attacks share
-    assert audit(bank, attacks=["lira"]).results.contests.empty
+    assert audit(bank, attacks=["lira"]).results.attack_comparisons.empty
 
 
 def test_every_attack_has_one_paired_difference_to_the_primary_one(make_bank):
@@ -202,7 +202,7 @@ def test_every_attack_has_one_paired_difference_to_the_primary_one(make_bank):
     found = audit(make_bank(6, 200, 1.5, 10, 0), attacks=played, fpr_levels=[0.1]).results
     primary = found.about["primary"]["attack"]
     assert primary == "rmia"
-    rows = found.contests[found.contests["metric"] == "auc"]
+    rows = found.attack_comparisons[found.attack_comparisons["metric"] == "auc"]
     against = [set(pair) for pair in zip(rows["attack"], rows["against"], strict=True)]
     for attack in set(found.findings["attack"]) - {primary}:
         assert against.count({attack, primary}) == 1, attack

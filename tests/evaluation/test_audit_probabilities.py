@@ -135,7 +135,7 @@ def test_a_copy_in_references_is_refused_under_another_id_only(make_bank):
     found = audit(
         victims, references=renamed(others, 10, logits=logits, member=member, model_ids=same), attacks=["lira"]
     )
-    assert not found.games[0].game.view.allowed[1, 4]
+    assert not found.settings[0].setting.attack_input.allowed[1, 4]
 
 
 def test_a_copy_among_probabilities_is_found_beside_logits(make_bank):
@@ -181,6 +181,6 @@ def test_victims_and_references_treat_a_zero_alike(make_bank):
             references=renamed(others, 10, probabilities=fine, **given),
             attacks=["lira"],
         )
-    view = found.games[0].game.view
-    np.testing.assert_allclose(view.attacked.resolution, [0.001, 0.001])
-    np.testing.assert_array_equal(view.attacked.resolution, view.reference.resolution)
+    attack_input = found.settings[0].setting.attack_input
+    np.testing.assert_allclose(attack_input.attacked.resolution, [0.001, 0.001])
+    np.testing.assert_array_equal(attack_input.attacked.resolution, attack_input.reference.resolution)

@@ -5,10 +5,10 @@ import pytest
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.evaluation import audit
+from pruneaudit.evaluation.attack_setting import bank_settings
 from pruneaudit.evaluation.canaries import EVERY, MIN_RUNS, Bounds
-from pruneaudit.evaluation.game import bank_games
-from pruneaudit.evaluation.lineup import ready
-from pruneaudit.evaluation.playing import Measuring, audit_games
+from pruneaudit.evaluation.comparison_plan import ready
+from pruneaudit.evaluation.evaluating import Measuring, evaluate
 from pruneaudit.metrics import auc, best_threshold, guess_canaries, many_run_epsilon, one_run_epsilon
 from pruneaudit.signals.signals import Signals
 
@@ -51,8 +51,8 @@ def test_canaries_are_found_where_ordinary_samples_are_not(planted):
 
 def test_one_run_bounds_are_those_of_declared_guesses(planted):
     bounds = Bounds(guesses=(0.5, 0.2), delta=1e-5)
-    games = bank_games({"dense": planted}, ["matched"])
-    found = audit_games(games, ready(["lira"]), Measuring(0, (0.1,), bounds))
+    settings = bank_settings({"dense": planted}, ["matched"])
+    found = evaluate(settings, ready(["lira"]), Measuring(0, (0.1,), bounds))
     table, scores = rows(found, "lira", "epsilon, one run"), found.scores["lira"][:, planted.canaries]
     included = planted.member[:, planted.canaries]
     shared = []

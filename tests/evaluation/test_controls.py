@@ -10,16 +10,24 @@ import pytest
 from pruneaudit.api import Runtime, attack, audit_files, report_again, run
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.attack_input import Scores
 from pruneaudit.attacks.lira import Lira
-from pruneaudit.attacks.view import Scores
 from pruneaudit.core.files import seal_files
-from pruneaudit.evaluation import audit, bank_games
-from pruneaudit.evaluation.controls import MIN_SAMPLES, NULL, OWN, PLANTED, SELFTEST_RUN, failures, record_controls
-from pruneaudit.evaluation.game import Game
-from pruneaudit.evaluation.lineup import ready
-from pruneaudit.evaluation.outcome import Audit, GameScores
+from pruneaudit.evaluation import audit, bank_settings
+from pruneaudit.evaluation.attack_setting import AttackSetting
+from pruneaudit.evaluation.comparison_plan import ready
+from pruneaudit.evaluation.outcome import Audit, SettingScores
+from pruneaudit.evaluation.recorded_checks import (
+    MIN_SAMPLES,
+    NULL,
+    OWN,
+    PLANTED,
+    SANITY_CHECK_RUN,
+    failures,
+    record_sanity_checks,
+)
 from pruneaudit.evaluation.results import RESULT_FILES, Results
-from pruneaudit.evaluation.selftest import GAIN, made_up_bank, made_up_releases, redrawn_game
+from pruneaudit.evaluation.sanity_check import GAIN, made_up_bank, made_up_releases, redrawn_setting
 from pruneaudit.study import Study
 
 # M models, N samples
@@ -39,31 +47,31 @@ STUDY = {
 class Cheat(Attack):
     """Reads the victims' membership."""
 
-    def score(self, view, rng):
-        return Scores(view.attacked.member[view.victims] + rng.normal(size=view.eligible.shape))
+    def score(self, attack_input, rng):
+        return Scores(attack_input.attacked.member[attack_input.victims] + rng.normal(size=attack_input.eligible.shape))
 
 
 class Flipped(Lira):
     """Turns LiRA's sign."""
 
-    def score(self, view, rng):
-        return Scores(-super().score(view, rng).victims)
+    def score(self, attack_input, rng):
+        return Scores(-super().score(attack_input, rng).victims)
 
 
 class Blind(Attack):
     """Guesses."""
 
-    def score(self, view, rng):
-        return Scores(rng.normal(size=view.eligible.shape))
+    def score(self, attack_input, rng):
+        return Scores(rng.normal(size=attack_input.eligible.shape))
 
 
 class ManyClasses(Attack):
     """Needs more classes than the made-up bank has."""
 
-    def score(self, view, rng):
-        if view.attacked.num_classes < 10:
+    def score(self, attack_input, rng):
+        if attack_input.attacked.num_classes < 10:
             raise IndexError("class 7 of 5")
-        return Scores(rng.normal(size=view.eligible.shape))
+        return Scores(rng.normal(size=attack_input.eligible.shape))
 
 
 class Learner(Attack):
@@ -71,7 +79,7 @@ class Learner(Attack):
 
     trains = True
 
-    def score(self, view, rng):
+    def score(self, attack_input, rng):
         raise AssertionError("played")
 
 
@@ -84,24 +92,28 @@ def registered(monkeypatch):
 
 @pytest.fixture
 def recorded(results):
-    """A function from attacks and the games that they were played in to what is recorded, and the warnings."""
+    """A function from attacks and their attack settings to what is recorded, and the warnings."""
 
-    def record(attacks, games, seed=0):
-        found = Audit(results, tuple(GameScores(game, dict.fromkeys(attacks, np.zeros(0))) for game in games))
-        return found.results.about, record_controls(found, ready(attacks), seed, SELFTEST_RUN)
+    def record(attacks, settings, seed=0):
+        found = Audit(
+            results, tuple(SettingScores(setting, dict.fromkeys(attacks, np.zeros(0))) for setting in settings)
+        )
+        return found.results.about, record_sanity_checks(found, ready(attacks), seed, SANITY_CHECK_RUN)
 
     return record
 
 
 def leaking(gain=GAIN):
-    return [Game("dense", "matched", bank_games({"dense": made_up_bank(5, gain)}, ("matched",))[0].view)]
+    return [
+        AttackSetting("dense", "matched", bank_settings({"dense": made_up_bank(5, gain)}, ("matched",))[0].attack_input)
+    ]
 
 
 def test_honest_attacks_pass_on_all_three(recorded):
     about, warnings = recorded(HONEST, leaking())
-    rows = about["controls"]
+    rows = about["sanity_checks"]
     assert warnings == []
-    assert about["not_controlled"] == []
+    assert about["not_sanity_checked"] == []
     assert {row["attack"]: sum(other["attack"] == row["attack"] for other in rows) for row in rows} == dict.fromkeys(
         HONEST, 3
     )
@@ -123,7 +135,7 @@ def test_honest_attacks_pass_on_all_three(recorded):
 def test_a_bad_attack_fails_and_no_other(recorded, registered, attack, kinds, words):
     name = registered(attack)
     about, warnings = recorded((*HONEST, name), leaking())
-    assert {(row["attack"], row["kind"]) for row in about["controls"] if not row["passed"]} == {
+    assert {(row["attack"], row["kind"]) for row in about["sanity_checks"] if not row["passed"]} == {
         (name, kind) for kind in kinds
     }
     assert len(warnings) == 1
@@ -135,16 +147,16 @@ def test_what_learns_or_stops_is_named_and_has_neither_passed_nor_failed(recorde
     learner, stopping = registered(Learner), registered(ManyClasses)
     about, warnings = recorded(("loss", learner, stopping), leaking())
     assert warnings == []
-    assert {row["attack"] for row in about["controls"]} == {"loss"}
-    reasons = {item["attack"]: item["reason"] for item in about["not_controlled"]}
-    assert SELFTEST_RUN in reasons[learner]
+    assert {row["attack"] for row in about["sanity_checks"]} == {"loss"}
+    reasons = {item["attack"]: item["reason"] for item in about["not_sanity_checked"]}
+    assert SANITY_CHECK_RUN in reasons[learner]
     assert reasons[stopping] == "it stopped: IndexError: class 7 of 5"
 
 
 def test_only_what_was_played_is_controlled(recorded, results):
-    found = Audit(results, (GameScores(leaking()[0], {"loss": np.zeros(0)}),))
-    record_controls(found, ready(HONEST), 0, SELFTEST_RUN)
-    assert {row["attack"] for row in results.about["controls"]} == {"loss"}
+    found = Audit(results, (SettingScores(leaking()[0], {"loss": np.zeros(0)}),))
+    record_sanity_checks(found, ready(HONEST), 0, SANITY_CHECK_RUN)
+    assert {row["attack"] for row in results.about["sanity_checks"]} == {"loss"}
 
 
 def test_few_samples_are_left_to_the_made_up_bank(recorded):
@@ -152,25 +164,25 @@ def test_few_samples_are_left_to_the_made_up_bank(recorded):
     for num_samples, has_own in ((MIN_SAMPLES - 1, False), (MIN_SAMPLES, True)):
         eligible = signals.scored & (np.cumsum(signals.scored, axis=1) <= num_samples)
         chosen = dataclasses.replace(signals, eligible=eligible)
-        about, _ = recorded(("loss",), bank_games({"dense": chosen}, ("matched",)))
-        assert any(row["bank"].startswith(OWN) for row in about["controls"]) == has_own
-        reasons = [item["reason"] for item in about["not_controlled"]]
+        about, _ = recorded(("loss",), bank_settings({"dense": chosen}, ("matched",)))
+        assert any(row["bank"].startswith(OWN) for row in about["sanity_checks"]) == has_own
+        reasons = [item["reason"] for item in about["not_sanity_checked"]]
         assert reasons == ([] if has_own else [f"a victim has {MIN_SAMPLES - 1} samples, and {MIN_SAMPLES} are needed"])
 
 
 def test_the_seed_makes_the_rows(recorded):
-    texts = [json.dumps(recorded(HONEST, leaking(), seed)[0]["controls"], allow_nan=False) for seed in (3, 3, 4)]
+    texts = [json.dumps(recorded(HONEST, leaking(), seed)[0]["sanity_checks"], allow_nan=False) for seed in (3, 3, 4)]
     assert texts[0] == texts[1] != texts[2]
 
 
 def test_pairs_are_redrawn_alike_and_references_stay():
     dense, pruned = made_up_releases(2, GAIN)
-    games = bank_games({"dense": dense, "pruned": pruned}, ("matched",))
-    view = redrawn_game(games[1].view, 0)
-    first, last = view.releases
+    settings = bank_settings({"dense": dense, "pruned": pruned}, ("matched",))
+    attack_input = redrawn_setting(settings[1].attack_input, 0)
+    first, last = attack_input.releases
     np.testing.assert_array_equal(first.member, last.member)
     assert (last.member != pruned.member)[:, ~pruned.nulls].mean() == pytest.approx(0.5, abs=0.05)
-    assert view.references == (dense, pruned)
+    assert attack_input.references == (dense, pruned)
 
 
 @pytest.fixture(scope="module")
@@ -180,14 +192,14 @@ def finished(tmp_path_factory):
 
 def test_a_run_records_its_controls_and_another_attack_its_own(finished, tmp_path):
     saved = Results.load(finished.folder)
-    assert [row["attack"] for row in saved.about["controls"]] == ["loss", "loss", "lira", "lira", "loss", "lira"]
-    assert all(row["passed"] for row in saved.about["controls"])
-    assert saved.about["controls"][-1]["bank"] == f"{OWN} (dense)"
+    assert [row["attack"] for row in saved.about["sanity_checks"]] == ["loss", "loss", "lira", "lira", "loss", "lira"]
+    assert all(row["passed"] for row in saved.about["sanity_checks"])
+    assert saved.about["sanity_checks"][-1]["bank"] == f"{OWN} (dense)"
     records = json.loads((finished.folder / "findings.json").read_text())
-    assert records["controls"] == saved.about["controls"]
+    assert records["sanity_checks"] == saved.about["sanity_checks"]
     assert "where the answer is known" in finished.report.read_text()
     again = attack(finished.folder, ["rmia"], tmp_path / "again")
-    assert {row["attack"] for row in again.audit.results.about["controls"]} == {"rmia"}
+    assert {row["attack"] for row in again.audit.results.about["sanity_checks"]} == {"rmia"}
 
 
 def test_a_run_with_a_cheat_warns_and_so_does_its_log(registered, tmp_path):
@@ -201,11 +213,11 @@ def test_a_run_with_a_cheat_warns_and_so_does_its_log(registered, tmp_path):
 
 def test_an_older_run_without_controls_loads_and_is_written_up(finished, tmp_path):
     results = Results.load(finished.folder)
-    for key in ("controls", "not_controlled"):
+    for key in ("sanity_checks", "not_sanity_checked"):
         del results.about[key]
     results.save(tmp_path)
     shutil.copy(finished.folder / "scores.parquet", tmp_path)
-    assert "controls" not in json.loads((tmp_path / "findings.json").read_text())
+    assert "sanity_checks" not in json.loads((tmp_path / "findings.json").read_text())
     seal_files(tmp_path, [*RESULT_FILES, "scores.parquet"])
     report_again(tmp_path)
     page = (tmp_path / "report.html").read_text()
@@ -221,15 +233,15 @@ def test_saved_predictions_are_controlled_too(tmp_path):
     )
     found = audit_files(tmp_path / "answers.npz", "loss,lira", out=tmp_path / "audit")
     about = found.audit.results.about
-    assert [row["passed"] for row in about["controls"]] == [True] * 6
-    assert about["controls"][-1]["bank"] == f"{OWN} (answers)"
+    assert [row["passed"] for row in about["sanity_checks"]] == [True] * 6
+    assert about["sanity_checks"][-1]["bank"] == f"{OWN} (answers)"
 
 
 def test_one_model_alone_is_controlled(recorded):
     alone = made_up_bank(5, GAIN).take_models(np.array([2]))
     found = audit(alone, attacks=["loss"], fpr_levels=[0.3])
-    about, _ = recorded(("loss",), [found.games[0].game])
-    assert [row["passed"] for row in about["controls"]] == [True] * 3
+    about, _ = recorded(("loss",), [found.settings[0].setting])
+    assert [row["passed"] for row in about["sanity_checks"]] == [True] * 3
 
 
 @pytest.mark.slow
@@ -238,6 +250,6 @@ def test_false_alarms_on_own_outputs_are_rare(recorded):
     alarms = 0
     for seed in range(400):
         bank = made_up_bank(seed, GAIN).take_models(np.arange(1 + seed % 8))
-        about, _ = recorded(("loss", "entropy"), bank_games({"dense": bank}, ("matched",)), seed)
-        alarms += any(not row["passed"] for row in about["controls"] if row["bank"].startswith(OWN))
+        about, _ = recorded(("loss", "entropy"), bank_settings({"dense": bank}, ("matched",)), seed)
+        alarms += any(not row["passed"] for row in about["sanity_checks"] if row["bank"].startswith(OWN))
     assert alarms < 5

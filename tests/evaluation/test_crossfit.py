@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.attacks.folds import MAX_FOLDS, folds_of
-from pruneaudit.attacks.view import View
 from pruneaudit.evaluation.crossfit import learn, thresholds
 from pruneaudit.signals.signals import Signals
 
@@ -28,14 +28,14 @@ NAMES = (
 )
 
 
-def learned(name, view):
+def learned(name, attack_input):
     attack = ATTACKS.get(name)()
-    scores = attack.score(view, np.random.default_rng(0))
-    return thresholds(attack, view, scores, SEED, np.random.default_rng(0))
+    scores = attack.score(attack_input, np.random.default_rng(0))
+    return thresholds(attack, attack_input, scores, SEED, np.random.default_rng(0))
 
 
 def against_itself(bank):
-    return View.of([bank], [bank])
+    return AttackInput.of([bank], [bank])
 
 
 def balanced_accuracy(scores, member, threshold):
@@ -44,8 +44,8 @@ def balanced_accuracy(scores, member, threshold):
 
 @pytest.mark.parametrize("num_models", [2, 3, 4, 7, 12, 33])
 def test_folds_partition_the_models_evenly(num_models, make_bank):
-    view = against_itself(make_bank(num_models, 30))
-    victims, references = folds_of(view, SEED)
+    attack_input = against_itself(make_bank(num_models, 30))
+    victims, references = folds_of(attack_input, SEED)
     np.testing.assert_array_equal(victims, references)  # a model that is both has one fold
     sizes = np.bincount(references)
     assert len(sizes) == min(MAX_FOLDS, num_models)
@@ -63,8 +63,8 @@ def test_a_models_fold_goes_with_its_id_not_its_row(make_bank):
 
 
 def test_victims_that_are_nobodys_reference_stand_outside(make_bank):
-    view = View.of([make_bank(3, 30)], [make_bank(6, 30, first_id=3)])
-    victims, references = folds_of(view, SEED)
+    attack_input = AttackInput.of([make_bank(3, 30)], [make_bank(6, 30, first_id=3)])
+    victims, references = folds_of(attack_input, SEED)
     assert victims.tolist() == [-1, -1, -1]
     assert set(references) == {0, 1, 2, 3}
 
@@ -89,8 +89,8 @@ def test_nothing_of_the_victims_fold_is_in_its_threshold(name, make_bank):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_other_threshold_does_better_on_the_references_outside(name, make_bank):
     bank = make_bank(8, 150)
-    view = against_itself(bank)
-    found, (folds, _) = learned(name, view), folds_of(view, SEED)
+    attack_input = against_itself(bank)
+    found, (folds, _) = learned(name, attack_input), folds_of(attack_input, SEED)
     for fold in range(MAX_FOLDS):
         rows = np.flatnonzero(folds != fold)
         outside = bank.take_models(rows)
@@ -108,31 +108,31 @@ def test_no_other_threshold_does_better_on_the_references_outside(name, make_ban
 def test_separate_references_serve_all_victims_alike(name, make_bank):
     references = make_bank(6, 150, first_id=100, seed=1)
     one, other = make_bank(2, 150), make_bank(2, 150, seed=5, gain=0)
-    found = learned(name, View.of([one], [references]))
+    found = learned(name, AttackInput.of([one], [references]))
     assert np.isfinite(found).all()
     np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(learned(name, View.of([other], [references])), found)
+    np.testing.assert_array_equal(learned(name, AttackInput.of([other], [references])), found)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not ATTACKS.get(name).needs])
 def test_without_references_there_is_no_threshold(name, make_bank):
-    assert np.isnan(learned(name, View.of([make_bank(3, 40)], []))).all()
+    assert np.isnan(learned(name, AttackInput.of([make_bank(3, 40)], []))).all()
 
 
 def test_too_few_references_give_no_threshold(make_bank):
     pair = against_itself(make_bank(2, 60))
     assert np.isnan(learned("rmia", pair)).all()  # outside the victim's fold there is one, with no references
     assert np.isfinite(learned("loss", pair)).all()  # which is enough where none are needed
-    assert np.isnan(learned("lira", View.of([make_bank(2, 60)], [make_bank(1, 60, first_id=9)]))).all()
+    assert np.isnan(learned("lira", AttackInput.of([make_bank(2, 60)], [make_bank(1, 60, first_id=9)]))).all()
 
 
 def test_references_that_serve_nobody_in_the_fold_are_left_out(make_bank):
     victims, references = make_bank(2, 100), make_bank(6, 100, first_id=50)
     allowed = np.array([[True, True, True, False, False, False]] * 2)
-    few = View.of([victims], [references], allowed)
-    only = View.of([victims], [references.take_models(np.arange(3))])
+    few = AttackInput.of([victims], [references], allowed)
+    only = AttackInput.of([victims], [references.take_models(np.arange(3))])
     np.testing.assert_array_equal(learned("loss", few), learned("loss", only))
-    assert np.isnan(learned("loss", View.of([victims], [references], np.zeros((2, 6), dtype=bool)))).all()
+    assert np.isnan(learned("loss", AttackInput.of([victims], [references], np.zeros((2, 6), dtype=bool)))).all()
 
 
 def test_canaries_and_ineligible_samples_teach_nothing(make_bank):
@@ -150,9 +150,9 @@ def test_canaries_and_ineligible_samples_teach_nothing(make_bank):
 
 def test_a_threshold_learned_on_references_is_worth_something_on_victims(make_bank):
     bank = make_bank(8, 400, gain=3)
-    view = against_itself(bank)
-    scores = ATTACKS.get("lira")().score(view, np.random.default_rng(0)).victims
-    for row, member, limit in zip(scores, bank.member, learned("lira", view)[:, 0], strict=True):
+    attack_input = against_itself(bank)
+    scores = ATTACKS.get("lira")().score(attack_input, np.random.default_rng(0)).victims
+    for row, member, limit in zip(scores, bank.member, learned("lira", attack_input)[:, 0], strict=True):
         valid = ~np.isnan(row)
         assert math.isfinite(limit)
         assert balanced_accuracy(row[valid], member[valid], limit) > 0.8
@@ -163,9 +163,11 @@ PER_CLASS = ATTACKS.get("confidence").Options(thresholds="per_class")
 
 def test_thresholds_per_class_are_those_of_each_class_alone(make_bank):
     bank = make_bank(8, 300)
-    view = against_itself(bank)
+    attack_input = against_itself(bank)
     attack = ATTACKS.get("confidence")(PER_CLASS)
-    found = thresholds(attack, view, attack.score(view, np.random.default_rng(0)), SEED, np.random.default_rng(0))
+    found = thresholds(
+        attack, attack_input, attack.score(attack_input, np.random.default_rng(0)), SEED, np.random.default_rng(0)
+    )
     assert found.shape == (8, bank.num_classes)
     for label in range(bank.num_classes):
         chosen = bank.labels == label
@@ -177,10 +179,12 @@ def test_thresholds_per_class_are_those_of_each_class_alone(make_bank):
 def test_a_class_without_members_takes_the_threshold_of_all(make_bank):
     bank = make_bank(8, 300)
     member = bank.member & (bank.labels != 3)
-    view = against_itself(Signals(bank.logits, bank.labels, member))
+    attack_input = against_itself(Signals(bank.logits, bank.labels, member))
     attack = ATTACKS.get("confidence")(PER_CLASS)
-    found = thresholds(attack, view, attack.score(view, np.random.default_rng(0)), SEED, np.random.default_rng(0))
-    np.testing.assert_array_equal(found[:, 3], learned("confidence", view)[:, 3])
+    found = thresholds(
+        attack, attack_input, attack.score(attack_input, np.random.default_rng(0)), SEED, np.random.default_rng(0)
+    )
+    np.testing.assert_array_equal(found[:, 3], learned("confidence", attack_input)[:, 3])
     assert np.isfinite(found).all()
 
 
@@ -195,14 +199,14 @@ def naive_barrier(others, level):
 @pytest.mark.parametrize("name", ["loss", "correctness", "lira", "rmia"])
 def test_barriers_are_those_of_the_references_non_members_outside_the_fold(name, make_bank):
     bank, levels = make_bank(7, 150, num_holdout=20, num_canaries=5), (0.3, 0.1, 0.05)
-    view, attack = against_itself(bank), ATTACKS.get(name)()
-    scores = attack.score(view, np.random.default_rng(0))
-    found = learn(attack, view, scores, levels, SEED, np.random.default_rng(0))
-    folds, _ = folds_of(view, SEED)
+    attack_input, attack = against_itself(bank), ATTACKS.get(name)()
+    scores = attack.score(attack_input, np.random.default_rng(0))
+    found = learn(attack, attack_input, scores, levels, SEED, np.random.default_rng(0))
+    folds, _ = folds_of(attack_input, SEED)
     for v in range(7):
         rows = np.flatnonzero(folds != folds[v])
         if scores.references is None:
-            said = attack.score(view.among_references(rows), np.random.default_rng(0)).victims
+            said = attack.score(attack_input.among_references(rows), np.random.default_rng(0)).victims
         else:
             said = scores.references[rows]
         others = said[bank.ordinary[rows] & ~bank.member[rows] & ~np.isnan(said)]
@@ -211,14 +215,14 @@ def test_barriers_are_those_of_the_references_non_members_outside_the_fold(name,
 
 
 def test_too_few_non_members_teach_no_barrier(make_bank):
-    view = against_itself(make_bank(4, 40))  # three references with some 20 non-members each
+    attack_input = against_itself(make_bank(4, 40))  # three references with some 20 non-members each
     attack = ATTACKS.get("loss")()
-    scores = attack.score(view, np.random.default_rng(0))
-    found = learn(attack, view, scores, (0.3, 0.01), SEED, np.random.default_rng(0))
+    scores = attack.score(attack_input, np.random.default_rng(0))
+    found = learn(attack, attack_input, scores, (0.3, 0.01), SEED, np.random.default_rng(0))
     assert np.isfinite(found.barriers[:, 0]).all()
     assert np.isnan(found.barriers[:, 1]).all()
     assert np.isfinite(found.best).all()
-    alone = View.of([make_bank(3, 40)], [])
+    alone = AttackInput.of([make_bank(3, 40)], [])
     nothing = learn(
         attack, alone, attack.score(alone, np.random.default_rng(0)), (0.3,), SEED, np.random.default_rng(0)
     )
@@ -228,12 +232,19 @@ def test_too_few_non_members_teach_no_barrier(make_bank):
 
 def test_a_victims_own_data_has_no_part_in_its_barrier(make_bank):
     bank, levels = make_bank(8, 200), (0.2, 0.1)
-    view, attack = against_itself(bank), ATTACKS.get("lira")()
+    attack_input, attack = against_itself(bank), ATTACKS.get("lira")()
 
-    def barriers_of(view):
-        return learn(attack, view, attack.score(view, np.random.default_rng(0)), levels, SEED, np.random.default_rng(0))
+    def barriers_of(attack_input):
+        return learn(
+            attack,
+            attack_input,
+            attack.score(attack_input, np.random.default_rng(0)),
+            levels,
+            SEED,
+            np.random.default_rng(0),
+        )
 
-    before, (folds, _) = barriers_of(view).barriers, folds_of(view, SEED)
+    before, (folds, _) = barriers_of(attack_input).barriers, folds_of(attack_input, SEED)
     logits = bank.logits.copy()
     logits[folds == folds[0]] *= -3
     changed = Signals(logits, bank.labels, bank.member, model_ids=bank.model_ids, ids=bank.ids)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from pruneaudit.evaluation import audit, bank_games
+from pruneaudit.evaluation import audit, bank_settings
 from pruneaudit.evaluation.columns import FINDING_COLUMNS
+from pruneaudit.evaluation.comparison_plan import ComparisonPlan, ready
 from pruneaudit.evaluation.crossfit import learn
+from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
 from pruneaudit.evaluation.findings import Writer
-from pruneaudit.evaluation.lineup import Lineup, ready
 from pruneaudit.evaluation.measure import accuracies, measure
-from pruneaudit.evaluation.playing import Known, Measuring, audit_games
 from pruneaudit.metrics import auc_influence, difference_two_way, two_way
 from pruneaudit.metrics.standard import tpr_column
 
@@ -89,7 +89,7 @@ def test_the_pool_is_one_curve_over_all_pairs(bank, findings):
     assert pooled["auc"] == pytest.approx(roc_auc_score(bank.member[valid], scores[valid]))
     assert pooled["num_members"] + pooled["num_nonmembers"] == valid.sum()
     assert np.isnan(pooled["balanced_accuracy"])
-    assert "balanced accuracy" not in pooled["refused"]
+    assert "balanced accuracy" not in pooled["suppressed"]
 
 
 def test_a_rate_is_reported_where_ten_false_positives_are_expected_and_refused_elsewhere(findings):
@@ -97,8 +97,8 @@ def test_a_rate_is_reported_where_ten_false_positives_are_expected_and_refused_e
         for _, row in rows_of(findings, attack=attack).iterrows():
             names = [tpr_column(0.01) + end for end in ("", "_low", "_high")]
             assert np.isnan(row[names].astype(float)).all()
-            assert row["refused"].startswith("TPR at 1% FPR: ")
-            assert row["refused"].endswith("fewer than 10: 1,000 non-members are needed")
+            assert row["suppressed"].startswith("TPR at 1% FPR: ")
+            assert row["suppressed"].endswith("fewer than 10: 1,000 non-members are needed")
             assert 0 <= row[tpr_column(0.1)] <= 1
 
 
@@ -112,15 +112,15 @@ def test_the_pool_has_a_rate_where_the_mean_has_one_and_for_the_same_reason(make
     expected = [level * fewest < 10 for level in levels]
     assert mean[columns].isna().tolist() == pooled[columns].isna().tolist() == expected
     assert expected[0] < expected[-1]  # at 1% the pairs would give 15 false positives
-    assert mean["refused"] == pooled["refused"]
-    assert f"{fewest:,.0f} non-members allow" in pooled["refused"]
+    assert mean["suppressed"] == pooled["suppressed"]
+    assert f"{fewest:,.0f} non-members allow" in pooled["suppressed"]
 
 
 def test_missing_numbers_say_why(make_bank):
     pair = audit(make_bank(2, 100), attacks=ATTACKS, fpr_levels=LEVELS).findings
     for _, row in rows_of(pair, attack="lira").iterrows():  # one reference has no spread
         assert np.isnan(row["auc"])
-        assert row["refused"].startswith(
+        assert row["suppressed"].startswith(
             "AUC: no member or no non-member could be scored: too few references; TPR at 10%"
         )
         assert row["num_unscored"] == (200 if row["victim"] in ("mean", "pooled") else 100)
@@ -129,7 +129,7 @@ def test_missing_numbers_say_why(make_bank):
         assert np.isfinite([row["auc"], row["auc_low"], row["auc_high"], row[tpr_column(0.1)]]).all()
         expected = "" if row["victim"] == "pooled" else "balanced accuracy: too few references to learn a threshold on"
         standard = ("AUC: ", "TPR at 10% FPR: ", "balanced accuracy: ")
-        assert "; ".join(part for part in row["refused"].split("; ") if part.startswith(standard)) == expected
+        assert "; ".join(part for part in row["suppressed"].split("; ") if part.startswith(standard)) == expected
 
 
 def test_curves_rise_to_one_and_end_where_the_findings_are(bank):
@@ -147,26 +147,26 @@ def test_curves_rise_to_one_and_end_where_the_findings_are(bank):
 
 def test_comparisons_are_paired_differences(make_bank):
     dense, pruned = make_bank(6, 400), make_bank(6, 400, gain=0.3, noise_seed=1)
-    games = bank_games({"dense": dense, "pruned": pruned}, ("matched", "dense"))
-    found = audit_games(
-        games, ready(ATTACKS), Measuring(0, LEVELS), Known(Lineup(("dense",)), {"pruned": {"sparsity": 0.9}})
+    settings = bank_settings({"dense": dense, "pruned": pruned}, ("matched", "dense"))
+    found = evaluate(
+        settings, ready(ATTACKS), Measuring(0, LEVELS), Known(ComparisonPlan(("dense",)), {"pruned": {"sparsity": 0.9}})
     )
     comparisons, findings = found.comparisons, found.findings
     assert (comparisons["release"] == "pruned").all()
     assert (comparisons["baseline"] == "dense").all()
     for attack in ATTACKS:
-        for knowledge in ("matched", "dense"):
-            rows = rows_of(comparisons, attack=attack, knowledge=knowledge)
+        for references in ("matched", "dense"):
+            rows = rows_of(comparisons, attack=attack, references=references)
             assert rows["metric"].tolist() == ["auc", "balanced_accuracy", tpr_column(0.1)]
-            mine = row_of(findings, release="pruned", knowledge=knowledge, attack=attack, victim="mean")
-            other = row_of(findings, release="dense", knowledge="matched", attack=attack, victim="mean")
+            mine = row_of(findings, release="pruned", references=references, attack=attack, victim="mean")
+            other = row_of(findings, release="dense", references="matched", attack=attack, victim="mean")
             for _, row in rows.iterrows():
                 assert row["difference"] == pytest.approx(mine[row["metric"]] - other[row["metric"]])
                 assert row["low"] <= row["difference"] <= row["high"]
                 assert row["num_victims"] == 6
     scores = found.scores
     mine, other = (auc_influence(scores[f"{name}/matched/loss"], dense.member) for name in ("pruned", "dense"))
-    row = row_of(comparisons, attack="loss", knowledge="matched", metric="auc")
+    row = row_of(comparisons, attack="loss", references="matched", metric="auc")
     expected = difference_two_way(mine, other)
     assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
     assert row["high"] < 0  # the pruned release remembers less, and that is seen
@@ -179,8 +179,10 @@ def test_comparisons_are_paired_differences(make_bank):
 
 def test_a_release_compared_with_its_like_differs_by_nothing(make_bank):
     bank = make_bank(6, 400)
-    games = bank_games({"dense": bank, "copy": bank}, ("matched",))
-    comparisons = audit_games(games, ready(ATTACKS), Measuring(0, LEVELS), Known(Lineup(("dense",)))).comparisons
+    settings = bank_settings({"dense": bank, "copy": bank}, ("matched",))
+    comparisons = evaluate(
+        settings, ready(ATTACKS), Measuring(0, LEVELS), Known(ComparisonPlan(("dense",)))
+    ).comparisons
     assert len(comparisons) == 7
     assert (comparisons[["difference", "low", "high"]].to_numpy() == 0).all()
 
@@ -217,9 +219,9 @@ def test_ppv_is_bayes_rule_at_each_reported_level(bank):
 
 def ppv_rows(bank, **changes):
     """The rows of `ppv` of `loss` at 10% false positives, by prior, with what was measured changed."""
-    (game,) = bank_games({"dense": bank}, ("matched",))
-    measured = replace(measure(ready(["loss"])["loss"], "loss", game, (0.1,), 0), **changes)
-    writer = Writer(game, "loss", measured, accuracies(bank), np.nan, (0.1,), 0)
+    (setting,) = bank_settings({"dense": bank}, ("matched",))
+    measured = replace(measure(ready(["loss"])["loss"], "loss", setting, (0.1,), 0), **changes)
+    writer = Writer(setting, "loss", measured, accuracies(bank), np.nan, (0.1,), 0)
     return {row["prior"]: row for row in writer.ppv()}
 
 
@@ -235,17 +237,17 @@ def test_ppv_at_the_learned_threshold_by_hand(make_bank):
     tenth = [0.04 / (0.04 + 0.09), 0.02 / (0.02 + 0.18)]
     assert rows[0.1]["learned_ppv"] == pytest.approx(np.mean(tenth))
     assert rows[0.01]["learned_ppv_max"] == pytest.approx(0.004 / (0.004 + 0.099))
-    assert {row["refused"] for row in rows.values()} == {""}
+    assert {row["suppressed"] for row in rows.values()} == {""}
 
 
 def test_the_learned_threshold_is_used_on_the_victims(make_bank):
     bank = make_bank(6, 400, num_canaries=20)
     found = audit(bank, attacks=["loss"], fpr_levels=(0.1,))
     row = row_of(found.results.ppv, attack="loss", prior=0.5)
-    view = bank_games({"dense": bank}, ("matched",))[0].view
+    attack_input = bank_settings({"dense": bank}, ("matched",))[0].attack_input
     attack = ready(["loss"])["loss"]
-    scores = attack.score(view, np.random.default_rng(0))
-    limits = learn(attack, view, scores, (0.1,), 0, np.random.default_rng(0)).barriers[:, 0]
+    scores = attack.score(attack_input, np.random.default_rng(0))
+    limits = learn(attack, attack_input, scores, (0.1,), 0, np.random.default_rng(0)).barriers[:, 0]
     fpr, tpr = (
         [np.mean(scores.victims[v][bank.ordinary[v] & (bank.member[v] == side)] > limits[v]) for v in range(6)]
         for side in (False, True)
@@ -258,6 +260,6 @@ def test_the_learned_threshold_is_used_on_the_victims(make_bank):
 
 def test_without_references_no_threshold_is_learned_and_the_row_says_why(make_bank):
     rows = ppv_rows(make_bank(1, 400))
-    assert {row["refused"] for row in rows.values()} == {"no references that a threshold could be learned on"}
+    assert {row["suppressed"] for row in rows.values()} == {"no references that a threshold could be learned on"}
     assert np.isnan([row["learned_ppv"] for row in rows.values()]).all()
     assert all(row["ppv"] > 0 for row in rows.values())

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pruneaudit.attacks.primary import attack_by_rule
+from pruneaudit.evaluation.attack_setting import bank_settings
 from pruneaudit.evaluation.audit import audit
 from pruneaudit.evaluation.columns import FRONTIER_COLUMNS
+from pruneaudit.evaluation.comparison_plan import ComparisonPlan, ready
 from pruneaudit.evaluation.equal_accuracy import (
     OF_BASELINE,
     at_equal_accuracy,
@@ -19,9 +21,7 @@ from pruneaudit.evaluation.equal_accuracy import (
     lower_envelope,
     weighed,
 )
-from pruneaudit.evaluation.game import bank_games
-from pruneaudit.evaluation.lineup import Lineup, ready
-from pruneaudit.evaluation.playing import Known, Measuring, audit_games
+from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
 from pruneaudit.metrics import auc_influence, rate_influence, two_way_replicates
 from pruneaudit.metrics.standard import tpr_column
 from pruneaudit.report.selection import primary_attack
@@ -170,7 +170,7 @@ def test_differences_are_those_of_a_bootstrap_written_out(made_up):
         min(drawn[int(0.025 * 999)] - 2 * shift, value - errors[int(np.ceil(0.975 * 999))])
     )
     assert found.high == pytest.approx(max(drawn[int(np.ceil(0.975 * 999))] - 2 * shift, value))
-    assert found.refused == ""
+    assert found.suppressed == ""
 
 
 def test_what_is_refused_says_why():
@@ -182,14 +182,14 @@ def test_what_is_refused_says_why():
     assert np.isnan([own.low, own.high]).all()
     assert np.isnan([above.value, above.low, above.high]).all()
     assert above.envelope == -1
-    assert "85.000% is above that of every undefended dense release (at most 80.000%)" in above.refused
+    assert "85.000% is above that of every undefended dense release (at most 80.000%)" in above.suppressed
     # Its accuracy is below the baseline's by less than can be told: how much more it leaks is bounded above only.
     assert below.value == pytest.approx(-0.05)
     assert np.isnan(below.low)
     assert below.value < below.high < 0
-    assert below.refused.startswith("lower end: in ")
+    assert below.suppressed.startswith("lower end: in ")
     nobody = at_equal_accuracy(values, joint, np.zeros(3, bool))
-    assert {found.refused for found in nobody} == {"no undefended dense release has a figure here"}
+    assert {found.suppressed for found in nobody} == {"no undefended dense release has a figure here"}
 
 
 @pytest.fixture
@@ -207,9 +207,11 @@ def bank(make_bank):
     return build
 
 
-def frontier_of(releases, undefended, attacks=("loss",), levels=(0.1, 0.01), knowledge=("matched",)):
-    games = bank_games(releases, knowledge)
-    found = audit_games(games, ready(list(attacks)), Measuring(0, levels), Known(Lineup(undefended=tuple(undefended))))
+def frontier_of(releases, undefended, attacks=("loss",), levels=(0.1, 0.01), references=("matched",)):
+    settings = bank_settings(releases, references)
+    found = evaluate(
+        settings, ready(list(attacks)), Measuring(0, levels), Known(ComparisonPlan(undefended=tuple(undefended)))
+    )
     table = found.results.frontier
     standard = ["auc", *(tpr_column(level) for level in levels)]
     return found.results, table[table["metric"].isin(standard)].reset_index(drop=True)
@@ -233,11 +235,11 @@ def test_the_table_holds_every_release_and_agrees_with_the_other_tables(bank):
     assert area["difference"]["pruned"] == pytest.approx(expected, abs=1e-12)
     assert 0 < area["difference_low"]["pruned"] < expected < area["difference_high"]["pruned"]
     assert area["dominated"]["pruned"] == 1
-    assert "nothing is extrapolated" in area["refused"]["best"]
+    assert "nothing is extrapolated" in area["suppressed"]["best"]
     low = table[table["metric"] == "tpr_at_1%_fpr"]
     assert low["leakage"].isna().all()
-    assert low["refused"].str.startswith("TPR at 1% FPR: ").all()
-    assert not low["refused"].str.contains("0.1% FPR").any()
+    assert low["suppressed"].str.startswith("TPR at 1% FPR: ").all()
+    assert not low["suppressed"].str.contains("0.1% FPR").any()
 
 
 def test_a_copy_of_a_baseline_differs_by_nothing(bank):
@@ -245,7 +247,7 @@ def test_a_copy_of_a_baseline_differs_by_nothing(bank):
     _, table = frontier_of({"dense": dense, "early": bank(0.7, 1, 1), "copy": dense}, ["dense", "early"], levels=(0.1,))
     row = table[table["release"] == "copy"].iloc[0]
     assert row[["difference", "difference_low", "difference_high"]].astype(float).tolist() == pytest.approx([0, 0, 0])
-    assert row["refused"] == ""
+    assert row["suppressed"] == ""
     assert row["dominated"] == 0
 
 
@@ -253,7 +255,7 @@ def test_only_matched_knowledge_and_the_primary_attack_are_points(bank):
     releases = {"dense": bank(0.9, 2, 0), "pruned": bank(0.7, 1, 1)}
     _, table = frontier_of(releases, ["dense"], ["loss", "lira:mode=offline", "rmia"], (0.1,), ("dense", "matched"))
     assert set(table["attack"]) == {"rmia"}
-    assert set(table["knowledge"]) == {"matched"}
+    assert set(table["references"]) == {"matched"}
     assert table["release"].tolist() == ["dense", "pruned"]
 
 
@@ -261,7 +263,7 @@ def test_without_a_baseline_there_is_no_table(bank, make_bank):
     assert audit(make_bank(4, 100), attacks=["loss"], fpr_levels=(0.1,)).results.frontier.empty
     assert frontier_of({"dense": bank(0.9, 2, 0)}, [])[1].empty
     _, missing = frontier_of({"pruned": bank(0.9, 2, 0)}, ["dense"], levels=(0.1,))
-    assert missing["refused"].tolist() == ["no undefended dense release has a figure here"]
+    assert missing["suppressed"].tolist() == ["no undefended dense release has a figure here"]
 
 
 def test_victims_with_a_single_member_leave_nothing_to_compare(bank):
@@ -273,7 +275,7 @@ def test_victims_with_a_single_member_leave_nothing_to_compare(bank):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _, table = frontier_of(releases, ["dense"], levels=(0.1,))
-    assert table["refused"].str.startswith("no victim has ").all()
+    assert table["suppressed"].str.startswith("no victim has ").all()
     assert table["leakage"].notna().all()
 
 

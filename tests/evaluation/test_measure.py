@@ -1,13 +1,13 @@
-"""What is measured of one attack in one game, against plain recomputation."""
+"""What is measured of one attack in one attack setting, against plain recomputation."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from pruneaudit.attacks import ATTACKS
-from pruneaudit.attacks.view import View
+from pruneaudit.attacks.attack_input import AttackInput
+from pruneaudit.evaluation.attack_setting import AttackSetting, bank_settings
 from pruneaudit.evaluation.crossfit import thresholds
-from pruneaudit.evaluation.game import Game, bank_games
 from pruneaudit.evaluation.measure import NUM_RESAMPLES, accuracies, measure
 from pruneaudit.metrics import two_way
 from pruneaudit.metrics.standard import Advantage, tpr_column
@@ -32,21 +32,21 @@ NAMES = (
 
 
 def against_itself(bank, release="dense"):
-    return Game(release, "matched", View.of([bank], [bank]))
+    return AttackSetting(release, "matched", AttackInput.of([bank], [bank]))
 
 
-def measured(name, game, seed=0):
-    return measure(ATTACKS.get(name)(), name, game, LEVELS, seed)
+def measured(name, setting, seed=0):
+    return measure(ATTACKS.get(name)(), name, setting, LEVELS, seed)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_number_against_plain_recomputation(name, make_bank):
     bank = make_bank(8, 300, num_holdout=40, num_canaries=10)
-    game = against_itself(bank)
-    found = measured(name, game)
+    setting = against_itself(bank)
+    found = measured(name, setting)
     attack, rng = ATTACKS.get(name)(), np.random.default_rng(0)
-    scores = attack.score(game.view, rng)
-    limits = thresholds(attack, game.view, scores, 0, rng)[:, 0]  # one for all classes
+    scores = attack.score(setting.attack_input, rng)
+    limits = thresholds(attack, setting.attack_input, scores, 0, rng)[:, 0]  # one for all classes
     np.testing.assert_array_equal(found.scores, scores.victims)
     for v in range(8):
         counted = [n for n in range(40, 290) if not np.isnan(scores.victims[v, n])]
@@ -91,15 +91,15 @@ def test_what_cannot_be_scored_is_counted(make_bank):
 
 
 def test_without_references_rates_are_missing_and_areas_are_not(make_bank):
-    game = Game("mine", "matched", View.of([make_bank(1, 100)], []))
-    found = measured("loss", game)
+    setting = AttackSetting("mine", "matched", AttackInput.of([make_bank(1, 100)], []))
+    found = measured("loss", setting)
     assert np.isnan(found.by_column["balanced_accuracy"].values).all()
     assert np.isfinite(found.by_column["auc"].values).all()
 
 
 def test_equal_seeds_give_equal_numbers(make_bank):
-    game = against_itself(make_bank(5, 120))
-    one, same, other = measured("lira", game), measured("lira", game), measured("lira", game, seed=1)
+    setting = against_itself(make_bank(5, 120))
+    one, same, other = measured("lira", setting), measured("lira", setting), measured("lira", setting, seed=1)
     np.testing.assert_array_equal(one.by_column[TPR].replicates, same.by_column[TPR].replicates)
     np.testing.assert_array_equal(one.by_column["balanced_accuracy"].values, same.by_column["balanced_accuracy"].values)
     assert (one.by_column[TPR].replicates != other.by_column[TPR].replicates).any()
@@ -107,7 +107,7 @@ def test_equal_seeds_give_equal_numbers(make_bank):
 
 
 def test_replicates_of_two_games_are_paired(make_bank):
-    """Equal scores in two games and under two labels: their replicates cancel to nothing."""
+    """Equal scores in two attack settings and under two labels: their replicates cancel to nothing."""
     bank = make_bank(5, 200)
     attack = ATTACKS.get("loss")()
     one = measure(attack, "loss", against_itself(bank), LEVELS, 0)
@@ -117,14 +117,14 @@ def test_replicates_of_two_games_are_paired(make_bank):
 
 def test_dense_knowledge_is_scored_and_judged_by_dense_references(make_bank):
     dense, pruned = make_bank(8, 300), make_bank(8, 300, noise_seed=1, gain=0.5)
-    matched, by_dense = bank_games({"dense": dense, "pruned": pruned}, ("matched", "dense"))[1:]
+    matched, by_dense = bank_settings({"dense": dense, "pruned": pruned}, ("matched", "dense"))[1:]
     for name in ("loss", "lira"):
         one, other = measured(name, matched), measured(name, by_dense)
         assert (one.scores == other.scores).all() == (name == "loss")  # loss needs no references for its scores
         assert (
             one.by_column["balanced_accuracy"].values != other.by_column["balanced_accuracy"].values
         ).any()  # but for its threshold
-    changed = Game("pruned", "dense", View.of([pruned], [make_bank(8, 300, noise_seed=2)]))
+    changed = AttackSetting("pruned", "dense", AttackInput.of([pruned], [make_bank(8, 300, noise_seed=2)]))
     assert (measured("lira", changed).scores != measured("lira", by_dense).scores).any()
 
 

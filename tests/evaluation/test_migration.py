@@ -1,14 +1,14 @@
-"""From games to the tables of who becomes exposed."""
+"""From attack settings to the tables of who becomes exposed."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pruneaudit.evaluation.game import bank_games
-from pruneaudit.evaluation.lineup import Lineup, ready
-from pruneaudit.evaluation.migration import fixed_level
-from pruneaudit.evaluation.playing import Known, Measuring, audit_games
-from pruneaudit.metrics.exposure import migration
+from pruneaudit.evaluation.attack_setting import bank_settings
+from pruneaudit.evaluation.comparison_plan import ComparisonPlan, ready
+from pruneaudit.evaluation.detection_changes import fixed_level
+from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
+from pruneaudit.metrics.detection import sample_detection
 from pruneaudit.signals.signals import Signals
 
 ATTACKS = ["loss", "lira"]
@@ -33,53 +33,55 @@ def again(make_bank):
 
 
 def audited(releases, attacks=ATTACKS, levels=(0.1,), repeats=None, **more):
-    lineup = Lineup((next(iter(releases)),), repeats=repeats or {})
-    return audit_games(bank_games(releases, ["matched"]), ready(attacks), Measuring(0, levels), Known(lineup, **more))
+    comparison_plan = ComparisonPlan((next(iter(releases)),), repeats=repeats or {})
+    return evaluate(
+        bank_settings(releases, ["matched"]), ready(attacks), Measuring(0, levels), Known(comparison_plan, **more)
+    )
 
 
 def test_the_same_release_twice_moves_nobody(bank):
     found = audited({"dense": bank, "copy": bank}, repeats={"copy": "dense"}).results
-    assert set(found.migrations["class"]) == {"all", *map(str, range(5))}
-    assert not found.migrations[["newly_exposed", "no_longer_exposed"]].to_numpy().any()
-    assert (found.migrations["p_value"] == 1).all()
-    assert not found.migration["change"].any()
+    assert set(found.detection_changes["class"]) == {"all", *map(str, range(5))}
+    assert not found.detection_changes[["newly_detected", "no_longer_detected"]].to_numpy().any()
+    assert (found.detection_changes["p_value"] == 1).all()
+    assert not found.sample_detection["change"].any()
 
 
 def test_a_planted_group_becomes_exposed_and_is_found_by_class(bank, again):
     planted = bank.labels == 2
     found = audited({"dense": bank, "pruned": with_gain(again, planted, 4.0)}).results
-    table = found.migrations.set_index("class")
+    table = found.detection_changes.set_index("class")
     assert (table["attack"] == "lira").all()
     assert table.loc["2", "p_value"] < 0.01
-    assert table.loc["2", "newly_exposed"] > 0.5 * table.loc["2", "num_samples"]
+    assert table.loc["2", "newly_detected"] > 0.5 * table.loc["2", "num_samples"]
     others = table.drop(["all", "2"])
     assert (others["p_value"] > 0.05).all(), "what moves there moves both ways"
-    top = found.migration.sort_values("change", ascending=False).head(30)
+    top = found.sample_detection.sort_values("change", ascending=False).head(30)
     assert (top["class_id"] == 2).mean() > 0.9
 
 
 def test_every_sample_of_some_victim_is_there_with_its_exposure(bank, again):
     found = audited({"dense": bank, "pruned": again})
-    table = found.results.migration
+    table = found.results.sample_detection
     scores = [np.where(bank.canaries, np.nan, found.scores[f"{name}/matched/lira"]) for name in ("dense", "pruned")]
-    expected = migration(*scores, bank.member, 0.1)
+    expected = sample_detection(*scores, bank.member, 0.1)
     told = expected.num_victims > 0
     assert table["sample_id"].tolist() == [str(name) for name in bank.sample_ids[told]]
     np.testing.assert_array_equal(table["class_id"], bank.labels[told])
-    np.testing.assert_array_equal(table["exposure_before"], expected.before[told])
-    np.testing.assert_array_equal(table["exposure_after"], expected.after[told])
+    np.testing.assert_array_equal(table["detection_rate_before"], expected.before[told])
+    np.testing.assert_array_equal(table["detection_rate_after"], expected.after[told])
     np.testing.assert_array_equal(table["num_victims"], expected.num_victims[told])
-    of_all = found.results.migrations.set_index("class").loc["all"]
+    of_all = found.results.detection_changes.set_index("class").loc["all"]
     assert of_all["num_samples"] == told.sum() <= 580
-    assert of_all["newly_exposed"] - of_all["no_longer_exposed"] == expected.moves.sum()
-    classes = found.results.migrations.iloc[1:]
-    assert classes["newly_exposed"].sum() == of_all["newly_exposed"]
+    assert of_all["newly_detected"] - of_all["no_longer_detected"] == expected.moves.sum()
+    classes = found.results.detection_changes.iloc[1:]
+    assert classes["newly_detected"].sum() == of_all["newly_detected"]
 
 
 def test_the_noise_floor_is_that_of_the_release_or_else_of_the_baseline(bank, again, make_bank):
     third = make_bank(12, 600, gain=1.0, num_canaries=20, noise_seed=2)
     releases = {"dense": bank, "pruned": again, "pruned-again": third, "other": with_gain(third, bank.labels == 1, 1)}
-    table = audited(releases, attacks=["loss"], repeats={"pruned-again": "pruned"}).results.migrations
+    table = audited(releases, attacks=["loss"], repeats={"pruned-again": "pruned"}).results.detection_changes
     table = table[table["class"] == "all"].set_index(["release", "baseline"])
     assert set(table.index) == {
         *((name, "dense") for name in ("pruned", "pruned-again", "other")),
@@ -87,26 +89,26 @@ def test_the_noise_floor_is_that_of_the_release_or_else_of_the_baseline(bank, ag
     }
     floor = table.loc[("pruned-again", "pruned")]
     assert np.isnan(floor["noise_newly"])
-    assert floor["newly_exposed"] > 0
+    assert floor["newly_detected"] > 0
     for name in ("pruned", "pruned-again"):
         row = table.loc[(name, "dense")]
-        assert row["noise_newly"] == floor["newly_exposed"]
-        assert row["noise_no_longer"] == floor["no_longer_exposed"]
+        assert row["noise_newly"] == floor["newly_detected"]
+        assert row["noise_no_longer"] == floor["no_longer_detected"]
     assert np.isnan(table.loc[("other", "dense"), "noise_newly"])
 
     of_baseline = audited(
         {"dense": bank, "again": again, "pruned": third}, attacks=["loss"], repeats={"again": "dense"}
-    ).results.migrations
+    ).results.detection_changes
     row = of_baseline[(of_baseline["class"] == "all") & (of_baseline["release"] == "pruned")].iloc[0]
     floor = of_baseline[(of_baseline["class"] == "all") & (of_baseline["release"] == "again")].iloc[0]
-    assert row["noise_newly"] == floor["newly_exposed"]
+    assert row["noise_newly"] == floor["newly_detected"]
 
 
 def test_a_pair_and_its_mirror_are_one(bank, again):
-    games = bank_games({"dense": bank, "control": again}, ["matched"])
-    table = audit_games(
-        games, ready(["loss"]), Measuring(0, (0.1,)), Known(Lineup(("dense", "control")))
-    ).results.migrations
+    settings = bank_settings({"dense": bank, "control": again}, ["matched"])
+    table = evaluate(
+        settings, ready(["loss"]), Measuring(0, (0.1,)), Known(ComparisonPlan(("dense", "control")))
+    ).results.detection_changes
     assert table[["release", "baseline"]].drop_duplicates().to_numpy().tolist() == [["control", "dense"]]
 
 
@@ -127,15 +129,15 @@ def test_the_level_is_chosen_by_counts_alone(levels, num_nonmembers, expected):
 def test_without_a_level_or_a_baseline_there_is_nothing(bank, again):
     releases = {"dense": bank, "pruned": again}
     for found in (audited(releases, levels=(0.001,)), audited({"dense": bank})):
-        assert found.results.migrations.empty
-        assert found.results.migration.empty
+        assert found.results.detection_changes.empty
+        assert found.results.sample_detection.empty
 
 
 def test_the_tables_read_back_as_they_were(bank, again, tmp_path):
     found = audited({"dense": bank, "pruned": again}, attacks=["loss"])
     found.save(tmp_path)
     loaded = type(found.results).load(tmp_path)
-    for name in ("migrations", "migration"):
+    for name in ("detection_changes", "sample_detection"):
         pd.testing.assert_frame_equal(getattr(loaded, name), getattr(found.results, name), check_exact=True)
 
 
@@ -145,7 +147,7 @@ def test_under_an_attack_with_shared_references_the_size_is_at_most_nominal(make
     rejected, in_classes, trials = 0, 0, 200
     for trial in range(trials):
         releases = {name: make_bank(8, 300, seed=trial, noise_seed=seed) for seed, name in enumerate(("dense", "b"))}
-        p_values = audited(releases, attacks=["lira"]).results.migrations["p_value"]
+        p_values = audited(releases, attacks=["lira"]).results.detection_changes["p_value"]
         rejected += p_values.iloc[0] < 0.05
         in_classes += (p_values.iloc[1:] < 0.05).sum()
     print(rejected / trials, in_classes / trials / 5)

@@ -42,13 +42,13 @@ def test_a_run_gives_the_answer_of_its_report_and_says_where_that_is(results):
     assert str(Path("runs/fashion/report.html")) in text
 
 
-@pytest.mark.parametrize("column", ["release", "knowledge", "attack", "refused"])
+@pytest.mark.parametrize("column", ["release", "references", "attack", "suppressed"])
 def test_no_name_is_taken_for_markup(results, column):
     results.findings[column] = EVIL
     for shown in (results, Run(Path(EVIL), Audit(results, ()), 0, (EVIL,))):
         tree = ElementTree.fromstring(shown._repr_html_())
         assert not list(tree.iter("script"))
-        assert EVIL in ElementTree.tostring(tree, "unicode", "text") or column == "refused"
+        assert EVIL in ElementTree.tostring(tree, "unicode", "text") or column == "suppressed"
 
 
 @pytest.mark.parametrize(

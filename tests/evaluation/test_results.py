@@ -27,9 +27,9 @@ def test_a_saved_run_reads_back_exactly(results, tmp_path):
     results.save(tmp_path)
     assert_same(Results.load(tmp_path), results)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "about.json", "canaries.csv", "classes.csv", "comparisons.csv", "contests.csv", "curves.csv", "findings.csv",
-            "findings.json", "frontier.csv",
-        "migration.csv", "migrations.csv", "ppv.csv", "releases.csv",
+        "about.json", "attack_comparisons.csv", "canaries.csv", "classes.csv", "comparisons.csv", "curves.csv",
+        "detection_changes.csv", "findings.csv", "findings.json", "frontier.csv", "ppv.csv", "releases.csv",
+        "sample_detection.csv",
     ]  # fmt: skip
 
 

@@ -9,23 +9,23 @@ from scipy import stats
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.back_front import BackFront
 from pruneaudit.attacks.joint_lira import JointLira
 from pruneaudit.attacks.lira import Lira
-from pruneaudit.attacks.view import Scores, View
-from pruneaudit.evaluation.selftest import (
+from pruneaudit.evaluation.sanity_check import (
     BLIND,
     FALSE_ALARM,
     FAMILY_ERROR,
     GAIN,
     REVERSED,
     STOPPED,
+    check_attacks,
     holm,
     made_up_bank,
     made_up_releases,
     p_value,
-    redrawn_view,
-    selftest,
+    redrawn_input,
 )
 from pruneaudit.metrics import PerVictim, auc_influence, two_way
 
@@ -41,65 +41,69 @@ QUICK = (
 class Flipped(Lira):
     """Turns LiRA's sign."""
 
-    def score(self, view, rng):
-        return Scores(-super().score(view, rng).victims)
+    def score(self, attack_input, rng):
+        return Scores(-super().score(attack_input, rng).victims)
 
 
 class Cheat(Attack):
     """Reads the victims' membership."""
 
-    def score(self, view, rng):
-        return Scores(view.attacked.member[view.victims] + rng.normal(size=view.eligible.shape))
+    def score(self, attack_input, rng):
+        return Scores(attack_input.attacked.member[attack_input.victims] + rng.normal(size=attack_input.eligible.shape))
 
 
 class Forgetful(Lira):
     """Counts the victim among its own references."""
 
-    def score(self, view, rng):
-        everybody = np.ones_like(view.allowed)
-        return super().score(View(view.releases, view.references, view.victims, everybody), rng)
+    def score(self, attack_input, rng):
+        everybody = np.ones_like(attack_input.allowed)
+        return super().score(
+            AttackInput(attack_input.releases, attack_input.references, attack_input.victims, everybody), rng
+        )
 
 
 class ForgetfulPair(JointLira):
     """Counts the victim among its own references, in both releases."""
 
-    def score(self, view, rng):
-        everybody = np.ones_like(view.allowed)
-        return super().score(View(view.releases, view.references, view.victims, everybody), rng)
+    def score(self, attack_input, rng):
+        everybody = np.ones_like(attack_input.allowed)
+        return super().score(
+            AttackInput(attack_input.releases, attack_input.references, attack_input.victims, everybody), rng
+        )
 
 
 class FlippedPair(BackFront):
     """Turns the sign of the change."""
 
-    def score(self, view, rng):
-        return Scores(-super().score(view, rng).victims)
+    def score(self, attack_input, rng):
+        return Scores(-super().score(attack_input, rng).victims)
 
 
 class Blind(Attack):
     """Guesses."""
 
-    def score(self, view, rng):
-        return Scores(rng.normal(size=view.eligible.shape))
+    def score(self, attack_input, rng):
+        return Scores(rng.normal(size=attack_input.eligible.shape))
 
 
 class Constant(Attack):
     """Says the same of everybody."""
 
-    def score(self, view, rng):
-        return Scores(np.zeros(view.eligible.shape))
+    def score(self, attack_input, rng):
+        return Scores(np.zeros(attack_input.eligible.shape))
 
 
 class Silent(Attack):
     """Scores nobody."""
 
-    def score(self, view, rng):
-        return Scores(np.full(view.eligible.shape, np.nan))
+    def score(self, attack_input, rng):
+        return Scores(np.full(attack_input.eligible.shape, np.nan))
 
 
 class Broken(Attack):
     """Cannot be played."""
 
-    def score(self, view, rng):
+    def score(self, attack_input, rng):
         raise ZeroDivisionError("by nought")
 
 
@@ -111,7 +115,7 @@ def registered(monkeypatch):
 
 
 def test_attacks_that_work_pass():
-    found = selftest(QUICK)
+    found = check_attacks(QUICK)
     (trial,) = found.trials
     assert found.passed
     assert {verdict.attack for verdict in trial.verdicts} == set(QUICK)
@@ -138,7 +142,7 @@ def test_attacks_that_work_pass():
 )
 def test_an_attack_that_does_not_work_is_named(registered, attack, problem, word):
     name = registered(attack)
-    found = selftest((*QUICK, name))
+    found = check_attacks((*QUICK, name))
     assert not found.passed
     (failed,) = found.trials[0].failed
     assert (failed.attack, failed.problem) == (name, problem)
@@ -147,18 +151,18 @@ def test_an_attack_that_does_not_work_is_named(registered, attack, problem, word
 
 def test_what_the_predictions_lack_is_said():
     stored = dataclasses.replace(made_up_bank(1), sensitivity=None)
-    found = selftest(("loss", "samia:epochs=2"), stored=stored, name="stored")
+    found = check_attacks(("loss", "samia:epochs=2"), stored=stored, name="stored")
     assert "sensitivity" in found.trials[1].not_tested["samia:epochs=2"]
     assert not found.trials[0].not_tested
 
 
 def test_the_same_seed_gives_the_same_and_another_seed_another():
-    first, again, other = (json.dumps(selftest(("loss", "lira"), seed).as_json()) for seed in (3, 3, 4))
+    first, again, other = (json.dumps(check_attacks(("loss", "lira"), seed).as_json()) for seed in (3, 3, 4))
     assert first == again != other
 
 
 def test_json_holds_no_nan(registered):
-    text = json.dumps(selftest(("loss", registered(Broken))).as_json(), allow_nan=False)
+    text = json.dumps(check_attacks(("loss", registered(Broken))).as_json(), allow_nan=False)
     values = json.loads(text)
     assert values["passed"] is False
     assert values["trials"][0]["failed"] == 1
@@ -168,14 +172,14 @@ def test_json_holds_no_nan(registered):
 def test_stored_signals_with_redrawn_membership_hold_nothing(registered):
     """Signals that leak a lot: what counts is the redrawn membership."""
     stored = made_up_bank(5, GAIN)
-    found = selftest((*QUICK, registered(Cheat)), stored=stored, name="a run")
+    found = check_attacks((*QUICK, registered(Cheat)), stored=stored, name="a run")
     assert [verdict.attack for verdict in found.trials[1].failed] == ["cheat"]
     assert found.trials[1].name == "a run"
     assert all(verdict.planted is None for verdict in found.trials[1].verdicts)
 
 
 def test_attacks_on_pairs_are_not_tested_on_the_signals_of_one_release():
-    found = selftest(("loss", *PAIRS), stored=made_up_bank(5))
+    found = check_attacks(("loss", *PAIRS), stored=made_up_bank(5))
     assert found.passed
     made_up, stored = found.trials
     assert not made_up.not_tested
@@ -200,20 +204,20 @@ def test_made_up_releases_are_of_one_bank(gain):
 
 @pytest.mark.slow
 def test_the_classifier_of_pairs_works():
-    found = selftest(("pair_nn",))
+    found = check_attacks(("pair_nn",))
     assert found.passed
     assert found.trials[0].verdicts[0].planted.auc.low > 0.7
 
 
 def test_redrawing_touches_victims_alone():
     stored = made_up_bank(5, GAIN)
-    view = redrawn_view(stored, 0)
-    assert view.reference is stored
-    changed = view.attacked.member != stored.member
+    attack_input = redrawn_input(stored, 0)
+    assert attack_input.reference is stored
+    changed = attack_input.attacked.member != stored.member
     assert not changed[:, stored.nulls].any()
     assert abs(changed[:, ~stored.nulls].mean() - 0.5) < 0.05
-    np.testing.assert_array_equal(view.attacked.nulls, stored.nulls)
-    np.testing.assert_array_equal(view.allowed, ~np.eye(stored.num_models, dtype=bool))
+    np.testing.assert_array_equal(attack_input.attacked.nulls, stored.nulls)
+    np.testing.assert_array_equal(attack_input.allowed, ~np.eye(stored.num_models, dtype=bool))
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.1, 0.4])
@@ -248,13 +252,13 @@ def test_holm_by_hand():
 @pytest.mark.slow
 def test_attacks_that_work_hardly_ever_fail():
     """The family error is 0.1% for each kind of test: two failures in 60 seeds have a chance below 1%."""
-    failed = [seed for seed in range(60) if not selftest(QUICK, seed).passed]
+    failed = [seed for seed in range(60) if not check_attacks(QUICK, seed).passed]
     assert len(failed) < 2, failed
     assert FAMILY_ERROR == 0.001
 
 
 @pytest.mark.slow
 def test_every_registered_attack_works():
-    found = selftest()
+    found = check_attacks()
     assert found.passed, [(verdict.attack, verdict.reason) for verdict in found.trials[0].failed]
     assert len(found.trials[0].verdicts) + len(found.trials[0].not_tested) == len(ATTACKS.names())

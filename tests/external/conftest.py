@@ -28,7 +28,7 @@ class Net(nn.Module):
         self.head = nn.Linear(width * 36, outputs)
 
     def forward(self, x):
-        return self.head(self.drop(self.conv(x).relu()).view(len(x), -1))  # `view` needs plain memory order
+        return self.head(self.drop(self.conv(x).relu()).view(len(x), -1))  # `attack_input` needs plain memory order
 
 class Softmax(Net):
     def forward(self, x):

@@ -1,4 +1,4 @@
-"""`pruneaudit.prune` with compressors that are no pruners, and with chains."""
+"""`pruneaudit.compress` with compressors that are no pruners, and with chains."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def test_it_is_saved_and_comes_back_as_it_was(name, is_tuned, tmp_path):
     model, data = network(), samples()
     before = copy.deepcopy(model.state_dict())
     tuning = pruneaudit.FineTuning(data, epochs=2, learning_rate=0.02) if is_tuned else None
-    made = pruneaudit.prune(model, METHODS[name], finetuning=tuning, test=data)
+    made = pruneaudit.compress(model, METHODS[name], finetuning=tuning, test=data)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     made.save(tmp_path / "made")
-    again = pruneaudit.load_pruned(network, tmp_path / "made")
+    again = pruneaudit.load_compressed(network, tmp_path / "made")
     for key, weight in restored(again.state).items():
         assert torch.equal(made.model.get_parameter(key), weight)
         assert torch.equal(again.model.get_parameter(key), weight)
@@ -57,7 +57,7 @@ def test_it_is_saved_and_comes_back_as_it_was(name, is_tuned, tmp_path):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_loop_of_the_users_own_can_hold_it(name):
-    made, (x, y) = pruneaudit.prune(network(), METHODS[name]), samples()
+    made, (x, y) = pruneaudit.compress(network(), METHODS[name]), samples()
     kept = {key: weight.clone() for key, weight in restored(made.state).items()}
     optimizer = torch.optim.SGD(made.model.parameters(), 0.1, momentum=0.9)
     handle = made.hold(optimizer)
@@ -81,7 +81,7 @@ def test_a_training_that_lets_go_of_the_grid_is_refused():
             model[0].weight.add_(0.001)
 
     with pytest.raises(UserError, match=r"'0\.weight' is not as compressed after it; call every method of each hook"):
-        pruneaudit.prune(network(), "rtn:bits=4", finetuning=pruneaudit.FineTuning(train=careless))
+        pruneaudit.compress(network(), "rtn:bits=4", finetuning=pruneaudit.FineTuning(train=careless))
 
 
 @pytest.mark.parametrize(
@@ -97,19 +97,19 @@ def test_a_training_that_lets_go_of_the_grid_is_refused():
 )
 def test_what_cannot_be_is_refused(method, sparsity, message):
     with pytest.raises(UserError) as caught:
-        pruneaudit.prune(network(), method, sparsity)
+        pruneaudit.compress(network(), method, sparsity)
     assert message in str(caught.value)
 
 
 def test_its_folder_of_an_earlier_version_is_read(tmp_path):
     """It had its masks alone, and the sparsity beside the method."""
-    made = pruneaudit.prune(network(), "l1unstructured", 0.5)
+    made = pruneaudit.compress(network(), "l1unstructured", 0.5)
     made.save(tmp_path / "old")
     (tmp_path / "old" / "compressed.safetensors").unlink()
     summary = json.loads((tmp_path / "old" / "summary.json").read_text())
     del summary["files"]["compressed.safetensors"], summary["method"]["options"]["sparsity"]
     (tmp_path / "old" / "summary.json").write_text(json.dumps(summary))
-    again = pruneaudit.load_pruned(network, tmp_path / "old")
+    again = pruneaudit.load_compressed(network, tmp_path / "old")
     assert again.state.keys() == made.state.keys()
     assert all(torch.equal(again.state[key], value) for key, value in made.state.items())
     assert len(again.hooks) == 1

@@ -1,4 +1,4 @@
-"""`pruneaudit.prune` on networks of the user's own: what comes out, what is left alone, what is refused."""
+"""`pruneaudit.compress` on networks of the user's own: what comes out, what is left alone, what is refused."""
 
 import copy
 import inspect
@@ -12,7 +12,7 @@ from torch import nn
 import pruneaudit
 from pruneaudit.compression import COMPRESSORS
 from pruneaudit.core.errors import UserError
-from pruneaudit.external.prune import prune
+from pruneaudit.external.compress import compress
 from pruneaudit.external.tuning import FineTuning
 from pruneaudit.study import Training
 from pruneaudit.training.loop import train
@@ -114,7 +114,7 @@ def zero_fraction(network):
 
 
 def check_saved(pruned, fresh, x, folder):
-    again = pruneaudit.load_pruned(fresh, pruned.save(folder))
+    again = pruneaudit.load_compressed(fresh, pruned.save(folder))
     assert torch.equal(answers(again.model, x), answers(pruned.model, x))
     assert again.structure == pruned.structure and again.sparsity == pruned.sparsity
     assert (again.masks is None) == (pruned.masks is None)
@@ -128,7 +128,7 @@ def test_masks_hold_on_every_network_and_come_back_from_disk(name, method, tmp_p
     model = made(name)
     before = copy.deepcopy(model.state_dict())
     x, _ = samples(model)
-    pruned = pruneaudit.prune(model, method, 0.6)
+    pruned = pruneaudit.compress(model, method, 0.6)
     assert pruned.sparsity == pytest.approx(zero_fraction(pruned.model))
     assert pruned.sparsity == pytest.approx(0.6, abs=0.02)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
@@ -141,7 +141,7 @@ def test_removed_channels_come_back_from_disk(name, method, tmp_path):
     model = made(name)
     before = copy.deepcopy(model.state_dict())
     x, _ = samples(model)
-    pruned = pruneaudit.prune(model, method, 0.4, example=x)
+    pruned = pruneaudit.compress(model, method, 0.4, example=x)
     sizes = pruned.summary
     assert sizes["after"]["parameters"] == sum(p.numel() for p in pruned.model.parameters())
     assert sizes["after"]["parameters"] < sizes["before"]["parameters"]
@@ -157,7 +157,7 @@ def test_fine_tuning_holds_the_mask(method, tmp_path):
     before = copy.deepcopy(model.state_dict())
     x, y = samples(model)
     initial = made("residual", seed=5) if "rewind" in method else None
-    pruned = pruneaudit.prune(
+    pruned = pruneaudit.compress(
         *(model, method, 0.6),
         finetuning=FineTuning((x, y), initial=initial, epochs=4, batch_size=10, momentum=0.9),
         test=(x, y),
@@ -176,7 +176,7 @@ def test_fine_tuning_holds_the_mask(method, tmp_path):
 def test_hooks_of_the_result_hold_its_mask_in_a_further_training():
     model = made("table")
     x, y = samples(model)
-    pruned = pruneaudit.prune(model, "dpf", 0.6, finetuning=FineTuning((x, y), epochs=3))
+    pruned = pruneaudit.compress(model, "dpf", 0.6, finetuning=FineTuning((x, y), epochs=3))
     masks = dict(pruned.masks)
     train(pruned.model, Samples(x, y), Training(epochs=2), torch.Generator().manual_seed(0), pruned.hooks)
     assert all(not pruned.model.get_parameter(name)[~mask].any() for name, mask in masks.items())
@@ -186,7 +186,7 @@ def test_hooks_of_the_result_hold_its_mask_in_a_further_training():
 def test_the_memory_order_stays_as_it_was(order, tmp_path):
     model = made("plain").to(memory_format=order)
     x, y = samples(model)
-    pruned = pruneaudit.prune(model, "l1unstructured", 0.5, finetuning=FineTuning((x, y), epochs=1))
+    pruned = pruneaudit.compress(model, "l1unstructured", 0.5, finetuning=FineTuning((x, y), epochs=1))
     assert pruned.model[3].weight.is_contiguous(memory_format=order)
     check_saved(pruned, plain().to(memory_format=order), x, tmp_path / "pruned")
 
@@ -199,7 +199,7 @@ def test_inputs_that_are_no_images(kind, tmp_path):
 
     model, y = fresh(), torch.arange(30) % 3
     x = torch.arange(180).view(30, 6) % 20 if kind == "texts" else torch.randn(30, 6, 6)
-    pruned = pruneaudit.prune(model, "l1unstructured", 0.5, finetuning=FineTuning((x, y), epochs=2))
+    pruned = pruneaudit.compress(model, "l1unstructured", 0.5, finetuning=FineTuning((x, y), epochs=2))
     assert pruned.sparsity == pytest.approx(0.5, abs=0.01)
     assert pruned.summary["after"]["macs"] == 36 * 3 + (6 * 18 * 6 if kind == "series" else 0)
     check_saved(pruned, fresh, x, tmp_path / "pruned")
@@ -208,7 +208,7 @@ def test_inputs_that_are_no_images(kind, tmp_path):
 def test_slim_trains_removes_and_trains(tmp_path):
     model = made("plain")
     x, y = samples(model)
-    pruned = pruneaudit.prune(
+    pruned = pruneaudit.compress(
         *(model, "slim:sparsity_epochs=1", 0.5),
         finetuning=FineTuning((x.numpy(), y.numpy()), epochs=2, batch_size=10),
     )
@@ -223,7 +223,7 @@ def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator_al
     torch.manual_seed(7)
     state = torch.get_rng_state()
     tuned = FineTuning((x, y), epochs=2)
-    results = [pruneaudit.prune(model, "random", 0.5, finetuning=tuned, seed=seed) for seed in (3, 3, 4)]
+    results = [pruneaudit.compress(model, "random", 0.5, finetuning=tuned, seed=seed) for seed in (3, 3, 4)]
     assert torch.equal(torch.get_rng_state(), state)
     first, same, other = (result.model.state_dict() for result in results)
     assert all(torch.equal(value, same[key]) for key, value in first.items())
@@ -231,20 +231,20 @@ def test_the_same_seed_gives_the_same_network_and_leaves_the_global_generator_al
 
 
 def test_macs_and_rows_of_layers_are_those_of_a_hand_count():
-    pruned = pruneaudit.prune(made("table"), "l1unstructured", 0.5)
+    pruned = pruneaudit.compress(made("table"), "l1unstructured", 0.5)
     assert pruned.summary["before"]["macs"] == pruned.summary["after"]["macs"] == 10 * 16 + 16 * 16 + 16 * 3
     rows = pruned.summary["layers"]
     assert [row["name"] for row in rows] == ["0", "2", "4"]
     assert sum(row["nonzero"] for row in rows) == (160 + 256 + 48) // 2
-    assert pruneaudit.prune(made("plain"), "l1unstructured", 0.5).summary["after"]["macs"] is None
-    with_shape = pruneaudit.prune(made("plain"), "l1unstructured", 0.5, example=(1, 6, 6))
+    assert pruneaudit.compress(made("plain"), "l1unstructured", 0.5).summary["after"]["macs"] is None
+    with_shape = pruneaudit.compress(made("plain"), "l1unstructured", 0.5, example=(1, 6, 6))
     assert with_shape.summary["after"]["macs"] == 36 * 9 * 8 + 36 * 9 * 8 * 12 + 48 * 3
 
 
 def test_a_loop_of_the_users_own_holds_the_mask_until_it_is_let_go():
     model = made("table")
     x, y = samples(model)
-    pruned = pruneaudit.prune(model, "l1unstructured", 0.7)
+    pruned = pruneaudit.compress(model, "l1unstructured", 0.7)
     optimizer = torch.optim.SGD(pruned.model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01)
     handle = pruned.hold(optimizer)
 
@@ -270,11 +270,11 @@ def test_a_training_function_is_called_per_phase_and_gets_hooks():
         settings = Training(epochs=epochs or 2, batch_size=10, learning_rate=0.01)
         train(network, stored, settings, torch.Generator().manual_seed(0), hooks)
 
-    pruned = pruneaudit.prune(model, "iterative:rounds=3", 0.6, finetuning=FineTuning(train=own))
+    pruned = pruneaudit.compress(model, "iterative:rounds=3", 0.6, finetuning=FineTuning(train=own))
     assert phases == [("round 1", None), ("round 2", None), ("finetune", None)]
     assert zero_fraction(pruned.model) == pytest.approx(0.6, abs=0.01)
     assert pruned.summary["finetuning"] == "train function"
-    again = pruneaudit.prune(model, "dpf", 0.6, finetuning=FineTuning(train=own))
+    again = pruneaudit.compress(model, "dpf", 0.6, finetuning=FineTuning(train=own))
     assert again.sparsity == pytest.approx(0.6, abs=0.01)
 
 
@@ -284,9 +284,9 @@ def test_a_training_function_that_ignores_the_hooks_is_refused():
             network[0].weight.add_(1)
 
     with pytest.raises(UserError, match="removed weights are not zero"):
-        pruneaudit.prune(made("table"), "l1unstructured", 0.6, finetuning=FineTuning(train=careless))
+        pruneaudit.compress(made("table"), "l1unstructured", 0.6, finetuning=FineTuning(train=careless))
     with pytest.raises(UserError, match=r"sparsity 0 after it, expected 0\.6"):
-        pruneaudit.prune(made("table"), "gradual", 0.6, finetuning=FineTuning(train=lambda *_: None))
+        pruneaudit.compress(made("table"), "gradual", 0.6, finetuning=FineTuning(train=lambda *_: None))
 
 
 def parametrized():
@@ -353,21 +353,21 @@ REFUSED = [
 @pytest.mark.parametrize(("arguments", "words"), REFUSED, ids=[words for _, words in REFUSED])
 def test_what_cannot_be_done_is_one_line(arguments, words):
     given = {"model": table(), "method": "l1unstructured", "sparsity": 0.5} | arguments
-    training = {name: given.pop(name) for name in list(given) if name not in inspect.signature(prune).parameters}
+    training = {name: given.pop(name) for name in list(given) if name not in inspect.signature(compress).parameters}
     with pytest.raises(UserError, match=re.escape(words)) as error:
-        pruneaudit.prune(**given, finetuning=FineTuning(**training))
+        pruneaudit.compress(**given, finetuning=FineTuning(**training))
     assert "\n" not in str(error.value)
 
 
 @pytest.fixture
 def saved(tmp_path):
-    return pruneaudit.prune(made("table"), "l1structured", 0.5).save(tmp_path / "pruned")
+    return pruneaudit.compress(made("table"), "l1structured", 0.5).save(tmp_path / "pruned")
 
 
 def test_a_folder_that_is_in_use_is_left_alone_unless_forced(saved):
     (saved / "notes.txt").write_text("mine")
     before = all_bytes(saved)
-    other = pruneaudit.prune(made("table", seed=1), "l1unstructured", 0.5)
+    other = pruneaudit.compress(made("table", seed=1), "l1unstructured", 0.5)
     with pytest.raises(UserError, match="is not empty"):
         other.save(saved)
     assert all_bytes(saved) == before
@@ -375,12 +375,12 @@ def test_a_folder_that_is_in_use_is_left_alone_unless_forced(saved):
     assert sorted(path.name for path in saved.iterdir()) == sorted(
         ["compressed.safetensors", "mask.safetensors", "model.safetensors", "notes.txt", "summary.json"]
     )
-    assert pruneaudit.load_pruned(table, saved).masks
+    assert pruneaudit.load_compressed(table, saved).masks
     assert not list(saved.parent.glob(".*"))
 
 
 def test_an_empty_folder_is_filled(tmp_path):
-    pruneaudit.prune(made("table"), "random", 0.5).save(tmp_path)
+    pruneaudit.compress(made("table"), "random", 0.5).save(tmp_path)
     assert json.loads((tmp_path / "summary.json").read_text())["method"]["name"] == "random"
 
 
@@ -389,10 +389,10 @@ def test_damage_is_noticed(saved, name):
     content = (saved / name).read_bytes()
     (saved / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(UserError, match="has changed since it was saved"):
-        pruneaudit.load_pruned(table, saved)
+        pruneaudit.load_compressed(table, saved)
     (saved / name).unlink()
     with pytest.raises(UserError, match="is missing"):
-        pruneaudit.load_pruned(table, saved)
+        pruneaudit.load_compressed(table, saved)
 
 
 def test_loading_into_something_else_is_one_line(saved, tmp_path):
@@ -402,18 +402,18 @@ def test_loading_into_something_else_is_one_line(saved, tmp_path):
         (lambda: None, "got NoneType, expected a torch.nn.Module"),
     ):
         with pytest.raises(UserError, match=words):
-            pruneaudit.load_pruned(fresh, saved)
-    masked = pruneaudit.prune(made("table"), "l1unstructured", 0.5).save(tmp_path / "masked")
+            pruneaudit.load_compressed(fresh, saved)
+    masked = pruneaudit.compress(made("table"), "l1unstructured", 0.5).save(tmp_path / "masked")
     with pytest.raises(UserError, match="does not fit this network"):
-        pruneaudit.load_pruned(scaled, masked)
+        pruneaudit.load_compressed(scaled, masked)
     with pytest.raises(UserError, match="no summary of a pruned network"):
-        pruneaudit.load_pruned(table, tmp_path / "absent")
+        pruneaudit.load_compressed(table, tmp_path / "absent")
 
 
 def test_loading_leaves_a_given_network_alone(saved):
     fresh = table()
     before = copy.deepcopy(fresh.state_dict())
-    pruneaudit.load_pruned(fresh, saved)
+    pruneaudit.load_compressed(fresh, saved)
     assert all(torch.equal(value, before[key]) for key, value in fresh.state_dict().items())
 
 
@@ -436,7 +436,7 @@ def test_a_network_with_one_logit_is_fine_tuned_and_stays_as_it_was_written(in_d
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Scored(in_dict)
-    pruned = pruneaudit.prune(
+    pruned = pruneaudit.compress(
         network, "l1unstructured", 0.2, finetuning=FineTuning((x, y), epochs=20, learning_rate=0.1), test=(x, y)
     )
     z = pruned.model.head(x)[:, 0]

@@ -47,7 +47,7 @@ def outcomes(gate):
     found = {}
     for verdict in gate.verdicts:
         found.setdefault(verdict.release, set()).add(verdict.outcome)
-    return {name: max(said, key=("within", "over", "refused").index) for name, said in found.items()}
+    return {name: max(said, key=("within", "over", "suppressed").index) for name, said in found.items()}
 
 
 def of_attack(gate, attack):
@@ -137,7 +137,7 @@ def test_a_release_that_the_run_lost_is_refused_and_not_passed_over(make_run):
     for attack, study in ((None, lost), (ANY, lost), (None, unknown)):
         results = make_run(study=study)
         gate = check(results, budgets_of(results, max_auc="0.99"), attack)
-        assert outcomes(gate)["l1unstructured-0.95"] == "refused"
+        assert outcomes(gate)["l1unstructured-0.95"] == "suppressed"
         assert gate.exit_code == 2
         assert "no findings of this release" in gate.verdicts[-1].reason
 
@@ -146,23 +146,23 @@ def test_a_refused_figure_gives_its_own_reason_and_wins_over_a_failure(make_run)
     results = make_run(0.9)
     gate = check(results, budgets_of(results, max_tpr=["0.1%:5%"], max_auc="0.6"))
     said = [verdict.outcome for verdict in gate.verdicts]
-    assert [said.count(outcome) for outcome in ("within", "over", "refused")] == [11, 1, 12]
+    assert [said.count(outcome) for outcome in ("within", "over", "suppressed")] == [11, 1, 12]
     assert gate.exit_code == 2
-    refused = next(verdict for verdict in gate.verdicts if verdict.outcome == "refused")
-    assert refused.reason == "1,000 non-members give 1 false positive, at least 10 are needed"
+    suppressed = next(verdict for verdict in gate.verdicts if verdict.outcome == "suppressed")
+    assert suppressed.reason == "1,000 non-members give 1 false positive, at least 10 are needed"
     text = as_markdown(gate, "run")
     assert "12 figures are missing or refused, of 24" in text
     assert "1 of the others was not shown to be within budget" in text
-    assert text.count(refused.reason) == 1
+    assert text.count(suppressed.reason) == 1
 
 
 def test_an_attack_that_failed_its_controls_answers_nothing(make_run):
     results = make_run(0.55)
     row = {"attack": "lira", "bank": "made-up bank", "kind": "planted", "auc": 0.5, "low": 0.4, "high": 0.6}
-    results.about["controls"] = [row | {"expected": "AUC above 0.5", "passed": False}]
+    results.about["sanity_checks"] = [row | {"expected": "AUC above 0.5", "passed": False}]
     gate = check(results, budgets_of(results, max_auc="0.6"), ANY)
     assert gate.exit_code == 2
-    assert {verdict.attack for verdict in gate.verdicts if verdict.outcome == "refused"} == {"lira"}
+    assert {verdict.attack for verdict in gate.verdicts if verdict.outcome == "suppressed"} == {"lira"}
     assert "failed the run's own controls (AUC 0.500 where members were planted)" in as_markdown(gate, "run")
     assert check(results, budgets_of(results, max_auc="0.6")).exit_code == 2
     beside = check(results, budgets_of(results, max_auc="0.54"), "rmia")
@@ -186,7 +186,7 @@ def test_attacks_that_were_chosen_after_the_run_do_not_stand_in_for_the_declared
 def test_a_figure_without_an_interval_is_refused(make_run):
     results = make_run(math.nan)
     gate = check(results, budgets_of(results, max_auc="0.99"))
-    assert of_attack(gate, "lira") == {"dense": "within", PRUNED: "refused"}
+    assert of_attack(gate, "lira") == {"dense": "within", PRUNED: "suppressed"}
     assert gate.exit_code == 2
     assert {verdict.reason for verdict in gate.verdicts} == {"", "it has no interval"}
 
@@ -224,10 +224,10 @@ def test_lira_within_and_rmia_over_is_over(make_run):
     assert [(row["attack"], row["high"], row["outcome"]) for row in record["others_over"]] == [("rmia", 0.67, "over")]
 
 
-def with_knowledge(results, name, **figures):
+def with_references(results, name, **figures):
     """Adds the same findings under other references, with figures of the pruned release changed."""
     table = results.findings
-    more = table.assign(knowledge=name)
+    more = table.assign(references=name)
     if name == "dense":  # of the dense networks they are the matched ones
         more = more[more["release"] != "dense"].copy()
     for column, value in figures.items():
@@ -235,26 +235,26 @@ def with_knowledge(results, name, **figures):
     return dataclasses.replace(results, findings=pd.concat([table, more], ignore_index=True))
 
 
-@pytest.mark.parametrize("knowledge", ["dense", "no-defense", "dense+finetune"])
-def test_a_budget_holds_under_every_kind_of_references(make_run, knowledge):
-    results = with_knowledge(make_run(study=None), knowledge, auc_high=0.71)
+@pytest.mark.parametrize("references", ["dense", "undefended", "dense+finetune"])
+def test_a_budget_holds_under_every_kind_of_references(make_run, references):
+    results = with_references(make_run(study=None), references, auc_high=0.71)
     gate = check(results, budgets_of(results, max_auc="0.6"), releases=["dense", PRUNED])
-    over = [(v.release, v.attack, v.knowledge) for v in gate.verdicts if v.outcome == "over"]
-    assert over == [(PRUNED, "rmia", knowledge)]
+    over = [(v.release, v.attack, v.references) for v in gate.verdicts if v.outcome == "over"]
+    assert over == [(PRUNED, "rmia", references)]
     assert gate.exit_code == 1
-    assert len(rows_of(as_markdown(gate, "run"), PRUNED, "`rmia`", f"`{knowledge}`", "not shown to be within")) == 1
-    narrowed = check(results, budgets_of(results, max_auc="0.6"), knowledge="matched", releases=["dense", PRUNED])
+    assert len(rows_of(as_markdown(gate, "run"), PRUNED, "`rmia`", f"`{references}`", "not shown to be within")) == 1
+    narrowed = check(results, budgets_of(results, max_auc="0.6"), references="matched", releases=["dense", PRUNED])
     assert narrowed.exit_code == 0
-    assert [(v.attack, v.knowledge) for v in narrowed.others_over] == [("rmia", knowledge)]
+    assert [(v.attack, v.references) for v in narrowed.others_over] == [("rmia", references)]
 
 
 def test_references_that_the_study_asks_for_and_the_run_could_not_make_are_refused(make_run):
-    audit = {**STUDY["audit"], "knowledge": ["matched", "dense"]}
+    audit = {**STUDY["audit"], "references": ["matched", "dense"]}
     results = make_run(study={**STUDY, "audit": audit})
     gate = check(results, budgets_of(results, max_auc="0.6"))
-    assert [(v.release, v.knowledge) for v in gate.verdicts if v.outcome == "refused"] == [(PRUNED, "dense")]
+    assert [(v.release, v.references) for v in gate.verdicts if v.outcome == "suppressed"] == [(PRUNED, "dense")]
     assert gate.exit_code == 2
-    complete = with_knowledge(results, "dense")
+    complete = with_references(results, "dense")
     assert check(complete, budgets_of(results, max_auc="0.6")).exit_code == 0
 
 
@@ -264,16 +264,16 @@ def test_an_attack_on_pairs_is_not_missed_where_there_is_no_pair(make_run):
     pairs = dataclasses.replace(results, findings=table[(table["attack"] != "rmia") | (table["release"] == PRUNED)])
     assert check(pairs, budgets_of(pairs, max_auc="0.6")).exit_code == 0
     named = check(pairs, budgets_of(pairs, max_auc="0.6"), "rmia")
-    assert of_attack(named, "rmia") == {"dense": "refused", PRUNED: "within"}
+    assert of_attack(named, "rmia") == {"dense": "suppressed", PRUNED: "within"}
 
 
 def test_learned_attacks_count_and_are_marked_unchecked(make_run):
     results = make_run(0.55)
     checked = [name for name in STUDY["audit"]["attacks"] if name != "rmia"]
     row = {"bank": "made-up bank", "kind": "null", "auc": 0.5, "low": 0.4, "high": 0.6, "passed": True}
-    results.about["controls"] = [row | {"attack": name, "expected": "AUC 0.5"} for name in checked]
+    results.about["sanity_checks"] = [row | {"attack": name, "expected": "AUC 0.5"} for name in checked]
     why = "it learns, which takes minutes; play it with: pruneaudit sanity-check RUN"
-    results.about["not_controlled"] = [{"attack": "rmia", "bank": "every bank", "reason": why}]
+    results.about["not_sanity_checked"] = [{"attack": "rmia", "bank": "every bank", "reason": why}]
     gate = check(results, budgets_of(results, max_auc="0.6"))
     assert gate.exit_code == 0
     assert gate.unchecked == {"rmia": why}
@@ -305,14 +305,14 @@ def test_members_ranked_last_are_pointed_out(make_run):
 def test_knowledge_that_comes_to_matched_is_found_there(make_run):
     results = make_run()
     pruned = results.findings["release"] == PRUNED
-    results.findings.loc[pruned, "knowledge"] = "dense"
-    gate = check(results, budgets_of(results, max_auc="0.6"), knowledge="dense")
-    assert {(verdict.release, verdict.knowledge) for verdict in gate.verdicts} == {
+    results.findings.loc[pruned, "references"] = "dense"
+    gate = check(results, budgets_of(results, max_auc="0.6"), references="dense")
+    assert {(verdict.release, verdict.references) for verdict in gate.verdicts} == {
         ("dense", "matched"),
         (PRUNED, "dense"),
     }
-    gate = check(results, budgets_of(results, max_auc="0.6"), knowledge="adaptive")
-    assert outcomes(gate) == {"dense": "within", PRUNED: "refused"}
+    gate = check(results, budgets_of(results, max_auc="0.6"), references="adaptive")
+    assert outcomes(gate) == {"dense": "within", PRUNED: "suppressed"}
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_knowledge_that_comes_to_matched_is_found_there(make_run):
     [
         ({"attack": "lyra"}, r"--attack: got 'lyra' \(did you mean 'lira'\?\), expected one of: loss, .*, any"),
         ({"releases": ["l1unstructured-0.8"]}, r"--release: .*did you mean 'l1unstructured-0.9'"),
-        ({"knowledge": "mached"}, r"--knowledge: got 'mached' \(did you mean 'matched'\?\)"),
+        ({"references": "mached"}, r"--references: got 'mached' \(did you mean 'matched'\?\)"),
     ],
 )
 def test_unknown_names_are_refused_with_the_nearest_known(make_run, options, message):

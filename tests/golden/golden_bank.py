@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pruneaudit.evaluation.game import bank_games
-from pruneaudit.evaluation.lineup import Lineup, ready
-from pruneaudit.evaluation.playing import Known, Measuring, audit_games
+from pruneaudit.evaluation.attack_setting import bank_settings
+from pruneaudit.evaluation.comparison_plan import ComparisonPlan, ready
+from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
 from pruneaudit.signals.signals import Signals
 
 # M models, N samples, C classes, Q queries
@@ -26,7 +26,7 @@ ATTACKS = (
     *("lira:mode=offline", "rmia:mode=offline", "base:mode=offline"),
     *(f"{name}:thresholds=per_class" for name in ("confidence", "entropy", "modified_entropy")),
 )
-TABLES = ("findings", "comparisons", "contests", "canaries", "frontier")
+TABLES = ("findings", "comparisons", "attack_comparisons", "canaries", "frontier")
 SEED = 5
 LEVELS = (0.1, 0.01)
 NUM_MODELS, NUM_SAMPLES, NUM_CLASSES = 8, 300, 3
@@ -41,9 +41,9 @@ def evaluated() -> dict[str, pd.DataFrame]:
             name: Signals(**shared, **{key: file[f"{name}_{key}"] for key in ("logits", "confidence", "correct")})
             for name in RELEASES
         }
-    games = bank_games(releases, ["matched", "dense"])
-    lineup = Lineup(baselines=("dense",), undefended=("dense",))
-    results = audit_games(games, ready(ATTACKS), Measuring(SEED, LEVELS), Known(lineup), skip=True).results
+    settings = bank_settings(releases, ["matched", "dense"])
+    comparison_plan = ComparisonPlan(baselines=("dense",), undefended=("dense",))
+    results = evaluate(settings, ready(ATTACKS), Measuring(SEED, LEVELS), Known(comparison_plan), skip=True).results
     tables = {name: getattr(results, name) for name in TABLES}
     for name, table in tables.items():
         if "victim" in table:

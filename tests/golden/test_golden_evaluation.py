@@ -23,8 +23,8 @@ def without_later_metrics(table):
     if "metric" in table:
         table = table[~table["metric"].isin(columns)].reset_index(drop=True)
     titles = tuple(f"{quantity.title}:" for quantity in later)
-    if titles and "refused" in table:
-        reasons = [[part for part in text.split("; ") if not part.startswith(titles)] for text in table["refused"]]
+    if titles and "suppressed" in table:
+        reasons = [[part for part in text.split("; ") if not part.startswith(titles)] for text in table["suppressed"]]
         table = table.assign(refused=["; ".join(parts) for parts in reasons])
     return table
 

@@ -1,4 +1,4 @@
-"""Exposure of samples in two releases, counted by hand and by loops, and the size of the paired test."""
+"""Detection rate of samples in two releases, counted by hand and by loops, and the size of the paired test."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.stats import binomtest
 
 from pruneaudit.metrics import tpr_at_fpr
-from pruneaudit.metrics.exposure import barriers, migration, net_change
+from pruneaudit.metrics.detection import barriers, net_change, sample_detection
 
 
 def everybody(num_samples):
@@ -34,7 +34,7 @@ def test_a_case_counted_by_hand():
             [0, 0, 0, 0, 0, 0, 0, 0],  # finds nobody
         ]
     )
-    found = migration(before, after, member, 0.25)
+    found = sample_detection(before, after, member, 0.25)
     np.testing.assert_allclose(found.before[:5], [1, 1 / 2, 1 / 2, 0, 1])
     np.testing.assert_allclose(found.after[:5], [1 / 3, 1, 0, 1 / 2, 0])
     assert np.isnan(found.before[5:]).all()
@@ -42,9 +42,9 @@ def test_a_case_counted_by_hand():
     assert found.moves.tolist() == [-1, 0, -1, 1, -1, 0, 0, 0]
     groups = np.column_stack([np.ones(8, dtype=bool), np.arange(8) < 4, np.arange(8) >= 5])
     counted = net_change(before, after, member, 0.25, groups, np.random.default_rng(0))
-    assert counted.newly_exposed.tolist() == [1, 1, 0]
-    assert counted.no_longer_exposed.tolist() == [3, 2, 0]
-    assert counted.num_exposed_before.tolist() == [4, 3, 0]
+    assert counted.newly_detected.tolist() == [1, 1, 0]
+    assert counted.no_longer_detected.tolist() == [3, 2, 0]
+    assert counted.num_detected_before.tolist() == [4, 3, 0]
     assert counted.num_samples.tolist() == [5, 4, 0]
     assert (counted.p_value > 0.05).all()
     assert counted.p_value[2] == 1
@@ -57,7 +57,7 @@ MEMBERS = arrays.arrays(bool, (4, 30))
 @settings(max_examples=60)
 @given(scores=SCORES, member=MEMBERS, level=st.sampled_from([0.0, 0.1, 0.4]))
 def test_exposure_is_what_loops_count(scores, member, level):
-    found = migration(scores[0], scores[1], member, level)
+    found = sample_detection(scores[0], scores[1], member, level)
     scored = ~np.isnan(scores).any(axis=0)
     for sample in range(30):
         victims = [v for v in range(4) if member[v, sample] and scored[v, sample]]
@@ -104,7 +104,7 @@ def drawn(rng, kind, num_victims, num_samples):
 def test_the_same_scores_twice_move_nobody(rng):
     scores, _, member = drawn(rng, "plain", 6, 300)
     counted = net_change(scores, scores, member, 0.1, everybody(300), rng)
-    assert counted.newly_exposed == counted.no_longer_exposed == 0
+    assert counted.newly_detected == counted.no_longer_detected == 0
     assert counted.p_value == 1
 
 
@@ -112,7 +112,7 @@ def test_turned_round_the_counts_trade_places(rng):
     before, after, member = drawn(rng, "models", 8, 400)
     there = net_change(before, after, member, 0.1, everybody(400), np.random.default_rng(0))
     back = net_change(after, before, member, 0.1, everybody(400), np.random.default_rng(0))
-    assert there.newly_exposed == back.no_longer_exposed > 0
+    assert there.newly_detected == back.no_longer_detected > 0
     assert there.p_value == pytest.approx(back.p_value)
 
 
@@ -120,7 +120,7 @@ def test_what_every_victim_gives_away_is_found(rng):
     before, after, member = drawn(rng, "plain", 16, 800)
     half = np.arange(800) < 400
     counted = net_change(before, after + 1.5 * member * half, member, 0.05, np.stack([half, ~half], axis=1), rng)
-    assert counted.newly_exposed[0] > 3 * counted.no_longer_exposed[0]
+    assert counted.newly_detected[0] > 3 * counted.no_longer_detected[0]
     assert counted.p_value[0] < 0.001 < 0.05 < counted.p_value[1]
 
 
@@ -142,7 +142,7 @@ def test_the_size_of_the_test_is_at_most_nominal(kind, num_victims, rng):
         counted = net_change(*drawn(rng, kind, num_victims, num_samples), 0.03, groups, rng)
         rejected += counted.p_value[0] < 0.05
         in_classes += (counted.p_value[1:] < 0.05).sum()
-        newly, no_longer = int(counted.newly_exposed[0]), int(counted.no_longer_exposed[0])
+        newly, no_longer = int(counted.newly_detected[0]), int(counted.no_longer_detected[0])
         mcnemar += binomtest(newly, newly + no_longer).pvalue < 0.05
     print(kind, num_victims, rejected / trials, in_classes / trials / 10, mcnemar / trials)
     assert rejected <= 21  # one-sided binomial 0.1%

@@ -11,7 +11,7 @@ import torch
 
 from pruneaudit.api import Runtime, run
 from pruneaudit.core.errors import UserError
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.runs.export import export
 from pruneaudit.study import Study
 
@@ -63,8 +63,8 @@ def finished(tmp_path_factory):
 
 def stored(folder):
     """The samples (N, 6), and what the run has stored of model 0, (N, C)."""
-    population = Population.load(next(folder.glob("population-*")))
-    return np.asarray(population.x), np.load(next(folder.glob("dense-*/signals-*/model-000/logits.npy")))
+    audit_data = AuditData.load(next(folder.glob("audit_data-*")))
+    return np.asarray(audit_data.x), np.load(next(folder.glob("dense-*/signals-*/model-000/logits.npy")))
 
 
 @pytest.mark.slow

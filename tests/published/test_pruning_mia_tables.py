@@ -63,7 +63,7 @@ def test_every_figure_is_the_one_of_the_findings(tables, grid_runs):
         findings = {
             (row["release"], row["attack"]): row
             for row in rows_of(run / "findings.csv")
-            if (row["victim"], row["knowledge"]) == ("mean", "matched")
+            if (row["victim"], row["references"]) == ("mean", "matched")
         }
         for row in (row for row in table if row["seed"] == seed):
             release = row["experiment"].removesuffix("_digits")
@@ -98,7 +98,7 @@ def stored_loss(run, release, model_id):
     """The cross-entropy of a model's non-members, by torch, from the files of the run."""
     membership = np.load(run / "membership.npz")
     chosen = membership["eligible"][model_id] & ~membership["member"][model_id]  # (N,)
-    labels = np.load(next(run.glob("population-*/y.npy")))
+    labels = np.load(next(run.glob("audit_data-*/y.npy")))
     logits = np.load(next(run.glob(f"{release}-*/signals-*/model-{model_id:03d}/logits.npy")))  # (N, C)
     outside = torch.from_numpy(logits[chosen]).double(), torch.from_numpy(labels[chosen])
     return float(torch.nn.functional.cross_entropy(*outside))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.models import build_model
 from pruneaudit.published.pruning_mia_evaluation import evaluate
 from pruneaudit.published.pruning_mia_tree import export_tree
@@ -51,10 +51,10 @@ def test_the_weights_are_those_that_were_attacked(tree, grid_runs, release, cell
     state = torch.load(folder / "best_model.pth", weights_only=True)
     network = build_model(config["model"]["arch"], config["model"]["options"], (1, 8, 8), 10, torch.Generator())
     network.load_state_dict(state)
-    population = Population.load(next(grid_runs[1].glob("population-*")))
-    mean, std = (np.array(value, np.float32)[:, None, None] for value in (population.mean, population.std))
+    audit_data = AuditData.load(next(grid_runs[1].glob("audit_data-*")))
+    mean, std = (np.array(value, np.float32)[:, None, None] for value in (audit_data.mean, audit_data.std))
     with torch.no_grad():
-        x = torch.from_numpy(((population.x / 255 - mean) / std).astype(np.float32))
+        x = torch.from_numpy(((audit_data.x / 255 - mean) / std).astype(np.float32))
         logits = network.eval()(x).numpy()
     stored = np.load(next(grid_runs[1].glob(f"{release}-*/signals-*/model-000/logits.npy")))
     assert logits == pytest.approx(stored, abs=1e-4)

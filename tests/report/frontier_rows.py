@@ -10,9 +10,9 @@ PRUNED, CONTROL = "l1unstructured-0.9", "dense+finetune"
 
 
 def frontier_row(release, difference, low, high, is_baseline=0):
-    found = dict.fromkeys(FRONTIER_COLUMNS, math.nan) | {"release": release, "knowledge": "matched", "attack": "lira"}
+    found = dict.fromkeys(FRONTIER_COLUMNS, math.nan) | {"release": release, "references": "matched", "attack": "lira"}
     found |= {"metric": "auc", "leakage": 0.6, "test_accuracy": 0.8, "dominated": 0, "is_baseline": is_baseline}
-    found |= {"difference": difference, "difference_low": low, "difference_high": high, "refused": ""}
+    found |= {"difference": difference, "difference_low": low, "difference_high": high, "suppressed": ""}
     return found | {"envelope_release": "dense", "num_victims": 16}
 
 

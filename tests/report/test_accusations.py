@@ -12,8 +12,8 @@ from pruneaudit.report.html import render
 
 
 def row(attack="lira", release="dense", fpr=0.01, prior=0.1, **more):
-    found = {"release": release, "knowledge": "matched", "attack": attack, "fpr": fpr, "prior": prior}
-    found |= {"ppv": 0.5, "low": 0.4, "high": 0.6, "num_accused": 16, "refused": ""}
+    found = {"release": release, "references": "matched", "attack": attack, "fpr": fpr, "prior": prior}
+    found |= {"ppv": 0.5, "low": 0.4, "high": 0.6, "num_accused": 16, "suppressed": ""}
     found |= {"learned_ppv": 0.375, "learned_ppv_sd": 0.081, "learned_ppv_min": 0.2, "learned_ppv_max": 0.625}
     found |= {"learned_tpr": 0.1, "learned_fpr": 0.0175, "learned_fpr_min": 0.0025, "learned_fpr_max": 0.0425}
     return found | more
@@ -38,7 +38,7 @@ def test_both_thresholds_stand_beside_each_other_under_the_primary_attack(make_r
 def test_what_references_cannot_teach_has_its_reason(make_run):
     missing = {name: math.nan for name in row() if name.startswith("learned")}
     why = "no references that a threshold could be learned on"
-    table = accusations(make_run(row(**missing, refused=why)))
+    table = accusations(make_run(row(**missing, suppressed=why)))
     assert table.lines[0].own.value == "50.0%"
     assert table.notes == (why,)
     assert {table.lines[0].learned.note, table.lines[0].worst.note, table.lines[0].realised.note} == {1}

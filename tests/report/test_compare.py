@@ -32,10 +32,10 @@ MEMBER = np.random.default_rng(7).random((NUM_MODELS, NUM_SAMPLES)) < 0.5
 
 @pytest.fixture
 def make_run(tmp_path):
-    """Writes the folder of an audit, members raised by `leak`, and gives it back; with a `population`, of a study."""
+    """Writes the folder of an audit, members raised by `leak`, and gives it back; with a `audit_data`, of a study."""
 
     def build(
-        name, seed, leak=1.0, member=MEMBER, order=None, population="", first_id=0, labels=None, attacks=("loss",)
+        name, seed, leak=1.0, member=MEMBER, order=None, audit_data="", first_id=0, labels=None, attacks=("loss",)
     ):
         rng = np.random.default_rng(seed)
         labels = np.arange(NUM_SAMPLES) % 3 if labels is None else labels
@@ -52,8 +52,8 @@ def make_run(tmp_path):
         )
         found = audit(signals, attacks=attacks, fpr_levels=[0.25])
         # Of a study, the checksum is of the samples; of saved predictions, of the file, and always another.
-        kind = {"study": {"seed": seed}} if population else {}
-        found.results.about.update(population={"sha256": population or name}, seeds=[seed], **kind)
+        kind = {"study": {"seed": seed}} if audit_data else {}
+        found.results.about.update(audit_data={"sha256": audit_data or name}, seeds=[seed], **kind)
         found.save(tmp_path / name)
         seal_files(tmp_path / name, [*RESULT_FILES, "scores.parquet"])
         return tmp_path / name
@@ -121,7 +121,7 @@ def test_a_run_does_not_differ_from_itself_and_pairing_narrows(make_run):
     assert (leakage[["difference", "low", "high"]] == 0).all(axis=None)
     assert not same.settings
     paired = row_of(compare_runs(first, second))
-    apart = row_of(compare_runs(make_run("d", 0, population="ab" * 32), make_run("c", 1, population="cd" * 32)))
+    apart = row_of(compare_runs(make_run("d", 0, audit_data="ab" * 32), make_run("c", 1, audit_data="cd" * 32)))
     assert (paired["method"], apart["method"]) == ("paired", "independent")
     assert paired["difference"] == pytest.approx(apart["difference"])
     assert paired["high"] - paired["low"] < 0.9 * (apart["high"] - apart["low"])
@@ -164,10 +164,10 @@ def test_audits_of_two_files_are_paired_by_the_ids_they_share(make_run):
 
 
 def test_two_studies_on_other_samples_are_not_paired_though_ids_and_labels_agree(make_run):
-    found = compare_runs(make_run("a", 0, population="ab" * 32), make_run("b", 1, population="cd" * 32))
+    found = compare_runs(make_run("a", 0, audit_data="ab" * 32), make_run("b", 1, audit_data="cd" * 32))
     assert set(found.table["method"]) == {"independent"}
-    assert "not paired: the runs were not made on the same population" in found.notes
-    half_known = compare_runs(make_run("c", 0, population="ab" * 32), make_run("d", 1))
+    assert "not paired: the runs were not made on the same audit data" in found.notes
+    half_known = compare_runs(make_run("c", 0, audit_data="ab" * 32), make_run("d", 1))
     assert row_of(half_known)["method"] == "paired"
 
 
@@ -175,12 +175,12 @@ def test_a_refused_figure_stays_refused(make_run, tmp_path):
     first = make_run("a", 0)
     table = pd.read_csv(first / "findings.csv", dtype=str, keep_default_na=False)
     table[[f"tpr_at_25%_fpr{end}" for end in ("", "_low", "_high")]] = ""
-    table["refused"] = "TPR at 25% FPR: too few"
+    table["suppressed"] = "TPR at 25% FPR: too few"
     table.to_csv(first / "findings.csv", index=False, lineterminator="\n")
     seal_files(first, [*RESULT_FILES, "scores.parquet"])
     row = row_of(compare_runs(first, make_run("b", 1)), "tpr_at_25%_fpr")
     assert np.isnan(row[["first", "difference", "low", "high"]].astype(float)).all()
-    assert row["refused"] == "TPR at 25% FPR: too few"
+    assert row["suppressed"] == "TPR at 25% FPR: too few"
     assert row["second"] > 0
 
 
@@ -196,7 +196,7 @@ def test_a_run_that_has_changed_is_refused(make_run, harm):
 def test_nothing_in_common_is_refused(make_run, results, tmp_path):
     results.save(tmp_path / "other")
     seal_files(tmp_path / "other", RESULT_FILES)
-    with pytest.raises(UserError, match=r"no release, knowledge and attack in common.* signals against dense"):
+    with pytest.raises(UserError, match=r"no release, references and attack in common.* signals against dense"):
         compare_runs(make_run("a", 0), tmp_path / "other")
 
 

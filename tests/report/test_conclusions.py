@@ -14,7 +14,7 @@ LESS, SAME, MORE = (-0.05, -0.06, -0.04), (0.001, -0.01, 0.012), (0.03, 0.02, 0.
 NONE = (math.nan,) * 3
 
 
-def showing(figures, knowledge="matched"):
+def showing(figures, references="matched"):
     """An edit: the paired differences of the pruned release to its control, by attack; others show none."""
 
     def edit(parts):
@@ -23,7 +23,7 @@ def showing(figures, knowledge="matched"):
         table.loc[pair, ["difference", "low", "high"]] = SAME
         for attack, limits in figures.items():
             table.loc[pair & (table["attack"] == attack), ["difference", "low", "high"]] = limits
-            table.loc[pair & (table["attack"] == attack), "knowledge"] = knowledge
+            table.loc[pair & (table["attack"] == attack), "references"] = references
 
     return edit
 
@@ -66,8 +66,8 @@ def test_no_difference_is_never_claimed_beside_one_that_was_found(make_results):
 
 
 def test_another_kind_of_references_counts_and_is_named(make_results):
-    results = make_results(showing({"rmia": LESS}, knowledge="dense"))
-    assert [(shown.attack, shown.knowledge) for shown in concluded(results, PRUNED, CONTROL).of_others(-1)] == [
+    results = make_results(showing({"rmia": LESS}, references="dense"))
+    assert [(shown.attack, shown.references) for shown in concluded(results, PRUNED, CONTROL).of_others(-1)] == [
         ("rmia", "dense")
     ]
     assert "RMIA, references dense (-0.050" in text_of(results)
@@ -76,7 +76,7 @@ def test_another_kind_of_references_counts_and_is_named(make_results):
 def test_what_failed_its_controls_has_no_say(make_results):
     def edit(parts):
         showing({"rmia": LESS})(parts)
-        parts["about"]["controls"] = [failed_row("rmia")]
+        parts["about"]["sanity_checks"] = [failed_row("rmia")]
 
     assert concluded(make_results(edit), PRUNED, CONTROL).reading == "not shown"
 
@@ -89,7 +89,7 @@ def failed_row(attack):
 def test_nothing_is_concluded_from_a_primary_attack_that_failed_its_controls(make_results):
     def edit(parts):
         with_frontier(frontier_row(PRUNED, -0.03, -0.05, -0.01))(parts)
-        parts["about"]["controls"] = [failed_row("lira")]
+        parts["about"]["sanity_checks"] = [failed_row("lira")]
 
     results = make_results(edit)
     assert "nothing is concluded" in answer(results).headline

@@ -24,12 +24,12 @@ def row(release, metric, leakage, accuracy, **more):
         **{f"test_accuracy{end}": accuracy + by for end, by in (("", 0), ("_low", -0.02), ("_high", 0.02))},
     }
     found = dict.fromkeys(FRONTIER_COLUMNS, math.nan) | ends
-    found |= {"release": release, "knowledge": "matched", "attack": "lira", "metric": metric, "refused": ""}
+    found |= {"release": release, "references": "matched", "attack": "lira", "metric": metric, "suppressed": ""}
     return found | {"dominated": 0, "is_baseline": 0, "envelope_release": "", "num_victims": 16} | more
 
 
 def build_frontier(more=()):
-    baseline = {"is_baseline": 1, "difference": 0.0, "refused": "a baseline"}
+    baseline = {"is_baseline": 1, "difference": 0.0, "suppressed": "a baseline"}
     rows = [
         row("dense", "auc", 0.70, 0.83, envelope_release="dense", **baseline),
         row("early", "auc", 0.62, 0.75, envelope_release="early", **baseline),
@@ -38,10 +38,13 @@ def build_frontier(more=()):
             "l1unstructured-0.9", "auc", 0.64, 0.74, dominated=1, envelope_release="early",
             difference=0.02, difference_low=0.005, difference_high=0.035,
         ),
-        row("smooth", "auc", 0.60, 0.82, envelope_release="dense", difference=-0.1, difference_high=-0.08, refused="x"),
-        row("better", "auc", 0.60, 0.90, refused="nothing is extrapolated"),
+        row(
+            "smooth", "auc", 0.60, 0.82, envelope_release="dense", difference=-0.1, difference_high=-0.08,
+            suppressed="x",
+        ),
+        row("better", "auc", 0.60, 0.90, suppressed="nothing is extrapolated"),
     ]  # fmt: skip
-    rows += [row(found["release"], TPR, math.nan, found["test_accuracy"], refused=REASON) for found in rows]
+    rows += [row(found["release"], TPR, math.nan, found["test_accuracy"], suppressed=REASON) for found in rows]
     return pd.DataFrame([*rows, *more])
 
 
@@ -151,7 +154,7 @@ def test_without_a_frontier_there_is_no_section(results):
 def test_names_from_outside_stay_names(with_frontier):
     def rename(frontier):
         frontier = frontier.replace({"l1unstructured-0.9": EVIL, "early": EVIL + "early", "lira": EVIL})
-        return frontier.assign(refused=EVIL, knowledge=EVIL)
+        return frontier.assign(suppressed=EVIL, references=EVIL)
 
     def also(parts):
         for table in ("releases", "findings", "curves", "comparisons"):

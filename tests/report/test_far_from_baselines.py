@@ -24,7 +24,7 @@ def results(make_results):
             named = ("release", "test_accuracy", "is_baseline", "envelope_release", "difference")
             table = pd.DataFrame([dict(zip(named, row, strict=True)) for row in rows])
             table = table.assign(
-                metric="auc", attack="lira", knowledge="matched", leakage=0.6, refused="", num_victims=16
+                metric="auc", attack="lira", references="matched", leakage=0.6, suppressed="", num_victims=16
             )
             table["difference_low"], table["difference_high"] = table["difference"] - 0.01, table["difference"] + 0.01
             parts["frontier"] = table.reindex(columns=FRONTIER_COLUMNS)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pruneaudit.evaluation.columns import MIGRATIONS_COLUMNS
+from pruneaudit.evaluation.columns import DETECTION_CHANGE_COLUMNS
 from pruneaudit.report.html import render, write_report
 from pruneaudit.report.samples import Samples, png, read_samples
 
@@ -39,13 +39,13 @@ def with_moves(parts):
     rows = []
     for name, newly in (("all", 30), *((str(number), 6) for number in range(len(HOSTILE)))):
         values = (PRUNED, CONTROL, "lira", 0.01, name, newly, 2, 40, 1990, 0.2, np.nan, np.nan)
-        rows.append(dict(zip(MIGRATIONS_COLUMNS, values, strict=True)))
+        rows.append(dict(zip(DETECTION_CHANGE_COLUMNS, values, strict=True)))
     samples = [
         {"release": PRUNED, "baseline": CONTROL, "sample_id": str(number), "class_id": number, "change": 0.5}
-        | {"exposure_before": 0.0, "exposure_after": 0.5, "num_victims": 8}
+        | {"detection_rate_before": 0.0, "detection_rate_after": 0.5, "num_victims": 8}
         for number in range(len(HOSTILE))
     ]
-    parts |= {"migrations": pd.DataFrame(rows), "migration": pd.DataFrame(samples)}
+    parts |= {"detection_changes": pd.DataFrame(rows), "sample_detection": pd.DataFrame(samples)}
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_what_is_copied_as_csv_are_the_visible_rows_as_numbers(findings, make_re
             got = [float(row[name + limit]) for row in rows]
             np.testing.assert_allclose(got, scale * expected[column + end], atol=0.0006 * (100 if scale > 1 else 1))
     assert {row["Attack, detail"] for row in rows} == {"online, pooled variance"}
-    assert {row["TPR at 0.1% FPR"] for row in rows} == {""}, "a refused figure is empty"
+    assert {row["TPR at 0.1% FPR"] for row in rows} == {""}, "a suppressed figure is empty"
     assert float(rows[0]["Members"]) == 1000.5
 
 
@@ -253,11 +253,11 @@ def hostile(open_report, make_results, tmp_path_factory):
     def rename(parts):
         with_moves(parts)
         names = {PRUNED: HOSTILE[1], CONTROL: HOSTILE[2], "loss": SCRIPT, "rmia": "=1+1", "entropy": "-2 +cmd"}
-        for table in ("findings", "comparisons", "releases", "curves", "migrations", "migration"):
+        for table in ("findings", "comparisons", "releases", "curves", "detection_changes", "sample_detection"):
             parts[table] = parts[table].replace(names)
         control = {"kind": "null", "auc": 0.9, "low": 0.8, "high": 0.95, "expected": HOSTILE[1], "passed": False}
         parts["about"] |= {"name": HOSTILE[3], "command": f"pruneaudit run {SCRIPT}.toml"}
-        parts["about"]["controls"] = [control | {"attack": name, "bank": name} for name in HOSTILE]
+        parts["about"]["sanity_checks"] = [control | {"attack": name, "bank": name} for name in HOSTILE]
 
     picture = "data:image/png;base64," + base64.b64encode(png(np.zeros((1, 2, 2), dtype=np.uint8))).decode()
     folder = tmp_path_factory.mktemp("hostile") / "<script>alert('file')<"
@@ -368,15 +368,15 @@ def test_the_report_of_the_demo_works_as_a_whole(open_report, tmp_path):
 
 def test_pictures_and_class_names_come_from_the_population_of_the_run(make_results, tmp_path):
     results = make_results(with_moves)
-    place = tmp_path / "population-abababab"
+    place = tmp_path / "audit_data-abababab"
     place.mkdir()
     np.save(place / "x.npy", np.arange(5 * 3 * 4 * 4, dtype=np.uint8).reshape(5, 3, 4, 4))
     np.save(place / "ids.npy", np.arange(5))
-    (place / "population.json").write_text('{"classes": ["zero", "<b>"]}')
+    (place / "audit_data.json").write_text('{"classes": ["zero", "<b>"]}')
     (place / "config.json").write_text('{"sha256": "' + "ab" * 32 + '"}')
     found = read_samples(results, tmp_path, {"1", "4", "77"})
     assert sorted(found.pictures) == ["1", "4"]
     assert [found.class_name(number) for number in (0, 1, 2, 0.5)] == ["zero", "<b>", "2", "0.5"]
     (place / "config.json").write_text('{"sha256": "other"}')
-    assert read_samples(results, tmp_path, {"1"}) == Samples(), "another population"
+    assert read_samples(results, tmp_path, {"1"}) == Samples(), "another audit data"
     assert read_samples(results, tmp_path / "nowhere", {"1"}) == Samples()

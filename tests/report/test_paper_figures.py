@@ -209,14 +209,14 @@ def test_the_declared_attack_decides_whatever_it_found(make_results):
     with drawing():
         assert "LiRA; references: matched" in words(rendered(frontier(results), "svg"))
 
-    def refused(parts):
+    def suppressed(parts):
         small(parts)
         of_lira = parts["findings"]["attack"] == "lira"
         parts["findings"].loc[of_lira, "auc"] = np.nan
         parts["findings"].loc[of_lira, [c for c in parts["findings"] if str(c).startswith("tpr_at_1%")]] = np.nan
 
     with drawing():
-        charts, left_out = draw(make_results(refused))
+        charts, left_out = draw(make_results(suppressed))
     assert [line.partition(":")[0] for line in left_out] == ["sparsity-leakage", "frontier"]
     assert "attacks" in {chart.stem for chart in charts}
 
@@ -313,11 +313,11 @@ def test_an_unknown_format_is_refused_before_anything_is_written(run_folder, tmp
 
 
 def test_nothing_to_draw_is_said(make_results, tmp_path):
-    def refused(parts):
+    def suppressed(parts):
         parts["findings"].loc[:, parts["findings"].columns.str.contains("auc|tpr")] = np.nan
         parts["curves"] = parts["curves"].iloc[:0]
 
-    make_results(refused).save(tmp_path / "run")
+    make_results(suppressed).save(tmp_path / "run")
     seal_files(tmp_path / "run", RESULT_FILES)
     with pytest.raises(UserError, match="nothing to draw"):
         figures(tmp_path / "run", tmp_path / "out", latex=True)
@@ -392,7 +392,7 @@ def test_each_knowledge_has_its_own_tables(make_results):
     def two(parts):
         for name in ("findings", "comparisons"):
             table = parts[name]
-            other = table[table["attack"] != ""].assign(knowledge="dense")
+            other = table[table["attack"] != ""].assign(references="dense")
             parts[name] = type(table)([*table.to_dict("records"), *other.to_dict("records")])
 
     tables = latex_tables(make_results(two))

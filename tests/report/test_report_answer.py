@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pruneaudit.report.answer import answer, shown_change
-from pruneaudit.report.selection import primary_attack, primary_knowledge
+from pruneaudit.report.selection import primary_attack, primary_references
 from pruneaudit.report.words import attack_name
 
 PRUNED, CONTROL = "l1unstructured-0.9", "dense+finetune"
@@ -81,7 +81,7 @@ def test_an_auc_below_guessing_points_at_the_setup(make_results):
 
 
 def test_a_refused_figure_gives_its_reason_and_no_other_attack_steps_in(make_results):
-    headline = answer(make_results(set_finding("dense", auc=np.nan, refused="no references"))).headline
+    headline = answer(make_results(set_finding("dense", auc=np.nan, suppressed="no references"))).headline
     assert headline == "LiRA, the attack chosen by rule, gave no figure on the dense networks: no references."
 
 
@@ -248,10 +248,10 @@ def test_a_group_that_the_study_lists_stands_for_its_attacks(make_results):
 def test_a_dense_finding_under_another_knowledge_serves(make_results):
     def edit(parts):
         table = parts["findings"]
-        table.loc[table["release"] == "dense", "knowledge"] = "dense"
+        table.loc[table["release"] == "dense", "references"] = "dense"
 
     results = make_results(edit)
-    assert primary_knowledge(results) == "matched"
+    assert primary_references(results) == "matched"
     assert answer(results).headline == answer(make_results()).headline
 
 

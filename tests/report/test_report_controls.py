@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pruneaudit.evaluation.controls import EXPECTED, NULL, OWN, PLANTED
+from pruneaudit.evaluation.recorded_checks import EXPECTED, NULL, OWN, PLANTED
 from pruneaudit.report.answer import answer
-from pruneaudit.report.controls import controls
 from pruneaudit.report.html import render
 from pruneaudit.report.notebook import run_html
+from pruneaudit.report.sanity_checks import sanity_checks
 from pruneaudit.report.summary import summary
 from pruneaudit.report.terminal import print_results
 
@@ -27,11 +27,13 @@ def row(attack, kind=NULL, auc=0.503, passed=True, bank="made-up bank"):
 
 
 @pytest.fixture
-def controlled(make_results):
+def sanity_checked(make_results):
     """A function from rows of controls to results."""
 
     def build(*rows, missing=()):
-        return make_results(lambda parts: parts["about"].update(controls=list(rows), not_controlled=list(missing)))
+        return make_results(
+            lambda parts: parts["about"].update(sanity_checks=list(rows), not_sanity_checked=list(missing))
+        )
 
     return build
 
@@ -53,24 +55,24 @@ def terminal(results):
     return " ".join(stream.getvalue().split())
 
 
-def test_the_table_says_what_was_done_and_what_came_out(controlled):
-    text = words(render(controlled(*sound())))
+def test_the_table_says_what_was_done_and_what_came_out(sanity_checked):
+    text = words(render(sanity_checked(*sound())))
     assert "lira made-up bank, nothing to find AUC 0.5: nothing tells members apart 0.503 [0.493, 0.513] yes" in text
     assert "lira made-up bank, members planted AUC above 0.5: members are planted 0.979 [0.969, 0.989] yes" in text
     assert f"lira {OWN} (dense), membership redrawn AUC 0.5" in text
     assert "All of them passed. That makes the attacks sound; it does not make them strong." in text
 
 
-def test_without_a_failure_nobody_is_warned(controlled, results):
-    for shown in (controlled(*sound()), controlled(), results):
+def test_without_a_failure_nobody_is_warned(sanity_checked, results):
+    for shown in (sanity_checked(*sound()), sanity_checked(), results):
         assert summary(shown, answer(shown)).warnings == ()
         everything = words(render(shown)) + terminal(shown) + run_html(shown, Path("report.html"))
         assert "Do not trust" not in everything
         assert 'class="alarm"' not in render(shown)
 
 
-def test_a_failure_is_on_the_first_screen_and_in_the_terminal(controlled):
-    failed = controlled(*sound(), row("rmia", auc=0.981, passed=False))
+def test_a_failure_is_on_the_first_screen_and_in_the_terminal(sanity_checked):
+    failed = sanity_checked(*sound(), row("rmia", auc=0.981, passed=False))
     sentence = "Do not trust the figures of rmia: it failed its controls (AUC 0.981 where nothing tells members apart)."
     assert summary(failed, answer(failed)).warnings == (sentence,)
     page = words(render(failed))
@@ -80,32 +82,32 @@ def test_a_failure_is_on_the_first_screen_and_in_the_terminal(controlled):
     assert sentence in run_html(failed, Path("report.html"))
 
 
-def test_what_failed_stands_first_and_several_are_all_named(controlled):
-    failed = controlled(
+def test_what_failed_stands_first_and_several_are_all_named(sanity_checked):
+    failed = sanity_checked(
         *sound(), row("rmia", auc=0.981, passed=False), row("loss", PLANTED, 0.49, passed=False), row("loss")
     )
-    found = controls(failed)
+    found = sanity_checks(failed)
     assert [line.passed for line in found.lines] == [False] * 2 + [True] * 4
     assert found.failed == ("rmia", "loss")
     assert "they failed" in words(render(failed))
     assert len(summary(failed, answer(failed)).warnings) == 2
 
 
-def test_what_was_not_played_is_listed_by_its_reason(controlled):
+def test_what_was_not_played_is_listed_by_its_reason(sanity_checked):
     missing = [{"attack": name, "bank": "every bank", "reason": REASON} for name in ("nn", "samia")]
-    text = words(render(controlled(*sound(), missing=missing)))
+    text = words(render(sanity_checked(*sound(), missing=missing)))
     assert f"nn, samia (every bank: {REASON})" in text
 
 
 def test_a_run_without_controls_says_where_to_get_them(results):
-    assert controls(results) is None
+    assert sanity_checks(results) is None
     text = words(render(results))
     assert "This run did not record" in text
     assert "pruneaudit sanity-check" in text
 
 
-def test_no_name_is_taken_for_markup(controlled):
+def test_no_name_is_taken_for_markup(sanity_checked):
     missing = [{"attack": EVIL, "bank": EVIL, "reason": EVIL}]
-    failed = controlled(row(EVIL, auc=0.9, passed=False, bank=EVIL), missing=missing)
+    failed = sanity_checked(row(EVIL, auc=0.9, passed=False, bank=EVIL), missing=missing)
     assert EVIL not in render(failed)
     assert EVIL not in run_html(failed, Path("report.html"))

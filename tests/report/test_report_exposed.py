@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from pruneaudit.evaluation.columns import MIGRATIONS_COLUMNS
-from pruneaudit.report.exposed import exposed, exposed_figures
+from pruneaudit.evaluation.columns import DETECTION_CHANGE_COLUMNS
+from pruneaudit.report.detected import detected, detected_figures
 from pruneaudit.report.html import render
 
 EVIL = "<script>alert(1)</script>"
@@ -13,7 +13,7 @@ RELEASE, CONTROL = "l1unstructured-0.9", "dense+finetune"
 
 def counts(release, baseline, name, newly, no_longer, noise=float("nan"), p_value=0.2):
     row = (release, baseline, "lira", 0.01, name, newly, no_longer, 40, 1990, p_value, noise, noise + 1)
-    return dict(zip(MIGRATIONS_COLUMNS, row, strict=True))
+    return dict(zip(DETECTION_CHANGE_COLUMNS, row, strict=True))
 
 
 @pytest.fixture
@@ -25,19 +25,25 @@ def build(make_results):
         changes = [("a", 0.25, 9), (sample, 0.75, 8), ("b", 0.25, 11), ("c", -1.0, 9), ("d", 0.0, 9)]
         samples = [
             {"release": RELEASE, "baseline": CONTROL, "sample_id": name, "class_id": 1, "change": change}
-            | {"exposure_before": max(0.0, -change), "exposure_after": max(0.0, change), "num_victims": victims}
+            | {
+                "detection_rate_before": max(0.0, -change),
+                "detection_rate_after": max(0.0, change),
+                "num_victims": victims,
+            }
             for name, change, victims in changes
         ]
-        return make_results(lambda parts: parts.update(migrations=pd.DataFrame(rows), migration=pd.DataFrame(samples)))
+        return make_results(
+            lambda parts: parts.update(detection_changes=pd.DataFrame(rows), sample_detection=pd.DataFrame(samples))
+        )
 
     return build
 
 
 def test_counts_stand_beside_the_noise_floor(build):
-    found = exposed(build(noise=4.0))
+    found = detected(build(noise=4.0))
     line = found.lines[0]
     assert (line.newly, line.newly_by_chance, line.no_longer, line.no_longer_by_chance) == ("30", "4", "12", "5")
-    assert (line.exposed, line.p_value) == ("40 to 58 of 1,990", "below 0.001")
+    assert (line.detected, line.p_value) == ("40 to 58 of 1,990", "below 0.001")
     assert found.level == "1%"
     assert found.with_floor
     assert "finetune_seed" in render(build())
@@ -45,7 +51,7 @@ def test_counts_stand_beside_the_noise_floor(build):
 
 
 def test_the_largest_rises_come_first_and_falls_not_at_all(build):
-    rising = next(item for item in exposed(build()).rising if item.release == RELEASE)
+    rising = next(item for item in detected(build()).rising if item.release == RELEASE)
     assert [line.sample_id for line in rising.lines] == ["s7", "b", "a"]
     assert rising.num_rising == 3
     assert (rising.lines[0].before, rising.lines[0].after, rising.lines[0].change) == ("0%", "75%", "+75")
@@ -53,13 +59,13 @@ def test_the_largest_rises_come_first_and_falls_not_at_all(build):
 
 def test_a_release_is_drawn_against_its_own_baseline_if_anything_moved(build):
     objects = pytest.importorskip("plotly.graph_objects")
-    (figure,) = exposed_figures(build(noise=4.0))
+    (figure,) = detected_figures(build(noise=4.0))
     objects.Figure(figure.plot)
     up, up_floor, down, down_floor = figure.plot["data"]
     assert (up["y"], down["y"]) == ([30, 0], [-2, -10])
     assert (up_floor["y"], down_floor["y"]) == ([4, 4], [-5, -5])
-    assert len(exposed_figures(build())[0].plot["data"]) == 2
-    assert "two fine-tuning seeds" not in exposed_figures(build())[0].caption
+    assert len(detected_figures(build())[0].plot["data"]) == 2
+    assert "two fine-tuning seeds" not in detected_figures(build())[0].caption
 
 
 def test_names_of_samples_stay_texts(build):
@@ -69,15 +75,15 @@ def test_names_of_samples_stay_texts(build):
 
 
 def test_without_anything_compared_there_is_no_section(make_results):
-    assert exposed(make_results()) is None
-    assert exposed_figures(make_results()) == []
+    assert detected(make_results()) is None
+    assert detected_figures(make_results()) == []
     assert "Who becomes exposed" not in render(make_results())
 
 
 @pytest.mark.parametrize("public", [True, False, None])
 def test_samples_are_listed_where_everybody_can_have_them_or_where_asked_for(public, build):
     results = build(sample="patient-123")
-    results.about["population"] = {"public": public, "name": "npz"}
+    results.about["audit_data"] = {"public": public, "name": "npz"}
     assert ("patient-123" in render(results)) == (public is True)
     assert "patient-123" in render(results, show_records=True)
     hidden = " ".join(render(results, show_records=False).split())

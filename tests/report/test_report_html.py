@@ -112,7 +112,7 @@ def test_what_is_needed_to_repeat_it_is_there(results, page):
 
 
 def test_a_refused_figure_is_a_dash_that_leads_to_its_reason(results, page):
-    reason = results.findings["refused"].iloc[0]
+    reason = results.findings["suppressed"].iloc[0]
     assert reason in page.words
     assert "nan" not in page.words.lower()
     ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
@@ -152,7 +152,7 @@ def hostile(parts):
     for name in ("findings", "comparisons", "releases", "curves"):
         parts[name] = parts[name].replace({"l1unstructured-0.9": EVIL, "loss": EVIL + "loss"})
     parts["findings"]["variant"] = EVIL
-    parts["findings"]["refused"] = EVIL
+    parts["findings"]["suppressed"] = EVIL
     parts["about"] |= {
         "name": EVIL,
         "description": EVIL,
@@ -161,7 +161,7 @@ def hostile(parts):
         "command": EVIL,
     }
     parts["about"] |= {"protocol": EVIL, "device": EVIL, "versions": {EVIL: EVIL}}
-    parts["about"]["population"]["name"] = EVIL
+    parts["about"]["audit_data"]["name"] = EVIL
     parts["about"]["study"]["description"] = EVIL
 
 

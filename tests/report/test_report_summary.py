@@ -15,20 +15,20 @@ from pruneaudit.report.by_degree import leakage_by_bits, leakage_by_sparsity
 from pruneaudit.report.conclusions import at_equal_accuracy
 from pruneaudit.report.html import render
 from pruneaudit.report.samples import png, read_samples
-from pruneaudit.report.selection import undefended_twins
+from pruneaudit.report.selection import undefended_counterparts
 from pruneaudit.report.stronger import stronger_anywhere, stronger_attacks
 from pruneaudit.report.summary import featured_release, summary
 
 PRUNED, CONTROL = "l1unstructured-0.9", "dense+finetune"
 
 
-def contest(release, attack, against, difference, low, high):
-    row = {"release": release, "knowledge": "matched", "attack": attack, "against": against, "metric": "auc"}
+def attack_comparison(release, attack, against, difference, low, high):
+    row = {"release": release, "references": "matched", "attack": attack, "against": against, "metric": "auc"}
     return row | {"difference": difference, "low": low, "high": high, "num_victims": 16}
 
 
-def with_contests(*rows):
-    return lambda parts: parts.update(contests=pd.DataFrame(rows))
+def with_attack_comparisons(*rows):
+    return lambda parts: parts.update(attack_comparisons=pd.DataFrame(rows))
 
 
 def first_screen(results):
@@ -102,11 +102,11 @@ def test_what_stands_above_is_chosen_by_sparsity_and_never_by_result(make_result
     rows = [frontier_row(PRUNED, -0.01, -0.02, -0.005), frontier_row("b", -0.3, -0.4, -0.2)]
     assert featured_release(make_results(with_frontier(*rows))) == PRUNED, "90% sparsity, against 50%"
 
-    def only_controls(parts):
+    def only_sanity_checks(parts):
         parts["releases"] = parts["releases"][parts["releases"]["pruner"] == ""]
         parts["findings"] = parts["findings"][parts["findings"]["release"] != PRUNED]
 
-    assert featured_release(make_results(only_controls)) == CONTROL
+    assert featured_release(make_results(only_sanity_checks)) == CONTROL
 
 
 def test_one_release_alone_still_has_three_numbers(make_results):
@@ -129,7 +129,7 @@ def test_a_refused_number_gives_its_reason(make_results):
     def refuse(parts):
         rows = (parts["findings"]["release"] == "dense") & (parts["findings"]["attack"] == "lira")
         parts["findings"].loc[rows, ["auc", "auc_low", "auc_high"]] = np.nan
-        parts["findings"].loc[rows, "refused"] = "AUC: no references"
+        parts["findings"].loc[rows, "suppressed"] = "AUC: no references"
 
     found = first_screen(make_results(refuse))
     assert (found.numbers[0].value, found.numbers[0].note) == ("", "AUC: no references")
@@ -159,15 +159,18 @@ def test_nothing_at_all(make_results):
 
 
 def test_an_attack_compared_with_the_primary_one_is_taken_as_it_stands(make_results):
-    rows = [contest("dense", "rmia", "lira", 0.15, 0.12, 0.18), contest(PRUNED, "rmia", "lira", 0.05, 0.02, 0.08)]
-    first, second = stronger_anywhere(make_results(with_contests(*rows)))
+    rows = [
+        attack_comparison("dense", "rmia", "lira", 0.15, 0.12, 0.18),
+        attack_comparison(PRUNED, "rmia", "lira", 0.05, 0.02, 0.08),
+    ]
+    first, second = stronger_anywhere(make_results(with_attack_comparisons(*rows)))
     assert (first.attack, first.primary, first.release) == ("rmia", "lira", "dense")
     assert second.release == PRUNED
     assert first.figure == "+0.150 [+0.120, +0.180]"
 
 
 def test_the_primary_attack_compared_with_another_is_turned_round(make_results):
-    results = make_results(with_contests(contest("dense", "lira", "loss", -0.1, -0.13, -0.07)))
+    results = make_results(with_attack_comparisons(attack_comparison("dense", "lira", "loss", -0.1, -0.13, -0.07)))
     (found,) = stronger_attacks(results, "dense")
     assert found.attack == "loss"
     np.testing.assert_allclose((found.difference, found.low, found.high), (0.1, 0.07, 0.13))
@@ -175,17 +178,20 @@ def test_the_primary_attack_compared_with_another_is_turned_round(make_results):
 
 def test_an_attack_that_failed_its_controls_is_not_called_stronger(make_results):
     def edit(parts):
-        with_contests(contest("dense", "rmia", "lira", 0.15, 0.12, 0.18))(parts)
+        with_attack_comparisons(attack_comparison("dense", "rmia", "lira", 0.15, 0.12, 0.18))(parts)
         failed = {"attack": "rmia", "bank": "made-up bank", "kind": "null", "passed": False, "problem": "AUC 0.6"}
-        parts["about"]["controls"] = [failed | {"expected": "0.5", "auc": 0.6, "low": 0.59, "high": 0.61}]
+        parts["about"]["sanity_checks"] = [failed | {"expected": "0.5", "auc": 0.6, "low": 0.59, "high": 0.61}]
 
     assert stronger_attacks(make_results(edit), "dense") == ()
 
 
 def test_the_stronger_attacks_stand_in_the_headline_with_their_differences(make_results):
-    rate = contest("dense", "entropy", "lira", 0.02, 0.01, 0.03) | {"metric": "tpr_at_1%_fpr"}
-    rows = [contest("dense", name, "lira", at, at - 0.01, at + 0.01) for name, at in (("loss", 0.02), ("rmia", 0.05))]
-    results = make_results(with_contests(*rows, rate))
+    rate = attack_comparison("dense", "entropy", "lira", 0.02, 0.01, 0.03) | {"metric": "tpr_at_1%_fpr"}
+    rows = [
+        attack_comparison("dense", name, "lira", at, at - 0.01, at + 0.01)
+        for name, at in (("loss", 0.02), ("rmia", 0.05))
+    ]
+    results = make_results(with_attack_comparisons(*rows, rate))
     assert [found.attack for found in stronger_attacks(results, "dense")] == ["rmia", "loss"]
     for headline in (answer(results).headline, first_screen(results).sentences[0]):
         assert "RMIA finds more (AUC: +0.050 [+0.040, +0.060])" in headline
@@ -197,8 +203,11 @@ def test_over_a_third_attack_the_interval_is_never_too_narrow(make_results):
     rng = np.random.default_rng(0)
     for correlation in (-1.0, 0.0, 0.9):
         both = rng.multivariate_normal([0, 0], [[1, correlation], [correlation, 1]], 4000)
-        rows = [contest("dense", name, "loss", at, at - 0.02, at + 0.02) for name, at in (("lira", 0.1), ("rmia", 0.2))]
-        (found,) = stronger_attacks(make_results(with_contests(*rows)), "dense")
+        rows = [
+            attack_comparison("dense", name, "loss", at, at - 0.02, at + 0.02)
+            for name, at in (("lira", 0.1), ("rmia", 0.2))
+        ]
+        (found,) = stronger_attacks(make_results(with_attack_comparisons(*rows)), "dense")
         error = (both[:, 1] - both[:, 0]) * 0.02 / 1.96
         assert np.mean(np.abs(error) <= (found.high - found.low) / 2) >= 0.94
     np.testing.assert_allclose((found.difference, found.low, found.high), (0.1, 0.06, 0.14))
@@ -207,19 +216,22 @@ def test_over_a_third_attack_the_interval_is_never_too_narrow(make_results):
 @pytest.mark.parametrize(
     "rows",
     [
-        [contest("dense", "rmia", "lira", 0.02, -0.01, 0.05)],
-        [contest("dense", "rmia", "lira", 0.02, math.nan, math.nan)],
-        [contest("dense", "rmia", "loss", 0.2, 0.19, 0.21)],
-        [contest("dense", "rmia", "loss", 0.2, 0.15, 0.25), contest("dense", "lira", "loss", 0.19, 0.16, 0.22)],
-        [contest("dense", "lira", "loss", 0.1, 0.07, 0.13)],
+        [attack_comparison("dense", "rmia", "lira", 0.02, -0.01, 0.05)],
+        [attack_comparison("dense", "rmia", "lira", 0.02, math.nan, math.nan)],
+        [attack_comparison("dense", "rmia", "loss", 0.2, 0.19, 0.21)],
+        [
+            attack_comparison("dense", "rmia", "loss", 0.2, 0.15, 0.25),
+            attack_comparison("dense", "lira", "loss", 0.19, 0.16, 0.22),
+        ],
+        [attack_comparison("dense", "lira", "loss", 0.1, 0.07, 0.13)],
     ],
 )
 def test_nothing_is_said_where_it_is_not_clear(make_results, rows):
-    assert stronger_anywhere(make_results(with_contests(*rows))) == ()
+    assert stronger_anywhere(make_results(with_attack_comparisons(*rows))) == ()
 
 
 def test_the_page_says_who_finds_more_in_one_place(make_results):
-    text = render(make_results(with_contests(contest("dense", "rmia", "lira", 0.15, 0.12, 0.18))))
+    text = render(make_results(with_attack_comparisons(attack_comparison("dense", "rmia", "lira", 0.15, 0.12, 0.18))))
     assert text.count("finds more than the primary attack") == 1
     assert "+0.150 [+0.120, +0.180]" in text
     assert "finds more" not in render(make_results())
@@ -230,12 +242,14 @@ def test_a_lower_bound_is_listed_and_not_named_as_the_attack_that_finds_most(mak
         def edit(parts):
             table = parts["findings"]
             parts["findings"] = pd.concat([table, table[table["attack"] == "lira"].assign(attack="joint_lira")])
-            parts["contests"] = pd.DataFrame([contest("dense", "joint_lira", "lira", 0.2, 0.18, 0.22), *others])
+            parts["attack_comparisons"] = pd.DataFrame(
+                [attack_comparison("dense", "joint_lira", "lira", 0.2, 0.18, 0.22), *others]
+            )
 
         return make_results(edit)
 
     assert stronger_anywhere(with_joint()) == ()
-    (found,) = stronger_anywhere(with_joint(contest("dense", "rmia", "lira", 0.05, 0.02, 0.08)))
+    (found,) = stronger_anywhere(with_joint(attack_comparison("dense", "rmia", "lira", 0.05, 0.02, 0.08)))
     assert found.attack == "rmia"
     assert any("joint_lira is a lower bound" in caveat for caveat in answer(with_joint()).caveats)
     assert not any("joint_lira" in caveat for caveat in answer(make_results()).caveats)
@@ -245,7 +259,7 @@ def test_a_lower_bound_is_listed_and_not_named_as_the_attack_that_finds_most(mak
 
 
 def with_defence(parts):
-    """A study with a defended release from new weights, and the twin that the plan adds."""
+    """A study with a defended release from new weights, and the undefended counterpart that the plan adds."""
     defended = {"name": "dense+dp", "parent": "init", "defense": "dp", "finetune": {"epochs": 3}}
     parts["about"]["study"]["releases"] = [defended]
     made = parts["releases"].iloc[[0]]
@@ -255,11 +269,11 @@ def with_defence(parts):
 
 def test_a_twin_that_the_plan_adds_is_said_to_be_one(make_results):
     results = make_results(with_defence)
-    assert undefended_twins(results) == {"init+finetune": ("dense+dp",)}
+    assert undefended_counterparts(results) == {"init+finetune": ("dense+dp",)}
     text = render(results)
-    assert "undefended twin of <bdi>dense+dp</bdi>" in text
+    assert "undefended counterpart of <bdi>dense+dp</bdi>" in text
     assert "has it trained even where it does not name it" in text
-    assert "undefended twin" not in render(make_results())
+    assert "undefended counterpart" not in render(make_results())
 
 
 def test_leakage_against_sparsity_holds_the_numbers(make_results):
@@ -357,11 +371,11 @@ def test_a_picture_is_a_png_of_the_same_pixels(channels):
     ],
 )
 def test_only_images_have_pictures(results, tmp_path, x, has_pictures):
-    place = tmp_path / "population-abababab"
+    place = tmp_path / "audit_data-abababab"
     place.mkdir()
     np.save(place / "x.npy", x)
     np.save(place / "ids.npy", np.arange(3))
-    (place / "population.json").write_text("{}")
+    (place / "audit_data.json").write_text("{}")
     (place / "config.json").write_text('{"sha256": "' + "ab" * 32 + '"}')
     found = read_samples(results, tmp_path, {"1"}).pictures
     assert (set(found) == {"1"}) == has_pictures

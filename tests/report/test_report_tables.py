@@ -65,14 +65,14 @@ def test_every_mean_finding_has_its_line_with_its_numbers(results):
         assert (release, line.head) == (row["release"], row["attack"])
         auc = line.cells[table.columns.index("AUC")]
         assert (auc.value, auc.interval) == (f"{row['auc']:.3f}", f"[{row['auc_low']:.3f}, {row['auc_high']:.3f}]")
-        refused = line.cells[table.columns.index("TPR at 0.1% FPR")]
-        assert refused.value == ""
-        assert table.notes[refused.note - 1] == row["refused"]
+        suppressed = line.cells[table.columns.index("TPR at 0.1% FPR")]
+        assert suppressed.value == ""
+        assert table.notes[suppressed.note - 1] == row["suppressed"]
 
 
 def test_a_missing_number_without_a_reason_still_leads_to_one(make_results):
     def edit(parts):
-        parts["findings"]["refused"] = ""
+        parts["findings"]["suppressed"] = ""
 
     table = findings_table(make_results(edit))
     assert table.notes == (NO_REASON,)
@@ -137,7 +137,7 @@ def test_a_missing_figure_leads_to_the_reasons_that_name_it(make_results):
     both = "TPR at 0.1% FPR: too few; balanced accuracy: no threshold"
 
     def edit(parts):
-        parts["findings"]["refused"] = both
+        parts["findings"]["suppressed"] = both
         parts["findings"][["balanced_accuracy", "advantage"]] = np.nan
 
     table = findings_table(make_results(edit))
@@ -172,8 +172,8 @@ def test_the_base_is_not_compared_a_second_time_the_other_way_round(make_results
 
 def test_refusals_are_counted_by_reason(make_results):
     def edit(parts):
-        parts["findings"]["refused"] = ""
-        parts["findings"].loc[:2, "refused"] = "too few non-members; no references"
+        parts["findings"]["suppressed"] = ""
+        parts["findings"].loc[:2, "suppressed"] = "too few non-members; no references"
 
     assert refusals(make_results(edit)) == (
         ("too few non-members", "3 rows: loss"),

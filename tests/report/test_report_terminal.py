@@ -71,7 +71,7 @@ def test_a_refused_figure_is_a_dash_with_its_reason_below(make_results):
         table = parts["findings"]
         for end in ("", "_low", "_high"):
             table[f"tpr_at_1%_fpr{end}"] = np.nan
-        table["refused"] = "TPR at 1% FPR: too few non-members"
+        table["suppressed"] = "TPR at 1% FPR: too few non-members"
 
     text = printed(make_results(edit))
     assert re.search(r"^  lira +0\.720 \[0\.708, 0\.732\] +- \(1\) *$", text, re.MULTILINE)
@@ -102,8 +102,8 @@ def test_colour_is_for_terminals_alone(results):
 
 
 def test_an_attack_that_finds_more_is_named_in_one_line(make_results):
-    row = {"release": "dense", "knowledge": "matched", "attack": "rmia", "against": "lira", "metric": "auc"}
+    row = {"release": "dense", "references": "matched", "attack": "rmia", "against": "lira", "metric": "auc"}
     row |= {"difference": 0.15, "low": 0.12, "high": 0.18, "num_victims": 16}
-    text = printed(make_results(lambda parts: parts.update(contests=pd.DataFrame([row]))))
+    text = printed(make_results(lambda parts: parts.update(attack_comparisons=pd.DataFrame([row]))))
     assert "RMIA finds more: +0.150 [+0.120, +0.180] AUC on dense" in text
     assert "finds more" not in printed(make_results())

@@ -19,12 +19,12 @@ def test_everything_that_a_run_holds_comes_through_one_door(tiny_run):
     run = RunFolder.open(tiny_run.folder)
     assert run.is_begun
     assert run.study.name == "tiny"
-    plan, population = run.finished()
+    plan, audit_data = run.finished()
     assert run.planned()[0] == plan
-    membership = run.membership(run.study, population)
-    signals = run.signals(plan, population, RELEASE, left_out={1})
+    membership = run.membership(run.study, audit_data)
+    signals = run.signals(plan, audit_data, RELEASE, left_out={1})
     np.testing.assert_array_equal(signals.member, membership.member[[0, 2, 3]])
-    np.testing.assert_array_equal(signals.labels, population.y)
+    np.testing.assert_array_equal(signals.labels, audit_data.y)
     task, folder = run.model(plan, RELEASE, 2)
     assert task.model_id == 2
     assert (folder / "model.safetensors").is_file()
@@ -33,10 +33,10 @@ def test_everything_that_a_run_holds_comes_through_one_door(tiny_run):
 
 
 def test_a_folder_that_moved_is_read_alike(tiny_run, copied):
-    plan, population = copied.finished()
+    plan, audit_data = copied.finished()
     here = RunFolder.open(tiny_run.folder).finished()
     assert plan == here[0]
-    np.testing.assert_array_equal(population.x, here[1].x)
+    np.testing.assert_array_equal(audit_data.x, here[1].x)
 
 
 @pytest.mark.parametrize("name", ["absent", "empty"])
@@ -72,5 +72,5 @@ def test_attacks_read_membership_and_draw_none(copied):
     with pytest.raises(UserError, match=r"membership\.npz has changed since it was written"):
         api.attack(copied.path, ["loss"])
     copied.seal()
-    plan, population = copied.finished()
-    np.testing.assert_array_equal(copied.signals(plan, population, "dense").member, content["member"])
+    plan, audit_data = copied.finished()
+    np.testing.assert_array_equal(copied.signals(plan, audit_data, "dense").member, content["member"])

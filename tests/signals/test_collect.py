@@ -104,8 +104,8 @@ def test_the_views_shown_are_images_of_the_same_pixels(samples: Samples) -> None
     collect(shown, samples, 2, study_seed=0)
     plain, views = torch.cat(shown.seen[:2]), torch.cat(shown.seen[2:])
     assert torch.equal(plain, samples.inputs(slice(None)))
-    for image, view in zip(plain[:40], views[:40], strict=True):
-        assert set(view.flatten().tolist()) <= {0.0, *image.flatten().tolist()}
+    for image, attack_input in zip(plain[:40], views[:40], strict=True):
+        assert set(attack_input.flatten().tolist()) <= {0.0, *image.flatten().tolist()}
 
 
 @pytest.mark.parametrize("mode", [True, False])

@@ -82,7 +82,7 @@ def test_a_compressed_parent_stays_as_it_is():
 def test_the_defence_stays_and_counterparts_of_what_is_added_are_there_too():
     release = {"compress": "rtn:bits=4", "finetune": TUNED, "defense": "relaxloss"}
     assert named(release) == {"rtn-4+relaxloss": "dense+finetune+relaxloss"}
-    whole = with_baselines(study(release, audit={"knowledge": ["matched", "no-defense"]}))
+    whole = with_baselines(study(release, audit={"references": ["matched", "undefended"]}))
     assert {r.name for r in whole.releases} == {
         *("rtn-4+relaxloss", "rtn-4"),
         *("dense+finetune+relaxloss", "dense+finetune"),

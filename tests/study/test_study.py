@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.settings_file import MAX_BYTES, scalar
 from pruneaudit.engine.plan import check_plugins
-from pruneaudit.external.pruning_settings import tuning_of
+from pruneaudit.external.method import tuning_of
 from pruneaudit.study import (
     Audit,
     Data,
@@ -54,7 +54,7 @@ finetune = { epochs = 2, schedule = "cosine" }
 
 [audit]
 attacks = ["loss", "lira:mode=offline"]
-knowledge = ["adaptive", "dense", "matched"]
+references = ["adaptive", "dense", "matched"]
 """
 
 
@@ -96,7 +96,7 @@ def test_toml_is_read(tmp_path: Path) -> None:
     ]
     assert [entry.asked("sparsity") for entry in found.releases] == [None, 0.5, 0.9]
     assert found.audit.attacks == (Plugin(name="loss"), Plugin(name="lira", options={"mode": "offline"}))
-    assert found.audit.knowledge == ("matched", "dense")
+    assert found.audit.references == ("matched", "dense")
 
 
 def test_json_says_the_same_as_toml(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(values: Any, key: st
         ({"audit": {"attacks": "loss"}}, "'audit.attacks': got 'loss', expected: a list"),
         ({"audit": {"attacks": ["lira:offline"]}}, "'audit.attacks.0': got 'lira:offline', expected name:key=value"),
         ({"audit": {"attacks": [3]}}, "'audit.attacks.0': got 3, expected: a table of settings"),
-        ({"audit": {"knowledge": ["shadow"]}}, "audit.knowledge: got 'shadow', expected matched"),
+        ({"audit": {"references": ["shadow"]}}, "audit.references: got 'shadow', expected matched"),
         ({"releases": "x"}, "'releases': got 'x', expected: a list"),
         ({"releases": [3]}, "'releases.0': got 3, expected: a table of settings"),
         ({"releases": [release(sparsty=0.5)]}, "'releases.0': unknown key 'sparsty' (did you mean 'sparsity'?)"),
@@ -688,5 +688,5 @@ def test_the_reference_names_every_setting_with_its_default():
 
 
 def test_no_defense_without_a_defence_is_said_to_be_nothing_of_its_own():
-    study = Study.model_validate({"name": "x", "audit": {"knowledge": ["no-defense"]}})
+    study = Study.model_validate({"name": "x", "audit": {"references": ["undefended"]}})
     assert any("the same as 'matched'" in note for note in study.warnings())

@@ -20,7 +20,7 @@ TINY = {
         {"compress": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 2, "learning_rate": 0.02}},
         {"name": "tuned", "finetune": {"epochs": 2, "learning_rate": 0.02}},
     ],
-    "audit": {"attacks": ["loss", "entropy:thresholds=per_class"], "knowledge": ["matched"]},
+    "audit": {"attacks": ["loss", "entropy:thresholds=per_class"], "references": ["matched"]},
 }
 
 
@@ -103,8 +103,8 @@ def expected_findings(tracked):
         rows = [row for row in csv.DictReader(file) if row["victim"] == "mean"]
     assert len(rows) == 6  # releases x attacks
     for row in rows:
-        which = "/".join(row.pop(key).replace("=", "_") for key in ("release", "knowledge", "attack"))
-        for text in ("variant", "victim", "refused"):
+        which = "/".join(row.pop(key).replace("=", "_") for key in ("release", "references", "attack"))
+        for text in ("variant", "victim", "suppressed"):
             del row[text]
         values = {key.replace("%", "pct"): float(cell) for key, cell in row.items() if cell}
         expected |= {f"findings/{which}/{key}": value for key, value in values.items() if math.isfinite(value)}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.models import build_model
 from pruneaudit.training.samples import Samples
 
@@ -22,14 +22,14 @@ def always_on_one_thread(one_thread: None) -> None:
 
 
 @pytest.fixture
-def population() -> Population:
+def audit_data() -> AuditData:
     """60 images (2, 8, 8) of 3 classes; the class is the brightest third of the rows."""
     rng = np.random.default_rng(0)
     y = np.arange(60) % 3
     x = rng.integers(0, 60, (60, 2, 8, 8)).astype(np.uint8)
     for row, label in enumerate(y):
         x[row, :, 3 * label : 3 * label + 2] += 150
-    return Population(
+    return AuditData(
         name="bars",
         x=x,
         y=y.astype(np.int64),
@@ -45,13 +45,13 @@ def population() -> Population:
 
 
 @pytest.fixture
-def samples(population: Population) -> Samples:
-    return Samples.of(population, ~population.public)
+def samples(audit_data: AuditData) -> Samples:
+    return Samples.of(audit_data, ~audit_data.public)
 
 
 @pytest.fixture
 def make_model() -> Callable[..., nn.Module]:
-    """Builds a small network for the images of `population`; the same seed gives the same weights."""
+    """Builds a small network for the images of `audit_data`; the same seed gives the same weights."""
 
     def build(name: str = "tinycnn", seed: int = 0) -> nn.Module:
         options = {"tinycnn": {"width": 4}, "mlp": {"hidden": [8]}}[name]

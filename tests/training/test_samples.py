@@ -13,19 +13,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.training.samples import Samples, Shuffled
 
 
-def test_values_are_normalised_and_chosen(population: Population) -> None:
+def test_values_are_normalised_and_chosen(audit_data: AuditData) -> None:
     chosen = np.arange(60) % 7 == 0
-    samples = Samples.of(population, chosen)
-    expected = population.x[chosen].astype(np.float64) / 255
-    expected = (expected - np.reshape(population.mean, (2, 1, 1))) / np.reshape(population.std, (2, 1, 1))
+    samples = Samples.of(audit_data, chosen)
+    expected = audit_data.x[chosen].astype(np.float64) / 255
+    expected = (expected - np.reshape(audit_data.mean, (2, 1, 1))) / np.reshape(audit_data.std, (2, 1, 1))
     assert len(samples) == chosen.sum()
     assert samples.stored.dtype == torch.float32
     np.testing.assert_allclose(samples.inputs(slice(None)).numpy(), expected, atol=1e-5)
-    np.testing.assert_array_equal(samples.y.numpy(), population.y[chosen])
+    np.testing.assert_array_equal(samples.y.numpy(), audit_data.y[chosen])
 
 
 def test_batches_are_channels_last_and_in_the_order_asked_for(samples: Samples) -> None:
@@ -39,16 +39,16 @@ def test_batches_are_channels_last_and_in_the_order_asked_for(samples: Samples) 
     assert torch.equal(samples.inputs(slice(3, 9)), everything[3:9])
 
 
-def test_tables_are_left_as_they_are(population: Population) -> None:
+def test_tables_are_left_as_they_are(audit_data: AuditData) -> None:
     x = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
-    table = replace(population, x=x, mean=None, std=None)
+    table = replace(audit_data, x=x, mean=None, std=None)
     samples = Samples.of(table, table.y == 1)
     np.testing.assert_array_equal(samples.inputs(torch.tensor([2, 0])).numpy(), x[table.y == 1][[2, 0]])
 
 
-def test_samples_are_copies(population: Population) -> None:
-    floats = replace(population, x=population.x.astype(np.float32), mean=None, std=None)
-    for source in (population, floats):
+def test_samples_are_copies(audit_data: AuditData) -> None:
+    floats = replace(audit_data, x=audit_data.x.astype(np.float32), mean=None, std=None)
+    for source in (audit_data, floats):
         before = source.x.copy()
         samples = Samples.of(source, np.ones(60, bool))
         samples.stored.fill_(-1)

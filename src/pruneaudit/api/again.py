@@ -13,11 +13,11 @@ from pruneaudit.attacks.primary import Primary, attack_by_rule
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import read_json, seal_again
 from pruneaudit.core.options import validated
-from pruneaudit.engine.assemble import audit_study, study_games
+from pruneaudit.engine.assemble import audit_study, study_settings
 from pruneaudit.engine.driver import missing_tasks
 from pruneaudit.engine.learning import Players, learn
 from pruneaudit.engine.plan import Plan, attacks_of
-from pruneaudit.evaluation.controls import SELFTEST_RUN, record_controls
+from pruneaudit.evaluation.recorded_checks import SANITY_CHECK_RUN, record_sanity_checks
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.html import write_report
 from pruneaudit.runs.folder import RunFolder
@@ -59,21 +59,21 @@ def attack(
     values = ran.model_dump(mode="json")
     values["audit"]["attacks"] = attacks
     study = validated(Study, values, "attacks")
-    plan, population = held.planned(study, runtime.data_folder)
+    plan, audit_data = held.planned(study, runtime.data_folder)
     _check_all_there(held, plan)
     executor = runtime.standby()
     folder, store = held.path, held.store
     with RunLock(folder), executor:
         from pruneaudit.engine.release_report import release_notes  # imports torch
 
-        about = study_provenance(plan, population, command) | _measured_before(folder)
+        about = study_provenance(plan, audit_data, command) | _measured_before(folder)
         about["warnings"] = [*about["warnings"], *release_notes(about.get("release_report"))]
         store.open_for_writing()
-        games = study_games(plan, store, population)
-        learned = learn(plan, store, population, games, Players(executor, runtime.device, runtime.progress))
-        audited = audit_study(plan, store, games, about, recall=learned.recall)
+        settings = study_settings(plan, store, audit_data)
+        learned = learn(plan, store, audit_data, settings, Players(executor, runtime.device, runtime.progress))
+        audited = audit_study(plan, store, settings, about, recall=learned.recall)
         audited.results.about["declared"] = _primary_of(ran, audited.results)
-        record_controls(audited, attacks_of(study), study.seed, SELFTEST_RUN)
+        record_sanity_checks(audited, attacks_of(study), study.seed, SANITY_CHECK_RUN)
         if out:
             audited.results.about["warnings"] += made_private(study, Path(out))
         place = Path(out) if out else folder

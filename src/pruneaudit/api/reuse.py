@@ -18,8 +18,8 @@ import pruneaudit
 from pruneaudit.api.page import PageSettings
 from pruneaudit.core.files import file_sha256, read_json, write_atomically
 from pruneaudit.core.identity import sha256_of
-from pruneaudit.data.population import Population
-from pruneaudit.engine.assemble import study_games
+from pruneaudit.data.audit_data import AuditData
+from pruneaudit.engine.assemble import study_settings
 from pruneaudit.engine.driver import tasks_to_do
 from pruneaudit.engine.plan import Plan, attacks_of
 from pruneaudit.engine.store import Artifact
@@ -43,7 +43,7 @@ def evaluation_identity(plan: Plan, page: PageSettings, versions: Mapping[str, s
     return sha256_of(
         {
             "study": plan.study.model_dump(mode="json"),
-            "population": plan.population.identity,
+            "audit_data": plan.audit_data.identity,
             "artifacts": [task.artifact.identity for task in plan.tasks],
             "attacks": {
                 label: [attack.semantics_version, attack.options.model_dump(mode="json"), _source_of(attack)]
@@ -72,10 +72,10 @@ def keep_identity(folder: Path, identity: str, learned: Collection[Path] = ()) -
     write_atomically(folder / EVALUATED_FILE, json.dumps(facts, indent=1) + "\n")
 
 
-def results_there(run: RunFolder, plan: Plan, population: Population, identity: str) -> StoredAudit | None:
+def results_there(run: RunFolder, plan: Plan, audit_data: AuditData, identity: str) -> StoredAudit | None:
     """What a run has found, where it is whole and of the same identity; None otherwise. Changes nothing.
 
-    Scores are read, and games put together, when they are asked for.
+    Scores are read, and attack settings put together, when they are asked for.
     """
     try:
         facts = read_json(run.path / EVALUATED_FILE)
@@ -85,12 +85,12 @@ def results_there(run: RunFolder, plan: Plan, population: Population, identity: 
         return None
     if facts.get("report") != file_sha256(run.path / REPORT_FILE) or tasks_to_do(plan, run.store):
         return None
-    besides = (plan.population, *_learned(run.path, facts))
+    besides = (plan.audit_data, *_learned(run.path, facts))
     if any(run.store.status(artifact)[0] != "whole" for artifact in besides):
         return None
     results = Results.load(run.path)
     scores = run.path / SCORES_FILE
-    return StoredAudit(results, lambda: read_scores(scores, study_games(plan, run.store, population)))
+    return StoredAudit(results, lambda: read_scores(scores, study_settings(plan, run.store, audit_data)))
 
 
 def _learned(folder: Path, facts: Mapping[str, Any]) -> Iterator[Artifact]:

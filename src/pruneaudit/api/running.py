@@ -14,19 +14,19 @@ from pruneaudit.api.runtime import Runtime
 from pruneaudit.api.writing import Run, made_private, page_for_trackers, write_up
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import writing
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.splits import without_broken_groups
-from pruneaudit.engine.assemble import audit_study, study_games
+from pruneaudit.engine.assemble import audit_study, study_settings
 from pruneaudit.engine.driver import TasksFailedError, Work, carry_out, forget_finished
 from pruneaudit.engine.dropping import drop_weights
 from pruneaudit.engine.learned_scores import Learned
 from pruneaudit.engine.learning import Players, learn
 from pruneaudit.engine.plan import Plan, attacks_of
-from pruneaudit.engine.rehearsal import rehearse
+from pruneaudit.engine.preflight import preflight
 from pruneaudit.engine.sources import functions_importable
 from pruneaudit.evaluation import Audit
-from pruneaudit.evaluation.controls import SELFTEST_RUN, record_controls
-from pruneaudit.evaluation.game import Game
+from pruneaudit.evaluation.attack_setting import AttackSetting
+from pruneaudit.evaluation.recorded_checks import SANITY_CHECK_RUN, record_sanity_checks
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.words import counted
 from pruneaudit.runs.beginning import begin, plan_study, replaced
@@ -48,7 +48,7 @@ class Prepared:
 
     study: Study
     plan: Plan
-    population: Population
+    audit_data: AuditData
     run: RunFolder
     runtime: Runtime
     notes: tuple[str, ...]
@@ -72,7 +72,7 @@ class Executed:
     work: Work
     left_out: set[int]
     """Models of which a part is missing: they leave every release, so that releases are compared on the same ones."""
-    games: tuple[Game, ...]
+    settings: tuple[AttackSetting, ...]
     learned: Learned
     """What attacks that learn have said."""
 
@@ -137,11 +137,11 @@ def prepare(study: Study, folder: Path, runtime: Runtime) -> Prepared:
         UserError: study, data, device or folder cannot be used.
     """
     runtime.standby()  # says what is wrong with device, executor and jobs
-    plan, population = plan_study(study, runtime.data_folder, folder)
+    plan, audit_data = plan_study(study, runtime.data_folder, folder)
     run = RunFolder(folder)
     with functions_importable(plan):
-        notes = rehearse(plan, population, run.store)
-    return Prepared(study, plan, population, run, runtime, notes)
+        notes = preflight(plan, audit_data, run.store)
+    return Prepared(study, plan, audit_data, run, runtime, notes)
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def watching(prepared: Prepared, page: PageSettings) -> Iterator[tuple[Watch, di
         prepared: the study.
         page: what the report says of itself.
     """
-    study, plan, population, runtime = prepared.study, prepared.plan, prepared.population, prepared.runtime
+    study, plan, audit_data, runtime = prepared.study, prepared.plan, prepared.audit_data, prepared.runtime
     folder, store = prepared.run.path, prepared.run.store
     open_folder = made_private(study, folder)
     with (
@@ -160,14 +160,14 @@ def watching(prepared: Prepared, page: PageSettings) -> Iterator[tuple[Watch, di
         LoggedProgress(folder, runtime.progress) as log,
         Trackers(runtime.trackers, log, folder) as trackers,
     ):
-        facts = study_provenance(plan, population, page.command)
+        facts = study_provenance(plan, audit_data, page.command)
         facts |= {"device": runtime.device, "command": page.command, "demonstration": page.demonstration}
         where: dict[str, Any] = {"device": runtime.device, "executor": runtime.executor, "jobs": runtime.num_jobs}
         log.event("start", command=page.command, **where, **facts["versions"])
         store.open_for_writing()
-        for note in (*open_folder, *replaced(study, population, folder), *facts["warnings"], *prepared.notes):
+        for note in (*open_folder, *replaced(study, audit_data, folder), *facts["warnings"], *prepared.notes):
             log.warn(note)
-        begin(plan, study, population, folder)
+        begin(plan, study, audit_data, folder)
         trackers.start(facts)
         yield Watch(log, trackers), facts
 
@@ -178,10 +178,10 @@ def execute(prepared: Prepared, watch: Watch) -> Executed:
     Raises:
         TasksFailedError: so many failed that nothing can be audited.
     """
-    study, population, runtime, store = prepared.study, prepared.population, prepared.runtime, prepared.run.store
+    study, audit_data, runtime, store = prepared.study, prepared.audit_data, prepared.runtime, prepared.run.store
     with runtime.standby() as executor:
         pace = runtime.device, watch.trackers, runtime.checkpoint_seconds
-        work = carry_out(prepared.plan, population, store, executor, *pace)
+        work = carry_out(prepared.plan, audit_data, store, executor, *pace)
         lost, missing = work.lost(study.membership.num_models)
         left_out = without_broken_groups(study.membership, missing)
         num_models = study.membership.num_models - len(left_out)
@@ -191,10 +191,10 @@ def execute(prepared: Prepared, watch: Watch) -> Executed:
             watch.log.warn(f"release {release} is left out: it failed for most models")
         made = prepared.plan.without(lost)
         watch.log.say(f"attacking {counted(len(made.releases), 'release')} of {counted(num_models, 'model')}")
-        games = study_games(made, store, population, left_out)
+        settings = study_settings(made, store, audit_data, left_out)
         players = Players(executor, runtime.device, watch.trackers)
-        learned = learn(made, store, population, games, players, left_out)
-    return Executed(made, work, left_out, tuple(games), learned)
+        learned = learn(made, store, audit_data, settings, players, left_out)
+    return Executed(made, work, left_out, tuple(settings), learned)
 
 
 def evaluate(prepared: Prepared, executed: Executed, facts: Mapping[str, Any], watch: Watch) -> Audit:
@@ -203,13 +203,13 @@ def evaluate(prepared: Prepared, executed: Executed, facts: Mapping[str, Any], w
 
     made, store = executed.plan, prepared.run.store
     about = {**facts, "failures": list(executed.failures)}
-    audited = audit_study(made, store, executed.games, about, executed.left_out, executed.learned.recall)
-    failed = record_controls(audited, attacks_of(prepared.study), prepared.study.seed, SELFTEST_RUN)
+    audited = audit_study(made, store, executed.settings, about, executed.left_out, executed.learned.recall)
+    failed = record_sanity_checks(audited, attacks_of(prepared.study), prepared.study.seed, SANITY_CHECK_RUN)
     told = audited.results.about
     for note in (*told["warnings"][len(facts["warnings"]) :], *failed):
         watch.log.warn(note)
     with functions_importable(prepared.plan):
-        measured = release_report(made, store, prepared.population, executed.left_out)
+        measured = release_report(made, store, prepared.audit_data, executed.left_out)
     told["release_report"] = measured
     told["warnings"] = [*told["warnings"], *release_notes(measured)]
     return audited
@@ -218,7 +218,7 @@ def evaluate(prepared: Prepared, executed: Executed, facts: Mapping[str, Any], w
 def found_before(prepared: Prepared, identity: str, watch: Watch) -> Run | None:
     """The finished run, where its folder holds the results of the same identity, whole; None otherwise."""
     run, plan = prepared.run, prepared.plan
-    audited = results_there(run, plan, prepared.population, identity)
+    audited = results_there(run, plan, prepared.audit_data, identity)
     if audited is None:
         return None
     forget_finished(plan, (), run.store)

@@ -15,9 +15,9 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import file_sha256
 from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.evaluation.audit import audit
-from pruneaudit.evaluation.controls import SELFTEST, record_controls
+from pruneaudit.evaluation.comparison_plan import named, ready
 from pruneaudit.evaluation.given import Paired
-from pruneaudit.evaluation.lineup import named, ready
+from pruneaudit.evaluation.recorded_checks import SELFTEST, record_sanity_checks
 from pruneaudit.runs.provenance import provenance
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study.audit import DEFAULT_LEVELS
@@ -91,7 +91,7 @@ def audit_files(
         warnings.simplefilter("ignore", UserWarning)  # what is left out stands in `about`
         found = audit(signals, references, paired, attacks, seed, fpr_levels, name, runtime)
     runtime.progress.say("controls: the same attacks where the answer is known")
-    record_controls(found, ready(attacks.split(",")), seed, SELFTEST)
+    record_sanity_checks(found, ready(attacks.split(",")), seed, SELFTEST)
     parts = (signals.canaries, signals.nulls, signals.unseen & ~signals.nulls, signals.copies)
     canaries, holdout, public, copies = (int(part.sum()) for part in parts)
     found.results.about.update(
@@ -102,7 +102,7 @@ def audit_files(
             "protocol": "as in the file",
             "num_models": signals.num_models,
             "seeds": [seed],
-            "population": {
+            "audit_data": {
                 "name": file.name,
                 "public": False,
                 "num_samples": signals.num_samples - holdout - public - canaries - copies,

@@ -11,7 +11,7 @@ from pruneaudit.attacks.groups import ALL
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import writing
 from pruneaudit.data.splits import without_broken_groups
-from pruneaudit.evaluation.selftest import Selftest, selftest
+from pruneaudit.evaluation.sanity_check import SanityCheck, check_attacks
 from pruneaudit.runs.audit_data import held_sha256
 from pruneaudit.runs.clean import Leftover, leftovers, remove
 from pruneaudit.runs.folder import RunFolder
@@ -73,7 +73,7 @@ def sanity_check(
     seed: int = 0,
     data_root: str | Path | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> Selftest:
+) -> SanityCheck:
     """The self-test, on the stored signals of a run's dense models too; changes nothing.
 
     Args:
@@ -91,7 +91,7 @@ def sanity_check(
         True
     """
     run = RunFolder.open(folder)
-    plan, population = run.planned(data_root=Path(data_root) if data_root else None)
+    plan, audit_data = run.planned(data_root=Path(data_root) if data_root else None)
     tasks = plan.of("signals", DENSE)
     missing = {task.model_id for task in tasks if run.store.status(task.artifact)[0] != "whole"}
     left_out = without_broken_groups(plan.study.membership, missing)
@@ -100,5 +100,5 @@ def sanity_check(
             f"{run.path}: signals of {len(tasks) - len(left_out)} dense models are there, expected {MIN_MODELS} or"
             f" more; finish the run with: {run.finish_command}"
         )
-    signals = run.signals(plan, population, DENSE, left_out)
-    return selftest(attacks, seed, signals, f"{plan.study.name}, membership redrawn", say)
+    signals = run.signals(plan, audit_data, DENSE, left_out)
+    return check_attacks(attacks, seed, signals, f"{plan.study.name}, membership redrawn", say)

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, cast
 
 import numpy as np
 
-from pruneaudit.attacks.view import Scores, View
+from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.core.options import Configured, Options, OptionsT
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study.parts import MIN_HOLDOUT
@@ -41,27 +41,31 @@ class Attack(Configured[OptionsT], ABC):
         self.device = "cpu"
         """Where classifiers learn and answer: `cpu`, `cuda` or `cuda:N`; others do not look at it."""
 
-    def lacks(self, view: View) -> str:
+    def lacks(self, attack_input: AttackInput) -> str:
         """What this attack needs and the view does not have, in words; empty when nothing is lacking."""
-        if not self.from_classes and any(part.predicted is not None for part in (*view.releases, *view.references)):
+        if not self.from_classes and any(
+            part.predicted is not None for part in (*attack_input.releases, *attack_input.references)
+        ):
             return "logits or probabilities (predicted classes alone are enough for `correctness`)"
-        if "references" in self.needs and not (view.allowed.size and view.allowed.any(axis=1).all()):
+        if "references" in self.needs and not (attack_input.allowed.size and attack_input.allowed.any(axis=1).all()):
             return "reference models for every victim"
-        if self.compares_in and not _have_in_references(view):
+        if self.compares_in and not _have_in_references(attack_input):
             return (
                 "references that were trained on samples of the victims (under protocol 'disjoint' there are none:"
                 " use mode=offline where the attack has it)"
             )
-        if "two releases" in self.needs and len(view.releases) < 2:
+        if "two releases" in self.needs and len(attack_input.releases) < 2:
             return "a second release of the victims beside the attacked one (`paired` signals)"
-        if {"two releases", "references"} <= self.needs and len(view.references) != len(view.releases):
+        if {"two releases", "references"} <= self.needs and len(attack_input.references) != len(attack_input.releases):
             return "references in as many releases as the victims"
-        if "holdout" in self.needs and (num_nulls := int(view.nulls.sum())) < MIN_HOLDOUT:
+        if "holdout" in self.needs and (num_nulls := int(attack_input.nulls.sum())) < MIN_HOLDOUT:
             return (
                 f"at least {MIN_HOLDOUT} holdout samples (eligible for no model, members of none, and without a part in"
                 f" how the models came to be), got {num_nulls}"
             )
-        if "sensitivity" in self.needs and any(part.sensitivity is None for part in (view.attacked, view.reference)):
+        if "sensitivity" in self.needs and any(
+            part.sensitivity is None for part in (attack_input.attacked, attack_input.reference)
+        ):
             return (
                 "sensitivity signals of victims and references (key `sensitivity`, see pruneaudit.signals.sensitivity)"
             )
@@ -78,16 +82,20 @@ class Attack(Configured[OptionsT], ABC):
         return getattr(self.options, "thresholds", "global") == "per_class"
 
     @abstractmethod
-    def score(self, view: View, rng: np.random.Generator) -> Scores:
+    def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """One score per (victim, sample), from everything in the view but the victims' membership."""
 
 
-def _have_in_references(view: View) -> bool:
+def _have_in_references(attack_input: AttackInput) -> bool:
     """Whether every victim has an allowed reference that was trained on one of its samples."""
-    member = view.reference.member if view.references else np.zeros((0, view.attacked.num_samples), dtype=bool)
+    member = (
+        attack_input.reference.member
+        if attack_input.references
+        else np.zeros((0, attack_input.attacked.num_samples), dtype=bool)
+    )
     return all(
         any((member[row] & eligible).any() for row in np.flatnonzero(allowed))
-        for allowed, eligible in zip(view.allowed, view.eligible, strict=True)
+        for allowed, eligible in zip(attack_input.allowed, attack_input.eligible, strict=True)
     )
 
 
@@ -105,18 +113,18 @@ class PredictionAttack(Attack[ThresholdOptions]):
     def of_predictions(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Scores (N,) float64 from the logits (N, C) of one model and the labels (N,)."""
 
-    def score(self, view: View, rng: np.random.Generator) -> Scores:
+    def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Scores victims and references alike, model by model; a model that is both, once."""
-        attacked = view.attacked
-        if not view.references:
-            victims, references = self._of_models(attacked, view.victims), None
-        elif view.reference is attacked:
+        attacked = attack_input.attacked
+        if not attack_input.references:
+            victims, references = self._of_models(attacked, attack_input.victims), None
+        elif attack_input.reference is attacked:
             references = self._of_models(attacked, np.arange(attacked.num_models))
-            victims = references[view.victims]
+            victims = references[attack_input.victims]
         else:
-            references = self._of_models(view.reference, np.arange(view.reference.num_models))
-            victims = self._of_models(attacked, view.victims)
-        victims[~view.eligible] = np.nan
+            references = self._of_models(attack_input.reference, np.arange(attack_input.reference.num_models))
+            victims = self._of_models(attacked, attack_input.victims)
+        victims[~attack_input.eligible] = np.nan
         return Scores(victims, references)
 
     def _of_models(self, signals: Signals, rows: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.view import Scores, View
+from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.core import options
 from pruneaudit.signals.derived import log_probability
 from pruneaudit.signals.signals import Signals
@@ -47,11 +47,11 @@ class BackFront(Attack[Options]):
 
     needs = frozenset({"two releases"})
 
-    def score(self, view: View, rng: np.random.Generator) -> Scores:
+    def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Scores victims and references alike, each by its own two releases; `rng` is not used."""
-        victims = self._change(view.releases)[view.victims]
-        victims[~view.eligible] = np.nan
-        references = self._change(view.references) if len(view.references) > 1 else None
+        victims = self._change(attack_input.releases)[attack_input.victims]
+        victims[~attack_input.eligible] = np.nan
+        references = self._change(attack_input.references) if len(attack_input.references) > 1 else None
         return Scores(victims, references, variant=f"{self.options.direction} of {self.options.signal}")
 
     def _change(self, releases: Sequence[Signals]) -> np.ndarray:

@@ -16,9 +16,9 @@ import numpy as np
 from pydantic import Field
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.moments import averaged, means
 from pruneaudit.attacks.tuning import Constant, constant
-from pruneaudit.attacks.view import Scores, View
 from pruneaudit.core import options
 from pruneaudit.signals.derived import log_probability, probability
 
@@ -46,26 +46,30 @@ class Base(Attack[Options]):
         """The online mean does."""
         return bool(self.options.mode == "online")
 
-    def score(self, view: View, rng: np.random.Generator) -> Scores:
+    def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Scores every victim against its allowed references; `rng` deals folds where the scale is tuned."""
-        mode, scale = self.options.mode, self._scale(view, rng)
-        member = view.reference.member
+        mode, scale = self.options.mode, self._scale(attack_input, rng)
+        member = attack_input.reference.member
         chosen = np.ones_like(member) if mode == "online" else ~member
 
         def one_query(query: int) -> np.ndarray:
-            expected = means(probability(view.reference.phi[..., query]), chosen, view.allowed)  # (V, N)
-            return log_probability(view.attacked.phi[view.victims, :, query]) - scale.values * np.log(expected)
+            expected = means(
+                probability(attack_input.reference.phi[..., query]), chosen, attack_input.allowed
+            )  # (V, N)
+            return log_probability(attack_input.attacked.phi[attack_input.victims, :, query]) - scale.values * np.log(
+                expected
+            )
 
-        scores = averaged(one_query(query) for query in range(view.attacked.num_queries))
-        scores[~view.eligible] = np.nan
+        scores = averaged(one_query(query) for query in range(attack_input.attacked.num_queries))
+        scores[~attack_input.eligible] = np.nan
         return Scores(scores, variant=f"{mode}, {scale.variant}")
 
-    def _scale(self, view: View, rng: np.random.Generator) -> Constant:
+    def _scale(self, attack_input: AttackInput, rng: np.random.Generator) -> Constant:
         """The constant c of every victim."""
         given = self.options.scale
         if given is None and self.options.mode == "online":
             given = ONLINE_SCALE
-        return constant("scale", given, PUBLISHED_OFFLINE_SCALE, view, _offline_score, rng)
+        return constant("scale", given, PUBLISHED_OFFLINE_SCALE, attack_input, _offline_score, rng)
 
 
 def _offline_score(log_p: np.ndarray, out: np.ndarray, scale: float) -> np.ndarray:

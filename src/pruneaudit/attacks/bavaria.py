@@ -21,8 +21,8 @@ import numpy as np
 import scipy
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.moments import Moments, averaged, moments
-from pruneaudit.attacks.view import Scores, View
 from pruneaudit.core.options import Options
 
 SMALLEST_SHAPE, LARGEST_SHAPE = 2.1, 1000.0
@@ -40,16 +40,24 @@ class Bavaria(Attack[Options]):
         """Its ratio does."""
         return True
 
-    def score(self, view: View, rng: np.random.Generator) -> Scores:
+    def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Scores every victim against its allowed references; `rng` is not used."""
-        scores = averaged(self._one_query(view, query) for query in range(view.attacked.num_queries))  # (V, N)
-        scores[~view.eligible] = np.nan
+        scores = averaged(
+            self._one_query(attack_input, query) for query in range(attack_input.attacked.num_queries)
+        )  # (V, N)
+        scores[~attack_input.eligible] = np.nan
         return Scores(scores, variant="normal-inverse-gamma, empirical Bayes")
 
-    def _one_query(self, view: View, query: int) -> np.ndarray:
-        phi, references = view.attacked.phi[view.victims, :, query], view.reference.phi[..., query]
-        member, counted = view.reference.member, view.reference.counted
-        inside, outside = moments(references, member, view.allowed), moments(references, ~member, view.allowed)
+    def _one_query(self, attack_input: AttackInput, query: int) -> np.ndarray:
+        phi, references = (
+            attack_input.attacked.phi[attack_input.victims, :, query],
+            attack_input.reference.phi[..., query],
+        )
+        member, counted = attack_input.reference.member, attack_input.reference.counted
+        inside, outside = (
+            moments(references, member, attack_input.allowed),
+            moments(references, ~member, attack_input.allowed),
+        )
         sides = zip(phi, inside.by_victim(), outside.by_victim(), strict=True)
         return np.stack([_log_predictive(x, one, counted) - _log_predictive(x, two, counted) for x, one, two in sides])
 

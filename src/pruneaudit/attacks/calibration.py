@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.moments import averaged, moments
-from pruneaudit.attacks.view import Scores, View
 from pruneaudit.core import options
 from pruneaudit.signals.derived import log_probability
 
@@ -31,17 +31,20 @@ class Calibration(Attack[Options]):
 
     needs = frozenset({"references"})
 
-    def score(self, view: View, rng: np.random.Generator) -> Scores:
+    def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Scores every victim against its allowed references; `rng` is not used."""
-        scores = averaged(self._one_query(view, query) for query in range(view.attacked.num_queries))
-        scores[~view.eligible] = np.nan
+        scores = averaged(self._one_query(attack_input, query) for query in range(attack_input.attacked.num_queries))
+        scores[~attack_input.eligible] = np.nan
         return Scores(scores, variant=f"{self.options.signal}")
 
-    def _one_query(self, view: View, query: int) -> np.ndarray:
-        signal, references = view.attacked.phi[view.victims, :, query], view.reference.phi[..., query]
+    def _one_query(self, attack_input: AttackInput, query: int) -> np.ndarray:
+        signal, references = (
+            attack_input.attacked.phi[attack_input.victims, :, query],
+            attack_input.reference.phi[..., query],
+        )
         if self.options.signal == "loss":
             signal, references = log_probability(signal), log_probability(references)
-        return signal - moments(references, ~view.reference.member, view.allowed).mean  # (V, N)
+        return signal - moments(references, ~attack_input.reference.member, attack_input.allowed).mean  # (V, N)
 
 
 ATTACK = Calibration

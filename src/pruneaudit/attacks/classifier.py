@@ -30,8 +30,8 @@ import numpy as np
 from pydantic import Field
 
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.folds import games
-from pruneaudit.attacks.view import HeldOut, Scores, View
+from pruneaudit.attacks.attack_input import AttackInput, HeldOut, Scores
+from pruneaudit.attacks.folds import settings
 from pruneaudit.core import options
 from pruneaudit.signals.derived import log_softmax
 from pruneaudit.signals.signals import Signals
@@ -138,42 +138,49 @@ class ClassifierAttack(Attack[Options]):
             weights_of_mia_prune=published,
         )
 
-    def score(self, view: View, rng: np.random.Generator) -> Scores:
+    def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Log-odds of member, (V, N) float64; victims for whom no reference lies outside their fold have none."""
         seed = int(rng.integers(2**62))
-        samples = np.argsort(view.attacked.sample_ids)  # the order of everything drawn below
-        scores = np.full(view.eligible.shape, np.nan)
+        samples = np.argsort(attack_input.attacked.sample_ids)  # the order of everything drawn below
+        scores = np.full(attack_input.eligible.shape, np.nan)
         held_out: list[HeldOut] = []
         recipe = self.recipe()
-        for index, (victims, references) in enumerate(games(view, seed)):
+        for index, (victims, references) in enumerate(settings(attack_input, seed)):
             own = np.random.default_rng([seed, index])
             if recipe.select_epoch:
-                scorer, kept = self._learned(view, victims, references, samples, own)
+                scorer, kept = self._learned(attack_input, victims, references, samples, own)
             else:
-                scorer, kept = self._learned_from_all(view, references, samples, own), []
+                scorer, kept = self._learned_from_all(attack_input, references, samples, own), []
             if scorer is None:
                 continue
             held_out += kept
             for victim in victims:
-                wanted = samples[view.eligible[victim, samples]]
-                scores[victim, wanted] = self._scored(scorer, view.releases, view.victims[victim], wanted)
+                wanted = samples[attack_input.eligible[victim, samples]]
+                scores[victim, wanted] = self._scored(
+                    scorer, attack_input.releases, attack_input.victims[victim], wanted
+                )
         variant = f"{self.options.preset} recipe, {recipe.epochs} epochs, {self.limit() or 'all'} rows"
         threshold = None if recipe.select_epoch else 0.0
         return Scores(scores, variant=variant, held_out=tuple(held_out), threshold=threshold)
 
     def _learned_from_all(
-        self, view: View, references: np.ndarray, samples: np.ndarray, rng: np.random.Generator
+        self, attack_input: AttackInput, references: np.ndarray, samples: np.ndarray, rng: np.random.Generator
     ) -> Scorer | None:
         """What scores the victims, where nothing is selected or decided on held-out rows."""
-        train = self._rows(view.references, references, samples, self.limit(), rng)
+        train = self._rows(attack_input.references, references, samples, self.limit(), rng)
         nothing = train.where(np.zeros(len(train.member), dtype=bool))
         return self.trained(train, nothing, rng) if len(train.member) else None
 
     def _learned(
-        self, view: View, victims: np.ndarray, references: np.ndarray, samples: np.ndarray, rng: np.random.Generator
+        self,
+        attack_input: AttackInput,
+        victims: np.ndarray,
+        references: np.ndarray,
+        samples: np.ndarray,
+        rng: np.random.Generator,
     ) -> tuple[Scorer | None, list[HeldOut]]:
         """What scores the victims, and what their threshold may be learned from."""
-        seen, limit = view.references, self.limit()
+        seen, limit = attack_input.references, self.limit()
         mixed = rng.permutation(samples)
         if len(references) > 1:
             models = rng.permutation(references)
@@ -191,9 +198,9 @@ class ClassifierAttack(Attack[Options]):
         scorer = self.trained(train, selection, rng)
         if not len(deciding):
             return scorer, []
-        scores = np.full((len(held), view.attacked.num_samples), np.nan)
+        scores = np.full((len(held), attack_input.attacked.num_samples), np.nan)
         for row, model in zip(scores, held, strict=True):
-            wanted = deciding[view.reference.ordinary[model, deciding]]
+            wanted = deciding[attack_input.reference.ordinary[model, deciding]]
             row[wanted] = self._scored(scorer, seen, model, wanted)
         return scorer, [HeldOut(victims, held, scores)]
 

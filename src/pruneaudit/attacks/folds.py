@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pruneaudit.attacks.view import View
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
 
@@ -17,42 +17,42 @@ OUTSIDE = -1
 """The fold of a victim that is nobody's reference."""
 
 
-def folds_of(view: View, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def folds_of(attack_input: AttackInput, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The fold of each victim and of each reference.
 
     Args:
-        view: victims and references; a model that is both has one fold.
+        attack_input: victims and references; a model that is both has one fold.
         seed: the study's, or one that a learned attack drew for itself.
 
     Returns:
         (V,) and (K,) int. Models that are nobody's reference have fold -1: all references lie outside it.
     """
-    names = np.sort(view.reference.model_names[view.allowed.any(axis=0)])
+    names = np.sort(attack_input.reference.model_names[attack_input.allowed.any(axis=0)])
     dealt = numpy_generator(seed, seeds.FOLDS).permutation(len(names)) % max(1, min(MAX_FOLDS, len(names)))
     fold = dict(zip(names.tolist(), dealt.tolist(), strict=True))
-    victim_names = view.attacked.model_names[view.victims]
+    victim_names = attack_input.attacked.model_names[attack_input.victims]
     victims, references = (
         np.array([fold.get(name, OUTSIDE) for name in some.tolist()])
-        for some in (victim_names, view.reference.model_names)
+        for some in (victim_names, attack_input.reference.model_names)
     )
     return victims, references
 
 
-def games(view: View, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def settings(attack_input: AttackInput, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Victims that can be served together, with the references that something may be learned on for them.
 
     Args:
-        view: victims and references.
+        attack_input: victims and references.
         seed: as for `folds_of`.
 
     Yields:
         Victims (V',) int and references (K',) int, rows of the view, in the order of ids: all victims of a fold with
         the same allowed references outside it, and those references.
     """
-    victim_folds, reference_folds = folds_of(view, seed)
-    victims = np.argsort(view.attacked.model_names[view.victims])
-    references = np.argsort(view.reference.model_names)
-    usable = view.allowed & (victim_folds[:, None] != reference_folds)  # (V, K)
+    victim_folds, reference_folds = folds_of(attack_input, seed)
+    victims = np.argsort(attack_input.attacked.model_names[attack_input.victims])
+    references = np.argsort(attack_input.reference.model_names)
+    usable = attack_input.allowed & (victim_folds[:, None] != reference_folds)  # (V, K)
     patterns = usable[np.ix_(victims, references)]
     together: dict[tuple[int, bytes], list[int]] = {}
     for victim, pattern in zip(victims, patterns, strict=True):

@@ -43,8 +43,8 @@ import numpy as np
 import scipy
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.bavaria import LARGEST_SHAPE, SMALLEST_SHAPE
-from pruneaudit.attacks.view import Scores, View
 from pruneaudit.core.options import Options
 
 _SMALLEST = 1e-12
@@ -85,17 +85,21 @@ class JointLira(Attack[Options]):
         """It does."""
         return True
 
-    def score(self, view: View, rng: np.random.Generator) -> Scores:
+    def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Scores every victim against its allowed references; `rng` is not used."""
-        counted, member = view.reference.counted, view.reference.member
+        counted, member = attack_input.reference.counted, attack_input.reference.member
         per_query = []
-        for query in range(view.attacked.num_queries):
-            z = np.stack([release.phi[view.victims, :, query] for release in view.releases], axis=-1)  # (V, N, d)
-            known = np.stack([release.phi[..., query] for release in view.references], axis=-1)  # (K, N, d)
-            per_query.append(log_ratio(z, known, member, view.allowed, counted))
+        for query in range(attack_input.attacked.num_queries):
+            z = np.stack(
+                [release.phi[attack_input.victims, :, query] for release in attack_input.releases], axis=-1
+            )  # (V, N, d)
+            known = np.stack([release.phi[..., query] for release in attack_input.references], axis=-1)  # (K, N, d)
+            per_query.append(log_ratio(z, known, member, attack_input.allowed, counted))
         scores = np.mean(per_query, axis=0)
-        scores[~view.eligible] = np.nan
-        return Scores(scores, variant=f"a lower bound; normal-inverse-Wishart over {len(view.releases)} releases")
+        scores[~attack_input.eligible] = np.nan
+        return Scores(
+            scores, variant=f"a lower bound; normal-inverse-Wishart over {len(attack_input.releases)} releases"
+        )
 
 
 def log_ratio(

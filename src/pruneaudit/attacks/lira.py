@@ -28,8 +28,8 @@ import numpy as np
 from pydantic import model_validator
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.moments import Moments, averaged, medians, moments, pooled_covariance
-from pruneaudit.attacks.view import Scores, View
 from pruneaudit.core import options
 
 POOL_BELOW = 64
@@ -65,19 +65,21 @@ class Lira(Attack[Options]):
         """The online ratio does."""
         return bool(self.options.mode == "online")
 
-    def score(self, view: View, rng: np.random.Generator) -> Scores:
+    def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Scores every victim against its allowed references; `rng` is not used."""
         variance = self.options.variance
         if self.options.queries == "multivariate":
             variance = "pooled"
         elif variance == "auto":
-            variance = "pooled" if view.allowed.sum(axis=1).min() < POOL_BELOW else "per_example"
+            variance = "pooled" if attack_input.allowed.sum(axis=1).min() < POOL_BELOW else "per_example"
         if self.options.queries == "multivariate":
-            scores = self._all_queries(view)
+            scores = self._all_queries(attack_input)
         else:
-            scores = averaged(self._one_query(view, q, variance) for q in range(view.attacked.num_queries))
-        scores[~view.eligible] = np.nan
-        return Scores(scores, variant=self._variant(variance, view.attacked.num_queries))
+            scores = averaged(
+                self._one_query(attack_input, q, variance) for q in range(attack_input.attacked.num_queries)
+            )
+        scores[~attack_input.eligible] = np.nan
+        return Scores(scores, variant=self._variant(variance, attack_input.attacked.num_queries))
 
     def _variant(self, variance: str, num_queries: int) -> str:
         centre = "" if self.options.centre == "mean" else ", median centre"
@@ -85,12 +87,12 @@ class Lira(Attack[Options]):
         queries = f", {how} over {num_queries} queries" if num_queries > 1 else ""
         return f"{self.options.mode}, {variance} variance{centre}{queries}"
 
-    def _one_query(self, view: View, query: int, variance: str) -> np.ndarray:
+    def _one_query(self, attack_input: AttackInput, query: int, variance: str) -> np.ndarray:
         """Scores (V, N) from one query."""
-        phi, counted = view.attacked.phi[view.victims, :, query], view.reference.counted
-        sides = [self._side(view, query, inside=False)]
+        phi, counted = attack_input.attacked.phi[attack_input.victims, :, query], attack_input.reference.counted
+        sides = [self._side(attack_input, query, inside=False)]
         if self.options.mode == "online":
-            sides.append(self._side(view, query, inside=True))
+            sides.append(self._side(attack_input, query, inside=True))
         of_victims = zip(phi, *(side.by_victim() for side in sides), strict=True)
         return np.concatenate([self._compared(x, variance, counted, *own) for x, *own in of_victims])
 
@@ -108,27 +110,33 @@ class Lira(Attack[Options]):
             out_variance = in_variance
         return _log_normal(phi, side.mean, in_variance) - _log_normal(phi, out.mean, out_variance)
 
-    def _side(self, view: View, query: int, inside: bool) -> Moments:
+    def _side(self, attack_input: AttackInput, query: int, inside: bool) -> Moments:
         """The IN or OUT references' moments, centred as the options say."""
-        values, member = view.reference.phi[..., query], view.reference.member
+        values, member = attack_input.reference.phi[..., query], attack_input.reference.member
         chosen = member if inside else ~member
-        found = moments(values, chosen, view.allowed)
+        found = moments(values, chosen, attack_input.allowed)
         if self.options.centre == "mean":
             return found
-        return Moments(found.count, medians(values, chosen, view.allowed), found.squares)
+        return Moments(found.count, medians(values, chosen, attack_input.allowed), found.squares)
 
-    def _all_queries(self, view: View) -> np.ndarray:
+    def _all_queries(self, attack_input: AttackInput) -> np.ndarray:
         """Scores (V, N) from multivariate normals over the queries."""
-        out = self._log_multivariate(view, inside=False)
-        return -out if self.options.mode == "offline_two_sided" else self._log_multivariate(view, inside=True) - out
+        out = self._log_multivariate(attack_input, inside=False)
+        return (
+            -out
+            if self.options.mode == "offline_two_sided"
+            else self._log_multivariate(attack_input, inside=True) - out
+        )
 
-    def _log_multivariate(self, view: View, inside: bool) -> np.ndarray:
+    def _log_multivariate(self, attack_input: AttackInput, inside: bool) -> np.ndarray:
         """Ln N of all queries together under one side, (V, N), without the constant that both sides share."""
-        num_queries = view.attacked.num_queries
-        chosen = view.reference.member if inside else ~view.reference.member
-        centres = np.stack([self._side(view, q, inside).mean for q in range(num_queries)], axis=-1)  # (V, N, Q)
-        covariances = pooled_covariance(view.reference.phi, chosen, view.allowed, view.reference.counted)  # (V, Q, Q)
-        distance = view.attacked.phi[view.victims] - centres
+        num_queries = attack_input.attacked.num_queries
+        chosen = attack_input.reference.member if inside else ~attack_input.reference.member
+        centres = np.stack([self._side(attack_input, q, inside).mean for q in range(num_queries)], axis=-1)  # (V, N, Q)
+        covariances = pooled_covariance(
+            attack_input.reference.phi, chosen, attack_input.allowed, attack_input.reference.counted
+        )  # (V, Q, Q)
+        distance = attack_input.attacked.phi[attack_input.victims] - centres
         floor = _SMALLEST_VARIANCE * np.eye(num_queries)
         result = np.empty(distance.shape[:2])
         for victim, (away, covariance) in enumerate(zip(distance, covariances, strict=True)):

@@ -8,8 +8,8 @@ A rank takes few values. Ties are broken by a number behind it, by less than one
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.moments import moments
-from pruneaudit.attacks.view import Scores, View
 from pruneaudit.core.options import Options
 
 SAMPLES_AT_ONCE = 512
@@ -29,15 +29,15 @@ class AttackP(Attack[Options]):
 
     needs = frozenset({"holdout"})
 
-    def score(self, view: View, rng: np.random.Generator) -> Scores:
+    def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Scores every victim among its own answers on the holdout; references alike. `rng` is not used."""
-        nulls = view.nulls
-        references = _ranked(view.reference.phi[..., 0], nulls) if view.references else None
-        if references is not None and view.reference is view.attacked:
-            victims = references[view.victims]
+        nulls = attack_input.nulls
+        references = _ranked(attack_input.reference.phi[..., 0], nulls) if attack_input.references else None
+        if references is not None and attack_input.reference is attack_input.attacked:
+            victims = references[attack_input.victims]
         else:
-            victims = _ranked(view.attacked.phi[view.victims, :, 0], nulls)
-        victims[~view.eligible] = np.nan
+            victims = _ranked(attack_input.attacked.phi[attack_input.victims, :, 0], nulls)
+        victims[~attack_input.eligible] = np.nan
         return Scores(victims, references, "z from the holdout")
 
 
@@ -61,15 +61,15 @@ class AttackR(Attack):
 
     needs = frozenset({"references"})
 
-    def score(self, view: View, rng: np.random.Generator) -> Scores:
+    def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Scores every victim against its allowed references; `rng` is not used."""
-        phi, references = view.attacked.phi[view.victims, :, 0], view.reference.phi[..., 0]
-        out = ~view.reference.member  # (K, N)
-        below = _below(phi, np.where(out, references, np.inf), view.allowed)
-        known = moments(references, out, view.allowed)
+        phi, references = attack_input.attacked.phi[attack_input.victims, :, 0], attack_input.reference.phi[..., 0]
+        out = ~attack_input.reference.member  # (K, N)
+        below = _below(phi, np.where(out, references, np.inf), attack_input.allowed)
+        known = moments(references, out, attack_input.allowed)
         distance = phi - known.mean  # NaN without OUT references
         scores = (below + 0.5) / (known.count + 1) + tie_break(distance)
-        scores[~view.eligible] = np.nan
+        scores[~attack_input.eligible] = np.nan
         return Scores(scores)
 
 

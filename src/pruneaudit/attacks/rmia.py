@@ -30,10 +30,10 @@ import numpy as np
 from pydantic import Field
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.moments import means
 from pruneaudit.attacks.ranks import tie_break
 from pruneaudit.attacks.tuning import Constant, constant
-from pruneaudit.attacks.view import Scores, View
 from pruneaudit.core import options
 from pruneaudit.signals.derived import log_probability, probability
 from pruneaudit.study.parts import MIN_HOLDOUT
@@ -64,28 +64,28 @@ class Rmia(Attack[Options]):
         """The online mean does."""
         return bool(self.options.mode == "online")
 
-    def score(self, view: View, rng: np.random.Generator) -> Scores:
+    def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Scores every victim against its allowed references; `rng` deals folds where a is tuned."""
-        a = self._a(view, rng)
-        num_queries = view.attacked.num_queries
-        ratios = np.stack([self._log_ratio(view, query, a.values) for query in range(num_queries)])  # (Q, V, N)
+        a = self._a(attack_input, rng)
+        num_queries = attack_input.attacked.num_queries
+        ratios = np.stack([self._log_ratio(attack_input, query, a.values) for query in range(num_queries)])  # (Q, V, N)
         # A majority of queries beats z exactly when the middle one (the lower, if even) does.
         decisive = np.sort(ratios, axis=0)[num_queries - (num_queries // 2 + 1)]  # (V, N)
-        is_held_out = view.nulls.sum() >= MIN_HOLDOUT
-        z = view.nulls if is_held_out else view.attacked.counted & ~view.attacked.unseen
-        z_ratios = self._log_z_ratio(view, z, a.values)  # (V, Z)
+        is_held_out = attack_input.nulls.sum() >= MIN_HOLDOUT
+        z = attack_input.nulls if is_held_out else attack_input.attacked.counted & ~attack_input.attacked.unseen
+        z_ratios = self._log_z_ratio(attack_input, z, a.values)  # (V, Z)
         scores = np.stack([self._share_beaten(x, own) for x, own in zip(decisive, z_ratios, strict=True)])
-        scores[~view.eligible] = np.nan
+        scores[~attack_input.eligible] = np.nan
         source = "holdout" if is_held_out else "audited samples"
         told = f"gamma {self.options.gamma:g}, {a.variant}, z from the {source}"
         return Scores(scores, variant=f"{self.options.mode}, {told}")
 
-    def _a(self, view: View, rng: np.random.Generator) -> Constant:
+    def _a(self, attack_input: AttackInput, rng: np.random.Generator) -> Constant:
         """The constant a of every victim."""
         given = self.options.a
         if given is None and self.options.mode == "online":
             given = PUBLISHED_A
-        return constant("a", given, PUBLISHED_A, view, _offline_score, rng)
+        return constant("a", given, PUBLISHED_A, attack_input, _offline_score, rng)
 
     def _share_beaten(self, log_x: np.ndarray, log_z: np.ndarray) -> np.ndarray:
         """Scores (N,) of one victim from ln r_x (N,) and ln r_z (Z,)."""
@@ -98,22 +98,22 @@ class Rmia(Attack[Options]):
         beaten[order] = np.searchsorted(log_z, log_x[order] - np.log(self.options.gamma), side="right") / len(log_z)
         return np.where(np.isnan(log_x), np.nan, beaten + tie_break(log_x))
 
-    def _log_ratio(self, view: View, query: int, a: np.ndarray) -> np.ndarray:
+    def _log_ratio(self, attack_input: AttackInput, query: int, a: np.ndarray) -> np.ndarray:
         """Ln r_x of every sample, (V, N); NaN where the references cannot tell."""
-        known = probability(view.reference.phi[..., query])
-        member = view.reference.member
-        out = means(known, ~member, view.allowed)
+        known = probability(attack_input.reference.phi[..., query])
+        member = attack_input.reference.member
+        out = means(known, ~member, attack_input.allowed)
         if self.options.mode == "offline":
             expected = _offline_mean(out, a)
         else:
-            expected = (means(known, member, view.allowed) + out) / 2
-        return log_probability(view.attacked.phi[view.victims, :, query]) - np.log(expected)
+            expected = (means(known, member, attack_input.allowed) + out) / 2
+        return log_probability(attack_input.attacked.phi[attack_input.victims, :, query]) - np.log(expected)
 
-    def _log_z_ratio(self, view: View, z: np.ndarray, a: np.ndarray) -> np.ndarray:
+    def _log_z_ratio(self, attack_input: AttackInput, z: np.ndarray, a: np.ndarray) -> np.ndarray:
         """Ln r_z of the samples `z` on the plain query, (V, Z)."""
-        known, member = probability(view.reference.phi[:, z, 0]), view.reference.member[:, z]
-        expected = _offline_mean(means(known, ~member, view.allowed), a)
-        return log_probability(view.attacked.phi[view.victims][:, z, 0]) - np.log(expected)
+        known, member = probability(attack_input.reference.phi[:, z, 0]), attack_input.reference.member[:, z]
+        expected = _offline_mean(means(known, ~member, attack_input.allowed), a)
+        return log_probability(attack_input.attacked.phi[attack_input.victims][:, z, 0]) - np.log(expected)
 
 
 def _offline_mean(out: np.ndarray, a: np.ndarray | float) -> np.ndarray:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pruneaudit.attacks.folds import games
+from pruneaudit.attacks.attack_input import AttackInput
+from pruneaudit.attacks.folds import settings
 from pruneaudit.attacks.moments import means
-from pruneaudit.attacks.view import View
 from pruneaudit.signals.derived import log_probability, probability
 from pruneaudit.signals.signals import Signals
 
@@ -46,7 +46,12 @@ class Constant:
 
 
 def constant(
-    name: str, given: float | None, published: float, view: View, formula: Formula, rng: np.random.Generator
+    name: str,
+    given: float | None,
+    published: float,
+    attack_input: AttackInput,
+    formula: Formula,
+    rng: np.random.Generator,
 ) -> Constant:
     """The constant as given, or tuned on references.
 
@@ -54,17 +59,17 @@ def constant(
         name: what the paper calls it.
         given: the value set by hand; None: it is tuned.
         published: the paper's value, which victims with fewer than three references outside their fold keep.
-        view: victims and references.
+        attack_input: victims and references.
         formula: the score that is tuned.
         rng: for the folds.
     """
-    values = np.full((len(view.victims), 1), np.nan if given is None else given)
+    values = np.full((len(attack_input.victims), 1), np.nan if given is None else given)
     if given is not None:
         return Constant(values, f"{name} {given:g}")
     seed = int(rng.integers(2**62))
-    for victims, references in games(view, seed):
+    for victims, references in settings(attack_input, seed):
         if len(references) >= MIN_REFERENCES:
-            values[victims] = _best(view.reference, references, formula, np.random.default_rng(seed))
+            values[victims] = _best(attack_input.reference, references, formula, np.random.default_rng(seed))
     tuned = values[~np.isnan(values)]
     values[np.isnan(values)] = published
     if not len(tuned):

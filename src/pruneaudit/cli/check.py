@@ -74,15 +74,15 @@ def command(
         list[str] | None,
         typer.Option("--release", help="A release; default: dense and all compressed or defended ones. Repeatable."),
     ] = None,
-    knowledge: Annotated[
-        str, typer.Option("--knowledge", help="What the references went through; default: every kind of the run.")
+    references: Annotated[
+        str, typer.Option("--references", help="What the references went through; default: every kind of the run.")
     ] = "any",
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE.md", help="Write the summary there too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the summary.")] = False,
 ) -> None:
     """Compare a run with budgets, as a gate for CI.
 
-    Exit code 0: within all; 1: not shown to be within one; 2: bad input, or a refused figure.
+    Exit code 0: within all; 1: not shown to be within one; 2: bad input, or a suppressed figure.
     """
     from pruneaudit.gate import as_markdown, as_record, budgets_of, check
     from pruneaudit.runs import RunFolder
@@ -91,7 +91,7 @@ def command(
         raise UserError(f"--out: got '{out}', expected a file name that ends in .md (the summary is Markdown)")
     results = RunFolder(run).results()
     budgets = budgets_of(results, **context.meta.get(BUDGETS, {}))
-    gate = check(results, budgets, attack, release or (), knowledge)
+    gate = check(results, budgets, attack, release or (), references)
     summary = as_markdown(gate, str(run))
     if out is not None:
         write_text(out, summary)

@@ -20,7 +20,7 @@ def command(
 ) -> None:
     """Remove what the study in a run folder does not need.
 
-    That is artifacts of other settings, and what was set aside.
+    That is artifacts of other settings, and what was quarantined.
     """
     from pruneaudit.api import clean_run
 

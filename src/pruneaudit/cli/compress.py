@@ -86,7 +86,7 @@ def command(
     The network is saved with a note of what was done.
     """
     from pruneaudit.core.files import check_new_folder
-    from pruneaudit.external.pruning_settings import check_trained, method_of, tuning_of
+    from pruneaudit.external.method import check_trained, method_of, tuning_of
     from pruneaudit.models.factory import check_target
 
     given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "optimizer": optimizer}

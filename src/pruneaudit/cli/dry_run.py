@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pruneaudit.core.errors import UserError, printable
 
 if TYPE_CHECKING:
-    from pruneaudit.data.population import Population
+    from pruneaudit.data.audit_data import AuditData
     from pruneaudit.engine.plan import Plan
     from pruneaudit.engine.probe import Probe
     from pruneaudit.engine.store import Store
@@ -40,12 +40,12 @@ def describe(
     Raises:
         UserError: it could not be run.
     """
-    from pruneaudit.data.population import copies_note
+    from pruneaudit.data.audit_data import copies_note
     from pruneaudit.engine.devices import check_device, usual_jobs
     from pruneaudit.engine.driver import tasks_to_do
     from pruneaudit.engine.estimate import check_room, disk_bytes, free_bytes
+    from pruneaudit.engine.preflight import preflight
     from pruneaudit.engine.probe import Probe, task_seconds
-    from pruneaudit.engine.rehearsal import rehearse
     from pruneaudit.engine.sources import functions_importable
     from pruneaudit.engine.store import Store
     from pruneaudit.runs.beginning import plan_study, replaced
@@ -53,12 +53,12 @@ def describe(
 
     check_device(device)
     run = RunFolder(folder)
-    plan, population = run.planned(study, data_root) if finished else plan_study(study, data_root, folder)
-    store, probe, workers = Store(folder), Probe(population, device), jobs or usual_jobs(device)
+    plan, audit_data = run.planned(study, data_root) if finished else plan_study(study, data_root, folder)
+    store, probe, workers = Store(folder), Probe(audit_data, device), jobs or usual_jobs(device)
     notes: tuple[str, ...] = ()
     if not finished:
         with functions_importable(plan):
-            notes = rehearse(plan, population, store)
+            notes = preflight(plan, audit_data, store)
     missing = tasks_to_do(plan, store)
     if finished and missing:
         raise UserError(
@@ -68,14 +68,14 @@ def describe(
     releases = ", ".join(plan.releases)
     print(printable(f"study {study.name}: {study.membership.num_models} models, releases {releases}"))
     source = printable(study.data.source.label)
-    print(f"population: {len(population.y)} samples of {source}, {population.num_classes} classes")
+    print(f"audit data: {len(audit_data.y)} samples of {source}, {audit_data.num_classes} classes")
     for action, what in ACTIONS.items():
         total = sum(task.action == action for task in plan.tasks)
         if total:
             todo = sum(task.action == action for task in missing)
             print(f"{what}: {todo} to do, {total - todo} to reuse")
     with functions_importable(plan):
-        needed = disk_bytes(plan, population, missing)
+        needed = disk_bytes(plan, audit_data, missing)
     place = printable(str(folder))
     print(f"disk: about {needed / 1e6:,.1f} MB more in {place}, where {free_bytes(folder) / 1e6:,.0f} MB are free")
     if missing:
@@ -84,15 +84,15 @@ def describe(
         print(f"time: about {_said(seconds)} before the attacks, {workers} at a time, with the machine to itself")
         if study.training.function:
             print(printable(f"      not counted: what {study.training.function} trains"))
-    _describe_learning(plan, population, store, probe, workers)
-    for note in (*replaced(study, population, folder), *copies_note(population), *study.warnings(), *notes):
+    _describe_learning(plan, audit_data, store, probe, workers)
+    for note in (*replaced(study, audit_data, folder), *copies_note(audit_data), *study.warnings(), *notes):
         print(printable(f"warning: {note}"))
     if missing:
         check_room(needed, folder)
 
 
-def _describe_learning(plan: Plan, population: Population, store: Store, probe: Probe, workers: int) -> None:
-    """Prints how many attacks will learn, in how many games, and how long they will take."""
+def _describe_learning(plan: Plan, audit_data: AuditData, store: Store, probe: Probe, workers: int) -> None:
+    """Prints how many attacks will learn, in how many attack settings, and how long they will take."""
     from pruneaudit.engine.plan import attacks_of
 
     learning = [label for label, attack in attacks_of(plan.study).items() if attack.trains]
@@ -100,16 +100,16 @@ def _describe_learning(plan: Plan, population: Population, store: Store, probe: 
         return
     from pruneaudit.engine.driver import missing_tasks
     from pruneaudit.engine.learning import attack_tasks
-    from pruneaudit.engine.learning_probe import expected_games, learning_seconds
+    from pruneaudit.engine.learning_probe import expected_settings, learning_seconds
 
-    games = expected_games(plan, population)
-    tasks = attack_tasks(plan, games)
+    settings = expected_settings(plan, audit_data)
+    tasks = attack_tasks(plan, settings)
     missing = missing_tasks(replace(plan, tasks=tuple(tasks)), store)
-    reused, num_games = len(tasks) - len(missing), len({(task.release, task.spec["knowledge"]) for task in tasks})
-    where = f"{', '.join(learning)}; in {num_games} game{'s' if num_games != 1 else ''}"
+    reused, num_settings = len(tasks) - len(missing), len({(task.release, task.spec["references"]) for task in tasks})
+    where = f"{', '.join(learning)}; in {num_settings} attack setting{'s' if num_settings != 1 else ''}"
     print(f"attacks that learn: {len(missing)} to do, {reused} to reuse ({where})")
     if missing:
-        each = learning_seconds(missing, games, probe)
+        each = learning_seconds(missing, settings, probe)
         print(f"time: about {_said(max(sum(each) / workers, *each))} for these, {min(workers, len(each))} at a time")
 
 

@@ -124,14 +124,14 @@ def _quantity(results: Results, metric: str, study: str) -> Quantity:
     found = frontier_metrics(results)
     if not found:
         raise UserError(
-            f"{study}: no release has a point (test accuracy and the primary attack's AUC, knowledge 'matched'); "
+            f"{study}: no release has a point (test accuracy and the primary attack's AUC, references 'matched'); "
             "expected a study whose audit plays it"
         )
     columns, chosen = [quantity.column for quantity in found], _choices()[metric]
     quantities = chosen.among(columns)
     if not quantities:
         of_it = results.frontier["metric"].map(lambda column: bool(chosen.among([column])))
-        refused = results.frontier.loc[of_it, "refused"]
+        refused = results.frontier.loc[of_it, "suppressed"]
         why = next((text for text in refused if text), "the study reports no TPR at 1% or 0.1% FPR")
         raise UserError(f"--metric {metric}: no release has a figure ({why}); use --metric auc")
     return quantities[0] if len(quantities) == 1 else headline_tpr(columns) or quantities[0]
@@ -158,7 +158,7 @@ def _print_table(results: Results, quantity: Quantity) -> None:
     found = frontier_table(results, (quantity,))
     assert found is not None  # `_quantity` found a figure
     console = Console()
-    title = _text(f"Attack: {found.attack}; references: {found.knowledge}; value [95% interval]")
+    title = _text(f"Attack: {found.attack}; references: {found.references}; value [95% interval]")
     printed = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     printed.add_column("Release", overflow="fold")
     for column in ("Test accuracy", quantity.title, "At equal accuracy"):

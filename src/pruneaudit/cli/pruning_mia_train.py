@@ -263,6 +263,6 @@ def _print_over_seeds(table: pd.DataFrame, seeds: list[int]) -> None:
 
 def _said(row: pd.Series) -> str:
     if not row["num_seeds"]:
-        return "refused"
+        return "suppressed"
     interval = f" [{row['low']:.3f}, {row['high']:.3f}]" if row["num_seeds"] > 1 else ""
     return f"{row['mean']:.3f}{interval}"

@@ -15,7 +15,7 @@ from pruneaudit.core.errors import printable
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pruneaudit.evaluation.selftest import Selftest, Trial
+    from pruneaudit.evaluation.sanity_check import SanityCheck, Trial
     from pruneaudit.metrics import Estimate
 
 
@@ -34,11 +34,11 @@ def command(
 
     They must find nothing where nothing is, and members where these were planted.
     """
-    from pruneaudit.evaluation.selftest import selftest
+    from pruneaudit.evaluation.sanity_check import check_attacks
 
     with StepLine(quiet or not sys.stderr.isatty()) as line:
         if run is None:
-            found = selftest(attacks.split(","), seed, say=line.say)
+            found = check_attacks(attacks.split(","), seed, say=line.say)
         else:
             from pruneaudit.api import sanity_check
 
@@ -47,7 +47,7 @@ def command(
         raise typer.Exit(1)
 
 
-def show(found: Selftest, seed: int, as_json: bool = False) -> bool:
+def show(found: SanityCheck, seed: int, as_json: bool = False) -> bool:
     """Prints what the checks found, and on stderr which attacks failed; returns whether all passed."""
     if as_json:
         print(json.dumps(found.as_json(), indent=1, allow_nan=False))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _SHARED = {"archives", "array_pickle", "cifar", "download", "idx", "pictures", "source"}
 """What several sources are made of."""
-_NO_SOURCES = {"augment", "copies", "drawing", "membership", "population", "row_numbers", "splits", *_SHARED}
+_NO_SOURCES = {"augment", "copies", "drawing", "membership", "audit_data", "row_numbers", "splits", *_SHARED}
 
 SOURCES: Registry[Source[Any]] = Registry(
     "data source",

@@ -11,8 +11,8 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import validated
 from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.data import SOURCES
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.copies import first_equal
-from pruneaudit.data.population import Population
 from pruneaudit.data.source import RawData
 from pruneaudit.study import Data
 
@@ -21,8 +21,8 @@ from pruneaudit.study import Data
 MIN_SAMPLES = 4
 
 
-def load_population(data: Data, seed: int, data_root: Path | None = None) -> Population:
-    """The population of a study: its source is read, then samples are drawn.
+def load_audit_data(data: Data, seed: int, data_root: Path | None = None) -> AuditData:
+    """The audit data of a study: its source is read, then samples are drawn.
 
     Args:
         data: which source, how many samples.
@@ -65,7 +65,7 @@ def _check_no_gap(raw: RawData, name: str) -> None:
         )
 
 
-def draw(raw: RawData, data: Data, seed: int) -> Population:
+def draw(raw: RawData, data: Data, seed: int) -> AuditData:
     """A random subset of the source, without replacement, with the asked label noise and canaries.
 
     Of rows with equal x one is drawn. The copies of an audited sample come along, as its training sets hold them too;
@@ -97,7 +97,7 @@ def draw(raw: RawData, data: Data, seed: int) -> Population:
     y[:num_audited] = _with_label_noise(y[:num_audited], data.label_noise, len(raw.classes), seed)
     y[canary] = _mislabelled(y[canary], len(raw.classes), numpy_generator(seed, seeds.CANARIES))
     _check_every_class(y[:num_audited], raw)
-    return Population(
+    return AuditData(
         name=data.source.name,
         x=raw.x[ids],
         y=y,

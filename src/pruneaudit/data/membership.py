@@ -19,26 +19,26 @@ import numpy as np
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.files import write_atomically
 from pruneaudit.core.unpacking import check_zip
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.splits import Splits, splits_of
 from pruneaudit.study import Study
 
 MEMBERSHIP_FILE = "membership.npz"
 
 
-def draw_membership(study: Study, population: Population) -> Splits:
+def draw_membership(study: Study, audit_data: AuditData) -> Splits:
     """The splits of all models of a study, from its seed; for a run that begins, and for what is said before one."""
-    return splits_of(study.membership, study.seed, range(study.membership.num_models), population)
+    return splits_of(study.membership, study.seed, range(study.membership.num_models), audit_data)
 
 
-def write_membership(folder: Path, splits: Splits, population: Population) -> None:
+def write_membership(folder: Path, splits: Splits, audit_data: AuditData) -> None:
     """Writes member, eligible (M, N), is_victim, group (M,), ids, holdout, public, canary (N,), as `membership.npz`.
 
     Also `copy_of` (N,), the column of the original, where the data hold copies.
     """
     arrays = {field.name: getattr(splits, field.name) for field in fields(splits)}
-    arrays |= {key: getattr(population, key) for key in ("ids", "holdout", "public", "canary")}
-    arrays |= {} if population.copy_of is None else {"copy_of": population.copy_of}
+    arrays |= {key: getattr(audit_data, key) for key in ("ids", "holdout", "public", "canary")}
+    arrays |= {} if audit_data.copy_of is None else {"copy_of": audit_data.copy_of}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomically(folder / MEMBERSHIP_FILE, buffer.getvalue())
@@ -50,7 +50,7 @@ def read_membership(folder: Path, num_models: int, num_samples: int) -> Splits:
     Args:
         folder: the run's.
         num_models: M of the study.
-        num_samples: N of its population.
+        num_samples: N of its audit data.
 
     Raises:
         UserError: the file is not there, cannot be read, or is of another study.

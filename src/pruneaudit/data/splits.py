@@ -4,8 +4,8 @@ Copies of a sample (equal x) share its coins, so that none is a member while ano
 it.
 
 `pooled`: each sample is in each model's training set with probability 1/2, independently of all other samples
-and models, as in the membership game (Yeom et al. 2018, arXiv:1709.01604) and online LiRA (Carlini et al. 2022,
-arXiv:2112.03570). Every model is a victim, the others are its references.
+and models, as in the membership attack setting (Yeom et al. 2018, arXiv:1709.01604) and online LiRA (Carlini et al.
+2022, arXiv:2112.03570). Every model is a victim, the others are its references.
 
 `disjoint`: the models come in groups of one victim and its shadows, as in Yuan & Zhang 2022 (arXiv:2202.03335).
 For each group, coins divide the samples into the victim's half and the attacker's half. The victim is trained on
@@ -28,7 +28,7 @@ import numpy as np
 
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.study import Membership
 
 # M models, N samples
@@ -45,7 +45,7 @@ class Split:
     is_victim: bool
     """Whether it is attacked."""
     group: int
-    """Which victim's game it takes part in."""
+    """Which victim's attack setting it takes part in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,27 +67,27 @@ class Splits:
         return Splits(self.member[chosen], self.eligible[chosen], self.is_victim[chosen], self.group[chosen])
 
 
-def split_of(settings: Membership, study_seed: int, model_id: int, population: Population) -> Split:
+def split_of(settings: Membership, study_seed: int, model_id: int, audit_data: AuditData) -> Split:
     """The split of one model under the study's protocol."""
     if settings.protocol == "pooled":
-        return coin_split(numpy_generator(study_seed, seeds.MEMBERSHIP, model_id), population)
+        return coin_split(numpy_generator(study_seed, seeds.MEMBERSHIP, model_id), audit_data)
     group = settings.group_of(model_id)
-    victims_half = _victims_half(study_seed, group, population)
+    victims_half = _victims_half(study_seed, group, audit_data)
     is_victim = settings.is_victim(model_id)
     half = victims_half if is_victim else ~victims_half
-    whole = coin_split(numpy_generator(study_seed, seeds.MEMBERSHIP, model_id), population)
+    whole = coin_split(numpy_generator(study_seed, seeds.MEMBERSHIP, model_id), audit_data)
     return Split(whole.member & half, whole.eligible & half, is_victim, group)
 
 
-def coin_split(generator: np.random.Generator, population: Population, is_victim: bool = True) -> Split:
+def coin_split(generator: np.random.Generator, audit_data: AuditData, is_victim: bool = True) -> Split:
     """Independent fair coins for all samples but holdout and public; copies have the coin of their original."""
-    coins = population.shared(generator.random(len(population.y)) < 0.5)  # (N,)
-    return Split(coins & ~population.unseen, ~population.unseen & ~population.is_copy, is_victim, group=0)
+    coins = audit_data.shared(generator.random(len(audit_data.y)) < 0.5)  # (N,)
+    return Split(coins & ~audit_data.unseen, ~audit_data.unseen & ~audit_data.is_copy, is_victim, group=0)
 
 
-def splits_of(settings: Membership, study_seed: int, model_ids: Sequence[int], population: Population) -> Splits:
+def splits_of(settings: Membership, study_seed: int, model_ids: Sequence[int], audit_data: AuditData) -> Splits:
     """The splits of several models, in their order."""
-    parts = [split_of(settings, study_seed, model_id, population) for model_id in model_ids]
+    parts = [split_of(settings, study_seed, model_id, audit_data) for model_id in model_ids]
     return Splits(
         member=np.stack([part.member for part in parts]),
         eligible=np.stack([part.eligible for part in parts]),
@@ -96,10 +96,10 @@ def splits_of(settings: Membership, study_seed: int, model_ids: Sequence[int], p
     )
 
 
-def _victims_half(study_seed: int, group: int, population: Population) -> np.ndarray:
+def _victims_half(study_seed: int, group: int, audit_data: AuditData) -> np.ndarray:
     """(N,) bool: what the victim of a group draws its members from."""
-    coins = numpy_generator(study_seed, seeds.HALVES, group).random(len(population.y)) < 0.5
-    return population.shared(coins | population.canary)
+    coins = numpy_generator(study_seed, seeds.HALVES, group).random(len(audit_data.y)) < 0.5
+    return audit_data.shared(coins | audit_data.canary)
 
 
 def without_broken_groups(settings: Membership, left_out: Collection[int]) -> set[int]:

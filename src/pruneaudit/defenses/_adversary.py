@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, one_hot
 
 from pruneaudit.compression.size import evaluating
-from pruneaudit.defenses.defense import Situation
+from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.models.init import initialise
 from pruneaudit.training.hooks import Hook, TrainingState
 from pruneaudit.training.samples import Samples
@@ -42,13 +42,13 @@ def attacker_network(num_classes: int, hidden: Sequence[int], generator: torch.G
 class Adversary(Hook):
     """Trains the attacker before each step of the network, and adds its gain to the network's loss."""
 
-    def __init__(self, options: AdvOptions, situation: Situation) -> None:
+    def __init__(self, options: AdvOptions, context: DefenseContext) -> None:
         """Draws the attacker's weights; the samples that it learns from are drawn step by step."""
         self._options = options
-        self._members, self._public = situation.members, situation.public
-        self._batch_size, self._generator = situation.settings.batch_size, situation.generator
-        network = attacker_network(situation.num_classes, options.attacker_hidden, situation.generator)
-        self.attacker = network.to(situation.members.stored.device)
+        self._members, self._public = context.members, context.public
+        self._batch_size, self._generator = context.settings.batch_size, context.generator
+        network = attacker_network(context.num_classes, options.attacker_hidden, context.generator)
+        self.attacker = network.to(context.members.stored.device)
         self._optimizer = torch.optim.Adam(self.attacker.parameters(), lr=options.attacker_learning_rate)
         self._right: list[Tensor] = []  # fraction told right in each of the attacker's steps of this epoch
 

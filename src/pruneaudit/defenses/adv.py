@@ -28,7 +28,7 @@ from pydantic import Field
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
-from pruneaudit.defenses.defense import Defense, Situation
+from pruneaudit.defenses.defense import Defense, DefenseContext
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,7 +55,7 @@ class AdversarialRegularisation(Defense[AdvOptions]):
     main = "strength"
     needs: ClassVar[frozenset[str]] = frozenset({"public"})
 
-    def hooks(self, model: nn.Module, options: AdvOptions, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: AdvOptions, context: DefenseContext) -> tuple[Hook, ...]:
         """The attacker, and its gain added to the loss.
 
         Raises:
@@ -63,14 +63,14 @@ class AdversarialRegularisation(Defense[AdvOptions]):
         """
         from pruneaudit.defenses._adversary import Adversary
 
-        if not len(situation.public):
+        if not len(context.public):
             raise UserError(
                 "defense 'adv': got no public samples, expected data.num_public above 0: its attacker learns what "
                 "non-members look like from them"
             )
         if not options.strength:
             return ()
-        return (Adversary(options, situation),)
+        return (Adversary(options, context),)
 
 
 DEFENSE = AdversarialRegularisation()

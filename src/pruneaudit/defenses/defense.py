@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Situation:
+class DefenseContext:
     """The training that a defence steps into."""
 
     settings: Training
@@ -74,7 +74,7 @@ class Defense(Configured[OptionsT]):
         """
         return model
 
-    def hooks(self, model: nn.Module, options: OptionsT, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: OptionsT, context: DefenseContext) -> tuple[Hook, ...]:
         """What steps into training, in the order in which it is called, after the hooks of the pruning."""
         return ()
 

@@ -31,7 +31,7 @@ from pydantic import Field, model_validator
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
-from pruneaudit.defenses.defense import Defense, Situation
+from pruneaudit.defenses.defense import Defense, DefenseContext
 
 if TYPE_CHECKING:
     from torch import nn
@@ -94,7 +94,7 @@ class Dp(Defense[DpOptions]):
 
         return prepare(model)
 
-    def hooks(self, model: nn.Module, options: DpOptions, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: DpOptions, context: DefenseContext) -> tuple[Hook, ...]:
         """The one hook that makes every step private, and keeps account.
 
         Raises:
@@ -104,15 +104,15 @@ class Dp(Defense[DpOptions]):
         from pruneaudit.defenses._dp_accounting import Account, noise_for
         from pruneaudit.defenses._dp_sgd import PoissonSampling, PrivateSteps
 
-        sampling = PoissonSampling(len(situation.members), situation.settings.batch_size)
+        sampling = PoissonSampling(len(context.members), context.settings.batch_size)
         account = Account(options.delta, options.accountant)
         noise_multiplier = options.noise_multiplier
         if noise_multiplier is None:
             assert options.target_epsilon is not None  # one of the two is given, as the settings check
-            steps = situation.settings.epochs * sampling.num_batches
+            steps = context.settings.epochs * sampling.num_batches
             noise_multiplier = noise_for(options.target_epsilon, account, sampling.sample_rate, steps)
         noise = (noise_multiplier, options.max_grad_norm)
-        return (PrivateSteps(model, sampling, noise, account, situation.masks, situation.generator),)
+        return (PrivateSteps(model, sampling, noise, account, context.masks, context.generator),)
 
     def report(
         self, hooks: tuple[Hook, ...], pretrained: bool | None = None, masked: bool | None = None

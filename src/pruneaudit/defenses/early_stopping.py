@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
-from pruneaudit.defenses.defense import Defense, Situation
+from pruneaudit.defenses.defense import Defense, DefenseContext
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,13 +67,13 @@ class EarlyStopping(Defense[EarlyStoppingOptions]):
             )
         return training.model_copy(update={"epochs": options.epochs})
 
-    def hooks(self, model: nn.Module, options: EarlyStoppingOptions, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: EarlyStoppingOptions, context: DefenseContext) -> tuple[Hook, ...]:
         """None: the training itself goes by the dev set, as its settings say.
 
         Raises:
             UserError: the dev set is needed and empty.
         """
-        if options.epochs is None and not len(situation.public):
+        if options.epochs is None and not len(context.public):
             raise UserError(
                 "defense 'early_stopping': got no public samples, expected data.num_public above 0 (they are the dev"
                 " set), or epochs = E for a fixed number of epochs"

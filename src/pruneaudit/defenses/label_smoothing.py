@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from pruneaudit.core.options import Options
-from pruneaudit.defenses.defense import Defense, Situation
+from pruneaudit.defenses.defense import Defense, DefenseContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,7 +35,7 @@ class LabelSmoothing(Defense[LabelSmoothingOptions]):
 
     main = "alpha"
 
-    def hooks(self, model: nn.Module, options: LabelSmoothingOptions, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: LabelSmoothingOptions, context: DefenseContext) -> tuple[Hook, ...]:
         """The smoothed cross-entropy in place of the plain one."""
         from pruneaudit.defenses._terms import Term
 

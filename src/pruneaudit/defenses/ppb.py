@@ -18,7 +18,7 @@ from pydantic import Field
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
-from pruneaudit.defenses.defense import Defense, Situation
+from pruneaudit.defenses.defense import Defense, DefenseContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -47,7 +47,7 @@ class Ppb(Defense[PpbOptions]):
             raise UserError("defense 'ppb': got batch_size = 1, expected at least 2: it pairs the samples of a batch")
         return training
 
-    def hooks(self, model: nn.Module, options: PpbOptions, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: PpbOptions, context: DefenseContext) -> tuple[Hook, ...]:
         """The divergence, added to the loss."""
         from pruneaudit.defenses._terms import Term
 

@@ -25,7 +25,7 @@ from pydantic import Field
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
-from pruneaudit.defenses.defense import Defense, Situation
+from pruneaudit.defenses.defense import Defense, DefenseContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -49,7 +49,7 @@ class RelaxLoss(Defense[RelaxLossOptions]):
 
     main = "alpha"
 
-    def hooks(self, model: nn.Module, options: RelaxLossOptions, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: RelaxLossOptions, context: DefenseContext) -> tuple[Hook, ...]:
         """The relaxed loss in place of the cross-entropy.
 
         Raises:
@@ -60,11 +60,11 @@ class RelaxLoss(Defense[RelaxLossOptions]):
         from pruneaudit.defenses._terms import Term
         from pruneaudit.training.hooks import TrainingState
 
-        guessing = math.log(situation.num_classes)
+        guessing = math.log(context.num_classes)
         if options.alpha >= guessing:
             raise UserError(
                 f"defense 'relaxloss': got alpha = {options.alpha:g}, expected less than {guessing:.3g}, the loss of "
-                f"guessing among {situation.num_classes} classes"
+                f"guessing among {context.num_classes} classes"
             )
 
         def change(state: TrainingState, logits: Tensor, y: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
-from pruneaudit.defenses.defense import Defense, Situation
+from pruneaudit.defenses.defense import Defense, DefenseContext
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,7 +74,9 @@ class StrongRegularisation(Defense[StrongRegularisationOptions]):
             drop_inputs_of_classifier(model, options.dropout)
         return model
 
-    def hooks(self, model: nn.Module, options: StrongRegularisationOptions, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(
+        self, model: nn.Module, options: StrongRegularisationOptions, context: DefenseContext
+    ) -> tuple[Hook, ...]:
         """CutMix; dropout and weight decay are in the network and the settings.
 
         Raises:
@@ -84,12 +86,12 @@ class StrongRegularisation(Defense[StrongRegularisationOptions]):
 
         if not options.cutmix_probability:
             return ()
-        if situation.members.stored.ndim != 4:
+        if context.members.stored.ndim != 4:
             raise UserError(
-                f"defense 'strong_regularisation': got samples of shape {tuple(situation.members.stored.shape[1:])}, "
+                f"defense 'strong_regularisation': got samples of shape {tuple(context.members.stored.shape[1:])}, "
                 "expected images to cut boxes from; for a table, cutmix_probability = 0"
             )
-        return (CutMix(options.cutmix_alpha, options.cutmix_probability, situation.generator),)
+        return (CutMix(options.cutmix_alpha, options.cutmix_probability, context.generator),)
 
 
 DEFENSE = StrongRegularisation()

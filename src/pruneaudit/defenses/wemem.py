@@ -33,7 +33,7 @@ from pydantic import Field, model_validator
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
-from pruneaudit.defenses.defense import Defense, Situation
+from pruneaudit.defenses.defense import Defense, DefenseContext
 
 if TYPE_CHECKING:
     from torch import nn
@@ -100,7 +100,7 @@ class Wemem(Defense[WememOptions]):
             )
         return training
 
-    def hooks(self, model: nn.Module, options: WememOptions, situation: Situation) -> tuple[Hook, ...]:
+    def hooks(self, model: nn.Module, options: WememOptions, context: DefenseContext) -> tuple[Hook, ...]:
         """The one hook that orders the samples and sets the weight decay.
 
         Raises:
@@ -110,13 +110,13 @@ class Wemem(Defense[WememOptions]):
 
         from pruneaudit.defenses._wemem_passes import Passes, TrainInPasses, in_window, ranks_in_class
 
-        scores, settings = situation.sample_scores, situation.settings
+        scores, settings = context.sample_scores, context.settings
         if scores is None:
             raise UserError(
                 "defense 'wemem': got no scores of the samples, expected those of a scoring bank, which a study trains;"
                 " use it in a study"
             )
-        y = situation.members.y.cpu().numpy()  # (n,)
+        y = context.members.y.cpu().numpy()  # (n,)
         nothing = np.zeros(len(y), dtype=bool)
         memorised = scores >= options.tau if options.variant != "rsw" else nothing  # (n,)
         if options.variant == "rmr":

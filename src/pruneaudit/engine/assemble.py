@@ -13,21 +13,21 @@ import numpy as np
 
 from pruneaudit.attacks.groups import skips
 from pruneaudit.core.files import SUMMARY_FILE
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import read_membership
-from pruneaudit.data.population import Population
 from pruneaudit.data.splits import Splits
 from pruneaudit.engine.plan import Action, Plan, Task, attacks_of
 from pruneaudit.engine.store import Store
-from pruneaudit.evaluation import Audit, bank_games
+from pruneaudit.evaluation import Audit, bank_settings
+from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.canaries import Bounds
 from pruneaudit.evaluation.columns import SIZE_COLUMNS
-from pruneaudit.evaluation.game import Game
-from pruneaudit.evaluation.lineup import Lineup
-from pruneaudit.evaluation.playing import Known, Measuring, Recall, audit_games
+from pruneaudit.evaluation.comparison_plan import ComparisonPlan
+from pruneaudit.evaluation.evaluating import Known, Measuring, Recall, evaluate
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.baselines import baselines
-from pruneaudit.study.lineage import compression_of, defenses_of, origin_of, release_of, repeats, twins
+from pruneaudit.study.lineage import compression_of, counterparts, defenses_of, origin_of, release_of, repeats
 from pruneaudit.study.parts import num_taken
 
 Folders = Mapping[tuple[Action, int], Path]
@@ -41,18 +41,18 @@ def answer_tasks(plan: Plan, release: str, left_out: Collection[int] = ()) -> li
 
 
 def release_signals(
-    plan: Plan, store: Store, population: Population, release: str, left_out: Collection[int] = ()
+    plan: Plan, store: Store, audit_data: AuditData, release: str, left_out: Collection[int] = ()
 ) -> Signals:
     """The signals of the models of a release, but for those left out."""
     tasks, membership = answer_tasks(plan, release, left_out), plan.study.membership
     folders = {(task.action, task.model_id): store.path(task.artifact) for task in tasks}
-    splits = read_membership(store.root, membership.num_models, len(population.y))
-    nulls = population.nulls(num_taken(plan.study, release_of(plan.study, release)))
-    return signals_in(folders, splits, membership.protocol, plan.study.audit.queries, population, nulls)
+    splits = read_membership(store.root, membership.num_models, len(audit_data.y))
+    nulls = audit_data.nulls(num_taken(plan.study, release_of(plan.study, release)))
+    return signals_in(folders, splits, membership.protocol, plan.study.audit.queries, audit_data, nulls)
 
 
 def signals_in(
-    folders: Folders, splits: Splits, protocol: str, num_queries: int, population: Population, nulls: np.ndarray
+    folders: Folders, splits: Splits, protocol: str, num_queries: int, audit_data: AuditData, nulls: np.ndarray
 ) -> Signals:
     """The signals of a release's models, from the folders of their answers.
 
@@ -61,7 +61,7 @@ def signals_in(
         splits: of all models of the study, by model id.
         protocol: under which members were drawn.
         num_queries: views of each sample that the models were asked about.
-        population: the study's.
+        audit_data: the study's.
         nulls: (N,) bool, the holdout samples that have not shaped the release.
     """
     model_ids = [model_id for action, model_id in folders if action == "signals"]
@@ -74,7 +74,7 @@ def signals_in(
     splits, grouped = splits.rows(model_ids), protocol == "disjoint"
     return Signals(
         logits=stacked("signals", "logits"),
-        labels=population.y,
+        labels=audit_data.y,
         member=splits.member,
         eligible=splits.eligible,
         is_victim=splits.is_victim if grouped else None,
@@ -82,10 +82,10 @@ def signals_in(
         confidence=stacked("signals", "confidence") if several else None,
         correct=stacked("signals", "correct") if several else None,
         sensitivity=stacked("sensitivity", "sensitivity") if ("sensitivity", model_ids[0]) in folders else None,
-        canary=population.canary,
-        copy=population.is_copy if population.copy_of is not None else None,
+        canary=audit_data.canary,
+        copy=audit_data.is_copy if audit_data.copy_of is not None else None,
         holdout=nulls,
-        ids=population.ids,
+        ids=audit_data.ids,
         model_ids=np.array(model_ids),
     )
 
@@ -133,8 +133,8 @@ def is_finetuned_dense(release: Release) -> bool:
 
 def compared_with_all(study: Study) -> list[str]:
     """What every release is compared with beside its own baseline: the dense models, and the first control."""
-    controls = [release.name for release in study.releases if is_finetuned_dense(release)]
-    return [DENSE, *controls[:1]] if study.releases else []
+    sanity_checks = [release.name for release in study.releases if is_finetuned_dense(release)]
+    return [DENSE, *sanity_checks[:1]] if study.releases else []
 
 
 def undefended_dense(study: Study) -> list[str]:
@@ -143,26 +143,28 @@ def undefended_dense(study: Study) -> list[str]:
     return [DENSE, *(release.name for release in untouched)]
 
 
-def study_games(plan: Plan, store: Store, population: Population, left_out: Collection[int] = ()) -> list[Game]:
-    """The games of a study whose signals are on disk; `left_out` as for `audit_study`."""
-    signals = {release: release_signals(plan, store, population, release, left_out) for release in plan.releases}
-    return bank_games(signals, plan.study.audit.knowledge, twins(plan.study))
+def study_settings(
+    plan: Plan, store: Store, audit_data: AuditData, left_out: Collection[int] = ()
+) -> list[AttackSetting]:
+    """The attack settings of a study whose signals are on disk; `left_out` as for `audit_study`."""
+    signals = {release: release_signals(plan, store, audit_data, release, left_out) for release in plan.releases}
+    return bank_settings(signals, plan.study.audit.references, counterparts(plan.study))
 
 
 def audit_study(
     plan: Plan,
     store: Store,
-    games: Sequence[Game],
+    settings: Sequence[AttackSetting],
     about: Mapping[str, Any],
     left_out: Collection[int] = (),
-    recall: Recall = lambda label, game: None,
+    recall: Recall = lambda label, setting: None,
 ) -> Audit:
     """The audit of a study whose signals are on disk.
 
     Args:
         plan: the study's tasks.
         store: where their results lie.
-        games: from `study_games`.
+        settings: from `study_settings`.
         about: how the results came to be.
         left_out: models of which some part is missing; they are left out of every release, so that
             releases are compared on the same models.
@@ -171,10 +173,12 @@ def audit_study(
     study = plan.study
     own = {name: baseline.name for name, baseline in baselines(study).items() if baseline.name}
     known = Known(
-        Lineup(tuple(compared_with_all(study)), own, twins(study), tuple(undefended_dense(study)), repeats(study)),
+        ComparisonPlan(
+            tuple(compared_with_all(study)), own, counterparts(study), tuple(undefended_dense(study)), repeats(study)
+        ),
         {release: release_facts(plan, store, release, left_out) for release in plan.releases},
         about,
     )
     bounds = Bounds(study.audit.canary_guesses, study.audit.delta)
     measuring = Measuring(study.seed, study.audit.fpr_levels, bounds)
-    return audit_games(games, attacks_of(study), measuring, known, skips(study.audit.attacks), recall)
+    return evaluate(settings, attacks_of(study), measuring, known, skips(study.audit.attacks), recall)

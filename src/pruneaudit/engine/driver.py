@@ -10,16 +10,16 @@ from pathlib import Path
 
 from pruneaudit.core.errors import RunError, StorageError, UserError
 from pruneaudit.core.files import writing
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import read_membership, to_text
-from pruneaudit.data.population import Population
 from pruneaudit.data.splits import Splits
 from pruneaudit.engine.dropping import wanted_again
 from pruneaudit.engine.executors import Executor
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.progress import Progress
-from pruneaudit.engine.request import Outcome, Request
 from pruneaudit.engine.sources import functions_importable
 from pruneaudit.engine.store import Artifact, Store
+from pruneaudit.engine.task_spec import TaskResult, TaskSpec
 from pruneaudit.study import DENSE
 from pruneaudit.study.lineage import SCORING, calls_users_function
 from pruneaudit.study.target import working_folder
@@ -89,7 +89,7 @@ def tasks_to_do(plan: Plan, store: Store) -> list[Task]:
 
 def carry_out(
     plan: Plan,
-    population: Population,
+    audit_data: AuditData,
     store: Store,
     executor: Executor,
     device: str,
@@ -108,25 +108,25 @@ def carry_out(
         RunError: the run folder cannot be written any more, or the machine fails; finished tasks stay.
     """
     with writing(store.root, begun=True):
-        _keep_population(plan, population, store, progress)
+        _keep_audit_data(plan, audit_data, store, progress)
         missing = [task for task in plan.tasks if not _is_whole(task.artifact, store, progress)]
         missing = wanted_again(plan, store, missing)
         forget_finished(plan, missing, store)
         progress.begin(len(missing), len(plan.tasks) - len(missing))
         if not missing:
             return Work(0, ())
-        _check_room(plan, population, store, missing)
-        splits = read_membership(store.root, plan.study.membership.num_models, len(population.y))
-        return _Shift(missing, splits, store, executor, device, progress, checkpoint_seconds).work_off()
+        _check_room(plan, audit_data, store, missing)
+        splits = read_membership(store.root, plan.study.membership.num_models, len(audit_data.y))
+        return _Scheduler(missing, splits, store, executor, device, progress, checkpoint_seconds).work_off()
 
 
-def _check_room(plan: Plan, population: Population, store: Store, missing: Sequence[Task]) -> None:
+def _check_room(plan: Plan, audit_data: AuditData, store: Store, missing: Sequence[Task]) -> None:
     """Refuses to begin what the disk has no room for."""
     from pruneaudit.engine.estimate import check_room, disk_bytes  # imports torch
 
     try:
         with functions_importable(plan):
-            needed = disk_bytes(plan, population, missing)
+            needed = disk_bytes(plan, audit_data, missing)
     except Exception:  # a user's network may raise anything; the tasks say what
         return
     check_room(needed, store.root)
@@ -140,24 +140,24 @@ def forget_finished(plan: Plan, missing: Collection[Task], store: Store) -> None
             store.forget_checkpoints(task.artifact)
 
 
-def _keep_population(plan: Plan, population: Population, store: Store, progress: Progress) -> None:
-    """Saves the population for the workers to read."""
-    if not _is_whole(plan.population, store, progress):
+def _keep_audit_data(plan: Plan, audit_data: AuditData, store: Store, progress: Progress) -> None:
+    """Saves the audit data for the workers to read."""
+    if not _is_whole(plan.audit_data, store, progress):
         staging = store.new_staging()
-        population.save(staging)
-        store.commit(plan.population, staging)
+        audit_data.save(staging)
+        store.commit(plan.audit_data, staging)
 
 
 def _is_whole(artifact: Artifact, store: Store, progress: Progress) -> bool:
-    """Whether an artifact can be reused; what is damaged is set aside and named."""
+    """Whether an artifact can be reused; what is damaged is quarantined and named."""
     status, reason = store.status(artifact)
     if status == "damaged":
-        place = store.set_aside(artifact)
-        progress.warn(f"{artifact.folder}: {reason}; set aside as {place.name} and made again")
+        place = store.quarantine(artifact)
+        progress.warn(f"{artifact.folder}: {reason}; quarantined as {place.name} and made again")
     return status == "whole"
 
 
-class _Shift:
+class _Scheduler:
     """One round of work: submits each task once its inputs exist, and commits what comes back."""
 
     def __init__(
@@ -193,7 +193,7 @@ class _Shift:
         while self._num_in_flight:
             outcome = self._executor.next_outcome()
             self._num_in_flight -= 1
-            task = self._tasks[outcome.request.name]
+            task = self._tasks[outcome.task_spec.name]
             for warning in outcome.warnings:
                 self._progress.warn(f"{task.name}: {warning}")
             if not outcome.kind:
@@ -215,11 +215,11 @@ class _Shift:
         """Hands in a task."""
         self._attempts[task.name] += 1
         self._num_in_flight += 1
-        self._executor.submit(self._request(task))
+        self._executor.submit(self._task_spec(task))
 
-    def _request(self, task: Task) -> Request:
+    def _task_spec(self, task: Task) -> TaskSpec:
         store = self._store
-        return Request(
+        return TaskSpec(
             name=task.name,
             action=task.action,
             spec=task.spec,
@@ -243,15 +243,15 @@ class _Shift:
         is_of_bank = task.action in ("train", "release") and task.release != SCORING
         return to_text(self._splits, [task.model_id]) if is_of_bank else ""
 
-    def _try_again(self, task: Task, outcome: Outcome) -> None:
+    def _try_again(self, task: Task, outcome: TaskResult) -> None:
         """Hands a task in once more, after the death of its worker."""
         tried = self._attempts[task.name]
         self._progress.warn(f"{task.name}: {outcome.error}; trying again ({tried} of {MAX_ATTEMPTS} attempts)")
         self._submit(task)
 
-    def _finish(self, task: Task, outcome: Outcome) -> None:
+    def _finish(self, task: Task, outcome: TaskResult) -> None:
         """Commits what a task has made, and submits what waited for it."""
-        self._store.commit(task.artifact, Path(outcome.request.staging))
+        self._store.commit(task.artifact, Path(outcome.task_spec.staging))
         self._store.forget_checkpoints(task.artifact)
         self._num_done += 1
         self._progress.done(task, outcome.seconds)
@@ -260,7 +260,7 @@ class _Shift:
             if not self._waiting_for[dependent.name]:
                 self._submit(dependent)
 
-    def _fail(self, task: Task, outcome: Outcome) -> None:
+    def _fail(self, task: Task, outcome: TaskResult) -> None:
         """Gives a task up; what depends on it is never submitted."""
         tried = self._attempts[task.name]
         reason = outcome.error + (f" {tried} times" if outcome.kind == "death" else "")

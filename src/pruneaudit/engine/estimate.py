@@ -13,7 +13,7 @@ import torch
 from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.models import build_model
 
@@ -24,17 +24,17 @@ RESULT_BYTES = 10_000_000
 SCORE_BYTES = 8
 
 
-def disk_bytes(plan: Plan, population: Population, tasks: Sequence[Task]) -> int:
+def disk_bytes(plan: Plan, audit_data: AuditData, tasks: Sequence[Task]) -> int:
     """Bytes that the artifacts of `tasks` will take, to within some percent.
 
     Args:
         plan: the study's.
-        population: the study's.
+        audit_data: the study's.
         tasks: those that are still to be done.
     """
-    num_samples, num_models = len(population.y), plan.study.membership.num_models
+    num_samples, num_models = len(audit_data.y), plan.study.membership.num_models
     queries = plan.study.audit.queries
-    answers = num_samples * (4 * population.num_classes + (5 * queries if queries > 1 else 0))
+    answers = num_samples * (4 * audit_data.num_classes + (5 * queries if queries > 1 else 0))
     sizes = {
         "signals": answers,
         "sensitivity": answers,
@@ -42,7 +42,7 @@ def disk_bytes(plan: Plan, population: Population, tasks: Sequence[Task]) -> int
         # Scores of all models, and those of the folds that its scale is learned from.
         "attack": 3 * SCORE_BYTES * num_samples * num_models,
     }
-    weights, masks = _model_bytes(plan, population) if any(task.action not in sizes for task in tasks) else (0, 0)
+    weights, masks = _model_bytes(plan, audit_data) if any(task.action not in sizes for task in tasks) else (0, 0)
     total = 0
     for task in tasks:
         total += SMALL_FILES + sizes.get(task.action, weights)
@@ -51,10 +51,10 @@ def disk_bytes(plan: Plan, population: Population, tasks: Sequence[Task]) -> int
     return total
 
 
-def _model_bytes(plan: Plan, population: Population) -> tuple[int, int]:
+def _model_bytes(plan: Plan, audit_data: AuditData) -> tuple[int, int]:
     """Bytes of one model's weights, and of its mask."""
-    model, shape = plan.study.model, tuple(population.x.shape[1:])
-    network = build_model(model.name, model.options, shape, population.num_classes, torch.Generator())
+    model, shape = plan.study.model, tuple(audit_data.x.shape[1:])
+    network = build_model(model.name, model.options, shape, audit_data.num_classes, torch.Generator())
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     return weights, sum(weight.numel() for weight in counted_weights(network).values())
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.processes import Processes
-from pruneaudit.engine.request import Outcome, Request
+from pruneaudit.engine.task_spec import TaskResult, TaskSpec
 from pruneaudit.engine.worker import attempt
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ class Executor(Protocol):
         """How many requests run at a time."""
         ...
 
-    def submit(self, request: Request) -> None:
+    def submit(self, task_spec: TaskSpec) -> None:
         """Takes a request; returns at once or when it is done."""
         ...
 
-    def next_outcome(self) -> Outcome:
+    def next_outcome(self) -> TaskResult:
         """Waits for the next finished request."""
         ...
 
@@ -47,16 +47,16 @@ class Serial:
     num_workers = 1
 
     def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[TaskSpec] = queue.SimpleQueue()
 
-    def submit(self, request: Request) -> None:
+    def submit(self, task_spec: TaskSpec) -> None:
         """Queues a request."""
-        self._waiting.put(request)
+        self._waiting.put(task_spec)
 
-    def next_outcome(self) -> Outcome:
+    def next_outcome(self) -> TaskResult:
         """Does the oldest waiting request."""
-        request = self._waiting.get_nowait()
-        return Outcome(request, **attempt(request.to_json()))
+        task_spec = self._waiting.get_nowait()
+        return TaskResult(task_spec, **attempt(task_spec.to_json()))
 
     def __enter__(self) -> Serial:
         return self
@@ -76,14 +76,14 @@ class Standby:
         """Requests at a time."""
         return self._executor.num_workers
 
-    def submit(self, request: Request) -> None:
+    def submit(self, task_spec: TaskSpec) -> None:
         """Takes a request; the first one starts the executor."""
         if not self._is_started:
             self._executor.__enter__()
             self._is_started = True
-        self._executor.submit(request)
+        self._executor.submit(task_spec)
 
-    def next_outcome(self) -> Outcome:
+    def next_outcome(self) -> TaskResult:
         """Waits for the next finished request."""
         return self._executor.next_outcome()
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.view import HeldOut, Scores
-from pruneaudit.evaluation.game import Game
+from pruneaudit.attacks.attack_input import HeldOut, Scores
+from pruneaudit.evaluation.attack_setting import AttackSetting
 
 ATTACK = "attack"
 """The kind of these artifacts."""
@@ -24,11 +24,11 @@ class Learned:
     """What attacks that learn have said."""
 
     folders: Mapping[tuple[str, str, str], Path]
-    """By label of the attack, release and knowledge."""
+    """By label of the attack, release and references."""
 
-    def recall(self, label: str, game: Game) -> Scores | None:
-        """What an attack has said in a game; None: nothing."""
-        folder = self.folders.get((label, game.release, game.knowledge))
+    def recall(self, label: str, setting: AttackSetting) -> Scores | None:
+        """What an attack has said in an attack setting; None: nothing."""
+        folder = self.folders.get((label, setting.release, setting.references))
         return None if folder is None else load_scores(folder / SCORES_FILE)
 
 

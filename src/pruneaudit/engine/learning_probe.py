@@ -1,8 +1,8 @@
 """How long the attacks that learn will take, before any network has been asked.
 
 Who attacks whom with which references is known from the study alone, and so is how many rows a classifier will learn
-from. So the games are set up with made-up answers, and a few steps of each kind of classifier are timed on made-up
-rows of the right width. Not counted: reading the answers and putting them in order.
+from. So the attack settings are set up with made-up answers, and a few steps of each kind of classifier are timed on
+made-up rows of the right width. Not counted: reading the answers and putting them in order.
 """
 
 # M models, V victims, N samples, C classes, F features
@@ -15,101 +15,101 @@ from dataclasses import replace
 
 import numpy as np
 
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.attacks.classifier import HELD_OUT_FRACTION, ClassifierAttack
-from pruneaudit.attacks.folds import games as classifiers_of
-from pruneaudit.attacks.view import View
+from pruneaudit.attacks.folds import settings as classifiers_of
 from pruneaudit.core.identity import sha256_of
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import draw_membership
-from pruneaudit.data.population import Population
 from pruneaudit.engine.learned_scores import attack_in
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.probe import SECONDS_PER_TASK, Probe, seconds_each
-from pruneaudit.evaluation import Game, bank_games
+from pruneaudit.evaluation import AttackSetting, bank_settings
 from pruneaudit.signals.signals import Signals
-from pruneaudit.study.lineage import twins
+from pruneaudit.study.lineage import counterparts
 
 PROBED_BATCHES = 2
 """Steps of a classifier that make one unit of a probe."""
 
 
-def expected_games(plan: Plan, population: Population) -> list[Game]:
-    """The games that a study will have; every model answers zeros, in arrays that take no memory.
+def expected_settings(plan: Plan, audit_data: AuditData) -> list[AttackSetting]:
+    """The attack settings that a study will have; every model answers zeros, in arrays that take no memory.
 
     Args:
         plan: the study's.
-        population: the study's.
+        audit_data: the study's.
 
     Raises:
         UserError: a model would have no member or no non-member.
     """
     membership = plan.study.membership
-    splits = draw_membership(plan.study, population)
-    answers = np.broadcast_to(np.float32(0), (*splits.member.shape, population.num_classes))  # (M, N, C)
+    splits = draw_membership(plan.study, audit_data)
+    answers = np.broadcast_to(np.float32(0), (*splits.member.shape, audit_data.num_classes))  # (M, N, C)
     asked = any(task.action == "sensitivity" for task in plan.tasks)
     grouped = membership.protocol == "disjoint"
     signals = Signals(
         logits=answers,
-        labels=population.y,
+        labels=audit_data.y,
         member=splits.member,
         eligible=splits.eligible,
         is_victim=splits.is_victim if grouped else None,
         group=splits.group if grouped else None,
         sensitivity=answers if asked else None,
-        canary=population.canary,
-        copy=population.is_copy if population.copy_of is not None else None,
-        ids=population.ids,
+        canary=audit_data.canary,
+        copy=audit_data.is_copy if audit_data.copy_of is not None else None,
+        ids=audit_data.ids,
     )
-    return bank_games(dict.fromkeys(plan.releases, signals), plan.study.audit.knowledge, twins(plan.study))
+    return bank_settings(dict.fromkeys(plan.releases, signals), plan.study.audit.references, counterparts(plan.study))
 
 
-def learning_seconds(tasks: Sequence[Task], games: Sequence[Game], probe: Probe) -> list[float]:
+def learning_seconds(tasks: Sequence[Task], settings: Sequence[AttackSetting], probe: Probe) -> list[float]:
     """Seconds that each of some attacks takes, on one worker; of a plug-in with training of its own nothing is known.
 
     Args:
         tasks: of attacks that learn, from `learning.attack_tasks`.
-        games: from `expected_games`.
+        settings: from `expected_settings`.
         probe: measures what has not been measured yet.
     """
-    views = {(game.release, game.knowledge): game.view for game in games}
+    views = {(setting.release, setting.references): setting.attack_input for setting in settings}
     found = []
     for task in tasks:
         attack = attack_in(task.spec)
-        view = views[task.spec["release"], task.spec["knowledge"]]
-        learning = _seconds_of(attack, view, probe) if isinstance(attack, ClassifierAttack) else 0.0
+        attack_input = views[task.spec["release"], task.spec["references"]]
+        learning = _seconds_of(attack, attack_input, probe) if isinstance(attack, ClassifierAttack) else 0.0
         found.append(SECONDS_PER_TASK + learning)
     return found
 
 
-def _seconds_of(attack: ClassifierAttack, view: View, probe: Probe) -> float:
-    """Seconds of one attack in one game: its classifiers' steps, and every row that they score."""
+def _seconds_of(attack: ClassifierAttack, attack_input: AttackInput, probe: Probe) -> float:
+    """Seconds of one attack in one attack setting: its classifiers' steps, and every row that they score."""
     recipe, limit = attack.recipe(), attack.limit()
-    step, row = _measured(attack, view, probe)
+    step, row = _measured(attack, attack_input, probe)
     total = 0.0
-    for victims, references in classifiers_of(view, 0):
+    for victims, references in classifiers_of(attack_input, 0):
         num_held = max(1, int(len(references) * HELD_OUT_FRACTION)) if len(references) > 1 else HELD_OUT_FRACTION
         share = num_held / len(references)  # of the rows that are kept out of training
-        usable = _usable_rows(view, references)
+        usable = _usable_rows(attack_input, references)
         trained, selecting = usable * (1 - share), usable * share / (2 if len(references) > 1 else 1)
         if limit is not None:
             trained, selecting = min(trained, limit), min(selecting, limit * HELD_OUT_FRACTION)
         each_epoch = math.ceil(trained / recipe.batch_size) * step + (selecting * row if recipe.select_epoch else 0)
         deciding = usable * share / 2 if len(references) > 1 else 0
-        total += recipe.epochs * each_epoch + (int(view.eligible[victims].sum()) + deciding) * row
+        total += recipe.epochs * each_epoch + (int(attack_input.eligible[victims].sum()) + deciding) * row
     return total
 
 
-def _usable_rows(view: View, references: np.ndarray) -> int:
+def _usable_rows(attack_input: AttackInput, references: np.ndarray) -> int:
     """Rows of some references, members and non-members in equal numbers."""
-    ordinary, member = view.reference.ordinary[references], view.reference.member[references]
+    ordinary, member = attack_input.reference.ordinary[references], attack_input.reference.member[references]
     return 2 * int(min((ordinary & member).sum(), (ordinary & ~member).sum()))
 
 
-def _measured(attack: ClassifierAttack, view: View, probe: Probe) -> tuple[float, float]:
+def _measured(attack: ClassifierAttack, attack_input: AttackInput, probe: Probe) -> tuple[float, float]:
     """Seconds of one training step of an attack's classifier, and of one row that it scores."""
     from pruneaudit.attacks._fitting import fit, log_odds
     from pruneaudit.attacks._private_draws import PrivateDraws
 
-    num_features = attack.features_of(view.references, 0, np.arange(1)).shape[1]
+    num_features = attack.features_of(attack_input.references, 0, np.arange(1)).shape[1]
     recipe = replace(attack.recipe(), epochs=1, select_epoch=False)
     rng = np.random.default_rng(0)
     with PrivateDraws(0):

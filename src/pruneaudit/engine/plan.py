@@ -20,7 +20,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data import SOURCES
-from pruneaudit.data.population import SAVED_FILES, Population
+from pruneaudit.data.audit_data import SAVED_FILES, AuditData
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.engine.store import Artifact
 from pruneaudit.models import MODELS
@@ -66,7 +66,7 @@ class Task:
     model_id: int
     artifact: Artifact
     inputs: Mapping[str, Artifact]
-    """Artifacts that it reads, by role: population, parent, model, sample_scores; model-000, ... for several."""
+    """Artifacts that it reads, by role: audit data, parent, model, sample_scores; model-000, ... for several."""
     spec: Mapping[str, Any]
     """What the action needs to know, as JSON data."""
 
@@ -76,7 +76,7 @@ class Task:
         if self.action == "sample_scores":
             return f"{self.action} of {self.spec['num_models']} scoring models"
         if self.action == "attack":
-            return f"attack {self.release} by {self.spec['label']}, references {self.spec['knowledge']}"
+            return f"attack {self.release} by {self.spec['label']}, references {self.spec['references']}"
         return f"{self.action} {self.release} model-{self.model_id:03d}"
 
 
@@ -85,7 +85,7 @@ class Plan:
     """All that a study needs on disk before it can be audited."""
 
     study: Study
-    population: Artifact
+    audit_data: Artifact
     tasks: tuple[Task, ...]
     """In an order in which every task comes after its inputs."""
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -182,12 +182,12 @@ def _check_attacks(study: Study) -> None:
             raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
 
 
-def make_plan(study: Study, population: Population, source_hash: SourceHash = source_sha256) -> Plan:
-    """The tasks of a study over a population.
+def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = source_sha256) -> Plan:
+    """The tasks of a study over audit data.
 
     Args:
         study: the study.
-        population: the study's.
+        audit_data: the study's.
         source_hash: of functions of the user's; default: of the sources on disk. Those functions are not called.
 
     Raises:
@@ -195,9 +195,9 @@ def make_plan(study: Study, population: Population, source_hash: SourceHash = so
     """
     check_plugins(study)
     asked, study = study, with_baselines(study)
-    if population.x.ndim == 2 and (study.training.augment != "none" or study.audit.queries > 1):
+    if audit_data.x.ndim == 2 and (study.training.augment != "none" or study.audit.queries > 1):
         raise UserError("augmentation and several queries need images, and these data are a table; leave them out")
-    root = population_artifact(population.sha256, population.files)
+    root = audit_data_artifact(audit_data.sha256, audit_data.files)
     sources: dict[str, str] = {}
 
     def remembered(target: str, what: str) -> str:
@@ -205,14 +205,14 @@ def make_plan(study: Study, population: Population, source_hash: SourceHash = so
             sources[target] = source_hash(target, what)
         return sources[target]
 
-    in_bank = population_artifact(population.bank_sha256)
-    shaped_by = {"public_sha256": population.public_sha256} if population.public_sha256 else {}
+    in_bank = audit_data_artifact(audit_data.bank_sha256)
+    shaped_by = {"public_sha256": audit_data.public_sha256} if audit_data.public_sha256 else {}
     dense_config = _dense_config(study, in_bank, shaped_by, remembered)
     num_models = study.membership.num_models
     made: dict[str, list[Artifact]] = {DENSE: _model_artifacts(DENSE, dense_config, num_models)}
     identities = {DENSE: sha256_of(dense_config)}
     tasks = [
-        Task("train", DENSE, m, artifact, {"population": root}, artifact.config)
+        Task("train", DENSE, m, artifact, {"audit_data": root}, artifact.config)
         for m, artifact in enumerate(made[DENSE])
     ]
     is_sensitive = any("sensitivity" in attack.needs for attack in attacks_of(study).values())
@@ -227,15 +227,15 @@ def make_plan(study: Study, population: Population, source_hash: SourceHash = so
         made[release.name] = _model_artifacts(release.name, config, num_models)
         parents = made[release.parent] if origin_of(release) == "own-dense" else None
         for m, artifact in enumerate(made[release.name]):
-            inputs = {"population": root} | ({"parent": parents[m]} if parents else {}) | read
+            inputs = {"audit_data": root} | ({"parent": parents[m]} if parents else {}) | read
             tasks.append(Task("release", release.name, m, artifact, inputs, artifact.config))
         tasks += _signals_tasks(study, release.name, made[release.name], root, is_sensitive)
     return Plan(study, root, tuple(tasks), sources, tuple(added_baselines(asked, study)))
 
 
-def population_artifact(sha256: str, files: tuple[str, ...] = SAVED_FILES) -> Artifact:
-    """The population of a checksum, as a run folder holds it."""
-    return Artifact(f"population-{sha256[:8]}", {"kind": "population", "sha256": sha256}, files)
+def audit_data_artifact(sha256: str, files: tuple[str, ...] = SAVED_FILES) -> Artifact:
+    """The audit data of a checksum, as a run folder holds it."""
+    return Artifact(f"audit_data-{sha256[:8]}", {"kind": "population", "sha256": sha256}, files)
 
 
 def _dense_config(
@@ -265,7 +265,7 @@ def _dense_config(
 
 
 def _scoring_tasks(
-    study: Study, dense_config: Mapping[str, Any], population: Artifact, in_bank: Artifact
+    study: Study, dense_config: Mapping[str, Any], audit_data: Artifact, in_bank: Artifact
 ) -> tuple[list[Task], dict[int, Artifact]]:
     """The scoring bank of the releases' defences: trainings and queries, as of any bank, and what they add up to.
 
@@ -278,9 +278,9 @@ def _scoring_tasks(
     # Its rows are coins whatever the protocol, which therefore shapes nothing here.
     config = {key: value for key, value in dense_config.items() if key not in study.membership.identity}
     models = _model_artifacts(SCORING, config | {"kind": SCORING}, sizes[-1])
-    tasks = [Task("train", SCORING, m, a, {"population": population}, a.config) for m, a in enumerate(models)]
+    tasks = [Task("train", SCORING, m, a, {"audit_data": audit_data}, a.config) for m, a in enumerate(models)]
     shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": 1, "seed": study.seed}
-    queries = _query_tasks("signals", SCORING, models, population, shape, ("logits.npy",), in_bank)
+    queries = _query_tasks("signals", SCORING, models, audit_data, shape, ("logits.npy",), in_bank)
     tasks += queries
     scores = {}
     for size in sizes:
@@ -290,7 +290,7 @@ def _scoring_tasks(
         config = {**shape, "num_models": size, "parents": parents}
         folder = f"{models[0].folder.rpartition('/')[0]}/sample_scores-{sha256_of(config)[:8]}"
         scores[size] = Artifact(folder, config, ("scores.npy", SUMMARY_FILE))
-        tasks.append(Task("sample_scores", SCORING, 0, scores[size], {"population": population} | answers, config))
+        tasks.append(Task("sample_scores", SCORING, 0, scores[size], {"audit_data": audit_data} | answers, config))
     return tasks, scores
 
 
@@ -302,7 +302,7 @@ def _release_config(
     read: Mapping[str, Artifact],
     source_hash: SourceHash,
 ) -> dict[str, Any]:
-    """What shapes a release of all models; its parent is another release, the dense bank, or the population alone.
+    """What shapes a release of all models; its parent is another release, the dense bank, or the audit data alone.
 
     Args:
         study: the study.
@@ -367,16 +367,16 @@ def _model_artifacts(release: str, config: Mapping[str, Any], num_models: int) -
 
 
 def _signals_tasks(
-    study: Study, release: str, models: list[Artifact], population: Artifact, with_sensitivity: bool
+    study: Study, release: str, models: list[Artifact], audit_data: Artifact, with_sensitivity: bool
 ) -> list[Task]:
-    """The tasks that ask the models of a release about the population."""
+    """The tasks that ask the models of a release about the audit data."""
     queries = study.audit.queries
     files = ("logits.npy",) if queries == 1 else ("logits.npy", "confidence.npy", "correct.npy")
     shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": queries, "seed": study.seed}
-    tasks = _query_tasks("signals", release, models, population, shape, files)
+    tasks = _query_tasks("signals", release, models, audit_data, shape, files)
     if with_sensitivity:
         shape = {"kind": "sensitivity", "semantics_version": SENSITIVITY_SEMANTICS, "seed": study.seed}
-        tasks += _query_tasks("sensitivity", release, models, population, shape, ("sensitivity.npy",))
+        tasks += _query_tasks("sensitivity", release, models, audit_data, shape, ("sensitivity.npy",))
     return tasks
 
 
@@ -384,18 +384,18 @@ def _query_tasks(
     action: Action,
     release: str,
     models: list[Artifact],
-    population: Artifact,
+    audit_data: Artifact,
     shape: Mapping[str, Any],
     files: tuple[str, ...],
     in_bank: Artifact | None = None,
 ) -> list[Task]:
-    """One task per model of a release: ask it about the population, or (`in_bank`) about the bank's samples alone."""
+    """One task per model of a release: ask it about the audit data, or (`in_bank`) about the bank's samples alone."""
     tasks = []
     for m, model in enumerate(models):
-        config = {**shape, "parents": sorted([model.identity, (in_bank or population).identity])}
+        config = {**shape, "parents": sorted([model.identity, (in_bank or audit_data).identity])}
         folder = f"{model.folder.rpartition('/')[0]}/{action}-{sha256_of(shape)[:8]}/model-{m:03d}"
         spec = {**shape, "model": model.config["model"], "prepared": model.config.get("prepared", []), "model_id": m}
         spec |= {"bank_alone": True} if in_bank else {}
-        inputs = {"population": population, "model": model}
+        inputs = {"audit_data": audit_data, "model": model}
         tasks.append(Task(action, release, m, Artifact(folder, config, files), inputs, spec))
     return tasks

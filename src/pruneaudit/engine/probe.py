@@ -19,9 +19,9 @@ import torch
 
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.core.threads import one_torch_thread
-from pruneaudit.data.population import Population
-from pruneaudit.engine.own import new_model
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.plan import Plan, Task
+from pruneaudit.engine.task_context import new_model
 from pruneaudit.signals.sensitivity import sensitivity
 from pruneaudit.study import Training
 from pruneaudit.training.loop import train
@@ -42,7 +42,7 @@ _PLAIN = {"epochs": 1, "schedule": "constant", "milestones": (), "select": "last
 class Probe:
     """Measures, and remembers what it has measured."""
 
-    population: Population
+    audit_data: AuditData
     device: str = "cpu"
     _measured: dict[str, float] = field(default_factory=dict)
 
@@ -69,18 +69,18 @@ class Probe:
 
     def _timed_steps(self, spec: Mapping[str, Any], settings: Training) -> float:
         def work(num_batches: int) -> int:
-            num_samples = min(num_batches * settings.batch_size, len(self.population.y))
-            network = new_model(spec, self.population, torch.Generator().manual_seed(0)).to(self.device)
+            num_samples = min(num_batches * settings.batch_size, len(self.audit_data.y))
+            network = new_model(spec, self.audit_data, torch.Generator().manual_seed(0)).to(self.device)
             train(network, self._samples(num_samples), settings, torch.Generator().manual_seed(0))
             return Shuffled(num_samples, settings.batch_size).num_batches
 
         return seconds_each(work, self.device)
 
     def _timed_query(self, spec: Mapping[str, Any], noise_of: int | None) -> float:
-        network = new_model(spec, self.population, torch.Generator().manual_seed(0)).to(self.device)
+        network = new_model(spec, self.audit_data, torch.Generator().manual_seed(0)).to(self.device)
 
         def work(num_samples: int) -> int:
-            samples = self._samples(min(num_samples * PREDICT_BATCH // PROBED_UNITS, len(self.population.y)))
+            samples = self._samples(min(num_samples * PREDICT_BATCH // PROBED_UNITS, len(self.audit_data.y)))
             if noise_of is None:
                 predict(network, samples)
             else:
@@ -90,8 +90,8 @@ class Probe:
         return seconds_each(work, self.device)
 
     def _samples(self, number: int) -> Samples:
-        chosen = np.arange(len(self.population.y)) < number
-        return Samples.of(self.population, chosen, self.device)
+        chosen = np.arange(len(self.audit_data.y)) < number
+        return Samples.of(self.audit_data, chosen, self.device)
 
 
 def seconds_each(work: Callable[[int], int], device: str) -> float:
@@ -132,9 +132,9 @@ def task_seconds(plan: Plan, tasks: Sequence[Task], probe: Probe) -> float:
         tasks: those that are still to be done.
         probe: measures what has not been measured yet.
     """
-    num_samples = len(probe.population.y)
-    audited = num_samples - int(probe.population.unseen.sum())
-    # Half of what a model may be trained on; under `disjoint` that is half of the population itself.
+    num_samples = len(probe.audit_data.y)
+    audited = num_samples - int(probe.audit_data.unseen.sum())
+    # Half of what a model may be trained on; under `disjoint` that is half of the audit data itself.
     members = audited / (2 if plan.study.membership.protocol == "pooled" else 4)
     total = 0.0
     for task in tasks:

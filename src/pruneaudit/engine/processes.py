@@ -21,7 +21,7 @@ from typing import IO, cast
 
 import pruneaudit
 from pruneaudit.core.errors import RunError
-from pruneaudit.engine.request import Outcome, Request
+from pruneaudit.engine.task_spec import TaskResult, TaskSpec
 from pruneaudit.study.target import working_folder
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -32,8 +32,8 @@ class Processes:
 
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
-        self._waiting: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._outcomes: queue.SimpleQueue[Outcome | OSError] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[TaskSpec | None] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[TaskResult | OSError] = queue.SimpleQueue()
         self._workers: dict[int, subprocess.Popen[str]] = {}
         self._threads: list[threading.Thread] = []
         self._ending = threading.Event()
@@ -75,11 +75,11 @@ class Processes:
             self._workers[slot] = _start_worker()
             return self._workers[slot]
 
-    def submit(self, request: Request) -> None:
+    def submit(self, task_spec: TaskSpec) -> None:
         """Queues a request for the next free worker."""
-        self._waiting.put(request)
+        self._waiting.put(task_spec)
 
-    def next_outcome(self) -> Outcome:
+    def next_outcome(self) -> TaskResult:
         """Waits for the next finished request.
 
         Raises:
@@ -102,16 +102,16 @@ class Processes:
     def _hand_out(self, slot: int) -> None:
         """Hands requests to the worker of a slot until there are no more."""
         worker = self._new_worker(slot)
-        while worker and (request := self._waiting.get()) is not None and not self._ending.is_set():
-            answer = _ask(worker, request)
+        while worker and (task_spec := self._waiting.get()) is not None and not self._ending.is_set():
+            answer = _ask(worker, task_spec)
             if answer:
-                self._outcomes.put(Outcome(request, **json.loads(answer)))
+                self._outcomes.put(TaskResult(task_spec, **json.loads(answer)))
                 continue
             code = worker.wait()
             reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             _close(worker)
             worker = self._new_worker(slot)
-            self._outcomes.put(Outcome(request, f"its worker process died ({reason})", kind="death"))
+            self._outcomes.put(TaskResult(task_spec, f"its worker process died ({reason})", kind="death"))
         if worker:
             _close(worker)
 
@@ -119,7 +119,7 @@ class Processes:
 def search_path() -> str:
     """Where the driver finds modules, for its workers: without the working folder, unless PYTHONPATH names it.
 
-    A task that needs the working folder names it itself (`Request.working_folder`).
+    A task that needs the working folder names it itself (`TaskSpec.working_folder`).
     """
     named = _absolute(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     here, home = working_folder(), str(Path(pruneaudit.__file__).parents[1])
@@ -141,10 +141,10 @@ def _start_worker() -> subprocess.Popen[str]:
     )
 
 
-def _ask(worker: subprocess.Popen[str], request: Request) -> str:
+def _ask(worker: subprocess.Popen[str], task_spec: TaskSpec) -> str:
     """A worker's answer to a request, as a line of JSON; empty if it died."""
     try:
-        print(request.to_json(), file=cast(IO[str], worker.stdin), flush=True)
+        print(task_spec.to_json(), file=cast(IO[str], worker.stdin), flush=True)
         answer = cast(IO[str], worker.stdout).readline()
     except OSError:
         return ""

@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from pruneaudit import __version__
 from pruneaudit.core.errors import RunError, UserError
 from pruneaudit.core.files import file_sha256
-from pruneaudit.engine.parcels import ParcelError, pack, unpack
+from pruneaudit.engine.packed_files import UnpackingError, pack, unpack
 from pruneaudit.engine.processes import ONE_THREAD, search_path
 from pruneaudit.engine.ray_cluster import (
     RayCluster,
@@ -37,8 +37,8 @@ from pruneaudit.engine.ray_cluster import (
     temporary_folder,
 )
 from pruneaudit.engine.ray_worker import clean_up, do_task
-from pruneaudit.engine.request import Outcome, Request
 from pruneaudit.engine.store import SEAL
+from pruneaudit.engine.task_spec import TaskResult, TaskSpec
 
 NUM_KEPT = 16
 """Inputs that stay in the object store for further tasks."""
@@ -65,8 +65,8 @@ class Ray:
         cluster.check()
         self.num_workers = num_workers or 0
         self._cluster = cluster
-        self._waiting: deque[Request] = deque()
-        self._running: dict[Any, Request] = {}
+        self._waiting: deque[TaskSpec] = deque()
+        self._running: dict[Any, TaskSpec] = {}
         self._shipped: OrderedDict[str, Any] = OrderedDict()
         self._tasks: dict[str, Any] = {}
         self._scratch = f"pruneaudit-{uuid.uuid4().hex}"
@@ -118,17 +118,17 @@ class Ray:
         finally:
             self._end()
 
-    def submit(self, request: Request) -> None:
+    def submit(self, task_spec: TaskSpec) -> None:
         """Hands a request to Ray, or keeps it until others are done.
 
         Raises:
             UserError: the cluster lacks the device that it asks for.
         """
-        self._check_device(request.device)
-        self._waiting.append(request)
+        self._check_device(task_spec.device)
+        self._waiting.append(task_spec)
         self._hand_out()
 
-    def next_outcome(self) -> Outcome:
+    def next_outcome(self) -> TaskResult:
         """Waits for the next finished request, and writes its files.
 
         Raises:
@@ -143,39 +143,39 @@ class Ray:
             if self._is_local and not own_raylet_lives():
                 self._give_up()
         ref = done[0]
-        request = self._running.pop(ref)
-        outcome = self._outcome(request, ref)
+        task_spec = self._running.pop(ref)
+        outcome = self._outcome(task_spec, ref)
         self._hand_out()
         return outcome
 
-    def _outcome(self, request: Request, ref: Any) -> Outcome:
+    def _outcome(self, task_spec: TaskSpec, ref: Any) -> TaskResult:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
         try:
-            answer, parcel = ray.get(ref)
+            answer, packed = ray.get(ref)
         except RayTaskError as error:
             if isinstance(error.cause, RayError):  # an input was lost with the machine that held it
-                return self._death(request, error.cause)
-            return Outcome(request, f"Ray could not run it: {last_line(error)}", details=str(error), kind="task")
+                return self._death(task_spec, error.cause)
+            return TaskResult(task_spec, f"Ray could not run it: {last_line(error)}", details=str(error), kind="task")
         except RayError as error:
-            return self._death(request, error)
-        outcome = Outcome(request, **json.loads(answer))
+            return self._death(task_spec, error)
+        outcome = TaskResult(task_spec, **json.loads(answer))
         if outcome.error:
             return outcome
         try:
-            unpack(parcel, Path(request.staging))
-        except ParcelError as error:
-            return Outcome(request, f"its result was refused: {error}", kind="task")
+            unpack(packed, Path(task_spec.staging))
+        except UnpackingError as error:
+            return TaskResult(task_spec, f"its result was refused: {error}", kind="task")
         return outcome
 
-    def _death(self, request: Request, error: BaseException) -> Outcome:
+    def _death(self, task_spec: TaskSpec, error: BaseException) -> TaskResult:
         """A worker's death is an outcome; that of this machine's raylet ends the run."""
         from ray.exceptions import LocalRayletDiedError
 
         if isinstance(error, LocalRayletDiedError):
             self._give_up()
-        return Outcome(request, f"its Ray worker died ({type(error).__name__})", kind="death")
+        return TaskResult(task_spec, f"its Ray worker died ({type(error).__name__})", kind="death")
 
     def _give_up(self) -> NoReturn:
         self._is_dead = True
@@ -184,10 +184,10 @@ class Ray:
     def _hand_out(self) -> None:
         """Gives Ray as many requests as it may have."""
         while self._waiting and len(self._running) < self._at_a_time:
-            request = self._waiting.popleft()
-            shipped = {role: self._ship(Path(folder)) for role, folder in request.inputs.items()}
-            task = self._task(request.device).remote(request.to_json(), shipped, self._scratch, __version__)
-            self._running[task] = request
+            task_spec = self._waiting.popleft()
+            shipped = {role: self._ship(Path(folder)) for role, folder in task_spec.inputs.items()}
+            task = self._task(task_spec.device).remote(task_spec.to_json(), shipped, self._scratch, __version__)
+            self._running[task] = task_spec
 
     def _task(self, device: str) -> Any:
         """The function that Ray runs, with what it needs."""

@@ -17,14 +17,14 @@ from typing import TypeAlias
 
 from pruneaudit import __version__
 from pruneaudit.core.files import is_storage_failure
-from pruneaudit.engine.parcels import Parcel, pack, unpacked_once
-from pruneaudit.engine.request import Request
+from pruneaudit.engine.packed_files import PackedFiles, pack, unpacked_once
+from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.engine.worker import attempt
 
-Fetch: TypeAlias = Callable[[], Parcel]
+Fetch: TypeAlias = Callable[[], PackedFiles]
 
 
-def do_task(line: str, shipped: Mapping[str, tuple[str, Fetch]], scratch: str, version: str) -> tuple[str, Parcel]:
+def do_task(line: str, shipped: Mapping[str, tuple[str, Fetch]], scratch: str, version: str) -> tuple[str, PackedFiles]:
     """Does one request.
 
     Args:
@@ -43,10 +43,10 @@ def do_task(line: str, shipped: Mapping[str, tuple[str, Fetch]], scratch: str, v
     run_folder.mkdir(mode=0o700, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=run_folder) as name:
-            request = _at_home(Request.from_json(line), shipped, run_folder, Path(name))
-            with _where_users_code_expects_to_be(request):
-                answer = attempt(request.to_json())
-            return json.dumps(answer), {} if answer["error"] else pack(Path(request.staging))
+            task_spec = _at_home(TaskSpec.from_json(line), shipped, run_folder, Path(name))
+            with _where_users_code_expects_to_be(task_spec):
+                answer = attempt(task_spec.to_json())
+            return json.dumps(answer), {} if answer["error"] else pack(Path(task_spec.staging))
     except OSError as error:
         if not is_storage_failure(error):
             raise
@@ -54,23 +54,25 @@ def do_task(line: str, shipped: Mapping[str, tuple[str, Fetch]], scratch: str, v
         return json.dumps({"kind": "storage", "error": full}), {}
 
 
-def _at_home(request: Request, shipped: Mapping[str, tuple[str, Fetch]], run_folder: Path, private: Path) -> Request:
-    """The same request with folders of this machine; the population is unpacked once per machine, the rest per task."""
+def _at_home(
+    task_spec: TaskSpec, shipped: Mapping[str, tuple[str, Fetch]], run_folder: Path, private: Path
+) -> TaskSpec:
+    """The same request with folders of this machine; the audit data is unpacked once per machine, the rest per task."""
     folders = {}
     for role, (digest, fetch) in shipped.items():
-        folders[role] = (run_folder if role == "population" else private) / f"{role}-{digest}"
+        folders[role] = (run_folder if role == "audit_data" else private) / f"{role}-{digest}"
         unpacked_once(fetch, folders[role])
     inputs = {role: str(folder) for role, folder in folders.items()}
     staging = private / "staging"
     staging.mkdir()
     # No checkpoints: a task that is tried again may be on another machine, where they are not.
-    return replace(request, inputs=inputs, staging=str(staging), checkpoints="")
+    return replace(task_spec, inputs=inputs, staging=str(staging), checkpoints="")
 
 
 @contextlib.contextmanager
-def _where_users_code_expects_to_be(request: Request) -> Iterator[None]:
+def _where_users_code_expects_to_be(task_spec: TaskSpec) -> Iterator[None]:
     """In the driver's working folder, if this machine has it and the task calls a function of the user's."""
-    place = request.working_folder
+    place = task_spec.working_folder
     if not place or not Path(place).is_dir():
         yield
         return

@@ -34,12 +34,12 @@ from pruneaudit.compression.state import load_state, num_left
 from pruneaudit.compression.structured import kept_whole
 from pruneaudit.core.files import HISTORY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.threads import one_torch_thread
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.assemble import release_facts
-from pruneaudit.engine.own import stored_model
 from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.release_timing import MAX_BATCH, Gaps, machine, time_in_turns
 from pruneaudit.engine.store import Store
+from pruneaudit.engine.task_context import stored_model
 from pruneaudit.study import DENSE
 from pruneaudit.training.checkpoint import load_tensors
 from pruneaudit.training.samples import Samples
@@ -67,19 +67,19 @@ class Subject:
     network: nn.Module | None = None
     """On the CPU; None until it is loaded, or where it cannot be."""
 
-    def load(self, population: Population) -> None:
+    def load(self, audit_data: AuditData) -> None:
         """Takes its network from its folder."""
-        load = partial(stored_model, self.spec, population, self.folders[0])
+        load = partial(stored_model, self.spec, audit_data, self.folders[0])
         self.network = self.gaps.measured("network", load)
 
 
-def release_report(plan: Plan, store: Store, population: Population, left_out: Collection[int] = ()) -> dict[str, Any]:
+def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Collection[int] = ()) -> dict[str, Any]:
     """Measures every release of a study, on one CPU thread of this process.
 
     Args:
         plan: the study's tasks, all of which are done.
         store: where their results lie.
-        population: the study's.
+        audit_data: the study's.
         left_out: models of which some part is missing.
 
     Returns:
@@ -93,11 +93,11 @@ def release_report(plan: Plan, store: Store, population: Population, left_out: C
         tasks = plan.models(name)
         folders = [store.path(task.artifact) for task in tasks if task.model_id in used]
         subjects.append(Subject(name, folders, tasks[0].spec))
-    inputs = Samples.of(population, np.arange(len(population.y)) < MAX_BATCH).inputs(slice(None))
+    inputs = Samples.of(audit_data, np.arange(len(audit_data.y)) < MAX_BATCH).inputs(slice(None))
     with one_torch_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tasks that made these networks have said it already
         for subject in subjects:
-            subject.load(population)
+            subject.load(audit_data)
         limit = MAX_BYTES_COUNTED // len(subjects)
         entries = [_entry(subject, subjects[0], inputs[:1], limit) for subject in subjects]
         conditions = _latencies(subjects, entries, inputs)

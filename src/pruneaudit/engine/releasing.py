@@ -27,9 +27,9 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.defenses import DEFENSES
-from pruneaudit.defenses.defense import Situation
-from pruneaudit.engine.own import Own, stored_model
-from pruneaudit.engine.request import Request
+from pruneaudit.defenses.defense import DefenseContext
+from pruneaudit.engine.task_context import TaskContext, stored_model
+from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.study import Training
 from pruneaudit.training.by_function import train_by_function
 from pruneaudit.training.checkpoint import save_weights
@@ -38,47 +38,47 @@ from pruneaudit.training.hooks import Hook
 from pruneaudit.training.loop import train
 
 
-def make_release(request: Request) -> None:
+def make_release(task_spec: TaskSpec) -> None:
     """Compresses and trains one model of the bank, from its parent's weights or from new ones."""
-    spec, own, staging = request.spec, Own(request), Path(request.staging)
+    spec, context, staging = task_spec.spec, TaskContext(task_spec), Path(task_spec.staging)
     summary: dict[str, Any] = {}
-    model = _parents_model(request, own) if "parent" in request.inputs else own.initial_model()
-    if "parent" in request.inputs:
-        before = json.loads((Path(request.inputs["parent"]) / SUMMARY_FILE).read_text())
+    model = _parents_model(task_spec, context) if "parent" in task_spec.inputs else context.initial_model()
+    if "parent" in task_spec.inputs:
+        before = json.loads((Path(task_spec.inputs["parent"]) / SUMMARY_FILE).read_text())
         summary["test_accuracy_before"] = before["test_accuracy"]
     steps = steps_of(spec)
     embeddings = counts_embeddings((*inherited_steps(spec), *steps))
     # A parent may have lost channels: sizes are fractions of the network before any of it.
-    dense = weight_counts(own.initial_model() if inherited_steps(spec) else model, embeddings=embeddings)
-    defense = _Defended(own)
-    made = _compressed(model, own, defense)
+    dense = weight_counts(context.initial_model() if inherited_steps(spec) else model, embeddings=embeddings)
+    defense = _Defended(context)
+    made = _compressed(model, context, defense)
     if summary and not steps:
         summary["test_accuracy_after_pruning"] = summary["test_accuracy_before"]
     elif summary and not all(step.compressor.is_done_by_training(step.options) for step in steps):
-        summary["test_accuracy_after_pruning"] = own.accuracies(made.model)["test_accuracy"]
-    history = _trained(made, own, defense)
+        summary["test_accuracy_after_pruning"] = context.accuracies(made.model)["test_accuracy"]
+    history = _trained(made, context, defense)
     save_weights(made.model, staging / WEIGHTS_FILE)
     state = made.state()
     if wrong := not_rebuilt(made.model, state):
         raise RuntimeError(f"{wrong[0]} is not what its compressed state says: a hook let go of it")
     save_state(state, staging)
     write_history(history, staging)
-    summary |= weight_counts(made.model, dense, embeddings, num_left(state)) | own.accuracies(made.model)
-    example = own.members().inputs(slice(0, 1))
+    summary |= weight_counts(made.model, dense, embeddings, num_left(state)) | context.accuracies(made.model)
+    example = context.members().inputs(slice(0, 1))
     summary |= size_facts(made.model, state, dense["prunable_weights"], example, embeddings)
     summary |= {"defense": defense.report} if defense.report else {}
-    write_summary(summary | {"num_members": int(own.split.member.sum())}, staging)
+    write_summary(summary | {"num_members": int(context.split.member.sum())}, staging)
 
 
-def _parents_model(request: Request, own: Own) -> nn.Module:
+def _parents_model(task_spec: TaskSpec, context: TaskContext) -> nn.Module:
     """The parent's network with its weights, as this release's defence can train it."""
     try:
-        return stored_model(request.spec, own.population, Path(request.inputs["parent"])).to(request.device)
+        return stored_model(task_spec.spec, context.audit_data, Path(task_spec.inputs["parent"])).to(task_spec.device)
     except UserError as error:
-        if not request.spec.get("defense"):
+        if not task_spec.spec.get("defense"):
             raise
         raise UserError(
-            f"defense '{request.spec['defense']['name']}' changes the network, so it cannot start from weights of a"
+            f"defense '{task_spec.spec['defense']['name']}' changes the network, so it cannot start from weights of a"
             " parent without it; give the release parent = 'init', or a parent trained with the same defense"
         ) from error
 
@@ -86,11 +86,11 @@ def _parents_model(request: Request, own: Own) -> nn.Module:
 class _Defended:
     """The release's defence, if it has one, stepping into every training of its making."""
 
-    def __init__(self, own: Own) -> None:
-        self._own = own
-        self._described = own.request.spec.get("defense")
+    def __init__(self, context: TaskContext) -> None:
+        self._own = context
+        self._described = context.task_spec.spec.get("defense")
         # Two releases must not share a defence's noise: it would cancel in what they tell together.
-        spec = own.request.spec
+        spec = context.task_spec.spec
         parts = (seeds.RELEASE_PRUNER, seeds.RELEASE_SPARSITY, seeds.RELEASE_COMPRESS, seeds.RELEASE_PARENTS)
         self._release = sha256_of({part: spec[part] for part in parts if part in spec})
         self.report: dict[str, Any] = {}
@@ -114,31 +114,31 @@ class _Defended:
                 several, its checkpoints.
             after: hooks that are called after the defence's.
         """
-        own = self._own
-        members = own.members()
-        seed = own.request.spec.get("finetune_seed", 0)
+        context = self._own
+        members = context.members()
+        seed = context.task_spec.spec.get("finetune_seed", 0)
         drawn = (*purpose, seeds.FINETUNE_SEED.format(seed)) if seed else purpose
         if settings.function:  # of a release that nothing steps into, as the plan has checked
-            return train_by_function(model, members, settings.function, own.generator(*drawn))
+            return train_by_function(model, members, settings.function, context.generator(*drawn))
         defended: tuple[Hook, ...] = ()
         if self._described:
             defense = DEFENSES.get(self._described["name"])
             options = defense.Options.model_validate(self._described["options"])
-            classes, draws = own.population.num_classes, own.generator(seeds.DEFENSE, *drawn, self._release)
-            situation = Situation(
-                settings, members, own.public(), classes, lambda: masks_of(hooks), draws, own.sample_scores()
+            classes, draws = context.audit_data.num_classes, context.generator(seeds.DEFENSE, *drawn, self._release)
+            defense_context = DefenseContext(
+                settings, members, context.public(), classes, lambda: masks_of(hooks), draws, context.sample_scores()
             )
-            defended = defense.hooks(model, options, situation)
-        checkpoints = own.checkpoints("-".join(purpose[1:]))
-        state = train(model, members, settings, own.generator(*drawn), (*hooks, *defended, *after), checkpoints)
+            defended = defense.hooks(model, options, defense_context)
+        checkpoints = context.checkpoints("-".join(purpose[1:]))
+        state = train(model, members, settings, context.generator(*drawn), (*hooks, *defended, *after), checkpoints)
         if self._described:
             self.report = defense.report(defended, *self._came_from())
         return state.history
 
     def _came_from(self) -> tuple[bool | None, bool | None]:
         """Whether weights, and the mask, come from a training without this defence; None: from one with it."""
-        spec = self._own.request.spec
-        starts = "parent" in self._own.request.inputs
+        spec = self._own.task_spec.spec
+        starts = "parent" in self._own.task_spec.inputs
         if any(plugin["name"] == spec["defense"]["name"] for plugin in spec["prepared"][:-1]):
             return None, None
         return starts, starts and any(step.compressor.looks_at_weights for step in steps_of(spec))
@@ -152,9 +152,9 @@ class _Defended:
             )
 
 
-def _compressed(model: nn.Module, own: Own, defense: _Defended) -> Chained:
+def _compressed(model: nn.Module, context: TaskContext, defense: _Defended) -> Chained:
     """Does the release's steps, which may train on the model's members in phases of their own."""
-    spec = own.request.spec
+    spec = context.task_spec.spec
     steps = steps_of(spec)
 
     def context_of(number: int) -> CompressionContext:
@@ -165,33 +165,33 @@ def _compressed(model: nn.Module, own: Own, defense: _Defended) -> Chained:
             settings = Training.model_validate(spec["finetune"] | ({"epochs": epochs} if epochs else {}))
             defense.train(network, hooks, settings, (seeds.PRUNE_PHASE, phase, *later))
 
-        draws, step = own.generator(seeds.PRUNE, *later), steps[number]
-        public = own.public(step.compressor.num_samples(step.options)) if step.reads_public else None
-        example = own.members().inputs(slice(0, 1))
-        return CompressionContext(example, draws, train_phase, own.initial_model, public=public)
+        draws, step = context.generator(seeds.PRUNE, *later), steps[number]
+        public = context.public(step.compressor.num_samples(step.options)) if step.reads_public else None
+        example = context.members().inputs(slice(0, 1))
+        return CompressionContext(example, draws, train_phase, context.initial_model, public=public)
 
-    return compressed(_brought_along(model, own), steps, context_of)
+    return compressed(_brought_along(model, context), steps, context_of)
 
 
-def _brought_along(model: nn.Module, own: Own) -> Chained:
+def _brought_along(model: nn.Module, context: TaskContext) -> Chained:
     """The network with the constraints that its parent's compression has left, if there was any."""
-    if not inherited_steps(own.request.spec):
+    if not inherited_steps(context.task_spec.spec):
         return Chained(model)
-    state = load_state(Path(own.request.inputs["parent"]))
-    constraints = constraints_of(state, inherited_steps(own.request.spec))
+    state = load_state(Path(context.task_spec.inputs["parent"]))
+    constraints = constraints_of(state, inherited_steps(context.task_spec.spec))
     hooks = tuple(hook for constraint in constraints for hook in constraint.hooks(model))
     return Chained(model, list(constraints), hooks)
 
 
-def _trained(made: Chained, own: Own, defense: _Defended) -> Sequence[Mapping[str, Any]]:
+def _trained(made: Chained, context: TaskContext, defense: _Defended) -> Sequence[Mapping[str, Any]]:
     """Trains what was compressed, as far as the release asks for it; returns one row per epoch."""
-    spec = own.request.spec
+    spec = context.task_spec.spec
     if not spec["finetune"]:
         return []
     settings = Training.model_validate(spec["finetune"])
     # The same draws for every release of a model: releases then differ by what was done to them only.
-    purpose = (seeds.FINETUNE,) if "parent" in own.request.inputs else (seeds.TRAINING,)
-    after = own.hooks(settings)
+    purpose = (seeds.FINETUNE,) if "parent" in context.task_spec.inputs else (seeds.TRAINING,)
+    after = context.hooks(settings)
     history = defense.train(made.model, made.hooks, settings, purpose, after)
     made.settle(settings.select == "best_dev")
     return history

@@ -2,7 +2,7 @@
 
 An artifact is a folder of files. It is written in a private staging folder, checked, sealed with a
 `DONE` file that holds its full identity and the SHA-256 of every file, and then renamed into place
-in one step. A folder without a valid seal is not an artifact: it is set aside and made again.
+in one step. A folder without a valid seal is not an artifact: it is quarantined and made again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pruneaudit.core.identity import canonical_json, sha256_of
 Status = Literal["whole", "missing", "damaged"]
 SEAL = "DONE"
 STAGING = ".staging"
-SET_ASIDE = "set-aside"
+QUARANTINED = "set-aside"
 CHECKPOINTS = ".checkpoints"
 DROPPED = "dropped"
 """The files that an artifact once held and that were removed on purpose, in its seal."""
@@ -59,7 +59,7 @@ class Store:
             UserError: the folder cannot be written in.
         """
         staging = self.root / STAGING
-        _check_no_link(self.root, STAGING, CHECKPOINTS, SET_ASIDE)
+        _check_no_link(self.root, STAGING, CHECKPOINTS, QUARANTINED)
         try:
             if staging.exists():
                 shutil.rmtree(staging)
@@ -162,14 +162,14 @@ class Store:
         """Removes the checkpoints of a training that is finished."""
         shutil.rmtree(self.checkpoints_of(artifact), ignore_errors=True)
 
-    def set_aside(self, artifact: Artifact) -> Path:
+    def quarantine(self, artifact: Artifact) -> Path:
         """Moves a damaged artifact out of the way; nothing is deleted.
 
         Raises:
             UserError: a link stands on the way to it.
         """
         self._check_place(artifact)
-        target = self.root / SET_ASIDE / f"{artifact.folder.replace('/', '--')}-{uuid.uuid4().hex[:8]}"
+        target = self.root / QUARANTINED / f"{artifact.folder.replace('/', '--')}-{uuid.uuid4().hex[:8]}"
         target.parent.mkdir(exist_ok=True)
         return self.path(artifact).rename(target)
 

@@ -22,18 +22,18 @@ from pruneaudit.data.membership import from_text
 from pruneaudit.engine.assemble import signals_in
 from pruneaudit.engine.learned_scores import SCORES_FILE as ATTACK_SCORES_FILE
 from pruneaudit.engine.learned_scores import attack_in, save_scores
-from pruneaudit.engine.own import (
+from pruneaudit.engine.plan import Action
+from pruneaudit.engine.releasing import make_release
+from pruneaudit.engine.task_context import (
     SCORES_FILE,
-    Own,
-    population_of,
+    TaskContext,
+    audit_data_of,
     scoring_split,
     stored_model,
     write_trained,
 )
-from pruneaudit.engine.plan import Action
-from pruneaudit.engine.releasing import make_release
-from pruneaudit.engine.request import Request
-from pruneaudit.evaluation.game import Game, view_of
+from pruneaudit.engine.task_spec import TaskSpec
+from pruneaudit.evaluation.attack_setting import AttackSetting, attack_input_of
 from pruneaudit.evaluation.measure import play
 from pruneaudit.signals.collect import collect
 from pruneaudit.signals.sensitivity import sensitivity
@@ -44,9 +44,9 @@ from pruneaudit.training.loop import train
 from pruneaudit.training.samples import Samples
 
 
-def perform(request: Request) -> None:
+def perform(task_spec: TaskSpec) -> None:
     """Does the task, on one thread of this process."""
-    steps: dict[str, Callable[[Request], None]] = {
+    steps: dict[str, Callable[[TaskSpec], None]] = {
         "train": _train_dense,
         "release": make_release,
         "signals": _collect_signals,
@@ -55,77 +55,77 @@ def perform(request: Request) -> None:
         "attack": _play_attack,
     }
     with one_torch_thread():
-        steps[request.action](request)
+        steps[task_spec.action](task_spec)
 
 
-def _train_dense(request: Request) -> None:
+def _train_dense(task_spec: TaskSpec) -> None:
     """Trains one model of the bank, or of the scoring bank, on its own members."""
-    own = Own(request)
-    settings = Training.model_validate(request.spec["training"])
-    model = own.initial_model()
-    members, generator = own.members(), own.generator(seeds.TRAINING)
+    context = TaskContext(task_spec)
+    settings = Training.model_validate(task_spec.spec["training"])
+    model = context.initial_model()
+    members, generator = context.members(), context.generator(seeds.TRAINING)
     if settings.function:
         history = train_by_function(model, members, settings.function, generator)
     else:
-        history = train(model, members, settings, generator, own.hooks(settings), own.checkpoints()).history
-    write_trained(own, model, history)
+        history = train(model, members, settings, generator, context.hooks(settings), context.checkpoints()).history
+    write_trained(context, model, history)
 
 
-def _collect_signals(request: Request) -> None:
-    """Asks one model about the whole population."""
-    queries, seed = request.spec["queries"], request.spec["seed"]
-    parts = [collect(model, samples, queries, seed) for model, samples in _asked(request)]
+def _collect_signals(task_spec: TaskSpec) -> None:
+    """Asks one model about the whole audit data."""
+    queries, seed = task_spec.spec["queries"], task_spec.spec["seed"]
+    parts = [collect(model, samples, queries, seed) for model, samples in _asked(task_spec)]
     for key in parts[0]:
         array = np.concatenate([part[key] for part in parts])
-        np.save(Path(request.staging) / f"{key}.npy", array, allow_pickle=False)
+        np.save(Path(task_spec.staging) / f"{key}.npy", array, allow_pickle=False)
 
 
-def _collect_sensitivity(request: Request) -> None:
-    """Asks one model about the whole population under small noise."""
-    seed, model_id = request.spec["seed"], request.spec["model_id"]
-    array = np.concatenate([sensitivity(model, samples, seed, model_id) for model, samples in _asked(request)])
-    np.save(Path(request.staging) / "sensitivity.npy", array, allow_pickle=False)
+def _collect_sensitivity(task_spec: TaskSpec) -> None:
+    """Asks one model about the whole audit data under small noise."""
+    seed, model_id = task_spec.spec["seed"], task_spec.spec["model_id"]
+    array = np.concatenate([sensitivity(model, samples, seed, model_id) for model, samples in _asked(task_spec)])
+    np.save(Path(task_spec.staging) / "sensitivity.npy", array, allow_pickle=False)
 
 
-def _score_samples(request: Request) -> None:
+def _score_samples(task_spec: TaskSpec) -> None:
     """Scores every sample of the bank by how much the models of the scoring bank have memorised it."""
-    population, spec, staging = population_of(request), request.spec, Path(request.staging)
-    models, everyone = range(spec["num_models"]), np.arange(population.num_in_bank)
+    audit_data, spec, staging = audit_data_of(task_spec), task_spec.spec, Path(task_spec.staging)
+    models, everyone = range(spec["num_models"]), np.arange(audit_data.num_in_bank)
     p_y = np.empty((len(models), len(everyone)))  # (K, B)
     for k in models:
-        logits = np.load(Path(request.inputs[f"model-{k:03d}"]) / "logits.npy", allow_pickle=False)  # (B, C)
-        p_y[k] = softmax(logits.astype(np.float64), axis=1)[everyone, population.y[everyone]]
-    member = np.stack([scoring_split(spec["seed"], k, population).member[everyone] for k in models])  # (K, B)
+        logits = np.load(Path(task_spec.inputs[f"model-{k:03d}"]) / "logits.npy", allow_pickle=False)  # (B, C)
+        p_y[k] = softmax(logits.astype(np.float64), axis=1)[everyone, audit_data.y[everyone]]
+    member = np.stack([scoring_split(spec["seed"], k, audit_data).member[everyone] for k in models])  # (K, B)
     scores = memorisation(p_y, member)
-    audited = ~(population.unseen | population.is_copy)[everyone]
+    audited = ~(audit_data.unseen | audit_data.is_copy)[everyone]
     num_one_sided = int(((member.all(axis=0) | ~member.any(axis=0)) & audited).sum())
-    scores[population.unseen[everyone]] = np.nan
+    scores[audit_data.unseen[everyone]] = np.nan
     np.save(staging / SCORES_FILE, scores, allow_pickle=False)
     write_summary({"num_models": len(models), "num_one_sided": num_one_sided}, staging)
 
 
-def _play_attack(request: Request) -> None:
-    """Plays one attack that learns in one game, on what the models have answered."""
-    spec, population = request.spec, population_of(request)
-    splits = from_text(request.membership)  # of all models, by id
+def _play_attack(task_spec: TaskSpec) -> None:
+    """Plays one attack that learns in one attack setting, on what the models have answered."""
+    spec, audit_data = task_spec.spec, audit_data_of(task_spec)
+    splits = from_text(task_spec.membership)  # of all models, by id
     folders: dict[str, dict[tuple[Action, int], Path]] = {}
-    for role, folder in request.inputs.items():
-        if role != "population":
+    for role, folder in task_spec.inputs.items():
+        if role != "audit_data":
             release, action, model_id = role.rsplit("/", 2)
             folders.setdefault(release, {})[cast(Action, action), int(model_id)] = Path(folder)
     signals = {
         release: signals_in(
-            answers, splits, spec["protocol"], spec["queries"], population, population.nulls(spec["taken"][release])
+            answers, splits, spec["protocol"], spec["queries"], audit_data, audit_data.nulls(spec["taken"][release])
         )
         for release, answers in folders.items()
     }
-    view = view_of(signals, spec["seen"], spec["owned"])
-    game = Game(spec["release"], spec["knowledge"], view)
+    attack_input = attack_input_of(signals, spec["seen"], spec["owned"])
+    setting = AttackSetting(spec["release"], spec["references"], attack_input)
     attack = attack_in(spec)
-    attack.device = request.device
+    attack.device = task_spec.device
     with one_blas_thread():
-        scores = play(attack, spec["label"], game, spec["seed"])
-    save_scores(scores, Path(request.staging) / ATTACK_SCORES_FILE)
+        scores = play(attack, spec["label"], setting, spec["seed"])
+    save_scores(scores, Path(task_spec.staging) / ATTACK_SCORES_FILE)
 
 
 def memorisation(p_y: np.ndarray, member: np.ndarray) -> np.ndarray:
@@ -146,15 +146,15 @@ def memorisation(p_y: np.ndarray, member: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _asked(request: Request) -> Iterator[tuple[nn.Module, Samples]]:
+def _asked(task_spec: TaskSpec) -> Iterator[tuple[nn.Module, Samples]]:
     """The model, and the samples that it is asked about: those of the bank, then the part drawn last.
 
     Each is asked about on its own, so that the answers on the bank do not depend on whether there is another part. A
     scoring model is asked about the bank alone.
     """
-    population = population_of(request)
-    model = stored_model(request.spec, population, Path(request.inputs["model"])).to(request.device)
-    is_in_bank = np.arange(len(population.y)) < population.num_in_bank
-    yield model, Samples.of(population, is_in_bank, request.device)
-    if not is_in_bank.all() and not request.spec.get("bank_alone"):
-        yield model, Samples.of(population, ~is_in_bank, request.device)
+    audit_data = audit_data_of(task_spec)
+    model = stored_model(task_spec.spec, audit_data, Path(task_spec.inputs["model"])).to(task_spec.device)
+    is_in_bank = np.arange(len(audit_data.y)) < audit_data.num_in_bank
+    yield model, Samples.of(audit_data, is_in_bank, task_spec.device)
+    if not is_in_bank.all() and not task_spec.spec.get("bank_alone"):
+        yield model, Samples.of(audit_data, ~is_in_bank, task_spec.device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pruneaudit.core.errors import UserError, in_one_line
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.models._outputs import check_answer, check_steady, logits_in
 from pruneaudit.signals.recognised import recognised
 from pruneaudit.training.samples import Samples
@@ -22,20 +22,20 @@ SATURATED = 1e-4
 """Distance from 0 or 1 of a saturated sigmoid."""
 
 
-def check_network(network: nn.Module, population: Population, name: str) -> None:
+def check_network(network: nn.Module, audit_data: AuditData, name: str) -> None:
     """Asks a network with new weights about the first samples, as the study will train and ask it.
 
     Args:
         network: on the CPU; it is changed, for its own training mode is tried too.
-        population: the study's.
+        audit_data: the study's.
         name: of the network, for messages.
 
     Raises:
         UserError: it fails on the samples, answers for fewer or more classes than the data have, with a tuple, with
             probabilities, or differently each time; the message says how to mend it.
     """
-    few = np.arange(len(population.y)) < NUM_TRIED
-    x = Samples.of(population, few).inputs(slice(None))  # (B, ...)
+    few = np.arange(len(audit_data.y)) < NUM_TRIED
+    x = Samples.of(audit_data, few).inputs(slice(None))  # (B, ...)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def ask(training: bool = False, inputs: Tensor = x) -> Tensor:
@@ -44,7 +44,7 @@ def check_network(network: nn.Module, population: Population, name: str) -> None
             return _asked(network.train(training), inputs, name)
 
     for training in (False, True):
-        check_answer(ask(training), len(x), population.num_classes, name)
+        check_answer(ask(training), len(x), audit_data.num_classes, name)
     check_steady(ask, name)
     _check_no_probabilities(ask().float().numpy(), ask(inputs=FAR * x).float().numpy(), name)
 

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import is_storage_failure, is_system_failure, storage_reason, system_reason
-from pruneaudit.engine.request import Request
+from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.study.target import working_folder_searched
 
 
@@ -37,11 +37,11 @@ def attempt(line: str) -> dict[str, Any]:
 def _attempt(line: str) -> dict[str, Any]:
     from pruneaudit.engine.tasks import perform  # imports torch, which only a worker needs
 
-    request = Request.from_json(line)
-    folder = request.working_folder
+    task_spec = TaskSpec.from_json(line)
+    folder = task_spec.working_folder
     try:
         with working_folder_searched(folder) if folder else contextlib.nullcontext():
-            perform(request)
+            perform(task_spec)
     except UserError as error:
         return _failure("input", str(error))
     except Exception as error:
@@ -57,9 +57,9 @@ def _failure(kind: str, error: str, details: str = "") -> dict[str, str]:
     return {"kind": kind, "error": " ".join(error.split()), "details": details}
 
 
-def _read(requests: queue.SimpleQueue[str]) -> None:
+def _read(task_specs: queue.SimpleQueue[str]) -> None:
     for line in sys.stdin:
-        requests.put(line)
+        task_specs.put(line)
     os._exit(0)  # the driver has closed the pipe or is gone
 
 
@@ -74,10 +74,10 @@ def main() -> None:
     """Works until the driver closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the driver, which then ends its workers
     answers = _private_stdout()
-    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(requests,), daemon=True).start()
+    task_specs: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(task_specs,), daemon=True).start()
     while True:
-        print(json.dumps(attempt(requests.get())), file=answers, flush=True)
+        print(json.dumps(attempt(task_specs.get())), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Joining signals, attacks and metrics into findings."""
 
+from pruneaudit.evaluation.attack_setting import AttackSetting, bank_settings
 from pruneaudit.evaluation.audit import audit
-from pruneaudit.evaluation.game import Game, bank_games
 from pruneaudit.evaluation.outcome import Audit
 
-__all__ = ["Audit", "Game", "audit", "bank_games"]
+__all__ = ["AttackSetting", "Audit", "audit", "bank_settings"]

@@ -11,12 +11,12 @@ from pruneaudit.attacks.groups import skips
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.machine import HERE, Machine
+from pruneaudit.evaluation.attack_setting import AttackSetting
+from pruneaudit.evaluation.comparison_plan import named, ready
+from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
 from pruneaudit.evaluation.floors import tell_floors
-from pruneaudit.evaluation.game import Game
-from pruneaudit.evaluation.given import Paired, equal_class_notes, given_view
-from pruneaudit.evaluation.lineup import named, ready
+from pruneaudit.evaluation.given import Paired, equal_class_notes, given_input
 from pruneaudit.evaluation.outcome import Audit
-from pruneaudit.evaluation.playing import Known, Measuring, audit_games
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
 from pruneaudit.study.audit import DEFAULT_ATTACKS, DEFAULT_LEVELS, MATCHED
@@ -71,10 +71,10 @@ def audit(
     def begin(label: str, number: int, count: int) -> None:
         runtime.progress.say(f"attack {label} ({number} of {count})")
 
-    view, playable = given_view(signals, references, paired), ready(attacks)
-    game = Game(name, MATCHED, view, drawn_as=seeds.GIVEN)
-    known = Known(about={"warnings": equal_class_notes(view)})
-    found = audit_games([game], playable, Measuring(seed, fpr_levels), known, skips(named(attacks)), begin=begin)
+    attack_input, playable = given_input(signals, references, paired), ready(attacks)
+    setting = AttackSetting(name, MATCHED, attack_input, drawn_as=seeds.GIVEN)
+    known = Known(about={"warnings": equal_class_notes(attack_input)})
+    found = evaluate([setting], playable, Measuring(seed, fpr_levels), known, skips(named(attacks)), begin=begin)
     tell_floors(found, playable, seed)
     for note in found.results.about["warnings"]:
         warnings.warn(note, stacklevel=2)

@@ -11,7 +11,7 @@ is seen:
   one run with one canary, the i-th victim the i-th canary, so that no two runs share anything. Only attacks that look
   at one model alone qualify: with references the runs would hang together.
 
-Scores of ordinary samples never enter: pooled over a population they are no bound (arXiv 2605.25819).
+Scores of ordinary samples never enter: pooled over audit data they are no bound (arXiv 2605.25819).
 """
 
 # V victims, m canaries
@@ -69,10 +69,10 @@ class _Canaries:
 
 
 def canary_findings(writer: Writer, attack: Attack, bounds: Bounds) -> Iterator[Row]:
-    """The rows of one attack in one game: its AUC on canaries, and the bounds.
+    """The rows of one attack in one attack setting: its AUC on canaries, and the bounds.
 
     Args:
-        writer: the measured game.
+        writer: the measured attack setting.
         attack: what was played.
         bounds: number of guesses and delta.
     """
@@ -80,13 +80,13 @@ def canary_findings(writer: Writer, attack: Attack, bounds: Bounds) -> Iterator[
     num_victims, num_canaries = found.scores.shape
     if not num_canaries or (~np.isnan(found.scores)).sum(axis=1).min() < 2:
         return
-    which = {"release": writer.game.release, "knowledge": writer.game.knowledge, "attack": writer.attack}
+    which = {"release": writer.setting.release, "references": writer.setting.references, "attack": writer.attack}
     for row in (*_auc(found), *_one_run(found, writer, bounds), *_many_runs(found, attack, bounds)):
         yield {**which, "num_canaries": num_canaries, "num_victims": num_victims, "delta": np.nan, **row}
 
 
 def _canaries(writer: Writer) -> _Canaries:
-    chosen = writer.game.view.attacked.canaries  # (N,)
+    chosen = writer.setting.attack_input.attacked.canaries  # (N,)
     return _Canaries(writer.measured.scores[:, chosen], writer.measured.member[:, chosen])
 
 
@@ -106,7 +106,7 @@ _NO_GUESSES = {"guesses": float("nan"), "correct": float("nan")}
 def _one_run(found: _Canaries, writer: Writer, bounds: Bounds) -> Iterator[Row]:
     """A bound for each victim, and one for all of them."""
     num_victims = len(found.scores)
-    names = writer.game.view.attacked.model_names[writer.game.view.victims]
+    names = writer.setting.attack_input.attacked.model_names[writer.setting.attack_input.victims]
     shared = []
     for name, scores, included in zip(names, found.scores, found.included, strict=True):
         scored = ~np.isnan(scores)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 _ACCURACIES = ("train_accuracy", "test_accuracy")
 FINDING_COLUMNS = (
-    *("release", "knowledge", "attack", "variant", "victim"),
+    *("release", "references", "attack", "variant", "victim"),
     *("auc", "auc_low", "auc_high"),
     *("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "advantage"),
     *("num_victims", "num_members", "num_nonmembers", "num_unscored"),
-    *(*_ACCURACIES, "sparsity", "refused"),
+    *(*_ACCURACIES, "sparsity", "suppressed"),
 )
 """What every findings table has; the columns of other metrics, such as TPRs, come on top."""
 COMPARISON_COLUMNS = (
-    *("release", "baseline", "knowledge", "attack", "metric"),
+    *("release", "baseline", "references", "attack", "metric"),
     *("difference", "low", "high", "num_victims"),
 )
 RELEASE_COLUMNS = (
@@ -26,35 +26,44 @@ SIZE_COLUMNS = ("effective_bits", "compressed_bytes", "macs")
 `compression.accounting`; multiply-accumulates of one input."""
 LATER_RELEASE_COLUMNS = ("sparsity_all", *SIZE_COLUMNS)
 """With `sparsity_all`, the fraction of all parameters that is zero or gone."""
-CURVE_COLUMNS = ("release", "knowledge", "attack", "fpr", "tpr")
+CURVE_COLUMNS = ("release", "references", "attack", "fpr", "tpr")
 CLASS_COLUMNS = (
-    *("release", "knowledge", "attack", "class_id", "auc", "auc_low", "auc_high"),
+    *("release", "references", "attack", "class_id", "auc", "auc_low", "auc_high"),
     *("num_victims", "num_members", "num_nonmembers"),
 )
-CONTEST_COLUMNS = (
-    *("release", "knowledge", "attack", "against", "metric"),
+ATTACK_COMPARISON_COLUMNS = (
+    *("release", "references", "attack", "against", "metric"),
     *("difference", "low", "high", "num_victims"),
 )
-PPV_COLUMNS = ("release", "knowledge", "attack", "fpr", "prior", "ppv", "low", "high")
+PPV_COLUMNS = ("release", "references", "attack", "fpr", "prior", "ppv", "low", "high")
 LEARNED_PPV_COLUMNS = (
     *("learned_ppv", "learned_ppv_sd", "learned_ppv_min", "learned_ppv_max", "num_accused"),
-    *("learned_tpr", "learned_fpr", "learned_fpr_min", "learned_fpr_max", "refused"),
+    *("learned_tpr", "learned_fpr", "learned_fpr_min", "learned_fpr_max", "suppressed"),
 )
 CANARY_COLUMNS = (
-    *("release", "knowledge", "attack", "victim", "figure", "value", "low", "high"),
+    *("release", "references", "attack", "victim", "figure", "value", "low", "high"),
     *("delta", "guesses", "correct", "num_canaries", "num_victims"),
 )
 FRONTIER_COLUMNS = (
-    *("release", "knowledge", "attack", "metric", "leakage", "leakage_low", "leakage_high"),
+    *("release", "references", "attack", "metric", "leakage", "leakage_low", "leakage_high"),
     *("test_accuracy", "test_accuracy_low", "test_accuracy_high", "dominated", "is_baseline"),
-    *("envelope_release", "difference", "difference_low", "difference_high", "num_victims", "refused"),
+    *("envelope_release", "difference", "difference_low", "difference_high", "num_victims", "suppressed"),
 )
-MIGRATIONS_COLUMNS = (
-    *("release", "baseline", "attack", "fpr", "class", "newly_exposed", "no_longer_exposed", "exposed_before"),
+DETECTION_CHANGE_COLUMNS = (
+    *("release", "baseline", "attack", "fpr", "class", "newly_detected", "no_longer_detected", "detected_before"),
     *("num_samples", "p_value", "noise_newly", "noise_no_longer"),
 )
-MIGRATION_COLUMNS = (
-    *("release", "baseline", "sample_id", "class_id", "exposure_before", "exposure_after", "change", "num_victims"),
+SAMPLE_DETECTION_COLUMNS = (
+    *(
+        "release",
+        "baseline",
+        "sample_id",
+        "class_id",
+        "detection_rate_before",
+        "detection_rate_after",
+        "change",
+        "num_victims",
+    ),
 )
 TABLES = {
     "findings": FINDING_COLUMNS,
@@ -63,26 +72,26 @@ TABLES = {
     "curves": CURVE_COLUMNS,
     "classes": CLASS_COLUMNS,
     "ppv": PPV_COLUMNS,
-    "contests": CONTEST_COLUMNS,
+    "attack_comparisons": ATTACK_COMPARISON_COLUMNS,
     "canaries": CANARY_COLUMNS,
     "frontier": FRONTIER_COLUMNS,
-    "migrations": MIGRATIONS_COLUMNS,
+    "detection_changes": DETECTION_CHANGE_COLUMNS,
 }
 """The columns that each table must have."""
 LATER_COLUMNS = {"ppv": LEARNED_PPV_COLUMNS, "releases": LATER_RELEASE_COLUMNS}
 """Columns that tables of older runs do not have: missing there."""
-LONG_TABLES = {"migration": MIGRATION_COLUMNS}
+LONG_TABLES = {"sample_detection": SAMPLE_DETECTION_COLUMNS}
 """Tables with a row per sample: files of their own, and no part of findings.json."""
 TEXT_COLUMNS = frozenset(
     (
         "release",
-        "knowledge",
+        "references",
         "attack",
         "against",
         "variant",
         "victim",
         "figure",
-        "refused",
+        "suppressed",
         "baseline",
         "metric",
         "envelope_release",

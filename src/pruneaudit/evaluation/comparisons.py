@@ -16,19 +16,19 @@ from pruneaudit.metrics import Estimate, difference_of, difference_two_way
 def compare_releases(writer: Writer, baseline: Writer) -> Iterator[Row]:
     """One attack on a release less the same attack on another."""
     which = {
-        "release": writer.game.release,
-        "baseline": baseline.game.release,
-        "knowledge": writer.game.knowledge,
+        "release": writer.setting.release,
+        "baseline": baseline.setting.release,
+        "references": writer.setting.references,
         "attack": writer.attack,
     }
     return _rows(which, writer, baseline)
 
 
 def compare_attacks(writer: Writer, baseline: Writer) -> Iterator[Row]:
-    """One attack less another in the same game."""
+    """One attack less another in the same attack setting."""
     which = {
-        "release": writer.game.release,
-        "knowledge": writer.game.knowledge,
+        "release": writer.setting.release,
+        "references": writer.setting.references,
         "attack": writer.attack,
         "against": baseline.attack,
     }
@@ -37,7 +37,7 @@ def compare_attacks(writer: Writer, baseline: Writer) -> Iterator[Row]:
 
 def compare_accuracy(release: str, mine: Accuracies, baseline: str, other: Accuracies) -> Row:
     """Test accuracy of a release less that of another."""
-    which = {"release": release, "baseline": baseline, "knowledge": "", "attack": "", "metric": "test_accuracy"}
+    which = {"release": release, "baseline": baseline, "references": "", "attack": "", "metric": "test_accuracy"}
     return {**which, **_figures(difference_two_way(mine.test, other.test)), "num_victims": len(mine.test.values)}
 
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.folds import games
-from pruneaudit.attacks.view import Scores, View
+from pruneaudit.attacks.attack_input import AttackInput, Scores
+from pruneaudit.attacks.folds import settings
 from pruneaudit.metrics import barriers, best_threshold, refusal
 
 
@@ -39,28 +39,35 @@ class Learned:
     """(V,) int: scored non-members of the references that taught, over all of them."""
 
 
-def thresholds(attack: Attack, view: View, scores: Scores, seed: int, rng: np.random.Generator) -> np.ndarray:
+def thresholds(
+    attack: Attack, attack_input: AttackInput, scores: Scores, seed: int, rng: np.random.Generator
+) -> np.ndarray:
     """The thresholds (V, C) at which to accuse, maximising balanced accuracy on references; see `learn`."""
-    return learn(attack, view, scores, (), seed, rng).best
+    return learn(attack, attack_input, scores, (), seed, rng).best
 
 
 def learn(
-    attack: Attack, view: View, scores: Scores, levels: Sequence[float], seed: int, rng: np.random.Generator
+    attack: Attack,
+    attack_input: AttackInput,
+    scores: Scores,
+    levels: Sequence[float],
+    seed: int,
+    rng: np.random.Generator,
 ) -> Learned:
     """What the references of each victim teach, its own fold left out.
 
     Args:
         attack: what made the scores.
-        view: what it was made from.
+        attack_input: what it was made from.
         scores: its scores; where it scored the references itself, or held some out, those are used; and its threshold,
             where it has one.
         levels: (L,) false-positive rates in (0, 1).
         seed: the study's, for the folds.
         rng: for attacks that draw.
     """
-    num_victims = len(view.victims)
+    num_victims = len(attack_input.victims)
     found = Learned(
-        np.full((num_victims, view.attacked.num_classes), np.nan),
+        np.full((num_victims, attack_input.attacked.num_classes), np.nan),
         np.full((num_victims, len(levels)), np.nan),
         np.zeros(num_victims, dtype=np.int64),
     )
@@ -69,10 +76,10 @@ def learn(
         found.best[:] = scores.threshold
         if scores.held_out is None:
             return found
-    for victims, rows, learned in _taught(attack, view, scores, seed, rng):
+    for victims, rows, learned in _taught(attack, attack_input, scores, seed, rng):
         if not is_fixed:
-            found.best[victims] = _best(attack, view, rows, learned)
-        valid = view.reference.ordinary[rows] & ~view.reference.member[rows] & ~np.isnan(learned)
+            found.best[victims] = _best(attack, attack_input, rows, learned)
+        valid = attack_input.reference.ordinary[rows] & ~attack_input.reference.member[rows] & ~np.isnan(learned)
         others = learned[valid]
         found.num_nonmembers[victims] = others.size
         enough = np.array([refusal(others.size, level) is None for level in levels], dtype=bool)
@@ -81,37 +88,37 @@ def learn(
 
 
 def _taught(
-    attack: Attack, view: View, scores: Scores, seed: int, rng: np.random.Generator
+    attack: Attack, attack_input: AttackInput, scores: Scores, seed: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Victims (V',), the references (K',) that teach for them, and what the attack says of those (K', N)."""
-    if not view.references:
+    if not attack_input.references:
         return
     if scores.held_out is not None:
         for part in scores.held_out:
             yield part.victims, part.references, part.scores
         return
-    for victims, unsorted in games(view, seed):
+    for victims, unsorted in settings(attack_input, seed):
         rows = np.sort(unsorted)
-        learned = _scored(attack, view, scores, rows, rng)
+        learned = _scored(attack, attack_input, scores, rows, rng)
         if learned is not None:
             yield victims, rows, learned
 
 
 def _scored(
-    attack: Attack, view: View, scores: Scores, rows: np.ndarray, rng: np.random.Generator
+    attack: Attack, attack_input: AttackInput, scores: Scores, rows: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray | None:
     """What the attack says of the references `rows` (K', N); None where they do not suffice."""
     if not len(rows):
         return None
     if scores.references is not None:
         return np.asarray(scores.references[rows])
-    among = view.among_references(rows)
+    among = attack_input.among_references(rows)
     return None if attack.lacks(among) else attack.score(among, rng).victims
 
 
-def _best(attack: Attack, view: View, rows: np.ndarray, learned: np.ndarray) -> np.ndarray:
+def _best(attack: Attack, attack_input: AttackInput, rows: np.ndarray, learned: np.ndarray) -> np.ndarray:
     """The best thresholds (C,) for the scores (K', N) of the references `rows`; NaN where one side is missing."""
-    reference = view.reference
+    reference = attack_input.reference
     valid = reference.ordinary[rows] & ~np.isnan(learned)
     overall = _threshold(learned, reference.member[rows], valid)
     result = np.full(reference.num_classes, overall)

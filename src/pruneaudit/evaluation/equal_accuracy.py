@@ -46,7 +46,7 @@ class Difference(NamedTuple):
     high: float
     envelope: int
     """Place of the release that is the envelope there; -1: there is none."""
-    refused: str
+    suppressed: str
     """Why the value or its interval is missing; empty where both are there."""
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
+from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.columns import MEAN, POOLED
-from pruneaudit.evaluation.game import Game
 from pruneaudit.evaluation.measure import Accuracies, Measured
 from pruneaudit.metrics import (
     Estimate,
@@ -42,9 +42,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Writer:
-    """Writes up one attack in one game."""
+    """Writes up one attack in one attack setting."""
 
-    game: Game
+    setting: AttackSetting
     attack: str
     measured: Measured
     accuracies: Accuracies
@@ -127,7 +127,7 @@ class Writer:
 
     def _victim_rows(self) -> Iterator[Row]:
         measured = self.measured
-        names = self.game.view.attacked.model_names[self.game.view.victims]
+        names = self.setting.attack_input.attacked.model_names[self.setting.attack_input.victims]
         estimates = {
             quantity.column: each_of(measured.by_column[quantity.column], metric.bounds)
             for metric, quantity in self.figures
@@ -157,7 +157,7 @@ class Writer:
                 row.setdefault(f"{quantity.column}{end}", float("nan"))
         for column in ("train_accuracy", "test_accuracy"):
             row.setdefault(column, float("nan"))
-        return {**row, "refused": "; ".join(self._refused(row, counts))}
+        return {**row, "suppressed": "; ".join(self._refused(row, counts))}
 
     def _refused(self, row: Row, counts: tuple[int, int]) -> list[str]:
         """Why the row lacks figures: without scores, too few samples, without a threshold."""
@@ -182,7 +182,7 @@ class Writer:
 
     def by_class(self) -> Iterator[Row]:
         """AUC within each class, mean over the victims that have members and non-members of it."""
-        measured, labels = self.measured, self.game.view.attacked.labels
+        measured, labels = self.measured, self.setting.attack_input.attacked.labels
         counted = measured.counted_scores
         for class_id in np.unique(labels):
             of_class = labels == class_id
@@ -223,7 +223,7 @@ class Writer:
         tpr, fpr = self.measured.learned_tpr[:, index], self.measured.learned_fpr[:, index]
         values = ppv(tpr, fpr, prior)  # (V,), NaN for a victim in which nobody is accused
         accused, taught = values[~np.isnan(values)], ~np.isnan(fpr)
-        row: Row = {"num_accused": len(accused), "refused": self._why_not_learned(index, taught)}
+        row: Row = {"num_accused": len(accused), "suppressed": self._why_not_learned(index, taught)}
         row |= _spread("learned_ppv", accused) | _spread("learned_fpr", fpr[taught])
         row["learned_tpr"] = float(tpr[taught].mean()) if taught.any() else np.nan
         row.pop("learned_fpr_sd")
@@ -239,7 +239,7 @@ class Writer:
         return f"of the references together, {refusal(most, self.levels[index])}"
 
     def _which(self) -> Row:
-        return {"release": self.game.release, "knowledge": self.game.knowledge, "attack": self.attack}
+        return {"release": self.setting.release, "references": self.setting.references, "attack": self.attack}
 
 
 def _spread(name: str, values: np.ndarray) -> Row:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.attacks.primary import MANY_FLOORED
-from pruneaudit.attacks.view import View
-from pruneaudit.evaluation.game import Game
+from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.given import parts_of
 from pruneaudit.evaluation.measure import play
 from pruneaudit.evaluation.outcome import Audit
@@ -34,15 +34,15 @@ def tell_floors(found: Audit, attacks: Mapping[str, Attack], seed: int) -> None:
     """Writes into `about` what the probabilities' resolution is, how many are floored, and whether LiRA depends on it.
 
     Args:
-        found: an audit of one game; its `about` is added to.
+        found: an audit of one attack setting; its `about` is added to.
         attacks: what was played, by label.
         seed: the audit's.
     """
-    game, about = found.games[0].game, found.results.about
-    resolution = next((part.resolution for part in parts_of(game.view) if part.resolution is not None), None)
+    setting, about = found.settings[0].setting, found.results.about
+    resolution = next((part.resolution for part in parts_of(setting.attack_input) if part.resolution is not None), None)
     if resolution is None:
         return
-    floored = game.view.share_floored
+    floored = setting.attack_input.share_floored
     told: dict[str, Any] = {
         "resolution_at_0": float(resolution[0]),
         "resolution_at_1": float(resolution[1]),
@@ -55,12 +55,12 @@ def tell_floors(found: Audit, attacks: Mapping[str, Attack], seed: int) -> None:
             f"{floored:.1%} of the true-class probabilities are 0 or 1 to their resolution ({step}); they count as half"
             " of it away"
         )
-    label = next((name for name in found.games[0].by_attack if name.partition(":")[0] == "lira"), "")
-    if not label or not any(part.floored.any() for part in parts_of(game.view)):
+    label = next((name for name in found.settings[0].by_attack if name.partition(":")[0] == "lira"), "")
+    if not label or not any(part.floored.any() for part in parts_of(setting.attack_input)):
         return
-    finer = _with_resolution(game, resolution / FINER)
-    half = _mean_auc(game.view, found.games[0].by_attack[label])
-    twentieth = _mean_auc(finer.view, play(attacks[label], label, finer, seed).victims)
+    finer = _with_resolution(setting, resolution / FINER)
+    half = _mean_auc(setting.attack_input, found.settings[0].by_attack[label])
+    twentieth = _mean_auc(finer.attack_input, play(attacks[label], label, finer, seed).victims)
     told |= {"lira": label, "lira_auc": half, "lira_auc_finer": twentieth}
     if abs(half - twentieth) > NOTICEABLE:
         about["warnings"].append(
@@ -69,21 +69,27 @@ def tell_floors(found: Audit, attacks: Mapping[str, Attack], seed: int) -> None:
         )
 
 
-def _with_resolution(game: Game, resolution: np.ndarray) -> Game:
-    """The same game with another resolution of all probabilities."""
-    view = game.view
+def _with_resolution(setting: AttackSetting, resolution: np.ndarray) -> AttackSetting:
+    """The same attack setting with another resolution of all probabilities."""
+    attack_input = setting.attack_input
     changed = {
-        id(part): part.with_resolution(resolution) if part.resolution is not None else part for part in parts_of(view)
+        id(part): part.with_resolution(resolution) if part.resolution is not None else part
+        for part in parts_of(attack_input)
     }
 
     def of(parts: tuple[Signals, ...]) -> tuple[Signals, ...]:
         return tuple(changed[id(part)] for part in parts)
 
-    return replace(game, view=View(of(view.releases), of(view.references), view.victims, view.allowed))
+    return replace(
+        setting,
+        attack_input=AttackInput(
+            of(attack_input.releases), of(attack_input.references), attack_input.victims, attack_input.allowed
+        ),
+    )
 
 
-def _mean_auc(view: View, scores: np.ndarray) -> float:
+def _mean_auc(attack_input: AttackInput, scores: np.ndarray) -> float:
     """Mean over victims of the AUC of scores (V, N) on ordinary samples."""
-    wanted = view.attacked.ordinary[view.victims]
-    areas = auc_influence(np.where(wanted, scores, np.nan), view.attacked.member[view.victims]).values
+    wanted = attack_input.attacked.ordinary[attack_input.victims]
+    areas = auc_influence(np.where(wanted, scores, np.nan), attack_input.attacked.member[attack_input.victims]).values
     return float(np.nanmean(areas)) if np.isfinite(areas).any() else float("nan")

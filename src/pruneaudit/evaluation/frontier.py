@@ -1,6 +1,6 @@
 """Leakage against accuracy: what the undefended dense releases already reach, and leakage at equal accuracy.
 
-Each release is a point: test accuracy and leakage under the declared attack, matched knowledge. The baseline are the
+Each release is a point: test accuracy and leakage under the primary attack, matched references. The baseline are the
 undefended dense releases (trained for fewer epochs, with other weight decay, smaller); `equal_accuracy` holds each
 release against them.
 """
@@ -32,12 +32,12 @@ _NO_VICTIM = "no victim has an accuracy and a leakage in every release"
 
 
 def frontier_rows(writers: Mapping[str, Writer], undefended: Collection[str], seed: int) -> Iterator[Row]:
-    """The rows of the frontier: every release under the declared attack, for every figure of the ranking of scores.
+    """The rows of the frontier: every release under the primary attack, for every figure of the ranking of scores.
 
     Of the TPRs, for those at 1% and 0.1% FPR.
 
     Args:
-        writers: the measured game of each release, all of one attack, on the same victims and samples.
+        writers: the measured attack setting of each release, all of one attack, on the same victims and samples.
         undefended: the releases that are the baseline; without any there are no rows.
         seed: the study's.
     """
@@ -71,8 +71,8 @@ def _replicates(writers: Sequence[Writer], columns: Sequence[str], seed: int) ->
     found: list[dict[str, _Figure]] = [{} for _ in writers]
     influenced: list[dict[str, tuple[PerVictim, list[Bools]]]] = []  # with the sides that influence is normalised over
     for writer, of_release in zip(writers, found, strict=True):
-        view, measured = writer.game.view, writer.measured
-        tested = view.attacked.ordinary[view.victims] & ~measured.member  # (V, N)
+        attack_input, measured = writer.setting.attack_input, writer.measured
+        tested = attack_input.attacked.ordinary[attack_input.victims] & ~measured.member  # (V, N)
         influenced.append({ACCURACY: (writer.accuracies.test, [tested])})
         sides = [measured.ordinary & measured.member, measured.ordinary & ~measured.member]
         for column in columns:
@@ -104,7 +104,9 @@ def _of_metric(
 ) -> Iterator[Row]:
     """The rows of one figure; `figures` may be empty where it is suppressed in all releases."""
     column, token = quantity.column, metric.token(quantity)
-    means = [next(writer.findings()) for writer in writers.values()]  # the first of a game's findings is the mean
+    means = [
+        next(writer.findings()) for writer in writers.values()
+    ]  # the first of an attack setting's findings is the mean
     leakage = np.array([mean[column] for mean in means])  # (R,), NaN where refused
     accuracies = [two_way(*writer.accuracies.test) for writer in writers.values()]
     accuracy = np.array([found.value for found in accuracies])  # (R,)
@@ -114,11 +116,11 @@ def _of_metric(
     found_at = dict(zip(usable, differences, strict=True))
     beaten, names = dominated(accuracy, leakage), list(writers)
     for place, (name, writer) in enumerate(writers.items()):
-        reasons = [part for part in means[place]["refused"].split("; ") if part.startswith(f"{quantity.title}:")]
+        reasons = [part for part in means[place]["suppressed"].split("; ") if part.startswith(f"{quantity.title}:")]
         found = found_at.get(place, Difference(np.nan, np.nan, np.nan, -1, "; ".join(reasons)))
         yield {
             "release": name,
-            "knowledge": writer.game.knowledge,
+            "references": writer.setting.references,
             "attack": writer.attack,
             "metric": column,
             **{f"leakage{end}": means[place][f"{column}{end}"] for end in ENDS},
@@ -132,7 +134,7 @@ def _of_metric(
             "difference_low": found.low,
             "difference_high": found.high,
             "num_victims": len(writer.measured.scores),
-            "refused": found.refused,
+            "suppressed": found.suppressed,
         }
 
 

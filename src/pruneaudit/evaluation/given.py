@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pruneaudit.attacks.view import View
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.core.errors import UserError
 from pruneaudit.signals.copies import equal_labels, first_copy
 from pruneaudit.signals.signals import Signals
@@ -30,7 +30,9 @@ class Paired:
     """The references' predictions in it, where there are references of their own."""
 
 
-def given_view(signals: Signals, references: Signals | None = None, paired: Signals | Paired | None = None) -> View:
+def given_input(
+    signals: Signals, references: Signals | None = None, paired: Signals | Paired | None = None
+) -> AttackInput:
     """The view of the victims that an attacker has; see `audit` for the arguments.
 
     Raises:
@@ -57,25 +59,25 @@ def given_view(signals: Signals, references: Signals | None = None, paired: Sign
     _refuse_swapped(releases)
     _refuse_swapped(own)
     if references is None:
-        return View.of([*releases.values()], [*releases.values()] if signals.num_models > 1 else ())
+        return AttackInput.of([*releases.values()], [*releases.values()] if signals.num_models > 1 else ())
     allowed = None
     if signals.model_ids is None or references.model_ids is None:
         # Without ids from both sides nothing says which model is which; copies are refused below.
         allowed = signals.groups[signals.victims][:, None] == references.groups[None, :]
-    view = View.of([*releases.values()], [*own.values()], allowed)
-    _refuse_copies(releases, own, view)
-    return view
+    attack_input = AttackInput.of([*releases.values()], [*own.values()], allowed)
+    _refuse_copies(releases, own, attack_input)
+    return attack_input
 
 
-def parts_of(view: View) -> Iterator[Signals]:
+def parts_of(attack_input: AttackInput) -> Iterator[Signals]:
     """The signals that a view is made of, each once."""
-    yield from {id(part): part for part in (*view.releases, *view.references)}.values()
+    yield from {id(part): part for part in (*attack_input.releases, *attack_input.references)}.values()
 
 
-def equal_class_notes(view: View) -> list[str]:
+def equal_class_notes(attack_input: AttackInput) -> list[str]:
     """A line for each part of the view in which two models predict the same classes: perhaps one model twice."""
     notes = []
-    for part in parts_of(view):
+    for part in parts_of(attack_input):
         if pair := equal_labels(part):
             first, second = (part.model_names[row] for row in pair)
             notes.append(
@@ -115,12 +117,12 @@ def _refuse_swapped(releases: dict[str, Signals]) -> None:
         )
 
 
-def _refuse_copies(releases: dict[str, Signals], own: dict[str, Signals], view: View) -> None:
+def _refuse_copies(releases: dict[str, Signals], own: dict[str, Signals], attack_input: AttackInput) -> None:
     """Refuses a reference that answers, in any release, exactly as a victim that it may serve."""
     for name, reference in own.items():
         for of_victims, release in releases.items():
             compared = np.zeros((release.num_models, reference.num_models), dtype=bool)
-            compared[view.victims] = view.allowed
+            compared[attack_input.victims] = attack_input.allowed
             if pair := first_copy(release, reference, compared):
                 raise UserError(
                     f"{name}: model {reference.model_names[pair[1]]} answers exactly as victim"

@@ -1,4 +1,4 @@
-"""What the scores of one attack in one game amount to: metrics with what their intervals are made of."""
+"""What the scores of one attack in one attack setting amount to: metrics with what their intervals are made of."""
 
 # V victims, N samples, L levels, B replicates
 
@@ -12,24 +12,24 @@ from functools import cached_property
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.view import Scores
+from pruneaudit.attacks.attack_input import Scores
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
+from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.crossfit import learn
-from pruneaudit.evaluation.game import Game
 from pruneaudit.metrics import Measurement, PerVictim, Scored, all_metrics, rate_influence
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE
-from pruneaudit.study.audit import MATCHED, NO_DEFENSE
+from pruneaudit.study.audit import MATCHED, UNDEFENDED
 
 NUM_RESAMPLES = 200
-_TOKENS = {MATCHED: seeds.MATCHED, NO_DEFENSE: seeds.NO_DEFENSE, DENSE: seeds.DENSE}
+_TOKENS = {MATCHED: seeds.MATCHED, UNDEFENDED: seeds.NO_DEFENSE, DENSE: seeds.DENSE}
 """What random draws know a word by: the word may change, its token never does."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One attack in one game, before it is written up."""
+    """One attack in one attack setting, before it is written up."""
 
     scores: np.ndarray
     """(V, N) float64, NaN where not eligible or not scored; canaries included."""
@@ -42,7 +42,7 @@ class Measured:
     variant: str
     by_column: Mapping[str, Measurement]
     """Every figure that is measured (see `metrics.METRICS`), by its column in findings. Replicates are paired over
-    games by common weights."""
+    attack settings by common weights."""
     learned_tpr: np.ndarray
     """(V, L) members accused at the thresholds that references teach for these rates; NaN where they teach none."""
     learned_fpr: np.ndarray
@@ -66,42 +66,47 @@ class Measured:
         return np.where(self.ordinary, self.scores, np.nan)
 
 
-def play(attack: Attack, label: str, game: Game, seed: int) -> Scores:
-    """What an attack says in a game: a function of the game, the attack, its label and the study's seed alone."""
-    return attack.score(game.view, _draws(label, game, seed))
+def play(attack: Attack, label: str, setting: AttackSetting, seed: int) -> Scores:
+    """What an attack says in a setting: a function of the setting, the attack, its label and the study's seed alone."""
+    return attack.score(setting.attack_input, _draws(label, setting, seed))
 
 
-def _draws(label: str, game: Game, seed: int) -> np.random.Generator:
-    release, knowledge = game.drawn_as or game.release, game.knowledge
-    return numpy_generator(seed, seeds.ATTACK, label, _TOKENS.get(release, release), _TOKENS.get(knowledge, knowledge))
+def _draws(label: str, setting: AttackSetting, seed: int) -> np.random.Generator:
+    release, references = setting.drawn_as or setting.release, setting.references
+    return numpy_generator(
+        seed, seeds.ATTACK, label, _TOKENS.get(release, release), _TOKENS.get(references, references)
+    )
 
 
 def measure(
-    attack: Attack, label: str, game: Game, levels: Sequence[float], seed: int, scored: Scores | None = None
+    attack: Attack, label: str, setting: AttackSetting, levels: Sequence[float], seed: int, scored: Scores | None = None
 ) -> Measured:
-    """Plays one attack in one game and measures how well it does.
+    """Plays one attack in one attack setting and measures how well it does.
 
     Args:
-        attack: the attack; the game must have what it needs.
+        attack: the attack; the attack setting must have what it needs.
         label: the attack's name in findings; its random draws come from it.
-        game: who is attacked, with what references.
+        setting: who is attacked, with what references.
         levels: (L,) false-positive rates.
         seed: the study's.
         scored: what the attack says there, of one that learns (`held_out`); None: it is played.
     """
-    view, rng = game.view, _draws(label, game, seed)
+    attack_input, rng = setting.attack_input, _draws(label, setting, seed)
     if scored is None:
-        scored = attack.score(view, rng)
-    member, wanted = view.attacked.member[view.victims], view.attacked.ordinary[view.victims]
+        scored = attack.score(attack_input, rng)
+    member, wanted = (
+        attack_input.attacked.member[attack_input.victims],
+        attack_input.attacked.ordinary[attack_input.victims],
+    )
     ordinary = wanted & ~np.isnan(scored.victims)
     counted = np.where(ordinary, scored.victims, np.nan)
     # Thresholds are learned in a thread of their own; nothing that either side draws depends on the other.
     with ThreadPoolExecutor(1) as aside:
-        learned = aside.submit(learn, attack, view, scored, levels, seed, rng)
+        learned = aside.submit(learn, attack, attack_input, scored, levels, seed, rng)
         counted_scores = scored_for(counted, member, levels, seed)
         by_column = _measured(counted_scores, needs_threshold=False)
         taught = learned.result()
-    limits = taught.best[:, view.attacked.labels]  # (V, N)
+    limits = taught.best[:, attack_input.attacked.labels]  # (V, N)
     learned_tpr, learned_fpr = _accused(counted, member, taught.barriers)
     by_column |= _measured(replace(counted_scores, thresholds=limits), needs_threshold=True)
     return Measured(
@@ -120,7 +125,7 @@ def measure(
 def scored_for(counted: np.ndarray, member: np.ndarray, levels: Sequence[float], seed: int) -> Scored:
     """Scores (V, N), NaN for what is not counted, as metrics take them; without thresholds.
 
-    The same seed for every game and attack: equal weights pair the replicates.
+    The same seed for every attack setting and attack: equal weights pair the replicates.
     """
     return Scored(counted, member, levels, lambda: numpy_generator(seed, seeds.BOOTSTRAP), NUM_RESAMPLES)
 

@@ -24,7 +24,7 @@ _MOST_NAMED = 3
 
 
 def findings_html(findings: pd.DataFrame, about: Mapping[str, Any]) -> str:
-    """The mean over victims of every release, knowledge and attack, and a sentence about the primary attack.
+    """The mean over victims of every release, references and attack, and a sentence about the primary attack.
 
     Args:
         findings: a findings table; see `columns.FINDING_COLUMNS`.
@@ -44,7 +44,7 @@ def findings_html(findings: pd.DataFrame, about: Mapping[str, Any]) -> str:
     lines += ["<table>", _row("th", [escape(head) for head in heads])]
     had_none = alone is not None and not alone.were_given
     for _, row in means.head(MAX_ROWS).iterrows():
-        names = [escape(name) for name in (row["release"], "none" if had_none else row["knowledge"], row["attack"])]
+        names = [escape(name) for name in (row["release"], "none" if had_none else row["references"], row["attack"])]
         figures = [_figure(row, quantity.column, quantity.is_percent) for quantity in quantities]
         lines.append(_row("td", names + figures))
     lines.append("</table>")
@@ -75,7 +75,7 @@ def _sentence(means: pd.DataFrame, about: Mapping[str, Any]) -> str:
     row = rows.iloc[0]
     who, figure = f"{code(attack)} on {code(row['release'])}", _figure(row, "auc", is_percent=False)
     if math.isnan(row["auc"]):
-        return f"{who} gave no figure: {escape(row['refused'])}."
+        return f"{who} gave no figure: {escape(row['suppressed'])}."
     if row["auc_low"] > 0.5:
         return f"{who} tells members from non-members: AUC {figure}."
     if row["auc_high"] < 0.5:
@@ -95,7 +95,7 @@ def _figure(row: pd.Series, column: str, is_percent: bool) -> str:
     """`0.720 [0.708, 0.732]`; a dash with the reason where there is none."""
     numbers = [float(row[f"{column}{end}"]) * (100 if is_percent else 1) for end in ("", "_low", "_high")]
     if math.isnan(numbers[0]):
-        return f'<span title="{escape(row["refused"])}">-</span>'
+        return f'<span title="{escape(row["suppressed"])}">-</span>'
     value, low, high = (f"{number:.{2 if is_percent else 3}f}" for number in numbers)
     interval = "" if math.isnan(numbers[1]) or math.isnan(numbers[2]) else f" [{low}, {high}]"
     return f"{value}{'%' if is_percent else ''}{interval}"

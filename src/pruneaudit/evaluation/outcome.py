@@ -17,19 +17,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pruneaudit.core.files import writing
-from pruneaudit.evaluation.game import Game
+from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.results import Results
 
 SCORES_FILE = "scores.parquet"
-_FACTS = ("release", "knowledge", "model_id", "sample_id", "label", "member", "canary")
+_FACTS = ("release", "references", "model_id", "sample_id", "label", "member", "canary")
 """Columns beside those of attacks."""
 
 
 @dataclass(frozen=True, eq=False)
-class GameScores:
-    """All attacks' scores in one game."""
+class SettingScores:
+    """All attacks' scores in one attack setting."""
 
-    game: Game
+    setting: AttackSetting
     by_attack: dict[str, np.ndarray] = field(default_factory=dict)
     """(V, N) float64 by attack played; higher = more likely a member, NaN = not scored."""
 
@@ -45,11 +45,11 @@ class Audit:
     """
 
     results: Results
-    games: tuple[GameScores, ...]
+    settings: tuple[SettingScores, ...]
 
     @property
     def findings(self) -> pd.DataFrame:
-        """One row per (release, knowledge, attack, victim)."""
+        """One row per (release, references, attack, victim)."""
         return self.results.findings
 
     @property
@@ -59,12 +59,12 @@ class Audit:
 
     @property
     def scores(self) -> dict[str, np.ndarray]:
-        """Scores (V, N) by attack; with several games by "release/knowledge/attack"."""
-        if len(self.games) == 1:
-            return dict(self.games[0].by_attack)
+        """Scores (V, N) by attack; with several attack settings by "release/references/attack"."""
+        if len(self.settings) == 1:
+            return dict(self.settings[0].by_attack)
         return {
-            f"{scores.game.release}/{scores.game.knowledge}/{attack}": array
-            for scores in self.games
+            f"{scores.setting.release}/{scores.setting.references}/{attack}": array
+            for scores in self.settings
             for attack, array in scores.by_attack.items()
         }
 
@@ -81,7 +81,7 @@ class Audit:
         folder = Path(folder)
         with writing(folder, begun):
             folder.mkdir(parents=True, exist_ok=True)
-            _write_scores(self.games, folder / SCORES_FILE)
+            _write_scores(self.settings, folder / SCORES_FILE)
             self.results.save(folder)
         return folder
 
@@ -93,50 +93,50 @@ class Audit:
 class StoredAudit(Audit):
     """What a finished run has found; its scores are read when they are asked for."""
 
-    _load: Callable[[], tuple[GameScores, ...]]
+    _load: Callable[[], tuple[SettingScores, ...]]
 
-    def __init__(self, results: Results, load: Callable[[], tuple[GameScores, ...]]) -> None:
-        """Findings, and where the games with their scores come from."""
+    def __init__(self, results: Results, load: Callable[[], tuple[SettingScores, ...]]) -> None:
+        """Findings, and where the attack settings with their scores come from."""
         object.__setattr__(self, "results", results)
         object.__setattr__(self, "_load", load)
 
     @cached_property
-    def games(self) -> tuple[GameScores, ...]:
+    def settings(self) -> tuple[SettingScores, ...]:
         """Read from the run folder, once."""
         return self._load()
 
 
-def read_scores(path: Path, games: Sequence[Game]) -> tuple[GameScores, ...]:
-    """The scores that `Audit.save` wrote, in the games that they are of.
+def read_scores(path: Path, settings: Sequence[AttackSetting]) -> tuple[SettingScores, ...]:
+    """The scores that `Audit.save` wrote, in the attack settings that they are of.
 
     Args:
         path: of the file.
-        games: as they were played; an attack without any score in one was not played there.
+        settings: as they were played; an attack without any score in one was not played there.
     """
     table = pq.read_table(path)
     attacks = [name for name in table.column_names if name not in _FACTS]
     found = []
-    for game in games:
-        of_it = pc.and_(pc.equal(table["release"], game.release), pc.equal(table["knowledge"], game.knowledge))
+    for setting in settings:
+        of_it = pc.and_(pc.equal(table["release"], setting.release), pc.equal(table["references"], setting.references))
         rows = table.filter(of_it)
-        scored = game.view.attacked.scored[game.view.victims]  # (V, N)
+        scored = setting.attack_input.attacked.scored[setting.attack_input.victims]  # (V, N)
         by_attack = {}
         for attack in attacks:
             values = np.full(scored.shape, np.nan)
             values[scored] = rows[attack].to_numpy()
             if not np.isnan(values).all():
                 by_attack[attack] = values
-        found.append(GameScores(game, by_attack))
+        found.append(SettingScores(setting, by_attack))
     return tuple(found)
 
 
-def _write_scores(games: Sequence[GameScores], path: Path) -> None:
-    """One row per (release, knowledge, model, sample), one column per attack; written whole or not at all."""
+def _write_scores(settings: Sequence[SettingScores], path: Path) -> None:
+    """One row per (release, references, model, sample), one column per attack; written whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     schema_writer: pq.ParquetWriter | None = None
-    played = list(dict.fromkeys(attack for scores in games for attack in scores.by_attack))
+    played = list(dict.fromkeys(attack for scores in settings for attack in scores.by_attack))
     try:
-        for scores in games:
+        for scores in settings:
             table = _scores_table(scores, played)
             schema_writer = schema_writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
             schema_writer.write_table(table)
@@ -147,15 +147,15 @@ def _write_scores(games: Sequence[GameScores], path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _scores_table(scores: GameScores, attacks: Sequence[str]) -> pa.Table:
-    """The rows of one game; NaN where one of the attacks was not played in it."""
-    game, signals = scores.game, scores.game.view.attacked
-    rows = game.view.victims
+def _scores_table(scores: SettingScores, attacks: Sequence[str]) -> pa.Table:
+    """The rows of one attack setting; NaN where one of the attacks was not played in it."""
+    setting, signals = scores.setting, scores.setting.attack_input.attacked
+    rows = setting.attack_input.victims
     scored = signals.scored[rows]  # (V, N)
     victim, sample = np.nonzero(scored)
     columns: dict[str, Any] = {
-        "release": pa.repeat(game.release, len(victim)).dictionary_encode(),
-        "knowledge": pa.repeat(game.knowledge, len(victim)).dictionary_encode(),
+        "release": pa.repeat(setting.release, len(victim)).dictionary_encode(),
+        "references": pa.repeat(setting.references, len(victim)).dictionary_encode(),
         "model_id": signals.model_names[rows][victim],
         "sample_id": signals.sample_ids[sample],
         "label": signals.labels[sample],

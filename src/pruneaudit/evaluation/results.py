@@ -21,21 +21,21 @@ import pandas as pd
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import parse_json, read_bytes, write_atomically
 from pruneaudit.evaluation.columns import (
+    ATTACK_COMPARISON_COLUMNS,
     CANARY_COLUMNS,
     CLASS_COLUMNS,
-    CONTEST_COLUMNS,
+    DETECTION_CHANGE_COLUMNS,
     FRONTIER_COLUMNS,
     LATER_COLUMNS,
     LONG_TABLES,
-    MIGRATION_COLUMNS,
-    MIGRATIONS_COLUMNS,
     PPV_COLUMNS,
+    SAMPLE_DETECTION_COLUMNS,
     TABLES,
     TEXT_COLUMNS,
 )
 from pruneaudit.evaluation.notebook import findings_html
 
-CONTROLS = ("controls", "not_controlled")
+SANITY_CHECKS = ("sanity_checks", "not_sanity_checked")
 """The parts of `about` that stand in findings.json too: attacks played where the answer is known, and those not."""
 RESULT_FILES = (*(f"{name}.csv" for name in (*TABLES, *LONG_TABLES)), "findings.json", "about.json")
 """The files that results are saved in."""
@@ -46,15 +46,15 @@ class Results:
     """Everything a report is made from. Its tables and its study do not change: what follows from them may be kept."""
 
     findings: pd.DataFrame
-    """One row per (release, knowledge, attack, victim); `victim` is "mean" (over victims), "pooled"
+    """One row per (release, references, attack, victim); `victim` is "mean" (over victims), "pooled"
     (one ROC over all (victim, sample) pairs, another estimand) or a model id. Rates are in 0..1;
-    a refused or missing number is NaN, and `refused` says why."""
+    a refused or missing number is NaN, and `suppressed` says why."""
     comparisons: pd.DataFrame
     """Paired differences, release minus baseline, each with its interval."""
     releases: pd.DataFrame
     """One row per release: what was done to it, its size and its accuracies (0..1, bank means)."""
     curves: pd.DataFrame
-    """Points of the ROC, mean over victims: fpr ascending within (release, knowledge, attack)."""
+    """Points of the ROC, mean over victims: fpr ascending within (release, references, attack)."""
     about: dict[str, Any]
     """How the results came to be: JSON data, the one place for times, versions and devices."""
     classes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CLASS_COLUMNS)))
@@ -65,7 +65,9 @@ class Results:
     threshold, which no attacker knows, and the nominal rate `fpr`: from the mean TPR. `learned_...` is at the threshold
     that references teach for that rate: mean, standard deviation, lowest and highest over the `num_accused` victims in
     which anybody is accused, with the rates that were realised."""
-    contests: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CONTEST_COLUMNS)))
+    attack_comparisons: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=list(ATTACK_COMPARISON_COLUMNS))
+    )
     """Paired differences between attacks on one release, attack minus the one it is held against."""
 
     canaries: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CANARY_COLUMNS)))
@@ -76,12 +78,14 @@ class Results:
     """Each release's leakage (under the primary attack) and accuracy, and its `difference` to `envelope_release`, the
     undefended dense release of at least its accuracy that leaks least. `dominated` and `is_baseline` are 0 or 1."""
 
-    migrations: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MIGRATIONS_COLUMNS)))
+    detection_changes: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=list(DETECTION_CHANGE_COLUMNS))
+    )
     """How many samples become exposed from baseline to release and how many no longer are, by `class` ("all" or a
     number), with the p-value of "as many as", and the same counts between two fine-tuning seeds of one release."""
 
-    migration: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MIGRATION_COLUMNS)))
-    """Every sample's exposure (0..1) in baseline and release, and over how many victims."""
+    sample_detection: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SAMPLE_DETECTION_COLUMNS)))
+    """Every sample's detection rate (0..1) in baseline and release, and over how many victims."""
 
     def __post_init__(self) -> None:
         for name in (*TABLES, *LONG_TABLES):
@@ -94,7 +98,7 @@ class Results:
         for name in (*TABLES, *LONG_TABLES):
             write_atomically(folder / f"{name}.csv", _csv_text(getattr(self, name)))
         records = {name: _records(getattr(self, name)) for name in TABLES}
-        records |= {name: self.about[name] for name in CONTROLS if name in self.about}
+        records |= {name: self.about[name] for name in SANITY_CHECKS if name in self.about}
         write_atomically(folder / "findings.json", json.dumps(records, indent=1, allow_nan=False) + "\n")
         write_atomically(folder / "about.json", json.dumps(self.about, indent=2, allow_nan=False) + "\n")
 

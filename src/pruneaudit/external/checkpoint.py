@@ -11,14 +11,14 @@ from torch import nn
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.machine import HERE, Machine
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.external.asked import NetworkOptions
 from pruneaudit.external.collect import AS_THEY_ARE, device_samples, fed_as, whole_source
+from pruneaudit.external.compress import make_compressed
+from pruneaudit.external.compressed_model import CompressedModel
 from pruneaudit.external.filling import filled, structure_of
+from pruneaudit.external.method import method_of
 from pruneaudit.external.networks import maker_of
-from pruneaudit.external.prune import make_pruned
-from pruneaudit.external.pruned import Pruned
-from pruneaudit.external.pruning_settings import method_of
 from pruneaudit.external.tuning import FineTuning
 from pruneaudit.external.weight_files import find_weights
 from pruneaudit.study.target import working_folder_searched
@@ -46,7 +46,7 @@ class Asked:
 class PrunedCheckpoint:
     """A pruned network, and what is to be said of how it came to be."""
 
-    pruned: Pruned
+    pruned: CompressedModel
     fed_as: tuple[str, ...]
     """How samples were fed to the network."""
     notes: tuple[str, ...]
@@ -101,7 +101,7 @@ def prune_checkpoint(
     finetuning = FineTuning(None if asked.training is None else tuned, initial=initial, **(asked.training or {}))
     method, measured_on = method_of(asked.method, asked.sparsity), tested if tested is not None else tuned
     with working_folder_searched():  # the network is asked and trained
-        pruned = make_pruned(network, method, finetuning, measured_on, shape, asked.seed)
+        pruned = make_compressed(network, method, finetuning, measured_on, shape, asked.seed)
     fed = dict.fromkeys(fed_as(source, options) for source in sources if source is not None)
     return PrunedCheckpoint(pruned, tuple(fed), (*notes, *pruned.summary["kept_whole"]))
 
@@ -122,7 +122,7 @@ def _read(
     return filled(make(), files[0], weights_key, warn)
 
 
-def _check_alike(data: Population, test: Population) -> None:
+def _check_alike(data: AuditData, test: AuditData) -> None:
     """Refuses a test set of other inputs or labels."""
     known = data.classes_known and test.classes_known
     got, wanted = ((part.x.shape[1:], part.num_classes if known else 0) for part in (test, data))

@@ -25,7 +25,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.core.options import validated
 from pruneaudit.data import SOURCES
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.source import RawData
 from pruneaudit.external.asked import NetworkOptions, Queries
 from pruneaudit.external.copies import with_copies_settled
@@ -113,27 +113,27 @@ def collect(
     if isinstance(factory, str):
         check_target(factory)
     files, notes = find_weights(weights), dict[str, None]()  # each note once, in order
-    population = whole_source(data, options, machine.data_folder)
-    if queries.count > 1 and population.x.ndim != 4:
+    audit_data = whole_source(data, options, machine.data_folder)
+    if queries.count > 1 and audit_data.x.ndim != 4:
         raise UserError(f"queries: got {queries.count} for a table, expected 1; only images are cropped and flipped")
-    given = membership_of(membership, files, len(population.y))
-    frame = _frame(given, population)
+    given = membership_of(membership, files, len(audit_data.y))
+    frame = _frame(given, audit_data)
     _check_has_out_models(frame, files)
-    frame = _frame(with_copies_settled(given, population.x, notes.setdefault), population)
+    frame = _frame(with_copies_settled(given, audit_data.x, notes.setdefault), audit_data)
     _tell_one_sided(frame, notes.setdefault)
 
     from pruneaudit.external.filling import filled
     from pruneaudit.external.networks import ask, maker_of
 
-    shape, names = population.x.shape[1:], [str(name) for name in frame.model_names]
-    make = maker_of(factory, options.factory_options, shape, population.num_classes)
-    samples = device_samples(population, machine.device)
+    shape, names = audit_data.x.shape[1:], [str(name) for name in frame.model_names]
+    make = maker_of(factory, options.factory_options, shape, audit_data.num_classes)
+    samples = device_samples(audit_data, machine.device)
     arrays: dict[str, np.ndarray] = {}
     seen: dict[bytes, str] = {}
     for row, (file, name) in enumerate(zip(files, names, strict=True)):
         machine.progress.say(f"asking {name} ({row + 1} of {len(files)})")
         network = filled(make(), file, options.weights_key, notes.setdefault).to(machine.device)
-        answers = ask(network, samples, name, population.num_classes, queries, not population.classes_known)
+        answers = ask(network, samples, name, audit_data.num_classes, queries, not audit_data.classes_known)
         _check_form(answers, arrays, name)
         _check_new(next(iter(answers.values())), str(file), seen)  # logits or probabilities
         for key, answer in answers.items():
@@ -142,10 +142,10 @@ def collect(
     signals = dataclasses.replace(frame, **collected)
     tell_implausible(signals, notes.setdefault)
     _tell_floored(signals, notes.setdefault)
-    return Collected(signals, fed_as(population, options), tuple(notes))
+    return Collected(signals, fed_as(audit_data, options), tuple(notes))
 
 
-def whole_source(data: str | RawData, options: NetworkOptions, data_root: Path | None) -> Population:
+def whole_source(data: str | RawData, options: NetworkOptions, data_root: Path | None) -> AuditData:
     """All samples of a source in its order, with the normalisation that is wanted.
 
     Args:
@@ -167,29 +167,29 @@ def whole_source(data: str | RawData, options: NetworkOptions, data_root: Path |
         raw = dataclasses.replace(raw, mean=centre, std=spread)
     num_samples, none = len(raw.y), np.zeros(len(raw.y), dtype=bool)
     ids = np.arange(num_samples)
-    whole = Population(name, raw.x, raw.y, ids, none, none, none, len(raw.classes), raw.classes, raw.mean, raw.std)
+    whole = AuditData(name, raw.x, raw.y, ids, none, none, none, len(raw.classes), raw.classes, raw.mean, raw.std)
     return dataclasses.replace(whole, classes_known=raw.classes_known)
 
 
-def fed_as(population: Population, options: NetworkOptions) -> str:
+def fed_as(audit_data: AuditData, options: NetworkOptions) -> str:
     """How the samples of a source are fed to networks: source, mean and std.
 
     Args:
-        population: from `whole_source`.
+        audit_data: from `whole_source`.
         options: what the user says of it.
     """
-    if population.mean is None or population.std is None:
-        return f"floats of {population.name}, as they are"
-    mean, std = (", ".join(f"{value:.6g}" for value in part) for part in (population.mean, population.std))
-    why = "as given" if options.is_normalised_by_user else f"assumed for {population.name}; others: --mean, --std"
+    if audit_data.mean is None or audit_data.std is None:
+        return f"floats of {audit_data.name}, as they are"
+    mean, std = (", ".join(f"{value:.6g}" for value in part) for part in (audit_data.mean, audit_data.std))
+    why = "as given" if options.is_normalised_by_user else f"assumed for {audit_data.name}; others: --mean, --std"
     return f"(x / 255 - mean) / std with mean {mean} and std {std} ({why})"
 
 
-def _frame(membership: Mapping[str, np.ndarray], population: Population) -> Signals:
+def _frame(membership: Mapping[str, np.ndarray], audit_data: AuditData) -> Signals:
     """Signals without answers (zeros that take no memory): everything else is checked before any model is asked."""
-    shape = (*membership["member"].shape, population.num_classes)
+    shape = (*membership["member"].shape, audit_data.num_classes)
     try:
-        return Signals(logits=np.broadcast_to(np.float32(0), shape), labels=population.y, **membership)
+        return Signals(logits=np.broadcast_to(np.float32(0), shape), labels=audit_data.y, **membership)
     except UserError as error:
         raise UserError(f"membership: {error}") from None
 
@@ -228,8 +228,8 @@ def _tell_floored(signals: Signals, warn: Callable[[str], None]) -> None:
         )
 
 
-def device_samples(population: Population, device: str) -> Samples:
-    """All samples of a population on a device.
+def device_samples(audit_data: AuditData, device: str) -> Samples:
+    """All samples of audit data on a device.
 
     Raises:
         UserError: the device cannot be used.
@@ -237,7 +237,7 @@ def device_samples(population: Population, device: str) -> Samples:
     from pruneaudit.training.samples import Samples
 
     try:
-        return Samples.of(population, np.ones(len(population.y), dtype=bool), device)
+        return Samples.of(audit_data, np.ones(len(audit_data.y), dtype=bool), device)
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"device: '{device}' cannot be used ({reason}); use cpu, or cuda where there is one") from None

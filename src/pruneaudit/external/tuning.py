@@ -14,8 +14,8 @@ from pruneaudit.compression.size import evaluating
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.randomness import torch_generator
+from pruneaudit.external.method import Tuning, tuning_of
 from pruneaudit.external.networks import Plain
-from pruneaudit.external.pruning_settings import Tuning, tuning_of
 from pruneaudit.models._outputs import answering, check_answer, check_steady, logits_in
 from pruneaudit.signals.arrays import as_array
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
@@ -37,7 +37,7 @@ class FineTuning:
 
     Example:
         >>> tuning = pruneaudit.FineTuning((x, y), epochs=1, learning_rate=0.02)
-        >>> pruned = pruneaudit.prune(model, "dpf", 0.9, finetuning=tuning)
+        >>> pruned = pruneaudit.compress(model, "dpf", 0.9, finetuning=tuning)
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class FineTuning:
 
 
 class PlainOrder(Hook):
-    """Keeps weights and inputs in plain memory order, which `view` in a user's code may rely on.
+    """Keeps weights and inputs in plain memory order, which `attack_input` in a user's code may rely on.
 
     The loop puts both into channels-last order, which is faster for networks that can do with it.
     """

@@ -6,9 +6,9 @@ data leave no more than that, and a small study with wide intervals does not pas
 equals its budget is within. One above it does not say that the run leaks more than the budget, only that the run was
 not shown to be within it. The figures are means over victims.
 
-An attack that failed the run's own controls (`pruneaudit.evaluation.controls`) has no figure that can be trusted.
-A figure that is missing or was refused decides over all others: the gate then says that it was not answered (exit
-code 2), even where another figure is over its budget. Whoever accepts a leak that is known (exit code 1) must not
+An attack that failed the run's own controls (`pruneaudit.evaluation.recorded_checks`) has no figure that can be
+trusted. A figure that is missing or suppressed decides over all others: the gate then says that it was not answered
+(exit code 2), even where another figure is over its budget. Whoever accepts a leak that is known (exit code 1) must not
 accept with it what nobody measured.
 
 Whoever names an attack or references lets these alone decide. What others find above the budget is listed all the same.
@@ -24,7 +24,7 @@ import pandas as pd
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import nearest
 from pruneaudit.evaluation.columns import MEAN, POOLED
-from pruneaudit.evaluation.controls import failures, unchecked
+from pruneaudit.evaluation.recorded_checks import failures, unchecked
 from pruneaudit.evaluation.results import Results
 from pruneaudit.gate.budgets import NO_BUDGET, Budget
 from pruneaudit.gate.verdicts import Gate, Verdict, verdict_of
@@ -39,8 +39,8 @@ from pruneaudit.report.selection import (
     release_row,
     study_of,
 )
-from pruneaudit.study.audit import MATCHED, NO_DEFENSE
-from pruneaudit.study.lineage import twins
+from pruneaudit.study.audit import MATCHED, UNDEFENDED
+from pruneaudit.study.lineage import counterparts
 
 GUESSING_AUC = 0.5
 ANY = "any"
@@ -52,7 +52,7 @@ def check(
     budgets: Sequence[Budget],
     attack: str | None = None,
     releases: Sequence[str] = (),
-    knowledge: str = ANY,
+    references: str = ANY,
 ) -> Gate:
     """Compares the figures of a run with budgets.
 
@@ -62,17 +62,17 @@ def check(
         attack: the attack that decides; default, and `any`: every attack that was played.
         releases: which to check; default: the dense networks and all that is compressed or defended. One that the study
             asks for and the run could not make is refused, not passed over.
-        knowledge: what the references of the attacks that decide went through; `any`: every kind.
+        references: what the references of the attacks that decide went through; `any`: every kind.
 
     Raises:
-        UserError: attack, release or knowledge is unknown, there is no budget, or the declared attack is not among
+        UserError: attack, release or references are unknown, there is no budget, or the primary attack is not among
             these findings and no other was named.
     """
     if not budgets:
         raise UserError(NO_BUDGET)
-    knowledge = MATCHED if knowledge == "adaptive" else knowledge
+    references = MATCHED if references == "adaptive" else references
     known = tuple(dict.fromkeys([*release_names(results), *_asked_releases(results)]))
-    _check_choice(results, attack, releases, knowledge, known)
+    _check_choice(results, attack, releases, references, known)
     spared = () if releases else _neither_pruned_nor_defended(results, known)
     checked = tuple(dict.fromkeys(releases)) or tuple(name for name in known if name not in spared)
     attack = None if attack == ANY else attack
@@ -82,12 +82,14 @@ def check(
     for release in checked:
         every = _of_release(results, release, ANY, None, budgets)
         chosen = (
-            every if attack is None and knowledge == ANY else _of_release(results, release, knowledge, attack, budgets)
+            every
+            if attack is None and references == ANY
+            else _of_release(results, release, references, attack, budgets)
         )
-        decided = {(verdict.knowledge, verdict.attack) for verdict in chosen}
-        deciding += [_controlled(verdict, broken, unplayed) for verdict in chosen]
-        rest = [verdict for verdict in every if (verdict.knowledge, verdict.attack) not in decided]
-        others += [_controlled(verdict, broken, unplayed) for verdict in rest]
+        decided = {(verdict.references, verdict.attack) for verdict in chosen}
+        deciding += [_sanity_checked(verdict, broken, unplayed) for verdict in chosen]
+        rest = [verdict for verdict in every if (verdict.references, verdict.attack) not in decided]
+        others += [_sanity_checked(verdict, broken, unplayed) for verdict in rest]
     named = dict.fromkeys(verdict.attack for verdict in deciding)
     beside = [name for name in dict.fromkeys(verdict.attack for verdict in others) if name not in named]
     return Gate(
@@ -100,9 +102,9 @@ def check(
 
 
 def _check_choice(
-    results: Results, attack: str | None, releases: Sequence[str], knowledge: str, known: Sequence[str]
+    results: Results, attack: str | None, releases: Sequence[str], references: str, known: Sequence[str]
 ) -> None:
-    """Refuses names that the run does not have, and findings that lack the declared attack."""
+    """Refuses names that the run does not have, and findings that lack the primary attack."""
     attacks = attack_order(results)
     if not attacks:
         raise UserError("no attack was played in this run, so that nothing can be checked; expected findings")
@@ -115,7 +117,7 @@ def _check_choice(
         _known("--attack", attack, (*attacks, ANY))
     for release in releases:
         _known("--release", release, known)
-    _known("--knowledge", knowledge, (*_knowledges(results), ANY))
+    _known("--references", references, (*_kinds_of_references(results), ANY))
 
 
 def _known(option: str, given: str, choices: Sequence[str]) -> None:
@@ -134,10 +136,10 @@ def _asked_releases(results: Results) -> tuple[str, ...]:
     return tuple(str(item["name"]) for item in listed or () if isinstance(item, Mapping) and "name" in item)
 
 
-def _knowledges(results: Results) -> tuple[str, ...]:
+def _kinds_of_references(results: Results) -> tuple[str, ...]:
     """The kinds of references that the run has, and those that the study asks for."""
     study = study_of(results)
-    return tuple(dict.fromkeys([*results.findings["knowledge"], *(study.audit.knowledge if study else ())]))
+    return tuple(dict.fromkeys([*results.findings["references"], *(study.audit.references if study else ())]))
 
 
 def _neither_pruned_nor_defended(results: Results, known: Sequence[str]) -> tuple[str, ...]:
@@ -162,7 +164,7 @@ def _neither_pruned_nor_defended(results: Results, known: Sequence[str]) -> tupl
 
 
 def _of_release(
-    results: Results, release: str, knowledge: str, attack: str | None, budgets: Sequence[Budget]
+    results: Results, release: str, references: str, attack: str | None, budgets: Sequence[Budget]
 ) -> list[Verdict]:
     """The verdicts on one release, its figures not yet held against the controls of their attacks.
 
@@ -172,9 +174,9 @@ def _of_release(
     found = results.findings[results.findings["release"] == release]
     named = found if attack is None else found[found["attack"] == attack]
     verdicts = []
-    for label, kind in _kinds(results, release, knowledge, tuple(dict.fromkeys(found["knowledge"]))).items():
-        rows = named[named["knowledge"] == label]
-        if rows.empty and not named.empty and attack is not None and knowledge == ANY:
+    for label, kind in _kinds(results, release, references, tuple(dict.fromkeys(found["references"]))).items():
+        rows = named[named["references"] == label]
+        if rows.empty and not named.empty and attack is not None and references == ANY:
             continue
         for name in dict.fromkeys(rows["attack"]) if len(rows) else [attack or ANY]:
             row = _row(rows[rows["attack"] == name])
@@ -187,28 +189,28 @@ def _of_release(
     return verdicts
 
 
-def _kinds(results: Results, release: str, knowledge: str, labels: Sequence[str]) -> dict[str, str]:
+def _kinds(results: Results, release: str, references: str, labels: Sequence[str]) -> dict[str, str]:
     """The kinds of references that the release is to be checked under: by the label they were played as, the name.
 
     A release without any finding is missed once.
     """
-    kinds = (_knowledges(results) if labels else (MATCHED,)) if knowledge == ANY else (knowledge,)
+    kinds = (_kinds_of_references(results) if labels else (MATCHED,)) if references == ANY else (references,)
     found: dict[str, str] = {}
     for kind in kinds:
         found.setdefault(_played_as(results, release, kind, labels), kind)
     return found
 
 
-def _played_as(results: Results, release: str, knowledge: str, labels: Sequence[str]) -> str:
-    """The label of the game that comes to this knowledge: dense references of the dense networks are `matched`."""
+def _played_as(results: Results, release: str, references: str, labels: Sequence[str]) -> str:
+    """The label of the setting that comes to these references: dense references of dense networks are `matched`."""
     study = study_of(results)
-    undefended = twins(study) if study else {}
+    undefended = counterparts(study) if study else {}
 
     def references_of(label: str) -> str:
-        return {MATCHED: release, NO_DEFENSE: undefended.get(release, release)}.get(label, label)
+        return {MATCHED: release, UNDEFENDED: undefended.get(release, release)}.get(label, label)
 
-    alike = [label for label in labels if references_of(label) == references_of(knowledge)]
-    return knowledge if knowledge in labels or not alike else alike[0]
+    alike = [label for label in labels if references_of(label) == references_of(references)]
+    return references if references in labels or not alike else alike[0]
 
 
 def _row(rows: pd.DataFrame) -> pd.Series | None:
@@ -218,7 +220,7 @@ def _row(rows: pd.DataFrame) -> pd.Series | None:
     return None if chosen.empty else chosen.iloc[0]
 
 
-def _controlled(verdict: Verdict, broken: Mapping[str, str], unplayed: Mapping[str, str]) -> Verdict:
+def _sanity_checked(verdict: Verdict, broken: Mapping[str, str], unplayed: Mapping[str, str]) -> Verdict:
     """The verdict, marked where nobody checked the attack; none where the attack failed its controls."""
     if not verdict.reason and verdict.attack in broken:
         verdict = replace(verdict, reason=f"the attack failed the run's own controls ({broken[verdict.attack]})")

@@ -14,9 +14,9 @@ from pruneaudit.report.quantities import Quantity
 _TITLES: dict[Outcome, str] = {
     "within": "within budget",
     "over": "not shown to be within budget",
-    "refused": "not answered",
+    "suppressed": "not answered",
 }
-_SAID: dict[Outcome, str] = {"within": "within", "over": "not shown to be within", "refused": "refused"}
+_SAID: dict[Outcome, str] = {"within": "within", "over": "not shown to be within", "suppressed": "suppressed"}
 """What is said of one figure. An upper end above the budget does not show that the leak itself is above it."""
 _MAX_PLACES = 12
 _COLUMNS = ("release", "attack", "references", "figure", "value", "95% interval", "budget", "verdict")
@@ -49,7 +49,7 @@ def as_record(gate: Gate, run: str) -> dict[str, Any]:
 def _record(verdict: Verdict) -> dict[str, Any]:
     return {
         "release": verdict.release,
-        "knowledge": verdict.knowledge,
+        "references": verdict.references,
         "attack": verdict.attack,
         "metric": verdict.budget.quantity.column,
         "value": _or_none(verdict.value),
@@ -66,13 +66,13 @@ def _record(verdict: Verdict) -> dict[str, Any]:
 
 def _sentence(gate: Gate) -> str:
     outcomes = [verdict.outcome for verdict in gate.verdicts]
-    total, over, refused = len(outcomes), outcomes.count("over"), outcomes.count("refused")
+    total, over, suppressed = len(outcomes), outcomes.count("over"), outcomes.count("suppressed")
     rule = (
         "Every figure must be within its budget: the upper end of the 95% interval of its mean over victims is at most"
         " the budget. A figure above it was not shown to be within."
     )
-    if refused:
-        missing = "1 figure is" if refused == 1 else f"{refused} figures are"
+    if suppressed:
+        missing = "1 figure is" if suppressed == 1 else f"{suppressed} figures are"
         others = f" {over} of the others {_was(over)} not shown to be within budget." if over else ""
         said = f"{missing} missing or refused, of {total}, so the question is not answered, whatever the others say."
         return f"{said}{others} {rule}"
@@ -124,7 +124,7 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
     names = (
         markdown_code(verdict.release),
         markdown_code(verdict.attack),
-        markdown_code(verdict.knowledge),
+        markdown_code(verdict.references),
         quantity.title,
     )
     told = _SAID[verdict.outcome] if verdict.outcome == "within" else f"**{_SAID[verdict.outcome]}**"

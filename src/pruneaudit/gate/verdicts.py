@@ -12,8 +12,8 @@ import pandas as pd
 from pruneaudit.gate.budgets import Budget
 from pruneaudit.metrics import Quantity
 
-Outcome = Literal["within", "over", "refused"]
-EXIT_CODES: Mapping[Outcome, int] = {"within": 0, "over": 1, "refused": 2}
+Outcome = Literal["within", "over", "suppressed"]
+EXIT_CODES: Mapping[Outcome, int] = {"within": 0, "over": 1, "suppressed": 2}
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Verdict:
     """One figure compared with its budget."""
 
     release: str
-    knowledge: str
+    references: str
     attack: str
     budget: Budget
     value: float = math.nan
@@ -35,9 +35,9 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """`refused` without a figure; `over` where the upper end of its interval is above the budget; else `within`."""
+        """`suppressed` without a figure; `over` where the upper end of its interval exceeds it; else `within`."""
         if self.reason:
-            return "refused"
+            return "suppressed"
         return "over" if self.high > self.budget.limit else "within"
 
 
@@ -59,9 +59,9 @@ class Gate:
 
     @property
     def outcome(self) -> Outcome:
-        """`refused` if any deciding figure is; else `over` if any is; else `within`."""
+        """`suppressed` if any deciding figure is; else `over` if any is; else `within`."""
         found = {verdict.outcome for verdict in self.verdicts}
-        return "refused" if "refused" in found else "over" if "over" in found else "within"
+        return "suppressed" if "suppressed" in found else "over" if "over" in found else "within"
 
     @property
     def exit_code(self) -> int:
@@ -77,15 +77,15 @@ def verdict_of(row: pd.Series, budget: Budget) -> Verdict:
         value, low, high = (budget.metric.restated(number) for number in (value, low, high))
     reason = ""
     if math.isnan(value):
-        reason = _reasons(row, measured) or str(row["refused"]) or "no figure was computed"
+        reason = _reasons(row, measured) or str(row["suppressed"]) or "no figure was computed"
     elif math.isnan(high):
         reason = _reasons(row, measured) or "it has no interval"
     victims = 0 if math.isnan(row["num_victims"]) else int(row["num_victims"])
-    which = (str(row["release"]), str(row["knowledge"]), str(row["attack"]))
+    which = (str(row["release"]), str(row["references"]), str(row["attack"]))
     return Verdict(*which, budget, value, low, high, victims, reason)
 
 
 def _reasons(row: pd.Series, quantity: Quantity) -> str:
     """Why the row refuses this very figure; empty where it does not say."""
-    parts = [part.partition(": ") for part in str(row["refused"]).split("; ")]
+    parts = [part.partition(": ") for part in str(row["suppressed"]).split("; ")]
     return "; ".join(why for name, _, why in parts if name.casefold() == quantity.title.casefold())

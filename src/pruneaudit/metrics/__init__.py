@@ -73,7 +73,7 @@ METRICS: Registry[Metric] = Registry(
     "pruneaudit.metrics",
     "METRIC",
     infrastructure={
-        *("arrays", "bootstrap", "epsilon", "exposure", "intervals", "measurement", "metric", "pooled", "quantity"),
+        *("arrays", "bootstrap", "epsilon", "detection", "intervals", "measurement", "metric", "pooled", "quantity"),
         *("rates", "roc"),
     },
     shared={"standard": STANDARD},

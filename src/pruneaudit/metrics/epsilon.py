@@ -3,7 +3,7 @@
 `one_run_epsilon` is Steinke, Nasr and Jagielski 2023 (arXiv 2305.08846): one training with m canaries, each included by
 a coin of its own, and guesses about r of them. `many_run_epsilon` compares error rates over many trainings (Nasr et
 al. 2021, arXiv 2101.04535, with exact binomial limits). Both are valid only for coins that are independent of
-everything else, and for guesses whose number was fixed beforehand. Scores of an ordinary population pooled into such
+everything else, and for guesses whose number was fixed beforehand. Scores of an ordinary audit data pooled into such
 a bound prove nothing: its samples are not canaries, and their errors are not independent (arXiv 2605.25819).
 """
 

@@ -29,7 +29,7 @@ from pruneaudit.metrics.roc import Sides, sides
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What a metric is computed from: one attack's scores in one game."""
+    """What a metric is computed from: one attack's scores in one attack setting."""
 
     scores: Floats
     """(V, N), higher = more likely a member; NaN for what is not counted: unscored, not eligible, a canary."""
@@ -96,7 +96,7 @@ class Metric(ABC):
     """Measured at a threshold that references teach. Others are read off the ranking of scores alone: they stand in the
     rows of all pairs pooled, in the frontier, and in summaries."""
     missing: ClassVar[str] = ""
-    """What the column `refused` says where no victim has a value, beginning with the heading; empty: nothing."""
+    """What the column `suppressed` says where no victim has a value, beginning with the heading; empty: nothing."""
     restates: ClassVar[Quantity | None] = None
     """Another metric's quantity that this one says in other words (see `restated`): it is not measured, has no interval
     of its own in the findings and is not compared."""

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.store import SEAL
@@ -54,7 +54,7 @@ class Finished:
 
     folder: Path
     plan: Plan
-    population: Population
+    audit_data: AuditData
     results: Results
     """Of the run itself, or of other attacks on what it has stored."""
 
@@ -70,8 +70,8 @@ class Finished:
             UserError: the run is not finished, or damaged.
         """
         run = RunFolder.open(folder)
-        plan, population = run.finished()
-        return cls(folder, plan, population, run.results() if results is None else results)
+        plan, audit_data = run.finished()
+        return cls(folder, plan, audit_data, run.results() if results is None else results)
 
     @property
     def study(self) -> Study:
@@ -117,7 +117,7 @@ class Finished:
         """The mean cross-entropy of non-members, in nats, by release: the mean over models, with its interval."""
         found = {}
         for release in self.releases:
-            signals = RunFolder(self.folder).signals(self.plan, self.population, release, self.left_out)
+            signals = RunFolder(self.folder).signals(self.plan, self.audit_data, release, self.left_out)
             found[release] = two_way(*nonmember_loss(signals), bounds=(0.0, np.inf))
         return found
 

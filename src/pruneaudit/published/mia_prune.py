@@ -201,7 +201,7 @@ def study_of(config: Config) -> Study:
             "releases": [{"finetune": finetune}, *pruned, {**pruned[0], **defended}],
             "audit": {
                 "attacks": ["samia", "threshold", "nn", "nn_top3", "nn_cls"],
-                "knowledge": ["matched", "no-defense"],
+                "references": ["matched", "undefended"],
             },
         },
         f"{FOLDER} {config.name}",

@@ -201,7 +201,7 @@ def study_of(grid: Grid) -> Study:
                 if method != DENSE
                 for sparsity in grid.sparsities
             ],
-            "audit": {"attacks": grid.attacks, "knowledge": ["matched"]},
+            "audit": {"attacks": grid.attacks, "references": ["matched"]},
         },
         FOLDER,
     )

@@ -57,7 +57,7 @@ def evaluate(
         to = place / folder.resolve().name
         played.append(attack(folder, list(attacks), to, runtime, command))
     after = [
-        Finished(run.folder, run.plan, run.population, again.audit.results)
+        Finished(run.folder, run.plan, run.audit_data, again.audit.results)
         for run, again in zip(before, played, strict=True)
     ]
     return Evaluated(tuple(played), write_tables(after, place))

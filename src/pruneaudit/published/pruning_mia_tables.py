@@ -7,7 +7,7 @@
 | results_over_seeds.csv | a figure of an experiment | its mean over seeds with an interval; only from two seeds on |
 
 An experiment is a release: `dense_cifar10`, `static_sparsity_0.8_cifar10`. Its figures are those of the run's own
-tables: means over models with their 95% intervals, of an attacker whose references are as the victims (knowledge
+tables: means over models with their 95% intervals, of an attacker whose references are as the victims (references
 `matched`). What is refused there is empty here. Accuracies and rates are in 0..1, as everywhere.
 
 Where these differ from what stands there under the same names:
@@ -120,7 +120,7 @@ def csv_text(table: pd.DataFrame) -> str:
 def findings_of(run: Finished, release: str) -> pd.DataFrame:
     """The rows that the tables take of a release: the mean over victims of every attack, references as the victims."""
     found = run.results.findings
-    return found[(found["release"] == release) & (found["knowledge"] == MATCHED) & (found["victim"] == MEAN)]
+    return found[(found["release"] == release) & (found["references"] == MATCHED) & (found["victim"] == MEAN)]
 
 
 def seconds_of(run: Finished, release: str) -> list[float]:

@@ -187,7 +187,7 @@ def _sparsity_reached(folder: Path, told: Mapping[str, Any]) -> float:
 
 def _loss_of_each(run: Finished, release: str) -> dict[int, float | None]:
     """The mean cross-entropy of each attacked model on its non-members, by model."""
-    signals = release_signals(run.plan, Store(run.folder), run.population, release, run.left_out)
+    signals = release_signals(run.plan, Store(run.folder), run.audit_data, release, run.left_out)
     values = nonmember_loss(signals).values
     return {t.model_id: _number(value) for t, value in zip(run.tasks(release), values, strict=True)}
 
@@ -205,7 +205,7 @@ def _bank(run: Finished, release: str) -> dict[str, Any]:
 
 def _write_network(run: Finished, task: Task, folder: Path) -> None:
     """Weights and configuration of one network."""
-    state = stored_state(task.spec, run.population, run.folder / task.artifact.folder)
+    state = stored_state(task.spec, run.audit_data, run.folder / task.artifact.folder)
     torch.save(state, folder / WEIGHTS)
     _write_json(_config(run, task), folder / CONFIG)
 

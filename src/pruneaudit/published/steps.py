@@ -150,13 +150,13 @@ def pruned(so_far: Study, release: Release, with_control: bool = False) -> Study
     Raises:
         UserError: another release has its name.
     """
-    wanted = _controls(so_far, release) if with_control else []
+    wanted = _sanity_checks(so_far, release) if with_control else []
     new = [each for each in (*wanted, release) if each not in so_far.releases]
     settings = so_far.model_dump() | {"releases": [*so_far.releases, *new]}
     return _quickly_attacked(validated(Study, settings, "prune") if new else so_far)
 
 
-def _controls(so_far: Study, release: Release) -> list[Release]:
+def _sanity_checks(so_far: Study, release: Release) -> list[Release]:
     """The control of a release, called after its epochs where there is one already with others."""
     control = validated(Release, {"finetune": release.finetune}, "prune")
     if control.name not in {each.name for each in so_far.releases} or control in so_far.releases:
@@ -228,5 +228,5 @@ def attacked(
     """
     if not original and not so_far.releases:
         raise UserError(f"no pruned networks are there yet; first: {first} (or attack the dense ones with --original)")
-    audit = so_far.audit.model_dump() | {"attacks": attacks, "knowledge": ["matched" if adaptive else "no-defense"]}
+    audit = so_far.audit.model_dump() | {"attacks": attacks, "references": ["matched" if adaptive else "undefended"]}
     return validated(Study, so_far.model_dump() | {"audit": audit}, "mia")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import Quantity, headline_tpr
-from pruneaudit.report.selection import primary_attack, primary_knowledge, references_named, release_names
+from pruneaudit.report.selection import primary_attack, primary_references, references_named, release_names
 from pruneaudit.report.tables import NO_REASON, Cell, Notes
 from pruneaudit.study import DENSE
 
@@ -43,7 +43,7 @@ class Accusations:
     """The table."""
 
     attack: str
-    knowledge: str
+    references: str
     level: str
     """The nominal false-positive rate."""
     lines: tuple[AccusationLine, ...]
@@ -52,7 +52,7 @@ class Accusations:
 
 def accusations(results: Results) -> Accusations | None:
     """PPV of the primary attack at the rate that summaries show, or the lowest with a figure; None without any."""
-    attack, knowledge = primary_attack(results), primary_knowledge(results)
+    attack, references = primary_attack(results), primary_references(results)
     table = results.ppv[results.ppv["attack"] == attack]
     if table.empty:
         return None
@@ -60,10 +60,10 @@ def accusations(results: Results) -> Accusations | None:
     notes, lines = Notes(), []
     for release in release_names(results):
         rows = table[(table["release"] == release) & (table["fpr"] == level)]
-        primary = rows[rows["knowledge"] == knowledge]
+        primary = rows[rows["references"] == references]
         chosen = rows if primary.empty and release == DENSE else primary
         lines += [_line(row, notes) for _, row in chosen.iterrows()]
-    named = references_named(results, knowledge)
+    named = references_named(results, references)
     return Accusations(attack, named, f"{100 * level:g}%", tuple(lines), notes.listed()) if lines else None
 
 
@@ -74,7 +74,7 @@ def _level(results: Results, table: pd.DataFrame) -> float:
 
 
 def _line(row: pd.Series, notes: Notes) -> AccusationLine:
-    reason = str(row["refused"]) or NO_REASON
+    reason = str(row["suppressed"]) or NO_REASON
     return AccusationLine(
         str(row["release"]),
         f"{100 * row['prior']:g}%",

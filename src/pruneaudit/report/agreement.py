@@ -9,7 +9,7 @@ import pandas as pd
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions import Conclusion, Shown, better_than_guessing
 from pruneaudit.report.quantities import AUC, headline_tpr
-from pruneaudit.report.selection import primary_knowledge
+from pruneaudit.report.selection import primary_references
 from pruneaudit.report.stronger import Stronger, stronger_attacks
 from pruneaudit.report.words import attack_name, counted, listed, verb
 
@@ -65,7 +65,7 @@ def change_said(results: Results, found: Conclusion, row: pd.Series) -> str:
 
 def _counted_others(results: Results, found: Conclusion) -> str:
     """How many other attacks there are; where several kinds of references were played, how many pairs."""
-    if all(shown.knowledge == primary_knowledge(results) for shown in found.others):
+    if all(shown.references == primary_references(results) for shown in found.others):
         return counted(len(found.others), "other attack")
     return counted(len(found.others), "other pair", "other pairs") + " of attack and references"
 
@@ -82,7 +82,7 @@ def differing(results: Results, found: Conclusion) -> str:
 
 
 def _shown(results: Results, shown: Shown) -> str:
-    references = "" if shown.knowledge == primary_knowledge(results) else f", references {shown.knowledge}"
+    references = "" if shown.references == primary_references(results) else f", references {shown.references}"
     interval = AUC.signed_interval(shown.low, shown.high)
     return f"{attack_name(shown.attack)}{references} ({AUC.difference(shown.difference)} {interval})"
 

@@ -14,7 +14,7 @@ from typing import Literal
 import pandas as pd
 
 from pruneaudit.attacks.groups import is_lower_bound
-from pruneaudit.evaluation.controls import failures
+from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.agreement import change_said, differing, otherwise_found, stronger_words
@@ -25,13 +25,13 @@ from pruneaudit.report.selection import (
     attack_order,
     base_release,
     baseline_of,
+    counterpart_of,
     difference,
     finding,
     primary_attack,
     reference_free_of,
     release_names,
     release_row,
-    twin_of,
     was_fine_tuned,
     why_not_alone,
 )
@@ -187,7 +187,7 @@ def _accuracy_change(results: Results, release: str, baseline: str) -> str:
 
 def baseline_words(results: Results, release: str, base: str, baseline: str) -> str:
     """What a release's baseline is to it; `base` is what all releases are compared with."""
-    if baseline == twin_of(results, release):
+    if baseline == counterpart_of(results, release):
         return "the same release without the defence"
     words, gap = _held_against(results, release, base, baseline), why_not_alone(results, release)
     if not gap:
@@ -198,7 +198,7 @@ def baseline_words(results: Results, release: str, base: str, baseline: str) -> 
 
 
 def _held_against(results: Results, release: str, base: str, baseline: str) -> str:
-    """The words for a release that is no undefended twin."""
+    """The words for a release that is no undefended counterpart."""
     if baseline == base:
         return "the dense networks" if base == DENSE else "the first release"
     row = release_row(results, release)
@@ -263,4 +263,4 @@ def _paired_figure(quantity: Quantity, paired: pd.Series) -> str:
 
 
 def _reason(row: pd.Series | None) -> str:
-    return "it has no row in the findings" if row is None else str(row["refused"]) or "no reason was recorded"
+    return "it has no row in the findings" if row is None else str(row["suppressed"]) or "no reason was recorded"

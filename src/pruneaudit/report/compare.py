@@ -23,11 +23,11 @@ from pruneaudit.study.differences import Setting, changed_settings
 PAIRED = "paired"
 INDEPENDENT = "independent"
 COLUMNS = (
-    *("release", "knowledge", "attack", "metric"),
+    *("release", "references", "attack", "metric"),
     *("first", "first_low", "first_high", "second", "second_low", "second_high"),
-    *("difference", "low", "high", "method", "first_victims", "second_victims", "refused"),
+    *("difference", "low", "high", "method", "first_victims", "second_victims", "suppressed"),
 )
-"""Of the table of differences; rates in 0..1, a missing number is NaN and `refused` says why. An accuracy belongs to a
+"""Of the table of differences; rates in 0..1, a missing number is NaN: `suppressed` says why. An accuracy belongs to a
 release and has no attack."""
 SHOWN_DIGITS = 12
 """Of a SHA-256 that differs."""
@@ -42,12 +42,12 @@ class Comparison:
     """The folder of the first run."""
     second: str
     table: pd.DataFrame
-    """One row per release, knowledge, attack and metric that both have; see `COLUMNS`."""
+    """One row per release, references, attack and metric that both have; see `COLUMNS`."""
     quantities: tuple[Quantity, ...]
     """The metrics of the table."""
     settings: tuple[Setting, ...]
     only_first: Mapping[str, tuple[str, ...]]
-    """Releases, knowledge and attacks that only the first run has, by these three words."""
+    """Releases, references and attacks that only the first run has, by these three words."""
     only_second: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...]
     """Why what is not paired is not."""
@@ -59,7 +59,7 @@ def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda 
     Args:
         first: a run's folder.
         second: that of the run which is subtracted.
-        say: told of each game that is read.
+        say: told of each attack setting that is read.
 
     Raises:
         UserError: a folder holds no finished run, or one that has changed; or the two have nothing in common.
@@ -69,26 +69,26 @@ def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda 
     other = _renamed(other, names)
     quantities = headline_quantities(name for name in one.findings.columns if name in set(other.findings.columns))
     mine, theirs = _means(one), _means(other)
-    games: dict[tuple[str, str], list[str]] = {}
-    for release, knowledge, attack in mine:
-        if (release, knowledge, attack) in theirs:
-            games.setdefault((release, knowledge), []).append(attack)
-    if not games:
+    settings: dict[tuple[str, str], list[str]] = {}
+    for release, references, attack in mine:
+        if (release, references, attack) in theirs:
+            settings.setdefault((release, references), []).append(attack)
+    if not settings:
         raise UserError(
-            f"{first} and {second} have no release, knowledge and attack in common, so that nothing can be compared:"
+            f"{first} and {second} have no release, references and attack in common, so that nothing can be compared:"
             f" {_listed(one)} against {_listed(other)}"
         )
-    why_not = _not_one_population(one, other)
-    rows: dict[str, list[dict[str, Any]]] = {release: _accuracies(one, other, release) for release, _ in games}
+    why_not = _not_one_audit_data(one, other)
+    rows: dict[str, list[dict[str, Any]]] = {release: _accuracies(one, other, release) for release, _ in settings}
     notes = [_NOT_PAIRED_ACCURACY] if any(rows.values()) else []
-    for number, ((release, knowledge), attacks) in enumerate(games.items(), start=1):
-        say(f"comparing {release}, references {knowledge} ({number}/{len(games)})")
+    for number, ((release, references), attacks) in enumerate(settings.items(), start=1):
+        say(f"comparing {release}, references {references} ({number}/{len(settings)})")
         their_name = names.get(release, release)
-        pairs = why_not or paired_scores(first, second, release, knowledge, attacks, their_name)
+        pairs = why_not or paired_scores(first, second, release, references, attacks, their_name)
         if isinstance(pairs, str):
-            notes.append(f"not paired: {pairs}" if why_not else f"not paired, {release} / {knowledge}: {pairs}")
+            notes.append(f"not paired: {pairs}" if why_not else f"not paired, {release} / {references}: {pairs}")
         for attack in attacks:
-            key = release, knowledge, attack
+            key = release, references, attack
             rows[release] += [_leakage(mine[key], theirs[key], quantity, pairs) for quantity in quantities]
     notes += _without_references({str(first): one, str(second): other})
     return Comparison(
@@ -128,9 +128,9 @@ def _recorded(results: Results) -> dict[str, Any]:
     given = about.get("study")
     settings = given if isinstance(given, Mapping) else {}
     study = {key: value for key, value in settings.items() if key not in ("name", "description")}
-    more = {key: about[key] for key in ("device", "versions", "population") if about.get(key)}
-    if "population" in more:
-        more["population"] = more["population"] | {"sha256": str(more["population"].get("sha256", ""))[:SHOWN_DIGITS]}
+    more = {key: about[key] for key in ("device", "versions", "audit_data") if about.get(key)}
+    if "audit_data" in more:
+        more["audit_data"] = more["audit_data"] | {"sha256": str(more["audit_data"].get("sha256", ""))[:SHOWN_DIGITS]}
     return study | more
 
 
@@ -143,37 +143,37 @@ def _without_references(runs: Mapping[str, Results]) -> list[str]:
 
 def _means(results: Results) -> dict[tuple[str, str, str], pd.Series]:
     table = results.findings[results.findings["victim"] == MEAN]
-    return {(row["release"], row["knowledge"], row["attack"]): row for _, row in table.iterrows()}
+    return {(row["release"], row["references"], row["attack"]): row for _, row in table.iterrows()}
 
 
-def _not_one_population(one: Results, other: Results) -> str:
-    """Why no game of two studies can be paired; empty where one might be.
+def _not_one_audit_data(one: Results, other: Results) -> str:
+    """Why no attack setting of two studies can be paired; empty where one might be.
 
     A study's checksum is of the samples themselves. That of saved predictions is of a file, which also holds the
     answers: two such files can be about the same samples, and ids, labels and members tell.
     """
     digests = [
-        (results.about.get("population") or {}).get("sha256") for results in (one, other) if results.about.get("study")
+        (results.about.get("audit_data") or {}).get("sha256") for results in (one, other) if results.about.get("study")
     ]
-    return "the runs were not made on the same population" if len(digests) == 2 and digests[0] != digests[1] else ""
+    return "the runs were not made on the same audit data" if len(digests) == 2 and digests[0] != digests[1] else ""
 
 
 def _leakage(mine: pd.Series, other: pd.Series, quantity: Quantity, pairs: Paired | str) -> dict[str, Any]:
     first, second = _interval(mine, quantity), _interval(other, quantity)
-    names = {name: mine[name] for name in ("release", "knowledge", "attack")}
+    names = {name: mine[name] for name in ("release", "references", "attack")}
     difference, method = independent_difference(first, second), INDEPENDENT
     if isinstance(pairs, Paired) and not math.isnan(difference[0]):
         method, difference = PAIRED, pairs.difference(str(mine["attack"]), quantity)
-    missing = [row["refused"] or "no figure" for row, it in ((mine, first), (other, second)) if math.isnan(it[0])]
+    missing = [row["suppressed"] or "no figure" for row, it in ((mine, first), (other, second)) if math.isnan(it[0])]
     victims = {"first_victims": mine["num_victims"], "second_victims": other["num_victims"]}
-    return names | _figures(quantity, first, second, difference, method) | victims | {"refused": "; ".join(missing)}
+    return names | _figures(quantity, first, second, difference, method) | victims | {"suppressed": "; ".join(missing)}
 
 
 def _accuracies(one: Results, other: Results, release: str) -> list[dict[str, Any]]:
     mine, theirs = release_row(one, release), release_row(other, release)
     if mine is None or theirs is None:
         return []
-    names = {"release": release, "knowledge": "", "attack": "", "refused": ""}
+    names = {"release": release, "references": "", "attack": "", "suppressed": ""}
     found = []
     for quantity in (TEST_ACCURACY, TRAIN_ACCURACY):
         first, second = _interval(mine, quantity), _interval(theirs, quantity)
@@ -194,7 +194,7 @@ def _figures(quantity: Quantity, first: Interval, second: Interval, both: Interv
 
 def _only(one: Results, other: Results) -> dict[str, tuple[str, ...]]:
     """What the findings of one have and those of the other lack."""
-    columns = {"releases": "release", "knowledge": "knowledge", "attacks": "attack"}
+    columns = {"releases": "release", "references": "references", "attacks": "attack"}
     return {
         word: tuple(name for name in dict.fromkeys(one.findings[column]) if name not in set(other.findings[column]))
         for word, column in columns.items()

@@ -1,9 +1,10 @@
 """Two runs' scores side by side, where the runs have the same victims; and differences with their intervals.
 
-Runs are paired game by game: same samples, same models, and no sample that is a member of a model in one run and
-none in the other. Two studies must have the same population (see `compare.py`); where one of the two is an audit of
-saved predictions, samples are the same if their ids and labels are. What both have in common (hard samples, the models'
-training sets) then cancels, as it does between the releases of one run. Otherwise the two are treated as independent.
+Runs are paired attack setting by attack setting: same samples, same models, and no sample that is a member of a model
+in one run and none in the other. Two studies must have the same audit data (see `compare.py`); where one of the two is
+an audit of saved predictions, samples are the same if their ids and labels are. What both have in common (hard
+samples, the models' training sets) then cancels, as it does between the releases of one run. Otherwise the two are
+treated as independent.
 """
 
 # V victims, N samples, B replicates
@@ -34,7 +35,7 @@ Interval = tuple[float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Paired:
-    """One game of both runs, on the same rows and columns."""
+    """One attack setting of both runs, on the same rows and columns."""
 
     first: dict[str, np.ndarray]
     """(V, N) scores of the first run by attack; higher = more likely a member, NaN = not scored."""
@@ -71,15 +72,15 @@ def independent_difference(first: Interval, second: Interval) -> Interval:
 
 
 def paired_scores(
-    first: Path, second: Path, release: str, knowledge: str, attacks: Sequence[str], their_release: str
+    first: Path, second: Path, release: str, references: str, attacks: Sequence[str], their_release: str
 ) -> Paired | str:
-    """One game's scores in two run folders, aligned; or, in words, why they cannot be paired.
+    """One attack setting's scores in two run folders, aligned; or, in words, why they cannot be paired.
 
     Args:
         first: a run's folder.
-        second: another's; where both are studies, of the same population.
+        second: another's; where both are studies, of the same audit data.
         release: who is attacked, in the first.
-        knowledge: with what references, in both.
+        references: with what references, in both.
         attacks: which scores to read.
         their_release: who is attacked, in the second.
 
@@ -87,7 +88,7 @@ def paired_scores(
         UserError: a file of scores cannot be read.
     """
     tables = [
-        _read(folder / SCORES_FILE, name, knowledge, attacks)
+        _read(folder / SCORES_FILE, name, references, attacks)
         for folder, name in ((first, release), (second, their_release))
     ]
     for table, folder in zip(tables, (first, second), strict=True):
@@ -129,8 +130,8 @@ def _have_other_labels(mine: pd.DataFrame, other: pd.DataFrame) -> bool:
     return bool((labels[0][shared] != labels[1][shared]).any())
 
 
-def _read(path: Path, release: str, knowledge: str, attacks: Sequence[str]) -> pd.DataFrame | None:
-    """The ordinary samples' rows of one game; None where the file has none of it, or is of an older version."""
+def _read(path: Path, release: str, references: str, attacks: Sequence[str]) -> pd.DataFrame | None:
+    """The ordinary samples' rows of one attack setting; None where the file has none, or is of an older version."""
     parts = []
     try:
         with pq.ParquetFile(path) as file:
@@ -138,8 +139,8 @@ def _read(path: Path, release: str, knowledge: str, attacks: Sequence[str]) -> p
             if not set(wanted) <= set(file.schema_arrow.names):
                 return None
             for number in range(file.num_row_groups):
-                names = file.read_row_group(number, columns=["release", "knowledge"])
-                here = pc.and_(pc.equal(names["release"], release), pc.equal(names["knowledge"], knowledge))
+                names = file.read_row_group(number, columns=["release", "references"])
+                here = pc.and_(pc.equal(names["release"], release), pc.equal(names["references"], references))
                 if pc.any(here).as_py():
                     # A name with a dot is taken for a path, which may bring other columns with it.
                     whole = file.read_row_group(number, columns=wanted).select(wanted)

@@ -55,7 +55,7 @@ def comparison_markdown(found: Comparison) -> str:
     lines = ["## Two runs compared", "", *(f"{_escaped(line)}  " for line in _heading(found)), ""]
     lines += ["| release | references | figure | A | B | A - B | method |", "|" + " --- |" * 7]
     for _, row in found.table.iterrows():
-        cells = [_escaped(row["release"]), _escaped(row["knowledge"]), _escaped(_figure_name(found, row))]
+        cells = [_escaped(row["release"]), _escaped(row["references"]), _escaped(_figure_name(found, row))]
         lines.append(f"| {' | '.join([*cells, *_cells(row, _quantity(found, row), ' '), row['method']])} |")
     if found.settings:
         lines += ["", "| setting | A | B |", "| --- | --- | --- |"]
@@ -103,10 +103,10 @@ def _answer(table: pd.DataFrame) -> str:
 
 
 def _groups(table: pd.DataFrame) -> list[tuple[str, list[pd.Series]]]:
-    """The rows under their headings, in their order: a release's accuracies, then each game."""
+    """The rows under their headings, in their order: a release's accuracies, then each attack setting."""
     groups: dict[str, list[pd.Series]] = {}
     for _, row in table.iterrows():
-        head = f"{row['release']}, references: {row['knowledge']}" if row["attack"] else row["release"]
+        head = f"{row['release']}, references: {row['references']}" if row["attack"] else row["release"]
         groups.setdefault(head, []).append(row)
     return list(groups.items())
 
@@ -147,8 +147,8 @@ def _remarks(found: Comparison) -> list[str]:
         )
     for name, only in (("A", found.only_first), ("B", found.only_second)):
         remarks += [f"only in {name}: {word} {', '.join(names)}" for word, names in only.items() if names]
-    refused = found.table[found.table["refused"] != ""]
-    for reason in dict.fromkeys(refused["refused"]):
+    suppressed = found.table[found.table["suppressed"] != ""]
+    for reason in dict.fromkeys(suppressed["suppressed"]):
         remarks.append(f"missing: {reason}")
     return remarks + list(found.notes)
 

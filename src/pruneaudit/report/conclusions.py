@@ -15,10 +15,10 @@ from typing import Literal
 import pandas as pd
 
 from pruneaudit.attacks.groups import is_lower_bound
-from pruneaudit.evaluation.controls import failures
+from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC
-from pruneaudit.report.selection import attack_order, finding, primary_attack, primary_knowledge
+from pruneaudit.report.selection import attack_order, finding, primary_attack, primary_references
 
 Reading = Literal["less", "more", "not shown", "disagree", "not compared"]
 READINGS: dict[int, Reading] = {-1: "less", 0: "not shown", 1: "more"}
@@ -30,7 +30,7 @@ class Shown:
     """The paired difference in AUC under one attack."""
 
     attack: str
-    knowledge: str
+    references: str
     difference: float
     low: float
     high: float
@@ -46,7 +46,7 @@ class Conclusion:
     """What all attacks together show of a release against its baseline."""
 
     primary: Shown | None
-    """Under the primary attack and knowledge; None where no interval was computed."""
+    """Under the primary attack and references; None where no interval was computed."""
     others: tuple[Shown, ...]
     """Under every other attack or kind of reference that has an interval, in the order of the study."""
 
@@ -72,14 +72,14 @@ def concluded(results: Results, release: str, baseline: str) -> Conclusion:
     rows = table[(table["release"] == release) & (table["baseline"] == baseline) & (table["metric"] == AUC.column)]
     order = {attack: place for place, attack in enumerate(attack_order(results))}
     silent = {*failures(results.about), *filter(is_lower_bound, order)}
-    first = (primary_attack(results), primary_knowledge(results))
+    first = (primary_attack(results), primary_references(results))
     found = [
-        Shown(str(row["attack"]), str(row["knowledge"]), row["difference"], row["low"], row["high"])
+        Shown(str(row["attack"]), str(row["references"]), row["difference"], row["low"], row["high"])
         for _, row in rows.iterrows()
         if row["attack"] and row["attack"] not in silent and not _lacks_interval(row)
     ]
-    found.sort(key=lambda shown: (order.get(shown.attack, len(order)), shown.knowledge != first[1]))
-    primary = next((shown for shown in found if (shown.attack, shown.knowledge) == first), None)
+    found.sort(key=lambda shown: (order.get(shown.attack, len(order)), shown.references != first[1]))
+    primary = next((shown for shown in found if (shown.attack, shown.references) == first), None)
     return Conclusion(primary, tuple(shown for shown in found if shown is not primary))
 
 
@@ -121,7 +121,7 @@ def at_equal_accuracy(results: Results, release: str) -> AtEqualAccuracy | None:
 
 
 def better_than_guessing(results: Results, release: str) -> tuple[str, ...]:
-    """The attacks but the primary one whose AUC on a release is above guessing, under the primary knowledge."""
+    """The attacks but the primary one whose AUC on a release is above guessing, under the primary references."""
     broken, first = failures(results.about), primary_attack(results)
     found = []
     for attack in attack_order(results):

@@ -58,7 +58,7 @@ class FrontierTable:
     """The table of all releases."""
 
     attack: str
-    knowledge: str
+    references: str
     metrics: tuple[Quantity, ...]
     lines: tuple[FrontierLine, ...]
     notes: tuple[str, ...]
@@ -100,7 +100,7 @@ def frontier_table(results: Results, metrics: tuple[Quantity, ...] | None = None
         lines.append(FrontierLine(str(release), _kind(results, first)[0], accuracy, compared))
     return FrontierTable(
         str(table["attack"].iloc[0]),
-        str(table["knowledge"].iloc[0]),
+        str(table["references"].iloc[0]),
         shown,
         tuple(lines),
         notes.listed(),
@@ -112,7 +112,7 @@ def frontier_table(results: Results, metrics: tuple[Quantity, ...] | None = None
 
 def _compared(row: pd.Series | None, metric: Quantity, notes: Notes) -> Compared:
     if row is None or math.isnan(row["leakage"]):
-        missing = Cell("", note=notes.number(NO_REASON if row is None else row["refused"] or NO_REASON))
+        missing = Cell("", note=notes.number(NO_REASON if row is None else row["suppressed"] or NO_REASON))
         return Compared(missing, False, missing, "")
     leakage = Cell(metric.value(row["leakage"]), metric.interval(row["leakage_low"], row["leakage_high"]))
     return Compared(leakage, row["dominated"] == 1, _difference(row, metric, notes), row["envelope_release"])
@@ -122,7 +122,7 @@ def _difference(row: pd.Series, metric: Quantity, notes: Notes) -> Cell:
     """The difference at equal accuracy; its interval may have no lower end."""
     value, low, high = row["difference"], row["difference_low"], row["difference_high"]
     if math.isnan(value):
-        return Cell("", note=notes.number(row["refused"] or NO_REASON))
+        return Cell("", note=notes.number(row["suppressed"] or NO_REASON))
     return Cell(metric.signed(value), metric.signed_interval(low, high), stands_out=bool(low > 0 or high < 0))
 
 

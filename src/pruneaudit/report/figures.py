@@ -18,13 +18,13 @@ import pandas as pd
 
 from pruneaudit.evaluation.columns import MEAN
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.escaping import without_controls
+from pruneaudit.report.escaping import without_sanity_checks
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY
 from pruneaudit.report.selection import (
     attack_order,
     finding,
     primary_attack,
-    primary_knowledge,
+    primary_references,
     references_named,
     release_names,
     release_row,
@@ -72,7 +72,7 @@ def label(text: str, length: int = _LABEL_LENGTH) -> str:
 
     The middle is left out: names of releases differ at their ends.
     """
-    cut = without_controls(text)
+    cut = without_sanity_checks(text)
     if len(cut) > length:
         tail = length // 2
         cut = cut[: length - 1 - tail] + "…" + cut[-tail:]
@@ -82,10 +82,10 @@ def label(text: str, length: int = _LABEL_LENGTH) -> str:
 def leakage_by_release(results: Results) -> Figure | None:
     """AUC with its interval: a line of the figure per release and attack, top to bottom.
 
-    One knowledge at a time, the primary one first.
+    One kind of references at a time, the primary one first.
     """
-    first = primary_knowledge(results)
-    names = dict.fromkeys([first, *results.findings["knowledge"]])
+    first = primary_references(results)
+    names = dict.fromkeys([first, *results.findings["references"]])
     found = [(name, drawn) for name in names if (drawn := _leakage(results, name)) is not None]
     if not found:
         return None
@@ -102,10 +102,10 @@ def leakage_by_release(results: Results) -> Figure | None:
     )
 
 
-def _leakage(results: Results, knowledge: str) -> tuple[int, dict[str, Any]] | None:
-    """Height in pixels, and the figure under one knowledge."""
+def _leakage(results: Results, references: str) -> tuple[int, dict[str, Any]] | None:
+    """Height in pixels, and the figure under one kind of references."""
     table = results.findings
-    rows = table[(table["victim"] == MEAN) & (table["knowledge"] == knowledge) & table["auc"].notna()]
+    rows = table[(table["victim"] == MEAN) & (table["references"] == references) & table["auc"].notna()]
     releases = [name for name in release_names(results) if name in set(rows["release"])]
     attacks = [name for name in attack_order(results) if name in set(rows["attack"])]
     if not releases:

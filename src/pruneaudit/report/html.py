@@ -29,14 +29,14 @@ from pruneaudit.report.accusations import accusations
 from pruneaudit.report.answer import answer
 from pruneaudit.report.by_degree import leakage_by_bits, leakage_by_sparsity
 from pruneaudit.report.compressed import shows_sizes
-from pruneaudit.report.controls import controls
+from pruneaudit.report.detected import NO_SAMPLES, are_public, detected, detected_figures, shown_samples
 from pruneaudit.report.equal_accuracy import frontier_figure, frontier_table
-from pruneaudit.report.exposed import NO_SAMPLES, are_public, exposed, exposed_figures, shown_samples
 from pruneaudit.report.figures import Figure, leakage_against_accuracy, leakage_by_release
 from pruneaudit.report.quantities import meanings
 from pruneaudit.report.released import released
 from pruneaudit.report.roc import roc_by_attack, roc_by_release
 from pruneaudit.report.samples import Samples, read_samples
+from pruneaudit.report.sanity_checks import sanity_checks
 from pruneaudit.report.selection import (
     base_release,
     baseline_of,
@@ -59,7 +59,7 @@ _SECTIONS = (
     ("leakage", "Leakage", ""),
     ("changes", "What each release changes", ""),
     ("canaries", "Canaries", "canaries"),
-    ("exposed-heading", "Who becomes exposed", "exposed"),
+    ("detected-heading", "Who becomes exposed", "detected"),
     ("released", "What was released", ""),
     ("measured", "How it was measured", ""),
 )
@@ -97,7 +97,7 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
     plotly = _plotly_script()
     figures = _figures(results) if plotly else []
     frontier = frontier_figure(results) if plotly else None
-    moved = exposed_figures(results, samples) if plotly else []
+    moved = detected_figures(results, samples) if plotly else []
     has_figures = bool(figures or frontier or moved)
     scripts = [_source(environment, _TABLES_SCRIPT), *([_source(environment, _FIGURES_SCRIPT)] if has_figures else [])]
     return environment.get_template(_TEMPLATE).render(
@@ -105,7 +105,7 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
         policy=_policy([*scripts, *([plotly] if has_figures else [])]),
         figures=figures,
         frontier_figure=frontier,
-        exposed_figures=moved,
+        detected_figures=moved,
         has_plotly=bool(plotly),
         has_figures=has_figures,
         plotly=Markup(_packed(plotly)) if has_figures else "",
@@ -140,7 +140,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
     shown = {
         "frontier": frontier_table(results),
         "canaries": canaries_table(results),
-        "exposed": exposed(results, samples, show_records),
+        "detected": detected(results, samples, show_records),
     }
     return {
         "name": str(about.get("name") or "Results"),
@@ -150,10 +150,10 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "with_sizes": shows_sizes(results),
         "reference_free": reference_free_of(results),
         "had_references": num_references(results) != 0,
-        "has_twins": any(line.twin_of for line in first.lines),
+        "has_counterparts": any(line.counterpart_of for line in first.lines),
         "contents": [(target, words) for target, words, needs in _SECTIONS if not needs or shown[needs]],
         **shown,
-        "knowledge_shown": references_shown(results),
+        "references_shown": references_shown(results),
         "findings": findings_table(results),
         "meanings": meanings(results.findings.columns),
         "pooled": findings_table(results, POOLED),
@@ -165,11 +165,11 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "released": measured,
         "refusals": refusals(results),
         "min_deciding": MIN_FALSE_POSITIVES,
-        "knowledges": list(dict.fromkeys(results.findings["knowledge"])),
-        "controlled": _controlled(results),
+        "kinds_of_references": list(dict.fromkeys(results.findings["references"])),
+        "sanity_checked": _sanity_checked(results),
         "chosen_later": chosen_later(results),
         "rule": _rule(results),
-        "controls": controls(results),
+        "sanity_checks": sanity_checks(results),
         "protocol": str(about.get("protocol") or ""),
         "facts": _facts(about),
         "command": str(about.get("command") or ""),
@@ -197,7 +197,7 @@ def _delta(results: Results) -> str:
     return f"{given.iloc[0]:g}" if len(given) else ""
 
 
-def _controlled(results: Results) -> list[tuple[str, str, str]]:
+def _sanity_checked(results: Results) -> list[tuple[str, str, str]]:
     """Each release that is held against another than the dense one, that one, and why more than compression differs."""
     pairs = [(release, baseline_of(results, release)) for release in release_names(results)]
     base = base_release(results)
@@ -206,9 +206,9 @@ def _controlled(results: Results) -> list[tuple[str, str, str]]:
 
 def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Label and text of whatever the run recorded of itself."""
-    population = about.get("population") or {}
+    audit_data = about.get("audit_data") or {}
     counts = [
-        f"{population[key]:,} {words}"
+        f"{audit_data[key]:,} {words}"
         for key, words in (
             ("num_samples", "audited samples"),
             ("num_canaries", "canaries"),
@@ -217,14 +217,14 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("num_copies", "copies of audited samples"),
             ("num_classes", "classes"),
         )
-        if isinstance(population.get(key), int)
-        and (population[key] or key not in ("num_public", "num_canaries", "num_copies"))
+        if isinstance(audit_data.get(key), int)
+        and (audit_data[key] or key not in ("num_public", "num_canaries", "num_copies"))
     ]
     facts = [
         # In full here, for on a phone the first screen has no room for more than its beginning.
         ("Study", str(about.get("description") or "")),
-        ("Data", ", ".join([str(population.get("name") or ""), *counts]).removeprefix(", ")),
-        ("Population, SHA-256", str(population.get("sha256") or "")),
+        ("Data", ", ".join([str(audit_data.get("name") or ""), *counts]).removeprefix(", ")),
+        ("Audit data, SHA-256", str(audit_data.get("sha256") or "")),
         ("Networks", _listed(about.get("num_models"))),
         ("Probabilities", _probabilities(about.get("probabilities"))),
         ("Seeds", _listed(about.get("seeds"))),

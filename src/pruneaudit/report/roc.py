@@ -18,7 +18,7 @@ from pruneaudit.report.selection import (
     attack_order,
     base_release,
     primary_attack,
-    primary_knowledge,
+    primary_references,
     references_shown,
     release_names,
     resolution,
@@ -111,10 +111,10 @@ def _rounded(rate: float) -> float:
 
 
 def _curve(results: Results, release: str, attack: str) -> pd.DataFrame:
-    """The curve under the primary knowledge (see `finding` for the dense release)."""
+    """The curve under the primary references (see `finding` for the dense release)."""
     table = results.curves
     rows = table[(table["release"] == release) & (table["attack"] == attack)]
-    primary = rows[rows["knowledge"] == primary_knowledge(results)]
+    primary = rows[rows["references"] == primary_references(results)]
     if primary.empty and release == base_release(results) and not rows.empty:
-        return rows[rows["knowledge"] == rows["knowledge"].iloc[0]]
+        return rows[rows["references"] == rows["references"].iloc[0]]
     return primary

@@ -1,7 +1,7 @@
 """Pictures and class names of a run's samples, read from its folder and put into the page itself.
 
 A report shows pictures only of the few samples that it names, and only where the run's folder still holds the
-population that the results are about. What cannot be read is left out: a report is never refused for a picture.
+audit data that the results are about. What cannot be read is left out: a report is never refused for a picture.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Samples:
 
 
 def read_samples(results: Results, folder: Path, wanted: Iterable[str]) -> Samples:
-    """The class names, and the pictures of the `wanted` samples, from the population in a run's folder.
+    """The class names, and the pictures of the `wanted` samples, from the audit data in a run's folder.
 
-    Without the population of these very results, or where samples are no images, there are no pictures.
+    Without the audit data of these very results, or where samples are no images, there are no pictures.
     """
-    population = results.about.get("population")
-    expected = population.get("sha256") if isinstance(population, Mapping) else None
-    for place in sorted(Path(folder).glob("population-*")):
+    audit_data = results.about.get("audit_data")
+    expected = audit_data.get("sha256") if isinstance(audit_data, Mapping) else None
+    for place in sorted(Path(folder).glob("audit_data-*")):
         try:
             if expected and _json(place / "config.json").get("sha256") == expected:
                 return Samples(_classes(place), _pictures(place, set(wanted)))
@@ -76,7 +76,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _classes(place: Path) -> tuple[str, ...]:
-    names = _json(place / "population.json").get("classes")
+    names = _json(place / "audit_data.json").get("classes")
     return tuple(str(name) for name in names) if isinstance(names, list) else ()
 
 

@@ -22,7 +22,7 @@ from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.study import DENSE, Plugin, Study
 from pruneaudit.study.audit import MATCHED
 from pruneaudit.study.baselines import Baseline, baselines
-from pruneaudit.study.lineage import twins
+from pruneaudit.study.lineage import counterparts
 
 NEAR = 0.02
 """Test accuracies that differ by less are similar: further apart, lost accuracy alone may explain a lower leakage."""
@@ -100,15 +100,15 @@ def reference_free_of(results: Results) -> ReferenceFree | None:
     return reference_free(set(means["attack"]), 0 if math.isnan(victims) else int(victims), results.about)
 
 
-def references_named(results: Results, knowledge: str) -> str:
+def references_named(results: Results, references: str) -> str:
     """A kind of references as tables call it: `none` where the attacker had none."""
     recorded = Primary.recorded(results.about)
-    return "none" if recorded is not None and recorded.num_references == 0 else knowledge
+    return "none" if recorded is not None and recorded.num_references == 0 else references
 
 
 def references_shown(results: Results) -> str:
-    """The references of the primary knowledge, as captions call them."""
-    return references_named(results, primary_knowledge(results))
+    """The references of the primary references, as captions call them."""
+    return references_named(results, primary_references(results))
 
 
 def chosen_later(results: Results) -> str:
@@ -118,38 +118,38 @@ def chosen_later(results: Results) -> str:
 
 
 @once
-def primary_knowledge(results: Results) -> str:
-    """The knowledge that summaries show: matched where it was played, else the first there is."""
-    found = list(dict.fromkeys(results.findings["knowledge"]))
+def primary_references(results: Results) -> str:
+    """The references that summaries show: matched where it was played, else the first there is."""
+    found = list(dict.fromkeys(results.findings["references"]))
     return MATCHED if MATCHED in found or not found else str(found[0])
 
 
 @once
 def finding(results: Results, release: str, attack: str, victim: str = MEAN) -> pd.Series | None:
-    """The row of an attack on a release under the primary knowledge.
+    """The row of an attack on a release under the primary references.
 
-    For the dense release the references are dense whatever the knowledge is called, so a row under
-    another knowledge serves where the primary one was not computed again.
+    For the dense release the references are dense whatever the references are called, so a row under
+    other references serves where the primary one was not computed again.
     """
     table = results.findings
     rows = table[(table["release"] == release) & (table["attack"] == attack) & (table["victim"] == victim)]
-    primary = rows[rows["knowledge"] == primary_knowledge(results)]
+    primary = rows[rows["references"] == primary_references(results)]
     chosen = rows if primary.empty and release == DENSE else primary
     return None if chosen.empty else chosen.iloc[0]
 
 
 def findings_elsewhere(results: Results, release: str, attack: str) -> list[pd.Series]:
-    """The rows of an attack on a release under every other than the primary knowledge, mean over victims."""
+    """The rows of an attack on a release under every other than the primary references, mean over victims."""
     table = results.findings
     rows = table[(table["release"] == release) & (table["attack"] == attack) & (table["victim"] == MEAN)]
-    return [row for _, row in rows[rows["knowledge"] != primary_knowledge(results)].iterrows()]
+    return [row for _, row in rows[rows["references"] != primary_references(results)].iterrows()]
 
 
 @once
 def difference(results: Results, release: str, baseline: str, attack: str, column: str) -> pd.Series | None:
-    """The paired difference release minus baseline in one metric, under the primary knowledge.
+    """The paired difference release minus baseline in one metric, under the primary references.
 
-    For "test_accuracy" the attack is "" and the knowledge does not matter.
+    For "test_accuracy" the attack is "" and the references do not matter.
     """
     table = results.comparisons
     rows = table[
@@ -159,7 +159,7 @@ def difference(results: Results, release: str, baseline: str, attack: str, colum
         & (table["metric"] == column)
     ]
     if attack:
-        rows = rows[rows["knowledge"] == primary_knowledge(results)]
+        rows = rows[rows["references"] == primary_references(results)]
     return None if rows.empty else rows.iloc[0]
 
 
@@ -187,7 +187,7 @@ def baseline_of(results: Results, release: str) -> str:
     """
     base, row = base_release(results), release_row(results, release)
     compared = list(results.comparisons.loc[results.comparisons["release"] == release, "baseline"])
-    for known in (twin_of(results, release), own_baseline(results, release).name):
+    for known in (counterpart_of(results, release), own_baseline(results, release).name):
         if known in compared:
             return known
     if row is not None and not (row["pruner"] and was_fine_tuned(row) and row["origin"] != "init"):
@@ -211,10 +211,10 @@ def _own_baselines(results: Results) -> dict[str, Baseline]:
 
 
 @once
-def twin_of(results: Results, release: str) -> str:
+def counterpart_of(results: Results, release: str) -> str:
     """What a defended release would be without its defence; empty for others, and without a study."""
     study = study_of(results)
-    return twins(study).get(release, "") if study else ""
+    return counterparts(study).get(release, "") if study else ""
 
 
 @once
@@ -270,14 +270,15 @@ def resolution(results: Results, rows: pd.DataFrame | None = None) -> float:
 
 
 @once
-def undefended_twins(results: Results) -> dict[str, tuple[str, ...]]:
+def undefended_counterparts(results: Results) -> dict[str, tuple[str, ...]]:
     """The releases that are what others would be without their defence, and those others; by name.
 
-    A study that asks for "no-defense" references has its twins trained even where it does not name them.
+    A study that asks for "undefended" references has its undefended counterparts trained even where it does not name
+    them.
     """
     study = study_of(results)
     found: dict[str, list[str]] = {}
-    for defended, plain in twins(study).items() if study else ():
+    for defended, plain in counterparts(study).items() if study else ():
         if plain != base_release(results):
             found.setdefault(plain, []).append(defended)
     shown = set(release_names(results))

@@ -1,7 +1,7 @@
 """Whether other attacks find clearly more than the primary one, whose figures the answer shows.
 
 The primary attack is chosen by a rule that knows no result, and stays. But who reads its figures must learn that they
-are not the most that was found: `contests` compares attacks on the same victims and samples. An attack
+are not the most that was found: `attack_comparisons` compares attacks on the same victims and samples. An attack
 that is only a lower bound of what it sees (`joint_lira`) is not named as the one that finds most; the caveats speak of
 it.
 """
@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pruneaudit.attacks.groups import is_lower_bound
-from pruneaudit.evaluation.controls import failures
+from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC, Quantity
-from pruneaudit.report.selection import attack_order, primary_attack, primary_knowledge, release_names
+from pruneaudit.report.selection import attack_order, primary_attack, primary_references, release_names
 from pruneaudit.study import DENSE
 
-_Contest = tuple[float, float, float]
+_AttackComparison = tuple[float, float, float]
 """Difference, and its interval."""
 
 
@@ -48,16 +48,16 @@ class Stronger:
 def stronger_attacks(results: Results, release: str, quantity: Quantity = AUC) -> tuple[Stronger, ...]:
     """The attacks that find more than the primary one on a release, the one that exceeds it most first.
 
-    Under the primary knowledge. Only where the interval of the paired difference lies above 0; attacks that failed the
+    Under the primary references. Only where the interval of the paired difference lies above 0; attacks that failed the
     run's own controls are left out, and so are those that are only a lower bound of what they see.
     """
-    primary, contests = primary_attack(results), _contests(results, release, quantity)
+    primary, attack_comparisons = primary_attack(results), _attack_comparisons(results, release, quantity)
     broken, found = failures(results.about), []
     for attack in attack_order(results):
         left_out = attack == primary or attack in broken or is_lower_bound(attack)
-        contest = None if left_out else _against(contests, attack, primary)
-        if contest is not None and contest[1] > 0:
-            found.append(Stronger(attack, primary, release, quantity, *contest))
+        attack_comparison = None if left_out else _against(attack_comparisons, attack, primary)
+        if attack_comparison is not None and attack_comparison[1] > 0:
+            found.append(Stronger(attack, primary, release, quantity, *attack_comparison))
     return tuple(sorted(found, key=lambda stronger: -stronger.difference))
 
 
@@ -67,30 +67,35 @@ def stronger_anywhere(results: Results) -> tuple[Stronger, ...]:
     return tuple(sorted(found, key=lambda stronger: -stronger.difference))
 
 
-def _contests(results: Results, release: str, quantity: Quantity) -> dict[tuple[str, str], _Contest]:
-    """The contests on a release, by (attack, attack that it is compared with)."""
-    table = results.contests
+def _attack_comparisons(results: Results, release: str, quantity: Quantity) -> dict[tuple[str, str], _AttackComparison]:
+    """The attack comparisons on a release, by (attack, attack that it is compared with)."""
+    table = results.attack_comparisons
     rows = table[(table["release"] == release) & (table["metric"] == quantity.column)]
-    primary = rows[rows["knowledge"] == primary_knowledge(results)]
-    # On the dense release all references are dense, whatever the knowledge is called.
+    primary = rows[rows["references"] == primary_references(results)]
+    # On the dense release all references are dense, whatever the references are called.
     chosen = rows if primary.empty and release == DENSE else primary
     figures = zip(chosen["difference"], chosen["low"], chosen["high"], strict=True)
     return dict(zip(zip(chosen["attack"], chosen["against"], strict=True), figures, strict=True))
 
 
-def _against(contests: Mapping[tuple[str, str], _Contest], attack: str, primary: str) -> _Contest | None:
-    """Attack minus primary attack; None where the two are not linked by contests.
+def _against(
+    attack_comparisons: Mapping[tuple[str, str], _AttackComparison], attack: str, primary: str
+) -> _AttackComparison | None:
+    """Attack minus primary attack; None where the two are not linked by attack comparisons.
 
     Runs of older versions compared both with a third attack only. There the limits are the far ends of the two
     intervals: the standard error of a difference is at most the sum of both, however they hang together, so the
     interval is too wide rather than too narrow.
     """
-    for contest, sign in ((contests.get((attack, primary)), 1), (contests.get((primary, attack)), -1)):
-        if contest is not None:
-            low, high = sorted(sign * limit for limit in contest[1:])
-            return None if math.isnan(contest[0]) else (sign * contest[0], low, high)
-    thirds = [third for name, third in contests if name == attack and (primary, third) in contests]
+    for attack_comparison, sign in (
+        (attack_comparisons.get((attack, primary)), 1),
+        (attack_comparisons.get((primary, attack)), -1),
+    ):
+        if attack_comparison is not None:
+            low, high = sorted(sign * limit for limit in attack_comparison[1:])
+            return None if math.isnan(attack_comparison[0]) else (sign * attack_comparison[0], low, high)
+    thirds = [third for name, third in attack_comparisons if name == attack and (primary, third) in attack_comparisons]
     if not thirds:
         return None
-    mine, other = contests[attack, thirds[0]], contests[primary, thirds[0]]
+    mine, other = attack_comparisons[attack, thirds[0]], attack_comparisons[primary, thirds[0]]
     return mine[0] - other[0], mine[1] - other[2], mine[2] - other[1]

@@ -18,9 +18,9 @@ from pruneaudit.report.agreement import otherwise_found, stronger_words
 from pruneaudit.report.answer import Answer, baseline_words, networks_of, verdict, what_was_done
 from pruneaudit.report.compressed import most_compressed, shows_sizes
 from pruneaudit.report.conclusions import Reading, at_equal_accuracy, concluded, direction
-from pruneaudit.report.controls import distrusted, unlearned
 from pruneaudit.report.counts import READINGS, changed_releases, counted_changes, has_frontier
 from pruneaudit.report.quantities import AUC, BALANCED_ACCURACY, TEST_ACCURACY, Quantity, headline_tpr
+from pruneaudit.report.sanity_checks import distrusted, unlearned
 from pruneaudit.report.selection import (
     NEAR,
     base_release,
@@ -32,7 +32,7 @@ from pruneaudit.report.selection import (
     reference_free_of,
     release_names,
     release_row,
-    undefended_twins,
+    undefended_counterparts,
 )
 from pruneaudit.report.stronger import Stronger, stronger_anywhere
 from pruneaudit.report.tables import NOT_RECORDED, Cell, Notes, estimate, size_cell, sparsity_cell
@@ -64,8 +64,8 @@ class SummaryLine:
     release: str
     made: str
     """What was done to it."""
-    twin_of: tuple[str, ...]
-    """The defended releases that it is the undefended twin of."""
+    counterpart_of: tuple[str, ...]
+    """The defended releases that it is the undefended counterpart of."""
     sparsity: Cell
     size: Cell | None
     """None where no release is smaller than float32 weights."""
@@ -207,7 +207,7 @@ def _signed(quantity: Quantity, row: pd.Series) -> tuple[str, str]:
 
 def _measured(row: pd.Series | None, quantity: Quantity, title: str, note: str) -> BigNumber:
     if row is None or math.isnan(row[quantity.column]):
-        reason = "no row in the findings" if row is None else str(row["refused"]) or "no reason was recorded"
+        reason = "no row in the findings" if row is None else str(row["suppressed"]) or "no reason was recorded"
         return BigNumber(title, "", "", "", reason)
     column = quantity.column
     limits = quantity.interval(row[f"{column}_low"], row[f"{column}_high"])
@@ -253,7 +253,7 @@ def _line(results: Results, release: str, base: str, notes: Notes) -> SummaryLin
     return SummaryLine(
         release=release,
         made="" if is_base or made is None else what_was_done(results, release),
-        twin_of=undefended_twins(results).get(release, ()),
+        counterpart_of=undefended_counterparts(results).get(release, ()),
         sparsity=_missing(notes, NOT_RECORDED) if made is None else sparsity_cell(made, notes, with_bits=False),
         size=_size(results, made, notes),
         accuracy=_missing(notes, NOT_RECORDED) if made is None else estimate(made, TEST_ACCURACY, notes),

@@ -56,11 +56,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """The lines of one release under one knowledge or against one baseline."""
+    """The lines of one release under one kind of references or against one baseline."""
 
     release: str
     against: str
-    """The knowledge (findings) or the baseline (differences)."""
+    """The references (findings) or the baseline (differences)."""
     extra: Cell | None
     """The test accuracy, or its difference: it belongs to the release, not to an attack."""
     rows: tuple[Row, ...]
@@ -109,13 +109,13 @@ def estimate(row: pd.Series, quantity: Quantity, notes: Notes) -> Cell:
 
 def _reason(row: pd.Series, quantity: Quantity) -> str:
     """The row's reasons that begin with the quantity's name, else all of them."""
-    refused = str(row.get("refused", ""))
-    named = [part for part in refused.split("; ") if part.casefold().startswith(f"{quantity.title.casefold()}:")]
-    return "; ".join(named) or refused or NO_REASON
+    suppressed = str(row.get("suppressed", ""))
+    named = [part for part in suppressed.split("; ") if part.casefold().startswith(f"{quantity.title.casefold()}:")]
+    return "; ".join(named) or suppressed or NO_REASON
 
 
 def findings_table(results: Results, victim: str = MEAN) -> Table:
-    """The findings of one kind of victim, grouped by release and knowledge."""
+    """The findings of one kind of victim, grouped by release and references."""
     notes = Notes()
     rows = results.findings[results.findings["victim"] == victim]
     quantities = quantities_of(rows.columns)
@@ -124,11 +124,11 @@ def findings_table(results: Results, victim: str = MEAN) -> Table:
         of_ranking = ranking_quantities(rows.columns)
         quantities = tuple(q for q in quantities if q in of_ranking or rows[q.column].notna().any())
     groups = []
-    for (release, knowledge), part in rows.groupby(["release", "knowledge"], sort=False):
+    for (release, references), part in rows.groupby(["release", "references"], sort=False):
         row_of_release = release_row(results, str(release))
         accuracy = None if row_of_release is None else estimate(row_of_release, TEST_ACCURACY, notes)
         lines = [_finding_line(row, quantities, notes) for _, row in part.iterrows()]
-        groups.append(Group(str(release), references_named(results, str(knowledge)), accuracy, tuple(lines)))
+        groups.append(Group(str(release), references_named(results, str(references)), accuracy, tuple(lines)))
     counts = ("Victims", "Members", "Non-members", "Without a score")
     return Table((*(quantity.title for quantity in quantities), *counts), tuple(groups), notes.listed())
 
@@ -156,12 +156,12 @@ def differences_table(results: Results) -> Table:
         extra = None if accuracy.empty else _difference_cell(accuracy.iloc[0], TEST_ACCURACY, notes)
         lines = []
         attacks = part[part["attack"] != ""]
-        for (attack, knowledge), of_attack in attacks.groupby(["attack", "knowledge"], sort=False):
+        for (attack, references), of_attack in attacks.groupby(["attack", "references"], sort=False):
             by_metric = {row["metric"]: row for _, row in of_attack.iterrows()}
             cells = [_difference_cell(by_metric.get(quantity.column), quantity, notes) for quantity in quantities]
             counts = of_attack["num_victims"].dropna()
             cells.append(Cell(_count(counts.iloc[0])) if len(counts) else Cell("", note=notes.number(NO_REASON)))
-            lines.append(Row(str(attack), f"references: {references_named(results, str(knowledge))}", tuple(cells)))
+            lines.append(Row(str(attack), f"references: {references_named(results, str(references))}", tuple(cells)))
         groups.append(Group(str(release), str(baseline), extra, tuple(lines)))
     titles = [f"{quantity.title} (points)" if quantity.is_percent else quantity.title for quantity in quantities]
     return Table((*titles, "Victims"), tuple(groups), notes.listed())
@@ -179,7 +179,7 @@ class CanaryLine:
     """One line of the canaries table."""
 
     release: str
-    knowledge: str
+    references: str
     attack: str
     auc: str
     """AUC and interval."""
@@ -192,9 +192,11 @@ class CanaryLine:
 
 
 def canaries_table(results: Results) -> tuple[CanaryLine, ...]:
-    """What attacks achieve on canaries: one line per release, knowledge and attack."""
+    """What attacks achieve on canaries: one line per release, references and attack."""
     lines = []
-    for (release, knowledge, attack), part in results.canaries.groupby(["release", "knowledge", "attack"], sort=False):
+    for (release, references, attack), part in results.canaries.groupby(
+        ["release", "references", "attack"], sort=False
+    ):
         of_all = {row["figure"]: row for _, row in part[part["victim"].isin(["mean", "every victim"])].iterrows()}
         area = of_all.get("auc")
         texts = [
@@ -203,7 +205,7 @@ def canaries_table(results: Results) -> tuple[CanaryLine, ...]:
         ]
         auc = "" if area is None else f"{AUC.value(area['value'])} {AUC.interval(area['low'], area['high'])}"
         counts = int(part["num_canaries"].iloc[0]), int(part["num_victims"].max())
-        references = references_named(results, str(knowledge))
+        references = references_named(results, str(references))
         lines.append(CanaryLine(str(release), references, str(attack), auc, texts[0], texts[1], *counts))
     return tuple(lines)
 
@@ -282,7 +284,7 @@ def refusals(results: Results) -> tuple[tuple[str, str], ...]:
     """Each reason for which a figure was refused, with the rows it was refused in (as a text)."""
     where: dict[str, list[str]] = {}
     for _, row in results.findings.iterrows():
-        for reason in dict.fromkeys(part.strip() for part in row["refused"].split(";")):
+        for reason in dict.fromkeys(part.strip() for part in row["suppressed"].split(";")):
             if reason:
                 where.setdefault(reason, []).append(row["attack"])
     return tuple(

@@ -13,11 +13,11 @@ from pruneaudit.core.errors import printable
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.answer import answer, shown_change
 from pruneaudit.report.compressed import compressed_by, is_pruned_only
-from pruneaudit.report.controls import distrusted, unlearned
 from pruneaudit.report.counts import counted_changes, has_frontier
 from pruneaudit.report.escaping import terminal_text
 from pruneaudit.report.quantities import TEST_ACCURACY, Quantity, headline_quantities
 from pruneaudit.report.released import left_whole
+from pruneaudit.report.sanity_checks import distrusted, unlearned
 from pruneaudit.report.selection import (
     attack_order,
     base_release,
@@ -113,7 +113,7 @@ def _table(results: Results, notes: Notes, quantities: Sequence[Quantity], is_wi
         for attack in attack_order(results):
             found = finding(results, release, attack)
             instead = findings_elsewhere(results, release, attack) if found is None else []
-            for row, what in ((found, ""), *((row, f", references {row['knowledge']}") for row in instead)):
+            for row, what in ((found, ""), *((row, f", references {row['references']}") for row in instead)):
                 if row is not None:
                     cells = [estimate(row, quantity, notes) for quantity in quantities]
                     figures = [_text(f"{cell.value} {cell.interval}".strip(), cell.note) for cell in cells]

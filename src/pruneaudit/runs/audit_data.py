@@ -1,4 +1,4 @@
-"""The population that a run folder holds.
+"""The audit data that a run folder holds.
 
 A finished run is attacked, verified and tested on its own copy of the data: the file that they came from may be gone,
 changed, or on another machine, and what lies at its relative path in another working folder may be something else.
@@ -10,16 +10,16 @@ from pathlib import Path
 
 from pruneaudit.core.errors import RunError, UserError
 from pruneaudit.core.files import SEALED_FILES, check_sealed, read_json
-from pruneaudit.data.drawing import load_population
-from pruneaudit.data.population import Population
-from pruneaudit.engine.plan import population_artifact
+from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.drawing import load_audit_data
+from pruneaudit.engine.plan import audit_data_artifact
 from pruneaudit.engine.store import Store
 from pruneaudit.runs.names import ABOUT_FILE, STUDY_FILE
 from pruneaudit.study import Study
 
 
-def held_population(study: Study, folder: Path, data_root: Path | None = None, whole: bool = True) -> Population:
-    """The population that a run was made with: its own copy, or the source's where that is not whole and the same.
+def held_audit_data(study: Study, folder: Path, data_root: Path | None = None, whole: bool = True) -> AuditData:
+    """The audit data that a run was made with: its own copy, or the source's where that is not whole and the same.
 
     Args:
         study: the run's.
@@ -32,27 +32,27 @@ def held_population(study: Study, folder: Path, data_root: Path | None = None, w
     """
     sha256 = held_sha256(folder)
     if not sha256:
-        return load_population(study.data, study.seed, data_root)
-    artifact = population_artifact(sha256)
+        return load_audit_data(study.data, study.seed, data_root)
+    artifact = audit_data_artifact(sha256)
     status, reason = Store(folder).status(artifact)
     if status == "whole" or (status == "damaged" and not whole):
         try:
-            return Population.load(folder / artifact.folder, mmap=True, sha256=sha256)
+            return AuditData.load(folder / artifact.folder, mmap=True, sha256=sha256)
         except UserError as error:
             reason = str(error)
     state = f"{status} ({reason})" if reason else status
     wrong = f"{folder / artifact.folder}: the run's own copy of its data is {state}"
     try:
-        population = load_population(study.data, study.seed, data_root)
+        audit_data = load_audit_data(study.data, study.seed, data_root)
     except (UserError, RunError) as error:
         raise UserError(f"{wrong}, and they cannot be read where they came from: {error}") from None
-    if population.sha256 != sha256:
+    if audit_data.sha256 != sha256:
         raise UserError(f"{wrong}, and {study.data.source.label} gives other data now; copy the run folder again")
-    return population
+    return audit_data
 
 
-def population_to_run(study: Study, folder: Path | None, data_root: Path | None = None) -> Population:
-    """The population of a study that will be run: the source's; where that is gone, the run folder's own copy.
+def audit_data_to_run(study: Study, folder: Path | None, data_root: Path | None = None) -> AuditData:
+    """The audit data of a study that will be run: the source's; where that is gone, the run folder's own copy.
 
     Args:
         study: the study.
@@ -63,19 +63,19 @@ def population_to_run(study: Study, folder: Path | None, data_root: Path | None 
         UserError: the data cannot be read, and the folder holds none of the same settings.
     """
     try:
-        return load_population(study.data, study.seed, data_root)
+        return load_audit_data(study.data, study.seed, data_root)
     except (UserError, RunError):
         if folder is None or not _is_of(study, folder) or not (sha256 := held_sha256(folder)):
             raise
-        artifact = population_artifact(sha256)
+        artifact = audit_data_artifact(sha256)
         if Store(folder).status(artifact)[0] != "whole":
             raise
-        return Population.load(folder / artifact.folder, mmap=True, sha256=sha256)
+        return AuditData.load(folder / artifact.folder, mmap=True, sha256=sha256)
 
 
-def changed_data(study: Study, population: Population, folder: Path) -> list[str]:
+def changed_data(study: Study, audit_data: AuditData, folder: Path) -> list[str]:
     """What is said where a run folder was made with other data than its source gives now, under the same settings."""
-    if not _is_of(study, folder) or held_sha256(folder) in ("", population.sha256):
+    if not _is_of(study, folder) or held_sha256(folder) in ("", audit_data.sha256):
         return []
     return [
         f"{folder}: {study.data.source.label} gives other data than this run was made with, so that every model is made"
@@ -84,20 +84,20 @@ def changed_data(study: Study, population: Population, folder: Path) -> list[str
 
 
 def held_sha256(folder: Path) -> str:
-    """The checksum of the population that a run was made with; empty where that is not known.
+    """The checksum of the audit data that a run was made with; empty where that is not known.
 
-    A run that is not finished may hold populations of several studies: then nothing says which is its own.
+    A run that is not finished may hold audit data of several studies: then nothing says which is its own.
     """
     problems = check_sealed(folder)
     if not any(problems.get(name, "is missing") for name in (SEALED_FILES, STUDY_FILE, ABOUT_FILE)):
         found = [folder / ABOUT_FILE]
     else:
-        found = list(folder.glob("population-*/config.json"))
+        found = list(folder.glob("audit_data-*/config.json"))
     if len(found) != 1:
         return ""
     try:
         facts = read_json(found[0])
-        return str((facts["population"] if found[0].name == ABOUT_FILE else facts)["sha256"])
+        return str((facts["audit_data"] if found[0].name == ABOUT_FILE else facts)["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import write_atomically, writing
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import draw_membership, write_membership
-from pruneaudit.data.population import Population
 from pruneaudit.engine.plan import Plan, check_functions, check_plugins, make_plan
 from pruneaudit.engine.sources import keep_sources
-from pruneaudit.runs.audit_data import changed_data, population_to_run
+from pruneaudit.runs.audit_data import audit_data_to_run, changed_data
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.names import STUDY_FILE
 from pruneaudit.study import Study
@@ -28,36 +28,36 @@ _MAY_DIFFER: Any = {
 """Settings in which a study may go on from what is in its folder."""
 
 
-def plan_study(study: Study, data_root: Path | None = None, folder: Path | None = None) -> tuple[Plan, Population]:
-    """The plan of a study that the user asks for, and its population; a training function is imported.
+def plan_study(study: Study, data_root: Path | None = None, folder: Path | None = None) -> tuple[Plan, AuditData]:
+    """The plan of a study that the user asks for, and its audit data; a training function is imported.
 
     Args:
         study: the study.
         data_root: as for `pruneaudit.run`.
-        folder: the run folder. It holds the population, where its source is gone.
+        folder: the run folder. It holds the audit data, where its source is gone.
 
     Raises:
         UserError: the study names something unknown, or its data are not there or do not suffice.
     """
     check_plugins(study)
     check_functions(study)
-    population = population_to_run(study, folder, data_root)
-    return make_plan(study, population), population
+    audit_data = audit_data_to_run(study, folder, data_root)
+    return make_plan(study, audit_data), audit_data
 
 
-def begin(plan: Plan, study: Study, population: Population, folder: Path) -> None:
+def begin(plan: Plan, study: Study, audit_data: AuditData, folder: Path) -> None:
     """Writes the study, the sources of its functions, and who is in whose training set, into the run folder.
 
     This function alone draws membership; later steps read the file.
     """
-    splits = draw_membership(study, population)
+    splits = draw_membership(study, audit_data)
     with writing(folder):
         keep_sources(plan, folder)
         write_atomically(folder / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
-        write_membership(folder, splits, population)
+        write_membership(folder, splits, audit_data)
 
 
-def replaced(study: Study, population: Population, folder: Path) -> list[str]:
+def replaced(study: Study, audit_data: AuditData, folder: Path) -> list[str]:
     """What leaves the findings of a run folder because another study, or other data, have been run there."""
     run = RunFolder(folder)
     if not run.is_begun:
@@ -69,7 +69,7 @@ def replaced(study: Study, population: Population, folder: Path) -> list[str]:
     new, old = (json.loads(each.model_dump_json(exclude=_MAY_DIFFER)) for each in (study, before))
     differing = [setting.key for setting in changed_settings(new, old)]
     if not differing:
-        return changed_data(study, population, folder)
+        return changed_data(study, audit_data, folder)
     lost = [release.name for release in before.releases if release not in study.releases]
     leaving = f", and {', '.join(lost)} leave them" if lost else ""
     return [

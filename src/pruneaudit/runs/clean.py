@@ -1,4 +1,4 @@
-"""What in a run folder nothing refers to any more: artifacts of other studies, what was set aside, old checkpoints."""
+"""What nothing in a run folder refers to: artifacts of other studies, quarantined ones, old checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from pruneaudit.core.files import read_json
 from pruneaudit.engine.learned_scores import ATTACK
 from pruneaudit.engine.plan import Plan
-from pruneaudit.engine.store import CHECKPOINTS, SEAL, SET_ASIDE, STAGING, Store
+from pruneaudit.engine.store import CHECKPOINTS, QUARANTINED, SEAL, STAGING, Store
 from pruneaudit.runs.verify import artifact_folders
 
 
@@ -32,7 +32,7 @@ def leftovers(plan: Plan, store: Store) -> list[Leftover]:
         plan: of that study.
         store: its run folder.
     """
-    artifacts = {artifact.folder: artifact for artifact in (plan.population, *(task.artifact for task in plan.tasks))}
+    artifacts = {artifact.folder: artifact for artifact in (plan.audit_data, *(task.artifact for task in plan.tasks))}
     answers = {artifact.identity for artifact in artifacts.values()}
     found = [
         _leftover(folder, "of another study, or of this one with other settings")
@@ -43,7 +43,7 @@ def leftovers(plan: Plan, store: Store) -> list[Leftover]:
         store.checkpoints_of(task.artifact) for task in plan.tasks if store.status(task.artifact)[0] != "whole"
     }
     for folder, reason in (
-        (store.root / SET_ASIDE, "damaged, and made again since"),
+        (store.root / QUARANTINED, "damaged, and made again since"),
         (store.root / STAGING, "of a task that was interrupted"),
         (store.root / CHECKPOINTS, "checkpoints of a training that is finished or no longer asked for"),
     ):

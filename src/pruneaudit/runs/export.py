@@ -47,9 +47,9 @@ from pruneaudit.core.files import (
     writing_error,
 )
 from pruneaudit.core.registry import nearest
-from pruneaudit.data.population import Population
-from pruneaudit.engine.own import stored_model
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.plan import Task
+from pruneaudit.engine.task_context import stored_model
 from pruneaudit.external.folder import make_readable
 from pruneaudit.external.output import check_new
 from pruneaudit.runs.folder import RunFolder
@@ -118,7 +118,7 @@ def export(
     for path in (out, *(_beside(out, suffix) for suffix in BESIDE)):
         check_new(path, force, f"model.{format}")
     held = RunFolder.open(run)
-    plan, population = held.finished()
+    plan, audit_data = held.finished()
     task, folder = held.model(plan, release, model_id)
     spec = _buildable(task.spec, format, factory)
     check_rebuilt(load_tensors(folder / WEIGHTS_FILE), folder)
@@ -127,12 +127,12 @@ def export(
         file = staging / out.name
         if format == "onnx":
             with working_folder_searched() if factory else nullcontext():
-                difference = _write_onnx(stored_model(spec, population, folder).eval(), _inputs(population), file)
+                difference = _write_onnx(stored_model(spec, audit_data, folder).eval(), _inputs(audit_data), file)
         else:
-            state = stored_state(spec, population, folder, factory)
+            state = stored_state(spec, audit_data, folder, factory)
             save_tensors(state, file) if format == "safetensors" else torch.save(state, file)
             _copy_beside(folder, file)
-        note = _note(task, population, folder, format, difference)
+        note = _note(task, audit_data, folder, format, difference)
         _beside(file, NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         names = sorted(path.name for path in staging.iterdir() if path.name != out.name)
     return Exported((out, *(out.with_name(name) for name in names)), difference)
@@ -153,10 +153,10 @@ def check_format(format: str) -> None:
             raise UserError(f"format onnx: {name} is not installed; pip install 'pruneaudit[onnx]'") from None
 
 
-def _inputs(population: Population) -> Tensor:
+def _inputs(audit_data: AuditData) -> Tensor:
     """A few samples as the network is fed (B, ...), in plain memory order."""
-    chosen = np.arange(len(population.y)) < NUM_CHECKED
-    return Samples.of(population, chosen).inputs(slice(None)).contiguous()
+    chosen = np.arange(len(audit_data.y)) < NUM_CHECKED
+    return Samples.of(audit_data, chosen).inputs(slice(None)).contiguous()
 
 
 def _buildable(spec: Mapping[str, Any], format: str, factory: str) -> Mapping[str, Any]:
@@ -192,7 +192,7 @@ def _buildable(spec: Mapping[str, Any], format: str, factory: str) -> Mapping[st
     return {**spec, "model": {**spec["model"], "options": options}}
 
 
-def stored_state(spec: Mapping[str, Any], population: Population, folder: Path, factory: str = "") -> dict[str, Tensor]:
+def stored_state(spec: Mapping[str, Any], audit_data: AuditData, folder: Path, factory: str = "") -> dict[str, Tensor]:
     """The state dict of a stored network, in plain memory order.
 
     No function of the user's is called for it, unless they name it. Without it, a tensor that several layers share has
@@ -200,14 +200,14 @@ def stored_state(spec: Mapping[str, Any], population: Population, folder: Path, 
 
     Args:
         spec: as for `stored_model`.
-        population: the study's.
+        audit_data: the study's.
         folder: the artifact's.
         factory: the function that builds a network of the user's, if they have named it.
     """
     if network_function(spec) and not factory:
         return load_tensors(folder / WEIGHTS_FILE)
     with working_folder_searched() if factory else nullcontext():
-        state = stored_model(spec, population, folder).state_dict()
+        state = stored_model(spec, audit_data, folder).state_dict()
     return {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}  # alone in its memory
 
 
@@ -223,10 +223,10 @@ def _beside(file: Path, suffix: str) -> Path:
     return file.with_name(file.name + suffix)
 
 
-def _note(task: Task, population: Population, folder: Path, format: str, difference: float | None) -> dict[str, Any]:
+def _note(task: Task, audit_data: AuditData, folder: Path, format: str, difference: float | None) -> dict[str, Any]:
     """What the file does not say of itself, as JSON data."""
     summary = read_json(folder / SUMMARY_FILE)
-    scale = population.mean and {"divide_by": 255, "mean": population.mean, "std": population.std}
+    scale = audit_data.mean and {"divide_by": 255, "mean": audit_data.mean, "std": audit_data.std}
     checked = {} if difference is None else {"difference_from_torch": difference}
     return checked | {
         "format": format,
@@ -234,10 +234,10 @@ def _note(task: Task, population: Population, folder: Path, format: str, differe
         "model_id": task.model_id,
         "model": task.spec["model"],
         **{key: task.spec[key] for key in ("pruner", "compress", "defense", "prepared") if task.spec.get(key)},
-        "input": {"name": "input", "shape": ["batch", *population.x.shape[1:]], "type": "float32"},
+        "input": {"name": "input", "shape": ["batch", *audit_data.x.shape[1:]], "type": "float32"},
         "normalisation": scale,
-        "output": {"name": "logits", "shape": ["batch", population.num_classes]},
-        "classes": population.classes,
+        "output": {"name": "logits", "shape": ["batch", audit_data.num_classes]},
+        "classes": audit_data.classes,
         "summary": summary,
         "artifact": task.artifact.identity,
         "torch": torch.__version__,

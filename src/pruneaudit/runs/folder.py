@@ -9,8 +9,8 @@ from pathlib import Path
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import SEALED_FILES, WEIGHTS_FILE, check_sealed, read_json, seal_files
 from pruneaudit.core.registry import nearest
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import read_membership
-from pruneaudit.data.population import Population
 from pruneaudit.data.splits import Splits
 from pruneaudit.engine.assemble import release_signals
 from pruneaudit.engine.plan import Plan, Task, check_plugins, make_plan
@@ -18,7 +18,7 @@ from pruneaudit.engine.sources import recorded_sources
 from pruneaudit.engine.store import SEAL, Store
 from pruneaudit.evaluation.outcome import SCORES_FILE
 from pruneaudit.evaluation.results import RESULT_FILES, Results, changed
-from pruneaudit.runs.audit_data import held_population
+from pruneaudit.runs.audit_data import held_audit_data
 from pruneaudit.runs.names import ABOUT_FILE, PLANNED_BY, SEALED_ALWAYS, SEALED_IF_THERE, STUDY_FILE
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Study
@@ -77,22 +77,22 @@ class RunFolder:
         """
         return Study.load(self.path / STUDY_FILE)
 
-    def membership(self, study: Study, population: Population) -> Splits:
+    def membership(self, study: Study, audit_data: AuditData) -> Splits:
         """Who is in whose training set: the splits of all models, as they were drawn when the run began.
 
         Raises:
             UserError: the file is missing or of another study.
         """
-        return read_membership(self.path, study.membership.num_models, len(population.y))
+        return read_membership(self.path, study.membership.num_models, len(audit_data.y))
 
     def planned(
         self, study: Study | None = None, data_root: Path | None = None, whole: bool = True
-    ) -> tuple[Plan, Population]:
-        """The plan of a study, and the population that lies here.
+    ) -> tuple[Plan, AuditData]:
+        """The plan of a study, and the audit data that lies here.
 
         Args:
             study: this run's with other attacks; default: as it is.
-            data_root: as for `pruneaudit.run`; looked at only where the folder's population cannot be used.
+            data_root: as for `pruneaudit.run`; looked at only where the folder's audit data cannot be used.
             whole: a copy of the data that is damaged will not do; `verify` only wants to say so.
 
         Raises:
@@ -101,14 +101,14 @@ class RunFolder:
         """
         study = self.study if study is None else study
         check_plugins(study)
-        population = held_population(study, self.path, data_root, whole)
-        return self._recorded(study, population), population
+        audit_data = held_audit_data(study, self.path, data_root, whole)
+        return self._recorded(study, audit_data), audit_data
 
-    def finished(self) -> tuple[Plan, Population]:
-        """The plan of a run as it was finished, and the population that lies here.
+    def finished(self) -> tuple[Plan, AuditData]:
+        """The plan of a run as it was finished, and the audit data that lies here.
 
         Raises:
-            UserError: the run is not finished, or its study or population has changed since.
+            UserError: the run is not finished, or its study or audit data has changed since.
         """
         study, problems = self.study, self.problems()
         if problems[SEALED_FILES]:
@@ -122,14 +122,14 @@ class RunFolder:
         for name in (ABOUT_FILE, *PLANNED_BY):
             if problems.get(name):
                 raise UserError(f"{self.path / name} {problems[name]}; run the study again: {self.finish_command}")
-        expected = read_json(self.path / ABOUT_FILE)["population"]["sha256"]
-        population = Population.load(self.path / f"population-{expected[:8]}", mmap=True)
-        if population.sha256 != expected:
-            raise UserError(f"{self.path}: its population has changed; run the study again: {self.finish_command}")
-        return self._recorded(study, population), population
+        expected = read_json(self.path / ABOUT_FILE)["audit_data"]["sha256"]
+        audit_data = AuditData.load(self.path / f"audit_data-{expected[:8]}", mmap=True)
+        if audit_data.sha256 != expected:
+            raise UserError(f"{self.path}: its audit data has changed; run the study again: {self.finish_command}")
+        return self._recorded(study, audit_data), audit_data
 
-    def _recorded(self, study: Study, population: Population) -> Plan:
-        return make_plan(study, population, recorded_sources(self.path))
+    def _recorded(self, study: Study, audit_data: AuditData) -> Plan:
+        return make_plan(study, audit_data, recorded_sources(self.path))
 
     def model(self, plan: Plan, release: str, model_id: int) -> tuple[Task, Path]:
         """The task that made a model, and the folder where it lies.
@@ -158,13 +158,13 @@ class RunFolder:
             )
         return tasks[model_id], self.store.path(tasks[model_id].artifact)
 
-    def signals(self, plan: Plan, population: Population, release: str, left_out: Collection[int] = ()) -> Signals:
+    def signals(self, plan: Plan, audit_data: AuditData, release: str, left_out: Collection[int] = ()) -> Signals:
         """What the models of a release have answered, but for those left out.
 
         Raises:
             UserError: the file of membership is missing or of another study.
         """
-        return release_signals(plan, self.store, population, release, left_out)
+        return release_signals(plan, self.store, audit_data, release, left_out)
 
     def results(self) -> Results:
         """The results of a run that is finished and was not changed since: what may be judged and compared.

@@ -10,7 +10,7 @@ from typing import Any
 from pruneaudit import __version__
 from pruneaudit.attacks.groups import expand
 from pruneaudit.data import SOURCES
-from pruneaudit.data.population import Population, copies_note
+from pruneaudit.data.audit_data import AuditData, copies_note
 from pruneaudit.engine.plan import Plan
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "safetensors")
@@ -30,12 +30,12 @@ def provenance(command: str) -> dict[str, Any]:
     }
 
 
-def study_provenance(plan: Plan, population: Population, command: str) -> dict[str, Any]:
-    """Also the study, its population and its protocol."""
+def study_provenance(plan: Plan, audit_data: AuditData, command: str) -> dict[str, Any]:
+    """Also the study, its audit data and its protocol."""
     study = plan.study
     settings = study.model_dump(mode="json")
     settings["audit"]["attacks"] = [attack.model_dump(mode="json") for attack in expand(study.audit.attacks)]
-    parts = (population.canary, population.holdout, population.public, population.is_copy)
+    parts = (audit_data.canary, audit_data.holdout, audit_data.public, audit_data.is_copy)
     canaries, holdout, public, copies = (int(part.sum()) for part in parts)
     return provenance(command) | {
         "study": settings,
@@ -45,16 +45,16 @@ def study_provenance(plan: Plan, population: Population, command: str) -> dict[s
         "protocol": study.membership.protocol,
         "num_models": study.membership.num_models,
         "seeds": [study.seed],
-        "population": {
+        "audit_data": {
             "name": study.data.source.label,
             "public": SOURCES.get(study.data.source.name).is_public,
-            "num_samples": len(population.y) - holdout - public - canaries - copies,
+            "num_samples": len(audit_data.y) - holdout - public - canaries - copies,
             "num_canaries": canaries,
             "num_holdout": holdout,
             "num_public": public,
             "num_copies": copies,
-            "num_classes": population.num_classes,
-            "sha256": population.sha256,
+            "num_classes": audit_data.num_classes,
+            "sha256": audit_data.sha256,
         },
-        "warnings": [*copies_note(population), *study.warnings()],
+        "warnings": [*copies_note(audit_data), *study.warnings()],
     }

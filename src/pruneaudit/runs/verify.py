@@ -16,7 +16,7 @@ from pruneaudit.core.files import COMPRESSED_FILE, SEALED_FILES, WEIGHTS_FILE, r
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.engine.learned_scores import ATTACK
 from pruneaudit.engine.plan import Plan
-from pruneaudit.engine.store import SEAL, SET_ASIDE, Artifact, Store
+from pruneaudit.engine.store import QUARANTINED, SEAL, Artifact, Store
 
 State = Literal["whole", "damaged", "missing", "stale"]
 
@@ -41,7 +41,7 @@ def checked_files(plan: Plan, store: Store, results: Mapping[str, str]) -> list[
 
     Changes nothing. `stale` is what is whole and not part of the study as it stands in the folder.
     """
-    wanted = {artifact.folder: artifact for artifact in (plan.population, *(task.artifact for task in plan.tasks))}
+    wanted = {artifact.folder: artifact for artifact in (plan.audit_data, *(task.artifact for task in plan.tasks))}
     checked = [_planned(artifact, store) for artifact in wanted.values()]
     for folder in artifact_folders(store.root):
         place = folder.relative_to(store.root).as_posix()
@@ -90,11 +90,11 @@ def _unplanned(place: str, folder: Path, store: Store) -> Checked:
 
 
 def artifact_folders(root: Path) -> Iterator[Path]:
-    """Folders that hold a seal or a configuration, but for those set aside."""
+    """Folders that hold a seal or a configuration, but for those quarantined."""
     found = {path.parent for name in (SEAL, "config.json") for path in root.rglob(name)}
     for folder in sorted(found):
         first = folder.relative_to(root).parts[0]
-        if first != SET_ASIDE and not first.startswith("."):
+        if first != QUARANTINED and not first.startswith("."):
             yield folder
 
 

@@ -1,1 +1,1 @@
-"""Signals: what the models of a release say of the population."""
+"""Signals: what the models of a release say of the audit data."""

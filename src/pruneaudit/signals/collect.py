@@ -1,4 +1,4 @@
-"""Asking the models: from a network and the population to arrays.
+"""Asking the models: from a network and the audit data to arrays.
 
 Networks answer in evaluation mode. Query 0 is the plain sample; further queries are crops and flips
 drawn from (study seed, query index), so that every model is asked about the same views.
@@ -24,7 +24,7 @@ def collect(model: nn.Module, samples: Samples, num_queries: int, study_seed: in
 
     Args:
         model: the network, on the samples' device.
-        samples: the whole population.
+        samples: the whole audit data.
         num_queries: Q; above 1 the samples must be images.
         study_seed: seed of the augmented queries.
 
@@ -48,8 +48,8 @@ def outputs(model: nn.Module, samples: Samples, num_queries: int, study_seed: in
     for query in range(1, num_queries):
         generator = torch_generator(study_seed, seeds.QUERY, query)
 
-        def view(x: Tensor) -> Tensor:
+        def attack_input(x: Tensor) -> Tensor:
             return AUGMENTATIONS["crop_flip"](x, generator)  # noqa: B023 - used up within this turn
 
-        answers.append(predict(model, samples, view).numpy())
+        answers.append(predict(model, samples, attack_input).numpy())
     return answers

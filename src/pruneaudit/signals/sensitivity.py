@@ -30,7 +30,7 @@ def sensitivity(
 
     Args:
         model: the network, on the samples' device; asked in evaluation mode, its mode is put back.
-        samples: the whole population.
+        samples: the whole audit data.
         study_seed: seed of the noise, together with `model_id`.
         model_id: whose noise.
         draws: how many noisy versions of each sample; cost: draws + 1 predictions of all samples.

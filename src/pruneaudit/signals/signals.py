@@ -1,4 +1,4 @@
-"""Signals: what the models of one release say of the population.
+"""Signals: what the models of one release say of the audit data.
 
 The `.npz` with these keys is the exchange format: bring your own predictions, and every attack runs
 on them. The store keeps one `.npy` per key and model instead.

@@ -14,9 +14,9 @@ DEFAULT_ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", 
 DEFAULT_LEVELS = (0.1, 0.01, 0.001)
 """False-positive rates at which true-positive rates are reported where nobody says which."""
 MATCHED = "matched"
-"""The knowledge whose references went through what the victim went through."""
-NO_DEFENSE = "no-defense"
-"""The knowledge whose references are of a release's undefended twin; without a defence it is `matched`."""
+"""The references that went through what the victim went through."""
+UNDEFENDED = "undefended"
+"""The references that are of a release's undefended counterpart; without a defence it is `matched`."""
 
 
 class Audit(Options):
@@ -27,8 +27,8 @@ class Audit(Options):
         min_length=1,
     )
     """The attacks, by name or {name, options}."""
-    knowledge: tuple[str, ...] = Field(default=(MATCHED,), min_length=1)
-    """What the attacker's references went through: matched (the victim's own pipeline; alias adaptive), no-defense
+    references: tuple[str, ...] = Field(default=(MATCHED,), min_length=1)
+    """What the attacker's references went through: matched (the victim's own pipeline; alias adaptive), undefended
     (the same pruning, undefended), dense (unpruned), or the name of any release (the attacker guessed wrong)."""
     fpr_levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=DEFAULT_LEVELS, min_length=1)
     """False-positive rates at which the true-positive rate is reported."""
@@ -41,10 +41,10 @@ class Audit(Options):
     """Views of each sample that the models are asked about: the plain one, then crops and flips.
     More than one hurts unless the models were trained with that augmentation."""
 
-    @field_validator("knowledge")
+    @field_validator("references")
     @classmethod
-    def _known(cls, knowledge: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(MATCHED if name == "adaptive" else name for name in knowledge))
+    def _known(cls, references: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(MATCHED if name == "adaptive" else name for name in references))
 
     @field_validator("attacks")
     @classmethod

@@ -19,7 +19,7 @@ from typing import Any
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import registry_of
 from pruneaudit.study import DENSE, INIT, Release, Study
-from pruneaudit.study.lineage import check_release, origin_of, plugin_options, training_of, with_twins
+from pruneaudit.study.lineage import check_release, origin_of, plugin_options, training_of, with_counterparts
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ def baselines(study: Study) -> dict[str, Baseline]:
 
 
 def with_baselines(study: Study) -> Study:
-    """The study, with the baselines and the undefended twins that it needs and does not name."""
-    study = with_twins(study)
+    """The study, with the baselines and the undefended counterparts that it needs and does not name."""
+    study = with_counterparts(study)
     missing = [baseline.missing for baseline in baselines(study).values() if baseline.missing]
-    return with_twins(study.model_copy(update={"releases": (*study.releases, *missing)}) if missing else study)
+    return with_counterparts(study.model_copy(update={"releases": (*study.releases, *missing)}) if missing else study)
 
 
 def added_baselines(asked: Study, completed: Study) -> list[str]:

@@ -37,7 +37,7 @@ class Data(Options):
     """Further samples that get a wrong label, to be memorised: each is in a training set with probability 1/2. They
     show the worst case, have findings of their own, and allow lower bounds on epsilon."""
     label_noise: Fraction = 0.0
-    """Fraction of audited samples whose label is replaced by another class, once for the population."""
+    """Fraction of audited samples whose label is replaced by another class, once for the audit data."""
 
     @model_validator(mode="before")
     @classmethod
@@ -57,7 +57,7 @@ class Membership(Options):
     protocol: Literal["pooled", "disjoint"] = "pooled"
     """pooled: each sample is in each model's training set with probability 1/2, independently; every model is a victim
     and the others are its references. disjoint: groups of one victim and its shadows, which draw their members from
-    two halves of the population that do not meet."""
+    two halves of the audit data that do not meet."""
     num_models: int = Field(default=16, ge=2, le=10_000)
     """Models in the bank, victims and shadows together."""
     num_shadows: int | None = Field(default=None, ge=1)

@@ -1,4 +1,4 @@
-"""Where each release comes from: its parent, its training, its defences, and its undefended twin."""
+"""Where each release comes from: its parent, its training, its defences, and its undefended counterpart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options, validated
 from pruneaudit.core.registry import Registry, registry_of
 from pruneaudit.study import DENSE, INIT, Origin, Plugin, Release, Study, Training
-from pruneaudit.study.audit import NO_DEFENSE
+from pruneaudit.study.audit import UNDEFENDED
 from pruneaudit.study.releases import degree_words, method_label
 from pruneaudit.study.target import SourceHash, source_sha256
 
@@ -247,15 +247,15 @@ def undefended(study: Study, release: Release) -> Release | None:
     parent_name = release.parent if parent is None else plain.name if plain else DENSE
     if not release.compress and parent_name == INIT and release.finetune is None and release.model is None:
         return None
-    # One twin serves all seeds of a release.
+    # One undefended counterpart serves all seeds of a release.
     values = release.model_dump() | {"defense": None, "parent": parent_name, "name": "", "finetune_seed": 0}
-    twin = Release.model_validate(values)
-    same = (other for other in study.releases if other.model_copy(update={"name": twin.name}) == twin)
-    return next(same, twin)
+    counterpart = Release.model_validate(values)
+    same = (other for other in study.releases if other.model_copy(update={"name": counterpart.name}) == counterpart)
+    return next(same, counterpart)
 
 
-def twins(study: Study) -> dict[str, str]:
-    """The undefended twin of each defended release, by name."""
+def counterparts(study: Study) -> dict[str, str]:
+    """The undefended counterpart of each defended release, by name."""
     return {
         release.name: plain.name if (plain := undefended(study, release)) else DENSE
         for release in study.releases
@@ -275,17 +275,17 @@ def repeats(study: Study) -> dict[str, str]:
     return found
 
 
-def with_twins(study: Study) -> Study:
-    """The study, with the undefended releases that the knowledge `no-defense` asks for and that it does not name."""
-    if NO_DEFENSE not in study.audit.knowledge:
+def with_counterparts(study: Study) -> Study:
+    """The study, with the undefended releases that the references `undefended` asks for and that it does not name."""
+    if UNDEFENDED not in study.audit.references:
         return study
-    return study.model_copy(update={"releases": (*study.releases, *_missing_twins(study))})
+    return study.model_copy(update={"releases": (*study.releases, *_missing_counterparts(study))})
 
 
-def _missing_twins(study: Study) -> Iterator[Release]:
+def _missing_counterparts(study: Study) -> Iterator[Release]:
     known = {release.name for release in study.releases}
     for release in study.releases:
-        twin = undefended(study, release) if defenses_of(study, release) else None
-        if twin is not None and twin.name not in known:
-            known.add(twin.name)
-            yield twin
+        counterpart = undefended(study, release) if defenses_of(study, release) else None
+        if counterpart is not None and counterpart.name not in known:
+            known.add(counterpart.name)
+            yield counterpart

@@ -13,7 +13,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options, validated
 from pruneaudit.core.registry import nearest
 from pruneaudit.core.settings_file import parse_settings, read_settings, with_overrides
-from pruneaudit.study.audit import MATCHED, NO_DEFENSE, Audit
+from pruneaudit.study.audit import MATCHED, UNDEFENDED, Audit
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.plugins import Network, Plugin
 from pruneaudit.study.releases import DENSE, INIT, Name, Release, one_release_per_degree, with_degrees_beside
@@ -63,12 +63,12 @@ class Study(Options):
         twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
             raise ValueError(f"two releases are called '{twice[0]}': give one a name of its own")
-        knowledges = [MATCHED, NO_DEFENSE, *counts]
-        wrong = [name for name in self.audit.knowledge if name not in knowledges]
+        kinds_of_references = [MATCHED, UNDEFENDED, *counts]
+        wrong = [name for name in self.audit.references if name not in kinds_of_references]
         if wrong:
             raise ValueError(
-                f"audit.knowledge: got '{wrong[0]}'{nearest(wrong[0], knowledges)}, expected matched (alias adaptive), "
-                f"no-defense, or a release: {', '.join(counts)}"
+                f"audit.references: got '{wrong[0]}'{nearest(wrong[0], kinds_of_references)}, expected matched (alias"
+                f" adaptive), undefended, or a release: {', '.join(counts)}"
             )
         self._check_parents()
         num_tasks = 2 * (1 + len(self.releases)) * self.membership.num_models
@@ -103,8 +103,8 @@ class Study(Options):
     def warnings(self) -> list[str]:
         """Settings that are allowed and probably not meant."""
         found = []
-        if NO_DEFENSE in self.audit.knowledge and not any(release.defense for release in self.releases):
-            found.append("knowledge 'no-defense' is the same as 'matched' here: no release has a defense")
+        if UNDEFENDED in self.audit.references and not any(release.defense for release in self.releases):
+            found.append("references 'undefended' is the same as 'matched' here: no release has a defense")
         if self.audit.queries > 1 and self.training.augment == "none":
             found.append("audit.queries > 1 usually weakens attacks on models trained without augmentation")
         if self.training.optimizer == "adam" and self.training.momentum != Training.model_fields["momentum"].default:

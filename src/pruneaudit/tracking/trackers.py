@@ -222,7 +222,7 @@ def finding_values(findings: pd.DataFrame) -> dict[str, float]:
     """
     values: dict[str, float] = {}
     for row in findings[findings["victim"] == MEAN].to_dict("records"):
-        which = ("findings", str(row["release"]), str(row["knowledge"]), str(row["attack"]))
+        which = ("findings", str(row["release"]), str(row["references"]), str(row["attack"]))
         numbers = {str(column): value for column, value in row.items() if not isinstance(value, str)}
         values |= {
             tracked_name(*which, column): float(value) for column, value in numbers.items() if math.isfinite(value)

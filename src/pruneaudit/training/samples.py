@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.augment import normalise, sent
-from pruneaudit.data.population import Population
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Samples:
     y: Tensor  # (n,) int64
 
     @classmethod
-    def of(cls, population: Population, chosen: np.ndarray, device: str = "cpu") -> Samples:
-        """The samples of `population` where `chosen` (N,) bool is true."""
-        x = normalise(torch.from_numpy(np.array(population.x[chosen])).to(device), population.mean, population.std)
+    def of(cls, audit_data: AuditData, chosen: np.ndarray, device: str = "cpu") -> Samples:
+        """The samples of `audit_data` where `chosen` (N,) bool is true."""
+        x = normalise(torch.from_numpy(np.array(audit_data.x[chosen])).to(device), audit_data.mean, audit_data.std)
         stored = x.permute(0, 2, 3, 1).contiguous() if x.ndim == 4 else x.contiguous()
-        return cls(stored, torch.from_numpy(np.array(population.y[chosen])).to(device))
+        return cls(stored, torch.from_numpy(np.array(audit_data.y[chosen])).to(device))
 
     def __len__(self) -> int:
         return len(self.y)

@@ -33,11 +33,11 @@ def attacks(results: Results) -> Chart | None:
     axes.tick_params(axis="y", length=0)
     axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel("AUC (dashed: guessing)")
-    knowledge = references_shown(results)
-    figure.suptitle(f"{cut(release)}\n{cut(f'references: {knowledge}')}", x=0.01, horizontalalignment="left")
+    references = references_shown(results)
+    figure.suptitle(f"{cut(release)}\n{cut(f'references: {references}')}", x=0.01, horizontalalignment="left")
     settle(figure, _AROUND_INCHES + _ROW_INCHES * len(drawn))
     caption = (
-        f"AUC of every attack on {release} (references: {knowledge}), mean over victims with 95% intervals; attacks "
+        f"AUC of every attack on {release} (references: {references}), mean over victims with 95% intervals; attacks "
         "in the order in which the study declares them."
     )
     return Chart("attacks", caption, figure)

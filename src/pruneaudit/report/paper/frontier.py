@@ -49,12 +49,12 @@ def frontier(results: Results) -> Chart | None:
             names.append(label)
     handles.append(axes.axhline(0.5, **guessing_style()))
     _label(axes)
-    attack, knowledge = attack_name(primary_attack(results)), references_shown(results)
-    title = cut(f"{attack}; references: {knowledge}")
+    attack, references = attack_name(primary_attack(results)), references_shown(results)
+    title = cut(f"{attack}; references: {references}")
     larger = any(len(releases) > 1 for _, releases, _, _ in series)
     finish(figure, title + "\nlarger marker: sparser" * larger, handles, cut_all([*names, "guessing"]), PANEL_INCHES)
     caption = (
-        f"Leakage under {attack} (references: {knowledge}) against test accuracy, one marker per release, means with "
+        f"Leakage under {attack} (references: {references}) against test accuracy, one marker per release, means with "
         "95% intervals." + " Larger markers are sparser releases of a method." * larger
     )
     return Chart("frontier", caption, figure)

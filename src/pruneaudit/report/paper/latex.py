@@ -37,15 +37,15 @@ _Block = tuple[str, Sequence[Row]]
 
 
 def latex_tables(results: Results) -> dict[str, str]:
-    """By file name: findings (mean over victims) and differences for each knowledge, and releases."""
-    knowledges = list(dict.fromkeys(results.findings["knowledge"]))
-    findings, differences = file_stems("findings", knowledges), file_stems("differences", knowledges)
+    """By file name: findings (mean over victims) and differences for each kind of references, and releases."""
+    kinds_of_references = list(dict.fromkeys(results.findings["references"]))
+    findings, differences = file_stems("findings", kinds_of_references), file_stems("differences", kinds_of_references)
     texts = {}
-    for knowledge in knowledges:
-        part = _of_knowledge(results, knowledge)
-        texts[f"{findings[knowledge]}.tex"] = _findings(part)
+    for references in kinds_of_references:
+        part = _of_references(results, references)
+        texts[f"{findings[references]}.tex"] = _findings(part)
         if not part.comparisons.empty:
-            texts[f"{differences[knowledge]}.tex"] = _differences(part)
+            texts[f"{differences[references]}.tex"] = _differences(part)
     if not results.releases.empty:
         texts["releases.tex"] = _releases(results)
     return texts
@@ -56,13 +56,13 @@ def escaped(text: str) -> str:
     return _FUSING.sub(r"\g<0>{}", "".join(_SPECIAL.get(letter, letter) for letter in one_line(text)))
 
 
-def _of_knowledge(results: Results, knowledge: str) -> Results:
-    """The results under one knowledge; differences of accuracies have none and always stay."""
+def _of_references(results: Results, references: str) -> Results:
+    """The results under one kind of references; differences of accuracies have none and always stay."""
     findings, comparisons = results.findings, results.comparisons
     return replace(
         results,
-        findings=findings[findings["knowledge"] == knowledge],
-        comparisons=comparisons[comparisons["knowledge"].isin([knowledge, ""])],
+        findings=findings[findings["references"] == references],
+        comparisons=comparisons[comparisons["references"].isin([references, ""])],
     )
 
 

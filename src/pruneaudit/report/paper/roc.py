@@ -10,7 +10,7 @@ import pandas as pd
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.paper.style import Chart, cut, cut_all, finish, guessing_style, look, new_figure, percent_ticks
-from pruneaudit.report.selection import attack_order, finding, primary_knowledge, resolution
+from pruneaudit.report.selection import attack_order, finding, primary_references, resolution
 from pruneaudit.report.words import attack_name
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ def roc(results: Results, release: str, stem: str) -> Chart | None:
     handles += axes.plot([lowest, 1], [lowest, 1], **guessing_style())
     floor = min(lowest, *(curves[attack]["tpr"].min() for _, attack in drawn))
     _label(axes, lowest, floor)
-    knowledge = primary_knowledge(results)
+    references = primary_references(results)
     names = cut_all([*(attack_name(attack) for _, attack in drawn), "guessing"])
-    finish(figure, f"{cut(release)}\n{cut(f'references: {knowledge}')}", handles, names, PANEL_INCHES)
+    finish(figure, f"{cut(release)}\n{cut(f'references: {references}')}", handles, names, PANEL_INCHES)
     caption = (
-        f"ROC of every attack on {release} (references: {knowledge}), mean over victims, both axes logarithmic; cut at "
+        f"ROC of every attack on {release} (references: {references}), mean over victims, logarithmic axes; cut at "
         f"a false-positive rate of {100 * lowest:.2g}%, below which fewer than {MIN_FALSE_POSITIVES} non-members "
         "decide."
     )
@@ -59,7 +59,7 @@ def _curve(results: Results, release: str, attack: str, lowest: float) -> pd.Dat
     row, table = finding(results, release, attack), results.curves
     if row is None:
         return table.iloc[:0]
-    which = (table["release"] == release) & (table["attack"] == attack) & (table["knowledge"] == row["knowledge"])
+    which = (table["release"] == release) & (table["attack"] == attack) & (table["references"] == row["references"])
     return table[which & (table["fpr"] >= lowest) & (table["tpr"] > 0)]
 
 

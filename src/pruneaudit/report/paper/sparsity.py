@@ -81,16 +81,16 @@ def sparsity_leakage(results: Results) -> Chart | None:
         _label(axes, panel)
     all_axes[-1].set_xlabel("Sparsity")
     _tick_sparsities(all_axes[-1], [sparsity_of(results, release) for release in releases])
-    attack, knowledge = attack_name(primary_attack(results)), references_shown(results)
+    attack, kind = attack_name(primary_attack(results)), references_shown(results)
     finish(
         figure,
-        cut(f"{attack}; references: {knowledge}"),
+        cut(f"{attack}; references: {kind}"),
         [*levels.values(), *curves.values(), *guessing.values()],
         cut_all([*levels, *(method.label for method in curves), *guessing]),
         PANEL_INCHES * len(panels),
     )
     caption = (
-        f"Leakage under {attack} (references: {knowledge}) and test accuracy against sparsity; means with 95% "
+        f"Leakage under {attack} (references: {kind}) and test accuracy against sparsity; means with 95% "
         "intervals. Methods are moved sideways a little, so that their intervals can be told apart."
     )
     return Chart("sparsity-leakage", caption, figure)

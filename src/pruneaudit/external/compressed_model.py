@@ -49,11 +49,11 @@ FILES = (WEIGHTS_FILE, COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, HISTORY_FILE,
 
 
 @dataclass(frozen=True, eq=False)
-class Pruned:
+class CompressedModel:
     """A network that was compressed outside a study.
 
     Example:
-        >>> pruned = pruneaudit.prune(model, "l1unstructured", 0.5)
+        >>> pruned = pruneaudit.compress(model, "l1unstructured", 0.5)
         >>> round(pruned.summary["sparsity"], 2)
         0.5
     """
@@ -134,8 +134,8 @@ class Pruned:
         return folder
 
 
-def load_pruned(model: nn.Module | Callable[[], nn.Module], folder: str | Path) -> Pruned:
-    """What `Pruned.save` wrote; nothing in it is run.
+def load_compressed(model: nn.Module | Callable[[], nn.Module], folder: str | Path) -> CompressedModel:
+    """What `CompressedModel.save` wrote; nothing in it is run.
 
     Args:
         model: a network of the architecture that was pruned, with any weights (it stays as it is), or a function that
@@ -150,8 +150,8 @@ def load_pruned(model: nn.Module | Callable[[], nn.Module], folder: str | Path) 
         UserError: the folder holds no whole pruned network, or one of another architecture.
 
     Example:
-        >>> folder = pruneaudit.prune(model, "rtn:bits=4").save("rounded")
-        >>> network = pruneaudit.load_pruned(model, folder).model
+        >>> folder = pruneaudit.compress(model, "rtn:bits=4").save("rounded")
+        >>> network = pruneaudit.load_compressed(model, folder).model
     """
     folder = Path(folder)
     summary = read_summary(folder / SUMMARY_FILE)
@@ -168,7 +168,7 @@ def load_pruned(model: nn.Module | Callable[[], nn.Module], folder: str | Path) 
         state = state_of(network, constraints)
     if wrong := not_rebuilt(network, state):
         raise UserError(f"{folder}: '{wrong[0]}' is not what its compressed state says; compress the network again")
-    return Pruned(network, state, constraints, hooks, summary)
+    return CompressedModel(network, state, constraints, hooks, summary)
 
 
 def _steps(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""`pruneaudit.prune`: any network with convolutional or linear layers, compressed outside a study."""
+"""`pruneaudit.compress`: any network with convolutional or linear layers, compressed outside a study."""
 
 # B batch, N samples, K channels, H height, W width, F features
 
@@ -22,8 +22,8 @@ from pruneaudit.compression.structured import kept_whole
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.randomness import torch_generator
-from pruneaudit.external.pruned import Pruned
-from pruneaudit.external.pruning_settings import Method, check_trained, method_of, needs_training
+from pruneaudit.external.compressed_model import CompressedModel
+from pruneaudit.external.method import Method, check_trained, method_of, needs_training
 from pruneaudit.external.sizes import example_of, layers_of, size_of
 from pruneaudit.external.tuning import FineTuning, accuracy_of, fine_tune, samples_of
 from pruneaudit.study import Plugin
@@ -33,7 +33,7 @@ from pruneaudit.training.samples import Samples
 LAST_PHASE = seeds.FINETUNE
 
 
-def prune(
+def compress(
     model: nn.Module,
     method: str | Plugin | Sequence[str | Plugin],
     sparsity: float | None = None,
@@ -42,7 +42,7 @@ def prune(
     test: tuple[Any, Any] | Samples | None = None,
     example: Tensor | Sequence[int] | None = None,
     seed: int = 0,
-) -> Pruned:
+) -> CompressedModel:
     """A compressed copy of a network, fine-tuned if that is wanted.
 
     Layers that keep all channels because these could not be removed safely are told by `warnings.warn`.
@@ -66,25 +66,25 @@ def prune(
         UserError: the sparsity or the method does not fit, or something that the method needs is missing.
 
     Example:
-        >>> pruned = pruneaudit.prune(model, "l1unstructured", 0.9)
+        >>> pruned = pruneaudit.compress(model, "l1unstructured", 0.9)
         >>> folder = pruned.save("pruned")
-        >>> rounded = pruneaudit.prune(model, "rtn:bits=4")
+        >>> rounded = pruneaudit.compress(model, "rtn:bits=4")
     """
-    pruned = make_pruned(model, method_of(method, sparsity), finetuning or FineTuning(), test, example, seed)
+    pruned = make_compressed(model, method_of(method, sparsity), finetuning or FineTuning(), test, example, seed)
     for note in pruned.summary["kept_whole"]:
         warnings.warn(note, stacklevel=2)
     return pruned
 
 
-def make_pruned(
+def make_compressed(
     model: nn.Module,
     method: Method,
     finetuning: FineTuning,
     test: tuple[Any, Any] | Samples | None,
     example: Tensor | Sequence[int] | None,
     seed: int,
-) -> Pruned:
-    """As `prune`, which describes the arguments; what kept all its channels stands in `summary` alone."""
+) -> CompressedModel:
+    """As `compress`, which describes the arguments; what kept all its channels stands in `summary` alone."""
     if not isinstance(model, nn.Module):
         raise UserError(f"model: got {type(model).__name__}, expected a torch.nn.Module")
     check_trained(method, finetuning.trains)
@@ -117,7 +117,7 @@ def make_pruned(
     # What moved in training has come to rest: from here on it is held.
     held = tuple(hook for constraint in made.constraints for hook in constraint.hooks(made.model))
     hooks = held if finetuning.trains else made.hooks
-    return Pruned(made.model, state, tuple(made.constraints), hooks, summary, tuple(history))
+    return CompressedModel(made.model, state, tuple(made.constraints), hooks, summary, tuple(history))
 
 
 @dataclass(frozen=True)

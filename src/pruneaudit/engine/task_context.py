@@ -19,12 +19,12 @@ from pruneaudit.compression.structured import replay
 from pruneaudit.core import seeds
 from pruneaudit.core.files import STRUCTURE_FILE, WEIGHTS_FILE
 from pruneaudit.core.randomness import numpy_generator, torch_generator
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import from_text
-from pruneaudit.data.population import Population
 from pruneaudit.data.splits import Split, coin_split
 from pruneaudit.defenses import DEFENSES
-from pruneaudit.engine.request import Request
 from pruneaudit.engine.store import SEAL
+from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.models import build_model
 from pruneaudit.study import Training
 from pruneaudit.study.lineage import SCORING
@@ -40,41 +40,41 @@ SCORES_FILE = "scores.npy"
 """Of the samples of the bank, from the scoring bank: (B,) float64, NaN for those in no training set."""
 
 
-def population_of(request: Request) -> Population:
-    """The study's population, read once per worker."""
-    folder = Path(request.inputs["population"])
-    # A damaged population is made again under the same name: its seal is another file then.
-    return _loaded_population(folder, (folder / SEAL).stat().st_ino, (folder / SEAL).stat().st_mtime_ns)
+def audit_data_of(task_spec: TaskSpec) -> AuditData:
+    """The study's audit data, read once per worker."""
+    folder = Path(task_spec.inputs["audit_data"])
+    # A damaged audit data is made again under the same name: its seal is another file then.
+    return _loaded_audit_data(folder, (folder / SEAL).stat().st_ino, (folder / SEAL).stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=1)
-def _loaded_population(folder: Path, seal_number: int, sealed_ns: int) -> Population:
-    return Population.load(folder, mmap=True)
+def _loaded_audit_data(folder: Path, seal_number: int, sealed_ns: int) -> AuditData:
+    return AuditData.load(folder, mmap=True)
 
 
-class Own:
+class TaskContext:
     """The model of a task: its training set, what its accuracy is measured on, the dev set, fresh networks."""
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.seed, self.model_id = request.spec["seed"], request.spec["model_id"]
-        self.population = population_of(request)
+    def __init__(self, task_spec: TaskSpec) -> None:
+        self.task_spec = task_spec
+        self.seed, self.model_id = task_spec.spec["seed"], task_spec.spec["model_id"]
+        self.audit_data = audit_data_of(task_spec)
         self._bank: tuple[str, ...] = ()
-        if request.spec["kind"] == SCORING:
+        if task_spec.spec["kind"] == SCORING:
             self._bank = (seeds.SCORING,)
-            self.split = scoring_split(self.seed, self.model_id, self.population)
+            self.split = scoring_split(self.seed, self.model_id, self.audit_data)
         else:
-            self.split = from_text(request.membership).of(0)
+            self.split = from_text(task_spec.membership).of(0)
 
     def members(self) -> Samples:
         """What it is trained on, canaries included."""
-        return Samples.of(self.population, self.split.member, self.request.device)
+        return Samples.of(self.audit_data, self.split.member, self.task_spec.device)
 
     def accuracies(self, model: nn.Module) -> dict[str, float]:
         """Training and test accuracy, on eligible samples with a right label."""
-        ordinary = self.split.eligible & ~self.population.canary
+        ordinary = self.split.eligible & ~self.audit_data.canary
         return {
-            f"{which}_accuracy": accuracy(model, Samples.of(self.population, ordinary & chosen, self.request.device))
+            f"{which}_accuracy": accuracy(model, Samples.of(self.audit_data, ordinary & chosen, self.task_spec.device))
             for which, chosen in (("train", self.split.member), ("test", ~self.split.member))
         }
 
@@ -84,13 +84,13 @@ class Own:
         Args:
             num_samples: the first so many; None: all.
         """
-        return Samples.of(self.population, self.population.shaping(num_samples), self.request.device)
+        return Samples.of(self.audit_data, self.audit_data.shaping(num_samples), self.task_spec.device)
 
     def sample_scores(self) -> np.ndarray | None:
         """Scores of its members from the scoring bank (n,) float64, in the order of `members`; None: it has none."""
-        if "sample_scores" not in self.request.inputs:
+        if "sample_scores" not in self.task_spec.inputs:
             return None
-        scores: np.ndarray = np.load(Path(self.request.inputs["sample_scores"]) / SCORES_FILE, allow_pickle=False)
+        scores: np.ndarray = np.load(Path(self.task_spec.inputs["sample_scores"]) / SCORES_FILE, allow_pickle=False)
         return scores[self.split.member[: len(scores)]]
 
     def hooks(self, settings: Training) -> tuple[Hook, ...]:
@@ -104,63 +104,63 @@ class Own:
 
     def initial_model(self) -> nn.Module:
         """A network with the weights that this model begins from."""
-        model = new_model(self.request.spec, self.population, self.generator(seeds.INITIALISE))
-        return model.to(self.request.device)
+        model = new_model(self.task_spec.spec, self.audit_data, self.generator(seeds.INITIALISE))
+        return model.to(self.task_spec.device)
 
     def checkpoints(self, phase: str = "") -> Checkpoints | None:
         """Where a training of this task is kept; a phase of its own has a folder of its own."""
-        if not self.request.checkpoints:
+        if not self.task_spec.checkpoints:
             return None
-        folder = Path(self.request.checkpoints) / phase if phase else Path(self.request.checkpoints)
-        return Checkpoints(folder, self.request.checkpoint_seconds)
+        folder = Path(self.task_spec.checkpoints) / phase if phase else Path(self.task_spec.checkpoints)
+        return Checkpoints(folder, self.task_spec.checkpoint_seconds)
 
 
-def scoring_split(study_seed: int, model_id: int, population: Population) -> Split:
+def scoring_split(study_seed: int, model_id: int, audit_data: AuditData) -> Split:
     """The split of one model of the scoring bank: independent coins of its own, whatever the study's protocol."""
-    return coin_split(numpy_generator(study_seed, seeds.SCORING_MEMBERSHIP, model_id), population, is_victim=False)
+    return coin_split(numpy_generator(study_seed, seeds.SCORING_MEMBERSHIP, model_id), audit_data, is_victim=False)
 
 
-def new_model(spec: Mapping[str, Any], population: Population, generator: torch.Generator) -> nn.Module:
+def new_model(spec: Mapping[str, Any], audit_data: AuditData, generator: torch.Generator) -> nn.Module:
     """A fresh network of the study's architecture, on the CPU, as the release's defences prepare it.
 
     Args:
         spec: an artifact's: `model`, and the defences in `prepared`, if any.
-        population: what it takes and tells apart.
+        audit_data: what it takes and tells apart.
         generator: draws its weights.
     """
-    shape, described = tuple(population.x.shape[1:]), spec["model"]
-    model = build_model(described["name"], described["options"], shape, population.num_classes, generator)
+    shape, described = tuple(audit_data.x.shape[1:]), spec["model"]
+    model = build_model(described["name"], described["options"], shape, audit_data.num_classes, generator)
     for plugin in spec.get("prepared", ()):
         defense = DEFENSES.get(plugin["name"])
         model = defense.prepare(model, defense.Options.model_validate(plugin["options"]))
     return model
 
 
-def stored_model(spec: Mapping[str, Any], population: Population, folder: Path) -> nn.Module:
+def stored_model(spec: Mapping[str, Any], audit_data: AuditData, folder: Path) -> nn.Module:
     """The network in an artifact's folder, on the CPU: as small as its structure file says, with its weights.
 
     Args:
         spec: as for `new_model`.
-        population: the study's.
+        audit_data: the study's.
         folder: the artifact's.
     """
-    model = new_model(spec, population, torch.Generator())
+    model = new_model(spec, audit_data, torch.Generator())
     structure = folder / STRUCTURE_FILE
     if structure.exists():
         model = replay(model, structure.read_text(encoding="utf-8"))
     return load_weights(model, folder / WEIGHTS_FILE)
 
 
-def write_trained(own: Own, model: nn.Module, history: Sequence[Mapping[str, Any]]) -> None:
+def write_trained(context: TaskContext, model: nn.Module, history: Sequence[Mapping[str, Any]]) -> None:
     """What the training of a model of the bank leaves in its staging folder: weights, history, summary."""
-    staging = Path(own.request.staging)
+    staging = Path(context.task_spec.staging)
     save_weights(model, staging / WEIGHTS_FILE)
     write_history(history, staging)
     weights = sum(weight.numel() for weight in counted_weights(model).values())
     summary = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        **own.accuracies(model),
-        **size_facts(model, {}, weights, own.members().inputs(slice(0, 1))),
-        "num_members": int(own.split.member.sum()),
+        **context.accuracies(model),
+        **size_facts(model, {}, weights, context.members().inputs(slice(0, 1))),
+        "num_members": int(context.split.member.sum()),
     }
     write_summary(summary, staging)

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Request:
+class TaskSpec:
     """A task as sent to a worker."""
 
     name: str
@@ -34,16 +34,16 @@ class Request:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, line: str) -> Request:
+    def from_json(cls, line: str) -> TaskSpec:
         """The request that `to_json` wrote."""
         return cls(**json.loads(line))
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskResult:
     """How a request ended."""
 
-    request: Request
+    task_spec: TaskSpec
     error: str = ""
     """One line; empty when it succeeded."""
     details: str = ""

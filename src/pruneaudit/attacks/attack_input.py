@@ -14,10 +14,10 @@ from pruneaudit.signals.signals import Signals
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class AttackInput:
     """The victims and the references of one attack.
 
-    Victims and references may have gone through different things (the attacker's knowledge), so
+    Victims and references may have gone through different things (the attacker's references), so
     each has signals of its own; both may come in several releases of the same models.
     """
 
@@ -57,7 +57,9 @@ class View:
         return float((self.reference if self.references else self.attacked).floored.mean())
 
     @classmethod
-    def of(cls, releases: Sequence[Signals], references: Sequence[Signals], allowed: np.ndarray | None = None) -> View:
+    def of(
+        cls, releases: Sequence[Signals], references: Sequence[Signals], allowed: np.ndarray | None = None
+    ) -> AttackInput:
         """A view of every victim of the attacked release.
 
         Args:
@@ -90,14 +92,14 @@ class View:
             allowed = np.zeros((len(victims), 0), dtype=bool)
         return cls(tuple(releases), tuple(references), victims, allowed)
 
-    def among_references(self, rows: np.ndarray) -> View:
-        """The same game played on references alone: each is a pseudo-victim of the others.
+    def among_references(self, rows: np.ndarray) -> AttackInput:
+        """The same attack setting played on references alone: each is a pseudo-victim of the others.
 
         Args:
             rows: (K',) int, the references that take part.
         """
         taken = tuple(signals.take_models(rows) for signals in self.references)
-        return View.of(taken, taken)
+        return AttackInput.of(taken, taken)
 
 
 def _check_alike(other: Signals, attacked: Signals) -> None:

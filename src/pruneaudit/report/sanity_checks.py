@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pruneaudit.evaluation.controls import NULL, failures, warning
 from pruneaudit.evaluation.learned import NOT_LEARNED, not_learned_words
+from pruneaudit.evaluation.recorded_checks import NULL, failures, warning
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import base_release
@@ -19,7 +19,7 @@ _MADE_UP_DONE = {NULL: "made-up bank, nothing to find", "planted": "made-up bank
 
 
 @dataclass(frozen=True)
-class ControlLine:
+class SanityCheckLine:
     """One attack, played where the answer is known."""
 
     attack: str
@@ -33,10 +33,10 @@ class ControlLine:
 
 
 @dataclass(frozen=True)
-class Controls:
+class SanityChecks:
     """All that a run recorded of its controls."""
 
-    lines: tuple[ControlLine, ...]
+    lines: tuple[SanityCheckLine, ...]
     """What failed first, then attack by attack."""
     missing: tuple[tuple[str, tuple[str, ...]], ...]
     """Why attacks were not played, and which; each reason once."""
@@ -44,14 +44,14 @@ class Controls:
     """The attacks that failed."""
 
 
-def controls(results: Results) -> Controls | None:
+def sanity_checks(results: Results) -> SanityChecks | None:
     """The controls of a run; None where it recorded none, as older versions did not."""
     about = results.about
-    if "controls" not in about:
+    if "sanity_checks" not in about:
         return None
-    order = list(dict.fromkeys(str(row["attack"]) for row in about["controls"]))
+    order = list(dict.fromkeys(str(row["attack"]) for row in about["sanity_checks"]))
     lines = tuple(
-        ControlLine(
+        SanityCheckLine(
             attack=str(row["attack"]),
             done=_done(row["bank"], row["kind"]),
             expected=str(row["expected"]),
@@ -59,13 +59,15 @@ def controls(results: Results) -> Controls | None:
             interval=AUC.interval(_number(row["low"]), _number(row["high"])),
             passed=bool(row["passed"]),
         )
-        for row in sorted(about["controls"], key=lambda row: (bool(row["passed"]), order.index(str(row["attack"]))))
+        for row in sorted(
+            about["sanity_checks"], key=lambda row: (bool(row["passed"]), order.index(str(row["attack"])))
+        )
     )
     missing: dict[str, list[str]] = {}
-    for item in about.get("not_controlled") or []:
+    for item in about.get("not_sanity_checked") or []:
         missing.setdefault(f"{item['bank']}: {item['reason']}", []).append(str(item["attack"]))
     named = tuple((reason, tuple(attacks)) for reason, attacks in missing.items())
-    return Controls(lines, named, tuple(failures(about)))
+    return SanityChecks(lines, named, tuple(failures(about)))
 
 
 def distrusted(results: Results) -> tuple[str, ...]:

@@ -17,41 +17,41 @@ from typing import TypeAlias
 import numpy as np
 from filelock import FileLock
 
-Parcel: TypeAlias = Mapping[str, np.ndarray]
+PackedFiles: TypeAlias = Mapping[str, np.ndarray]
 """(n,) uint8 by file name: arrays, since Ray hands them to every process of a machine without a copy."""
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
-class ParcelError(ValueError):
-    """A parcel that no artifact of ours can have made."""
+class UnpackingError(ValueError):
+    """A packed files that no artifact of ours can have made."""
 
 
-def pack(folder: Path) -> Parcel:
+def pack(folder: Path) -> PackedFiles:
     """All files of a folder, which has no folders in it."""
     return {path.name: np.frombuffer(path.read_bytes(), dtype=np.uint8) for path in sorted(folder.iterdir())}
 
 
-def unpack(parcel: Parcel, folder: Path) -> None:
-    """Writes the files of a parcel into a folder that holds none of them; writes nothing if one has no plain name.
+def unpack(packed: PackedFiles, folder: Path) -> None:
+    """Writes packed files into a folder that holds none of them; writes nothing if one has no plain name.
 
     Raises:
         ParcelError: a name could lead out of the folder, or what stands under it is not bytes.
     """
-    for name, content in parcel.items():
+    for name, content in packed.items():
         if not isinstance(name, str) or not PLAIN_NAME.fullmatch(name):
-            raise ParcelError(f"got a file named {name!r:.80}, expected a plain name")
+            raise UnpackingError(f"got a file named {name!r:.80}, expected a plain name")
         if not isinstance(content, np.ndarray) or content.dtype != np.uint8 or content.ndim != 1:
-            raise ParcelError(f"got {type(content).__name__} for the file {name}, expected its bytes")
-    for name, content in parcel.items():
+            raise UnpackingError(f"got {type(content).__name__} for the file {name}, expected its bytes")
+    for name, content in packed.items():
         with (folder / name).open("xb") as file:
             file.write(np.ascontiguousarray(content).data)
 
 
-def unpacked_once(fetch: Callable[[], Parcel], folder: Path) -> None:
-    """Makes sure that a parcel lies in a folder, unpacked by whichever process of this machine comes first.
+def unpacked_once(fetch: Callable[[], PackedFiles], folder: Path) -> None:
+    """Makes sure that a packed files lies in a folder, unpacked by whichever process of this machine comes first.
 
     Args:
-        fetch: gets the parcel; not called if it lies there.
+        fetch: gets the packed files; not called if it lies there.
         folder: appears whole or not at all; processes that come meanwhile wait.
     """
     if folder.exists():

@@ -1,8 +1,8 @@
 """Which samples a bank gives away in each of two releases, and whether one release gives away more of them.
 
 A victim *finds* a member whose score exceeds the victim's threshold: that at which its false-positive rate is a fixed
-level, taken from its own non-members as in `tpr_at_fpr`. The *exposure* of a sample is the share of the victims with
-it as a member that find it. A sample is *exposed* where that is `LINE` or more. Between two releases of the same
+level, taken from its own non-members as in `tpr_at_fpr`. The *detection rate* of a sample is the share of the victims
+with it as a member that find it. A sample is *exposed* where that is `LINE` or more. Between two releases of the same
 victims some samples become exposed and some are so no longer; the statistic of the test is their net number D.
 
 The test has to respect that samples share victims (one victim whose threshold is low finds many), that victims share
@@ -48,8 +48,8 @@ _BLOCK_BYTES = 40_000_000  # of weights
 
 
 @dataclass(frozen=True, eq=False)
-class Migration:
-    """Every sample's exposure before and after."""
+class DetectionChange:
+    """Every sample's detection rate before and after."""
 
     before: Floats
     """(N,) in [0, 1]; NaN where no victim has the sample as a scored member."""
@@ -67,11 +67,11 @@ class Migration:
 class NetChange(NamedTuple):
     """How many samples moved, by group of samples."""
 
-    newly_exposed: np.ndarray
+    newly_detected: np.ndarray
     """(G,) int."""
-    no_longer_exposed: np.ndarray
+    no_longer_detected: np.ndarray
     """(G,) int."""
-    num_exposed_before: np.ndarray
+    num_detected_before: np.ndarray
     """(G,) int."""
     num_samples: np.ndarray
     """(G,) int: samples that some victim has as a scored member."""
@@ -110,8 +110,8 @@ def barriers(scores: ArrayLike, member: ArrayLike, level: float) -> Floats:
     return found
 
 
-def migration(before: ArrayLike, after: ArrayLike, member: ArrayLike, level: float) -> Migration:
-    """Every sample's exposure in two releases of the same victims.
+def sample_detection(before: ArrayLike, after: ArrayLike, member: ArrayLike, level: float) -> DetectionChange:
+    """Every sample's detection rate in two releases of the same victims.
 
     Args:
         before: (V, N) scores, higher = more likely a member; NaN = not scored, and then not counted in either release.
@@ -126,7 +126,7 @@ def migration(before: ArrayLike, after: ArrayLike, member: ArrayLike, level: flo
     num_victims = np.count_nonzero(both.members, axis=0)  # (N,)
     shares = np.full((2, len(num_victims)), np.nan)
     np.divide(_found(both, level).sum(axis=1), num_victims, out=shares, where=num_victims > 0)
-    return Migration(shares[0], shares[1], num_victims)
+    return DetectionChange(shares[0], shares[1], num_victims)
 
 
 def net_change(
@@ -135,17 +135,17 @@ def net_change(
     """How many samples of each group become exposed and how many no longer are, with a paired test.
 
     Args:
-        before: as for `migration`.
-        after: as for `migration`.
-        member: as for `migration`.
-        level: as for `migration`.
+        before: as for `sample_detection`.
+        after: as for `sample_detection`.
+        member: as for `sample_detection`.
+        level: as for `sample_detection`.
         groups: (N, G) bool, which samples are counted together.
         rng: source of weights and flips.
 
     Raises:
         UserError: the shapes do not fit.
     """
-    both, moved = _both(before, after, member), migration(before, after, member, level)
+    both, moved = _both(before, after, member), sample_detection(before, after, member, level)
     counted = groups.T.astype(np.float64)  # (G, N)
 
     def count(which: Bools) -> np.ndarray:
@@ -175,7 +175,7 @@ def _found(both: _Both, level: float) -> Bools:
     return (both.scores > limits[:, :, None]) & both.members
 
 
-def _exposed(found: np.ndarray, num_victims: np.ndarray) -> np.ndarray:
+def _detected(found: np.ndarray, num_victims: np.ndarray) -> np.ndarray:
     """Whether a sample is exposed, as int, from how many of its victims find it; never where it has none."""
     return ((found >= LINE * num_victims) & (num_victims > 0)).astype(np.int8)
 
@@ -200,8 +200,8 @@ def _over_victims(both: _Both, level: float, counted: Floats, rng: np.random.Gen
         part = slice(start, min(start + _FLIPS_AT_ONCE, NUM_FLIPS))
         signs = 2 * rng.integers(0, 2, (part.stop - start, len(change))).astype(np.float32) - 1  # (F, V)
         after_less_before = signs @ change  # (F, N'): whole numbers, so exact in any order
-        after = _exposed((total + after_less_before) / 2, num_victims)
-        moves = after - _exposed((total - after_less_before) / 2, num_victims)
+        after = _detected((total + after_less_before) / 2, num_victims)
+        moves = after - _detected((total - after_less_before) / 2, num_victims)
         traded[:, part] = counted @ moves.T
         squares += counted @ np.count_nonzero(moves, axis=0)
     return traded, squares / NUM_FLIPS
@@ -236,7 +236,7 @@ def _over_samples(both: _Both, level: float, counted: Floats, rng: np.random.Gen
     for b in range(NUM_REPLICATES):
         for kind, weighed in enumerate((weights[b, open_], 1.0)):
             before, after = (
-                _exposed(np.count_nonzero(scores[r] > limits[kind, b, r][:, None], axis=0), num_victims)
+                _detected(np.count_nonzero(scores[r] > limits[kind, b, r][:, None], axis=0), num_victims)
                 for r in range(2)
             )
             found[kind, b] = counted[:, open_] @ ((after - before) * weighed)
@@ -285,7 +285,7 @@ def _undecided(both: _Both, lowest: Floats, highest: Floats) -> np.ndarray:
     """The samples that may move under thresholds between two limits (R, V) each; all others never do."""
     num_victims = np.count_nonzero(both.members, axis=0)
     most, least = (
-        _exposed(np.count_nonzero((both.scores > limits[:, :, None]) & both.members, axis=1), num_victims).astype(bool)
+        _detected(np.count_nonzero((both.scores > limits[:, :, None]) & both.members, axis=1), num_victims).astype(bool)
         for limits in (lowest, highest)
     )  # (R, N) each
     return np.flatnonzero(most.any(axis=0) & ~least.all(axis=0))

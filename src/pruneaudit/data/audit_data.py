@@ -1,6 +1,6 @@
 """The labelled samples that a study draws on, and the parts that they belong to.
 
-They are drawn once for the study (`drawing.py`): every model of the bank, and every release, sees the same population.
+They are drawn once for the study (`drawing.py`): every model of the bank, and every release, sees the same audit data.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pruneaudit.core.identity import sha256_of_arrays
 # B of them in the bank: all but the part drawn last; C classes, K channels, H height, W width, F features
 
 _ARRAYS = ("x", "y", "ids", "holdout", "public", "canary")
-_FACTS = "population.json"
+_FACTS = "audit_data.json"
 _COPY_OF = "copy_of"
 SAVED_FILES = (*(f"{key}.npy" for key in _ARRAYS), _FACTS)
-"""What every saved population has."""
+"""What every saved audit data has."""
 
 
 @dataclass(frozen=True, eq=False)
-class Population:
+class AuditData:
     """N samples: the audited ones, canaries, holdout, public, and copies of audited ones. Nothing changes them."""
 
     name: str
@@ -63,12 +63,12 @@ class Population:
         wrong = [key for key, array in self._arrays().items() if len(array) != len(self.x)]
         if wrong or len(self.classes) != self.num_classes:
             raise ValueError(
-                f"population: {wrong or 'classes'} of another length than {'x' if wrong else 'num_classes'}"
+                f"audit data: {wrong or 'classes'} of another length than {'x' if wrong else 'num_classes'}"
             )
 
     @cached_property
     def sha256(self) -> str:
-        """64 hex digits for all that the population holds: arrays, normalisation, classes."""
+        """64 hex digits for all that the audit data holds: arrays, normalisation, classes."""
         return self._hashed(len(self.y), self.holdout, {"public": self.public} if self.public.any() else {})
 
     @cached_property
@@ -129,7 +129,7 @@ class Population:
         return (*(f"{key}.npy" for key in self._arrays()), _FACTS)
 
     def save(self, folder: Path) -> None:
-        """Writes one `.npy` per array and `population.json` into `folder`, which is made if need be."""
+        """Writes one `.npy` per array and `audit_data.json` into `folder`, which is made if need be."""
         folder.mkdir(parents=True, exist_ok=True)
         for key, array in self._arrays().items():
             np.save(folder / f"{key}.npy", array, allow_pickle=False)
@@ -137,7 +137,7 @@ class Population:
         (folder / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path, mmap: bool = False, sha256: str = "") -> Population:
+    def load(cls, folder: Path, mmap: bool = False, sha256: str = "") -> AuditData:
         """What `save` wrote.
 
         Args:
@@ -148,7 +148,7 @@ class Population:
             sha256: what it is known by, where its files have been checked otherwise; default: computed when asked for.
 
         Raises:
-            UserError: the folder holds no whole population.
+            UserError: the folder holds no whole audit data.
         """
         try:
             facts = read_json(folder / _FACTS)
@@ -163,7 +163,7 @@ class Population:
             found = cls(**arrays, name=facts["name"], num_classes=len(classes), classes=classes, mean=mean, std=std)
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise UserError(
-                f"{folder}: no whole population ({error}); expected {_FACTS} and an .npy per array"
+                f"{folder}: no whole audit data ({error}); expected {_FACTS} and an .npy per array"
             ) from None
         if sha256:
             vars(found)["sha256"] = sha256  # in place of the cached property's own
@@ -187,12 +187,12 @@ def _first(part: np.ndarray, count: int | None) -> np.ndarray:
     return part if count is None else part & (np.cumsum(part) <= count)
 
 
-def copies_note(population: Population) -> list[str]:
-    """What is said of the copies in a population; nothing where there are none."""
-    if population.copy_of is None:
+def copies_note(audit_data: AuditData) -> list[str]:
+    """What is said of the copies in audit data; nothing where there are none."""
+    if audit_data.copy_of is None:
         return []
-    num_copies, num_samples = int(population.is_copy.sum()), len(population.y)
-    num_audited = int((~population.unseen & ~population.canary).sum()) - num_copies
+    num_copies, num_samples = int(audit_data.is_copy.sum()), len(audit_data.y)
+    num_audited = int((~audit_data.unseen & ~audit_data.canary).sum()) - num_copies
     return [
         f"{num_copies:,} of {num_samples:,} samples repeat{'s' if num_copies == 1 else ''} an audited sample (equal x,"
         " whatever the label): equal samples are in the same training sets, and one of each is audited"

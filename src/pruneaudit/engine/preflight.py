@@ -1,8 +1,8 @@
 """What a method or a defence cannot do with a study's networks is said before anything is trained.
 
 Some of it shows on a network alone: channels that cannot be removed, BatchNorm that is not there, weights of the
-parent that do not fit the network as a defence changes it. So every release is rehearsed once, on a network with new
-weights and without any training.
+parent that do not fit the network as a defence changes it. So every release is checked before once, on a network with
+new weights and without any training.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pruneaudit.compression.chain import Chained, compressed, inherited_steps, steps_of
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.identity import sha256_of
-from pruneaudit.data.population import Population
+from pruneaudit.data.audit_data import AuditData
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.store import Store
@@ -29,12 +29,12 @@ SHAPES_THE_NETWORK = ("model", "prepared", "defense", "inherited", "pruner", "sp
 """What of a release is tried; its training is not."""
 
 
-def rehearse(plan: Plan, population: Population, store: Store) -> tuple[str, ...]:
+def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...]:
     """Tries each release that is still to be made on one network; a finished run imports no torch for this.
 
     Args:
         plan: the study's.
-        population: the study's.
+        audit_data: the study's.
         store: a release whose first model lies there is not tried again.
 
     Returns:
@@ -48,7 +48,7 @@ def rehearse(plan: Plan, population: Population, store: Store) -> tuple[str, ...
     tried, notes = set[str](), list[str]()
     for task in first_models:
         if not store.path(task.artifact).exists():
-            _try_answers(task, population, tried)
+            _try_answers(task, audit_data, tried)
     for task in first_models:
         if task.action != "release" or store.path(task.artifact).exists():
             continue
@@ -56,16 +56,16 @@ def rehearse(plan: Plan, population: Population, store: Store) -> tuple[str, ...
         what = sha256_of([shown, task.inputs["parent"].folder if "parent" in task.inputs else INIT])
         if what not in tried:  # seeds of one release, and settings of its training, change nothing here
             tried.add(what)
-            notes += [f"release '{task.release}': {note}" for note in _rehearse(task, makers, population)]
+            notes += [f"release '{task.release}': {note}" for note in _check(task, makers, audit_data)]
     return tuple(notes)
 
 
-def _try_answers(task: Task, population: Population, tried: set[str]) -> None:
+def _try_answers(task: Task, audit_data: AuditData, tried: set[str]) -> None:
     """Asks a new network of the user's about some samples; those of the package answer as they should.
 
     Args:
         task: trains or compresses the first model of its release.
-        population: the study's.
+        audit_data: the study's.
         tried: kinds of network that have been asked; this one's is added.
     """
     described = task.spec["model"]
@@ -75,27 +75,27 @@ def _try_answers(task: Task, population: Population, tried: set[str]) -> None:
     tried.add(kind)
     import torch
 
-    from pruneaudit.engine.own import new_model
+    from pruneaudit.engine.task_context import new_model
     from pruneaudit.engine.trial import check_network
 
     name = f"model {described['options']['target']}"
     try:
-        network = new_model(task.spec, population, torch.Generator().manual_seed(0))
+        network = new_model(task.spec, audit_data, torch.Generator().manual_seed(0))
     except UserError:
         raise
     except Exception as error:  # a user's function may raise anything
         reason = in_one_line(error)
         raise UserError(f"{name}: failed ({reason}); expected a function that returns a network") from error
-    check_network(network, population, name)
+    check_network(network, audit_data, name)
 
 
-def _rehearse(task: Task, makers: dict[str, Task], population: Population) -> tuple[str, ...]:
+def _check(task: Task, makers: dict[str, Task], audit_data: AuditData) -> tuple[str, ...]:
     import torch
 
-    from pruneaudit.engine.own import new_model
+    from pruneaudit.engine.task_context import new_model
 
     def made(of: Task) -> nn.Module:
-        return new_model(of.spec, population, torch.Generator().manual_seed(0))
+        return new_model(of.spec, audit_data, torch.Generator().manual_seed(0))
 
     with torch.random.fork_rng(devices=[]):  # a user's network may draw from the global generator
         try:
@@ -103,10 +103,10 @@ def _rehearse(task: Task, makers: dict[str, Task], population: Population) -> tu
             if "parent" in task.inputs:
                 _check_weights_fit(task, model, made(makers[task.inputs["parent"].folder]))
             if steps_of(task.spec):
-                return _try_steps(task, model, population, lambda: made(task))
+                return _try_steps(task, model, audit_data, lambda: made(task))
         except UserError as error:
             raise UserError(f"release '{task.release}': {error}") from None
-        except Exception:  # a network or method that does not bear a rehearsal; what is wrong in earnest, its task says
+        except Exception:  # a network or method that does not bear a preflight; what is wrong in earnest, its task says
             return ()
     return ()
 
@@ -121,7 +121,7 @@ def _check_weights_fit(task: Task, model: nn.Module, parent: nn.Module) -> None:
         )
 
 
-def _try_steps(task: Task, model: nn.Module, population: Population, new: Callable[[], nn.Module]) -> tuple[str, ...]:
+def _try_steps(task: Task, model: nn.Module, audit_data: AuditData, new: Callable[[], nn.Module]) -> tuple[str, ...]:
     """Compresses a network with new weights; its training does nothing. Returns what its maker should know.
 
     What its parents' compressors leave is made as well: a smaller network, or a masked one.
@@ -143,9 +143,9 @@ def _try_steps(task: Task, model: nn.Module, population: Population, new: Callab
                     " trains several times; use one that does not, such as l1unstructured, static or dpf"
                 )
 
-        example, step = torch.zeros((1, *population.x.shape[1:])), steps[number]
-        shaping = population.shaping(step.compressor.num_samples(step.options))
-        public = Samples.of(population, shaping) if step.reads_public else None
+        example, step = torch.zeros((1, *audit_data.x.shape[1:])), steps[number]
+        shaping = audit_data.shaping(step.compressor.num_samples(step.options))
+        public = Samples.of(audit_data, shaping) if step.reads_public else None
         return CompressionContext(example, torch.Generator().manual_seed(0), train, new, public=public)
 
     made = compressed(Chained(model), steps, context_of)

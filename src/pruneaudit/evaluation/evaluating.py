@@ -1,4 +1,4 @@
-"""Every attack in every game: measured, compared, written up as tables."""
+"""Every attack in every attack setting: measured, compared, written up as tables."""
 
 from __future__ import annotations
 
@@ -10,28 +10,34 @@ from typing import Any
 import pandas as pd
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.attack_input import Scores
 from pruneaudit.attacks.primary import MANY_FLOORED, Primary
-from pruneaudit.attacks.view import Scores
 from pruneaudit.core.threads import one_blas_thread
+from pruneaudit.evaluation.attack_setting import AttackSetting, setting_of
 from pruneaudit.evaluation.canaries import DEFAULT_BOUNDS, Bounds, canary_findings
 from pruneaudit.evaluation.columns import LATER_RELEASE_COLUMNS, RELEASE_COLUMNS, TABLES
+from pruneaudit.evaluation.comparison_plan import (
+    ComparisonPlan,
+    fewest_references,
+    rivals_first,
+    rivals_of,
+    why_left_out,
+)
 from pruneaudit.evaluation.comparisons import compare_accuracy, compare_attacks, compare_releases
+from pruneaudit.evaluation.detection_changes import detection_changes
 from pruneaudit.evaluation.findings import Row, Writer
 from pruneaudit.evaluation.frontier import frontier_rows
-from pruneaudit.evaluation.game import Game, game_of
 from pruneaudit.evaluation.learned import record_not_learned
-from pruneaudit.evaluation.lineup import Lineup, fewest_references, rivals_first, rivals_of, why_left_out
 from pruneaudit.evaluation.measure import Accuracies, accuracies, measure
-from pruneaudit.evaluation.migration import migrations
-from pruneaudit.evaluation.outcome import Audit, GameScores
+from pruneaudit.evaluation.outcome import Audit, SettingScores
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics import two_way
 from pruneaudit.study.audit import DEFAULT_LEVELS, MATCHED
 
-GameKey = tuple[str, str]
-NO_LINEUP = Lineup()
-Recall = Callable[[str, Game], Scores | None]
-"""What an attack, by its label, has said in a game before; None: nothing, it is to be played."""
+SettingKey = tuple[str, str]
+NO_COMPARISONS = ComparisonPlan()
+Recall = Callable[[str, AttackSetting], Scores | None]
+"""What an attack, by its label, has said in an attack setting before; None: nothing, it is to be played."""
 Begin = Callable[[str, int, int], None]
 """Told of an attack before it is played: its label, its number from 1, and how many there are."""
 
@@ -52,7 +58,7 @@ class Measuring:
 class Known:
     """What is known of the releases beforehand."""
 
-    lineup: Lineup = NO_LINEUP
+    comparison_plan: ComparisonPlan = NO_COMPARISONS
     """How they stand to each other."""
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What else is known of each (sparsity, parameters, ...), by release."""
@@ -63,19 +69,19 @@ class Known:
 NOTHING_KNOWN = Known()
 
 
-def audit_games(
-    games: Sequence[Game],
+def evaluate(
+    settings: Sequence[AttackSetting],
     attacks: Mapping[str, Attack],
     measuring: Measuring,
     known: Known = NOTHING_KNOWN,
     skip: bool = False,
-    recall: Recall = lambda label, game: None,
+    recall: Recall = lambda label, setting: None,
     begin: Begin = lambda label, number, count: None,
 ) -> Audit:
-    """Plays every attack in every game.
+    """Plays every attack in every attack setting.
 
     Args:
-        games: who is attacked, with what references.
+        settings: who is attacked, with what references.
         attacks: the attacks by label.
         measuring: how findings are measured.
         known: what is known of the releases.
@@ -86,17 +92,19 @@ def audit_games(
     Raises:
         UserError: an attack lacks what it needs.
     """
-    seed, levels, lineup, facts = measuring.seed, measuring.fpr_levels, known.lineup, known.facts
-    found = {game.release: accuracies(game.view.attacked) for game in games}
+    seed, levels, comparison_plan, facts = measuring.seed, measuring.fpr_levels, known.comparison_plan, known.facts
+    found = {setting.release: accuracies(setting.attack_input.attacked) for setting in settings}
     sparsity = {name: facts.get(name, {}).get("sparsity", float("nan")) for name in found}
-    pairs = lineup.pairs(found)
-    scores = tuple(GameScores(game) for game in games)
-    skipped = {label: lack for label, attack in attacks.items() if (lack := why_left_out(label, attack, games, skip))}
+    pairs = comparison_plan.pairs(found)
+    scores = tuple(SettingScores(setting) for setting in settings)
+    skipped = {
+        label: lack for label, attack in attacks.items() if (lack := why_left_out(label, attack, settings, skip))
+    }
     rows: dict[str, dict[str, list[Row]]] = {}
-    written: dict[str, dict[GameKey, Writer]] = {}
+    written: dict[str, dict[SettingKey, Writer]] = {}
     playable = [label for label in attacks if label not in skipped]
-    many_floored = any(game.view.share_floored > MANY_FLOORED for game in games)
-    primary = Primary.of(playable, fewest_references(games), many_floored)
+    many_floored = any(setting.attack_input.share_floored > MANY_FLOORED for setting in settings)
+    primary = Primary.of(playable, fewest_references(settings), many_floored)
     rivals = rivals_of({label: attacks[label] for label in playable}, primary.attack)
     held_against = {other for others in rivals.values() for other in others}
     samples: dict[str, pd.DataFrame] = {}
@@ -106,20 +114,24 @@ def audit_games(
         for turn, label in enumerate(rivals_first(rivals), start=1):
             begin(label, turn, len(rivals))
             written[label] = {}
-            for game, kept in zip(games, scores, strict=True):
-                if attacks[label].lacks(game.view):
-                    continue  # an attack on pairs, and a game with a single release
-                measured = measure(attacks[label], label, game, levels, seed, recall(label, game))
+            for setting, kept in zip(settings, scores, strict=True):
+                if attacks[label].lacks(setting.attack_input):
+                    continue  # an attack on pairs, and an attack setting with a single release
+                measured = measure(attacks[label], label, setting, levels, seed, recall(label, setting))
                 kept.by_attack[label] = measured.scores
-                writer = Writer(game, label, measured, found[game.release], sparsity[game.release], levels, seed)
-                written[label][game.release, game.knowledge] = writer
-            rows[label] = _rows(written[label], games, pairs, [written[other] for other in rivals[label]])
+                writer = Writer(
+                    setting, label, measured, found[setting.release], sparsity[setting.release], levels, seed
+                )
+                written[label][setting.release, setting.references] = writer
+            rows[label] = _rows(written[label], settings, pairs, [written[other] for other in rivals[label]])
             for writer in written[label].values():
                 rows[label]["canaries"] += canary_findings(writer, attacks[label], measuring.bounds)
             if label == primary.attack:
                 matched = {release: writer for (release, what), writer in written[label].items() if what == MATCHED}
-                rows[label]["frontier"] += frontier_rows(matched, lineup.undefended, seed)
-                rows[label]["migrations"], samples["migration"] = migrations(matched, pairs, lineup.repeats, seed)
+                rows[label]["frontier"] += frontier_rows(matched, comparison_plan.undefended, seed)
+                rows[label]["detection_changes"], samples["sample_detection"] = detection_changes(
+                    matched, pairs, comparison_plan.repeats, seed
+                )
             if label not in held_against:
                 written[label].clear()
         rows[""] = {"comparisons": _accuracies_compared(found, pairs)}
@@ -128,17 +140,17 @@ def audit_games(
     about = dict(known.about)
     about["warnings"] = [*about.get("warnings", []), *skipped.values()]
     about |= primary.record()
-    about |= record_not_learned({game.release: game.view.attacked for game in games}, found)
+    about |= record_not_learned({setting.release: setting.attack_input.attacked for setting in settings}, found)
     for kept in scores:
         kept.by_attack.update({label: kept.by_attack.pop(label) for label in attacks if label in kept.by_attack})
     return Audit(Results(**tables, **samples, about=about), scores)
 
 
 def _rows(
-    written: Mapping[GameKey, Writer],
-    games: Sequence[Game],
+    written: Mapping[SettingKey, Writer],
+    settings: Sequence[AttackSetting],
     pairs: Sequence[tuple[str, str]],
-    rivals: Sequence[Mapping[GameKey, Writer]],
+    rivals: Sequence[Mapping[SettingKey, Writer]],
 ) -> dict[str, list[Row]]:
     """All rows of one attack, by table; `rivals` are the attacks that it is held against."""
     rows: dict[str, list[Row]] = defaultdict(list)
@@ -149,8 +161,8 @@ def _rows(
         rows["ppv"] += writer.ppv()
         for other in rivals:
             if key in other:
-                rows["contests"] += compare_attacks(writer, other[key])
-    rows["comparisons"] += _compared(written, games, pairs)
+                rows["attack_comparisons"] += compare_attacks(writer, other[key])
+    rows["comparisons"] += _compared(written, settings, pairs)
     return rows
 
 
@@ -160,14 +172,16 @@ def _tables(parts: Sequence[Mapping[str, list[Row]]]) -> dict[str, Any]:
     return {name: pd.DataFrame(rows, columns=None if rows else list(TABLES[name])) for name, rows in joined.items()}
 
 
-def _compared(written: Mapping[GameKey, Writer], games: Sequence[Game], pairs: Sequence[tuple[str, str]]) -> list[Row]:
-    """Every game of a release against its baseline under the same knowledge."""
+def _compared(
+    written: Mapping[SettingKey, Writer], settings: Sequence[AttackSetting], pairs: Sequence[tuple[str, str]]
+) -> list[Row]:
+    """Every attack setting of a release against its baseline under the same references."""
     rows: list[Row] = []
     for release, baseline in pairs:
-        for (played, knowledge), writer in written.items():
-            other = game_of(games, baseline, knowledge) if played == release else None
-            if other is not None and (other.release, other.knowledge) in written:
-                rows += compare_releases(writer, written[other.release, other.knowledge])
+        for (played, references), writer in written.items():
+            other = setting_of(settings, baseline, references) if played == release else None
+            if other is not None and (other.release, other.references) in written:
+                rows += compare_releases(writer, written[other.release, other.references])
     return rows
 
 

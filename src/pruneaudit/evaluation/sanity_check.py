@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.attacks.groups import ALL
-from pruneaudit.attacks.view import View
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.core.threads import one_blas_thread
-from pruneaudit.evaluation.lineup import ready
+from pruneaudit.evaluation.comparison_plan import ready
 from pruneaudit.metrics import Estimate, PerVictim, auc, auc_influence, two_way
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study.parts import MIN_HOLDOUT
@@ -103,7 +103,7 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True)
-class Selftest:
+class SanityCheck:
     """The outcome of the whole self-test."""
 
     seed: int
@@ -120,13 +120,13 @@ class Selftest:
         return {"passed": self.passed, "seed": self.seed, "family_error": FAMILY_ERROR, "trials": trials}
 
 
-def selftest(
+def check_attacks(
     attacks: Sequence[str] = (ALL,),
     seed: int = 0,
     stored: Signals | None = None,
     name: str = "",
     say: Callable[[str], None] = lambda _: None,
-) -> Selftest:
+) -> SanityCheck:
     """Plays attacks on made-up banks, and on a run's stored signals.
 
     Args:
@@ -139,31 +139,32 @@ def selftest(
     Raises:
         UserError: an attack is unknown.
     """
-    return play(ready(attacks), seed, None if stored is None else redrawn_view(stored, seed), name, say)
+    return play(ready(attacks), seed, None if stored is None else redrawn_input(stored, seed), name, say)
 
 
 def play(
     attacks: Mapping[str, Attack],
     seed: int,
-    redrawn: View | None = None,
+    redrawn: AttackInput | None = None,
     name: str = "",
     say: Callable[[str], None] = lambda _: None,
-) -> Selftest:
-    """As `selftest`, of attacks that are ready.
+) -> SanityCheck:
+    """As `check_attacks`, of attacks that are ready.
 
     Args:
         attacks: the attacks by label.
         seed: of the made-up banks and the attacks' own draws.
-        redrawn: a game in which nothing is to be found (see `redrawn_game`); default: made-up banks alone.
-        name: what that game is called.
+        redrawn: an attack setting in which nothing is to be found (see `redrawn_setting`); default: made-up banks
+            alone.
+        name: what that attack setting is called.
         say: told what is being done.
     """
-    null, planted = (_own_view(made_up_releases(seed, gain)) for gain in (0.0, GAIN))
+    null, planted = (_own_input(made_up_releases(seed, gain)) for gain in (0.0, GAIN))
     with one_blas_thread():
         trials = [_tried(MADE_UP, attacks, null, planted, seed, say)]
         if redrawn is not None:
             trials.append(_tried(name, attacks, redrawn, None, seed, say))
-    return Selftest(seed, tuple(trials))
+    return SanityCheck(seed, tuple(trials))
 
 
 def made_up_bank(seed: int, gain: float = 0.0) -> Signals:
@@ -232,32 +233,34 @@ class _MadeUp:
         return logits, posteriors * (1 - posteriors) * self._shaking.exponential(size=posteriors.shape)
 
 
-def redrawn_view(signals: Signals, seed: int) -> View:
+def redrawn_input(signals: Signals, seed: int) -> AttackInput:
     """Stored signals with the victims' membership redrawn; as references, the same models keep theirs.
 
     Args:
         signals: of one release.
         seed: of the coins, one for each sample that is scored for the victim.
     """
-    return redrawn_game(_own_view([signals]), seed)
+    return redrawn_setting(_own_input([signals]), seed)
 
 
-def redrawn_game(view: View, seed: int) -> View:
-    """A game with the victims' membership redrawn, in every release that it sees; its references stay as they are.
+def redrawn_setting(attack_input: AttackInput, seed: int) -> AttackInput:
+    """An attack setting with the victims' membership redrawn in every release; its references stay as they are.
 
     Args:
-        view: the game.
-        seed: of the coins, as for `redrawn_view`.
+        attack_input: the attack setting.
+        seed: of the coins, as for `redrawn_input`.
 
     Raises:
         UserError: a victim has so few samples that the coins left it no member or no non-member.
     """
-    member, scored = view.attacked.member.copy(), view.attacked.scored
-    for row in view.victims:
-        coins = numpy_generator(seed, seeds.SELFTEST_MEMBERSHIP, int(row)).random(view.attacked.num_samples) < 0.5
+    member, scored = attack_input.attacked.member.copy(), attack_input.attacked.scored
+    for row in attack_input.victims:
+        coins = (
+            numpy_generator(seed, seeds.SELFTEST_MEMBERSHIP, int(row)).random(attack_input.attacked.num_samples) < 0.5
+        )
         member[row] = np.where(scored[row], coins, member[row])
-    releases = tuple(dataclasses.replace(release, member=member) for release in view.releases)
-    return View(releases, view.references, view.victims, view.allowed)
+    releases = tuple(dataclasses.replace(release, member=member) for release in attack_input.releases)
+    return AttackInput(releases, attack_input.references, attack_input.victims, attack_input.allowed)
 
 
 def p_value(areas: PerVictim) -> float:
@@ -289,12 +292,17 @@ def holm(p_values: np.ndarray, family_error: float) -> np.ndarray:
     return rejected
 
 
-def _own_view(releases: Sequence[Signals]) -> View:
-    return View.of(releases, releases)
+def _own_input(releases: Sequence[Signals]) -> AttackInput:
+    return AttackInput.of(releases, releases)
 
 
 def _tried(
-    name: str, attacks: Mapping[str, Attack], null: View, planted: View | None, seed: int, say: Callable[[str], None]
+    name: str,
+    attacks: Mapping[str, Attack],
+    null: AttackInput,
+    planted: AttackInput | None,
+    seed: int,
+    say: Callable[[str], None],
 ) -> Trial:
     """Plays all attacks that the views allow, and judges them together."""
     lacking = {label: attack.lacks(null) for label, attack in attacks.items()}
@@ -319,12 +327,12 @@ def _tried(
     return Trial(name, bank.num_models, bank.num_samples, tuple(verdicts), not_tested)
 
 
-def _played(attack: Attack, view: View, rng: np.random.Generator) -> Played:
-    """One attack in one game; whatever stops it is an outcome, and the other attacks are still played."""
+def _played(attack: Attack, attack_input: AttackInput, rng: np.random.Generator) -> Played:
+    """One attack in one attack setting; whatever stops it is an outcome, and the other attacks are still played."""
     try:
-        scores = attack.score(view, rng).victims
-        member = view.attacked.member[view.victims]
-        counted = np.where(view.attacked.ordinary[view.victims], scores, np.nan)
+        scores = attack.score(attack_input, rng).victims
+        member = attack_input.attacked.member[attack_input.victims]
+        counted = np.where(attack_input.attacked.ordinary[attack_input.victims], scores, np.nan)
         areas = auc_influence(counted, member)
         negated = auc(-counted, member)
     except Exception as error:

@@ -11,19 +11,19 @@ from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.groups import expand
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import validated
-from pruneaudit.evaluation.game import Game
+from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.study import Plugin
 
 
 @dataclass(frozen=True)
-class Lineup:
+class ComparisonPlan:
     """How the releases of a study stand to each other."""
 
     baselines: tuple[str, ...] = ()
     """Releases that all others are compared with."""
     own_baselines: Mapping[str, str] = field(default_factory=dict)
     """The release that each compressed one would be without its compression; the two are compared."""
-    twins: Mapping[str, str] = field(default_factory=dict)
+    counterparts: Mapping[str, str] = field(default_factory=dict)
     """The release that each defended one would be without its defence; the two are compared."""
     undefended: tuple[str, ...] = ()
     """The dense releases without any defence, whose leakage at equal accuracy the others are held against; without any
@@ -35,7 +35,7 @@ class Lineup:
         """Which release is compared with which, of those that there are."""
         releases = list(releases)
         pairs = [(release, baseline) for baseline in self.baselines for release in releases]
-        named = (*self.own_baselines.items(), *self.twins.items())
+        named = (*self.own_baselines.items(), *self.counterparts.items())
         pairs += [(release, other) for release, other in named if {release, other} <= set(releases)]
         return [pair for pair in dict.fromkeys(pairs) if pair[0] != pair[1]]
 
@@ -64,9 +64,9 @@ def ready(attacks: Sequence[str | Plugin]) -> dict[str, Attack]:
     return made
 
 
-def fewest_references(games: Sequence[Game]) -> int:
-    """The number of references of the victim that has fewest in any of the games."""
-    return min((int(count) for game in games for count in game.view.allowed.sum(axis=1)), default=0)
+def fewest_references(settings: Sequence[AttackSetting]) -> int:
+    """The number of references of the victim that has fewest in any of the attack settings."""
+    return min((int(count) for setting in settings for count in setting.attack_input.allowed.sum(axis=1)), default=0)
 
 
 def rivals_of(attacks: Mapping[str, Attack], primary: str) -> dict[str, list[str]]:
@@ -96,15 +96,15 @@ def rivals_first(rivals: Mapping[str, Sequence[str]]) -> list[str]:
     return list(TopologicalSorter(rivals).static_order())
 
 
-def why_left_out(label: str, attack: Attack, games: Sequence[Game], skip: bool) -> str:
+def why_left_out(label: str, attack: Attack, settings: Sequence[AttackSetting], skip: bool) -> str:
     """Why an attack is left out, where it may be; empty where it can be played.
 
     An attack on several releases is played wherever there are several.
     """
-    needed = games
+    needed = settings
     if "two releases" in attack.needs:
-        needed = [game for game in games if len(game.view.releases) > 1] or games
-    lacking = next((lack for game in needed if (lack := attack.lacks(game.view))), "")
+        needed = [setting for setting in settings if len(setting.attack_input.releases) > 1] or settings
+    lacking = next((lack for setting in needed if (lack := attack.lacks(setting.attack_input))), "")
     if lacking and not skip:
         raise UserError(f"attack '{label}' needs {lacking}, which these signals do not have; leave it out or add them")
     return lacking and f"attack '{label}' left out: it needs {lacking}"

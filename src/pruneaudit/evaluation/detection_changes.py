@@ -1,16 +1,16 @@
 """Who becomes exposed: how the vulnerability of single samples changes from one release to another.
 
-Under the declared attack and matched knowledge. `metrics/exposure.py` defines exposure and the paired test: a sample's
-exposure is the share of the victims with it as a member that find it at a fixed false-positive rate, and it is exposed
-from a share of one half on. Level and line are fixed before any score is seen: the level is `LEVEL` where the study
-reports it and no victim has too few non-members for it, or else the lowest level of which both hold.
+Under the primary attack and matched references. `metrics/detection.py` defines the detection rate and the paired test:
+a sample's detection rate is the share of the victims with it as a member that find it at a fixed false-positive rate,
+and it is exposed from a share of one half on. Level and line are fixed before any score is seen: the level is `LEVEL`
+where the study reports it and no victim has too few non-members for it, or else the lowest level of which both hold.
 
 Pairs are those of the comparisons (every release with the dense models, with the control, and with its undefended
-twin), on the same victims and samples. Canaries are left out. A pair of releases that differ in nothing but their
-`finetune_seed` is the noise floor: what moves there moved by chance alone. Beside a comparison stands the floor of its
-release, or else of its baseline, the mean where there are several; without such a pair there is none. The floor matters
-as much as the test: the test asks whether more samples became exposed than are so no longer, and chance moves as many
-one way as the other.
+undefended counterpart), on the same victims and samples. Canaries are left out. A pair of releases that differ in
+nothing but their `finetune_seed` is the noise floor: what moves there moved by chance alone. Beside a comparison
+stands the floor of its release, or else of its baseline, the mean where there are several; without such a pair there
+is none. The floor matters as much as the test: the test asks whether more samples became exposed than are so no
+longer, and chance moves as many one way as the other.
 """
 
 # V victims, N samples, G groups: all samples, then each class
@@ -24,10 +24,10 @@ import pandas as pd
 
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
-from pruneaudit.evaluation.columns import MIGRATION_COLUMNS
+from pruneaudit.evaluation.columns import SAMPLE_DETECTION_COLUMNS
 from pruneaudit.evaluation.findings import Row, Writer
 from pruneaudit.metrics import refusal
-from pruneaudit.metrics.exposure import Migration, NetChange, migration, net_change
+from pruneaudit.metrics.detection import DetectionChange, NetChange, net_change, sample_detection
 
 LEVEL = 0.01
 """The false-positive rate at which samples count as found, where it can be told."""
@@ -51,7 +51,7 @@ def fixed_level(levels: Iterable[float], num_nonmembers: int) -> float | None:
     return LEVEL if LEVEL in told else min(told, default=None)
 
 
-def migrations(
+def detection_changes(
     writers: Mapping[str, Writer], pairs: Sequence[Pair], repeats: Mapping[str, str], seed: int
 ) -> tuple[list[Row], pd.DataFrame]:
     """What moved between releases: counts by class, and every sample.
@@ -63,9 +63,9 @@ def migrations(
         seed: the study's.
 
     Returns:
-        Rows of the table `migrations`, and the table `migration`.
+        Rows of the table `detection_changes`, and the table `sample_detection`.
     """
-    nothing = pd.DataFrame(columns=list(MIGRATION_COLUMNS))
+    nothing = pd.DataFrame(columns=list(SAMPLE_DETECTION_COLUMNS))
     wanted = [pair for pair in _once([*pairs, *repeats.items()]) if pair[0] in writers and pair[1] in writers]
     if not wanted:
         return [], nothing
@@ -73,14 +73,14 @@ def migrations(
     level = fixed_level(some.levels, min(int(writer.measured.num_nonmembers.min()) for writer in writers.values()))
     if level is None:
         return [], nothing
-    labels = some.game.view.attacked.labels
+    labels = some.setting.attack_input.attacked.labels
     classes = np.unique(labels)
     groups = np.column_stack([np.ones(len(labels), dtype=bool), labels[:, None] == classes])  # (N, G)
     moved, counts = {}, {}
     for pair in wanted:
         release, baseline = (writers[name].measured for name in pair)
         given = baseline.counted_scores, release.counted_scores, release.member, level
-        moved[pair] = migration(*given)
+        moved[pair] = sample_detection(*given)
         counts[pair] = net_change(*given, groups, numpy_generator(seed, seeds.MIGRATION))
     names = [ALL, *(str(class_id) for class_id in classes)]
     rows = [
@@ -104,9 +104,9 @@ def _rows(count: NetChange, noise: tuple[np.ndarray, np.ndarray], names: Sequenc
     return [
         {
             "class": name,
-            "newly_exposed": int(count.newly_exposed[group]),
-            "no_longer_exposed": int(count.no_longer_exposed[group]),
-            "exposed_before": int(count.num_exposed_before[group]),
+            "newly_detected": int(count.newly_detected[group]),
+            "no_longer_detected": int(count.no_longer_detected[group]),
+            "detected_before": int(count.num_detected_before[group]),
             "num_samples": int(count.num_samples[group]),
             "p_value": float(count.p_value[group]),
             "noise_newly": float(noise[0][group]),
@@ -123,22 +123,22 @@ def _noise(pair: Pair, counts: Mapping[Pair, NetChange], repeats: Mapping[str, s
         for name in pair:
             own = [counts[floor] for floor in floors if name in floor]
             if own:
-                newly = np.mean([count.newly_exposed for count in own], axis=0)
-                return newly, np.mean([count.no_longer_exposed for count in own], axis=0)
+                newly = np.mean([count.newly_detected for count in own], axis=0)
+                return newly, np.mean([count.no_longer_detected for count in own], axis=0)
     missing = np.full(len(counts[pair].p_value), np.nan)
     return missing, missing
 
 
-def _samples(pair: Pair, found: Migration, writer: Writer) -> pd.DataFrame:
-    """The rows of one pair in the table `migration`: every sample that some victim has as a scored member."""
-    told, signals = found.num_victims > 0, writer.game.view.attacked
+def _samples(pair: Pair, found: DetectionChange, writer: Writer) -> pd.DataFrame:
+    """The rows of one pair in the table `sample_detection`: every sample that some victim has as a scored member."""
+    told, signals = found.num_victims > 0, writer.setting.attack_input.attacked
     columns = {
         "release": pair[0],
         "baseline": pair[1],
         "sample_id": signals.sample_ids[told],
         "class_id": signals.labels[told],
-        "exposure_before": found.before[told],
-        "exposure_after": found.after[told],
+        "detection_rate_before": found.before[told],
+        "detection_rate_after": found.after[told],
         "change": found.after[told] - found.before[told],
         "num_victims": found.num_victims[told],
     }

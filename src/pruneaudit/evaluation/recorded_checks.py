@@ -1,11 +1,11 @@
 """The controls of a run: its own attacks, played where the right answer is known, beside its findings.
 
-Each attack that trains nothing is played three times (see `selftest`): on a made-up bank without a leak, on one with
-planted members, and on the run's own dense outputs with membership redrawn. What comes out stands in
-`about["controls"]`, a row for each; what could not be played in `about["not_controlled"]`, with the reason. The seed
-is the study's, so that the same run gives the same rows.
+Each attack that trains nothing is played three times (see `check_attacks`): on a made-up bank without a leak, on one
+with planted members, and on the run's own dense outputs with membership redrawn. What comes out stands in
+`about["sanity_checks"]`, a row for each; what could not be played in `about["not_sanity_checked"]`, with the reason.
+The seed is the study's, so that the same run gives the same rows.
 
-Two choices keep false alarms rare. The p-values of `selftest` are approximate, and too small where one network is
+Two choices keep false alarms rare. The p-values of `check_attacks` are approximate, and too small where one network is
 judged on few samples: in 4,000 simulations 1.1% fell below 0.1% with 20 samples and 0.2% with 100. The run's own
 outputs therefore take part from `MIN_SAMPLES` on. And an attack that stops (it may need more classes than the
 made-up bank has) was not played: that is neither passed nor failed.
@@ -19,10 +19,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.view import View
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.evaluation import Audit
-from pruneaudit.evaluation.game import Game
-from pruneaudit.evaluation.selftest import MADE_UP, STOPPED, Played, Trial, play, redrawn_game
+from pruneaudit.evaluation.attack_setting import AttackSetting
+from pruneaudit.evaluation.sanity_check import MADE_UP, STOPPED, Played, Trial, play, redrawn_setting
 from pruneaudit.metrics import Estimate
 from pruneaudit.study import DENSE
 
@@ -34,16 +34,16 @@ EXPECTED = {NULL: "AUC 0.5: nothing tells members apart", PLANTED: "AUC above 0.
 MIN_SAMPLES = 100
 """Samples that each victim needs for its own outputs to serve."""
 SELFTEST = "pruneaudit sanity-check"
-SELFTEST_RUN = f"{SELFTEST} RUN"
+SANITY_CHECK_RUN = f"{SELFTEST} RUN"
 """What plays the attacks that learn; RUN stands for the folder of the run, which is no part of its findings."""
 _LONGEST_REASON = 200
 
 
-def record_controls(found: Audit, attacks: Mapping[str, Attack], seed: int, command: str) -> list[str]:
+def record_sanity_checks(found: Audit, attacks: Mapping[str, Attack], seed: int, command: str) -> list[str]:
     """Plays the controls of the attacks of an audit and writes them into its `about`.
 
     Args:
-        found: the audit; `about["controls"]` and `about["not_controlled"]` are set.
+        found: the audit; `about["sanity_checks"]` and `about["not_sanity_checked"]` are set.
         attacks: the attacks by label; those that the audit left out are left out here.
         seed: the study's.
         command: what plays the attacks that learn.
@@ -51,7 +51,7 @@ def record_controls(found: Audit, attacks: Mapping[str, Attack], seed: int, comm
     Returns:
         A warning for each attack that failed.
     """
-    played = [label for label in attacks if any(label in scores.by_attack for scores in found.games)]
+    played = [label for label in attacks if any(label in scores.by_attack for scores in found.settings)]
     able = {label: attacks[label] for label in played if not attacks[label].trains}
     left_out = [
         _left_out(label, "every bank", f"it learns, which takes minutes; play it with: {command}")
@@ -60,15 +60,15 @@ def record_controls(found: Audit, attacks: Mapping[str, Attack], seed: int, comm
     ]
     rows: list[Row] = []
     if able:
-        game = _own_game(found)
-        own = f"{OWN} ({game.release})"
-        redrawn, lack = _redrawn(game, seed)
+        setting = _own_setting(found)
+        own = f"{OWN} ({setting.release})"
+        redrawn, lack = _redrawn(setting, seed)
         trials = play(able, seed, redrawn, own).trials
         for trial in trials:
             rows += _rows(trial)
             left_out += _stopped(trial)
         left_out += [_left_out(label, own, lack) for label in able if lack]
-    found.results.about.update({"controls": rows, "not_controlled": left_out})
+    found.results.about.update({"sanity_checks": rows, "not_sanity_checked": left_out})
     return [warning(label, reason) for label, reason in failures(found.results.about).items()]
 
 
@@ -79,7 +79,7 @@ def failures(about: Mapping[str, Any]) -> dict[str, str]:
         about: of a run's results, of whatever version.
     """
     found: dict[str, list[str]] = {}
-    for row in about.get("controls") or []:
+    for row in about.get("sanity_checks") or []:
         if not row["passed"]:
             where = "where nothing tells members apart" if row["kind"] == NULL else "where members were planted"
             found.setdefault(str(row["attack"]), []).append(f"AUC {row['auc']:.3f} {where}")
@@ -93,9 +93,9 @@ def unchecked(about: Mapping[str, Any], attacks: Iterable[str]) -> dict[str, str
         about: of a run's results, of whatever version.
         attacks: the attacks in question.
     """
-    checked = {str(row["attack"]) for row in about.get("controls") or []}
+    checked = {str(row["attack"]) for row in about.get("sanity_checks") or []}
     reasons: dict[str, list[str]] = {}
-    for row in about.get("not_controlled") or []:
+    for row in about.get("not_sanity_checked") or []:
         reasons.setdefault(str(row["attack"]), []).append(str(row["reason"]))
     missing = "no controls of it were recorded"
     return {
@@ -108,19 +108,19 @@ def warning(label: str, reason: str) -> str:
     return f"do not trust the figures of {label}: it failed its controls ({reason})"
 
 
-def _own_game(found: Audit) -> Game:
-    """The game whose outputs serve: that of the dense networks, or the first."""
-    games = [scores.game for scores in found.games]
-    return next((game for game in games if game.release == DENSE), games[0])
+def _own_setting(found: Audit) -> AttackSetting:
+    """The attack setting whose outputs serve: that of the dense networks, or the first."""
+    settings = [scores.setting for scores in found.settings]
+    return next((setting for setting in settings if setting.release == DENSE), settings[0])
 
 
-def _redrawn(game: Game, seed: int) -> tuple[View | None, str]:
-    """The game with membership redrawn; or None and the reason."""
-    attacked = game.view.attacked
-    fewest = int(attacked.ordinary[game.view.victims].sum(axis=1).min())
+def _redrawn(setting: AttackSetting, seed: int) -> tuple[AttackInput | None, str]:
+    """The attack setting with membership redrawn; or None and the reason."""
+    attacked = setting.attack_input.attacked
+    fewest = int(attacked.ordinary[setting.attack_input.victims].sum(axis=1).min())
     if fewest < MIN_SAMPLES:
         return None, f"a victim has {fewest} samples, and {MIN_SAMPLES} are needed"
-    return redrawn_game(game.view, seed), ""
+    return redrawn_setting(setting.attack_input, seed), ""
 
 
 def _rows(trial: Trial) -> list[Row]:

@@ -36,14 +36,14 @@ class MovedLine:
     newly_by_chance: str
     """The same between two fine-tuning seeds of one release; empty where there is none."""
     no_longer_by_chance: str
-    exposed: str
+    detected: str
     """How many before and after, of how many."""
     p_value: str
 
 
 @dataclass(frozen=True)
 class RisingSample:
-    """One sample whose exposure rises."""
+    """One sample whose detection rate rises."""
 
     sample_id: str
     class_name: str
@@ -60,7 +60,7 @@ class RisingSample:
 
 @dataclass(frozen=True)
 class Rising:
-    """The samples of one release whose exposure rises most."""
+    """The samples of one release whose detection rate rises most."""
 
     release: str
     baseline: str
@@ -71,7 +71,7 @@ class Rising:
 
 
 @dataclass(frozen=True)
-class Exposed:
+class Detected:
     """The section of the report."""
 
     attack: str
@@ -85,11 +85,11 @@ class Exposed:
 
 def are_public(results: Results) -> bool:
     """Whether everybody can have the samples; where a run does not say so, they are taken for people's data."""
-    population = results.about.get("population")
-    return isinstance(population, Mapping) and population.get("public") is True
+    audit_data = results.about.get("audit_data")
+    return isinstance(audit_data, Mapping) and audit_data.get("public") is True
 
 
-def exposed(results: Results, samples: Samples = NO_SAMPLES, show_records: bool = True) -> Exposed | None:
+def detected(results: Results, samples: Samples = NO_SAMPLES, show_records: bool = True) -> Detected | None:
     """The section, or None where nothing was compared.
 
     Args:
@@ -97,11 +97,11 @@ def exposed(results: Results, samples: Samples = NO_SAMPLES, show_records: bool 
         samples: class names and pictures, where there are any.
         show_records: list single samples, with ids and pictures; otherwise they are counted only.
     """
-    table = results.migrations
+    table = results.detection_changes
     if table.empty:
         return None
     of_all = table[table["class"] == ALL]
-    return Exposed(
+    return Detected(
         attack=attack_name(str(table["attack"].iloc[0])),
         level=f"{100 * table['fpr'].iloc[0]:g}%",
         lines=tuple(_line(row) for _, row in of_all.iterrows()),
@@ -115,20 +115,20 @@ def shown_samples(results: Results) -> set[str]:
     return {line.sample_id for pair in _shown(results) for line in _rising(results, *pair, NO_SAMPLES, NUM_SHOWN).lines}
 
 
-def exposed_figures(results: Results, samples: Samples = NO_SAMPLES) -> list[Figure]:
+def detected_figures(results: Results, samples: Samples = NO_SAMPLES) -> list[Figure]:
     """For each release with its baseline: how many samples of each class moved, and how many by chance."""
     drawn = []
     for index, (release, baseline) in enumerate(_shown(results)):
-        rows = results.migrations
+        rows = results.detection_changes
         rows = rows[(rows["release"] == release) & (rows["baseline"] == baseline) & (rows["class"] != ALL)]
-        if rows[["newly_exposed", "no_longer_exposed"]].to_numpy().any():
-            drawn.append(_by_class(rows, f"exposed-{index}", release, baseline, samples))
+        if rows[["newly_detected", "no_longer_detected"]].to_numpy().any():
+            drawn.append(_by_class(rows, f"detected-{index}", release, baseline, samples))
     return drawn
 
 
 def _shown(results: Results) -> list[tuple[str, str]]:
     """Each release with the one baseline that sentences hold it against."""
-    pairs = results.migrations[["release", "baseline"]].drop_duplicates()
+    pairs = results.detection_changes[["release", "baseline"]].drop_duplicates()
     return [
         (release, baseline)
         for release, baseline in pairs.itertuples(index=False)
@@ -137,22 +137,22 @@ def _shown(results: Results) -> list[tuple[str, str]]:
 
 
 def _line(row: pd.Series) -> MovedLine:
-    before = int(row["exposed_before"])
-    after = before + int(row["newly_exposed"]) - int(row["no_longer_exposed"])
+    before = int(row["detected_before"])
+    after = before + int(row["newly_detected"]) - int(row["no_longer_detected"])
     return MovedLine(
         release=str(row["release"]),
         baseline=str(row["baseline"]),
-        newly=_count(row["newly_exposed"]),
-        no_longer=_count(row["no_longer_exposed"]),
+        newly=_count(row["newly_detected"]),
+        no_longer=_count(row["no_longer_detected"]),
         newly_by_chance=_count(row["noise_newly"]),
         no_longer_by_chance=_count(row["noise_no_longer"]),
-        exposed=f"{before:,} to {after:,} of {int(row['num_samples']):,}",
+        detected=f"{before:,} to {after:,} of {int(row['num_samples']):,}",
         p_value="below 0.001" if row["p_value"] < 0.001 else f"{row['p_value']:.3f}",
     )
 
 
 def _rising(results: Results, release: str, baseline: str, samples: Samples, num_listed: int) -> Rising:
-    table = results.migration
+    table = results.sample_detection
     rows = table[(table["release"] == release) & (table["baseline"] == baseline) & (table["change"] > 0)]
     # Of equal changes the one that more victims vouch for; then as the samples stand in the data.
     top = rows.sort_values(["change", "num_victims"], ascending=False, kind="stable").head(num_listed)
@@ -161,8 +161,8 @@ def _rising(results: Results, release: str, baseline: str, samples: Samples, num
             sample_id=str(row["sample_id"]),
             class_name=samples.class_name(row["class_id"]),
             picture=samples.pictures.get(str(row["sample_id"]), ""),
-            before=f"{100 * row['exposure_before']:.0f}%",
-            after=f"{100 * row['exposure_after']:.0f}%",
+            before=f"{100 * row['detection_rate_before']:.0f}%",
+            after=f"{100 * row['detection_rate_after']:.0f}%",
             change=f"{100 * row['change']:+.0f}",
             num_victims=int(row["num_victims"]),
         )
@@ -175,7 +175,7 @@ def _by_class(rows: pd.DataFrame, key: str, release: str, baseline: str, samples
     """Bars up for newly exposed, down for no longer exposed; marks where chance alone would lie."""
     classes = [label(_class_name(samples, name), _CLASS_LENGTH) for name in rows["class"]]
     traces = []
-    sides = (("newly_exposed", "noise_newly", 1), ("no_longer_exposed", "noise_no_longer", -1))
+    sides = (("newly_detected", "noise_newly", 1), ("no_longer_detected", "noise_no_longer", -1))
     for (column, chance, sign), colour in zip(sides, (COLOURS[1], COLOURS[0]), strict=True):
         name = column.replace("_", " ")
         bars = {"type": "bar", "name": name, "x": classes, "y": [sign * int(value) for value in rows[column]]}
@@ -189,7 +189,7 @@ def _by_class(rows: pd.DataFrame, key: str, release: str, baseline: str, samples
     return Figure(
         key=key,
         title=f"Who becomes exposed, by class: {release} against {baseline}",
-        caption="Up: newly exposed. Down: no longer exposed. The numbers are in migrations.csv beside this report."
+        caption="Up: newly detected. Down: no longer detected. The numbers are in detection_changes.csv beside it."
         + (" Short lines: the same between two fine-tuning seeds of one release." if len(traces) > len(sides) else ""),
         height=_FIGURE_HEIGHT,
         plot={"data": traces, "layout": layout},

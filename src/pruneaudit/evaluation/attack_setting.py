@@ -1,4 +1,4 @@
-"""One game: a release is attacked by somebody who knows something."""
+"""One attack setting: a release is attacked by somebody who knows something."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from pruneaudit.attacks.view import View
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE
-from pruneaudit.study.audit import MATCHED, NO_DEFENSE
+from pruneaudit.study.audit import MATCHED, UNDEFENDED
 
-NO_TWINS: Mapping[str, str] = MappingProxyType({})
+NO_COUNTERPARTS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
-class Game:
+class AttackSetting:
     """A release, what the attacker's references went through, and what it therefore sees."""
 
     release: str
-    knowledge: str
-    view: View
+    references: str
+    attack_input: AttackInput
     seen: tuple[str, ...] = ()
     """The releases whose signals the view has of the victims, the attacked one last; empty where it is no study's."""
     owned: tuple[str, ...] = ()
@@ -29,10 +29,10 @@ class Game:
     """What random draws know the release by, if another name than its own: a name that is for readers alone."""
 
 
-def bank_games(
-    releases: Mapping[str, Signals], knowledge: Sequence[str], twins: Mapping[str, str] = NO_TWINS
-) -> list[Game]:
-    """Every release of a bank against every knowledge, each different game once.
+def bank_settings(
+    releases: Mapping[str, Signals], references: Sequence[str], counterparts: Mapping[str, str] = NO_COUNTERPARTS
+) -> list[AttackSetting]:
+    """Every release of a bank against all references, each different attack setting once.
 
     The attacker of a pruned release sees the dense models too: the view holds both, the attacked one last. Attacks
     on one release look at the last alone. References that are all dense tell nothing of such a pair: there the view
@@ -40,33 +40,33 @@ def bank_games(
 
     Args:
         releases: signals by release; every model is a victim and a reference of the others.
-        knowledge: `matched`: references are of the same release; `no-defense`: of the same release
+        references: `matched`: references are of the same release; `undefended`: of the same release
             without its defence; or the release that they are of, such as `dense`. Where one comes to the
-            same as another, the game is played once: as `matched`, if that is one of them, or else as
+            same as another, the attack setting is played once: as `matched`, if that is one of them, or else as
             named first. A release that is not there (its tasks failed) serves nobody.
-        twins: the release that each defended one would be without its defence.
+        counterparts: the release that each defended one would be without its defence.
     """
-    games = []
+    settings = []
     for name in releases:
         played: dict[str, str] = {}  # what was played, by the release that the references are of
-        for what in knowledge:
-            references_of = {MATCHED: name, NO_DEFENSE: twins.get(name, name)}.get(what, what)
+        for what in references:
+            references_of = {MATCHED: name, UNDEFENDED: counterparts.get(name, name)}.get(what, what)
             if references_of in releases:
                 played.setdefault(references_of, MATCHED if references_of == name else what)
         for references_of, label in played.items():
             # With the dense models, which are out too, where the attacker has such pairs of its own.
             is_pair = DENSE not in (name, references_of) and DENSE in releases
             seen, owned = ((DENSE, name), (DENSE, references_of)) if is_pair else ((name,), (references_of,))
-            games.append(Game(name, label, view_of(releases, seen, owned), seen, owned))
-    return games
+            settings.append(AttackSetting(name, label, attack_input_of(releases, seen, owned), seen, owned))
+    return settings
 
 
-def view_of(releases: Mapping[str, Signals], seen: Sequence[str], owned: Sequence[str]) -> View:
+def attack_input_of(releases: Mapping[str, Signals], seen: Sequence[str], owned: Sequence[str]) -> AttackInput:
     """What the attacker sees of some releases, and has of its own."""
-    return View.of([releases[name] for name in seen], [releases[name] for name in owned])
+    return AttackInput.of([releases[name] for name in seen], [releases[name] for name in owned])
 
 
-def game_of(games: Sequence[Game], release: str, knowledge: str) -> Game | None:
-    """The game of a release under a knowledge, or under `matched` where the two coincide."""
-    mine = {game.knowledge: game for game in games if game.release == release}
-    return mine.get(knowledge) or mine.get(MATCHED)
+def setting_of(settings: Sequence[AttackSetting], release: str, references: str) -> AttackSetting | None:
+    """The attack setting of a release under a kind of references, or under `matched` where both are the same."""
+    mine = {setting.references: setting for setting in settings if setting.release == release}
+    return mine.get(references) or mine.get(MATCHED)
