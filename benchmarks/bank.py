@@ -52,10 +52,10 @@ from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.drawing import load_audit_data
 from pruneaudit.data.membership import draw_membership, write_membership
 from pruneaudit.data.splits import split_of
-from pruneaudit.engine.driver import carry_out
 from pruneaudit.engine.plan import Plan, make_plan
 from pruneaudit.engine.processes import Processes
 from pruneaudit.engine.progress import Silent
+from pruneaudit.engine.scheduler import carry_out
 from pruneaudit.engine.store import Store
 from pruneaudit.models import build_model
 from pruneaudit.study import DENSE, Study

@@ -33,10 +33,10 @@ from pruneaudit.attacks.classifier import Rows, posteriors
 from pruneaudit.data.drawing import load_audit_data
 from pruneaudit.data.membership import draw_membership, write_membership
 from pruneaudit.engine.assemble import release_signals
-from pruneaudit.engine.driver import carry_out
 from pruneaudit.engine.plan import make_plan
 from pruneaudit.engine.processes import Processes
 from pruneaudit.engine.progress import Silent
+from pruneaudit.engine.scheduler import carry_out
 from pruneaudit.engine.store import Store
 from pruneaudit.metrics import auc_influence
 from pruneaudit.signals.signals import Signals

@@ -89,7 +89,7 @@ def build_releases() -> pd.DataFrame:
     for name, pruner, sparsity in RELEASES:
         accuracy = 0.834 - 0.05 * sparsity
         row: dict[str, Any] = dict.fromkeys(RELEASE_COLUMNS, np.nan)
-        row |= {"release": name, "pruner": pruner, "origin": "own-dense", "sparsity": sparsity, "parameters": 61706}
+        row |= {"release": name, "compress": pruner, "origin": "own-dense", "sparsity": sparsity, "parameters": 61706}
         row |= {"nonzero_parameters": round(61706 * (1 - sparsity)), "test_accuracy_before": 0.834}
         for part, value in (("train_accuracy", 0.981), ("test_accuracy", accuracy)):
             row |= {part: value, f"{part}_low": value - 0.004, f"{part}_high": value + 0.004}

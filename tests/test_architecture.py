@@ -139,7 +139,7 @@ def test_the_architecture_page_names_every_room():
 def test_help_lists_and_refusals_import_no_torch(tmp_path):
     study = tmp_path / "study.toml"
     study.write_text('name = "x"\n[data]\nsource = "npz:absent.npz"\n')
-    lines = {"--help": 0, "run --help": 0, "pruning-mia train --help": 0, "list attacks": 0, "list pruners": 0}
+    lines = {"--help": 0, "run --help": 0, "pruning-mia train --help": 0, "list attacks": 0, "list compressors": 0}
     lines |= {f"run {study}": 2}
     program = (
         "import json, sys\nfrom pruneaudit.cli import main\n"

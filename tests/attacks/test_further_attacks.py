@@ -8,7 +8,7 @@ from scipy import stats
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.bavaria import LARGEST_SHAPE, SMALLEST_SHAPE
-from pruneaudit.attacks.ranks import TIE_STEP, tie_break
+from pruneaudit.attacks.ties import TIE_STEP, tie_break
 
 
 def scored(name, attack_input, **options):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pruneaudit.attacks import ATTACKS
-from pruneaudit.attacks.ranks import TIE_STEP
 from pruneaudit.attacks.rmia import ATTACK as RMIA
+from pruneaudit.attacks.ties import TIE_STEP
 from pruneaudit.evaluation.crossfit import thresholds
 from pruneaudit.metrics import auc
 from pruneaudit.study.parts import MIN_HOLDOUT

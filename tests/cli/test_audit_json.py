@@ -16,7 +16,7 @@ def test_json_is_what_findings_json_holds_and_nothing_else(tmp_path, call):
     assert code == 0
     assert out == (tmp_path / "audit" / "findings.json").read_text()
     tables = json.loads(out)
-    assert set(tables) == {*TABLES, *SANITY_CHECKS}
+    assert set(tables) == {"format", *TABLES, *SANITY_CHECKS}
     rows = [row for row in tables["findings"] if row["victim"] == "mean"]
     assert {"loss", "lira", "rmia"} <= {row["attack"] for row in rows}
     assert all(0 <= row["auc"] <= 1 for row in rows)

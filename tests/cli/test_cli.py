@@ -85,7 +85,7 @@ def test_audit_of_predictions(call, predictions, tmp_path):
     assert re.search(r"lira +0\.\d{3}", out)
 
 
-@pytest.mark.parametrize("kind", ["attacks", "models", "datasets", "pruners", "recipes"])
+@pytest.mark.parametrize("kind", ["attacks", "models", "datasets", "compressors", "recipes"])
 def test_lists(call, kind):
     code, out, _ = call("list", kind)
     assert code == 0
@@ -93,7 +93,7 @@ def test_lists(call, kind):
         "attacks": "lira",
         "models": "resnet20",
         "datasets": "fashion_mnist_5k",
-        "pruners": "l1unstructured",
+        "compressors": "l1unstructured",
         "recipes": "demo",
     }
     assert any(line.split()[0] == expected[kind] and len(line.split()) > 3 for line in out.splitlines())

@@ -7,7 +7,7 @@ import pytest
 RUN = "run pruning-mia/cifar10"
 MOVED = {
     "pretrain 0 config/x.json --epochs 3": "mia-prune pretrain 0 config/x.json --epochs 3",
-    "prune config/x.json --pruner_name slim --control": "mia-prune prune config/x.json --pruner-name slim --control",
+    "prune config/x.json --pruner_name slim --control": "mia-prune prune config/x.json --pruner-name slim --baseline",
     "mia 0 config/x.json --attacks samia ----adaptive": "mia-prune mia 0 config/x.json --attacks samia --adaptive",
     "mia runs --attacks lira --results-dir r --out x": "pruning-mia mia --runs-dir runs --attacks lira --results-dir r",
     "mia 1 --dry-run runs/a": "pruning-mia mia --runs-dir runs/a --dry-run --gpu 1",

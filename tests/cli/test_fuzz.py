@@ -98,7 +98,7 @@ def place():
         yield Path(folder)
 
 
-@fuzzed(45)
+@fuzzed(30)
 @given(text=changed_studies())
 def test_changed_studies(place, text):
     study = place / "study.toml"
@@ -108,7 +108,7 @@ def test_changed_studies(place, text):
     assert not (place / "runs").exists()
 
 
-@fuzzed(25)
+@fuzzed(15)
 @given(content=st.binary(max_size=200), suffix=st.sampled_from([".toml", ".json"]))
 def test_random_bytes_as_a_study(place, content, suffix):
     study = place / f"random{suffix}"
@@ -141,13 +141,13 @@ def audited(place, content):
     out.rmdir()
 
 
-@fuzzed(25)
+@fuzzed(15)
 @given(content=st.binary(max_size=300) | st.binary(max_size=50).map(lambda rest: b"PK\x03\x04" + rest))
 def test_random_bytes_as_predictions(place, content):
     audited(place, content)
 
 
-@fuzzed(25)
+@fuzzed(15)
 @given(data=st.data())
 def test_predictions_with_changed_bytes(place, data):
     content = bytearray(predictions_bytes())
@@ -182,7 +182,7 @@ KEYS = ["logits", "labels", "member", "eligible", "is_victim", "group", "confide
 KEYS += ["canary", "ids", "model_ids", "unknown"]
 
 
-@fuzzed(25)
+@fuzzed(15)
 @given(changes=st.dictionaries(st.sampled_from(KEYS), st.sampled_from(range(len(OTHERS))), min_size=1, max_size=2))
 def test_predictions_with_other_arrays(place, changes):
     file = io.BytesIO()

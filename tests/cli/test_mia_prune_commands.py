@@ -127,14 +127,16 @@ def test_what_a_defended_network_gives_away_is_printed_whatever_the_knowledge(ca
     assert "loss, references undefended" in table
 
 
+@pytest.mark.slow
 def test_the_control_and_another_number_of_epochs(call, folder):
     call("pretrain")
-    assert call("prune", "--pruner_name", "l1structure", "--control")[0] == 0
+    assert call("prune", "--pruner_name", "l1structure", "--baseline")[0] == 0
     assert {"dense+finetune", "l1structure_0.7"} <= set(releases(folder))
-    assert call("prune", "--pruner_name", "l1structure", "--prune_epochs", "1", "--control")[0] == 0
+    assert call("prune", "--pruner_name", "l1structure", "--prune_epochs", "1", "--baseline")[0] == 0
     assert {"dense+finetune_1epochs", "l1structure_0.7_1epochs"} <= set(releases(folder))
 
 
+@pytest.mark.slow
 def test_classifiers_are_for_the_third_step(folder, call):
     call("pretrain")
     assert call("prune")[0] == 0
@@ -145,6 +147,7 @@ def test_classifiers_are_for_the_third_step(folder, call):
     assert "confidence" in (folder / "runs/steps/findings.csv").read_text()
 
 
+@pytest.mark.slow
 def test_another_study_of_the_same_name_is_named_before_it_replaces_the_findings(call, folder):
     call("pretrain")
     call("prune")

@@ -38,7 +38,7 @@ def test_run_names_the_command_and_the_command_makes_it_run(old: Path) -> None:
     code, _, err = called("run", old, "--dry-run")
     assert code == 2 and err.count("\n") == 1
     assert all(
-        part in err for part in (str(old), "num_reserve = 250", "num_holdout", "num_public", "pruneaudit migrate")
+        part in err for part in (str(old), "num_reserve", "num_holdout", "num_public", "compress", "pruneaudit migrate")
     )
     said = succeed("migrate", old)
     new = old.with_name("old.migrated.toml")

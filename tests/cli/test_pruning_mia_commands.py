@@ -55,6 +55,7 @@ def without_times(file):
         return [{key: text for key, text in row.items() if "seconds" not in key} for row in csv.DictReader(opened)]
 
 
+@pytest.mark.slow
 def test_one_after_another_ends_as_all_at_once(train, tmp_path):
     parts, whole = tmp_path / "parts", tmp_path / "whole"
     train("--methods", "dpf", "--sparsities", "0.8", out=parts)

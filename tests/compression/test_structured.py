@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pruneaudit.compression.macs import count_macs, num_parameters
 from pruneaudit.compression.selection import prunable_weights
-from pruneaudit.compression.size import count_macs, num_parameters
 from pruneaudit.compression.structured import Limits, kept_whole, remove_channels, replay
 from pruneaudit.core.errors import UserError
 from pruneaudit.models import build_model

@@ -62,7 +62,7 @@ def test_without_copies_population_identity_and_membership_are_what_they_always_
     data = Data(num_samples=70, num_canaries=8, num_holdout=10, label_noise=0.1)
     audit_data = draw(raw_data(np.arange(100)), data, seed)
     assert audit_data.copy_of is None and not audit_data.is_copy.any() and copies_note(audit_data) == []
-    order = numpy_generator(seed, "audit_data").permutation(100)[:88]
+    order = numpy_generator(seed, "population").permutation(100)[:88]
     np.testing.assert_array_equal(audit_data.ids, order)
     arrays = {key: getattr(audit_data, key) for key in ("x", "y", "ids", "canary")} | {"reserve": audit_data.holdout}
     empty = np.zeros(0)

@@ -26,9 +26,9 @@ from pruneaudit.core.errors import RunError
 from pruneaudit.core.files import file_sha256, is_storage_failure, is_system_failure, system_reason
 from pruneaudit.core.randomness import torch_generator
 from pruneaudit.engine import plan as plan_module
-from pruneaudit.engine.driver import missing_tasks
 from pruneaudit.engine.estimate import disk_bytes
 from pruneaudit.engine.processes import Processes
+from pruneaudit.engine.scheduler import missing_tasks
 from pruneaudit.engine.store import Store
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.runs.names import EVALUATED_FILE

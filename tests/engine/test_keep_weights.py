@@ -4,7 +4,7 @@ import pytest
 
 from pruneaudit.api import Runtime, run, verify
 from pruneaudit.core.errors import UserError
-from pruneaudit.engine.driver import tasks_to_do
+from pruneaudit.engine.scheduler import tasks_to_do
 from pruneaudit.engine.store import Store
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.runs.folder import RunFolder

@@ -9,11 +9,11 @@ import pytest
 
 from pruneaudit.api import Runtime, run
 from pruneaudit.engine.assemble import study_settings
-from pruneaudit.engine.driver import missing_tasks
 from pruneaudit.engine.learning import attack_tasks
 from pruneaudit.engine.learning_probe import expected_settings, learning_seconds
 from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.probe import SECONDS_PER_TASK, Probe
+from pruneaudit.engine.scheduler import missing_tasks
 from pruneaudit.engine.store import Store
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.study import Study

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from command_line import succeed
 from pruneaudit.api import Runtime, run
 from pruneaudit.core.errors import UserError
-from pruneaudit.engine.driver import TasksFailedError
 from pruneaudit.engine.plan import check_functions, check_plugins
+from pruneaudit.engine.scheduler import TasksFailedError
 from pruneaudit.published.pruning_mia_tree import export_tree
 from pruneaudit.runs.beginning import plan_study
 
@@ -123,6 +123,7 @@ def test_the_mask_holds_in_fine_tuning(finished):
     assert all(not weights[name][~mask].any() for name, mask in masks.items())
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_bytes_as_serial(finished, make_task_context, tmp_path):
     parallel = run(
         make_task_context(releases=RELEASES[2:]), out=tmp_path, runtime=Runtime(executor="processes", jobs=1)
@@ -213,9 +214,9 @@ def test_settings_that_watch_the_loop_are_refused(make_task_context, training, m
         make_task_context(training=training | {"function": "own_study:train"})
 
 
-@pytest.mark.parametrize("pruner", ["dpf:start=pretrained", "gradual", "iterative"])
-def test_methods_that_start_from_its_networks_go_on_with_the_loop(make_task_context, pruner):
-    check_plugins(make_task_context(releases=[{"pruner": pruner, "sparsity": 0.5, "finetune": FINETUNE}]))
+@pytest.mark.parametrize("method", ["dpf:start=pretrained", "gradual", "iterative"])
+def test_methods_that_start_from_its_networks_go_on_with_the_loop(make_task_context, method):
+    check_plugins(make_task_context(releases=[{"compress": method, "sparsity": 0.5, "finetune": FINETUNE}]))
 
 
 def test_fine_tuning_may_choose_its_epoch(make_task_context):

@@ -38,7 +38,8 @@ FORMER = {
 def changed(**data):
     """The former study with another data section."""
     rest = {key: value for key, value in FORMER["data"].items() if key != "num_reserve"}
-    return Study.model_validate({**FORMER, "data": {**rest, **data}})
+    translated = migrated({**FORMER, "data": {"num_samples": 150}}, "former.toml")
+    return Study.model_validate({**translated, "data": {**rest, **data}})
 
 
 def networks(study, alone=()):

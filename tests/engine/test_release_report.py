@@ -46,7 +46,7 @@ def images(make_study):
             {"name": "dense+finetune", "finetune": finetune},
             {"compress": "l1unstructured", "sparsity": 0.8, "finetune": finetune},
             {"compress": "l1structured", "sparsity": 0.5, "finetune": finetune},
-            {"pruner": {"name": "dpf", "options": {"period_steps": 2}}, "sparsity": 0.9, "name": "dpf-0.9"},
+            {"compress": {"name": "dpf", "options": {"period_steps": 2}}, "sparsity": 0.9, "name": "dpf-0.9"},
         ],
         audit={"attacks": ["loss"], "fpr_levels": [0.2]},
     )

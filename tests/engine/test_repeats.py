@@ -12,7 +12,7 @@ from pruneaudit.study.lineage import counterparts, repeats
 
 FINETUNE = {"epochs": 2, "learning_rate": 0.05}
 PRUNED = {"compress": "l1unstructured", "sparsity": 0.8, "finetune": FINETUNE}
-CONTROL = {"name": "dense+finetune", "finetune": FINETUNE}
+BASELINE = {"name": "dense+finetune", "finetune": FINETUNE}
 
 
 def configs(study):
@@ -36,13 +36,13 @@ def test_another_seed_is_another_release_of_the_same_parent(make_study):
 def test_repeats_differ_in_their_seed_and_name_alone(make_study):
     study = make_study(
         releases=[
-            CONTROL,
+            BASELINE,
             PRUNED,
             PRUNED | {"name": "again", "finetune_seed": 1},
             PRUNED | {"name": "third", "finetune_seed": 2},
             PRUNED | {"name": "namesake"},
             PRUNED | {"sparsity": 0.5, "finetune_seed": 1},
-            CONTROL | {"name": "", "finetune_seed": 1},
+            BASELINE | {"name": "", "finetune_seed": 1},
         ]
     )
     assert repeats(study) == {
@@ -71,7 +71,7 @@ def test_a_seed_without_any_training_is_refused(make_study):
 def repeated(make_study, tmp_path_factory):
     study = make_study(
         releases=[
-            CONTROL,
+            BASELINE,
             PRUNED | {"name": "pruned"},
             PRUNED | {"name": "again", "finetune_seed": 1},
             {"name": "fresh", "parent": "init"},

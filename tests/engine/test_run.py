@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 
 from pruneaudit.api import Runtime, attack, run
 from pruneaudit.core.errors import UserError
-from pruneaudit.engine.driver import TasksFailedError
 from pruneaudit.engine.progress import Silent
+from pruneaudit.engine.scheduler import TasksFailedError
 from pruneaudit.evaluation.results import Results
 from run_bytes import reproducible_bytes
 
@@ -120,7 +120,9 @@ class Interrupting(Silent):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("after", "executor"), [(2, "serial"), (20, "processes"), (23, "serial")])
+@pytest.mark.parametrize(
+    ("after", "executor"), [(2, "serial"), pytest.param(20, "processes", marks=pytest.mark.slow), (23, "serial")]
+)
 def test_an_interrupted_run_goes_on_where_it_stopped(finished, study, tmp_path, after, executor):
     """It ends with the bytes of an undisturbed run. The first 20 of 24 tasks hold every kind."""
     with pytest.raises(KeyboardInterrupt):

@@ -12,7 +12,7 @@ from pruneaudit.api import Runtime, run
 from pruneaudit.core.errors import UserError
 from pruneaudit.data.membership import read_membership, to_text
 from pruneaudit.data.splits import splits_of
-from pruneaudit.engine.driver import Failure, Work
+from pruneaudit.engine.scheduler import Failure, Work
 from pruneaudit.engine.store import Store
 from pruneaudit.engine.task_context import TaskContext, scoring_split
 from pruneaudit.engine.task_spec import TaskSpec

@@ -18,7 +18,7 @@ import pytest
 
 from pruneaudit.api import Runtime, run, verify
 from pruneaudit.core.errors import UserError
-from pruneaudit.engine.driver import MAX_ATTEMPTS
+from pruneaudit.engine.retries import MAX_ATTEMPTS
 from run_bytes import reproducible_bytes
 
 pytestmark = [

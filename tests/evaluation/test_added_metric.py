@@ -23,7 +23,7 @@ from pruneaudit.report.terminal import print_results
 from pruneaudit.tracking.trackers import finding_values
 
 LEVELS = (0.1,)
-FACTS = {"pruned": {"pruner": "l1unstructured", "sparsity": 0.9, "origin": "dense"}}
+FACTS = {"pruned": {"compress": "l1unstructured", "sparsity": 0.9, "origin": "dense"}}
 
 
 class Gini(Metric):

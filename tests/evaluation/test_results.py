@@ -82,6 +82,7 @@ def test_findings_json_holds_all_tables_with_null_for_missing(results, tmp_path)
     results.save(tmp_path)
     text = (tmp_path / "findings.json").read_text()
     records = json.loads(text)
+    assert records.pop("format") == 2
     assert "NaN" not in text
     assert {name: len(rows) for name, rows in records.items()} == {name: len(getattr(results, name)) for name in TABLES}
     first, row = records["findings"][0], results.findings.iloc[0]
@@ -92,11 +93,11 @@ def test_findings_json_holds_all_tables_with_null_for_missing(results, tmp_path)
 
 def test_missing_texts_become_empty_and_missing_numbers_nan(make_results):
     def blank(parts):
-        parts["releases"]["pruner"] = None
+        parts["releases"]["compress"] = None
         parts["releases"]["sparsity"] = [None, None, 0.9]
 
     releases = make_results(blank).releases
-    assert releases["pruner"].tolist() == ["", "", ""]
+    assert releases["compress"].tolist() == ["", "", ""]
     assert releases["sparsity"].isna().tolist() == [True, True, False]
 
 
@@ -129,12 +130,16 @@ def test_a_number_that_is_none_is_refused(results, tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_refused(results, tmp_path):
-    with pytest.raises(UserError, match=r"findings\.csv: not found; expected the folder of a finished run"):
+    with pytest.raises(UserError, match=r"about\.json: not found; expected the folder of a finished run"):
         Results.load(tmp_path)
     results.save(tmp_path)
     (tmp_path / "about.json").write_text("{")
     with pytest.raises(UserError, match=r"about\.json: not JSON"):
         Results.load(tmp_path)
+    (tmp_path / "about.json").write_text('{"format": 1}')
+    with pytest.raises(UserError, match=r"format 1, expected 2"):
+        Results.load(tmp_path)
+    (tmp_path / "about.json").write_text('{"format": 2}')
     (tmp_path / "releases.csv").write_text("")
     with pytest.raises(UserError, match=r"releases\.csv: not a CSV table"):
         Results.load(tmp_path)

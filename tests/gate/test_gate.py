@@ -163,7 +163,7 @@ def test_an_attack_that_failed_its_controls_answers_nothing(make_run):
     gate = check(results, budgets_of(results, max_auc="0.6"), ANY)
     assert gate.exit_code == 2
     assert {verdict.attack for verdict in gate.verdicts if verdict.outcome == "suppressed"} == {"lira"}
-    assert "failed the run's own controls (AUC 0.500 where members were planted)" in as_markdown(gate, "run")
+    assert "failed the run's own sanity checks (AUC 0.500 where members were planted)" in as_markdown(gate, "run")
     assert check(results, budgets_of(results, max_auc="0.6")).exit_code == 2
     beside = check(results, budgets_of(results, max_auc="0.54"), "rmia")
     assert (beside.exit_code, {verdict.attack for verdict in beside.others_over}) == (

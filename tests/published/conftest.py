@@ -27,7 +27,7 @@ def grid_runs(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def other_run(tmp_path_factory):
-    """A run that no grid describes: a control, and two releases of one pruner at one sparsity."""
+    """A run that no grid describes: a baseline, and two releases of one pruner at one sparsity."""
     study = small_grid(methods=["dense"]).model_dump(mode="json", exclude_unset=True)
     tuned = {"finetune": {"epochs": 1}}
     halved = {"compress": "l1unstructured", "sparsity": 0.5, **tuned}

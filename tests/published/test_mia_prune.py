@@ -151,7 +151,7 @@ def test_its_name_of_a_pruner_in_a_study_is_answered_with_ours() -> None:
     theirs = {name: ours.partition(":")[0] for name, ours in PRUNERS.items() if name != ours.partition(":")[0]}
     assert theirs
     for name, ours in theirs.items():
-        study = Study.model_validate({"name": "a", "releases": [{"pruner": name, "sparsity": 0.5}]})
+        study = Study.model_validate({"name": "a", "releases": [{"compress": name, "sparsity": 0.5}]})
         with pytest.raises(UserError, match=rf"mia_prune's {name} is {ours} here, .* {PRUNERS[name]}\)") as caught:
             check_plugins(study)
         assert "did you mean" not in str(caught.value)

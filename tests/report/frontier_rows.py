@@ -6,7 +6,7 @@ import pandas as pd
 
 from pruneaudit.evaluation.columns import FRONTIER_COLUMNS
 
-PRUNED, CONTROL = "l1unstructured-0.9", "dense+finetune"
+PRUNED, BASELINE = "l1unstructured-0.9", "dense+finetune"
 
 
 def frontier_row(release, difference, low, high, is_baseline=0):
@@ -20,7 +20,7 @@ def with_frontier(*rows):
     """An edit: these rows beside the two dense releases, which are the baseline; pruned ones are added as needed."""
 
     def edit(parts):
-        base = [frontier_row(name, 0.0, math.nan, math.nan, is_baseline=1) for name in ("dense", CONTROL)]
+        base = [frontier_row(name, 0.0, math.nan, math.nan, is_baseline=1) for name in ("dense", BASELINE)]
         parts["frontier"] = pd.DataFrame([*base, *rows])
         known = set(parts["releases"]["release"])
         more = [row["release"] for row in rows if row["release"] not in known]

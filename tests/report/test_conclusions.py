@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from frontier_rows import CONTROL, PRUNED, frontier_row, with_frontier
+from frontier_rows import BASELINE, PRUNED, frontier_row, with_frontier
 
 from pruneaudit.report.answer import answer
 from pruneaudit.report.conclusions import at_equal_accuracy, better_than_guessing, concluded
@@ -15,11 +15,11 @@ NONE = (math.nan,) * 3
 
 
 def showing(figures, references="matched"):
-    """An edit: the paired differences of the pruned release to its control, by attack; others show none."""
+    """An edit: the paired differences of the pruned release to its baseline, by attack; others show none."""
 
     def edit(parts):
         table = parts["comparisons"]
-        pair = (table["release"] == PRUNED) & (table["baseline"] == CONTROL) & (table["metric"] == "auc")
+        pair = (table["release"] == PRUNED) & (table["baseline"] == BASELINE) & (table["metric"] == "auc")
         table.loc[pair, ["difference", "low", "high"]] = SAME
         for attack, limits in figures.items():
             table.loc[pair & (table["attack"] == attack), ["difference", "low", "high"]] = limits
@@ -46,7 +46,7 @@ def text_of(results):
 )
 def test_the_reading_is_made_of_all_attacks(make_results, figures, reading):
     results = make_results(showing(figures))
-    assert concluded(results, PRUNED, CONTROL).reading == reading
+    assert concluded(results, PRUNED, BASELINE).reading == reading
     line = next(line for line in summary(results, answer(results)).lines if line.release == PRUNED)
     assert line.reading == reading
     said = text_of(results)
@@ -55,7 +55,7 @@ def test_the_reading_is_made_of_all_attacks(make_results, figures, reading):
 
 def test_no_difference_is_never_claimed_beside_one_that_was_found(make_results):
     results = make_results(showing({"rmia": LESS, "loss": MORE}))
-    found = concluded(results, PRUNED, CONTROL)
+    found = concluded(results, PRUNED, BASELINE)
     assert found.primary.attack == "lira"
     assert [shown.attack for shown in found.of_others(-1)] == ["rmia"]
     assert [shown.attack for shown in found.of_others(1)] == ["loss"]
@@ -67,7 +67,7 @@ def test_no_difference_is_never_claimed_beside_one_that_was_found(make_results):
 
 def test_another_kind_of_references_counts_and_is_named(make_results):
     results = make_results(showing({"rmia": LESS}, references="dense"))
-    assert [(shown.attack, shown.references) for shown in concluded(results, PRUNED, CONTROL).of_others(-1)] == [
+    assert [(shown.attack, shown.references) for shown in concluded(results, PRUNED, BASELINE).of_others(-1)] == [
         ("rmia", "dense")
     ]
     assert "RMIA, references dense (-0.050" in text_of(results)
@@ -78,7 +78,7 @@ def test_what_failed_its_controls_has_no_say(make_results):
         showing({"rmia": LESS})(parts)
         parts["about"]["sanity_checks"] = [failed_row("rmia")]
 
-    assert concluded(make_results(edit), PRUNED, CONTROL).reading == "not shown"
+    assert concluded(make_results(edit), PRUNED, BASELINE).reading == "not shown"
 
 
 def failed_row(attack):
@@ -95,7 +95,7 @@ def test_nothing_is_concluded_from_a_primary_attack_that_failed_its_controls(mak
     assert "nothing is concluded" in answer(results).headline
     assert "leak less" not in text_of(results)
     assert at_equal_accuracy(results, PRUNED).why_not == "distrusted"
-    assert concluded(results, PRUNED, CONTROL).reading == "not compared"
+    assert concluded(results, PRUNED, BASELINE).reading == "not compared"
 
 
 def test_guessing_under_one_attack_is_not_guessing_under_all(make_results):

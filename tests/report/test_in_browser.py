@@ -16,7 +16,8 @@ from pruneaudit.evaluation.columns import DETECTION_CHANGE_COLUMNS
 from pruneaudit.report.html import render, write_report
 from pruneaudit.report.samples import Samples, png, read_samples
 
-PRUNED, CONTROL = "l1unstructured-0.9", "dense+finetune"
+pytestmark = pytest.mark.slow
+PRUNED, BASELINE = "l1unstructured-0.9", "dense+finetune"
 SCRIPT = "<script>alert('class')</script>"
 HOSTILE = (SCRIPT, "\"quoted\" & 'quoted' <img src=x onerror=alert(2)>", "x" * 300, "שלום \u202eabc", "=1+1")
 PHONE, NARROW = 390, 320
@@ -38,10 +39,10 @@ def with_moves(parts):
     """Results in which samples become exposed."""
     rows = []
     for name, newly in (("all", 30), *((str(number), 6) for number in range(len(HOSTILE)))):
-        values = (PRUNED, CONTROL, "lira", 0.01, name, newly, 2, 40, 1990, 0.2, np.nan, np.nan)
+        values = (PRUNED, BASELINE, "lira", 0.01, name, newly, 2, 40, 1990, 0.2, np.nan, np.nan)
         rows.append(dict(zip(DETECTION_CHANGE_COLUMNS, values, strict=True)))
     samples = [
-        {"release": PRUNED, "baseline": CONTROL, "sample_id": str(number), "class_id": number, "change": 0.5}
+        {"release": PRUNED, "baseline": BASELINE, "sample_id": str(number), "class_id": number, "change": 0.5}
         | {"detection_rate_before": 0.0, "detection_rate_after": 0.5, "num_victims": 8}
         for number in range(len(HOSTILE))
     ]
@@ -147,7 +148,7 @@ def test_filters_narrow_the_rows_and_say_how_many_are_left(findings):
     assert len(findings.column("AUC")) == everything / 6
     assert findings.box.get_by_role("status").inner_text() == f"{everything // 6} of {everything} rows shown"
     findings.box.get_by_role("searchbox", name="Find").fill("FINETUNE")
-    assert findings.column("Release") == [CONTROL]
+    assert findings.column("Release") == [BASELINE]
     findings.box.get_by_role("searchbox", name="Find").fill("no such thing")
     assert findings.column("Release") == []
     findings.box.get_by_label("Attack").select_option("")
@@ -252,7 +253,7 @@ def hostile(open_report, make_results, tmp_path_factory):
 
     def rename(parts):
         with_moves(parts)
-        names = {PRUNED: HOSTILE[1], CONTROL: HOSTILE[2], "loss": SCRIPT, "rmia": "=1+1", "entropy": "-2 +cmd"}
+        names = {PRUNED: HOSTILE[1], BASELINE: HOSTILE[2], "loss": SCRIPT, "rmia": "=1+1", "entropy": "-2 +cmd"}
         for table in ("findings", "comparisons", "releases", "curves", "detection_changes", "sample_detection"):
             parts[table] = parts[table].replace(names)
         control = {"kind": "null", "auc": 0.9, "low": 0.8, "high": 0.95, "expected": HOSTILE[1], "passed": False}
@@ -307,7 +308,6 @@ def test_the_first_screen_of_a_phone_holds_the_answer_and_the_three_numbers(phon
     assert edges[".headline"][1] > edges[".numbers .big"][2], "what else is said comes after the numbers"
 
 
-@pytest.mark.slow
 def test_a_long_table_repeats_its_head_on_every_printed_page(open_report, make_results, tmp_path):
     """The head is printed in one colour and the rows in another; every page that has the one has the other."""
 
@@ -345,7 +345,6 @@ def test_without_scripts_the_tables_are_all_there(open_report, plain):
     assert opened.page.locator("button, select:visible").count() == 0
 
 
-@pytest.mark.slow
 def test_the_report_of_the_demo_works_as_a_whole(open_report, tmp_path):
     command = [sys.executable, "-m", "pruneaudit", "demo", "--quick", "--out", str(tmp_path / "runs"), "--quiet"]
     subprocess.run(command, check=True, timeout=1200, capture_output=True)

@@ -121,7 +121,7 @@ def hostile(parts):
     for name in ("findings", "releases", "curves"):
         table = parts[name]
         others, rows = (table[(table["release"] == "l1unstructured-0.9") == wanted] for wanted in (False, True))
-        copies = [rows.assign(release=text, pruner=text) for text in HOSTILE]
+        copies = [rows.assign(release=text, compress=text) for text in HOSTILE]
         kept = copies[::2] if name == "curves" else [others, *copies]
         parts[name] = pd.concat(kept, ignore_index=True)[list(table.columns)]
 
@@ -233,7 +233,7 @@ def several_sparsities(parts):
     row, rows = releases.iloc[2], findings[findings["release"] == "l1unstructured-0.9"]
     parts["releases"] = type(releases)(
         [*releases.to_dict("records")[:2]]
-        + [{**row, "release": n, "pruner": p, "sparsity": s, "origin": "init"} for n, p, s, _ in pruned]
+        + [{**row, "release": n, "compress": p, "sparsity": s, "origin": "init"} for n, p, s, _ in pruned]
     )
     copies = [rows.assign(release=name, auc=rows["auc"] + i / 100) for i, (name, *_) in enumerate(pruned)]
     parts["findings"] = type(findings)(
@@ -245,7 +245,7 @@ def several_sparsities(parts):
     )
     parts["about"]["study"] |= {
         "releases": [{"name": "dense+finetune", "finetune": tune}]
-        + [{"name": n, "pruner": p, "sparsity": s} | ({"finetune": f} if f else {}) for n, p, s, f in pruned]
+        + [{"name": n, "compress": p, "sparsity": s} | ({"finetune": f} if f else {}) for n, p, s, f in pruned]
     }
 
 
@@ -257,7 +257,7 @@ def test_releases_pruned_alike_make_one_curve_by_sparsity(make_results):
         ("l1unstructured (a-0.5, ...)", ("a-0.5", "a-0.9")),
         ("l1unstructured (b-0.5, ...)", ("b-0.5", "b-0.9")),
     ]
-    assert references(results, found) == ("dense",)  # trained from new weights: no control is alike
+    assert references(results, found) == ("dense",)  # trained from new weights: no baseline is alike
     with drawing():
         chart = sparsity_leakage(results)
         auc = chart.figure.axes[0]

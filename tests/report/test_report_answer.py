@@ -5,7 +5,7 @@ from pruneaudit.report.answer import answer, shown_change
 from pruneaudit.report.selection import primary_attack, primary_references
 from pruneaudit.report.words import attack_name
 
-PRUNED, CONTROL = "l1unstructured-0.9", "dense+finetune"
+PRUNED, BASELINE = "l1unstructured-0.9", "dense+finetune"
 
 
 def declare(*attacks):
@@ -30,7 +30,7 @@ def set_finding(release, **values):
     return edit
 
 
-def set_difference(metric, difference, low, high, release=PRUNED, baseline=CONTROL):
+def set_difference(metric, difference, low, high, release=PRUNED, baseline=BASELINE):
     def edit(parts):
         table = parts["comparisons"]
         rows = (table["release"] == release) & (table["baseline"] == baseline) & (table["metric"] == metric)
@@ -90,7 +90,7 @@ def test_without_an_interval_nothing_is_concluded(make_results):
     assert told.headline.endswith("without an interval nothing is concluded from it.")
     text = change_of(make_results(set_difference("auc", -0.1, np.nan, np.nan)))
     assert text.endswith(
-        "-0.100 compared with the control fine-tuned alike; without an interval nothing is concluded from it."
+        "-0.100 compared with the baseline fine-tuned alike; without an interval nothing is concluded from it."
     )
 
 
@@ -98,7 +98,7 @@ def test_lower_than_the_control(make_results):
     text = change_of(make_results(set_difference("auc", -0.12, -0.141, -0.099)))
     assert text == (
         "Pruned to 90% sparsity, the networks leak less under LiRA, as under 5 of 5 other attacks, but still above "
-        "guessing: AUC 0.630 [0.618, 0.642], -0.120 [-0.141, -0.099] compared with the control fine-tuned alike; "
+        "guessing: AUC 0.630 [0.618, 0.642], -0.120 [-0.141, -0.099] compared with the baseline fine-tuned alike; "
         "members found at 1% false positives: -10.0 points [-12.0, -8.0]; test accuracy: -3.1 points [-3.6, -2.6]."
     )
 
@@ -134,7 +134,7 @@ def without_control(parts):
 
 def test_no_control_is_said(make_results):
     text = change_of(make_results(without_control))
-    assert "compared with the dense networks (no control was fine-tuned alike, so pruning and the extra epochs" in text
+    assert "compared with the dense networks (no baseline was fine-tuned alike, so pruning and the extra epochs" in text
 
 
 def test_a_release_without_fine_tuning_is_held_against_the_dense_networks(make_results):
@@ -148,7 +148,7 @@ def test_a_release_without_fine_tuning_is_held_against_the_dense_networks(make_r
 
 @pytest.mark.parametrize(
     ("epochs", "words"),
-    [(5, "the control fine-tuned alike; "), (9, "the control (it was not trained alike, so pruning and the extra")],
+    [(5, "the baseline fine-tuned alike; "), (9, "the baseline (it was not trained alike, so pruning and the extra")],
 )
 def test_a_control_is_called_alike_only_if_it_is(make_results, epochs, words):
     def edit(parts):
@@ -159,7 +159,7 @@ def test_a_control_is_called_alike_only_if_it_is(make_results, epochs, words):
 
 
 def test_the_control_itself_is_held_against_the_dense_networks(make_results):
-    text = change_of(make_results(), CONTROL)
+    text = change_of(make_results(), BASELINE)
     assert text.startswith("Fine-tuned without compression, no difference could be shown under LiRA")
     assert "compared with the dense networks; " in text
 

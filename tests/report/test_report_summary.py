@@ -19,7 +19,7 @@ from pruneaudit.report.selection import undefended_counterparts
 from pruneaudit.report.stronger import stronger_anywhere, stronger_attacks
 from pruneaudit.report.summary import featured_release, summary
 
-PRUNED, CONTROL = "l1unstructured-0.9", "dense+finetune"
+PRUNED, BASELINE = "l1unstructured-0.9", "dense+finetune"
 
 
 def attack_comparison(release, attack, against, difference, low, high):
@@ -47,7 +47,7 @@ def test_a_leak_a_change_and_how_sure(make_results):
     assert (change.release, change.value, change.interval) == (PRUNED, "-0.030", "[-0.050, -0.010]")
     assert (price.release, price.value, price.interval) == (PRUNED, "-3.1", "[-3.6, -2.6]")
     assert "equal accuracy" in change.title
-    assert "the control fine-tuned alike" in price.note
+    assert "the baseline fine-tuned alike" in price.note
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ def test_what_stands_above_is_chosen_by_sparsity_and_never_by_result(make_result
     assert featured_release(make_results(with_frontier(*rows))) == PRUNED, "90% sparsity, against 50%"
 
     def only_sanity_checks(parts):
-        parts["releases"] = parts["releases"][parts["releases"]["pruner"] == ""]
+        parts["releases"] = parts["releases"][parts["releases"]["compress"] == ""]
         parts["findings"] = parts["findings"][parts["findings"]["release"] != PRUNED]
 
-    assert featured_release(make_results(only_sanity_checks)) == CONTROL
+    assert featured_release(make_results(only_sanity_checks)) == BASELINE
 
 
 def test_one_release_alone_still_has_three_numbers(make_results):
@@ -141,7 +141,7 @@ def test_the_lines_hold_each_release_with_what_it_is_held_against(results):
     assert (dense.change, dense.against) == (None, "")
     assert (control.against, control.reading) == ("dense", "not shown")
     assert control.change_words == "no difference shown from"
-    assert (pruned.against, pruned.reading, pruned.change.value) == (CONTROL, "less", "-0.100")
+    assert (pruned.against, pruned.reading, pruned.change.value) == (BASELINE, "less", "-0.100")
     assert pruned.change_words == "leaks less than"
 
 
@@ -292,7 +292,7 @@ def test_leakage_against_sparsity_holds_the_numbers(make_results):
 
 def test_without_pruned_releases_there_is_no_such_figure(make_results):
     def unpruned(parts):
-        parts["releases"]["pruner"] = ""
+        parts["releases"]["compress"] = ""
 
     assert leakage_by_sparsity(make_results(unpruned)) is None
 
@@ -300,10 +300,10 @@ def test_without_pruned_releases_there_is_no_such_figure(make_results):
 def rounded(parts):
     """The pruned release is one of 4 bits instead."""
     table = parts["releases"]
-    table.loc[table["release"] == PRUNED, ["pruner", "sparsity", "sparsity_all"]] = ["rtn", 0.0, 0.0]
+    table.loc[table["release"] == PRUNED, ["compress", "sparsity", "sparsity_all"]] = ["rtn", 0.0, 0.0]
     table["effective_bits"] = np.where(table["release"] == PRUNED, 4.0, 32.0)
     table["compressed_bytes"] = np.where(table["release"] == PRUNED, 31_400.0, 246_900.0)
-    releases = [{"name": CONTROL, "finetune": {"epochs": 5}}]
+    releases = [{"name": BASELINE, "finetune": {"epochs": 5}}]
     releases += [{"name": PRUNED, "compress": "rtn:symmetry=full", "bits": 4, "finetune": {"epochs": 5}}]
     parts["about"]["study"]["releases"] = releases
 
@@ -314,7 +314,7 @@ def test_a_rounded_release_shows_its_compressor_degree_and_size(make_results):
     assert line.made == "Compressed by rtn:symmetry=full 4 bits (4.00 bits per weight)"
     assert (line.size.value, line.size.interval) == ("4.00 bits per weight", "31.4\u00a0kB")
     assert (line.sparsity.value, line.sparsity.interval) == ("0%", "")
-    assert line.against == CONTROL
+    assert line.against == BASELINE
     assert featured_release(results) == PRUNED
     assert "compressed or defended release" in " ".join(first_screen(results).sentences)
     page = render(results)

@@ -27,8 +27,6 @@ def study(*releases: dict[str, Any]) -> Study:
         {"compress": ["l1unstructured"], "sparsity": 0.9},
         {"compress": {"name": "l1unstructured", "options": {"sparsity": 0.9}}},
         {"compress": "l1unstructured:sparsity=0.9", "sparsity": 0.9},
-        {"pruner": "l1unstructured", "sparsity": 0.9},
-        {"pruner": {"name": "l1unstructured"}, "sparsity": 0.9},
     ],
 )
 def test_a_degree_beside_is_the_compressors_option(given: dict[str, Any]) -> None:
@@ -62,7 +60,7 @@ def test_a_list_of_degrees_makes_a_release_each() -> None:
     [
         ({"compress": "random:sparsity=0.5", "sparsity": 0.9}, "sparsity: got 0.9 beside 'random' and 0.5 among its"),
         ({"compress": "random"}, "compress: 'random' needs sparsity, beside it or as 'random:sparsity=...'"),
-        ({"compress": "random", "pruner": "random", "sparsity": 0.5}, "got pruner and compress"),
+        ({"pruner": "random", "sparsity": 0.5}, "got pruner = 'random'; it is called compress now"),
         ({"compress": "random", "sparsity": 0.5, "bits": 4}, "bits"),
     ],
 )
@@ -70,13 +68,6 @@ def test_what_says_two_things_or_nothing_is_refused(given: dict[str, Any], messa
     with pytest.raises(UserError, match=r"releases\.0") as caught:
         Study(name="a", releases=[given])
     assert message in str(caught.value)
-
-
-def test_a_study_of_an_earlier_version_is_read_as_the_same_study() -> None:
-    old = {"name": "dense+finetune", "pruner": None, "sparsity": 0.0, **TUNED}
-    assert study(old, {"pruner": "random", "sparsity": [0.5, 0.7], **TUNED}) == study(
-        TUNED, {"compress": "random", "sparsity": [0.5, 0.7], **TUNED}
-    )
 
 
 def test_an_override_finds_a_degree_in_a_study_that_was_dumped() -> None:

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.settings_file import MAX_BYTES, scalar
 from pruneaudit.engine.plan import check_plugins
-from pruneaudit.external.method import tuning_of
 from pruneaudit.study import (
     Audit,
     Data,
@@ -432,26 +431,36 @@ def test_reading_and_checking_a_study_imports_no_torch(code: str) -> None:
     subprocess.run([sys.executable, "-c", f"import sys\n{code}\nassert 'torch' not in sys.modules"], check=True)
 
 
-# ------------------------------------------------------------------ studies of earlier versions
+# ------------------------------------------------------------------ studies of the first format
 
 
-@pytest.mark.parametrize("training", [{}, {"engine": "plain"}, {"engine": "auto"}])
-def test_every_engine_that_trained_one_by_one_is_plain(training: dict[str, str]) -> None:
-    assert study(training=training) == study()
-    assert study(training=training).model_dump(mode="json")["training"]["engine"] == "plain"
-    own = study(model="own:net", training={"function": "own:train", **training})
-    assert own.training.engine == "plain"
+FORMER = [
+    ("num_reserve", "[data]\nnum_reserve = 5"),
+    ("audit.knowledge", '[audit]\nknowledge = ["matched"]'),
+    ("training.engine", '[training]\nengine = "plain"'),
+    ("releases.pruner", '[[releases]]\npruner = "l1unstructured"\nsparsity = 0.5'),
+]
 
 
-def test_the_stacked_engine_is_refused_with_what_to_do() -> None:
-    message = refusal(training={"engine": "stacked"})
-    for part in ("training.engine", "got 'stacked'", "expected 'plain'", "leave engine out"):
-        assert part in message
-    with pytest.raises(UserError, match=r"'engine'.*got 'stacked'"):
-        Training(engine="stacked")
-    with pytest.raises(UserError, match=r"'engine'.*got 'stacked'"):
-        tuning_of({"engine": "stacked"}, is_wanted=True)
-    assert "got 'turbo', expected: 'plain'" in refusal(training={"engine": "turbo"})
+@pytest.mark.parametrize(("word", "text"), FORMER)
+def test_a_study_of_the_first_format_is_told_to_migrate(word: str, text: str, tmp_path: Path) -> None:
+    file = tmp_path / "old.toml"
+    file.write_text(f'name = "old"\n{text}\n')
+    with pytest.raises(UserError) as refused:
+        Study.load(file)
+    assert word in str(refused.value)
+    assert str(refused.value).endswith(f"pruneaudit migrate {file}")
+    with pytest.raises(UserError, match="first format"):
+        Study.from_text('{"name": "old", "format": 1}', "old.json", is_json=True)
+
+
+def test_a_study_of_a_later_format_is_for_a_later_version() -> None:
+    with pytest.raises(UserError, match="got format = 3, expected 2"):
+        Study.from_text('name = "new"\nformat = 3', "new.toml")
+
+
+def test_a_study_says_its_format() -> None:
+    assert study().model_dump(mode="json")["format"] == 2
 
 
 # ------------------------------------------------------------------ --set

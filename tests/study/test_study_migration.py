@@ -9,6 +9,7 @@ import pytest
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.study import Study
+from pruneaudit.study.former import former_words
 from pruneaudit.study.migration import migrated
 
 RESERVE = {"source": "digits", "num_samples": 400, "num_reserve": 150, "label_noise": 0.1}
@@ -58,15 +59,25 @@ def test_any_other_reserve_becomes_the_holdout(changes: dict[str, Any]) -> None:
     releases = [
         {"pruner" if key == "compress" else key: each[key] for key in each} for each in found.get("releases", ())
     ]
+    assert found.pop("format") == 2
     assert {**found, "data": RESERVE, **({"releases": releases} if releases else {})} == former(**changes)
     assert not any("pruner" in release for release in found.get("releases", ()))
 
 
 def test_a_study_without_a_reserve_stays_as_it_is() -> None:
     for study in ({"name": "a"}, {"name": "a", "data": {"source": "digits", "num_public": 5}}):
-        assert migrated(study, "a.toml", 100) == study
+        assert migrated(study, "a.toml", 100) == study | {"format": 2}
 
 
 def test_a_study_that_is_wrong_is_refused_by_its_name() -> None:
     with pytest.raises(UserError, match=r"^old\.toml: .*training\.epoch'"):
         migrated(former(training={"epoch": 3}), "old.toml")
+
+
+def test_references_have_their_present_names_and_the_engine_goes() -> None:
+    audit = {"knowledge": ["adaptive", "no-defense", "dense"], "attacks": ["loss"]}
+    found = migrated({"name": "old", "audit": audit, "training": {"epochs": 3, "engine": "auto"}}, "old.toml")
+    assert found["audit"] == {"references": ["matched", "undefended", "dense"], "attacks": ["loss"]}
+    assert found["training"] == {"epochs": 3}
+    assert former_words(found) == []
+    assert Study.model_validate(found).audit.references == ("matched", "undefended", "dense")

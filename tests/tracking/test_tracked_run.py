@@ -8,6 +8,7 @@ import pytest
 from pruneaudit.api import Runtime, run, verify
 from pruneaudit.tracking import TRACKERS, tracker
 
+pytestmark = pytest.mark.slow
 FILES = ("report.html", "findings.csv", "study.json")
 
 

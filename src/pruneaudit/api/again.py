@@ -14,9 +14,9 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import read_json, seal_again
 from pruneaudit.core.options import validated
 from pruneaudit.engine.assemble import audit_study, study_settings
-from pruneaudit.engine.driver import missing_tasks
 from pruneaudit.engine.learning import Players, learn
 from pruneaudit.engine.plan import Plan, attacks_of
+from pruneaudit.engine.scheduler import missing_tasks
 from pruneaudit.evaluation.recorded_checks import SANITY_CHECK_RUN, record_sanity_checks
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.html import write_report

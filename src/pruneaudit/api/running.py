@@ -17,12 +17,12 @@ from pruneaudit.core.files import writing
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.engine.assemble import audit_study, study_settings
-from pruneaudit.engine.driver import TasksFailedError, Work, carry_out, forget_finished
 from pruneaudit.engine.dropping import drop_weights
 from pruneaudit.engine.learned_scores import Learned
 from pruneaudit.engine.learning import Players, learn
 from pruneaudit.engine.plan import Plan, attacks_of
 from pruneaudit.engine.preflight import preflight
+from pruneaudit.engine.scheduler import TasksFailedError, Work, carry_out, forget_finished
 from pruneaudit.engine.sources import functions_importable
 from pruneaudit.evaluation import Audit
 from pruneaudit.evaluation.attack_setting import AttackSetting
@@ -198,7 +198,7 @@ def execute(prepared: Prepared, watch: Watch) -> Executed:
 
 
 def evaluate(prepared: Prepared, executed: Executed, facts: Mapping[str, Any], watch: Watch) -> Audit:
-    """Plays the attacks, compares releases, plays the controls, and measures what every release is and costs."""
+    """Plays the attacks, compares releases, plays the sanity checks, and measures what every release is and costs."""
     from pruneaudit.engine.release_report import release_notes, release_report  # imports torch
 
     made, store = executed.plan, prepared.run.store

@@ -76,7 +76,7 @@ def audit_files(
         fpr_levels: false-positive rates at which the true-positive rate is reported.
         name: of the release, in findings and report; default: the file's, without its suffix.
         page: what the report shows and says of itself.
-        runtime: its `progress` is told of every attack before it is played, then of the controls.
+        runtime: its `progress` is told of every attack before it is played, then of the sanity checks.
 
     Raises:
         UserError: a file is not usable, or an attack lacks what it needs.
@@ -90,7 +90,7 @@ def audit_files(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is left out stands in `about`
         found = audit(signals, references, paired, attacks, seed, fpr_levels, name, runtime)
-    runtime.progress.say("controls: the same attacks where the answer is known")
+    runtime.progress.say("sanity checks: the same attacks where the answer is known")
     record_sanity_checks(found, ready(attacks.split(",")), seed, SELFTEST)
     parts = (signals.canaries, signals.nulls, signals.unseen & ~signals.nulls, signals.copies)
     canaries, holdout, public, copies = (int(part.sum()) for part in parts)

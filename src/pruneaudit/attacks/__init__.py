@@ -8,7 +8,18 @@ ATTACKS: Registry[type[Attack]] = Registry(
     "pruneaudit.attacks",
     "ATTACK",
     infrastructure={
-        *("attack", "classifier", "folds", "groups", "moments", "primary", "reference_free", "tuning", "attack_input"),
+        *(
+            "attack",
+            "classifier",
+            "folds",
+            "groups",
+            "moments",
+            "primary",
+            "reference_free",
+            "ties",
+            "tuning",
+            "attack_input",
+        ),
     },
     shared={
         "one_prediction": ("loss", "confidence", "top1_confidence", "correctness", "entropy", "modified_entropy"),

@@ -42,7 +42,7 @@ class Attack(Configured[OptionsT], ABC):
         """Where classifiers learn and answer: `cpu`, `cuda` or `cuda:N`; others do not look at it."""
 
     def lacks(self, attack_input: AttackInput) -> str:
-        """What this attack needs and the view does not have, in words; empty when nothing is lacking."""
+        """What this attack needs and the attack input does not have, in words; empty when nothing is lacking."""
         if not self.from_classes and any(
             part.predicted is not None for part in (*attack_input.releases, *attack_input.references)
         ):
@@ -83,7 +83,7 @@ class Attack(Configured[OptionsT], ABC):
 
     @abstractmethod
     def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
-        """One score per (victim, sample), from everything in the view but the victims' membership."""
+        """One score per (victim, sample), from everything in the attack input but the victims' membership."""
 
 
 def _have_in_references(attack_input: AttackInput) -> bool:

@@ -60,7 +60,7 @@ class AttackInput:
     def of(
         cls, releases: Sequence[Signals], references: Sequence[Signals], allowed: np.ndarray | None = None
     ) -> AttackInput:
-        """A view of every victim of the attacked release.
+        """An attack input of every victim of the attacked release.
 
         Args:
             releases: the victims' signals; the attacked release last.

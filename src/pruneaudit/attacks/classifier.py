@@ -141,7 +141,7 @@ class ClassifierAttack(Attack[Options]):
     def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Log-odds of member, (V, N) float64; victims for whom no reference lies outside their fold have none."""
         seed = int(rng.integers(2**62))
-        samples = np.argsort(attack_input.attacked.sample_ids)  # the order of everything drawn below
+        samples = _drawn_over(attack_input.attacked)  # the order of everything drawn below
         scores = np.full(attack_input.eligible.shape, np.nan)
         held_out: list[HeldOut] = []
         recipe = self.recipe()
@@ -232,6 +232,17 @@ class ClassifierAttack(Attack[Options]):
         if not len(samples):
             return np.empty(0)
         return scorer(self.features_of(releases, model, samples), releases[-1].labels[samples])
+
+
+def _drawn_over(signals: Signals) -> np.ndarray:
+    """Samples in the order of their ids, for all draws.
+
+    A holdout beside public samples is left out: no classifier learns from it, and so a study to which it is added
+    keeps its scores.
+    """
+    ordered = np.argsort(signals.sample_ids)
+    beside = (signals.unseen & ~signals.nulls).any()
+    return ordered[~signals.nulls[ordered]] if beside else ordered
 
 
 def posteriors(signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:

@@ -46,8 +46,8 @@ def settings(attack_input: AttackInput, seed: int) -> Iterator[tuple[np.ndarray,
         seed: as for `folds_of`.
 
     Yields:
-        Victims (V',) int and references (K',) int, rows of the view, in the order of ids: all victims of a fold with
-        the same allowed references outside it, and those references.
+        Victims (V',) int and references (K',) int, rows of the attack input, in the order of ids: all victims of a
+        fold with the same allowed references outside it, and those references.
     """
     victim_folds, reference_folds = folds_of(attack_input, seed)
     victims = np.argsort(attack_input.attacked.model_names[attack_input.victims])

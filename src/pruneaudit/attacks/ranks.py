@@ -10,12 +10,11 @@ import numpy as np
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.moments import moments
+from pruneaudit.attacks.ties import tie_break
 from pruneaudit.core.options import Options
 
 SAMPLES_AT_ONCE = 512
 """So few that a block of all victims' values stays close to the processor."""
-TIE_STEP = 1e-7
-"""The most that a broken tie moves a score: less than one step of a rank among a million."""
 
 
 class AttackP(Attack[Options]):
@@ -90,18 +89,6 @@ def _below(phi: np.ndarray, references: np.ndarray, allowed: np.ndarray) -> np.n
                 counted[:] = 0
         found[:, part] += counted
     return found
-
-
-def tie_break(values: np.ndarray) -> np.ndarray:
-    """What to add to tied scores so that they rank as `values` do; any shape, float64.
-
-    It grows with the logarithm of large values: float32 numbers that differ still differ at a million.
-
-    Returns:
-        Numbers in (-TIE_STEP, TIE_STEP), NaN where `values` are.
-    """
-    size = np.log1p(np.abs(values))
-    return np.asarray(np.copysign(TIE_STEP * size / (1 + size), values))
 
 
 ATTACK = {"attack_p": AttackP, "attack_r": AttackR}

@@ -32,7 +32,7 @@ from pydantic import Field
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.moments import means
-from pruneaudit.attacks.ranks import tie_break
+from pruneaudit.attacks.ties import tie_break
 from pruneaudit.attacks.tuning import Constant, constant
 from pruneaudit.core import options
 from pruneaudit.signals.derived import log_probability, probability

@@ -29,8 +29,8 @@ def command(
         list[str],
         typer.Option(
             "--method",
-            help="A compressor and its options: l1unstructured, rtn:bits=4 (list pruners). Repeated: a chain, done in"
-            " order.",
+            help="A compressor and its options: l1unstructured, rtn:bits=4 (list compressors). Repeated: a chain, done"
+            " in order.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="A new folder.")],

@@ -42,10 +42,10 @@ def describe(
     """
     from pruneaudit.data.audit_data import copies_note
     from pruneaudit.engine.devices import check_device, usual_jobs
-    from pruneaudit.engine.driver import tasks_to_do
     from pruneaudit.engine.estimate import check_room, disk_bytes, free_bytes
     from pruneaudit.engine.preflight import preflight
     from pruneaudit.engine.probe import Probe, task_seconds
+    from pruneaudit.engine.scheduler import tasks_to_do
     from pruneaudit.engine.sources import functions_importable
     from pruneaudit.engine.store import Store
     from pruneaudit.runs.beginning import plan_study, replaced
@@ -98,9 +98,9 @@ def _describe_learning(plan: Plan, audit_data: AuditData, store: Store, probe: P
     learning = [label for label, attack in attacks_of(plan.study).items() if attack.trains]
     if not learning:
         return
-    from pruneaudit.engine.driver import missing_tasks
     from pruneaudit.engine.learning import attack_tasks
     from pruneaudit.engine.learning_probe import expected_settings, learning_seconds
+    from pruneaudit.engine.scheduler import missing_tasks
 
     settings = expected_settings(plan, audit_data)
     tasks = attack_tasks(plan, settings)

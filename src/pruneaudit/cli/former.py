@@ -22,6 +22,8 @@ MOVED = {
     "selftest": "sanity-check",
 }
 """Commands of earlier versions, and what they are now; `mia` with a folder of runs is another (`_of_runs`)."""
+RENAMED = {"--control": "--baseline", "--knowledge": "--references"}
+"""Options of those commands that have another name."""
 TRAIN, EVALUATE, EXPORT = "pruning-mia train", "pruning-mia mia", "pruning-mia export"
 IN_ITS_PLACE = (TRAIN, "pruning-mia run-experiment", "mia-prune pretrain", "mia-prune prune", "mia-prune mia")
 """Commands that take options which `run` does not take, the likeliest first."""
@@ -61,6 +63,7 @@ class RootGroup(PanelGroup):
         former, rest = args[0], args[1:]
         if former in MOVED and former not in self.commands:
             now, rest = _of_runs(self, rest) if former == "mia" else (MOVED[former], rest)
+            rest = [RENAMED.get(word, word) for word in rest]
             raise UserError(f"pruneaudit {former} is now: {_line(now, rest)}")
         return super().resolve_command(ctx, args)
 

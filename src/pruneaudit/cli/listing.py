@@ -17,7 +17,7 @@ class Kind(StrEnum):
     attacks = "attacks"
     models = "models"
     datasets = "datasets"
-    pruners = "pruners"
+    compressors = "compressors"
     defenses = "defenses"
     metrics = "metrics"
     settings = "settings"
@@ -62,7 +62,7 @@ def _rows(kind: Kind) -> list[tuple[str, str]]:
         Kind.attacks: ATTACKS,
         Kind.models: MODELS,
         Kind.datasets: SOURCES,
-        Kind.pruners: COMPRESSORS,
+        Kind.compressors: COMPRESSORS,
         Kind.defenses: DEFENSES,
         Kind.metrics: METRICS,
     }

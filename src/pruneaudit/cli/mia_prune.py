@@ -82,10 +82,10 @@ DefendArgOption = Annotated[
         rich_help_panel=RELEASE,
     ),
 ]
-ControlOption = Annotated[
+BaselineOption = Annotated[
     bool,
     typer.Option(
-        "--control",
+        "--baseline",
         help="Fine-tune the dense networks alike, too: shows what pruning itself changes.",
         rich_help_panel=RELEASE,
     ),
@@ -153,7 +153,7 @@ def prune(
     prune_epochs: PruneEpochsOption = None,
     defend: DefendOption = "",
     defend_arg: DefendArgOption = None,
-    control: ControlOption = False,
+    baseline: BaselineOption = False,
     dry_run: DryRunOption = False,
     gpu: GpuOption = None,
     device: SystemDeviceOption = None,
@@ -173,7 +173,7 @@ def prune(
     so_far = steps.study_so_far(load_study(study), out, study)
     release = steps.pruned_release(so_far, pruner_name, prune_sparsity, prune_epochs, defend, defend_arg)
     where = _where(out, executor, jobs, device_of(gpu, device), data_root)
-    _do(steps.pruned(so_far, release, control), where, quiet, dry_run)
+    _do(steps.pruned(so_far, release, baseline), where, quiet, dry_run)
 
 
 @app.command("mia", cls=StepCommand)

@@ -88,7 +88,11 @@ def _changes(former: dict[str, Any], found: dict[str, Any]) -> list[str]:
     renamed = sum("pruner" in release for release in former.get("releases", ()))
     if renamed:
         lines.append(f"releases: pruner is now compress ({renamed} of them)")
-    return lines or ["nothing to translate: the study reads the same"]
+    if "knowledge" in former.get("audit", {}):
+        lines.append(f"audit: knowledge is now references = {json.dumps(found['audit']['references'])}")
+    if "engine" in former.get("training", {}):
+        lines.append("training: engine is gone; models are trained one by one")
+    return lines or ["nothing to translate but the format: the study reads the same"]
 
 
 def _only_in(some: dict[str, Any], others: dict[str, Any]) -> str:

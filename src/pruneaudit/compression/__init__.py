@@ -20,7 +20,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
     "pruneaudit.compression",
     "COMPRESSOR",
     infrastructure={
-        "accounting",
+        "storage_size",
         "chain",
         "channel_check",
         "channel_choice",
@@ -41,7 +41,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "parametrized",
         "schedules",
         "selection",
-        "size",
+        "macs",
         "state",
         "structured",
     },

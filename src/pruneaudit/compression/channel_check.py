@@ -27,8 +27,8 @@ from torch.nn.modules.conv import _ConvNd
 from pruneaudit.compression.channel_choice import Group, KeptWhole
 from pruneaudit.compression.channel_graph import Removal, cannot_follow, cut, shortened, unfit
 from pruneaudit.compression.channel_silence import Places, output_of_each, silenced
+from pruneaudit.compression.macs import evaluating
 from pruneaudit.compression.parametrized import copied
-from pruneaudit.compression.size import evaluating
 from pruneaudit.core.errors import UserError
 
 LEAST_INPUTS, MOST_INPUTS, NUMBERS_IN_ALL = 2, 16, 2**14

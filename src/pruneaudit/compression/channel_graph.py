@@ -23,9 +23,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from pruneaudit.compression.channel_choice import Effect, Group, KeptWhole
+from pruneaudit.compression.macs import evaluating
 from pruneaudit.compression.matrices import untouchable_layers
 from pruneaudit.compression.selection import excluded_layers
-from pruneaudit.compression.size import evaluating
 from pruneaudit.core.errors import UserError, in_one_line
 
 Importance = Literal["l1", "l2", "gamma"]

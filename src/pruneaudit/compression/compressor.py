@@ -124,7 +124,7 @@ class Compressor(Configured[OptionsT]):
         return restored(state)
 
     def size(self, state: Mapping[str, Tensor]) -> float:
-        """Bits of what the state holds: the entropy bound, by one rule for all; see `compression.accounting`."""
-        from pruneaudit.compression.accounting import state_bits
+        """Bits of what the state holds: the entropy bound, by one rule for all; see `compression.storage_size`."""
+        from pruneaudit.compression.storage_size import state_bits
 
         return state_bits(state)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.size import evaluating
+from pruneaudit.compression.macs import evaluating
 
 
 @dataclass(frozen=True)

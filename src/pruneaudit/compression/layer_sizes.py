@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from pruneaudit.compression.macs import num_parameters
 from pruneaudit.compression.matrices import Kind, Matrix, counted_weights, matrices
-from pruneaudit.compression.size import num_parameters
 
 WHY_WHOLE = {"embedding": "a table of embeddings", "added": "added to every input"}
 """Why matrices of these kinds are not pruned."""

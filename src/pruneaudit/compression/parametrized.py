@@ -18,7 +18,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from pruneaudit.compression.size import evaluating
+from pruneaudit.compression.macs import evaluating
 from pruneaudit.core.errors import UserError
 
 _PARTS = ("_orig", "_mask", "_g", "_v", "_u")

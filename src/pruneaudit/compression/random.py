@@ -1,4 +1,4 @@
-"""Random pruning: the control that says what is due to sparsity alone, whichever weights go.
+"""Random pruning: the baseline that says what is due to sparsity alone, whichever weights go.
 
 Weights are removed by chance, as many as magnitude pruning removes, and held at zero while the rest are
 fine-tuned (as in Blalock et al. 2020, arXiv 2003.03033). One order is drawn per model: a higher

@@ -35,10 +35,10 @@ from pruneaudit.compression.channel_choice import (
 )
 from pruneaudit.compression.channel_graph import Importance, Removal, channel_groups, cut, one_input, unfit
 from pruneaudit.compression.compressed import Constraint
+from pruneaudit.compression.macs import evaluating, layer_macs, layer_widths
 from pruneaudit.compression.matrices import counted_weights, matrices
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.selection import Scope
-from pruneaudit.compression.size import evaluating, layer_macs, layer_widths
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
 from pruneaudit.training.hooks import Hook

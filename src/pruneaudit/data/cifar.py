@@ -27,10 +27,6 @@ from pruneaudit.data.source import RawData, Source, SplitOptions, default_data_r
 
 Batch = tuple[np.ndarray, np.ndarray]  # images (R, 3, 32, 32) uint8, labels (R,)
 
-# Yuan & Zhang 2022 (arXiv:2202.03335), for both data sets. These deviations are means over images of each image's own,
-# smaller than those of all pixels (0.2470, 0.2435, 0.2616 for CIFAR-10).
-MEAN = (0.4914, 0.4822, 0.4465)
-STD = (0.2023, 0.1994, 0.2010)
 SHAPE = (3, 32, 32)
 IMAGE_BYTES = 3 * 32 * 32
 PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -60,6 +56,7 @@ class Cifar(Source[SplitOptions]):
         num_label_bytes: int,
         label_key: str,
         forms: tuple[Form, ...],
+        scale: tuple[tuple[float, ...], tuple[float, ...]],
     ) -> None:
         """Describes the data set.
 
@@ -70,7 +67,9 @@ class Cifar(Source[SplitOptions]):
             num_label_bytes: before each image; the last is the label.
             label_key: of the Python version.
             forms: what is looked for, in this order; the first is what is downloaded.
+            scale: mean and deviation of each channel, which images are normalised by.
         """
+        self._scale = scale
         self._name, self._title, self._classes, self._forms = name, title, classes, forms
         self._num_label_bytes, self._label_key = num_label_bytes, label_key
 
@@ -95,7 +94,7 @@ class Cifar(Source[SplitOptions]):
             raise UserError(f"{place}: holds no {missing[0]}; expected all of {', '.join(names)}: get it again")
         x = np.concatenate([batches[name][0] for name in names])  # (N, 3, 32, 32)
         y = np.concatenate([batches[name][1] for name in names]).astype(np.int64)  # (N,)
-        return RawData.from_file(place, x, y, self._classes, MEAN, STD)
+        return RawData.from_file(place, x, y, self._classes, *self._scale)
 
     def whereabouts(self, data_root: Path | None) -> str:
         """The page of the data set, the size of its archive, and where a copy was found."""

@@ -6,6 +6,7 @@ Krizhevsky 2009; `cifar.py` says in which forms it is read. The labels are the f
 from __future__ import annotations
 
 from pruneaudit.data.cifar import Cifar, Form
+from pruneaudit.data.cifar10 import MEAN, STD
 from pruneaudit.data.download import RemoteFile
 
 _NAMES = """
@@ -47,7 +48,7 @@ class Cifar100(Cifar):
         """Describes the files: how many images the training and the test part must hold."""
         binary_form = Form(FOLDER, binary, {"train.bin": num_train, "test.bin": num_test}, is_binary=True)
         python_form = Form(PYTHON_FOLDER, python, {"train": num_train, "test": num_test}, is_binary=False)
-        super().__init__("cifar100", "CIFAR-100", CLASSES, 2, "fine_labels", (binary_form, python_form))
+        super().__init__("cifar100", "CIFAR-100", CLASSES, 2, "fine_labels", (binary_form, python_form), (MEAN, STD))
 
 
 SOURCE = Cifar100()

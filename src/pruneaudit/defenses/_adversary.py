@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, one_hot
 
-from pruneaudit.compression.size import evaluating
+from pruneaudit.compression.macs import evaluating
 from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.models.init import initialise
 from pruneaudit.training.hooks import Hook, TrainingState

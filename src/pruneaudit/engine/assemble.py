@@ -103,7 +103,7 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
     def mean(key: str) -> float:
         return float(np.mean([summary.get(key, np.nan) for summary in summaries]))
 
-    facts: dict[str, Any] = {"pruner": "", "origin": "own-dense", "parameters": mean("parameters")}
+    facts: dict[str, Any] = {"compress": "", "origin": "own-dense", "parameters": mean("parameters")}
     facts |= {column: mean(column) for column in SIZE_COLUMNS}
     if described is None:
         return facts | {
@@ -114,7 +114,7 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
         }
     trained = described.finetune or origin_of(described) == "init"
     return facts | {
-        "pruner": compression_of(plan.study, described),
+        "compress": compression_of(plan.study, described),
         "defense": "+".join(plugin.label for plugin in defenses_of(plan.study, described)),
         "origin": origin_of(described),
         "sparsity": mean("sparsity"),
@@ -132,7 +132,7 @@ def is_finetuned_dense(release: Release) -> bool:
 
 
 def compared_with_all(study: Study) -> list[str]:
-    """What every release is compared with beside its own baseline: the dense models, and the first control."""
+    """What every release is compared with beside its own baseline: the dense models, and the first baseline."""
     sanity_checks = [release.name for release in study.releases if is_finetuned_dense(release)]
     return [DENSE, *sanity_checks[:1]] if study.releases else []
 

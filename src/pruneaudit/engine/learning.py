@@ -15,11 +15,11 @@ from pruneaudit.attacks.groups import expand
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.assemble import answer_tasks
-from pruneaudit.engine.driver import TasksFailedError, carry_out
 from pruneaudit.engine.executors import Executor
 from pruneaudit.engine.learned_scores import ATTACK, SCORES_FILE, Learned
 from pruneaudit.engine.plan import Plan, Task, attacks_of
 from pruneaudit.engine.progress import Progress
+from pruneaudit.engine.scheduler import TasksFailedError, carry_out
 from pruneaudit.engine.store import Artifact, Store
 from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.study.lineage import release_of

@@ -51,7 +51,9 @@ SENSITIVITY_SEMANTICS = 1
 SAMPLE_SCORES_SEMANTICS = 1
 
 ENGINE = "plain"
-"""Part of the identity of every network: banks that were trained before it became a constant keep their names."""
+"""Part of the identity of every network. As all words there it never changes: a defence draws by the identities of its
+release's parents, so that another word would redraw banks."""
+
 
 Action = Literal["train", "release", "signals", "sensitivity", "sample_scores", "attack"]
 
@@ -235,6 +237,7 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
 
 def audit_data_artifact(sha256: str, files: tuple[str, ...] = SAVED_FILES) -> Artifact:
     """The audit data of a checksum, as a run folder holds it."""
+    # The former word stays in the identity: see ENGINE.
     return Artifact(f"audit_data-{sha256[:8]}", {"kind": "population", "sha256": sha256}, files)
 
 

@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from pruneaudit.compression.accounting import cost, packed_size
 from pruneaudit.compression.chain import Step, counts_embeddings, inherited_steps, steps_of
 from pruneaudit.compression.layer_sizes import LayerSize, layer_table, left_whole, weight_counts
+from pruneaudit.compression.macs import count_macs, num_parameters
 from pruneaudit.compression.matrices import counted_weights
-from pruneaudit.compression.size import count_macs, num_parameters
 from pruneaudit.compression.state import load_state, num_left
+from pruneaudit.compression.storage_size import cost, packed_size
 from pruneaudit.compression.structured import kept_whole
 from pruneaudit.core.files import HISTORY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.threads import one_torch_thread
@@ -179,7 +179,7 @@ def _sparsity(network: nn.Module, whole: nn.Module, spec: Mapping[str, Any], lef
 def _size(
     network: nn.Module, whole: nn.Module, spec: Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> dict[str, float]:
-    """The entropy bound, by `compression.accounting`, and what gzip and xz make of the same parts."""
+    """The entropy bound, by `compression.storage_size`, and what gzip and xz make of the same parts."""
     embeddings = counts_embeddings(_steps(spec))
     weights = sum(weight.numel() for weight in counted_weights(whole, embeddings).values())
     found, dense, packed = cost(network, state, embeddings), cost(whole, {}, embeddings), packed_size(network, state)
@@ -309,7 +309,7 @@ def _facts(subject: Subject, plan: Plan, store: Store, left_out: Collection[int]
         summaries = [json.loads((folder / SUMMARY_FILE).read_text()) for folder in subject.folders]
         accuracy["before"] = float(np.mean([summary["test_accuracy"] for summary in summaries]))
     return {
-        "method": facts["pruner"],
+        "method": facts["compress"],
         "defense": facts.get("defense", ""),
         "origin": facts["origin"],
         "accuracy": {step: None if math.isnan(value) else value for step, value in sorted(accuracy.items())},

@@ -17,7 +17,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from pruneaudit.compression.latency import Latency, latency
-from pruneaudit.compression.size import num_parameters
+from pruneaudit.compression.macs import num_parameters
 from pruneaudit.core.errors import in_one_line
 
 BATCH_SIZES = (32, 8, 1)

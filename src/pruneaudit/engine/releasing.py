@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import nn
 
-from pruneaudit.compression.accounting import size_facts
 from pruneaudit.compression.chain import (
     Chained,
     compressed,
@@ -22,6 +21,7 @@ from pruneaudit.compression.compressor import CompressionContext
 from pruneaudit.compression.layer_sizes import weight_counts
 from pruneaudit.compression.mask import masks_of
 from pruneaudit.compression.state import load_state, not_rebuilt, num_left, save_state
+from pruneaudit.compression.storage_size import size_facts
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import SUMMARY_FILE, WEIGHTS_FILE

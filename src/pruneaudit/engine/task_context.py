@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pruneaudit.compression.accounting import size_facts
 from pruneaudit.compression.matrices import counted_weights
+from pruneaudit.compression.storage_size import size_facts
 from pruneaudit.compression.structured import replay
 from pruneaudit.core import seeds
 from pruneaudit.core.files import STRUCTURE_FILE, WEIGHTS_FILE

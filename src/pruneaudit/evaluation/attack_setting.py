@@ -22,7 +22,8 @@ class AttackSetting:
     references: str
     attack_input: AttackInput
     seen: tuple[str, ...] = ()
-    """The releases whose signals the view has of the victims, the attacked one last; empty where it is no study's."""
+    """The releases whose signals the attack input has of the victims, the attacked one last; empty where it is no
+    study's."""
     owned: tuple[str, ...] = ()
     """The same of the attacker's references."""
     drawn_as: str = ""
@@ -34,9 +35,9 @@ def bank_settings(
 ) -> list[AttackSetting]:
     """Every release of a bank against all references, each different attack setting once.
 
-    The attacker of a pruned release sees the dense models too: the view holds both, the attacked one last. Attacks
-    on one release look at the last alone. References that are all dense tell nothing of such a pair: there the view
-    holds the attacked release alone.
+    The attacker of a pruned release sees the dense models too: the attack input holds both, the attacked one last.
+    Attacks on one release look at the last alone. References that are all dense tell nothing of such a pair: there the
+    attack input holds the attacked release alone.
 
     Args:
         releases: signals by release; every model is a victim and a reference of the others.

@@ -16,14 +16,14 @@ COMPARISON_COLUMNS = (
     *("difference", "low", "high", "num_victims"),
 )
 RELEASE_COLUMNS = (
-    *("release", "pruner", "defense", "origin", "sparsity", "parameters", "nonzero_parameters"),
+    *("release", "compress", "defense", "origin", "sparsity", "parameters", "nonzero_parameters"),
     *("train_accuracy", "train_accuracy_low", "train_accuracy_high"),
     *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
     *("test_accuracy_before", "test_accuracy_after_pruning", "test_accuracy_after_finetuning"),
 )
 SIZE_COLUMNS = ("effective_bits", "compressed_bytes", "macs")
 """Bits per weight of the dense network's matrices and bytes of the whole network, both by the entropy bound of
-`compression.accounting`; multiply-accumulates of one input."""
+`compression.storage_size`; multiply-accumulates of one input."""
 LATER_RELEASE_COLUMNS = ("sparsity_all", *SIZE_COLUMNS)
 """With `sparsity_all`, the fraction of all parameters that is zero or gone."""
 CURVE_COLUMNS = ("release", "references", "attack", "fpr", "tpr")
@@ -97,7 +97,7 @@ TEXT_COLUMNS = frozenset(
         "envelope_release",
         "class",
         "sample_id",
-        "pruner",
+        "compress",
         "defense",
         "origin",
     )

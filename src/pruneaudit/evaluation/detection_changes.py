@@ -5,7 +5,7 @@ a sample's detection rate is the share of the victims with it as a member that f
 and it is exposed from a share of one half on. Level and line are fixed before any score is seen: the level is `LEVEL`
 where the study reports it and no victim has too few non-members for it, or else the lowest level of which both hold.
 
-Pairs are those of the comparisons (every release with the dense models, with the control, and with its undefended
+Pairs are those of the comparisons (every release with the dense models, with the baseline, and with its undefended
 undefended counterpart), on the same victims and samples. Canaries are left out. A pair of releases that differ in
 nothing but their `finetune_seed` is the noise floor: what moves there moved by chance alone. Beside a comparison
 stands the floor of its release, or else of its baseline, the mean where there are several; without such a pair there

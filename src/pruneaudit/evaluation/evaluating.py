@@ -194,7 +194,7 @@ def _release_row(name: str, found: Accuracies, facts: Mapping[str, Any]) -> dict
     row: dict[str, Any] = {
         column: facts.get(column, float("nan")) for column in (*RELEASE_COLUMNS, *LATER_RELEASE_COLUMNS)
     }
-    for column in ("pruner", "defense", "origin"):
+    for column in ("compress", "defense", "origin"):
         row[column] = facts.get(column, "")
     for which, accuracy in (("train", found.train), ("test", found.test)):
         estimate = two_way(*accuracy)

@@ -1,4 +1,4 @@
-"""From the predictions that a user gives to a view, with no victim among its own references."""
+"""From the predictions that a user gives to an attack input, with no victim among its own references."""
 
 # V victims, K references, M models
 
@@ -33,7 +33,7 @@ class Paired:
 def given_input(
     signals: Signals, references: Signals | None = None, paired: Signals | Paired | None = None
 ) -> AttackInput:
-    """The view of the victims that an attacker has; see `audit` for the arguments.
+    """The attack input of the victims that an attacker has; see `audit` for the arguments.
 
     Raises:
         UserError: a part is no `Signals`, is missing or speaks of other samples, or a victim would be its own
@@ -70,12 +70,12 @@ def given_input(
 
 
 def parts_of(attack_input: AttackInput) -> Iterator[Signals]:
-    """The signals that a view is made of, each once."""
+    """The signals that an attack input is made of, each once."""
     yield from {id(part): part for part in (*attack_input.releases, *attack_input.references)}.values()
 
 
 def equal_class_notes(attack_input: AttackInput) -> list[str]:
-    """A line for each part of the view in which two models predict the same classes: perhaps one model twice."""
+    """A line for each part of the input in which two models predict the same classes: perhaps one model twice."""
     notes = []
     for part in parts_of(attack_input):
         if pair := equal_labels(part):
@@ -109,7 +109,7 @@ def _refuse_swapped(releases: dict[str, Signals]) -> None:
         return
     (earlier, one), (later, other) = releases.items()
     if one.member.shape != other.member.shape or (one.labels != other.labels).any():
-        return  # said by the view
+        return  # said by the attack input
     if pair := first_copy(one, other, ~np.eye(one.num_models, dtype=bool)):
         raise UserError(
             f"{earlier}: model {one.model_names[pair[0]]} answers exactly as model {other.model_names[pair[1]]} of"

@@ -1,4 +1,4 @@
-"""The controls of a run: its own attacks, played where the right answer is known, beside its findings.
+"""The sanity checks of a run: its own attacks, played where the right answer is known, beside its findings.
 
 Each attack that trains nothing is played three times (see `check_attacks`): on a made-up bank without a leak, on one
 with planted members, and on the run's own dense outputs with membership redrawn. What comes out stands in
@@ -40,7 +40,7 @@ _LONGEST_REASON = 200
 
 
 def record_sanity_checks(found: Audit, attacks: Mapping[str, Attack], seed: int, command: str) -> list[str]:
-    """Plays the controls of the attacks of an audit and writes them into its `about`.
+    """Plays the sanity checks of the attacks of an audit and writes them into its `about`.
 
     Args:
         found: the audit; `about["sanity_checks"]` and `about["not_sanity_checked"]` are set.
@@ -73,7 +73,7 @@ def record_sanity_checks(found: Audit, attacks: Mapping[str, Attack], seed: int,
 
 
 def failures(about: Mapping[str, Any]) -> dict[str, str]:
-    """Why attacks failed their controls, by attack; empty where none did, or where none was played.
+    """Why attacks failed their sanity checks, by attack; empty where none did, or where none was played.
 
     Args:
         about: of a run's results, of whatever version.
@@ -97,7 +97,7 @@ def unchecked(about: Mapping[str, Any], attacks: Iterable[str]) -> dict[str, str
     reasons: dict[str, list[str]] = {}
     for row in about.get("not_sanity_checked") or []:
         reasons.setdefault(str(row["attack"]), []).append(str(row["reason"]))
-    missing = "no controls of it were recorded"
+    missing = "no sanity checks of it were recorded"
     return {
         attack: "; ".join(dict.fromkeys(reasons.get(attack, [missing]))) for attack in attacks if attack not in checked
     }
@@ -105,7 +105,7 @@ def unchecked(about: Mapping[str, Any], attacks: Iterable[str]) -> dict[str, str
 
 def warning(label: str, reason: str) -> str:
     """What to tell of an attack that failed."""
-    return f"do not trust the figures of {label}: it failed its controls ({reason})"
+    return f"do not trust the figures of {label}: it failed its sanity checks ({reason})"
 
 
 def _own_setting(found: Audit) -> AttackSetting:

@@ -1,7 +1,7 @@
 """The result tables of one run, and the files they live in.
 
 findings.csv, comparisons.csv, releases.csv, curves.csv and the others hold the tables; findings.json
-holds all of them as lists of records (a missing number is null), and the controls. None of them holds
+holds all of them as lists of records (a missing number is null), and the sanity checks. None of them holds
 anything that depends on when or how fast the run was: the same study gives the same bytes. about.json
 says the rest.
 """
@@ -34,6 +34,7 @@ from pruneaudit.evaluation.columns import (
     TEXT_COLUMNS,
 )
 from pruneaudit.evaluation.notebook import findings_html
+from pruneaudit.study.former import FORMAT
 
 SANITY_CHECKS = ("sanity_checks", "not_sanity_checked")
 """The parts of `about` that stand in findings.json too: attacks played where the answer is known, and those not."""
@@ -97,10 +98,12 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (*TABLES, *LONG_TABLES):
             write_atomically(folder / f"{name}.csv", _csv_text(getattr(self, name)))
-        records = {name: _records(getattr(self, name)) for name in TABLES}
+        records: dict[str, Any] = {"format": FORMAT} | {name: _records(getattr(self, name)) for name in TABLES}
         records |= {name: self.about[name] for name in SANITY_CHECKS if name in self.about}
         write_atomically(folder / "findings.json", json.dumps(records, indent=1, allow_nan=False) + "\n")
-        write_atomically(folder / "about.json", json.dumps(self.about, indent=2, allow_nan=False) + "\n")
+        write_atomically(
+            folder / "about.json", json.dumps({"format": FORMAT} | self.about, indent=2, allow_nan=False) + "\n"
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Results:
@@ -110,8 +113,14 @@ class Results:
             UserError: a file is missing, cannot be read, or lacks a column.
         """
         folder = Path(folder)
+        about = _read_about(folder / "about.json")
+        if (found := about.pop("format", 1)) != FORMAT:
+            raise UserError(
+                f"{folder}: findings of format {found}, expected {FORMAT}; the CSV files there stay readable; to go on,"
+                " run the study again with this version"
+            )
         tables = {name: _read_csv(folder / f"{name}.csv") for name in (*TABLES, *LONG_TABLES)}
-        return cls(**tables, about=_read_about(folder / "about.json"))
+        return cls(**tables, about=about)
 
     def _repr_html_(self) -> str:
         """A notebook shows the findings as a table with the answer in words."""

@@ -304,7 +304,7 @@ def _tried(
     seed: int,
     say: Callable[[str], None],
 ) -> Trial:
-    """Plays all attacks that the views allow, and judges them together."""
+    """Plays all attacks that the attack inputs allow, and judges them together."""
     lacking = {label: attack.lacks(null) for label, attack in attacks.items()}
     able = [label for label, lack in lacking.items() if not lack]
     on_null: list[Played] = []

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.accounting import cost
 from pruneaudit.compression.layer_sizes import layer_table, left_whole, weight_counts
+from pruneaudit.compression.macs import count_macs, layer_macs
 from pruneaudit.compression.matrices import matrices
-from pruneaudit.compression.size import count_macs, layer_macs
 from pruneaudit.compression.state import num_left
+from pruneaudit.compression.storage_size import cost
 from pruneaudit.core.errors import UserError
 from pruneaudit.external.tuning import tried
 from pruneaudit.training.checkpoint import own_tensors

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.size import evaluating
+from pruneaudit.compression.macs import evaluating
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.randomness import torch_generator

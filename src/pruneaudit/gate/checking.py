@@ -6,7 +6,7 @@ data leave no more than that, and a small study with wide intervals does not pas
 equals its budget is within. One above it does not say that the run leaks more than the budget, only that the run was
 not shown to be within it. The figures are means over victims.
 
-An attack that failed the run's own controls (`pruneaudit.evaluation.recorded_checks`) has no figure that can be
+An attack that failed the run's own sanity checks (`pruneaudit.evaluation.recorded_checks`) has no figure that can be
 trusted. A figure that is missing or suppressed decides over all others: the gate then says that it was not answered
 (exit code 2), even where another figure is over its budget. Whoever accepts a leak that is known (exit code 1) must not
 accept with it what nobody measured.
@@ -156,7 +156,7 @@ def _neither_pruned_nor_defended(results: Results, known: Sequence[str]) -> tupl
         row = release_row(results, name)
         if name in (results.about.get("added_baselines") or ()):
             return True
-        if row is not None and (row["pruner"] or row["defense"]):
+        if row is not None and (row["compress"] or row["defense"]):
             return False
         return name != base_release(results) and name in asked and not (asked[name].compress or asked[name].defense)
 
@@ -166,7 +166,7 @@ def _neither_pruned_nor_defended(results: Results, known: Sequence[str]) -> tupl
 def _of_release(
     results: Results, release: str, references: str, attack: str | None, budgets: Sequence[Budget]
 ) -> list[Verdict]:
-    """The verdicts on one release, its figures not yet held against the controls of their attacks.
+    """The verdicts on one release, its figures not yet held against the sanity checks of their attacks.
 
     An attack that is named must have been played on the release, if not under every kind of references: one on pairs
     of releases is not where the references are dense.
@@ -221,9 +221,9 @@ def _row(rows: pd.DataFrame) -> pd.Series | None:
 
 
 def _sanity_checked(verdict: Verdict, broken: Mapping[str, str], unplayed: Mapping[str, str]) -> Verdict:
-    """The verdict, marked where nobody checked the attack; none where the attack failed its controls."""
+    """The verdict, marked where nobody checked the attack; none where the attack failed its sanity checks."""
     if not verdict.reason and verdict.attack in broken:
-        verdict = replace(verdict, reason=f"the attack failed the run's own controls ({broken[verdict.attack]})")
+        verdict = replace(verdict, reason=f"the attack failed the run's own sanity checks ({broken[verdict.attack]})")
     return replace(verdict, is_unchecked=verdict.attack in unplayed)
 
 
@@ -244,9 +244,9 @@ def _left_out(results: Results) -> list[str]:
 
 
 def _broken_beside(attacks: Sequence[str], broken: Mapping[str, str]) -> list[str]:
-    """A note on each attack that does not decide and failed its controls: its figures are not among the others."""
+    """A note on each attack that does not decide and failed its sanity checks: its figures are not among the others."""
     return [
-        f"{name} does not decide, and failed the run's own controls ({broken[name]})"
+        f"{name} does not decide, and failed the run's own sanity checks ({broken[name]})"
         for name in attacks
         if name in broken
     ]

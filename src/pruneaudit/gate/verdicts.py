@@ -48,7 +48,7 @@ class Gate:
     verdicts: tuple[Verdict, ...]
     """Those that decide, in the order of the study: by release, references, attack and budget."""
     not_checked: tuple[str, ...]
-    """Releases that were left out because they are controls: nothing was pruned and nothing defended."""
+    """Releases that were left out because they are baselines: nothing was pruned and nothing defended."""
     notes: tuple[str, ...]
     """What the figures do not say."""
     others_over: tuple[Verdict, ...] = ()

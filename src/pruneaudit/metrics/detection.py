@@ -21,7 +21,7 @@ normal variable is added to every such D, with the variance
   already shows. What is left is what victims share by their non-members.
 
 Of V victims trading places tells no p-value below 2 / 2^V: with five or fewer none is below 5%. Simulated in
-`tests/metrics/test_exposure.py`.
+`tests/metrics/test_detection.py`.
 """
 
 # V victims, N samples, G groups of samples, R releases (2: before, after), B replicates, F flips, U columns looked at

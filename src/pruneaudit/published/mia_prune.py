@@ -12,7 +12,7 @@ Where the study differs from the system on purpose:
 - `adv` and `dp` follow the papers, not its code: an epoch of its `adv` is seven steps of the attacker and one of the
   network; its `dp` clips microbatches of 64 samples, by plain SGD, and every epoch has a whole training's steps. The
   files of the two defences say all that differs;
-- the study has every pruner that the network allows, at 70%, beside PPB and a control that got the same extra epochs
+- the study has every pruner that the network allows, at 70%, beside PPB and a baseline that got the same extra epochs
   and no mask. Its commands make one at a time: `pruneaudit mia-prune pretrain`,
   `prune`, `mia`.
 """

@@ -15,7 +15,7 @@ TRAIN, EXPERIMENT, EVALUATE, TEST = (f"pruning-mia {name}" for name in ("train",
 COMMANDS = (PRETRAIN, PRUNE, MIA, TRAIN, EXPERIMENT, EVALUATE, TEST)
 """Our commands that replace their scripts."""
 
-_NO_DWA = "leave it out: DWA is not here (`pruneaudit list pruners` has what is)"
+_NO_DWA = "leave it out: DWA is not here (`pruneaudit list compressors` has what is)"
 _NO_SCRIPT = "leave it out: it belongs to a helper script that nothing here needs"
 _KNOWN_FROM_DATA = "leave it out: the data tell"
 _KNOWS_ITS_STUDY = "leave it out: a run folder knows its data, network and training"

@@ -139,30 +139,30 @@ def pruned_release(
     return validated(Release, values, "prune")
 
 
-def pruned(so_far: Study, release: Release, with_control: bool = False) -> Study:
+def pruned(so_far: Study, release: Release, with_baseline: bool = False) -> Study:
     """The study with one more release, unless it is there already.
 
     Args:
         so_far: what the steps before have made.
         release: the new one.
-        with_control: with the dense networks fine-tuned alike, too, and no mask.
+        with_baseline: with the dense networks fine-tuned alike, too, and no mask.
 
     Raises:
         UserError: another release has its name.
     """
-    wanted = _sanity_checks(so_far, release) if with_control else []
+    wanted = _baselines(so_far, release) if with_baseline else []
     new = [each for each in (*wanted, release) if each not in so_far.releases]
     settings = so_far.model_dump() | {"releases": [*so_far.releases, *new]}
     return _quickly_attacked(validated(Study, settings, "prune") if new else so_far)
 
 
-def _sanity_checks(so_far: Study, release: Release) -> list[Release]:
-    """The control of a release, called after its epochs where there is one already with others."""
-    control = validated(Release, {"finetune": release.finetune}, "prune")
-    if control.name not in {each.name for each in so_far.releases} or control in so_far.releases:
-        return [control]
+def _baselines(so_far: Study, release: Release) -> list[Release]:
+    """The baseline of a release, called after its epochs where there is one already with others."""
+    baseline = validated(Release, {"finetune": release.finetune}, "prune")
+    if baseline.name not in {each.name for each in so_far.releases} or baseline in so_far.releases:
+        return [baseline]
     epochs = release.finetune.epochs if release.finetune else 0
-    return [control.model_copy(update={"name": f"{control.name}_{epochs}epochs"})]
+    return [baseline.model_copy(update={"name": f"{baseline.name}_{epochs}epochs"})]
 
 
 def prune_command(

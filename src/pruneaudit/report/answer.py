@@ -85,7 +85,9 @@ def _headline(results: Results, base: str) -> str:
     if said == "no figure" or row is None:
         return f"{name}, the attack chosen by rule, gave no figure on the {networks}: {_reason(row)}."
     if said == "distrusted":
-        return f"{name}, the attack chosen by rule, failed this run's own controls, so nothing is concluded from it."
+        return (
+            f"{name}, the attack chosen by rule, failed this run's own sanity checks, so nothing is concluded from it."
+        )
     figure, rate = _with_interval(AUC, row), headline_tpr(results.findings.columns)
     found = _found(rate, row)
     if said == "no interval":
@@ -153,7 +155,8 @@ def _change(results: Results, release: str, base: str) -> str:
     others = differing(results, found)
     if attack in failures(results.about):
         return (
-            f"{how}: {figure} under {name}, which failed this run's own controls; nothing is concluded from it{others}."
+            f"{how}: {figure} under {name}, which failed this run's own sanity checks; nothing is concluded from it"
+            f"{others}."
         )
     if paired is None or math.isnan(paired["difference"]):
         return f"{how}: {figure} under {name}; no paired difference was computed{others}."
@@ -203,7 +206,7 @@ def _held_against(results: Results, release: str, base: str, baseline: str) -> s
         return "the dense networks" if base == DENSE else "the first release"
     row = release_row(results, release)
     if row is None or (was_fine_tuned(row) and row["origin"] != "init"):
-        return "the control" if why_not_alone(results, release) else "the control fine-tuned alike"
+        return "the baseline" if why_not_alone(results, release) else "the baseline fine-tuned alike"
     if row["origin"] == "init":
         return "the same network trained alike without compression"
     return "the release that it was made from"
@@ -215,7 +218,7 @@ def what_was_done(results: Results, release: str) -> str:
     if row is None:
         return "In this release"
     defended = " with a defence" if row["defense"] else ""
-    if row["pruner"]:
+    if row["compress"]:
         trained = ", trained from new weights" if row["origin"] == "init" and row["release"] != DENSE else ""
         if not is_pruned_only(results, release):
             bits = f" ({row['effective_bits']:.2f} bits per weight)" if row["effective_bits"] > 0 else ""

@@ -28,9 +28,9 @@ def compressed_by(results: Results, release: str) -> str:
             return compression_words(study, found)
     except UserError:  # a plug-in that is not here
         pass
-    if row is None or not row["pruner"]:
+    if row is None or not row["compress"]:
         return ""
-    return f"{row['pruner']} {sparsity_text(row['sparsity'])}" if row["sparsity"] > 0 else str(row["pruner"])
+    return f"{row['compress']} {sparsity_text(row['sparsity'])}" if row["sparsity"] > 0 else str(row["compress"])
 
 
 @once

@@ -2,8 +2,8 @@
 
 A statement such as "no difference could be shown" must hold for every attack that was played, under every kind of
 reference. The primary attack alone decides nothing here: where another one shows a difference that it does not show,
-or one in the other direction, attacks disagree. An attack that failed the run's own controls has no say, nor has one
-that is only a lower bound of what it sees: a difference of lower bounds shows nothing.
+or one in the other direction, attacks disagree. An attack that failed the run's own sanity checks has no say, nor has
+one that is only a lower bound of what it sees: a difference of lower bounds shows nothing.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def concluded(results: Results, release: str, baseline: str) -> Conclusion:
 
 WhyNot = Literal["no figure", "distrusted", "no baseline", "too accurate", "open"]
 """Why a release could not be compared at equal accuracy: it has no figure itself, its attack failed the run's own
-controls, no undefended dense release has a figure, none is as accurate, or none is in too many resamples (so that the
-interval has no lower limit)."""
+sanity checks, no undefended dense release has a figure, none is as accurate, or none is in too many resamples (so that
+the interval has no lower limit)."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ READINGS: dict[Reading, tuple[str, str]] = {
 """How a reading is put, and the word that goes before the baseline."""
 _WHY_NOT: dict[WhyNot, tuple[str, str]] = {
     "no figure": ("has no figure itself", "have no figure themselves"),
-    "distrusted": ("has figures only of an attack that failed its controls",) * 2,
+    "distrusted": ("has figures only of an attack that failed its sanity checks",) * 2,
     "no baseline": ("has no undefended dense network with a figure beside it",) * 2,
     "too accurate": (
         "is more accurate than every undefended dense network",
@@ -111,7 +111,7 @@ def changed_releases(results: Results, base: str) -> list[str]:
     return [
         str(row["release"])
         for _, row in rows.iterrows()
-        if (row["pruner"] or row["defense"]) and row["release"] not in baselines
+        if (row["compress"] or row["defense"]) and row["release"] not in baselines
     ]
 
 

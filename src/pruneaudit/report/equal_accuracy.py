@@ -128,7 +128,7 @@ def _difference(row: pd.Series, metric: Quantity, notes: Notes) -> Cell:
 
 def _kind(results: Results, row: pd.Series) -> tuple[str, str, str]:
     made = release_row(results, row["release"])
-    compressed, defended = (made is not None and bool(made[what]) for what in ("pruner", "defense"))
+    compressed, defended = (made is not None and bool(made[what]) for what in ("compress", "defense"))
     return KINDS[compressed, defended]
 
 

@@ -1,6 +1,6 @@
-"""What is said before any leakage: the run's own controls, and networks that did not learn.
+"""What is said before any leakage: the run's own sanity checks, and networks that did not learn.
 
-A control is an attack of the run, played where the right answer is known.
+A sanity check is an attack of the run, played where the right answer is known.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SanityCheckLine:
 
 @dataclass(frozen=True)
 class SanityChecks:
-    """All that a run recorded of its controls."""
+    """All that a run recorded of its sanity checks."""
 
     lines: tuple[SanityCheckLine, ...]
     """What failed first, then attack by attack."""
@@ -45,7 +45,7 @@ class SanityChecks:
 
 
 def sanity_checks(results: Results) -> SanityChecks | None:
-    """The controls of a run; None where it recorded none, as older versions did not."""
+    """The sanity checks of a run; None where it recorded none, as older versions did not."""
     about = results.about
     if "sanity_checks" not in about:
         return None
@@ -71,7 +71,7 @@ def sanity_checks(results: Results) -> SanityChecks | None:
 
 
 def distrusted(results: Results) -> tuple[str, ...]:
-    """A sentence for each attack that failed its controls, for the first screen and the terminal."""
+    """A sentence for each attack that failed its sanity checks, for the first screen and the terminal."""
     said = [warning(label, reason) for label, reason in failures(results.about).items()]
     return tuple(f"{sentence[0].upper()}{sentence[1:]}." for sentence in said)
 

@@ -28,7 +28,7 @@ NEAR = 0.02
 """Test accuracies that differ by less are similar: further apart, lost accuracy alone may explain a lower leakage."""
 
 
-NOT_ALIKE = {False: "it was not trained alike", True: "no control was fine-tuned alike"}
+NOT_ALIKE = {False: "it was not trained alike", True: "no baseline was fine-tuned alike"}
 """Why a difference is not what compression alone changed, by whether it is one from the dense networks."""
 
 T = TypeVar("T")
@@ -190,7 +190,7 @@ def baseline_of(results: Results, release: str) -> str:
     for known in (counterpart_of(results, release), own_baseline(results, release).name):
         if known in compared:
             return known
-    if row is not None and not (row["pruner"] and was_fine_tuned(row) and row["origin"] != "init"):
+    if row is not None and not (row["compress"] and was_fine_tuned(row) and row["origin"] != "init"):
         return base
     return next((str(name) for name in compared if name != base), base)
 
@@ -242,7 +242,7 @@ def why_not_alone(results: Results, release: str) -> str:
     is_base = against == base_release(results)
     if known.name:
         return "" if known.name == against else NOT_ALIKE[is_base]
-    was_changed = row is not None and row["pruner"] and was_fine_tuned(row) and row["origin"] != "init"
+    was_changed = row is not None and row["compress"] and was_fine_tuned(row) and row["origin"] != "init"
     return NOT_ALIKE[is_base] if is_base and was_changed else ""
 
 

@@ -49,7 +49,7 @@ def stronger_attacks(results: Results, release: str, quantity: Quantity = AUC) -
     """The attacks that find more than the primary one on a release, the one that exceeds it most first.
 
     Under the primary references. Only where the interval of the paired difference lies above 0; attacks that failed the
-    run's own controls are left out, and so are those that are only a lower bound of what they see.
+    run's own sanity checks are left out, and so are those that are only a lower bound of what they see.
     """
     primary, attack_comparisons = primary_attack(results), _attack_comparisons(results, release, quantity)
     broken, found = failures(results.about), []

@@ -262,7 +262,7 @@ def of_all_parameters(row: pd.Series) -> str:
     """
     if row["sparsity_all"] > 0:
         return f"{sparsity_text(row['sparsity_all'])} of all parameters"
-    return f"{row['effective_bits']:.2f} bits per weight" if row["pruner"] and row["effective_bits"] > 0 else ""
+    return f"{row['effective_bits']:.2f} bits per weight" if row["compress"] and row["effective_bits"] > 0 else ""
 
 
 def size_cell(row: pd.Series, notes: Notes) -> Cell:

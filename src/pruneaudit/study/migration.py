@@ -10,9 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from pruneaudit.core.options import validated
+from pruneaudit.study.audit import MATCHED, UNDEFENDED
 from pruneaudit.study.data import FORMER_KEY
+from pruneaudit.study.former import FORMAT
 from pruneaudit.study.parts import MIN_HOLDOUT, uses_of
 from pruneaudit.study.study import Study
+
+_REFERENCES = {"no-defense": UNDEFENDED, "adaptive": MATCHED}
+"""Kinds of references that had another name."""
 
 
 def migrated(study: Mapping[str, Any], where: str, num_unused: int = 0) -> dict[str, Any]:
@@ -20,7 +25,7 @@ def migrated(study: Mapping[str, Any], where: str, num_unused: int = 0) -> dict[
 
     Where the reserve shaped a model, it becomes the public part, with the same samples, and a holdout of as many is
     drawn after it from rows that the study has not used. Any other reserve becomes the holdout. `pruner` of a release
-    becomes `compress`.
+    becomes `compress`, `audit.knowledge` becomes `audit.references`, `training.engine` goes.
 
     Args:
         study: as its file says it; nothing in it is changed.
@@ -34,10 +39,15 @@ def migrated(study: Mapping[str, Any], where: str, num_unused: int = 0) -> dict[
         UserError: something else in the study is wrong.
 
     Example:
-        >>> migrated({"name": "a", "data": {"num_reserve": 500}}, "a.toml")["data"]
-        {'num_holdout': 500}
+        >>> migrated({"name": "a", "data": {"num_reserve": 500}}, "a.toml")
+        {'name': 'a', 'format': 2, 'data': {'num_holdout': 500}}
     """
-    found = dict(study)
+    first = {key: study[key] for key in ("name", "description") if key in study}
+    found: dict[str, Any] = first | {"format": FORMAT} | {key: study[key] for key in study if key != "format"}
+    if isinstance(study.get("audit"), Mapping):
+        found["audit"] = _with_references(study["audit"])
+    if isinstance(study.get("training"), Mapping):
+        found["training"] = {key: value for key, value in study["training"].items() if key != "engine"}
     if isinstance(found.get("releases"), list | tuple):
         found["releases"] = [_with_compress(release) for release in found["releases"]]
     data = study.get("data")
@@ -52,6 +62,14 @@ def migrated(study: Mapping[str, Any], where: str, num_unused: int = 0) -> dict[
         return as_public
     as_public["data"] |= {"num_holdout": num_holdout, "drawn_first": "public"}
     return as_public
+
+
+def _with_references(audit: Mapping[str, Any]) -> dict[str, Any]:
+    """What is attacked and how, with `references` in the place of `knowledge`."""
+    found = {"references" if key == "knowledge" else key: value for key, value in audit.items()}
+    if isinstance(kinds := found.get("references"), list | tuple):
+        found["references"] = [_REFERENCES.get(str(kind), kind) for kind in kinds]
+    return found
 
 
 def _with_compress(release: Any) -> Any:

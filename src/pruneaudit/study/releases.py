@@ -57,7 +57,7 @@ class Release(Options):
     compress: tuple[Plugin, ...] = ()
     """How the network is made smaller: one compressor, or a list of them that is done in order. The degree of each
     (`sparsity`, `bits`, `clusters`, ...) may stand beside it, and a list of degrees makes a release each. None: the
-    parent's model, trained further. `pruner` is read as `compress`."""
+    parent's model, trained further."""
     finetune: FineTuning | None = None
     """Training after compression, which stays as it is (masks, grids, codebooks are held); from new weights: what
     differs from `training`."""
@@ -165,7 +165,7 @@ def _check_degree(plugin: Plugin) -> None:
         if what["type"] == "missing":
             raise ValueError(
                 f"compress: '{name}' needs {degree}, beside it or as '{name}:{degree}=...'"
-                " (for the uncompressed control, leave compress out)"
+                " (for the uncompressed baseline, leave compress out)"
             ) from None
         expected = str(what["msg"]).removeprefix("Input should be ")
         raise ValueError(f"{degree} of '{name}': got {what['input']!r}, expected: {expected}") from None
@@ -212,10 +212,10 @@ def with_degrees_beside(release: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_degrees_inside(value: Mapping[str, Any]) -> dict[str, Any]:
     """A release as it is written, with the degrees that stand beside its compressors among their options."""
-    if value.get("pruner") and value.get("compress"):
-        raise ValueError("got pruner and compress, which say the same: keep compress")
+    if "pruner" in value:
+        raise ValueError(f"got pruner = {value['pruner']!r}; it is called compress now, with the same value")
     compress = _in_order(value)
-    rest = {key: part for key, part in value.items() if key not in ("pruner", "compress")}
+    rest = {key: part for key, part in value.items() if key != "compress"}
     if not compress:
         if asked := rest.pop(_USUAL_DEGREE, None):
             raise ValueError(f"{_USUAL_DEGREE} = {asked} needs a compressor, for example compress = 'l1unstructured'")
@@ -254,8 +254,8 @@ def _check_no_near_miss(beside: Mapping[str, Any], degrees: Sequence[str]) -> No
 
 
 def _in_order(value: Mapping[str, Any]) -> list[Any]:
-    """The compressors of a release as they are written, one by one; `pruner` is the word of earlier versions."""
-    given = value.get("compress") or value.get("pruner")
+    """The compressors of a release as they are written, one by one."""
+    given = value.get("compress")
     if given is None:
         return []
     return list(given) if isinstance(given, list | tuple) else [given]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,6 +15,7 @@ from pruneaudit.core.registry import nearest
 from pruneaudit.core.settings_file import parse_settings, read_settings, with_overrides
 from pruneaudit.study.audit import MATCHED, UNDEFENDED, Audit
 from pruneaudit.study.data import Data, Membership
+from pruneaudit.study.former import FORMAT, check_format
 from pruneaudit.study.plugins import Network, Plugin
 from pruneaudit.study.releases import DENSE, INIT, Name, Release, one_release_per_degree, with_degrees_beside
 from pruneaudit.study.training import FineTuning, Training
@@ -35,6 +36,8 @@ class Study(Options):
     """Names the run folder."""
     description: str = Field(default="", max_length=2000)
     """What the study is for, in a sentence; shown in the report."""
+    format: Literal[2] = FORMAT
+    """Of the file. An earlier one is translated by `pruneaudit migrate`."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Every random draw comes from it."""
     data: Data = Data()
@@ -148,6 +151,7 @@ class Study(Options):
     def from_text(cls, text: str, name: str, is_json: bool = False, overrides: Sequence[str] = ()) -> Study:
         """A study from the text of a TOML or JSON file called `name`."""
         values = parse_settings(text, name, is_json, overrides)
+        check_format(values, name)
         try:
             return validated(cls, values, name)
         except RecursionError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from pruneaudit.core.options import Options, validated
 from pruneaudit.study.target import Target
@@ -12,13 +12,6 @@ from pruneaudit.study.target import Target
 FUNCTION_PARAMETERS = ("model", "x", "y", "generator", "device")
 """What a training function of the user's is called with, by name."""
 Milestones = tuple[Annotated[int, Field(ge=1)], ...]
-
-
-def _as_plain(engine: Any) -> Any:
-    """Reads the values of earlier versions: `auto` as `plain`; `stacked` has no equal here."""
-    if engine == "stacked":
-        raise ValueError("got 'stacked', which was removed; expected 'plain', the default: leave engine out")
-    return "plain" if engine == "auto" else engine
 
 
 class Training(Options):
@@ -43,9 +36,6 @@ class Training(Options):
     patience: int | None = Field(default=None, ge=0, le=100_000)
     """With best_dev: training ends once the dev accuracy has not risen above its best for more than so many epochs in
     a row; none: all epochs are trained."""
-    engine: Annotated[Literal["plain"], BeforeValidator(_as_plain)] = "plain"
-    """Models are trained one by one: `plain` is the only engine. Studies of earlier versions may say `auto`, which is
-    read as `plain`."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the forward and backward passes compute in; `bfloat16` is torch's autocast, for GPUs and for processors with
     AMX (there 1.8 to 2.8 times as fast for convolutional networks; on others slower). Weights, optimizer and every
@@ -56,14 +46,14 @@ class Training(Options):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What shapes the weights, as JSON data; the engine stands beside it.
+        """What shapes the weights, as JSON data.
 
-        So does the source of a function of the user's, to which no other setting matters.
+        The source of a function of the user's stands beside it; to that no other setting matters.
         """
         if self.function is not None:
             return {"function": self.function}
         usual = {"precision"} if self.precision == "float32" else set()  # banks older than the setting keep their names
-        return self.model_dump(mode="json", exclude={"engine", "function", *usual})
+        return self.model_dump(mode="json", exclude={"function", *usual})
 
     @model_validator(mode="after")
     def _settings_go_together(self) -> Training:

@@ -65,7 +65,7 @@ def _series(results: Results) -> list[tuple[str, tuple[str, ...], Look, bool]]:
     found = methods(results)
     pruned = {release for method in found for release in method.releases}
     others = sorted((name for name in release_names(results) if name not in pruned), key=base_release(results).__ne__)
-    # Grey is for the dense networks and their control; a further release needs a colour of its own.
+    # Grey is for the dense networks and their baseline; a further release needs a colour of its own.
     series = [
         (name, (name,), unpruned_look(index) if index < 2 else look(len(found) + index - 2), True)
         for index, name in enumerate(others)

@@ -87,8 +87,8 @@ def methods(results: Results, at: Callable[[Results, str], float] = sparsity_of)
     groups: dict[tuple[str, ...], list[str]] = {}
     for release in release_names(results):
         row = release_row(results, release)
-        if row is not None and row["pruner"] and at(results, release) > 0:
-            key = (*(str(row[column]) for column in ("pruner", "defense", "origin")), declared.get(release, ""))
+        if row is not None and row["compress"] and at(results, release) > 0:
+            key = (*(str(row[column]) for column in ("compress", "defense", "origin")), declared.get(release, ""))
             groups.setdefault(key, []).append(release)
     named = Counter(_made_by(key) for key, releases in groups.items() if len(releases) > 1)
     found = []

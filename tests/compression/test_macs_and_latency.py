@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pruneaudit.compression.latency import latency
 from pruneaudit.compression.layer_sizes import layer_table
-from pruneaudit.compression.size import count_macs, layer_macs, num_nonzero, num_parameters
+from pruneaudit.compression.macs import count_macs, layer_macs, num_nonzero, num_parameters
 from pruneaudit.models import build_model
 
 MODELS: list[tuple[str, dict[str, Any]]] = [

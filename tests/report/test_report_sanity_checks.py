@@ -1,4 +1,4 @@
-"""What the page, the terminal and the notebook say of a run's own controls."""
+"""What the page, the terminal and the notebook say of a run's own sanity checks."""
 
 import io
 import re
@@ -28,7 +28,7 @@ def row(attack, kind=NULL, auc=0.503, passed=True, bank="made-up bank"):
 
 @pytest.fixture
 def sanity_checked(make_results):
-    """A function from rows of controls to results."""
+    """A function from rows of sanity checks to results."""
 
     def build(*rows, missing=()):
         return make_results(
@@ -73,7 +73,9 @@ def test_without_a_failure_nobody_is_warned(sanity_checked, results):
 
 def test_a_failure_is_on_the_first_screen_and_in_the_terminal(sanity_checked):
     failed = sanity_checked(*sound(), row("rmia", auc=0.981, passed=False))
-    sentence = "Do not trust the figures of rmia: it failed its controls (AUC 0.981 where nothing tells members apart)."
+    sentence = (
+        "Do not trust the figures of rmia: it failed its sanity checks (AUC 0.981 where nothing tells members apart)."
+    )
     assert summary(failed, answer(failed)).warnings == (sentence,)
     page = words(render(failed))
     assert page.index(sentence) < page.index("The dense networks leak")

@@ -17,14 +17,13 @@ from pruneaudit.engine.dropping import wanted_again
 from pruneaudit.engine.executors import Executor
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.progress import Progress
+from pruneaudit.engine.retries import Attempts
 from pruneaudit.engine.sources import functions_importable
 from pruneaudit.engine.store import Artifact, Store
 from pruneaudit.engine.task_spec import TaskResult, TaskSpec
 from pruneaudit.study import DENSE
 from pruneaudit.study.lineage import SCORING, calls_users_function
 from pruneaudit.study.target import working_folder
-
-MAX_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def carry_out(
     """Makes everything that the plan needs and the store lacks; the store is open for writing.
 
     A task that fails is named and left out with all that depends on it; the rest is done. A worker
-    that dies has its task tried again, at most `MAX_ATTEMPTS` times in all.
+    that dies has its task tried again, at most `MAX_ATTEMPTS` times in all (`retries`).
 
     Raises:
         UserError: a task cannot do what the study asks for (a network that does not fit the data, ...), the disk has no
@@ -176,7 +175,7 @@ class _Scheduler:
         self._waiting_for: dict[str, int] = {}
         self._dependents: dict[str, list[Task]] = defaultdict(list)
         self._num_in_flight = 0
-        self._attempts: dict[str, int] = defaultdict(int)
+        self._attempts = Attempts()
         self._failures: list[Failure] = []
         self._num_done = 0
         todo = {task.artifact.folder for task in tasks}
@@ -204,16 +203,17 @@ class _Scheduler:
                 raise StorageError(self._store.root, outcome.error)
             elif outcome.kind == "system":
                 raise RunError(f"{task.name}: the machine cannot read or write ({outcome.error})")
-            elif outcome.kind == "death" and self._attempts[task.name] < MAX_ATTEMPTS:
-                self._try_again(task, outcome)
+            elif self._attempts.are_left(task.name, outcome):
+                self._progress.warn(self._attempts.told(task.name, outcome))
+                self._submit(task)
             else:
                 self._fail(task, outcome)
-        left_undone = tuple(task for task in self._tasks.values() if task.name not in self._attempts)
+        left_undone = tuple(task for task in self._tasks.values() if not self._attempts[task.name])
         return Work(self._num_done, tuple(self._failures), left_undone)
 
     def _submit(self, task: Task) -> None:
         """Hands in a task."""
-        self._attempts[task.name] += 1
+        self._attempts.count(task.name)
         self._num_in_flight += 1
         self._executor.submit(self._task_spec(task))
 
@@ -242,12 +242,6 @@ class _Scheduler:
             return self._all_rows
         is_of_bank = task.action in ("train", "release") and task.release != SCORING
         return to_text(self._splits, [task.model_id]) if is_of_bank else ""
-
-    def _try_again(self, task: Task, outcome: TaskResult) -> None:
-        """Hands a task in once more, after the death of its worker."""
-        tried = self._attempts[task.name]
-        self._progress.warn(f"{task.name}: {outcome.error}; trying again ({tried} of {MAX_ATTEMPTS} attempts)")
-        self._submit(task)
 
     def _finish(self, task: Task, outcome: TaskResult) -> None:
         """Commits what a task has made, and submits what waited for it."""

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pruneaudit.compression.macs import count_macs
 from pruneaudit.compression.matrices import counted_weights
-from pruneaudit.compression.size import count_macs
 from pruneaudit.compression.state import restored
 from pruneaudit.training.checkpoint import own_tensors
 

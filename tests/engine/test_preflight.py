@@ -56,7 +56,7 @@ def checked_before(asked: Study, folder: Path) -> None:
         ({"compress": "slim:preset=mia_prune", **TUNED}, "release 'x': .*BatchNorm2d"),
         ({"compress": "l1structured:preset=mia_prune", **TUNED}, "release 'x': .* network without Conv2d"),
         ({"compress": "l1structured:max_channel_sparsity=0.1", **TUNED}, "release 'x': .*sparsity"),
-        ({"pruner": 'l1unstructured:exclude=["nowhere"]'}, "release 'x': .*nowhere"),
+        ({"compress": 'l1unstructured:exclude=["nowhere"]'}, "release 'x': .*nowhere"),
     ],
 )
 def test_what_a_table_cannot_lose_is_refused(release: dict[str, Any], said: str, table: str, tmp_path: Path) -> None:
@@ -93,12 +93,12 @@ def test_what_is_made_already_is_not_tried_again(tmp_path: Path) -> None:
     run(asked, tmp_path, runtime=Runtime(executor="serial"))
     (tmp_path / "study.json").write_text(asked.model_dump_json())
     code = (
-        "import sys\nfrom pathlib import Path\nfrom pruneaudit.engine.preflight import rehearse\n"
+        "import sys\nfrom pathlib import Path\nfrom pruneaudit.engine.preflight import preflight\n"
         "from pruneaudit.engine.plan import make_plan\nfrom pruneaudit.engine.store import Store\n"
         "from pruneaudit.data.drawing import load_audit_data\nfrom pruneaudit.study import Study\n"
         f"root = Path({str(tmp_path)!r})\nstudy = Study.load(root / 'study.json')\n"
         "audit_data = load_audit_data(study.data, study.seed, None)\n"
-        "rehearse(make_plan(study, audit data), audit data, Store(root / study.name))\n"
+        "preflight(make_plan(study, audit_data), audit_data, Store(root / study.name))\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from pruneaudit.compression import COMPRESSORS
-from pruneaudit.compression.accounting import cost, entropy, packed_size, state_bits
 from pruneaudit.compression.chain import Chained, Step, compressed
 from pruneaudit.compression.compressor import CompressionContext
+from pruneaudit.compression.storage_size import cost, entropy, packed_size, state_bits
 
 
 def small() -> nn.Module:

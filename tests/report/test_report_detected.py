@@ -8,7 +8,7 @@ from pruneaudit.report.detected import detected, detected_figures
 from pruneaudit.report.html import render
 
 EVIL = "<script>alert(1)</script>"
-RELEASE, CONTROL = "l1unstructured-0.9", "dense+finetune"
+RELEASE, BASELINE = "l1unstructured-0.9", "dense+finetune"
 
 
 def counts(release, baseline, name, newly, no_longer, noise=float("nan"), p_value=0.2):
@@ -19,12 +19,12 @@ def counts(release, baseline, name, newly, no_longer, noise=float("nan"), p_valu
 @pytest.fixture
 def build(make_results):
     def build(noise=float("nan"), sample="s7"):
-        rows = [counts(RELEASE, CONTROL, "all", 30, 12, noise, 0.0004), counts(RELEASE, CONTROL, "0", 30, 2, noise)]
-        rows += [counts(RELEASE, CONTROL, "1", 0, 10, noise), counts(RELEASE, "dense", "all", 3, 3)]
-        rows += [counts(CONTROL, "dense", "all", 0, 0), counts(CONTROL, "dense", "0", 0, 0)]
+        rows = [counts(RELEASE, BASELINE, "all", 30, 12, noise, 0.0004), counts(RELEASE, BASELINE, "0", 30, 2, noise)]
+        rows += [counts(RELEASE, BASELINE, "1", 0, 10, noise), counts(RELEASE, "dense", "all", 3, 3)]
+        rows += [counts(BASELINE, "dense", "all", 0, 0), counts(BASELINE, "dense", "0", 0, 0)]
         changes = [("a", 0.25, 9), (sample, 0.75, 8), ("b", 0.25, 11), ("c", -1.0, 9), ("d", 0.0, 9)]
         samples = [
-            {"release": RELEASE, "baseline": CONTROL, "sample_id": name, "class_id": 1, "change": change}
+            {"release": RELEASE, "baseline": BASELINE, "sample_id": name, "class_id": 1, "change": change}
             | {
                 "detection_rate_before": max(0.0, -change),
                 "detection_rate_after": max(0.0, change),
