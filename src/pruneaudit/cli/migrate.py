@@ -24,9 +24,10 @@ def command(
 
     No network of the study changes. Comments of the file are not kept.
     """
+    import tomlkit
+
     from pruneaudit.core.files import write_atomically, writing
     from pruneaudit.core.settings_file import parse_settings, read_settings
-    from pruneaudit.core.toml_text import to_toml
     from pruneaudit.study.migration import migrated
 
     is_json = study.suffix == ".json"
@@ -40,7 +41,7 @@ def command(
         found = migrated(former, str(study), num_unused)
     note += _refusal(found, str(study))
     with writing(target):
-        write_atomically(target, json.dumps(found, indent=1) + "\n" if is_json else to_toml(found))
+        write_atomically(target, json.dumps(found, indent=1) + "\n" if is_json else tomlkit.dumps(found))
     for line in (*_changes(former, found), *note, f"{target}: written; run it with: pruneaudit run {target}"):
         print(printable(line))
 
