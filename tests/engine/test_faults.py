@@ -25,7 +25,7 @@ from pruneaudit.api import PageSettings, Runtime, run
 from pruneaudit.core.errors import RunError
 from pruneaudit.core.files import file_sha256, is_storage_failure, is_system_failure, system_reason
 from pruneaudit.core.randomness import torch_generator
-from pruneaudit.engine import plan as plan_module
+from pruneaudit.engine import identities as identities_module
 from pruneaudit.engine.estimate import disk_bytes
 from pruneaudit.engine.processes import Processes
 from pruneaudit.engine.scheduler import missing_tasks
@@ -310,8 +310,8 @@ def test_identity_of_semantics(todo, small, monkeypatch):
 
     for owner, attribute, expected in (
         (Mlp, "semantics_version", "all"),
-        (plan_module, "TRAINING_SEMANTICS", "all"),
-        (plan_module, "RELEASE_SEMANTICS", of_release("l1unstructured-0.8", range(4))),
+        (identities_module, "TRAINING_SEMANTICS", "all"),
+        (identities_module, "RELEASE_SEMANTICS", of_release("l1unstructured-0.8", range(4))),
         (L1Unstructured, "semantics_version", of_release("l1unstructured-0.8", range(4))),
     ):
         with monkeypatch.context() as patch:

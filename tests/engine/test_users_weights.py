@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from pruneaudit.api import Runtime, run
 from pruneaudit.core.errors import UserError
-from pruneaudit.engine.plan import MATRICES_SEMANTICS
+from pruneaudit.engine.identities import MATRICES_SEMANTICS
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.runs.export import export
 from pruneaudit.study import Study

@@ -15,45 +15,33 @@ from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.groups import expand, skips
 from pruneaudit.compression import COMPRESSORS
-from pruneaudit.compression.chain import Step, check_order, in_config, inherited_steps, steps_of
+from pruneaudit.compression.chain import Step, check_order, inherited_steps, steps_of
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data import SOURCES
 from pruneaudit.data.audit_data import SAVED_FILES, AuditData
-from pruneaudit.defenses import DEFENSES
+from pruneaudit.engine.identities import dense_config, release_config
 from pruneaudit.engine.store import Artifact
 from pruneaudit.models import MODELS
-from pruneaudit.study import DENSE, Plugin, Release, Study
+from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.baselines import added_baselines, with_baselines
 from pruneaudit.study.lineage import (
     SCORING,
     check_release,
-    defenses_of,
     described,
-    function_source,
     inherited_compress,
     origin_of,
     plugin_options,
     scoring_models_of,
-    training_of,
 )
 from pruneaudit.study.parts import check_has_public, lacking_holdout, own_uses
 from pruneaudit.study.target import SourceHash, check_takes, source_sha256
 from pruneaudit.study.training import FUNCTION_PARAMETERS
 
-TRAINING_SEMANTICS = 1
-RELEASE_SEMANTICS = 1
-MATRICES_SEMANTICS = 2
-"""Which weights of a user's network are pruned and counted: 1 knew convolutions and linear layers alone."""
 SIGNALS_SEMANTICS = 1
 SENSITIVITY_SEMANTICS = 1
 SAMPLE_SCORES_SEMANTICS = 1
-
-ENGINE = "plain"
-"""Part of the identity of every network. As all words there it never changes: a defence draws by the identities of its
-release's parents, so that another word would redraw banks."""
-
 
 Action = Literal["train", "release", "signals", "sensitivity", "sample_scores", "attack"]
 
@@ -209,21 +197,21 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
 
     in_bank = audit_data_artifact(audit_data.bank_sha256)
     shaped_by = {"public_sha256": audit_data.public_sha256} if audit_data.public_sha256 else {}
-    dense_config = _dense_config(study, in_bank, shaped_by, remembered)
+    bank = dense_config(study, in_bank, shaped_by, remembered)
     num_models = study.membership.num_models
-    made: dict[str, list[Artifact]] = {DENSE: _model_artifacts(DENSE, dense_config, num_models)}
-    identities = {DENSE: sha256_of(dense_config)}
+    made: dict[str, list[Artifact]] = {DENSE: _model_artifacts(DENSE, bank, num_models)}
+    identities = {DENSE: sha256_of(bank)}
     tasks = [
         Task("train", DENSE, m, artifact, {"audit_data": root}, artifact.config)
         for m, artifact in enumerate(made[DENSE])
     ]
     is_sensitive = any("sensitivity" in attack.needs for attack in attacks_of(study).values())
     tasks += _signals_tasks(study, DENSE, made[DENSE], root, is_sensitive)
-    scoring, scores = _scoring_tasks(study, dense_config, root, in_bank)
+    scoring, scores = _scoring_tasks(study, bank, root, in_bank)
     tasks += scoring
     for release in study.releases:
         read = {"sample_scores": scores[size]} if (size := scoring_models_of(release)) else {}
-        config = _release_config(study, release, dense_config, identities, read, remembered)
+        config = release_config(study, release, bank, identities, read, remembered)
         config |= shaped_by if own_uses(study, release) else {}
         identities[release.name] = sha256_of(config)
         made[release.name] = _model_artifacts(release.name, config, num_models)
@@ -237,38 +225,12 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
 
 def audit_data_artifact(sha256: str, files: tuple[str, ...] = SAVED_FILES) -> Artifact:
     """The audit data of a checksum, as a run folder holds it."""
-    # The former word stays in the identity: see ENGINE.
+    # The former word stays in the identity: see `identities.ENGINE`.
     return Artifact(f"audit_data-{sha256[:8]}", {"kind": "population", "sha256": sha256}, files)
 
 
-def _dense_config(
-    study: Study, in_bank: Artifact, shaped_by: Mapping[str, str], source_hash: SourceHash
-) -> dict[str, Any]:
-    """What shapes the bank of all models.
-
-    Args:
-        study: the study.
-        in_bank: the samples of the bank.
-        shaped_by: the public samples where those are not among them.
-        source_hash: of functions of the user's.
-    """
-    return {
-        "kind": "dense",
-        "semantics_version": TRAINING_SEMANTICS,
-        **study.membership.identity,
-        "model": described(MODELS, study.model, "model", source_hash),
-        "training": study.training.identity,
-        **function_source(study.training, source_hash),
-        "parents": [in_bank.identity],
-        "seed": study.seed,
-        "engine": ENGINE,
-        "precision": study.training.precision,
-        **(shaped_by if own_uses(study, None) else {}),
-    }
-
-
 def _scoring_tasks(
-    study: Study, dense_config: Mapping[str, Any], audit_data: Artifact, in_bank: Artifact
+    study: Study, bank: Mapping[str, Any], audit_data: Artifact, in_bank: Artifact
 ) -> tuple[list[Task], dict[int, Artifact]]:
     """The scoring bank of the releases' defences: trainings and queries, as of any bank, and what they add up to.
 
@@ -279,7 +241,7 @@ def _scoring_tasks(
     if not sizes:
         return [], {}
     # Its rows are coins whatever the protocol, which therefore shapes nothing here.
-    config = {key: value for key, value in dense_config.items() if key not in study.membership.identity}
+    config = {key: value for key, value in bank.items() if key not in study.membership.identity}
     models = _model_artifacts(SCORING, config | {"kind": SCORING}, sizes[-1])
     tasks = [Task("train", SCORING, m, a, {"audit_data": audit_data}, a.config) for m, a in enumerate(models)]
     shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": 1, "seed": study.seed}
@@ -295,67 +257,6 @@ def _scoring_tasks(
         scores[size] = Artifact(folder, config, ("scores.npy", SUMMARY_FILE))
         tasks.append(Task("sample_scores", SCORING, 0, scores[size], {"audit_data": audit_data} | answers, config))
     return tasks, scores
-
-
-def _release_config(
-    study: Study,
-    release: Release,
-    dense_config: Mapping[str, Any],
-    identities: Mapping[str, str],
-    read: Mapping[str, Artifact],
-    source_hash: SourceHash,
-) -> dict[str, Any]:
-    """What shapes a release of all models; its parent is another release, the dense bank, or the audit data alone.
-
-    Args:
-        study: the study.
-        release: one of its releases.
-        dense_config: what shapes the bank.
-        identities: of the bank and of earlier releases, by name.
-        read: what all its models read beside their own parent.
-        source_hash: of functions of the user's.
-    """
-    where = f"release '{release.name}'"
-    training = training_of(study, release)
-    config = {
-        "kind": "release",
-        "semantics_version": RELEASE_SEMANTICS,
-        "model": described(MODELS, release.model, where, source_hash) if release.model else dense_config["model"],
-        **in_config([_described_step(plugin, where) for plugin in release.compress]),
-        **_which_weights(release, release.model or study.model),
-        "finetune": training and training.identity,
-        **function_source(training, source_hash),
-        "engine": ENGINE,
-        **{key: dense_config[key] for key in ("seed", "precision")},
-    }
-    if origin_of(release) == "init":
-        config |= {"origin": "init", "parents": dense_config["parents"], **study.membership.identity}
-    else:
-        config["parents"] = [identities[release.parent]]
-        inherited = [_described_step(plugin, where) for plugin in inherited_compress(study, release)]
-        config |= {"inherited": inherited} if inherited else {}
-    if read:
-        config["parents"] = sorted([*config["parents"], *(artifact.identity for artifact in read.values())])
-    if release.defense:
-        config["defense"] = described(DEFENSES, release.defense, where)
-    if release.finetune_seed:
-        config["finetune_seed"] = release.finetune_seed
-    # How its networks are built, beside the architecture: each defence may have prepared them.
-    prepared = [described(DEFENSES, plugin, where) for plugin in defenses_of(study, release)]
-    return config | ({"prepared": prepared} if prepared else {})
-
-
-def _described_step(plugin: Plugin, where: str) -> dict[str, Any]:
-    """A compressor as its part of an identity, with the samples that it sees."""
-    described_step = described(COMPRESSORS, plugin, where)
-    step = Step.of(described_step)
-    data = step.compressor.data(step.options)
-    return described_step | ({} if data == "none" else {"data": data})
-
-
-def _which_weights(release: Release, model: Plugin) -> dict[str, int]:
-    """Which weights a compressor may take, as part of an identity: in our own networks, the same as ever."""
-    return {"matrices": MATRICES_SEMANTICS} if release.compress and MODELS.get(model.name).draws_own_weights else {}
 
 
 def _model_artifacts(release: str, config: Mapping[str, Any], num_models: int) -> list[Artifact]:

@@ -1,0 +1,122 @@
+"""What shapes a network: all that its identity is hashed from.
+
+The words here never change: see `ENGINE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pruneaudit.compression import COMPRESSORS
+from pruneaudit.compression.chain import Step, in_config
+from pruneaudit.defenses import DEFENSES
+from pruneaudit.engine.store import Artifact
+from pruneaudit.models import MODELS
+from pruneaudit.study import Plugin, Release, Study
+from pruneaudit.study.lineage import (
+    defenses_of,
+    described,
+    function_source,
+    inherited_compress,
+    origin_of,
+    training_of,
+)
+from pruneaudit.study.parts import own_uses
+from pruneaudit.study.target import SourceHash
+
+TRAINING_SEMANTICS = 1
+RELEASE_SEMANTICS = 1
+MATRICES_SEMANTICS = 2
+"""Which weights of a user's network are pruned and counted: 1 knew convolutions and linear layers alone."""
+
+ENGINE = "plain"
+"""Part of the identity of every network. As all words there it never changes: a defence draws by the identities of its
+release's parents, so that another word would redraw banks."""
+
+
+def dense_config(
+    study: Study, in_bank: Artifact, shaped_by: Mapping[str, str], source_hash: SourceHash
+) -> dict[str, Any]:
+    """What shapes the bank of all models.
+
+    Args:
+        study: the study.
+        in_bank: the samples of the bank.
+        shaped_by: the public samples where those are not among them.
+        source_hash: of functions of the user's.
+    """
+    return {
+        "kind": "dense",
+        "semantics_version": TRAINING_SEMANTICS,
+        **study.membership.identity,
+        "model": described(MODELS, study.model, "model", source_hash),
+        "training": study.training.identity,
+        **function_source(study.training, source_hash),
+        "parents": [in_bank.identity],
+        "seed": study.seed,
+        "engine": ENGINE,
+        "precision": study.training.precision,
+        **(shaped_by if own_uses(study, None) else {}),
+    }
+
+
+def release_config(
+    study: Study,
+    release: Release,
+    bank: Mapping[str, Any],
+    identities: Mapping[str, str],
+    read: Mapping[str, Artifact],
+    source_hash: SourceHash,
+) -> dict[str, Any]:
+    """What shapes a release of all models; its parent is another release, the dense bank, or the audit data alone.
+
+    Args:
+        study: the study.
+        release: one of its releases.
+        bank: what shapes the bank.
+        identities: of the bank and of earlier releases, by name.
+        read: what all its models read beside their own parent.
+        source_hash: of functions of the user's.
+    """
+    where = f"release '{release.name}'"
+    training = training_of(study, release)
+    config = {
+        "kind": "release",
+        "semantics_version": RELEASE_SEMANTICS,
+        "model": described(MODELS, release.model, where, source_hash) if release.model else bank["model"],
+        **in_config([_described_step(plugin, where) for plugin in release.compress]),
+        **_which_weights(release, release.model or study.model),
+        "finetune": training and training.identity,
+        **function_source(training, source_hash),
+        "engine": ENGINE,
+        **{key: bank[key] for key in ("seed", "precision")},
+    }
+    if origin_of(release) == "init":
+        config |= {"origin": "init", "parents": bank["parents"], **study.membership.identity}
+    else:
+        config["parents"] = [identities[release.parent]]
+        inherited = [_described_step(plugin, where) for plugin in inherited_compress(study, release)]
+        config |= {"inherited": inherited} if inherited else {}
+    if read:
+        config["parents"] = sorted([*config["parents"], *(artifact.identity for artifact in read.values())])
+    if release.defense:
+        config["defense"] = described(DEFENSES, release.defense, where)
+    if release.finetune_seed:
+        config["finetune_seed"] = release.finetune_seed
+    # How its networks are built, beside the architecture: each defence may have prepared them.
+    prepared = [described(DEFENSES, plugin, where) for plugin in defenses_of(study, release)]
+    return config | ({"prepared": prepared} if prepared else {})
+
+
+def _described_step(plugin: Plugin, where: str) -> dict[str, Any]:
+    """A compressor as its part of an identity, with the samples that it sees."""
+    described_step = described(COMPRESSORS, plugin, where)
+    step = Step.of(described_step)
+    data = step.compressor.data(step.options)
+    return described_step | ({} if data == "none" else {"data": data})
+
+
+def _which_weights(release: Release, model: Plugin) -> dict[str, int]:
+    """Which weights a compressor may take, as part of an identity: in our own networks, the same as ever."""
+    return {"matrices": MATRICES_SEMANTICS} if release.compress and MODELS.get(model.name).draws_own_weights else {}
