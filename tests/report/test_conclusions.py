@@ -47,7 +47,7 @@ def text_of(results):
 def test_the_reading_is_made_of_all_attacks(make_results, figures, reading):
     results = make_results(showing(figures))
     assert concluded(results, PRUNED, BASELINE).reading == reading
-    line = next(line for line in summary(results, answer(results)).lines if line.release == PRUNED)
+    line = next(line for line in summary(results).lines if line.release == PRUNED)
     assert line.reading == reading
     said = text_of(results)
     assert ("attacks disagree" in said) == (reading == "disagree")
@@ -108,7 +108,7 @@ def test_guessing_under_one_attack_is_not_guessing_under_all(make_results):
 
     results = make_results(edit)
     assert better_than_guessing(results, "dense") == ("loss", "confidence", "entropy", "modified_entropy", "rmia")
-    for said in (answer(results).headline, summary(results, answer(results)).sentences[0]):
+    for said in (answer(results).headline, summary(results).sentences[0]):
         assert "Attacks disagree: loss, confidence, entropy and 2 more do better than guessing" in said
         assert "no proof" not in said
 
@@ -139,7 +139,7 @@ def test_without_any_baseline_that_is_the_reason(make_results):
 
 def test_an_interval_without_a_lower_end_is_read_as_a_bound(make_results):
     results = make_results(with_frontier(frontier_row(PRUNED, -0.03, math.nan, -0.01)))
-    found = summary(results, answer(results))
+    found = summary(results)
     assert found.numbers[1].interval == "[at most -0.010]"
     line = next(line for line in found.lines if line.release == PRUNED)
     assert (line.equal.interval, line.equal_reading) == ("[at most -0.010]", "less")

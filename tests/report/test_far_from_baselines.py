@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from pruneaudit.evaluation.columns import FRONTIER_COLUMNS
-from pruneaudit.report.answer import answer
 from pruneaudit.report.selection import far_from_baselines
 from pruneaudit.report.summary import summary
 
@@ -48,5 +47,5 @@ def results(make_results):
 def test_near_is_two_points_above_at_most(results, accuracy, shorter, is_far):
     found = results(accuracy, shorter)
     assert far_from_baselines(found) == ((PRUNED,) if is_far else ())
-    told = summary(found, answer(found))
+    told = summary(found)
     assert ("none of them within 2 points of its accuracy" in told.numbers[1].note) is is_far

@@ -62,7 +62,7 @@ def test_the_first_screen_and_the_caveats_say_so(alone):
     assert alone.about["primary"]["attack"] == "modified_entropy"
     told = answer(alone)
     assert any("no references" in caveat for caveat in told.caveats)
-    assert any("no references" in sentence for sentence in summary(alone, told).sentences)
+    assert any("no references" in sentence for sentence in summary(alone).sentences)
 
 
 def test_with_references_nothing_of_this_is_said(results):

@@ -8,7 +8,6 @@ import pytest
 from rich.console import Console
 
 from pruneaudit.evaluation.recorded_checks import EXPECTED, NULL, OWN, PLANTED
-from pruneaudit.report.answer import answer
 from pruneaudit.report.html import render
 from pruneaudit.report.notebook import run_html
 from pruneaudit.report.sanity_checks import sanity_checks
@@ -65,7 +64,7 @@ def test_the_table_says_what_was_done_and_what_came_out(sanity_checked):
 
 def test_without_a_failure_nobody_is_warned(sanity_checked, results):
     for shown in (sanity_checked(*sound()), sanity_checked(), results):
-        assert summary(shown, answer(shown)).warnings == ()
+        assert summary(shown).warnings == ()
         everything = words(render(shown)) + terminal(shown) + run_html(shown, Path("report.html"))
         assert "Do not trust" not in everything
         assert 'class="alarm"' not in render(shown)
@@ -76,7 +75,7 @@ def test_a_failure_is_on_the_first_screen_and_in_the_terminal(sanity_checked):
     sentence = (
         "Do not trust the figures of rmia: it failed its sanity checks (AUC 0.981 where nothing tells members apart)."
     )
-    assert summary(failed, answer(failed)).warnings == (sentence,)
+    assert summary(failed).warnings == (sentence,)
     page = words(render(failed))
     assert page.index(sentence) < page.index("The dense networks leak")
     assert "Do not trust the figures of rmia on this page: it failed" in page
@@ -92,7 +91,7 @@ def test_what_failed_stands_first_and_several_are_all_named(sanity_checked):
     assert [line.passed for line in found.lines] == [False] * 2 + [True] * 4
     assert found.failed == ("rmia", "loss")
     assert "they failed" in words(render(failed))
-    assert len(summary(failed, answer(failed)).warnings) == 2
+    assert len(summary(failed).warnings) == 2
 
 
 def test_what_was_not_played_is_listed_by_its_reason(sanity_checked):

@@ -32,7 +32,7 @@ def with_attack_comparisons(*rows):
 
 
 def first_screen(results):
-    return summary(results, answer(results))
+    return summary(results)
 
 
 def test_a_leak_a_change_and_how_sure(make_results):

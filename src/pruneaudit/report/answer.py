@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import pandas as pd
 
@@ -17,9 +16,10 @@ from pruneaudit.attacks.groups import is_lower_bound
 from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
-from pruneaudit.report.agreement import change_said, differing, otherwise_found, stronger_words
+from pruneaudit.report.agreement import change_said, differing
 from pruneaudit.report.compressed import compressed_by, is_pruned_only, most_compressed
 from pruneaudit.report.conclusions import concluded, direction
+from pruneaudit.report.headline import headline, reason_of, with_interval
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, headline_tpr, sparsity_text
 from pruneaudit.report.selection import (
     attack_order,
@@ -36,10 +36,8 @@ from pruneaudit.report.selection import (
     why_not_alone,
 )
 from pruneaudit.report.tables import of_all_parameters
-from pruneaudit.report.words import attack_name, counted, verb
+from pruneaudit.report.words import attack_name, counted
 from pruneaudit.study import DENSE
-
-Verdict = Literal["no figure", "distrusted", "no interval", "leaks", "leaks at low rates", "reversed", "not shown"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def answer(results: Results) -> Answer:
     base = base_release(results)
     others = [release for release in release_names(results) if release != base]
     changes = tuple(Change(release, _change(results, release, base)) for release in others)
-    return Answer(_headline(results, base), changes, _caveats(results, base))
+    return Answer(headline(results, base), changes, _caveats(results, base))
 
 
 def shown_change(results: Results, changes: tuple[Change, ...]) -> Change | None:
@@ -76,82 +74,14 @@ def shown_change(results: Results, changes: tuple[Change, ...]) -> Change | None
     return next((change for change in changes if change.release == chosen), None)
 
 
-def _headline(results: Results, base: str) -> str:
-    attack = primary_attack(results)
-    if not attack:
-        return "No attack was played, so there is nothing to say about leakage."
-    row, name, said = finding(results, base, attack), attack_name(attack), verdict(results, base)
-    networks = networks_of(results, base)
-    if said == "no figure" or row is None:
-        return f"{name}, the attack chosen by rule, gave no figure on the {networks}: {_reason(row)}."
-    if said == "distrusted":
-        return (
-            f"{name}, the attack chosen by rule, failed this run's own sanity checks, so nothing is concluded from it."
-        )
-    figure, rate = _with_interval(AUC, row), headline_tpr(results.findings.columns)
-    found = _found(rate, row)
-    if said == "no interval":
-        return f"{name} reaches AUC {figure} on the {networks}; without an interval nothing is concluded from it."
-    leak, beside = verb(int(networks.endswith("network")), "leaks", "leak"), stronger_words(results, base)
-    then = f" and {found}" if found else ""
-    if said == "leaks":
-        return f"The {networks} {leak}: {name} tells members from non-members with AUC {figure}{then}.{beside}"
-    if said == "leaks at low rates":
-        return (
-            f"The {networks} {leak} at low false-positive rates: {name} {found}, "
-            f"although its AUC of {figure} does not show more than guessing.{beside}"
-        )
-    then = f"; it {found}" if found else ""
-    if said == "reversed":
-        return (
-            f"On the {networks} {name} ranks members below non-members: AUC {figure}{then}. "
-            f"Check how members and scores were joined before reading on.{beside}"
-        )
-    rest = otherwise_found(results, base) or " That is no proof that nothing leaks."
-    return f"On the {networks} {name} was not shown to do better than guessing: AUC {figure}{then}.{rest}{beside}"
-
-
-def networks_of(results: Results, base: str) -> str:
-    """`dense networks`, or `network` where a single one that is no study's was attacked."""
-    row = finding(results, base, primary_attack(results))
-    alone = row is not None and row["num_victims"] == 1
-    return ("dense " if base == DENSE else "") + ("network" if alone else "networks")
-
-
-def verdict(results: Results, base: str) -> Verdict:
-    """What the primary attack's intervals on the base release let one say of it."""
-    attack = primary_attack(results)
-    row = finding(results, base, attack)
-    if row is None or math.isnan(row["auc"]):
-        return "no figure"
-    if attack in failures(results.about):
-        return "distrusted"
-    if math.isnan(row["auc_low"]) or math.isnan(row["auc_high"]):
-        return "no interval"
-    if row["auc_low"] > 0.5:
-        return "leaks"
-    rate = headline_tpr(results.findings.columns)
-    if _found(rate, row) and rate is not None and row[f"{rate.column}_low"] > (rate.level or 0.0):
-        return "leaks at low rates"
-    return "reversed" if row["auc_high"] < 0.5 else "not shown"
-
-
-def _found(rate: Quantity | None, row: pd.Series) -> str:
-    """What the attack finds at the summary's false-positive rate, or nothing where that was refused."""
-    if rate is None or rate.level is None or math.isnan(row[rate.column]):
-        return ""
-    level = f"{100 * rate.level:g}%"
-    return f"finds {_with_interval(rate, row)} of the members at {level} false positives (guessing: {level})"
-
-
 def _change(results: Results, release: str, base: str) -> str:
     attack = primary_attack(results)
     row, how, name = finding(results, release, attack), what_was_done(results, release), attack_name(attack)
     if row is None or math.isnan(row["auc"]):
-        return f"{how}: {name or 'the attack'} gave no figure: {_reason(row)}."
+        return f"{how}: {name or 'the attack'} gave no figure: {reason_of(row)}."
     baseline = baseline_of(results, release)
     paired, found = difference(results, release, baseline, attack, AUC.column), concluded(results, release, baseline)
-    figure, than = f"AUC {_with_interval(AUC, row)}", baseline_words(results, release, base, baseline)
+    figure, than = f"AUC {with_interval(AUC, row)}", baseline_words(results, release, base, baseline)
     others = differing(results, found)
     if attack in failures(results.about):
         return (
@@ -255,15 +185,6 @@ def _caveats(results: Results, base: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _with_interval(quantity: Quantity, row: pd.Series) -> str:
-    interval = quantity.interval(row[f"{quantity.column}_low"], row[f"{quantity.column}_high"])
-    return f"{quantity.value(row[quantity.column])} {interval}".rstrip()
-
-
 def _paired_figure(quantity: Quantity, paired: pd.Series) -> str:
     interval = quantity.signed_interval(paired["low"], paired["high"])
     return f"{quantity.difference(paired['difference'])} {interval}".rstrip()
-
-
-def _reason(row: pd.Series | None) -> str:
-    return "it has no row in the findings" if row is None else str(row["suppressed"]) or "no reason was recorded"

@@ -135,7 +135,7 @@ def _figures(results: Results) -> list[tuple[Figure, str]]:
 
 def _context(results: Results, samples: Samples, show_records: bool) -> dict[str, Any]:
     about, told = results.about, answer(results)
-    first, measured = summary(results, told), released(results)
+    first, measured = summary(results), released(results)
     releases, release_notes = releases_table(results, with_nonzero=measured is None)
     shown = {
         "frontier": frontier_table(results),

@@ -14,11 +14,11 @@ import pandas as pd
 
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
-from pruneaudit.report.agreement import otherwise_found, stronger_words
-from pruneaudit.report.answer import Answer, baseline_words, networks_of, verdict, what_was_done
+from pruneaudit.report.answer import baseline_words, what_was_done
 from pruneaudit.report.compressed import most_compressed, shows_sizes
 from pruneaudit.report.conclusions import Reading, at_equal_accuracy, concluded, direction
 from pruneaudit.report.counts import READINGS, changed_releases, counted_changes, has_frontier
+from pruneaudit.report.headline import networks_of, short_headline
 from pruneaudit.report.quantities import AUC, BALANCED_ACCURACY, TEST_ACCURACY, Quantity, headline_tpr
 from pruneaudit.report.sanity_checks import distrusted, unlearned
 from pruneaudit.report.selection import (
@@ -36,7 +36,7 @@ from pruneaudit.report.selection import (
 )
 from pruneaudit.report.stronger import Stronger, stronger_anywhere
 from pruneaudit.report.tables import NOT_RECORDED, Cell, Notes, estimate, size_cell, sparsity_cell
-from pruneaudit.report.words import attack_name, verb
+from pruneaudit.report.words import attack_name
 
 _NO_ROW = "the primary attack has no figure of this release"
 _NOT_EQUAL = "no undefended dense network of equal accuracy to compare it with"
@@ -110,17 +110,17 @@ class Summary:
     """On each release where another attack finds clearly more, the one that does so most; largest first."""
 
 
-def summary(results: Results, told: Answer) -> Summary:
-    """The first screen of these results.
-
-    Args:
-        results: what the page is about.
-        told: their answer, whose headline serves where there is no figure or no interval.
-    """
+def summary(results: Results) -> Summary:
+    """The first screen of these results."""
     base, notes = base_release(results), Notes()
     lines = tuple(_line(results, release, base, notes) for release in release_names(results))
     return Summary(
-        (*unlearned(results), _leaks(results, base, told), *counted_changes(results, base), *_certainty(results, base)),
+        (
+            *unlearned(results),
+            short_headline(results, base),
+            *counted_changes(results, base),
+            *_certainty(results, base),
+        ),
         distrusted(results),
         _numbers(results, base),
         attack_name(primary_attack(results)),
@@ -129,21 +129,6 @@ def summary(results: Results, told: Answer) -> Summary:
         notes.listed(),
         stronger_anywhere(results),
     )
-
-
-def _leaks(results: Results, base: str, told: Answer) -> str:
-    """Whether the networks that all are compared with leak."""
-    attack, networks = attack_name(primary_attack(results)), networks_of(results, base)
-    leak, beside = verb(int(networks.endswith("network")), "leaks", "leak"), stronger_words(results, base)
-    no_proof = otherwise_found(results, base) or " That is no proof that nothing leaks."
-    return {
-        "leaks": f"The {networks} {leak}: {attack} tells members from non-members better than guessing.{beside}",
-        "leaks at low rates": f"The {networks} {leak} at low false-positive rates under {attack}, if not on average."
-        f"{beside}",
-        "reversed": f"On the {networks} {attack} ranks members below non-members: check how members and scores were "
-        f"joined.{beside}",
-        "not shown": f"On the {networks} {attack} was not shown to do better than guessing.{no_proof}{beside}",
-    }.get(verdict(results, base), told.headline)
 
 
 def _certainty(results: Results, base: str) -> tuple[str, ...]:
