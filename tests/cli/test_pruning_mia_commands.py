@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from command_line import called, succeed
 from pruneaudit.core.errors import UserError
-from pruneaudit.published.pruning_mia_options import (
+from pruneaudit.published.pruning_mia_parsing import (
     attacks_asked,
     experiment,
     given_options,

@@ -7,7 +7,7 @@ import yaml
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.published.pruning_mia_config import read_config
-from pruneaudit.published.pruning_mia_options import options_of
+from pruneaudit.published.pruning_mia_parsing import options_of
 
 THEIRS = {
     "name": "dpf_sparsity0.9",

@@ -32,7 +32,7 @@ from pruneaudit.cli.system_command import (
     device_of,
 )
 from pruneaudit.core.errors import printable
-from pruneaudit.published.pruning_mia_options import attacks_asked, parts_of
+from pruneaudit.published.pruning_mia_parsing import attacks_asked, parts_of
 
 app = typer.Typer(
     name="pruning-mia",

@@ -9,7 +9,7 @@ import typer
 
 from pruneaudit.cli.common import TRACKING
 from pruneaudit.core.errors import UserError
-from pruneaudit.published.pruning_mia_options import parts_of
+from pruneaudit.published.pruning_mia_parsing import parts_of
 
 if TYPE_CHECKING:
     from pruneaudit.tracking import Tracker

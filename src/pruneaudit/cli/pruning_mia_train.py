@@ -33,7 +33,7 @@ from pruneaudit.cli.system_command import (
 )
 from pruneaudit.cli.tracking_options import TrackOption, trackers_from
 from pruneaudit.core.errors import printable
-from pruneaudit.published.pruning_mia_options import experiment, given_options, grids, options_of, several_seeds
+from pruneaudit.published.pruning_mia_parsing import experiment, given_options, grids, options_of, several_seeds
 
 if TYPE_CHECKING:
     import pandas as pd

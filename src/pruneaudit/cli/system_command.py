@@ -10,7 +10,7 @@ import typer
 from pruneaudit.cli.common import DATA_ROOT_HELP, DEVICE_HELP, MACHINE, OUT_HELP, OUTPUT
 from pruneaudit.cli.panels import PanelCommand
 from pruneaudit.published.old_options import refuse_old
-from pruneaudit.published.pruning_mia_options import SEVERAL, joined
+from pruneaudit.published.pruning_mia_parsing import SEVERAL, joined
 
 GpuOption = Annotated[
     int | None, typer.Option("--gpu", min=0, help="Number of a GPU: 0 is --device cuda:0.", rich_help_panel=MACHINE)

@@ -23,7 +23,7 @@ SYSTEMS: Registry[System] = Registry(
         "old_options",
         "pruning_mia_config",
         "pruning_mia_evaluation",
-        "pruning_mia_options",
+        "pruning_mia_parsing",
         "pruning_mia_tables",
         "pruning_mia_training",
         "pruning_mia_tree",

@@ -48,7 +48,7 @@ from pruneaudit.engine.plan import Task
 from pruneaudit.engine.store import Store
 from pruneaudit.published.finished import Finished, load_runs, nonmember_loss
 from pruneaudit.published.pruning_mia import SEED, asked_sparsity, dataset_name, experiment_name, method_of
-from pruneaudit.published.pruning_mia_options import FAMILIES
+from pruneaudit.published.pruning_mia_parsing import FAMILIES
 from pruneaudit.published.pruning_mia_tables import ATTACKS_FILE, attack_column, csv_text, write_tables
 from pruneaudit.published.replacing import check_replaceable, put_in_place
 from pruneaudit.runs.export import stored_state
