@@ -165,7 +165,8 @@ def _numbers(column: pd.Series, name: str) -> pd.Series:
     if pd.api.types.is_numeric_dtype(column):
         return column
     try:
-        values = [_number(value) for value in column]
+        texts = {text: _number(text) for text in set(column) if isinstance(text, str)}  # few, each in many rows
+        values = [texts[value] if isinstance(value, str) else _number(value) for value in column]
     except (TypeError, ValueError):
         raise UserError(f"{name}: column '{column.name}' holds something that is no number") from None
     return pd.Series(values, index=column.index, dtype=None if values else float)
