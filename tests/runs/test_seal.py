@@ -6,8 +6,8 @@ import os
 import pytest
 
 from command_line import called
-from pruneaudit.core.files import SEALED_FILES, check_sealed, seal_again, seal_files
-from pruneaudit.runs.names import SEALED_ALWAYS, SEALED_IF_THERE, STUDY_FILE
+from pruneaudit.core.files import SEALED_FILES, STUDY_FILE, check_sealed, seal_again, seal_files
+from pruneaudit.runs.names import SEALED_ALWAYS, SEALED_IF_THERE
 
 READERS = {
     "check": ("--max-auc", "1.0"),

@@ -13,7 +13,7 @@ from pruneaudit.api.reuse import evaluation_identity, results_there
 from pruneaudit.api.runtime import Runtime
 from pruneaudit.api.writing import Run, made_private, page_for_trackers, write_up
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import writing
+from pruneaudit.core.files import STUDY_FILE, writing
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.engine.assemble import audit_study, study_settings
@@ -33,7 +33,6 @@ from pruneaudit.runs.beginning import begin, plan_study, replaced
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.lock import RunLock
 from pruneaudit.runs.log import LoggedProgress
-from pruneaudit.runs.names import STUDY_FILE
 from pruneaudit.runs.provenance import study_provenance
 from pruneaudit.study import Study
 from pruneaudit.study.recipes import load_recipe_or_file

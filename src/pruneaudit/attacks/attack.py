@@ -34,7 +34,7 @@ class Attack(Configured[OptionsT], ABC):
     from_classes: ClassVar[bool] = False
     """Whether predicted classes alone are enough; others need logits or probabilities."""
     standard: ClassVar[str] = "loss"
-    """The attack that it is held against in paired comparisons."""
+    """The attack that it is compared with in paired comparisons."""
 
     def __init__(self, options: OptionsT | None = None) -> None:
         self.options = cast(OptionsT, self.Options()) if options is None else options

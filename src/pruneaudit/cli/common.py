@@ -181,8 +181,7 @@ def check_results_folder(out: Path, force: bool) -> None:
         UserError: it is not empty and not to be replaced, or it is the folder of a study, whose findings would be lost.
     """
     from pruneaudit.core.errors import UserError
-    from pruneaudit.core.files import check_new_folder
-    from pruneaudit.runs.names import STUDY_FILE
+    from pruneaudit.core.files import STUDY_FILE, check_new_folder
 
     if (out / STUDY_FILE).exists():
         raise UserError(f"{out}: holds the run of a study, whose findings would be lost; choose another --out")

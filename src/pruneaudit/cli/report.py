@@ -1,4 +1,4 @@
-"""`pruneaudit report`: table and page of a finished run, made anew; two runs held against each other."""
+"""`pruneaudit report`: table and page of a finished run, made anew; two runs compared."""
 
 from __future__ import annotations
 

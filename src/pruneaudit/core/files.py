@@ -262,6 +262,8 @@ MASK_FILE = "mask.safetensors"
 COMPRESSED_FILE = "compressed.safetensors"
 STRUCTURE_FILE = "structure.json"
 """What was removed from the architecture, where a method makes it smaller."""
+STUDY_FILE = "study.json"
+"""What a run folder calls its study."""
 SUMMARY_FILE = "summary.json"
 HISTORY_FILE = "history.csv"
 

@@ -106,7 +106,7 @@ def _check(task: Task, makers: dict[str, Task], audit_data: AuditData) -> tuple[
                 return _try_steps(task, model, audit_data, lambda: made(task))
         except UserError as error:
             raise UserError(f"release '{task.release}': {error}") from None
-        except Exception:  # a network or method that does not bear a preflight; what is wrong in earnest, its task says
+        except Exception:  # cannot be tried without data; the real task reports genuine errors
             return ()
     return ()
 

@@ -5,7 +5,7 @@ Only a death is tried again. A task that raises would raise again, and so it has
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 
 from pruneaudit.engine.task_spec import TaskResult
 
@@ -16,7 +16,7 @@ class Attempts:
     """How often each task was handed in."""
 
     def __init__(self) -> None:
-        self._of: dict[str, int] = defaultdict(int)
+        self._of: Counter[str] = Counter()
 
     def count(self, name: str) -> None:
         """Notes that a task is handed in."""
@@ -24,7 +24,7 @@ class Attempts:
 
     def __getitem__(self, name: str) -> int:
         """How often a task was handed in."""
-        return self._of.get(name, 0)
+        return self._of[name]
 
     def are_left(self, name: str, result: TaskResult) -> bool:
         """Whether a task that ended so is to be tried again."""

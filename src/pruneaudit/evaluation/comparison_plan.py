@@ -1,4 +1,4 @@
-"""Which attacks are played, and how releases and attacks are held against each other."""
+"""Which attacks are played, and how releases and attacks are compared with each other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ComparisonPlan:
     counterparts: Mapping[str, str] = field(default_factory=dict)
     """The release that each defended one would be without its defence; the two are compared."""
     undefended: tuple[str, ...] = ()
-    """The dense releases without any defence, whose leakage at equal accuracy the others are held against; without any
+    """The dense releases without any defence, whose leakage at equal accuracy the others are compared with; without any
     there is no frontier."""
     repeats: Mapping[str, str] = field(default_factory=dict)
     """Releases that repeat another one with another `finetune_seed`, and which: the noise floor."""

@@ -152,7 +152,7 @@ def _rows(
     pairs: Sequence[tuple[str, str]],
     rivals: Sequence[Mapping[SettingKey, Writer]],
 ) -> dict[str, list[Row]]:
-    """All rows of one attack, by table; `rivals` are the attacks that it is held against."""
+    """All rows of one attack, by table; `rivals` are the attacks that it is compared with."""
     rows: dict[str, list[Row]] = defaultdict(list)
     for key, writer in written.items():
         rows["findings"] += writer.findings()

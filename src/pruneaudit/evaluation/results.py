@@ -69,7 +69,7 @@ class Results:
     attack_comparisons: pd.DataFrame = field(
         default_factory=lambda: pd.DataFrame(columns=list(ATTACK_COMPARISON_COLUMNS))
     )
-    """Paired differences between attacks on one release, attack minus the one it is held against."""
+    """Paired differences between attacks on one release, attack minus the one it is compared with."""
 
     canaries: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CANARY_COLUMNS)))
     """What attacks achieve on canaries, and the lower bounds on epsilon that follow: for "epsilon, ..." `value` is a

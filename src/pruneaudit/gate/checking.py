@@ -166,7 +166,7 @@ def _neither_pruned_nor_defended(results: Results, known: Sequence[str]) -> tupl
 def _of_release(
     results: Results, release: str, references: str, attack: str | None, budgets: Sequence[Budget]
 ) -> list[Verdict]:
-    """The verdicts on one release, its figures not yet held against the sanity checks of their attacks.
+    """The verdicts on one release, its figures not yet checked by the sanity checks of their attacks.
 
     An attack that is named must have been played on the release, if not under every kind of references: one on pairs
     of releases is not where the references are dense.

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import STUDY_FILE
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.engine.plan import Plan, Task
@@ -28,7 +29,6 @@ from pruneaudit.metrics.arrays import spread
 from pruneaudit.published.pruning_mia import base_name, dataset_name, same_study, seed_suffix
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.log import LOG
-from pruneaudit.runs.names import STUDY_FILE
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Release, Study
 

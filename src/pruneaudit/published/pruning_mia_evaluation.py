@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pruneaudit.api import Run, Runtime, attack
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import STUDY_FILE
 from pruneaudit.published.finished import Finished, load_runs
 from pruneaudit.published.pruning_mia import same_study
 from pruneaudit.published.pruning_mia_tables import write_tables
 from pruneaudit.runs.folder import RunFolder
-from pruneaudit.runs.names import STUDY_FILE
 
 
 @dataclass(frozen=True, eq=False)

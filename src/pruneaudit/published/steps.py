@@ -13,12 +13,12 @@ from pathlib import Path
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.groups import expand
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import STUDY_FILE
 from pruneaudit.core.options import validated
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.published.mia_prune import DEFAULT_PRUNER, DEFEND_ARGS, PRUNERS, SPARSITY, release_name
 from pruneaudit.published.pruning_mia import same_study
 from pruneaudit.runs.folder import RunFolder
-from pruneaudit.runs.names import STUDY_FILE
 from pruneaudit.study import FineTuning, Plugin, Release, Study
 from pruneaudit.study.lineage import functions_of
 

@@ -36,7 +36,7 @@ _NOT_PAIRED_ACCURACY = "accuracies: no answers are kept sample by sample, so tha
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two runs held against each other, first minus second throughout."""
+    """Two runs compared with each other, first minus second throughout."""
 
     first: str
     """The folder of the first run."""

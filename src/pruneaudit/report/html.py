@@ -166,7 +166,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "refusals": refusals(results),
         "min_deciding": MIN_FALSE_POSITIVES,
         "kinds_of_references": list(dict.fromkeys(results.findings["references"])),
-        "sanity_checked": _sanity_checked(results),
+        "with_baseline": _with_baseline(results),
         "chosen_later": chosen_later(results),
         "rule": _rule(results),
         "sanity_checks": sanity_checks(results),
@@ -197,8 +197,8 @@ def _delta(results: Results) -> str:
     return f"{given.iloc[0]:g}" if len(given) else ""
 
 
-def _sanity_checked(results: Results) -> list[tuple[str, str, str]]:
-    """Each release that is held against another than the dense one, that one, and why more than compression differs."""
+def _with_baseline(results: Results) -> list[tuple[str, str, str]]:
+    """Each release that is compared with another than the dense one, that one, and what else differs."""
     pairs = [(release, baseline_of(results, release)) for release in release_names(results)]
     base = base_release(results)
     return [(name, other, why_not_alone(results, name)) for name, other in pairs if other != base]

@@ -42,7 +42,7 @@ def roc_by_release(results: Results) -> Figure | None:
 
 
 def roc_by_attack(results: Results) -> Figure | None:
-    """Every attack's ROC on one release; on what releases are held against first."""
+    """Every attack's ROC on one release; on what releases are compared with first."""
     first = base_release(results)
     releases = [first, *(name for name in release_names(results) if name != first)]
     curves = {release: {name: _curve(results, release, name) for name in attack_order(results)} for release in releases}

@@ -171,7 +171,7 @@ def release_names(results: Results) -> tuple[str, ...]:
 
 @once
 def base_release(results: Results) -> str:
-    """What releases are held against: the dense networks, or the first release where there are none."""
+    """What releases are compared with: the dense networks, or the first release where there are none."""
     releases = release_names(results)
     return DENSE if DENSE in releases or not releases else releases[0]
 
@@ -181,9 +181,8 @@ def baseline_of(results: Results, release: str) -> str:
     """What a sentence holds the release against.
 
     A defended release: what it would be without its defence. A compressed one: its baseline, as `study.baselines` has
-    it. Any other was trained in another way, and is held against the dense networks. Where no study says what the
-    baseline is, a release that was compressed and fine-tuned is held against the first other one that it was compared
-    with.
+    it. Any other was trained in another way, and is compared with the dense networks. Where no study says what the
+    baseline is, a release that was compressed and fine-tuned is compared with the first other one in its comparisons.
     """
     base, row = base_release(results), release_row(results, release)
     compared = list(results.comparisons.loc[results.comparisons["release"] == release, "baseline"])
@@ -232,9 +231,9 @@ def was_fine_tuned(row: pd.Series) -> bool:
 
 
 def why_not_alone(results: Results, release: str) -> str:
-    """Why the difference from what a release is held against is not what compression alone changed; empty: it is.
+    """Why the difference from what a release is compared with is not what compression alone changed; empty: it is.
 
-    Without a study what it is held against is taken to be its baseline.
+    Without a study what it is compared with is taken to be its baseline.
     """
     known, against, row = own_baseline(results, release), baseline_of(results, release), release_row(results, release)
     if known.gap:
@@ -287,7 +286,7 @@ def undefended_counterparts(results: Results) -> dict[str, tuple[str, ...]]:
 
 @once
 def far_from_baselines(results: Results) -> tuple[str, ...]:
-    """The releases that could be held against no undefended network within `NEAR` above their accuracy."""
+    """The releases that could be compared with no undefended network within `NEAR` above their accuracy."""
     rows = results.frontier.drop_duplicates("release")
     baselines = rows.loc[rows["is_baseline"] == 1, "test_accuracy"]
     others = rows[(rows["is_baseline"] != 1) & rows["difference"].notna()]

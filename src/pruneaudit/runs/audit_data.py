@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from pruneaudit.core.errors import RunError, UserError
-from pruneaudit.core.files import SEALED_FILES, check_sealed, read_json
+from pruneaudit.core.files import SEALED_FILES, STUDY_FILE, check_sealed, read_json
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.drawing import load_audit_data
 from pruneaudit.engine.plan import audit_data_artifact
 from pruneaudit.engine.store import Store
-from pruneaudit.runs.names import ABOUT_FILE, STUDY_FILE
+from pruneaudit.runs.names import ABOUT_FILE
 from pruneaudit.study import Study
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import write_atomically, writing
+from pruneaudit.core.files import STUDY_FILE, write_atomically, writing
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import draw_membership, write_membership
 from pruneaudit.engine.plan import Plan, check_functions, check_plugins, make_plan
 from pruneaudit.engine.sources import keep_sources
 from pruneaudit.runs.audit_data import audit_data_to_run, changed_data
 from pruneaudit.runs.folder import RunFolder
-from pruneaudit.runs.names import STUDY_FILE
 from pruneaudit.study import Study
 from pruneaudit.study.differences import changed_settings
 

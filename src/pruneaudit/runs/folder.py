@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import SEALED_FILES, WEIGHTS_FILE, check_sealed, read_json, seal_files
+from pruneaudit.core.files import SEALED_FILES, STUDY_FILE, WEIGHTS_FILE, check_sealed, read_json, seal_files
 from pruneaudit.core.registry import nearest
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import read_membership
@@ -19,7 +19,7 @@ from pruneaudit.engine.store import SEAL, Store
 from pruneaudit.evaluation.outcome import SCORES_FILE
 from pruneaudit.evaluation.results import RESULT_FILES, Results, changed
 from pruneaudit.runs.audit_data import held_audit_data
-from pruneaudit.runs.names import ABOUT_FILE, PLANNED_BY, SEALED_ALWAYS, SEALED_IF_THERE, STUDY_FILE
+from pruneaudit.runs.names import ABOUT_FILE, PLANNED_BY, SEALED_ALWAYS, SEALED_IF_THERE
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Study
 

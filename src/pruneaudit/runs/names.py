@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from pruneaudit.core.files import STUDY_FILE
 from pruneaudit.data.membership import MEMBERSHIP_FILE
 from pruneaudit.engine.sources import SOURCES_FILE
 from pruneaudit.evaluation.outcome import SCORES_FILE
 from pruneaudit.evaluation.results import RESULT_FILES
 
-STUDY_FILE = "study.json"
 ABOUT_FILE = "about.json"
 REPORT_FILE = "report.html"
 TRACKED_FOLDER = ".tracked"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import STUDY_FILE
+from pruneaudit.study.data import FORMER_KEY
 
 FORMAT: Final = 2
 """Of studies, runs and findings; `docs/migration.md` says what changed with it."""
-RUN_STUDY = "study.json"
-"""What a run folder calls its study."""
 
 
 def former_words(study: Any) -> list[str]:
@@ -23,8 +23,8 @@ def former_words(study: Any) -> list[str]:
         return []
     data, audit, training, releases = (study.get(key) for key in ("data", "audit", "training", "releases"))
     found = []
-    if isinstance(data, Mapping) and "num_reserve" in data:
-        found.append("data.num_reserve (now num_holdout and num_public)")
+    if isinstance(data, Mapping) and FORMER_KEY in data:
+        found.append(f"data.{FORMER_KEY} (now num_holdout and num_public)")
     if isinstance(audit, Mapping) and "knowledge" in audit:
         found.append("audit.knowledge (now audit.references)")
     if isinstance(training, Mapping) and "engine" in training:
@@ -51,5 +51,5 @@ def check_format(study: Any, name: str) -> None:
     if not words and given == FORMAT:
         return
     what = f": {', '.join(words)}" if words else ""
-    kept = "; the CSV files of that run stay readable" if Path(name).name == RUN_STUDY else ""
+    kept = "; the CSV files of that run stay readable" if Path(name).name == STUDY_FILE else ""
     raise UserError(f"{name}: a study of the first format{what}{kept}; translate it with: pruneaudit migrate {name}")

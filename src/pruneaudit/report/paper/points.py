@@ -108,7 +108,7 @@ def _made_by(key: tuple[str, ...]) -> str:
 
 
 def references(results: Results, found: tuple[Method, ...]) -> tuple[str, ...]:
-    """What compressed releases are held against: the base release, then their baselines that are not compressed."""
+    """What compressed releases are compared with: the base release, then their baselines that are not compressed."""
     compared = [baseline_of(results, release) for method in found for release in method.releases]
     shown = {release for method in found for release in method.releases}
     return tuple(dict.fromkeys([base_release(results), *(name for name in compared if name not in shown)]))
