@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import inspect
 import io
 import re
 import shlex
@@ -95,6 +96,21 @@ def test_python_reference_has_every_public_name():
     for name in named:
         home, _, attribute = name.rpartition(".")
         assert getattr(importlib.import_module(home), attribute).__doc__
+
+
+def test_threat_models_say_what_attacks_need():
+    rows = re.findall(r"^\| `(\w+)` \|(.+)\|$", (DOCS / "threat-models.md").read_text(), flags=re.MULTILINE)
+    told = {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows if name in ATTACKS.names()}
+    assert len(told) > 15
+    for name, (_, _, references, needs, source) in told.items():
+        attack = ATTACKS.get(name)
+        assert (references != "none") == ("references" in attack.needs), name
+        assert ("IN and OUT" in references) == attack().compares_in, name
+        assert ("a second release" in needs) == ("two releases" in attack.needs), name
+        assert ("200 holdout" in needs) == ("holdout" in attack.needs) or name == "rmia", name
+        papers = set(re.findall(r"\d{4}\.\d{5}", source))
+        assert papers
+        assert papers <= set(re.findall(r"\d{4}\.\d{5}", Path(inspect.getfile(attack)).read_text())), name
 
 
 def test_the_worked_example_says_what_the_page_says():
