@@ -16,8 +16,8 @@ NEEDED = (
     "pruneaudit/study/recipes/cifar10-small.toml",
     "pruneaudit/data/embedded/fashion_mnist_5k.npz",
     "pruneaudit/data/embedded/LICENSE.fashion-mnist",
-    "pruneaudit/report/templates/report.html",
-    "pruneaudit/report/templates/style.css",
+    "pruneaudit/report/page/templates/report.html",
+    "pruneaudit/report/page/templates/style.css",
 )
 
 

@@ -12,8 +12,8 @@ from pruneaudit.compression.state import differing, load_state, masks_in, restor
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, SUMMARY_FILE, WEIGHTS_FILE, file_sha256
 from pruneaudit.gate import budgets_of, check
-from pruneaudit.report.answer import answer
 from pruneaudit.report.selection import baseline_of
+from pruneaudit.report.sentences.answer import answer
 from pruneaudit.runs.export import export
 from pruneaudit.training.checkpoint import load_tensors, save_tensors
 

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from pruneaudit.api import Runtime, run
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.plan import check_plugins
-from pruneaudit.report.answer import answer
+from pruneaudit.report.sentences.answer import answer
 from pruneaudit.study.lineage import counterparts, undefended, with_counterparts
 
 FINETUNE = {"epochs": 2, "learning_rate": 0.02}

@@ -16,7 +16,7 @@ from pruneaudit.api.writing import page_for_trackers
 from pruneaudit.engine.progress import Silent
 from pruneaudit.evaluation.results import Results
 from pruneaudit.external.output import write_signals
-from pruneaudit.report.html import write_report
+from pruneaudit.report.page.html import write_report
 from pruneaudit.signals.signals import Signals
 from pruneaudit.tracking import Tracker
 

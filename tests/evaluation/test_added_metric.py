@@ -14,12 +14,12 @@ from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
 from pruneaudit.evaluation.results import Results
 from pruneaudit.gate import as_markdown, budgets_of, check
 from pruneaudit.metrics import METRICS, BudgetOption, Metric, PerVictim, Quantity, auc_influence
-from pruneaudit.report.compare_scores import Paired
-from pruneaudit.report.html import render
+from pruneaudit.report.page.html import render
 from pruneaudit.report.paper.latex import latex_tables
 from pruneaudit.report.paper.sparsity import sparsity_leakage
 from pruneaudit.report.paper.style import drawing
 from pruneaudit.report.terminal import print_results
+from pruneaudit.report.two_runs.paired import Paired
 from pruneaudit.tracking.trackers import finding_values
 
 LEVELS = (0.1,)

@@ -8,7 +8,7 @@ import pytest
 import pruneaudit
 from pruneaudit.evaluation.learned import NOT_LEARNED
 from pruneaudit.external.plausible import model_accuracies, tell_implausible
-from pruneaudit.report.summary import summary
+from pruneaudit.report.page.first_screen import summary
 from pruneaudit.signals.signals import Signals
 
 # M models, N samples, C classes

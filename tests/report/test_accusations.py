@@ -7,8 +7,8 @@ import pytest
 
 from pruneaudit.evaluation.columns import PPV_COLUMNS
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.accusations import accusations
-from pruneaudit.report.html import render
+from pruneaudit.report.page.html import render
+from pruneaudit.report.tables.accusations import accusations
 
 
 def row(attack="lira", release="dense", fpr=0.01, prior=0.1, **more):

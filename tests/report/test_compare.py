@@ -17,9 +17,9 @@ from pruneaudit.core.files import seal_files
 from pruneaudit.evaluation import audit
 from pruneaudit.evaluation.results import RESULT_FILES
 from pruneaudit.metrics import auc_influence, two_way
-from pruneaudit.report.compare import compare_runs
-from pruneaudit.report.compare_scores import independent_difference
-from pruneaudit.report.compare_text import comparison_csv, comparison_markdown, comparison_record, print_comparison
+from pruneaudit.report.two_runs.differences import compare_runs
+from pruneaudit.report.two_runs.layouts import comparison_csv, comparison_markdown, comparison_record, print_comparison
+from pruneaudit.report.two_runs.paired import independent_difference
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study.differences import changed_settings
 from run_bytes import all_bytes

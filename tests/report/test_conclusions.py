@@ -5,10 +5,11 @@ import math
 import pytest
 from frontier_rows import BASELINE, PRUNED, frontier_row, with_frontier
 
-from pruneaudit.report.answer import answer
-from pruneaudit.report.conclusions import at_equal_accuracy, better_than_guessing, concluded
-from pruneaudit.report.counts import counted_changes
-from pruneaudit.report.summary import summary
+from pruneaudit.report.conclusions.changes import at_equal_accuracy, concluded
+from pruneaudit.report.conclusions.leakage import better_than_guessing
+from pruneaudit.report.page.first_screen import summary
+from pruneaudit.report.sentences.answer import answer
+from pruneaudit.report.sentences.counts import counted_changes
 
 LESS, SAME, MORE = (-0.05, -0.06, -0.04), (0.001, -0.01, 0.012), (0.03, 0.02, 0.04)
 NONE = (math.nan,) * 3

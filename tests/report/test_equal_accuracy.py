@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from pruneaudit.evaluation.columns import FRONTIER_COLUMNS
-from pruneaudit.report.equal_accuracy import KINDS, frontier_figure, frontier_metrics, frontier_table
-from pruneaudit.report.html import render
+from pruneaudit.report.figures.frontier import KINDS, frontier_figure
+from pruneaudit.report.page.html import render
 from pruneaudit.report.quantities import tpr_quantities
+from pruneaudit.report.tables.equal_accuracy import frontier_metrics, frontier_table
 
 EVIL = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>"
 TPR = "tpr_at_1%_fpr"
@@ -114,7 +115,7 @@ def test_the_envelope_steps_from_baseline_to_baseline_and_ends_at_the_most_accur
 def test_points_are_told_apart_by_marker_and_colour_and_the_dominated_are_grey(with_frontier):
     results = with_frontier()
     traces = {trace["name"]: trace for trace in frontier_figure(results).plot["data"][1:]}
-    names = [kind for kind, _, _ in KINDS.values()]
+    names = list(KINDS.values())
     assert list(traces) == [names[0], f"{names[0]}, dominated", "compressed, dominated", "defended", names[3]]
     for name, trace in traces.items():
         symbol, colour = trace["marker"]["symbol"], trace["marker"]["color"]

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from pruneaudit.evaluation.columns import FRONTIER_COLUMNS
+from pruneaudit.report.page.first_screen import summary
 from pruneaudit.report.selection import far_from_baselines
-from pruneaudit.report.summary import summary
 
 PRUNED = "l1unstructured-0.9"
 

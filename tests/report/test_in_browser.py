@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from pruneaudit.evaluation.columns import DETECTION_CHANGE_COLUMNS
-from pruneaudit.report.html import render, write_report
-from pruneaudit.report.samples import Samples, png, read_samples
+from pruneaudit.report.page.html import render, write_report
+from pruneaudit.report.page.samples import Samples, png, read_samples
 
 pytestmark = pytest.mark.slow
 PRUNED, BASELINE = "l1unstructured-0.9", "dense+finetune"

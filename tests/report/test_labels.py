@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pruneaudit.report.labels import text_positions
+from pruneaudit.report.figures.labels import text_positions
 
 
 def test_points_that_lie_apart_have_their_names_below():

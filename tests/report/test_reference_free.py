@@ -9,11 +9,11 @@ from rich.console import Console
 
 from pruneaudit.attacks.reference_free import reference_free
 from pruneaudit.evaluation import audit
-from pruneaudit.report.answer import answer
-from pruneaudit.report.html import render
 from pruneaudit.report.notebook import run_html
+from pruneaudit.report.page.first_screen import summary
+from pruneaudit.report.page.html import render
 from pruneaudit.report.selection import references_shown
-from pruneaudit.report.summary import summary
+from pruneaudit.report.sentences.answer import answer
 from pruneaudit.report.terminal import print_results
 from pruneaudit.signals.signals import Signals
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pruneaudit.report.answer import answer, shown_change
 from pruneaudit.report.selection import primary_attack, primary_references
+from pruneaudit.report.sentences.answer import answer, shown_change
 from pruneaudit.report.words import attack_name
 
 PRUNED, BASELINE = "l1unstructured-0.9", "dense+finetune"

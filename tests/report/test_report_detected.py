@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from pruneaudit.evaluation.columns import DETECTION_CHANGE_COLUMNS
-from pruneaudit.report.detected import detected, detected_figures
-from pruneaudit.report.html import render
+from pruneaudit.report.figures.detected import detected_figures
+from pruneaudit.report.page.html import render
+from pruneaudit.report.tables.detected import detected
 
 EVIL = "<script>alert(1)</script>"
 RELEASE, BASELINE = "l1unstructured-0.9", "dense+finetune"

@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pruneaudit.report.figures import label
-from pruneaudit.report.html import render, write_report
+from pruneaudit.report.figures.common import label
+from pruneaudit.report.page.html import render, write_report
 
 EVIL = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>"
 ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from pruneaudit.report.html import render
-from pruneaudit.report.released import COLUMNS, ZEROS, released
-from pruneaudit.report.tables import NOT_RECORDED
+from pruneaudit.report.page.html import render
+from pruneaudit.report.tables.cells import NOT_RECORDED
+from pruneaudit.report.tables.released import COLUMNS, ZEROS, released
 
 EVIL = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>"
 LAYER = {

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from pruneaudit.evaluation.recorded_checks import EXPECTED, NULL, OWN, PLANTED
-from pruneaudit.report.html import render
 from pruneaudit.report.notebook import run_html
-from pruneaudit.report.sanity_checks import sanity_checks
-from pruneaudit.report.summary import summary
+from pruneaudit.report.page.first_screen import summary
+from pruneaudit.report.page.html import render
+from pruneaudit.report.tables.sanity_checks import sanity_checks
 from pruneaudit.report.terminal import print_results
 
 EVIL = "<script>alert(1)</script>"

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 from frontier_rows import frontier_row, with_frontier
 
-from pruneaudit.report.answer import answer
-from pruneaudit.report.by_degree import leakage_by_bits, leakage_by_sparsity
-from pruneaudit.report.conclusions import at_equal_accuracy
-from pruneaudit.report.html import render
-from pruneaudit.report.samples import png, read_samples
+from pruneaudit.report.conclusions.changes import at_equal_accuracy
+from pruneaudit.report.conclusions.stronger import stronger_anywhere, stronger_attacks
+from pruneaudit.report.figures.by_degree import leakage_by_bits, leakage_by_sparsity
+from pruneaudit.report.page.first_screen import featured_release, summary
+from pruneaudit.report.page.html import render
+from pruneaudit.report.page.samples import png, read_samples
 from pruneaudit.report.selection import undefended_counterparts
-from pruneaudit.report.stronger import stronger_anywhere, stronger_attacks
-from pruneaudit.report.summary import featured_release, summary
+from pruneaudit.report.sentences.answer import answer
 
 PRUNED, BASELINE = "l1unstructured-0.9", "dense+finetune"
 

@@ -6,14 +6,9 @@ import pytest
 
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr, sparsity_text, tpr_quantities
 from pruneaudit.report.selection import resolution
-from pruneaudit.report.tables import (
-    NO_REASON,
-    NOT_RECORDED,
-    differences_table,
-    findings_table,
-    refusals,
-    releases_table,
-)
+from pruneaudit.report.tables.cells import NO_REASON, NOT_RECORDED
+from pruneaudit.report.tables.findings import differences_table, findings_table, refusals
+from pruneaudit.report.tables.releases import releases_table
 
 
 @pytest.mark.parametrize(

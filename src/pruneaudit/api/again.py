@@ -19,7 +19,7 @@ from pruneaudit.engine.plan import Plan, attacks_of
 from pruneaudit.engine.scheduler import missing_tasks
 from pruneaudit.evaluation.recorded_checks import SANITY_CHECK_RUN, record_sanity_checks
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.html import write_report
+from pruneaudit.report.page.html import write_report
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.lock import RunLock
 from pruneaudit.runs.names import PLANNED_BY, RELEASE_FILE, REPORT_FILE, SEALED_ALWAYS, SEALED_IF_THERE

@@ -12,8 +12,8 @@ from pruneaudit.core.files import make_private_folder, open_to_others, write_ato
 from pruneaudit.data import SOURCES
 from pruneaudit.evaluation import Audit
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.html import write_report
 from pruneaudit.report.notebook import run_html
+from pruneaudit.report.page.html import write_report
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.names import EVALUATED_FILE, RELEASE_FILE, REPORT_FILE, TRACKED_FOLDER
 from pruneaudit.study import Study

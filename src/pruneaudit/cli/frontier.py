@@ -118,8 +118,8 @@ def _run(
 
 def _quantity(results: Results, metric: str, study: str) -> Quantity:
     """The metric to show: of several false-positive rates the one that summaries show."""
-    from pruneaudit.report.equal_accuracy import frontier_metrics
     from pruneaudit.report.quantities import headline_tpr
+    from pruneaudit.report.tables.equal_accuracy import frontier_metrics
 
     found = frontier_metrics(results)
     if not found:
@@ -152,8 +152,8 @@ def _print_table(results: Results, quantity: Quantity) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pruneaudit.report.equal_accuracy import frontier_table
-    from pruneaudit.report.tables import Cell
+    from pruneaudit.report.tables.cells import Cell
+    from pruneaudit.report.tables.equal_accuracy import frontier_table
 
     found = frontier_table(results, (quantity,))
     assert found is not None  # `_quantity` found a figure

@@ -51,8 +51,8 @@ def show(results: Results, folder: Path, page: Path, as_json: bool) -> None:
 def _compare(run: Path, other: Path, out: Path | None, as_json: bool) -> None:
     from rich.console import Console
 
-    from pruneaudit.report.compare import compare_runs
-    from pruneaudit.report.compare_text import (
+    from pruneaudit.report.two_runs.differences import compare_runs
+    from pruneaudit.report.two_runs.layouts import (
         comparison_csv,
         comparison_markdown,
         comparison_record,

@@ -28,7 +28,6 @@ from pruneaudit.evaluation.recorded_checks import failures, unchecked
 from pruneaudit.evaluation.results import Results
 from pruneaudit.gate.budgets import NO_BUDGET, Budget
 from pruneaudit.gate.verdicts import Gate, Verdict, verdict_of
-from pruneaudit.report.answer import answer
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import (
     attack_order,
@@ -39,6 +38,7 @@ from pruneaudit.report.selection import (
     release_row,
     study_of,
 )
+from pruneaudit.report.sentences.answer import answer
 from pruneaudit.study.audit import MATCHED, UNDEFENDED
 from pruneaudit.study.lineage import counterparts
 

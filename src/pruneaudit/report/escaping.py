@@ -43,6 +43,6 @@ def markdown_code(name: str) -> str:
     return f"`{printable(name).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
-def without_sanity_checks(text: str) -> str:
+def printable_only(text: str) -> str:
     """The text with a space for every character that does not print: a figure has no room for escapes."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pruneaudit.evaluation.notebook import code, findings_html
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.answer import answer
-from pruneaudit.report.sanity_checks import distrusted
+from pruneaudit.report.sentences.answer import answer
+from pruneaudit.report.sentences.sanity_checks import distrusted
 
 
 def run_html(results: Results, page: Path, failures: Sequence[str] = ()) -> str:

@@ -11,13 +11,11 @@ from rich.text import Text
 
 from pruneaudit.core.errors import printable
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.answer import answer, shown_change
 from pruneaudit.report.compressed import compressed_by, is_pruned_only
-from pruneaudit.report.counts import counted_changes, has_frontier
+from pruneaudit.report.conclusions.changes import has_frontier
+from pruneaudit.report.conclusions.stronger import stronger_anywhere
 from pruneaudit.report.escaping import terminal_text
 from pruneaudit.report.quantities import TEST_ACCURACY, Quantity, headline_quantities
-from pruneaudit.report.released import left_whole
-from pruneaudit.report.sanity_checks import distrusted, unlearned
 from pruneaudit.report.selection import (
     attack_order,
     base_release,
@@ -28,8 +26,11 @@ from pruneaudit.report.selection import (
     release_names,
     release_row,
 )
-from pruneaudit.report.stronger import stronger_anywhere
-from pruneaudit.report.tables import Notes, estimate, sparsity_cell
+from pruneaudit.report.sentences.answer import answer, shown_change
+from pruneaudit.report.sentences.counts import counted_changes
+from pruneaudit.report.sentences.sanity_checks import distrusted, unlearned
+from pruneaudit.report.tables.cells import Notes, estimate, sparsity_cell
+from pruneaudit.report.tables.released import left_whole
 from pruneaudit.report.words import attack_name
 
 _WIDTH_OF_NUMBERS = 76

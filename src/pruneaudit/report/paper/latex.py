@@ -13,7 +13,9 @@ from dataclasses import replace
 
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.paper.names import file_stems, one_line
-from pruneaudit.report.tables import Cell, Row, differences_table, findings_table, releases_table
+from pruneaudit.report.tables.cells import Cell, Row
+from pruneaudit.report.tables.findings import differences_table, findings_table
+from pruneaudit.report.tables.releases import releases_table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

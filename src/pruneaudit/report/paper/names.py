@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from pruneaudit.report.escaping import without_sanity_checks
+from pruneaudit.report.escaping import printable_only
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9+=-]+")
 _LENGTH = 80
@@ -15,7 +15,7 @@ _LENGTH = 80
 
 def one_line(text: str) -> str:
     """The text with a space for everything that does not print, and no two spaces together."""
-    return " ".join(without_sanity_checks(text).split())
+    return " ".join(printable_only(text).split())
 
 
 def file_stems(prefix: str, names: Iterable[str]) -> dict[str, str]:

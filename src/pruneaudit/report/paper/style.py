@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.report.figures import COLOURS, DASHES, SYMBOLS
+from pruneaudit.report.figures.common import COLOURS, DASHES, SYMBOLS
 from pruneaudit.report.paper.names import one_line
 from pruneaudit.report.paper.points import Point
 

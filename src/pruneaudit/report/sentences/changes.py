@@ -1,80 +1,81 @@
-"""The answer in words: how leaky the networks are, and what each release changes about it.
-
-Pure functions of the results; the page and the terminal show the same sentences. A sentence claims
-a direction only where an interval excludes the other one, and names of releases never stand inside
-a sentence, so that whoever lays it out can mark them as names.
-"""
+"""What one release changes, in words."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import pandas as pd
 
-from pruneaudit.attacks.groups import is_lower_bound
 from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
-from pruneaudit.metrics.intervals import FEW_MODELS
-from pruneaudit.report.agreement import change_said, differing
-from pruneaudit.report.compressed import compressed_by, is_pruned_only, most_compressed
-from pruneaudit.report.conclusions import concluded, direction
-from pruneaudit.report.headline import headline, reason_of, with_interval
+from pruneaudit.report.compressed import compressed_by, is_pruned_only
+from pruneaudit.report.conclusions.changes import Conclusion, Shown, concluded, direction
+from pruneaudit.report.conclusions.leakage import reason_of, with_interval
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, headline_tpr, sparsity_text
 from pruneaudit.report.selection import (
-    attack_order,
-    base_release,
     baseline_of,
     counterpart_of,
     difference,
     finding,
     primary_attack,
-    reference_free_of,
-    release_names,
+    primary_references,
     release_row,
     was_fine_tuned,
     why_not_alone,
 )
-from pruneaudit.report.tables import of_all_parameters
-from pruneaudit.report.words import attack_name, counted
+from pruneaudit.report.sentences.leakage import first_few
+from pruneaudit.report.tables.cells import of_all_parameters
+from pruneaudit.report.words import attack_name, counted, listed, verb
 from pruneaudit.study import DENSE
 
 
-@dataclass(frozen=True)
-class Change:
-    """What one release changes."""
-
-    release: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer of a report."""
-
-    headline: str
-    """How leaky the dense networks are."""
-    changes: tuple[Change, ...]
-    """One for each other release, in the order of the study."""
-    caveats: tuple[str, ...]
-    """What the figures do not say."""
-
-
-def answer(results: Results) -> Answer:
-    """The answer that these results give."""
-    base = base_release(results)
-    others = [release for release in release_names(results) if release != base]
-    changes = tuple(Change(release, _change(results, release, base)) for release in others)
-    return Answer(headline(results, base), changes, _caveats(results, base))
+def change_said(results: Results, found: Conclusion, row: pd.Series) -> str:
+    """What all attacks let one say of the change; the figures of the primary one follow."""
+    assert found.primary is not None
+    way, name = found.primary.direction, attack_name(found.primary.attack)
+    networks = "network leaks" if row["num_victims"] == 1 else "networks leak"
+    own = {
+        -1: f"the {networks} less under {name}",
+        0: f"no difference could be shown under {name}",
+        1: f"the {networks} more under {name}",
+    }[way]
+    if found.reading == "disagree":
+        return f"attacks disagree: {own}{differing(results, found)}"
+    if found.others:
+        alike, others = len(found.of_others(way)), _counted_others(results, found)
+        any_of = "any of " if len(found.others) > 1 else ""
+        own += (
+            f", as under {alike} of {others}" if way and alike else f", nor under {any_of}{others}" if not way else ""
+        )
+    return own + (", but still above guessing" if way < 0 and row["auc_low"] > 0.5 else "")
 
 
-def shown_change(results: Results, changes: tuple[Change, ...]) -> Change | None:
-    """The change of the most compressed release: the one that a short summary shows."""
-    chosen = most_compressed(results, [change.release for change in changes])
-    return next((change for change in changes if change.release == chosen), None)
+def _counted_others(results: Results, found: Conclusion) -> str:
+    """How many other attacks there are; where several kinds of references were played, how many pairs."""
+    if all(shown.references == primary_references(results) for shown in found.others):
+        return counted(len(found.others), "other attack")
+    return counted(len(found.others), "other pair", "other pairs") + " of attack and references"
 
 
-def _change(results: Results, release: str, base: str) -> str:
+def differing(results: Results, found: Conclusion) -> str:
+    """The attacks that show what the primary one does not, with their differences; empty without any."""
+    own = 0 if found.primary is None else found.primary.direction
+    parts = [
+        f"{first_few([_shown(results, one) for one in showing])} {verb(len(showing), 'shows', 'show')} {word} leakage"
+        for way, word in ((-1, "less"), (1, "more"))
+        if way != own and (showing := found.of_others(way))
+    ]
+    return f"; but {listed(parts)}" if parts else ""
+
+
+def _shown(results: Results, shown: Shown) -> str:
+    references = "" if shown.references == primary_references(results) else f", references {shown.references}"
+    interval = AUC.signed_interval(shown.low, shown.high)
+    return f"{attack_name(shown.attack)}{references} ({AUC.difference(shown.difference)} {interval})"
+
+
+def change_words(results: Results, release: str, base: str) -> str:
+    """What a release changes, compared with its baseline, in one sentence."""
     attack = primary_attack(results)
     row, how, name = finding(results, release, attack), what_was_done(results, release), attack_name(attack)
     if row is None or math.isnan(row["auc"]):
@@ -160,29 +161,6 @@ def what_was_done(results: Results, release: str) -> str:
     if row["origin"] == "init" and row["release"] != DENSE:
         return f"Trained from new weights without compression{defended}"
     return f"Fine-tuned without compression{defended}" if was_fine_tuned(row) else "In this release"
-
-
-def _caveats(results: Results, base: str) -> tuple[str, ...]:
-    found = []
-    if results.about.get("demonstration"):
-        found.append("A demonstration on a small subset: these numbers describe these networks, not yours.")
-    row = finding(results, base, primary_attack(results))
-    networks = 0 if row is None or math.isnan(row["num_victims"]) else int(row["num_victims"])
-    if networks == 1:
-        found.append("One network was attacked: the intervals cover the choice of samples, not another training run.")
-    elif 1 < networks < FEW_MODELS:
-        found.append(f"Only {networks} networks were attacked: the intervals are conditional on this bank.")
-    alone = reference_free_of(results)
-    found += alone.sentences if alone else ()
-    failed = len(results.about.get("failures") or [])
-    if failed:
-        found.append(f"{counted(failed, 'task')} failed: what depends on them is missing here.")
-    found += [
-        f"{name} is a lower bound of what several releases give away together: one of them alone may give away more."
-        for name in filter(is_lower_bound, attack_order(results))
-    ]
-    found.append("The figures hold for the attacks that were played; a stronger attack may find more.")
-    return tuple(found)
 
 
 def _paired_figure(quantity: Quantity, paired: pd.Series) -> str:

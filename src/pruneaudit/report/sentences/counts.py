@@ -6,8 +6,14 @@ from collections.abc import Sequence
 
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compressed import changed_words
-from pruneaudit.report.conclusions import Reading, WhyNot, at_equal_accuracy, concluded
-from pruneaudit.report.quantities import AUC
+from pruneaudit.report.conclusions.changes import (
+    Reading,
+    WhyNot,
+    at_equal_accuracy,
+    changed_releases,
+    concluded,
+    has_frontier,
+)
 from pruneaudit.report.selection import baseline_of, far_from_baselines, primary_attack
 from pruneaudit.report.words import attack_name, counted, listed, verb
 
@@ -102,19 +108,3 @@ def _reasons(reasons: Sequence[WhyNot]) -> str:
 
 def _releases(results: Results, number: int) -> str:
     return counted(number, f"{changed_words(results)} release")
-
-
-def changed_releases(results: Results, base: str) -> list[str]:
-    """The releases that were compressed or defended, but for those that the others are compared with."""
-    baselines = set(results.frontier.loc[results.frontier["is_baseline"] == 1, "release"]) | {base}
-    rows = results.releases
-    return [
-        str(row["release"])
-        for _, row in rows.iterrows()
-        if (row["compress"] or row["defense"]) and row["release"] not in baselines
-    ]
-
-
-def has_frontier(results: Results) -> bool:
-    """Whether releases were compared in AUC at equal accuracy."""
-    return bool((results.frontier["metric"] == AUC.column).any())

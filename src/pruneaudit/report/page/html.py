@@ -25,18 +25,16 @@ from pruneaudit.core.files import write_atomically
 from pruneaudit.evaluation.columns import POOLED
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
-from pruneaudit.report.accusations import accusations
-from pruneaudit.report.answer import answer
-from pruneaudit.report.by_degree import leakage_by_bits, leakage_by_sparsity
 from pruneaudit.report.compressed import shows_sizes
-from pruneaudit.report.detected import NO_SAMPLES, are_public, detected, detected_figures, shown_samples
-from pruneaudit.report.equal_accuracy import frontier_figure, frontier_table
-from pruneaudit.report.figures import Figure, leakage_against_accuracy, leakage_by_release
+from pruneaudit.report.figures.by_degree import leakage_by_bits, leakage_by_sparsity
+from pruneaudit.report.figures.common import Figure
+from pruneaudit.report.figures.detected import detected_figures
+from pruneaudit.report.figures.frontier import frontier_figure
+from pruneaudit.report.figures.leakage import leakage_against_accuracy, leakage_by_release
+from pruneaudit.report.figures.roc import roc_by_attack, roc_by_release
+from pruneaudit.report.page.first_screen import summary
+from pruneaudit.report.page.samples import Samples, read_samples
 from pruneaudit.report.quantities import meanings
-from pruneaudit.report.released import released
-from pruneaudit.report.roc import roc_by_attack, roc_by_release
-from pruneaudit.report.samples import Samples, read_samples
-from pruneaudit.report.sanity_checks import sanity_checks
 from pruneaudit.report.selection import (
     base_release,
     baseline_of,
@@ -47,8 +45,14 @@ from pruneaudit.report.selection import (
     release_names,
     why_not_alone,
 )
-from pruneaudit.report.summary import summary
-from pruneaudit.report.tables import canaries_table, differences_table, findings_table, refusals, releases_table
+from pruneaudit.report.sentences.answer import answer
+from pruneaudit.report.tables.accusations import accusations
+from pruneaudit.report.tables.detected import NO_SAMPLES, are_public, detected, shown_samples
+from pruneaudit.report.tables.equal_accuracy import frontier_table
+from pruneaudit.report.tables.findings import canaries_table, differences_table, findings_table, refusals
+from pruneaudit.report.tables.released import released
+from pruneaudit.report.tables.releases import releases_table
+from pruneaudit.report.tables.sanity_checks import sanity_checks
 from pruneaudit.report.words import counted
 
 _TEMPLATE = "report.html"
@@ -117,7 +121,7 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
 def _environment() -> Environment:
     """The templates; compiled once per process."""
     return Environment(
-        loader=PackageLoader("pruneaudit.report"),
+        loader=PackageLoader("pruneaudit.report.page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

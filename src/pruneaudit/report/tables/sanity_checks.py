@@ -1,19 +1,13 @@
-"""What is said before any leakage: the run's own sanity checks, and networks that did not learn.
-
-A sanity check is an attack of the run, played where the right answer is known.
-"""
+"""The table of sanity checks: attacks of the run, played where the right answer is known."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from pruneaudit.evaluation.learned import NOT_LEARNED, not_learned_words
-from pruneaudit.evaluation.recorded_checks import NULL, failures, warning
+from pruneaudit.evaluation.recorded_checks import NULL, failures
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC
-from pruneaudit.report.selection import base_release
-from pruneaudit.study import DENSE
 
 _MADE_UP_DONE = {NULL: "made-up bank, nothing to find", "planted": "made-up bank, members planted"}
 
@@ -70,12 +64,6 @@ def sanity_checks(results: Results) -> SanityChecks | None:
     return SanityChecks(lines, named, tuple(failures(about)))
 
 
-def distrusted(results: Results) -> tuple[str, ...]:
-    """A sentence for each attack that failed its sanity checks, for the first screen and the terminal."""
-    said = [warning(label, reason) for label, reason in failures(results.about).items()]
-    return tuple(f"{sentence[0].upper()}{sentence[1:]}." for sentence in said)
-
-
 def _done(bank: str, kind: str) -> str:
     made_up = bank.startswith("made-up")
     return _MADE_UP_DONE[kind] if made_up else f"{bank}, membership redrawn"
@@ -83,15 +71,3 @@ def _done(bank: str, kind: str) -> str:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
-
-
-def unlearned(results: Results) -> tuple[str, ...]:
-    """Says that the base release did not learn, or how many other releases did not; empty where all learned."""
-    found = results.about.get(NOT_LEARNED) or {}
-    base = base_release(results)
-    if base in found:
-        return (not_learned_words("dense networks" if base == DENSE else "networks", found[base]),)
-    if found:
-        count = "One release" if len(found) == 1 else f"{len(found)} releases"
-        return (f"{count} did not learn, or forgot: no better than always naming the most frequent class.",)
-    return ()

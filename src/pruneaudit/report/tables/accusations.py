@@ -15,7 +15,7 @@ import pandas as pd
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import Quantity, headline_tpr
 from pruneaudit.report.selection import primary_attack, primary_references, references_named, release_names
-from pruneaudit.report.tables import NO_REASON, Cell, Notes
+from pruneaudit.report.tables.cells import NO_REASON, Cell, Notes
 from pruneaudit.study import DENSE
 
 _PPV = Quantity("ppv", "PPV", is_percent=True, places=1)

@@ -18,7 +18,11 @@ from pruneaudit.attacks.groups import is_lower_bound
 from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC
-from pruneaudit.report.selection import attack_order, finding, primary_attack, primary_references
+from pruneaudit.report.selection import (
+    attack_order,
+    primary_attack,
+    primary_references,
+)
 
 Reading = Literal["less", "more", "not shown", "disagree", "not compared"]
 READINGS: dict[int, Reading] = {-1: "less", 0: "not shown", 1: "more"}
@@ -120,17 +124,6 @@ def at_equal_accuracy(results: Results, release: str) -> AtEqualAccuracy | None:
     return AtEqualAccuracy("not compared", why)
 
 
-def better_than_guessing(results: Results, release: str) -> tuple[str, ...]:
-    """The attacks but the primary one whose AUC on a release is above guessing, under the primary references."""
-    broken, first = failures(results.about), primary_attack(results)
-    found = []
-    for attack in attack_order(results):
-        row = finding(results, release, attack) if attack != first and attack not in broken else None
-        if row is not None and row["auc_low"] > 0.5:
-            found.append(attack)
-    return tuple(found)
-
-
 def direction(low: float, high: float) -> int:
     """-1 or 1 where an interval lies on one side of 0, else 0; an end that is NaN excludes nothing on its side."""
     return 1 if low > 0 else -1 if high < 0 else 0
@@ -138,3 +131,19 @@ def direction(low: float, high: float) -> int:
 
 def _lacks_interval(row: pd.Series) -> bool:
     return bool(math.isnan(row["difference"]) or math.isnan(row["low"]) or math.isnan(row["high"]))
+
+
+def changed_releases(results: Results, base: str) -> list[str]:
+    """The releases that were compressed or defended, but for those that the others are compared with."""
+    baselines = set(results.frontier.loc[results.frontier["is_baseline"] == 1, "release"]) | {base}
+    rows = results.releases
+    return [
+        str(row["release"])
+        for _, row in rows.iterrows()
+        if (row["compress"] or row["defense"]) and row["release"] not in baselines
+    ]
+
+
+def has_frontier(results: Results) -> bool:
+    """Whether releases were compared in AUC at equal accuracy."""
+    return bool((results.frontier["metric"] == AUC.column).any())

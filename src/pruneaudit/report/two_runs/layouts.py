@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pruneaudit.report.compare import Comparison
 from pruneaudit.report.escaping import markdown_text, terminal_text
 from pruneaudit.report.quantities import TEST_ACCURACY, TRAIN_ACCURACY, Quantity
 from pruneaudit.report.selection import holds_zero
+from pruneaudit.report.two_runs.differences import Comparison
 from pruneaudit.report.words import counted
 
 _ACCURACIES = (TEST_ACCURACY.column, TRAIN_ACCURACY.column)

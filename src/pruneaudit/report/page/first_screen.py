@@ -14,13 +14,18 @@ import pandas as pd
 
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
-from pruneaudit.report.answer import baseline_words, what_was_done
 from pruneaudit.report.compressed import most_compressed, shows_sizes
-from pruneaudit.report.conclusions import Reading, at_equal_accuracy, concluded, direction
-from pruneaudit.report.counts import READINGS, changed_releases, counted_changes, has_frontier
-from pruneaudit.report.headline import networks_of, short_headline
+from pruneaudit.report.conclusions.changes import (
+    Reading,
+    at_equal_accuracy,
+    changed_releases,
+    concluded,
+    direction,
+    has_frontier,
+)
+from pruneaudit.report.conclusions.leakage import networks_of
+from pruneaudit.report.conclusions.stronger import Stronger, stronger_anywhere
 from pruneaudit.report.quantities import AUC, BALANCED_ACCURACY, TEST_ACCURACY, Quantity, headline_tpr
-from pruneaudit.report.sanity_checks import distrusted, unlearned
 from pruneaudit.report.selection import (
     NEAR,
     base_release,
@@ -34,8 +39,11 @@ from pruneaudit.report.selection import (
     release_row,
     undefended_counterparts,
 )
-from pruneaudit.report.stronger import Stronger, stronger_anywhere
-from pruneaudit.report.tables import NOT_RECORDED, Cell, Notes, estimate, size_cell, sparsity_cell
+from pruneaudit.report.sentences.changes import baseline_words, what_was_done
+from pruneaudit.report.sentences.counts import READINGS, counted_changes
+from pruneaudit.report.sentences.leakage import short_headline
+from pruneaudit.report.sentences.sanity_checks import distrusted, unlearned
+from pruneaudit.report.tables.cells import NOT_RECORDED, Cell, Notes, estimate, size_cell, sparsity_cell
 from pruneaudit.report.words import attack_name
 
 _NO_ROW = "the primary attack has no figure of this release"

@@ -9,7 +9,7 @@ from typing import Any
 
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compressed import effective_bits, shows_sizes
-from pruneaudit.report.figures import NEUTRAL, Figure, label, line_across, plot_layout, style
+from pruneaudit.report.figures.common import NEUTRAL, Figure, label, line_across, plot_layout, style
 from pruneaudit.report.paper.points import Point, leakage, methods, references, sparsity_of
 from pruneaudit.report.quantities import AUC, sparsity_text
 from pruneaudit.report.selection import primary_attack, references_shown

@@ -14,7 +14,7 @@ from typing import Any
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compressed import compressed_by
 from pruneaudit.report.quantities import bytes_text, sparsity_text
-from pruneaudit.report.tables import NOT_RECORDED, Cell, Notes
+from pruneaudit.report.tables.cells import NOT_RECORDED, Cell, Notes
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from pruneaudit.attacks.reference_free import WRONG_WAY
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation.columns import MEAN
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.compare_scores import Interval, Paired, independent_difference, paired_scores
 from pruneaudit.report.quantities import TEST_ACCURACY, TRAIN_ACCURACY, Quantity, headline_quantities
 from pruneaudit.report.selection import reference_free_of, release_row
+from pruneaudit.report.two_runs.paired import Interval, Paired, independent_difference, paired_scores
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.study.differences import Setting, changed_settings
 

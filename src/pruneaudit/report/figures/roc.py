@@ -13,7 +13,7 @@ import pandas as pd
 
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
-from pruneaudit.report.figures import Choice, Figure, dashed, label, plot_layout, style
+from pruneaudit.report.figures.common import Choice, Figure, dashed, label, plot_layout, style
 from pruneaudit.report.selection import (
     attack_order,
     base_release,

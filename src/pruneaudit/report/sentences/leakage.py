@@ -5,23 +5,24 @@ The page shows it without figures, the terminal and notebooks with them.
 
 from __future__ import annotations
 
-import math
-from typing import Literal
+from collections.abc import Sequence
 
-import pandas as pd
-
-from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.agreement import otherwise_found, stronger_words
-from pruneaudit.report.quantities import AUC, Quantity, headline_tpr
+from pruneaudit.report.conclusions.leakage import (
+    _found,
+    better_than_guessing,
+    networks_of,
+    reason_of,
+    verdict,
+    with_interval,
+)
+from pruneaudit.report.conclusions.stronger import Stronger, stronger_attacks
+from pruneaudit.report.quantities import AUC, headline_tpr
 from pruneaudit.report.selection import (
     finding,
     primary_attack,
 )
-from pruneaudit.report.words import attack_name, verb
-from pruneaudit.study import DENSE
-
-Verdict = Literal["no figure", "distrusted", "no interval", "leaks", "leaks at low rates", "reversed", "not shown"]
+from pruneaudit.report.words import attack_name, counted, listed, verb
 
 
 def headline(results: Results, base: str) -> str:
@@ -75,45 +76,36 @@ def short_headline(results: Results, base: str) -> str:
     }.get(verdict(results, base)) or headline(results, base)
 
 
-def networks_of(results: Results, base: str) -> str:
-    """`dense networks`, or `network` where a single one that is no study's was attacked."""
-    row = finding(results, base, primary_attack(results))
-    alone = row is not None and row["num_victims"] == 1
-    return ("dense " if base == DENSE else "") + ("network" if alone else "networks")
+_MOST_NAMED = 3
+"""Attacks that a sentence names; the tables have them all."""
 
 
-def verdict(results: Results, base: str) -> Verdict:
-    """What the primary attack's intervals on the base release let one say of it."""
-    attack = primary_attack(results)
-    row = finding(results, base, attack)
-    if row is None or math.isnan(row["auc"]):
-        return "no figure"
-    if attack in failures(results.about):
-        return "distrusted"
-    if math.isnan(row["auc_low"]) or math.isnan(row["auc_high"]):
-        return "no interval"
-    if row["auc_low"] > 0.5:
-        return "leaks"
-    rate = headline_tpr(results.findings.columns)
-    if _found(rate, row) and rate is not None and row[f"{rate.column}_low"] > (rate.level or 0.0):
-        return "leaks at low rates"
-    return "reversed" if row["auc_high"] < 0.5 else "not shown"
-
-
-def _found(rate: Quantity | None, row: pd.Series) -> str:
-    """What the attack finds at the summary's false-positive rate, or nothing where that was refused."""
-    if rate is None or rate.level is None or math.isnan(row[rate.column]):
+def otherwise_found(results: Results, base: str) -> str:
+    """A sentence on the attacks that tell members where the primary one was not shown to; empty without any."""
+    better = [attack_name(attack) for attack in better_than_guessing(results, base)]
+    if not better:
         return ""
-    level = f"{100 * rate.level:g}%"
-    return f"finds {with_interval(rate, row)} of the members at {level} false positives (guessing: {level})"
+    return f" Attacks disagree: {first_few(better)} {verb(len(better), 'does', 'do')} better than guessing."
 
 
-def with_interval(quantity: Quantity, row: pd.Series) -> str:
-    """A figure of a row, with its interval where it has one."""
-    interval = quantity.interval(row[f"{quantity.column}_low"], row[f"{quantity.column}_high"])
-    return f"{quantity.value(row[quantity.column])} {interval}".rstrip()
+def stronger_words(results: Results, base: str) -> str:
+    """A sentence on the attacks that find more than the primary one; empty without any."""
+    by_auc, rate = stronger_attacks(results, base), headline_tpr(results.findings.columns)
+    known = {found.attack for found in by_auc}
+    at_rate = [found for found in stronger_attacks(results, base, rate) if found.attack not in known] if rate else []
+    parts = [_finds_more(found[0]) for found in (by_auc, at_rate) if found]
+    others = len(by_auc) + len(at_rate) - len(parts)
+    if others:
+        parts.append(f"{counted(others, 'other attack')} {verb(others, 'does', 'do')} so too")
+    return f" {listed(parts)}." if parts else ""
 
 
-def reason_of(row: pd.Series | None) -> str:
-    """Why a row has no figure."""
-    return "it has no row in the findings" if row is None else str(row["suppressed"]) or "no reason was recorded"
+def _finds_more(found: Stronger) -> str:
+    what = "AUC" if found.quantity == AUC else f"members at {100 * (found.quantity.level or 0.0):g}% false positives"
+    return f"{attack_name(found.attack)} finds more ({what}: {found.figure})"
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first few, and how many more there are."""
+    more = len(names) - _MOST_NAMED
+    return listed([*names[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])])

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.figures import COLOURS, NEUTRAL, Figure, label, plot_layout
-from pruneaudit.report.samples import Samples
+from pruneaudit.report.page.samples import Samples
 from pruneaudit.report.selection import baseline_of
 from pruneaudit.report.words import attack_name
 
@@ -19,9 +17,6 @@ ALL = "all"
 NO_SAMPLES = Samples()
 NUM_SHOWN = 10
 """Samples that are listed of each release."""
-_FIGURE_HEIGHT = 250
-_CLASS_LENGTH = 14
-_HOVER = "class %{x}: %{customdata}<extra></extra>"
 
 
 @dataclass(frozen=True)
@@ -106,27 +101,20 @@ def detected(results: Results, samples: Samples = NO_SAMPLES, show_records: bool
         level=f"{100 * table['fpr'].iloc[0]:g}%",
         lines=tuple(_line(row) for _, row in of_all.iterrows()),
         with_floor=bool(of_all["noise_newly"].notna().any()),
-        rising=tuple(_rising(results, *pair, samples, NUM_SHOWN if show_records else 0) for pair in _shown(results)),
+        rising=tuple(
+            _rising(results, *pair, samples, NUM_SHOWN if show_records else 0) for pair in shown_pairs(results)
+        ),
     )
 
 
 def shown_samples(results: Results) -> set[str]:
     """The ids of the samples that the section lists."""
-    return {line.sample_id for pair in _shown(results) for line in _rising(results, *pair, NO_SAMPLES, NUM_SHOWN).lines}
+    return {
+        line.sample_id for pair in shown_pairs(results) for line in _rising(results, *pair, NO_SAMPLES, NUM_SHOWN).lines
+    }
 
 
-def detected_figures(results: Results, samples: Samples = NO_SAMPLES) -> list[Figure]:
-    """For each release with its baseline: how many samples of each class moved, and how many by chance."""
-    drawn = []
-    for index, (release, baseline) in enumerate(_shown(results)):
-        rows = results.detection_changes
-        rows = rows[(rows["release"] == release) & (rows["baseline"] == baseline) & (rows["class"] != ALL)]
-        if rows[["newly_detected", "no_longer_detected"]].to_numpy().any():
-            drawn.append(_by_class(rows, f"detected-{index}", release, baseline, samples))
-    return drawn
-
-
-def _shown(results: Results) -> list[tuple[str, str]]:
+def shown_pairs(results: Results) -> list[tuple[str, str]]:
     """Each release with the one baseline that sentences hold it against."""
     pairs = results.detection_changes[["release", "baseline"]].drop_duplicates()
     return [
@@ -142,10 +130,10 @@ def _line(row: pd.Series) -> MovedLine:
     return MovedLine(
         release=str(row["release"]),
         baseline=str(row["baseline"]),
-        newly=_count(row["newly_detected"]),
-        no_longer=_count(row["no_longer_detected"]),
-        newly_by_chance=_count(row["noise_newly"]),
-        no_longer_by_chance=_count(row["noise_no_longer"]),
+        newly=count_text(row["newly_detected"]),
+        no_longer=count_text(row["no_longer_detected"]),
+        newly_by_chance=count_text(row["noise_newly"]),
+        no_longer_by_chance=count_text(row["noise_no_longer"]),
         detected=f"{before:,} to {after:,} of {int(row['num_samples']):,}",
         p_value="below 0.001" if row["p_value"] < 0.001 else f"{row['p_value']:.3f}",
     )
@@ -171,53 +159,13 @@ def _rising(results: Results, release: str, baseline: str, samples: Samples, num
     return Rising(release, baseline, len(rows), any(line.picture for line in lines), lines)
 
 
-def _by_class(rows: pd.DataFrame, key: str, release: str, baseline: str, samples: Samples) -> Figure:
-    """Bars up for newly exposed, down for no longer exposed; marks where chance alone would lie."""
-    classes = [label(_class_name(samples, name), _CLASS_LENGTH) for name in rows["class"]]
-    traces = []
-    sides = (("newly_detected", "noise_newly", 1), ("no_longer_detected", "noise_no_longer", -1))
-    for (column, chance, sign), colour in zip(sides, (COLOURS[1], COLOURS[0]), strict=True):
-        name = column.replace("_", " ")
-        bars = {"type": "bar", "name": name, "x": classes, "y": [sign * int(value) for value in rows[column]]}
-        texts = [f"{_count(value)} {name}" for value in rows[column]]
-        traces.append(bars | {"marker": {"color": colour}, "customdata": texts, "hovertemplate": _HOVER})
-        if rows[chance].notna().all():
-            traces.append(_marks(classes, rows[chance], sign))
-    layout = plot_layout("Class", "Samples")
-    layout["xaxis"]["type"] = "category"
-    layout |= {"barmode": "relative", "bargap": 0.4}
-    return Figure(
-        key=key,
-        title=f"Who becomes exposed, by class: {release} against {baseline}",
-        caption="Up: newly detected. Down: no longer detected. The numbers are in detection_changes.csv beside it."
-        + (" Short lines: the same between two fine-tuning seeds of one release." if len(traces) > len(sides) else ""),
-        height=_FIGURE_HEIGHT,
-        plot={"data": traces, "layout": layout},
-    )
-
-
-def _class_name(samples: Samples, number: str) -> str:
+def class_named(samples: Samples, number: str) -> str:
     """The name of a class; with its number, for names that are cut may look alike."""
     name = samples.class_name(float(number)) if number.isdecimal() else number
     return name if name == number else f"{number} {name}"
 
 
-def _marks(classes: list[str], values: pd.Series, sign: int) -> dict[str, Any]:
-    """The noise floor as a short line per class."""
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": "by chance alone",
-        "showlegend": sign > 0,
-        "x": classes,
-        "y": [sign * float(value) for value in values],
-        "marker": {"symbol": "line-ew", "size": 22, "line": {"width": 2, "color": NEUTRAL}},
-        "customdata": [f"{_count(value)} by chance alone" for value in values],
-        "hovertemplate": _HOVER,
-    }
-
-
-def _count(value: float) -> str:
+def count_text(value: float) -> str:
     """A count, or a mean of counts; empty where there is none."""
     if math.isnan(value):
         return ""

@@ -1,0 +1,1 @@
+"""Facts: the only place that says what may be concluded from the tables."""

@@ -1,0 +1,1 @@
+"""The page: one HTML file that holds everything it needs."""

@@ -1,0 +1,1 @@
+"""Sentences: the only place that turns conclusions into words; layouts place them."""

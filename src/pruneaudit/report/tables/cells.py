@@ -1,0 +1,149 @@
+"""Numbers of a table: each with its interval, or with the reason why it is missing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from pruneaudit.report.quantities import (
+    Quantity,
+    bytes_text,
+    sparsity_text,
+)
+
+NO_REASON = "no figure was computed for this row"
+NO_STEP = "that step is no part of this release"
+NOT_RECORDED = "nothing was recorded of the weights"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number with its interval; an empty `value` means there is none and `note` says why."""
+
+    value: str
+    interval: str = ""
+    note: int | None = None
+    """1-based number of the reason below the table."""
+    stands_out: bool = False
+    """A difference whose interval excludes 0."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: what it is about, how that was set, and its numbers."""
+
+    head: str
+    detail: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The lines of one release under one kind of references or against one baseline."""
+
+    release: str
+    against: str
+    """The references (findings) or the baseline (differences)."""
+    extra: Cell | None
+    """The test accuracy, or its difference: it belongs to the release, not to an attack."""
+    rows: tuple[Row, ...]
+
+    @property
+    def num_rows(self) -> int:
+        """How many lines there are."""
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report."""
+
+    columns: tuple[str, ...]
+    groups: tuple[Group, ...]
+    notes: tuple[str, ...]
+    """The reasons that `Cell.note` counts."""
+
+
+class Notes:
+    """Reasons for missing numbers, each listed once, in the order of first use."""
+
+    def __init__(self) -> None:
+        self._reasons: list[str] = []
+
+    def number(self, reason: str) -> int:
+        """The number (from 1) under which the reason is listed."""
+        if reason not in self._reasons:
+            self._reasons.append(reason)
+        return self._reasons.index(reason) + 1
+
+    def listed(self) -> tuple[str, ...]:
+        """All reasons so far; number n is item n - 1."""
+        return tuple(self._reasons)
+
+
+def estimate(row: pd.Series, quantity: Quantity, notes: Notes) -> Cell:
+    """The cell of one quantity in a row of findings or releases."""
+    value = _number(row, quantity.column)
+    if math.isnan(value):
+        return Cell("", note=notes.number(_reason(row, quantity)))
+    low, high = _number(row, f"{quantity.column}_low"), _number(row, f"{quantity.column}_high")
+    return Cell(quantity.value(value), quantity.interval(low, high))
+
+
+def _reason(row: pd.Series, quantity: Quantity) -> str:
+    """The row's reasons that begin with the quantity's name, else all of them."""
+    suppressed = str(row.get("suppressed", ""))
+    named = [part for part in suppressed.split("; ") if part.casefold().startswith(f"{quantity.title.casefold()}:")]
+    return "; ".join(named) or suppressed or NO_REASON
+
+
+def sparsity_cell(row: pd.Series, notes: Notes, with_bits: bool = True) -> Cell:
+    """The sparsity in a row of the releases table: of the prunable weights, and of all parameters.
+
+    Args:
+        row: of the releases table.
+        notes: why numbers are missing.
+        with_bits: show bits per weight where nothing was removed.
+    """
+    if math.isnan(row["sparsity"]):
+        return Cell("", note=notes.number(NOT_RECORDED))
+    shown = of_all_parameters(row) if with_bits or row["sparsity_all"] > 0 else ""
+    return Cell(sparsity_text(row["sparsity"]), shown)
+
+
+def of_all_parameters(row: pd.Series) -> str:
+    """The sparsity over all parameters, in words; where nothing was removed but compressed, the bits per weight.
+
+    Empty where neither was recorded.
+    """
+    if row["sparsity_all"] > 0:
+        return f"{sparsity_text(row['sparsity_all'])} of all parameters"
+    return f"{row['effective_bits']:.2f} bits per weight" if row["compress"] and row["effective_bits"] > 0 else ""
+
+
+def size_cell(row: pd.Series, notes: Notes) -> Cell:
+    """Bits per weight and bytes of the whole network, both by the entropy bound, in a row of the releases table."""
+    bits, size = float(row["effective_bits"]), float(row["compressed_bytes"])
+    if math.isnan(bits) or math.isnan(size):
+        return Cell("", note=notes.number(NOT_RECORDED))
+    return Cell(f"{bits:.2f} bits per weight", bytes_text(size))
+
+
+def nonzero_cell(row: pd.Series, notes: Notes) -> Cell:
+    """Nonzero parameters in a row of the releases table, and of how many."""
+    whole, left = row["parameters"], row["nonzero_parameters"]
+    if math.isnan(left):
+        return Cell("", note=notes.number(NOT_RECORDED))
+    return Cell(count_text(left) + ("" if math.isnan(whole) else f" of {count_text(whole)}"))
+
+
+def _number(row: pd.Series, column: str) -> float:
+    return float(row.get(column, math.nan))
+
+
+def count_text(value: Any) -> str:
+    """A count; means over victims may be no whole number."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"

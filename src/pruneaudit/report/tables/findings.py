@@ -1,0 +1,131 @@
+"""Findings, paired differences and canaries, in the order of the study: nothing is sorted or left out by its result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pruneaudit.evaluation.columns import MEAN, POOLED
+from pruneaudit.evaluation.results import Results
+from pruneaudit.report.quantities import (
+    AUC,
+    TEST_ACCURACY,
+    Quantity,
+    compared_quantities,
+    quantities_of,
+    ranking_quantities,
+)
+from pruneaudit.report.selection import base_release, holds_zero, references_named, release_row
+from pruneaudit.report.tables.cells import NO_REASON, Cell, Group, Notes, Row, Table, count_text, estimate
+
+
+def findings_table(results: Results, victim: str = MEAN) -> Table:
+    """The findings of one kind of victim, grouped by release and references."""
+    notes = Notes()
+    rows = results.findings[results.findings["victim"] == victim]
+    quantities = quantities_of(rows.columns)
+    if victim == POOLED:
+        # Over all pairs no threshold is learned, so there may be nothing that was measured at one.
+        of_ranking = ranking_quantities(rows.columns)
+        quantities = tuple(q for q in quantities if q in of_ranking or rows[q.column].notna().any())
+    groups = []
+    for (release, references), part in rows.groupby(["release", "references"], sort=False):
+        row_of_release = release_row(results, str(release))
+        accuracy = None if row_of_release is None else estimate(row_of_release, TEST_ACCURACY, notes)
+        lines = [_finding_line(row, quantities, notes) for _, row in part.iterrows()]
+        groups.append(Group(str(release), references_named(results, str(references)), accuracy, tuple(lines)))
+    counts = ("Victims", "Members", "Non-members", "Without a score")
+    return Table((*(quantity.title for quantity in quantities), *counts), tuple(groups), notes.listed())
+
+
+def _finding_line(row: pd.Series, quantities: Iterable[Quantity], notes: Notes) -> Row:
+    numbers = [estimate(row, quantity, notes) for quantity in quantities]
+    counts = [
+        Cell(count_text(row[column])) if not math.isnan(row[column]) else Cell("", note=notes.number(NO_REASON))
+        for column in ("num_victims", "num_members", "num_nonmembers", "num_unscored")
+    ]
+    return Row(str(row["attack"]), str(row["variant"]), (*numbers, *counts))
+
+
+def differences_table(results: Results) -> Table:
+    """Paired differences, grouped by release and baseline; one column per metric."""
+    notes = Notes()
+    found = set(results.comparisons["metric"])
+    candidates = compared_quantities([*results.findings.columns, *results.comparisons["metric"]])
+    quantities = tuple(quantity for quantity in candidates if quantity.column in found)
+    groups = []
+    # What the base release is compared with is compared with it in its own lines, the other way round.
+    compared = results.comparisons[results.comparisons["release"] != base_release(results)]
+    for (release, baseline), part in compared.groupby(["release", "baseline"], sort=False):
+        accuracy = part[part["metric"] == TEST_ACCURACY.column]
+        extra = None if accuracy.empty else _difference_cell(accuracy.iloc[0], TEST_ACCURACY, notes)
+        lines = []
+        attacks = part[part["attack"] != ""]
+        for (attack, references), of_attack in attacks.groupby(["attack", "references"], sort=False):
+            by_metric = {row["metric"]: row for _, row in of_attack.iterrows()}
+            cells = [_difference_cell(by_metric.get(quantity.column), quantity, notes) for quantity in quantities]
+            counts = of_attack["num_victims"].dropna()
+            cells.append(Cell(count_text(counts.iloc[0])) if len(counts) else Cell("", note=notes.number(NO_REASON)))
+            lines.append(Row(str(attack), f"references: {references_named(results, str(references))}", tuple(cells)))
+        groups.append(Group(str(release), str(baseline), extra, tuple(lines)))
+    titles = [f"{quantity.title} (points)" if quantity.is_percent else quantity.title for quantity in quantities]
+    return Table((*titles, "Victims"), tuple(groups), notes.listed())
+
+
+def _difference_cell(row: pd.Series | None, quantity: Quantity, notes: Notes) -> Cell:
+    if row is None or math.isnan(row["difference"]):
+        return Cell("", note=notes.number("refused or missing in the release or in its baseline: see the findings"))
+    interval = quantity.signed_interval(row["low"], row["high"])
+    return Cell(quantity.signed(row["difference"]), interval, stands_out=not holds_zero(row))
+
+
+@dataclass(frozen=True)
+class CanaryLine:
+    """One line of the canaries table."""
+
+    release: str
+    references: str
+    attack: str
+    auc: str
+    """AUC and interval."""
+    epsilon: str
+    """Lower bound from one run, the highest that holds of all victims; with right guesses."""
+    epsilon_many: str
+    """Lower bound from many runs; empty where there is none."""
+    num_canaries: int
+    num_victims: int
+
+
+def canaries_table(results: Results) -> tuple[CanaryLine, ...]:
+    """What attacks achieve on canaries: one line per release, references and attack."""
+    lines = []
+    for (release, references, attack), part in results.canaries.groupby(
+        ["release", "references", "attack"], sort=False
+    ):
+        of_all = {row["figure"]: row for _, row in part[part["victim"].isin(["mean", "every victim"])].iterrows()}
+        area = of_all.get("auc")
+        texts = [
+            f"{row['value']:.2f} ({row['correct']:.0f} of {row['guesses']:.0f} right)" if row is not None else ""
+            for row in (of_all.get("epsilon, one run"), of_all.get("epsilon, many runs"))
+        ]
+        auc = "" if area is None else f"{AUC.value(area['value'])} {AUC.interval(area['low'], area['high'])}"
+        counts = int(part["num_canaries"].iloc[0]), int(part["num_victims"].max())
+        references = references_named(results, str(references))
+        lines.append(CanaryLine(str(release), references, str(attack), auc, texts[0], texts[1], *counts))
+    return tuple(lines)
+
+
+def refusals(results: Results) -> tuple[tuple[str, str], ...]:
+    """Each reason for which a figure was refused, with the rows it was refused in (as a text)."""
+    where: dict[str, list[str]] = {}
+    for _, row in results.findings.iterrows():
+        for reason in dict.fromkeys(part.strip() for part in row["suppressed"].split(";")):
+            if reason:
+                where.setdefault(reason, []).append(row["attack"])
+    return tuple(
+        (reason, f"{len(rows):,} {'row' if len(rows) == 1 else 'rows'}: {', '.join(dict.fromkeys(rows))}")
+        for reason, rows in where.items()
+    )
