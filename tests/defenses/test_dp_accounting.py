@@ -100,7 +100,7 @@ def test_without_noise_epsilon_is_infinite_and_said_to_be(
 ) -> None:
     report = report_of(make_net("mlp"), make_defense_context(SETTINGS), DpOptions(noise_multiplier=0.0))
     assert report["epsilon"] is None
-    assert "no differential privacy" in report["statement"]
+    assert "epsilon is infinite" in report["statement"]
 
 
 def test_nothing_is_spent_before_the_first_step() -> None:

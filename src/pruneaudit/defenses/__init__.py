@@ -1,4 +1,4 @@
-"""Defences: changes of training that shall make members harder to tell, one file per method."""
+"""Defences: training modifications that make members harder to identify, one file per method."""
 
 from pruneaudit.core.registry import Registry
 from pruneaudit.defenses.defense import Defense

@@ -1,4 +1,4 @@
-"""The inner attacker of adversarial regularisation. Imports torch, so it is itself imported only where it is used."""
+"""The inner attacker of adversarial regularisation. Imports torch, so import this module only where it is used."""
 
 # B batch, C classes
 
@@ -28,10 +28,10 @@ def what_it_sees(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def attacker_network(num_classes: int, hidden: Sequence[int], generator: torch.Generator) -> nn.Sequential:
-    """An MLP from (B, 2C) to the log-odds (B, 1) of member, on the CPU, its weights drawn from `generator`."""
+    """An MLP from (B, 2C) to the log-odds (B, 1) of membership, on the CPU; `generator` draws its weights."""
     widths = (2 * num_classes, *hidden)
     layers: list[nn.Module] = []
-    with torch.random.fork_rng(devices=[]):  # torch's constructors draw weights too, which are thrown away
+    with torch.random.fork_rng(devices=[]):  # torch's constructors draw weights too; they are thrown away
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU()]
         network = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
@@ -43,17 +43,17 @@ class Adversary(Hook):
     """Trains the attacker before each step of the network, and adds its gain to the network's loss."""
 
     def __init__(self, options: AdvOptions, context: DefenseContext) -> None:
-        """Draws the attacker's weights; the samples that it learns from are drawn step by step."""
+        """Draws the attacker's weights. The samples that it learns from are drawn step by step."""
         self._options = options
         self._members, self._public = context.members, context.public
         self._batch_size, self._generator = context.settings.batch_size, context.generator
         network = attacker_network(context.num_classes, options.attacker_hidden, context.generator)
         self.attacker = network.to(context.members.stored.device)
         self._optimizer = torch.optim.Adam(self.attacker.parameters(), lr=options.attacker_learning_rate)
-        self._right: list[Tensor] = []  # fraction told right in each of the attacker's steps of this epoch
+        self._right: list[Tensor] = []  # the attacker's accuracy in each of its steps of this epoch
 
     def before_forward(self, state: TrainingState) -> None:
-        """The attacker's own steps, against the network as it is."""
+        """Trains the attacker against the current network."""
         for _ in range(self._options.attacker_steps):
             self._learn(state.model)
 
@@ -65,7 +65,7 @@ class Adversary(Hook):
         return loss + self._options.strength * gain
 
     def epoch_end(self, state: TrainingState) -> None:
-        """Notes how often the attacker was right."""
+        """Records how often the attacker was right."""
         state.history[-1]["attacker_accuracy"] = float(torch.stack(self._right).mean()) if self._right else float("nan")
         self._right = []
 
@@ -78,7 +78,7 @@ class Adversary(Hook):
         return found | {"generator": self._generator.get_state()}
 
     def put_back(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back what `kept` gave."""
+        """Restores the state that `kept` returned."""
         prefix = "attacker/"
         self.attacker.load_state_dict({n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)})
         parameters = list(self.attacker.parameters())
@@ -86,23 +86,23 @@ class Adversary(Hook):
             if name.startswith("optimizer/"):
                 _, number, key = name.split("/")
                 parameter = parameters[int(number)]
-                # Adam counts its steps on the CPU; its moments are where the weights are.
+                # Adam counts its steps on the CPU; its moments are on the weights' device.
                 self._optimizer.state[parameter][key] = value.to(parameter.device) if value.ndim else value
         self._generator.set_state(tensors["generator"])
 
     def _learn(self, model: nn.Module) -> None:
-        """One step of the attacker on a batch of members and as many public samples."""
+        """Trains the attacker for one step, on a batch of members and as many public samples."""
         with evaluating(model), torch.no_grad():
             (x, y), (other_x, other_y) = self._drawn(self._members), self._drawn(self._public)
             seen = what_it_sees(model(torch.cat([x, other_x])), torch.cat([y, other_y]))  # (2B, 2C)
         is_member = (torch.arange(len(seen), device=seen.device) < len(y)).to(seen)
         log_odds = self.attacker(seen)[:, 0]
-        self._optimizer.zero_grad()  # the network's step has left gradients here
+        self._optimizer.zero_grad()  # the network's step left gradients here
         binary_cross_entropy_with_logits(log_odds, is_member).backward()
         self._optimizer.step()
         self._right.append(((log_odds.detach() > 0) == is_member.bool()).float().mean())
 
     def _drawn(self, samples: Samples) -> tuple[Tensor, Tensor]:
-        """Inputs and labels of a batch, with replacement."""
+        """Draws a batch with replacement; returns inputs and labels."""
         positions = torch.randint(len(samples), (self._batch_size,), generator=self._generator)
         return samples.batch(positions)

@@ -1,4 +1,4 @@
-"""What a training by DP-SGD has spent; Opacus computes it."""
+"""The privacy budget (epsilon) that a DP-SGD training has spent, as computed by Opacus."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from opacus.accountants.utils import get_noise_multiplier
 from pruneaudit.core.errors import UserError
 
 PRV_UP_TO = 100.0
-"""Epsilon beyond which RDP stands in for PRV, whose tables then take minutes and gigabytes."""
+"""Above this epsilon, RDP replaces PRV: PRV's tables would take minutes and gigabytes."""
 PRV_TARGET_UP_TO = 20.0
-"""The same of a target, on the way to which much larger epsilons are computed."""
+"""The same limit for a target epsilon: the search for its noise computes much larger epsilons on the way."""
 
 Spending = tuple[float, float, int]
 """Noise multiplier, sampling rate, number of steps."""
@@ -25,28 +25,28 @@ Spending = tuple[float, float, int]
 
 @dataclass
 class Account:
-    """The steps that were made, and epsilon at `delta`."""
+    """The steps taken so far, and epsilon at `delta`."""
 
     delta: float
     accountant: str
     """`rdp` or `prv`."""
     history: list[Spending] = field(default_factory=list)
-    """One entry per run of steps that are alike."""
+    """One entry per run of identical steps."""
 
     @property
     def num_steps(self) -> int:
-        """Steps made so far."""
+        """Steps taken so far."""
         return sum(steps for _, _, steps in self.history)
 
     def step(self, noise_multiplier: float, sample_rate: float) -> None:
-        """Notes one step."""
+        """Records one step."""
         if self.history and self.history[-1][:2] == (noise_multiplier, sample_rate):
             self.history[-1] = (noise_multiplier, sample_rate, self.history[-1][2] + 1)
         else:
             self.history.append((noise_multiplier, sample_rate, 1))
 
     def spent(self) -> tuple[float, str]:
-        """Epsilon so far (infinite without noise, 0 before the first step), and the accountant that says so."""
+        """Epsilon so far (infinite without noise, 0 before the first step), and the accountant that computed it."""
         if not self.history:
             return 0.0, self.accountant
         if any(noise_multiplier == 0 for noise_multiplier, _, _ in self.history):
@@ -64,16 +64,16 @@ class Account:
 
 
 def noise_for(target_epsilon: float, account: Account, sample_rate: float, steps: int) -> float:
-    """The noise multiplier with which `steps` steps spend at most `target_epsilon`, and 1% less at the least.
+    """The noise multiplier with which `steps` steps spend between 99% and 100% of `target_epsilon`.
 
     Args:
         target_epsilon: above 0.
-        account: whose delta and accountant hold.
+        account: gives delta and the accountant.
         sample_rate: in (0, 1].
         steps: at least 1.
 
     Raises:
-        UserError: no noise is enough, as far as this accountant can tell.
+        UserError: this accountant finds no noise that is enough.
     """
     accountant = account.accountant if target_epsilon <= PRV_TARGET_UP_TO else "rdp"
     try:
@@ -97,10 +97,10 @@ def noise_for(target_epsilon: float, account: Account, sample_rate: float, steps
 
 @contextmanager
 def _as_good_as_silent() -> Iterator[None]:
-    """Without the warnings that say nothing about whether epsilon is right.
+    """Silences two warnings that do not concern the correctness of epsilon.
 
-    RDP says when its best order is the first or last of its grid: the bound holds, it might be tighter. PRV takes
-    the logarithm of 1 - q, which is rightly -infinity at q = 1.
+    RDP warns when its best order is the first or last of its grid: the bound holds, but could be tighter. PRV takes
+    the logarithm of 1 - q, which is correctly -infinity at q = 1.
     """
     with warnings.catch_warnings(), np.errstate(divide="ignore"):
         warnings.filterwarnings("ignore", message="Optimal order is the", category=UserWarning)

@@ -1,4 +1,4 @@
-"""Networks in which every sample has a gradient of its own."""
+"""Changes a network so that the gradient of each single sample can be computed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pruneaudit.models._blocks import num_groups
 
 
 def prepare(model: nn.Module) -> nn.Module:
-    """`model` with GroupNorm in the place of BatchNorm, in place; it is left in training mode.
+    """Replaces BatchNorm by GroupNorm, in place, and puts `model` in training mode.
 
     Layers keep their names. The new ones have weight 1 and bias 0. In-place activations become plain ones, which
-    compute the same: the hooks that take gradients of single samples do not bear them.
+    compute the same: the hooks that take gradients of single samples fail on in-place ones.
 
     Raises:
-        UserError: a layer cannot be trained so.
+        UserError: DP-SGD cannot train one of the layers.
     """
     replaced: dict[nn.Module, nn.Module] = {}
     for name, layer in list(model.named_modules(remove_duplicate=False)):
@@ -31,7 +31,7 @@ def prepare(model: nn.Module) -> nn.Module:
             layer.inplace = False
     model.train()
     kinds = [type(layer).__name__ for layer in model.modules() if getattr(layer, "track_running_stats", False)]
-    problems: list[object] = [f"{kind} keeps running statistics, which nothing makes private" for kind in kinds]
+    problems: list[object] = [f"{kind} keeps running statistics, which DP-SGD does not protect" for kind in kinds]
     problems += [*ModuleValidator.validate(model), *GradSampleModule.validate(model)]
     if problems:
         reason = " ".join(str(problems[0]).split())

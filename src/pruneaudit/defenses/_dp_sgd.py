@@ -1,4 +1,4 @@
-"""The steps of DP-SGD: batches by chance, clipped gradients, noise."""
+"""The steps of DP-SGD: random batches, clipped gradients, noise."""
 
 # n samples of one model, B batch
 
@@ -22,7 +22,7 @@ from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 
 @dataclass(frozen=True)
 class PoissonSampling:
-    """Each sample is in each batch with the same probability, independently of everything else."""
+    """Puts each sample into each batch with the same probability, independently."""
 
     num_samples: int
     batch_size: int
@@ -30,12 +30,12 @@ class PoissonSampling:
 
     @property
     def sample_rate(self) -> float:
-        """The probability q of a sample to be in a batch, in (0, 1]."""
+        """The probability q that a sample is in a batch, in (0, 1]."""
         return min(1.0, self.batch_size / self.num_samples)
 
     @property
     def num_batches(self) -> int:
-        """Steps in one epoch, in which a sample is drawn once on average (q = 2/3: 1.5 steps, rounded to 2)."""
+        """Steps in one epoch. An epoch draws each sample once on average (q = 2/3: 1.5 steps, rounded to 2)."""
         return max(1, round(self.num_samples / self.batch_size))
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
@@ -46,28 +46,31 @@ class PoissonSampling:
 
 
 class PerSample(GradSampleModule):
-    """Gives each weight the gradient of every sample, whatever the memory format of the network.
+    """Computes each sample's gradient for every weight, whatever the memory format of the network.
 
-    Opacus (1.6) takes inputs of convolutions to lie in memory in the order batch, channel, row, column. Of those
-    that training keeps channels-last it makes gradients that are wrong, and reads beyond their end.
+    Opacus (1.6) assumes that inputs of convolutions lie in memory in the order batch, channel, row, column. For
+    channels-last inputs it computes wrong gradients, and reads beyond their end.
     """
 
     def capture_activations_hook(self, module: nn.Module, forward_input: Any, _forward_output: Tensor) -> None:
-        """Notes the inputs of a layer, in that order."""
+        """Records the inputs of a layer, in that order."""
         super().capture_activations_hook(module, [_in_order(x) for x in forward_input], _forward_output)
 
 
 def _in_order(x: Tensor) -> Tensor:
-    """`x`, or a copy of it; of one channel or one pixel both orders are the same, but not what is derived of them."""
+    """`x` in that order, copied if it may be channels-last.
+
+    With one channel or one pixel `x` is in both orders at once, but tensors derived from it need not be.
+    """
     is_last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
     return x if x.is_contiguous() and not is_last else x.detach().clone(memory_format=torch.contiguous_format)
 
 
 class PrivateSteps(Hook):
-    """Replaces order and optimizer by those of DP-SGD, and keeps account of the steps.
+    """Replaces sampler and optimizer by those of DP-SGD, and keeps account of the steps.
 
-    The model stays the one that came in: the wrapper around it, which takes the gradients of single samples, works by
-    hooks on its layers. So names, checkpoints and other hooks are as without. `finalize` takes all of it away.
+    The model object stays the same: the wrapper that takes the gradients of single samples works by hooks on its
+    layers. So names, checkpoints and other hooks do not change. `finalize` removes the wrapper.
     """
 
     def __init__(
@@ -83,11 +86,11 @@ class PrivateSteps(Hook):
 
         Args:
             model: the network, on its device.
-            sampling: who is in a batch; the training's own generator draws it.
+            sampling: which samples are in a batch; the training's own generator draws them.
             noise: noise multiplier and largest norm of one sample's gradient.
-            account: where each step is noted.
-            masks: the masks of the pruning as they are now, or None.
-            generator: CPU generator from which the seed of the noise is drawn.
+            account: records each step.
+            masks: returns the current pruning masks, or None.
+            generator: CPU generator that draws the seed of the noise.
         """
         self._sampling, self._account, self._masks = sampling, account, masks
         self._noise_multiplier, self._max_grad_norm = noise
@@ -104,7 +107,7 @@ class PrivateSteps(Hook):
         """Whether weights were removed before the first step."""
 
     def spent(self) -> dict[str, Any]:
-        """What was spent and on what, as JSON data; an infinite epsilon is None."""
+        """The epsilon spent and the settings behind it, as JSON data; an infinite epsilon is None."""
         epsilon, accountant = self._account.spent()
         return {
             "epsilon": epsilon if math.isfinite(epsilon) else None,
@@ -119,7 +122,7 @@ class PrivateSteps(Hook):
     def wrap(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, sampler: Sampler
     ) -> tuple[nn.Module, torch.optim.Optimizer, Sampler]:
-        """The same model, which now gives gradients of single samples, and an optimizer that clips them."""
+        """The same model, now with gradients of single samples, and an optimizer that clips them."""
         self._per_sample = PerSample(model)
         private = DPOptimizer(
             optimizer,
@@ -132,16 +135,16 @@ class PrivateSteps(Hook):
         return model, private, self._sampling
 
     def batch(self, state: TrainingState, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Asks for the inputs' gradients: PyTorch warns of backward hooks on a first layer that passes none on."""
+        """Requests gradients of the inputs: without them PyTorch warns about backward hooks on the first layer."""
         return x.detach().requires_grad_(), y
 
     def after_backward(self, state: TrainingState) -> None:
-        """Takes removed weights out of each sample's gradient, before its norm is computed."""
+        """Zeroes removed weights in each sample's gradient, before its norm is computed."""
         for name, parameter in self._parameters.items():
             if parameter.grad_sample is None:  # type: ignore[attr-defined]
                 raise UserError(
-                    f"defense 'dp': parameter '{name}' takes no part in the network's output, expected all that are "
-                    "trained to do so; remove it, or set its requires_grad to False"
+                    f"defense 'dp': parameter '{name}' does not affect the network's output, expected every trained "
+                    "parameter to do so; remove it, or set its requires_grad to False"
                 )
         self._removed = [(weight, gone & (weight == 0)) for weight, gone in self._masked()]
         for weight, gone in self._removed:
@@ -158,10 +161,10 @@ class PrivateSteps(Hook):
 
     @torch.no_grad()
     def _before_inner_step(self, optimizer: DPOptimizer) -> None:
-        """Notes the step, and hands over gradients that the inner optimizer can take.
+        """Records the step, and brings gradients into a form that the inner optimizer can take.
 
-        A fused optimizer reads gradients in the order in which they lie in memory, which must be the weights'; it does
-        not check. Noise on removed weights is taken off: it would fill their momentum.
+        A fused optimizer reads gradients in memory order, and does not check that it is the weights' order. Noise on
+        removed weights is set to zero: it would fill their momentum.
         """
         for weight in optimizer.params:
             if weight.grad.stride() != weight.stride():
@@ -188,6 +191,6 @@ class PrivateSteps(Hook):
         return {"noise": self._noise.get_state(), "history": history}
 
     def put_back(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back noise and account."""
+        """Restores noise and account."""
         self._noise.set_state(tensors["noise"])
         self._account.history = [(noise, rate, int(steps)) for noise, rate, steps in tensors["history"].tolist()]

@@ -1,4 +1,4 @@
-"""CutMix, and dropout without a layer. Imports torch, so it is itself imported only where it is used."""
+"""CutMix, and dropout without a layer. Imports torch, so import this module only where it is used."""
 
 # B batch, K channels, H height, W width, C classes
 
@@ -27,7 +27,7 @@ class CutMix(Hook):
             generator: CPU generator of all draws.
         """
         self._alpha, self._probability, self._generator = alpha, probability, generator
-        self._partners: Tensor | None = None  # (B,) labels of the images that the boxes are from
+        self._partners: Tensor | None = None  # (B,) labels of the images that the boxes come from
         self._own_share = 1.0
 
     def batch(self, state: TrainingState, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,7 +47,7 @@ class CutMix(Hook):
         return mixed, y
 
     def loss(self, state: TrainingState, logits: Tensor, y: Tensor, loss: Tensor) -> Tensor:
-        """Moves the other images' share of the cross-entropy from the own labels to theirs; the rest stays."""
+        """Computes the other images' share of the cross-entropy with their labels instead of the own ones."""
         if self._partners is None:
             return loss
         change = cross_entropy(logits, self._partners) - cross_entropy(logits, y)
@@ -58,7 +58,7 @@ class CutMix(Hook):
         return {"generator": self._generator.get_state()}
 
     def put_back(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back the generator's state."""
+        """Restores the generator's state."""
         self._generator.set_state(tensors["generator"])
 
     def _uniform(self) -> float:
@@ -69,12 +69,12 @@ class CutMix(Hook):
 
 
 def box_around(centre: tuple[int, int], size: tuple[int, int], own_share: float) -> tuple[slice, slice]:
-    """The rows and columns of a box that leaves `own_share` of an image, as far as they are in the image.
+    """The rows and columns of a box that leaves `own_share` of an image, clipped to the image.
 
     Args:
         centre: row and column, in 0..H-1 and 0..W-1.
         size: H and W, pixels.
-        own_share: fraction in [0, 1] of the area that stays outside a box that is not cut off.
+        own_share: fraction in [0, 1] of the area that stays outside the box, before clipping.
     """
     rows, columns = (
         _within(middle, int(length * (1 - own_share) ** 0.5), length)
@@ -89,20 +89,20 @@ def _within(middle: int, extent: int, length: int) -> slice:
 
 
 class InputDropout:
-    """Drops inputs of the layer that it is registered on (as a forward pre-hook) while that layer is in training."""
+    """Drops inputs of the layer on which it is a forward pre-hook, while that layer is in training mode."""
 
     def __init__(self, probability: float) -> None:
         self.probability = probability
 
     def __call__(self, layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """The layer's inputs, the first with zeros put in and the rest scaled up; None: they stay as they are."""
+        """The layer's inputs, with dropout applied to the first; None: leave them unchanged."""
         if not layer.training:
             return None
         return (dropout(inputs[0], self.probability), *inputs[1:])
 
 
 def drop_inputs_of_classifier(model: nn.Module, probability: float) -> None:
-    """Registers dropout before the last linear layer of `model`; its state dict stays as it is.
+    """Registers dropout before the last linear layer of `model`; its state dict does not change.
 
     Raises:
         UserError: there is no linear layer.
@@ -110,6 +110,6 @@ def drop_inputs_of_classifier(model: nn.Module, probability: float) -> None:
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     if not layers:
         raise UserError(
-            "defense 'strong_regularisation': this network has no linear layer to put dropout before; dropout = 0"
+            "defense 'strong_regularisation': this network has no linear layer to put dropout before; set dropout = 0"
         )
     layers[-1].register_forward_pre_hook(InputDropout(probability))

@@ -1,4 +1,4 @@
-"""Changing nothing but the loss: what the defences that do so have in common."""
+"""The hook of defences that change only the loss."""
 
 # B batch, C classes
 
@@ -12,16 +12,16 @@ from pruneaudit.training.hooks import Hook, TrainingState
 
 
 class Term(Hook):
-    """Adds a term to the loss so far: the mean cross-entropy, and what hooks before this one have added.
+    """Adds a term to the loss so far: the mean cross-entropy plus the terms of earlier hooks.
 
-    A defence that wants another loss in place of the cross-entropy gives the difference of the two, so that
-    what others have added stays. An empty batch, as Poisson sampling may draw, gets no term.
+    A defence that replaces the cross-entropy by another loss adds the difference of the two, so that the terms of
+    other hooks stay. An empty batch, which Poisson sampling can draw, gets no term.
     """
 
     def __init__(self, term: Callable[[TrainingState, Tensor, Tensor], Tensor]) -> None:
-        """Describes the term: a function of the state, logits (B, C) and labels (B,), B > 0, that gives a scalar."""
+        """Describes the term: a function of the state, logits (B, C) and labels (B,), B > 0, to a scalar."""
         self._term = term
 
     def loss(self, state: TrainingState, logits: Tensor, y: Tensor, loss: Tensor) -> Tensor:
-        """The loss so far and the term."""
+        """Returns the loss so far plus the term."""
         return loss + self._term(state, logits, y) if len(y) else loss

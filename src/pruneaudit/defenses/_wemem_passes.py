@@ -1,4 +1,4 @@
-"""WeMem's order of training: a window that slides over ranks, and passes over samples of one kind."""
+"""WeMem's order of training: a window that slides over ranks, and one pass each over memorised and other samples."""
 
 # n samples of one model, B batch, C classes
 
@@ -16,7 +16,7 @@ from pruneaudit.training.samples import Shuffled
 
 
 def ranks_in_class(scores: np.ndarray, y: np.ndarray, descending: bool = False) -> np.ndarray:
-    """The place of each sample among those of its class, by score; equals keep their order.
+    """The rank of each sample within its class, by score; ties keep their order.
 
     Args:
         scores: (n,) float64, higher = more memorised.
@@ -27,23 +27,23 @@ def ranks_in_class(scores: np.ndarray, y: np.ndarray, descending: bool = False) 
         (n,) int64, 0 to the size of the class - 1.
     """
     order = np.lexsort((-scores if descending else scores, y))  # (n,), class by class
-    first = np.searchsorted(y[order], y[order])  # (n,): where the class of each begins
+    first = np.searchsorted(y[order], y[order])  # (n,): where each sample's class begins
     ranks = np.empty(len(y), np.int64)
     ranks[order] = np.arange(len(y)) - first
     return ranks
 
 
 def in_window(ranks: np.ndarray, sizes: np.ndarray, epoch: int, stride: int, width: int) -> np.ndarray:
-    """Which samples an epoch is trained on: ranks stride * epoch to stride * epoch + width - 1 of each class.
+    """Which samples an epoch trains on: ranks stride * epoch to stride * epoch + width - 1 of each class.
 
-    What runs over the end of a class goes on from its beginning, so that every epoch has as many samples.
+    Past the end of a class the window continues at its beginning, so every epoch has the same number of samples.
 
     Args:
         ranks: (n,) of `ranks_in_class`.
-        sizes: (n,) int, how many samples the class of each has.
+        sizes: (n,) int, the number of samples in each sample's class.
         epoch: counted from 0.
         stride: ranks by which the window moves each epoch.
-        width: ranks in the window; a class that has no more is in it as a whole.
+        width: ranks in the window; it holds the whole of a class with no more samples than that.
 
     Returns:
         (n,) bool.
@@ -53,10 +53,10 @@ def in_window(ranks: np.ndarray, sizes: np.ndarray, epoch: int, stride: int, wid
 
 
 class Passes:
-    """The batches of an epoch in two passes: over the samples that are memorised, then over the others.
+    """The batches of an epoch in two passes: over the memorised samples, then over the others.
 
-    No batch has samples of both kinds, but for one case: a pass of one sample alone, on which BatchNorm has no
-    variance, joins the other pass.
+    A batch has samples of one kind, with one exception: BatchNorm cannot train on a single sample, so a pass of
+    one sample joins the other pass.
     """
 
     def __init__(
@@ -66,27 +66,27 @@ class Passes:
 
         Args:
             memorised: (n,) bool, the samples of the first pass.
-            chosen: from an epoch (counted from 0) to the samples that it is trained on, (n,) bool.
-            num_epochs: of the training.
-            batch_size: B, the most samples in a batch (one more where the last would be alone).
+            chosen: maps an epoch (counted from 0) to the samples that it trains on, (n,) bool.
+            num_epochs: epochs of the training.
+            batch_size: B, the most samples in a batch (one more where the last sample would be alone).
         """
         self._memorised, self._chosen, self._batch_size = memorised, chosen, batch_size
         self.epoch = 0
         """The epoch whose batches come next."""
         self.over_memorised = False
-        """Whether the batch that was given last is one of memorised samples."""
+        """Whether the latest batch is one of memorised samples."""
         trained_on, num_batches = np.zeros_like(memorised), 0
         for epoch in range(num_epochs):
             trained_on |= chosen(epoch)
             num_batches += sum(Shuffled(len(part), batch_size).num_batches for part in self._parts(epoch) if len(part))
-        # Passes differ from epoch to epoch, and with them steps: rounded up, no schedule ends before the training.
+        # The number of steps differs from epoch to epoch. Rounding up keeps a schedule from ending too early.
         self._num_batches = math.ceil(num_batches / num_epochs)
         self.facts = {
             "num_memorised": int(memorised.sum()),
             "samples_per_epoch": int(chosen(0).sum()),
             "num_left_out": int((~trained_on).sum()),
         }
-        """Members that are memorised, members in one epoch, members in none."""
+        """Numbers of members: memorised, in one epoch, in no epoch."""
 
     @property
     def num_batches(self) -> int:
@@ -112,14 +112,14 @@ class Passes:
 
 
 class TrainInPasses(Hook):
-    """Trains in these passes, and sets the weight decay of each step by its pass."""
+    """Trains in two passes, and sets the weight decay of each step by its pass."""
 
     def __init__(self, passes: Passes, weight_decay: float) -> None:
         """Describes the steps.
 
         Args:
-            passes: the order.
-            weight_decay: of steps on memorised samples; other steps keep the optimizer's own.
+            passes: the order of the samples.
+            weight_decay: for steps on memorised samples; other steps keep the optimizer's own.
         """
         self.passes = passes
         self._weight_decay = weight_decay
@@ -128,12 +128,12 @@ class TrainInPasses(Hook):
     def wrap(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, sampler: Sampler
     ) -> tuple[nn.Module, torch.optim.Optimizer, Sampler]:
-        """Replaces the order, and notes the optimizer's own weight decay."""
+        """Replaces the order of samples, and remembers the optimizer's own weight decay."""
         self._usual = [group["weight_decay"] for group in optimizer.param_groups]
         return model, optimizer, self.passes
 
     def before_forward(self, state: TrainingState) -> None:
-        """Sets the weight decay of the step that begins."""
+        """Sets the weight decay of the next step."""
         for group, usual in zip(state.optimizer.param_groups, self._usual, strict=True):
             group["weight_decay"] = self._weight_decay if self.passes.over_memorised else usual
 
@@ -142,9 +142,9 @@ class TrainInPasses(Hook):
         self.passes.epoch = state.epoch + 1
 
     def kept(self) -> dict[str, Tensor]:
-        """The epoch that comes next."""
+        """The next epoch."""
         return {"epoch": torch.tensor(self.passes.epoch)}
 
     def put_back(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back what `kept` gave."""
+        """Restores the state that `kept` returned."""
         self.passes.epoch = int(tensors["epoch"])

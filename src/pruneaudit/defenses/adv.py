@@ -1,4 +1,4 @@
-"""Adversarial regularisation: the network is trained against an attacker that is trained along with it.
+"""Adversarial regularisation: trains the network against an attacker that learns alongside it.
 
 Source: Nasr et al. 2018 (arXiv 1807.05852). The attacker is an MLP h on [softmax | one-hot label] that learns to tell
 members (1) from public samples (0). The network's loss is CE + strength x mean log h(members), the

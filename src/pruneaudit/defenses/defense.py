@@ -1,4 +1,4 @@
-"""What every defence has in common."""
+"""The base class of defences."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class DefenseContext:
-    """The training that a defence steps into."""
+    """The training that a defence modifies."""
 
     settings: Training
     """How the network is trained, after `Defense.settings`."""
     members: Samples
-    """What it is trained on (n samples), on its device."""
+    """The training samples (n), on the network's device."""
     public: Samples
-    """Samples in nobody's training set and never audited, which may shape the network; may be none."""
+    """Samples in no training set and never audited; a defence may use them. Can be empty."""
     num_classes: int
     masks: Callable[[], Masks | None]
-    """The masks of the pruning as they are now (some methods move them); None where nothing is masked."""
+    """Returns the current pruning masks (some methods move them); None if nothing is masked."""
     generator: torch.Generator
-    """CPU generator of the defence's own draws; the loop has another."""
+    """CPU generator for the defence's own draws; the training loop has another."""
     sample_scores: np.ndarray | None = None
-    """(n,) float64 of the members, higher = more memorised, from a scoring bank; for those that need it."""
+    """(n,) float64, one per member, higher = more memorised, from a scoring bank; only for defences that need it."""
 
 
 class Defense(Configured[OptionsT]):
-    """One defence; the module's docstring names idea, formula, paper and deviations.
+    """One defence; its module's docstring gives idea, formula, paper and deviations.
 
     Example:
         >>> pruneaudit.DEFENSES.get("ppb").Options().model_dump()
@@ -47,45 +47,46 @@ class Defense(Configured[OptionsT]):
     """
 
     main: ClassVar[str] = ""
-    """The option that is meant by a single number (mia_prune's `defend_arg`)."""
+    """The option that a single number sets (mia_prune's `defend_arg`)."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What it cannot do without: `public` samples, `sample_scores`."""
+    """Inputs that it requires: `public` samples, `sample_scores`."""
     single_training: ClassVar[bool] = False
-    """Whether what it promises is about one training: methods that train several times are then refused."""
+    """Whether its guarantee covers one training only; then pruning methods that train several times are refused."""
     semantics_version: ClassVar[int] = 1
-    """Raised when results change, so that nothing stale is reused."""
+    """Raised when results change, so that stale ones are not reused."""
 
     def fingerprint(self, options: OptionsT) -> str:
-        """What else shapes the result beside the options; or nothing."""
+        """Anything besides the options that affects the result, as text; empty if nothing does."""
         return ""
 
     def settings(self, options: OptionsT, training: Training) -> Training:
         """The training settings under this defence.
 
         Raises:
-            UserError: the two do not go together; the message says what would.
+            UserError: defence and settings are incompatible; the message names compatible ones.
         """
         return training
 
     def prepare(self, model: nn.Module, options: OptionsT) -> nn.Module:
-        """The network in the form that this defence can train, in place or a new one, the same for equal options.
+        """The network in a form that this defence can train: changed in place, or a new one.
 
-        It is called on a freshly built network before weights are loaded, so it must not depend on weights.
+        Equal options give equal networks. It is called on a freshly built network before weights are loaded, so it
+        must not depend on weights.
         """
         return model
 
     def hooks(self, model: nn.Module, options: OptionsT, context: DefenseContext) -> tuple[Hook, ...]:
-        """What steps into training, in the order in which it is called, after the hooks of the pruning."""
+        """The training hooks, in calling order; they are called after the hooks of the pruning."""
         return ()
 
     def report(
         self, hooks: tuple[Hook, ...], pretrained: bool | None = None, masked: bool | None = None
     ) -> dict[str, Any]:
-        """What is to be said of the trained release, as JSON data (such as the epsilon spent).
+        """Facts about the trained release, as JSON data (such as the epsilon spent).
 
         Args:
-            hooks: those of this defence, after training.
-            pretrained: whether training began from weights that were made without the defence; None: not known.
+            hooks: this defence's hooks, after training.
+            pretrained: whether training began from weights trained without the defence; None: not known.
             masked: whether a mask was chosen from such weights; None: not known.
         """
         return {}

@@ -1,4 +1,4 @@
-"""DP-SGD: no sample can change the training by more than a limit, and noise hides what it can change.
+"""DP-SGD: clips each sample's gradient and adds noise, so that no single sample matters much.
 
 Source: Abadi et al. 2016 (arXiv 1607.00133), computed by Opacus (arXiv 2109.12298). A step draws each of the n
 members with probability q = batch_size / n, independently (Poisson sampling). Each one's gradient g is scaled by
@@ -6,19 +6,19 @@ min(1, C / |g|), C = `max_grad_norm`; Gaussian noise of standard deviation `nois
 which is divided by q n. An empty batch is a step of noise alone. The accountant turns q, noise and number of steps
 into epsilon at `delta`, for the presence or absence of one member.
 
-- BatchNorm mixes the samples of a batch, so GroupNorm stands in its place, with at least 16 channels to a group
+- BatchNorm mixes the samples of a batch, so GroupNorm replaces it, with at least 16 channels per group
   and at most 32 groups (Wu and He 2018, arXiv 1803.08494, try both numbers). Opacus's own replacement gives 16
-  channels 16 groups, which leaves of a 1x1 map nothing but the bias.
-- Gradients of removed weights are set to zero before clipping: they would use up the norm of the others. Removed
-  is what the mask removes and what is zero at the step. DPF has its dense weights there, which go on learning, also
-  under a frozen mask; and a mask that moves is read once an epoch. Both cost norm, not privacy.
-- Noise comes from a seeded generator, so that a training can be repeated. Who knows the seed can take it away.
+  channels 16 groups, which reduces a 1x1 map to the bias.
+- Gradients of removed weights are set to zero before clipping: they would use up the norm of the others. A weight
+  counts as removed if the mask removes it and it is zero at the step. DPF keeps training its dense weights under the
+  mask, even a frozen one; and a moving mask is read once an epoch. Both cost norm, not privacy.
+- Noise comes from a seeded generator, so that a training can be repeated. Anyone with the seed can subtract the noise.
 - mia_prune's `dp` (`prune_dp.py`, pyvacy) is another training, and the accountant's epsilon does not hold for it. It
   clips the mean gradient of a microbatch of 64 samples (half a batch) instead of each sample's, and leaves out a
   microbatch that is not full. It updates all parameters by plain SGD, whatever `optimizer` says, and every epoch of
   its fine-tuning has as many steps as the whole training before. It keeps BatchNorm, and from the second epoch on
   trains in evaluation mode. Here an epoch has n / batch_size steps, and the optimizer is the study's.
-- n counts as known, and so do settings that were tried on the members: no accountant sees them.
+- The accountant ignores that n, and settings tuned on the members, reveal something too.
 - The gradients of all samples of a batch are held at once: memory grows as batch size x parameters.
 """
 
@@ -41,19 +41,19 @@ if TYPE_CHECKING:
 
 
 class DpOptions(Options):
-    """How much noise, against how large a gradient."""
+    """The amount of noise, the clipping norm, and how epsilon is computed."""
 
     noise_multiplier: float | None = Field(default=None, ge=0, le=1e6)
-    """Standard deviation of the noise, in units of `max_grad_norm`; 0 clips only and protects nothing provable."""
+    """Standard deviation of the noise, in units of `max_grad_norm`; 0 only clips, and guarantees nothing."""
     target_epsilon: float | None = Field(default=None, gt=0, le=1e6)
-    """Instead of `noise_multiplier`: the least noise that keeps epsilon below this after all epochs."""
+    """Instead of `noise_multiplier`: use the least noise that keeps epsilon below this after all epochs."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """C, the largest norm of one sample's gradient, over all weights together."""
     delta: float = Field(default=1e-5, gt=0, lt=1)
-    """Probability at which epsilon may fail; to mean anything it has to be well below 1 / n."""
+    """Probability with which the bound epsilon may fail; only values well below 1 / n are meaningful."""
     accountant: Literal["rdp", "prv"] = "rdp"
     """How epsilon is computed: Renyi differential privacy (arXiv 1702.07476), or privacy random variables (arXiv
-    2106.02848), which are tighter and slower. Beyond an epsilon of 100 it is always the first."""
+    2106.02848), which are tighter and slower. Above an epsilon of 100 it is always `rdp`."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> DpOptions:
@@ -70,7 +70,7 @@ class Dp(Defense[DpOptions]):
     single_training = True
 
     def settings(self, options: DpOptions, training: Training) -> Training:
-        """Unchanged; Opacus must be there.
+        """Unchanged; checks that Opacus is installed.
 
         Raises:
             UserError: Opacus is not installed, or the training is not in float32.
@@ -78,16 +78,16 @@ class Dp(Defense[DpOptions]):
         _require_opacus()
         if training.precision != "float32":
             raise UserError(
-                f"defence 'dp' needs training.precision = 'float32', got '{training.precision}': the norm of each"
-                " sample's gradient is what its guarantee rests on"
+                f"defense 'dp' needs training.precision = 'float32', got '{training.precision}': its guarantee depends"
+                " on the exact norm of each sample's gradient"
             )
         return training
 
     def prepare(self, model: nn.Module, options: DpOptions) -> nn.Module:
-        """GroupNorm in the place of BatchNorm, under the same names.
+        """The network with GroupNorm in place of BatchNorm, under the same names.
 
         Raises:
-            UserError: the network has layers that have no gradient of a single sample.
+            UserError: a layer of the network cannot give gradients of single samples.
         """
         _require_opacus()
         from pruneaudit.defenses._dp_network import prepare
@@ -95,7 +95,7 @@ class Dp(Defense[DpOptions]):
         return prepare(model)
 
     def hooks(self, model: nn.Module, options: DpOptions, context: DefenseContext) -> tuple[Hook, ...]:
-        """The one hook that makes every step private, and keeps account.
+        """The hook that makes every step private, and keeps account.
 
         Raises:
             UserError: no noise reaches `target_epsilon`.
@@ -117,12 +117,12 @@ class Dp(Defense[DpOptions]):
     def report(
         self, hooks: tuple[Hook, ...], pretrained: bool | None = None, masked: bool | None = None
     ) -> dict[str, Any]:
-        """What was spent, and what that means.
+        """The epsilon spent, and what it means.
 
         Args:
-            hooks: those of the training, this defence's among them.
-            pretrained: as for `statement`; None: it is not known here.
-            masked: as for `statement`; None: it is known here only where nothing was removed before training.
+            hooks: all hooks of the training, this defence's among them.
+            pretrained: as for `statement`; None: not known.
+            masked: as for `statement`; None: not known, unless nothing was removed before training.
 
         Returns:
             `epsilon` (None: infinite) at `delta`, `noise_multiplier`, `max_grad_norm`, `sample_rate`, `steps`,
@@ -140,18 +140,18 @@ class Dp(Defense[DpOptions]):
         return spent | {"statement": text}
 
 
-WITHOUT_NOISE = "There was no noise, so the training has no differential privacy: epsilon is infinite."
+WITHOUT_NOISE = "The training added no noise, so it is not differentially private: epsilon is infinite."
 
 
 def statement(pretrained: bool | None, masked: bool | None) -> str:
-    """What the epsilon of a training says of the released model, in plain words.
+    """What a training's epsilon says about the released model, in plain words.
 
     Args:
         pretrained: whether the training began from weights that had been trained on members without this
             protection; None: not recorded.
-        masked: whether the mask was chosen from such weights, before the training. A mask of initial weights or by
-            chance was not, nor was one that moves in the training itself; one of an earlier round that was
-            trained without protection was, even where the weights were then reset. None: not recorded.
+        masked: whether the mask was chosen from such weights, before the training. False for a random mask, one
+            chosen from initial weights, and one that moves in the training itself. True for the mask of an earlier
+            unprotected round, even if the weights were reset afterwards. None: not recorded.
     """
     reasons = []
     if pretrained:
@@ -160,16 +160,16 @@ def statement(pretrained: bool | None, masked: bool | None) -> str:
         reasons.append("the mask was chosen from weights that were not trained privately")
     if reasons:
         return (
-            f"The epsilon does not hold for the released model: {' and '.join(reasons)}. It covers the last "
-            "training alone."
+            f"The epsilon does not hold for the released model: {' and '.join(reasons)}. It covers only the last "
+            "training."
         )
     scope = (
-        "The epsilon holds for the presence or absence of one training sample, for this release alone (releases that "
-        "share samples add up), and against those who do not know the seed of the noise."
+        "The epsilon bounds what this release reveals about the presence of one training sample. It covers this "
+        "release only (releases that share samples add up), and attackers who do not know the seed of the noise."
     )
     unknown = [thing for thing, fact in (("the first weights", pretrained), ("the mask", masked)) if fact is None]
     if unknown:
-        return f"{scope} It fails if members shaped {' or '.join(unknown)} before, which was not recorded."
+        return f"{scope} It does not hold if members influenced {' or '.join(unknown)}; that was not recorded."
     return scope
 
 

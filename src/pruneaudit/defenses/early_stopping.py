@@ -1,13 +1,13 @@
-"""Early stopping: training ends before the network has memorised its members. Two ways, by option.
+"""Early stopping: ends training before the network has memorised its members, by patience or after a fixed number.
 
-By patience (the default; that of mia_prune, arXiv 2202.03335): after each epoch the accuracy on the dev set (the
-public samples) is measured. Training ends once it has not risen above its best for `patience` + 1 epochs in a row
-(patience 5: on the 6th), and the best epoch's weights are kept (the first of equals). The training's settings become
-`select = "best_dev"` with that `patience`, and the schedule of the learning rate stays that of the whole training.
+By patience (the default, as in mia_prune, arXiv 2202.03335): each epoch measures the accuracy on the dev set (the
+public samples). Training ends after `patience` + 1 epochs in a row without a new best (patience 5: on the 6th), and
+keeps the best epoch's weights (the first of equals). The training's settings become `select = "best_dev"` with that
+`patience`; the learning-rate schedule is still that of the full training.
 
-By number (`epochs = E`): training has E epochs, whatever the dev set says, and needs no dev set. It is a shorter
-training, not a longer one cut off: a cosine schedule reaches zero after E epochs, and milestones after E are never
-reached. A sweep of E is the simplest curve of accuracy against leakage that every other defence has to beat.
+By number (`epochs = E`): training has E epochs and needs no dev set. It is a shorter training, not a longer one cut
+off: a cosine schedule reaches zero after E epochs, and milestones after E are never reached. A sweep of E gives the
+simplest curve of accuracy against leakage; every other defence should beat it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class EarlyStoppingOptions(Options):
     """When training ends."""
 
     epochs: int | None = Field(default=None, ge=1, le=100_000)
-    """Epochs of the shorter training; default: the dev set decides."""
+    """Number of epochs to train; default: the dev set decides."""
     patience: int = Field(default=PATIENCE, ge=0, le=100_000)
-    """Epochs in a row without improvement on the dev set that are still waited for."""
+    """Epochs in a row without improvement on the dev set before training ends, less one."""
 
     @model_validator(mode="after")
     def _one_way(self) -> EarlyStoppingOptions:
@@ -68,7 +68,7 @@ class EarlyStopping(Defense[EarlyStoppingOptions]):
         return training.model_copy(update={"epochs": options.epochs})
 
     def hooks(self, model: nn.Module, options: EarlyStoppingOptions, context: DefenseContext) -> tuple[Hook, ...]:
-        """None: the training itself goes by the dev set, as its settings say.
+        """No hooks: the training itself follows the dev set, as its settings say.
 
         Raises:
             UserError: the dev set is needed and empty.

@@ -1,4 +1,4 @@
-"""Label smoothing: the target is not quite certain, so that training stops pushing at samples it has learned.
+"""Label smoothing: makes targets slightly uncertain, so that training stops fitting samples it has already learned.
 
 Source: Szegedy et al. 2016 (arXiv 1512.00567), section 7. The target of a sample of class y is
 1 - alpha + alpha / C for y, and alpha / C for each other of the C classes; the loss is the cross-entropy with it:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class LabelSmoothingOptions(Options):
-    """How far targets are from certain."""
+    """How uncertain the targets are."""
 
     alpha: float = Field(default=0.1, ge=0, lt=1)
-    """Probability that is spread over all classes, the right one among them; 0 is plain training."""
+    """Probability that is spread over all classes, including the right one; 0 is plain training."""
 
 
 class LabelSmoothing(Defense[LabelSmoothingOptions]):
@@ -45,7 +45,7 @@ class LabelSmoothing(Defense[LabelSmoothingOptions]):
 
 
 def gap_to_uniform(logits: Tensor, y: Tensor) -> Tensor:
-    """The cross-entropy with the uniform distribution less that with the labels, in nats, as a scalar.
+    """Cross-entropy with the uniform distribution minus cross-entropy with the labels, in nats, as a scalar.
 
     Args:
         logits: (B, C).

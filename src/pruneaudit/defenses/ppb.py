@@ -1,13 +1,13 @@
-"""PPB: pairs of training samples shall have posteriors of the same shape, so that none stands out.
+"""PPB: pulls the posteriors of paired training samples towards the same shape, so that no sample stands out.
 
 Source: Yuan & Zhang 2022 (arXiv 2202.03335), "pair-based posterior balancing". Each sample's logits are
-sorted, highest first, so that which class is meant has no part in it. Sample i of the first half of a batch
-is paired with sample i of the second half; of an odd number the last is left out. The loss is
+sorted, highest first, so that the class does not matter. Sample i of the first half of a batch
+is paired with sample i of the second half; the last of an odd number is left out. The loss is
 
     CE(batch) + strength x mean over pairs of KL(q || p),
 
 p and q being the softmax of the sorted logits of the first and the second half. The gradient goes through both.
-A batch of one sample has no pair and the plain loss.
+A batch of one sample has no pair, and gets the plain loss.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Ppb(Defense[PpbOptions]):
     main = "strength"
 
     def settings(self, options: PpbOptions, training: Training) -> Training:
-        """Unchanged; batches must have pairs in them."""
+        """Unchanged; checks that batches have pairs."""
         if training.batch_size < 2:
             raise UserError("defense 'ppb': got batch_size = 1, expected at least 2: it pairs the samples of a batch")
         return training
 
     def hooks(self, model: nn.Module, options: PpbOptions, context: DefenseContext) -> tuple[Hook, ...]:
-        """The divergence, added to the loss."""
+        """The hook that adds the divergence to the loss."""
         from pruneaudit.defenses._terms import Term
 
         if not options.strength:

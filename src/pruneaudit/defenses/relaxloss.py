@@ -1,18 +1,18 @@
-"""RelaxLoss: the training loss is held at a level alpha instead of being driven to zero.
+"""RelaxLoss: keeps the training loss at a level alpha instead of driving it to zero.
 
-Source: Chen et al. 2022 (arXiv 2207.05801), algorithm 1. Members are told by their low loss; a level that
+Source: Chen et al. 2022 (arXiv 2207.05801), algorithm 1. A low loss gives members away; a level that
 non-members reach as well hides them. CE is a batch's mean cross-entropy. While CE > alpha, every epoch is
 plain training. At or below alpha,
 
-- epochs 0, 2, 4, ... climb: the loss is |CE - alpha| (above alpha too, where that has the gradient of CE);
+- epochs 0, 2, 4, ... climb: the loss is |CE - alpha| (above alpha too, where its gradient is that of CE);
 - epochs 1, 3, 5, ... flatten: the loss is the cross-entropy with soft labels, which keep the probability p_y that the
   network gives to the right class and share 1 - p_y equally among the others. No gradient goes through the
-  labels. Confidence stays, and no single wrong class can overtake the right one.
+  labels. Confidence stays, and no wrong class can overtake the right one.
 
-Epochs count from 0 and anew in each training, so a fine-tuning begins with an epoch that climbs.
+Each training counts its epochs from 0, so fine-tuning begins with an epoch that climbs.
 
-`flatten = "wrong"` is what the authors' published program does in place of the second: only wrongly classified
-samples are flattened, with the gradient through their labels, and CE climbs on for all, so that the loss is the mean of
+`flatten = "wrong"` does in odd epochs what the authors' published program does: it flattens only wrongly classified
+samples, with the gradient through their labels, and CE keeps climbing for all. The loss is then the mean of
 [wrong] x CE(soft) - CE.
 """
 
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 
 class RelaxLossOptions(Options):
-    """At which level the loss is held, and how."""
+    """The level of the loss, and how it is kept."""
 
     alpha: float = Field(default=1.0, gt=0)
     """The level, in nats; above the loss that plain training reaches, below log C."""
     flatten: Literal["all", "wrong"] = "all"
-    """Which samples odd epochs flatten: all, as in the paper's algorithm, or as the authors' program does."""
+    """Which samples odd epochs flatten: `all`, as in the paper, or only `wrong` ones, as in the authors' program."""
 
 
 class RelaxLoss(Defense[RelaxLossOptions]):
-    """Holds the training loss at a level."""
+    """Keeps the training loss at a level."""
 
     main = "alpha"
 
@@ -53,7 +53,7 @@ class RelaxLoss(Defense[RelaxLossOptions]):
         """The relaxed loss in place of the cross-entropy.
 
         Raises:
-            UserError: alpha is no lower than the loss of guessing.
+            UserError: alpha is not below the loss of guessing.
         """
         from torch.nn.functional import cross_entropy
 
@@ -94,7 +94,7 @@ def flattening_loss(logits: Tensor, y: Tensor, alpha: float, flatten: Literal["a
         flatten: see the module.
 
     Returns:
-        A scalar in nats; with `wrong` it may be negative.
+        A scalar in nats; with `wrong` it can be negative.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -110,7 +110,7 @@ def flattening_loss(logits: Tensor, y: Tensor, alpha: float, flatten: Literal["a
 
 
 def soft_labels(logits: Tensor, y: Tensor) -> Tensor:
-    """(B, C): the network's own probability of the right class, the rest in equal parts for the others."""
+    """(B, C): the network's own probability for the right class; the others share the rest equally."""
     own = logits.softmax(1).gather(1, y[:, None])  # (B, 1)
     rest = (1 - own) / (logits.shape[1] - 1)
     return rest.expand_as(logits).scatter(1, y[:, None], own)

@@ -1,17 +1,16 @@
-"""Strong regularisation: CutMix, dropout before the classifier and much weight decay, all aimed at overfitting.
+"""Strong regularisation: reduces overfitting by CutMix, dropout before the classifier and more weight decay.
 
-Who overfits less gives less away; a defence should do better than these, which cost nothing but accuracy.
+A network that overfits less leaks less. These three cost only accuracy, so other defences should do better.
 
-- CutMix (Yun et al. 2019, arXiv 1905.04899): with a probability, each image of a batch gets a box of another image of
-  the batch (one box and one order for the whole batch), and both labels, weighted by area. The share of the own image
-  is drawn from Beta(a, a), a = `cutmix_alpha`, then set to the area that is really left, since boxes are cut off at
-  the border. Where it departs from the authors' program: a box of odd size is not one pixel smaller.
-- Dropout (Srivastava et al. 2014) of the inputs of the last linear layer, beside what dropout the network has itself.
-  It is a hook on that layer: no layer is put in, so weights keep their names.
+- CutMix (Yun et al. 2019, arXiv 1905.04899): with a given probability, each image of a batch gets a box of another
+  image of the batch (one box and one order for the whole batch), and both labels, weighted by area. The share of the
+  own image is drawn from Beta(a, a), a = `cutmix_alpha`, then corrected to the area that is really left, since boxes
+  are cut off at the border. Deviation from the authors' program: a box of odd size is not one pixel smaller.
+- Dropout (Srivastava et al. 2014) of the inputs of the last linear layer, in addition to the network's own dropout.
+  It is a hook on that layer, not a new layer, so weights keep their names.
 - Weight decay in place of the training's own, which must not be larger.
 
-Rows of a table have no neighbourhood to cut boxes from, so there CutMix is refused (`cutmix_probability = 0` leaves the
-other two).
+Rows of a table have no neighbourhoods, so CutMix refuses them (`cutmix_probability = 0` leaves the other two).
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ if TYPE_CHECKING:
 
 
 class StrongRegularisationOptions(Options):
-    """How much of each."""
+    """The strength of each part."""
 
     weight_decay: float = Field(default=1e-3, ge=0)
-    """In place of the training's own."""
+    """Weight decay, in place of the training's own."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Probability that an input of the last linear layer is set to zero in training."""
     cutmix_alpha: float = Field(default=1.0, gt=0)
-    """Of the Beta distribution of shares: 1 is uniform, below 1 favours small and large boxes."""
+    """Parameter of the Beta distribution of shares: 1 is uniform, below 1 favours small and large boxes."""
     cutmix_probability: float = Field(default=0.5, ge=0, le=1)
-    """Fraction of batches that are mixed (the paper's for CIFAR: 0.5)."""
+    """Fraction of batches that are mixed (the paper, CIFAR: 0.5)."""
 
 
 class StrongRegularisation(Defense[StrongRegularisationOptions]):
@@ -50,7 +49,7 @@ class StrongRegularisation(Defense[StrongRegularisationOptions]):
     main = "weight_decay"
 
     def settings(self, options: StrongRegularisationOptions, training: Training) -> Training:
-        """With this weight decay.
+        """The settings with this weight decay.
 
         Raises:
             UserError: the training's own is larger.
@@ -63,7 +62,7 @@ class StrongRegularisation(Defense[StrongRegularisationOptions]):
         return training.model_copy(update={"weight_decay": options.weight_decay})
 
     def prepare(self, model: nn.Module, options: StrongRegularisationOptions) -> nn.Module:
-        """The same network, with dropout before its last linear layer; names of weights stay.
+        """The same network, with dropout before its last linear layer; weights keep their names.
 
         Raises:
             UserError: it has no linear layer.
@@ -77,7 +76,7 @@ class StrongRegularisation(Defense[StrongRegularisationOptions]):
     def hooks(
         self, model: nn.Module, options: StrongRegularisationOptions, context: DefenseContext
     ) -> tuple[Hook, ...]:
-        """CutMix; dropout and weight decay are in the network and the settings.
+        """The hook of CutMix; dropout is in the network, weight decay in the settings.
 
         Raises:
             UserError: samples are rows of a table.
@@ -89,7 +88,7 @@ class StrongRegularisation(Defense[StrongRegularisationOptions]):
         if context.members.stored.ndim != 4:
             raise UserError(
                 f"defense 'strong_regularisation': got samples of shape {tuple(context.members.stored.shape[1:])}, "
-                "expected images to cut boxes from; for a table, cutmix_probability = 0"
+                "expected images to cut boxes from; for a table, set cutmix_probability = 0"
             )
         return (CutMix(options.cutmix_alpha, options.cutmix_probability, context.generator),)
 

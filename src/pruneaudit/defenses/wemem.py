@@ -1,28 +1,28 @@
-"""WeMem: fine-tuning sees each sample less often, and learns those that are memorised under more weight decay.
+"""WeMem: fine-tunes on each sample less often, and on memorised samples with more weight decay.
 
 Source: Shang et al. 2025, "Defending against membership inference attacks on iteratively pruned deep neural networks"
-(NDSS 2025, paper 90), for iterative pruning in 5 rounds; it works in any fine-tuning. Samples are told apart by
+(NDSS 2025, paper 90), for iterative pruning in 5 rounds; it works in any fine-tuning. Each sample has a score
 
     mem(i) = mean p_y(i) over models trained on i - mean p_y(i) over models not trained on i,
 
-in [-1, 1], from a scoring bank: `scoring_models` dense models of their own, never victim and never reference (scores
-from audited models would tell who their members are). The defence has three forms, by `variant`:
+in [-1, 1]. It comes from a scoring bank: `scoring_models` separate dense models that are never victims or references
+(scores from audited models would reveal their members). The defence has three forms, by `variant`:
 
-- `rsw`: epoch e (from 0) trains on ranks [stride x e, stride x e + width) of each class, by mem, and on no other.
-- `rmr`: every epoch trains on the members with mem >= tau first, in a pass of their own with `weight_decay`, then on
-  the others with the training's own.
+- `rsw`: epoch e (from 0) trains only on ranks [stride x e, stride x e + width) of each class, by mem.
+- `rmr`: every epoch trains first on the members with mem >= tau, in a separate pass with `weight_decay`, then on
+  the others with the training's own weight decay.
 - `swmr`: both; the two passes go over the samples in the window.
 
-What the description leaves open, or where this departs from the authors' program:
+Choices that the paper leaves open, and deviations from the authors' program:
 
-- Ranks count from the least memorised sample (`order` turns that round). Past the end of a class the window goes on
-  from its beginning, so all epochs are of one size. A stride above the width, which would pass samples over, is
-  refused, and so is a width that no class exceeds.
-- Epochs count anew in each training: in iterative pruning each round begins with the same window, which by
-  default is that of the least memorised samples.
-- One optimizer makes both passes, so momentum and learning rate are common to them. The authors' has two, and a
-  schedule for one.
-- Where passes take other numbers of steps in other epochs (`swmr`), the schedule takes their mean, rounded up.
+- Ranks count from the least memorised sample (`order` reverses that). Past the end of a class the window continues
+  at its beginning, so all epochs have the same size. A stride above the width is refused, because it would skip
+  samples; so is a width that no class exceeds.
+- Each training counts its epochs from 0: in iterative pruning each round begins with the same window, by default
+  the least memorised samples.
+- One optimizer makes both passes, so they share momentum and learning rate. The authors use two, and a
+  schedule for one of them.
+- If the number of steps differs between epochs (`swmr`), the schedule takes the mean, rounded up.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ UNUSED = {"rsw": ("tau", "weight_decay"), "rmr": ("stride", "width", "order"), "
 
 
 class WememOptions(Options):
-    """Which samples an epoch sees, and which of them under more weight decay."""
+    """Which samples an epoch trains on, and which of them with more weight decay."""
 
     variant: Literal["rsw", "rmr", "swmr"] = "swmr"
     """rsw: the sliding window; rmr: more weight decay for memorised samples; swmr: both."""
@@ -59,11 +59,12 @@ class WememOptions(Options):
     order: Literal["ascending", "descending"] = "ascending"
     """Whether the window starts at the least memorised samples or at the most memorised ones."""
     tau: float = Field(default=0.5, ge=-1, le=1)
-    """Least score of a memorised sample (the authors, CIFAR-10: 0.5; Location: 0.6)."""
+    """Samples with at least this score count as memorised (the authors, CIFAR-10: 0.5; Location: 0.6)."""
     weight_decay: float = Field(default=0.1, ge=0)
-    """Of steps on memorised samples (the authors: 0.1)."""
+    """Weight decay for steps on memorised samples (the authors: 0.1)."""
     scoring_models: int = Field(default=8, ge=2, le=10_000)
-    """Models of the scoring bank. Of K, a sample is on one side of all with probability 2^(1 - K), and scores 0."""
+    """Models in the scoring bank. With K models, a sample is a member of all or of none with probability 2^(1 - K);
+    it then scores 0."""
 
     @model_validator(mode="after")
     def _all_used(self) -> WememOptions:
@@ -75,23 +76,23 @@ class WememOptions(Options):
                 )
         if self.stride > self.width:
             raise ValueError(
-                f"got stride = {self.stride} and width = {self.width}, expected a stride of at most the width: the "
-                "window would pass samples over"
+                f"got stride = {self.stride} and width = {self.width}, expected a stride of at most the width: a "
+                "larger one skips samples"
             )
         return self
 
 
 class Wemem(Defense[WememOptions]):
-    """Trains on a window of each class, and keeps what is memorised small."""
+    """Trains on a window of each class, with more weight decay for memorised samples."""
 
     main = "tau"
     needs: ClassVar[frozenset[str]] = frozenset({"sample_scores"})
 
     def settings(self, options: WememOptions, training: Training) -> Training:
-        """Unchanged; memorised samples must not have less weight decay than others.
+        """Unchanged; checks that memorised samples do not get less weight decay than others.
 
         Raises:
-            UserError: they would.
+            UserError: they do.
         """
         if options.variant != "rsw" and options.weight_decay < training.weight_decay:
             raise UserError(
@@ -101,10 +102,10 @@ class Wemem(Defense[WememOptions]):
         return training
 
     def hooks(self, model: nn.Module, options: WememOptions, context: DefenseContext) -> tuple[Hook, ...]:
-        """The one hook that orders the samples and sets the weight decay.
+        """The hook that orders the samples and sets the weight decay.
 
         Raises:
-            UserError: there are no scores, or every class is in the window as a whole.
+            UserError: there are no scores, or the window holds every class completely.
         """
         import numpy as np
 
@@ -139,7 +140,7 @@ class Wemem(Defense[WememOptions]):
     def report(
         self, hooks: tuple[Hook, ...], pretrained: bool | None = None, masked: bool | None = None
     ) -> dict[str, Any]:
-        """How many members are memorised, in each epoch, and in none; where weights and mask came from has no part."""
+        """Numbers of members: memorised, in each epoch, in none; `pretrained` and `masked` are ignored."""
         from pruneaudit.defenses._wemem_passes import TrainInPasses
 
         return next((dict(hook.passes.facts) for hook in hooks if isinstance(hook, TrainInPasses)), {})
