@@ -142,7 +142,7 @@ def test_what_is_not_dropped_is_scaled_up(make_net: Callable[..., nn.Module]) ->
 
 
 def test_a_network_without_linear_layer_is_refused() -> None:
-    with pytest.raises(UserError, match="no linear layer.* dropout = 0"):
+    with pytest.raises(UserError, match=r"no linear layer.* dropout = 0"):
         DEFENSE.prepare(nn.Conv2d(1, 3, 8), StrongRegularisationOptions())
 
 
