@@ -1,10 +1,10 @@
-"""pruneaudit: what a network gives away about its training set, and what compression changes about that."""
+"""pruneaudit: measures how much a network reveals about its training data, and how compression changes that."""
 
 from __future__ import annotations
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # typing's own would be imported; Python has these modules already, wherever it is started
+TYPE_CHECKING = False  # importing it from typing costs time at every start
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -123,12 +123,12 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Names are imported on first use, so that `pruneaudit --help` stays fast."""
+    """Imports a public name on first use, so that `pruneaudit --help` stays fast."""
     if name not in _HOME:
         raise AttributeError(f"module 'pruneaudit' has no attribute '{name}'")
     return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:
-    """All that the package offers, imported yet or not."""
+    """Lists all public names, imported or not."""
     return sorted({*globals(), *__all__})

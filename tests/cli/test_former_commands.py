@@ -84,7 +84,7 @@ def test_no_former_option_of_run_is_lost(call, check_command, option):
     code, out, err = call("run", "pruning-mia/cifar10", f"--{option}", *value)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"error: --{option}: ")
-    line = err.rstrip("\n").partition("type: ")[2]
+    line = err.rstrip("\n").partition("use: ")[2]
     check_command(line)
     assert line.startswith("pruneaudit ")
 
@@ -100,7 +100,7 @@ def test_what_never_was_an_option_is_no_former_one(call):
     for words in (["--nonsense"], ["--set", "a=b", "--", "--methods"], ["--polish", "3"]):
         code, out, err = call("run", "pruning-mia/cifar10", *words)
         assert (code, out) == (2, "")
-        assert "type: " not in err
+        assert "use: " not in err
     code, _, err = call("pretrian")
     assert code == 2
     assert "No such command" in err

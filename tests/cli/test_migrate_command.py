@@ -82,7 +82,7 @@ def test_json_stays_json(old: Path, tmp_path: Path) -> None:
         (
             ("num_samples = 400, ", "", '"loss"', '"attack_p"'),
             {"num_public": 250},
-            ("to be mended", "attack_p", "got 0"),
+            ("attack_p", "got 0"),
         ),
         ((', select = "best_dev"', ""), {"num_holdout": 250}, ()),
     ],

@@ -1,4 +1,4 @@
-"""What the command line and programs call: each function does one whole job."""
+"""The entry points for the command line and for programs: each function does one whole job."""
 
 from pruneaudit.api.again import attack, report_again
 from pruneaudit.api.checking import check

@@ -1,4 +1,4 @@
-"""A finished run once more: other attacks on what it has stored, and its report from its findings."""
+"""Reuses a finished run: runs other attacks on its stored signals, and rewrites its report from its findings."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def attack(
     runtime: Runtime | None = None,
     command: str = "",
 ) -> Run:
-    """Plays other attacks on the signals that a run has stored; no network of the study is trained.
+    """Runs other attacks on the stored signals of a run; trains no network of the study.
 
     Args:
         folder: the run's folder.
         attacks: names such as "rmia" or "lira:mode=offline".
-        out: where findings and report go; default: the run's folder.
-        runtime: on what attacks that learn are played, and who watches; its `data_root` is looked at only where the
-            run's own copy of the data is not whole.
+        out: the folder for findings and report; default: the run's folder.
+        runtime: the machine for attacks that learn, and the progress display; its `data_root` is used only if the
+            run's own copy of the data is damaged.
         command: the command line that repeats this, for the report.
 
     Raises:
-        UserError: the folder is no run, signals are missing, or an attack is unknown.
-        TasksFailedError: an attack could not be played.
+        UserError: the folder is not a run, signals are missing, or an attack is unknown.
+        TasksFailedError: an attack failed.
 
     Example:
         >>> again = pruneaudit.attack("runs/first", ["entropy"], out="entropy")
@@ -82,10 +82,10 @@ def attack(
 
 
 def _check_all_there(run: RunFolder, plan: Plan) -> None:
-    """Refuses a run that lacks answers which attacks need.
+    """Refuses a run without the answers that the attacks need.
 
     Raises:
-        UserError: parts are missing; the message says what makes them.
+        UserError: parts are missing; the message has the command that makes them.
     """
     lacking = missing_tasks(plan, run.store)
     if not lacking:
@@ -95,17 +95,17 @@ def _check_all_there(run: RunFolder, plan: Plan) -> None:
             [label for label, attack in attacks_of(plan.study).items() if "sensitivity" in attack.needs]
         )
         raise UserError(
-            f"{run.path}: this run has not asked its models for their sensitivity, which {needing} needs; ask them"
+            f"{run.path}: this run has not measured the sensitivity of its models, which {needing} needs; measure it"
             f" with: {run.finish_command} --set 'audit.attacks={needing}'"
         )
     raise UserError(
-        f"{run.path}: {len(lacking)} of {len(plan.tasks)} parts of this study are not there, first {lacking[0].name};"
+        f"{run.path}: {len(lacking)} of {len(plan.tasks)} parts of this study are missing, first {lacking[0].name};"
         f" finish it with: {run.finish_command}"
     )
 
 
 def _measured_before(folder: Path) -> dict[str, Any]:
-    """What a run has measured of its releases, as a part of `about`; nothing where it has not."""
+    """Returns the run's measurements of its releases, as a part of `about`; empty if there are none."""
     try:
         return {"release_report": read_json(folder / RELEASE_FILE)}
     except (OSError, ValueError):
@@ -113,7 +113,7 @@ def _measured_before(folder: Path) -> dict[str, Any]:
 
 
 def _primary_of(study: Study, played: Results) -> str:
-    """The attack that the rule chooses of those that a study lists, as many references as were played with."""
+    """Returns the study's primary attack: the rule's choice among its attacks, for the number of references used."""
     found = Primary.recorded(played.about)
     assert found is not None  # every audit records it
     return attack_by_rule((plugin.label for plugin in expand(study.audit.attacks)), found.num_references, found.floored)
@@ -127,12 +127,12 @@ def report_again(folder: str | Path, show_records: bool | None = None) -> Result
         show_records: as for `run`.
 
     Raises:
-        UserError: the folder holds no finished run, or its findings are damaged.
+        UserError: the folder contains no finished run, or its findings are damaged.
     """
     run = RunFolder(folder)
     run.check_is_folder()
     run.check_unchanged({*SEALED_ALWAYS, *SEALED_IF_THERE} - {REPORT_FILE})
     results = Results.load(run.path)
     write_report(results, run.path / REPORT_FILE, show_records)
-    seal_again(run.path, REPORT_FILE)  # the other lines stay: what changes meanwhile is not vouched for
+    seal_again(run.path, REPORT_FILE)  # reseals the report only: other changes stay detectable
     return results

@@ -1,4 +1,4 @@
-"""A finished run against budgets, in one call."""
+"""Compares a finished run with budgets, in one call."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ def check(
     references: str = ANY,
     **budgets: str | Iterable[str] | None,
 ) -> Gate:
-    """Compares what a finished run leaks with budgets that you set beforehand.
+    """Compares the leakage of a finished run with budgets that you set beforehand.
 
-    A figure is within its budget where the upper end of its 95% interval is.
+    A figure is within its budget if the upper end of its 95% interval is.
 
     Args:
         run: the run's folder, or its results.
-        attack: the attack that decides; default: every attack that was played.
-        releases: which to check; default: the dense networks and all that is compressed or defended.
-        references: what the references of deciding attacks went through, such as "matched"; default: every kind.
-        budgets: by metric: `max_auc="0.6"`, `max_advantage="0.1"`; at a false-positive rate FPR:BUDGET, one or several:
+        attack: the attack to check; default: every attack of the run.
+        releases: the releases to check; default: dense, and every compressed or defended one.
+        references: the kind of references to check, such as "matched"; default: every kind.
+        budgets: by metric: `max_auc="0.6"`, `max_advantage="0.1"`; for TPRs one or several FPR:BUDGET texts:
             `max_tpr=["1%:0.05"]`.
 
     Returns:
-        The verdicts; `exit_code` is 0 where all are within, 1 where one is not shown to be, 2 where a figure is
-            missing.
+        The verdicts; `exit_code`: 0 if all are within budget, 1 if one is not shown to be, 2 if a figure is missing.
 
     Raises:
-        UserError: the folder holds no finished run; attack, release or references are unknown; a budget makes no sense.
+        UserError: the folder has no finished run, attack, release or references are unknown, or a budget is invalid.
 
     Example:
         >>> gate = pruneaudit.check("runs/first", max_auc="0.999")

@@ -1,4 +1,4 @@
-"""What the caller of a job says of its report."""
+"""The caller's settings of a report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PageSettings:
-    """What a report shows, and says of itself.
+    """Settings of a report.
 
     Example:
         >>> pruneaudit.PageSettings(command="python audit.py").command
@@ -15,11 +15,11 @@ class PageSettings:
     """
 
     command: str = ""
-    """The command line that repeats this."""
+    """The command line that reproduces the report; shown on it."""
     demonstration: bool = False
-    """It says that it is a demonstration."""
+    """Mark the report as a demonstration."""
     show_records: bool | None = None
-    """Show ids and pictures of exposed samples; default: where everybody can have the data."""
+    """Show ids and pictures of exposed samples; default: only if the data are public."""
 
 
 USUAL_PAGE = PageSettings()

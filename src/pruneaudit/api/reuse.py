@@ -1,7 +1,7 @@
-"""Results that a finished run holds already: reused where everything that shaped them is the same.
+"""Reuses the results of a finished run if nothing that determines them has changed.
 
-What shaped them is written beside them: the study, the identity of every artifact, the attacks with their versions, and
-the code and the libraries that evaluated them. So a finished run that is asked for again answers without torch.
+A file beside the results records what determines them: the study, the identity of every artifact, the attacks with
+their versions, and the versions of code and libraries. So repeating a finished run needs no torch.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _SOURCES = ("*.py", "*.html", "*.js", "*.css")
 
 
 def evaluation_identity(plan: Plan, page: PageSettings, versions: Mapping[str, str]) -> str:
-    """What stands for everything that shapes the results of a study and its page.
+    """Returns a hash of everything that determines the results of a study and its page.
 
     Args:
-        plan: the study's.
-        page: what it shows and says of itself.
-        versions: of Python and of the libraries.
+        plan: the plan of the study.
+        page: the settings of the report.
+        versions: the versions of Python and of the libraries.
     """
     attacks = attacks_of(plan.study)
     return sha256_of(
@@ -57,12 +57,12 @@ def evaluation_identity(plan: Plan, page: PageSettings, versions: Mapping[str, s
 
 
 def keep_identity(folder: Path, identity: str, learned: Collection[Path] = ()) -> None:
-    """Writes down what stands for the results in a folder, and for the page beside them.
+    """Records the identity of the results in a folder, and the checksum of the page beside them.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
         identity: from `evaluation_identity`.
-        learned: folders in it that hold what attacks that learn have said.
+        learned: subfolders with the outputs of learned attacks.
     """
     facts = {
         "identity": identity,
@@ -73,9 +73,9 @@ def keep_identity(folder: Path, identity: str, learned: Collection[Path] = ()) -
 
 
 def results_there(run: RunFolder, plan: Plan, audit_data: AuditData, identity: str) -> StoredAudit | None:
-    """What a run has found, where it is whole and of the same identity; None otherwise. Changes nothing.
+    """Returns the stored results if they are intact and have the same identity, otherwise None. Changes nothing.
 
-    Scores are read, and attack settings put together, when they are asked for.
+    Scores and attack settings are loaded on demand.
     """
     try:
         facts = read_json(run.path / EVALUATED_FILE)
@@ -94,7 +94,7 @@ def results_there(run: RunFolder, plan: Plan, audit_data: AuditData, identity: s
 
 
 def _learned(folder: Path, facts: Mapping[str, Any]) -> Iterator[Artifact]:
-    """What attacks that learn have said, as it lies there; one that cannot be read is not whole."""
+    """Yields the stored outputs of learned attacks; an unreadable one counts as damaged."""
     for place in facts.get("learned", ()):
         try:
             config = read_json(folder / str(place) / "config.json")
@@ -105,7 +105,7 @@ def _learned(folder: Path, facts: Mapping[str, Any]) -> Iterator[Artifact]:
 
 @cache
 def _code_sha256() -> str:
-    """Of every source of the package, by place and content."""
+    """Returns a hash of every source file of the package, path and content."""
     root, digest = Path(pruneaudit.__file__).parent, hashlib.sha256()
     for path in sorted(path for pattern in _SOURCES for path in root.rglob(pattern)):
         digest.update(f"{path.relative_to(root)}\0{file_sha256(path)}\n".encode())
@@ -113,11 +113,11 @@ def _code_sha256() -> str:
 
 
 def _source_of(attack: object) -> str:
-    """The checksum of the file of an attack that is no part of the package; empty for those that are."""
+    """Returns the checksum of the source file of a user's attack; empty for attacks of the package."""
     kind = type(attack)
     if kind.__module__.partition(".")[0] == "pruneaudit":
         return ""
     try:
         return hashlib.sha256(inspect.getsource(inspect.getmodule(kind) or kind).encode()).hexdigest()
-    except (OSError, TypeError):  # made up in a console: nothing says what it does
+    except (OSError, TypeError):  # defined in a console: there is no source file
         return f"{kind.__module__}.{kind.__qualname__} at {id(kind)}"

@@ -1,4 +1,4 @@
-"""A study from its settings to its report: prepare, execute, evaluate, write."""
+"""Runs a study from its settings to its report: prepare, execute, evaluate, write."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MIN_MODELS = 2
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A study that can be run: everything that can be refused has been looked at."""
+    """A study that has passed all checks and can run."""
 
     study: Study
     plan: Plan
@@ -51,12 +51,12 @@ class Prepared:
     run: RunFolder
     runtime: Runtime
     notes: tuple[str, ...]
-    """What its makers should know before it begins."""
+    """Notes to show to the user before the run begins."""
 
 
 @dataclass(frozen=True, eq=False)
 class Watch:
-    """Who is told: the log of the run folder with the caller's progress, and experiment trackers."""
+    """The observers of a run: the log with the caller's progress display, and experiment trackers."""
 
     log: LoggedProgress
     trackers: Trackers
@@ -64,20 +64,20 @@ class Watch:
 
 @dataclass(frozen=True, eq=False)
 class Executed:
-    """What lies on disk when all tasks are done."""
+    """The state after all tasks are done."""
 
     plan: Plan
-    """Without the releases that were lost."""
+    """The plan, without the releases that failed."""
     work: Work
     left_out: set[int]
-    """Models of which a part is missing: they leave every release, so that releases are compared on the same ones."""
+    """Models with a missing part: left out of every release, so that all releases are compared on the same models."""
     settings: tuple[AttackSetting, ...]
     learned: Learned
-    """What attacks that learn have said."""
+    """The outputs of learned attacks."""
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Tasks that failed, a line each."""
+        """Tasks that failed, one line each."""
         return tuple(str(failure) for failure in self.work.failures)
 
 
@@ -87,22 +87,22 @@ def run(
     runtime: Runtime | None = None,
     page: PageSettings = USUAL_PAGE,
 ) -> Run:
-    """Runs a study, or finishes one that was interrupted; what is on disk already is not made again.
+    """Runs a study, or continues one that was interrupted; reuses finished parts on disk.
 
     Args:
-        study: what to do: a study, its file, or the name of a recipe, such as "mia-prune/location".
-        out: the run's folder is made in it, named after the study.
-        runtime: on what it runs, and who watches; default: a worker process per core, on the CPU, silently.
-        page: what the report shows and says of itself.
+        study: a study, its file, or the name of a recipe, such as "mia-prune/location".
+        out: the folder in which to create the run's folder, which is named after the study.
+        runtime: the machine and the progress display; default: one worker process per core, on the CPU, silent.
+        page: settings of the report.
 
     Returns:
-        The finished run; findings, scores and report are in its folder.
+        The finished run; its folder contains findings, scores and report.
 
     Raises:
         UserError: study, data, device or folder cannot be used.
-        TasksFailedError: tasks failed, and fewer than two models are left to audit. Where more are left,
-            they are audited, and `Run.failures` and the report name what is missing.
-        StorageError: the disk is full; what is finished is kept.
+        TasksFailedError: tasks failed, and fewer than two models are left to audit. If more are left,
+            they are audited, and `Run.failures` and the report name the failed tasks.
+        StorageError: the disk is full; finished parts are kept.
 
     Example:
         >>> finished = pruneaudit.run("study.toml", out="runs")
@@ -121,7 +121,7 @@ def run(
 
 
 def _study_of(given: Study | str | Path) -> Study:
-    """The study that is given, or named."""
+    """Returns the given study, or loads the one that is named."""
     if isinstance(given, str | Path):
         return load_recipe_or_file(str(given))
     if not isinstance(given, Study):
@@ -130,12 +130,12 @@ def _study_of(given: Study | str | Path) -> Study:
 
 
 def prepare(study: Study, folder: Path, runtime: Runtime) -> Prepared:
-    """Looks at everything that can be refused, before anything is written or trained.
+    """Runs all checks before anything is written or trained.
 
     Raises:
         UserError: study, data, device or folder cannot be used.
     """
-    runtime.standby()  # says what is wrong with device, executor and jobs
+    runtime.standby()  # checks device, executor and jobs
     plan, audit_data = plan_study(study, runtime.data_folder, folder)
     run = RunFolder(folder)
     with functions_importable(plan):
@@ -145,11 +145,11 @@ def prepare(study: Study, folder: Path, runtime: Runtime) -> Prepared:
 
 @contextmanager
 def watching(prepared: Prepared, page: PageSettings) -> Iterator[tuple[Watch, dict[str, Any]]]:
-    """Holds the run folder for this run, and writes down how it begins; gives who is told, and what the report says.
+    """Locks the run folder and records the start of the run; yields its observers and the facts for the report.
 
     Args:
-        prepared: the study.
-        page: what the report says of itself.
+        prepared: the checked study.
+        page: settings of the report.
     """
     study, plan, audit_data, runtime = prepared.study, prepared.plan, prepared.audit_data, prepared.runtime
     folder, store = prepared.run.path, prepared.run.store
@@ -172,10 +172,10 @@ def watching(prepared: Prepared, page: PageSettings) -> Iterator[tuple[Watch, di
 
 
 def execute(prepared: Prepared, watch: Watch) -> Executed:
-    """Does all tasks: trainings, releases, queries, and the attacks that learn from the answers.
+    """Runs all tasks: trainings, releases, queries, and the attacks that learn from the answers.
 
     Raises:
-        TasksFailedError: so many failed that nothing can be audited.
+        TasksFailedError: too few models are left to audit.
     """
     study, audit_data, runtime, store = prepared.study, prepared.audit_data, prepared.runtime, prepared.run.store
     with runtime.standby() as executor:
@@ -197,7 +197,7 @@ def execute(prepared: Prepared, watch: Watch) -> Executed:
 
 
 def evaluate(prepared: Prepared, executed: Executed, facts: Mapping[str, Any], watch: Watch) -> Audit:
-    """Plays the attacks, compares releases, plays the sanity checks, and measures what every release is and costs."""
+    """Runs the attacks and sanity checks, compares releases, and measures the properties and costs of each release."""
     from pruneaudit.engine.release_report import release_notes, release_report  # imports torch
 
     made, store = executed.plan, prepared.run.store
@@ -215,7 +215,7 @@ def evaluate(prepared: Prepared, executed: Executed, facts: Mapping[str, Any], w
 
 
 def found_before(prepared: Prepared, identity: str, watch: Watch) -> Run | None:
-    """The finished run, where its folder holds the results of the same identity, whole; None otherwise."""
+    """Returns the finished run if its folder has intact results of the same identity, otherwise None."""
     run, plan = prepared.run, prepared.plan
     audited = results_there(run, plan, prepared.audit_data, identity)
     if audited is None:
@@ -230,7 +230,7 @@ def found_before(prepared: Prepared, identity: str, watch: Watch) -> Run | None:
 def write(
     prepared: Prepared, executed: Executed, audited: Audit, watch: Watch, page: PageSettings, identity: str
 ) -> Run:
-    """Writes tables, scores, page and seal, lets go of weights that are not kept, and tells the trackers."""
+    """Writes tables, scores, page and seal, removes weights that are not kept, and informs the trackers."""
     folder, store, num_done = prepared.run.path, prepared.run.store, executed.work.num_done
     identity = "" if executed.failures else identity
     write_up(audited, folder, True, page.show_records, identity, tuple(executed.learned.folders.values()))
@@ -240,8 +240,8 @@ def write(
             num_dropped = drop_weights(prepared.plan, store, measured["model_id"])
         if num_dropped:
             watch.log.say(
-                f"keep_weights = false: weights of {num_dropped} networks removed; a further release, other queries"
-                " or an export needs them trained again"
+                f"keep_weights = false: weights of {num_dropped} networks removed; another release, other queries"
+                " or an export will train them again"
             )
     _tell_trackers(prepared, audited.results, watch)
     watch.log.event("end", tasks_done=num_done, failures=len(executed.failures))
@@ -249,7 +249,7 @@ def write(
 
 
 def _tell_trackers(prepared: Prepared, results: Results, watch: Watch) -> None:
-    """Hands the findings to the experiment trackers, with a page that shows no records."""
+    """Sends the findings to the experiment trackers, with a page that shows no records."""
     if prepared.runtime.trackers:
         page = page_for_trackers(results, prepared.run.path)
         watch.trackers.results(results, (page, "findings.csv", STUDY_FILE))

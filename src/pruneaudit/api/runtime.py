@@ -1,4 +1,4 @@
-"""On what a job runs, and who watches: nothing of it changes a result."""
+"""The machine and the observers of a job; none of these settings changes a result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Runtime:
-    """The machine, and what is told while it works.
+    """The machine that a job runs on, and the observers of its progress.
 
     Example:
         >>> pruneaudit.Runtime(jobs=2).device
@@ -28,21 +28,21 @@ class Runtime:
     executor: str = "processes"
     """`processes` (one worker process per core), `serial` (in this process) or `ray`."""
     jobs: int | None = None
-    """Tasks at a time; default: one per core, in worker processes on a GPU one; on a cluster all that it has."""
+    """Tasks at a time; default: one per core; on a GPU one; on a cluster as many as fit."""
     device: str = "cpu"
     """`cpu`, `cuda`, or `cuda:N`."""
     data_root: str | Path | None = None
-    """Where downloaded data sets lie; default: PRUNEAUDIT_DATA or ~/.cache/pruneaudit."""
+    """Folder of downloaded data sets; default: PRUNEAUDIT_DATA or ~/.cache/pruneaudit."""
     progress: Progress = field(default_factory=Silent)
-    """Told of every task."""
+    """The progress display; it is called for every task."""
     checkpoint_seconds: float = 60.0
-    """A training is kept on disk between epochs at most this often."""
+    """Minimum time between two checkpoints of a training."""
     wait: bool = False
-    """If another run is at work in the folder, wait for it; otherwise that is an error."""
+    """Wait if another run uses the folder, instead of raising an error."""
     ray_cluster: RayCluster | None = None
-    """For executor `ray`; default: a cluster on this machine, for this run."""
+    """The cluster for executor `ray`; default: start one on this machine for this run."""
     trackers: Sequence[Tracker] = ()
-    """Experiment trackers, such as `tracking.tracker("mlflow")`; one that fails is named and ends no run."""
+    """Experiment trackers, such as `tracking.tracker("mlflow")`; a tracker that fails causes a warning only."""
 
     @property
     def data_folder(self) -> Path | None:
@@ -51,18 +51,18 @@ class Runtime:
 
     @property
     def num_jobs(self) -> int | None:
-        """Tasks at a time; None: all that a cluster has."""
+        """Tasks at a time; None: as many as fit on the cluster."""
         if self.jobs is not None or self._is_on_a_cluster:
             return self.jobs
         return usual_jobs("cpu" if self.executor == "ray" else self.device)
 
     def standby(self) -> Standby:
-        """What does the tasks; it starts with the first of them.
+        """Returns an executor that starts with its first task.
 
         Raises:
-            UserError: there is no such executor or device, or no sensible number of jobs.
+            UserError: the executor or device does not exist, or the number of jobs is invalid.
         """
-        if not self._is_on_a_cluster:  # a cluster has devices of its own
+        if not self._is_on_a_cluster:  # a cluster has its own devices
             check_device(self.device)
         made: Executor = make_executor(self.executor, self.num_jobs, self.ray_cluster)
         return Standby(made)

@@ -1,4 +1,4 @@
-"""An audit of saved predictions: no study, no training."""
+"""Audits saved predictions, without a study or training."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ class PredictionFiles:
     """Predictions in the exchange format of `Signals`, `.npz`."""
 
     signals: Path
-    """Those of the models that are attacked."""
+    """Predictions of the attacked models."""
     references: Path | None = None
-    """Those of other models on the same samples."""
+    """Predictions of other models on the same samples."""
     paired: Path | None = None
-    """Those of the same models in another public release."""
+    """Predictions of another public release of the same models."""
     paired_references: Path | None = None
-    """Those of the references in that other release."""
+    """Predictions of the references in that other release."""
 
     def load(self) -> tuple[Signals, Signals | None, Paired | None]:
-        """Signals, references and paired, as `pruneaudit.audit` takes them.
+        """Loads signals, references and pairs, as `pruneaudit.audit` takes them.
 
         Raises:
-            UserError: a file is not usable, or references of pairs come without pairs.
+            UserError: a file is unusable, or `paired_references` is given without `paired`.
         """
         if self.paired is None and self.paired_references is not None:
             raise UserError(
-                f"paired references: got {self.paired_references} without the victims' other release; give --paired too"
+                f"paired references: got {self.paired_references} without the victims' other release; add --paired"
             )
         signals, *others = (
             None if path is None else Signals.load(path)
@@ -66,20 +66,20 @@ def audit_files(
     page: PageSettings = USUAL_PAGE,
     runtime: Machine = HERE,
 ) -> Run:
-    """Audits saved predictions: findings, scores and report into a folder, no training.
+    """Audits saved predictions, and writes findings, scores and report to a folder; trains no network.
 
     Args:
-        files: the predictions; a path: those of the models that are attacked.
-        attacks: comma-separated names or groups; "scores" is all that the predictions allow and that train nothing.
-        out: the folder; what an earlier audit wrote there is replaced.
+        files: the predictions, or the path of those of the attacked models.
+        attacks: comma-separated names or groups; "scores": all attacks that the data allow and that train nothing.
+        out: the folder to write; files of an earlier audit are replaced.
         seed: seed of folds and bootstrap.
         fpr_levels: false-positive rates at which the true-positive rate is reported.
-        name: of the release, in findings and report; default: the file's, without its suffix.
-        page: what the report shows and says of itself.
-        runtime: its `progress` is told of every attack before it is played, then of the sanity checks.
+        name: the name of the release in findings and report; default: the file's name without its suffix.
+        page: settings of the report.
+        runtime: its `progress` reports every attack, then the sanity checks.
 
     Raises:
-        UserError: a file is not usable, or an attack lacks what it needs.
+        UserError: a file is unusable, or lacks what an attack needs.
     """
     files = files if isinstance(files, PredictionFiles) else PredictionFiles(files)
     file = files.signals
@@ -88,9 +88,9 @@ def audit_files(
     if references is None:
         _check_has_out_models(signals, attacks, file)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # what is left out stands in `about`
+        warnings.simplefilter("ignore", UserWarning)  # `about` lists what is left out
         found = audit(signals, references, paired, attacks, seed, fpr_levels, name, runtime)
-    runtime.progress.say("sanity checks: the same attacks where the answer is known")
+    runtime.progress.say("sanity checks: the same attacks, on data with known answers")
     record_sanity_checks(found, ready(attacks.split(",")), seed, SELFTEST)
     parts = (signals.canaries, signals.nulls, signals.unseen & ~signals.nulls, signals.copies)
     canaries, holdout, public, copies = (int(part.sum()) for part in parts)
@@ -121,12 +121,14 @@ def audit_files(
 
 
 def _check_has_out_models(signals: Signals, attacks: str, file: Path) -> None:
-    """Refuses attacks that compare with references where all models of a file have one training set.
+    """Refuses attacks that need references if all models of a file have the same training set.
 
     Raises:
-        UserError: there are such attacks; the message names those that can be played.
+        UserError: there are such attacks; the message names attacks that work.
     """
-    is_one_sided = (signals.member == signals.member[:, :1]).all()  # no members, or nobody else: said elsewhere
+    is_one_sided = (
+        signals.member == signals.member[:, :1]
+    ).all()  # members only, or non-members only: refused elsewhere
     if not signals.trained_alike or is_one_sided:
         return
     asked = expand(named(attacks.split(",")))
@@ -135,7 +137,7 @@ def _check_has_out_models(signals: Signals, attacks: str, file: Path) -> None:
         alone = [name for name in ATTACKS.names() if not ATTACKS.get(name).needs]
         raise UserError(
             f"{file}: all {signals.num_models} models were trained on the same samples, so no sample has a model"
-            f" trained without it (an OUT model), and what compares with references ({', '.join(comparing)}) has"
-            " nothing to tell members by; give models of other training sets, here or with --references, or play what"
-            f" needs none: --attacks {','.join(alone)}"
+            f" trained without it (an OUT model), and attacks that compare with references ({', '.join(comparing)})"
+            " cannot work; give models with other training sets, here or with --references, or use attacks that need"
+            f" none: --attacks {','.join(alone)}"
         )

@@ -1,4 +1,4 @@
-"""Looking after a finished run: is it whole, what can go, and do attacks work on its answers?"""
+"""Maintains a finished run: checks its files, removes leftovers, and tests the attacks on its answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def verify(folder: str | Path, data_root: str | Path | None = None) -> list[Chec
         data_root: as for `run`.
 
     Raises:
-        UserError: the folder is no run, or its data are not there.
+        UserError: the folder is not a run, or its data are missing.
 
     Example:
         >>> {part.state for part in pruneaudit.verify("runs/first")}
@@ -40,22 +40,22 @@ def verify(folder: str | Path, data_root: str | Path | None = None) -> list[Chec
 
 
 def clean_run(folder: str | Path, dry_run: bool = False) -> list[Leftover]:
-    """Removes from a run folder what its study does not need; results and their artifacts stay.
+    """Removes files that the study does not need from a run folder; keeps results and their artifacts.
 
     Args:
         folder: the run's folder.
         dry_run: remove nothing.
 
     Returns:
-        What was removed, or would be.
+        The files that were removed, or would be.
 
     Raises:
-        UserError: the folder is no run, another run is at work there, or nothing says which data are its own.
+        UserError: the folder is not a run, another run uses it, or it has no record of which data belong to it.
     """
     run = RunFolder.open(folder)
     if not held_sha256(run.path):
         raise UserError(
-            f"{run.path}: the run is not finished, and nothing says which data are its own; finish it first, with:"
+            f"{run.path}: the run is not finished, so it is unknown which data it needs; finish it first, with:"
             f" {run.finish_command}"
         )
     with nullcontext() if dry_run else RunLock(run.path):
@@ -74,17 +74,17 @@ def sanity_check(
     data_root: str | Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> SanityCheck:
-    """The self-test, on the stored signals of a run's dense models too; changes nothing.
+    """Runs the self-test, also on the stored signals of a run's dense models; changes nothing.
 
     Args:
         folder: the run's folder.
         attacks: names such as "lira:mode=offline"; default: every registered attack.
-        seed: of made-up predictions and redrawn membership.
+        seed: the seed of made-up predictions and redrawn membership.
         data_root: as for `run`.
-        say: told what is being done.
+        say: called with a text for each step.
 
     Raises:
-        UserError: an attack is unknown, or the folder is no run or holds signals of fewer than two dense models.
+        UserError: an attack is unknown, or the folder is not a run or has signals of fewer than two dense models.
 
     Example:
         >>> pruneaudit.sanity_check("runs/first", ["loss"]).passed
@@ -97,8 +97,8 @@ def sanity_check(
     left_out = without_broken_groups(plan.study.membership, missing)
     if len(tasks) - len(left_out) < MIN_MODELS:
         raise UserError(
-            f"{run.path}: signals of {len(tasks) - len(left_out)} dense models are there, expected {MIN_MODELS} or"
-            f" more; finish the run with: {run.finish_command}"
+            f"{run.path}: got signals of {len(tasks) - len(left_out)} dense models, expected {MIN_MODELS} or more;"
+            f" finish the run with: {run.finish_command}"
         )
     signals = run.signals(plan, audit_data, DENSE, left_out)
     return check_attacks(attacks, seed, signals, f"{plan.study.name}, membership redrawn", say)

@@ -1,4 +1,4 @@
-"""What a job leaves in its folder: tables, scores, page and seal; and the finished run that a caller gets."""
+"""Writes the results of a job to its folder: tables, scores, page and seal; defines the finished `Run`."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ class Run:
     """
 
     folder: Path
-    """Where everything lies."""
+    """The folder with all results."""
     audit: Audit
     """Findings, comparisons, scores."""
     num_tasks_done: int
-    """Trainings, prunings and queries that this run had to do; the rest was there."""
+    """Trainings, prunings and queries that this run did; it reused the rest."""
     failures: tuple[str, ...] = ()
-    """Tasks that failed, a line each; their models are left out of all findings. A release that failed for
-    most models is left out itself, and takes no model with it."""
+    """Tasks that failed, one line each. Their models are left out of all findings. A release that failed for
+    most models is left out instead, without its models."""
 
     @property
     def results(self) -> Results:
-        """Findings, comparisons and how they came to be."""
+        """Findings, comparisons and their provenance."""
         return self.audit.results
 
     @property
     def report(self) -> Path:
-        """The report to open."""
+        """The path of the report."""
         return self.folder / REPORT_FILE
 
     def _repr_html_(self) -> str:
-        """A notebook shows the report's answer, the findings and where the report lies."""
+        """Shows in a notebook the report's answer, the findings and the path of the report."""
         return run_html(self.results, self.report, self.failures)
 
 
@@ -66,10 +66,10 @@ def write_up(
 
     Args:
         found: the audit.
-        folder: where to.
-        begun: whether a run is at work in the folder, which the same command would go on with.
+        folder: the folder to write to.
+        begun: whether a run is in progress in the folder, which the same command would continue.
         show_records: as for `write_report`.
-        identity: of the results, where they may be reused.
+        identity: the identity of the results, if they can be reused.
         learned: as for `keep_identity`.
     """
     with writing(folder, begun):
@@ -85,7 +85,7 @@ def write_up(
 
 
 def page_for_trackers(results: Results, folder: Path) -> str:
-    """Writes the page without ids and pictures of samples, for other programs; its name, relative to the folder."""
+    """Writes a page without ids and pictures of samples, for trackers; returns its path relative to the folder."""
     page = folder / TRACKED_FOLDER / REPORT_FILE
     with writing(folder, begun=True):
         page.parent.mkdir(exist_ok=True)
@@ -94,12 +94,12 @@ def page_for_trackers(results: Results, folder: Path) -> str:
 
 
 def made_private(study: Study, folder: Path) -> list[str]:
-    """Makes the folder of a study for its owner alone, unless everybody can have the data; what to warn of."""
+    """Makes a study's folder readable by its owner only, unless its data are public; returns warnings."""
     return [] if SOURCES.get(study.data.source.name).is_public else made_for_owner(folder)
 
 
 def made_for_owner(folder: Path) -> list[str]:
-    """Makes a folder of people's data for its owner alone; what to warn of where it was there, open to others."""
+    """Makes a folder readable by its owner only; returns a warning if it existed and stays open to others."""
     with writing(folder):
         make_private_folder(folder)
         note = open_to_others(folder)

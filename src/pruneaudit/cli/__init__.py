@@ -1,4 +1,4 @@
-"""The command line: one file per subcommand, nothing heavy imported before it is needed."""
+"""The command line: one file per subcommand; heavy modules are imported only when needed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pruneaudit.core.errors import RunError, UserError, printable
 app = typer.Typer(
     name="pruneaudit",
     cls=RootGroup,
-    help="How much does a network give away about its training set, and what does compression change about that?",
+    help="Measure how much a network reveals about its training data, and how compression changes that.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -45,7 +45,7 @@ app = typer.Typer(
 )
 app.callback()(main_callback)
 START, STUDIES, OWN, RESULTS, MAINTENANCE = "Start", "Studies", "Own models", "Results", "Maintenance"
-"""The panels of commands: what a user wants."""
+"""The panels of commands, by what a user wants to do."""
 app.command("demo", cls=PanelCommand, rich_help_panel=START)(demo.command)
 app.command("list", cls=PanelCommand, rich_help_panel=START)(listing.command)
 app.command("run", cls=RunCommand, rich_help_panel=STUDIES)(run.command)
@@ -69,19 +69,19 @@ EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 GROUPS = ("mia-prune", "pruning-mia")
-"""Commands that have commands."""
+"""Commands with subcommands."""
 GO_ON = (
     *("run", "demo", "attack", "mia-prune pretrain", "mia-prune prune", "mia-prune mia"),
     *("pruning-mia train", "pruning-mia run-experiment", "pruning-mia mia"),
 )
-"""Commands that keep what was finished; repeated, they go on from there."""
+"""Commands that keep finished parts and continue from there when repeated."""
 ALL_OR_NOTHING = ("collect", "compress", "export", "pruning-mia export")
-"""Commands that write all their files at their end."""
+"""Commands that write all their files at the end."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 a task failed, 2 bad input, 130 interrupted."""
-    atexit.register(gc.freeze)  # else Python searches all of torch for garbage before it ends: a second of work
+    atexit.register(gc.freeze)  # otherwise Python searches all of torch for garbage at exit, which takes a second
     sys.exit(_exit_code(arguments))
 
 
@@ -95,7 +95,7 @@ def _exit_code(arguments: list[str] | None) -> int:
     except UserError as error:
         _complain(str(error))
         return EXIT_BAD_INPUT
-    except BrokenPipeError:  # whoever read the output has gone
+    except BrokenPipeError:  # the reader of the output has closed it, such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except (KeyboardInterrupt, typer.Abort):
@@ -105,23 +105,23 @@ def _exit_code(arguments: list[str] | None) -> int:
             print(printable(error.details, "\n\t"), file=sys.stderr)
         _complain(f"{error}; {_left(given)}")
         return EXIT_FAILED
-    if code == EXIT_INTERRUPTED:  # typer may turn Ctrl-C into this code without a word
+    if code == EXIT_INTERRUPTED:  # typer can turn Ctrl-C into this code without a message
         _complain(f"interrupted; {_left(given)}")
     return code
 
 
 def _left(arguments: list[str]) -> str:
-    """What a command leaves behind when it ends early, and what it does when it is repeated."""
+    """Says what a command that ended early leaves behind, and what repeating it does."""
     words = [argument for argument in arguments if not argument.startswith("-")]
     command = " ".join(words[: 2 if words[:1] and words[0] in GROUPS else 1])
     if command in GO_ON:
-        return "what was finished is kept, and the same command goes on from there"
-    written = "nothing was written, and " if command in ALL_OR_NOTHING else ""
-    return f"{written}the same command begins anew"
+        return "finished parts are kept; run the same command again to continue"
+    written = "nothing was written; " if command in ALL_OR_NOTHING else ""
+    return f"{written}the same command starts from the beginning"
 
 
 def _usual_form(argument: str) -> str:
-    """An option as it is named here: `--prune_sparsity` is `--prune-sparsity`, `----adaptive` is `--adaptive`."""
+    """Returns an option's usual spelling: `--prune_sparsity` as `--prune-sparsity`, `----adaptive` as `--adaptive`."""
     name, equals, value = argument.partition("=")
     letters = name.lstrip("-")
     if not letters or len(name) - len(letters) < 2:

@@ -1,4 +1,4 @@
-"""Arguments that are more than one value: `key=value`, and numbers with commas between."""
+"""Parsers for arguments with several values: `key=value` and comma-separated numbers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pruneaudit.core.errors import UserError
 
 
 def keyed_values(option: str, given: list[str]) -> dict[str, Any]:
-    """`key=value` texts as values by key.
+    """Parses `key=value` texts into values by key.
 
     Raises:
-        UserError: one is no such text.
+        UserError: a text is not of the form `key=value`.
     """
     from pruneaudit.core.settings_file import scalar
 
@@ -25,26 +25,24 @@ def keyed_values(option: str, given: list[str]) -> dict[str, Any]:
 
 
 def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    """A text such as "0.49,0.48,0.45" as numbers.
+    """Parses a text such as "0.49,0.48,0.45" into numbers.
 
     Raises:
-        UserError: it is no such text.
+        UserError: a part is not a number.
     """
     if text is None:
         return None
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise UserError(
-            f"{option}: got '{text}', expected numbers with commas between, such as 0.49,0.48,0.45"
-        ) from None
+        raise UserError(f"{option}: got '{text}', expected comma-separated numbers, such as 0.49,0.48,0.45") from None
 
 
 def rates(option: str, text: str) -> tuple[float, ...]:
-    """A text such as "0.1,1%" as rates.
+    """Parses a text such as "0.1,1%" into rates.
 
     Raises:
-        UserError: it is no such text.
+        UserError: a part is not a rate.
     """
     from pruneaudit.gate.budgets import parse_rate
 
@@ -52,14 +50,14 @@ def rates(option: str, text: str) -> tuple[float, ...]:
 
 
 def lengths(option: str, text: str | None) -> tuple[int, ...] | None:
-    """A text such as "3,32,32" as lengths.
+    """Parses a text such as "3,32,32" into lengths.
 
     Raises:
-        UserError: it is no such text, or one is below 1.
+        UserError: a part is not an integer of at least 1.
     """
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UserError(f"{option}: got '{text}', expected lengths with commas between, such as 3,32,32")
+        raise UserError(f"{option}: got '{text}', expected comma-separated lengths, such as 3,32,32")
     return tuple(int(part) for part in parts)

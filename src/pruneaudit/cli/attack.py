@@ -1,4 +1,4 @@
-"""`pruneaudit attack`: other attacks on what a run has stored."""
+"""`pruneaudit attack`: runs other attacks on the stored signals of a run."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def command(
         str,
         typer.Option(
             "--attacks",
-            help="Names, comma-separated: lira,rmia,lira:mode=offline; groups: scores, all, advanced, wemem.",
+            help="Comma-separated names: lira,rmia,lira:mode=offline; groups: scores, all, advanced, wemem.",
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Where findings and report go; default: the run's folder."),
+        typer.Option("--out", help="Folder for findings and report; default: the run's folder."),
     ] = None,
     jobs: JobsOption = None,
     device: DeviceOption = "cpu",
@@ -40,9 +40,9 @@ def command(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Play other attacks on a finished run; trains no network.
+    """Run other attacks on a finished run; trains no network.
 
-    They read the signals that the run has stored.
+    The attacks read the signals that the run stored.
     """
     from pruneaudit.api import Runtime, attack
 

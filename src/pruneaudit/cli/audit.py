@@ -1,4 +1,4 @@
-"""`pruneaudit audit`: from saved predictions to findings, without any training."""
+"""`pruneaudit audit`: turns saved predictions into findings, without training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def command(
         Path, typer.Argument(help="Predictions, .npz: logits (or probabilities, or predicted), labels, member.")
     ],
     attacks: Annotated[
-        str, typer.Option("--attacks", help="Names, comma-separated; groups: scores, all, advanced, wemem.")
+        str, typer.Option("--attacks", help="Comma-separated names; groups: scores, all, advanced, wemem.")
     ] = "scores",
     references: Annotated[
         Path | None,
@@ -33,7 +33,7 @@ def command(
     ] = None,
     paired: Annotated[
         Path | None,
-        typer.Option("--paired", help="Predictions of the same models in another public release."),
+        typer.Option("--paired", help="Predictions of another public release of the same models."),
     ] = None,
     paired_references: Annotated[
         Path | None,
@@ -46,18 +46,18 @@ def command(
         typer.Option(
             "--fpr-levels",
             metavar="0.1,1%",
-            help="False-positive rates of the TPR, with commas between; default: 10%, 1%, 0.1%.",
+            help="Report the TPR at these false-positive rates; default: 10%, 1%, 0.1%.",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Of the release, in findings and report; default: the file's name.")
+        str | None, typer.Option("--name", help="Name of the release in the report; default: the file's name.")
     ] = None,
     show_records: ShowRecordsOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of a table.")] = False,
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Attack models by their saved predictions, in seconds."""
+    """Attack models through their saved predictions, in seconds."""
     from pruneaudit.api import PageSettings, PredictionFiles, audit_files
     from pruneaudit.core.machine import Here
     from pruneaudit.study.audit import DEFAULT_LEVELS

@@ -16,25 +16,25 @@ from pruneaudit.cli.report import write_text
 from pruneaudit.core.errors import UserError, printable
 
 OPTIONS, BUDGETS = "pruneaudit.budget_options", "pruneaudit.budgets"
-"""Where a command line keeps the options of budgets, and the budgets that it was given by their names in Python."""
+"""Keys of the command context: the budget options, and the given budgets by their Python names."""
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-"""The environment variable in which GitHub Actions names the file that it shows with a job."""
+"""Environment variable with the file that GitHub Actions shows on the page of a job."""
 
 
 class BudgetCommand(PanelCommand):
-    """A command with an option for the budget of every metric, which is asked for it only when the command is."""
+    """A command with a budget option for every metric; metrics are imported only when the command is used."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The arguments, the budgets, then all other options."""
+        """Returns the arguments, the budgets, then all other options."""
         arguments = [param for param in self.params if param.param_type_name == "argument"]
         others = [param for param in super().get_params(ctx) if param not in arguments]
-        if OPTIONS not in ctx.meta:  # asked several times, and each time expected to be the same objects
+        if OPTIONS not in ctx.meta:  # called several times: every call must return the same objects
             ctx.meta[OPTIONS] = _budget_options()
         return [*arguments, *ctx.meta[OPTIONS], *others]
 
 
 def _budget_options() -> tuple[Any, ...]:
-    """One option for each budget, as typer makes them of a function with these parameters."""
+    """Makes one option per budget: typer builds them from a function with these parameters."""
     from pruneaudit.gate import budget_options
 
     def budgets() -> None:
@@ -59,7 +59,7 @@ def _budget_options() -> tuple[Any, ...]:
 
 
 def _keep(context: typer.Context, param: typer.CallbackParam, value: Any) -> None:
-    """Keeps a budget for the command, in whose signature it cannot stand."""
+    """Stores a budget in the context, because the command's signature cannot list it."""
     if value is not None and value != []:
         context.meta.setdefault(BUDGETS, {})[param.name] = value
 
@@ -68,21 +68,25 @@ def command(
     context: typer.Context,
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as runs/demo.")],
     attack: Annotated[
-        str | None, typer.Option("--attack", help="The attack that decides; default: every attack of the run.")
+        str | None, typer.Option("--attack", help="Check this attack only; default: every attack of the run.")
     ] = None,
     release: Annotated[
         list[str] | None,
-        typer.Option("--release", help="A release; default: dense and all compressed or defended ones. Repeatable."),
+        typer.Option(
+            "--release", help="Check this release; default: dense and all compressed or defended ones. Repeatable."
+        ),
     ] = None,
     references: Annotated[
-        str, typer.Option("--references", help="What the references went through; default: every kind of the run.")
+        str, typer.Option("--references", help="Kind of references, such as matched; default: every kind of the run.")
     ] = "any",
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.md", help="Write the summary there too.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.md", help="Also write the summary to this file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the summary.")] = False,
 ) -> None:
-    """Compare a run with budgets, as a gate for CI.
+    """Compare a run with leakage budgets, as a gate for CI.
 
-    Exit code 0: within all; 1: not shown to be within one; 2: bad input, or a suppressed figure.
+    Exit code 0: within every budget; 1: not shown to be within one; 2: bad input, or a suppressed figure.
     """
     from pruneaudit.gate import as_markdown, as_record, budgets_of, check
     from pruneaudit.runs import RunFolder
@@ -101,7 +105,7 @@ def command(
 
 
 def _add_to_step_summary(summary: str) -> None:
-    """Appends to the job's page; a verdict is not lost because that page cannot be written."""
+    """Appends the summary to the job's page; only warns where that fails, so that the verdict is kept."""
     place = os.environ.get(STEP_SUMMARY)
     if not place:
         return

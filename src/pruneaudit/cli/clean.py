@@ -1,4 +1,4 @@
-"""`pruneaudit clean`: remove from a run folder what its study does not need any more."""
+"""`pruneaudit clean`: removes files from a run folder that its study no longer needs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import typer
 from pruneaudit.core.errors import printable
 
 SHOWN = 20
-"""Parts that are named; `--verbose` names all."""
+"""Number of parts to name; `--verbose` names all."""
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as runs/demo.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name every part.")] = False,
 ) -> None:
-    """Remove what the study in a run folder does not need.
+    """Remove files of a run that its study no longer needs.
 
-    That is artifacts of other settings, and what was quarantined.
+    These are artifacts of other settings, and quarantined files.
     """
     from pruneaudit.api import clean_run
 

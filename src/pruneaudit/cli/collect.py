@@ -1,4 +1,4 @@
-"""`pruneaudit collect`: from checkpoints that there are to a file that can be audited."""
+"""`pruneaudit collect`: turns existing checkpoints into a file that can be audited."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def command(
         typer.Option(
             "--factory",
             metavar="MODULE:FUNCTION",
-            help="Makes the network; given input_shape and num_classes where its signature names them.",
+            help="Function that builds the network; gets input_shape and num_classes if its signature names them.",
         ),
     ],
     weights: Annotated[
@@ -36,38 +36,38 @@ def command(
         str,
         typer.Option("--membership", help=".npz: member (models, samples), model_ids, eligible, is_victim, ..."),
     ],
-    data: Annotated[str, typer.Option("--data", help="npz:FILE, or a source (pruneaudit list datasets).")],
+    data: Annotated[str, typer.Option("--data", help="npz:FILE, or a data source (pruneaudit list datasets).")],
     out: Annotated[Path, typer.Option("--out", help="The file to write, .npz.")] = Path("signals.npz"),
     factory_option: Annotated[
         list[str] | None,
-        typer.Option("--factory-option", metavar="KEY=VALUE", help="An argument of the function. Repeatable."),
+        typer.Option("--factory-option", metavar="KEY=VALUE", help="An argument for the factory function. Repeatable."),
     ] = None,
     weights_key: WeightsKeyOption = "",
     queries: Annotated[
-        int, typer.Option("--queries", min=1, help="Queries per image: the plain one, then random crops and flips.")
+        int, typer.Option("--queries", min=1, help="Queries per image: the image itself, then random crops and flips.")
     ] = 1,
     sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="Collect what the attack samia needs; 11 times the work.")
+        bool, typer.Option("--sensitivity", help="Also collect what the attack samia needs; 11 times the work.")
     ] = False,
     mean: Annotated[
         str | None,
         typer.Option(
             "--mean",
             metavar="M,M,M",
-            help="Per channel or one for all, in units of [0, 1]: uint8 images are fed as (x / 255 - mean) / std."
-            " Give what your models were trained with; default: the source's. Float data are fed as they are.",
+            help="Mean per channel, or one for all: uint8 images are normalised as (x / 255 - mean) / std. Use the"
+            " values of your training; default: the data source's. Float data are not normalised.",
         ),
     ] = None,
-    std: Annotated[str | None, typer.Option("--std", metavar="S,S,S", help="Goes with --mean.")] = None,
+    std: Annotated[str | None, typer.Option("--std", metavar="S,S,S", help="Standard deviation, for --mean.")] = None,
     device: DeviceOption = "cpu",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of crops, flips and noise.")] = 0,
     data_root: DataRootOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Ask your models about samples, and save what they say.
+    """Query your models with samples, and save the answers.
 
-    `pruneaudit audit` reads the file.
+    Pass the file to `pruneaudit audit`.
     """
     from pruneaudit.core.machine import Here
     from pruneaudit.external.asked import NetworkOptions, Queries
@@ -95,7 +95,7 @@ def command(
 
 
 def _print(signals: Signals, out: Path, fed_as: str) -> None:
-    """What was collected, and what comes next."""
+    """Prints a summary of the collected signals, and the next command."""
     from pruneaudit.external.plausible import model_accuracies
 
     models = model_accuracies(signals)

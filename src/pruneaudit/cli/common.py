@@ -1,4 +1,4 @@
-"""What the subcommands share: options, progress, the final table."""
+"""Shared by the subcommands: options, progress, the final table."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ SetOption = Annotated[
     ),
 ]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel=STUDY)
+    bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.", rich_help_panel=STUDY)
 ]
 ExecutorOption = Annotated[
-    str, typer.Option("--executor", help="processes (one per core), serial or ray.", rich_help_panel=MACHINE)
+    str,
+    typer.Option("--executor", help="How tasks run: processes (one per core), serial or ray.", rich_help_panel=MACHINE),
 ]
 JobsOption = Annotated[
     int | None, typer.Option("--jobs", help="Worker processes; default: one per core.", rich_help_panel=MACHINE)
@@ -43,7 +44,7 @@ RayAddressOption = Annotated[
     str | None,
     typer.Option(
         "--ray-address",
-        help="HOST:PORT or auto, of a Ray cluster; default: one is started here.",
+        help="HOST:PORT of a Ray cluster, or auto; default: start one here.",
         rich_help_panel=MACHINE,
     ),
 ]
@@ -51,43 +52,45 @@ GpusPerTaskOption = Annotated[
     float | None,
     typer.Option(
         "--gpus-per-task",
-        help="With ray: GPUs of a task, such as 0.25 (four tasks share one).",
+        help="With ray: GPUs per task, such as 0.25 (four tasks share a GPU).",
         rich_help_panel=MACHINE,
     ),
 ]
 DEVICE_HELP = "cpu, cuda or cuda:N."
 DeviceOption = Annotated[str, typer.Option("--device", help=DEVICE_HELP, rich_help_panel=MACHINE)]
-DATA_ROOT_HELP = "Where data sets lie; default: $PRUNEAUDIT_DATA or ~/.cache/pruneaudit."
+DATA_ROOT_HELP = "Folder of the data sets; default: $PRUNEAUDIT_DATA or ~/.cache/pruneaudit."
 DataRootOption = Annotated[Path | None, typer.Option("--data-root", help=DATA_ROOT_HELP, rich_help_panel=MACHINE)]
 WaitOption = Annotated[
     bool,
-    typer.Option("--wait", help="If another run is at work in the folder, wait for it.", rich_help_panel=MACHINE),
+    typer.Option("--wait", help="If another run uses the folder, wait for it to end.", rich_help_panel=MACHINE),
 ]
 WeightsKeyOption = Annotated[
     str,
     typer.Option(
         "--weights-key",
         metavar="KEY",
-        help="Where the weights lie in a checkpoint: ema, state_dict.student, ...; default: what fits the network.",
+        help="Key of the weights in a checkpoint: ema, state_dict.student, ...; default: the one that fits.",
     ),
 ]
-OUT_HELP = "Folder that run folders are made in."
+OUT_HELP = "Folder in which to create run folders."
 OutOption = Annotated[Path, typer.Option("--out", help=OUT_HELP, rich_help_panel=OUTPUT)]
 ShowRecordsOption = Annotated[
     bool,
     typer.Option(
         "--show-records",
-        help="Show ids and pictures of exposed samples on the page, of your own data too.",
+        help="Show ids and pictures of exposed samples in the report, even of your own data.",
         rich_help_panel=OUTPUT,
     ),
 ]
 QuietOption = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="No progress; only results, warnings and errors.", rich_help_panel=OUTPUT),
+    typer.Option("--quiet", "-q", help="Show only results, warnings and errors.", rich_help_panel=OUTPUT),
 ]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="A line for every task.", rich_help_panel=OUTPUT)]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print a line for every task.", rich_help_panel=OUTPUT)
+]
 FORETELLING = 0.2
-"""The fraction of tasks after which the time that is left is estimated."""
+"""Fraction of tasks to finish before estimating the remaining time."""
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -95,7 +98,7 @@ ForceOption = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="Write into a folder that is not empty; files of the same name are replaced.",
+        help="Write into a non-empty folder, and replace files of the same name.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -114,16 +117,16 @@ def main_callback(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """How much does a network give away about its training set, and what does compression change about that?"""
+    """Measure how much a network reveals about its training data, and how compression changes that."""
 
 
 def command_line() -> str:
-    """The command that is running, as a line to repeat it with."""
+    """Returns the running command as a line that repeats it."""
     return shlex.join(["pruneaudit", *sys.argv[1:]])
 
 
 def ray_cluster_from(address: str | None, gpus_per_task: float | None) -> RayCluster | None:
-    """Ray's settings from their options; None where none is given."""
+    """Returns Ray's settings from the options; None if neither is given."""
     if address is None and gpus_per_task is None:
         return None
     from pruneaudit.engine.ray_cluster import RayCluster
@@ -132,7 +135,7 @@ def ray_cluster_from(address: str | None, gpus_per_task: float | None) -> RayClu
 
 
 def print_findings(results: Results, where: Path) -> None:
-    """The compact table, and where the report lies."""
+    """Prints the compact table and the path of the report."""
     from rich.console import Console
 
     from pruneaudit.report.terminal import print_results
@@ -143,13 +146,13 @@ def print_findings(results: Results, where: Path) -> None:
 
 
 def print_warnings(results: Results) -> None:
-    """What the results warn of, a line each on stderr."""
+    """Prints the warnings of the results on stderr, one per line."""
     for note in results.about["warnings"]:
         print(printable(f"warning: {note}"), file=sys.stderr)
 
 
 class StepLine:
-    """What is being done: on a terminal one line that the next overwrites, elsewhere a line every few seconds."""
+    """Shows the current step: on a terminal in one line that is overwritten, elsewhere as a line every few seconds."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet, self._live, self._last = quiet, sys.stderr.isatty(), time.monotonic()
@@ -169,7 +172,7 @@ class StepLine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Takes the line away, so that an error begins on a line of its own."""
+        """Clears the line, so that an error starts on a new one."""
         if self._live:
             self.say("")
 
@@ -178,13 +181,13 @@ def check_results_folder(out: Path, force: bool) -> None:
     """Checks that findings and a report may be written into a folder.
 
     Raises:
-        UserError: it is not empty and not to be replaced, or it is the folder of a study, whose findings would be lost.
+        UserError: it is not empty and `force` is not set, or it is a study's folder, whose findings would be lost.
     """
     from pruneaudit.core.errors import UserError
     from pruneaudit.core.files import STUDY_FILE, check_new_folder
 
     if (out / STUDY_FILE).exists():
-        raise UserError(f"{out}: holds the run of a study, whose findings would be lost; choose another --out")
+        raise UserError(f"{out}: contains the run of a study, whose findings would be lost; choose another --out")
     check_new_folder(out, force)
 
 
@@ -202,13 +205,13 @@ class LineProgress:
         self.say(f"{num_tasks} tasks to do, {num_reused} found done")
 
     def done(self, task: Task, seconds: float = 0.0) -> None:
-        """Counts a task, and says so now and then."""
+        """Counts a task, and reports progress at intervals."""
         self._done += 1
         now = time.monotonic()
         if now - self._last >= SECONDS_BETWEEN_LINES or self._done == self._total:
             self._last, elapsed = now, now - self._began
             left = elapsed / self._done * (self._total - self._done)
-            # Trainings come first and take longest: the first few say nothing about the rest.
+            # Trainings come first and take longest: the first few tasks are no guide to the rest.
             foretold = f", about {left:.0f} s left" if self._done >= FORETELLING * self._total else ""
             self.say(f"{self._done}/{self._total} tasks done in {elapsed:.0f} s{foretold}")
 

@@ -1,4 +1,4 @@
-"""`pruneaudit compress`: a network of the user's, compressed, fine-tuned if wanted, and saved."""
+"""`pruneaudit compress`: compresses a user's network, optionally fine-tunes it, and saves it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def command(
         typer.Option(
             "--factory",
             metavar="MODULE:FUNCTION",
-            help="Makes the network; given input_shape and num_classes where its signature names them.",
+            help="Function that builds the network; gets input_shape and num_classes if its signature names them.",
         ),
     ],
     weights: Annotated[Path, typer.Option("--weights", help="One file: .safetensors, .pt, .pth, ...")],
@@ -29,61 +29,71 @@ def command(
         list[str],
         typer.Option(
             "--method",
-            help="A compressor and its options: l1unstructured, rtn:bits=4 (list compressors). Repeated: a chain, done"
-            " in order.",
+            help="A compressor with options, such as rtn:bits=4 (see: pruneaudit list compressors). Repeat it for a"
+            " chain, applied in this order.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="A new folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to create.")],
     sparsity: Annotated[
         float | None,
-        typer.Option("--sparsity", help="Fraction to remove, above 0 and below 1, by a method whose degree that is."),
+        typer.Option("--sparsity", help="Fraction of weights to remove, in (0, 1); for methods that prune."),
     ] = None,
     factory_option: Annotated[
         list[str] | None,
-        typer.Option("--factory-option", metavar="KEY=VALUE", help="An argument of the function. Repeatable."),
+        typer.Option("--factory-option", metavar="KEY=VALUE", help="An argument for the factory function. Repeatable."),
     ] = None,
     weights_key: WeightsKeyOption = "",
     example_shape: Annotated[
         str | None,
-        typer.Option("--example-shape", metavar="3,32,32", help="Of one input; default: that of the data."),
+        typer.Option("--example-shape", metavar="3,32,32", help="Shape of one input; default: that of the data."),
     ] = None,
     initial_weights: Annotated[
         Path | None,
-        typer.Option("--initial-weights", help="The weights that training began from, for methods that go back there."),
+        typer.Option("--initial-weights", help="The weights before training, for methods that rewind to them."),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", help="npz:FILE, or a source (list datasets): for fine-tuning and accuracy."),
+        typer.Option("--data", help="npz:FILE or a source (pruneaudit list datasets), for fine-tuning and accuracy."),
     ] = None,
     test_data: Annotated[
-        str | None, typer.Option("--test-data", help="The same, for accuracy alone; default: --data.")
+        str | None, typer.Option("--test-data", help="Data for accuracy only; default: --data.")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Epochs of fine-tuning on --data; default: no fine-tuning.")
+        int | None, typer.Option("--epochs", help="Fine-tune for this many epochs on --data; default: no fine-tuning.")
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Default: 0.01.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Default: 128.")] = None,
-    optimizer: Annotated[str | None, typer.Option("--optimizer", help="sgd (default) or adam.")] = None,
-    weight_decay: Annotated[float | None, typer.Option("--weight-decay", help="Default: 0.0005.")] = None,
-    augment: Annotated[str | None, typer.Option("--augment", help="none (default), flip or crop_flip.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Learning rate of fine-tuning; default: 0.01.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Batch size of fine-tuning; default: 128.")
+    ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option("--optimizer", help="Optimizer of fine-tuning: sgd (default) or adam.")
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option("--weight-decay", help="Weight decay of fine-tuning; default: 0.0005.")
+    ] = None,
+    augment: Annotated[
+        str | None, typer.Option("--augment", help="Augmentation in fine-tuning: none (default), flip or crop_flip.")
+    ] = None,
     mean: Annotated[
         str | None,
         typer.Option(
             "--mean",
             metavar="M,M,M",
-            help="Per channel or one for all, in units of [0, 1]: uint8 images are fed as (x / 255 - mean) / std."
-            " Give what your model was trained with; default: the source's. Float data are fed as they are.",
+            help="Mean per channel, or one for all: uint8 images are normalised as (x / 255 - mean) / std. Use the"
+            " values of your training; default: the data source's. Float data are not normalised.",
         ),
     ] = None,
-    std: Annotated[str | None, typer.Option("--std", metavar="S,S,S", help="Goes with --mean.")] = None,
+    std: Annotated[str | None, typer.Option("--std", metavar="S,S,S", help="Standard deviation, for --mean.")] = None,
     data_root: DataRootOption = None,
     device: DeviceOption = "cpu",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of all random draws.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace a pruned network in the folder.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a compressed network in the folder.")] = False,
 ) -> None:
-    """Compress a network of yours, and fine-tune it if you like.
+    """Compress your own network, and fine-tune it on request.
 
-    The network is saved with a note of what was done.
+    Saves the network with a summary of what was done.
     """
     from pruneaudit.core.files import check_new_folder
     from pruneaudit.external.method import check_trained, method_of, tuning_of
@@ -92,7 +102,7 @@ def command(
     given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "optimizer": optimizer}
     given |= {"weight_decay": weight_decay, "augment": augment}
     training = {key: value for key, value in given.items() if value is not None}
-    # What can be refused without torch is refused before it is imported, and before anything is trained.
+    # Checks that need no torch come before its import, and all checks before any training.
     tuning_of(training, epochs is not None)
     check_trained(method_of(method, sparsity), epochs is not None)
     check_target(factory)
@@ -122,7 +132,7 @@ def command(
 
 
 def _print(summary: Mapping[str, Any], accuracy_of: str) -> None:
-    """The sizes and accuracies before and after, a row each."""
+    """Prints sizes and accuracies before and after, one row each."""
     before, after = summary["before"], summary["after"]
     rows = [("", "before", "after")]
     for key, label in (("sparsity", "sparsity"), ("sparsity_all", "  of all parameters")):
@@ -149,11 +159,11 @@ def _print(summary: Mapping[str, Any], accuracy_of: str) -> None:
 
 
 def _count(count: int | None) -> str:
-    """MACs are not known where the shape of an input is not."""
+    """Formats a count; MACs are unknown if the shape of an input is."""
     return "unknown" if count is None else f"{count:,}"
 
 
 def _bytes(count: int) -> str:
-    """Bytes in the largest unit that leaves one or more."""
+    """Formats bytes in the largest unit that gives at least 1."""
     unit = min(3, int(math.log(max(count, 1), 1000)))
     return f"{count / 1000**unit:.1f} {('B', 'kB', 'MB', 'GB')[unit]}" if unit else f"{count} B"

@@ -1,4 +1,4 @@
-"""`pruneaudit demo`: the main job on real data that come with the package."""
+"""`pruneaudit demo`: a whole audit on real data that come with the package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pruneaudit.cli.run import execute
 
 
 def command(
-    quick: Annotated[bool, typer.Option("--quick", help="A smaller demo, in seconds.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Run a smaller demo, in seconds.")] = False,
     out: OutOption = Path("runs"),
     executor: ExecutorOption = "processes",
     jobs: JobsOption = None,
@@ -31,7 +31,7 @@ def command(
 ) -> None:
     """Audit small networks on real images; no download.
 
-    Dense, fine-tuned and pruned networks are trained, attacked and compared.
+    Trains, attacks and compares dense, fine-tuned and pruned networks.
     """
     from pruneaudit.study.recipes import load_recipe
 

@@ -1,4 +1,4 @@
-"""`--dry-run` of `run` and of the published systems' commands: what would be done, and what it would cost."""
+"""`--dry-run`: shows what a command would do, and what it would cost in time and disk."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ ACTIONS = {
 def describe(
     study: Study, folder: Path, data_root: Path | None, device: str, jobs: int | None, finished: bool = False
 ) -> None:
-    """Prints tasks to do and to reuse, disk, and time.
+    """Prints the tasks to do and to reuse, and the disk and time they need.
 
     Args:
-        study: what would be run.
+        study: the study to describe.
         folder: the run folder.
         data_root: as for `pruneaudit.run`.
-        device: where it would run.
-        jobs: tasks at a time; none: as many as `run` would take.
-        finished: the study is that of the folder, with other attacks: no function that it names is called.
+        device: the device for the tasks.
+        jobs: tasks at a time; None: as many as `run` would use.
+        finished: the study is the folder's own with other attacks; the functions that it names are not called.
 
     Raises:
-        UserError: it could not be run.
+        UserError: the study cannot be run.
     """
     from pruneaudit.data.audit_data import copies_note
     from pruneaudit.engine.devices import check_device, usual_jobs
@@ -62,7 +62,7 @@ def describe(
     missing = tasks_to_do(plan, store)
     if finished and missing:
         raise UserError(
-            f"{folder}: {len(missing)} of {len(plan.tasks)} parts are not there, first {missing[0].name};"
+            f"{folder}: {len(missing)} of {len(plan.tasks)} parts are missing, first {missing[0].name};"
             f" finish it with: pruneaudit run {folder / 'study.json'} --out {folder.parent}"
         )
     releases = ", ".join(plan.releases)
@@ -92,7 +92,7 @@ def describe(
 
 
 def _describe_learning(plan: Plan, audit_data: AuditData, store: Store, probe: Probe, workers: int) -> None:
-    """Prints how many attacks will learn, in how many attack settings, and how long they will take."""
+    """Prints how many learned attacks there are, in how many attack settings, and how long they will take."""
     from pruneaudit.engine.plan import attacks_of
 
     learning = [label for label, attack in attacks_of(plan.study).items() if attack.trains]

@@ -1,4 +1,4 @@
-"""`pruneaudit export`: a model of a finished run in a file for other programs."""
+"""`pruneaudit export`: writes a model of a finished run to a file for other programs."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pruneaudit.core.errors import printable
 def command(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as runs/demo.")],
     release: Annotated[str, typer.Option("--release", help='"dense", or the name of a release.')],
-    out: Annotated[Path, typer.Option("--out", help="The file to write, with a note FILE.json beside it.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write; a summary goes to FILE.json beside it.")],
     format: Annotated[
         str, typer.Option("--format", help="onnx (needs the extra 'onnx'), torch (a state dict) or safetensors.")
     ] = "onnx",
-    model_id: Annotated[int, typer.Option("--model-id", help="Which model of the release.")] = 0,
+    model_id: Annotated[int, typer.Option("--model-id", help="Model of the release to export.")] = 0,
     factory: Annotated[
         str,
         typer.Option(
             "--factory",
             metavar="MODULE:FUNCTION",
-            help="For ONNX of a network of your own: the function that builds it; what the run names is not imported.",
+            help="For ONNX of your own network: the function that builds it (the run's own is never imported).",
         ),
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
 ) -> None:
-    """Write a model of a finished run in a file: ONNX, torch, ...
+    """Export a model of a finished run to ONNX, torch, ...
 
-    The formats are ONNX, a torch state dict and safetensors.
+    Formats: ONNX, a torch state dict, safetensors.
     """
     from pruneaudit.runs.export import export
 

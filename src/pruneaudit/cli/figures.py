@@ -1,4 +1,4 @@
-"""`pruneaudit figures`: the figures of a finished run for a paper, and its tables as LaTeX."""
+"""`pruneaudit figures`: draws the figures of a finished run for a paper, and writes its tables as LaTeX."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pruneaudit.core.errors import printable
 def command(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as runs/demo.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
-    format: Annotated[str, typer.Option("--format", help="pdf, png, svg, or several with commas between.")] = "pdf",
-    latex: Annotated[bool, typer.Option("--latex", help="Write the tables too, as LaTeX (package booktabs).")] = False,
+    format: Annotated[str, typer.Option("--format", help="pdf, png or svg; several comma-separated.")] = "pdf",
+    latex: Annotated[bool, typer.Option("--latex", help="Also write the tables as LaTeX (package booktabs).")] = False,
     force: ForceOption = False,
 ) -> None:
     """Draw the figures of a finished run for a paper.

@@ -1,6 +1,6 @@
-"""Commands and options of earlier versions: what to type now, in one line.
+"""Commands and options of earlier versions: answers each with the command to type now, in one line.
 
-The options of the published systems stand in their groups; `pruneaudit run` had 22 of them.
+The options of the published systems are now in their own groups; `pruneaudit run` had 22 of them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ MOVED = {
     "prune-model": "compress",
     "selftest": "sanity-check",
 }
-"""Commands of earlier versions, and what they are now; `mia` with a folder of runs is another (`_of_runs`)."""
+"""Commands of earlier versions and their present names; `mia` with a folder of runs differs (`_of_runs`)."""
 RENAMED = {"--control": "--baseline", "--knowledge": "--references"}
-"""Options of those commands that have another name."""
+"""Options of those commands that were renamed."""
 TRAIN, EVALUATE, EXPORT = "pruning-mia train", "pruning-mia mia", "pruning-mia export"
 IN_ITS_PLACE = (TRAIN, "pruning-mia run-experiment", "mia-prune pretrain", "mia-prune prune", "mia-prune mia")
-"""Commands that take options which `run` does not take, the likeliest first."""
+"""Commands with options that `run` does not have, the likeliest first."""
 RECIPE = "pruning-mia/"
-"""What the names of Pruning_MIA's recipes begin with; the data set follows."""
+"""Prefix of the names of Pruning_MIA's recipes; the data set follows."""
 SETTINGS = {
     "--dataset": "data.source",
     "--epochs": "training.epochs",
@@ -42,21 +42,21 @@ SETTINGS = {
     "--arch": "model.name",
     "--layers": "model.options.depth",
 }
-"""What says the same as an option of a grid, of any other study."""
+"""The setting of any study that is equivalent to an option of a grid."""
 TRACKERS = ("wandb", "mlflow", "tensorboard")
 FLAGS = ("--wandb", "--mlflow", "--tensorboard", "--skip-existing")
 """Former options of `run` that take no value."""
 SEVERAL = ("--methods", "--sparsities", "--seeds", "--attacks", "--wandb-tags")
-"""Former options of `run` that take several."""
+"""Former options of `run` that take several values."""
 FORMER = {*SETTINGS, *FLAGS, *SEVERAL, "--mlflow-uri", "--wandb-project", "--wandb-entity"}
-"""Former options of `run` that have become something else; all others belong to `IN_ITS_PLACE` alone."""
+"""Former options of `run` with an equivalent there; all others belong to the commands of `IN_ITS_PLACE`."""
 
 Words = list[str]
 """An option with its values, or an argument."""
 
 
 class RootGroup(PanelGroup):
-    """All commands; a former one is answered with what to type now."""
+    """All commands; answers a former command with the one to type now."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Refuses a former command in one line."""
@@ -69,7 +69,7 @@ class RootGroup(PanelGroup):
 
 
 class RunCommand(PanelCommand):
-    """`run`; options that belong elsewhere are answered with what to type now."""
+    """`run`; answers options that belong elsewhere with the command to type now."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuses options of the published systems, and former ones, in one line."""
@@ -80,7 +80,7 @@ class RunCommand(PanelCommand):
 
 
 class ExportCommand(PanelCommand):
-    """`export`; its former `--layout` is a command of its own."""
+    """`export`; its former `--layout` is now a separate command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuses `--layout` in one line."""
@@ -99,16 +99,16 @@ class _Options:
         self.of: Mapping[str, Mapping[str, Any]] = {name: _options_of(_find(root, name)) for name in names}
 
     def words(self, args: Sequence[str]) -> Iterator[Words]:
-        """The options of a command line, each with its values, and its arguments."""
+        """Splits a command line into options, each with its values, and arguments."""
         rest = list(args)
         while rest and rest[0] != "--":
             option = rest.pop(0)
             yield [option, *(rest.pop(0) for _ in range(self._num_values(option, rest)))]
-        if rest:  # behind "--" nothing is an option
+        if rest:  # after "--" every word is an argument
             yield rest
 
     def _num_values(self, option: str, rest: Sequence[str]) -> int:
-        """How many of the words that follow an option are its values."""
+        """Counts the words after an option that are its values."""
         known = next((of_it[option] for of_it in self.of.values() if option in of_it), None)
         is_flag = option in FLAGS or getattr(known, "is_flag", False)
         if "=" in option or not option.startswith("-") or is_flag or (known is None and option not in FORMER):
@@ -154,7 +154,7 @@ def _values(part: Words) -> list[str]:
 
 
 def _of_runs(root: PanelGroup, args: Sequence[str]) -> tuple[str, list[str]]:
-    """The former `mia` of a study, or of the runs in a folder; options without effect on these are left out."""
+    """Translates the former `mia`, of a study or of the runs in a folder; omits options without effect on runs."""
     options = _Options(root)
     parts = list(options.words(args))
     number = parts.pop(0)[0] if len(parts) > 1 and parts[0][0].isdecimal() else ""
@@ -168,10 +168,10 @@ def _of_runs(root: PanelGroup, args: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _refuse(options: _Options, args: Sequence[str]) -> None:
-    """Refuses options that `run` does not take and another command does, or once did.
+    """Refuses options that another command takes, or that `run` took in an earlier version.
 
     Raises:
-        UserError: there is one; the message is the whole new command.
+        UserError: there is such an option; the message has the whole new command.
     """
     parts = list(options.words(args))
     known = FORMER.union(*(options.of[name] for name in IN_ITS_PLACE))
@@ -181,14 +181,14 @@ def _refuse(options: _Options, args: Sequence[str]) -> None:
         named = ", ".join(dict.fromkeys(map(_name, foreign)))
         line = _new_line(options, study, parts, foreign)
         if study in line.split() or study.startswith(RECIPE):
-            raise UserError(f"{named}: no option of pruneaudit run; type: {line}")
+            raise UserError(f"{named}: not an option of pruneaudit run; use: {line}")
         raise UserError(
-            f"{named}: belongs to Pruning_MIA's grid: {line}; what '{study}' does, say with --set or in its file"
+            f"{named}: is an option of Pruning_MIA's grid: {line}; to change '{study}', use --set or edit its file"
         )
 
 
 def _new_line(options: _Options, study: str, parts: Sequence[Words], foreign: Sequence[Words]) -> str:
-    """The command that does what a former line of `run` did."""
+    """Returns the command that does the same as a former line of `run`."""
     of_run = [part for part in parts if part not in foreign]
     changed = _as_settings(foreign)
     if changed is not None and (not study.startswith(RECIPE) or _is_tracking(foreign)):
@@ -211,7 +211,7 @@ def _is_tracking(foreign: Sequence[Words]) -> bool:
 
 
 def _as_settings(foreign: Sequence[Words]) -> list[Words] | None:
-    """Former options as `--set` and `--track`; None where one has no such form."""
+    """Translates former options to `--set` and `--track`; None if one has no such form."""
     done: list[Words] = []
     for part in foreign:
         name, values = _name(part), _values(part)
@@ -224,7 +224,7 @@ def _as_settings(foreign: Sequence[Words]) -> list[Words] | None:
 
 
 def _as_trackers(foreign: Sequence[Words]) -> list[Words]:
-    """Former `--wandb --wandb-project X` as `--track wandb:project=X`."""
+    """Translates the former `--wandb --wandb-project X` to `--track wandb:project=X`."""
     asked: dict[str, list[str]] = {}
     for part in foreign:
         tracker, _, option = _name(part)[2:].partition("-")

@@ -1,4 +1,4 @@
-"""`pruneaudit frontier`: leakage against accuracy, and leakage at equal accuracy."""
+"""`pruneaudit frontier`: shows leakage against accuracy, and leakage at equal accuracy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 SHORT = {"tpr_at_fpr": "tpr"}
-"""What metrics are called here."""
+"""Short names of metrics for this command."""
 
 
 def command(
@@ -44,7 +44,7 @@ def command(
         str,
         typer.Option(
             "--metric",
-            help="auc, tpr (at 1% FPR, else at the lowest), or another that is listed: pruneaudit list metrics.",
+            help="auc, tpr (at 1% FPR, otherwise at the lowest), or another (see: pruneaudit list metrics).",
         ),
     ] = "auc",
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
@@ -63,14 +63,14 @@ def command(
 ) -> None:
     """Compare releases with dense networks of equal accuracy.
 
-    These are undefended. A study is run first.
+    The dense networks are undefended. A study or recipe is run first.
     """
     if metric not in (known := _choices()):
         raise UserError(f"--metric: got '{metric}', expected one of: {', '.join(known)}")
     failures: tuple[str, ...] = ()
     if _is_folder(study):
         if set_:
-            raise UserError(f"--set changes a study that is to be run, and {study} is a finished run; leave it out")
+            raise UserError(f"--set: changes a study before it runs, but {study} is a finished run; leave it out")
         from pruneaudit.runs import RunFolder
 
         results = RunFolder(study).results()
@@ -89,7 +89,7 @@ def command(
 
 
 def _choices() -> dict[str, Metric]:
-    """The metrics that the frontier shows, by their names; that of the TPRs by a short one."""
+    """Returns the metrics that the frontier can show, by name (by short name where there is one)."""
     from pruneaudit.metrics import METRICS
 
     found = {name: METRICS.get(name) for name in METRICS.names()}
@@ -99,7 +99,7 @@ def _choices() -> dict[str, Metric]:
 def _is_folder(given: str) -> bool:
     try:
         return Path(given).is_dir()
-    except (OSError, ValueError):  # a name that is too long, or that no file can have
+    except (OSError, ValueError):  # not a possible file name, or too long for one
         return False
 
 
@@ -117,15 +117,15 @@ def _run(
 
 
 def _quantity(results: Results, metric: str, study: str) -> Quantity:
-    """The metric to show: of several false-positive rates the one that summaries show."""
+    """Returns the metric to show; of several false-positive rates, the one that summaries show."""
     from pruneaudit.report.quantities import headline_tpr
     from pruneaudit.report.tables.equal_accuracy import frontier_metrics
 
     found = frontier_metrics(results)
     if not found:
         raise UserError(
-            f"{study}: no release has a point (test accuracy and the primary attack's AUC, references 'matched'); "
-            "expected a study whose audit plays it"
+            f"{study}: no release has both a test accuracy and an AUC of the primary attack with references 'matched'; "
+            "expected a study whose audit runs that attack"
         )
     columns, chosen = [quantity.column for quantity in found], _choices()[metric]
     quantities = chosen.among(columns)
@@ -138,7 +138,7 @@ def _quantity(results: Results, metric: str, study: str) -> Quantity:
 
 
 def _records(results: Results, quantity: Quantity) -> list[dict[str, Any]]:
-    """The rows of one metric as JSON data, NaN as null."""
+    """Returns the rows of one metric as JSON data, NaN as null."""
     rows = results.frontier[results.frontier["metric"] == quantity.column].to_dict("records")
     return [
         {str(key): None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
@@ -147,7 +147,7 @@ def _records(results: Results, quantity: Quantity) -> list[dict[str, Any]]:
 
 
 def _print_table(results: Results, quantity: Quantity) -> None:
-    """A row for each release, intervals below their values; then the reasons for what is missing."""
+    """Prints a row per release, intervals below their values; then the reasons for missing values."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -183,7 +183,7 @@ def _print_table(results: Results, quantity: Quantity) -> None:
 
 
 def _words(num_baselines: int, conditional: bool) -> str:
-    """What the table says, and what it does not."""
+    """Returns the sentences below the table: what was compared, and how far it holds."""
     compared = f"Compared with the least leaking of {num_baselines} undefended dense releases at least as accurate"
     only = "Compared with the one undefended dense release, where it is at least as accurate"
     few = " So few networks: intervals are conditional on this bank." if conditional else ""

@@ -1,4 +1,4 @@
-"""`pruneaudit list`: what there is to choose from."""
+"""`pruneaudit list`: lists the available attacks, networks, data sets and so on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pruneaudit.core.errors import printable
 
 
 class Kind(StrEnum):
-    """What can be listed."""
+    """The kinds of things to list."""
 
     attacks = "attacks"
     models = "models"
@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """List attacks, networks, data sets, recipes, settings, ...
 
-    Of data sets it says where they are, of settings their defaults.
+    Also shows the folder of each data set, and the default of each setting.
     """
     rows = _rows(kind)
     width = max(len(name) for name, _ in rows)

@@ -1,4 +1,4 @@
-"""`pruneaudit mia-prune pretrain|prune|mia`: a study made step by step, with mia_prune's own options."""
+"""`pruneaudit mia-prune pretrain|prune|mia`: runs a study step by step, with the options of mia_prune."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ StudyArgument = Annotated[str, typer.Argument(help=STUDY_HELP)]
 
 
 def _config(name: str, meaning: str) -> Any:
-    """An option that a configuration file has, too."""
+    """Makes an option that a configuration file can also set."""
     return typer.Option(name, help=meaning, rich_help_panel=CONFIG)
 
 
 DatasetOption = Annotated[str | None, _config("--dataset-name", "Data set.")]
 ModelOption = Annotated[str | None, _config("--model-name", "Network.")]
-ClassesOption = Annotated[int | None, _config("--num-cls", "Classes.")]
+ClassesOption = Annotated[int | None, _config("--num-cls", "Number of classes.")]
 InputOption = Annotated[int | None, _config("--input-dim", "Channels of an image, or columns of a table.")]
-ImageSizeOption = Annotated[int | None, _config("--image-size", "No effect, there and here.")]
-HiddenSizeOption = Annotated[int | None, _config("--hidden-size", "No effect, there and here.")]
-EpochsOption = Annotated[int | None, _config("--epochs", "Epochs.")]
+ImageSizeOption = Annotated[int | None, _config("--image-size", "No effect, here as in mia_prune.")]
+HiddenSizeOption = Annotated[int | None, _config("--hidden-size", "No effect, here as in mia_prune.")]
+EpochsOption = Annotated[int | None, _config("--epochs", "Training epochs.")]
 OptimizerOption = Annotated[str | None, _config("--optimizer", "adam or sgd.")]
 LrOption = Annotated[float | None, _config("--lr", "Learning rate.")]
 DecayOption = Annotated[float | None, _config("--weight-decay", "Weight decay.")]
 BatchOption = Annotated[int | None, _config("--batch-size", "Batch size.")]
 SeedOption = Annotated[int | None, _config("--seed", "Seed.")]
-EarlyStopOption = Annotated[int | None, _config("--early-stop", "Patience, in epochs.")]
-ShadowsOption = Annotated[int | None, _config("--shadow-num", "Shadows of each victim.")]
+EarlyStopOption = Annotated[int | None, _config("--early-stop", "Patience of early stopping, in epochs.")]
+ShadowsOption = Annotated[int | None, _config("--shadow-num", "Shadow networks per victim.")]
 PrunerOption = Annotated[
     str | None,
     typer.Option(
         "--pruner-name",
-        help="l1unstructure (default), l1structure, l2structure, slim, or a pruner of ours.",
+        help="l1unstructure (default), l1structure, l2structure, slim, or a compressor of pruneaudit.",
         rich_help_panel=RELEASE,
     ),
 ]
@@ -69,7 +69,7 @@ PruneEpochsOption = Annotated[
     typer.Option(
         "--prune-epochs",
         min=1,
-        help="Epochs of fine-tuning; default: half of the training's.",
+        help="Epochs of fine-tuning; default: half as many as training.",
         rich_help_panel=RELEASE,
     ),
 ]
@@ -86,7 +86,7 @@ BaselineOption = Annotated[
     bool,
     typer.Option(
         "--baseline",
-        help="Fine-tune the dense networks alike, too: shows what pruning itself changes.",
+        help="Also fine-tune the dense networks in the same way, to show what pruning itself changes.",
         rich_help_panel=RELEASE,
     ),
 ]
@@ -94,7 +94,7 @@ BaselineOption = Annotated[
 app = typer.Typer(
     name="mia-prune",
     cls=PanelGroup,
-    help="mia_prune's commands: pretrain, prune, mia.\n\nYuan & Zhang, USENIX Security 2022, with its own options.",
+    help="Commands of mia_prune: pretrain, prune, mia.\n\nYuan & Zhang, USENIX Security 2022; same options.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -127,9 +127,9 @@ def pretrain(
     out: SystemOutOption = Path("runs"),
     quiet: QuietOption = False,
 ) -> None:
-    """Step 1, pretrain.py: train the dense networks of a study.
+    """Step 1 (pretrain.py): train the dense networks of a study.
 
-    They are attacked at once, with attacks that train nothing.
+    Also attacks them, with attacks that need no training.
     """
     from pruneaudit.published.mia_prune import load_study
     from pruneaudit.published.steps import begun
@@ -163,9 +163,9 @@ def prune(
     out: SystemOutOption = Path("runs"),
     quiet: QuietOption = False,
 ) -> None:
-    """Step 2, prune.py: prune and fine-tune them.
+    """Step 2 (prune.py): prune and fine-tune the networks.
 
-    With a defence too; `--defend dp` is prune_dp.py.
+    --defend adds a defence; `--defend dp` is prune_dp.py.
     """
     from pruneaudit.published import steps
     from pruneaudit.published.mia_prune import load_study
@@ -184,10 +184,13 @@ def mia(
     ] = "samia",
     original: Annotated[
         bool,
-        typer.Option("--original", help="Attack the dense networks; none need be pruned.", rich_help_panel=ATTACKER),
+        typer.Option("--original", help="Attack the dense networks; works before `prune`.", rich_help_panel=ATTACKER),
     ] = False,
     adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="References are defended as the victim is.", rich_help_panel=ATTACKER)
+        bool,
+        typer.Option(
+            "--adaptive", help="Defend the references in the same way as the victim.", rich_help_panel=ATTACKER
+        ),
     ] = False,
     pruner_name: PrunerOption = None,
     prune_sparsity: SparsityOption = None,
@@ -203,16 +206,16 @@ def mia(
     out: SystemOutOption = Path("runs"),
     quiet: QuietOption = False,
 ) -> None:
-    """Step 3, mia.py: attack what the steps before have made.
+    """Step 3 (mia.py): attack the networks of the earlier steps.
 
-    All releases of the study are attacked alike. The options of pruned networks say which must be there.
+    Attacks all releases of the study. The options for pruned networks name a release that must exist.
     """
     from pruneaudit.published import steps
     from pruneaudit.published.mia_prune import load_study
 
     if Path(study).is_dir():
         again = shlex.join(["pruneaudit", "pruning-mia", "mia", "--runs-dir", study, "--attacks", attacks])
-        raise UserError(f"{study}: is a folder, expected a study; to attack the finished runs in it: {again}")
+        raise UserError(f"{study}: got a folder, expected a study; to attack the finished runs in it: {again}")
     so_far = steps.study_so_far(load_study(study), out, study)
     if defend or pruner_name or prune_sparsity is not None:
         release = steps.pruned_release(so_far, pruner_name, prune_sparsity, prune_epochs, defend, defend_arg)
@@ -228,7 +231,7 @@ def _where(out: Path, executor: str, jobs: int | None, device: str, data_root: P
 
 
 def _do(study: Study, where: dict[str, Any], quiet: bool, dry_run: bool) -> None:
-    """Makes a step, or says what it would do."""
+    """Runs a step, or shows what it would do."""
     if dry_run:
         describe(study, where["out"] / study.name, where["data_root"], where["device"], where["jobs"])
     else:

@@ -1,4 +1,4 @@
-"""`pruneaudit migrate`: a study file of an earlier version, in the words of this one."""
+"""`pruneaudit migrate`: translates a study file of an earlier version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pruneaudit.core.errors import RunError, UserError, printable
 
 
 def command(
-    study: Annotated[Path, typer.Argument(help="A study file, TOML or JSON, as an earlier version took it.")],
+    study: Annotated[Path, typer.Argument(help="A study file of an earlier version, TOML or JSON.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="The new file; default: NAME.migrated.toml beside it.")
     ] = None,
@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Translate a study file of an earlier version.
 
-    No network of the study changes. Comments of the file are not kept.
+    The networks of the study stay the same. Comments are lost.
     """
     import tomlkit
 
@@ -33,7 +33,7 @@ def command(
     is_json = study.suffix == ".json"
     target = out or study.with_name(f"{study.stem}.migrated{study.suffix}")
     if target.exists() and not force:
-        raise UserError(f"{target}: is there already; give another --out, or --force to replace it")
+        raise UserError(f"{target}: exists already; give another --out, or --force to replace it")
     former = parse_settings(read_settings(study), str(study), is_json)
     found = migrated(former, str(study))
     num_unused, note = _rows_left_over(found, str(study), data_root)
@@ -47,7 +47,7 @@ def command(
 
 
 def _rows_left_over(found: dict[str, Any], where: str, data_root: Path | None) -> tuple[int, tuple[str, ...]]:
-    """How many rows a holdout could be drawn from, for a study that has public samples and no holdout; and a note."""
+    """Counts the rows available for a holdout, if the study has public samples and no holdout; with a note."""
     from pruneaudit.core.options import validated
     from pruneaudit.data.drawing import rows_left_over
     from pruneaudit.study import Study
@@ -67,7 +67,7 @@ def _rows_left_over(found: dict[str, Any], where: str, data_root: Path | None) -
 
 
 def _refusal(found: dict[str, Any], where: str) -> tuple[str, ...]:
-    """A note where the translated study cannot be run as it is: an attack may lack samples that it was given before."""
+    """Returns a note if the translated study cannot run as it is: an attack can lack samples that it had before."""
     from pruneaudit.core.options import validated
     from pruneaudit.engine.plan import check_plugins
     from pruneaudit.study import Study
@@ -76,12 +76,12 @@ def _refusal(found: dict[str, Any], where: str) -> tuple[str, ...]:
     try:
         check_plugins(study)
     except UserError as error:
-        return (f"to be mended before it runs: {error}",)
+        return (f"fix this before you run it: {error}",)
     return ()
 
 
 def _changes(former: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """A line for each part of the study that reads otherwise now."""
+    """Returns a line for each part of the study that has changed."""
     lines = []
     before, now = former.get("data", {}), found.get("data", {})
     if before != now:
@@ -92,8 +92,8 @@ def _changes(former: dict[str, Any], found: dict[str, Any]) -> list[str]:
     if "knowledge" in former.get("audit", {}):
         lines.append(f"audit: knowledge is now references = {json.dumps(found['audit']['references'])}")
     if "engine" in former.get("training", {}):
-        lines.append("training: engine is gone; models are trained one by one")
-    return lines or ["nothing to translate but the format: the study reads the same"]
+        lines.append("training: engine is removed; models are trained one by one")
+    return lines or ["nothing to translate: only the format of the file changes"]
 
 
 def _only_in(some: dict[str, Any], others: dict[str, Any]) -> str:

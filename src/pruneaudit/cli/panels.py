@@ -1,6 +1,6 @@
 """Help in panels: options and commands under headings, as plain text.
 
-Typer draws its own panels with rich, whose import takes longer than all the rest of `pruneaudit --help`.
+Typer draws its panels with rich, whose import takes longer than all the rest of `pruneaudit --help`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 OPTIONS, COMMANDS = "Options", "Commands"
-"""The panels of what names none."""
+"""The panels of options and commands that name none."""
 
 
 def _write(formatter: Any, panels: Iterable[tuple[str, tuple[str, str]]]) -> None:
-    """Writes rows under the headings of their panels, which stand in the order of their first rows."""
+    """Writes rows under the headings of their panels, in the order of each panel's first row."""
     rows: dict[str, list[tuple[str, str]]] = {}
     for panel, row in panels:
         rows.setdefault(panel, []).append(row)
@@ -33,7 +33,7 @@ def _of_options(command: TyperCommand | TyperGroup, ctx: Any) -> Iterable[tuple[
 
 
 class PanelCommand(TyperCommand):
-    """A command whose options stand in the panels that they name (`rich_help_panel`)."""
+    """A command that shows its options in the panels that they name (`rich_help_panel`)."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Writes options, panel by panel."""
@@ -41,10 +41,10 @@ class PanelCommand(TyperCommand):
 
 
 class PanelGroup(TyperGroup):
-    """A group whose commands stand in the panels that they name (`rich_help_panel`)."""
+    """A group that shows its commands in the panels that they name (`rich_help_panel`)."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Shows help before any value is read, which takes pydantic: where it is asked for, and where no command is."""
+        """Shows help, for `--help` or without a command, before any value is read: reading imports pydantic."""
         if not args:
             print(ctx.get_help())
             ctx.exit(2)
@@ -54,7 +54,7 @@ class PanelGroup(TyperGroup):
         return super().parse_args(ctx, args)
 
     def _named(self, ctx: Any, words: list[str]) -> Any:
-        """The context of the command that words with `--help` among them name; None where there is none."""
+        """Returns the context of the command for which `--help` was asked; None if there is no such command."""
         command: Any = self
         while words[0] in getattr(command, "commands", {}):
             command = command.commands[words[0]]

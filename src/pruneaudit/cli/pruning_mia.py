@@ -1,4 +1,4 @@
-"""`pruneaudit pruning-mia train|run-experiment|mia|test|export`: Pruning_MIA's commands, with its own options."""
+"""`pruneaudit pruning-mia train|run-experiment|mia|test|export`: the commands and options of Pruning_MIA."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from pruneaudit.published.pruning_mia_parsing import attacks_asked, parts_of
 app = typer.Typer(
     name="pruning-mia",
     cls=PanelGroup,
-    help="Pruning_MIA's commands: train, run-experiment, mia, test, ...\n\n"
-    "Dense, static and DPF networks under nine attacks, with its own options.",
+    help="Commands of Pruning_MIA: train, run-experiment, mia, ...\n\n"
+    "Attack dense, static and DPF networks with nine attacks; same options.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.command("train", cls=GridCommand)(train)
 app.command("run-experiment", cls=GridCommand)(run_experiment)
 
-RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="The folder of a run, or of several.")]
+RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="The folder of one run, or of several runs.")]
 
 
 @app.command("mia", cls=GridCommand)
@@ -60,7 +60,7 @@ def mia(
     ] = None,
     results_dir: Annotated[
         Path | None,
-        typer.Option("--results-dir", help="Where findings and tables go; default: RUN/results/ATTACKS."),
+        typer.Option("--results-dir", help="Folder for findings and tables; default: RUN/results/ATTACKS."),
     ] = None,
     dry_run: DryRunOption = False,
     gpu: GpuOption = None,
@@ -69,9 +69,9 @@ def mia(
     data_root: SystemDataOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Attack finished runs: unified_mia_evaluation.py.
+    """Attack finished runs (unified_mia_evaluation.py).
 
-    No network is trained. The runs keep their own findings.
+    Trains no network, and leaves the findings of the runs as they are.
     """
     from pruneaudit.published.pruning_mia_evaluation import runs_in
 
@@ -96,7 +96,7 @@ def mia(
 def _describe_evaluation(
     groups: list[list[Path]], attacks: list[str], machine: tuple[Path | None, str, int | None]
 ) -> None:
-    """What attacks alone would do, run by run."""
+    """Shows what the attacks would do, run by run."""
     from pruneaudit.runs import RunFolder
 
     for run in (run for runs in groups for run in runs):
@@ -109,15 +109,15 @@ def _describe_evaluation(
 def test(
     runs_dir: RunsDirOption = Path("runs"),
     attacks: Annotated[
-        list[str] | None, typer.Option("--attacks", help="Names such as lira; default: every attack there is.")
+        list[str] | None, typer.Option("--attacks", help="Names such as lira; default: every attack.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the made-up predictions.")] = 0,
     data_root: SystemDataOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Test the evaluation on finished runs: test_mia.py.
+    """Test the attacks on finished runs (test_mia.py).
 
-    Attacks must find nothing where nothing is, and members where these were planted.
+    They must find planted members, and nothing where membership is random.
     """
     from pruneaudit.api import sanity_check
     from pruneaudit.published.pruning_mia_evaluation import runs_in
@@ -133,14 +133,14 @@ def test(
 
 @app.command("export", cls=GridCommand)
 def export(
-    run: Annotated[list[Path], typer.Argument(help="The folder of a finished run, and those of its other seeds.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder to write.", rich_help_panel=OUTPUT)],
-    model_id: Annotated[int, typer.Option("--model-id", help="Whose weights are written, of each release.")] = 0,
+    run: Annotated[list[Path], typer.Argument(help="Folder of a finished run, and folders of its other seeds.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to create.", rich_help_panel=OUTPUT)],
+    model_id: Annotated[int, typer.Option("--model-id", help="Model of each release whose weights are written.")] = 0,
     force: ForceOption = False,
 ) -> None:
-    """Write finished runs as its folders and tables.
+    """Write finished runs as Pruning_MIA's folders and tables.
 
-    Such as runs/static/sparsity_0.8/cifar10/best_model.pth and results/advanced/lira.csv.
+    For example runs/static/sparsity_0.8/cifar10/best_model.pth and results/advanced/lira.csv.
     """
     from pruneaudit.published.pruning_mia_tree import export_tree
 

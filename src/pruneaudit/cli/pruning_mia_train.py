@@ -1,4 +1,4 @@
-"""`pruneaudit pruning-mia train` and `run-experiment`: Pruning_MIA's grid, whole or one cell of it."""
+"""`pruneaudit pruning-mia train` and `run-experiment`: train the grid of Pruning_MIA, or one cell of it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pruneaudit.tracking import Tracker
 
 SHOWN = ("auc", "accuracy")
-"""What the table over seeds shows of each attack; its file has all figures."""
+"""Metrics that the printed table over seeds shows; the file has all."""
 
 
 def train(
@@ -91,7 +91,7 @@ def train(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Train and attack the grid, or a part of it: train.py.
+    """Train and attack the grid, or a part of it (train.py).
 
     Writes training_results.csv and comprehensive_mia_results.csv.
     """
@@ -165,9 +165,9 @@ def run_experiment(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Train one cell of the grid: run_experiment.py.
+    """Train one cell of the grid (run_experiment.py).
 
-    It joins what is there, and all of it is attacked.
+    Adds it to the cells in the run folder, and attacks them all.
     """
     asked = options_of(
         config,
@@ -212,19 +212,19 @@ def _train(
     """Runs a study for each seed, and writes the tables of all.
 
     Args:
-        asked: grids, one for each seed.
-        overrides: of their studies' settings.
+        asked: the grids, one per seed.
+        overrides: `key=value` changes to the settings of the studies.
         where: as for `execute`.
-        trackers: makes those of one run: they end with it.
-        results_dir: where tables go.
-        dry_run: say what would be done, and do nothing.
+        trackers: makes the trackers of one run, which end with it.
+        results_dir: the folder for tables.
+        dry_run: show what would be done, and do nothing.
         quiet: show no progress.
         verbose: name every task.
     """
     from pruneaudit.published.pruning_mia_training import training_of
 
     training = training_of(asked, overrides, where["out"], results_dir)
-    each_its = [trackers() for _ in training.studies]  # what is not installed is said before anything is trained
+    each_its = [trackers() for _ in training.studies]  # a missing package is reported before any training
     if dry_run:
         for study in training.studies:
             describe(study, where["out"] / study.name, where["data_root"], where["device"], where["jobs"])
@@ -241,7 +241,7 @@ def _train(
 
 
 def _write_tables(training: Training, out: Path) -> None:
-    """Writes the tables of a grid, and says where they are; of several seeds, their means too."""
+    """Writes the tables of a grid and prints their paths; for several seeds, also their means."""
     from pruneaudit.published.pruning_mia_tables import SEEDS_FILE, results_over_seeds
 
     runs, files = training.write_tables(out)
@@ -252,7 +252,7 @@ def _write_tables(training: Training, out: Path) -> None:
 
 
 def _print_over_seeds(table: pd.DataFrame, seeds: list[int]) -> None:
-    """Means over seeds with their intervals, a line for each experiment and attack; the file has all figures."""
+    """Prints means over seeds with intervals, one line per experiment and attack; the file has all figures."""
     print(f"\nmeans over seeds {', '.join(map(str, seeds))} [95% interval over seeds]")
     for experiment_, of_it in table.groupby("experiment", sort=False):
         print(experiment_)

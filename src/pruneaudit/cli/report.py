@@ -1,4 +1,4 @@
-"""`pruneaudit report`: table and page of a finished run, made anew; two runs compared."""
+"""`pruneaudit report`: writes the table and page of a finished run again, or compares two runs."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ if TYPE_CHECKING:
 def command(
     run: Annotated[Path, typer.Argument(help="The folder of a run, such as runs/demo.")],
     compare: Annotated[
-        Path | None, typer.Option("--compare", metavar="RUN2", help="Another run: show what differs, RUN - RUN2.")
+        Path | None,
+        typer.Option("--compare", metavar="RUN2", help="Show the differences from another run: RUN - RUN2."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="With --compare: write the table too, .md or .csv.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="With --compare: also write the table to this .md or .csv file.")
+    ] = None,
     show_records: ShowRecordsOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of a table.")] = False,
 ) -> None:
     """Write the report of a run again, or compare two runs.
 
-    The report is made from the findings. A comparison changes neither run.
+    Reads the stored findings. A comparison changes neither run.
     """
     if compare is not None:
         _compare(run, compare, out, as_json)
         return
     if out is not None:
-        raise UserError(f"--out: got '{out}' without --compare, whose table it is for; give both, or neither")
+        raise UserError(f"--out: got '{out}' without --compare, but it is for that table; give both, or neither")
     from pruneaudit.api import report_again
     from pruneaudit.runs.names import REPORT_FILE
 
@@ -41,7 +44,7 @@ def command(
 
 
 def show(results: Results, folder: Path, page: Path, as_json: bool) -> None:
-    """Prints what a folder of results holds: its findings.json as it is, or the table and where the report lies."""
+    """Prints a folder's findings.json unchanged, or the table and the path of the report."""
     if as_json:
         print((folder / "findings.json").read_text(encoding="utf-8"), end="")
     else:
@@ -72,13 +75,13 @@ def _compare(run: Path, other: Path, out: Path | None, as_json: bool) -> None:
 
 
 def _say(message: str) -> None:
-    """Progress on a terminal; nothing when piped."""
+    """Prints progress on a terminal, and nothing when piped."""
     if sys.stderr.isatty():
         print(printable(message), file=sys.stderr, flush=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file that a user named, whole or not at all; folders on the way to it are made."""
+    """Writes a user's file, completely or not at all; creates missing folders."""
     from pruneaudit.core.files import write_atomically, writing_error
 
     try:

@@ -1,4 +1,4 @@
-"""`pruneaudit run`: a study from its file, or a packaged recipe, to its report."""
+"""`pruneaudit run`: runs a study, from its file or a packaged recipe, and writes its report."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def command(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Train, compress and attack a bank of models: a whole study.
+    """Train, compress and attack a bank of models, and report.
 
-    Ends with a table and a report. What is on disk is not made again.
+    Ends with a table and a report. Finished parts on disk are reused.
     """
     from pruneaudit.study.recipes import load_recipe_or_file
 
@@ -70,14 +70,14 @@ def command(
 
 
 def execute(study: Study, where: dict[str, Any], quiet: bool, verbose: bool, demonstration: bool = False) -> None:
-    """Runs a study under a progress display, and prints what it found.
+    """Runs a study with a progress display, and prints the findings.
 
     Args:
-        study: what to do.
-        where: `out` and `show_records` as `pruneaudit.run` takes them, and the settings of `Runtime`.
+        study: the study to run.
+        where: `out` and `show_records`, as for `pruneaudit.run`, and the settings of `Runtime`.
         quiet: show no progress.
         verbose: name every task.
-        demonstration: the report says that it is one.
+        demonstration: mark the report as a demonstration.
     """
     from pruneaudit.api import PageSettings, Runtime, run
 

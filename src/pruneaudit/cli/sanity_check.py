@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 def command(
     run: Annotated[
         Path | None,
-        typer.Argument(help="The folder of a run: its stored signals are tried too, with membership redrawn."),
+        typer.Argument(help="Folder of a run: also test on its stored signals, with membership redrawn."),
     ] = None,
-    attacks: Annotated[str, typer.Option("--attacks", help="Names, comma-separated; or all.")] = "all",
+    attacks: Annotated[str, typer.Option("--attacks", help="Comma-separated names, or all.")] = "all",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the made-up predictions.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead of tables.")] = False,
     quiet: QuietOption = False,
     data_root: DataRootOption = None,
 ) -> None:
-    """Check that the attacks work: play them on known answers.
+    """Check that the attacks work, on data with known answers.
 
-    They must find nothing where nothing is, and members where these were planted.
+    They must find planted members, and nothing where membership is random.
     """
     from pruneaudit.evaluation.sanity_check import check_attacks
 
@@ -48,7 +48,7 @@ def command(
 
 
 def show(found: SanityCheck, seed: int, as_json: bool = False) -> bool:
-    """Prints what the checks found, and on stderr which attacks failed; returns whether all passed."""
+    """Prints the results, and on stderr the attacks that failed; returns whether all passed."""
     if as_json:
         print(json.dumps(found.as_json(), indent=1, allow_nan=False))
     else:
@@ -66,13 +66,13 @@ def show(found: SanityCheck, seed: int, as_json: bool = False) -> bool:
 
 
 def _print(trial: Trial) -> None:
-    """A line per attack, then what could not be tested."""
+    """Prints a line per attack, then the attacks that could not be tested."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console()
     title = f"{trial.name}: {trial.num_models} models, {trial.num_samples} samples; mean AUC [95% interval]"
-    console.print(Text(title), highlight=False)  # no title of the table, which would fold it to the table's width
+    console.print(Text(title), highlight=False)  # not the table's title, which would be folded to the table's width
     console.print(_table(trial), highlight=False)
     for attack, lack in trial.not_tested.items():
         console.print(Text(f"not tested: {attack}: needs {lack}"), highlight=False)

@@ -1,4 +1,4 @@
-"""What the commands of the published systems have in common: how they read their arguments, and options of both."""
+"""Shared by the commands of the published systems: how they read arguments, and their common options."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pruneaudit.published.old_options import refuse_old
 from pruneaudit.published.pruning_mia_parsing import SEVERAL, joined
 
 GpuOption = Annotated[
-    int | None, typer.Option("--gpu", min=0, help="Number of a GPU: 0 is --device cuda:0.", rich_help_panel=MACHINE)
+    int | None, typer.Option("--gpu", min=0, help="GPU number: 0 means --device cuda:0.", rich_help_panel=MACHINE)
 ]
 SystemDeviceOption = Annotated[
     str | None,
-    typer.Option("--device", help=f"{DEVICE_HELP} Counts more than --gpu; default: cpu.", rich_help_panel=MACHINE),
+    typer.Option("--device", help=f"{DEVICE_HELP} Overrides --gpu; default: cpu.", rich_help_panel=MACHINE),
 ]
 SystemOutOption = Annotated[
     Path, typer.Option("--out", "--save-dir", "--runs-dir", help=OUT_HELP, rich_help_panel=OUTPUT)
@@ -28,7 +28,7 @@ SystemDataOption = Annotated[
 
 
 class SystemCommand(PanelCommand):
-    """A command of a published system, which names ours where it does not take an option of theirs."""
+    """A command of a published system; answers an unsupported option of theirs with ours."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuses old options in one line, before any value is read."""
@@ -37,10 +37,10 @@ class SystemCommand(PanelCommand):
 
 
 class StepCommand(SystemCommand):
-    """A command of mia_prune's, which may begin with the number of a GPU."""
+    """A command of mia_prune, whose first argument can be the number of a GPU."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """`0 STUDY ...` is `STUDY ... --gpu 0`."""
+        """Reads `0 STUDY ...` as `STUDY ... --gpu 0`."""
         if len(args) > 1 and args[0].isdecimal() and not args[1].startswith("-"):
             number, *args = args
             args = ["--gpu", number, *args]
@@ -48,18 +48,18 @@ class StepCommand(SystemCommand):
 
 
 class GridCommand(SystemCommand):
-    """A command of Pruning_MIA's, whose options of several values may have them one after another."""
+    """A command of Pruning_MIA, whose options can take several space-separated values."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """`--methods dense static` is `--methods dense,static`."""
+        """Reads `--methods dense static` as `--methods dense,static`."""
         return super().parse_args(ctx, joined(args, (*SEVERAL, "wandb-tags")))
 
 
 def path_of(ctx: Any) -> str:
-    """The command's name in full, without the program's: `mia-prune prune`."""
+    """Returns the command's full name without the program's: `mia-prune prune`."""
     return " ".join(str(ctx.command_path).split()[-2:])
 
 
 def device_of(gpu: int | None, device: str | None) -> str:
-    """The device that a command line asks for."""
+    """Returns the device that a command line asks for."""
     return device or ("cpu" if gpu is None else f"cuda:{gpu}")

@@ -19,22 +19,22 @@ TrackOption = Annotated[
     typer.Option(
         "--track",
         metavar="TRACKER",
-        help="wandb, mlflow or tensorboard, with options: wandb:project=pruning:tags=a,b. Repeatable.",
+        help="wandb, mlflow or tensorboard, with options as in wandb:project=pruning:tags=a,b. Repeatable.",
         rich_help_panel=TRACKING,
     ),
 ]
 _OPTION = re.compile(r":(?=[a-z_]+=)")
-"""Where an option begins; an address such as http://host:5000 has colons that begin none."""
+"""Start of an option; the colons of an address such as http://host:5000 start none."""
 
 
 def trackers_from(asked: Sequence[str] | None) -> list[Tracker]:
-    """The trackers that a command line asks for; their libraries are looked for, and not imported.
+    """Returns the trackers that a command line asks for; checks that their libraries exist, without importing them.
 
     Args:
-        asked: a text for each, `name:key=value:key=value`; tags have commas between.
+        asked: one text per tracker, `name:key=value:key=value`; tags are comma-separated.
 
     Raises:
-        UserError: there is no such tracker or option, a library is not installed, or a tracker is asked for twice.
+        UserError: a tracker or option is unknown, a library is not installed, or a tracker is asked for twice.
     """
     made: dict[str, Tracker] = {}
     for text in asked or ():

@@ -1,4 +1,4 @@
-"""`pruneaudit verify`: is everything in a run folder still as it was written?"""
+"""`pruneaudit verify`: checks that every file of a run folder is as it was written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pruneaudit.cli.common import DataRootOption
 from pruneaudit.core.errors import printable
 
 SHOWN = 5
-"""Missing and stale parts that are named; damaged ones all are."""
+"""Number of missing or stale parts to name; all damaged ones are named."""
 
 
 def command(
@@ -21,7 +21,7 @@ def command(
 ) -> None:
     """Check that every file of a run is as it was written.
 
-    Says which are whole, damaged, missing, or no part of the study. Changes nothing.
+    Lists damaged and missing files, and files outside the study (stale). Changes nothing.
     """
     from pruneaudit.api import verify
 
