@@ -117,7 +117,7 @@ def test_a_run_that_was_changed_is_refused(call, study_file, tmp_path):
 def test_results_without_a_point_are_refused(call, results, tmp_path):
     results.save(tmp_path / "run")
     seal_files(tmp_path / "run", RESULT_FILES)
-    refused(call(tmp_path / "run"), "no release has a point")
+    refused(call(tmp_path / "run"), "test accuracy", "AUC", "references 'matched'")
 
 
 def test_an_escape_code_in_a_name_does_not_reach_the_terminal(call, make_results, study_file, tmp_path):
