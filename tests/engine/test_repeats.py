@@ -63,7 +63,7 @@ def test_one_undefended_twin_serves_all_seeds(make_study):
 
 def test_a_seed_without_any_training_is_refused(make_study):
     study = make_study(releases=[{"compress": "l1unstructured", "sparsity": 0.8, "finetune_seed": 1}])
-    with pytest.raises(UserError, match="finetune_seed = 1 changes nothing, for the release has no training"):
+    with pytest.raises(UserError, match=r"finetune_seed = 1 .* no training"):
         check_plugins(study)
 
 

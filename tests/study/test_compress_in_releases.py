@@ -44,7 +44,7 @@ def test_a_chain_is_named_after_its_steps_with_their_degrees() -> None:
     )
     assert release.name == "l1structured-0.3-target=macs+l1unstructured-0.7"
     assert release.method == "l1structured:target=macs+l1unstructured"
-    with pytest.raises(UserError, match=r"sparsity: got one beside 2 compressors that have one"):
+    with pytest.raises(UserError, match=r"sparsity: got one value beside 2 compressors"):
         Release(compress=chain, sparsity=0.7)
 
 
@@ -60,7 +60,7 @@ def test_a_list_of_degrees_makes_a_release_each() -> None:
     [
         ({"compress": "random:sparsity=0.5", "sparsity": 0.9}, "sparsity: got 0.9 beside 'random' and 0.5 among its"),
         ({"compress": "random"}, "compress: 'random' needs sparsity, beside it or as 'random:sparsity=...'"),
-        ({"pruner": "random", "sparsity": 0.5}, "got pruner = 'random'; it is called compress now"),
+        ({"pruner": "random", "sparsity": 0.5}, "got pruner = 'random'; it is now called compress"),
         ({"compress": "random", "sparsity": 0.5, "bits": 4}, "bits"),
     ],
 )

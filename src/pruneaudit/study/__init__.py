@@ -1,8 +1,8 @@
-"""A study: everything that is asked, from the data to the report, in one frozen description.
+"""A study: one frozen description of a whole audit, from the data to the report.
 
-Read from TOML or JSON, validated once, then never changed. A plug-in (data source, model, pruner,
-attack) is named here as {name, options}; whether those options are right is checked by
-`engine/plan.py`, which knows the plug-ins. Where a plug-in is asked for, a text serves too:
+It is read from TOML or JSON, validated once, and never changed. A plug-in (data source, model,
+compressor, attack) is named as {name, options}; `engine/plan.py`, which knows the plug-ins,
+checks the options. A plug-in can also be given as a text:
 `"tinycnn"`, `"lira:mode=offline"`, `"npz:FILE"`.
 """
 

@@ -1,4 +1,4 @@
-"""The attacker: what it knows, what it does, what is reported."""
+"""The attacker's settings: its knowledge, its attacks, and the metrics to report."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pruneaudit.core.options import Options
 from pruneaudit.study.plugins import Plugin
 
 DEFAULT_ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")
-"""What is played where nobody says which attacks."""
+"""The attacks of a study that names none."""
 DEFAULT_LEVELS = (0.1, 0.01, 0.001)
-"""False-positive rates at which true-positive rates are reported where nobody says which."""
+"""Default false-positive rates at which the true-positive rate is reported."""
 MATCHED = "matched"
-"""The references that went through what the victim went through."""
+"""References made in the same way as the victim."""
 UNDEFENDED = "undefended"
-"""The references that are of a release's undefended counterpart; without a defence it is `matched`."""
+"""References from the undefended counterpart of a release; the same as `matched` without a defence."""
 
 
 class Audit(Options):
-    """The attacker: what it knows, what it does, what is reported."""
+    """The attacker's settings: its knowledge, its attacks, and the metrics to report."""
 
     attacks: tuple[Plugin, ...] = Field(
         default=tuple(Plugin(name=name) for name in DEFAULT_ATTACKS),
@@ -28,18 +28,18 @@ class Audit(Options):
     )
     """The attacks, by name or {name, options}."""
     references: tuple[str, ...] = Field(default=(MATCHED,), min_length=1)
-    """What the attacker's references went through: matched (the victim's own pipeline; alias adaptive), undefended
-    (the same pruning, undefended), dense (unpruned), or the name of any release (the attacker guessed wrong)."""
+    """How the attacker's references were made: matched (like the victim; alias adaptive), undefended (the same pruning
+    without the defence), dense (unpruned), or the name of any release (the attacker guessed wrong)."""
     fpr_levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=DEFAULT_LEVELS, min_length=1)
     """False-positive rates at which the true-positive rate is reported."""
     canary_guesses: tuple[Annotated[float, Field(gt=0, le=0.5)], ...] = Field(default=(0.5, 0.25, 0.1), min_length=1)
-    """Fractions of the canaries that the one-run bound on epsilon guesses "in", and as many "out". Declared here,
-    before any score is seen; the error probability is shared among them (Bonferroni)."""
+    """Fractions of the canaries that the one-run bound on epsilon guesses "in", and as many "out". They are fixed here
+    before any score is seen; the error probability is divided among them (Bonferroni)."""
     delta: float = Field(default=1e-5, ge=0, lt=1)
-    """Of the (epsilon, delta) that bounds are about."""
+    """The delta of the (epsilon, delta) bounds."""
     queries: int = Field(default=1, ge=1, le=1000)
-    """Views of each sample that the models are asked about: the plain one, then crops and flips.
-    More than one hurts unless the models were trained with that augmentation."""
+    """Views of each sample with which to query the models: the sample itself, then crops and flips.
+    More than one weakens the attacks unless the models were trained with that augmentation."""
 
     @field_validator("references")
     @classmethod

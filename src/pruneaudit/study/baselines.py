@@ -1,12 +1,12 @@
-"""Baselines: what each compressed release would be without its compression. The rule stands here, and nowhere else.
+"""Baselines: what each compressed release would be without its compression. Only this module defines the rule.
 
 The baseline of a release is the release without its own `compress`, with the same training phases and the same
-defence. A release that is not trained after its compression: its parent. A network from new weights: the same network
-from the same new weights, so that a smaller network is compared with itself, uncompressed. What compression alone
-changes is the difference between the two.
+defence. If a release is not trained after its compression, its baseline is its parent. For a network from new weights
+it is the same network from the same new weights, so that a smaller network is compared with itself, uncompressed.
+The difference between the two is the effect of compression alone.
 
-A study that lacks a baseline has it added. Where a baseline differs in more than the compression, or cannot be made,
-`gap` says why, and no report then says what compression alone changed.
+Missing baselines are added to the study. If a baseline differs in more than the compression, or cannot be made, `gap`
+says why, and no report then attributes a change to compression alone.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from pruneaudit.study.lineage import check_release, origin_of, plugin_options, t
 
 @dataclass(frozen=True)
 class Baseline:
-    """What one compressed release is compared with to see what compression alone changes."""
+    """The release with which to compare one compressed release, to see the effect of compression alone."""
 
     name: str
-    """A release of the study, `dense`, or the one that `missing` is; empty where it cannot be made."""
+    """A release of the study, `dense`, or that of `missing`; empty if it cannot be made."""
     missing: Release | None = None
-    """The release, where the study does not have it."""
+    """The release to add, if the study does not have it."""
     gap: str = ""
-    """Why the two differ in more than the compression; empty where they do not."""
+    """Why the two differ in more than the compression; empty if they do not."""
 
 
 def baselines(study: Study) -> dict[str, Baseline]:
-    """The baseline of each release that is compressed, by the release's name.
+    """Returns the baseline of each compressed release, by the release's name.
 
     Example:
         >>> study = Study(name="small", releases=[{"compress": "rtn:bits=4"}])
@@ -56,26 +56,26 @@ def baselines(study: Study) -> dict[str, Baseline]:
 
 
 def with_baselines(study: Study) -> Study:
-    """The study, with the baselines and the undefended counterparts that it needs and does not name."""
+    """Returns the study with the missing baselines and undefended counterparts added."""
     study = with_counterparts(study)
     missing = [baseline.missing for baseline in baselines(study).values() if baseline.missing]
     return with_counterparts(study.model_copy(update={"releases": (*study.releases, *missing)}) if missing else study)
 
 
 def added_baselines(asked: Study, completed: Study) -> list[str]:
-    """The releases that `with_baselines` has added to a study as baselines."""
+    """Returns the names of the releases that `with_baselines` added as baselines."""
     known = {release.name for release in asked.releases}
     return [release.name for release in completed.releases if release.name not in known and not release.compress]
 
 
 def _baseline_of(study: Study, release: Release, known: dict[Any, str], taken: Collection[str]) -> Baseline:
-    """The baseline of a compressed release.
+    """Returns the baseline of a compressed release.
 
     Args:
-        study: the release's.
-        release: a compressed one.
-        known: the names of uncompressed releases, by what shapes them.
-        taken: the names that releases have.
+        study: the study of the release.
+        release: a compressed release.
+        known: the names of uncompressed releases, by the settings that determine them.
+        taken: the names already in use.
     """
     from_new_weights = origin_of(release) == "init"
     if release.finetune is None and not from_new_weights:
@@ -87,7 +87,7 @@ def _baseline_of(study: Study, release: Release, known: dict[Any, str], taken: C
         check_release(study, plain)
         shape = _shape(study, plain)
     except UserError as error:
-        return Baseline("", gap=f"without its compression it cannot be made: {error}")
+        return Baseline("", gap=f"it cannot be made without its compression: {error}")
     if shape == _shape_of_dense(study):
         return Baseline(DENSE, gap=gap)
     if shape in known:
@@ -98,21 +98,21 @@ def _baseline_of(study: Study, release: Release, known: dict[Any, str], taken: C
 
 
 def _own_trainings(release: Release) -> str:
-    """Why no release without this compression goes through the same training phases; empty where one does."""
+    """Says why a release without this compression has other training phases; empty if it has the same."""
     registry = registry_of("compressor")
     for plugin in release.compress:
         options = plugin_options(registry, plugin, f"release '{release.name}'")
         if registry.get(plugin.name).trains(options):
-            return f"'{plugin.name}' trains in phases of its own, which a network without it does not go through"
+            return f"'{plugin.name}' has its own training phases, which a network without it does not have"
     return ""
 
 
 def _shape(study: Study, release: Release) -> Any:
-    """All that shapes an uncompressed release, so that two that come to the same are equal; its name does not."""
+    """Returns the settings that determine an uncompressed release, apart from its name: equal for equal networks."""
     model = None if release.model in (None, study.model) else release.model.model_dump_json()
     training = training_of(study, release)
     defense = release.defense and release.defense.model_dump_json()
-    # One baseline serves all seeds of a release, if it has the usual seed itself.
+    # A baseline with the default seed is used for all seeds of a release.
     return release.parent, model, training and training.model_dump_json(), defense, release.finetune_seed
 
 

@@ -1,4 +1,4 @@
-"""What differs between two trees of settings, key by key."""
+"""Finds the differences between two trees of settings, key by key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ABSENT, _PRESENT = "-", "there"
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting that differs, as texts; `-` where a run has none."""
+    """One setting that differs, as texts; `-` if a run does not have it."""
 
     key: str
     first: str
@@ -20,7 +20,7 @@ class Setting:
 
 
 def changed_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Setting, ...]:
-    """Key by key what differs between two trees of settings; entries of a list are told apart by their names."""
+    """Returns the differences between two trees of settings; list entries are matched by name."""
     return tuple(_differing(first, second, ""))
 
 
@@ -42,7 +42,7 @@ def _differing(mine: Any, other: Any, key: str) -> list[Setting]:
 
 
 def _named(value: Any) -> dict[str, Any] | None:
-    """A list of named entries by their names; None for anything else."""
+    """Returns a list of named entries as a dict by name; None for anything else."""
     if not isinstance(value, list) or not all(isinstance(part, Mapping) and "name" in part for part in value):
         return None
     return {_text(part) if _is_plugin(part) else str(part["name"]): part for part in value}
@@ -53,7 +53,7 @@ def _is_plugin(value: Mapping[str, Any]) -> bool:
 
 
 def _text(value: Any) -> str:
-    """A value as a study's file has it: a plug-in by its label, such as `lira:mode=offline`."""
+    """Returns a value as a study file writes it; a plug-in as its label, such as `lira:mode=offline`."""
     if value is ...:
         return _ABSENT
     if isinstance(value, Mapping) and _is_plugin(value):

@@ -1,6 +1,6 @@
-"""How a study of the first format is recognised, and what is said of it.
+"""Recognises and refuses studies of the first format.
 
-A run folder holds such a study too, as `study.json`, and so every command on an old run ends with the same line.
+The folder of an old run contains such a study as `study.json`, so every command on it gives the same error.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pruneaudit.core.files import STUDY_FILE
 from pruneaudit.study.data import FORMER_KEY
 
 FORMAT: Final = 2
-"""Of studies, runs and findings; `docs/migration.md` says what changed with it."""
+"""The format of studies, runs and findings; `docs/migration.md` lists its changes."""
 
 
 def former_words(study: Any) -> list[str]:
-    """The settings of a study that only the first format has, each with what it is now."""
+    """Returns the settings that only the first format has, each with its present name."""
     if not isinstance(study, Mapping):
         return []
     data, audit, training, releases = (study.get(key) for key in ("data", "audit", "training", "releases"))
@@ -28,7 +28,7 @@ def former_words(study: Any) -> list[str]:
     if isinstance(audit, Mapping) and "knowledge" in audit:
         found.append("audit.knowledge (now audit.references)")
     if isinstance(training, Mapping) and "engine" in training:
-        found.append("training.engine (gone)")
+        found.append("training.engine (removed)")
     if isinstance(releases, list | tuple) and any(isinstance(each, Mapping) and "pruner" in each for each in releases):
         found.append("releases.pruner (now compress)")
     return found
@@ -38,15 +38,17 @@ def check_format(study: Any, name: str) -> None:
     """Refuses a study of another format in one line.
 
     Args:
-        study: as its file says it.
-        name: of the file, for messages.
+        study: the parsed file.
+        name: the name of the file, for messages.
 
     Raises:
-        UserError: it is of the first format, or of one that this version does not know.
+        UserError: it has the first format, or one that this version does not know.
     """
     given = study.get("format", FORMAT) if isinstance(study, Mapping) else FORMAT
     if isinstance(given, int) and given > FORMAT:
-        raise UserError(f"{name}: got format = {given}, expected {FORMAT}; a newer version wrote it: use that one")
+        raise UserError(
+            f"{name}: got format = {given}, expected {FORMAT}; it was written by a newer version; use that version"
+        )
     words = former_words(study)
     if not words and given == FORMAT:
         return

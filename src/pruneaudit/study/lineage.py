@@ -1,4 +1,4 @@
-"""Where each release comes from: its parent, its training, its defences, and its undefended counterpart."""
+"""The lineage of a release: its parent, its training, its defences, and its undefended counterpart."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pruneaudit.study.releases import degree_words, method_label
 from pruneaudit.study.target import SourceHash, source_sha256
 
 SCORING = "scoring"
-"""In the place of a release's name: the scoring bank, whose models are no release, never victim and never reference."""
+"""Reserved release name of the scoring bank, whose models are never victims or references."""
 
 
 def plugin_options(registry: Registry[Any], plugin: Plugin, where: str) -> Options:
-    """The validated options of a plug-in.
+    """Returns the validated options of a plug-in.
 
     Raises:
         UserError: the plug-in or one of its options is unknown or wrong.
@@ -33,13 +33,13 @@ def plugin_options(registry: Registry[Any], plugin: Plugin, where: str) -> Optio
 def described(
     registry: Registry[Any], plugin: Plugin, where: str, source_hash: SourceHash = source_sha256
 ) -> dict[str, Any]:
-    """A plug-in as its part of an identity: name, all options, semantics version, a fingerprint of what else it reads.
+    """Describes a plug-in for an identity: name, all options, semantics version, fingerprint of other inputs.
 
     Args:
-        registry: of its kind.
-        plugin: as the study names it.
-        where: who asks, for messages.
-        source_hash: of a user's function that it calls; default: that of the source on disk.
+        registry: the registry of its kind.
+        plugin: the plug-in, as the study names it.
+        where: the caller, for messages.
+        source_hash: hashes a user's function that it calls; default: the source on disk.
     """
     options = plugin_options(registry, plugin, where)
     found = registry.get(plugin.name)
@@ -51,14 +51,14 @@ def described(
 
 
 def function_source(training: Training | None, source_hash: SourceHash = source_sha256) -> dict[str, str]:
-    """The hash of the source of a user's training function, as its part of an identity; empty where there is none.
+    """Returns the source hash of a user's training function for an identity; empty without such a function.
 
     Args:
-        training: its settings, if there is any.
-        source_hash: of the function; default: that of the source on disk.
+        training: the training settings, or None.
+        source_hash: hashes the function; default: the source on disk.
 
     Raises:
-        UserError: there is no such module, or it has no source.
+        UserError: the module does not exist or has no source.
     """
     if training is None or training.function is None:
         return {}
@@ -66,25 +66,25 @@ def function_source(training: Training | None, source_hash: SourceHash = source_
 
 
 def calls_users_function(spec: Mapping[str, Any]) -> bool:
-    """Whether the work on an artifact calls a function that the user has named.
+    """Returns whether making an artifact calls a function of the user.
 
     Args:
-        spec: the artifact's, or that of a query of one.
+        spec: the spec of the artifact, or of a query of one.
     """
     return "function_source" in spec or bool(network_function(spec))
 
 
 def network_function(spec: Mapping[str, Any]) -> str:
-    """The function of the user's that builds the networks of an artifact; empty where there is none.
+    """Returns the user's function that builds the networks of an artifact; empty if there is none.
 
     Args:
-        spec: the artifact's, or that of a query of one.
+        spec: the spec of the artifact, or of a query of one.
     """
     return _builder(Plugin(name=spec["model"]["name"], options=spec["model"]["options"])) if "model" in spec else ""
 
 
 def functions_of(study: Study) -> set[str]:
-    """The functions of the user's that a study names."""
+    """Returns the user's functions that a study names."""
     models = (study.model, *(release.model for release in study.releases))
     return ({_builder(model) for model in models if model} | {study.training.function or ""}) - {""}
 
@@ -95,7 +95,7 @@ def _builder(model: Plugin) -> str:
 
 
 def origin_of(release: Release) -> Origin:
-    """Whether a release starts from weights of its parent or from new ones."""
+    """Returns whether a release starts from its parent's weights or from new ones."""
     if release.parent == INIT:
         return "init"
     if not release.compress:
@@ -106,13 +106,13 @@ def origin_of(release: Release) -> Origin:
 
 
 def training_of(study: Study, release: Release) -> Training | None:
-    """The training after compression: fine-tuning, or of a release from new weights the whole training; or none.
+    """Returns the training after compression: fine-tuning, the whole training (from new weights), or None.
 
-    A defence may change it (its weight decay, its epochs).
+    A defence can change its settings (weight decay, epochs).
 
     Raises:
-        UserError: method or defence work in training, and there is none; or the two do not go together; or they
-            work in a training that a function of the user's does.
+        UserError: compressor or defence work during training, but there is none or a user's function does it; or the
+            two cannot be combined.
     """
     training = study.training_of(release) if release.finetune else None
     if training is None and origin_of(release) == "init":
@@ -139,24 +139,24 @@ def _check_needs_no_training(release: Release) -> None:
             working = f"compressor '{plugin.name}'"
     if working:
         raise UserError(
-            f"release '{release.name}': {working} works during training, and the release has none;"
-            " give it finetune = { epochs = ... }, or parent = 'init' for the whole training"
+            f"release '{release.name}': {working} works during training, but the release has none;"
+            " add finetune = { epochs = ... }, or parent = 'init' for the whole training"
         )
 
 
 def _check_whole_training(release: Release, function: str) -> None:
-    """Refuses what steps into the loop in a whole training that a function of the user's does."""
+    """Refuses compressors and defences that work in the training loop if a user's function replaces the loop."""
     asked = [f"compressor '{plugin.name}'" for plugin in release.compress]
     asked += [f"defense '{release.defense.name}'"] if release.defense else []
     if asked:
         raise UserError(
-            f"release '{release.name}': {asked[-1]} steps into the training loop from new weights on, and there"
-            f" training.function = '{function}' takes the loop's place; start from the networks that it trains"
+            f"release '{release.name}': {asked[-1]} works in the training loop from new weights, but"
+            f" training.function = '{function}' replaces that loop; start from the networks that it trains"
             " (with finetune; compressors dpf and static also with start=pretrained), or leave the function out"
         )
     if release.finetune:
         raise UserError(
-            f"release '{release.name}': its training from new weights is '{function}', which takes no settings;"
+            f"release '{release.name}': '{function}' does its training from new weights, and takes no settings;"
             " leave finetune out, or start from dense"
         )
 
@@ -177,10 +177,10 @@ def check_release(study: Study, release: Release) -> None:
     """Checks a release's plug-ins, their options and its training, without touching torch.
 
     Raises:
-        UserError: something is unknown, wrong, or does not go together.
+        UserError: something is unknown or wrong, or cannot be combined.
     """
     if release.name == SCORING:
-        raise UserError(f"a release is called '{SCORING}', which names the scoring bank; give it another name")
+        raise UserError(f"a release is named '{SCORING}', which is reserved for the scoring bank; give it another name")
     if release.model:
         _options(release, "model", release.model)
     for plugin in release.compress:
@@ -190,47 +190,47 @@ def check_release(study: Study, release: Release) -> None:
     training = training_of(study, release)
     if training is None and release.finetune_seed:
         raise UserError(
-            f"release '{release.name}': finetune_seed = {release.finetune_seed} changes nothing, for the release has no"
-            " training; give it finetune = { epochs = ... }, or leave the seed out"
+            f"release '{release.name}': finetune_seed = {release.finetune_seed} has no effect, because the release has"
+            " no training; add finetune = { epochs = ... }, or leave the seed out"
         )
 
 
 def release_of(study: Study, name: str) -> Release | None:
-    """The release of that name; None: the dense bank."""
+    """Returns the release of that name; None: the dense bank."""
     return next((release for release in study.releases if release.name == name), None)
 
 
 def parent_of(study: Study, release: Release) -> Release | None:
-    """The release that it starts from; None: the dense bank, or new weights."""
+    """Returns the release that a release starts from; None: the dense bank, or new weights."""
     return release_of(study, release.parent)
 
 
 def defenses_of(study: Study, release: Release) -> list[Plugin]:
-    """The defences that shaped its networks: those of its ancestors, the first one first, then its own."""
+    """Returns the defences applied to its networks: those of its ancestors, oldest first, then its own."""
     parent = parent_of(study, release) if origin_of(release) == "own-dense" else None
     inherited = defenses_of(study, parent) if parent else []
     return inherited + ([release.defense] if release.defense else [])
 
 
 def inherited_compress(study: Study, release: Release) -> tuple[Plugin, ...]:
-    """The compressors of its ancestors, in order, whose constraints its networks inherit."""
+    """Returns the compressors of its ancestors, in order; its networks inherit their constraints."""
     parent = parent_of(study, release) if origin_of(release) == "own-dense" else None
     return (*inherited_compress(study, parent), *parent.compress) if parent else ()
 
 
 def compression_of(study: Study, release: Release) -> str:
-    """The compressors that shaped its networks, its ancestors' first, with their options but without their degrees."""
+    """Returns the compressors applied to its networks, its ancestors' first, with options but without degrees."""
     inherited = method_label(inherited_compress(study, release))
     return "+".join(part for part in (inherited, release.method) if part)
 
 
 def compression_words(study: Study, release: Release) -> str:
-    """The same with the degrees, as a text for readers."""
+    """Returns the same with degrees, as a readable text."""
     return ", ".join(degree_words(plugin) for plugin in (*inherited_compress(study, release), *release.compress))
 
 
 def scoring_models_of(release: Release) -> int:
-    """How many models score the samples for its defence, as its option `scoring_models` says; 0: it needs no scores."""
+    """Returns how many models score the samples for its defence (option `scoring_models`); 0 if it needs no scores."""
     if release.defense is None or "sample_scores" not in _defense(release.defense).needs:
         return 0
     options: Any = _options(release, "defense", release.defense)
@@ -238,16 +238,16 @@ def scoring_models_of(release: Release) -> int:
 
 
 def undefended(study: Study, release: Release) -> Release | None:
-    """The same release without any defence, its ancestors' included; None where that is the dense bank.
+    """Returns the release without any defence, its own or inherited; None if that is the dense bank.
 
-    Its name is that of a release of the study that comes to the same, or the default one.
+    Uses the name of an equal release of the study if there is one, otherwise the default name.
     """
     parent = parent_of(study, release)
     plain = undefended(study, parent) if parent else None
     parent_name = release.parent if parent is None else plain.name if plain else DENSE
     if not release.compress and parent_name == INIT and release.finetune is None and release.model is None:
         return None
-    # One undefended counterpart serves all seeds of a release.
+    # All seeds of a release share one undefended counterpart.
     values = release.model_dump() | {"defense": None, "parent": parent_name, "name": "", "finetune_seed": 0}
     counterpart = Release.model_validate(values)
     same = (other for other in study.releases if other.model_copy(update={"name": counterpart.name}) == counterpart)
@@ -255,7 +255,7 @@ def undefended(study: Study, release: Release) -> Release | None:
 
 
 def counterparts(study: Study) -> dict[str, str]:
-    """The undefended counterpart of each defended release, by name."""
+    """Returns the undefended counterpart of each defended release, by name."""
     return {
         release.name: plain.name if (plain := undefended(study, release)) else DENSE
         for release in study.releases
@@ -264,8 +264,8 @@ def counterparts(study: Study) -> dict[str, str]:
 
 
 def repeats(study: Study) -> dict[str, str]:
-    """The releases that repeat an earlier one with another `finetune_seed` and the same of all else, by name."""
-    firsts: dict[str, Release] = {}  # by all that is said of a release but its name and seed
+    """Returns releases that differ from an earlier one only in `finetune_seed`, with that one's name."""
+    firsts: dict[str, Release] = {}  # by all settings of a release except name and seed
     found = {}
     for release in study.releases:
         said = release.model_copy(update={"name": "", "finetune_seed": 0}).model_dump_json()
@@ -276,7 +276,7 @@ def repeats(study: Study) -> dict[str, str]:
 
 
 def with_counterparts(study: Study) -> Study:
-    """The study, with the undefended releases that the references `undefended` asks for and that it does not name."""
+    """Returns the study with missing undefended counterparts added, if its references include `undefended`."""
     if UNDEFENDED not in study.audit.references:
         return study
     return study.model_copy(update={"releases": (*study.releases, *_missing_counterparts(study))})

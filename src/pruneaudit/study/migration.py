@@ -1,7 +1,7 @@
-"""Studies of the first format, translated: their reserve is the holdout or the public part now.
+"""Translates studies of the first format: their reserve becomes the holdout or the public part.
 
-One word, `num_reserve`, served two uses that exclude each other: samples that shaped models (dev set, `adv`, early
-stopping), and samples that no model had seen (RMIA's z, `attack_p`). What a study used it for says what it becomes.
+`num_reserve` had two uses that exclude each other: samples that influenced models (dev set, `adv`, early stopping), and
+samples that no model had seen (RMIA's z, `attack_p`). The translation depends on how a study used it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from pruneaudit.study.parts import MIN_HOLDOUT, uses_of
 from pruneaudit.study.study import Study
 
 _REFERENCES = {"no-defense": UNDEFENDED, "adaptive": MATCHED}
-"""Kinds of references that had another name."""
+"""Kinds of references that were renamed."""
 
 
 def migrated(study: Mapping[str, Any], where: str, num_unused: int = 0) -> dict[str, Any]:
-    """A study of the first format in the words of this one; no network of it changes.
+    """Translates a study of the first format to the present one; its networks stay the same.
 
-    Where the reserve shaped a model, it becomes the public part, with the same samples, and a holdout of as many is
-    drawn after it from rows that the study has not used. Any other reserve becomes the holdout. `pruner` of a release
-    becomes `compress`, `audit.knowledge` becomes `audit.references`, `training.engine` goes.
+    If the reserve influenced a model, it becomes the public part, with the same samples, and a holdout of the same size
+    is drawn after it from unused rows. Otherwise it becomes the holdout. `pruner` of a release becomes `compress`,
+    `audit.knowledge` becomes `audit.references`, and `training.engine` is removed.
 
     Args:
-        study: as its file says it; nothing in it is changed.
+        study: the parsed file; not modified.
         where: its name, for messages.
-        num_unused: different rows of the source that the study leaves over (`rows_left_over`).
+        num_unused: number of distinct rows of the source that the study does not use (`rows_left_over`).
 
     Returns:
-        The study as it is now written.
+        The translated study.
 
     Raises:
         UserError: something else in the study is wrong.
@@ -65,7 +65,7 @@ def migrated(study: Mapping[str, Any], where: str, num_unused: int = 0) -> dict[
 
 
 def _with_references(audit: Mapping[str, Any]) -> dict[str, Any]:
-    """What is attacked and how, with `references` in the place of `knowledge`."""
+    """Renames `knowledge` to `references` in the audit settings."""
     found = {"references" if key == "knowledge" else key: value for key, value in audit.items()}
     if isinstance(kinds := found.get("references"), list | tuple):
         found["references"] = [_REFERENCES.get(str(kind), kind) for kind in kinds]
@@ -73,7 +73,7 @@ def _with_references(audit: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_compress(release: Any) -> Any:
-    """A release with `compress` in the place of `pruner`, which says the same."""
+    """Renames `pruner` to `compress` in a release."""
     if not isinstance(release, Mapping) or "pruner" not in release or "compress" in release:
         return release
     renamed = {"compress" if key == "pruner" else key: value for key, value in release.items()}
@@ -81,6 +81,6 @@ def _with_compress(release: Any) -> Any:
 
 
 def _shapes_a_model(study: Mapping[str, Any], where: str) -> bool:
-    """Whether anything in a study reads its public part."""
+    """Returns whether a study uses its public part."""
     checked = validated(Study, study, where)
     return any(uses_of(checked, release) for release in (None, *checked.releases))

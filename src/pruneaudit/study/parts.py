@@ -1,8 +1,8 @@
-"""Which samples shape the models of a release, and how many of the holdout that leaves for its nulls.
+"""Determines which public or holdout samples influence a release, and how many holdout samples are left for its nulls.
 
-Whatever shapes a model and is no member comes from the public part of the data. Where a study has none, it comes from
-the holdout: the samples that were used no longer say what a model thinks of data that it never saw, so they leave every
-null of that release.
+Samples that influence a model without being members come from the public part of the data. If a study has none, they
+come from the holdout. Such samples no longer show how a model treats data that it never saw, so they are excluded from
+every null of that release.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from pruneaudit.study.releases import DENSE, Release
 from pruneaudit.study.study import Study
 
 MIN_HOLDOUT = 200
-"""Holdout samples that a null needs: with fewer, a rank among them says little about rates of 1%."""
+"""Minimum number of holdout samples for a null; with fewer, ranks say little about rates of 1%."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """Something that shapes a model by samples that are members of none."""
+    """A use of non-member samples that influences a model."""
 
     what: str
-    """Who uses them, for messages."""
+    """The user of the samples, for messages."""
     num_samples: int | None = None
-    """How many, the first of the part; None: all."""
+    """How many of the part's first samples it uses; None: all."""
 
 
 def uses_of(study: Study, release: Release | None) -> tuple[Use, ...]:
-    """What shapes the networks of a release, its ancestors' included.
+    """Returns the uses that influence the networks of a release, including its ancestors'.
 
     Args:
         study: the study.
-        release: one of its releases; None: the dense bank, and the scoring bank, which is trained as it is.
+        release: one of its releases; None: the dense bank, and the scoring bank, which is trained in the same way.
     """
     if release is None:
         return own_uses(study, None)
@@ -48,7 +48,7 @@ def uses_of(study: Study, release: Release | None) -> tuple[Use, ...]:
 
 
 def own_uses(study: Study, release: Release | None) -> tuple[Use, ...]:
-    """What shapes the networks of a release (None: the dense bank) while they are made from their parents."""
+    """Returns the uses of a release itself (None: the dense bank), without its ancestors'."""
     training = study.training if release is None else training_of(study, release)
     found = [Use("the dev set")] if training and training.select == "best_dev" else []
     if release is None:
@@ -69,12 +69,12 @@ def _defense_reads(release: Release) -> bool:
 
 
 def num_used(uses: tuple[Use, ...], num_there: int) -> int:
-    """How many samples of a part are used: the first ones, whoever uses them."""
+    """Returns how many samples of a part are used in total; every use takes the first ones."""
     return max((num_there if use.num_samples is None else min(use.num_samples, num_there) for use in uses), default=0)
 
 
 def num_taken(study: Study, release: Release | None) -> int:
-    """How many holdout samples, the first ones, have shaped the networks of a release; 0 where there are public ones.
+    """Returns how many holdout samples (the first ones) influenced a release; 0 if the study has public samples.
 
     Args:
         study: the study.
@@ -84,7 +84,7 @@ def num_taken(study: Study, release: Release | None) -> int:
 
 
 def check_has_public(study: Study, release: Release) -> None:
-    """Refuses a release that is shaped by samples that are members of none, where the study has no such samples.
+    """Refuses a release that needs public samples if the study has neither public nor holdout samples.
 
     Raises:
         UserError: it has neither public nor holdout samples.
@@ -92,13 +92,13 @@ def check_has_public(study: Study, release: Release) -> None:
     uses = own_uses(study, release)
     if uses and not study.data.num_public and not study.data.num_holdout:
         raise UserError(
-            f"release '{release.name}': {uses[0].what} needs public samples, which shape models and are members of"
-            " none; set data.num_public above 0"
+            f"release '{release.name}': {uses[0].what} needs public samples, which are in no training set;"
+            " set data.num_public above 0"
         )
 
 
 def lacking_holdout(study: Study) -> str:
-    """What an attack that needs a holdout lacks in a study, and how to mend it; empty where nothing is lacking."""
+    """Says what a study lacks for attacks that need a holdout, and how to fix it; empty if nothing."""
     has = study.data.num_holdout
     if has < MIN_HOLDOUT:
         return f"at least {MIN_HOLDOUT} holdout samples, got {has}; set data.num_holdout={MIN_HOLDOUT}"
@@ -107,7 +107,7 @@ def lacking_holdout(study: Study) -> str:
         if left < MIN_HOLDOUT:
             name, used_by = release.name if release else DENSE, uses_of(study, release)[0].what
             return (
-                f"at least {MIN_HOLDOUT} holdout samples that shaped no model, got {left} of {has} for release"
-                f" '{name}', since {used_by} uses the others; set data.num_public={has - left}, which it then uses"
+                f"at least {MIN_HOLDOUT} holdout samples that influenced no model, got {left} of {has} for release"
+                f" '{name}', because {used_by} uses the others; set data.num_public={has - left} for it instead"
             )
     return ""

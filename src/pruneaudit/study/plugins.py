@@ -18,7 +18,7 @@ class Plugin(Options):
     name: str
     """Its registered name."""
     options: dict[str, Any] = Field(default={})
-    """Its options; the plug-in's own `Options` class says which there are."""
+    """Its options, as declared by the `Options` class of the plug-in."""
 
     @model_validator(mode="before")
     @classmethod
@@ -28,7 +28,7 @@ class Plugin(Options):
     @field_validator("options")
     @classmethod
     def _one_number_one_form(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """4.0 is 4: labels, and the names made of them, are the same for the same value."""
+        """Converts 4.0 to 4, so that equal values give equal labels and names."""
         return {
             key: int(value) if isinstance(value, float) and value.is_integer() else value
             for key, value in options.items()
@@ -36,7 +36,7 @@ class Plugin(Options):
 
     @classmethod
     def parse(cls, text: str) -> dict[str, Any]:
-        """`name:key=value:key=value` as {name, options}."""
+        """Parses `name:key=value:key=value` into {name, options}."""
         name, *pairs = text.split(":")
         wrong = [pair for pair in pairs if "=" not in pair]
         if wrong:
@@ -48,22 +48,22 @@ class Plugin(Options):
 
     @property
     def label(self) -> str:
-        """The plug-in as a text: its name, then the options that were given."""
+        """The plug-in as a text: its name, then the given options."""
         return ":".join([self.name, *(f"{key}={value}" for key, value in sorted(self.options.items()))])
 
 
 class Source(Plugin):
-    """A data source; as a text, what follows the first colon is a path (`npz:FILE`)."""
+    """A data source; in its text form a path follows the first colon (`npz:FILE`)."""
 
     @classmethod
     def parse(cls, text: str) -> dict[str, Any]:
-        """`name` or `name:PATH` as {name, options}."""
+        """Parses `name` or `name:PATH` into {name, options}."""
         name, colon, path = text.partition(":")
         return {"name": name, "options": {"path": path} if colon else {}}
 
 
 def as_network(given: Any) -> Any:
-    """`package.module:function`, or the function itself, as the model `factory` with that target."""
+    """Converts `package.module:function`, or the function itself, to the model `factory` with that target."""
     named = target_of(given)
     if isinstance(named, str) and re.fullmatch(TARGET, named):
         return {"name": "factory", "options": {"target": named}}
@@ -71,4 +71,4 @@ def as_network(given: Any) -> Any:
 
 
 Network = Annotated[Plugin, BeforeValidator(as_network)]
-"""A model; a function of the user's that makes one may stand in its place."""
+"""A model, or a user's function that makes one."""

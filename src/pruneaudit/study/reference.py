@@ -1,4 +1,4 @@
-"""All settings of a study, from the docstrings of their fields."""
+"""Lists all settings of a study, from the docstrings of their fields."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Setting(NamedTuple):
     """One setting."""
 
     key: str
-    """As in `--set`, such as `membership.protocol`; of a release `releases[].compress`."""
+    """Its key for `--set`, such as `membership.protocol`; for releases `releases[].compress`."""
     default: str
-    """Its default; `required` where there is none."""
+    """Its default; `required` if there is none."""
     meaning: str
 
 
 def settings_reference() -> list[Setting]:
-    """Every setting of a study, section by section."""
+    """Returns every setting of a study, section by section."""
     return [setting for section, model in SECTIONS.items() for setting in _settings(section, model)]
 
 

@@ -28,13 +28,13 @@ Name = Annotated[str, AfterValidator(_safe_name)]
 
 
 DENSE = "dense"
-"""The bank as it was trained: always there, every release's parent unless it names another."""
+"""The bank as it was trained: always present, and the default parent of every release."""
 INIT = "init"
-"""As a parent: new weights, those that the dense model began from."""
+"""As a parent: new weights, the same initial weights as those of the dense model."""
 Origin = Literal["own-dense", "init"]
 """Where a release starts: from the same model's dense weights, or from new ones."""
 _USUAL_DEGREE = "sparsity"
-"""The degree of a compressor that is not known: what is wrong with its name is said later."""
+"""The degree assumed for an unknown compressor, whose name is refused later."""
 
 
 class Release(Options):
@@ -48,24 +48,24 @@ class Release(Options):
     """
 
     name: Name = ""
-    """Its name in findings and folders; default: what is done, such as compressor and degree."""
+    """Its name in findings and folders; default: made from its settings, such as compressor and degree."""
     parent: Name = DENSE
-    """What its models start from: dense (the same model's dense weights), init (new weights: the whole training is
-    done again), or the name of an earlier release, whose compression then stays as it is."""
+    """Starting point of its models: dense (the same model's dense weights), init (new weights and a whole training), or
+    the name of an earlier release, whose compression is then kept."""
     model: Network | None = None
-    """Another architecture than the study's, from new weights (parent = "init"), such as a smaller dense network."""
+    """A different architecture, such as a smaller dense network; needs new weights (parent = "init")."""
     compress: tuple[Plugin, ...] = ()
-    """How the network is made smaller: one compressor, or a list of them that is done in order. The degree of each
-    (`sparsity`, `bits`, `clusters`, ...) may stand beside it, and a list of degrees makes a release each. None: the
-    parent's model, trained further."""
+    """The compressor, or a list of compressors to apply in order. The degree of each (`sparsity`, `bits`, `clusters`,
+    ...) can be given beside it; a list of degrees makes one release per degree. Without compressors: the parent's
+    model, trained further."""
     finetune: FineTuning | None = None
-    """Training after compression, which stays as it is (masks, grids, codebooks are held); from new weights: what
-    differs from `training`."""
+    """Training after compression; it keeps the compression (masks, grids, codebooks). For new weights: the settings
+    that differ from `training`."""
     defense: Plugin | None = None
-    """How that training is defended."""
+    """The defence to use in that training."""
     finetune_seed: int = Field(default=0, ge=0, lt=2**31)
-    """Another number draws another order of the samples (and what a defence draws) in all training of this release.
-    Two releases that differ in nothing else show how much changes by chance alone."""
+    """Seed for the order of the samples (and the random draws of a defence) in all training of this release. Two
+    releases that differ only in it show how much changes by chance alone."""
 
     @model_validator(mode="before")
     @classmethod
@@ -89,7 +89,7 @@ class Release(Options):
             parts += [_with_options(_as_plugin(defense))] if defense else []
             model = _with_options(_as_plugin(as_network(value["model"]))) if value.get("model") else DENSE
         except (ValueError, TypeError):
-            return "unnamed"  # what is wrong with a plug-in is said where the plug-in itself is validated
+            return "unnamed"  # validation of the plug-in itself reports the error
         if parent not in (DENSE, INIT) or not compress or value.get("model"):
             parts.insert(0, model if parent == INIT else str(parent) if compress else f"{parent}+finetune")
         return re.sub(r"[^A-Za-z0-9._+=-]", "_", "+".join(parts)[:80])
@@ -97,41 +97,41 @@ class Release(Options):
     @model_validator(mode="after")
     def _does_something(self) -> Release:
         if not self.compress and self.finetune is None and self.defense is None and self.parent != INIT:
-            raise ValueError("a release needs compress, finetune, or both ('dense' itself is always there)")
+            raise ValueError("a release needs compress, finetune, or both ('dense' itself is always included)")
         if self.model is not None and self.parent != INIT:
-            raise ValueError(f"another model starts from new weights: got parent = '{self.parent}', expected 'init'")
+            raise ValueError(f"a release with another model needs parent = 'init' (new weights), got '{self.parent}'")
         for plugin in self.compress:
             _check_degree(plugin)
         return self
 
     @property
     def method(self) -> str:
-        """The compressors with their options, without their degrees; empty where there are none."""
+        """The compressors with options, without degrees; empty if there are none."""
         return method_label(self.compress)
 
     def asked(self, degree: str) -> float | None:
-        """The degree of that name that was asked for, such as `sparsity`; None where no compressor has it."""
+        """Returns the requested degree of that name, such as `sparsity`; None if no compressor has it."""
         values = [plugin.options[degree] for plugin in self.compress if degree_of(plugin.name) == degree]
         return float(values[-1]) if values else None
 
     def but_for_degrees(self) -> str:
-        """All that is said of it but its name and the degrees of its compressors, as JSON text."""
+        """Returns all settings except its name and the degrees of its compressors, as JSON text."""
         compress = tuple(without_degree(plugin) for plugin in self.compress)
         return self.model_copy(update={"name": "", "compress": compress}).model_dump_json()
 
 
 def without_degree(plugin: Plugin) -> Plugin:
-    """A compressor with its options but for its degree."""
+    """Returns a compressor with its options, without its degree."""
     return Plugin(name=plugin.name, options=_without(plugin.options, degree_of(plugin.name)))
 
 
 def method_label(compress: Sequence[Plugin]) -> str:
-    """Compressors with their options, without their degrees, as one text; empty where there are none."""
+    """Returns compressors with options, without degrees, as one text; empty if there are none."""
     return "+".join(without_degree(plugin).label for plugin in compress)
 
 
 def degree_words(plugin: Plugin) -> str:
-    """A compressor with its options and its degree, in words: `rtn 4 bits`, `l1unstructured 70%`."""
+    """Returns a compressor with options and degree in words: `rtn 4 bits`, `l1unstructured 70%`."""
     degree, label = degree_of(plugin.name), without_degree(plugin).label
     if degree not in plugin.options:
         return label
@@ -142,7 +142,7 @@ def degree_words(plugin: Plugin) -> str:
 
 
 def degree_of(compressor: str) -> str:
-    """What the degree of a compressor is called; that of an unknown one is taken for a sparsity."""
+    """Returns the name of a compressor's degree; `sparsity` for an unknown compressor."""
     try:
         return str(registry_of("compressor").get(compressor).degree)
     except UserError:
@@ -150,7 +150,7 @@ def degree_of(compressor: str) -> str:
 
 
 def _check_degree(plugin: Plugin) -> None:
-    """Checks the degree of a compressor that is known; its other options are checked with all other plug-ins."""
+    """Checks the degree of a known compressor; its other options are checked later, with all plug-ins."""
     try:
         compressor = registry_of("compressor").get(plugin.name)
     except UserError:
@@ -172,13 +172,13 @@ def _check_degree(plugin: Plugin) -> None:
 
 
 def one_release_per_degree(release: Any) -> Iterator[Any]:
-    """`sparsity = [0.7, 0.9]` beside a compressor stands for two releases.
+    """Expands `sparsity = [0.7, 0.9]` beside a compressor into two releases.
 
     Args:
-        release: an entry of a study, as it is written.
+        release: an entry of a study, as written.
 
     Raises:
-        ValueError: a list is empty, or the entry has a name of its own.
+        ValueError: a list is empty, or the entry has a name.
     """
     if not isinstance(release, Mapping):
         yield release
@@ -190,13 +190,13 @@ def one_release_per_degree(release: Any) -> Iterator[Any]:
             raise ValueError(f"a release got {key} = [], expected at least one")
     if lists and release.get("name"):
         several = " and ".join(f"several values of {key}" for key in lists)
-        raise ValueError(f"a release with {several} takes no name of its own: leave it out")
+        raise ValueError(f"a release with {several} cannot have a name: leave it out")
     for combination in itertools.product(*lists.values()):
         yield {**release, **dict(zip(lists, combination, strict=True))}
 
 
 def with_degrees_beside(release: Mapping[str, Any]) -> dict[str, Any]:
-    """A release as it is dumped, with the degrees of its compressors beside them, where an override finds them."""
+    """Moves the degrees of a dumped release beside its compressors, where an override finds them."""
     found = dict(release)
     plugins = _readable(_in_order(release))
     degrees = [degree_of(plugin.name) for plugin in plugins]
@@ -211,9 +211,9 @@ def with_degrees_beside(release: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_degrees_inside(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A release as it is written, with the degrees that stand beside its compressors among their options."""
+    """Moves the degrees beside the compressors of a release, as written, into their options."""
     if "pruner" in value:
-        raise ValueError(f"got pruner = {value['pruner']!r}; it is called compress now, with the same value")
+        raise ValueError(f"got pruner = {value['pruner']!r}; it is now called compress, with the same value")
     compress = _in_order(value)
     rest = {key: part for key, part in value.items() if key != "compress"}
     if not compress:
@@ -221,7 +221,7 @@ def _with_degrees_inside(value: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{_USUAL_DEGREE} = {asked} needs a compressor, for example compress = 'l1unstructured'")
         return rest
     plugins = _readable(compress)
-    if len(plugins) < len(compress):  # what is wrong with one is said where it is validated
+    if len(plugins) < len(compress):  # validation of the unreadable one reports the error
         rest.pop(_USUAL_DEGREE, None)
         return {**rest, "compress": tuple(compress)}
     degrees = [degree_of(plugin.name) for plugin in plugins]
@@ -232,7 +232,7 @@ def _with_degrees_inside(value: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if degrees.count(degree) > 1:
             raise ValueError(
-                f"{degree}: got one beside {degrees.count(degree)} compressors that have one; write it to each, such as"
+                f"{degree}: got one value beside {degrees.count(degree)} compressors; give each its own, such as"
                 f" '{plugins[0].name}:{degree}={rest[degree]}'"
             )
         number = degrees.index(degree)
@@ -247,14 +247,14 @@ def _with_degrees_inside(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_no_near_miss(beside: Mapping[str, Any], degrees: Sequence[str]) -> None:
-    """Says which degree a mistyped key beside a compressor means."""
+    """Refuses a mistyped key beside a compressor, and names the degree that it probably means."""
     for key in beside:
         if key not in Release.model_fields and key not in degrees and (hint := nearest(str(key), degrees)):
-            raise ValueError(f"unknown key '{key}'{hint}; beside a compressor stands its degree: {', '.join(degrees)}")
+            raise ValueError(f"unknown key '{key}'{hint}; the degree beside a compressor: {', '.join(degrees)}")
 
 
 def _in_order(value: Mapping[str, Any]) -> list[Any]:
-    """The compressors of a release as they are written, one by one."""
+    """Returns the compressors of a release, as written, as a list."""
     given = value.get("compress")
     if given is None:
         return []
@@ -262,7 +262,7 @@ def _in_order(value: Mapping[str, Any]) -> list[Any]:
 
 
 def _readable(given: Sequence[Any]) -> list[Plugin]:
-    """Those of the compressors that can be read."""
+    """Returns the compressors that can be parsed."""
     found = []
     for each in given:
         try:
@@ -281,7 +281,7 @@ def _without(options: Mapping[str, Any], degree: str) -> dict[str, Any]:
 
 
 def _named_with_degree(plugin: Plugin) -> str:
-    """A compressor with its degree and its other options, as part of a name."""
+    """Returns a compressor with its degree and other options, as part of a name."""
     degree = degree_of(plugin.name)
     rest = Plugin(name=f"{plugin.name}-{plugin.options.get(degree, 0)}", options=_without(plugin.options, degree))
     return _with_options(rest)

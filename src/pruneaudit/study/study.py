@@ -33,29 +33,29 @@ class Study(Options):
     """
 
     name: Name
-    """Names the run folder."""
+    """The name of the study and of its run folder."""
     description: str = Field(default="", max_length=2000)
-    """What the study is for, in a sentence; shown in the report."""
+    """The purpose of the study, in one sentence; shown in the report."""
     format: Literal[2] = FORMAT
-    """Of the file. An earlier one is translated by `pruneaudit migrate`."""
+    """The format of the file. `pruneaudit migrate` translates earlier formats."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Every random draw comes from it."""
+    """The seed of every random draw."""
     data: Data = Data()
     membership: Membership = Membership()
     model: Network = Plugin(name="tinycnn")
-    """The network; `package.module:function` is one of your own, as the model `factory` takes it."""
+    """The network; `package.module:function` for your own, as in the model `factory`."""
     training: Training = Training()
     releases: tuple[Release, ...] = ()
-    """Releases beside `dense`, which is always there."""
+    """Releases in addition to `dense`, which is always included."""
     audit: Audit = Audit()
     keep_weights: bool = True
-    """false: weights go at the end of the run, but for one model of each release. Findings are the same. Whatever needs
-    them later (a further release, other queries, an export) has to train those models again."""
+    """false: at the end of the run, remove the weights of all but one model per release. Findings stay the same.
+    Another release, other queries or an export must then train those models again."""
 
     @field_validator("releases", mode="before")
     @classmethod
     def _one_release_per_degree(cls, releases: Any) -> Any:
-        """`sparsity = [0.7, 0.9]` in one entry stands for two releases."""
+        """Expands `sparsity = [0.7, 0.9]` in one entry into two releases."""
         if not isinstance(releases, Sequence) or isinstance(releases, str):
             return releases
         return [one for release in releases for one in one_release_per_degree(release)]
@@ -65,7 +65,7 @@ class Study(Options):
         counts = Counter([DENSE, *(release.name for release in self.releases)])
         twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
-            raise ValueError(f"two releases are called '{twice[0]}': give one a name of its own")
+            raise ValueError(f"two releases are named '{twice[0]}': give one another name")
         kinds_of_references = [MATCHED, UNDEFENDED, *counts]
         wrong = [name for name in self.audit.references if name not in kinds_of_references]
         if wrong:
@@ -88,7 +88,7 @@ class Study(Options):
         return self
 
     def _check_parents(self) -> None:
-        """A parent stands before its release."""
+        """Checks that every parent comes before its releases."""
         known = [DENSE, INIT]
         for release in self.releases:
             if release.parent not in known:
@@ -99,12 +99,12 @@ class Study(Options):
             known.append(release.name)
 
     def training_of(self, release: Release) -> Training:
-        """The fine-tuning of a release, with what it leaves out filled in from `training`."""
+        """Returns the fine-tuning of a release; settings that it omits come from `training`."""
         assert release.finetune is not None
         return release.finetune.over(self.training, f"finetune of release '{release.name}'")
 
     def warnings(self) -> list[str]:
-        """Settings that are allowed and probably not meant."""
+        """Returns warnings about settings that are allowed but probably not intended."""
         found = []
         if UNDEFENDED in self.audit.references and not any(release.defense for release in self.releases):
             found.append("references 'undefended' is the same as 'matched' here: no release has a defense")
@@ -114,21 +114,21 @@ class Study(Options):
             found.append("training.momentum has no effect with Adam")
         if self.training.function and (idle := self._idle_settings()):
             settings = ", ".join(f"training.{name}" for name in idle)
-            found.append(f"no effect here: {settings}; {self.training.function} does the training")
+            found.append(f"no effect: {settings}; {self.training.function} does the training")
         return found
 
     def _idle_settings(self) -> list[str]:
-        """Settings of the loop that were changed, where a function trains and no fine-tuning takes them over."""
+        """Returns changed settings of the loop without effect: a function trains, and no fine-tuning inherits them."""
         finetunes = [release.finetune for release in self.releases if release.finetune]
         plain = Training()
         changed = [n for n in FineTuning.model_fields if getattr(self.training, n) != getattr(plain, n)]
         return [name for name in changed if all(getattr(finetune, name) is not None for finetune in finetunes)]
 
     def changed(self, overrides: Sequence[str], where: str) -> Study:
-        """The study with `a.b=value` overrides put in; `where` names it in messages.
+        """Returns the study with `a.b=value` overrides applied; `where` names it in messages.
 
         Raises:
-            UserError: an override leads nowhere, or to a study that is wrong.
+            UserError: an override names no setting, or makes the study invalid.
         """
         if not overrides:
             return self
@@ -139,17 +139,17 @@ class Study(Options):
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Study:
-        """A study from a TOML or JSON file, with `a.b=value` overrides put in.
+        """Loads a study from a TOML or JSON file, with `a.b=value` overrides applied.
 
         Raises:
-            UserError: the file cannot be read, is no TOML or JSON, or says something unknown.
+            UserError: the file cannot be read, is not valid TOML or JSON, or has an unknown or invalid setting.
         """
         path = Path(path)
         return cls.from_text(read_settings(path), str(path), path.suffix == ".json", overrides)
 
     @classmethod
     def from_text(cls, text: str, name: str, is_json: bool = False, overrides: Sequence[str] = ()) -> Study:
-        """A study from the text of a TOML or JSON file called `name`."""
+        """Loads a study from the text of a TOML or JSON file called `name`."""
         values = parse_settings(text, name, is_json, overrides)
         check_format(values, name)
         try:

@@ -1,7 +1,7 @@
-"""Functions of the user's own, as a study names them: `package.module:function`.
+"""The user's functions, which a study names as `package.module:function`.
 
-Their modules may lie in the working folder. It stands on Python's search path only while a function that the user has
-named is looked for, imported or called, and last, so that it hides no installed module: nothing else there is run.
+Their modules can be in the working folder. It is on Python's search path only while such a function is looked up,
+imported or called, and in the last place, so that it hides no installed module. No other code there is run.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.files import file_sha256
 
 SEEN = "__pruneaudit_source__"
-"""On a user's module: the hash of its source when it was last asked for."""
+"""Attribute of a user's module: the hash of its source at the last look-up."""
 TARGET = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
 def target_of(given: Any) -> Any:
-    """A function as the text that names it; anything that is no function is given back as it is.
+    """Returns the text that names a function; returns anything else unchanged.
 
     Raises:
         ValueError: no other process could import the function.
@@ -38,13 +38,13 @@ def target_of(given: Any) -> Any:
     module, name = getattr(given, "__module__", None), getattr(given, "__qualname__", "")
     if module == "__main__":
         raise ValueError(
-            f"got the function '{name}' of the program that is run, which worker processes cannot import: put it into"
-            f" a module of its own, say networks.py, and give networks.{name} or 'networks:{name}'"
+            f"got the function '{name}' of the running program, which worker processes cannot import: move it to a"
+            f" separate module, such as networks.py, and give networks.{name} or 'networks:{name}'"
         )
     target = f"{module}:{name}"
     if not re.fullmatch(TARGET, target):
         shown = name or type(given).__name__
-        raise ValueError(f"got {shown} of {module}, expected a function that stands at the top of a module")
+        raise ValueError(f"got {shown} of {module}, expected a function defined at the top level of a module")
     return target
 
 
@@ -52,12 +52,12 @@ Target = Annotated[str, BeforeValidator(target_of), Field(pattern=TARGET)]
 """`package.module:function`, or in Python the function itself, if its module can be imported."""
 
 SourceHash: TypeAlias = Callable[[str, str], str]
-"""Gives the hash of the source of a target, or raises: `source_sha256`, or what a run has recorded."""
+"""Returns the source hash of a target, or raises: `source_sha256`, or a look-up of recorded hashes."""
 _PATH_LOCK = threading.Lock()
 
 
 def working_folder() -> str:
-    """The working folder of this process; empty where somebody has removed it."""
+    """Returns the working folder of this process; empty if it was removed."""
     try:
         return str(Path.cwd())
     except FileNotFoundError:
@@ -66,14 +66,14 @@ def working_folder() -> str:
 
 @contextmanager
 def working_folder_searched(folder: str = "") -> Iterator[None]:
-    """Within it, Python finds modules in the working folder too, after all other places.
+    """Lets Python also find modules in the working folder, after all other places.
 
-    Threads and nested uses do not disturb each other: each takes away the entry that it has put there.
+    Safe in threads and when nested: each use removes only its own entry.
 
     Args:
         folder: another folder; default: the working folder of this process.
     """
-    entry = "".join(list(folder or working_folder()))  # a text of its own, known by its identity
+    entry = "".join(list(folder or working_folder()))  # a new string object, recognised by identity
     if entry:
         sys.path.append(entry)
     try:
@@ -86,11 +86,11 @@ def working_folder_searched(folder: str = "") -> Iterator[None]:
 
 
 def source_of(target: str, what: str) -> Path:
-    """The source file of a target's module; the module is not run, but the packages that it lies in are.
+    """Returns the source file of a target's module; does not run the module, but does run its parent packages.
 
     Args:
         target: `package.module:function`.
-        what: who asks, for messages.
+        what: the caller, for messages.
 
     Raises:
         UserError: the target is malformed, or the module cannot be found or has no source.
@@ -112,21 +112,21 @@ def source_of(target: str, what: str) -> Path:
 
 
 def source_sha256(target: str, what: str) -> str:
-    """SHA-256 of the source file of a target's module, in hexadecimal.
+    """Returns the SHA-256 of the source file of a target's module, in hexadecimal.
 
     Raises:
-        UserError: as `source_of`.
+        UserError: as for `source_of`.
     """
     return file_sha256(source_of(target, what))
 
 
 def function_of(target: str, what: str) -> Callable[..., Any]:
-    """The function that a target names; its module is imported, and may raise what it likes.
+    """Imports and returns the function that a target names; the user's module can raise any exception.
 
-    A module that has changed on disk since this process was last asked for it is read again, as notebooks need it.
+    Reloads a module that has changed on disk since the last look-up, which notebooks need.
 
     Raises:
-        UserError: there is no such module, or no such function in it.
+        UserError: the module does not exist, or has no such function.
     """
     source = source_sha256(target, what)
     module, _, name = target.partition(":")
@@ -142,21 +142,21 @@ def function_of(target: str, what: str) -> Callable[..., Any]:
 
 
 def check_takes(target: str, parameters: Sequence[str], what: str) -> None:
-    """Imports a function and checks that it can be called with some arguments, given by name.
+    """Imports a function and checks that it accepts the given arguments by name.
 
     Args:
         target: `package.module:function`.
-        parameters: the names.
-        what: who asks, for messages.
+        parameters: the names of the arguments.
+        what: the caller, for messages.
 
     Raises:
-        UserError: it cannot be imported, or does not take them.
+        UserError: it cannot be imported, or does not accept them.
     """
     try:
         function = function_of(target, what)
     except UserError:
         raise
-    except (Exception, SystemExit) as error:  # a user's module may do anything
+    except (Exception, SystemExit) as error:  # a user's module can raise anything
         reason = in_one_line(error)
         raise UserError(f"{what}: {target.partition(':')[0]} cannot be imported ({reason})") from error
     try:

@@ -10,7 +10,7 @@ from pruneaudit.core.options import Options, validated
 from pruneaudit.study.target import Target
 
 FUNCTION_PARAMETERS = ("model", "x", "y", "generator", "device")
-"""What a training function of the user's is called with, by name."""
+"""The arguments of a user's training function, by name."""
 Milestones = tuple[Annotated[int, Field(ge=1)], ...]
 
 
@@ -30,51 +30,53 @@ class Training(Options):
     """Epochs after which the step schedule multiplies the learning rate by `decay`."""
     decay: float = Field(default=0.1, gt=0, le=1)
     augment: Literal["none", "flip", "crop_flip"] = "none"
-    """Random change of each training image: horizontal flip, or 4-pixel-padded crop and flip."""
+    """Random augmentation of each training image: horizontal flip, or 4-pixel-padded crop and flip."""
     select: Literal["last", "best_dev"] = "last"
-    """Which epoch's weights are kept: the last, or the one most accurate on the dev set (public samples)."""
+    """The epoch whose weights to keep: the last, or the most accurate on the dev set (public samples)."""
     patience: int | None = Field(default=None, ge=0, le=100_000)
-    """With best_dev: training ends once the dev accuracy has not risen above its best for more than so many epochs in
-    a row; none: all epochs are trained."""
+    """With best_dev: stop once the dev accuracy has not exceeded its best for more than this many epochs in a row;
+    none: train all epochs."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What the forward and backward passes compute in; `bfloat16` is torch's autocast, for GPUs and for processors with
-    AMX (there 1.8 to 2.8 times as fast for convolutional networks; on others slower). Weights, optimizer and every
-    answer that attacks see are float32 in both. Such a bank is another one."""
+    """Precision of the forward and backward passes; `bfloat16` uses torch's autocast, for GPUs and for processors
+    with AMX (there 1.8 to 2.8 times as fast for convolutional networks; on others slower). Weights, optimizer and all
+    signals are float32 in both. Changing it makes a different bank."""
     function: Target | None = None
-    """A training function of your own, `package.module:train`, called with model, x, y, generator and device in the
-    place of the loop wherever a network without pruning or defence is trained from new weights."""
+    """Your own training function, `package.module:train`, called with model, x, y, generator and device. It replaces
+    the loop for networks trained from new weights without pruning or defence."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What shapes the weights, as JSON data.
+        """The settings that determine the weights, as JSON data.
 
-        The source of a function of the user's stands beside it; to that no other setting matters.
+        With a user's function no other setting matters; the hash of its source is recorded separately.
         """
         if self.function is not None:
             return {"function": self.function}
-        usual = {"precision"} if self.precision == "float32" else set()  # banks older than the setting keep their names
+        usual = (
+            {"precision"} if self.precision == "float32" else set()
+        )  # keeps the identities of banks older than this setting
         return self.model_dump(mode="json", exclude={"function", *usual})
 
     @model_validator(mode="after")
     def _settings_go_together(self) -> Training:
         if (self.schedule == "step") != bool(self.milestones):
-            raise ValueError("schedule 'step' needs milestones = [epoch, ...], and no other schedule takes them")
+            raise ValueError("schedule 'step' needs milestones = [epoch, ...]; no other schedule takes them")
         if self.patience is not None and self.select != "best_dev":
-            raise ValueError(f"patience = {self.patience} goes by the dev set: it needs select = 'best_dev'")
+            raise ValueError(f"patience = {self.patience} needs select = 'best_dev', because it uses the dev set")
         if self.function is not None and self.precision != "float32":
             raise ValueError(
-                f"precision = '{self.precision}' is about the loop, and {self.function} takes its place: leave it out"
+                f"precision = '{self.precision}' applies to the loop, which {self.function} replaces: leave it out"
             )
         if self.function is not None and self.select == "best_dev":
             raise ValueError(
-                f"select = 'best_dev' chooses among epochs of the loop, and {self.function} takes its place: choose in"
-                " your function, among samples that it holds back, or give select to finetune alone"
+                f"select = 'best_dev' chooses among epochs of the loop, which {self.function} replaces: choose it"
+                " in your function, with samples that it holds back, or set select for finetune only"
             )
         return self
 
 
 class FineTuning(Options):
-    """Training after pruning; what is not given is as in `training`."""
+    """Training after compression; omitted settings are as in `training`."""
 
     epochs: int = Field(ge=1, le=100_000)
     batch_size: int | None = Field(default=None, ge=1)
@@ -90,8 +92,8 @@ class FineTuning(Options):
     patience: int | None = Field(default=None, ge=0, le=100_000)
 
     def over(self, training: Training, where: str = "finetune") -> Training:
-        """`training` with what is given here put in its place; `where` names it in messages."""
-        # Fine-tuning is always the loop's: a mask is held after each of its steps.
+        """Returns `training`, overridden by the settings given here; `where` names it in messages."""
+        # Fine-tuning always uses the loop, which reapplies the mask after each step.
         values = training.model_dump() | self.model_dump(exclude_none=True) | {"function": None}
         if values["schedule"] != "step" and self.milestones is None:
             values["milestones"] = ()

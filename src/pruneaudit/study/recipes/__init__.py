@@ -1,6 +1,6 @@
-"""Studies that come with the package: TOML files, and those of published systems, which are found by name.
+"""Recipes: studies that come with the package, as TOML files or from published systems, found by name.
 
-A study that a user gives is a file of ours (TOML, JSON), a file of a published system, or the name of a recipe.
+Users give a study as a study file (TOML, JSON), a file of a published system, or the name of a recipe.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _SUFFIX = ".toml"
 
 
 class System(ABC):
-    """A published system, as a source of studies; its file in `published/` sets `SYSTEM`."""
+    """A published system as a source of studies; its module in `published/` sets `SYSTEM`."""
 
     recipes: Collection[str] = ()
-    """The names of its recipes: its own name, a slash, and what tells them apart."""
+    """The names of its recipes, each starting with the system's name and a slash."""
 
     @abstractmethod
     def recipe(self, name: str) -> Study:
-        """The study of one of its recipes, by the recipe's name."""
+        """Returns the study of one of its recipes, by the recipe's name."""
 
     def reads(self, settings: Mapping[str, Any]) -> bool:
-        """Whether the settings in a JSON file are its own rather than a study."""
+        """Returns whether the settings of a JSON file are in its own format, not a study."""
         return False
 
     def study(self, settings: Mapping[str, Any], where: str) -> Study:
-        """The study that settings of its own describe.
+        """Returns the study that settings in its own format describe.
 
         Raises:
             UserError: a setting is unknown or wrong.
@@ -63,16 +63,16 @@ def _packaged() -> dict[str, Traversable]:
 
 
 def recipe_names() -> tuple[str, ...]:
-    """The names of all recipes; what belongs to a published system has its name before a slash."""
+    """Returns the names of all recipes; those of a published system start with its name and a slash."""
     return tuple(sorted([*_packaged(), *(name for system in _systems() for name in system.recipes)]))
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Study:
-    """A recipe's study, with `a.b=value` overrides put in.
+    """Loads the study of a recipe, with `a.b=value` overrides applied.
 
     Args:
-        name: of the recipe.
-        overrides: settings of the study.
+        name: the name of the recipe.
+        overrides: settings of the study, as `a.b=value`.
 
     Raises:
         UserError: no recipe has that name, or an override is wrong.
@@ -92,14 +92,14 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Study:
 
 
 def load_recipe_or_file(given: str, overrides: Sequence[str] = ()) -> Study:
-    """A study from a file, ours or mia_prune's, or from the recipe of that name.
+    """Loads a study from a study file, a file of mia_prune, or the recipe of that name.
 
     Args:
-        given: what the user says.
+        given: the path or name.
         overrides: settings of the study, as `a.b=value`.
 
     Raises:
-        UserError: there is no such study, or something in it is wrong.
+        UserError: the study does not exist, or something in it is wrong.
     """
     path = Path(given)
     if path.suffix not in (".toml", ".json") and not _is_file(given):
@@ -115,5 +115,5 @@ def load_recipe_or_file(given: str, overrides: Sequence[str] = ()) -> Study:
 def _is_file(given: str) -> bool:
     try:
         return Path(given).is_file()
-    except OSError:  # a name that is too long, or a folder that may not be read
+    except OSError:  # the name is too long, or the folder is unreadable
         return False
