@@ -65,7 +65,7 @@ def test_among_references_each_is_the_others_pseudo_victim(make_bank):
 
 def test_what_does_not_belong_together(make_bank):
     bank = make_bank(num_models=3, num_samples=20)
-    with pytest.raises(UserError, match="the same samples: got 19 beside 20"):
+    with pytest.raises(UserError, match=r"the same samples: got 19\D+20"):
         AttackInput.of([bank], [make_bank(num_models=3, num_samples=19)])
     with pytest.raises(UserError, match="the same samples in the same order"):
         AttackInput.of([bank], [rebuilt(bank, ids=np.arange(20)[::-1])])
@@ -73,10 +73,10 @@ def test_what_does_not_belong_together(make_bank):
         AttackInput.of([bank], [rebuilt(bank, labels=(bank.labels + 1) % 5)])
     with pytest.raises(UserError, match="the same models in the same order"):
         AttackInput.of([rebuilt(bank, model_ids=np.array([2, 1, 0])), bank], [])
-    with pytest.raises(UserError, match="got 6 classes and 1 queries beside 5 and 1"):
+    with pytest.raises(UserError, match=r"got 6 classes and 1 queries, .* 5 and 1"):
         padded = np.concatenate([bank.logits, np.zeros((3, 20, 1))], axis=2)
         AttackInput.of([bank], [rebuilt(bank, logits=padded)])
-    with pytest.raises(UserError, match="got 5 classes and 2 queries beside 5 and 1"):
+    with pytest.raises(UserError, match=r"got 5 classes and 2 queries, .* 5 and 1"):
         AttackInput.of([bank], [make_bank(num_models=3, num_samples=20, num_queries=2)])
 
 
@@ -84,9 +84,9 @@ def test_what_does_not_belong_together_in_two_releases(make_bank, make_earlier):
     bank = make_bank(num_models=3, num_samples=20)
     pair = [make_earlier(bank), bank]
     for references in ([bank], [bank] * 3):
-        with pytest.raises(UserError, match=f"got {len(references)} of them for 2 of the victims, expected as many"):
+        with pytest.raises(UserError, match=rf"references: got {len(references)} .* 2 of the victims"):
             AttackInput.of(pair, references)
-    with pytest.raises(UserError, match="got 2 of them for 1 of the victims"):
+    with pytest.raises(UserError, match=r"references: got 2 .* 1 of the victims"):
         AttackInput.of([bank], pair)
     with pytest.raises(UserError, match="the same models in the same order"):
         AttackInput.of(pair, [rebuilt(pair[0], model_ids=np.array([1, 0, 2])), bank])
@@ -94,9 +94,9 @@ def test_what_does_not_belong_together_in_two_releases(make_bank, make_earlier):
     member[1, 3] ^= True
     for wrong in ([rebuilt(pair[0], member=member), bank], [pair[0], rebuilt(bank, member=member)]):
         for releases, references in ((wrong, []), (pair, wrong)):
-            with pytest.raises(UserError, match="disagree about who was trained on what"):
+            with pytest.raises(UserError, match=r"disagree about .*`member`"):
                 AttackInput.of(releases, references)
-    with pytest.raises(UserError, match="got 5 classes and 2 queries beside 5 and 1"):
+    with pytest.raises(UserError, match=r"got 5 classes and 2 queries, .* 5 and 1"):
         AttackInput.of([make_bank(num_models=3, num_samples=20, num_queries=2), bank], [])
 
 
@@ -115,5 +115,5 @@ def test_numbered_and_named_models_do_not_mix(make_bank):
     """Otherwise model 1 here and model "1" there would pass for two models."""
     bank = make_bank(num_models=3, num_samples=20)
     named = dataclasses.replace(bank, model_ids=np.array(["0", "1", "2"]))
-    with pytest.raises(UserError, match="integers in one place and texts in the other"):
+    with pytest.raises(UserError, match=r"model_ids: .*integers .*texts"):
         AttackInput.of([bank], [named])

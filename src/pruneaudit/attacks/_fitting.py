@@ -1,8 +1,9 @@
-"""Training a small classifier. Imports torch, so it is itself imported only where it is used.
+"""Training a small classifier. Imports torch, so import this module only where it is used.
 
-On the CPU the result depends on the arguments alone: one thread, whatever the number of cores, and random numbers
-from generators of its own. Neither torch's global generators nor the caller's number of threads change, so several
-threads may train at the same time. On a GPU first weights and order of rows are the same, dropout and rounding are not.
+On the CPU the result depends only on the arguments: training uses one thread, whatever the number of cores, and
+private random generators. It changes neither torch's global generators nor the caller's number of threads, so several
+threads can train at the same time. On a GPU, first weights and order of rows are the same as on the CPU; dropout and
+rounding are not.
 """
 
 # n rows, F features, B batch
@@ -37,11 +38,11 @@ class Recipe:
     epochs: int
     batch_size: int
     steps_down: bool
-    """A tenth of the learning rate after half of the epochs, a hundredth after three quarters."""
+    """Divide the learning rate by 10 after half of the epochs, and by 100 after three quarters."""
     select_epoch: bool
     """Keep the epoch with the lowest held-out loss instead of the last one."""
     weights_of_mia_prune: bool = False
-    """Draw first weights as mia_prune does (Xavier-normal, zero biases) instead of torch's way."""
+    """Draw first weights as mia_prune does (Xavier-normal, zero biases) instead of torch's defaults."""
 
 
 def fit(
@@ -53,16 +54,16 @@ def fit(
     seed: int,
     device: str = "cpu",
 ) -> nn.Module:
-    """A classifier of members and non-members, trained by cross-entropy.
+    """Trains a classifier of members and non-members by cross-entropy.
 
     Args:
         build: makes the untrained network, (B, F) -> (B, 2).
         features: (n, F) float32, n >= 2.
         member: (n,) bool.
-        held_out: features (n', F) and membership (n',) that select the epoch; may be empty: then the last is kept.
-        recipe: optimizer, epochs and the like.
-        seed: of everything random: initialisation, order of the rows, dropout.
-        device: where it learns; the network stays there.
+        held_out: features (n', F) and membership (n',) that select the epoch; if empty, the last epoch is kept.
+        recipe: optimizer, epochs and so on.
+        seed: seed of everything random: initialisation, order of the rows, dropout.
+        device: where to train; the network stays there.
     """
     x, y = torch.from_numpy(features).to(device), torch.from_numpy(member.astype(np.int64)).to(device)
     num_batches = math.ceil(len(x) / recipe.batch_size)
@@ -95,7 +96,7 @@ def fit(
 
 
 def log_odds(network: nn.Module, features: np.ndarray) -> np.ndarray:
-    """Log-odds of member (n,) float64 for features (n, F) float32, on one thread and the network's device."""
+    """Log-odds of membership (n,) float64 for features (n, F) float32, on one thread and the network's device."""
     device = next(network.parameters()).device
     network.eval()
     with one_torch_thread(), torch.inference_mode():
@@ -106,11 +107,11 @@ def log_odds(network: nn.Module, features: np.ndarray) -> np.ndarray:
 
 
 def _drawing_from(draws: PrivateDraws, network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """The network's forward pass in training, whose dropout comes from the private generator of the device."""
+    """The network's forward pass in training, with dropout from the device's private generator."""
     for layer in network.modules():
         if isinstance(layer, Dropout | EncoderLayer):
             layer.generator = draws.generator(device)
-    drawn_before, draws_elsewhere = draws.num_draws, True  # until the first pass shows that it does not
+    drawn_before, draws_elsewhere = draws.num_draws, True  # until the first pass shows otherwise
 
     def forward(x: Tensor) -> Tensor:
         nonlocal draws_elsewhere
@@ -137,6 +138,6 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, epoch: 
 
 
 def _loss(odds: np.ndarray, member: np.ndarray) -> float:
-    """Mean cross-entropy in nats, in float64; infinite where training went astray."""
+    """Mean cross-entropy in nats, in float64; infinite where training diverged."""
     loss = float(np.logaddexp(0, np.where(member, -odds, odds)).mean())
     return loss if math.isfinite(loss) else math.inf

@@ -1,7 +1,7 @@
-"""The networks of classifier attacks. They import torch, so they are themselves imported only where they are used.
+"""The networks of classifier attacks. Imports torch, so import this module only where it is used.
 
-On a CPU a third of their training was the drawing of dropout. Here a number is dropped by 16 random bits of its own,
-with probability 13,107 / 65,536 instead of 0.2, which takes a sixth of the time.
+On a CPU, torch's dropout took a third of the training time. Here 16 random bits decide about each number, with
+probability 13,107 / 65,536 instead of 0.2, which takes a sixth of that time.
 """
 
 # B batch, C classes, F features, H heads, D numbers of a head
@@ -16,17 +16,17 @@ from torch.nn import functional
 
 _LEVELS = 2**16
 _WORDS = -(2**63)
-"""The lowest of all 64-bit numbers: `random_` from there on draws every bit."""
+"""The lowest 64-bit number: starting there, `random_` draws every bit."""
 
 
 class Dropout(nn.Dropout):
-    """Zeroes numbers with probability `p` in training, and raises the others so that the mean stays."""
+    """Zeroes numbers with probability `p` in training, and scales the others up so that the mean stays the same."""
 
     generator: torch.Generator | None = None
-    """What it draws from, of the device of the inputs; None: torch's global one."""
+    """The generator to draw from, on the inputs' device; None: torch's global one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As many numbers as in `x`."""
+        """Returns `x` after dropout, in its shape."""
         return dropped(x, self.p, self.generator) if self.training else x
 
 
@@ -42,12 +42,12 @@ def dropped(x: Tensor, p: float, generator: torch.Generator | None = None) -> Te
 
 
 class EncoderLayer(nn.TransformerEncoderLayer):
-    """torch's encoder layer, post-norm, with `dropped` for its dropout and without its masks of tokens."""
+    """torch's encoder layer, post-norm, with `dropped` as its dropout and without token masks."""
 
     generator: torch.Generator | None = None
-    """As of `Dropout`."""
+    """As in `Dropout`."""
 
-    def forward(self, src: Tensor) -> Tensor:  # type: ignore[override]  # torch's also takes masks, which none has here
+    def forward(self, src: Tensor) -> Tensor:  # type: ignore[override]  # torch's also takes masks; here there are none
         """Tokens (B, C, 64) to tokens."""
         x: Tensor = self.norm1(src + self._dropped(self._attended(src)))
         hidden = self._dropped(functional.gelu(self.linear1(x)))
@@ -80,12 +80,12 @@ def posterior_mlp(num_features: int) -> nn.Sequential:
 def draw_weights_of_mia_prune(network: nn.Module) -> None:
     """Draws first weights as mia_prune's code does, from torch's global generator (or that of `PrivateDraws`).
 
-    Linear layers: Xavier-normal weights, zero biases. Attention keeps torch's own weights, because that code goes by
-    class names and the projections of `nn.MultiheadAttention` are no `Linear`; its encoder copies one layer, so all
-    layers begin with the same ones. Norms begin as in torch.
+    Linear layers: Xavier-normal weights, zero biases. Attention keeps torch's own weights, because that code selects
+    by class name and the projections of `nn.MultiheadAttention` are not called `Linear`. Its encoder copies one layer,
+    so all layers begin with the same weights. Norms begin as in torch.
     """
     for layer in network.modules():
-        if type(layer) is nn.Linear:  # not attention's output projection, which is of a derived class
+        if type(layer) is nn.Linear:  # excludes attention's output projection, which has a derived class
             nn.init.xavier_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
     attentions = [layer for layer in network.modules() if isinstance(layer, nn.MultiheadAttention)]

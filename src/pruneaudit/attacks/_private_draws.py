@@ -1,8 +1,8 @@
-"""Random numbers of torch from generators of their own: its global ones are the caller's, and of all threads.
+"""Makes torch draw from private generators, because its global ones belong to the caller and to all threads.
 
-Layers of torch take no generator, neither for their first weights nor for dropout. A mode of torch, which holds in the
-calling thread alone, hands one to every random operation. It slows each operation down (a forward pass by a third), so
-networks of this package pass the generator themselves where they train.
+Torch's layers take no generator, for first weights or for dropout. A torch mode, active only in the calling thread,
+passes one to every random operation. It slows each operation down (a forward pass by a third), so
+networks of this package pass the generator themselves when they train.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _GLOBAL = threading.Lock()
-"""Held where the global generators are used after all."""
+"""Held while an operation has to use a global generator."""
 
 
 class PrivateDraws(TorchDispatchMode):
-    """Within `with`, what draws in this thread without a generator draws from a private one of its device."""
+    """Within `with`, operations of this thread without a generator draw from a private one of their device."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class PrivateDraws(TorchDispatchMode):
         return self._generators[device]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Does an operation of torch."""
+        """Runs one torch operation."""
         kwargs = kwargs or {}
         if torch.Tag.nondeterministic_seeded not in func.tags or kwargs.get("generator") is not None:
             return func(*args, **kwargs)
@@ -45,7 +45,7 @@ class PrivateDraws(TorchDispatchMode):
         return self._from_global(func, args, kwargs, device)
 
     def _from_global(self, func: Any, args: Any, kwargs: Any, device: torch.device) -> Any:
-        """An operation that knows no generator but the global one, which is put back afterwards."""
+        """Runs an operation that can only use the global generator, and restores that generator afterwards."""
         seed = int(torch.randint(2**62, (), generator=self.generator(torch.device("cpu"))))
         is_cuda = device.type == "cuda"
         with _GLOBAL, torch.random.fork_rng(devices=[device] if is_cuda else []):
@@ -58,6 +58,6 @@ class PrivateDraws(TorchDispatchMode):
 
 
 def _device_of(args: Any, kwargs: Any) -> torch.device:
-    """Where an operation draws: on the device of its first tensor, or the one that is named."""
+    """The device on which an operation draws: that of its first tensor, or the one in its arguments."""
     first = next((value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)), None)
     return first.device if first is not None else torch.device(kwargs.get("device") or "cpu")

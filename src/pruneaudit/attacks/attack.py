@@ -1,4 +1,4 @@
-"""What every attack has in common."""
+"""The base classes of attacks."""
 
 # V victims, K references, N samples, C classes
 
@@ -16,7 +16,7 @@ from pruneaudit.study.parts import MIN_HOLDOUT
 
 
 class Attack(Configured[OptionsT], ABC):
-    """One way of telling members from non-members; the module says idea, formula and paper.
+    """One way to tell members from non-members; its module gives idea, formula and paper.
 
     Example:
         >>> sorted(pruneaudit.ATTACKS.get("lira").needs)
@@ -24,25 +24,25 @@ class Attack(Configured[OptionsT], ABC):
     """
 
     semantics_version: ClassVar[int] = 1
-    """Raised when the same options would give other scores."""
+    """Raised when the same options give different scores than before."""
     trains: ClassVar[bool] = False
-    """Whether it trains a classifier of its own, which takes minutes rather than seconds."""
+    """Whether it trains a classifier, which takes minutes rather than seconds."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What it cannot do without: `references`, `holdout`, `sensitivity`, `two releases`."""
+    """Inputs that it requires: `references`, `holdout`, `sensitivity`, `two releases`."""
     is_lower_bound: ClassVar[bool] = False
-    """Whether it finds less than what it sees gives away, by design: it is never shown as the strongest attack."""
+    """Whether it by design finds less than its inputs reveal. Such an attack is never shown as the strongest."""
     from_classes: ClassVar[bool] = False
-    """Whether predicted classes alone are enough; others need logits or probabilities."""
+    """Whether predicted classes are enough; other attacks need logits or probabilities."""
     standard: ClassVar[str] = "loss"
-    """The attack that it is compared with in paired comparisons."""
+    """The attack to compare it with in paired comparisons."""
 
     def __init__(self, options: OptionsT | None = None) -> None:
         self.options = cast(OptionsT, self.Options()) if options is None else options
         self.device = "cpu"
-        """Where classifiers learn and answer: `cpu`, `cuda` or `cuda:N`; others do not look at it."""
+        """Where classifiers train and predict: `cpu`, `cuda` or `cuda:N`; other attacks ignore it."""
 
     def lacks(self, attack_input: AttackInput) -> str:
-        """What this attack needs and the attack input does not have, in words; empty when nothing is lacking."""
+        """What this attack needs and the attack input lacks, in words; empty if it lacks nothing."""
         if not self.from_classes and any(
             part.predicted is not None for part in (*attack_input.releases, *attack_input.references)
         ):
@@ -55,13 +55,13 @@ class Attack(Configured[OptionsT], ABC):
                 " use mode=offline where the attack has it)"
             )
         if "two releases" in self.needs and len(attack_input.releases) < 2:
-            return "a second release of the victims beside the attacked one (`paired` signals)"
+            return "a second release of the victims in addition to the attacked one (`paired` signals)"
         if {"two releases", "references"} <= self.needs and len(attack_input.references) != len(attack_input.releases):
             return "references in as many releases as the victims"
         if "holdout" in self.needs and (num_nulls := int(attack_input.nulls.sum())) < MIN_HOLDOUT:
             return (
-                f"at least {MIN_HOLDOUT} holdout samples (eligible for no model, members of none, and without a part in"
-                f" how the models came to be), got {num_nulls}"
+                f"at least {MIN_HOLDOUT} holdout samples (`eligible` for no model, members of none, and not used to make"
+                f" any model), got {num_nulls}"
             )
         if "sensitivity" in self.needs and any(
             part.sensitivity is None for part in (attack_input.attacked, attack_input.reference)
@@ -83,7 +83,7 @@ class Attack(Configured[OptionsT], ABC):
 
     @abstractmethod
     def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
-        """One score per (victim, sample), from everything in the attack input but the victims' membership."""
+        """One score per (victim, sample). It must not use the victims' membership."""
 
 
 def _have_in_references(attack_input: AttackInput) -> bool:
@@ -103,18 +103,18 @@ class ThresholdOptions(Options):
     """Settings of attacks on one model's prediction."""
 
     thresholds: Literal["global", "per_class"] = "global"
-    """One decision threshold for all classes, or one for each; scores and AUC do not depend on it."""
+    """One decision threshold for all classes, or one per class; scores and AUC do not depend on it."""
 
 
 class PredictionAttack(Attack[ThresholdOptions]):
-    """An attack whose score is a function of one model's prediction alone."""
+    """An attack whose score depends only on one model's prediction."""
 
     @abstractmethod
     def of_predictions(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Scores (N,) float64 from the logits (N, C) of one model and the labels (N,)."""
 
     def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
-        """Scores victims and references alike, model by model; a model that is both, once."""
+        """Scores victims and references model by model; a model that is both is scored once."""
         attacked = attack_input.attacked
         if not attack_input.references:
             victims, references = self._of_models(attacked, attack_input.victims), None
@@ -128,9 +128,9 @@ class PredictionAttack(Attack[ThresholdOptions]):
         return Scores(victims, references)
 
     def _of_models(self, signals: Signals, rows: np.ndarray) -> np.ndarray:
-        """Scores (M, N) of some of the models."""
+        """Scores (M, N) of the models in `rows`."""
         return np.stack([self.of_model(signals, row) for row in rows])
 
     def of_model(self, signals: Signals, row: int) -> np.ndarray:
-        """Scores (N,) float64 of one model; of probabilities `of_predictions` sees their logarithms."""
+        """Scores (N,) float64 of one model; if it gives probabilities, `of_predictions` gets their logarithms."""
         return self.of_predictions(signals.logits_of(row), signals.labels)

@@ -1,4 +1,4 @@
-"""What an attacker sees, and what it answers."""
+"""The input of an attack, and the scores that it returns."""
 
 # V victims, K references, N samples
 
@@ -17,18 +17,18 @@ from pruneaudit.signals.signals import Signals
 class AttackInput:
     """The victims and the references of one attack.
 
-    Victims and references may have gone through different things (the attacker's references), so
-    each has signals of its own; both may come in several releases of the same models.
+    Victims and references can differ in compression or defence (see the attacker's references), so
+    each has separate signals. Both can come in several releases of the same models.
     """
 
     releases: tuple[Signals, ...]
-    """What the attacker sees of the victims, aligned by model id; the attacked release is the last."""
+    """The victims' signals, one per release, aligned by model id; the attacked release is the last."""
     references: tuple[Signals, ...]
-    """What it has of its own models, release by release as above; empty when it has none."""
+    """The signals of the attacker's own models, release by release as above; empty without references."""
     victims: np.ndarray
     """(V,) int: rows of `releases` that are attacked."""
     allowed: np.ndarray
-    """(V, K) bool: which reference may serve which victim, never the victim itself."""
+    """(V, K) bool: which reference may be used against which victim, never the victim itself."""
 
     @property
     def attacked(self) -> Signals:
@@ -42,18 +42,18 @@ class AttackInput:
 
     @property
     def eligible(self) -> np.ndarray:
-        """(V, N) bool: what is scored, canaries included."""
+        """(V, N) bool: the samples that are scored, canaries included."""
         return self.attacked.scored[self.victims]
 
     @property
     def nulls(self) -> np.ndarray:
-        """(N,) bool: holdout samples that have shaped neither the victims nor the references."""
+        """(N,) bool: holdout samples that influenced neither victims nor references."""
         attacked = self.attacked.nulls
         return attacked & self.reference.nulls if self.references else attacked
 
     @property
     def share_floored(self) -> float:
-        """Share of true-class probabilities that are 0 or 1 to their resolution: of references, if there are any."""
+        """Share of the references' (without any: the victims') true-class probabilities that round to 0 or 1."""
         return float((self.reference if self.references else self.attacked).floored.mean())
 
     @classmethod
@@ -68,13 +68,13 @@ class AttackInput:
             allowed: (V, K) bool; default: references of the victim's group with another model id.
 
         Raises:
-            UserError: the parts do not speak of the same samples and models.
+            UserError: the parts do not describe the same samples and models.
         """
         attacked = releases[-1]
         if references and len(references) != len(releases):
             raise UserError(
-                f"references: got {len(references)} of them for {len(releases)} of the victims, expected as many;"
-                " give the references' counterpart of every release, or none"
+                f"references: got {len(references)} releases of them and {len(releases)} of the victims, expected as"
+                " many; give the references' counterpart of every release, or none"
             )
         for other in (*releases[:-1], *references):
             _check_alike(other, attacked)
@@ -82,7 +82,7 @@ class AttackInput:
             for earlier in parts[:-1]:
                 _check_paired(earlier, parts[-1])
         if references and _are_texts(references[-1]) != _are_texts(attacked):
-            raise UserError("model_ids: integers in one place and texts in the other; number or name all models alike")
+            raise UserError("model_ids: some are integers and others texts; number all models, or name all of them")
         victims = attacked.victims
         if allowed is None and references:
             same_model = attacked.model_names[victims][:, None] == references[-1].model_names[None, :]
@@ -93,46 +93,46 @@ class AttackInput:
         return cls(tuple(releases), tuple(references), victims, allowed)
 
     def among_references(self, rows: np.ndarray) -> AttackInput:
-        """The same attack setting played on references alone: each is a pseudo-victim of the others.
+        """The same attack setting played on references only: each is a pseudo-victim of the others.
 
         Args:
-            rows: (K',) int, the references that take part.
+            rows: (K',) int, the references to use.
         """
         taken = tuple(signals.take_models(rows) for signals in self.references)
         return AttackInput.of(taken, taken)
 
 
 def _check_alike(other: Signals, attacked: Signals) -> None:
-    """Refuses signals that answer other questions than those of the attacked release."""
+    """Refuses signals whose samples, labels or queries differ from those of the attacked release."""
     if other.num_samples != attacked.num_samples:
         raise UserError(
-            f"references and releases must hold the same samples: got {other.num_samples} beside"
-            f" {attacked.num_samples} of the attacked release; give all of them the same samples"
+            f"references and releases must hold the same samples: got {other.num_samples}, but"
+            f" {attacked.num_samples} in the attacked release; give all of them the same samples"
         )
     if not np.array_equal(other.sample_ids, attacked.sample_ids):
         row = int(np.flatnonzero(other.sample_ids != attacked.sample_ids)[0])
         raise UserError(
             "references and releases must hold the same samples in the same order (compare `ids`): sample"
-            f" {other.sample_ids[row]} stands where the attacked release has {attacked.sample_ids[row]}"
+            f" {other.sample_ids[row]} is where the attacked release has {attacked.sample_ids[row]}"
         )
     if not np.array_equal(other.labels, attacked.labels):
         raise UserError("references and releases disagree about labels; they must describe the same samples")
-    says_classes = other.predicted is None and attacked.predicted is None  # else C is only what happens to occur
+    says_classes = other.predicted is None and attacked.predicted is None  # else C is chance
     if (says_classes and other.num_classes != attacked.num_classes) or other.num_queries != attacked.num_queries:
         raise UserError(
-            f"references and releases must answer alike: got {other.num_classes} classes and"
-            f" {other.num_queries} queries beside {attacked.num_classes} and {attacked.num_queries};"
-            " give the same classes and the same queries to all"
+            f"references and releases must have the same classes and queries: got {other.num_classes} classes and"
+            f" {other.num_queries} queries, but {attacked.num_classes} and {attacked.num_queries} in the attacked"
+            " release; give the same classes and the same queries to all"
         )
 
 
 def _check_paired(earlier: Signals, last: Signals) -> None:
-    """Refuses two releases that are not of the same models."""
+    """Refuses two releases of different models."""
     if not np.array_equal(earlier.model_names, last.model_names):
         raise UserError("paired releases must hold the same models in the same order (compare `model_ids`)")
     if not np.array_equal(earlier.member, last.member):
         raise UserError(
-            "paired releases disagree about who was trained on what (`member`); they must be of the same models"
+            "paired releases disagree about membership (`member`); they must be of the same models"
         )
 
 
@@ -142,27 +142,27 @@ def _are_texts(signals: Signals) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """References that a learned attack kept out of its training, for a threshold to be learned on."""
+    """References that a learned attack kept out of its training, in order to learn a threshold on them."""
 
     victims: np.ndarray
-    """(V',) int, rows of the scores: whose threshold may be learned here."""
+    """(V',) int, rows of the scores: the victims whose threshold may be learned here."""
     references: np.ndarray
     """(K',) int, rows of the references."""
     scores: np.ndarray
-    """(K', N) float64 from what scored those victims; NaN where a row took part in making it."""
+    """(K', N) float64 from the classifier that scored those victims; NaN where it trained on that row."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What an attack says; NaN where a sample is not eligible or cannot be scored."""
+    """The scores of an attack; NaN where a sample is not eligible or cannot be scored."""
 
     victims: np.ndarray
     """(V, N) float64, higher = more likely a member."""
     references: np.ndarray | None = None
-    """(K, N) float64: the same score of each reference, where it depends on that model alone."""
+    """(K, N) float64: the same score of each reference; only if it depends on one model alone."""
     variant: str = ""
-    """How the attack was set, in words, where a name alone leaves it open."""
+    """The attack's settings in words, where its name does not determine them."""
     held_out: tuple[HeldOut, ...] | None = None
-    """Of learned attacks: what thresholds are learned on, so that none is trained again for them."""
+    """For learned attacks: the scores that thresholds are learned on, so that nothing is trained again for them."""
     threshold: float | None = None
-    """A decision threshold that was fixed before any data were seen; None: thresholds are learned."""
+    """A decision threshold fixed in advance; None: thresholds are learned."""

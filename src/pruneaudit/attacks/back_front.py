@@ -1,19 +1,19 @@
 """Back-front attack: how much does the confidence change from the first release to the attacked one?
 
-After Jagielski et al. 2022 (arXiv 2205.06369), who combine what attacks on a model before and after an update say; here
-the model before is the dense network, say, the one after what pruning made of it, and the two are subtracted.
+After Jagielski et al. 2022 (arXiv 2205.06369), who combine attacks on a model before and after an update. Here the
+model before is, for example, the dense network, the model after is its pruned release, and the signals are subtracted.
 
     fall        s(first release, x) - s(attacked release, x)
     rise        the negative of that
 
 with s the scaled confidence phi, or ln p_y, the negated loss. Several queries: the mean over them.
 
-No sign is right everywhere, because what comes between two releases may take memory away or add to it. Pruning takes
-away: part of what a dense network is sure of on its members is memory, and that goes with the weights, while what is
-general stays. So members fall further, and `fall` is the default. Fine-tuning without pruning adds: members are
-trained on again, and it is they who rise. Measured with phi on CIFAR-10 and on the demo's Fashion-MNIST bank, AUC of
-`fall`: pruned to 90% .80 and .63, to 70% .61 and .57, dense with the same fine-tuning .31 and .39 (`rise`: .69 and
-.61). With the loss `fall` finds less: .72 and .61, .55 and .56, .40 and .40. The change alone knows nothing of how hard
+No sign is right everywhere, because an update can remove memory or add to it. Pruning removes: part of a dense
+network's confidence on its members is memory, which goes with the weights, while general knowledge stays. So the
+confidence of members falls further, and `fall` is the default. Fine-tuning without pruning adds: the network trains on
+its members again, and their confidence rises. Measured with phi on CIFAR-10 and on the demo's Fashion-MNIST bank, AUC
+of `fall`: pruned to 90% .80 and .63, to 70% .61 and .57, dense with the same fine-tuning .31 and .39 (`rise`: .69 and
+.61). With the loss `fall` finds less: .72 and .61, .55 and .56, .40 and .40. The change alone does not show how hard
 a sample is; `joint_lira` learns direction and difficulty from references.
 """
 
@@ -37,9 +37,9 @@ class Options(options.Options):
     """Settings of the back-front attack."""
 
     signal: Literal["phi", "loss"] = "phi"
-    """What changes: the scaled confidence, or the negated loss ln p_y."""
+    """The signal to compare: the scaled confidence, or the negated loss ln p_y."""
     direction: Literal["fall", "rise"] = "fall"
-    """Whose signal falls (default), or rises, from the first release to the attacked one is taken for a member."""
+    """Take samples for members whose signal falls, or rises, from the first release to the attacked one."""
 
 
 class BackFront(Attack[Options]):
@@ -48,7 +48,7 @@ class BackFront(Attack[Options]):
     needs = frozenset({"two releases"})
 
     def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
-        """Scores victims and references alike, each by its own two releases; `rng` is not used."""
+        """Scores each victim and each reference by its own two releases; `rng` is not used."""
         victims = self._change(attack_input.releases)[attack_input.victims]
         victims[~attack_input.eligible] = np.nan
         references = self._change(attack_input.references) if len(attack_input.references) > 1 else None

@@ -1,7 +1,7 @@
-"""BASE: the victim's loss against what models in general think of the sample.
+"""BASE: compares the victim's loss on a sample with the average loss of reference models.
 
 arXiv 2505.24089. Score: ln p_y(victim) - c ln mean_k p_y(reference k). Online the mean runs over all
-references and c = 1. Offline it runs over those that never saw the sample, and c is tuned on references
+references and c = 1. Offline it runs over references that never saw the sample, and c is tuned on references
 (`tuning.py`); the paper's value there is 0.33. Online, with the same mean, it ranks the samples of a victim as
 RMIA does.
 """
@@ -30,13 +30,13 @@ class Options(options.Options):
     """Settings of BASE."""
 
     mode: Literal["online", "offline"] = "online"
-    """Compare with all references, or with OUT references alone."""
+    """Compare with all references, or only with OUT references."""
     scale: float | None = Field(default=None, ge=0)
     """c; default: 1 online, tuned on references offline (0.33 in the paper)."""
 
 
 class Base(Attack[Options]):
-    """ln p_y less the scaled logarithm of its mean over references."""
+    """ln p_y minus the scaled logarithm of its mean over references."""
 
     needs = frozenset({"references"})
     semantics_version = 2

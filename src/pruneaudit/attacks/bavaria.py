@@ -1,10 +1,10 @@
-"""BaVarIA: LiRA's ratio with the parameters' uncertainty integrated out.
+"""BaVarIA: LiRA's ratio, averaged over the uncertainty of its estimated means and variances.
 
 arXiv 2603.11799. On each side (IN, OUT) mean and variance of a sample's phi have a normal-inverse-gamma
 prior; the conjugate posterior's predictive density is Student's t:
 
     k = k0 + n;  m = (k0 m0 + n mean) / k;  a = a0 + n / 2;  b = b0 + SS / 2 + k0 n (mean - m0)^2 / (2 k)
-    score = ln t_{2a}(phi; m, b (k + 1) / (a k)) of IN less that of OUT
+    score = ln t_{2a}(phi; m, b (k + 1) / (a k)) of IN minus that of OUT
 
 Hyperparameters by empirical Bayes, per victim and side, from moments pooled over samples: m0 the mean
 of means, k0 the within-sample over the between-sample variance, a0 from how much the sample variances
@@ -72,7 +72,7 @@ def _log_predictive(phi: np.ndarray, side: Moments, counted: np.ndarray) -> np.n
     b = b0 + side.squares / 2 + k0 * n * (mean - m0) ** 2 / (2 * k)
     scale2 = b * (k + 1) / (a * k)
     freedom = 2 * a
-    # The gamma functions depend on the count alone, which takes few values.
+    # The gamma functions depend only on the count, which takes few values.
     possible = 2 * (a0 + np.arange(n.max(initial=0) + 1) / 2)  # (1, n + 1), degrees of freedom
     gammas = scipy.special.gammaln((possible + 1) / 2) - scipy.special.gammaln(possible / 2)
     found = (
@@ -92,7 +92,7 @@ def _prior(side: Moments, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     spread = np.where(present, (side.mean - m0) ** 2, 0.0).sum(axis=1, keepdims=True) / num_present
     chance = np.where(present, variance / np.maximum(side.count, 1), 0.0).sum(axis=1, keepdims=True) / num_present
     k0 = variance / np.maximum(spread - chance, _SMALLEST)
-    # Sample variances s2 differ by chance by 2 v^2 / (n - 1), and beyond it as the prior says, v^2 / (a0 - 2).
+    # The variance of sample variances s2 is 2 v^2 / (n - 1) by chance, plus the prior's v^2 / (a0 - 2).
     several = counted & (side.count > 2)
     num_several = np.maximum(several.sum(axis=1, keepdims=True), 1)
     freedom = np.maximum(side.count - 1, 1)

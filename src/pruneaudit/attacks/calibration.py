@@ -1,4 +1,4 @@
-"""Difficulty calibration: how much better the victim does than models that never saw the sample.
+"""Difficulty calibration: how much more confident is the victim than models that never saw the sample?
 
 Watson et al. 2022 (arXiv 2111.08440). Score: s(victim, x) - mean over OUT references of s(reference, x),
 with s the scaled confidence phi or the negated loss.
@@ -23,11 +23,11 @@ class Options(options.Options):
     """Settings of difficulty calibration."""
 
     signal: Literal["phi", "loss"] = "phi"
-    """What is compared: the scaled confidence, or the negated loss ln p_y."""
+    """The signal to compare: the scaled confidence, or the negated loss ln p_y."""
 
 
 class Calibration(Attack[Options]):
-    """The victim's signal less its mean over OUT references."""
+    """The victim's signal minus its mean over OUT references."""
 
     needs = frozenset({"references"})
 

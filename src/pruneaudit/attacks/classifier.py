@@ -1,20 +1,20 @@
-"""Attacks that learn to tell members from non-members: a classifier, trained on what references say of their own.
+"""Attacks that train a classifier to tell members from non-members, on the answers of references.
 
 The references' rows (model, sample) are pooled, members and non-members in equal numbers; victims' rows are
-scored by the classifier's log-odds. No membership row of a victim trains what scores it:
+scored by the classifier's log-odds. A victim's membership never trains the classifier that scores it:
 
-- models are dealt into at most four folds; the victims of a fold are scored by a classifier of references
-  outside it, victims that are nobody's reference by one classifier of all references allowed to them;
-- a quarter of those references (one at least) is held out. Half of the samples, on the held-out models,
-  select the epoch; the other half teach the threshold (`Scores.held_out`): those rows took no part in
-  the classifier, nor did anything of the victims' fold. So a threshold costs no further training.
+- models are dealt into at most four folds. A classifier trained on the references outside a fold scores the victims
+  of that fold. A victim that is not also a reference is scored by a classifier of all references allowed for it;
+- a quarter of those references (at least one) is held out. Half of the samples, on the held-out models,
+  select the epoch; the other half teach the threshold (`Scores.held_out`). Neither those rows nor the victims' fold
+  trained the classifier, so a threshold costs no further training.
   With a single reference, a quarter of its samples selects the epoch, and there is no threshold.
 
-Scores do not depend on the order of samples or models: whatever is drawn is drawn in the order of ids.
+Scores do not depend on the order of samples or models, because all draws follow the order of ids.
 
-Preset `mia_prune` trains as the published code does (arXiv 2202.03335): on all references outside the fold, 100 epochs
-of SGD from Xavier-normal weights, the last epoch; and it accuses where the log-odds are at least 0. Different from
-there: rows are balanced, and the batches of an epoch differ by one row at most.
+Preset `mia_prune` trains as the published code does (arXiv 2202.03335): on all references outside the fold, for 100
+epochs of SGD from Xavier-normal weights, keeping the last epoch. It calls a sample a member if the log-odds are at
+least 0. Deviations: rows are balanced, and the batches of an epoch differ by at most one row.
 """
 
 # V victims, K references, N samples, F features, n rows
@@ -47,23 +47,23 @@ DEFAULT_EPOCHS = 20
 
 
 class Options(options.Options):
-    """Settings of attacks that train a classifier; what is not set is the preset's."""
+    """Settings of attacks that train a classifier; the preset fills in those that are not given."""
 
     preset: Literal["default", "mia_prune"] = "default"
-    """default: Adam, learning rate 3e-4, batch 128, 20 epochs, 20,000 rows at most, epoch and threshold from held-out
+    """default: Adam, learning rate 3e-4, batch 128, 20 epochs, at most 20,000 rows, epoch and threshold from held-out
     models; mia_prune: SGD, learning rate 1e-3, batch 128, Xavier-normal first weights, 100 epochs, all rows, the last
     epoch, threshold 0."""
     epochs: int | None = Field(default=None, ge=1)
     """Passes over the training rows."""
     max_rows: int | None = Field(default=None, ge=2)
-    """At most as many training rows per classifier, half of them members."""
+    """Most training rows per classifier; half of them are members."""
     learning_rate: float | None = Field(default=None, gt=0)
-    """At the beginning."""
+    """Learning rate at the beginning."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """What a classifier learns from: some samples as some models see them."""
+    """Training rows of a classifier: some samples, each as answered by some models."""
 
     features: np.ndarray
     """(n, F) float32."""
@@ -79,23 +79,23 @@ class Rows:
 
 
 Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Features (n, F) float32 and labels (n,) in, log-odds of member (n,) float64 out."""
+"""Features (n, F) float32 and labels (n,) in, log-odds of membership (n,) float64 out."""
 
 
 class ClassifierAttack(Attack[Options]):
-    """An attack whose score is what a classifier makes of one model's signals."""
+    """An attack whose score is a classifier's output for one model's signals."""
 
     needs = frozenset({"references"})
     semantics_version = 3
-    """2: dropout from other bits. 3: preset mia_prune begins with that system's weights, learns from all references."""
+    """2: dropout from other bits. 3: preset mia_prune starts from that system's weights, learns from all references."""
     trains = True
 
     @abstractmethod
     def features(self, signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:
-        """What the classifier is shown: (n, F) float32 for `samples` (n,) as the model in row `model` sees them."""
+        """The classifier's inputs: (n, F) float32 for `samples` (n,), from the answers of the model in row `model`."""
 
     def features_of(self, releases: Sequence[Signals], model: int, samples: np.ndarray) -> np.ndarray:
-        """The same of all releases of the model, the attacked one last: its `features`, unless overridden."""
+        """The inputs from all releases of the model, the attacked one last; by default that one's `features`."""
         return self.features(releases[-1], model, samples)
 
     def network(self, num_features: int) -> nn.Module:
@@ -105,7 +105,7 @@ class ClassifierAttack(Attack[Options]):
         return posterior_mlp(num_features)
 
     def trained(self, train: Rows, held_out: Rows, rng: np.random.Generator) -> Scorer:
-        """A classifier of the rows `train`, its epoch selected on `held_out` where the recipe says so."""
+        """A classifier of the rows `train`; `held_out` selects its epoch if the recipe says so."""
         from pruneaudit.attacks._fitting import fit, log_odds
 
         seed = int(rng.integers(2**62))
@@ -139,7 +139,7 @@ class ClassifierAttack(Attack[Options]):
         )
 
     def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
-        """Log-odds of member, (V, N) float64; victims for whom no reference lies outside their fold have none."""
+        """Log-odds of membership, (V, N) float64; NaN for victims without a reference outside their fold."""
         seed = int(rng.integers(2**62))
         samples = _drawn_over(attack_input.attacked)  # the order of everything drawn below
         scores = np.full(attack_input.eligible.shape, np.nan)
@@ -166,7 +166,7 @@ class ClassifierAttack(Attack[Options]):
     def _learned_from_all(
         self, attack_input: AttackInput, references: np.ndarray, samples: np.ndarray, rng: np.random.Generator
     ) -> Scorer | None:
-        """What scores the victims, where nothing is selected or decided on held-out rows."""
+        """The victims' scorer for recipes that hold out no rows."""
         train = self._rows(attack_input.references, references, samples, self.limit(), rng)
         nothing = train.where(np.zeros(len(train.member), dtype=bool))
         return self.trained(train, nothing, rng) if len(train.member) else None
@@ -179,7 +179,7 @@ class ClassifierAttack(Attack[Options]):
         samples: np.ndarray,
         rng: np.random.Generator,
     ) -> tuple[Scorer | None, list[HeldOut]]:
-        """What scores the victims, and what their threshold may be learned from."""
+        """The victims' scorer, and the held-out scores from which their threshold may be learned."""
         seen, limit = attack_input.references, self.limit()
         mixed = rng.permutation(samples)
         if len(references) > 1:
@@ -205,7 +205,7 @@ class ClassifierAttack(Attack[Options]):
         return scorer, [HeldOut(victims, held, scores)]
 
     def limit(self) -> int | None:
-        """Most rows that a classifier learns from; none: all there are."""
+        """Most rows that a classifier learns from; None: all."""
         published = self.options.preset == "mia_prune"
         return self.options.max_rows or (None if published else DEFAULT_MAX_ROWS)
 
@@ -217,7 +217,7 @@ class ClassifierAttack(Attack[Options]):
         limit: int | None,
         rng: np.random.Generator,
     ) -> Rows:
-        """As many members as non-members among the ordinary samples of some models, `limit` rows at most."""
+        """Equally many members and non-members from the ordinary samples of some models, at most `limit` rows."""
         signals = releases[-1]
         ordinary, member = (array[np.ix_(models, samples)].ravel() for array in (signals.ordinary, signals.member))
         sides = [np.flatnonzero(ordinary & side) for side in (member, ~member)]
@@ -237,8 +237,8 @@ class ClassifierAttack(Attack[Options]):
 def _drawn_over(signals: Signals) -> np.ndarray:
     """Samples in the order of their ids, for all draws.
 
-    A holdout beside public samples is left out: no classifier learns from it, and so a study to which it is added
-    keeps its scores.
+    A holdout is left out if there are public samples: no classifier learns from it, so adding one to a study does
+    not change its scores.
     """
     ordered = np.argsort(signals.sample_ids)
     beside = (signals.unseen & ~signals.nulls).any()

@@ -1,4 +1,4 @@
-"""Dealing models into folds, so that nothing that is learned for a victim comes from the victim's own fold."""
+"""Deals models into folds, so that nothing learned for a victim comes from the victim's own fold."""
 
 # V victims, K references
 
@@ -14,7 +14,7 @@ from pruneaudit.core.randomness import numpy_generator
 
 MAX_FOLDS = 4
 OUTSIDE = -1
-"""The fold of a victim that is nobody's reference."""
+"""The fold of a victim that is not also a reference."""
 
 
 def folds_of(attack_input: AttackInput, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +25,7 @@ def folds_of(attack_input: AttackInput, seed: int) -> tuple[np.ndarray, np.ndarr
         seed: the study's, or one that a learned attack drew for itself.
 
     Returns:
-        (V,) and (K,) int. Models that are nobody's reference have fold -1: all references lie outside it.
+        (V,) and (K,) int. Victims that are not also references have fold -1: all references lie outside it.
     """
     names = np.sort(attack_input.reference.model_names[attack_input.allowed.any(axis=0)])
     dealt = numpy_generator(seed, seeds.FOLDS).permutation(len(names)) % max(1, min(MAX_FOLDS, len(names)))
@@ -39,7 +39,7 @@ def folds_of(attack_input: AttackInput, seed: int) -> tuple[np.ndarray, np.ndarr
 
 
 def settings(attack_input: AttackInput, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Victims that can be served together, with the references that something may be learned on for them.
+    """Groups of victims that share the references on which something may be learned for them.
 
     Args:
         attack_input: victims and references.

@@ -10,9 +10,9 @@ from pruneaudit.study import Plugin
 ALL = "all"
 """Every attack."""
 SCORES = "scores"
-"""Every attack that trains nothing of its own: seconds rather than minutes."""
+"""Every attack that trains no classifier: seconds rather than minutes."""
 OPEN_GROUPS = (ALL, SCORES)
-"""Groups of whatever there is: attacks in them that lack something are left out with a warning."""
+"""Groups of all installed attacks: those that lack an input are left out with a warning."""
 GROUPS = {
     "threshold": (
         *(f"{name}:thresholds=per_class" for name in ("confidence", "entropy", "modified_entropy")),
@@ -22,11 +22,11 @@ GROUPS = {
     "wemem": ("confidence", "entropy", "modified_entropy", "nn"),
 }
 """`threshold` is mia_prune's: three scores with a threshold per class, and the confidence with one for all classes,
-which it calls top1_conf; the others are Pruning_MIA's. An attack stands there as a text, with options of its own."""
+which it calls top1_conf; the others are Pruning_MIA's. Each attack is written as a text, with its options."""
 
 
 def expand(attacks: Iterable[Plugin]) -> tuple[Plugin, ...]:
-    """The attacks with groups replaced by what they stand for, each once, in order.
+    """The attacks, with groups replaced by their members, each once, in order.
 
     Args:
         attacks: attacks and groups; a group's options are given to each of its attacks.
@@ -44,7 +44,7 @@ def expand(attacks: Iterable[Plugin]) -> tuple[Plugin, ...]:
 
 
 def skips(attacks: Iterable[Plugin]) -> bool:
-    """Whether attacks that lack something are left out, rather than refused."""
+    """Whether attacks that lack an input are left out, rather than refused."""
     return any(attack.name in OPEN_GROUPS for attack in attacks)
 
 
@@ -59,6 +59,6 @@ def _members(name: str) -> tuple[str, ...]:
 
 
 def is_lower_bound(label: str) -> bool:
-    """Whether the attack behind a label is no more than a lower bound of what it sees; False for unknown ones."""
+    """Whether the attack behind a label gives only a lower bound; False for unknown ones."""
     name = label.partition(":")[0]
     return name in ATTACKS.names() and ATTACKS.get(name).is_lower_bound

@@ -1,36 +1,36 @@
-"""Joint LiRA: are the confidences in all releases together those of models with, or without, the sample?
+"""Joint LiRA: are the victim's confidences in all releases typical of models with or without the sample?
 
-**A lower bound** of what several releases give away together. Its AUC falls as releases are added, below that of the
-dense release alone: on the demo's bank from .751 (dense alone) to .703. More releases cannot give away less, so the
-fall is the attack's own. Reports do not call it the strongest attack on a family of releases.
+**A lower bound** of what several releases leak together. Its AUC falls as releases are added, below that of the
+dense release alone: on the demo's bank from .751 (dense alone) to .703. More releases cannot leak less, so the attack
+itself causes the fall. Reports do not call it the strongest attack on a family of releases.
 
-What LiRA (Carlini et al. 2022, arXiv 2112.03570) asks of one release, asked of all that are public. Of a sample and a
-model, z = (phi in release 1, ..., phi in the attacked release), d numbers. On each side (IN, OUT) the references' z
-are taken to be normal; mean and covariance have a normal-inverse-Wishart prior (as BaVarIA, arXiv 2603.11799, has its
-one-dimensional form), so that the predictive density is the multivariate Student's t. With n references, mean z_ and
-scatter S (sum of outer products of deviations from the mean):
+LiRA (Carlini et al. 2022, arXiv 2112.03570) tests one release; this attack tests all public ones together. For a
+sample and a model, z = (phi in release 1, ..., phi in the attacked release), d numbers. On each side (IN, OUT) the
+references' z are modelled as normal. Mean and covariance have a normal-inverse-Wishart prior (BaVarIA, arXiv
+2603.11799, has its one-dimensional form), so the predictive density is the multivariate Student's t. With n
+references, mean z_ and scatter S (sum of outer products of deviations from the mean):
 
     k_n = k0 + n;  m_n = (k0 m0 + n z_) / k_n;  nu_n = nu0 + n;  Psi_n = Psi0 + S + k0 n / k_n (z_ - m0)(z_ - m0)'
-    score = ln t_{nu_n - d + 1}(z; m_n, Psi_n (k_n + 1) / (k_n (nu_n - d + 1))) of IN less that of OUT
+    score = ln t_{nu_n - d + 1}(z; m_n, Psi_n (k_n + 1) / (k_n (nu_n - d + 1))) of IN minus that of OUT
 
 Hyperparameters by empirical Bayes, per victim and side, from moments pooled over samples; for d = 1 they are those of
 `bavaria`. C is the within-sample covariance pooled over samples, B that of the samples' true means:
 
     m0      mean over samples of the means
-    B       covariance over samples of the means, less what chance adds: C times the mean of 1 / n
+    B       covariance over samples of the means, minus the part due to chance: C times the mean of 1 / n
     k0      d / tr(C^-1 B): how much tighter a sample's models lie than samples do
     nu0     2 a0 + d - 1, so that every variance is inverse-gamma with shape a0; 1 / (a0 - 2) is how much the sample
             variances, as multiples of the pooled one, differ beyond chance (mean over releases)
     Psi0    C (nu0 - d - 1): the prior mean of the covariance is the pooled one
 
-So with few references the covariance is the pooled one, whose correlation says how far two releases are one piece of
-news told twice; with many it is the sample's own. A sample without IN or without OUT references has no score (NaN).
-Several queries: the mean of the scores per query, as `lira` and `bavaria` do.
+So with few references the covariance is the pooled one, whose correlation shows how far two releases repeat the same
+information; with many it is the sample's own. A sample without IN or without OUT references has no score (NaN).
+Several queries: the mean of the scores per query, as in `lira` and `bavaria`.
 
-What a further release adds is the difference to `bavaria` on the other release alone. It need not be positive: what
-is learned of d numbers is less certain than of one. Measured on the demo's bank (35 references), AUC with the dense
-networks seen too: .744 pruned to 70%, .742 to 90%, where `bavaria` has .752 on the dense ones, and .720 and .583 on
-the pruned ones alone. Memory: some six arrays of (V, N, d, d).
+The gain from a further release is the difference to `bavaria` on the other release alone. It can be negative: d
+numbers are harder to model than one. Measured on the demo's bank (35 references), AUC with the dense networks seen
+too: .744 pruned to 70%, .742 to 90%, where `bavaria` has .752 on the dense ones, and .720 and .583 on the pruned ones
+alone. Memory: about six arrays of (V, N, d, d).
 """
 
 # V victims, K references, N samples, d releases
@@ -49,14 +49,14 @@ from pruneaudit.core.options import Options
 
 _SMALLEST = 1e-12
 _SMALLEST_EIGENVALUE = 1e-6
-"""Of the pooled correlation: without it, two releases that always agree would have no density."""
+"""Of the pooled correlation: with a smaller one, two releases that always agree would have no density."""
 BLOCK = 2**22
-"""About how many numbers one array holds while densities are computed."""
+"""About the most numbers that one array holds while densities are computed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """Count, mean and scatter of z over each victim's references that are IN, or OUT."""
+    """Count, mean and scatter of z over each victim's IN, or OUT, references."""
 
     count: np.ndarray  # (V, N)
     mean: np.ndarray  # (V, N, d), NaN where count is 0
@@ -109,10 +109,10 @@ def log_ratio(
 
     Args:
         z: (V, N, d) the victims' confidences.
-        known: (K, N, d) the references'.
+        known: (K, N, d) the references' confidences.
         member: (K, N) bool: which references were trained on the sample.
         allowed: (V, K) bool.
-        counted: (N,) bool, the samples that the priors are learned on.
+        counted: (N,) bool, the samples from which the priors are learned.
 
     Returns:
         (V, N) float64; NaN where a victim has no IN or no OUT reference for a sample.
@@ -132,7 +132,7 @@ def side_of(known: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> Side:
     offset = np.divide(total, count[..., None], out=np.full(total.shape, np.nan), where=count[..., None] > 0)
     scatter = np.tensordot(weights, _outer(centred, centred), axes=1)  # (V, N, d, d)
     scatter -= _outer(total, offset)
-    scatter[count < 2] = 0.0  # exactly, where rounding leaves a trace
+    scatter[count < 2] = 0.0  # exactly 0, where rounding leaves a trace
     return Side(count, offset + centre, scatter)
 
 
@@ -148,7 +148,7 @@ def log_predictive(z: np.ndarray, side: Side, counted: np.ndarray) -> np.ndarray
 
 
 def prior_of(side: Side, counted: np.ndarray) -> Prior:
-    """The prior that the counted samples (N,) suggest."""
+    """The prior estimated from the counted samples (N,)."""
     count, scatter = np.where(counted, side.count, 0.0), side.scatter
     num_releases = scatter.shape[-1]
     freedom = np.maximum(count - 1, 0)  # (V, N)
@@ -163,7 +163,7 @@ def prior_of(side: Side, counted: np.ndarray) -> Prior:
     precision = np.linalg.inv(covariance)
     between = np.trace(precision @ spread, axis1=1, axis2=2) - num_releases * chance  # tr(C^-1 B)
     k0 = num_releases / np.maximum(between, _SMALLEST * np.trace(precision, axis1=1, axis2=2))
-    # Sample variances, as multiples of the pooled one, differ by chance by 2 / (n - 1), and as the prior says.
+    # The variance of sample variances, as multiples of the pooled one, is 2 / (n - 1) by chance, plus the prior's.
     several = count > 2
     pooled = np.diagonal(covariance, axis1=1, axis2=2)  # (V, d)
     ratios = np.diagonal(scatter, axis1=2, axis2=3) / np.maximum(freedom, 1)[..., None] / pooled[:, None]

@@ -1,21 +1,21 @@
-"""LiRA, the likelihood-ratio attack: is the victim's confidence that of models with, or without, the sample?
+"""LiRA, the likelihood-ratio attack: is the victim's confidence typical of models with or without the sample?
 
-Carlini et al. 2022 (arXiv 2112.03570). Per sample, the scaled confidence phi of the references is
-taken to be normal, once over the references trained on the sample (IN), once over the others (OUT):
+Carlini et al. 2022 (arXiv 2112.03570). Per sample, the references' scaled confidence phi is modelled
+as normal, once over the references trained on the sample (IN), once over the others (OUT):
 
     online                  ln N(phi; centre_IN, var_IN) - ln N(phi; centre_OUT, var_OUT)
     offline                 (phi - centre_OUT) / std_OUT, the paper's one-sided test
     offline_two_sided       -ln N(phi; centre_OUT, var_OUT), as in released code
 
 `centre` is the mean, or the median as in released code. Variances are `per_example`, or `pooled`: the
-within-example variance pooled over all samples, IN and OUT apart; `auto` pools below 64 references.
+within-example variance pooled over all samples, separately for IN and OUT; `auto` pools below 64 references.
 `released_global` is the released code's "fixed variance", for reproduction only: one variance of all
-IN values for both sides (offline: of all OUT values), which contains the spread between samples too.
+IN values for both sides (offline: of all OUT values), which includes the spread between samples.
 Several queries: the mean of the scores per query as in released code, or `multivariate`, the paper's
 multivariate normal with a pooled within-example covariance.
 Deviations: variances are unbiased (n - 1); the released code divides by n. A sample with one IN (or
 OUT) reference takes the pooled variance for that side; with none it has no score (NaN, counted as
-`num_unscored`), where released code gives a silent number.
+`num_unscored`), where released code silently gives a number.
 """
 
 # V victims, K references, N samples, Q queries
@@ -40,13 +40,13 @@ class Options(options.Options):
     """Settings of LiRA."""
 
     mode: Literal["online", "offline", "offline_two_sided"] = "online"
-    """Compare IN with OUT references, or look at OUT references alone."""
+    """Compare IN with OUT references, or use only OUT references."""
     variance: Literal["auto", "pooled", "per_example", "released_global"] = "auto"
-    """One within-example variance for all samples, or one for each; auto: pooled below 64 references."""
+    """One within-example variance for all samples, or one per sample; auto: pooled below 64 references."""
     centre: Literal["mean", "median"] = "mean"
-    """Where a side's normal is centred."""
+    """The centre of each side's normal distribution."""
     queries: Literal["average", "multivariate"] = "average"
-    """What is done with several queries."""
+    """How several queries are combined."""
 
     @model_validator(mode="after")
     def _fits(self) -> Options:
@@ -99,7 +99,7 @@ class Lira(Attack[Options]):
     def _compared(
         self, phi: np.ndarray, variance: str, counted: np.ndarray, out: Moments, side: Moments | None = None
     ) -> np.ndarray:
-        """Scores (1, N) of one victim's phi (N,) by its OUT references, and IN ones where they are given."""
+        """Scores (1, N) of one victim's phi (N,) by its OUT references, and by IN ones if they are given."""
         out_variance = _variance(out, variance, counted)
         if self.options.mode == "offline":
             return (phi - out.mean) / np.sqrt(out_variance)

@@ -1,8 +1,8 @@
 """Mean and spread over the references that each victim may use, for all victims at once.
 
-A victim's references are all allowed ones but itself. Rather than gathering them per victim, one
-matrix product per moment sums them for every victim: O(V K N) multiplications in BLAS, no array
-larger than (V, N). Samples are taken a block at a time, so that what comes in between stays small.
+A victim's references are all allowed ones except itself. One matrix product per moment sums them for
+all victims, instead of gathering them per victim: O(V K N) multiplications in BLAS, no array larger
+than (V, N). Samples are processed in blocks, so that intermediate arrays stay small.
 """
 
 # V victims, K references, N samples
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SAMPLES_AT_ONCE = 2048
-"""Of the same size whatever the machine: how samples are parted could show in the last digit of a sum."""
+"""Block size, the same on every machine: the division into blocks can change the last digit of a sum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Moments:
     squares: np.ndarray  # (V, N), sum of squared deviations from the mean
 
     def by_victim(self) -> Iterator[Moments]:
-        """The moments of one victim after another, (1, N) each."""
+        """Yields the moments of each victim, (1, N)."""
         for victim in range(len(self.count)):
             row = slice(victim, victim + 1)
             yield Moments(self.count[row], self.mean[row], self.squares[row])
@@ -53,7 +53,7 @@ class Moments:
         )
 
     def total_variance(self, counted: np.ndarray) -> np.ndarray:
-        """Variance of all values of a victim together, the spread between samples included, (V, 1); over n."""
+        """Variance of all values of a victim, including the spread between samples, (V, 1); divides by n."""
         count = self.count[:, counted]
         mean = np.where(count > 0, self.mean[:, counted], 0.0)
         total = np.maximum(count.sum(axis=1, keepdims=True), 1)
@@ -67,7 +67,7 @@ class Moments:
 
 
 def averaged(parts: Iterable[np.ndarray]) -> np.ndarray:
-    """Mean of arrays of one shape, such as the scores of each query; made one at a time, and overwritten."""
+    """Mean of arrays of one shape, such as the scores of each query. Takes them one at a time, and overwrites them."""
     several = iter(parts)
     total, number = next(several), 1
     for part in several:
@@ -103,8 +103,8 @@ def moments(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> Mome
 def means(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """Mean of non-negative `values` over the references that are both chosen and allowed.
 
-    Nothing is centred: a sum of probabilities keeps its relative precision down to the smallest, of
-    which `moments` would leave only what stands out from the largest.
+    Values are not centred: a plain sum of probabilities keeps the relative precision of small ones.
+    Centring, as in `moments`, would lose it next to large ones.
 
     Args:
         values: (K, N) float64, 0 or more.
@@ -112,7 +112,7 @@ def means(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> np.nda
         allowed: (V, K) bool.
 
     Returns:
-        (V, N) float64; NaN where no reference is both.
+        (V, N) float64; NaN where no reference is both chosen and allowed.
     """
     weights = allowed.astype(np.float64)
     found = np.full((len(allowed), values.shape[1]), np.nan)
@@ -124,7 +124,7 @@ def means(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> np.nda
 
 
 def _parts(num_samples: int) -> Iterator[slice]:
-    """All samples, a block at a time."""
+    """Yields all samples, one block at a time."""
     for start in range(0, num_samples, SAMPLES_AT_ONCE):
         yield slice(start, start + SAMPLES_AT_ONCE)
 
@@ -132,7 +132,7 @@ def _parts(num_samples: int) -> Iterator[slice]:
 def medians(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """Median over the references that are both chosen and allowed, (V, N); NaN where none is.
 
-    A median cannot be put together from sums: this takes O(V K N) and sorts for every victim.
+    A median is not a sum: this takes O(V K N) and sorts for every victim.
 
     Args:
         values: (K, N) float64.

@@ -1,6 +1,6 @@
-"""Scores of one prediction: functions of a sample's logits and its label, with no references.
+"""Scores of one prediction: functions of a sample's logits and its label, without references.
 
-They rank as the published scores do, and still tell samples apart where those round to 0 or 1. Where there are
+They rank samples as the published scores do, and still distinguish samples where those round to 0 or 1. If there are
 references, thresholds are learned on them.
 """
 
@@ -18,7 +18,7 @@ class Loss(PredictionAttack):
 
     Score: the scaled confidence phi = ln(p_y / (1 - p_y)), the log-odds of the labelled class. The loss (cross-entropy;
     Yeom et al. 2018, arXiv 1709.01604) is l = ln(1 + e^-phi), so phi ranks as -l does, and a threshold on one is a
-    threshold on the other. phi still tells samples apart where l rounds to 0, beyond phi = 745.
+    threshold on the other. Above phi = 745, l rounds to 0, but phi still distinguishes samples.
     """
 
     semantics_version = 2
@@ -28,26 +28,26 @@ class Loss(PredictionAttack):
         return scaled_confidence(logits, labels)
 
     def of_model(self, signals: Signals, row: int) -> np.ndarray:
-        """phi, of probabilities as they are given."""
+        """phi, computed from probabilities directly if the model gives those."""
         return signals.plain_phi(row)
 
 
 class Confidence(Loss):
-    """Confidence attack: members are classified with more confidence in their label.
+    """Confidence attack: models are more confident in the label of members.
 
-    Score: the log-odds of p_y (Salem et al. 2019, arXiv 1806.01246, who threshold p_y itself). Both rank alike, but p_y
-    rounds to 1 beyond log-odds of 37 and its last digits are lost long before. So this is the score of `loss`; the two
-    attacks differ where a system uses one of the names, as mia_prune does (`confidence` with thresholds per class).
+    Score: the log-odds of p_y (Salem et al. 2019, arXiv 1806.01246, who threshold p_y itself). Both give the same
+    ranking, but p_y rounds to 1 above log-odds of 37 and loses its last digits long before. So this is the score of
+    `loss`; both names exist because other systems use them, such as mia_prune (`confidence` with thresholds per class).
     """
 
 
 class Top1Confidence(PredictionAttack):
-    """Top-1 confidence attack: members are classified with more confidence, whatever the class.
+    """Top-1 confidence attack: models are more confident in their predicted class on members.
 
     Score: the log-odds of max over j of p_j (Salem et al. 2019, arXiv 1806.01246, who threshold the probability
-    itself). Both rank alike, but log-odds still tell samples apart where the probability rounds to 1. The attack does
-    not look at the label; mia_prune calls something else by this name, the labelled class's probability, which is
-    `confidence` here.
+    itself). Both give the same ranking, but log-odds still distinguish samples where the probability rounds to 1. The
+    attack ignores the label. mia_prune uses this name for the labelled class's probability, which is `confidence`
+    here.
     """
 
     semantics_version = 2
@@ -58,11 +58,11 @@ class Top1Confidence(PredictionAttack):
 
 
 class Correctness(PredictionAttack):
-    """Correctness attack: what is classified right is called a member (the gap attack).
+    """Correctness attack: calls correctly classified samples members (the gap attack).
 
     Score: 1 if the predicted class is the label, else 0 (Yeom et al. 2018, arXiv 1709.01604). Its balanced accuracy is
-    1/2 plus half of the gap between training and test accuracy. It is the one attack that predicted classes alone
-    allow.
+    1/2 plus half of the gap between training and test accuracy. It is the only attack that needs just predicted
+    classes.
     """
 
     from_classes = True
@@ -72,7 +72,7 @@ class Correctness(PredictionAttack):
         return correct(logits, labels).astype(np.float64)
 
     def of_model(self, signals: Signals, row: int) -> np.ndarray:
-        """0 or 1, from whatever form of answers there is."""
+        """0 or 1, from any form of answers."""
         return signals.is_correct[row].astype(np.float64)
 
 
@@ -80,17 +80,17 @@ class Entropy(PredictionAttack):
     """Entropy attack: predictions on members are less spread over the classes.
 
     Score: -ln H with H = -sum over j of p_j ln p_j, the entropy (Shokri et al. 2017, arXiv 1610.05820; Song & Mittal
-    2021, arXiv 2003.10595, who threshold H itself). Both rank alike, but H rounds to 0 on sure predictions and its
-    logarithm does not. It does not look at the label.
+    2021, arXiv 2003.10595, who threshold H itself). Both give the same ranking, but H rounds to 0 on confident
+    predictions and its logarithm does not. It ignores the label.
     """
 
     semantics_version = 2
 
     def of_predictions(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """-ln H, at least -ln ln C, which is what equal probabilities have."""
+        """-ln H, at least -ln ln C, the value of equal probabilities."""
         top, gap, below = below_top(logits)
-        # With odds o_j = p_j / p_top of the others, H = ln(1 + sum o) + sum o (-ln o) / (1 + sum o). All o hold the
-        # factor e^-gap, which would round to 0: it is taken out of both terms.
+        # With odds o_j = p_j / p_top of the others, H = ln(1 + sum o) + sum o (-ln o) / (1 + sum o). All o contain
+        # the factor e^-gap, which would round to 0: it is factored out of both terms.
         ratios = np.exp(below)  # o_j e^gap
         total = ratios.sum(axis=1)
         odds = np.exp(-gap) * total
@@ -101,11 +101,11 @@ class Entropy(PredictionAttack):
 
 
 class ModifiedEntropy(PredictionAttack):
-    """Modified entropy attack: entropy that knows the label.
+    """Modified entropy attack: an entropy that takes the label into account.
 
     Score: -ln Mentr with Mentr = -(1 - p_y) ln p_y - sum over j != y of p_j ln(1 - p_j), of Song & Mittal 2021 (arXiv
-    2003.10595), who threshold Mentr itself. Both rank alike, but Mentr rounds to 0 on predictions that are sure and
-    right, and its logarithm does not. A confident wrong prediction scores low, where `entropy` scores it high.
+    2003.10595), who threshold Mentr itself. Both give the same ranking, but Mentr rounds to 0 on confident correct
+    predictions, and its logarithm does not. A confident wrong prediction scores low, where `entropy` scores it high.
     """
 
     semantics_version = 2
@@ -123,7 +123,7 @@ class ModifiedEntropy(PredictionAttack):
 
 def _of_right(gap: np.ndarray, below: np.ndarray) -> np.ndarray:
     """Scores (n,) where the highest class is the label."""
-    # All terms hold the factor e^-2gap, which would round to 0: it is taken out.
+    # All terms contain the factor e^-2gap, which would round to 0: it is factored out.
     ratios = np.exp(below)
     total, scale = ratios.sum(axis=1), np.exp(-gap)
     others = ratios / (1 + scale * total)[:, None]  # p_j e^gap, and 0 for the label
@@ -133,7 +133,7 @@ def _of_right(gap: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def _of_wrong(gap: np.ndarray, below: np.ndarray, top: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Scores (n,) where another class than the label is the highest."""
+    """Scores (n,) where the highest class is not the label."""
     rows = np.arange(len(labels))
     ratios = np.exp(below)
     total, scale = ratios.sum(axis=1), np.exp(-gap)

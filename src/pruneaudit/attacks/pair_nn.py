@@ -1,10 +1,10 @@
-"""Classifier of what two releases say: a network learns from references how the answers part on members.
+"""Classifier of two releases: a network learns from references how the releases' answers differ on members.
 
 CompLeak's attack with one compressed model as the reference of the original (CompLeakSR; Li et al. 2025, arXiv
-2507.16872): the posteriors of both releases, put in the order in which those of the first release fall, and the
-label. The network is that of Yuan & Zhang 2022 (arXiv 2202.03335), 3C-512-256-128-2, so that `nn` differs in what is
-seen only. With more than two releases, the posteriors of all are shown.
-Choice: the one-hot label is put in the same order. In class order it would not say which posterior is the true class's
+2507.16872). Its inputs are the posteriors of both releases, in descending order of the first release's, and the
+label. The network is that of Yuan & Zhang 2022 (arXiv 2202.03335), 3C-512-256-128-2, so that it differs from `nn` only
+in its inputs. With more than two releases, the inputs are the posteriors of all.
+Choice: the one-hot label is put in the same order. In class order it would not show which posterior is the true class's
 (demo bank pruned to 90%, dense networks seen too: AUC .671 as here, .625 with the label in class order).
 """
 
@@ -27,7 +27,7 @@ class PairNetwork(ClassifierAttack):
     standard = "nn"
 
     def features(self, signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:
-        """What is shown of each release, before it is put in order: posteriors (n, C)."""
+        """The inputs from one release, before ordering: posteriors (n, C)."""
         return posteriors(signals, model, samples)
 
     def features_of(self, releases: Sequence[Signals], model: int, samples: np.ndarray) -> np.ndarray:

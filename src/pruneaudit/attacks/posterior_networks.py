@@ -1,6 +1,6 @@
 """Networks on posteriors: classifiers that learn from references how a model answers on its members.
 
-They differ in what the network sees of an answer. `classifier.py` says how it is trained.
+They differ in the network's inputs. `classifier.py` describes the training.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ class PosteriorNetwork(ClassifierAttack):
 
 
 class TopPosteriorNetwork(ClassifierAttack):
-    """Classifier of the three largest posteriors, which needs neither the label nor the number of classes.
+    """Classifier of the three largest posteriors: works without the label and the number of classes.
 
     Salem et al. 2019 (arXiv 1806.01246), with the network of Yuan & Zhang 2022 (arXiv 2202.03335): 3-512-256-128-2 on
     the three largest class probabilities, largest first. With two classes there are only two.
@@ -34,7 +34,7 @@ class TopPosteriorNetwork(ClassifierAttack):
 
 
 class LabelledPosteriorNetwork(ClassifierAttack):
-    """Classifier of posteriors and label: as `nn`, and the network is told which class is the true one.
+    """Classifier of posteriors and label: like `nn`, but the network also gets the true class.
 
     Yuan & Zhang 2022 (arXiv 2202.03335): 2C-512-256-128-2 on the C class probabilities and the one-hot label.
     """

@@ -1,9 +1,9 @@
-"""The primary attack: the one whose figures stand in the answer, chosen by a rule that knows no result.
+"""The primary attack: the attack whose figures are in the answer, chosen by a rule that does not look at results.
 
-The best of many attacks, picked afterwards, looks stronger by luck. So the rule reads only which attacks can be played
-and how many references each victim has. LiRA estimates a mean per sample from the references: with few of them RMIA
-finds more, most of all where leakage is weak; with many of them the two are about equal, and LiRA has the longer
-record. `docs/attacks.md` has the measurements.
+The best of many attacks, picked afterwards, looks stronger by luck. So the rule uses only which attacks can be played,
+how many references each victim has, and whether probabilities are floored. LiRA estimates a mean per sample from the
+references: with few of them RMIA finds more, especially where leakage is weak; with many the two are about equal, and
+LiRA has the longer record. `docs/attacks.md` has the measurements.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from typing import Any
 from pruneaudit.attacks import ATTACKS
 
 MANY_REFERENCES = 64
-"""References of each victim from which on LiRA goes first."""
+"""LiRA goes first if each victim has at least this many references."""
 MANY_FLOORED = 0.01
-"""Share of true-class probabilities of 0 or 1 above which LiRA's log-odds rest on where these are floored."""
+"""If more than this share of true-class probabilities is 0 or 1, LiRA's log-odds depend on where these are floored."""
 _BY_STRENGTH = ("rmia", "base", "bavaria", "lira", "calibration", "modified_entropy", "loss")
 _RECORD = "primary"
-"""Where `about` has it."""
+"""Its key in `about`."""
 
 
 @dataclass(frozen=True)
 class Primary:
-    """The primary attack, and what the rule knew."""
+    """The primary attack, and the facts that the rule used."""
 
     attack: str
-    """Its label; empty where no attack can be played."""
+    """Its label; empty if no attack can be played."""
     num_references: int
-    """References of the victim that has fewest."""
+    """The smallest number of references of any victim."""
     floored: bool = False
-    """More than 1% of the references' p_y stand at the floor of the data's resolution."""
+    """Whether more than 1% of the references' p_y are at the floor of the data's resolution."""
 
     @classmethod
     def of(cls, labels: Iterable[str], num_references: int, floored: bool = False) -> Primary:
-        """The attack that the rule chooses of these; see `attack_by_rule`."""
+        """The attack that the rule chooses from these; see `attack_by_rule`."""
         return cls(attack_by_rule(labels, num_references, floored), num_references, floored)
 
     @classmethod
     def recorded(cls, about: Mapping[str, Any]) -> Primary | None:
-        """What a run wrote into its `about`; None where it wrote nothing, as older versions did."""
+        """Reads it from a run's `about`; None if it is not there, as in runs of older versions."""
         found = about.get(_RECORD)
         if not isinstance(found, Mapping) or not isinstance(found.get("num_references"), int):
             return None
@@ -55,16 +55,16 @@ class Primary:
 def attack_by_rule(labels: Iterable[str], num_references: int, floored: bool = False) -> str:
     """The primary attack among these; empty without any.
 
-    LiRA from `MANY_REFERENCES` references on, else RMIA, BASE, BaVarIA, LiRA, calibration, modified entropy, loss. Then
-    other attacks that train nothing, then those that learn, then those on pairs of releases (they cannot attack a
-    release alone), those that are only a lower bound last. Among equals a plain "lira" goes before "lira:mode=offline",
-    then the order that was given decides.
+    With at least `MANY_REFERENCES` references LiRA, else RMIA, BASE, BaVarIA, LiRA, calibration, modified entropy,
+    loss, in this order. Then other attacks that train nothing, then classifiers, then attacks on pairs of releases
+    (they cannot attack a single release), and last those that give only a lower bound. Among equals a plain "lira" goes
+    before "lira:mode=offline", then the given order decides.
 
     Args:
         labels: the attacks that can be played.
-        num_references: references of the victim that has fewest; 0: none.
-        floored: more than 1% of the references' p_y stand at the floor of the data's resolution. LiRA's statistic
-            then depends on where the floor is set, so RMIA goes first whatever the number of references.
+        num_references: the smallest number of references of any victim; 0: none.
+        floored: whether more than 1% of the references' p_y are at the floor of the data's resolution. LiRA's
+            statistic then depends on that floor, so RMIA goes first, whatever the number of references.
     """
     order = list(_BY_STRENGTH)
     if num_references >= MANY_REFERENCES and not floored:
@@ -79,8 +79,8 @@ def attack_by_rule(labels: Iterable[str], num_references: int, floored: bool = F
 
 
 def _distance(name: str) -> int:
-    """How far behind the attacks of the rule another one stands."""
-    if name not in ATTACKS.names():  # the findings may come from a plug-in that is not installed here
+    """How far an attack that the rule does not name ranks behind those that it names."""
+    if name not in ATTACKS.names():  # findings can come from a plug-in that is not installed here
         return 0
     attack = ATTACKS.get(name)
     if attack.is_lower_bound:

@@ -1,6 +1,6 @@
 """Ranks of the scaled confidence (Ye et al. 2022, arXiv 2111.09679): among a holdout, or among OUT references.
 
-A rank takes few values. Ties are broken by a number behind it, by less than one step.
+A rank takes few values. A second number breaks ties, by less than one step.
 """
 
 # V victims, K references, N samples, Z holdout samples
@@ -14,22 +14,22 @@ from pruneaudit.attacks.ties import tie_break
 from pruneaudit.core.options import Options
 
 SAMPLES_AT_ONCE = 512
-"""So few that a block of all victims' values stays close to the processor."""
+"""Block size: small enough that all victims' values stay in the processor's cache."""
 
 
 class AttackP(Attack[Options]):
-    """Attack P: is the sample's loss low among losses of samples that are certainly not members?
+    """Attack P: is the sample's loss low compared with samples that are certainly not members?
 
     Ye et al. 2022 (arXiv 2111.09679). Score: the fraction of holdout samples whose scaled confidence under
     the victim is at most the sample's, which is one minus the p-value of the hypothesis "not a member".
-    Within a victim it ranks as `loss` does; between victims it compares. Ties of the fraction are broken by
-    the confidence itself, by less than one step.
+    Within a victim it ranks as `loss` does; unlike `loss`, it is comparable between victims. The confidence itself
+    breaks ties of the fraction, by less than one step.
     """
 
     needs = frozenset({"holdout"})
 
     def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
-        """Scores every victim among its own answers on the holdout; references alike. `rng` is not used."""
+        """Scores each victim, and each reference, by its own answers on the holdout. `rng` is not used."""
         nulls = attack_input.nulls
         references = _ranked(attack_input.reference.phi[..., 0], nulls) if attack_input.references else None
         if references is not None and attack_input.reference is attack_input.attacked:
@@ -44,18 +44,18 @@ def _ranked(phi: np.ndarray, nulls: np.ndarray) -> np.ndarray:
     """Fraction of the nulls (N,) at or below each phi, (M, N)."""
     below = np.empty(phi.shape)
     for row, found in zip(phi, below, strict=True):
-        order = np.argsort(row)  # looked up in order, neighbours are found where the last one was
+        order = np.argsort(row)  # sorted queries make each lookup start near the last one
         found[order] = np.searchsorted(np.sort(row[nulls]), row[order], side="right")
     return below / nulls.sum() + tie_break(phi)
 
 
 class AttackR(Attack):
-    """Attack R: is the sample's loss low among its losses under models that never saw it?
+    """Attack R: is the victim's loss on the sample low compared with models that never saw it?
 
     Ye et al. 2022 (arXiv 2111.09679). Score: the fraction of OUT references whose scaled confidence is below
-    the victim's. With few references the fraction takes few values; it is smoothed to (count + 1/2) / (K + 1),
-    so that samples with different numbers of OUT references compare, and ties are broken by how far the
-    victim stands from the references' mean, by less than one step.
+    the victim's. With few references the fraction takes few values. It is smoothed to (count + 1/2) / (K + 1),
+    so that samples with different numbers of OUT references are comparable. The victim's distance from the
+    references' mean breaks ties, by less than one step.
     """
 
     needs = frozenset({"references"})
@@ -75,11 +75,11 @@ class AttackR(Attack):
 def _below(phi: np.ndarray, references: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """How many of its allowed references (K, N) each victim's phi (V, N) exceeds, (V, N)."""
     found = np.zeros(phi.shape)
-    barred = [np.flatnonzero(~column) for column in allowed.T]  # K times the victims that may not use it
+    barred = [np.flatnonzero(~column) for column in allowed.T]  # per reference: victims that may not use it
     for start in range(0, phi.shape[1], SAMPLES_AT_ONCE):
         part = slice(start, start + SAMPLES_AT_ONCE)
         own = np.ascontiguousarray(phi[:, part])
-        counted = np.zeros(own.shape, dtype=np.uint8)  # bytes add fastest; emptied before they overflow
+        counted = np.zeros(own.shape, dtype=np.uint8)  # bytes add fastest; moved to `below` before they overflow
         for k, reference in enumerate(references[:, part]):
             exceeds = reference < own
             exceeds[barred[k]] = False

@@ -1,7 +1,7 @@
-"""What must be said where no attack compared the victims with references.
+"""The warning for audits in which no attack compared the victims with references.
 
-Such attacks look at one network's answers alone. They are the weakest there are, and they say little about which of two
-networks leaks more: a network that is sure of everything looks leaky, and one that is unsure looks private.
+Such attacks use only one network's answers. They are the weakest, and they say little about which of two networks
+leaks more: a network that is confident about everything looks leaky, and an unsure one looks private.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pruneaudit.attacks.primary import Primary
 
 WRONG_WAY = (
     "A comparison of two networks by such attacks can point the wrong way: in one measured case the AUC of loss fell "
-    "from 0.558 to 0.549, where RMIA with 8 references rose from 0.653 to 0.670."
+    "from 0.558 to 0.549, while that of RMIA with 8 references rose from 0.653 to 0.670."
 )
-"""Why no two networks are to be compared by them."""
+"""Why they cannot compare two networks."""
 
 
 @dataclass(frozen=True)
@@ -25,41 +25,41 @@ class ReferenceFree:
     """An audit in which no attack used references."""
 
     num_networks: int
-    """Networks that were attacked; 0: not known."""
+    """Number of attacked networks; 0: not known."""
     were_given: bool
-    """There were references, and no attack was played that uses them."""
+    """Whether there were references, but no attack that uses them."""
 
     @property
     def fact(self) -> str:
-        """What the attacker had."""
+        """What was attacked, and that no references were used."""
         networks = "One network was" if self.num_networks == 1 else f"{self.num_networks or 'The'} networks were"
         if self.were_given:
-            return f"{networks} attacked, and no attack that was played uses the references."
+            return f"{networks} attacked, but none of these attacks uses the references."
         return f"{networks} attacked, and the attacker had no references."
 
     @property
     def advice(self) -> str:
-        """How to do better."""
+        """How to get a stronger audit."""
         if self.were_given:
-            return "Play an attack that uses references, such as rmia."
+            return "Add an attack that uses references, such as rmia."
         return (
-            "Give predictions of other networks that were trained alike on other samples: pruneaudit audit FILE "
+            "Give predictions of other networks, trained in the same way on other samples: pruneaudit audit FILE "
             "--references OTHERS (in Python: references=)."
         )
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """All that is to be said."""
+        """All sentences of the warning, in order."""
         return self.fact, "Attacks without references are the weakest.", WRONG_WAY, self.advice
 
 
 def reference_free(attacks: Collection[str], num_networks: int, about: Mapping[str, Any]) -> ReferenceFree | None:
-    """What is to be said of these attacks; None where one of them used references, or nothing was played.
+    """The warning for these attacks; None if one of them used references, or there are none.
 
     Args:
         attacks: labels of the attacks that gave figures.
-        num_networks: networks that were attacked; 0: not known.
-        about: of the results; older runs did not record how many references there were.
+        num_networks: number of attacked networks; 0: not known.
+        about: the results' `about`; older runs did not record the number of references.
     """
     primary = Primary.recorded(about)
     had_none = primary is not None and primary.num_references == 0
@@ -69,5 +69,5 @@ def reference_free(attacks: Collection[str], num_networks: int, about: Mapping[s
 
 
 def _uses_references(name: str) -> bool:
-    """Whether its score needs references; an attack that is not installed may."""
+    """Whether its score needs references; assumed of an attack that is not installed."""
     return name not in ATTACKS.names() or "references" in ATTACKS.get(name).needs

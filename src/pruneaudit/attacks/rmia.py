@@ -1,4 +1,4 @@
-"""RMIA: is the sample more probable under the victim, relative to the references, than other samples are?
+"""RMIA: does the victim give the sample a higher probability, relative to references, than it gives other samples?
 
 Zarifzadeh et al. 2024 (arXiv 2312.03262). With r_x = p_y(x | victim) / p(x), the score is the
 fraction of holdout samples z with r_x / r_z >= gamma. p(x) is estimated from references:
@@ -7,17 +7,17 @@ fraction of holdout samples z with r_x / r_z >= gamma. p(x) is estimated from re
     offline     ((1 + a) mean over OUT + (1 - a)) / 2
 
 Two defaults differ from the paper's. gamma is 1, as in the authors' code (Privacy Meter). With the paper's 2 most
-scores are 0, and the decision threshold falls among broken ties, which do not compare between models; the ranking of
-one victim's samples is the same. Offline, a is tuned on references (`tuning.py`) unless it is given; the paper fixes it
-per data set. docs/attacks.md has measured what both change.
+scores are 0, and the decision threshold falls among broken ties, which are not comparable between models; the ranking
+of one victim's samples is the same. Offline, a is tuned on references (`tuning.py`) unless it is given; the paper fixes
+it per data set. docs/attacks.md shows the measured effect of both.
 
-z is in nobody's training set, so p(z) takes the offline estimate in both modes. Online that is the only place of a, it
-moves no victim's ranking, and it stays at the paper's 0.3 unless it is given. With fewer than 200 holdout
+z is in no training set, so p(z) uses the offline estimate in both modes. Online, a is used only there, does not change
+any victim's ranking, and stays at the paper's 0.3 unless it is given. With fewer than 200 holdout
 samples z runs over the audited samples (stated in the variant). Several queries: a majority vote over them for each z.
 
-The score is F_z(r_x / gamma), so it is found by sorting r_z once: O((N + Z) log Z). F_z takes Z + 1
-values only; ties are broken by r_x itself, by less than one step of F_z, so that low false-positive
-rates can be resolved. This is a refinement of the published score and never reverses its order.
+The score is F_z(r_x / gamma), so sorting r_z once is enough: O((N + Z) log Z). F_z takes only Z + 1
+values; r_x itself breaks ties, by less than one step of F_z, so that low false-positive
+rates can be resolved. This refines the published score and never reverses its order.
 """
 
 # V victims, K references, N samples, Z holdout samples
@@ -45,12 +45,12 @@ class Options(options.Options):
     """Settings of RMIA."""
 
     mode: Literal["online", "offline"] = "online"
-    """Use IN and OUT references, or OUT references alone."""
+    """Use IN and OUT references, or only OUT references."""
     gamma: float = Field(default=1.0, ge=1)
-    """How much more probable than z the sample must be; 2 in the paper, 1 in its authors' code."""
+    """Factor by which the sample's ratio must exceed z's; 2 in the paper, 1 in its authors' code."""
     a: float | None = Field(default=None, ge=0, le=1)
-    """How far IN probabilities are from OUT ones, from 0 (far) to 1 (alike). Default: offline tuned on references,
-    online 0.3. The paper has 0.3 for CIFAR-10, 0.6 for CIFAR-100."""
+    """How similar IN and OUT probabilities are, from 0 (far apart) to 1 (the same). Default: offline tuned on
+    references, online 0.3. The paper has 0.3 for CIFAR-10, 0.6 for CIFAR-100."""
 
 
 class Rmia(Attack[Options]):
@@ -92,14 +92,14 @@ class Rmia(Attack[Options]):
         log_z = np.sort(log_z[np.isfinite(log_z)])
         if not len(log_z):
             return np.full(log_x.shape, np.nan)
-        # Looked up in order, neighbours are found where the last one was. NumPy sorts NaN, not infinity, slowly.
+        # Sorted queries make each lookup start near the last one. NumPy sorts NaN slowly, infinity fast.
         order = np.argsort(np.where(np.isnan(log_x), np.inf, log_x))
         beaten = np.empty(len(log_x))
         beaten[order] = np.searchsorted(log_z, log_x[order] - np.log(self.options.gamma), side="right") / len(log_z)
         return np.where(np.isnan(log_x), np.nan, beaten + tie_break(log_x))
 
     def _log_ratio(self, attack_input: AttackInput, query: int, a: np.ndarray) -> np.ndarray:
-        """Ln r_x of every sample, (V, N); NaN where the references cannot tell."""
+        """Ln r_x of every sample, (V, N); NaN where references are lacking."""
         known = probability(attack_input.reference.phi[..., query])
         member = attack_input.reference.member
         out = means(known, ~member, attack_input.allowed)
@@ -122,7 +122,7 @@ def _offline_mean(out: np.ndarray, a: np.ndarray | float) -> np.ndarray:
 
 
 def _offline_score(log_p: np.ndarray, out: np.ndarray, a: float) -> np.ndarray:
-    """Ln r_x: it ranks the samples of one victim as the score does."""
+    """Ln r_x, which ranks the samples of one victim as the score does."""
     return np.asarray(log_p - np.log(_offline_mean(out, a)))
 
 

@@ -1,11 +1,11 @@
-"""SAMIA, the self-attention attack: posteriors, how they shake under noise, and the label, class by class.
+"""SAMIA, the self-attention attack: a network on posteriors, their sensitivity to noise, and the label, class by class.
 
 Yuan & Zhang 2022 (arXiv 2202.03335). Every class is a token of three numbers: its probability, its sensitivity
 (the mean change of the probability under small input noise, signal `sensitivity`), and whether it is the label.
 After BatchNorm over all 3C numbers the tokens pass a Linear 3-64 with GELU, three post-norm encoder layers (width
 64, 4 heads, feed-forward 128, dropout 0.2, GELU, no positional encoding), Linear 64C-64 with ReLU, and Linear 64-2.
 
-It trains some 9 times longer than the MLPs (10 classes; the time grows with the number of classes).
+It trains about 9 times as long as the MLPs (10 classes; the time grows with the number of classes).
 """
 
 from __future__ import annotations

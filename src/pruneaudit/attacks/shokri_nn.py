@@ -2,8 +2,8 @@
 
 Shokri et al. 2017 (arXiv 1610.05820) train an attack model per class on the class probabilities in descending order.
 A class with fewer than 200 training rows of members or of non-members is scored by a classifier of all classes
-together. The network is that of Yuan & Zhang 2022 (arXiv 2202.03335), C-512-256-128-2, so that `nn` differs in
-design only.
+together. The network is that of Yuan & Zhang 2022 (arXiv 2202.03335), C-512-256-128-2, as in `nn`, so that the two
+differ only in their design.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ class ShokriNetworks(ClassifierAttack):
         return np.ascontiguousarray(np.sort(posteriors(signals, model, samples), axis=1)[:, ::-1])
 
     def trained(self, train: Rows, held_out: Rows, rng: np.random.Generator) -> Scorer:
-        """One classifier for each class that has enough rows, and one of all rows for the other classes."""
+        """One classifier for each class with enough rows, and one of all rows for the other classes."""
         of_class: dict[int, Scorer] = {}
         for label in range(train.num_classes):
             here = train.labels == label

@@ -1,11 +1,11 @@
 """The constant of an offline attack, tuned on references and never on the victim.
 
-RMIA's a (arXiv 2312.03262) and BASE's c (arXiv 2505.24089) say how much the mean over OUT references tells of the
-sample. The best value differs between releases, and one value for all costs those most that leak little. So it is
-tuned: references play victims, and the value of the highest AUC is taken. All references outside the victim's fold
-take part, each attacked with the others; neither the victim nor another model of its fold has a part in it. The AUC
-is the mean of those within one pseudo-victim, on the plain query. Privacy Meter's `tune_offline_a` does the same with a
-single pseudo-victim, the model that was trained on what the target was not.
+RMIA's a (arXiv 2312.03262) and BASE's c (arXiv 2505.24089) weight the mean over OUT references. The best value differs
+between releases, and a common value hurts most on releases that leak little. So it is tuned: references play victims,
+and the value with the highest AUC wins. Every reference outside the victim's fold is attacked with the others; the
+victim and the other models of its fold are not used. The AUC is computed within each pseudo-victim, on the plain
+query, and averaged. Privacy Meter's `tune_offline_a` does the same with a single pseudo-victim, the model trained on
+the samples that the target was not trained on.
 """
 
 # V victims, K references, P pseudo-victims, N samples
@@ -25,10 +25,10 @@ from pruneaudit.signals.signals import Signals
 
 GRID = tuple(tenth / 10 for tenth in range(11))
 MIN_REFERENCES = 3
-"""Outside a victim's fold: with fewer the constant stays what the paper says."""
+"""With fewer references outside a victim's fold, the constant keeps the paper's value."""
 MAX_PSEUDO_VICTIMS = 16
 MAX_SAMPLES = 2000
-"""So many tell the values apart: all are tried on the same samples, and their AUCs move together."""
+"""Enough to compare the values: all are tried on the same samples, so their AUCs move together."""
 
 Formula = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 """Scores (P, N) from ln p_y under the attacked models (P, N), the mean of p_y over their OUT references (P, N), and the
@@ -42,7 +42,7 @@ class Constant:
     values: np.ndarray
     """(V, 1) float64."""
     variant: str
-    """Value and origin in words: the median over victims, with the range where they differ."""
+    """Value and origin in words: the median over victims, with the range if they differ."""
 
 
 def constant(
@@ -56,12 +56,12 @@ def constant(
     """The constant as given, or tuned on references.
 
     Args:
-        name: what the paper calls it.
-        given: the value set by hand; None: it is tuned.
-        published: the paper's value, which victims with fewer than three references outside their fold keep.
+        name: its name in the paper.
+        given: the value set by hand; None: tune it.
+        published: the paper's value, for victims with fewer than three references outside their fold.
         attack_input: victims and references.
-        formula: the score that is tuned.
-        rng: for the folds.
+        formula: the score to tune.
+        rng: deals the folds.
     """
     values = np.full((len(attack_input.victims), 1), np.nan if given is None else given)
     if given is not None:
@@ -85,12 +85,12 @@ def _best(signals: Signals, rows: np.ndarray, formula: Formula, rng: np.random.G
     """The value of the grid with the highest mean AUC over references `rows`; NaN where none can be attacked.
 
     Args:
-        signals: of all references.
-        rows: (K,) int, those that may be used, in the order of their ids.
-        formula: the score that is tuned.
-        rng: draws models and samples, where there are more than needed.
+        signals: signals of all references.
+        rows: (K,) int, the references to use, in the order of their ids.
+        formula: the score to tune.
+        rng: draws models and samples, if there are more than needed.
     """
-    samples = np.argsort(signals.sample_ids)  # the order of what is drawn
+    samples = np.argsort(signals.sample_ids)  # the order for draws
     samples = _some(samples[signals.ordinary[np.ix_(rows, samples)].any(axis=0)], MAX_SAMPLES, rng)
     pseudo = _some(np.arange(len(rows)), MAX_PSEUDO_VICTIMS, rng)
     phi = signals.phi[..., 0][np.ix_(rows, samples)]  # (K, N)
@@ -112,7 +112,7 @@ def _best(signals: Signals, rows: np.ndarray, formula: Formula, rng: np.random.G
 
 
 def _some(rows: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
-    """At most `limit` of the rows."""
+    """Returns at most `limit` of the rows."""
     return rows if len(rows) <= limit else rng.choice(rows, limit, replace=False)
 
 
