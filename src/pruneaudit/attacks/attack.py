@@ -60,8 +60,8 @@ class Attack(Configured[OptionsT], ABC):
             return "references in as many releases as the victims"
         if "holdout" in self.needs and (num_nulls := int(attack_input.nulls.sum())) < MIN_HOLDOUT:
             return (
-                f"at least {MIN_HOLDOUT} holdout samples (`eligible` for no model, members of none, and not used to make"
-                f" any model), got {num_nulls}"
+                f"at least {MIN_HOLDOUT} holdout samples (`eligible` for no model, members of none, and not used to"
+                f" make any model), got {num_nulls}"
             )
         if "sensitivity" in self.needs and any(
             part.sensitivity is None for part in (attack_input.attacked, attack_input.reference)

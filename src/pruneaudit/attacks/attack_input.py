@@ -131,9 +131,7 @@ def _check_paired(earlier: Signals, last: Signals) -> None:
     if not np.array_equal(earlier.model_names, last.model_names):
         raise UserError("paired releases must hold the same models in the same order (compare `model_ids`)")
     if not np.array_equal(earlier.member, last.member):
-        raise UserError(
-            "paired releases disagree about membership (`member`); they must be of the same models"
-        )
+        raise UserError("paired releases disagree about membership (`member`); they must be of the same models")
 
 
 def _are_texts(signals: Signals) -> bool:
