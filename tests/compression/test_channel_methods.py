@@ -363,8 +363,8 @@ def test_a_preset_that_does_not_fit_the_network_is_refused(method: str, message:
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
-        ("l1structured", {"preset": "mia_prune", "scope": "global"}, "'mia_prune' has no use for scope; leave it out"),
-        ("slim", {"preset": "mia_prune", "strength": 0.1, "exclude": ["a"]}, "has no use for exclude, strength;"),
+        ("l1structured", {"preset": "mia_prune", "scope": "global"}, "'mia_prune' .*scope; leave it out"),
+        ("slim", {"preset": "mia_prune", "strength": 0.1, "exclude": ["a"]}, "'mia_prune' .*exclude, strength;"),
         ("l2structured", {"target": "flops"}, "'target': got 'flops', expected: 'params', 'channels' or 'macs'"),
         ("l2structured", {"max_channel_sparsity": 1.0}, "'max_channel_sparsity': got 1.0, expected: less than 1"),
         ("slim", {"scope": "layerwise"}, "unknown key 'scope'"),

@@ -290,5 +290,5 @@ def test_masks_over_filters_take_a_shared_convolution_once_and_refuse_a_computed
     assert set(pruned.masks) == {"0.weight", "0.bias", "1.bias"}
     assert int((pruned.model[1].weight.flatten(1) == 0).all(1).sum()) == 2  # type: ignore[index, union-attr]
     nn.utils.parametrizations.weight_norm(model[0])
-    with pytest.raises(UserError, match=r"'0\.weight' is no parameter: weight_norm computes it"):
+    with pytest.raises(UserError, match=r"'0\.weight' .*weight_norm computes it"):
         pruneaudit.compress(model, "l1structured:preset=mia_prune", 0.5)

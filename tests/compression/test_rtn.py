@@ -176,7 +176,7 @@ def test_tied_weights_are_one_and_tables_stay_unless_asked(method: str) -> None:
 def test_computed_weights_are_refused_by_name(method: str, degree: dict[str, int]) -> None:
     model = nn.Sequential(weight_norm(nn.Linear(4, 3)), nn.Linear(3, 3))
     compressor = COMPRESSORS.get(method)
-    with pytest.raises(UserError, match=r"'0\.weight' is no parameter: weight_norm computes it"):
+    with pytest.raises(UserError, match=r"'0\.weight' .*weight_norm computes it"):
         compressor.compress(model, compressor.Options(**degree), CONTEXT)
     compressor.compress(model, compressor.Options(exclude=["0"], **degree), CONTEXT)
 

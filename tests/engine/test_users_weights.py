@@ -105,8 +105,8 @@ def test_a_network_with_shared_weights_is_trained_pruned_attacked_and_exported(s
 
 def test_computed_and_broken_weights_are_refused_before_anything_is_trained(study, tmp_path):
     for network, words in (
-        ("normed", r"^release 'pruned': '0\.weight' is no parameter: weight_norm .*exclude layer '0'"),
-        ("broken", r"^release 'pruned': '2\.weight' holds NaN or infinity in 1 of 24 weights"),
+        ("normed", r"^release 'pruned': '0\.weight' .*weight_norm .*exclude layer '0'"),
+        ("broken", r"^release 'pruned': '2\.weight' .*NaN .* 1 of 24 weights"),
     ):
         with pytest.raises(UserError, match=words) as caught:
             run(study(network, PRUNED), tmp_path / "runs", runtime=Runtime("serial"))

@@ -92,7 +92,7 @@ def test_a_training_that_lets_go_of_the_grid_is_refused():
         ("kmeans:clusters=1", None, "clusters of 'kmeans': got 1, expected: greater than or equal to 2"),
         ("rtn:bits=4", 0.5, "sparsity: got 0.5, and the method has none; its degree is bits"),
         (["rtn:bits=4", MASKED], None, "'l1unstructured' cannot follow 'rtn'"),
-        (["rtn:bits=4", "kmeans:clusters=4"], None, "both say which values weights may have"),
+        (["rtn:bits=4", "kmeans:clusters=4"], None, "'kmeans' cannot follow 'rtn'"),
     ],
 )
 def test_what_cannot_be_is_refused(method, sparsity, message):

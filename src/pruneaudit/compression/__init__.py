@@ -1,4 +1,4 @@
-"""Compression: one file per method, small relatives share one; what is held of weights is data beside the network."""
+"""Compression: one file per method, or per family of small methods. Masks and codes are data beside the network."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ ELSEWHERE = {
         ("l2structure", "l2structured"),
     )
 }
-"""Names of mia_prune's that differ by a letter. They say nothing of its settings, so a study has to choose."""
+"""mia_prune's names that differ from ours by a letter. They do not imply its settings, so a study has to choose."""
 
 COMPRESSORS: Registry[Compressor[Any]] = Registry(
     "compressor",

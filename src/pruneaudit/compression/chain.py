@@ -1,4 +1,4 @@
-"""Compressors done in order: which may follow which, how they stand in an identity, and what comes out of them all."""
+"""Chains of compressors: which can follow which, how an identity records them, and how they run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _FROZEN_DEGREE = "sparsity"
 _ORDER: dict[Kind, int] = {"structure": 0, "mask": 1, "codes": 2, "codebook": 2}
-"""What comes first in a chain: channels, then masks, then the values of what is left."""
+"""The order in a chain: channels, then masks, then the values of the remaining weights."""
 
 
 @dataclass(frozen=True)
@@ -39,23 +39,23 @@ class Step:
 
     @property
     def kind(self) -> Kind:
-        """What it leaves."""
+        """The kind of its result."""
         return self.compressor.kind(self.options)
 
     @property
     def reads_public(self) -> bool:
-        """Whether it works on samples that shape models and are members of none."""
+        """Whether it uses public or holdout samples."""
         return self.compressor.data(self.options) in ("public", "holdout")
 
 
 def in_config(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The steps of a release as its part of an identity.
+    """The steps of a release, as its identity records them.
 
-    One compressor whose degree is a sparsity is spelled as it was before there were others, and so is a release without
-    any: banks that exist keep their names, and with them the noise that defences draw for them.
+    Old forms stay for a release without compressors, and for a single compressor with a sparsity: existing banks keep
+    their names, and with them the noise that defences draw for them.
 
     Args:
-        steps: as `lineage.described` gives them, with `data` where a compressor sees any.
+        steps: from `lineage.described`, with `data` if a compressor sees any.
     """
     if not steps:
         return {"pruner": None, "sparsity": 0.0}
@@ -71,7 +71,7 @@ def described_steps(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The reverse of `in_config`: the compressors of a release, in order, as JSON data.
 
     Args:
-        config: an artifact's, or the specification of its task.
+        config: an artifact's config, or the specification of its task.
     """
     if config.get("pruner"):
         options = {**config["pruner"]["options"], _FROZEN_DEGREE: config["sparsity"]}
@@ -80,29 +80,29 @@ def described_steps(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def steps_of(config: Mapping[str, Any]) -> tuple[Step, ...]:
-    """The compressors of a release, in order; none of the dense bank and of what was trained further only."""
+    """The compressors of a release, in order; empty for the dense bank and for releases that only trained further."""
     return tuple(Step.of(described) for described in described_steps(config))
 
 
 def inherited_steps(config: Mapping[str, Any]) -> tuple[Step, ...]:
-    """The compressors of a release's ancestors, in order, whose constraints its networks have inherited."""
+    """The compressors of a release's ancestors, in order; its networks inherit their constraints."""
     return tuple(Step.of(described) for described in config.get("inherited", ()))
 
 
 def constraints_of(state: Mapping[str, Tensor], steps: Sequence[Step]) -> tuple[Constraint, ...]:
-    """What has to hold of a network that these steps have compressed to this state."""
-    # Masks of several steps are one by now.
+    """The constraints on a network that these steps have compressed to this state."""
+    # The state holds the masks of several steps as one.
     by_kind = {step.kind: step.compressor.constraint(state, step.options) for step in steps}
     return tuple(by_kind.values())
 
 
 def counts_embeddings(steps: Sequence[Step]) -> bool:
-    """Whether tables of embeddings are among the weights that a release's sizes are fractions of."""
+    """Whether a release's sizes count tables of embeddings."""
     return any(getattr(step.options, "layers", "") == "with_embeddings" for step in steps)
 
 
 def check_order(steps: Sequence[Step]) -> None:
-    """Checks that compressors can follow each other, ancestors' included.
+    """Checks that compressors, including the ancestors', can follow each other.
 
     Raises:
         UserError: two of them cannot; the message names both.
@@ -110,17 +110,17 @@ def check_order(steps: Sequence[Step]) -> None:
     for first, second in pairwise(steps):
         problem = ""
         if first.compressor.is_done_by_training(first.options):
-            problem = f"'{first.name}' is done by the training that follows, so nothing can follow it there"
+            problem = f"'{first.name}' is finished only by the training after it, so it must be the last step"
         elif second.compressor.origin(second.options) == "init":
             problem = (
                 f"'{second.name}' starts from new weights and would undo it; put it first, or set start=pretrained"
             )
         elif _ORDER[second.kind] < _ORDER[first.kind]:
-            problem = f"what '{first.name}' leaves ({first.kind}) would not survive it; put '{second.name}' first"
+            problem = f"it would destroy the result of '{first.name}' ({first.kind}); put '{second.name}' first"
         elif first.kind == second.kind == "structure":
-            problem = "channels are removed once: give one of them the whole degree"
+            problem = "only one step can remove channels: give one of them the whole degree"
         elif _ORDER[first.kind] == _ORDER[second.kind] == 2:
-            problem = "both say which values weights may have: keep one of them"
+            problem = "both restrict the values of weights: keep one of them"
         if problem:
             raise UserError(f"compress: '{second.name}' cannot follow '{first.name}': {problem}")
 
@@ -131,17 +131,17 @@ class Chained:
 
     model: nn.Module
     constraints: list[Constraint] = field(default_factory=list)
-    """What has to hold in whatever training follows: of the parent, then of each step, in order."""
+    """The constraints on any later training: the parent's, then each step's, in order."""
     hooks: tuple[Hook, ...] = ()
-    """What holds it."""
+    """The hooks that keep the constraints in training."""
     descriptions: list[Mapping[str, Any]] = field(default_factory=list)
-    """What each step says it has done."""
+    """The description that each step gave."""
     last: Compressed | None = None
-    """What the last step gave; its hooks may still change its constraint."""
+    """The last step's result; its hooks may still change its constraint."""
 
     @property
     def structure(self) -> str:
-        """What was removed from the architecture, as JSON text; empty where it is as it was."""
+        """What was removed from the architecture, as JSON text; empty if nothing was."""
         return next((each.structure for each in self.constraints if each.structure), "")
 
     def state(self) -> dict[str, Tensor]:
@@ -154,12 +154,12 @@ class Chained:
 
     @property
     def masks(self) -> Masks | None:
-        """Which weights all its masks keep; None where there is none."""
+        """Which weights all its masks keep; None without masks."""
         found = [constraint.masks for constraint in self.constraints if constraint.masks is not None]
         return found[0].without(*found[1:]) if found else None
 
     def settle(self, is_of_an_earlier_epoch: bool) -> None:
-        """Takes over what the last training has made of the constraints."""
+        """Updates the constraints to their state after the last training."""
         if self.last is None or self.last.constraint is None:
             return
         found = self.last.constraint
@@ -167,12 +167,12 @@ class Chained:
 
 
 def compressed(start: Chained, steps: Sequence[Step], context_of: Callable[[int], CompressionContext]) -> Chained:
-    """Does the steps in order.
+    """Runs the steps in order.
 
     Args:
-        start: the network, with the constraints that it brings along.
-        steps: what to do.
-        context_of: what step 0, 1, ... may use; trainings that it asks for run the hooks of those before it.
+        start: the network, with its inherited constraints.
+        steps: the compressors to run.
+        context_of: returns the context of step 0, 1, ...; its trainings run the hooks of earlier steps.
     """
     from pruneaudit.compression.structured import replay
 
@@ -196,7 +196,7 @@ def compressed(start: Chained, steps: Sequence[Step], context_of: Callable[[int]
 
         context = replace(context, train=train, initial=initial, masks=made.masks)
         result = step.compressor.compress(made.model, step.options, context)
-        for constraint in made.constraints:  # a rewinding brings removed weights back
+        for constraint in made.constraints:  # rewinding brings removed weights back
             constraint.apply(result.model)
         kept = [result.constraint] if result.constraint is not None else []
         made = Chained(

@@ -1,14 +1,14 @@
-"""Whether channels can go: checked by construction, because a dependency graph can lose count of channels.
+"""Checks whether channels can be removed, by trying it, because a dependency graph can lose track of channels.
 
-The smaller network must answer random inputs as the dense one whose removed channels are silent. They are silenced
-where they come from, and nowhere else: filters and biases are zero, and normalisation gives zero for them. Norms across
-channels (GroupNorm, LayerNorm) compute over the channels that are kept, as they will in the smaller network. No layer
-that reads the channels is touched, and no dependency graph is asked: which channels of a layer went is read off the
-smaller network itself, whose numbers were their own places before they were cut.
+On random inputs the smaller network must give the same outputs as the dense one with the removed channels silenced.
+They are silenced only at their source: filters and biases are zero, and normalisation gives zero for them. Norms across
+channels (GroupNorm, LayerNorm) compute over the kept channels, as they will in the smaller network. Layers that read
+the channels do not change. The check does not use the dependency graph: before cutting, every number is set to its own
+position, so the smaller network itself shows which channels of a layer were removed.
 
-All parameters and BatchNorm statistics are random meanwhile, on copies, so that the answer depends on the
-architecture alone. A check in which silence changes next to nothing shows nothing: it is repeated with other numbers,
-and failing that, the channels stay.
+The check runs on copies with random parameters and BatchNorm statistics, so that its result depends only on the
+architecture. A check in which silencing has almost no effect shows nothing: it is repeated with other numbers, and if
+that fails, the channels stay.
 """
 
 # B batch, C channels, n channels of a group, U units (channels that go together)
@@ -32,25 +32,25 @@ from pruneaudit.compression.parametrized import copied
 from pruneaudit.core.errors import UserError
 
 LEAST_INPUTS, MOST_INPUTS, NUMBERS_IN_ALL = 2, 16, 2**14
-"""Inputs that are tried, and numbers in them together: a unit that is dead for all of them hides what is done to it."""
+"""Numbers of inputs to try, and of values in them all: a unit that is dead for all inputs hides its removal."""
 NUM_ATTEMPTS = 10
-"""Sets of random numbers that are tried, one after the other, until silence changes the outputs: a single unit before a
-ReLU may be dead for all inputs."""
+"""Sets of random numbers to try until silencing changes the outputs: a single unit before a ReLU can be dead for all
+inputs."""
 PRECISIONS = ((torch.float64, 1e-9), (torch.float32, 1e-4))
-"""What is computed in, and how far outputs may lie apart, relative to the largest; the second where the first fails."""
+"""Precisions, and the largest difference of outputs relative to the largest output; the second if the first fails."""
 LEAST_EFFECT = 1e-3
-"""What silence must change in the outputs, relative to the largest."""
-UNSEEN = "on random inputs nothing depends on their channels, so a removal cannot be checked"
+"""Least change of outputs by silencing, relative to the largest output."""
+UNSEEN = "no output depends on their channels for random inputs, so a removal cannot be checked"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the check of a removal found."""
+    """The result of checking a removal."""
 
     failure: str = ""
-    """Why it may not be made; empty: it may."""
+    """Why the channels cannot be removed; empty if they can."""
     unseen: frozenset[str] = frozenset()
-    """Layers that lose outputs on which nothing depends."""
+    """Layers that lose outputs without an effect."""
 
 
 @dataclass(frozen=True)
@@ -61,30 +61,30 @@ class _Dense:
     x: Tensor
     """Inputs (B, ...)."""
     outputs: Tensor
-    """What it gives for them (B, C)."""
+    """Its outputs (B, C)."""
     effects: Mapping[str, Tensor]
-    """By layer: what silencing each of its outputs changes, to first order (n,)."""
+    """By layer: the effect of silencing each of its outputs, to first order (n,)."""
 
 
 class ChannelCheck:
-    """Checks removals of one network, which stays as it is."""
+    """Checks removals from one network, without changing it."""
 
     def __init__(self, model: nn.Module, input_shape: tuple[int, ...]) -> None:
-        """Tries in which precision the network computes.
+        """Finds the precision in which the network can compute.
 
         Raises:
-            UserError: it does not run on inputs of that shape.
+            UserError: the network does not run on inputs of that shape.
         """
         self._model, self._input_shape = model, input_shape
         self._drawn: tuple[int, _Dense] | None = None
-        """The last one, and its seed."""
+        """The latest random network, and its seed."""
         self._dtype, self._tolerance = self._precision()
 
     def accepted(self, groups: Sequence[Group], removed: Removal) -> tuple[tuple[Group, ...], tuple[KeptWhole, ...]]:
         """Which groups can lose these channels, alone and together, and why the others cannot.
 
         Args:
-            groups: all that are looked at; those without a channel in `removed` pass.
+            groups: the groups to check; those without a channel in `removed` pass.
             removed: by the groups' roots.
         """
         channels, unseen = dict(removed), set[str]()
@@ -92,7 +92,7 @@ class ChannelCheck:
         kept: list[KeptWhole] = []
 
         def add(part: Sequence[Group]) -> None:
-            """Takes in as many as pass: all at once, else half by half."""
+            """Accepts as many as pass: all at once, else half by half."""
             finding = self.finding([(group.root, channels[group.root]) for group in (*good, *part)])
             if not finding.failure:
                 good.extend(part)
@@ -112,7 +112,7 @@ class ChannelCheck:
         return tuple(g for g in groups if g.root in left or g.root not in channels), tuple(kept)
 
     def finding(self, removed: Removal) -> Finding:
-        """Makes a removal and compares."""
+        """Tries a removal and compares the outputs."""
         try:
             smaller, places = self._cut(removed)
         except UserError as error:
@@ -131,7 +131,7 @@ class ChannelCheck:
             apart = float((got - want).abs().max()) if got.shape == want.shape else float("inf")
             if not apart <= self._tolerance * max(scale, float(want.abs().max())):
                 return Finding(
-                    "without some of their channels the network answers otherwise than with these channels silent"
+                    "without some of their channels the network gives other outputs than with these channels silent"
                     f" (by {apart / scale:.1%} of the largest output)"
                 )
             if float((want - dense.outputs).abs().max()) > LEAST_EFFECT * scale:
@@ -165,7 +165,7 @@ class ChannelCheck:
         return self._drawn[1]
 
     def _cut(self, removed: Removal) -> tuple[nn.Module, Places]:
-        """A smaller copy, and where its numbers come from."""
+        """A smaller copy, and the places that its numbers come from."""
         smaller = _with_factors(copied(self._model))
         cut(smaller, self._input_shape, removed, _number)
         places = {name: tensor.detach().long() for name, tensor in _tensors(smaller)}
@@ -173,9 +173,9 @@ class ChannelCheck:
 
 
 def trial_removal(groups: Sequence[Group]) -> Removal:
-    """Channels to check groups by, whatever goes in the end: about half of each group's units, drawn at random.
+    """Channels for a trial removal: about half of each group's units, drawn at random.
 
-    An odd number of units goes, where there are more than two: a mirrored order could pass with an even one.
+    With more than two units, an odd number goes: a mirrored order could pass with an even number.
     """
     generator = torch.Generator().manual_seed(0)
     removed = []
@@ -198,7 +198,7 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 @torch.no_grad()
 def _with_factors(model: nn.Module) -> nn.Module:
-    """Gives norms without factors some, in place: what a norm lost is read off them."""
+    """Gives factors to norms without any, in place: they show which channels a norm lost."""
     weight = next(model.parameters())
     for layer in model.modules():
         if isinstance(layer, nn.GroupNorm | nn.LayerNorm) and "weight" not in dict(layer.named_parameters()):
@@ -210,7 +210,7 @@ def _with_factors(model: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def _randomise(model: nn.Module, generator: torch.Generator) -> None:
-    """Draws all parameters, in place, so that signals keep their size, and the statistics of BatchNorm."""
+    """Draws all parameters and BatchNorm statistics, in place, so that signals keep their magnitude."""
 
     def fill(tensor: Tensor, values: Tensor) -> None:
         tensor.copy_(values.to(tensor.device, tensor.dtype))
@@ -224,7 +224,7 @@ def _randomise(model: nn.Module, generator: torch.Generator) -> None:
             fill(parameter, normal * (2 * len(parameter) / max(parameter.numel(), 1)) ** 0.5)
         else:
             signs = torch.randint(2, parameter.shape, generator=generator) * 2 - 1
-            scale = 0.5 if name.endswith("bias") else 1.0  # a large one would let many a ReLU give zero for all inputs
+            scale = 0.5 if name.endswith("bias") else 1.0  # a large bias would make many ReLUs zero for all inputs
             fill(parameter, scale * signs * around_one(parameter))
     for layer in model.modules():
         if isinstance(layer, _NormBase) and layer.running_mean is not None and layer.running_var is not None:
@@ -234,7 +234,7 @@ def _randomise(model: nn.Module, generator: torch.Generator) -> None:
 
 @torch.no_grad()
 def _number(model: nn.Module) -> None:
-    """Makes every number its own place in its tensor, in float64, which holds places exactly."""
+    """Sets every number to its own place in its tensor, in float64, which is exact for places."""
     model.double()
     for _, tensor in _tensors(model):
         tensor.copy_(torch.arange(tensor.numel(), dtype=tensor.dtype, device=tensor.device).view(tensor.shape))
@@ -242,7 +242,7 @@ def _number(model: nn.Module) -> None:
 
 @torch.no_grad()
 def _fill(smaller: nn.Module, dense: nn.Module, places: Places) -> None:
-    """Gives the smaller network the dense one's numbers."""
+    """Copies the dense network's numbers into the smaller one."""
     source = dict(_tensors(dense))
     for name, tensor in _tensors(smaller):
         tensor.copy_(source[name].flatten()[places[name]])
@@ -251,7 +251,7 @@ def _fill(smaller: nn.Module, dense: nn.Module, places: Places) -> None:
 def _outputs(model: nn.Module, x: Tensor) -> Tensor:
     """Outputs (B, C) in evaluation mode, with fixed random numbers.
 
-    Gradients are asked for, as in tracing: fused kernels that pass over modules are used without them alone.
+    Gradients are requested, as in tracing: without them torch uses fused kernels that bypass modules.
     """
     devices = [x.device] if x.device.type == "cuda" else []
     with evaluating(model), torch.enable_grad(), torch.random.fork_rng(devices=devices):
@@ -264,7 +264,7 @@ def _outputs(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def _effects(model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Outputs, and by layer what silencing each of its outputs changes in them, to first order: the sum of w dL/dw."""
+    """Outputs, and by layer the effect of silencing each of its outputs, to first order: the sum of w dL/dw."""
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, _ConvNd | nn.Linear)}
     layers = {name: layer for name, layer in layers.items() if isinstance(layer.weight, nn.Parameter)}
     weights = [layer.weight.requires_grad_() for layer in layers.values()]

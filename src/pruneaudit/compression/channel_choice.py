@@ -1,7 +1,7 @@
-"""Which channels go: ranked, counted and capped, as pure functions.
+"""Chooses the channels to remove: ranked, counted and capped, as pure functions.
 
-Channels go one by one in a fixed order; the cut is where the removed fraction is nearest to what was
-asked for. A higher sparsity therefore removes the same channels and more.
+Channels go one by one in a fixed order, until the removed fraction is nearest to the requested one.
+A higher sparsity therefore removes the same channels and more.
 """
 
 # n channels of a group, U units (channels that go together) of a group or of all of them
@@ -21,7 +21,7 @@ from pruneaudit.core.options import Options
 
 @dataclass(frozen=True)
 class Effect:
-    """What one layer loses with each channel of a group."""
+    """The weights that one layer loses with each channel of a group."""
 
     layer: str
     """Module name of a convolution or linear layer."""
@@ -35,7 +35,7 @@ class Group:
     """Channels that can be removed, and the layers that lose them together."""
 
     root: str
-    """Module name of the layer by whose outputs the channels are numbered."""
+    """Module name of the layer whose outputs number the channels."""
     num_channels: int
     scores: Tensor  # (U,) on the CPU; higher = kept longer
     units: tuple[tuple[int, ...], ...]  # U tuples of channels that go together
@@ -48,16 +48,16 @@ class Group:
 
 
 class KeptWhole(Options):
-    """Layers that keep all their output channels although nobody asked for it."""
+    """Layers that keep all their output channels although they are not excluded."""
 
     layers: tuple[str, ...]
     """Module names of the convolutions and linear layers."""
     reason: str
-    """Why; the rest of a sentence that begins with the layers."""
+    """The reason; it continues a sentence that begins with the layers."""
 
 
 def kept_notes(kept: Sequence[KeptWhole]) -> tuple[str, ...]:
-    """What is kept whole, one sentence per reason."""
+    """The layers that are kept whole, one sentence per reason."""
     by_reason: dict[str, list[str]] = {}
     for part in kept:
         by_reason.setdefault(part.reason, []).extend(part.layers)
@@ -65,7 +65,7 @@ def kept_notes(kept: Sequence[KeptWhole]) -> tuple[str, ...]:
 
 
 def check_sparsity(sparsity: float) -> None:
-    """Refuses what no method for channels can do.
+    """Refuses a sparsity that channel removal cannot reach.
 
     Raises:
         UserError: sparsity is not in (0, 1).
@@ -75,17 +75,17 @@ def check_sparsity(sparsity: float) -> None:
 
 
 Order = Sequence[tuple[int, int]]
-"""(group, unit) by position, in the order in which they go."""
+"""(group, unit) by position, in the order of removal."""
 
 
 def removal_order(groups: Sequence[Group], scope: Scope, max_channel_sparsity: float) -> Order:
-    """The order in which units go; of equal ones, the first in the network go first.
+    """The order in which units are removed; among equals, the first in the network.
 
     Args:
         groups: all channels that may go, in the network's order.
         scope: `layerwise` takes the same fraction of every group, to the nearest whole unit, at any cut;
             `global` ranks the scores of all groups together.
-        max_channel_sparsity: the fraction of its units that a group may lose; one always stays.
+        max_channel_sparsity: the largest fraction of its units that a group can lose; one always stays.
     """
     ranked = []
     for index, group in enumerate(groups):
@@ -100,7 +100,7 @@ def removal_order(groups: Sequence[Group], scope: Scope, max_channel_sparsity: f
 
 
 def removed_channels(groups: Sequence[Group], order: Order) -> list[float]:
-    """The fraction of all channels of the groups that is gone after each step of the order (U,), rising."""
+    """The fraction of all channels of the groups removed after each step of the order (U,), rising."""
     total, gone = sum(group.num_channels for group in groups), 0
     fractions = []
     for index, unit in order:
@@ -112,13 +112,13 @@ def removed_channels(groups: Sequence[Group], order: Order) -> list[float]:
 def removed_costs(
     groups: Sequence[Group], order: Order, widths: Mapping[str, tuple[int, int]], costs: Mapping[str, int]
 ) -> list[float]:
-    """The fraction of all costs that is gone after each step of the order (U,), rising.
+    """The fraction of all costs removed after each step of the order (U,), rising.
 
     Args:
         groups: all channels that may go.
-        order: in which they go.
+        order: the order of removal.
         widths: (inputs, outputs) of each layer.
-        costs: what each layer contributes, proportional to inputs x outputs: weights, or MACs.
+        costs: each layer's cost, proportional to inputs x outputs: weights, or MACs.
     """
     left = {layer: list(pair) for layer, pair in widths.items()}
     current = {layer: float(cost) for layer, cost in costs.items()}
@@ -138,13 +138,13 @@ def removed_costs(
 
 
 def how_many(fractions: Sequence[float], sparsity: float, target: str, notes: str = "") -> int:
-    """How many steps bring the removed fraction nearest to `sparsity`: at least 1; of two equally near, the fewer.
+    """The number of steps that bring the removed fraction nearest to `sparsity`: at least 1; the fewer of a tie.
 
     Args:
-        fractions: removed after each step, rising.
+        fractions: the removed fraction after each step, rising.
         sparsity: the fraction to remove, in (0, 1).
-        target: of what it is a fraction, for messages.
-        notes: what else the message says of the network.
+        target: what it is a fraction of, for messages.
+        notes: further text about the network, for messages.
 
     Raises:
         UserError: all steps together do not reach `sparsity`.

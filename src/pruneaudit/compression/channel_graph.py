@@ -1,10 +1,10 @@
-"""Which channels hang together, and how they are cut out; the only file that knows Torch-Pruning.
+"""Finds channels that must be removed together, and cuts them out; the only file that uses Torch-Pruning.
 
-Torch-Pruning (Fang et al. 2023, arXiv 2301.12900) follows which layers hang together: a channel that goes from
-one convolution goes from its BatchNorm, from every layer that is added to it, and from the inputs of every
+Torch-Pruning (Fang et al. 2023, arXiv 2301.12900) tracks the layers that depend on a channel: a channel removed from
+one convolution also goes from its BatchNorm, from every layer that is added to it, and from the inputs of every
 layer that reads it. Only its dependency graph is used. Ranking and counting are in `channel_choice`, because the
-library's own ranking removes more than it should where scores are equal, passes over layers that would vanish without
-a word, and counts channels only. What the graph says is not trusted: it loses count where channels are permuted,
+library's own ranking removes too much where scores are equal, silently skips layers that would vanish,
+and counts channels only. The graph is not trusted: it loses track where channels are permuted,
 stacked or sliced, so `channel_check` checks every removal.
 """
 
@@ -29,12 +29,12 @@ from pruneaudit.compression.selection import excluded_layers
 from pruneaudit.core.errors import UserError, in_one_line
 
 Importance = Literal["l1", "l2", "gamma"]
-"""By what channels are ranked: the L1 or L2 norm of their filters, or |gamma| of their BatchNorm."""
+"""The score that ranks channels: the L1 or L2 norm of their filters, or |gamma| of their BatchNorm."""
 Removal = Sequence[tuple[str, Sequence[int]]]
-"""Layer by layer, which of its output channels go; layers that hang together are named once."""
+"""By layer, the output channels to remove; of layers that lose channels together, one is named."""
 
-UNTOUCHABLE = "weights of theirs, or of a layer that loses channels with them, are shared or computed from others"
-UNKNOWN = "an operation or a parameter of the network's own, which cannot shrink, uses their channels"
+UNTOUCHABLE = "their weights, or those of a layer that loses channels with them, are shared or computed from others"
+UNKNOWN = "a custom operation or parameter of the network uses their channels and cannot shrink"
 
 
 def one_input(model: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
@@ -44,21 +44,21 @@ def one_input(model: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
 
 
 def shortened(error: Exception) -> str:
-    """What a network's own code, or the tracing of it, raised, in one line."""
+    """An error raised by a network's code, or by tracing it, in one line."""
     return in_one_line(error, 150)
 
 
 def unfit(error: Exception) -> UserError:
-    """What is said of a network that cannot be traced, or does not run."""
+    """The error for a network that cannot be traced, or does not run."""
     return UserError(f"channels of this network cannot be removed ({shortened(error)}); use l1unstructured")
 
 
 @contextmanager
 def _graph(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[Any]:
-    """Torch-Pruning's dependency graph of `model`, which is in evaluation mode meanwhile.
+    """Torch-Pruning's dependency graph of `model`, which stays in evaluation mode within the context.
 
-    The input is given as a tuple: a bare tensor would be unpacked along the batch first. It asks for
-    gradients, so that networks with frozen layers are traced as well.
+    The input is passed as a tuple: a bare tensor would be unpacked along the batch first. It requires
+    gradients, so that networks with frozen layers can be traced.
     """
     import torch_pruning
 
@@ -80,13 +80,13 @@ def cut(
     removed: Removal,
     traced: Callable[[nn.Module], object] = lambda _: None,
 ) -> None:
-    """Removes output channels, and all that hangs on them, in place.
+    """Removes output channels, and everything that depends on them, in place.
 
     Args:
-        model: the network; it may be left half changed where this fails.
-        input_shape: of one sample.
-        removed: which channels go.
-        traced: called with `model` when the graph stands, before anything is cut.
+        model: the network; if this fails, it may be left half changed.
+        input_shape: shape of one sample.
+        removed: the channels to remove.
+        traced: called with `model` once the graph is built, before anything is cut.
 
     Raises:
         UserError: the network cannot be traced, or the graph cannot follow these channels.
@@ -108,17 +108,17 @@ def cut(
 def channel_groups(
     model: nn.Module, input_shape: tuple[int, ...], importance: Importance, exclude: Sequence[str]
 ) -> tuple[tuple[Group, ...], tuple[KeptWhole, ...]]:
-    """All channels that may go as far as the graph can tell, in an order that depends on the architecture alone.
+    """All channels that can go according to the graph, in an order that depends only on the architecture.
 
     Args:
         model: the network.
-        input_shape: of one sample.
-        importance: by what channels are ranked.
+        input_shape: shape of one sample.
+        importance: the score that ranks channels.
         exclude: layers that keep their output channels: module names, `first_conv`, `classifier`.
 
     Returns:
-        The groups, and the layers that the graph cannot follow. Layers of the output, excluded ones and
-        zero-padded shortcuts are in neither.
+        The groups, and the layers that the graph cannot follow. Output layers, excluded ones and zero-padded
+        shortcuts are in neither.
 
     Raises:
         UserError: an excluded layer does not exist, or the network cannot be traced.
@@ -145,14 +145,14 @@ def channel_groups(
                     kept.append(KeptWhole(layers=_layers(graph, group, names), reason=UNKNOWN))
                 elif made := _group(graph, group, importance, names):
                     found.append(made)
-            except Exception as error:  # what the graph makes of a user's network may fail in any way
+            except Exception as error:  # the graph may fail in any way on a user's network
                 kept.append(KeptWhole(layers=(names[root],), reason=cannot_follow(error)))
     place = {name: index for index, name in enumerate(names.values())}
     return tuple(sorted(found, key=lambda group: place[group.root])), tuple(kept)
 
 
 def cannot_follow(error: Exception) -> str:
-    """Why a group stays whole that the graph fails on."""
+    """Why a group on which the graph fails stays whole."""
     return f"the dependency graph cannot follow their channels ({shortened(error)})"
 
 
@@ -181,7 +181,7 @@ def _has_to_stay(graph: Any, group: Any, fixed: set[nn.Module]) -> bool:
         node = item.dep.target
         if graph.is_out_channel_pruning_fn(item.dep.handler) and (not node.outputs or node.module in fixed):
             return True
-        # Padding is given from the last dimension on, two numbers each; the channels come after the spatial ones.
+        # Padding lists two numbers per dimension, last dimension first; the channels come after the spatial ones.
         padding = getattr(node.grad_fn, "_saved_pad", ())
         if any(padding[2 * spatial : 2 * spatial + 2]):
             return True
@@ -189,7 +189,7 @@ def _has_to_stay(graph: Any, group: Any, fixed: set[nn.Module]) -> bool:
 
 
 def _is_known(graph: Any, group: Any) -> bool:
-    """Whether every operation on these channels is one that can shrink, at places that it has."""
+    """Whether every operation on these channels can shrink, and has channels at these places."""
     from torch_pruning.ops import OPTYPE
 
     known = {
@@ -207,7 +207,7 @@ def _is_known(graph: Any, group: Any) -> bool:
 
 
 def _group(graph: Any, group: Any, importance: Importance, names: dict[nn.Module, str]) -> Group | None:
-    """The group in our words; None where nothing ranks its channels, or its parts are not of one size."""
+    """The group as a `Group`; None if nothing ranks its channels, or its parts differ in size."""
     scores, parts = _scores(graph, group, importance), _parts(group)
     if scores is None or len(scores) % parts:
         return None
@@ -222,9 +222,9 @@ def _group(graph: Any, group: Any, importance: Importance, names: dict[nn.Module
 
 
 def _parts(group: Any) -> int:
-    """Into how many equal parts the channels are split by GroupNorm and grouped convolutions.
+    """The number of equal parts into which GroupNorm and grouped convolutions split the channels.
 
-    Every part must lose as much as the others: channels at the same place of each part go together.
+    All parts must lose the same number: channels at the same place of each part go together.
     """
     parts = 1
     for item in group:
@@ -241,7 +241,7 @@ def _is_depthwise(layer: nn.Module) -> bool:
 
 
 def _effects(graph: Any, group: Any, names: dict[nn.Module, str]) -> Iterator[Effect]:
-    """What convolutions and linear layers lose."""
+    """The weights that convolutions and linear layers lose."""
     num_channels = len(group[0].idxs)
     for item in group:
         layer = item.dep.target.module
@@ -253,7 +253,7 @@ def _effects(graph: Any, group: Any, names: dict[nn.Module, str]) -> Iterator[Ef
 
 @torch.no_grad()
 def _scores(graph: Any, group: Any, importance: Importance) -> Tensor | None:
-    """What each channel is worth (n,): the mean over the coupled layers that produce it; None where none does."""
+    """The score of each channel (n,): the mean over the coupled layers that produce it; None without any."""
     total = torch.zeros(len(group[0].idxs))
     number = torch.zeros_like(total)
     for item in group:
@@ -269,7 +269,7 @@ def _scores(graph: Any, group: Any, importance: Importance) -> Tensor | None:
 
 
 def _layer_scores(layer: nn.Module, importance: Importance) -> Tensor | None:
-    """A layer's own view of its output channels."""
+    """One layer's scores of its output channels."""
     if importance == "gamma":
         return layer.weight.abs() if isinstance(layer, _BatchNorm) and layer.affine else None
     if not isinstance(layer, _ConvNd | nn.Linear):

@@ -1,8 +1,8 @@
 """Masks over whole channels, as the mia_prune system sets them (Yuan & Zhang 2022, arXiv 2202.03335).
 
-Nothing is removed, so the network is as large and as slow as before. Both leave part of a channel
-alive: a masked filter's BatchNorm still gives a constant, a masked BatchNorm's filter keeps its
-weights. Deviation: where scores are equal, exactly the count goes (the first ones); the original's
+Nothing is removed, so the network stays as large and as slow as before. Both kinds of mask leave part
+of a channel active: a masked filter's BatchNorm still gives a constant, a masked BatchNorm's filter keeps its
+weights. Deviation: among equal scores, the first ones go, exactly as many as needed; the original's
 threshold would take all of them.
 """
 
@@ -24,10 +24,10 @@ from pruneaudit.core.errors import UserError
 
 @torch.no_grad()
 def filter_masks(model: nn.Module, sparsity: float, p: int) -> Masks:
-    """Removes int(O x sparsity) filters of each Conv2d, with their biases: those of the lowest norm.
+    """Masks the int(O x sparsity) filters of lowest norm in each Conv2d, with their biases.
 
     Args:
-        model: the network; BatchNorm and linear layers stay as they are.
+        model: the network; BatchNorm and linear layers stay unmasked.
         sparsity: fraction of each layer's filters, in (0, 1).
         p: 1 or 2, which norm.
 
@@ -45,10 +45,10 @@ def filter_masks(model: nn.Module, sparsity: float, p: int) -> Masks:
 
 @torch.no_grad()
 def gamma_masks(model: nn.Module, sparsity: float) -> Masks:
-    """Removes int(G x sparsity) gammas of BatchNorm2d, with their betas: the smallest |gamma| of all layers together.
+    """Masks the int(G x sparsity) smallest |gamma| of all BatchNorm2d layers together, with their betas.
 
     Args:
-        model: the network; convolutions and linear layers stay as they are.
+        model: the network; convolutions and linear layers stay unmasked.
         sparsity: fraction of all gammas, in (0, 1).
 
     Raises:
@@ -63,14 +63,14 @@ def gamma_masks(model: nn.Module, sparsity: float) -> Masks:
 
 
 def no_batch_norm(kind: str = "BatchNorm") -> UserError:
-    """What is wrong with a network that slim cannot rank."""
+    """The error for a network that slim cannot rank."""
     return UserError(
         f"slim: got a network without {kind}, whose factors it ranks; use l1structured, l2structured or l1unstructured"
     )
 
 
 def _distinct(layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """The layers' weights, each once, by the name of the first layer that uses it."""
+    """The layers' weights, each tensor once, by the name of the first layer that uses it."""
     found: dict[int, tuple[str, Tensor]] = {}
     for name, layer in layers.items():
         weight = layer.get_parameter("weight")
@@ -79,7 +79,7 @@ def _distinct(layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 
 def _spread(model: nn.Module, kept: Masks) -> Masks:
-    """Masks (O,) by layer name as masks of the layers' weights and, where there are any, biases.
+    """Expands masks (O,) by layer name to masks of the layers' weights and biases.
 
     Layers that share the weight share the mask: their biases go with it.
     """

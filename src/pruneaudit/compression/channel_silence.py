@@ -1,7 +1,7 @@
-"""A network whose channels are silent where they come from, and nowhere else.
+"""Silences channels of a network at their source only.
 
-Filters and biases of the channels are zero. Norms compute over the other channels, as they will in a network without
-these, and give zero for them. No layer that reads the channels is touched.
+Filters and biases of the channels are zero. Norms compute over the other channels, as in a network without the
+silenced ones, and give zero for these. Layers that read the channels do not change.
 """
 
 # B batch, C channels, n channels of a group
@@ -20,7 +20,7 @@ from pruneaudit.compression.parametrized import copied
 
 Norm = _NormBase | nn.GroupNorm | nn.LayerNorm
 Places = Mapping[str, Tensor]
-"""By parameter or buffer name: at which place of the dense tensor, flattened, each number of the smaller one stood."""
+"""By parameter or buffer name: the place in the flattened dense tensor that each number of the smaller one had."""
 
 
 @torch.no_grad()
@@ -28,11 +28,11 @@ def silenced(dense: nn.Module, places: Places) -> tuple[nn.Module, dict[str, Ten
     """Silences the channels that a smaller network lacks.
 
     Args:
-        dense: the whole network; stays as it is.
-        places: of the smaller one's numbers.
+        dense: the whole network; it does not change.
+        places: the places of the smaller one's numbers.
 
     Returns:
-        A copy in which they are silent, and by layer which outputs each convolution and linear layer lost (n,).
+        A copy with these channels silent, and by layer the outputs that each convolution and linear layer lost (n,).
     """
     silent, lost = copied(dense), {}
     for name, layer in silent.named_modules():
@@ -70,7 +70,7 @@ def output_of_each(layer: nn.Module) -> Tensor:
 
 
 def _norm_over(layer: nn.Module, kept: Tensor) -> None:
-    """Makes a norm compute over the kept channels alone, and give zero for the others."""
+    """Makes a norm compute over the kept channels only, and give zero for the others."""
 
     def compute(norm: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         return _kept_norm(norm, inputs[0], output, kept)
@@ -84,7 +84,7 @@ def _kept_norm(norm: nn.Module, x: Tensor, output: Tensor, kept: Tensor) -> Tens
     Args:
         norm: the layer.
         x: its inputs, (B, C, ...); LayerNorm's (..., C).
-        output: what it gives over all channels.
+        output: its outputs over all channels.
         kept: the channels that stay (n,); LayerNorm's: places in its normalised shape, flattened.
     """
     if isinstance(norm, nn.LayerNorm):
@@ -101,5 +101,5 @@ def _kept_norm(norm: nn.Module, x: Tensor, output: Tensor, kept: Tensor) -> Tens
             if len(own):
                 result[:, own] = functional.group_norm(x[:, own], 1, norm.weight[own], norm.bias[own], norm.eps)
         return result
-    result[:, kept] = output[:, kept]  # no channel depends on another
+    result[:, kept] = output[:, kept]  # channels do not depend on each other
     return result

@@ -1,8 +1,8 @@
-"""Weights that share a few values: k-means in one dimension, and the hook that keeps clusters together in training.
+"""Weights that share a few values: k-means in one dimension, and the hook that keeps clusters equal in training.
 
-One dimension makes k-means cheap: the weights are sorted once, an assignment is a search among the middles between
+One dimension makes k-means cheap: the weights are sorted once, assignment is a search among the midpoints between
 centroids, and a centroid is a difference of two running sums, in float64. The same weights give the same clusters. A
-weight that lies in the middle of two centroids goes to the lower one. An empty cluster keeps its centroid.
+weight halfway between two centroids goes to the lower one. An empty cluster keeps its centroid.
 """
 
 # N weights, K clusters
@@ -22,20 +22,20 @@ from pruneaudit.training.hooks import Hook, TrainingState
 Start = Literal["linear", "density", "kmeans++"]
 Reduce = Literal["mean", "sum"]
 MOST_ROUNDS = 1000
-"""Rounds of k-means after which it ends, should assignments still change."""
+"""Most rounds of k-means, even if assignments still change."""
 
 
 def centroids_of(values: Tensor, clusters: int, start: Start, generator: torch.Generator) -> Tensor:
-    """The centroids that k-means ends with, ascending (at most K,) float64.
+    """The final centroids of k-means, ascending (at most K,) float64.
 
-    No more distinct values than clusters: they themselves, so that nothing is lost.
+    With no more distinct values than clusters, these are the values themselves, so that nothing is lost.
 
     Args:
         values: (N,) at least one.
         clusters: K.
-        start: where it begins: `linear` from least to greatest value in equal steps, `density` at the (i + 1/2) / K
-            quantiles, `kmeans++` at values drawn far from each other.
-        generator: of the draws of `kmeans++`.
+        start: the first centroids: `linear` from least to greatest value in equal steps, `density` at the
+            (i + 1/2) / K quantiles, `kmeans++` at values drawn far from each other.
+        generator: draws for `kmeans++`.
     """
     ordered = values.detach().cpu().double().sort().values  # (N,)
     distinct = ordered.unique()
@@ -56,7 +56,7 @@ def centroids_of(values: Tensor, clusters: int, start: Start, generator: torch.G
 
 
 def _first(ordered: Tensor, clusters: int, start: Start, generator: torch.Generator) -> Tensor:
-    """The centroids that k-means begins with, ascending (K,)."""
+    """The first centroids of k-means, ascending (K,)."""
     if start == "linear":
         return torch.linspace(float(ordered[0]), float(ordered[-1]), clusters, dtype=torch.float64)
     if start == "density":
@@ -76,7 +76,7 @@ def _middles(centroids: Tensor) -> Tensor:
 
 
 def nearest(values: Tensor, centroids: Tensor) -> Tensor:
-    """Which of the ascending centroids each value is nearest to, in its shape, int64; in the middle: the lower one."""
+    """The index of each value's nearest centroid (of ascending ones), in its shape, int64; ties: the lower one."""
     return torch.searchsorted(_middles(centroids), values.detach().cpu().double().contiguous())
 
 
@@ -85,24 +85,24 @@ class Codebook:
     """The values that the weights of one tensor share."""
 
     clusters: Tensor
-    """Which value each weight has, in the weight's shape, int64; K where it is removed, and zero."""
+    """Index of each weight's value, in the weight's shape, int64; K for removed weights, which are zero."""
     values: Tensor
-    """(K,) float32, where no weight has moved them since."""
+    """(K,) float32, as they were before any training moved them."""
 
     @classmethod
     def of(cls, index: Tensor, kept: Tensor | None, values: Tensor) -> Codebook:
-        """Of the weights' numbers of values, and which weights are kept (default: all)."""
+        """Builds a codebook from the weights' indices of values, and the weights that are kept (default: all)."""
         index = index.long()
         return cls(index if kept is None else index.masked_fill(~kept, len(values)), values.float())
 
     @property
     def counts(self) -> Tensor:
-        """How many weights have each value (K,)."""
+        """The number of weights with each value (K,)."""
         return torch.bincount(self.clusters.flatten(), minlength=len(self.values) + 1)[:-1]
 
     @property
     def index(self) -> Tensor:
-        """Which value each weight has, in the weight's shape, uint8; 0 where it is removed."""
+        """Index of each weight's value, in the weight's shape, uint8; 0 for removed weights."""
         return self.clusters.masked_fill(self.clusters == len(self.values), 0).to(torch.uint8).cpu()
 
     def on(self, device: torch.device) -> Codebook:
@@ -110,17 +110,17 @@ class Codebook:
         return Codebook(self.clusters.to(device), self.values.to(device))
 
     def reduced(self, tensor: Tensor, how: Reduce) -> Tensor:
-        """The mean or the sum of each cluster's part of a tensor, (K,) float64; 0 of empty clusters."""
+        """The mean or sum over each cluster's part of a tensor, (K,) float64; 0 for empty clusters."""
         sums = tensor.new_zeros(len(self.values) + 1, dtype=torch.float64)
         sums = sums.index_add_(0, self.clusters.flatten(), tensor.detach().flatten().double())[:-1]
         return sums if how == "sum" else sums / self.counts.clamp(min=1)
 
     def spread(self, values: Tensor, dtype: torch.dtype) -> Tensor:
-        """Each cluster's value (K,) at its weights, in the weight's shape; 0 where weights are removed."""
+        """Each cluster's value (K,) at its weights, in the weight's shape; 0 for removed weights."""
         return torch.cat([values, values.new_zeros(1)]).to(dtype)[self.clusters]
 
     def current(self, weight: Tensor) -> Tensor:
-        """The values (K,) float32 as the weight, whose clusters are equal, has them now."""
+        """The current values (K,) float32 of a weight whose clusters are equal."""
         return torch.where(self.counts > 0, self.reduced(weight, "mean").float(), self.values)
 
 
@@ -138,24 +138,24 @@ class Codebooks(Constraint):
         return cls(books, reduce)
 
     def hooks(self, model: nn.Module) -> tuple[Hook, ...]:
-        """What keeps the weights of each cluster equal."""
+        """The hook that keeps the weights of each cluster equal."""
         return (HoldCodebooks(model, self),)
 
     @torch.no_grad()
     def write(self, model: nn.Module) -> None:
-        """Gives each weight its value, in place."""
+        """Sets each weight to its cluster's value, in place."""
         for name, book in self.books.items():
             weight = model.get_parameter(name)
             weight.copy_(book.on(weight.device).spread(book.values.to(weight.device), weight.dtype))
 
     @torch.no_grad()
     def apply(self, model: nn.Module) -> None:
-        """Gives the weights of each cluster their mean, in place."""
+        """Sets the weights of each cluster to their mean, in place."""
         for name, book in self.books.items():
             _tie(model.get_parameter(name), book.on(model.get_parameter(name).device))
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
-        """Numbers and values of the model's weights."""
+        """Indices and values of the model's weights."""
         found: dict[str, Tensor] = {}
         for name, book in self.books.items():
             weight = model.get_parameter(name)
@@ -165,14 +165,14 @@ class Codebooks(Constraint):
 
 
 def _tie(weight: Tensor, book: Codebook) -> None:
-    """Gives the weights of each cluster their mean, in place; equal ones keep their bits."""
+    """Sets the weights of each cluster to their mean, in place; equal ones stay bit-identical."""
     weight.copy_(book.spread(book.reduced(weight, "mean"), weight.dtype))
 
 
 class HoldCodebooks(Hook):
     """Trains the shared values: all weights of a cluster get the mean (or the sum) of their gradients.
 
-    After each step every cluster gets its mean, so that its weights stay equal whatever the optimizer does to each.
+    After each step every cluster is set to its mean, so that its weights stay equal with any optimizer.
     """
 
     def __init__(self, model: nn.Module, codebooks: Codebooks) -> None:

@@ -1,7 +1,7 @@
-"""What every compressor has in common: one way of making a network smaller, one file each.
+"""The base class of compressors: one way to make a network smaller, one file each.
 
-A compressor changes a network and says what has to stay true of its weights in whatever training follows: a mask, a
-grid, a codebook. Hooks hold that, and a later step of a chain, or a release that starts from this one, inherits it.
+A compressor changes a network and returns a constraint on its weights: a mask, a grid, a codebook. Hooks keep the
+constraint in any later training. A later step of a chain, or a release that starts from this one, inherits it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["Compressed", "CompressionContext", "Compressor", "Constraint", "DataUse", "Kind"]
 
 Kind = Literal["structure", "mask", "codes", "codebook"]
-"""What a compressor leaves: a smaller architecture, a mask, weights on a grid, or weights that share values."""
+"""The result of a compressor: a smaller architecture, a mask, weights on a grid, or weights that share values."""
 DataUse = Literal["none", "public", "holdout", "members", "members-soft", "mixed"]
-"""Which samples a compressor sees while it works, beside those of the release's own training. `public` and `holdout`:
-those that shape models, which come from the holdout where a study has no public part."""
+"""The samples that a compressor uses, in addition to those of the release's own training. `public` and `holdout`:
+public samples, or samples of the holdout in a study without a public part."""
 NUM_CALIBRATION = 256
-"""How many of them, unless a compressor says otherwise."""
+"""Default number of public or holdout samples."""
 
 
 class Compressor(Configured[OptionsT]):
-    """One way of making networks smaller; the module's docstring names idea, paper and deviations.
+    """One way to make networks smaller; the module's docstring gives idea, paper and deviations.
 
-    A subclass names its settings once, as the parameter: `class L1Unstructured(Compressor[Options])`.
+    A subclass names its settings as the type parameter: `class L1Unstructured(Compressor[Options])`.
 
     Example:
         >>> pruneaudit.COMPRESSORS.get("rtn").degree
@@ -39,26 +39,26 @@ class Compressor(Configured[OptionsT]):
     """
 
     degree: ClassVar[str] = "sparsity"
-    """The option that says how much: a release may name it beside the compressor, and a list of it makes several."""
+    """The option for how much to compress. A release can give it beside the compressor; a list gives several."""
     semantics_version: ClassVar[int] = 1
-    """Raised when results change, so that nothing stale is reused."""
+    """Raised when results change, so that stale ones are not reused."""
     looks_at_weights: ClassVar[bool] = True
-    """Whether what it chooses depends on trained weights: then it passes on what these know of the members."""
+    """Whether its choices depend on trained weights: then they can reveal what these weights know about members."""
 
     def kind(self, options: OptionsT) -> Kind:
-        """What it leaves. A chain goes from structure to masks to codes or shared values."""
+        """The kind of its result. A chain goes from structure to masks to codes or shared values."""
         return "mask"
 
     def changes_architecture(self, options: OptionsT) -> bool:
-        """Whether it returns a smaller network; `Compressed.structure` then says how."""
+        """Whether it returns a smaller network; `Compressed.structure` then says what was removed."""
         return self.kind(options) == "structure"
 
     def data(self, options: OptionsT) -> DataUse:
-        """Which samples it sees while it works, beside those of the release's own training."""
+        """The samples that it uses, in addition to those of the release's own training."""
         return "none"
 
     def num_samples(self, options: OptionsT) -> int | None:
-        """How many public samples it is given where `data` is `public` or `holdout`: the first ones; None: all."""
+        """How many public samples it gets if `data` is `public` or `holdout`: the first ones; None: all."""
         return NUM_CALIBRATION
 
     def origin(self, options: OptionsT) -> Origin:
@@ -66,19 +66,19 @@ class Compressor(Configured[OptionsT]):
         return "own-dense"
 
     def works_in_training(self, options: OptionsT) -> bool:
-        """Whether it does its work in training, and is nothing without it."""
+        """Whether it works during training, and gives no release without it."""
         return False
 
     def trains(self, options: OptionsT) -> bool:
-        """Whether it asks for trainings of its own, before that of the release: no network without it has those."""
+        """Whether it runs trainings of its own before the release's; a network without this compressor has none."""
         return False
 
     def is_done_by_training(self, options: OptionsT) -> bool:
-        """Whether only the training that follows reaches the degree: nothing may follow it in a chain."""
+        """Whether only the training that follows reaches the degree; then it must be the last in a chain."""
         return False
 
     def fingerprint(self, options: OptionsT) -> str:
-        """What else shapes the result beside the options, such as the hash of a user's source; or nothing."""
+        """Anything else that affects the result, such as the hash of a user's source; empty if nothing does."""
         return ""
 
     def compress(self, model: nn.Module, options: OptionsT, context: CompressionContext) -> Compressed:
@@ -87,7 +87,7 @@ class Compressor(Configured[OptionsT]):
         Args:
             model: the network.
             options: an instance of this compressor's `Options`.
-            context: an example input, random numbers, and training where the method needs it.
+            context: an example input, random numbers, and training if the method needs it.
 
         Raises:
             UserError: the options do not fit this network.
@@ -95,7 +95,7 @@ class Compressor(Configured[OptionsT]):
         raise NotImplementedError
 
     def constraint(self, state: Mapping[str, Tensor], options: OptionsT) -> Constraint:
-        """What has to hold of a network that was compressed earlier, from its stored state.
+        """The constraint on a network that was compressed earlier, from its stored state.
 
         A release that starts from such a network inherits it.
         """
@@ -111,7 +111,7 @@ class Compressor(Configured[OptionsT]):
     def state(self, compressed: Compressed) -> dict[str, Tensor]:
         """Every released compressed tensor, after the last training; see `compression.state`.
 
-        Of a chain `Chained.state` puts the states of all steps together.
+        For a chain, `Chained.state` combines the states of all steps.
         """
         from pruneaudit.compression.state import state_of
 
@@ -124,7 +124,7 @@ class Compressor(Configured[OptionsT]):
         return restored(state)
 
     def size(self, state: Mapping[str, Tensor]) -> float:
-        """Bits of what the state holds: the entropy bound, by one rule for all; see `compression.storage_size`."""
+        """Size of the state in bits: the entropy bound, by one rule for all; see `compression.storage_size`."""
         from pruneaudit.compression.storage_size import state_bits
 
         return state_bits(state)

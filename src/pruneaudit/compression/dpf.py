@@ -1,18 +1,18 @@
-"""DPF, dynamic model pruning with feedback: removed weights go on learning, and can come back.
+"""DPF, dynamic model pruning with feedback: removed weights keep learning, and can come back.
 
 Source: Lin et al., ICLR 2020 (arXiv 2006.07253). Dense weights w are kept beside the mask m. Each step takes
 the gradient at m*w and applies it, unmasked, to w; momentum and weight decay act on w. Every
-`period_steps` steps m is taken anew from |w|, at a sparsity that rises along a cubic ramp. The network
+`period_steps` steps m is recomputed from |w|, at a sparsity that rises along a cubic ramp. The network
 that is evaluated and released is m*w.
 
-Where this departs from the paper, and what is left open there:
+Deviations from the paper, and choices that it leaves open:
 - the first step at or after the ramp's end moves the mask too, if it is no multiple of the period: from there on the
-  sparsity is the asked one exactly, also in a training shorter than one period;
+  sparsity is exactly the requested one, even in a training shorter than one period;
 - from `freeze_at` on the mask no longer moves and gradients of removed weights are masked. No removed weight
   can come back then, so that the released m*w is what training with a held mask gives;
-- epochs before the ramp's end are not at the asked sparsity, and are never kept as the best on the dev set.
+- epochs before the ramp's end are not at the requested sparsity, and are never kept as the best on the dev set.
 
-Preset `pruning_mia`: what the Pruning_MIA code does. From initial weights, one threshold over all convolutions
+Preset `pruning_mia` does what the Pruning_MIA code does. From initial weights, one threshold over all convolutions
 (linear and normalisation layers stay dense), period 16, a ramp that rises once per epoch and ends at
 epoch 75 of 200, a frozen mask from epoch 180 of 200.
 """
@@ -49,15 +49,15 @@ class Options(MaskOptions):
     }
 
     start: Literal["init", "pretrained"] = "init"
-    """Train from the initial weights, or go on from the dense model's."""
+    """Train from the initial weights, or continue from the dense model's."""
     period_steps: int = Field(default=16, ge=1)
     """Steps between two moves of the mask."""
     ramp_end: float = Field(default=0.375, gt=0, le=1)
-    """Fraction of the training from which the asked sparsity holds."""
+    """Fraction of the training after which the requested sparsity is reached."""
     ramp_by: Literal["step", "epoch"] = "step"
-    """Whether the sparsity rises at every move of the mask, or at the beginning of epochs only."""
+    """Whether the sparsity rises at every move of the mask, or only at the beginning of epochs."""
     freeze_at: float = Field(default=1.0, gt=0, le=1)
-    """Fraction of the training from which the mask no longer moves; 1: it moves to the end."""
+    """Fraction of the training after which the mask no longer moves; 1: it moves to the end."""
     preset: Literal["none", "pruning_mia"] = "none"
     """The settings of a published system."""
 
@@ -72,22 +72,22 @@ class Options(MaskOptions):
 
 
 class Dpf(Compressor[Options]):
-    """Trains dense weights by the gradients of the masked network."""
+    """Trains dense weights with the gradients of the masked network."""
 
     def origin(self, options: Options) -> Origin:
-        """`init` unless it goes on from dense weights."""
+        """`init` unless it continues from dense weights."""
         return "init" if options.start == "init" else "own-dense"
 
     def works_in_training(self, options: Options) -> bool:
-        """The mask is made in training."""
+        """The mask is built during training."""
         return True
 
     def is_done_by_training(self, options: Options) -> bool:
-        """The mask moves in training."""
+        """The mask moves during training."""
         return True
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
-        """Removes nothing yet; the hook does, in training; see `Compressor.compress`."""
+        """Removes nothing yet: the hook does so in training; see `Compressor.compress`."""
         from pruneaudit.compression.moving_mask import DenseFeedback
         from pruneaudit.compression.selection import prunable_weights
 

@@ -1,13 +1,13 @@
-"""Filter pruning by norm, L1 or L2: whole channels go, and the network becomes smaller and faster.
+"""Filter pruning by norm, L1 or L2: removes whole channels, so that the network becomes smaller and faster.
 
 Source: Li et al. 2017 (arXiv 1608.08710), in one shot: filters are ranked within their layer by their norm.
-Deviations: channels of layers that are joined by an addition may go too, and so may hidden units.
-Sparsity is by default the fraction of weights that is gone, as in every other method, and not the
+Deviations: channels of layers that are joined by an addition can go too, and so can hidden units.
+By default sparsity is the removed fraction of weights, as in every other method, not the
 fraction of channels: half of the channels are about three quarters of the weights. Layers that are
 added to each other lose the same channels, by the mean of their relative norms.
 
 Preset `mia_prune` (arXiv 2202.03335): int(channels x sparsity) filters of each Conv2d are masked
-together with their biases. BatchNorm is not masked, so a pruned channel still gives a constant, linear
+together with their biases. BatchNorm is not masked, so a pruned channel still gives a constant. Linear
 layers stay whole, and nothing is removed.
 """
 
@@ -26,13 +26,14 @@ class Options(ChannelOptions):
     """Settings of pruning by the norm of filters."""
 
     scope: Literal["layerwise", "global"] = "layerwise"
-    """Remove the same fraction of each layer's channels, or rank all together, relative to their layer's mean."""
+    """Remove the same fraction of each layer's channels, or rank all channels together, relative to their layer's
+    mean."""
 
 
 class FilterNorm(Compressor[Options]):
     """Removes the filters, or the hidden units, of the lowest norm."""
 
-    semantics_version = 2  # in 1, networks that reorder channels lost those of others
+    semantics_version = 2  # in 1, networks that reorder channels lost the wrong ones
     norm: ClassVar[Literal[1, 2]]
     """Which norm: L1 or L2."""
 
@@ -61,7 +62,7 @@ class FilterNorm(Compressor[Options]):
 
 
 class L1Structured(FilterNorm):
-    """Filter pruning by L1 norm: whole channels go, and the network becomes smaller and faster.
+    """Filter pruning by L1 norm: removes whole channels, so that the network becomes smaller and faster.
 
     Li et al. 2017 (arXiv 1608.08710): the norm is the sum of |w| of a filter.
     """
@@ -70,9 +71,9 @@ class L1Structured(FilterNorm):
 
 
 class L2Structured(FilterNorm):
-    """Filter pruning by L2 norm: whole channels go, and the network becomes smaller and faster.
+    """Filter pruning by L2 norm: removes whole channels, so that the network becomes smaller and faster.
 
-    As `l1structured` (Li et al. 2017, arXiv 1608.08710), with the Euclidean norm of each filter.
+    Like `l1structured` (Li et al. 2017, arXiv 1608.08710), with the Euclidean norm of each filter.
     """
 
     norm = 2

@@ -1,8 +1,8 @@
 """Sparsity training of network slimming: an L1 penalty on the factors of BatchNorm.
 
 Source: Liu et al. 2017 (arXiv 1708.06519), section 3: the loss gains strength x sum |gamma|, so every
-gradient of a gamma gains strength x sign(gamma), 0 at gamma = 0. Many factors are driven towards zero,
-and their channels can go at little cost.
+gradient of a gamma gains strength x sign(gamma), 0 at gamma = 0. This drives many factors towards zero,
+and their channels can then be removed at little cost.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pruneaudit.training.hooks import Hook, TrainingState
 
 
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
-    """All BatchNorm layers that have factors, in the network's order."""
+    """All BatchNorm layers with factors, in the network's order."""
     return [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.affine]
 
 

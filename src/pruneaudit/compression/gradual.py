@@ -1,11 +1,11 @@
-"""Gradual magnitude pruning: the smallest weights go little by little while the model is fine-tuned.
+"""Gradual magnitude pruning: removes the smallest weights step by step during fine-tuning.
 
-Source: Zhu & Gupta 2017 (arXiv 1710.01878). Every `period_steps` steps the smallest of the weights that are
-left become zero, as many as a cubic ramp from `begin` to `end` says, and stay zero. Where this
-departs from the paper: `begin` and `end` are fractions of the fine-tuning; the period is 16 steps and not 100 and
-more, since fine-tunings here are short; the first step at or after `end` moves the mask too, so that from
-there on the sparsity is the asked one exactly; weights are ranked over all layers together unless `scope` says
-otherwise. Epochs before `end` are not at the asked sparsity, and are never kept as the best on the dev set.
+Source: Zhu & Gupta 2017 (arXiv 1710.01878). Every `period_steps` steps the smallest of the remaining weights
+become zero and stay zero; a cubic ramp from `begin` to `end` gives their number. Deviations from the paper: `begin`
+and `end` are fractions of the fine-tuning; the period is 16 steps, not 100 or more, because fine-tunings here are
+short; the first step at or after `end` also moves the mask, so that from there on the sparsity is exactly the requested
+one; weights are ranked over all layers together unless `scope` says otherwise. Epochs before `end` are not at the
+requested sparsity, and are never kept as the best on the dev set.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Options(MaskOptions):
     """Settings of gradual pruning."""
 
     begin: float = Field(default=0.0, ge=0, lt=1)
-    """Fraction of the fine-tuning before which nothing is removed."""
+    """Fraction of the fine-tuning after which removal begins."""
     end: float = Field(default=0.75, gt=0, le=1)
-    """Fraction of the fine-tuning from which the asked sparsity holds."""
+    """Fraction of the fine-tuning after which the requested sparsity is reached."""
     period_steps: int = Field(default=16, ge=1)
     """Steps between two moves of the mask."""
 
@@ -40,18 +40,18 @@ class Options(MaskOptions):
 
 
 class Gradual(Compressor[Options]):
-    """Removes the smallest |w| in many small portions."""
+    """Removes the smallest |w| in many small steps."""
 
     def works_in_training(self, options: Options) -> bool:
-        """Weights go in training."""
+        """Weights are removed during training."""
         return True
 
     def is_done_by_training(self, options: Options) -> bool:
-        """The mask moves in training."""
+        """The mask moves during training."""
         return True
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
-        """Removes nothing yet; the hook does, in training; see `Compressor.compress`."""
+        """Removes nothing yet: the hook does so in training; see `Compressor.compress`."""
         from pruneaudit.compression.moving_mask import GrowingMask
         from pruneaudit.compression.selection import prunable_weights
 

@@ -1,7 +1,7 @@
 """Weights on a grid: codes of few bits with a scale per channel, and the hook that keeps them there in training.
 
-A code q stands for s (q - z), computed in float32 by that one expression, everywhere. z is a whole number, so that 0 is
-on the grid: removed weights stay zero. Rounding is half to even.
+A code q means the value s (q - z), always computed in float32 by this expression. z is a whole number, so that 0 is
+on the grid and removed weights stay zero. Rounding is half to even.
 
 | symmetry | codes of b bits | scale s | z |
 |---|---|---|---|
@@ -9,9 +9,9 @@ on the grid: removed weights stay zero. Rounding is half to even.
 | full | -2^(b-1) .. 2^(b-1) - 1 | max abs w / ((2^b - 1) / 2), as in torch's observers | 0 |
 | asymmetric | 0 .. 2^b - 1 | (hi - lo) / (2^b - 1), lo = min(w, 0), hi = max(w, 0) | round(-lo / s) |
 
-Narrow and asymmetric scales are moved, if need be by units in the last place, to where rounding weights that lie on the
-grid finds the same grid again. A full grid is found again only by its own scale: its lowest code lies outside of what
-its scale is made from.
+Narrow and asymmetric scales are adjusted, if needed by units in the last place, so that weights on the grid give the
+same grid again. Weights on a full grid may not give it again, because its lowest code is outside the range that
+determines its scale.
 """
 
 # C channels
@@ -29,7 +29,7 @@ from pruneaudit.compression.mask_options import Symmetry
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 
 SMALLEST_SCALE = 1e-12
-"""Of a channel of zeros."""
+"""Scale of a channel of zeros."""
 _MOST_MOVES = 16
 
 
@@ -46,11 +46,11 @@ class Grid:
     high: int
     """The highest code."""
     axis: int
-    """Of the tensor: along which channels are counted."""
+    """The tensor's channel axis."""
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether the code of 0 is 0 in every channel, so that it need not be stored."""
+        """Whether the code of 0 is 0 in every channel; then it is not stored."""
         return self.low < 0
 
     def on(self, device: torch.device) -> Grid:
@@ -58,7 +58,7 @@ class Grid:
         return replace(self, scale=self.scale.to(device), zero=self.zero.to(device))
 
     def unclamped(self, weight: Tensor) -> Tensor:
-        """The code that each weight is nearest to, in its shape, float32; it may lie outside of the grid."""
+        """The code nearest to each weight, in its shape, float32; it can be outside the grid."""
         scale, zero = self._along(self.scale, weight), self._along(self.zero, weight)
         return torch.round(weight.detach().float() / scale) + zero
 
@@ -67,7 +67,7 @@ class Grid:
         return self.unclamped(weight).clamp_(self.low, self.high)
 
     def values(self, codes: Tensor) -> Tensor:
-        """What codes stand for, in their shape, float32."""
+        """The values of codes, in their shape, float32."""
         scale, zero = self._along(self.scale, codes), self._along(self.zero, codes)
         return scale * (codes.float() - zero)
 
@@ -82,13 +82,13 @@ class Grid:
 
 
 def grid_for(weight: Tensor, bits: int, symmetry: Symmetry, axis: int) -> Grid:
-    """The grid of a tensor, a scale per channel; see the module.
+    """The grid of a tensor, with a scale per channel; see the module.
 
     Args:
         weight: finite numbers, two dimensions or more.
         bits: in 2..8.
-        symmetry: which codes there are.
-        axis: of the output channels.
+        symmetry: which codes exist.
+        axis: axis of the output channels.
     """
     channels = weight.detach().float().movedim(axis, 0).flatten(1)  # (C, weights)
     low, high = channels.amin(1).clamp(max=0), channels.amax(1).clamp(min=0)  # (C,)
@@ -115,7 +115,7 @@ def _at_least(scale: Tensor) -> Tensor:
 
 
 def _settled(scale: Tensor, again: Callable[[Tensor], Tensor]) -> Tensor:
-    """The scale from which `again`, the scale of the weights that it makes, no longer departs."""
+    """The scale at which `again`, the scale of the weights rounded with it, returns the same scale."""
     for _ in range(_MOST_MOVES):
         found = _at_least(again(scale))
         if torch.equal(found, scale):
@@ -142,7 +142,7 @@ class Grids(Constraint):
         return cls(grids)
 
     def hooks(self, model: nn.Module) -> tuple[Hook, ...]:
-        """What keeps the weights on their grids, while what is trained is what they round."""
+        """The hook that trains unrounded weights and keeps the model's weights on their grids."""
         return (HoldGrids(model, self),)
 
     @torch.no_grad()
@@ -153,7 +153,7 @@ class Grids(Constraint):
             weight.copy_(grid.rounded(weight))
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
-        """Codes, scales and zero points of the model's weights, which lie on the grids."""
+        """Codes, scales and zero points of the model's weights, which are on the grids."""
         found: dict[str, Tensor] = {}
         for name, grid in self.grids.items():
             codes = grid.codes(model.get_parameter(name)).cpu()
@@ -166,19 +166,19 @@ class Grids(Constraint):
 
 
 class HoldGrids(Hook):
-    """Trains what the weights round, by the gradient at the rounded weights.
+    """Trains unrounded weights with the gradient at the rounded ones.
 
-    Outside the optimizer's step the parameters always are on their grids. Where a code would lie outside of the grid,
-    the gradient is 0, as in `torch.fake_quantize_per_channel_affine`. Grids stay as they are.
+    Outside the optimizer's step the parameters are always on their grids. Where a code would be outside the grid,
+    the gradient is 0, as in `torch.fake_quantize_per_channel_affine`. Grids do not change.
     """
 
     def __init__(self, model: nn.Module, grids: Grids, unrounded: Mapping[str, Tensor] | None = None) -> None:
-        """Describes what is held.
+        """Takes over the weights.
 
         Args:
-            model: the network, whose weights lie on the grids.
-            grids: which ones.
-            unrounded: the weights that they were made from, by parameter name; default: they themselves.
+            model: the network, whose weights are on the grids.
+            grids: the grids.
+            unrounded: the weights before rounding, by parameter name; default: the model's weights.
         """
         self._names = list(grids.grids)
         self._weights = [model.get_parameter(name) for name in self._names]
@@ -191,14 +191,14 @@ class HoldGrids(Hook):
     def wrap(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, sampler: Sampler
     ) -> tuple[nn.Module, torch.optim.Optimizer, Sampler]:
-        """Keeps unrounded weights in the memory format that training has given the rounded ones."""
+        """Brings the unrounded weights into the memory format that training has given the rounded ones."""
         pairs = zip(self._weights, self._unrounded, strict=True)
         self._unrounded = [torch.empty_like(weight).detach().copy_(unrounded) for weight, unrounded in pairs]
         return model, optimizer, sampler
 
     @torch.no_grad()
     def after_backward(self, state: TrainingState) -> None:
-        """Puts the unrounded weights in the rounded ones' place for the optimizer's step."""
+        """Swaps in the unrounded weights for the optimizer's step."""
         for weight, unrounded, grid in zip(self._weights, self._unrounded, self._grids, strict=True):
             weight.copy_(unrounded)
             if weight.grad is not None:
@@ -207,7 +207,7 @@ class HoldGrids(Hook):
 
     @torch.no_grad()
     def after_step(self, state: TrainingState) -> None:
-        """Takes the weights that the optimizer made, and leaves rounded ones in the model."""
+        """Takes back the updated weights, and leaves rounded ones in the model."""
         torch._foreach_copy_(self._unrounded, list[Tensor](self._weights))
         for weight, grid in zip(self._weights, self._grids, strict=True):
             weight.copy_(grid.rounded(weight))
@@ -218,6 +218,6 @@ class HoldGrids(Hook):
 
     @torch.no_grad()
     def put_back(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back the unrounded weights."""
+        """Restores the unrounded weights."""
         for name, unrounded in zip(self._names, self._unrounded, strict=True):
             unrounded.copy_(tensors[name])

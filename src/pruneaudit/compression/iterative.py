@@ -1,16 +1,16 @@
-"""Iterative magnitude pruning: prune a part, train, prune a part of what is left, and so on.
+"""Iterative magnitude pruning: alternates between pruning some of the remaining weights and training.
 
-Source: Frankle & Carbin 2019 (arXiv 1803.03635). Each round removes the same fraction of the weights that are
-left, those of smallest magnitude, so that after round r of R a fraction (1 - sparsity)^(r / R) is
-left. Between rounds the model is trained as the release's fine-tuning says; the training after the last
+Source: Frankle & Carbin 2019 (arXiv 1803.03635). Each round removes the same fraction of the remaining
+weights, those of smallest magnitude, so that a fraction (1 - sparsity)^(r / R) remains after round r of R.
+Between rounds the model is trained with the settings of the release's fine-tuning; the training after the last
 round is that fine-tuning itself.
 
-`rewind` says what training goes on from after a round: the weights that the round before ended with
+`rewind` chooses the weights to continue from after a round: those at the end of the previous round
 (`none`: Han et al. 2015, arXiv 1506.02626; WeMem's setting, 5 rounds), the initial weights (`init`: the
-lottery ticket), or those of early in training (`early`: Frankle et al. 2020, arXiv 1912.05671). The first
-round ranks the dense model's weights under all three. Where `early` departs from the paper: the dense
+lottery ticket), or those of early in training (`early`: Frankle et al. 2020, arXiv 1912.05671). With all
+three, the first round ranks the dense model's weights. Deviation of `early` from the paper: the dense
 model's own early weights are not on disk, so `early_epochs` epochs are trained again from the same
-initial weights, with a batch order of their own, at the fine-tuning's learning rate and over its whole
+initial weights, with another batch order, at the fine-tuning's learning rate and over its whole
 schedule.
 """
 
@@ -33,11 +33,11 @@ class Options(MaskOptions):
     """Settings of iterative pruning."""
 
     rounds: int = Field(default=5, ge=1, le=100)
-    """How often weights are removed; 1 is one-shot magnitude pruning."""
+    """Number of rounds of removal; 1 is one-shot magnitude pruning."""
     rewind: Literal["none", "init", "early"] = "none"
-    """What is trained after each round: the weights as they are, the initial ones, or those of early in training."""
+    """Weights to continue from after each round: the current ones, the initial ones, or those of early in training."""
     early_epochs: int = Field(default=1, ge=1)
-    """Epochs until the weights that `rewind = "early"` goes back to."""
+    """Number of epochs after which `rewind = "early"` takes its weights."""
 
     @model_validator(mode="after")
     def _early_epochs_belong_to_early(self) -> Options:
@@ -50,19 +50,19 @@ class Iterative(Compressor[Options]):
     """Removes the smallest |w| in rounds of pruning and training."""
 
     def works_in_training(self, options: Options) -> bool:
-        """One round without rewinding is one-shot pruning; all else trains."""
+        """True except for one round without rewinding, which is one-shot pruning."""
         return bool(options.rounds > 1 or options.rewind != "none")
 
     def trains(self, options: Options) -> bool:
-        """Between rounds."""
+        """True if there is training between rounds."""
         return self.works_in_training(options)
 
     def data(self, options: Options) -> DataUse:
-        """The trainings between rounds are on members."""
+        """`members` if there is training between rounds."""
         return "members" if self.trains(options) else "none"
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
-        """Prunes and trains in rounds, all but the last training; see `Compressor.compress`."""
+        """Prunes and trains in rounds, except for the last training; see `Compressor.compress`."""
         import torch
 
         from pruneaudit.compression.mask import held
@@ -72,7 +72,7 @@ class Iterative(Compressor[Options]):
         kept = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
         select_highest(
             magnitude(weights), options.sparsity, options.scope
-        )  # what leaves no weight is refused before hours of training
+        )  # refuses a sparsity that leaves no weight, before hours of training
         rewound = _rewound_to(model, options, context)
         for finished in range(1, options.rounds + 1):
             last = finished == options.rounds
@@ -87,7 +87,7 @@ class Iterative(Compressor[Options]):
 
 
 def _rewound_to(model: nn.Module, options: Options, context: CompressionContext) -> dict[str, Tensor]:
-    """The weights that each round goes back to; none where they are kept."""
+    """The weights that each round goes back to; empty without rewinding."""
     if options.rewind == "none":
         return {}
     from pruneaudit.compression.parametrized import copied

@@ -1,11 +1,11 @@
-"""Weight clustering: the weights of each layer share a few values, which k-means finds.
+"""Weight clustering: the weights of each layer share a few values, chosen by k-means.
 
 Source: Han et al. 2016 (arXiv 1510.00149), "trained quantization": k-means in each layer, beginning with values in
 equal steps from the least to the greatest weight, then fine-tuning of the shared values. Weights that were removed
-before are kept out of it and stay zero: a value near zero would move them all.
+before are left out and stay zero: a shared value near zero would move them all.
 
-Where this departs from the paper: a shared value moves by the mean of its weights' gradients. The paper's sum
-(`reduce = "sum"`) is as many times larger as the cluster has weights, which asks for another learning rate in every
+Deviations from the paper: a shared value moves by the mean of its weights' gradients. The paper's sum
+(`reduce = "sum"`) grows with the number of weights in the cluster, and would need another learning rate in every
 layer. Codes are not Huffman-coded; sizes are the entropy bound, which Huffman codes reach to a few per cent.
 """
 
@@ -28,11 +28,11 @@ class Options(LayerOptions):
     """Settings of weight clustering."""
 
     clusters: int = Field(ge=2, le=256)
-    """Values that the weights of one layer share."""
+    """Number of values that the weights of one layer share."""
     init: Literal["linear", "density", "kmeans++"] = "linear"
-    """Where k-means begins: equal steps from least to greatest weight, quantiles, or weights drawn far apart."""
+    """First centroids of k-means: equal steps from least to greatest weight, quantiles, or weights drawn far apart."""
     reduce: Literal["mean", "sum"] = "mean"
-    """What a shared value moves by in training: the mean or the sum of its weights' gradients."""
+    """Gradient of a shared value in training: the mean or the sum of its weights' gradients."""
 
 
 class KMeans(Compressor[Options]):
@@ -41,7 +41,7 @@ class KMeans(Compressor[Options]):
     degree = "clusters"
 
     def kind(self, options: Options) -> Kind:
-        """Numbers of shared values."""
+        """Indices of shared values."""
         return "codebook"
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:

@@ -1,12 +1,12 @@
-"""Magnitude pruning: the weights nearest to zero become zero; the rest are fine-tuned.
+"""Magnitude pruning: sets the weights nearest to zero to zero; the rest are fine-tuned.
 
-Source: Han et al. 2015 (arXiv 1506.02626), in one shot. Counts are exact: the nearest whole number
-to sparsity x prunable weights goes, also under ties. Biases and normalisation layers stay.
+Source: Han et al. 2015 (arXiv 1506.02626), in one shot. Counts are exact, even with ties: the nearest whole
+number to sparsity x prunable weights goes. Biases and normalisation layers stay.
 
-Preset `mia_prune`: the `l1unstructure` of mia_prune (arXiv 2202.03335), which is NNI's LevelPruner: layer by
-layer, every convolutional and linear layer with the first and the last, and of each the whole part of
-sparsity x weights. Our own default ranks all layers together, as most of the pruning literature does.
-Where the preset departs: NNI removes all weights up to a threshold, so more under ties; here the count is exact.
+Preset `mia_prune`: the `l1unstructure` of mia_prune (arXiv 2202.03335), which is NNI's LevelPruner. It prunes
+every convolutional and linear layer separately, including the first and the last, and removes int(sparsity x weights)
+of each. Our own default ranks all layers together, as most of the pruning literature does.
+Deviation of the preset: NNI removes all weights up to a threshold, so more with ties; here the count is exact.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How long networks take, measured side by side.
+"""Measures the running times of networks side by side.
 
-Clocks, caches and neighbours change from minute to minute, so networks are compared within one run:
-each round times every one of them once, and each round begins with another one. Times are reported
-beside the findings and never enter them.
+Clock speed, caches and other processes change from minute to minute, so networks are compared within one
+run: each round times every network once, and each round begins with a different one. Times are reported
+next to the findings and are not part of them.
 """
 
 # B batch, C channels, H height, W width, F features
@@ -23,24 +23,24 @@ from pruneaudit.compression.macs import evaluating
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds that one pass of one batch took."""
+    """Seconds for one pass of one batch."""
 
     median_seconds: float
     min_seconds: float
     max_seconds: float
     rounds: int
-    """How many passes were timed."""
+    """Number of timed passes."""
     threads: int
-    """CPU threads that torch used."""
+    """Number of CPU threads that torch used."""
 
 
 def latency(models: Mapping[str, nn.Module], batch: Tensor, rounds: int = 30) -> dict[str, Latency]:
     """Times one pass of `batch` through every model, in turns.
 
     Args:
-        models: the networks by name, all on the batch's device; each is left in the mode that it is in.
+        models: the networks by name, all on the batch's device; their modes do not change.
         batch: inputs (B, C, H, W) or (B, F).
-        rounds: timed passes of each network, at least 1; two more go before them to warm up.
+        rounds: timed passes of each network, at least 1, after two more to warm up.
 
     Returns:
         Wall-clock seconds by the models' names, in evaluation mode and without gradients.
@@ -77,6 +77,6 @@ def _timed(model: nn.Module, batch: Tensor) -> float:
 
 
 def _wait(batch: Tensor) -> None:
-    """A GPU works on after the call has returned."""
+    """Waits for the GPU, which may still be working after the call has returned."""
     if batch.is_cuda:
         torch.cuda.synchronize(batch.device)

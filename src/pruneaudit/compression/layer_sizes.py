@@ -1,4 +1,4 @@
-"""What is left of a network's weights: in all, and layer by layer. A tensor that layers share is counted once."""
+"""Counts a network's remaining weights, in total and by layer. A tensor that layers share counts once."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ class LayerSize:
     """One layer's weights."""
 
     name: str
-    """Its module name; of tensors that are not called `weight`, the parameter's whole name."""
+    """Its module name; for tensors not called `weight`, the parameter's full name."""
     type: str
     """Its class, such as `Conv2d`."""
     shape: tuple[int, ...]
     """Shape of its weight tensor."""
     weights: int
-    """Elements of the weight tensor; its bias is not among them."""
+    """Elements of the weight tensor, without the bias."""
     nonzero: int
-    """Those that are not zero."""
+    """Elements that are not zero."""
     kind: Kind | Literal["vector"]
-    """What the tensor is, as in `matrices`; `vector` for what no method can prune, such as BatchNorm's factors."""
+    """Kind of tensor, as in `matrices`; `vector` if no method can prune it, such as BatchNorm's factors."""
     parameter: str
-    """The parameter's name; empty where the tensor is computed from others."""
+    """The parameter's name; empty if the tensor is computed from others."""
     computed_by: str
-    """What computes it, such as `weight_norm`; empty for a parameter."""
+    """The function that computes it, such as `weight_norm`; empty for a parameter."""
     shared_with: tuple[str, ...]
-    """Further layers that use this tensor."""
+    """Other layers that use this tensor."""
 
     @property
     def sparsity(self) -> float:
@@ -46,7 +46,7 @@ class LayerSize:
 
     @property
     def why_whole(self) -> str:
-        """Why no method prunes it; empty where methods do, unless they are told not to."""
+        """Why no method prunes it; empty if methods can prune it."""
         return f"computed by {self.computed_by}" if self.computed_by else WHY_WHOLE.get(self.kind, "")
 
 
@@ -82,11 +82,11 @@ def _size(weight: Tensor) -> tuple[tuple[int, ...], int, int]:
 
 
 def left_whole(rows: Iterable[LayerSize], sparsities: Iterable[float]) -> list[dict[str, Any]]:
-    """The matrices that pruning has left as they were, with the reason where there is one, as JSON data.
+    """The matrices that pruning has left unchanged, with the reason if there is one, as JSON data.
 
     Args:
-        rows: of the released network.
-        sparsities: of each row, the fraction of the dense layer's weights that is zero or gone.
+        rows: the rows of the released network.
+        sparsities: for each row, the fraction of the dense layer's weights that is zero or removed.
     """
     return [
         {"name": row.name, "weights": row.weights, "why": row.why_whole}
@@ -101,13 +101,13 @@ def weight_counts(
     embeddings: bool = False,
     left: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """What is left of a network: over all parameters, and over the prunable weights.
+    """Counts the remaining weights of a network: of all parameters, and of the prunable weights.
 
     Args:
         model: the network.
-        dense: the same of the network before pruning, whose weights that are gone count as zeros; default: this is it.
+        dense: the counts of the network before pruning; removed weights then count as zeros. Default: `model` is dense.
         embeddings: count tables of embeddings among the prunable weights.
-        left: how many weights of a parameter are not removed, where its zeros do not say it; see `state.num_left`.
+        left: the number of remaining weights of a parameter, if its zeros do not show it; see `state.num_left`.
     """
     weights = counted_weights(model, embeddings)
     parameters, nonzero = num_parameters(model), _num_left(dict(model.named_parameters()), left)
@@ -123,6 +123,6 @@ def weight_counts(
 
 
 def _num_left(weights: Mapping[str, Tensor], left: Mapping[str, int] | None) -> int:
-    """How many weights of some tensors are not removed."""
+    """The number of remaining weights in some tensors."""
     known = left or {}
     return sum(known[name] if name in known else int(weight.count_nonzero()) for name, weight in weights.items())

@@ -1,6 +1,6 @@
-"""How large a network is: parameters and multiply-accumulates (MACs).
+"""The size of a network: parameters and multiply-accumulates (MACs).
 
-A MAC is one multiplication and one addition: half of what is called FLOPs. Convolutions and linear
+A MAC is one multiplication and one addition, so two FLOPs. Convolutions and linear
 layers are counted; biases, normalisation, activations and pooling are not. Zeros are counted like
 any other weight, because a dense kernel multiplies by them: masks alone make nothing faster.
 """
@@ -19,7 +19,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 
 def num_parameters(model: nn.Module) -> int:
-    """Elements of all parameters, biases and normalisation included."""
+    """Elements of all parameters, including biases and normalisation."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -32,17 +32,17 @@ def count_macs(model: nn.Module, example: Tensor) -> int:
     """MACs of one pass through all convolutions and linear layers.
 
     Args:
-        model: the network; it is left in the mode that it is in.
+        model: the network; its mode does not change.
         example: (B, C, H, W) or (B, F) on the model's device; with B = 1, the MACs of one sample.
     """
     return sum(layer_macs(model, example).values())
 
 
 def layer_macs(model: nn.Module, example: Tensor) -> dict[str, int]:
-    """MACs of one pass by layer name, over all times that a layer is used.
+    """MACs of one pass by layer name, summed over all uses of a layer.
 
     Args:
-        model: the network; it is left in the mode that it is in.
+        model: the network; its mode does not change.
         example: (B, C, H, W) or (B, F) on the model's device.
     """
     macs: dict[str, int] = {}
@@ -66,7 +66,7 @@ def layer_macs(model: nn.Module, example: Tensor) -> dict[str, int]:
 
 def _macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
     """Every weight is used once for each position of the output (transposed: of the input) and each sample."""
-    assert isinstance(layer.weight, Tensor)  # which is no parameter where weight_norm computes it
+    assert isinstance(layer.weight, Tensor)  # no parameter if weight_norm computes it
     weights = layer.weight.numel()
     if isinstance(layer, _ConvTransposeNd):
         return weights * (x.numel() // layer.in_channels)
@@ -89,7 +89,7 @@ def layer_widths(model: nn.Module) -> dict[str, tuple[int, int]]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode; afterwards, every part in the mode that it was in."""
+    """Puts the model in evaluation mode; afterwards every part returns to its own mode."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

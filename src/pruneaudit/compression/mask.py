@@ -1,8 +1,8 @@
 """Masks: which weights are kept, as bool tensors by parameter name.
 
-A mask is data beside the model. Nothing is registered on the model, its state dict keeps its names,
-and a step hook sets the zeros again after every optimizer step: momentum and weight decay would
-otherwise move pruned weights even when their gradients are masked.
+A mask is data beside the model. Nothing is registered on the model, and its state dict keeps its names.
+A step hook sets the zeros again after every optimizer step: otherwise momentum and weight decay would
+move pruned weights even when their gradients are masked.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Masks(Mapping[str, Tensor], Constraint):
 
     @classmethod
     def of_zeros(cls, model: nn.Module, names: Iterable[str]) -> Masks:
-        """The masks that a model's own zeros say, of its parameters `names`.
+        """Reads masks off the zeros of a model's parameters `names`.
 
-        For weights whose mask moved after they were noted, such as those of the best epoch on the dev
-        set. A kept weight that happens to be exactly zero counts as removed: no file tells them apart.
+        For weights whose mask moved after they were recorded, such as those of the best epoch on the dev
+        set. A kept weight that happens to be exactly zero counts as removed: no file distinguishes the two.
 
         Raises:
             ValueError: the model has no parameter of some name.
@@ -51,7 +51,7 @@ class Masks(Mapping[str, Tensor], Constraint):
         return len(self._masks)
 
     def without(self, *others: Masks) -> Masks:
-        """Masks that keep what these and all others keep."""
+        """Masks that keep only weights that these and all others keep."""
         kept = dict(self)
         for other in others:
             kept |= {name: mask & kept[name] if name in kept else mask for name, mask in other.items()}
@@ -63,7 +63,7 @@ class Masks(Mapping[str, Tensor], Constraint):
         return self
 
     def hooks(self, model: nn.Module) -> tuple[Hook, ...]:
-        """What holds them."""
+        """The hook that keeps removed weights at zero."""
         return (HoldMask(model, self),)
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
@@ -73,17 +73,17 @@ class Masks(Mapping[str, Tensor], Constraint):
         return masks | {f"kept/{name}": weights for name, weights in kept.items()}
 
     def found_in(self, model: nn.Module) -> Masks:
-        """The masks that the model's own zeros say."""
+        """The masks that the model's own zeros show."""
         return Masks.of_zeros(model, self)
 
     @property
     def num_weights(self) -> int:
-        """Prunable weights: all that the masks speak of."""
+        """Number of prunable weights: all weights that the masks cover."""
         return sum(mask.numel() for mask in self._masks.values())
 
     @property
     def num_kept(self) -> int:
-        """Weights that are kept."""
+        """Number of kept weights."""
         return sum(int(mask.sum()) for mask in self._masks.values())
 
     @property
@@ -95,7 +95,7 @@ class Masks(Mapping[str, Tensor], Constraint):
         """The model's masked parameters, and their masks as 0/1 tensors of the same type and device.
 
         Raises:
-            ValueError: a mask names no parameter of the model, or has another shape.
+            ValueError: a mask does not name a parameter of the model, or has another shape.
         """
         parameters = dict(model.named_parameters())
         for name, mask in self._masks.items():
@@ -111,9 +111,9 @@ class Masks(Mapping[str, Tensor], Constraint):
 
 
 def set_zeros(weights: list[Tensor], masks: list[Tensor]) -> None:
-    """Multiplies weights by their 0/1 masks, in place; without a gradient, so to be called under `no_grad`."""
+    """Multiplies weights by their 0/1 masks, in place; call it under `no_grad`."""
     torch._foreach_mul_(weights, masks)
-    torch._foreach_add_(weights, 0.0)  # -0.0 becomes 0.0: no sign of a removed weight is released
+    torch._foreach_add_(weights, 0.0)  # -0.0 becomes 0.0, so that the sign of a removed weight is not released
 
 
 class HoldMask(Hook):
@@ -130,13 +130,13 @@ class HoldMask(Hook):
 
 
 def masks_of(hooks: Iterable[Hook]) -> Masks | None:
-    """The masks outside which no weight learns, as they are now; None where every weight does (as under DPF)."""
+    """The current masks, if only kept weights learn; None if every weight learns (as in DPF)."""
     found = (getattr(hook, "held_masks", None) for hook in hooks)
     return next((masks for masks in found if masks is not None), None)
 
 
 def held(model: nn.Module, kept: Mapping[str, Tensor]) -> Compressed:
-    """`model` with what `kept` (bool by parameter name) removes set to zero, and the hook that holds it there."""
+    """Sets weights to zero where `kept` (bool by parameter name) is False; with the hook that keeps them at zero."""
     masks = kept if isinstance(kept, Masks) else Masks(kept)
     masks.apply(model)
     return Compressed(model, masks, masks.hooks(model))

@@ -1,4 +1,4 @@
-"""Which layers are compressed, what methods by mask share, and presets: settings that reproduce a published system."""
+"""Settings shared by compressors: the layers to compress, the ranking of weights, and presets of published systems."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pydantic import Field, model_validator
 from pruneaudit.core import options
 
 Symmetry = Literal["narrow", "full", "asymmetric"]
-"""Which codes a grid has: as many below 0 as above, one more below, or from the least to the largest weight."""
+"""The codes of a grid: as many below 0 as above, one more below, or from the least to the greatest weight."""
 
 
 class LayerOptions(options.Options):
     """Which weight matrices are compressed."""
 
     exclude: tuple[str, ...] = ()
-    """Layers left alone: module names, `first_conv`, `classifier`."""
+    """Layers to leave unchanged: module names, `first_conv`, `classifier`."""
     layers: Literal["all", "convolutions", "with_embeddings"] = "all"
-    """Every weight matrix, convolutions only, or every weight matrix and the tables of embeddings."""
+    """Layers to compress: every weight matrix, only convolutions, or every weight matrix and tables of embeddings."""
 
 
 class MaskOptions(LayerOptions):
-    """Which weights are ranked, and against which others.
+    """Which weights are ranked together, and how many are removed.
 
-    A method with presets lists them in `PRESETS` and has a field `preset`. A preset fills in what was
-    not given; what was given and contradicts it is refused, since it would be that system no longer.
+    A method with presets lists them in `PRESETS` and has a field `preset`. A preset fills in settings that
+    are not given, and refuses contradicting ones: the result would no longer be that system.
     """
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}

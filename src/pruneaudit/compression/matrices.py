@@ -1,19 +1,19 @@
-"""The weight matrices of a network: what pruning removes from, and what sparsity is a fraction of.
+"""The weight matrices of a network. Pruning removes weights from them, and sparsity is a fraction of them.
 
-A weight matrix is a parameter of two or more dimensions that inputs are multiplied by:
+A weight matrix is a parameter of two or more dimensions that multiplies inputs:
 
 | where | parameters |
 |---|---|
-| convolutions, transposed ones too | `weight` |
+| convolutions, also transposed ones | `weight` |
 | `Linear`, `Bilinear` | `weight` |
 | `MultiheadAttention` | `in_proj_weight`, or `q_proj_weight`, `k_proj_weight`, `v_proj_weight`; `out_proj.weight` |
 | `RNN`, `LSTM`, `GRU` and their cells | `weight_ih...`, `weight_hh...`, `weight_hr...` |
-| layers of the user's own | every parameter with two or more dimensions longer than 1 |
+| a user's own layers | every parameter with two or more dimensions longer than 1 |
 
-No weight matrices, and so neither pruned nor counted among the prunable weights, are tables of embeddings (pruned where
-a method is asked to), parameters of normalisation layers, and parameters that are added to every input, which a
-leading dimension of 1 shows. A user's own parameter whose name speaks of an embedding, a position or a token is
-taken for a table of embeddings. What is neither pruned nor normalisation is listed with the reason.
+The following are not weight matrices, so they are neither pruned nor counted among the prunable weights: tables of
+embeddings (unless a method is asked to prune them), parameters of normalisation layers, and parameters that are added
+to every input, recognised by a leading dimension of 1. A user's own parameter with embedding, position or token in its
+name counts as a table of embeddings. Parameters that are not pruned, except normalisation, are listed with the reason.
 
 A tensor that several layers share is one matrix, with one name (the first, as in `named_parameters`) and aliases.
 """
@@ -33,12 +33,12 @@ from torch.nn.utils.parametrize import ParametrizationList
 from pruneaudit.compression.parametrized import Computed, computed_tensors, source_keys
 
 Kind = Literal["convolution", "weight", "embedding", "added"]
-"""Convolutions, other weight matrices, tables of embeddings, and what is added to every input."""
+"""Convolutions, other weight matrices, tables of embeddings, and parameters that are added to every input."""
 _NORMALISING = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 _TABLES = ("embed", "position", "token")
-"""What stands in the name of a user's own parameter that is a table of embeddings."""
+"""A user's own parameter with one of these in its name is a table of embeddings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +46,9 @@ class Matrix:
     """One tensor of two or more dimensions, however many layers use it."""
 
     name: str
-    """Its parameter's name; of a computed one, the name that it would have as a parameter."""
+    """Its parameter's name; for a computed tensor, the name that it would have as a parameter."""
     aliases: tuple[str, ...]
-    """Its further names, where layers share it."""
+    """Its other names, if layers share it."""
     layers: tuple[str, ...]
     """The modules that own it, by name."""
     type: str
@@ -56,10 +56,10 @@ class Matrix:
     kind: Kind
     weight: Tensor
     computed: Computed | None = None
-    """What computes it, where it is no parameter."""
+    """How it is computed; None for a parameter."""
 
     def counts(self, embeddings: bool) -> bool:
-        """Whether it is one of the prunable weights, with tables of embeddings or without."""
+        """Whether it counts as prunable, with or without tables of embeddings."""
         return self.kind in ("convolution", "weight") or (embeddings and self.kind == "embedding")
 
 
@@ -71,13 +71,13 @@ def matrices(model: nn.Module) -> tuple[Matrix, ...]:
         if kind is None:
             continue
         name = f"{layer}.{key}" if layer else key
-        # A computed tensor is another object each time it is asked for.
+        # A computed tensor is a new object on each access.
         identity = (id(module), key) if computed else (id(tensor), "")
         known = found.get(identity)
         if known is None:
             found[identity] = Matrix(name, (), (layer,), _type(module), kind, tensor, computed)
             continue
-        # A table that a linear layer shares stays a table: whoever left it whole wants it whole.
+        # A table shared with a linear layer stays a table: a method that leaves tables whole must not prune it.
         shared: Kind = "embedding" if "embedding" in (kind, known.kind) else known.kind
         layers, aliases = (*known.layers, layer), (*known.aliases, name)
         found[identity] = Matrix(known.name, aliases, layers, known.type, shared, known.weight, known.computed)
@@ -85,7 +85,7 @@ def matrices(model: nn.Module) -> tuple[Matrix, ...]:
 
 
 def counted_weights(model: nn.Module, embeddings: bool = False) -> dict[str, Tensor]:
-    """The prunable weights of a network, by name: what sparsity is a fraction of, whatever a method leaves out.
+    """The prunable weights of a network, by name. Sparsity is a fraction of these, even if a method leaves some out.
 
     Args:
         model: any network.
@@ -95,7 +95,7 @@ def counted_weights(model: nn.Module, embeddings: bool = False) -> dict[str, Ten
 
 
 def channel_axes(model: nn.Module) -> dict[str, int]:
-    """Along which axis each matrix has its output channels, by name: 0, in transposed convolutions 1."""
+    """The axis of each matrix's output channels, by name: 0, or 1 in transposed convolutions."""
     return {
         matrix.name: int(isinstance(model.get_submodule(matrix.layers[0]), _ConvTransposeNd))
         for matrix in matrices(model)
@@ -103,17 +103,17 @@ def channel_axes(model: nn.Module) -> dict[str, int]:
 
 
 def untouchable_layers(model: nn.Module) -> frozenset[str]:
-    """Layers whose shape has to stay: they share a matrix with another layer, or compute it from other tensors."""
+    """Layers whose shape must not change: they share a matrix with another layer, or compute it from other tensors."""
     found = [matrix for matrix in matrices(model) if matrix.computed or len(set(matrix.layers)) > 1]
     return frozenset(layer for matrix in found for layer in matrix.layers)
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor, Computed | None]]:
-    """Layer name, layer, key, tensor, and what computes it, of every tensor with two or more dimensions."""
+    """Layer name, layer, key, tensor, and how it is computed, for every tensor with two or more dimensions."""
     inside = "."  # a prefix that no name has
     for layer, module in model.named_modules(remove_duplicate=False):
         if layer.startswith(inside):
-            continue  # what a parametrization consists of is counted as the tensor that it makes
+            continue  # the parts of a parametrization are counted as the tensor that they compute
         if isinstance(module, ParametrizationList):
             inside = layer
             continue
@@ -137,7 +137,7 @@ def _type(module: nn.Module) -> str:
 
 
 def _kind(module: nn.Module, key: str, tensor: Tensor) -> Kind | None:
-    """What a tensor of two or more dimensions is; None for a parameter of a normalisation layer."""
+    """The kind of a tensor of two or more dimensions; None for a parameter of a normalisation layer."""
     if isinstance(module, _NORMALISING):
         return None
     if isinstance(module, _EMBEDDINGS):

@@ -1,7 +1,7 @@
-"""Masks that move while a model is trained, from none removed to the asked sparsity.
+"""Masks that move during training, from no removed weights to the requested sparsity.
 
-Outside the optimizer's step the model's parameters always are the masked weights, so that whatever looks
-at the model (dev accuracy, the best epoch, a checkpoint, the release) sees what the mask leaves.
+Outside the optimizer's step the model's parameters are always the masked weights, so that anything that uses
+the model (dev accuracy, the best epoch, a checkpoint, the release) gets the masked network.
 """
 
 # One entry per prunable parameter, in order, in each list; masks are 0/1 tensors of the parameters' type and shape.
@@ -21,17 +21,17 @@ from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 
 
 class MovingMask(Hook):
-    """Moves a mask along a ramp and holds it between two moves; what a weight is worth, subclasses say.
+    """Moves a mask along a ramp and holds it between two moves; subclasses define the scores of weights.
 
-    Adds `sparsity` (fraction of the ranked weights that are zero) to each epoch's row, keeps `pruning.constraint`
-    up to date from epoch to epoch, and lets no epoch below the asked sparsity be selected.
+    Adds `sparsity` (fraction of the ranked weights that are zero) to each epoch's row, updates
+    `pruning.constraint` every epoch, and marks epochs below the requested sparsity as not selectable.
     """
 
     def __init__(self, pruning: Compressed, weights: Mapping[str, Tensor], ramp: Ramp, scope: Scope) -> None:
-        """Describes what moves.
+        """Sets up the mask.
 
         Args:
-            pruning: whose `constraint` is kept up to date.
+            pruning: its `constraint` is kept up to date.
             weights: the model's prunable parameters, by name.
             ramp: when the mask moves, and to which sparsity.
             scope: whether weights are ranked together or layer by layer.
@@ -43,28 +43,28 @@ class MovingMask(Hook):
         self._pruning, self._ramp, self._scope = pruning, ramp, scope
         self._names, self._weights = list(weights), list(weights.values())
         self._masks = [torch.ones_like(weight) for weight in self._weights]
-        self._sparsity = 0.0  # that the mask was last moved to
+        self._sparsity = 0.0  # at the last move of the mask
         self._publish()
 
     def wrap(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, sampler: Sampler
     ) -> tuple[nn.Module, torch.optim.Optimizer, Sampler]:
-        """Keeps masks in the memory format that training has given the weights."""
+        """Brings masks into the memory format that training has given the weights."""
         self._masks = [torch.ones_like(weight) for weight in self._weights]
         return model, optimizer, sampler
 
     def scores(self) -> dict[str, Tensor]:
-        """What each weight is worth now, by name; the lowest go."""
+        """The current score of each weight, by name; the lowest go."""
         raise NotImplementedError
 
     @property
     def held_masks(self) -> Masks | None:
-        """The masks outside which no weight learns."""
+        """The masks; only the weights that they keep learn."""
         return self._published
 
     @torch.no_grad()
     def after_step(self, state: TrainingState) -> None:
-        """Moves the mask if it is time, and sets removed weights to zero."""
+        """Moves the mask if it is due, and sets removed weights to zero."""
         sparsity = self._ramp.after(state.step, state.steps_per_epoch, state.num_epochs)
         arrives = sparsity == self._ramp.sparsity != self._sparsity
         if arrives or (state.step % self._ramp.period_steps == 0 and not self._is_frozen(state)):
@@ -72,7 +72,7 @@ class MovingMask(Hook):
         set_zeros(self._weights, self._masks)
 
     def epoch_end(self, state: TrainingState) -> None:
-        """Notes the sparsity; an epoch below the asked one is not to be kept."""
+        """Records the sparsity; an epoch below the requested one must not be selected."""
         self._publish()
         state.history[-1]["sparsity"] = self._published.sparsity
         if self._sparsity != self._ramp.sparsity:
@@ -80,19 +80,19 @@ class MovingMask(Hook):
 
     @torch.no_grad()
     def finalize(self, state: TrainingState) -> None:
-        """Ends at the asked sparsity, should fewer steps than expected have been made."""
+        """Moves the mask to the requested sparsity, in case there were fewer steps than expected."""
         if self._sparsity != self._ramp.sparsity:
             self._move(self._ramp.sparsity)
         set_zeros(self._weights, self._masks)
         self._publish()
 
     def kept(self) -> dict[str, Tensor]:
-        """The masks, and the sparsity that they were moved to."""
+        """The masks and their sparsity."""
         masks = {f"mask/{name}": mask != 0 for name, mask in zip(self._names, self._masks, strict=True)}
         return masks | {"sparsity": torch.tensor(self._sparsity, dtype=torch.float64)}
 
     def put_back(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back the masks and their sparsity."""
+        """Restores the masks and their sparsity."""
         self._sparsity = float(tensors["sparsity"])
         for name, mask in zip(self._names, self._masks, strict=True):
             mask.copy_(tensors[f"mask/{name}"])
@@ -102,7 +102,7 @@ class MovingMask(Hook):
         return self._ramp.is_frozen(state.step, state.steps_per_epoch, state.num_epochs)
 
     def _move(self, sparsity: float) -> None:
-        """Makes the mask anew, at a sparsity."""
+        """Recomputes the mask at a sparsity."""
         kept = select_highest(self.scores(), sparsity, self._scope)
         for name, mask in zip(self._names, self._masks, strict=True):
             mask.copy_(kept[name])
@@ -115,24 +115,24 @@ class MovingMask(Hook):
 
 
 class GrowingMask(MovingMask):
-    """A mask that removes more and more of what is left: no removed weight comes back."""
+    """A mask that keeps removing remaining weights; removed weights never come back."""
 
     def scores(self) -> dict[str, Tensor]:
-        """|w| of what is left."""
+        """|w| of the remaining weights."""
         named = zip(self._names, self._weights, strict=True)
         return magnitude_of_kept(dict(named), dict(zip(self._names, self._masks, strict=True)))
 
 
 class DenseFeedback(MovingMask):
-    """DPF: gradients taken at the masked weights move dense ones, which the mask is taken from.
+    """DPF: gradients at the masked weights update dense weights, and the mask is computed from these.
 
-    The dense weights are in the parameters from `after_backward` to `after_step` only. Masking inside the
+    The dense weights are in the parameters only from `after_backward` to `after_step`. Masking inside the
     graph instead would mask the gradient. Adds `reactivation_rate` to each epoch's row: of the weights
     removed before the epoch's moves of the mask, the fraction that the move brought back (0 without a move).
     """
 
     def __init__(self, pruning: Compressed, weights: Mapping[str, Tensor], ramp: Ramp, scope: Scope) -> None:
-        """Describes what moves; see `MovingMask`."""
+        """Sets up the mask; see `MovingMask`."""
         super().__init__(pruning, weights, ramp, scope)
         self._dense: list[Tensor] = []
         self._num_removed = self._num_back = 0  # summed over the moves of this epoch
@@ -156,7 +156,7 @@ class DenseFeedback(MovingMask):
 
     @torch.no_grad()
     def after_backward(self, state: TrainingState) -> None:
-        """Puts the dense weights in the masked ones' place for the optimizer's step."""
+        """Swaps in the dense weights for the optimizer's step."""
         torch._foreach_copy_(self._weights, self._dense)
         if self._is_frozen(state):
             for weight, mask in zip(self._weights, self._masks, strict=True):
@@ -165,35 +165,35 @@ class DenseFeedback(MovingMask):
 
     @torch.no_grad()
     def after_step(self, state: TrainingState) -> None:
-        """Takes the dense weights that the optimizer made, and leaves masked ones in the model."""
+        """Takes back the updated dense weights, and leaves masked ones in the model."""
         torch._foreach_copy_(self._dense, self._weights)
         super().after_step(state)
 
     def epoch_end(self, state: TrainingState) -> None:
-        """Notes sparsity and reactivation rate."""
+        """Records sparsity and reactivation rate."""
         super().epoch_end(state)
         state.history[-1]["reactivation_rate"] = self._num_back / max(self._num_removed, 1)
         self._num_removed = self._num_back = 0
 
     @torch.no_grad()
     def finalize(self, state: TrainingState) -> None:
-        """Leaves the masked weights in the model, at the asked sparsity."""
-        torch._foreach_copy_(self._weights, self._dense)  # a mask that still moves may bring weights back
+        """Leaves the masked weights in the model, at the requested sparsity."""
+        torch._foreach_copy_(self._weights, self._dense)  # a last move of the mask may bring weights back
         super().finalize(state)
 
     def kept(self) -> dict[str, Tensor]:
-        """What the mask needs, and the dense weights."""
+        """The mask's state and the dense weights."""
         dense = zip(self._names, self._dense, strict=True)
         return super().kept() | {f"dense/{name}": weight for name, weight in dense}
 
     def put_back(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back masks and dense weights."""
+        """Restores masks and dense weights."""
         super().put_back(tensors)
         for name, weight in zip(self._names, self._dense, strict=True):
             weight.copy_(tensors[f"dense/{name}"])
 
     def _move(self, sparsity: float) -> None:
-        """Makes the mask anew, and counts what comes back."""
+        """Recomputes the mask, and counts the weights that come back."""
         before = [mask.clone() for mask in self._masks]
         super()._move(sparsity)
         self._num_removed += sum(mask.numel() - int(mask.count_nonzero()) for mask in before)

@@ -1,7 +1,7 @@
-"""Tensors that a layer computes from others before it uses them: `weight_norm`, `spectral_norm` and their like.
+"""Tensors that a layer computes from others before using them: `weight_norm`, `spectral_norm` and so on.
 
-Such a tensor is no parameter. A zero that is set in it is overwritten at the next forward pass, so no mask can hold
-it. Networks with such layers can be trained, attacked and counted; pruning these layers is refused by name.
+Such a tensor is not a parameter. The next forward pass overwrites zeros set in it, so a mask cannot keep them.
+Networks with such layers can be trained, attacked and counted; pruning these layers is refused by name.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from pruneaudit.compression.macs import evaluating
 from pruneaudit.core.errors import UserError
 
 _PARTS = ("_orig", "_mask", "_g", "_v", "_u")
-"""What torch's hooks append to the name of a tensor for that which they compute it from."""
+"""Suffixes that torch's hooks add to a tensor's name for its source tensors."""
 
 
 @dataclass(frozen=True)
 class Computed:
-    """How one tensor of a layer comes to be."""
+    """How a layer computes one tensor."""
 
     key: str
     """Its name within the layer, such as `weight`."""
     by: str
-    """What computes it, such as `weight_norm`."""
+    """The function that computes it, such as `weight_norm`."""
     mend: str
     """The call that makes it a parameter again, with `{layer}` for the layer."""
     value: Callable[[], Tensor]
-    """The tensor as it is now; nothing in the layer changes."""
+    """Returns the current tensor, without changing the layer."""
 
 
 def computed_tensors(module: nn.Module) -> tuple[Computed, ...]:
@@ -63,30 +63,30 @@ def computed_tensors(module: nn.Module) -> tuple[Computed, ...]:
 
 
 def _parametrized(module: nn.Module, key: str) -> Tensor:
-    """Asked in evaluation mode: in training mode `spectral_norm` would change its own buffers."""
+    """Reads the tensor in evaluation mode: in training mode `spectral_norm` would change its buffers."""
     with evaluating(module):
         value: Tensor = getattr(module, key)
     return value
 
 
 def _spelled(kind: str) -> str:
-    """Torch's private classes as the functions are called that users know: `_WeightNorm` is `weight_norm`."""
+    """The public function name of torch's private class: `_WeightNorm` is `weight_norm`."""
     known = {"_WeightNorm": "weight_norm", "_SpectralNorm": "spectral_norm", "_Orthogonal": "orthogonal"}
     return known.get(kind, kind)
 
 
 def source_keys(module: nn.Module) -> frozenset[str]:
-    """The module's own parameters that serve only to compute another tensor, by the hooks of older torch code."""
+    """The module's own parameters that only compute another tensor, by the hooks of older torch code."""
     keys = {computed.key for computed in computed_tensors(module)}
     return frozenset(key + part for key in keys for part in _PARTS)
 
 
 def refuse(layer: str, computed: Computed) -> UserError:
-    """What is wrong with pruning a computed tensor, and how to mend it."""
+    """The error for pruning a computed tensor, with the remedy."""
     call = computed.mend.format(layer=f"model.get_submodule('{layer}')" if layer else "model")
     name = f"{layer}.{computed.key}" if layer else computed.key
     return UserError(
-        f"'{name}' is no parameter: {computed.by} computes it, so a mask cannot hold it; exclude layer"
+        f"'{name}' is not a parameter: {computed.by} computes it, so it cannot be masked; exclude layer"
         f" '{layer}', or call {call} first"
     )
 
@@ -105,7 +105,7 @@ def check_own(model: nn.Module, layers: Iterable[str]) -> None:
 def copied(model: nn.Module) -> nn.Module:
     """A deep copy. Tensors that the older `weight_norm` keeps beside the parameters are copied by value.
 
-    Without that `copy.deepcopy` refuses them: they are results of a computation. They are made anew at each pass.
+    `copy.deepcopy` would refuse them, because they are results of a computation. Each pass computes them again.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():

@@ -1,7 +1,7 @@
-"""Random pruning: the baseline that says what is due to sparsity alone, whichever weights go.
+"""Random pruning: a baseline that shows the effect of sparsity alone, without a choice of weights.
 
-Weights are removed by chance, as many as magnitude pruning removes, and held at zero while the rest are
-fine-tuned (as in Blalock et al. 2020, arXiv 2003.03033). One order is drawn per model: a higher
+Removes randomly chosen weights, as many as magnitude pruning, and keeps them at zero while the rest are
+fine-tuned (as in Blalock et al. 2020, arXiv 2003.03033). One order is drawn per model, so a higher
 sparsity removes the same weights and more.
 """
 
@@ -21,7 +21,7 @@ class Options(MaskOptions):
 
 
 class Random(Compressor[Options]):
-    """Removes weights of all matrices by chance."""
+    """Removes randomly chosen weights of all matrices."""
 
     looks_at_weights = False
 

@@ -1,14 +1,14 @@
-"""Rounding to nearest: every weight takes the nearest of a few evenly spaced values, one spacing per output channel.
+"""Rounding to nearest: rounds each weight to the nearest of a few evenly spaced values, one spacing per output channel.
 
-Weights only: activations, biases and normalisation stay in float32, and BatchNorm statistics stay as they are. No data
-are needed. Rounding per output channel commutes with folding BatchNorm into the weights, so nothing is folded.
-Symmetric grids are `narrow` above 2 bits and `full` at 2 bits, where narrow leaves three values only; formulas in
+Only weights are rounded: activations, biases and normalisation stay in float32, and BatchNorm statistics do not change.
+It needs no data. Rounding per output channel commutes with folding BatchNorm into the weights, so nothing is folded.
+Symmetric grids are `narrow` above 2 bits and `full` at 2 bits, where narrow has only three values; formulas in
 `grids.py` (Nagel et al. 2021, arXiv 2106.08295, section 2).
 
-In a training that follows, the weights stay on their grids: gradients at the rounded weights move unrounded ones
-(straight-through, arXiv 1308.3432). Where this departs from quantisation-aware training: the grids stay as the rounding
-has set them. Published work keeps the first and the last layer at 8 bits; here all layers have the same bits, unless
-`exclude` leaves some alone.
+In later training the weights stay on their grids: gradients at the rounded weights update unrounded ones
+(straight-through, arXiv 1308.3432). Deviation from quantisation-aware training: the grids do not change after
+rounding. Published work keeps the first and the last layer at 8 bits; here all layers have the same bits, unless
+`exclude` leaves some out.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Options(LayerOptions):
     """Settings of rounding to nearest."""
 
     bits: int = Field(ge=2, le=8)
-    """Bits of a weight."""
+    """Bits per weight."""
     symmetry: Symmetry | None = None
-    """Which values there are: as many below 0 as above; one more below; or from the least to the largest weight.
-    Default: narrow, at 2 bits full."""
+    """The values of the grid: as many below 0 as above; one more below; or from the least to the greatest weight.
+    Default: narrow; full at 2 bits."""
 
 
 class Rtn(Compressor[Options]):

@@ -1,4 +1,4 @@
-"""Which weights can be pruned, what each is worth, and which of them go."""
+"""Chooses the weights to prune: which can be pruned, their scores, and which of them go."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Rounding = Literal["nearest", "down"]
 def prunable_weights(model: nn.Module, exclude: Sequence[str] = (), only: Layers = "all") -> dict[str, Tensor]:
     """The weight matrices that a method may prune, by parameter name; see `compression.matrices`.
 
-    A tensor that several layers share is there once, under its first name. It stays out if any of them is excluded.
+    A tensor that several layers share appears once, under its first name. It is left out if any of them is excluded.
 
     Args:
         model: any network.
-        exclude: layers left alone, with all that is in them: names of modules or of parameters, `first_conv`, or
+        exclude: layers to leave out, with everything inside them: names of modules or parameters, `first_conv`, or
             `classifier` (the last linear layer).
-        only: `convolutions` leaves all else alone, `with_embeddings` adds tables of embeddings.
+        only: `convolutions` leaves out everything else, `with_embeddings` adds tables of embeddings.
 
     Raises:
         UserError: an excluded layer does not exist, nothing is left to prune, or a matrix that is not excluded is
@@ -53,7 +53,7 @@ def prunable_weights(model: nn.Module, exclude: Sequence[str] = (), only: Layers
 
 
 def excluded_layers(model: nn.Module, exclude: Sequence[str]) -> frozenset[str]:
-    """The names of all layers that `exclude` means, with those that share a tensor with one of them.
+    """The names of all excluded layers, including those that share a tensor with one of them.
 
     Raises:
         UserError: an excluded layer does not exist.
@@ -66,7 +66,7 @@ def _eligible(model: nn.Module) -> list[Matrix]:
 
 
 def _excluded(model: nn.Module, eligible: Sequence[Matrix], exclude: Sequence[str]) -> list[Matrix]:
-    """Those of the matrices that `exclude` means."""
+    """The matrices that `exclude` names."""
     alias, layers = _alias(model, eligible), {layer for matrix in eligible for layer in matrix.layers}
     found: list[Matrix] = []
     for name in exclude:
@@ -80,32 +80,32 @@ def _excluded(model: nn.Module, eligible: Sequence[Matrix], exclude: Sequence[st
 
 
 def _alias(model: nn.Module, eligible: Sequence[Matrix]) -> dict[str, str | None]:
-    """The layers that `first_conv` and `classifier` stand for."""
+    """The layers that `first_conv` and `classifier` mean."""
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     convolutions = [matrix.layers[0] for matrix in eligible if matrix.kind == "convolution"]
     return {"first_conv": next(iter(convolutions), None), "classifier": linear[-1] if linear else None}
 
 
 def _named(eligible: Sequence[Matrix]) -> list[str]:
-    """What can be excluded, by the names that are shown: of layers, and of parameters of the network itself."""
+    """Names that can be excluded: of layers, and of the network's own parameters."""
     return [layer or matrix.name for matrix in eligible for layer in matrix.layers]
 
 
 def _covers(excluded: str, layers: set[str], matrix: Matrix) -> bool:
-    """Whether an excluded name, of a layer or of a parameter, means this matrix."""
+    """Whether an excluded name, of a layer or a parameter, covers this matrix."""
     inside = excluded in layers and any(layer.startswith(f"{excluded}.") for layer in matrix.layers)
     return inside or excluded in (*matrix.layers, matrix.name, *matrix.aliases)
 
 
 def _check_usable(matrix: Matrix) -> None:
-    """Refuses what no mask can hold, and what no method can rank."""
+    """Refuses matrices that cannot be masked or ranked."""
     if matrix.computed:
         raise refuse(matrix.layers[0], matrix.computed)
     check_finite(matrix.name, matrix.weight)
 
 
 def check_finite(name: str, tensor: Tensor) -> None:
-    """Refuses weights that are no finite numbers.
+    """Refuses weights that are not finite.
 
     Raises:
         UserError: some are not; the message names the parameter.
@@ -113,8 +113,8 @@ def check_finite(name: str, tensor: Tensor) -> None:
     if not tensor.is_floating_point() or (wrong := tensor.numel() - int(tensor.isfinite().sum())) == 0:
         return
     raise UserError(
-        f"'{name}' holds NaN or infinity in {wrong:,} of {tensor.numel():,} weights, expected finite numbers; use the"
-        " weights of a training that did not diverge"
+        f"'{name}' has NaN or infinity in {wrong:,} of {tensor.numel():,} weights, expected finite numbers; use weights"
+        " from a training that did not diverge"
     )
 
 
@@ -122,9 +122,9 @@ def num_removed(num_weights: int, sparsity: float, layer: str = "", rounding: Ro
     """How many of `num_weights` a sparsity removes.
 
     Args:
-        num_weights: of how many weights.
+        num_weights: number of weights.
         sparsity: fraction to remove, in [0, 1).
-        layer: whose weights they are, for messages; default: the whole model's.
+        layer: name of their layer, for messages; default: they are the whole model's.
         rounding: `nearest` whole number (a half goes up), or `down`.
 
     Raises:
@@ -152,14 +152,14 @@ def select_highest(
     """Which weights stay when the lowest scores go, by exact count, on the scores' device.
 
     Args:
-        scores: what each weight is worth, by parameter name, in the weights' shapes.
+        scores: the score of each weight, by parameter name, in the weights' shapes.
         sparsity: fraction to remove, in [0, 1).
         scope: `global` ranks all weights together, `layerwise` removes the same fraction of each layer.
         rounding: how the count becomes a whole number.
 
     Returns:
-        Bool by parameter name, of which exactly `num_removed` are False (per layer, if layerwise). Of
-        equal scores, those that come first in parameter order go first.
+        Bool by parameter name; exactly `num_removed` are False (per layer, if layerwise). Among equal
+        scores, the first in parameter order go first.
 
     Raises:
         UserError: the sparsity is out of range, or leaves no weight.
@@ -181,7 +181,7 @@ def _keep(scores: Tensor, removed: int) -> Tensor:
         return torch.ones_like(scores, dtype=torch.bool)
     limit = scores.kthvalue(removed).values
     kept = scores > limit
-    tied = (scores == limit).nonzero()[:, 0]  # of which the last ones stay
+    tied = (scores == limit).nonzero()[:, 0]  # the last of these stay
     num_missing = scores.numel() - removed - int(kept.count_nonzero())
     kept[tied[len(tied) - num_missing :]] = True
     return kept
@@ -193,15 +193,15 @@ def magnitude(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def magnitude_of_kept(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """|w| of the weights that `masks` (same shapes and devices; nonzero = kept) keep, and -1 of the removed ones.
+    """|w| of the weights that `masks` (same shapes and devices; nonzero = kept) keep, and -1 for removed ones.
 
-    Ranked so, what is removed stays removed, even beside kept weights that are exactly zero.
+    With this ranking removed weights stay removed, even next to kept weights that are exactly zero.
     """
     return {name: score.masked_fill(masks[name] == 0, -1.0) for name, score in magnitude(weights).items()}
 
 
 def chance(weights: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    """A random number in [0, 1) per weight, in the weights' shapes, on the CPU; float64, so that none are equal."""
+    """A random number in [0, 1) per weight, in the weights' shapes, on the CPU; float64 to avoid ties."""
     return {
         name: torch.rand(weight.shape, generator=generator, dtype=torch.float64) for name, weight in weights.items()
     }

@@ -1,12 +1,12 @@
-"""Network slimming: BatchNorm learns which channels matter, the others are removed.
+"""Network slimming: removes the channels to which training gives small BatchNorm factors.
 
 Source: Liu et al. 2017 (arXiv 1708.06519). The model is trained with an L1 penalty on the factors
-(gamma) of BatchNorm, then the channels of the smallest |gamma| in the whole network go, under one
+(gamma) of BatchNorm. Then the channels with the smallest |gamma| in the whole network go, under one
 threshold, and the smaller network is fine-tuned.
 
 Deviations: the sparsity training starts from the trained dense model, so that every release of a
-study descends from the same bank (the paper trains with the penalty from the start); sparsity is by
-default a fraction of weights (the paper's: of channels); layers that are added to each other lose the
+study descends from the same bank (the paper trains with the penalty from the start); by default
+sparsity is a fraction of weights (in the paper: of channels); layers that are added to each other lose the
 same channels, by their mean |gamma|; no layer loses more than `max_channel_sparsity` of its channels.
 
 Preset `mia_prune` (arXiv 2202.03335): no sparsity training; gamma and beta of int(sparsity x all
@@ -31,7 +31,7 @@ class Options(ChannelOptions):
     """Settings of network slimming."""
 
     sparsity_epochs: int | None = Field(default=None, ge=1, le=100_000)
-    """Epochs of training with the penalty; default: as many as the fine-tuning has."""
+    """Epochs of training with the penalty; default: as many as in the fine-tuning."""
     strength: float = Field(default=1e-4, gt=0)
     """Weight of the L1 penalty on gamma."""
 
@@ -39,7 +39,7 @@ class Options(ChannelOptions):
 class Slim(Compressor[Options]):
     """Removes the channels of the smallest BatchNorm factors."""
 
-    semantics_version = 2  # in 1, networks that reorder channels lost those of others
+    semantics_version = 2  # in 1, networks that reorder channels lost the wrong ones
 
     def kind(self, options: Options) -> Kind:
         """A smaller network; the preset removes nothing."""
@@ -50,11 +50,11 @@ class Slim(Compressor[Options]):
         return bool(options.preset == "none")
 
     def trains(self, options: Options) -> bool:
-        """With the penalty, before the fine-tuning."""
+        """True: it trains with the penalty before the fine-tuning; the preset does not."""
         return self.works_in_training(options)
 
     def data(self, options: Options) -> DataUse:
-        """The training with the penalty is one on members."""
+        """`members`, for the training with the penalty."""
         return "members" if self.trains(options) else "none"
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
@@ -75,7 +75,7 @@ class Slim(Compressor[Options]):
             limits = Limits(options.exclude, options.max_channel_sparsity)
             return remove_channels(model, context.example, "gamma", options.sparsity, options.target, "global", limits)
 
-        smaller()  # what cannot be removed is said before the training, not after it
+        smaller()  # refuses a removal that is impossible before the training, not after it
         context.train(model, (GammaPenalty(options.strength),), seeds.SPARSITY_TRAINING, options.sparsity_epochs)
         pruned, structure = smaller()
         return Compressed(pruned, RemovedChannels(structure))

@@ -1,18 +1,18 @@
-"""What a compressed network consists of: every released compressed tensor; weights are rebuilt from it bit for bit.
+"""The state of a compressed network: every released compressed tensor. It rebuilds the weights bit for bit.
 
 | key | what is in it |
 |---|---|
 | `mask/NAME` | which weights of the parameter are kept, bool |
 | `kept/NAME` | the kept weights, in order (num_kept,) |
 | `codes/NAME` | the codes of weights on a grid, int8 or uint8 |
-| `scale/NAME`, `zero/NAME` | scale and code of 0 per channel; the latter only where it is not 0 everywhere |
+| `scale/NAME`, `zero/NAME` | scale and code of 0 per channel; the latter only if it is not 0 everywhere |
 | `grid/NAME` | lowest code, highest code, axis of the channels |
-| `index/NAME`, `codebook/NAME` | weights that share values: which one each has, and the values |
+| `index/NAME`, `codebook/NAME` | weights that share values: the index of each weight's value, and the values |
 | `whole/NAME` | the weights of a layer of a network that has lost channels |
-| `structure` | what was removed from the architecture, as text, a byte each |
+| `structure` | what was removed from the architecture, as text, one byte per character |
 
-Biases, normalisation and what was not compressed stand in the weights file that is attacked. On disk masks and
-structure have files of their own; the rest is in one.
+Biases, normalisation and uncompressed tensors are in the weights file that is attacked. On disk masks and
+structure have separate files; one file holds the rest.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from pruneaudit.training.checkpoint import load_tensors, save_tensors
 State = Mapping[str, Tensor]
 STATE_FILES = (COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE)
 _VALUES = ("whole", "kept", "index", "codes")
-"""What says the values of a parameter; later ones replace earlier ones."""
+"""Keys with a parameter's values; later ones replace earlier ones."""
 
 
 def state_of(model: nn.Module, constraints: Iterable[Constraint]) -> dict[str, Tensor]:
-    """The state of a network of which these constraints hold."""
+    """The state of a network with these constraints."""
     found: dict[str, Tensor] = {}
     for constraint in constraints:
         found |= constraint.state(model)
@@ -49,7 +49,7 @@ def state_of(model: nn.Module, constraints: Iterable[Constraint]) -> dict[str, T
 
 
 def names_in(state: State) -> list[str]:
-    """The parameters whose values a state says, sorted."""
+    """The parameters whose values a state holds, sorted."""
     return sorted({key.split("/", 1)[1] for key in state if key.split("/", 1)[0] in _VALUES})
 
 
@@ -62,7 +62,7 @@ def restored(state: State) -> dict[str, Tensor]:
     try:
         return _restored(state)
     except (KeyError, IndexError, ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"the compressed state does not hold together ({in_one_line(error)}); make it again") from None
+        raise UserError(f"the compressed state is inconsistent ({in_one_line(error)}); make it again") from None
 
 
 def _restored(state: State) -> dict[str, Tensor]:
@@ -84,15 +84,15 @@ def _restored(state: State) -> dict[str, Tensor]:
 
 
 def not_rebuilt(model: nn.Module, state: State) -> list[str]:
-    """The parameters that a state does not rebuild bit for bit: none, unless a training let go of them."""
+    """The parameters that a state does not rebuild bit for bit: none, unless a training broke a constraint."""
     return differing({name: parameter.detach() for name, parameter in model.named_parameters()}, state)
 
 
 def differing(weights: State, state: State) -> list[str]:
-    """The parameters that a state rebuilds in another way than they stand in `weights`, or that are not there.
+    """The parameters that a state rebuilds differently from `weights`, or that `weights` lacks.
 
     Raises:
-        UserError: the state does not hold together.
+        UserError: the state is inconsistent.
     """
     return [
         name
@@ -102,32 +102,32 @@ def differing(weights: State, state: State) -> list[str]:
 
 
 def check_rebuilt(weights: State, folder: Path) -> None:
-    """Checks that the state in a folder rebuilds weights bit for bit; a folder without one has nothing to rebuild.
+    """Checks that the state in a folder, if there is one, rebuilds weights bit for bit.
 
     Raises:
-        UserError: a file cannot be read, or it does not.
+        UserError: a file cannot be read, or the weights differ.
     """
     try:
         wrong = differing(weights, load_state(folder))
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
     if wrong:
-        raise UserError(f"{folder}: '{wrong[0]}' is not what its compressed state says; make it again")
+        raise UserError(f"{folder}: '{wrong[0]}' differs from its compressed state; make it again")
 
 
 def masks_in(state: State) -> Masks | None:
-    """Which weights are kept; None where no mask removes any."""
+    """Which weights are kept; None without masks."""
     masks = {key.removeprefix("mask/"): value for key, value in state.items() if key.startswith("mask/")}
     return Masks(masks) if masks else None
 
 
 def structure_in(state: State) -> str:
-    """What was removed from the architecture, as JSON text; empty where it is as it was."""
+    """What was removed from the architecture, as JSON text; empty if nothing was."""
     return bytes(state["structure"].tolist()).decode(errors="replace") if "structure" in state else ""
 
 
 def num_left(state: State) -> dict[str, int]:
-    """How many weights of each parameter are not removed, where zeros do not say it: a code may stand for 0."""
+    """The number of remaining weights of each parameter whose zeros do not show it: a code can mean 0."""
     found = {}
     for name in names_in(state):
         codes = state.get(f"codes/{name}", state.get(f"index/{name}"))
@@ -138,12 +138,12 @@ def num_left(state: State) -> dict[str, int]:
 
 
 def has_codes(folder: Path) -> bool:
-    """Whether the state in a folder says weights by codes or numbers of shared values, which are smaller than they."""
+    """Whether the state in a folder stores weights as codes or as indices of shared values, which are smaller."""
     return any(key.startswith(("codes/", "index/")) for key in load_state(folder, (COMPRESSED_FILE,)))
 
 
 def save_state(state: State, folder: Path) -> None:
-    """Writes a state into a folder: masks, structure and the rest, each where there is any."""
+    """Writes a state into a folder: masks, structure and the rest, each only if there is any."""
     masks, structure = masks_in(state), structure_in(state)
     if masks:
         save_tensors(dict(masks), folder / MASK_FILE)
@@ -155,11 +155,11 @@ def save_state(state: State, folder: Path) -> None:
 
 
 def load_state(folder: Path, files: Collection[str] | None = None) -> dict[str, Tensor]:
-    """The state in a folder; empty where nothing in it is compressed.
+    """Reads the state in a folder; empty if nothing in it is compressed.
 
     Args:
-        folder: where it lies.
-        files: the names to look at; default: all that are there.
+        folder: the folder.
+        files: the file names to read; default: all that are there.
 
     Raises:
         UserError: a file cannot be read.

@@ -1,15 +1,15 @@
-"""Static sparse training: the mask is fixed once, before the training, and held ever after.
+"""Static sparse training: fixes the mask before training, and never changes it.
 
 The mask keeps the weights of largest magnitude: of the dense model (`start = "pretrained"`; this is one-shot
 magnitude pruning, the same as `l1unstructured`), or of the initial weights, which are then trained from
-scratch (`start = "init"`). The second is the lower bound that sparse training is compared with, as in
+scratch (`start = "init"`). Sparse training is compared with the second as its lower bound, as in
 Lin et al. 2020 (arXiv 2006.07253).
 
-Whether gradients are masked as well makes no difference here: optimizers work element by element, so
-that no kept weight sees a removed one's gradient, and removed weights are set to zero after every step.
-Masking gradients alone would not do: momentum and weight decay would move removed weights.
+Masking gradients as well would make no difference here: optimizers work element by element, so
+a removed weight's gradient never affects a kept weight, and removed weights are set to zero after every step.
+Masking only gradients would not be enough: momentum and weight decay would move removed weights.
 
-Preset `pruning_mia`: what the Pruning_MIA code calls static. The mask comes from the initial weights, not
+Preset `pruning_mia`: the method that the Pruning_MIA code calls static. The mask comes from the initial weights, not
 from trained ones, under one threshold over all convolutions; linear and normalisation layers stay dense.
 """
 
@@ -33,20 +33,20 @@ class Options(MaskOptions):
     }
 
     start: Literal["pretrained", "init"] = "pretrained"
-    """Which weights the mask is taken from and training goes on with: the dense model's, or the initial ones."""
+    """Weights from which the mask is computed and training starts: the dense model's, or the initial ones."""
     preset: Literal["none", "pruning_mia"] = "none"
     """The settings of a published system."""
 
 
 class Static(Compressor[Options]):
-    """Removes the smallest |w| once; training begins there."""
+    """Removes the smallest |w| once, before training."""
 
     def origin(self, options: Options) -> Origin:
-        """`init` where the training is from scratch."""
+        """`init` if the training is from scratch."""
         return "init" if options.start == "init" else "own-dense"
 
     def works_in_training(self, options: Options) -> bool:
-        """Initial weights are no release; pruned dense weights are."""
+        """True from scratch: untrained weights are not a release, pruned dense weights are."""
         return bool(options.start == "init")
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:

@@ -1,18 +1,18 @@
-"""What a network costs to store, by one rule for all compressors.
+"""The storage size of a network, by one rule for all compressors.
 
-All parameters count, and the buffers that inference needs (running means and variances), at 32 bits each where nothing
-says otherwise. Then, tensor by tensor:
+All parameters count, and the buffers that inference needs (running means and variances), by default at 32 bits each.
+Compressed tensors cost:
 
 | what | bits |
 |---|---|
 | a mask over N weights, a fraction p of them kept | N H(p): the entropy of the mask, at most N |
 | kept weights | 32 each |
 | codes of b bits | the entropy of the codes of the kept weights, at most b each; 32 per scale, b per code of 0 |
-| numbers of K shared values | the entropy of the numbers of the kept weights, at most log2 K each; 32 per value |
+| indices of K shared values | the entropy of the indices of the kept weights, at most log2 K each; 32 per value |
 | what was removed from the architecture | 0 |
 
-This bound is what releases are compared by: it needs no library and no format, and arithmetic codes reach it. What gzip
-and xz make of the same parts stands beside it, for information.
+Releases are compared by this bound: it needs no library and no format, and arithmetic codes reach it. The sizes of the
+same parts under gzip and xz are given for information.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ GZIP_LEVEL = 9
 
 @dataclass(frozen=True)
 class Cost:
-    """What one network costs to store."""
+    """The storage size of one network."""
 
     weight_bits: float
-    """Of the weight matrices: the entropy bound."""
+    """The weight matrices: the entropy bound."""
     bytes: int
-    """Of the whole network: the entropy bound, rounded up."""
+    """The whole network: the entropy bound, rounded up."""
 
     def effective_bits(self, dense_weights: int) -> float:
         """Bits per weight of the dense network's matrices."""
@@ -51,11 +51,11 @@ class Cost:
 
 
 def cost(model: nn.Module, state: Mapping[str, Tensor], embeddings: bool = False) -> Cost:
-    """What a network costs.
+    """The storage size of a network.
 
     Args:
         model: the network.
-        state: what it was compressed to; empty: nothing.
+        state: its compressed state; empty: not compressed.
         embeddings: count tables of embeddings among the weight matrices.
     """
     weights = counted_weights(model, embeddings)
@@ -70,11 +70,11 @@ def cost(model: nn.Module, state: Mapping[str, Tensor], embeddings: bool = False
 def size_facts(
     model: nn.Module, state: Mapping[str, Tensor], dense_weights: int, example: Tensor, embeddings: bool = False
 ) -> dict[str, float]:
-    """What every release reports of its size.
+    """The size figures that every release reports.
 
     Args:
         model: the network.
-        state: what it was compressed to; empty: nothing.
+        state: its compressed state; empty: not compressed.
         dense_weights: weights in the matrices of the dense network.
         example: one input (1, ...).
         embeddings: count tables of embeddings among the weight matrices.
@@ -88,7 +88,7 @@ def size_facts(
 
 
 def state_bits(state: Mapping[str, Tensor]) -> float:
-    """The entropy bound of the parameters that a state holds."""
+    """The entropy bound of the parameters in a state."""
     return sum(_bits(name, tensor, state) for name, tensor in restored(state).items())
 
 
@@ -123,7 +123,7 @@ def _coded(codes: Tensor, mask: Tensor | None, at_most: float) -> float:
 
 
 def entropy(counts: Tensor) -> float:
-    """The entropy in bits of a distribution that was counted."""
+    """The entropy in bits of a distribution given by counts."""
     fractions = counts[counts > 0].double()
     fractions = fractions / fractions.sum()
     return float(-(fractions * fractions.log2()).sum()) + 0.0  # no -0.0
@@ -131,14 +131,14 @@ def entropy(counts: Tensor) -> float:
 
 @dataclass(frozen=True)
 class PackedSize:
-    """Bytes of a network's parts under two compressors that every system has."""
+    """Bytes of a network's parts under two common compressors."""
 
     gzip: int
     xz: int
 
 
 def packed_size(model: nn.Module, state: Mapping[str, Tensor]) -> PackedSize:
-    """What gzip and xz make of bitmaps, then codes (a byte each), then what stays in float32."""
+    """Sizes under gzip and xz of bitmaps, then codes (one byte each), then the remaining float32 values."""
     parts = b"".join(_parts(model, state))
     return PackedSize(len(gzip.compress(parts, GZIP_LEVEL, mtime=0)), len(lzma.compress(parts)))
 

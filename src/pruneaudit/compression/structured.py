@@ -1,15 +1,15 @@
-"""Channels that really go: the network becomes smaller, not only sparse.
+"""Removes channels, so that the network becomes smaller, not only sparse.
 
-`channel_graph` finds the channels that hang together, `channel_check` tries whether they can go without another one
-being touched, `channel_choice` ranks and counts them. What cannot be followed, or fails the check, is kept whole and
-named; the rest goes on.
+`channel_graph` finds the channels that go together, `channel_check` tests whether they can go without affecting
+others, `channel_choice` ranks and counts them. Layers that cannot be followed, or fail the check, are kept whole and
+named.
 
-What was removed is kept as JSON text: `replay` repeats it on a freshly built network, whose state
+The removal is recorded as JSON text: `replay` repeats it on a freshly built network, whose state
 dict then fits the saved weights.
 
-Some layers keep their outputs: those that make the network's output (so the classes stay), excluded
+Some layers keep their outputs: those that produce the network's output (so that the classes stay), excluded
 ones, and those whose channels the network itself pads with zeros (the shortcut without parameters of
-ResNet-20; Li et al. 2017, arXiv 1608.08710, leave them for the same reason). Their inputs may shrink.
+ResNet-20; Li et al. 2017, arXiv 1608.08710, leave them for the same reason). Their inputs can shrink.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ from pruneaudit.core.options import Options
 from pruneaudit.training.hooks import Hook
 
 Target = Literal["channels", "params", "macs"]
-"""What sparsity is the removed fraction of: channels of the layers that can shrink, weights of all convolutional and
-linear layers, or multiply-accumulates."""
+"""Sparsity is the removed fraction of this: of channels of the layers that can shrink, of weights of all convolutional
+and linear layers, or of multiply-accumulates."""
 
 
 class Structure(Options):
     """What was removed from an architecture."""
 
     input_shape: tuple[int, ...]
-    """Of one sample."""
+    """Shape of one sample."""
     removed: tuple[tuple[str, tuple[int, ...]], ...]
-    """Layer by layer, which of its output channels went; layers that hang together are named once."""
+    """By layer, the removed output channels; of layers that lose channels together, one is named."""
     target: Target
     sparsity: float
-    """The fraction that was asked for."""
+    """The requested fraction."""
     reached: float
-    """The fraction that was removed."""
+    """The removed fraction."""
     kept: tuple[KeptWhole, ...] = ()
-    """Layers that keep all channels because these could not be removed safely."""
+    """Layers that keep all channels because removing them would not be safe."""
 
 
 class RemovedChannels(Constraint):
@@ -71,14 +71,14 @@ class RemovedChannels(Constraint):
         self.structure = structure
 
     def hooks(self, model: nn.Module) -> tuple[Hook, ...]:
-        """Nothing has to be held."""
+        """No hooks: the smaller architecture needs none."""
         return ()
 
     def apply(self, model: nn.Module) -> None:
-        """Leaves the weights as they are."""
+        """Changes nothing."""
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
-        """What was removed, and all weight matrices that are left."""
+        """The removal, and all remaining weight matrices."""
         text = torch.tensor(list(self.structure.encode()), dtype=torch.uint8)
         own = dict(model.named_parameters())
         names = [matrix.name for matrix in matrices(model) if matrix.name in own]
@@ -87,12 +87,12 @@ class RemovedChannels(Constraint):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a removal of channels leaves."""
+    """Limits on a removal of channels."""
 
     exclude: Sequence[str] = ()
     """Layers that keep their output channels: module names, `first_conv`, `classifier`."""
     max_channel_sparsity: float = 0.95
-    """No layer loses a larger fraction of its channels than this, in (0, 1)."""
+    """Largest fraction of its channels that a layer can lose, in (0, 1)."""
 
 
 NO_LIMITS = Limits()
@@ -109,25 +109,25 @@ def remove_channels(
 ) -> tuple[nn.Module, str]:
     """A smaller copy of `model`, without its least important channels.
 
-    Channels go one by one in a fixed order, as many as bring the removed fraction nearest to
-    `sparsity`. One channel is the finest step, so the fraction may lie half a step on either side.
+    Channels go one by one in a fixed order, until the removed fraction is nearest to `sparsity`.
+    One channel is the finest step, so the fraction can be off by half a step.
 
     Args:
-        model: the network; it stays as it is.
+        model: the network; it does not change.
         example: one input (1, C, H, W) or (1, F); only its shape matters.
-        importance: by what channels are ranked; the lowest go first.
+        importance: the score that ranks channels; the lowest go first.
         sparsity: fraction to remove, in (0, 1).
-        target: of what it is a fraction.
+        target: what it is a fraction of.
         scope: `layerwise` removes the same fraction of each layer's channels, `global` ranks all together
-            (norms then relative to their layer's mean, gammas as they are).
-        limits: what stays.
+            (norms relative to their layer's mean, gammas unchanged).
+        limits: layers to keep, and the most that a layer can lose.
 
     Returns:
         The smaller network, in the mode of `model`, with new parameters (so it needs a new optimizer),
-        and what was removed, as JSON text for `replay`.
+        and the removal, as JSON text for `replay`.
 
     Raises:
-        UserError: sparsity is out of range or out of reach, an excluded layer does not exist, or this
+        UserError: sparsity is out of range or cannot be reached, an excluded layer does not exist, or this
             network has no channels that can be removed.
     """
     check_sparsity(sparsity)
@@ -160,7 +160,7 @@ def remove_channels(
 
 @dataclass(frozen=True)
 class _Asked:
-    """How much is to go, and how it is spread."""
+    """The requested amount, and its spread over layers."""
 
     sparsity: float
     target: Target
@@ -174,12 +174,12 @@ def _chosen(
     """Which channels of the groups go.
 
     Raises:
-        UserError: there is no group, or all together do not reach the sparsity; it names what is kept whole.
+        UserError: there is no group, or all together do not reach the sparsity; it names layers that are kept whole.
     """
     notes = "".join(f"; {note}" for note in kept_notes(kept))
     if not groups:
         raise UserError(
-            "no layer of this network can lose channels (those of the output, excluded layers and zero-padded "
+            "no layer of this network can lose channels (output layers, excluded layers and zero-padded "
             f"shortcuts cannot{notes}); exclude fewer layers, or use l1unstructured"
         )
     order = removal_order(groups, asked.scope, asked.max_channel_sparsity)
@@ -194,7 +194,7 @@ def _chosen(
 
 
 def kept_whole(structure: str) -> tuple[str, ...]:
-    """Which layers a removal had to leave whole, and why: one sentence per reason.
+    """The layers that a removal had to keep whole, and why: one sentence per reason.
 
     Args:
         structure: the JSON text that `remove_channels` returned; empty: nothing was removed.
@@ -213,7 +213,7 @@ def replay(model: nn.Module, structure: str) -> nn.Module:
         `model`, whose state dict now has the names and shapes of the pruned one.
 
     Raises:
-        UserError: the text is no such record, or belongs to another architecture.
+        UserError: the text is not such a record, or belongs to another architecture.
     """
     if not structure:
         return model
@@ -230,7 +230,7 @@ def _record(structure: str) -> Structure:
 
 
 def _costs(model: nn.Module, input_shape: tuple[int, ...], target: Target) -> dict[str, int]:
-    """What each layer contributes to the whole: weights or MACs, by layer name."""
+    """Each layer's weights or MACs, by layer name."""
     if target == "macs":
         return layer_macs(model, one_input(model, input_shape))
     return {name.removesuffix(".weight"): weight.numel() for name, weight in counted_weights(model).items()}
@@ -240,7 +240,7 @@ def _costs(model: nn.Module, input_shape: tuple[int, ...], target: Target) -> di
 
 
 def _remove(model: nn.Module, input_shape: tuple[int, ...], removed: Removal) -> nn.Module:
-    """Removes output channels, and all that hangs on them, in place; the network's output keeps its shape."""
+    """Removes output channels, and everything that depends on them, in place; the network's output keeps its shape."""
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     widths, before = layer_widths(model), _output_shape(model, input_shape)
     for name, channels in removed:
@@ -259,7 +259,7 @@ def _remove(model: nn.Module, input_shape: tuple[int, ...], removed: Removal) ->
 
 @torch.no_grad()
 def _output_shape(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Of one sample's logits.
+    """The shape of one sample's logits.
 
     Raises:
         UserError: the network does not run.
