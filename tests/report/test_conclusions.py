@@ -6,10 +6,11 @@ import pytest
 from frontier_rows import BASELINE, PRUNED, frontier_row, with_frontier
 
 from pruneaudit.report.conclusions.changes import at_equal_accuracy, concluded
-from pruneaudit.report.conclusions.leakage import better_than_guessing
-from pruneaudit.report.page.first_screen import summary
+from pruneaudit.report.conclusions.leakage import better_than_guessing, verdict
+from pruneaudit.report.page.first_screen import first_screen
 from pruneaudit.report.sentences.answer import answer
 from pruneaudit.report.sentences.counts import counted_changes
+from pruneaudit.report.sentences.leakage import NO_PROOF
 
 LESS, SAME, MORE = (-0.05, -0.06, -0.04), (0.001, -0.01, 0.012), (0.03, 0.02, 0.04)
 NONE = (math.nan,) * 3
@@ -48,10 +49,10 @@ def text_of(results):
 def test_the_reading_is_made_of_all_attacks(make_results, figures, reading):
     results = make_results(showing(figures))
     assert concluded(results, PRUNED, BASELINE).reading == reading
-    line = next(line for line in summary(results).lines if line.release == PRUNED)
+    line = next(line for line in first_screen(results).lines if line.release == PRUNED)
     assert line.reading == reading
     said = text_of(results)
-    assert ("attacks disagree" in said) == (reading == "disagree")
+    assert ("Attacks disagree" in said) == (reading == "disagree")
 
 
 def test_no_difference_is_never_claimed_beside_one_that_was_found(make_results):
@@ -63,7 +64,7 @@ def test_no_difference_is_never_claimed_beside_one_that_was_found(make_results):
     said = text_of(results)
     assert "RMIA (-0.050 [-0.060, -0.040]) shows less leakage" in said
     assert "loss (+0.030 [+0.020, +0.040]) shows more leakage" in said
-    assert "disagree" in counted_changes(results, "dense")[0]
+    assert "disputed" in counted_changes(results, "dense")
 
 
 def test_another_kind_of_references_counts_and_is_named(make_results):
@@ -93,7 +94,8 @@ def test_nothing_is_concluded_from_a_primary_attack_that_failed_its_controls(mak
         parts["about"]["sanity_checks"] = [failed_row("lira")]
 
     results = make_results(edit)
-    assert "nothing is concluded" in answer(results).headline
+    assert verdict(results, "dense") == "distrusted"
+    assert "leak" not in answer(results).leakage.title
     assert "leak less" not in text_of(results)
     assert at_equal_accuracy(results, PRUNED).why_not == "distrusted"
     assert concluded(results, PRUNED, BASELINE).reading == "not compared"
@@ -109,9 +111,10 @@ def test_guessing_under_one_attack_is_not_guessing_under_all(make_results):
 
     results = make_results(edit)
     assert better_than_guessing(results, "dense") == ("loss", "confidence", "entropy", "modified_entropy", "rmia")
-    for said in (answer(results).headline, summary(results).sentences[0]):
-        assert "Attacks disagree: loss, confidence, entropy and 2 more do better than guessing" in said
-        assert "no proof" not in said
+    assert verdict(results, "dense") == "disagree"
+    for said in (answer(results).leakage.detail, answer(results).disagreement):
+        assert "loss, confidence, entropy and 2 more do better" in said
+        assert NO_PROOF not in said
 
 
 @pytest.mark.parametrize(
@@ -125,8 +128,8 @@ def test_guessing_under_one_attack_is_not_guessing_under_all(make_results):
 def test_where_nothing_was_compared_at_equal_accuracy_the_reason_stands_instead(make_results, rows, why_not):
     results = make_results(with_frontier(*rows))
     assert [at_equal_accuracy(results, row["release"]).why_not for row in rows] == why_not
-    (said,) = counted_changes(results, "dense")
-    assert "nothing could be compared" in said
+    said = counted_changes(results, "dense")
+    assert "no release could be compared" in said.lower()
     assert "leak" not in said.replace("leakage", "")
 
 
@@ -140,7 +143,5 @@ def test_without_any_baseline_that_is_the_reason(make_results):
 
 def test_an_interval_without_a_lower_end_is_read_as_a_bound(make_results):
     results = make_results(with_frontier(frontier_row(PRUNED, -0.03, math.nan, -0.01)))
-    found = summary(results)
-    assert found.numbers[1].interval == "[at most -0.010]"
-    line = next(line for line in found.lines if line.release == PRUNED)
+    line = next(line for line in first_screen(results).lines if line.release == PRUNED)
     assert (line.equal.interval, line.equal_reading) == ("[at most -0.010]", "less")

@@ -75,14 +75,15 @@ def test_the_report_is_one_file_in_a_given_place(results, tmp_path):
 
 def test_the_answer_comes_first_then_leakage_changes_and_method(page):
     order = [
-        "The answer",
-        "The dense networks leak: LiRA",
-        "Release by release",
+        "The dense networks leak.",
+        "Do the attacks agree?",
+        "What to do next",
         "Leakage against",
+        "Release by release",
         "Leakage by release",
     ]
     order += ["ROC of one attack", "Findings, mean over victims", "Findings, all victims pooled", "Paired differences"]
-    order += ["Releases.", "The attacker", "What the attacker knows", "What was refused", "To repeat it"]
+    order += ["Releases.", "The attacker", "The data and the run", "Suppressed figures", "Repeat it"]
     places = [page.words.index(words) for words in order]
     assert places == sorted(places)
     headings = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
@@ -270,11 +271,11 @@ def test_a_report_of_almost_nothing(make_results):
 
 
 @pytest.mark.parametrize("has_control", [True, False])
-def test_the_controls_are_named_or_missed(make_results, has_control):
+def test_the_baselines_are_named_or_missed(make_results, has_control):
     def edit(parts):
         if not has_control:
             parts["comparisons"] = parts["comparisons"][parts["comparisons"]["baseline"] == "dense"]
 
     words = Page(render(make_results(edit))).words
-    assert ("l1unstructured-0.9 is held against dense+finetune." in words) == has_control
-    assert ("Every release is held against the dense networks." in words) != has_control
+    assert ("l1unstructured-0.9 is compared with dense+finetune." in words) == has_control
+    assert ("Every release is compared with the dense networks." in words) != has_control

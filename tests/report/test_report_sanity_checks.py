@@ -9,8 +9,8 @@ from rich.console import Console
 
 from pruneaudit.evaluation.recorded_checks import EXPECTED, NULL, OWN, PLANTED
 from pruneaudit.report.notebook import run_html
-from pruneaudit.report.page.first_screen import summary
 from pruneaudit.report.page.html import render
+from pruneaudit.report.sentences.answer import answer
 from pruneaudit.report.tables.sanity_checks import sanity_checks
 from pruneaudit.report.terminal import print_results
 
@@ -59,12 +59,12 @@ def test_the_table_says_what_was_done_and_what_came_out(sanity_checked):
     assert "lira made-up bank, nothing to find AUC 0.5: nothing tells members apart 0.503 [0.493, 0.513] yes" in text
     assert "lira made-up bank, members planted AUC above 0.5: members are planted 0.979 [0.969, 0.989] yes" in text
     assert f"lira {OWN} (dense), membership redrawn AUC 0.5" in text
-    assert "All of them passed. That makes the attacks sound; it does not make them strong." in text
+    assert "All of them passed." in text
 
 
 def test_without_a_failure_nobody_is_warned(sanity_checked, results):
     for shown in (sanity_checked(*sound()), sanity_checked(), results):
-        assert summary(shown).warnings == ()
+        assert answer(shown).alarms == ()
         everything = words(render(shown)) + terminal(shown) + run_html(shown, Path("report.html"))
         assert "Do not trust" not in everything
         assert 'class="alarm"' not in render(shown)
@@ -75,7 +75,7 @@ def test_a_failure_is_on_the_first_screen_and_in_the_terminal(sanity_checked):
     sentence = (
         "Do not trust the figures of rmia: it failed its sanity checks (AUC 0.981 where nothing tells members apart)."
     )
-    assert summary(failed).warnings == (sentence,)
+    assert answer(failed).alarms == (sentence,)
     page = words(render(failed))
     assert page.index(sentence) < page.index("The dense networks leak")
     assert "Do not trust the figures of rmia on this page: it failed" in page
@@ -91,7 +91,7 @@ def test_what_failed_stands_first_and_several_are_all_named(sanity_checked):
     assert [line.passed for line in found.lines] == [False] * 2 + [True] * 4
     assert found.failed == ("rmia", "loss")
     assert "they failed" in words(render(failed))
-    assert len(summary(failed).warnings) == 2
+    assert len(answer(failed).alarms) == 2
 
 
 def test_what_was_not_played_is_listed_by_its_reason(sanity_checked):

@@ -40,8 +40,8 @@ def test_at_any_width_no_digit_is_lost(results, width):
 
 def test_the_answer_follows_the_table(results):
     words = " ".join(printed(results).split())
-    assert "The dense networks leak: LiRA tells members from non-members with AUC 0.720 [0.708, 0.732]" in words
-    assert "l1unstructured-0.9: Pruned to 90% sparsity, the networks leak less under LiRA" in words
+    assert "LiRA tells members from non-members: AUC 0.720 [0.708, 0.732]" in words
+    assert "l1unstructured-0.9: Pruned to 90% sparsity. The networks leak less under LiRA" in words
     assert words.index("Release / attack") < words.index("The dense networks leak")
 
 
@@ -63,7 +63,7 @@ def test_both_sparsities_and_what_was_left_whole_are_said(make_results):
 def test_a_demonstration_says_so(make_results):
     words = " ".join(printed(make_results(lambda parts: parts["about"].update(demonstration=True))).split())
     assert "these numbers describe these networks, not yours" in words
-    assert "A demonstration" not in printed(make_results())
+    assert "demonstration" not in printed(make_results())
 
 
 def test_a_refused_figure_is_a_dash_with_its_reason_below(make_results):
@@ -101,9 +101,9 @@ def test_colour_is_for_terminals_alone(results):
     assert "\x1b[" in printed(results, force_terminal=True, color_system="truecolor")
 
 
-def test_an_attack_that_finds_more_is_named_in_one_line(make_results):
+def test_an_attack_that_finds_more_is_named(make_results):
     row = {"release": "dense", "references": "matched", "attack": "rmia", "against": "lira", "metric": "auc"}
     row |= {"difference": 0.15, "low": 0.12, "high": 0.18, "num_victims": 16}
     text = printed(make_results(lambda parts: parts.update(attack_comparisons=pd.DataFrame([row]))))
-    assert "RMIA finds more: +0.150 [+0.120, +0.180] AUC on dense" in text
+    assert "AUC +0.150 [+0.120, +0.180]" in " ".join(text.split())
     assert "finds more" not in printed(make_results())

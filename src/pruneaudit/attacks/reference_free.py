@@ -18,6 +18,7 @@ WRONG_WAY = (
     "from 0.558 to 0.549, while that of RMIA with 8 references rose from 0.653 to 0.670."
 )
 """Why they cannot compare two networks."""
+WEAKEST = "Attacks without references are the weakest."
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class ReferenceFree:
     @property
     def sentences(self) -> tuple[str, ...]:
         """All sentences of the warning, in order."""
-        return self.fact, "Attacks without references are the weakest.", WRONG_WAY, self.advice
+        return self.fact, WEAKEST, WRONG_WAY, self.advice
 
 
 def reference_free(attacks: Collection[str], num_networks: int, about: Mapping[str, Any]) -> ReferenceFree | None:

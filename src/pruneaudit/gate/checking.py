@@ -38,7 +38,7 @@ from pruneaudit.report.selection import (
     release_row,
     study_of,
 )
-from pruneaudit.report.sentences.answer import answer
+from pruneaudit.report.sentences.certainty import caveats
 from pruneaudit.study.audit import MATCHED, UNDEFENDED
 from pruneaudit.study.lineage import counterparts
 
@@ -95,7 +95,7 @@ def check(
     return Gate(
         verdicts=tuple(deciding),
         not_checked=spared,
-        notes=(*_reversed(deciding), *_broken_beside(beside, broken), *_left_out(results), *answer(results).caveats),
+        notes=(*_reversed(deciding), *_broken_beside(beside, broken), *_left_out(results), *caveats(results)),
         others_over=tuple(verdict for verdict in others if verdict.outcome == "over"),
         unchecked={name: unplayed[name] for name in named if name in unplayed},
     )

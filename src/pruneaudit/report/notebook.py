@@ -9,7 +9,6 @@ from pathlib import Path
 from pruneaudit.evaluation.notebook import code, findings_html
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.sentences.answer import answer
-from pruneaudit.report.sentences.sanity_checks import distrusted
 
 
 def run_html(results: Results, page: Path, failures: Sequence[str] = ()) -> str:
@@ -21,11 +20,13 @@ def run_html(results: Results, page: Path, failures: Sequence[str] = ()) -> str:
         failures: tasks that failed, a line each.
     """
     told = answer(results)
+    said = [*told.alarms, *([told.disagreement] if told.disagreement else []), *told.unlearned, told.leakage.whole]
+    more = [*([told.counts] if told.counts else []), *told.agreement]
     changes = "".join(f"<li>{code(change.release)}: {escape(change.text)}</li>" for change in told.changes)
     failed = "".join(f"<li>failed: {escape(failure)}</li>" for failure in failures)
     parts = [
-        *(f"<p><strong>{escape(sentence)}</strong></p>" for sentence in distrusted(results)),
-        f"<p><strong>{escape(told.headline)}</strong></p>",
+        *(f"<p><strong>{escape(sentence)}</strong></p>" for sentence in said),
+        *(f"<p>{escape(sentence)}</p>" for sentence in more),
         *(f"<ul>{items}</ul>" for items in (changes, failed) if items),
         findings_html(results.findings, results.about),
         f"<p>Report: {code(str(page))}</p>",

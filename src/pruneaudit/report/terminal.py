@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console
@@ -12,13 +12,10 @@ from rich.text import Text
 from pruneaudit.core.errors import printable
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compressed import compressed_by, is_pruned_only
-from pruneaudit.report.conclusions.changes import has_frontier
-from pruneaudit.report.conclusions.stronger import stronger_anywhere
 from pruneaudit.report.escaping import terminal_text
 from pruneaudit.report.quantities import TEST_ACCURACY, Quantity, headline_quantities
 from pruneaudit.report.selection import (
     attack_order,
-    base_release,
     finding,
     findings_elsewhere,
     reference_free_of,
@@ -27,11 +24,9 @@ from pruneaudit.report.selection import (
     release_row,
 )
 from pruneaudit.report.sentences.answer import answer, shown_change
-from pruneaudit.report.sentences.counts import counted_changes
-from pruneaudit.report.sentences.sanity_checks import distrusted, unlearned
+from pruneaudit.report.sentences.certainty import DEMONSTRATION
 from pruneaudit.report.tables.cells import Notes, estimate, sparsity_cell
 from pruneaudit.report.tables.released import left_whole
-from pruneaudit.report.words import attack_name
 
 _WIDTH_OF_NUMBERS = 76
 """Columns that the widest numbers need, with some left for names."""
@@ -57,35 +52,35 @@ def print_results(results: Results, console: Console) -> None:
     console.print(table)
     if len(shown) < len(quantities):
         left_out = ", ".join(quantity.title for quantity in quantities[len(shown) :])
-        said = f"Not shown here for want of width, but on the page: {left_out}"
+        said = f"Too wide for this terminal, but on the page: {left_out}"
         console.print(terminal_text(said), style="dim", highlight=False)
     for number, reason in enumerate(notes.listed(), start=1):
         console.print(terminal_text(f"({number}) {reason}"), style="dim", highlight=False)
     for whole in left_whole(results):
         console.print(terminal_text(f"Left whole in {whole.release}: {whole.layers}"), style="dim", highlight=False)
-    told = answer(results)
     console.print()
-    for sentence in distrusted(results):
-        console.print(terminal_text(sentence), style="bold red", highlight=False)
-    for sentence in unlearned(results):
-        console.print(terminal_text(sentence), style="bold", highlight=False)
-    console.print(terminal_text(told.headline), highlight=False)
+    for sentence, style in _said(results):
+        console.print(terminal_text(sentence, style), highlight=False)
+
+
+def _said(results: Results) -> Iterator[tuple[str, str]]:
+    """The sentences below the table, each with its style."""
+    told = answer(results)
+    yield from ((sentence, "bold red") for sentence in told.alarms)
+    yield from ((sentence, "bold") for sentence in (told.disagreement, *told.unlearned) if sentence)
+    yield told.leakage.whole, ""
     change = shown_change(results, told.changes)
     if change is not None:
-        console.print(
-            Text.assemble((printable(change.release), "bold"), terminal_text(f": {change.text}")), highlight=False
-        )
-    if has_frontier(results):
-        for sentence in counted_changes(results, base_release(results)):
-            console.print(terminal_text(sentence), highlight=False)
-    for found in stronger_anywhere(results)[:1]:
-        more = f"{attack_name(found.attack)} finds more: {found.figure} AUC on {found.release}"
-        console.print(terminal_text(more), highlight=False)
+        yield f"{change.release}: {change.text}", ""
+    yield from ((sentence, "") for sentence in (told.counts, *told.agreement) if sentence)
     alone = reference_free_of(results)
     if alone is not None:
-        console.print(terminal_text(" ".join(alone.sentences)), highlight=False)
+        yield " ".join(alone.sentences), ""
+    if told.next_steps:
+        step = told.next_steps[0]
+        yield f"Next: {step.text} {step.command}".rstrip(), ""
     if results.about.get("demonstration"):
-        console.print(terminal_text(told.caveats[0]), highlight=False)
+        yield DEMONSTRATION, ""
 
 
 def _fits(table: Table, console: Console) -> bool:

@@ -1,9 +1,11 @@
-"""Small pieces of sentences: plurals, lists, names of attacks."""
+"""Small parts of sentences: plurals, lists, names of attacks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+_MOST_NAMED = 3
+"""Names that a sentence lists; the tables have them all."""
 _ATTACK_NAMES = {"lira": "LiRA", "rmia": "RMIA", "base": "BASE", "bavaria": "BaVarIA"}
 
 
@@ -32,3 +34,9 @@ def attack_name(label: str) -> str:
     """An attack's label as a sentence says it: "lira:mode=offline" is "LiRA (mode=offline)"."""
     name, _, options = label.partition(":")
     return _ATTACK_NAMES.get(name, name) + (f" ({options})" if options else "")
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are: `a, b, c and 2 more`."""
+    more = len(names) - _MOST_NAMED
+    return listed([*names[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])])

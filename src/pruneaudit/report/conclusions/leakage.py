@@ -1,76 +1,97 @@
-"""Whether a release leaks: what the intervals of the primary attack, and of the others, let one say."""
+"""Whether the networks leak: what the intervals of the primary attack, and of the others, allow one to conclude."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
-
-import pandas as pd
 
 from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.quantities import Quantity, headline_tpr
-from pruneaudit.report.selection import (
-    attack_order,
-    finding,
-    primary_attack,
-)
-from pruneaudit.study import DENSE
+from pruneaudit.report.quantities import headline_tpr
+from pruneaudit.report.selection import attack_order, finding, primary_attack
+
+Verdict = Literal[
+    "no attack",
+    "no figure",
+    "distrusted",
+    "no interval",
+    "leaks",
+    "leaks at low rates",
+    "disagree",
+    "reversed",
+    "not shown",
+]
+PER = 1000
+"""Samples of each kind that the plain figures speak of."""
+_GUESSING = 0.5
 
 
-def better_than_guessing(results: Results, release: str) -> tuple[str, ...]:
-    """The attacks but the primary one whose AUC on a release is above guessing, under the primary references."""
-    broken, first = failures(results.about), primary_attack(results)
-    found = []
-    for attack in attack_order(results):
-        row = finding(results, release, attack) if attack != first and attack not in broken else None
-        if row is not None and row["auc_low"] > 0.5:
-            found.append(attack)
-    return tuple(found)
+@dataclass(frozen=True)
+class MembersNamed:
+    """How many of 1,000 members the attacker names, while it wrongly names `wrongly` of 1,000 others."""
+
+    rightly: float
+    low: float
+    """Lower limit of the 95% interval; NaN where there is none."""
+    high: float
+    wrongly: float
+    """Given beforehand: the false-positive rate. Guessing names as many members."""
 
 
-Verdict = Literal["no figure", "distrusted", "no interval", "leaks", "leaks at low rates", "reversed", "not shown"]
+def verdict(results: Results, release: str) -> Verdict:
+    """What the attacks show of a release, by the intervals under the primary references.
 
-
-def networks_of(results: Results, base: str) -> str:
-    """`dense networks`, or `network` where a single one that is no study's was attacked."""
-    row = finding(results, base, primary_attack(results))
-    alone = row is not None and row["num_victims"] == 1
-    return ("dense " if base == DENSE else "") + ("network" if alone else "networks")
-
-
-def verdict(results: Results, base: str) -> Verdict:
-    """What the primary attack's intervals on the base release let one say of it."""
+    The primary attack decides. Where it shows nothing and another attack does better than guessing, they disagree.
+    """
     attack = primary_attack(results)
-    row = finding(results, base, attack)
+    row = finding(results, release, attack)
+    if not attack:
+        return "no attack"
     if row is None or math.isnan(row["auc"]):
         return "no figure"
     if attack in failures(results.about):
         return "distrusted"
     if math.isnan(row["auc_low"]) or math.isnan(row["auc_high"]):
         return "no interval"
-    if row["auc_low"] > 0.5:
+    if row["auc_low"] > _GUESSING:
         return "leaks"
-    rate = headline_tpr(results.findings.columns)
-    if _found(rate, row) and rate is not None and row[f"{rate.column}_low"] > (rate.level or 0.0):
+    named = members_named(results, release)
+    if named is not None and named.low > named.wrongly:
         return "leaks at low rates"
-    return "reversed" if row["auc_high"] < 0.5 else "not shown"
+    if row["auc_high"] < _GUESSING:
+        return "reversed"
+    return "disagree" if better_than_guessing(results, release) else "not shown"
 
 
-def _found(rate: Quantity | None, row: pd.Series) -> str:
-    """What the attack finds at the summary's false-positive rate, or nothing where that was refused."""
-    if rate is None or rate.level is None or math.isnan(row[rate.column]):
-        return ""
-    level = f"{100 * rate.level:g}%"
-    return f"finds {with_interval(rate, row)} of the members at {level} false positives (guessing: {level})"
+def members_named(results: Results, release: str) -> MembersNamed | None:
+    """The primary attack's TPR on a release, per 1,000; None where that figure is suppressed or missing."""
+    rate, row = headline_tpr(results.findings.columns), finding(results, release, primary_attack(results))
+    if rate is None or rate.level is None or row is None or math.isnan(row[rate.column]):
+        return None
+    rightly, low, high = (PER * float(row[f"{rate.column}{end}"]) for end in ("", "_low", "_high"))
+    return MembersNamed(rightly, low, high, PER * rate.level)
 
 
-def with_interval(quantity: Quantity, row: pd.Series) -> str:
-    """A figure of a row, with its interval where it has one."""
-    interval = quantity.interval(row[f"{quantity.column}_low"], row[f"{quantity.column}_high"])
-    return f"{quantity.value(row[quantity.column])} {interval}".rstrip()
+def better_than_guessing(results: Results, release: str) -> tuple[str, ...]:
+    """The attacks but the primary one whose AUC on a release is above guessing, under the primary references."""
+    others = [attack for attack in trusted_attacks(results) if attack != primary_attack(results)]
+    return tuple(attack for attack in others if _beats_guessing(results, release, attack))
 
 
-def reason_of(row: pd.Series | None) -> str:
-    """Why a row has no figure."""
-    return "it has no row in the findings" if row is None else str(row["suppressed"]) or "no reason was recorded"
+def num_better_than_guessing(results: Results, release: str) -> tuple[int, int]:
+    """How many attacks do better than guessing in AUC on a release, of how many with an interval there."""
+    rows = [finding(results, release, attack) for attack in trusted_attacks(results)]
+    limits = [row["auc_low"] for row in rows if row is not None and not math.isnan(row["auc_low"])]
+    return sum(low > _GUESSING for low in limits), len(limits)
+
+
+def trusted_attacks(results: Results) -> tuple[str, ...]:
+    """The attacks with findings that did not fail the run's own sanity checks, in the order of the study."""
+    broken = failures(results.about)
+    return tuple(attack for attack in attack_order(results) if attack not in broken)
+
+
+def _beats_guessing(results: Results, release: str, attack: str) -> bool:
+    row = finding(results, release, attack)
+    return row is not None and bool(row["auc_low"] > _GUESSING)

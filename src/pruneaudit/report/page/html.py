@@ -25,14 +25,13 @@ from pruneaudit.core.files import write_atomically
 from pruneaudit.evaluation.columns import POOLED
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
-from pruneaudit.report.compressed import shows_sizes
 from pruneaudit.report.figures.by_degree import leakage_by_bits, leakage_by_sparsity
 from pruneaudit.report.figures.common import Figure
 from pruneaudit.report.figures.detected import detected_figures
 from pruneaudit.report.figures.frontier import frontier_figure
 from pruneaudit.report.figures.leakage import leakage_against_accuracy, leakage_by_release
 from pruneaudit.report.figures.roc import roc_by_attack, roc_by_release
-from pruneaudit.report.page.first_screen import summary
+from pruneaudit.report.page.first_screen import first_screen
 from pruneaudit.report.page.samples import Samples, read_samples
 from pruneaudit.report.quantities import meanings
 from pruneaudit.report.selection import (
@@ -45,7 +44,6 @@ from pruneaudit.report.selection import (
     release_names,
     why_not_alone,
 )
-from pruneaudit.report.sentences.answer import answer
 from pruneaudit.report.tables.accusations import accusations
 from pruneaudit.report.tables.detected import NO_SAMPLES, are_public, detected, shown_samples
 from pruneaudit.report.tables.equal_accuracy import frontier_table
@@ -100,15 +98,15 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
     environment = _environment()
     plotly = _plotly_script()
     figures = _figures(results) if plotly else []
-    frontier = frontier_figure(results) if plotly else None
+    picture = first_picture(results) if plotly else None
     moved = detected_figures(results, samples) if plotly else []
-    has_figures = bool(figures or frontier or moved)
+    has_figures = bool(figures or picture or moved)
     scripts = [_source(environment, _TABLES_SCRIPT), *([_source(environment, _FIGURES_SCRIPT)] if has_figures else [])]
     return environment.get_template(_TEMPLATE).render(
         _context(results, samples, shown),
         policy=_policy([*scripts, *([plotly] if has_figures else [])]),
         figures=figures,
-        frontier_figure=frontier,
+        picture=picture,
         detected_figures=moved,
         has_plotly=bool(plotly),
         has_figures=has_figures,
@@ -131,15 +129,18 @@ def _environment() -> Environment:
 
 def _figures(results: Results) -> list[tuple[Figure, str]]:
     """The figures for which there is something to draw, and the table that holds the numbers of each."""
-    drawn = [] if not results.frontier.empty else [(leakage_against_accuracy(results), "glance")]
-    drawn += [(leakage_by_sparsity(results), "glance"), (leakage_by_bits(results), "glance")]
+    drawn = [(leakage_by_sparsity(results), "glance"), (leakage_by_bits(results), "glance")]
     drawn += [(leakage_by_release(results), "findings"), (roc_by_release(results), ""), (roc_by_attack(results), "")]
     return [(figure, table) for figure, table in drawn if figure is not None]
 
 
+def first_picture(results: Results) -> Figure | None:
+    """Leakage against accuracy, for the first screen; with the envelope, where there is one."""
+    return leakage_against_accuracy(results) if results.frontier.empty else frontier_figure(results)
+
+
 def _context(results: Results, samples: Samples, show_records: bool) -> dict[str, Any]:
-    about, told = results.about, answer(results)
-    first, measured = summary(results), released(results)
+    about, first, measured = results.about, first_screen(results), released(results)
     releases, release_notes = releases_table(results, with_nonzero=measured is None)
     shown = {
         "frontier": frontier_table(results),
@@ -149,9 +150,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
     return {
         "name": str(about.get("name") or "Results"),
         "description": str(about.get("description") or ""),
-        "answer": told,
-        "summary": first,
-        "with_sizes": shows_sizes(results),
+        "first": first,
         "reference_free": reference_free_of(results),
         "had_references": num_references(results) != 0,
         "has_counterparts": any(line.counterpart_of for line in first.lines),
@@ -225,7 +224,7 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         and (audit_data[key] or key not in ("num_public", "num_canaries", "num_copies"))
     ]
     facts = [
-        # In full here, for on a phone the first screen has no room for more than its beginning.
+        # In full here: on a phone the first screen shows only its beginning.
         ("Study", str(about.get("description") or "")),
         ("Data", ", ".join([str(audit_data.get("name") or ""), *counts]).removeprefix(", ")),
         ("Audit data, SHA-256", str(audit_data.get("sha256") or "")),

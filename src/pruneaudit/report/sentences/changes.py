@@ -10,7 +10,6 @@ from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compressed import compressed_by, is_pruned_only
 from pruneaudit.report.conclusions.changes import Conclusion, Shown, concluded, direction
-from pruneaudit.report.conclusions.leakage import reason_of, with_interval
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, headline_tpr, sparsity_text
 from pruneaudit.report.selection import (
     baseline_of,
@@ -23,31 +22,64 @@ from pruneaudit.report.selection import (
     was_fine_tuned,
     why_not_alone,
 )
-from pruneaudit.report.sentences.leakage import first_few
+from pruneaudit.report.sentences.leakage import reason_of, with_interval
 from pruneaudit.report.tables.cells import of_all_parameters
-from pruneaudit.report.words import attack_name, counted, listed, verb
+from pruneaudit.report.words import attack_name, counted, first_few, listed, verb
 from pruneaudit.study import DENSE
 
 
-def change_said(results: Results, found: Conclusion, row: pd.Series) -> str:
-    """What all attacks let one say of the change; the figures of the primary one follow."""
+def change_words(results: Results, release: str, base: str) -> str:
+    """What a release changes, compared with its baseline, in a few short sentences.
+
+    Args:
+        results: of a run.
+        release: which one.
+        base: what all releases are compared with.
+    """
+    attack = primary_attack(results)
+    row, how, name = finding(results, release, attack), what_was_done(results, release), attack_name(attack)
+    if row is None or math.isnan(row["auc"]):
+        return f"{how}. {name or 'The attack'} has no figure: {reason_of(row)}."
+    baseline = baseline_of(results, release)
+    paired, found = difference(results, release, baseline, attack, AUC.column), concluded(results, release, baseline)
+    figure, than = f"AUC {with_interval(AUC, row)}", baseline_words(results, release, base, baseline)
+    shown = _differing(results, found)
+    others = f" But {shown}." if shown else ""
+    if attack in failures(results.about):
+        return f"{how}. {figure} under {name}, which failed this run's own sanity checks: do not use it.{others}"
+    if paired is None or math.isnan(paired["difference"]):
+        return f"{how}. {figure} under {name}. No paired difference was computed.{others}"
+    if found.primary is None:
+        change = AUC.difference(paired["difference"])
+        figure = f"{figure} under {name}, {change} compared with {than}"
+        return f"{how}. {figure}. It has no interval, so nothing follows.{others}"
+    return (
+        f"{how}. {_all_attacks(results, found, row)} {figure}, {_paired_figure(AUC, paired)} compared with {than}."
+        + _rate_change(results, release, baseline, attack, direction(paired["low"], paired["high"]))
+        + _accuracy_change(results, release, baseline)
+    )
+
+
+def _all_attacks(results: Results, found: Conclusion, row: pd.Series) -> str:
+    """What all attacks show of the change, as a sentence; the figures of the primary one follow."""
     assert found.primary is not None
     way, name = found.primary.direction, attack_name(found.primary.attack)
-    networks = "network leaks" if row["num_victims"] == 1 else "networks leak"
-    own = {
-        -1: f"the {networks} less under {name}",
-        0: f"no difference could be shown under {name}",
-        1: f"the {networks} more under {name}",
-    }[way]
+    networks = "The network leaks" if row["num_victims"] == 1 else "The networks leak"
     if found.reading == "disagree":
-        return f"attacks disagree: {own}{differing(results, found)}"
-    if found.others:
-        alike, others = len(found.of_others(way)), _counted_others(results, found)
-        any_of = "any of " if len(found.others) > 1 else ""
-        own += (
-            f", as under {alike} of {others}" if way and alike else f", nor under {any_of}{others}" if not way else ""
-        )
-    return own + (", but still above guessing" if way < 0 and row["auc_low"] > 0.5 else "")
+        own = {-1: "less leakage", 0: "no difference", 1: "more leakage"}[way]
+        return f"Attacks disagree: {name} shows {own}, but {_differing(results, found)}."
+    if way == 0:
+        return f"No difference is shown under {name}{_or_others(results, found)}."
+    agreed = len(found.of_others(way))
+    besides = f" and under {agreed} of {_counted_others(results, found)}" if agreed else ""
+    still = f" {name} still does better than guessing." if way < 0 and row["auc_low"] > 0.5 else ""
+    return f"{networks} {'less' if way < 0 else 'more'} under {name}{besides}.{still}"
+
+
+def _or_others(results: Results, found: Conclusion) -> str:
+    if not found.others:
+        return ""
+    return f" or under {'any of ' if len(found.others) > 1 else ''}{_counted_others(results, found)}"
 
 
 def _counted_others(results: Results, found: Conclusion) -> str:
@@ -57,7 +89,7 @@ def _counted_others(results: Results, found: Conclusion) -> str:
     return counted(len(found.others), "other pair", "other pairs") + " of attack and references"
 
 
-def differing(results: Results, found: Conclusion) -> str:
+def _differing(results: Results, found: Conclusion) -> str:
     """The attacks that show what the primary one does not, with their differences; empty without any."""
     own = 0 if found.primary is None else found.primary.direction
     parts = [
@@ -65,7 +97,7 @@ def differing(results: Results, found: Conclusion) -> str:
         for way, word in ((-1, "less"), (1, "more"))
         if way != own and (showing := found.of_others(way))
     ]
-    return f"; but {listed(parts)}" if parts else ""
+    return listed(parts)
 
 
 def _shown(results: Results, shown: Shown) -> str:
@@ -74,56 +106,29 @@ def _shown(results: Results, shown: Shown) -> str:
     return f"{attack_name(shown.attack)}{references} ({AUC.difference(shown.difference)} {interval})"
 
 
-def change_words(results: Results, release: str, base: str) -> str:
-    """What a release changes, compared with its baseline, in one sentence."""
-    attack = primary_attack(results)
-    row, how, name = finding(results, release, attack), what_was_done(results, release), attack_name(attack)
-    if row is None or math.isnan(row["auc"]):
-        return f"{how}: {name or 'the attack'} gave no figure: {reason_of(row)}."
-    baseline = baseline_of(results, release)
-    paired, found = difference(results, release, baseline, attack, AUC.column), concluded(results, release, baseline)
-    figure, than = f"AUC {with_interval(AUC, row)}", baseline_words(results, release, base, baseline)
-    others = differing(results, found)
-    if attack in failures(results.about):
-        return (
-            f"{how}: {figure} under {name}, which failed this run's own sanity checks; nothing is concluded from it"
-            f"{others}."
-        )
-    if paired is None or math.isnan(paired["difference"]):
-        return f"{how}: {figure} under {name}; no paired difference was computed{others}."
-    if found.primary is None:
-        figure = f"{figure} under {name}, {AUC.difference(paired['difference'])}"
-        return f"{how}: {figure} compared with {than}; without an interval nothing is concluded from it{others}."
-    return (
-        f"{how}, {change_said(results, found, row)}: {figure}, {_paired_figure(AUC, paired)} compared with {than}"
-        + _rate_change(results, release, baseline, attack, direction(paired["low"], paired["high"]))
-        + _accuracy_change(results, release, baseline)
-        + "."
-    )
-
-
 def _rate_change(results: Results, release: str, baseline: str, attack: str, of_auc: int) -> str:
-    """The change of the TPR; "but" where it shows something that the AUC does not."""
+    """The change of the TPR; "But" where it shows something that the AUC does not."""
     rate = headline_tpr(results.findings.columns)
     paired = None if rate is None else difference(results, release, baseline, attack, rate.column)
     if rate is None or rate.level is None or paired is None or math.isnan(paired["difference"]):
         return ""
-    but = "but " if direction(paired["low"], paired["high"]) not in (0, of_auc) else ""
-    return f"; {but}members found at {100 * rate.level:g}% false positives: {_paired_figure(rate, paired)}"
+    contradicts = direction(paired["low"], paired["high"]) not in (0, of_auc)
+    members = "But members found" if contradicts else "Members found"
+    return f" {members} at {100 * rate.level:g}% false positives: {_paired_figure(rate, paired)}."
 
 
 def _accuracy_change(results: Results, release: str, baseline: str) -> str:
     paired = difference(results, release, baseline, "", TEST_ACCURACY.column)
     if paired is None or math.isnan(paired["difference"]):
         return ""
-    return f"; test accuracy: {_paired_figure(TEST_ACCURACY, paired)}"
+    return f" Test accuracy: {_paired_figure(TEST_ACCURACY, paired)}."
 
 
 def baseline_words(results: Results, release: str, base: str, baseline: str) -> str:
     """What a release's baseline is to it; `base` is what all releases are compared with."""
     if baseline == counterpart_of(results, release):
         return "the same release without the defence"
-    words, gap = _held_against(results, release, base, baseline), why_not_alone(results, release)
+    words, gap = _baseline(results, release, base, baseline), why_not_alone(results, release)
     if not gap:
         return words
     row = release_row(results, release)
@@ -131,15 +136,15 @@ def baseline_words(results: Results, release: str, base: str, baseline: str) -> 
     return f"{words} ({gap}, so {what} and the extra epochs cannot be told apart)"
 
 
-def _held_against(results: Results, release: str, base: str, baseline: str) -> str:
+def _baseline(results: Results, release: str, base: str, baseline: str) -> str:
     """The words for a release that is no undefended counterpart."""
     if baseline == base:
         return "the dense networks" if base == DENSE else "the first release"
     row = release_row(results, release)
     if row is None or (was_fine_tuned(row) and row["origin"] != "init"):
-        return "the baseline" if why_not_alone(results, release) else "the baseline fine-tuned alike"
+        return "the baseline" if why_not_alone(results, release) else "the baseline, fine-tuned the same way"
     if row["origin"] == "init":
-        return "the same network trained alike without compression"
+        return "the same network, trained the same way without compression"
     return "the release that it was made from"
 
 
@@ -147,7 +152,7 @@ def what_was_done(results: Results, release: str) -> str:
     """What was done to a release's networks, as the beginning of a sentence."""
     row = release_row(results, release)
     if row is None:
-        return "In this release"
+        return "This release"
     defended = " with a defence" if row["defense"] else ""
     if row["compress"]:
         trained = ", trained from new weights" if row["origin"] == "init" and row["release"] != DENSE else ""
@@ -160,7 +165,7 @@ def what_was_done(results: Results, release: str) -> str:
         )
     if row["origin"] == "init" and row["release"] != DENSE:
         return f"Trained from new weights without compression{defended}"
-    return f"Fine-tuned without compression{defended}" if was_fine_tuned(row) else "In this release"
+    return f"Fine-tuned without compression{defended}" if was_fine_tuned(row) else "This release"
 
 
 def _paired_figure(quantity: Quantity, paired: pd.Series) -> str:

@@ -1,4 +1,4 @@
-"""Of how many releases what can be said: how many leak less, how many more, and of how many neither was shown."""
+"""How many releases leak less, how many leak more, and for how many neither is shown."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ READINGS: dict[Reading, tuple[str, str]] = {
     "disagree": ("attacks disagree", "on the change from"),
     "not compared": ("", "compared with"),
 }
-"""How a reading is put, and the word that goes before the baseline."""
+"""A reading in words, and the word before the name of the baseline."""
 _WHY_NOT: dict[WhyNot, tuple[str, str]] = {
-    "no figure": ("has no figure itself", "have no figure themselves"),
+    "no figure": ("has no figure", "have no figure"),
     "distrusted": ("has figures only of an attack that failed its sanity checks",) * 2,
     "no baseline": ("has no undefended dense network with a figure beside it",) * 2,
     "too accurate": (
@@ -39,19 +39,19 @@ _WHY_NOT: dict[WhyNot, tuple[str, str]] = {
 _OF_ONE: dict[Reading, str] = {
     "less": "leaks less than",
     "more": "leaks more than",
-    "not shown": "was not shown to differ from",
-    "disagree": "is one that attacks disagree on: they do not all show the same difference from",
+    "not shown": "is not shown to differ from",
+    "disagree": "is disputed: attacks show different changes from",
     "not compared": "could not be compared with",
 }
-"""What is said where there is one release."""
+"""The words where there is one release."""
 
 
-def counted_changes(results: Results, base: str) -> tuple[str, ...]:
+def counted_changes(results: Results, base: str) -> str:
     """What the compressed and the defended releases change, counted; empty where there are none."""
     changed = changed_releases(results, base)
     if not changed:
-        return ()
-    return (_at_equal_accuracy(results, changed) if has_frontier(results) else _against_baselines(results, changed),)
+        return ""
+    return _at_equal_accuracy(results, changed) if has_frontier(results) else _against_baselines(results, changed)
 
 
 def _at_equal_accuracy(results: Results, changed: Sequence[str]) -> str:
@@ -61,23 +61,26 @@ def _at_equal_accuracy(results: Results, changed: Sequence[str]) -> str:
     reasons = [item.why_not if item and item.why_not else "no figure" for item in found.values()]
     why = _reasons([why for why, reading in zip(reasons, readings, strict=True) if reading == "not compared"])
     if set(readings) == {"not compared"}:
-        return f"At equal accuracy nothing could be compared: of {_releases(results, len(changed))}, {why}."
+        return f"At equal accuracy no release could be compared: of {_releases(results, len(changed))}, {why}."
     said = _counted(results, readings, "undefended dense networks", why)
+    return f"At equal accuracy, under {attack_name(primary_attack(results))}, {said}.{_far(results, changed)}"
+
+
+def _far(results: Results, changed: Sequence[str]) -> str:
+    """A further sentence where the nearest undefended networks are much more accurate."""
     far = [name for name in far_from_baselines(results) if name in changed]
-    if far:
-        some = f"{len(far)} of them {verb(len(far), 'has', 'have')} none"
-        lacked = some if len(far) < len(changed) else "no such network is"
-        said += f"; {lacked} of similar accuracy, so lost accuracy alone may explain the difference"
-    return f"At equal accuracy, under {attack_name(primary_attack(results))}, {said}."
+    if not far:
+        return ""
+    none = f"For {len(far)} of them no" if len(far) < len(changed) else "No"
+    return f" {none} undefended network has similar accuracy, so lost accuracy alone may explain the difference."
 
 
 def _against_baselines(results: Results, changed: Sequence[str]) -> str:
     """Counts the releases by what all attacks show of their paired differences."""
     readings = [concluded(results, name, baseline_of(results, name)).reading for name in changed]
     if set(readings) == {"not compared"}:
-        return (
-            f"Nothing could be compared: {_releases(results, len(changed))}, and no paired difference has an interval."
-        )
+        none = "none has a paired difference with an interval"
+        return f"No release could be compared: of {_releases(results, len(changed))}, {none}."
     said = _counted(results, readings, "their baselines" if len(changed) > 1 else "its baseline", "")
     return f"{said[0].upper()}{said[1:]}."
 
@@ -86,14 +89,15 @@ def _counted(results: Results, readings: Sequence[Reading], than: str, why: str)
     """How many leak less, how many more, and of how many neither can be said."""
     total = len(readings)
     if total == 1:
-        return f"the one {changed_words(results)} release {_OF_ONE[readings[0]]} {than}"
+        unknown = f" ({why})" if readings[0] == "not compared" and why else ""
+        return f"the one {changed_words(results)} release {_OF_ONE[readings[0]]} {than}{unknown}"
     less, more, same, split, other = (readings.count(each) for each in _OF_ONE)
     whole = f"all {total}" if less == total else str(less)
-    first = f"{whole} {verb(less, 'leaks', 'leak')} less than" if less else "none was shown to leak less than"
+    first = f"{whole} {verb(less, 'leaks', 'leak')} less than" if less else "none is shown to leak less than"
     parts = [
         f"{first} {than}",
         *([f"{more} {verb(more, 'leaks', 'leak')} more"] if more else []),
-        *([f"{same} {verb(same, 'was', 'were')} not shown to differ"] if same else []),
+        *([f"{same} {verb(same, 'is', 'are')} not shown to differ"] if same else []),
         *([f"attacks disagree on {split}"] if split else []),
         *([f"{other} could not be compared{f' ({why})' if why else ''}"] if other else []),
     ]

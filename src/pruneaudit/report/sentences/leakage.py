@@ -1,111 +1,134 @@
-"""The headline: whether the dense networks leak, as far as the primary attack's intervals let one say so.
-
-The page shows it without figures, the terminal and notebooks with them.
-"""
+"""Whether the networks leak, in words: a title, and a detail with the figures behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from dataclasses import dataclass
+
+import pandas as pd
 
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.leakage import (
-    _found,
+    PER,
+    MembersNamed,
+    Verdict,
     better_than_guessing,
-    networks_of,
-    reason_of,
+    members_named,
     verdict,
-    with_interval,
 )
-from pruneaudit.report.conclusions.stronger import Stronger, stronger_attacks
-from pruneaudit.report.quantities import AUC, headline_tpr
-from pruneaudit.report.selection import (
-    finding,
-    primary_attack,
-)
-from pruneaudit.report.words import attack_name, counted, listed, verb
+from pruneaudit.report.quantities import AUC, Quantity
+from pruneaudit.report.selection import finding, primary_attack
+from pruneaudit.report.words import attack_name, first_few, verb
+from pruneaudit.study import DENSE
+
+NO_PROOF = "That is no proof that nothing leaks."
 
 
-def headline(results: Results, base: str) -> str:
-    """Whether the networks that all are compared with leak, with figures: for the terminal and notebooks."""
-    attack = primary_attack(results)
-    if not attack:
-        return "No attack was played, so there is nothing to say about leakage."
-    row, name, said = finding(results, base, attack), attack_name(attack), verdict(results, base)
-    networks = networks_of(results, base)
-    if said == "no figure" or row is None:
-        return f"{name}, the attack chosen by rule, gave no figure on the {networks}: {reason_of(row)}."
-    if said == "distrusted":
-        return (
-            f"{name}, the attack chosen by rule, failed this run's own sanity checks, so nothing is concluded from it."
-        )
-    figure, rate = with_interval(AUC, row), headline_tpr(results.findings.columns)
-    found = _found(rate, row)
-    if said == "no interval":
-        return f"{name} reaches AUC {figure} on the {networks}; without an interval nothing is concluded from it."
-    leak, beside = verb(int(networks.endswith("network")), "leaks", "leak"), stronger_words(results, base)
-    then = f" and {found}" if found else ""
-    if said == "leaks":
-        return f"The {networks} {leak}: {name} tells members from non-members with AUC {figure}{then}.{beside}"
-    if said == "leaks at low rates":
-        return (
-            f"The {networks} {leak} at low false-positive rates: {name} {found}, "
-            f"although its AUC of {figure} does not show more than guessing.{beside}"
-        )
-    then = f"; it {found}" if found else ""
-    if said == "reversed":
-        return (
-            f"On the {networks} {name} ranks members below non-members: AUC {figure}{then}. "
-            f"Check how members and scores were joined before reading on.{beside}"
-        )
-    rest = otherwise_found(results, base) or " That is no proof that nothing leaks."
-    return f"On the {networks} {name} was not shown to do better than guessing: AUC {figure}{then}.{rest}{beside}"
+@dataclass(frozen=True)
+class LeakageWords:
+    """The verdict in words."""
+
+    title: str
+    """One short sentence, without figures."""
+    detail: str
+    """What the title rests on, with figures and intervals."""
+
+    @property
+    def whole(self) -> str:
+        """Both, as running text."""
+        return f"{self.title} {self.detail}"
 
 
-def short_headline(results: Results, base: str) -> str:
-    """The same without figures, which stand below it on the page; with them where no direction can be told."""
-    attack, networks = attack_name(primary_attack(results)), networks_of(results, base)
-    leak, beside = verb(int(networks.endswith("network")), "leaks", "leak"), stronger_words(results, base)
-    no_proof = otherwise_found(results, base) or " That is no proof that nothing leaks."
+def leakage_words(results: Results, release: str) -> LeakageWords:
+    """Whether a release leaks, as far as the attacks show it.
+
+    Args:
+        results: of a run.
+        release: what all releases are compared with.
+    """
+    found, networks = verdict(results, release), networks_of(results, release)
+    return LeakageWords(_title(found, networks, primary_attack(results)), _detail(results, release, found))
+
+
+def networks_of(results: Results, release: str) -> str:
+    """`dense networks`, or `network` where a single one was attacked outside a study."""
+    row = finding(results, release, primary_attack(results))
+    alone = row is not None and row["num_victims"] == 1
+    return ("dense " if release == DENSE else "") + ("network" if alone else "networks")
+
+
+def members_words(named: MembersNamed) -> str:
+    """How many members the attacker names rightly, and how many others wrongly.
+
+    Example:
+        >>> members_words(MembersNamed(124.0, 101.0, 146.0, 10.0))
+        'Of 1,000 members it names 124 [101, 146] rightly, and of 1,000 others 10 wrongly; guessing names 10 of each.'
+    """
+    return (
+        f"Of {PER:,} members it names {members_figure(named)} rightly, and of {PER:,} others {named.wrongly:g} "
+        f"wrongly; guessing names {named.wrongly:g} of each."
+    )
+
+
+def members_figure(named: MembersNamed) -> str:
+    """`124 [101, 146]`."""
+    return f"{named.rightly:.0f} {members_interval(named)}".rstrip()
+
+
+def members_interval(named: MembersNamed) -> str:
+    """`[101, 146]`; empty where a limit is missing."""
+    return "" if math.isnan(named.low) or math.isnan(named.high) else f"[{named.low:.0f}, {named.high:.0f}]"
+
+
+def _title(found: Verdict, networks: str, attack: str) -> str:
+    is_one = int(networks.endswith("network"))
+    leak, are = verb(is_one, "leaks", "leak"), verb(is_one, "is", "are")
     return {
-        "leaks": f"The {networks} {leak}: {attack} tells members from non-members better than guessing.{beside}",
-        "leaks at low rates": f"The {networks} {leak} at low false-positive rates under {attack}, if not on average."
-        f"{beside}",
-        "reversed": f"On the {networks} {attack} ranks members below non-members: check how members and scores were "
-        f"joined.{beside}",
-        "not shown": f"On the {networks} {attack} was not shown to do better than guessing.{no_proof}{beside}",
-    }.get(verdict(results, base)) or headline(results, base)
+        "no attack": "No attack was played, so nothing can be said about leakage.",
+        "no figure": f"Nothing can be said about the {networks}: the primary attack has no figure.",
+        "distrusted": f"Nothing can be said about the {networks}: the primary attack failed its sanity checks.",
+        "no interval": f"Nothing can be said about the {networks}: the primary attack's figure has no interval.",
+        "leaks": f"The {networks} {leak}.",
+        "leaks at low rates": f"The {networks} {leak}, but only at low false-positive rates.",
+        "disagree": f"Attacks disagree on whether the {networks} {leak}.",
+        "reversed": f"Something is wrong: {attack_name(attack)} scores members below non-members.",
+        "not shown": f"The {networks} {are} not shown to leak.",
+    }[found]
 
 
-_MOST_NAMED = 3
-"""Attacks that a sentence names; the tables have them all."""
-
-
-def otherwise_found(results: Results, base: str) -> str:
-    """A sentence on the attacks that tell members where the primary one was not shown to; empty without any."""
-    better = [attack_name(attack) for attack in better_than_guessing(results, base)]
-    if not better:
+def _detail(results: Results, release: str, found: Verdict) -> str:
+    attack = primary_attack(results)
+    row, name = finding(results, release, attack), attack_name(attack)
+    if found == "no attack":
         return ""
-    return f" Attacks disagree: {first_few(better)} {verb(len(better), 'does', 'do')} better than guessing."
+    if found == "no figure" or row is None:
+        return f"{name}: {reason_of(row)}."
+    figure = f"AUC {with_interval(AUC, row)}"
+    if found == "distrusted":
+        return f"Under {name}: {figure}. Do not use it."
+    if found == "no interval":
+        return f"Under {name}: {figure}."
+    named = members_named(results, release)
+    members = f" {members_words(named)}" if named else ""
+    if found == "leaks":
+        return f"{name} tells members from non-members: {figure} (guessing: 0.5).{members}"
+    if found == "leaks at low rates":
+        return f"On average {name} does not do better than guessing: {figure} (guessing: 0.5).{members}"
+    if found == "reversed":
+        return f"{figure} (guessing: 0.5). Check how members and scores were joined."
+    weak = f"{name} was not shown to do better than guessing: {figure} (guessing: 0.5).{members}"
+    if found == "not shown":
+        return f"{weak} {NO_PROOF}"
+    better = [attack_name(other) for other in better_than_guessing(results, release)]
+    return f"{weak} But {first_few(better)} {verb(len(better), 'does', 'do')} better."
 
 
-def stronger_words(results: Results, base: str) -> str:
-    """A sentence on the attacks that find more than the primary one; empty without any."""
-    by_auc, rate = stronger_attacks(results, base), headline_tpr(results.findings.columns)
-    known = {found.attack for found in by_auc}
-    at_rate = [found for found in stronger_attacks(results, base, rate) if found.attack not in known] if rate else []
-    parts = [_finds_more(found[0]) for found in (by_auc, at_rate) if found]
-    others = len(by_auc) + len(at_rate) - len(parts)
-    if others:
-        parts.append(f"{counted(others, 'other attack')} {verb(others, 'does', 'do')} so too")
-    return f" {listed(parts)}." if parts else ""
+def with_interval(quantity: Quantity, row: pd.Series) -> str:
+    """A figure of a row, with its interval where it has one."""
+    interval = quantity.interval(row[f"{quantity.column}_low"], row[f"{quantity.column}_high"])
+    return f"{quantity.value(row[quantity.column])} {interval}".rstrip()
 
 
-def _finds_more(found: Stronger) -> str:
-    what = "AUC" if found.quantity == AUC else f"members at {100 * (found.quantity.level or 0.0):g}% false positives"
-    return f"{attack_name(found.attack)} finds more ({what}: {found.figure})"
-
-
-def first_few(names: Sequence[str]) -> str:
-    """The first few, and how many more there are."""
-    more = len(names) - _MOST_NAMED
-    return listed([*names[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])])
+def reason_of(row: pd.Series | None) -> str:
+    """Why a row has no figure."""
+    return "it has no row in the findings" if row is None else str(row["suppressed"]) or "no reason was recorded"

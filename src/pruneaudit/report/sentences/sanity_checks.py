@@ -1,4 +1,4 @@
-"""What is said before any leakage: attacks that failed their sanity checks, and networks that did not learn."""
+"""Sentences that come before any figure: attacks that failed their sanity checks, networks that did not learn."""
 
 from __future__ import annotations
 

@@ -88,13 +88,13 @@ def estimate(row: pd.Series, quantity: Quantity, notes: Notes) -> Cell:
     """The cell of one quantity in a row of findings or releases."""
     value = _number(row, quantity.column)
     if math.isnan(value):
-        return Cell("", note=notes.number(_reason(row, quantity)))
+        return Cell("", note=notes.number(reason_for(row, quantity)))
     low, high = _number(row, f"{quantity.column}_low"), _number(row, f"{quantity.column}_high")
     return Cell(quantity.value(value), quantity.interval(low, high))
 
 
-def _reason(row: pd.Series, quantity: Quantity) -> str:
-    """The row's reasons that begin with the quantity's name, else all of them."""
+def reason_for(row: pd.Series, quantity: Quantity) -> str:
+    """Why a row has no figure of a quantity: the reasons that begin with its name, else all of them."""
     suppressed = str(row.get("suppressed", ""))
     named = [part for part in suppressed.split("; ") if part.casefold().startswith(f"{quantity.title.casefold()}:")]
     return "; ".join(named) or suppressed or NO_REASON
@@ -125,11 +125,11 @@ def of_all_parameters(row: pd.Series) -> str:
 
 
 def size_cell(row: pd.Series, notes: Notes) -> Cell:
-    """Bits per weight and bytes of the whole network, both by the entropy bound, in a row of the releases table."""
+    """Bytes of the whole network and bits per weight, both by the entropy bound, in a row of the releases table."""
     bits, size = float(row["effective_bits"]), float(row["compressed_bytes"])
     if math.isnan(bits) or math.isnan(size):
         return Cell("", note=notes.number(NOT_RECORDED))
-    return Cell(f"{bits:.2f} bits per weight", bytes_text(size))
+    return Cell(bytes_text(size), f"{bits:.2f} bits per weight")
 
 
 def nonzero_cell(row: pd.Series, notes: Notes) -> Cell:

@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
 
+from pruneaudit.report.conclusions.leakage import members_named, verdict
+from pruneaudit.report.conclusions.next_steps import next_steps
 from pruneaudit.report.selection import primary_attack, primary_references
 from pruneaudit.report.sentences.answer import answer, shown_change
+from pruneaudit.report.sentences.certainty import DEMONSTRATION
+from pruneaudit.report.sentences.leakage import NO_PROOF
 from pruneaudit.report.words import attack_name
 
 PRUNED, BASELINE = "l1unstructured-0.9", "dense+finetune"
@@ -44,113 +48,148 @@ def change_of(results, release=PRUNED):
     return next(change.text for change in answer(results).changes if change.release == release)
 
 
+RATE = "tpr_at_1%_fpr"
+FEW, MANY = (
+    {f"{RATE}": 0.011, f"{RATE}_low": 0.008, f"{RATE}_high": 0.014},
+    {
+        f"{RATE}": 0.124,
+        f"{RATE}_low": 0.101,
+        f"{RATE}_high": 0.146,
+    },
+)
+
+
+def whole(results):
+    return answer(results).leakage.whole
+
+
 def test_dense_networks_that_leak(make_results):
-    figures = {"tpr_at_1%_fpr": 0.124, "tpr_at_1%_fpr_low": 0.101, "tpr_at_1%_fpr_high": 0.146}
-    told = answer(make_results(set_finding("dense", auc=0.763, auc_low=0.751, auc_high=0.775, **figures)))
-    assert told.headline == (
-        "The dense networks leak: LiRA tells members from non-members with AUC 0.763 [0.751, 0.775] "
-        "and finds 12.4% [10.1, 14.6] of the members at 1% false positives (guessing: 1%)."
-    )
+    results = make_results(set_finding("dense", auc=0.763, auc_low=0.751, auc_high=0.775, **MANY))
+    assert verdict(results, "dense") == "leaks"
+    named = members_named(results, "dense")
+    np.testing.assert_allclose((named.rightly, named.low, named.high, named.wrongly), (124, 101, 146, 10))
+    assert answer(results).leakage.title == "The dense networks leak."
+    for figure in ("LiRA", "AUC 0.763 [0.751, 0.775]", "1,000 members", "124 [101, 146]", "10 wrongly"):
+        assert figure in whole(results)
+
+
+def guess(parts):
+    """An edit: no attack does better than guessing on the dense networks."""
+    table = parts["findings"]
+    for column, value in ({"auc": 0.505, "auc_low": 0.49, "auc_high": 0.52} | FEW).items():
+        table.loc[table["release"] == "dense", column] = value
 
 
 def test_guessing_is_not_called_an_absence_of_leakage(make_results):
-    rates = {"tpr_at_1%_fpr": 0.011, "tpr_at_1%_fpr_low": 0.008, "tpr_at_1%_fpr_high": 0.014}
+    results = make_results(guess)
+    assert verdict(results, "dense") == "not shown"
+    assert answer(results).leakage.title == "The dense networks are not shown to leak."
+    assert "AUC 0.505 [0.490, 0.520]" in whole(results)
+    assert NO_PROOF in whole(results)
 
-    def guessing(parts):
+
+def test_another_attack_that_does_better_makes_them_disagree(make_results):
+    def edit(parts):
+        guess(parts)
         table = parts["findings"]
-        of_dense = table["release"] == "dense"
-        for column, value in ({"auc": 0.505, "auc_low": 0.49, "auc_high": 0.52} | rates).items():
-            table.loc[of_dense, column] = value
+        rows = (table["release"] == "dense") & (table["attack"] == "rmia")
+        table.loc[rows, ["auc", "auc_low", "auc_high"]] = [0.6, 0.59, 0.61]
 
-    headline = answer(make_results(guessing)).headline
-    assert "was not shown to do better than guessing: AUC 0.505 [0.490, 0.520]" in headline
-    assert "no proof that nothing leaks" in headline
-    assert "leak:" not in headline
+    results = make_results(edit)
+    assert verdict(results, "dense") == "disagree"
+    assert answer(results).leakage.title == "Attacks disagree on whether the dense networks leak."
+    assert "RMIA does better" in whole(results)
+    assert NO_PROOF not in whole(results)
+    assert "RMIA" in answer(results).disagreement
 
 
 def test_a_leak_at_low_false_positive_rates_alone_is_a_leak(make_results):
-    rates = {"tpr_at_1%_fpr": 0.03, "tpr_at_1%_fpr_low": 0.02, "tpr_at_1%_fpr_high": 0.04}
-    headline = answer(make_results(set_finding("dense", auc=0.505, auc_low=0.49, auc_high=0.52, **rates))).headline
-    assert headline.startswith("The dense networks leak at low false-positive rates: LiRA finds 3.0% [2.0, 4.0]")
+    rates = {RATE: 0.03, f"{RATE}_low": 0.02, f"{RATE}_high": 0.04}
+    results = make_results(set_finding("dense", auc=0.505, auc_low=0.49, auc_high=0.52, **rates))
+    assert verdict(results, "dense") == "leaks at low rates"
+    assert "30 [20, 40]" in whole(results)
 
 
 def test_an_auc_below_guessing_points_at_the_setup(make_results):
-    rates = {"tpr_at_1%_fpr": np.nan}
-    headline = answer(make_results(set_finding("dense", auc=0.4, auc_low=0.38, auc_high=0.42, **rates))).headline
-    assert "ranks members below non-members: AUC 0.400 [0.380, 0.420]. Check how" in headline
+    results = make_results(set_finding("dense", auc=0.4, auc_low=0.38, auc_high=0.42, **{RATE: np.nan}))
+    assert verdict(results, "dense") == "reversed"
+    assert "below" in answer(results).leakage.title
+    assert "AUC 0.400 [0.380, 0.420]" in whole(results)
+    assert next_steps(results)[0].kind == "check the join"
 
 
 def test_a_refused_figure_gives_its_reason_and_no_other_attack_steps_in(make_results):
-    headline = answer(make_results(set_finding("dense", auc=np.nan, suppressed="no references"))).headline
-    assert headline == "LiRA, the attack chosen by rule, gave no figure on the dense networks: no references."
+    results = make_results(set_finding("dense", auc=np.nan, suppressed="no references"))
+    assert verdict(results, "dense") == "no figure"
+    assert answer(results).leakage.detail == "LiRA: no references."
 
 
 def test_without_an_interval_nothing_is_concluded(make_results):
-    told = answer(make_results(set_finding("dense", auc_low=np.nan)))
-    assert told.headline.endswith("without an interval nothing is concluded from it.")
+    results = make_results(set_finding("dense", auc_low=np.nan))
+    assert verdict(results, "dense") == "no interval"
+    assert "leak." not in whole(results)
     text = change_of(make_results(set_difference("auc", -0.1, np.nan, np.nan)))
-    assert text.endswith(
-        "-0.100 compared with the baseline fine-tuned alike; without an interval nothing is concluded from it."
-    )
+    assert "-0.100 compared with" in text and "no interval" in text
+    assert "leak less" not in text
 
 
-def test_lower_than_the_control(make_results):
+def test_lower_than_the_baseline(make_results):
     text = change_of(make_results(set_difference("auc", -0.12, -0.141, -0.099)))
-    assert text == (
-        "Pruned to 90% sparsity, the networks leak less under LiRA, as under 5 of 5 other attacks, but still above "
-        "guessing: AUC 0.630 [0.618, 0.642], -0.120 [-0.141, -0.099] compared with the baseline fine-tuned alike; "
-        "members found at 1% false positives: -10.0 points [-12.0, -8.0]; test accuracy: -3.1 points [-3.6, -2.6]."
-    )
+    assert text.startswith("Pruned to 90% sparsity. The networks leak less under LiRA and under 5 of 5 other attacks.")
+    assert "still does better than guessing" in text
+    assert "AUC 0.630 [0.618, 0.642], -0.120 [-0.141, -0.099] compared with the baseline" in text
+    assert "1% false positives: -10.0 points [-12.0, -8.0]" in text
+    assert "accuracy: -3.1 points [-3.6, -2.6]" in text
 
 
-def test_higher_than_the_control(make_results):
+def test_higher_than_the_baseline(make_results):
     def edit(parts):
         set_difference("auc", 0.05, 0.03, 0.07)(parts)
-        set_difference("tpr_at_1%_fpr", 0.002, -0.01, 0.014)(parts)
+        set_difference(RATE, 0.002, -0.01, 0.014)(parts)
 
     text = change_of(make_results(edit))
-    assert "the networks leak more under LiRA, as under 5 of 5 other attacks: AUC" in text
+    assert "leak more under LiRA and under 5 of 5 other attacks" in text
     assert "+0.050 [+0.030, +0.070]" in text
-    assert "; members found at 1% false positives: +0.2 points [-1.0, +1.4]" in text
+    assert "1% false positives: +0.2 points [-1.0, +1.4]" in text
 
 
 @pytest.mark.parametrize("limits", [(-0.02, 0.001), (-0.001, 0.02), (0.0, 0.02), (-0.02, 0.0)])
-def test_an_interval_that_holds_zero_shows_no_difference(make_results, limits):
+def test_an_interval_that_includes_zero_shows_no_difference(make_results, limits):
     text = change_of(make_results(set_difference("auc", sum(limits) / 2, *limits)))
-    assert "no difference could be shown under LiRA" in text
+    assert "No difference is shown under LiRA" in text
     assert "leak less" not in text
     assert "leak more" not in text
 
 
-def test_a_tpr_that_contradicts_the_auc_is_set_against_it(make_results):
-    text = change_of(make_results(set_difference("tpr_at_1%_fpr", 0.03, 0.02, 0.04)))
-    assert "; but members found at 1% false positives: +3.0 points [+2.0, +4.0]" in text
+def test_a_tpr_that_contradicts_the_auc_is_contrasted_with_it(make_results):
+    text = change_of(make_results(set_difference(RATE, 0.03, 0.02, 0.04)))
+    assert "But members found at 1% false positives: +3.0 points [+2.0, +4.0]" in text
 
 
-def without_control(parts):
+def without_baseline(parts):
     table = parts["comparisons"]
     parts["comparisons"] = table[table["baseline"] == "dense"]
 
 
-def test_no_control_is_said(make_results):
-    text = change_of(make_results(without_control))
+def test_a_missing_baseline_is_named(make_results):
+    text = change_of(make_results(without_baseline))
     assert "compared with the dense networks (no baseline was fine-tuned alike, so pruning and the extra epochs" in text
 
 
-def test_a_release_without_fine_tuning_is_held_against_the_dense_networks(make_results):
+def test_a_release_without_fine_tuning_is_compared_with_the_dense_networks(make_results):
     def edit(parts):
         parts["releases"]["test_accuracy_after_finetuning"] = np.nan
 
     text = change_of(make_results(edit))
-    assert "compared with the dense networks; " in text
-    assert "control" not in text
+    assert "compared with the dense networks." in text
+    assert "baseline" not in text
 
 
 @pytest.mark.parametrize(
     ("epochs", "words"),
-    [(5, "the baseline fine-tuned alike; "), (9, "the baseline (it was not trained alike, so pruning and the extra")],
+    [(5, "the baseline, fine-tuned the same way."), (9, "the baseline (it was not trained alike, so pruning and")],
 )
-def test_a_control_is_called_alike_only_if_it_is(make_results, epochs, words):
+def test_a_baseline_counts_as_trained_the_same_way_only_if_it_was(make_results, epochs, words):
     def edit(parts):
         pruned = {"compress": "l1unstructured", "sparsity": 0.9, "finetune": {"epochs": epochs}}
         parts["about"]["study"]["releases"] = [{"finetune": {"epochs": 5}}, pruned]
@@ -158,32 +197,38 @@ def test_a_control_is_called_alike_only_if_it_is(make_results, epochs, words):
     assert f"compared with {words}" in change_of(make_results(edit))
 
 
-def test_the_control_itself_is_held_against_the_dense_networks(make_results):
+def test_the_baseline_itself_is_compared_with_the_dense_networks(make_results):
     text = change_of(make_results(), BASELINE)
-    assert text.startswith("Fine-tuned without compression, no difference could be shown under LiRA")
-    assert "compared with the dense networks; " in text
+    assert text.startswith("Fine-tuned without compression. No difference is shown under LiRA")
+    assert "compared with the dense networks." in text
 
 
 def test_no_comparison(make_results):
     text = change_of(make_results(lambda parts: parts.update(comparisons=parts["comparisons"].iloc[:0])))
-    assert text == "Pruned to 90% sparsity: AUC 0.630 [0.618, 0.642] under LiRA; no paired difference was computed."
+    assert text.startswith("Pruned to 90% sparsity. AUC 0.630 [0.618, 0.642] under LiRA.")
+    assert "No paired difference" in text
 
 
 def test_one_victim_is_spoken_of_as_one(make_results):
     told = answer(make_results(set_finding("dense", num_victims=1)))
-    assert told.headline.startswith("The dense network leaks: ")
-    assert any(caveat.startswith("One network was attacked") for caveat in told.caveats)
+    assert told.leakage.title == "The dense network leaks."
+    assert "another training run" in told.certainty
 
 
 @pytest.mark.parametrize(("networks", "expected"), [(2, True), (9, True), (10, False), (16, False)])
 def test_few_victims_are_a_caveat(make_results, networks, expected):
-    caveats = answer(make_results(set_finding("dense", num_victims=networks))).caveats
-    assert any(f"Only {networks} networks" in caveat for caveat in caveats) == expected
+    results = make_results(set_finding("dense", num_victims=networks))
+    told = answer(results)
+    assert f"{networks} networks" in told.certainty
+    assert ("few networks" in told.certainty) == expected
+    assert ("audit more networks" in [step.kind for step in next_steps(results)]) == expected
+    assert told.certainty in told.caveats
 
 
 def test_a_demonstration_says_so_first(make_results):
     caveats = answer(make_results(lambda parts: parts["about"].update(demonstration=True))).caveats
-    assert caveats[0] == "A demonstration on a small subset: these numbers describe these networks, not yours."
+    assert caveats[0] == DEMONSTRATION
+    assert DEMONSTRATION not in answer(make_results()).caveats
 
 
 @pytest.mark.parametrize("auc", [0.3, 0.5, 0.9])
@@ -193,7 +238,9 @@ def test_nothing_is_ever_called_safe_or_private(make_results, auc):
             set_finding(release, auc=auc, auc_low=auc - 0.01, auc_high=auc + 0.01)(parts)
 
     told = answer(make_results(edit))
-    words = " ".join([told.headline, *(change.text for change in told.changes), *told.caveats]).lower()
+    steps = [step.text for step in told.next_steps]
+    changes = [change.text for change in told.changes]
+    words = " ".join([told.leakage.whole, told.counts, *changes, *told.agreement, *steps, *told.caveats]).lower()
     assert not any(word in words for word in ("safe", "private", "secure", "protected"))
 
 
@@ -252,7 +299,7 @@ def test_a_dense_finding_under_another_knowledge_serves(make_results):
 
     results = make_results(edit)
     assert primary_references(results) == "matched"
-    assert answer(results).headline == answer(make_results()).headline
+    assert answer(results).leakage == answer(make_results()).leakage
 
 
 def test_the_short_summary_takes_the_sparsest_release(results):
@@ -266,7 +313,10 @@ def test_no_attack_at_all(make_results):
         parts |= {name: parts[name].iloc[:0] for name in ("findings", "comparisons", "curves")}
         parts["about"] = {}
 
-    assert answer(make_results(nothing)).headline.startswith("No attack was played")
+    results = make_results(nothing)
+    assert verdict(results, "dense") == "no attack"
+    assert answer(results).leakage.title.startswith("No attack was played")
+    assert next_steps(results) == ()
 
 
 @pytest.mark.parametrize(

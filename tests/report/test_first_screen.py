@@ -1,23 +1,29 @@
-"""The first screen: at most three sentences, three numbers, a line per release; and who finds more."""
+"""The first screen: the verdict in numbers, what releases change, whether attacks agree, what to do next."""
 
 import base64
 import math
+import re
 import struct
 import zlib
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 from frontier_rows import frontier_row, with_frontier
 
+from pruneaudit.report.conclusions.agreement import agreement
 from pruneaudit.report.conclusions.changes import at_equal_accuracy
+from pruneaudit.report.conclusions.leakage import members_named, verdict
+from pruneaudit.report.conclusions.next_steps import Kind, Step, next_steps
 from pruneaudit.report.conclusions.stronger import stronger_anywhere, stronger_attacks
 from pruneaudit.report.figures.by_degree import leakage_by_bits, leakage_by_sparsity
-from pruneaudit.report.page.first_screen import featured_release, summary
+from pruneaudit.report.page.first_screen import first_screen
 from pruneaudit.report.page.html import render
 from pruneaudit.report.page.samples import png, read_samples
 from pruneaudit.report.selection import undefended_counterparts
-from pruneaudit.report.sentences.answer import answer
+from pruneaudit.report.sentences.answer import answer, shown_change
+from pruneaudit.report.sentences.next_steps import step_words
 
 PRUNED, BASELINE = "l1unstructured-0.9", "dense+finetune"
 
@@ -31,23 +37,25 @@ def with_attack_comparisons(*rows):
     return lambda parts: parts.update(attack_comparisons=pd.DataFrame(rows))
 
 
-def first_screen(results):
-    return summary(results)
+def test_the_numbers_are_those_of_the_dense_networks_under_the_primary_attack(results):
+    found = first_screen(results)
+    row = results.findings.query("release == 'dense' and attack == 'lira' and victim == 'mean'").iloc[0]
+    rate = [round(1000 * row[f"tpr_at_1%_fpr{end}"]) for end in ("", "_low", "_high")]
+    named, wrongly, auc = found.numbers
+    assert (named.value, named.interval) == (str(rate[0]), f"[{rate[1]}, {rate[2]}]")
+    assert wrongly.value == "10"
+    assert (auc.value, auc.interval) == ("0.720", "[0.708, 0.732]")
+    assert all("LiRA" in number.note for number in (named, auc))
+    assert "10" in named.note, "what guessing finds"
 
 
 def test_a_leak_a_change_and_how_sure(make_results):
-    found = first_screen(make_results(with_frontier(frontier_row(PRUNED, -0.03, -0.05, -0.01))))
-    assert found.sentences == (
-        "The dense networks leak: LiRA tells members from non-members better than guessing.",
-        "At equal accuracy, under LiRA, the one pruned or defended release leaks less than undefended dense networks.",
-        "How sure: 95% intervals, over 16 networks and 2,000 samples each.",
-    )
-    leakage, change, price = found.numbers
-    assert (leakage.value, leakage.interval, leakage.release) == ("0.720", "[0.708, 0.732]", "")
-    assert (change.release, change.value, change.interval) == (PRUNED, "-0.030", "[-0.050, -0.010]")
-    assert (price.release, price.value, price.interval) == (PRUNED, "-3.1", "[-3.6, -2.6]")
-    assert "equal accuracy" in change.title
-    assert "the baseline fine-tuned alike" in price.note
+    told = first_screen(make_results(with_frontier(frontier_row(PRUNED, -0.03, -0.05, -0.01)))).answer
+    assert told.leakage.title == "The dense networks leak."
+    assert "one pruned or defended release leaks less than undefended dense networks" in told.counts
+    assert "16 networks and 2,000 samples" in told.certainty
+    assert told.disagreement == ""
+    assert told.agreement[0].startswith("6 of 6 attacks do better than guessing")
 
 
 @pytest.mark.parametrize(
@@ -64,85 +72,79 @@ def test_a_leak_a_change_and_how_sure(make_results):
 def test_a_direction_is_claimed_only_where_the_interval_excludes_the_other(make_results, limits, reading):
     results = make_results(with_frontier(frontier_row(PRUNED, 0.0, *limits)))
     assert at_equal_accuracy(results, PRUNED).reading == reading
-    said = first_screen(results).sentences[1]
+    said = first_screen(results).answer.counts
     assert ("leaks less than" in said) == (reading == "less")
     assert ("leaks more than" in said) == (reading == "more")
     assert ("could be compared" in said) == (reading == "not compared")
+    assert ("choose a release" in [step.kind for step in next_steps(results)]) == (reading == "less")
 
 
 def test_many_releases_are_counted_and_not_listed(make_results):
     rows = [frontier_row(PRUNED, -0.03, -0.05, -0.01), frontier_row("b", -0.03, -0.05, -0.01)]
     rows += [frontier_row("c", 0.0, -0.1, 0.1), frontier_row("d", 0.2, 0.1, 0.3), frontier_row("e", *[math.nan] * 3)]
     found = first_screen(make_results(with_frontier(*rows)))
-    assert found.sentences[1] == (
-        "At equal accuracy, under LiRA, of 5 pruned or defended releases, 2 leak less than undefended dense networks, "
-        "1 leaks more, 1 was not shown to differ, 1 could not be compared (1 is more accurate than every undefended "
-        "dense network)."
+    counts = re.findall(
+        r"of (\d) pruned|(\d) leak less|(\d) leaks more|(\d) is not shown|(\d) could not", found.answer.counts
     )
-    assert len(found.sentences) == 3
-    assert len(found.numbers) == 3
+    assert ["".join(count) for count in counts] == ["5", "2", "1", "1", "1"]
     assert len(found.lines) == 7
 
 
 def test_without_a_frontier_the_paired_differences_speak(results):
     found = first_screen(results)
-    assert found.sentences[1] == "The one pruned or defended release leaks less than its baseline."
-    assert found.numbers[1].title == "Change of AUC"
-    assert found.numbers[1].value == "-0.100"
+    assert found.answer.counts == "The one pruned or defended release leaks less than its baseline."
     assert not found.with_equal
 
 
-@pytest.mark.parametrize(("networks", "words"), [(1, "one network"), (5, "only 5 networks"), (10, "over 10 networks")])
-def test_how_sure_depends_on_how_many_networks(make_results, networks, words):
+@pytest.mark.parametrize("networks", [1, 5, 10])
+def test_how_sure_depends_on_how_many_networks(make_results, networks):
     results = make_results(lambda parts: parts["findings"].update({"num_victims": networks * np.ones(999)}))
-    assert words in first_screen(results).sentences[2]
+    said = first_screen(results).answer.certainty
+    assert (f"{networks} networks" in said) == (networks > 1)
+    assert ("another training run" in said) == (networks == 1)
 
 
-def test_what_stands_above_is_chosen_by_sparsity_and_never_by_result(make_results):
+def test_what_a_short_summary_shows_is_chosen_by_sparsity_and_never_by_result(make_results):
     rows = [frontier_row(PRUNED, -0.01, -0.02, -0.005), frontier_row("b", -0.3, -0.4, -0.2)]
-    assert featured_release(make_results(with_frontier(*rows))) == PRUNED, "90% sparsity, against 50%"
-
-    def only_sanity_checks(parts):
-        parts["releases"] = parts["releases"][parts["releases"]["compress"] == ""]
-        parts["findings"] = parts["findings"][parts["findings"]["release"] != PRUNED]
-
-    assert featured_release(make_results(only_sanity_checks)) == BASELINE
+    results = make_results(with_frontier(*rows))
+    assert shown_change(results, answer(results).changes).release == PRUNED, "90% sparsity, against 50%"
 
 
-def test_one_release_alone_still_has_three_numbers(make_results):
-    def alone(parts):
-        for table in ("findings", "releases", "curves"):
-            parts[table] = parts[table][parts[table]["release"] == "dense"]
-        parts["comparisons"] = parts["comparisons"].iloc[:0]
+def test_without_a_tpr_there_is_its_reason_instead(make_results):
+    def refuse(parts):
+        table = parts["findings"]
+        table[[column for column in table if str(column).startswith("tpr_at_1%")]] = np.nan
+        table["suppressed"] = "TPR at 1% FPR: 50 non-members"
 
-    found = first_screen(make_results(alone))
-    assert [number.title for number in found.numbers] == [
-        "Leakage of the dense networks",
-        "TPR at 1% FPR",
-        "Balanced accuracy",
-    ]
-    assert all(number.value and number.interval for number in found.numbers)
-    assert len(found.sentences) == 2
+    found = first_screen(make_results(refuse))
+    named, auc = found.numbers
+    assert (named.value, named.note) == ("", "TPR at 1% FPR: 50 non-members")
+    assert auc.value == "0.720"
+    assert not found.with_members
+    (step,) = [step for step in next_steps(make_results(refuse)) if step.kind == "audit more samples"]
+    assert step.number == 1000, "10 false positives at 1%"
 
 
-def test_a_refused_number_gives_its_reason(make_results):
+def test_a_refused_auc_gives_its_reason(make_results):
     def refuse(parts):
         rows = (parts["findings"]["release"] == "dense") & (parts["findings"]["attack"] == "lira")
         parts["findings"].loc[rows, ["auc", "auc_low", "auc_high"]] = np.nan
         parts["findings"].loc[rows, "suppressed"] = "AUC: no references"
 
     found = first_screen(make_results(refuse))
-    assert (found.numbers[0].value, found.numbers[0].note) == ("", "AUC: no references")
-    assert "gave no figure" in found.sentences[0]
+    assert (found.numbers[-1].value, found.numbers[-1].note) == ("", "AUC: no references")
+    assert verdict(make_results(refuse), "dense") == "no figure"
 
 
-def test_the_lines_hold_each_release_with_what_it_is_held_against(results):
-    dense, control, pruned = first_screen(results).lines
+def test_the_lines_hold_each_release_with_its_baseline(results):
+    dense, tuned, pruned = first_screen(results).lines
     assert (dense.change, dense.against) == (None, "")
-    assert (control.against, control.reading) == ("dense", "not shown")
-    assert control.change_words == "no difference shown from"
+    assert (tuned.against, tuned.reading) == ("dense", "not shown")
+    assert tuned.change_words == "no difference shown from"
     assert (pruned.against, pruned.reading, pruned.change.value) == (BASELINE, "less", "-0.100")
     assert pruned.change_words == "leaks less than"
+    assert pruned.members.value == str(round(1000 * members_named(results, PRUNED).rightly / 1000))
+    assert "90% sparsity" in pruned.made
 
 
 def test_nothing_at_all(make_results):
@@ -151,8 +153,59 @@ def test_nothing_at_all(make_results):
         parts["about"] = {}
 
     found = first_screen(make_results(nothing))
-    assert found.sentences == ("No attack was played, so there is nothing to say about leakage.",)
-    assert [number.value for number in found.numbers] == ["", "", ""]
+    assert found.answer.leakage.title.startswith("No attack was played")
+    assert (found.numbers, found.answer.agreement, found.answer.next_steps) == ((), (), ())
+
+
+# What to do next.
+
+
+def kinds(results):
+    return [step.kind for step in next_steps(results)]
+
+
+def test_a_leak_that_no_release_lowers_asks_for_a_defence(make_results):
+    def edit(parts):
+        table = parts["comparisons"]
+        table.loc[table["metric"] == "auc", ["difference", "low", "high"]] = [0.0, -0.01, 0.01]
+
+    assert "add a defence" in kinds(make_results(edit))
+
+    def defended(parts):
+        edit(parts)
+        parts["releases"]["defense"] = np.where(parts["releases"]["release"] == PRUNED, "adv", "")
+
+    assert "add a defence" not in kinds(make_results(defended))
+
+
+def test_releases_far_from_every_baseline_ask_for_weaker_baselines(make_results):
+    near, far = (
+        frontier_row("b", -0.03, -0.05, -0.01),
+        frontier_row(PRUNED, -0.03, -0.05, -0.01) | {"test_accuracy": 0.7},
+    )
+    results = make_results(with_frontier(far, near))
+    (step,) = [step for step in next_steps(results) if step.kind == "train weaker baselines"]
+    assert step.number == 1
+    assert "lost accuracy" in answer(results).counts
+
+
+def test_a_disputed_release_is_said_before_anything_else(make_results):
+    def edit(parts):
+        table = parts["comparisons"]
+        rows = (table["metric"] == "auc") & (table["attack"] == "rmia") & (table["release"] == PRUNED)
+        table.loc[rows, ["difference", "low", "high"]] = [0.1, 0.08, 0.12]
+
+    results = make_results(edit)
+    assert "1 of 1 compressed or defended release" in answer(results).disagreement
+    assert kinds(results)[0] == "read every attack"
+    page = render(results)
+    assert page.index("Attacks disagree") < page.index("The dense networks leak.")
+
+
+def test_every_step_has_words(results):
+    for kind in get_args(Kind):
+        words = step_words(results, Step(kind, 2))
+        assert words.text or kind == "use references"
 
 
 # Whether another attack finds more.
@@ -185,7 +238,7 @@ def test_an_attack_that_failed_its_controls_is_not_called_stronger(make_results)
     assert stronger_attacks(make_results(edit), "dense") == ()
 
 
-def test_the_stronger_attacks_stand_in_the_headline_with_their_differences(make_results):
+def test_the_stronger_attacks_are_named_with_their_differences(make_results):
     rate = attack_comparison("dense", "entropy", "lira", 0.02, 0.01, 0.03) | {"metric": "tpr_at_1%_fpr"}
     rows = [
         attack_comparison("dense", name, "lira", at, at - 0.01, at + 0.01)
@@ -193,10 +246,11 @@ def test_the_stronger_attacks_stand_in_the_headline_with_their_differences(make_
     ]
     results = make_results(with_attack_comparisons(*rows, rate))
     assert [found.attack for found in stronger_attacks(results, "dense")] == ["rmia", "loss"]
-    for headline in (answer(results).headline, first_screen(results).sentences[0]):
-        assert "RMIA finds more (AUC: +0.050 [+0.040, +0.060])" in headline
-        assert "entropy finds more (members at 1% false positives: +2.0 points [+1.0, +3.0])" in headline
-        assert "1 other attack does so too" in headline
+    said = " ".join(answer(results).agreement)
+    assert "RMIA finds more than LiRA" in said and "+0.050 [+0.040, +0.060]" in said
+    assert "2 other attacks" in said
+    rates = [found for found in agreement(results).stronger if found.quantity.level]
+    assert [(found.attack, found.figure) for found in rates] == [("entropy", "+2.0 points [+1.0, +3.0]")]
 
 
 def test_over_a_third_attack_the_interval_is_never_too_narrow(make_results):
@@ -232,7 +286,7 @@ def test_nothing_is_said_where_it_is_not_clear(make_results, rows):
 
 def test_the_page_says_who_finds_more_in_one_place(make_results):
     text = render(make_results(with_attack_comparisons(attack_comparison("dense", "rmia", "lira", 0.15, 0.12, 0.18))))
-    assert text.count("finds more than the primary attack") == 1
+    assert text.count("finds more than LiRA") == 1
     assert "+0.150 [+0.120, +0.180]" in text
     assert "finds more" not in render(make_results())
 
@@ -251,11 +305,11 @@ def test_a_lower_bound_is_listed_and_not_named_as_the_attack_that_finds_most(mak
     assert stronger_anywhere(with_joint()) == ()
     (found,) = stronger_anywhere(with_joint(attack_comparison("dense", "rmia", "lira", 0.05, 0.02, 0.08)))
     assert found.attack == "rmia"
-    assert any("joint_lira is a lower bound" in caveat for caveat in answer(with_joint()).caveats)
+    assert any("joint_lira" in caveat for caveat in answer(with_joint()).caveats)
     assert not any("joint_lira" in caveat for caveat in answer(make_results()).caveats)
 
 
-# Twins, sparsity and pictures.
+# Undefended counterparts, sizes and pictures.
 
 
 def with_defence(parts):
@@ -267,12 +321,11 @@ def with_defence(parts):
     parts["releases"] = pd.concat([parts["releases"], *added], ignore_index=True)
 
 
-def test_a_twin_that_the_plan_adds_is_said_to_be_one(make_results):
+def test_an_undefended_counterpart_that_the_plan_adds_is_named_as_one(make_results):
     results = make_results(with_defence)
     assert undefended_counterparts(results) == {"init+finetune": ("dense+dp",)}
     text = render(results)
     assert "undefended counterpart of <bdi>dense+dp</bdi>" in text
-    assert "has it trained even where it does not name it" in text
     assert "undefended counterpart" not in render(make_results())
 
 
@@ -312,11 +365,9 @@ def test_a_rounded_release_shows_its_compressor_degree_and_size(make_results):
     results = make_results(rounded)
     line = next(line for line in first_screen(results).lines if line.release == PRUNED)
     assert line.made == "Compressed by rtn:symmetry=full 4 bits (4.00 bits per weight)"
-    assert (line.size.value, line.size.interval) == ("4.00 bits per weight", "31.4\u00a0kB")
-    assert (line.sparsity.value, line.sparsity.interval) == ("0%", "")
+    assert (line.size.value, line.size.interval) == ("31.4\u00a0kB", "4.00 bits per weight")
     assert line.against == BASELINE
-    assert featured_release(results) == PRUNED
-    assert "compressed or defended release" in " ".join(first_screen(results).sentences)
+    assert "compressed or defended release" in answer(results).counts
     page = render(results)
     assert "31.4\u00a0kB" in page and "compressed by rtn:symmetry=full 4 bits" in page
 

@@ -1,0 +1,103 @@
+"""What to do after reading a report: steps that follow from its facts, the most urgent first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from pruneaudit.evaluation.learned import NOT_LEARNED
+from pruneaudit.evaluation.recorded_checks import failures
+from pruneaudit.evaluation.results import Results
+from pruneaudit.metrics.intervals import FEW_MODELS
+from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
+from pruneaudit.report.conclusions.agreement import agreement
+from pruneaudit.report.conclusions.changes import at_equal_accuracy, changed_releases, concluded, has_frontier
+from pruneaudit.report.conclusions.leakage import members_named, verdict
+from pruneaudit.report.quantities import headline_tpr
+from pruneaudit.report.selection import (
+    base_release,
+    baseline_of,
+    far_from_baselines,
+    finding,
+    primary_attack,
+    reference_free_of,
+)
+
+Kind = Literal[
+    "check the join",
+    "replace the primary attack",
+    "train better",
+    "use references",
+    "read every attack",
+    "choose a release",
+    "add a defence",
+    "play stronger attacks",
+    "train weaker baselines",
+    "audit more networks",
+    "audit more samples",
+]
+MOST = 4
+"""Steps that a first screen has room for."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do."""
+
+    kind: Kind
+    number: int = 0
+    """Releases, networks or samples that the step speaks of; 0 where it speaks of none."""
+
+
+def next_steps(results: Results) -> tuple[Step, ...]:
+    """At most `MOST` steps, the most urgent first; none where no attack has a figure and nothing else is wrong."""
+    base = base_release(results)
+    found = verdict(results, base)
+    steps = [*_mend(results, found), *_decide(results, base, found), *_sharpen(results, base)]
+    return tuple(steps[:MOST])
+
+
+def _mend(results: Results, found: str) -> list[Step]:
+    """What makes the figures worth little until it is mended."""
+    return [
+        *([Step("check the join")] if found == "reversed" else []),
+        *([Step("replace the primary attack")] if primary_attack(results) in failures(results.about) else []),
+        *([Step("train better")] if base_release(results) in (results.about.get(NOT_LEARNED) or {}) else []),
+        *([Step("use references")] if reference_free_of(results) is not None else []),
+        *([Step("read every attack")] if agreement(results).disagrees else []),
+    ]
+
+
+def _decide(results: Results, base: str, found: str) -> list[Step]:
+    """What the figures suggest."""
+    if found not in ("leaks", "leaks at low rates", "not shown"):
+        return []
+    if found == "not shown":
+        return [Step("play stronger attacks")]
+    changed = changed_releases(results, base)
+    if has_frontier(results):
+        at_equal = [at_equal_accuracy(results, release) for release in changed]
+        less = sum(item is not None and item.reading == "less" for item in at_equal)
+    else:
+        less = sum(concluded(results, name, baseline_of(results, name)).reading == "less" for name in changed)
+    if less:
+        return [Step("choose a release", less)]
+    is_defended = bool((results.releases["defense"] != "").any())
+    return [] if is_defended else [Step("add a defence")]
+
+
+def _sharpen(results: Results, base: str) -> list[Step]:
+    """What would make the next audit say more."""
+    steps, row = [], finding(results, base, primary_attack(results))
+    far = [name for name in far_from_baselines(results) if name in changed_releases(results, base)]
+    if far:
+        steps.append(Step("train weaker baselines", len(far)))
+    if row is None or math.isnan(row["auc"]):
+        return steps
+    if 0 < row["num_victims"] < FEW_MODELS:
+        steps.append(Step("audit more networks", FEW_MODELS))
+    rate = headline_tpr(results.findings.columns)
+    if rate is not None and rate.level and members_named(results, base) is None:
+        steps.append(Step("audit more samples", math.ceil(MIN_FALSE_POSITIVES / rate.level)))
+    return steps

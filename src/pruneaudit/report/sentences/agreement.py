@@ -1,0 +1,65 @@
+"""Whether the attacks agree, in words."""
+
+from __future__ import annotations
+
+from pruneaudit.evaluation.results import Results
+from pruneaudit.report.conclusions.agreement import Agreement, agreement
+from pruneaudit.report.conclusions.stronger import Stronger
+from pruneaudit.report.quantities import AUC
+from pruneaudit.report.selection import base_release
+from pruneaudit.report.sentences.leakage import networks_of
+from pruneaudit.report.words import attack_name, counted, first_few, verb
+
+
+def disagreement(results: Results) -> str:
+    """A sentence where attacks contradict each other, to be read before anything else; empty where none do."""
+    found = agreement(results)
+    parts = []
+    if found.against_primary:
+        names = [attack_name(attack) for attack in found.against_primary]
+        parts.append(
+            f"{first_few(names)} {verb(len(names), 'does', 'do')} better than guessing, and the primary attack does not"
+        )
+    if found.num_disputed:
+        releases = counted(found.num_releases, "compressed or defended release")
+        parts.append(f"they show different changes for {found.num_disputed} of {releases}")
+    return f"Attacks disagree: {'; '.join(parts)}." if parts else ""
+
+
+def agreement_words(results: Results) -> tuple[str, ...]:
+    """How many attacks succeed, whether they agree on the releases, and which find more than the primary one."""
+    found = agreement(results)
+    if not found.num_attacks:
+        return ()
+    agreed = "" if found.num_disputed or not found.num_releases else " No attack contradicts another on any release."
+    return (f"{_better(results, found)}{agreed}", *_stronger(results, found))
+
+
+def _better(results: Results, found: Agreement) -> str:
+    networks = networks_of(results, base_release(results))
+    if found.num_attacks == 1:
+        return f"Only one attack has a figure, so none confirms it on the {networks}."
+    return f"{found.num_better} of {found.num_attacks} attacks do better than guessing on the {networks}."
+
+
+def _stronger(results: Results, found: Agreement) -> tuple[str, ...]:
+    """Who finds more than the primary attack, and that it stays the one shown."""
+    if not found.stronger and not found.stronger_elsewhere:
+        return ()
+    said = [_finds_more(one, networks_of(results, base_release(results))) for one in found.stronger[:1]]
+    if len(found.stronger) > 1:
+        others = len(found.stronger) - 1
+        said.append(f"{counted(others, 'other attack')} {verb(others, 'does', 'do')} too.")
+    if not found.stronger:
+        one = found.stronger_elsewhere[0]
+        said.append(_finds_more(one, f"release {one.release}"))
+    if (number := len(found.stronger_elsewhere)) > 1:
+        said.append(f"Some attack finds more on {number} releases.")
+    said.append("The primary attack stays the one shown, because it was chosen before any result was seen.")
+    return (" ".join(said),)
+
+
+def _finds_more(found: Stronger, where: str) -> str:
+    what = "AUC" if found.quantity == AUC else f"members at {100 * (found.quantity.level or 0.0):g}% false positives"
+    who, primary = attack_name(found.attack), attack_name(found.primary)
+    return f"{who} finds more than {primary} on the {where}: {what} {found.figure}."

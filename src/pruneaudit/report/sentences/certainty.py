@@ -1,0 +1,51 @@
+"""How sure the figures are, and what they do not say."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from pruneaudit.attacks.groups import is_lower_bound
+from pruneaudit.attacks.reference_free import WEAKEST, WRONG_WAY
+from pruneaudit.evaluation.results import Results
+from pruneaudit.metrics.intervals import FEW_MODELS
+from pruneaudit.report.selection import attack_order, base_release, finding, primary_attack, reference_free_of
+from pruneaudit.report.words import counted
+
+DEMONSTRATION = "This is a demonstration on a small subset: these numbers describe these networks, not yours."
+
+
+def certainty(results: Results) -> str:
+    """What the intervals cover, and whether the attacker had references; empty where the primary attack has no row."""
+    row, alone = finding(results, base_release(results), primary_attack(results)), reference_free_of(results)
+    weakest = f"{alone.fact} {WEAKEST}" if alone else ""
+    if row is None or math.isnan(row["num_victims"]):
+        return weakest
+    return f"{_intervals(row)} {weakest}".rstrip()
+
+
+def _intervals(row: pd.Series) -> str:
+    networks = int(row["num_victims"])
+    if networks == 1:
+        return "The 95% intervals cover the choice of samples. They do not cover another training run of this network."
+    samples = f"{row['num_members'] + row['num_nonmembers']:,.0f} samples each"
+    said = f"The 95% intervals are over {networks} networks and {samples}."
+    few = " So few networks say little about others that are trained the same way."
+    return said + few * (networks < FEW_MODELS)
+
+
+def caveats(results: Results) -> tuple[str, ...]:
+    """What the figures do not say, a sentence each."""
+    failed = len(results.about.get("failures") or [])
+    return (
+        *([DEMONSTRATION] if results.about.get("demonstration") else []),
+        *([said] if (said := certainty(results)) else []),
+        *([WRONG_WAY] if reference_free_of(results) else []),
+        *([f"{counted(failed, 'task')} failed. Whatever depends on them is missing here."] if failed else []),
+        *(
+            f"{name} is a lower bound of what several releases leak together: one of them alone may leak more."
+            for name in filter(is_lower_bound, attack_order(results))
+        ),
+        "The figures hold for the attacks that were played. A stronger attack may find more.",
+    )

@@ -1,0 +1,60 @@
+"""What to do next, in words: one line for each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pruneaudit.evaluation.results import Results
+from pruneaudit.report.conclusions.next_steps import Kind, Step, next_steps
+from pruneaudit.report.selection import reference_free_of
+from pruneaudit.report.words import counted, verb
+
+
+@dataclass(frozen=True)
+class StepWords:
+    """One step."""
+
+    text: str
+    command: str
+    """What to type; RUN stands for the run's folder. Empty where there is no command."""
+
+
+_WORDS: dict[Kind, tuple[str, str]] = {
+    "check the join": (
+        "Check how membership was joined to the scores. A sign or an id that was swapped looks like this.",
+        "",
+    ),
+    "replace the primary attack": (
+        "Do not use the figures of the primary attack. Play others on the same networks; this trains nothing.",
+        "pruneaudit attack RUN --attacks rmia,loss",
+    ),
+    "train better": ("Mend the training first. Networks that learned nothing have nothing to leak.", ""),
+    "read every attack": ("Decide only what holds under every attack in the table of findings.", ""),
+    "add a defence": ("No release is shown to leak less. Try one with a defence.", "pruneaudit list defenses"),
+    "play stronger attacks": (
+        "Before you rely on it, play stronger attacks on more samples. The interval shows how large a leak may be.",
+        "pruneaudit list attacks",
+    ),
+}
+
+
+def next_step_words(results: Results) -> tuple[StepWords, ...]:
+    """What to do next, the most urgent first."""
+    return tuple(step_words(results, step) for step in next_steps(results))
+
+
+def step_words(results: Results, step: Step) -> StepWords:
+    """One step in words."""
+    if step.kind in _WORDS:
+        return StepWords(*_WORDS[step.kind])
+    number, releases = step.number, counted(step.number, "release")
+    alone = reference_free_of(results)
+    text = {
+        "use references": alone.advice if alone else "",
+        "choose a release": f"Choose by accuracy and size among the {releases} shown to leak less.",
+        "train weaker baselines": "Train undefended dense networks for fewer epochs. "
+        f"{releases.capitalize()} {verb(number, 'has', 'have')} none of similar accuracy to compare with.",
+        "audit more networks": f"Train {number} networks or more, so that the intervals cover the luck of training.",
+        "audit more samples": f"Audit {number:,} non-members or more per network, to measure low false-positive rates.",
+    }[step.kind]
+    return StepWords(text, "")
