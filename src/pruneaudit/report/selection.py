@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
@@ -252,7 +252,7 @@ def release_row(results: Results, release: str) -> pd.Series | None:
     return None if rows.empty else rows.iloc[0]
 
 
-def holds_zero(row: pd.Series) -> bool:
+def holds_zero(row: pd.Series | Mapping[Any, Any]) -> bool:
     """Whether a difference's interval holds 0; an interval that is missing excludes nothing."""
     return not (row["low"] > 0 or row["high"] < 0)
 

@@ -9,7 +9,7 @@ from pruneaudit.report.conclusions.changes import changed_releases, concluded
 from pruneaudit.report.conclusions.leakage import better_than_guessing, num_better_than_guessing, verdict
 from pruneaudit.report.conclusions.stronger import Stronger, stronger_anywhere, stronger_attacks
 from pruneaudit.report.quantities import headline_tpr
-from pruneaudit.report.selection import base_release, baseline_of
+from pruneaudit.report.selection import base_release, baseline_of, once
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Agreement:
         return bool(self.against_primary) or self.num_disputed > 0
 
 
+@once
 def agreement(results: Results) -> Agreement:
     """What the attacks of a run together say."""
     base = base_release(results)

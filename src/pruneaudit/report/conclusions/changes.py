@@ -20,6 +20,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import (
     attack_order,
+    once,
     primary_attack,
     primary_references,
 )
@@ -70,6 +71,7 @@ class Conclusion:
         return "disagree" if self.of_others(*({-1, 1} - {own})) else READINGS[own]
 
 
+@once
 def concluded(results: Results, release: str, baseline: str) -> Conclusion:
     """What all attacks show of a release against its baseline, in AUC."""
     table = results.comparisons

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,10 @@ from pruneaudit.report.quantities import (
 NO_REASON = "no figure was computed for this row"
 NO_STEP = "that step is no part of this release"
 NOT_RECORDED = "nothing was recorded of the weights"
+
+
+TableRow = pd.Series | Mapping[Any, Any]
+"""A row of a table of results, by column."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Notes:
         return tuple(self._reasons)
 
 
-def estimate(row: pd.Series, quantity: Quantity, notes: Notes) -> Cell:
+def estimate(row: TableRow, quantity: Quantity, notes: Notes) -> Cell:
     """The cell of one quantity in a row of findings or releases."""
     value = _number(row, quantity.column)
     if math.isnan(value):
@@ -93,7 +98,7 @@ def estimate(row: pd.Series, quantity: Quantity, notes: Notes) -> Cell:
     return Cell(quantity.value(value), quantity.interval(low, high))
 
 
-def reason_for(row: pd.Series, quantity: Quantity) -> str:
+def reason_for(row: TableRow, quantity: Quantity) -> str:
     """Why a row has no figure of a quantity: the reasons that begin with its name, else all of them."""
     suppressed = str(row.get("suppressed", ""))
     named = [part for part in suppressed.split("; ") if part.casefold().startswith(f"{quantity.title.casefold()}:")]
@@ -140,7 +145,7 @@ def nonzero_cell(row: pd.Series, notes: Notes) -> Cell:
     return Cell(count_text(left) + ("" if math.isnan(whole) else f" of {count_text(whole)}"))
 
 
-def _number(row: pd.Series, column: str) -> float:
+def _number(row: TableRow, column: str) -> float:
     return float(row.get(column, math.nan))
 
 

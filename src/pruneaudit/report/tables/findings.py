@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import pandas as pd
-
 from pruneaudit.evaluation.columns import MEAN, POOLED
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import (
@@ -19,7 +17,7 @@ from pruneaudit.report.quantities import (
     ranking_quantities,
 )
 from pruneaudit.report.selection import base_release, holds_zero, references_named, release_row
-from pruneaudit.report.tables.cells import NO_REASON, Cell, Group, Notes, Row, Table, count_text, estimate
+from pruneaudit.report.tables.cells import NO_REASON, Cell, Group, Notes, Row, Table, TableRow, count_text, estimate
 
 
 def findings_table(results: Results, victim: str = MEAN) -> Table:
@@ -35,13 +33,13 @@ def findings_table(results: Results, victim: str = MEAN) -> Table:
     for (release, references), part in rows.groupby(["release", "references"], sort=False):
         row_of_release = release_row(results, str(release))
         accuracy = None if row_of_release is None else estimate(row_of_release, TEST_ACCURACY, notes)
-        lines = [_finding_line(row, quantities, notes) for _, row in part.iterrows()]
+        lines = [_finding_line(row, quantities, notes) for row in part.to_dict("records")]
         groups.append(Group(str(release), references_named(results, str(references)), accuracy, tuple(lines)))
     counts = ("Victims", "Members", "Non-members", "Without a score")
     return Table((*(quantity.title for quantity in quantities), *counts), tuple(groups), notes.listed())
 
 
-def _finding_line(row: pd.Series, quantities: Iterable[Quantity], notes: Notes) -> Row:
+def _finding_line(row: TableRow, quantities: Iterable[Quantity], notes: Notes) -> Row:
     numbers = [estimate(row, quantity, notes) for quantity in quantities]
     counts = [
         Cell(count_text(row[column])) if not math.isnan(row[column]) else Cell("", note=notes.number(NO_REASON))
@@ -65,7 +63,7 @@ def differences_table(results: Results) -> Table:
         lines = []
         attacks = part[part["attack"] != ""]
         for (attack, references), of_attack in attacks.groupby(["attack", "references"], sort=False):
-            by_metric = {row["metric"]: row for _, row in of_attack.iterrows()}
+            by_metric = {row["metric"]: row for row in of_attack.to_dict("records")}
             cells = [_difference_cell(by_metric.get(quantity.column), quantity, notes) for quantity in quantities]
             counts = of_attack["num_victims"].dropna()
             cells.append(Cell(count_text(counts.iloc[0])) if len(counts) else Cell("", note=notes.number(NO_REASON)))
@@ -75,7 +73,7 @@ def differences_table(results: Results) -> Table:
     return Table((*titles, "Victims"), tuple(groups), notes.listed())
 
 
-def _difference_cell(row: pd.Series | None, quantity: Quantity, notes: Notes) -> Cell:
+def _difference_cell(row: TableRow | None, quantity: Quantity, notes: Notes) -> Cell:
     if row is None or math.isnan(row["difference"]):
         return Cell("", note=notes.number("refused or missing in the release or in its baseline: see the findings"))
     interval = quantity.signed_interval(row["low"], row["high"])
@@ -121,10 +119,10 @@ def canaries_table(results: Results) -> tuple[CanaryLine, ...]:
 def refusals(results: Results) -> tuple[tuple[str, str], ...]:
     """Each reason for which a figure was refused, with the rows it was refused in (as a text)."""
     where: dict[str, list[str]] = {}
-    for _, row in results.findings.iterrows():
-        for reason in dict.fromkeys(part.strip() for part in row["suppressed"].split(";")):
+    for suppressed, attack in results.findings[["suppressed", "attack"]].itertuples(index=False):
+        for reason in dict.fromkeys(part.strip() for part in suppressed.split(";")):
             if reason:
-                where.setdefault(reason, []).append(row["attack"])
+                where.setdefault(reason, []).append(attack)
     return tuple(
         (reason, f"{len(rows):,} {'row' if len(rows) == 1 else 'rows'}: {', '.join(dict.fromkeys(rows))}")
         for reason, rows in where.items()
