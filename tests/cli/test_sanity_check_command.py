@@ -73,7 +73,7 @@ def test_attacks_that_do_not_work_are_named_in_one_line(call, registered):
     code, out, err = call("--attacks", "loss,flipped,cheat")
     assert code == 1
     assert err.startswith("error: sanity check: flipped (sign reversed: AUC 0.")
-    assert "cheat (false alarm: AUC 1.000 where nothing tells members apart)" in err
+    assert "cheat (false alarm: AUC 1.000 " in err
     assert err.count("\n") == 1
     assert "sign reversed" in out
     assert "false alarm" in out

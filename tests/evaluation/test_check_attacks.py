@@ -130,10 +130,10 @@ def test_attacks_that_work_pass():
     ("attack", "problem", "word"),
     [
         (Flipped, REVERSED, "planted"),
-        (Cheat, FALSE_ALARM, "nothing tells members apart"),
-        (Forgetful, FALSE_ALARM, "nothing tells members apart"),
+        (Cheat, FALSE_ALARM, "without a leak"),
+        (Forgetful, FALSE_ALARM, "without a leak"),
         (FlippedPair, REVERSED, "planted"),
-        (ForgetfulPair, FALSE_ALARM, "nothing tells members apart"),
+        (ForgetfulPair, FALSE_ALARM, "without a leak"),
         (Blind, BLIND, "planted"),
         (Constant, BLIND, "0.500"),
         (Silent, STOPPED, "no scored member"),

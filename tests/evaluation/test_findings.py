@@ -260,6 +260,6 @@ def test_the_learned_threshold_is_used_on_the_victims(make_bank):
 
 def test_without_references_no_threshold_is_learned_and_the_row_says_why(make_bank):
     rows = ppv_rows(make_bank(1, 400))
-    assert {row["suppressed"] for row in rows.values()} == {"no references that a threshold could be learned on"}
+    assert all(row["suppressed"].startswith("no references") for row in rows.values())
     assert np.isnan([row["learned_ppv"] for row in rows.values()]).all()
     assert all(row["ppv"] > 0 for row in rows.values())

@@ -127,9 +127,9 @@ def test_honest_attacks_pass_on_all_three(recorded):
 @pytest.mark.parametrize(
     ("attack", "kinds", "words"),
     [
-        (Cheat, {NULL}, "where nothing tells members apart"),
-        (Flipped, {PLANTED}, "where members were planted"),
-        (Blind, {PLANTED}, "where members were planted"),
+        (Cheat, {NULL}, "without a leak"),
+        (Flipped, {PLANTED}, "planted leak"),
+        (Blind, {PLANTED}, "planted leak"),
     ],
 )
 def test_a_bad_attack_fails_and_no_other(recorded, registered, attack, kinds, words):
@@ -167,7 +167,8 @@ def test_few_samples_are_left_to_the_made_up_bank(recorded):
         about, _ = recorded(("loss",), bank_settings({"dense": chosen}, ("matched",)))
         assert any(row["bank"].startswith(OWN) for row in about["sanity_checks"]) == has_own
         reasons = [item["reason"] for item in about["not_sanity_checked"]]
-        assert reasons == ([] if has_own else [f"a victim has {MIN_SAMPLES - 1} samples, and {MIN_SAMPLES} are needed"])
+        assert len(reasons) == (not has_own)
+        assert all(f"{MIN_SAMPLES - 1} samples" in reason and f" {MIN_SAMPLES} " in reason for reason in reasons)
 
 
 def test_the_seed_makes_the_rows(recorded):

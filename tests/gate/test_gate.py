@@ -163,7 +163,7 @@ def test_an_attack_that_failed_its_controls_answers_nothing(make_run):
     gate = check(results, budgets_of(results, max_auc="0.6"), ANY)
     assert gate.exit_code == 2
     assert {verdict.attack for verdict in gate.verdicts if verdict.outcome == "suppressed"} == {"lira"}
-    assert "failed the run's own sanity checks (AUC 0.500 where members were planted)" in as_markdown(gate, "run")
+    assert "failed the run's own sanity checks (AUC 0.500 " in as_markdown(gate, "run")
     assert check(results, budgets_of(results, max_auc="0.6")).exit_code == 2
     beside = check(results, budgets_of(results, max_auc="0.54"), "rmia")
     assert (beside.exit_code, {verdict.attack for verdict in beside.others_over}) == (
@@ -272,7 +272,7 @@ def test_learned_attacks_count_and_are_marked_unchecked(make_run):
     checked = [name for name in STUDY["audit"]["attacks"] if name != "rmia"]
     row = {"bank": "made-up bank", "kind": "null", "auc": 0.5, "low": 0.4, "high": 0.6, "passed": True}
     results.about["sanity_checks"] = [row | {"attack": name, "expected": "AUC 0.5"} for name in checked]
-    why = "it learns, which takes minutes; play it with: pruneaudit sanity-check RUN"
+    why = "it trains a classifier, which takes minutes; check it with: pruneaudit sanity-check RUN"
     results.about["not_sanity_checked"] = [{"attack": "rmia", "bank": "every bank", "reason": why}]
     gate = check(results, budgets_of(results, max_auc="0.6"))
     assert gate.exit_code == 0

@@ -37,7 +37,7 @@ def test_both_thresholds_stand_beside_each_other_under_the_primary_attack(make_r
 
 def test_what_references_cannot_teach_has_its_reason(make_run):
     missing = {name: math.nan for name in row() if name.startswith("learned")}
-    why = "no references that a threshold could be learned on"
+    why = "no references on which a threshold could be learned"
     table = accusations(make_run(row(**missing, suppressed=why)))
     assert table.lines[0].own.value == "50.0%"
     assert table.notes == (why,)

@@ -15,7 +15,7 @@ from pruneaudit.report.tables.sanity_checks import sanity_checks
 from pruneaudit.report.terminal import print_results
 
 EVIL = "<script>alert(1)</script>"
-REASON = "it learns, which takes minutes"
+REASON = "it trains a classifier, which takes minutes"
 
 
 def row(attack, kind=NULL, auc=0.503, passed=True, bank="made-up bank"):
@@ -56,8 +56,8 @@ def terminal(results):
 
 def test_the_table_says_what_was_done_and_what_came_out(sanity_checked):
     text = words(render(sanity_checked(*sound())))
-    assert "lira made-up bank, nothing to find AUC 0.5: nothing tells members apart 0.503 [0.493, 0.513] yes" in text
-    assert "lira made-up bank, members planted AUC above 0.5: members are planted 0.979 [0.969, 0.989] yes" in text
+    assert f"lira made-up bank, nothing to find {EXPECTED[NULL]} 0.503 [0.493, 0.513] yes" in text
+    assert f"lira made-up bank, members planted {EXPECTED[PLANTED]} 0.979 [0.969, 0.989] yes" in text
     assert f"lira {OWN} (dense), membership redrawn AUC 0.5" in text
     assert "All of them passed." in text
 
@@ -72,9 +72,7 @@ def test_without_a_failure_nobody_is_warned(sanity_checked, results):
 
 def test_a_failure_is_on_the_first_screen_and_in_the_terminal(sanity_checked):
     failed = sanity_checked(*sound(), row("rmia", auc=0.981, passed=False))
-    sentence = (
-        "Do not trust the figures of rmia: it failed its sanity checks (AUC 0.981 where nothing tells members apart)."
-    )
+    sentence = "Do not trust the figures of rmia: it failed its sanity checks (AUC 0.981 on data without a leak)."
     assert answer(failed).alarms == (sentence,)
     page = words(render(failed))
     assert page.index(sentence) < page.index("The dense networks leak")

@@ -1,4 +1,4 @@
-"""Joining signals, attacks and metrics into findings."""
+"""Combines signals, attacks and metrics into findings."""
 
 from pruneaudit.evaluation.attack_setting import AttackSetting, bank_settings
 from pruneaudit.evaluation.audit import audit

@@ -1,4 +1,4 @@
-"""One attack setting: a release is attacked by somebody who knows something."""
+"""Attack settings: the attacked release, and the references that the attacker has."""
 
 from __future__ import annotations
 
@@ -16,46 +16,45 @@ NO_COUNTERPARTS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, eq=False)
 class AttackSetting:
-    """A release, what the attacker's references went through, and what it therefore sees."""
+    """A release, the kind of references, and the resulting attack input."""
 
     release: str
     references: str
     attack_input: AttackInput
     seen: tuple[str, ...] = ()
-    """The releases whose signals the attack input has of the victims, the attacked one last; empty where it is no
-    study's."""
+    """The victims' releases in the attack input, the attacked one last; empty outside a study."""
     owned: tuple[str, ...] = ()
-    """The same of the attacker's references."""
+    """The references' releases in the attack input, likewise."""
     drawn_as: str = ""
-    """What random draws know the release by, if another name than its own: a name that is for readers alone."""
+    """The release's name for random draws; empty: `release`. Used if `release` is a name for readers only."""
 
 
 def bank_settings(
     releases: Mapping[str, Signals], references: Sequence[str], counterparts: Mapping[str, str] = NO_COUNTERPARTS
 ) -> list[AttackSetting]:
-    """Every release of a bank against all references, each different attack setting once.
+    """Every release of a bank with each kind of references; equal attack settings appear once.
 
-    The attacker of a pruned release sees the dense models too: the attack input holds both, the attacked one last.
-    Attacks on one release look at the last alone. References that are all dense tell nothing of such a pair: there the
-    attack input holds the attacked release alone.
+    The attacker of a pruned release also sees the dense models: the attack input holds both, the attacked one last.
+    Attacks on one release use only the last. If all references are dense, they have no such pairs; then the attack
+    input holds only the attacked release.
 
     Args:
         releases: signals by release; every model is a victim and a reference of the others.
         references: `matched`: references are of the same release; `undefended`: of the same release
-            without its defence; or the release that they are of, such as `dense`. Where one comes to the
-            same as another, the attack setting is played once: as `matched`, if that is one of them, or else as
-            named first. A release that is not there (its tasks failed) serves nobody.
-        counterparts: the release that each defended one would be without its defence.
+            without its defence; or the name of their release, such as `dense`. If two of them are equal for a
+            release, the attack setting is played once: as `matched` if that is one of them, or else under the
+            first name. References of a missing release (its tasks failed) are left out.
+        counterparts: for each defended release, the same release without the defence.
     """
     settings = []
     for name in releases:
-        played: dict[str, str] = {}  # what was played, by the release that the references are of
+        played: dict[str, str] = {}  # the name played, by the references' release
         for what in references:
             references_of = {MATCHED: name, UNDEFENDED: counterparts.get(name, name)}.get(what, what)
             if references_of in releases:
                 played.setdefault(references_of, MATCHED if references_of == name else what)
         for references_of, label in played.items():
-            # With the dense models, which are out too, where the attacker has such pairs of its own.
+            # Add the dense models, which are public too, if the attacker's references come in such pairs.
             is_pair = DENSE not in (name, references_of) and DENSE in releases
             seen, owned = ((DENSE, name), (DENSE, references_of)) if is_pair else ((name,), (references_of,))
             settings.append(AttackSetting(name, label, attack_input_of(releases, seen, owned), seen, owned))
@@ -63,11 +62,11 @@ def bank_settings(
 
 
 def attack_input_of(releases: Mapping[str, Signals], seen: Sequence[str], owned: Sequence[str]) -> AttackInput:
-    """What the attacker sees of some releases, and has of its own."""
+    """The attack input from the victims' and the references' releases."""
     return AttackInput.of([releases[name] for name in seen], [releases[name] for name in owned])
 
 
 def setting_of(settings: Sequence[AttackSetting], release: str, references: str) -> AttackSetting | None:
-    """The attack setting of a release under a kind of references, or under `matched` where both are the same."""
+    """The attack setting of a release with a kind of references, or with `matched` ones if these are the same."""
     mine = {setting.references: setting for setting in settings if setting.release == release}
     return mine.get(references) or mine.get(MATCHED)

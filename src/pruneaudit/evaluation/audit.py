@@ -22,7 +22,7 @@ from pruneaudit.study import Plugin
 from pruneaudit.study.audit import DEFAULT_ATTACKS, DEFAULT_LEVELS, MATCHED
 
 GIVEN = "signals"
-"""What the release is called, unless it is given a name."""
+"""Default name of the release."""
 
 
 def audit(
@@ -39,15 +39,15 @@ def audit(
 
     Args:
         signals: the victims' predictions; each victim's references are the other models in it.
-        references: predictions of other models on the same samples, to be used as references instead.
-        paired: predictions of the same models in another release that is public too (say, before pruning); with
-            `references`, `Paired` holds those of the references as well.
+        references: predictions of other models on the same samples, to use as references instead.
+        paired: predictions of the same models in another public release (for example, before pruning); with
+            `references`, pass a `Paired` with the references' predictions as well.
         attacks: names such as "loss", "lira:mode=offline"; or the groups "scores" and "all",
-            which leave out what the signals do not allow.
+            which skip attacks that the signals do not allow.
         seed: seed of folds and bootstrap.
         fpr_levels: false-positive rates at which the true-positive rate is reported.
-        name: of the release, in findings and reports; no figure depends on it.
-        runtime: its `progress` is told of every attack before it is played.
+        name: name of the release in findings and reports; no figure depends on it.
+        runtime: its `progress` shows every attack before it is played.
 
     Returns:
         The audit; `.findings` is a table, `.scores` maps attack names to (V, N) arrays.

@@ -1,17 +1,17 @@
 """Canaries: the worst case, and lower bounds on epsilon.
 
-A canary is a mislabelled sample, in each victim's training set by a coin of its own. What an attack achieves on
-canaries is kept apart from ordinary findings. Two bounds are made of it, both with everything declared before a score
+A canary is a mislabelled sample; an independent coin decides whether it is in a victim's training set. Findings on
+canaries are kept apart from ordinary findings. They give two bounds, both with all choices declared before any score
 is seen:
 
 - one run (Steinke et al. 2023, arXiv 2305.08846): for each victim, the highest k scores are guessed "in" and the
-  lowest k "out", k from the study's `canary_guesses`, the error shared among them. `every victim` is the highest of
-  the victims' bounds, each made at a V-th of the error: it holds of the training procedure that they share.
-- many runs (Nasr et al. 2021, arXiv 2101.04535): half of the victims teach the threshold, each of the other half is
-  one run with one canary, the i-th victim the i-th canary, so that no two runs share anything. Only attacks that look
-  at one model alone qualify: with references the runs would hang together.
+  lowest k "out", with k from the study's `canary_guesses`, which share the error. `every victim` is the highest of
+  the victims' bounds, each at 1/V of the error: it holds for the training procedure that they share.
+- many runs (Nasr et al. 2021, arXiv 2101.04535): half of the victims teach the threshold. Each victim of the other half
+  is one run with one canary, the i-th victim with the i-th canary, so that runs share nothing. Only attacks that use a
+  single model qualify: references would make the runs dependent.
 
-Scores of ordinary samples never enter: pooled over audit data they are no bound (arXiv 2605.25819).
+Scores of ordinary samples are never used: pooled over audit data they give no valid bound (arXiv 2605.25819).
 """
 
 # V victims, m canaries
@@ -39,18 +39,18 @@ EVERY = "every victim"
 ALPHA = 0.05
 """Error probability of each bound, one-sided."""
 MIN_RUNS = 4
-"""Victims below which there is no many-run bound."""
+"""Fewest victims for a many-run bound."""
 FIGURES = ("auc", "epsilon, one run", "epsilon, many runs")
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the bounds are about, declared beforehand."""
+    """Settings of the bounds, declared in advance."""
 
     guesses: tuple[float, ...] = (0.5, 0.25, 0.1)
     """Fractions of the canaries guessed "in", and as many "out", each in (0, 0.5]."""
     delta: float = 1e-5
-    """Of (epsilon, delta)-DP."""
+    """The delta of (epsilon, delta)-DP."""
 
 
 DEFAULT_BOUNDS = Bounds()
@@ -58,10 +58,10 @@ DEFAULT_BOUNDS = Bounds()
 
 @dataclass(frozen=True, eq=False)
 class _Canaries:
-    """All canaries under one attack; a canary without a score for a victim is left out for that victim alone.
+    """All canaries under one attack; a canary without a score for a victim is left out only for that victim.
 
-    Whether it has one depends on the references' coins, which are independent of the victim's. Left out for all
-    victims, it would tell of the coins of those that are each other's references.
+    Whether it has a score depends on the references' coins, which are independent of the victim's. Leaving it out for
+    all victims would reveal the coins of victims that are references of each other.
     """
 
     scores: np.ndarray  # (V, m) float64, NaN where not scored
@@ -73,7 +73,7 @@ def canary_findings(writer: Writer, attack: Attack, bounds: Bounds) -> Iterator[
 
     Args:
         writer: the measured attack setting.
-        attack: what was played.
+        attack: the attack.
         bounds: number of guesses and delta.
     """
     found = _canaries(writer)
@@ -91,7 +91,7 @@ def _canaries(writer: Writer) -> _Canaries:
 
 
 def _auc(found: _Canaries) -> Iterator[Row]:
-    """Mean over the victims that have canaries inside and outside."""
+    """The mean AUC over the victims with included and excluded canaries."""
     values, influence = auc_influence(found.scores, found.included)
     known = ~(np.isnan(values) | np.isnan(influence).any(axis=1))
     if known.any():
@@ -126,7 +126,7 @@ def _best_bound(scores: np.ndarray, included: np.ndarray, bounds: Bounds, alpha:
 
 
 def _many_runs(found: _Canaries, attack: Attack, bounds: Bounds) -> Iterator[Row]:
-    """One bound from half of the victims, at the threshold that the other half teaches."""
+    """One bound from half of the victims, at the threshold learned on the other half."""
     num_victims, num_canaries = found.scores.shape
     if attack.needs or num_victims < MIN_RUNS or np.isnan(found.scores).any():
         return

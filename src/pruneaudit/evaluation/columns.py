@@ -1,4 +1,4 @@
-"""The columns of result tables: which a table must have. Those of figures are named by `metrics/`."""
+"""The required columns of result tables. `metrics/` names the columns of figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FINDING_COLUMNS = (
     *("num_victims", "num_members", "num_nonmembers", "num_unscored"),
     *(*_ACCURACIES, "sparsity", "suppressed"),
 )
-"""What every findings table has; the columns of other metrics, such as TPRs, come on top."""
+"""Columns of every findings table, in addition to those of other metrics, such as TPRs."""
 COMPARISON_COLUMNS = (
     *("release", "baseline", "references", "attack", "metric"),
     *("difference", "low", "high", "num_victims"),
@@ -25,7 +25,7 @@ SIZE_COLUMNS = ("effective_bits", "compressed_bytes", "macs")
 """Bits per weight of the dense network's matrices and bytes of the whole network, both by the entropy bound of
 `compression.storage_size`; multiply-accumulates of one input."""
 LATER_RELEASE_COLUMNS = ("sparsity_all", *SIZE_COLUMNS)
-"""With `sparsity_all`, the fraction of all parameters that is zero or gone."""
+"""Also `sparsity_all`, the fraction of all parameters that is zero or removed."""
 CURVE_COLUMNS = ("release", "references", "attack", "fpr", "tpr")
 CLASS_COLUMNS = (
     *("release", "references", "attack", "class_id", "auc", "auc_low", "auc_high"),
@@ -79,9 +79,9 @@ TABLES = {
 }
 """The columns that each table must have."""
 LATER_COLUMNS = {"ppv": LEARNED_PPV_COLUMNS, "releases": LATER_RELEASE_COLUMNS}
-"""Columns that tables of older runs do not have: missing there."""
+"""Columns that tables of older runs lack; they are read as missing."""
 LONG_TABLES = {"sample_detection": SAMPLE_DETECTION_COLUMNS}
-"""Tables with a row per sample: files of their own, and no part of findings.json."""
+"""Tables with a row per sample: they have separate files and are not in findings.json."""
 TEXT_COLUMNS = frozenset(
     (
         "release",
@@ -102,6 +102,6 @@ TEXT_COLUMNS = frozenset(
         "origin",
     )
 )
-"""What holds text; all other columns hold numbers."""
+"""Columns of text; all others hold numbers."""
 MEAN, POOLED = "mean", "pooled"
-"""In the column `victim`, in the place of a model id: the mean over victims, and all pairs of victim and sample."""
+"""Values of the column `victim` other than model ids: the mean over victims, and all pairs of victim and sample."""

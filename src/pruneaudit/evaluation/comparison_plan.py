@@ -1,4 +1,4 @@
-"""Which attacks are played, and how releases and attacks are compared with each other."""
+"""Which attacks are played, and which releases and attacks are compared."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from pruneaudit.study import Plugin
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """How the releases of a study stand to each other."""
+    """Which releases of a study are compared."""
 
     baselines: tuple[str, ...] = ()
-    """Releases that all others are compared with."""
+    """Releases with which all others are compared."""
     own_baselines: Mapping[str, str] = field(default_factory=dict)
-    """The release that each compressed one would be without its compression; the two are compared."""
+    """For each compressed release, the same release without the compression, with which it is compared."""
     counterparts: Mapping[str, str] = field(default_factory=dict)
-    """The release that each defended one would be without its defence; the two are compared."""
+    """For each defended release, the same release without the defence, with which it is compared."""
     undefended: tuple[str, ...] = ()
-    """The dense releases without any defence, whose leakage at equal accuracy the others are compared with; without any
+    """The dense releases without any defence: the others are compared with their leakage at equal accuracy. Without any
     there is no frontier."""
     repeats: Mapping[str, str] = field(default_factory=dict)
-    """Releases that repeat another one with another `finetune_seed`, and which: the noise floor."""
+    """For each release that repeats another with a different `finetune_seed`, the repeated one: the noise floor."""
 
     def pairs(self, releases: Iterable[str]) -> list[tuple[str, str]]:
-        """Which release is compared with which, of those that there are."""
+        """The pairs to compare, among the given releases."""
         releases = list(releases)
         pairs = [(release, baseline) for baseline in self.baselines for release in releases]
         named = (*self.own_baselines.items(), *self.counterparts.items())
@@ -41,7 +41,7 @@ class ComparisonPlan:
 
 
 def named(attacks: Sequence[str | Plugin]) -> list[Plugin]:
-    """Attacks and groups given as texts or as they are.
+    """Parses attacks and groups given as texts.
 
     Raises:
         UserError: there are none, or a text is malformed.
@@ -52,7 +52,7 @@ def named(attacks: Sequence[str | Plugin]) -> list[Plugin]:
 
 
 def ready(attacks: Sequence[str | Plugin]) -> dict[str, Attack]:
-    """Attacks made ready, groups taken apart, by label.
+    """Instances of the attacks, with groups expanded, by label.
 
     Raises:
         UserError: a name or option is unknown.
@@ -65,18 +65,18 @@ def ready(attacks: Sequence[str | Plugin]) -> dict[str, Attack]:
 
 
 def fewest_references(settings: Sequence[AttackSetting]) -> int:
-    """The number of references of the victim that has fewest in any of the attack settings."""
+    """The smallest number of references that any victim has in any attack setting."""
     return min((int(count) for setting in settings for count in setting.attack_input.allowed.sum(axis=1)), default=0)
 
 
 def rivals_of(attacks: Mapping[str, Attack], primary: str) -> dict[str, list[str]]:
-    """The played attacks that each is compared with: the common standard, the one that it names itself, the primary.
+    """For each attack, the played attacks to compare it with: its standard, the common one, and the primary.
 
     A pair of attacks is compared once: the primary attack's own rivals are not compared with it again.
 
     Args:
         attacks: the played attacks by label.
-        primary: the label of the primary one.
+        primary: the label of the primary attack.
     """
     first_of: dict[str, str] = {}
     for label in attacks:
@@ -92,19 +92,19 @@ def rivals_of(attacks: Mapping[str, Attack], primary: str) -> dict[str, list[str
 
 
 def rivals_first(rivals: Mapping[str, Sequence[str]]) -> list[str]:
-    """The attacks, each after those that it is compared with."""
+    """The attacks, ordered so that each comes after those that it is compared with."""
     return list(TopologicalSorter(rivals).static_order())
 
 
 def why_left_out(label: str, attack: Attack, settings: Sequence[AttackSetting], skip: bool) -> str:
-    """Why an attack is left out, where it may be; empty where it can be played.
+    """Why an attack is left out, if it may be; empty if it can be played.
 
-    An attack on several releases is played wherever there are several.
+    An attack on several releases is played in the attack settings with several.
     """
     needed = settings
     if "two releases" in attack.needs:
         needed = [setting for setting in settings if len(setting.attack_input.releases) > 1] or settings
     lacking = next((lack for setting in needed if (lack := attack.lacks(setting.attack_input))), "")
     if lacking and not skip:
-        raise UserError(f"attack '{label}' needs {lacking}, which these signals do not have; leave it out or add them")
+        raise UserError(f"attack '{label}' needs {lacking}, which these signals lack; leave it out or add them")
     return lacking and f"attack '{label}' left out: it needs {lacking}"

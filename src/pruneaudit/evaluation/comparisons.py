@@ -1,7 +1,7 @@
 """Paired differences: between releases under one attack, and between attacks on one release.
 
-Both are taken victim by victim and sample by sample, so that what the two have in common cancels. Two
-overlapping intervals would say nothing.
+Differences are taken per victim and per sample, so that common errors cancel. Two overlapping
+intervals would not show whether there is a difference.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pruneaudit.metrics import Estimate, difference_of, difference_two_way
 
 
 def compare_releases(writer: Writer, baseline: Writer) -> Iterator[Row]:
-    """One attack on a release less the same attack on another."""
+    """One attack on a release minus the same attack on another."""
     which = {
         "release": writer.setting.release,
         "baseline": baseline.setting.release,
@@ -25,7 +25,7 @@ def compare_releases(writer: Writer, baseline: Writer) -> Iterator[Row]:
 
 
 def compare_attacks(writer: Writer, baseline: Writer) -> Iterator[Row]:
-    """One attack less another in the same attack setting."""
+    """One attack minus another in the same attack setting."""
     which = {
         "release": writer.setting.release,
         "references": writer.setting.references,
@@ -36,7 +36,7 @@ def compare_attacks(writer: Writer, baseline: Writer) -> Iterator[Row]:
 
 
 def compare_accuracy(release: str, mine: Accuracies, baseline: str, other: Accuracies) -> Row:
-    """Test accuracy of a release less that of another."""
+    """Test accuracy of a release minus that of another."""
     which = {"release": release, "baseline": baseline, "references": "", "attack": "", "metric": "test_accuracy"}
     return {**which, **_figures(difference_two_way(mine.test, other.test)), "num_victims": len(mine.test.values)}
 
@@ -47,7 +47,7 @@ def _rows(which: Row, writer: Writer, baseline: Writer) -> Iterator[Row]:
 
 
 def _differences(writer: Writer, baseline: Writer) -> Iterator[tuple[str, Estimate]]:
-    """Every metric that both report, first less second."""
+    """Every metric that both report, first minus second."""
     fewest = tuple(min(counts) for counts in zip(writer.fewest, baseline.fewest, strict=True))
     for metric, quantity in writer.figures:
         if not metric.restates and metric.suppressed(quantity, *fewest) is None:

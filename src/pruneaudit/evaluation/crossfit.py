@@ -1,15 +1,15 @@
-"""Decision thresholds that a victim's own data had no part in.
+"""Learns decision thresholds without a victim's own data.
 
 The models are dealt into at most four folds. The thresholds for the victims of a fold are learned on
-references outside it: each plays the victim in turn, with references that lie outside the fold too.
-A learned attack deals folds of its own, and brings scores of references that it held out of its training. An attack
-whose threshold was fixed beforehand (`Scores.threshold`) keeps it.
+references outside it: each plays the victim in turn, with the other references outside the fold.
+A learned attack deals its own folds, and returns scores of references that it held out of its training. An attack
+with a fixed threshold (`Scores.threshold`) keeps it.
 
-Two kinds are learned there: the threshold of best balanced accuracy, and for each false-positive rate the score that at
-most that fraction of the references' non-members exceed. The latter is one for all classes.
+Two kinds of thresholds are learned: that of best balanced accuracy, and for each false-positive rate the score that at
+most that fraction of the references' non-members exceed. The latter is common to all classes.
 
-Where an attack asks for thresholds per class (`thresholds=per_class`, as in Song & Mittal 2021, arXiv 2003.10595),
-every class has its own; a class of which the references have no member or no non-member takes the one of all classes.
+If an attack asks for thresholds per class (`thresholds=per_class`, as in Song & Mittal 2021, arXiv 2003.10595),
+every class has its own; a class without members or non-members among the references takes the one of all classes.
 """
 
 # V victims, K references, N samples, C classes, L levels
@@ -29,14 +29,16 @@ from pruneaudit.metrics import barriers, best_threshold, refusal
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """What the references teach of one attack, for each victim."""
+    """The thresholds that references teach for one attack, for each victim."""
 
     best: np.ndarray
-    """(V, C) thresholds of best balanced accuracy, to be reached; NaN where there are too few references."""
+    """(V, C) thresholds of best balanced accuracy; scores at or above accuse. NaN where there are too few
+    references."""
     barriers: np.ndarray
-    """(V, L) scores to exceed at each false-positive rate; NaN where the references have too few non-members."""
+    """(V, L) thresholds for each false-positive rate; scores above accuse. NaN where the references have too few
+    non-members."""
     num_nonmembers: np.ndarray
-    """(V,) int: scored non-members of the references that taught, over all of them."""
+    """(V,) int: number of scored non-members over all teaching references."""
 
 
 def thresholds(
@@ -54,16 +56,15 @@ def learn(
     seed: int,
     rng: np.random.Generator,
 ) -> Learned:
-    """What the references of each victim teach, its own fold left out.
+    """Learns each victim's thresholds on its references outside its own fold.
 
     Args:
-        attack: what made the scores.
-        attack_input: what it was made from.
-        scores: its scores; where it scored the references itself, or held some out, those are used; and its threshold,
-            where it has one.
+        attack: the attack that gave the scores.
+        attack_input: its input.
+        scores: its scores, with those of references, held-out references, or a fixed threshold if it has them.
         levels: (L,) false-positive rates in (0, 1).
-        seed: the study's, for the folds.
-        rng: for attacks that draw.
+        seed: the study's seed, for the folds.
+        rng: for attacks with random draws.
     """
     num_victims = len(attack_input.victims)
     found = Learned(
@@ -90,7 +91,7 @@ def learn(
 def _taught(
     attack: Attack, attack_input: AttackInput, scores: Scores, seed: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Victims (V',), the references (K',) that teach for them, and what the attack says of those (K', N)."""
+    """Victims (V',), the references (K',) that teach for them, and the attack's scores of those (K', N)."""
     if not attack_input.references:
         return
     if scores.held_out is not None:
@@ -107,7 +108,7 @@ def _taught(
 def _scored(
     attack: Attack, attack_input: AttackInput, scores: Scores, rows: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray | None:
-    """What the attack says of the references `rows` (K', N); None where they do not suffice."""
+    """The attack's scores of the references `rows` (K', N); None if they are too few."""
     if not len(rows):
         return None
     if scores.references is not None:
@@ -117,7 +118,7 @@ def _scored(
 
 
 def _best(attack: Attack, attack_input: AttackInput, rows: np.ndarray, learned: np.ndarray) -> np.ndarray:
-    """The best thresholds (C,) for the scores (K', N) of the references `rows`; NaN where one side is missing."""
+    """The best thresholds (C,) for the scores (K', N) of the references `rows`; NaN without members or non-members."""
     reference = attack_input.reference
     valid = reference.ordinary[rows] & ~np.isnan(learned)
     overall = _threshold(learned, reference.member[rows], valid)

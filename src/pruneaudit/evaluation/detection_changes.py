@@ -1,16 +1,16 @@
-"""Who becomes exposed: how the vulnerability of single samples changes from one release to another.
+"""Which samples become exposed: how the vulnerability of single samples changes between releases.
 
-Under the primary attack and matched references. `metrics/detection.py` defines the detection rate and the paired test:
-a sample's detection rate is the share of the victims with it as a member that find it at a fixed false-positive rate,
-and it is exposed from a share of one half on. Level and line are fixed before any score is seen: the level is `LEVEL`
-where the study reports it and no victim has too few non-members for it, or else the lowest level of which both hold.
+Uses the primary attack and matched references. `metrics/detection.py` defines the detection rate and the paired test:
+a sample's detection rate is the share of victims trained on it in which the attack finds it at a fixed false-positive
+rate; it is exposed if that share is at least one half. Both limits are fixed before any score is seen: the level is
+`LEVEL` if the study reports it and every victim has enough non-members for it, else the lowest such level.
 
-Pairs are those of the comparisons (every release with the dense models, with the baseline, and with its undefended
-undefended counterpart), on the same victims and samples. Canaries are left out. A pair of releases that differ in
-nothing but their `finetune_seed` is the noise floor: what moves there moved by chance alone. Beside a comparison
-stands the floor of its release, or else of its baseline, the mean where there are several; without such a pair there
-is none. The floor matters as much as the test: the test asks whether more samples became exposed than are so no
-longer, and chance moves as many one way as the other.
+Pairs are those of the comparisons (every release with the dense models, with the baseline, and with its
+undefended counterpart), on the same victims and samples. Canaries are left out. A pair of releases that differ only in
+their `finetune_seed` is the noise floor: changes there are due to chance. A comparison shows the floor of its
+release, or else of its baseline (the mean of several), or none without such a pair. The floor matters as much as the
+test: the test asks whether more samples became exposed than stopped being exposed, and chance moves equally many both
+ways.
 """
 
 # V victims, N samples, G groups: all samples, then each class
@@ -30,22 +30,22 @@ from pruneaudit.metrics import refusal
 from pruneaudit.metrics.detection import DetectionChange, NetChange, net_change, sample_detection
 
 LEVEL = 0.01
-"""The false-positive rate at which samples count as found, where it can be told."""
+"""The preferred false-positive rate at which samples count as found."""
 ALL = "all"
-"""In the place of a class: all samples."""
+"""All samples, in place of a class."""
 
 Pair = tuple[str, str]
 
 
 def fixed_level(levels: Iterable[float], num_nonmembers: int) -> float | None:
-    """The false-positive rate at which samples count as found, by a rule that knows no score.
+    """The false-positive rate at which samples count as found, by a rule that does not use scores.
 
     Args:
-        levels: those that the study reports, each in (0, 1).
-        num_nonmembers: of the victim that has fewest.
+        levels: the study's levels, each in (0, 1).
+        num_nonmembers: the smallest number of non-members of any victim.
 
     Returns:
-        `LEVEL` if it is one of them and can be told; else the lowest that can; None where none can.
+        `LEVEL` if it is one of them and there are enough non-members; else the lowest with enough; None without any.
     """
     told = [level for level in levels if refusal(num_nonmembers, level) is None]
     return LEVEL if LEVEL in told else min(told, default=None)
@@ -54,13 +54,13 @@ def fixed_level(levels: Iterable[float], num_nonmembers: int) -> float | None:
 def detection_changes(
     writers: Mapping[str, Writer], pairs: Sequence[Pair], repeats: Mapping[str, str], seed: int
 ) -> tuple[list[Row], pd.DataFrame]:
-    """What moved between releases: counts by class, and every sample.
+    """The changes between releases: counts by class, and every sample.
 
     Args:
         writers: one attack on each release, all of the same victims and samples.
-        pairs: release and baseline; of two that mirror each other the first counts.
-        repeats: releases that repeat another one with another `finetune_seed`, and which.
-        seed: the study's.
+        pairs: release and baseline; of two mirrored pairs only the first is used.
+        repeats: for each release that repeats another with a different `finetune_seed`, the repeated one.
+        seed: the study's seed.
 
     Returns:
         Rows of the table `detection_changes`, and the table `sample_detection`.
@@ -92,7 +92,7 @@ def detection_changes(
 
 
 def _once(pairs: Iterable[Pair]) -> list[Pair]:
-    """Each pair once, whichever of the two releases is named first."""
+    """Each pair once, in either order of its releases."""
     first: dict[frozenset[str], Pair] = {}
     for pair in pairs:
         first.setdefault(frozenset(pair), pair)
@@ -117,7 +117,7 @@ def _rows(count: NetChange, noise: tuple[np.ndarray, np.ndarray], names: Sequenc
 
 
 def _noise(pair: Pair, counts: Mapping[Pair, NetChange], repeats: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray]:
-    """Newly and no longer exposed by chance alone, (G,) each: NaN where no release of the pair was repeated."""
+    """Newly and no longer exposed by chance, (G,) each; NaN if no release of the pair was repeated."""
     floors = [floor for floor in repeats.items() if floor in counts]
     if pair not in floors:
         for name in pair:
@@ -130,7 +130,7 @@ def _noise(pair: Pair, counts: Mapping[Pair, NetChange], repeats: Mapping[str, s
 
 
 def _samples(pair: Pair, found: DetectionChange, writer: Writer) -> pd.DataFrame:
-    """The rows of one pair in the table `sample_detection`: every sample that some victim has as a scored member."""
+    """The rows of one pair in the table `sample_detection`: every sample that is a scored member of some victim."""
     told, signals = found.num_victims > 0, writer.setting.attack_input.attacked
     columns = {
         "release": pair[0],

@@ -1,18 +1,19 @@
-"""Leakage at equal accuracy, with joint intervals: a release's leakage less the lower envelope of the baseline's.
+"""Leakage at equal accuracy, with joint intervals: a release's leakage minus the lower envelope of the baseline's.
 
-The envelope at an accuracy is the least leakage of the baseline releases that are at least as accurate: a step
-function, nothing interpolated, and refused above the most accurate baseline.
+The envelope at an accuracy is the least leakage of the baseline releases that are at least as accurate. It is a step
+function without interpolation, and refused above the most accurate baseline.
 
-In every replicate samples and models weigh the same for all releases and for both axes, and accuracies, leakages, the
-envelope with its choice of a release, and the difference are made anew. Samples weigh as in
-`metrics.bootstrap`. Models do not get weights of their own: a weight per model times a weight per sample counts what
-is of one (model, sample) pair three times (Owen 2007), and releases of one bank differ in little else. The means over
-samples move instead along the directions in which models vary beyond their samples, as `metrics.intervals` counts it.
+In every replicate, samples and models have the same weights for all releases and for both axes. Accuracies, leakages,
+the envelope with its choice of a release, and the difference are recomputed. Sample weights are those of
+`metrics.bootstrap`. Models get no weights: a weight per model times a weight per sample counts the noise
+of one (model, sample) pair three times (Owen 2007), and releases of one bank differ in little else. Instead, the means
+over samples move along the directions in which models vary beyond their samples, as in `metrics.intervals`.
 
 Choosing a minimum errs downwards, the difference therefore upwards, and replicates err once more: the percentile
-interval is moved down by twice what the choice shifts replicates. Where baselines tie, replicates understate the shift
-(they start from leakages that differ already), so the lower end is also at most a limit that holds for all that may be
-the least at once. `tests/evaluation/test_frontier_coverage.py` simulates it, and what happens without.
+interval is moved down by twice the shift that the choice causes in replicates. Where baselines tie, replicates
+understate the shift (they start from leakages that differ already). So the lower end is also limited by a bound that
+holds simultaneously for all candidates for the least. `tests/evaluation/test_frontier_coverage.py` simulates the
+interval with and without this.
 """
 
 # R releases, V victims, N samples, B replicates, K = 2 R figures: the accuracies, then the leakages
@@ -28,11 +29,11 @@ from pruneaudit.metrics import PerVictim
 from pruneaudit.metrics.arrays import Bools, Floats
 
 ROUNDING = 1e-9
-"""Accuracies that differ by less are the same: those of two equal releases must not be told apart by their sums."""
+"""Accuracies that differ by less are equal: rounding of sums must not distinguish two equal releases."""
 ALPHA = 0.05
 CLEARLY = 2.0
-"""Deviations by which a baseline leaks clearly more than the least leaking."""
-OF_BASELINE = "a baseline: held against an envelope that it is a part of, so there is no interval"
+"""A baseline that leaks more than the least leaking one by this many deviations leaks clearly more."""
+OF_BASELINE = "a baseline: it is part of the envelope that it is compared with, so there is no interval"
 _NO_BASELINE = "no undefended dense release has a figure here"
 
 
@@ -40,18 +41,18 @@ class Difference(NamedTuple):
     """Leakage of one release at equal accuracy."""
 
     value: float
-    """Its leakage less the envelope's; below 0 it leaks less than any baseline that is as accurate. NaN: refused."""
+    """Its leakage minus the envelope's; below 0 it leaks less than every baseline that is as accurate. NaN: refused."""
     low: float
-    """Lower end of the interval; NaN where there is none, or where it is open."""
+    """Lower end of the interval; NaN if there is none, or if it is open."""
     high: float
     envelope: int
-    """Place of the release that is the envelope there; -1: there is none."""
+    """Index of the release that is the envelope there; -1: there is none."""
     suppressed: str
-    """Why the value or its interval is missing; empty where both are there."""
+    """Why the value or its interval is missing; empty if both are there."""
 
 
 def dominated(accuracy: Floats, leakage: Floats) -> Bools:
-    """Which points another one beats: at least as accurate, leaking no more, and better in one of the two.
+    """Which points another one beats: it is at least as accurate, leaks no more, and is better in one of the two.
 
     Args:
         accuracy: (R,) in [0, 1], higher = better.
@@ -66,13 +67,13 @@ def lower_envelope(accuracy: Floats, leakage: Floats, at: Floats) -> tuple[Float
     """The least leakage among the baseline points that are at least as accurate.
 
     Args:
-        accuracy: (..., R) of the baseline, which may be of no release at all.
-        leakage: (..., R) of the baseline.
+        accuracy: (..., R) accuracies of the baseline, which can be empty.
+        leakage: (..., R) leakages of the baseline.
         at: (...) accuracies.
 
     Returns:
-        The envelope (...), infinite where no point is as accurate: nothing is extrapolated. And the place of the
-        point that it is, the first of equals, or -1.
+        The envelope (...), infinite where no point is as accurate: nothing is extrapolated. And the index of its
+        point, the first of equals, or -1.
     """
     if not accuracy.shape[-1]:
         return np.full(np.shape(at), np.inf), np.full(np.shape(at), -1)
@@ -86,20 +87,20 @@ def lower_envelope(accuracy: Floats, leakage: Floats, at: Floats) -> tuple[Float
 def weighed(found: PerVictim, sides: Sequence[Bools], weights: Floats) -> Floats:
     """A metric of every victim with weighted samples, (B, V).
 
-    Exact for a mean such as an accuracy. An AUC, a mean over pairs, is taken to first order: what is left out is
+    Exact for a mean such as an accuracy. An AUC, a mean over pairs, is computed to first order: the neglected part is
     smaller by the square root of the number of members.
 
     Args:
         found: the metric with the influence of each sample.
-        sides: the (V, N) bool masks that influence values are normalised over: non-members for a test accuracy, members
-            and non-members for an AUC.
+        sides: the (V, N) bool masks over which influence values are normalised: non-members for a test accuracy,
+            members and non-members for an AUC.
         weights: (B, N), positive.
     """
     replicates = np.repeat(found.values[None], len(weights), axis=0)  # (B, V)
     for side in sides:
         chosen, counts = side.astype(np.float64), np.count_nonzero(side, axis=1)  # (V, N), (V,)
         totals = weights @ chosen.T  # (B, V)
-        with np.errstate(invalid="ignore"):  # a victim with nobody on this side has no value
+        with np.errstate(invalid="ignore"):  # a victim without samples on this side has no value
             replicates += (weights @ (found.influence * chosen).T) * np.sqrt(counts * (counts - 1.0)) / totals
     return replicates
 
@@ -108,17 +109,17 @@ def joint_replicates(values: Floats, replicates: Floats, num: int, rng: np.rando
     """Replicates of means over victims, over the draw of samples and of models, for all figures at once.
 
     With S, M and B the covariances by sample, by model and by both, as in `metrics.intervals`, their covariance is
-    S + (shared / (V - 1) + M - B), shared = S - B, each difference kept from being negative in any direction. S is
-    what the samples' replicates have; the rest is drawn from a t distribution with V - 1 degrees of freedom.
+    S + (shared / (V - 1) + M - B), shared = S - B, where no difference may be negative in any direction. The samples'
+    replicates provide S; the rest is drawn from a t distribution with V - 1 degrees of freedom.
 
     Args:
         values: (V, K) figures of each victim.
         replicates: (B, V, K) with weighted samples, the same weights for all figures.
-        num: how many.
-        rng: source of what models vary by.
+        num: number of replicates.
+        rng: source of the models' variation.
 
     Returns:
-        (num, K). With one victim, over the draw of samples alone.
+        (num, K). With one victim, only over the draw of samples.
     """
     num_victims, num_figures = values.shape
     deviations = replicates - replicates.mean(axis=0)  # (B, V, K)
@@ -139,15 +140,15 @@ def joint_replicates(values: Floats, replicates: Floats, num: int, rng: np.rando
 
 
 def _root(symmetric: Floats) -> Floats:
-    """A matrix A with A A' the given one, but for directions in which that is negative, where it is 0."""
+    """A matrix A with A A' equal to the given one, except in directions where that is negative: there it is 0."""
     found, directions = np.linalg.eigh((symmetric + symmetric.T) / 2)
-    # What rounding leaves of a direction without variance (two equal releases) is none: its root would not be small.
+    # Rounding errors in a direction without variance (two equal releases) are set to 0: their root would not be small.
     kept = np.where(found > 1e-12 * np.abs(found).max(), found, 0.0)
     return np.asarray(directions * np.sqrt(kept))
 
 
 def at_equal_accuracy(values: Floats, joint: Floats, baseline: Bools, alpha: float = ALPHA) -> list[Difference]:
-    """Every release's leakage less the envelope's at its accuracy.
+    """Every release's leakage minus the envelope's at its accuracy.
 
     Args:
         values: (K,) accuracies and leakages.
@@ -181,10 +182,10 @@ def _limits(
     envelope, _ = lower_envelope(accuracies[:, places], leakages[:, places], accuracies[:, release])  # (B,)
     missed = np.isinf(envelope)
     differences = leakages[:, release] - envelope  # -inf where no baseline is as accurate, whatever it leaks
-    # Only the choice of the least counts as a shift. A choice that changes because accuracies do goes either way, and
-    # widens the interval as it should.
+    # Only the choice of the least counts as a shift. A choice that changes with the accuracies goes either way, and
+    # rightly widens the interval.
     as_accurate = places[values[places] >= values[release] - ROUNDING]
-    each = leakages[:, [release]] - leakages[:, as_accurate]  # (B, those): less each of them
+    each = leakages[:, [release]] - leakages[:, as_accurate]  # (B, those): minus each of them
     shift = 2 * (each.max(axis=1).mean() - value)
     low = float(np.quantile(differences, alpha / 2, method="lower")) - shift
     high = float(np.quantile(differences, 1 - alpha / 2, method="higher")) - shift
@@ -197,10 +198,10 @@ def _limits(
 
 
 def _simultaneous(own: Floats, each: Floats, alpha: float) -> float:
-    """A lower limit of the greatest of several differences, any of which may be the greatest in truth.
+    """A lower limit of the greatest of several differences, any of which may be the true greatest.
 
-    The greatest estimate exceeds the greatest truth by no more than the largest of the errors does. Those that are
-    clearly less (by two deviations) cannot be the greatest, and their errors do not count.
+    The greatest estimate exceeds the true greatest by at most the largest error. Differences that are
+    clearly less (by two deviations) cannot be the greatest, so their errors do not count.
 
     Args:
         own: (n,) the differences.

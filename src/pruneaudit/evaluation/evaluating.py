@@ -1,4 +1,4 @@
-"""Every attack in every attack setting: measured, compared, written up as tables."""
+"""Plays every attack in every attack setting, and puts measurements and comparisons into tables."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from pruneaudit.study.audit import DEFAULT_LEVELS, MATCHED
 SettingKey = tuple[str, str]
 NO_COMPARISONS = ComparisonPlan()
 Recall = Callable[[str, AttackSetting], Scores | None]
-"""What an attack, by its label, has said in an attack setting before; None: nothing, it is to be played."""
+"""Earlier scores of an attack, by its label, in an attack setting; None: there are none, play it."""
 Begin = Callable[[str, int, int], None]
-"""Told of an attack before it is played: its label, its number from 1, and how many there are."""
+"""Called before an attack is played, with its label, its number from 1, and the number of attacks."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,19 @@ class Measuring:
     fpr_levels: Sequence[float] = DEFAULT_LEVELS
     """False-positive rates at which the true-positive rate is reported."""
     bounds: Bounds = DEFAULT_BOUNDS
-    """What lower bounds on epsilon are made of, where there are canaries."""
+    """Settings of lower bounds on epsilon, if there are canaries."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the releases beforehand."""
+    """Facts about the releases that do not come from attacks."""
 
     comparison_plan: ComparisonPlan = NO_COMPARISONS
-    """How they stand to each other."""
+    """Which of them are compared."""
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What else is known of each (sparsity, parameters, ...), by release."""
+    """Other facts about each (sparsity, parameters, ...), by release."""
     about: Mapping[str, Any] = field(default_factory=dict)
-    """How all this came to be."""
+    """How the results were made."""
 
 
 NOTHING_KNOWN = Known()
@@ -81,16 +81,16 @@ def evaluate(
     """Plays every attack in every attack setting.
 
     Args:
-        settings: who is attacked, with what references.
+        settings: the attacked releases and their references.
         attacks: the attacks by label.
         measuring: how findings are measured.
-        known: what is known of the releases.
-        skip: leave out attacks that lack something, and say so in `about["warnings"]`, instead of refusing.
-        recall: what attacks that train have said already.
-        begin: told of every attack before it is played.
+        known: facts about the releases.
+        skip: leave out attacks that lack an input, with a note in `about["warnings"]`, instead of refusing.
+        recall: returns earlier scores of attacks that train.
+        begin: called before every attack.
 
     Raises:
-        UserError: an attack lacks what it needs.
+        UserError: an attack lacks an input.
     """
     seed, levels, comparison_plan, facts = measuring.seed, measuring.fpr_levels, known.comparison_plan, known.facts
     found = {setting.release: accuracies(setting.attack_input.attacked) for setting in settings}
@@ -110,13 +110,13 @@ def evaluate(
     samples: dict[str, pd.DataFrame] = {}
     # One thread: the same sums in the same order, whatever the number of cores.
     with one_blas_thread():
-        # Attacks that others are compared with come first; only their measurements are kept.
+        # Attacks with which others are compared come first; only their measurements are kept.
         for turn, label in enumerate(rivals_first(rivals), start=1):
             begin(label, turn, len(rivals))
             written[label] = {}
             for setting, kept in zip(settings, scores, strict=True):
                 if attacks[label].lacks(setting.attack_input):
-                    continue  # an attack on pairs, and an attack setting with a single release
+                    continue  # an attack on pairs of releases, in an attack setting with one
                 measured = measure(attacks[label], label, setting, levels, seed, recall(label, setting))
                 kept.by_attack[label] = measured.scores
                 writer = Writer(
@@ -152,7 +152,7 @@ def _rows(
     pairs: Sequence[tuple[str, str]],
     rivals: Sequence[Mapping[SettingKey, Writer]],
 ) -> dict[str, list[Row]]:
-    """All rows of one attack, by table; `rivals` are the attacks that it is compared with."""
+    """All rows of one attack, by table; it is compared with the attacks in `rivals`."""
     rows: dict[str, list[Row]] = defaultdict(list)
     for key, writer in written.items():
         rows["findings"] += writer.findings()
@@ -167,7 +167,7 @@ def _rows(
 
 
 def _tables(parts: Sequence[Mapping[str, list[Row]]]) -> dict[str, Any]:
-    """The tables that are put together from the rows of all attacks, in their order."""
+    """The tables, combined from the rows of all attacks, in their order."""
     joined = {name: [row for part in parts for row in part.get(name, [])] for name in TABLES if name != "releases"}
     return {name: pd.DataFrame(rows, columns=None if rows else list(TABLES[name])) for name, rows in joined.items()}
 

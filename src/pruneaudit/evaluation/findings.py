@@ -1,4 +1,4 @@
-"""Writing up what was measured: rows of findings, comparisons and ROC curves."""
+"""Turns measurements into rows of findings, comparisons and ROC curves."""
 
 # V victims, N samples, L levels, B replicates
 
@@ -34,7 +34,7 @@ from pruneaudit.metrics.standard import tpr_column
 
 CURVE_POINTS = 61
 PRIORS = (0.01, 0.1, 0.5)
-"""Fractions of members among those asked about, at which accusations are valued."""
+"""Assumed fractions of members among the samples asked about, for positive predictive values."""
 NUM_POOLED_RESAMPLES = 100
 
 Row = dict[str, Any]
@@ -42,7 +42,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Writer:
-    """Writes up one attack in one attack setting."""
+    """Writes the rows of one attack in one attack setting."""
 
     setting: AttackSetting
     attack: str
@@ -59,11 +59,11 @@ class Writer:
 
     @cached_property
     def fewest(self) -> tuple[int, int]:
-        """Scored members and non-members of the victims that have fewest: they decide what is suppressed in the mean.
+        """The smallest numbers of scored members and non-members of any victim: they decide what the mean suppresses.
 
-        And in the row of all pairs. These have more non-members, but they share their samples: a sample that one
-        victim scores high is scored high by most, so that many false positives may come from few samples, and the
-        threshold still hangs on those.
+        The row of all pairs uses them too. It has more non-members, but these share their samples: a sample with a high
+        score in one victim has one in most. So many false positives can come from few samples, and the threshold still
+        depends on those.
         """
         return int(self.measured.num_members.min()), int(self.measured.num_nonmembers.min())
 
@@ -104,7 +104,7 @@ class Writer:
         return self._closed(row, self.fewest)
 
     def _pooled_row(self) -> Row:
-        """One ROC over all (victim, sample) pairs: asks for scores that compare across samples and models."""
+        """One ROC over all (victim, sample) pairs: requires scores that are comparable across samples and models."""
         measured = self.measured
         members, nonmembers = int(measured.num_members.sum()), int(measured.num_nonmembers.sum())
         row = self._row(POOLED, members, nonmembers, int(measured.num_unscored.sum()))
@@ -146,10 +146,10 @@ class Writer:
             yield self._closed(row, counts)
 
     def _closed(self, row: Row, counts: tuple[int, int]) -> Row:
-        """The row with its reasons, and NaN for every figure that it does not have.
+        """The row with its reasons, and NaN for every missing figure.
 
         Args:
-            row: what there is.
+            row: the figures that exist.
             counts: the scored members and non-members that decide what is suppressed.
         """
         for metric, quantity in self.figures:
@@ -160,7 +160,7 @@ class Writer:
         return {**row, "suppressed": "; ".join(self._refused(row, counts))}
 
     def _refused(self, row: Row, counts: tuple[int, int]) -> list[str]:
-        """Why the row lacks figures: without scores, too few samples, without a threshold."""
+        """Why the row lacks figures: no scores, too few samples, no threshold."""
         no_scores, too_few, no_threshold = [], [], []
         for metric, quantity in self.figures:
             reason = metric.suppressed(quantity, *counts)
@@ -188,7 +188,7 @@ class Writer:
             of_class = labels == class_id
             scores, member = counted[:, of_class], measured.member[:, of_class]
             values, influence = auc_influence(scores, member)
-            # One member or non-member alone has no variance.
+            # A single member or non-member has no variance.
             known = ~(np.isnan(values) | np.isnan(influence).any(axis=1))
             if known.any():
                 scored = ~np.isnan(scores)
@@ -202,10 +202,10 @@ class Writer:
                 }
 
     def ppv(self) -> Iterator[Row]:
-        """What an accusation is worth at each reported false-positive rate, at two thresholds.
+        """Positive predictive value at each reported false-positive rate, at two thresholds.
 
-        At the victims' own, from the mean TPR and the nominal rate; and at the one that references teach, victim by
-        victim, from the rates that were realised.
+        At the victims' own thresholds, from the mean TPR and the nominal rate; and at the threshold that references
+        teach, per victim, from the rates that were realised.
         """
         row = self._mean
         for index, level in enumerate(self.levels):
@@ -213,15 +213,15 @@ class Writer:
             if np.isnan(row[column]):
                 continue
             for prior in PRIORS:
-                # It grows with the TPR, so that the ends of the TPR's interval are the ends of its own.
+                # It grows with the TPR, so the ends of the TPR's interval give the ends of its interval.
                 value, low, high = (float(ppv(row[f"{column}{end}"], level, prior)) for end in ("", "_low", "_high"))
                 own = {"fpr": level, "prior": prior, "ppv": value, "low": low, "high": high}
                 yield {**self._which(), **own, **self._learned_ppv(index, prior)}
 
     def _learned_ppv(self, index: int, prior: float) -> Row:
-        """The part of a row of `ppv` that is about the threshold which references teach for a level."""
+        """The columns of a `ppv` row at the threshold that references teach for a level."""
         tpr, fpr = self.measured.learned_tpr[:, index], self.measured.learned_fpr[:, index]
-        values = ppv(tpr, fpr, prior)  # (V,), NaN for a victim in which nobody is accused
+        values = ppv(tpr, fpr, prior)  # (V,), NaN for a victim without accusations
         accused, taught = values[~np.isnan(values)], ~np.isnan(fpr)
         row: Row = {"num_accused": len(accused), "suppressed": self._why_not_learned(index, taught)}
         row |= _spread("learned_ppv", accused) | _spread("learned_fpr", fpr[taught])
@@ -230,12 +230,12 @@ class Writer:
         return row
 
     def _why_not_learned(self, index: int, taught: np.ndarray) -> str:
-        """Why references taught some victims (V,) no threshold for a level; empty where they taught all."""
+        """Why references taught some victims (V,) no threshold for a level; empty if they taught all."""
         if taught.all():
             return ""
         most = int(self.measured.num_teaching[~taught].max())
         if not most:
-            return "no references that a threshold could be learned on"
+            return "no references on which a threshold could be learned"
         return f"of the references together, {refusal(most, self.levels[index])}"
 
     def _which(self) -> Row:
@@ -243,7 +243,7 @@ class Writer:
 
 
 def _spread(name: str, values: np.ndarray) -> Row:
-    """Mean, standard deviation (n - 1), lowest and highest of values (n,); NaN where there are too few."""
+    """Mean, standard deviation (n - 1), lowest and highest of values (n,); NaN with too few values."""
     known = len(values) > 0
     figures = {"": values.mean() if known else np.nan, "_sd": values.std(ddof=1) if len(values) > 1 else np.nan}
     figures |= {"_min": values.min() if known else np.nan, "_max": values.max() if known else np.nan}

@@ -1,7 +1,7 @@
-"""What zeros and ones among given probabilities do to an audit: told, and deciding nothing about LiRA.
+"""Reports how zeros and ones among given probabilities affect an audit; it changes no result.
 
-A probability of 0 or 1 counts as half of the data's resolution away from it. The half is a convention. RMIA compares
-probabilities and hardly notices; LiRA compares log-odds, and another convention may move its result.
+A probability of 0 or 1 is moved inwards by half of the data's resolution. The half is a convention. RMIA compares
+probabilities and hardly depends on it; LiRA compares log-odds, so another convention can change its result.
 """
 
 # V victims, N samples
@@ -25,18 +25,18 @@ from pruneaudit.metrics import auc_influence
 from pruneaudit.signals.signals import Signals
 
 FINER = 10
-"""The other floor that LiRA is tried with is so many times closer to 0 and 1: a twentieth of the resolution."""
+"""LiRA is also tried with a floor this many times closer to 0 and 1: a twentieth of the resolution."""
 NOTICEABLE = 0.01
-"""A change of LiRA's AUC above which it is warned of."""
+"""A larger change of LiRA's AUC gives a warning."""
 
 
 def tell_floors(found: Audit, attacks: Mapping[str, Attack], seed: int) -> None:
-    """Writes into `about` what the probabilities' resolution is, how many are floored, and whether LiRA depends on it.
+    """Writes into `about` the probabilities' resolution, the share of floored ones, and whether LiRA depends on it.
 
     Args:
-        found: an audit of one attack setting; its `about` is added to.
-        attacks: what was played, by label.
-        seed: the audit's.
+        found: an audit of one attack setting; this adds to its `about`.
+        attacks: the played attacks, by label.
+        seed: the audit's seed.
     """
     setting, about = found.settings[0].setting, found.results.about
     resolution = next((part.resolution for part in parts_of(setting.attack_input) if part.resolution is not None), None)
@@ -52,8 +52,8 @@ def tell_floors(found: Audit, attacks: Mapping[str, Attack], seed: int) -> None:
     if floored > MANY_FLOORED:
         step = f"{resolution[0]:.3g}" if resolution[0] == resolution[1] else "{:.3g} and {:.3g}".format(*resolution)
         about["warnings"].append(
-            f"{floored:.1%} of the true-class probabilities are 0 or 1 to their resolution ({step}); they count as half"
-            " of it away"
+            f"{floored:.1%} of the true-class probabilities are 0 or 1 at their resolution ({step}); they are moved"
+            " inwards by half of it"
         )
     label = next((name for name in found.settings[0].by_attack if name.partition(":")[0] == "lira"), "")
     if not label or not any(part.floored.any() for part in parts_of(setting.attack_input)):
@@ -64,8 +64,8 @@ def tell_floors(found: Audit, attacks: Mapping[str, Attack], seed: int) -> None:
     told |= {"lira": label, "lira_auc": half, "lira_auc_finer": twentieth}
     if abs(half - twentieth) > NOTICEABLE:
         about["warnings"].append(
-            f"{label}: AUC {half:.3f} where a probability of 0 or 1 counts as 1/2 of the resolution away from it, and"
-            f" {twentieth:.3f} at 1/20: its result depends on that choice"
+            f"{label}: AUC {half:.3f} if probabilities of 0 or 1 are moved inwards by 1/2 of the resolution, and"
+            f" {twentieth:.3f} by 1/20: its result depends on that choice"
         )
 
 

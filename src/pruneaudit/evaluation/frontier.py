@@ -1,8 +1,8 @@
-"""Leakage against accuracy: what the undefended dense releases already reach, and leakage at equal accuracy.
+"""Leakage against accuracy: each release is compared with undefended dense releases of equal accuracy.
 
-Each release is a point: test accuracy and leakage under the primary attack, matched references. The baseline are the
-undefended dense releases (trained for fewer epochs, with other weight decay, smaller); `equal_accuracy` holds each
-release against them.
+Each release is a point: test accuracy and leakage under the primary attack, with matched references. The baseline
+consists of the undefended dense releases (trained for fewer epochs, with other weight decay, smaller);
+`equal_accuracy` compares each release with them.
 """
 
 # R releases, V victims, N samples, B replicates, K = 2 R figures: the accuracies, then the leakages
@@ -23,9 +23,9 @@ from pruneaudit.metrics.arrays import Bools, Floats
 from pruneaudit.metrics.bootstrap import BLOCK_BYTES
 
 LEVELS = (0.01, 0.001)
-"""Of the false-positive rates of a study, those whose TPR counts as leakage beside other figures of the ranking."""
+"""False-positive rates whose TPR counts as a leakage figure here, if the study reports them."""
 NUM_JOINT = 5 * NUM_RESAMPLES
-"""Joint replicates: each draw of the samples meets five of the models."""
+"""Number of joint replicates: each draw of the samples is combined with five of the models."""
 ENDS = ("", "_low", "_high")
 ACCURACY = "test_accuracy"
 _NO_VICTIM = "no victim has an accuracy and a leakage in every release"
@@ -34,12 +34,12 @@ _NO_VICTIM = "no victim has an accuracy and a leakage in every release"
 def frontier_rows(writers: Mapping[str, Writer], undefended: Collection[str], seed: int) -> Iterator[Row]:
     """The rows of the frontier: every release under the primary attack, for every figure of the ranking of scores.
 
-    Of the TPRs, for those at 1% and 0.1% FPR.
+    Among TPRs, only those at 1% and 0.1% FPR.
 
     Args:
         writers: the measured attack setting of each release, all of one attack, on the same victims and samples.
-        undefended: the releases that are the baseline; without any there are no rows.
-        seed: the study's.
+        undefended: the baseline releases; without any there are no rows.
+        seed: the study's seed.
     """
     if not writers or not undefended:
         return
@@ -66,10 +66,10 @@ _Figure = tuple[Floats, Floats]  # values (V,) and replicates (B, V)
 def _replicates(writers: Sequence[Writer], columns: Sequence[str], seed: int) -> list[dict[str, _Figure]]:
     """For each release the replicates of its victims' test accuracy and figures, by column.
 
-    All with the weights that `measure` drew for those that are bootstrapped.
+    All use the weights that `measure` drew for bootstrapped figures.
     """
     found: list[dict[str, _Figure]] = [{} for _ in writers]
-    influenced: list[dict[str, tuple[PerVictim, list[Bools]]]] = []  # with the sides that influence is normalised over
+    influenced: list[dict[str, tuple[PerVictim, list[Bools]]]] = []  # with the sides over which influence is normalised
     for writer, of_release in zip(writers, found, strict=True):
         attack_input, measured = writer.setting.attack_input, writer.measured
         tested = attack_input.attacked.ordinary[attack_input.victims] & ~measured.member  # (V, N)
@@ -102,7 +102,7 @@ def _of_metric(
     undefended: Collection[str],
     seed: int,
 ) -> Iterator[Row]:
-    """The rows of one figure; `figures` may be empty where it is suppressed in all releases."""
+    """The rows of one figure; `figures` is empty if it is suppressed in all releases."""
     column, token = quantity.column, metric.token(quantity)
     means = [
         next(writer.findings()) for writer in writers.values()
@@ -141,7 +141,7 @@ def _of_metric(
 def _differences(
     figures: Sequence[tuple[_Figure, _Figure]], baseline: Bools, token: str, seed: int
 ) -> list[Difference]:
-    """Leakage at equal accuracy of the releases that have a figure, over the victims that have all of them."""
+    """Leakage at equal accuracy of the releases with a figure, over the victims that have all of them."""
     if not figures:
         return []
     ordered = [accuracy for accuracy, _ in figures] + [leakage for _, leakage in figures]

@@ -1,4 +1,4 @@
-"""From the predictions that a user gives to an attack input, with no victim among its own references."""
+"""Builds an attack input from a user's predictions, and ensures that no victim is its own reference."""
 
 # V victims, K references, M models
 
@@ -17,7 +17,7 @@ from pruneaudit.signals.signals import Signals
 
 @dataclass(frozen=True, eq=False)
 class Paired:
-    """The same models in another release that is public too, say before pruning.
+    """The same models in another public release, for example before pruning.
 
     Example:
         >>> dense, compressed = (pruneaudit.Signals.load(f"{name}.npz") for name in ("signals", "compressed"))
@@ -27,16 +27,16 @@ class Paired:
     signals: Signals
     """The victims' predictions in that release."""
     references: Signals | None = None
-    """The references' predictions in it, where there are references of their own."""
+    """The references' predictions in that release, if separate references are given."""
 
 
 def given_input(
     signals: Signals, references: Signals | None = None, paired: Signals | Paired | None = None
 ) -> AttackInput:
-    """The attack input of the victims that an attacker has; see `audit` for the arguments.
+    """The attack input of these victims; see `audit` for the arguments.
 
     Raises:
-        UserError: a part is no `Signals`, is missing or speaks of other samples, or a victim would be its own
+        UserError: a part is not `Signals`, is missing or describes other samples, or a victim would be its own
             reference.
     """
     other = paired if isinstance(paired, Paired) or paired is None else Paired(paired)
@@ -46,11 +46,11 @@ def given_input(
         if not isinstance(part, Signals) and (part is not None or name == "signals"):
             raise UserError(f"{name}: got {type(part).__name__}, expected Signals; use Signals.load(path)")
     if references is None and paired_references is not None:
-        raise UserError("paired_references goes with references, which are not given; give both, or neither")
+        raise UserError("paired_references needs references, which are not given; give both, or neither")
     if references is not None and (paired is None) != (paired_references is None):
         raise UserError(
-            "references of pairs are pairs too: give paired=Paired(signals, references), the victims' other release and"
-            " the references' other release together; on the command line --paired and --paired-references"
+            "with paired, references need their other release too: give paired=Paired(signals, references), the other"
+            " release of the victims and of the references; on the command line --paired and --paired-references"
         )
     earlier_first = ("paired", "signals", "paired_references", "references")
     named = _one_resolution({name: part for name in earlier_first if (part := parts[name]) is not None})
@@ -62,7 +62,7 @@ def given_input(
         return AttackInput.of([*releases.values()], [*releases.values()] if signals.num_models > 1 else ())
     allowed = None
     if signals.model_ids is None or references.model_ids is None:
-        # Without ids from both sides nothing says which model is which; copies are refused below.
+        # Without ids on both sides, models cannot be matched; copies are refused below.
         allowed = signals.groups[signals.victims][:, None] == references.groups[None, :]
     attack_input = AttackInput.of([*releases.values()], [*own.values()], allowed)
     _refuse_copies(releases, own, attack_input)
@@ -70,12 +70,12 @@ def given_input(
 
 
 def parts_of(attack_input: AttackInput) -> Iterator[Signals]:
-    """The signals that an attack input is made of, each once."""
+    """The signals in an attack input, each once."""
     yield from {id(part): part for part in (*attack_input.releases, *attack_input.references)}.values()
 
 
 def equal_class_notes(attack_input: AttackInput) -> list[str]:
-    """A line for each part of the input in which two models predict the same classes: perhaps one model twice."""
+    """One note for each part of the input in which two models predict the same classes: they may be one model."""
     notes = []
     for part in parts_of(attack_input):
         if pair := equal_labels(part):
@@ -88,7 +88,7 @@ def equal_class_notes(attack_input: AttackInput) -> list[str]:
 
 
 def _one_resolution(parts: dict[str, Signals]) -> dict[str, Signals]:
-    """The parts with the finest resolution that any shows: all of them must treat a 0 alike."""
+    """The parts with the finest resolution of any: all of them must treat a 0 in the same way."""
     shown = [part.resolution for part in parts.values() if part.resolution is not None]
     if not shown:
         return parts
@@ -100,25 +100,25 @@ def _one_resolution(parts: dict[str, Signals]) -> dict[str, Signals]:
 
 
 def _refuse_swapped(releases: dict[str, Signals]) -> None:
-    """Refuses a model that answers in one release as another model does in the other.
+    """Refuses a model whose answers in one release equal another model's in the other release.
 
-    The same model may well answer alike in both: a release can be lossless. It is then not its own reference, and the
-    second release only adds nothing.
+    The same model may give equal answers in both, because a release can be lossless. Then it is not its own reference;
+    the second release just adds nothing.
     """
     if len(releases) < 2:
         return
     (earlier, one), (later, other) = releases.items()
     if one.member.shape != other.member.shape or (one.labels != other.labels).any():
-        return  # said by the attack input
+        return  # the attack input reports it
     if pair := first_copy(one, other, ~np.eye(one.num_models, dtype=bool)):
         raise UserError(
             f"{earlier}: model {one.model_names[pair[0]]} answers exactly as model {other.model_names[pair[1]]} of"
-            f" {later}, expected the same models in the same order; sort the rows alike, or leave the copy out"
+            f" {later}, expected the same models in the same order; sort the rows the same way, or leave the copy out"
         )
 
 
 def _refuse_copies(releases: dict[str, Signals], own: dict[str, Signals], attack_input: AttackInput) -> None:
-    """Refuses a reference that answers, in any release, exactly as a victim that it may serve."""
+    """Refuses a reference that answers, in any release, exactly as a victim for which it may be used."""
     for name, reference in own.items():
         for of_victims, release in releases.items():
             compared = np.zeros((release.num_models, reference.num_models), dtype=bool)

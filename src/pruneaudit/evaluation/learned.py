@@ -1,7 +1,7 @@
-"""Whether networks learned anything: one that always names the most frequent class leaks nothing, and proves nothing.
+"""Checks whether networks learned anything: one that always predicts the most frequent class cannot leak.
 
-It learned where its accuracy, on members or on others, is above the share of the most frequent class: the lower end of
-the 95% interval is, or the accuracy itself where there is no interval.
+Networks learned if their accuracy, on members or on others, is above the share of the most frequent class. The lower
+end of the 95% interval must be above it, or the accuracy itself if there is no interval.
 """
 
 # V victims, N samples
@@ -19,14 +19,14 @@ from pruneaudit.metrics import two_way
 from pruneaudit.signals.signals import Signals
 
 NOT_LEARNED = "not_learned"
-"""The key of an audit's `about` that holds the releases which did not learn."""
+"""The key in an audit's `about` of the releases that did not learn."""
 
 
 def not_learned(signals: Signals, known: Accuracies) -> dict[str, float]:
-    """Accuracies and the share of the most frequent class where the victims did not learn; empty where they did.
+    """Accuracies and the share of the most frequent class if the victims did not learn; empty if they did.
 
     Args:
-        signals: of the release.
+        signals: the release's signals.
         known: the accuracies of its victims.
 
     Returns:
@@ -43,19 +43,19 @@ def not_learned(signals: Signals, known: Accuracies) -> dict[str, float]:
 
 
 def record_not_learned(releases: Mapping[str, Signals], known: Mapping[str, Accuracies]) -> dict[str, Any]:
-    """A part of an audit's `about`: the releases that did not learn; empty where all did.
+    """The part of an audit's `about` on releases that did not learn; empty if all did.
 
     Args:
         releases: signals by release.
-        known: the accuracies of each.
+        known: accuracies by release.
     """
     failed = {name: found for name, signals in releases.items() if (found := not_learned(signals, known[name]))}
     return {NOT_LEARNED: failed} if failed else {}
 
 
 def not_learned_words(networks: str, found: dict[str, float]) -> str:
-    """The sentence that stands before any statement about leakage."""
+    """The sentence to show before any statement about leakage."""
     return (
         f"The {networks} did not learn: accuracy {found['train']:.1%} on members and {found['test']:.1%} on others, not"
-        f" above the {found['majority']:.1%} of always naming the most frequent class."
+        f" above the {found['majority']:.1%} of always predicting the most frequent class."
     )

@@ -1,4 +1,4 @@
-"""What the scores of one attack in one attack setting amount to: metrics with what their intervals are made of."""
+"""Measures one attack in one attack setting: every metric, with influence values or replicates for its intervals."""
 
 # V victims, N samples, L levels, B replicates
 
@@ -24,50 +24,50 @@ from pruneaudit.study.audit import MATCHED, UNDEFENDED
 
 NUM_RESAMPLES = 200
 _TOKENS = {MATCHED: seeds.MATCHED, UNDEFENDED: seeds.NO_DEFENSE, DENSE: seeds.DENSE}
-"""What random draws know a word by: the word may change, its token never does."""
+"""Tokens for random draws: a word may change, its token never does."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One attack in one attack setting, before it is written up."""
+    """The measurements of one attack in one attack setting."""
 
     scores: np.ndarray
     """(V, N) float64, NaN where not eligible or not scored; canaries included."""
     ordinary: np.ndarray
-    """(V, N) bool: what the metrics count: eligible, scored, no canary."""
+    """(V, N) bool: the samples that metrics count: eligible, scored, not a canary."""
     member: np.ndarray
     """(V, N) bool."""
     num_unscored: np.ndarray
     """(V,) eligible samples that the attack could not score."""
     variant: str
     by_column: Mapping[str, Measurement]
-    """Every figure that is measured (see `metrics.METRICS`), by its column in findings. Replicates are paired over
-    attack settings by common weights."""
+    """Every measured figure (see `metrics.METRICS`), by its column in findings. Common weights pair replicates over
+    attack settings."""
     learned_tpr: np.ndarray
-    """(V, L) members accused at the thresholds that references teach for these rates; NaN where they teach none."""
+    """(V, L) fraction of members accused at the thresholds that references teach for these rates; NaN without any."""
     learned_fpr: np.ndarray
-    """(V, L) non-members accused there: the false-positive rate that was realised."""
+    """(V, L) fraction of non-members accused there: the realised false-positive rate."""
     num_teaching: np.ndarray
-    """(V,) int: scored non-members of the references that taught, over all of them."""
+    """(V,) int: number of scored non-members over all teaching references."""
 
     @cached_property
     def num_members(self) -> np.ndarray:
-        """(V,) scored members."""
+        """(V,) number of scored members."""
         return np.count_nonzero(self.ordinary & self.member, axis=1)
 
     @cached_property
     def num_nonmembers(self) -> np.ndarray:
-        """(V,) scored non-members."""
+        """(V,) number of scored non-members."""
         return np.count_nonzero(self.ordinary & ~self.member, axis=1)
 
     @property
     def counted_scores(self) -> np.ndarray:
-        """(V, N) scores, NaN for all that the metrics do not count."""
+        """(V, N) scores, NaN for samples that metrics do not count."""
         return np.where(self.ordinary, self.scores, np.nan)
 
 
 def play(attack: Attack, label: str, setting: AttackSetting, seed: int) -> Scores:
-    """What an attack says in a setting: a function of the setting, the attack, its label and the study's seed alone."""
+    """An attack's scores in a setting. They depend only on the setting, the attack, its label and the study's seed."""
     return attack.score(setting.attack_input, _draws(label, setting, seed))
 
 
@@ -86,10 +86,10 @@ def measure(
     Args:
         attack: the attack; the attack setting must have what it needs.
         label: the attack's name in findings; its random draws come from it.
-        setting: who is attacked, with what references.
+        setting: the attacked release and the references.
         levels: (L,) false-positive rates.
-        seed: the study's.
-        scored: what the attack says there, of one that learns (`held_out`); None: it is played.
+        seed: the study's seed.
+        scored: the scores of an attack that learns (with `held_out`); None: play it.
     """
     attack_input, rng = setting.attack_input, _draws(label, setting, seed)
     if scored is None:
@@ -100,7 +100,7 @@ def measure(
     )
     ordinary = wanted & ~np.isnan(scored.victims)
     counted = np.where(ordinary, scored.victims, np.nan)
-    # Thresholds are learned in a thread of their own; nothing that either side draws depends on the other.
+    # Thresholds are learned in another thread; the random draws of both sides are independent.
     with ThreadPoolExecutor(1) as aside:
         learned = aside.submit(learn, attack, attack_input, scored, levels, seed, rng)
         counted_scores = scored_for(counted, member, levels, seed)
@@ -123,15 +123,15 @@ def measure(
 
 
 def scored_for(counted: np.ndarray, member: np.ndarray, levels: Sequence[float], seed: int) -> Scored:
-    """Scores (V, N), NaN for what is not counted, as metrics take them; without thresholds.
+    """Scores (V, N), NaN for samples that are not counted, as input of metrics, without thresholds.
 
-    The same seed for every attack setting and attack: equal weights pair the replicates.
+    Every attack setting and attack uses the same seed: equal weights pair the replicates.
     """
     return Scored(counted, member, levels, lambda: numpy_generator(seed, seeds.BOOTSTRAP), NUM_RESAMPLES)
 
 
 def _measured(scored: Scored, needs_threshold: bool) -> dict[str, Measurement]:
-    """The figures that need a threshold, or those that need none, by column."""
+    """The figures that need a threshold, or those that do not, by column."""
     metrics = [metric for metric in all_metrics() if metric.needs_threshold == needs_threshold and not metric.restates]
     return {
         quantity.column: found
@@ -144,7 +144,7 @@ def _accused(counted: np.ndarray, member: np.ndarray, barriers: np.ndarray) -> t
     """Fractions (V, L) of members and of non-members that exceed barriers (V, L).
 
     Args:
-        counted: (V, N) scores, NaN for what is not counted.
+        counted: (V, N) scores, NaN for samples that are not counted.
         member: (V, N) bool.
         barriers: (V, L); NaN gives NaN.
     """
@@ -161,7 +161,7 @@ def _accused(counted: np.ndarray, member: np.ndarray, barriers: np.ndarray) -> t
 
 @dataclass(frozen=True, eq=False)
 class Accuracies:
-    """How well the victims of a release classify."""
+    """The victims' accuracies in one release."""
 
     train: PerVictim
     test: PerVictim
@@ -169,7 +169,7 @@ class Accuracies:
 
 
 def accuracies(signals: Signals) -> Accuracies:
-    """Training and test accuracy of every victim, canaries left out."""
+    """Training and test accuracy of every victim, without canaries."""
     rows = signals.victims
     rates = rate_influence(signals.is_correct[rows], signals.ordinary[rows], signals.member[rows])
     return Accuracies(rates.tpr, rates.fpr)

@@ -1,6 +1,6 @@
 """Findings as a small piece of HTML, for notebooks: a table of the means over victims.
 
-Every text is escaped, since names may come from files that others wrote.
+Every text is escaped, because names can come from other people's files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def findings_html(findings: pd.DataFrame, about: Mapping[str, Any]) -> str:
 
     Args:
         findings: a findings table; see `columns.FINDING_COLUMNS`.
-        about: of the results; says which attack is the primary one.
+        about: the results' `about`; it names the primary attack.
     """
     means = findings[findings["victim"] == MEAN]
     alone = _reference_free(means, about)
@@ -63,7 +63,7 @@ def findings_html(findings: pd.DataFrame, about: Mapping[str, Any]) -> str:
 
 
 def code(name: str) -> str:
-    """A name, marked as one and escaped."""
+    """A name as escaped HTML, marked as code."""
     return f"<code>{escape(name)}</code>"
 
 
@@ -73,7 +73,7 @@ def _reference_free(means: pd.DataFrame, about: Mapping[str, Any]) -> ReferenceF
 
 
 def _figure(row: pd.Series, column: str, is_percent: bool) -> str:
-    """`0.720 [0.708, 0.732]`; a dash with the reason where there is none."""
+    """`0.720 [0.708, 0.732]`; a dash with the reason if there is no figure."""
     numbers = [float(row[f"{column}{end}"]) * (100 if is_percent else 1) for end in ("", "_low", "_high")]
     if math.isnan(numbers[0]):
         return f'<span title="{escape(row["suppressed"])}">-</span>'

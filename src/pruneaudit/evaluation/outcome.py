@@ -1,4 +1,4 @@
-"""What an audit gives: result tables, and all scores, kept as one file."""
+"""The outcome of an audit: result tables, and all scores in one file."""
 
 # V victims, N samples
 
@@ -36,7 +36,7 @@ class SettingScores:
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """Findings, and the scores that they come from.
+    """Findings, and the scores behind them.
 
     Example:
         >>> found = pruneaudit.audit(pruneaudit.Signals.load("signals.npz"), attacks="loss")
@@ -72,8 +72,8 @@ class Audit:
         """Writes findings.csv, findings.json, comparisons.csv, ... and scores.parquet into a folder.
 
         Args:
-            folder: made if need be.
-            begun: whether a run is at work in it, which the same command would go on with.
+            folder: created if needed.
+            begun: whether an unfinished run is in it, which the same command would continue.
 
         Raises:
             UserError, RunError: the folder cannot be written; see `files.writing_error`.
@@ -86,17 +86,17 @@ class Audit:
         return folder
 
     def _repr_html_(self) -> str:
-        """A notebook shows the findings as a table with the answer in words."""
+        """Shows the findings in a notebook, as a table with the answer in words."""
         return self.results._repr_html_()
 
 
 class StoredAudit(Audit):
-    """What a finished run has found; its scores are read when they are asked for."""
+    """The audit of a finished run; its scores are read when needed."""
 
     _load: Callable[[], tuple[SettingScores, ...]]
 
     def __init__(self, results: Results, load: Callable[[], tuple[SettingScores, ...]]) -> None:
-        """Findings, and where the attack settings with their scores come from."""
+        """Takes the findings, and a function that loads the attack settings with their scores."""
         object.__setattr__(self, "results", results)
         object.__setattr__(self, "_load", load)
 
@@ -107,11 +107,11 @@ class StoredAudit(Audit):
 
 
 def read_scores(path: Path, settings: Sequence[AttackSetting]) -> tuple[SettingScores, ...]:
-    """The scores that `Audit.save` wrote, in the attack settings that they are of.
+    """Reads the scores that `Audit.save` wrote, by attack setting.
 
     Args:
-        path: of the file.
-        settings: as they were played; an attack without any score in one was not played there.
+        path: the file.
+        settings: the attack settings of the audit; an attack without any score in one was not played there.
     """
     table = pq.read_table(path)
     attacks = [name for name in table.column_names if name not in _FACTS]
@@ -131,7 +131,7 @@ def read_scores(path: Path, settings: Sequence[AttackSetting]) -> tuple[SettingS
 
 
 def _write_scores(settings: Sequence[SettingScores], path: Path) -> None:
-    """One row per (release, references, model, sample), one column per attack; written whole or not at all."""
+    """Writes one row per (release, references, model, sample), one column per attack; completely or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     schema_writer: pq.ParquetWriter | None = None
     played = list(dict.fromkeys(attack for scores in settings for attack in scores.by_attack))
@@ -148,7 +148,7 @@ def _write_scores(settings: Sequence[SettingScores], path: Path) -> None:
 
 
 def _scores_table(scores: SettingScores, attacks: Sequence[str]) -> pa.Table:
-    """The rows of one attack setting; NaN where one of the attacks was not played in it."""
+    """The rows of one attack setting; NaN for attacks that were not played in it."""
     setting, signals = scores.setting, scores.setting.attack_input.attacked
     rows = setting.attack_input.victims
     scored = signals.scored[rows]  # (V, N)

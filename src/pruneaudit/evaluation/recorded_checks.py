@@ -1,14 +1,14 @@
-"""The sanity checks of a run: its own attacks, played where the right answer is known, beside its findings.
+"""Sanity checks of a run: plays its attacks where the right answer is known, and records the results.
 
 Each attack that trains nothing is played three times (see `check_attacks`): on a made-up bank without a leak, on one
-with planted members, and on the run's own dense outputs with membership redrawn. What comes out stands in
-`about["sanity_checks"]`, a row for each; what could not be played in `about["not_sanity_checked"]`, with the reason.
-The seed is the study's, so that the same run gives the same rows.
+with planted members, and on the run's own dense outputs with membership redrawn. `about["sanity_checks"]` has a row for
+each; `about["not_sanity_checked"]` lists attacks that could not be played, with the reason. The seed is the study's, so
+that the same run gives the same rows.
 
-Two choices keep false alarms rare. The p-values of `check_attacks` are approximate, and too small where one network is
+Two choices keep false alarms rare. The p-values of `check_attacks` are approximate, and too small if one network is
 judged on few samples: in 4,000 simulations 1.1% fell below 0.1% with 20 samples and 0.2% with 100. The run's own
-outputs therefore take part from `MIN_SAMPLES` on. And an attack that stops (it may need more classes than the
-made-up bank has) was not played: that is neither passed nor failed.
+outputs are therefore used only with at least `MIN_SAMPLES`. And an attack that stops with an error (it may need more
+classes than the made-up bank has) counts as not played: it neither passed nor failed.
 """
 
 # V victims, N samples
@@ -28,14 +28,14 @@ from pruneaudit.study import DENSE
 
 Row = dict[str, Any]
 OWN = "outputs of this run"
-"""The bank that is no made-up one; the release follows in brackets."""
+"""Name of the bank with the run's own outputs; the release follows in brackets."""
 NULL, PLANTED = "null", "planted"
-EXPECTED = {NULL: "AUC 0.5: nothing tells members apart", PLANTED: "AUC above 0.5: members are planted"}
+EXPECTED = {NULL: "AUC 0.5: there is no leak", PLANTED: "AUC above 0.5: there is a leak"}
 MIN_SAMPLES = 100
-"""Samples that each victim needs for its own outputs to serve."""
+"""Fewest samples of each victim for a check on the run's own outputs."""
 SELFTEST = "pruneaudit sanity-check"
 SANITY_CHECK_RUN = f"{SELFTEST} RUN"
-"""What plays the attacks that learn; RUN stands for the folder of the run, which is no part of its findings."""
+"""The command that checks attacks that learn. RUN means the run's folder, whose path is not part of its findings."""
 _LONGEST_REASON = 200
 
 
@@ -44,9 +44,9 @@ def record_sanity_checks(found: Audit, attacks: Mapping[str, Attack], seed: int,
 
     Args:
         found: the audit; `about["sanity_checks"]` and `about["not_sanity_checked"]` are set.
-        attacks: the attacks by label; those that the audit left out are left out here.
-        seed: the study's.
-        command: what plays the attacks that learn.
+        attacks: the attacks by label; those that the audit left out are left out here too.
+        seed: the study's seed.
+        command: the command that checks attacks that learn.
 
     Returns:
         A warning for each attack that failed.
@@ -54,7 +54,7 @@ def record_sanity_checks(found: Audit, attacks: Mapping[str, Attack], seed: int,
     played = [label for label in attacks if any(label in scores.by_attack for scores in found.settings)]
     able = {label: attacks[label] for label in played if not attacks[label].trains}
     left_out = [
-        _left_out(label, "every bank", f"it learns, which takes minutes; play it with: {command}")
+        _left_out(label, "every bank", f"it trains a classifier, which takes minutes; check it with: {command}")
         for label in played
         if label not in able
     ]
@@ -73,43 +73,43 @@ def record_sanity_checks(found: Audit, attacks: Mapping[str, Attack], seed: int,
 
 
 def failures(about: Mapping[str, Any]) -> dict[str, str]:
-    """Why attacks failed their sanity checks, by attack; empty where none did, or where none was played.
+    """Why attacks failed their sanity checks, by attack; empty if none failed or none was played.
 
     Args:
-        about: of a run's results, of whatever version.
+        about: the `about` of a run's results, of any version.
     """
     found: dict[str, list[str]] = {}
     for row in about.get("sanity_checks") or []:
         if not row["passed"]:
-            where = "where nothing tells members apart" if row["kind"] == NULL else "where members were planted"
+            where = "on data without a leak" if row["kind"] == NULL else "on data with a planted leak"
             found.setdefault(str(row["attack"]), []).append(f"AUC {row['auc']:.3f} {where}")
     return {label: ", ".join(dict.fromkeys(reasons)) for label, reasons in found.items()}
 
 
 def unchecked(about: Mapping[str, Any], attacks: Iterable[str]) -> dict[str, str]:
-    """Why attacks were played nowhere where the answer is known, by attack; those that were are left out.
+    """Why attacks were not sanity-checked, by attack; attacks that were are left out.
 
     Args:
-        about: of a run's results, of whatever version.
+        about: the `about` of a run's results, of any version.
         attacks: the attacks in question.
     """
     checked = {str(row["attack"]) for row in about.get("sanity_checks") or []}
     reasons: dict[str, list[str]] = {}
     for row in about.get("not_sanity_checked") or []:
         reasons.setdefault(str(row["attack"]), []).append(str(row["reason"]))
-    missing = "no sanity checks of it were recorded"
+    missing = "no sanity checks of it are recorded"
     return {
         attack: "; ".join(dict.fromkeys(reasons.get(attack, [missing]))) for attack in attacks if attack not in checked
     }
 
 
 def warning(label: str, reason: str) -> str:
-    """What to tell of an attack that failed."""
+    """The warning about an attack that failed."""
     return f"do not trust the figures of {label}: it failed its sanity checks ({reason})"
 
 
 def _own_setting(found: Audit) -> AttackSetting:
-    """The attack setting whose outputs serve: that of the dense networks, or the first."""
+    """The attack setting whose outputs are used: that of the dense networks, or the first."""
     settings = [scores.setting for scores in found.settings]
     return next((setting for setting in settings if setting.release == DENSE), settings[0])
 
@@ -119,12 +119,12 @@ def _redrawn(setting: AttackSetting, seed: int) -> tuple[AttackInput | None, str
     attacked = setting.attack_input.attacked
     fewest = int(attacked.ordinary[setting.attack_input.victims].sum(axis=1).min())
     if fewest < MIN_SAMPLES:
-        return None, f"a victim has {fewest} samples, and {MIN_SAMPLES} are needed"
+        return None, f"a victim has {fewest} samples, but {MIN_SAMPLES} are needed"
     return redrawn_setting(setting.attack_input, seed), ""
 
 
 def _rows(trial: Trial) -> list[Row]:
-    """What came out of one bank, attack by attack; made-up banks come without a leak and with planted members."""
+    """The results on one bank, by attack; made-up banks come without a leak and with planted members."""
     parts = [
         (verdict.attack, kind, part)
         for verdict in trial.verdicts
@@ -142,13 +142,13 @@ def _row(label: str, bank: str, kind: str, part: Played) -> Row:
 
 
 def _figures(auc: Estimate) -> Row:
-    """The AUC (0..1) with its 95% interval; None where there is none."""
+    """The AUC (0..1) with its 95% interval; None if there is none."""
     named = {"auc": auc.value, "low": auc.low, "high": auc.high}
     return {name: None if value != value else float(value) for name, value in named.items()}
 
 
 def _stopped(trial: Trial) -> list[Row]:
-    """The attacks that this bank cannot try, each with the reason."""
+    """The attacks that this bank cannot test, each with the reason."""
     found = [_left_out(label, trial.name, f"it needs {lack}") for label, lack in trial.not_tested.items()]
     for verdict in trial.verdicts:
         errors = [part.error for part in (verdict.null, verdict.planted) if part and part.problem == STOPPED]

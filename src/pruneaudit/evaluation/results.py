@@ -1,9 +1,8 @@
-"""The result tables of one run, and the files they live in.
+"""The result tables of one run, and their files.
 
 findings.csv, comparisons.csv, releases.csv, curves.csv and the others hold the tables; findings.json
-holds all of them as lists of records (a missing number is null), and the sanity checks. None of them holds
-anything that depends on when or how fast the run was: the same study gives the same bytes. about.json
-says the rest.
+holds all of them as lists of records (a missing number is null), and the sanity checks. They do not depend
+on the time or speed of the run: the same study gives the same bytes. about.json holds everything else.
 """
 
 from __future__ import annotations
@@ -37,42 +36,42 @@ from pruneaudit.evaluation.notebook import findings_html
 from pruneaudit.study.former import FORMAT
 
 SANITY_CHECKS = ("sanity_checks", "not_sanity_checked")
-"""The parts of `about` that stand in findings.json too: attacks played where the answer is known, and those not."""
+"""The parts of `about` that are also in findings.json: sanity checks of attacks, and attacks without one."""
 RESULT_FILES = (*(f"{name}.csv" for name in (*TABLES, *LONG_TABLES)), "findings.json", "about.json")
-"""The files that results are saved in."""
+"""The files of saved results."""
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Everything a report is made from. Its tables and its study do not change: what follows from them may be kept."""
+    """Everything that a report needs. Tables and study never change, so values derived from them can be cached."""
 
     findings: pd.DataFrame
     """One row per (release, references, attack, victim); `victim` is "mean" (over victims), "pooled"
-    (one ROC over all (victim, sample) pairs, another estimand) or a model id. Rates are in 0..1;
-    a refused or missing number is NaN, and `suppressed` says why."""
+    (one ROC over all (victim, sample) pairs, a different quantity) or a model id. Rates are in 0..1;
+    a suppressed or missing number is NaN, and `suppressed` gives the reason."""
     comparisons: pd.DataFrame
     """Paired differences, release minus baseline, each with its interval."""
     releases: pd.DataFrame
-    """One row per release: what was done to it, its size and its accuracies (0..1, bank means)."""
+    """One row per release: its compression and defence, its size and its accuracies (0..1, bank means)."""
     curves: pd.DataFrame
     """Points of the ROC, mean over victims: fpr ascending within (release, references, attack)."""
     about: dict[str, Any]
-    """How the results came to be: JSON data, the one place for times, versions and devices."""
+    """How the results were made: JSON data, the only place for times, versions and devices."""
     classes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CLASS_COLUMNS)))
     """AUC within each class, mean over victims."""
     ppv: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(PPV_COLUMNS)))
-    """Positive predictive value at each reported false-positive rate: of those accused, the fraction that are
-    members, where a fraction `prior` of those asked about are. `ppv` (with `low` and `high`) is at each victim's own
-    threshold, which no attacker knows, and the nominal rate `fpr`: from the mean TPR. `learned_...` is at the threshold
-    that references teach for that rate: mean, standard deviation, lowest and highest over the `num_accused` victims in
-    which anybody is accused, with the rates that were realised."""
+    """Positive predictive value at each reported false-positive rate: the fraction of accused samples that are
+    members, if a fraction `prior` of all samples asked about are. `ppv` (with `low` and `high`) uses each victim's own
+    threshold, which no attacker knows, and the nominal rate `fpr`, with the mean TPR. `learned_...` uses the threshold
+    that references teach for that rate: mean, standard deviation, lowest and highest over the `num_accused` victims
+    with accusations, with the realised rates."""
     attack_comparisons: pd.DataFrame = field(
         default_factory=lambda: pd.DataFrame(columns=list(ATTACK_COMPARISON_COLUMNS))
     )
-    """Paired differences between attacks on one release, attack minus the one it is compared with."""
+    """Paired differences between attacks on one release: attack minus the one that it is compared with."""
 
     canaries: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CANARY_COLUMNS)))
-    """What attacks achieve on canaries, and the lower bounds on epsilon that follow: for "epsilon, ..." `value` is a
+    """The attacks' figures on canaries, and the resulting lower bounds on epsilon: for "epsilon, ..." `value` is a
     bound at 95% confidence for `delta`, from `correct` of `guesses`."""
 
     frontier: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(FRONTIER_COLUMNS)))
@@ -82,11 +81,11 @@ class Results:
     detection_changes: pd.DataFrame = field(
         default_factory=lambda: pd.DataFrame(columns=list(DETECTION_CHANGE_COLUMNS))
     )
-    """How many samples become exposed from baseline to release and how many no longer are, by `class` ("all" or a
-    number), with the p-value of "as many as", and the same counts between two fine-tuning seeds of one release."""
+    """How many samples become exposed from baseline to release and how many stop being so, by `class` ("all" or a
+    number), with the p-value of equal numbers, and the same counts between two fine-tuning seeds of one release."""
 
     sample_detection: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SAMPLE_DETECTION_COLUMNS)))
-    """Every sample's detection rate (0..1) in baseline and release, and over how many victims."""
+    """Every sample's detection rate (0..1) in baseline and release, and the number of victims behind it."""
 
     def __post_init__(self) -> None:
         for name in (*TABLES, *LONG_TABLES):
@@ -107,7 +106,7 @@ class Results:
 
     @classmethod
     def load(cls, folder: Path) -> Results:
-        """The results in a run folder.
+        """Reads the results in a run folder.
 
         Raises:
             UserError: a file is missing, cannot be read, or lacks a column.
@@ -116,26 +115,26 @@ class Results:
         about = _read_about(folder / "about.json")
         if (found := about.pop("format", 1)) != FORMAT:
             raise UserError(
-                f"{folder}: findings of format {found}, expected {FORMAT}; the CSV files there stay readable; to go on,"
-                " run the study again with this version"
+                f"{folder}: findings of format {found}, expected {FORMAT}; run the study again with this version (the"
+                " CSV files there stay readable)"
             )
         tables = {name: _read_csv(folder / f"{name}.csv") for name in (*TABLES, *LONG_TABLES)}
         return cls(**tables, about=about)
 
     def _repr_html_(self) -> str:
-        """A notebook shows the findings as a table with the answer in words."""
+        """Shows the findings in a notebook, as a table with the answer in words."""
         return findings_html(self.findings, self.about)
 
 
 def changed(folder: Path, name: str, problem: str) -> UserError:
-    """What is said of a file of a run that is not as the run left it.
+    """The error for a file of a run that has changed since the run.
 
     Args:
-        folder: the run's.
-        name: of the file.
-        problem: as `check_sealed` says it.
+        folder: the run's folder.
+        name: the file's name.
+        problem: the problem that `check_sealed` found.
     """
-    return UserError(f"{folder}: {name} {problem}; expected a finished run (run the study again: it mends this)")
+    return UserError(f"{folder}: {name} {problem}; expected a finished run (to repair it, run the study again)")
 
 
 def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -154,21 +153,21 @@ def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _texts(column: pd.Series) -> pd.Series:
-    # By way of objects: a column with no text at all has a number type, which takes no "".
+    # Via objects: a column without any text has a number type, which cannot hold "".
     texts = column.astype(object).where(column.notna(), "").astype(str)
-    # A carriage return is written without quotes and would break the row in two when read.
+    # A carriage return is written without quotes and would split the row when read.
     return texts.str.replace("\r", " ", regex=False)
 
 
 def _numbers(column: pd.Series, name: str) -> pd.Series:
-    """Numbers as they are; texts (from a file) parsed to the very same number that was written."""
+    """Numbers unchanged; texts (from a file) parsed to exactly the number that was written."""
     if pd.api.types.is_numeric_dtype(column):
         return column
     try:
         texts = {text: _number(text) for text in set(column) if isinstance(text, str)}  # few, each in many rows
         values = [texts[value] if isinstance(value, str) else _number(value) for value in column]
     except (TypeError, ValueError):
-        raise UserError(f"{name}: column '{column.name}' holds something that is no number") from None
+        raise UserError(f"{name}: column '{column.name}' has a value that is not a number") from None
     return pd.Series(values, index=column.index, dtype=None if values else float)
 
 
@@ -181,7 +180,7 @@ def _number(value: Any) -> float | int:
 
 
 def _csv_text(table: pd.DataFrame) -> str:
-    """CSV with Unix line ends and shortest-repr floats, which read back as the same numbers."""
+    """CSV with Unix line ends and shortest-repr floats, which can be read back exactly."""
     return table.to_csv(index=False, lineterminator="\n")
 
 
@@ -194,7 +193,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    """All cells as texts: a release called "NA" or a victim called "007" must stay what it is."""
+    """Reads all cells as texts, so that a release called "NA" or a victim called "007" does not change."""
     try:
         return pd.read_csv(io.StringIO(_read(path)), dtype=str, keep_default_na=False, na_filter=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:

@@ -1,17 +1,17 @@
-"""Do the attacks work on this machine? Each is played where the right answer is known.
+"""Tests whether the attacks work on this machine, by playing each where the right answer is known.
 
-    nothing to find   predictions that carry nothing about membership: the AUC must not differ from 0.5
-    planted           members' confidence is raised: the AUC must exceed 0.5, and that of the negated scores fall below
+    nothing to find   predictions that do not depend on membership: the AUC must not differ from 0.5
+    planted           members' confidence is raised: the AUC must be above 0.5, and that of the negated scores below
 
-An attack that looks at its victims' membership, or forgets to leave a victim out of its own references, fails the
-first; one whose sign is turned, or that has gone blind, fails the second. The stored signals of a run serve for the
-first too: every victim's membership row is redrawn by fresh coins, while references keep theirs. The made-up banks
-come in two releases, for attacks on pairs of releases; stored signals are of one release, and those attacks are not
+An attack that uses its victims' membership, or does not leave a victim out of its own references, fails the
+first test. One with a reversed sign, or that finds nothing, fails the second. The first test can also use a run's
+stored signals: every victim's membership row is redrawn at random, while references keep theirs. The made-up banks
+come in two releases, for attacks on pairs of releases; stored signals are of one release, so those attacks are not
 tested on them.
 
 The p-values are those of `metrics.two_way` (t with its degrees of freedom, over samples and models), corrected after
-Holm (1979) over all tests of one kind: where nothing is to be found, the chance that any attack raises a false alarm
-is at most `FAMILY_ERROR`. Planted members are many and plain enough for attacks that work (none failed in 200 seeds).
+Holm (1979) over all tests of one kind: if there is nothing to find, the probability of any false alarm
+is at most `FAMILY_ERROR`. Working attacks find the planted members easily (none failed in 200 seeds).
 """
 
 # M models, N samples, C classes, V victims
@@ -38,9 +38,9 @@ from pruneaudit.study.parts import MIN_HOLDOUT
 FAMILY_ERROR = 0.001
 NUM_MODELS, NUM_AUDITED, NUM_CLASSES = 8, 140, 5
 NUM_HOLDOUT_DRAWN_FIRST = 50
-"""Holdout samples that are drawn with the audited ones: what these are like never changes, however many nulls need."""
+"""Number of holdout samples drawn with the audited ones: these stay the same if more nulls are needed later."""
 GAIN = 3.0
-"""What training on a sample adds to its phi in the planted bank, in standard deviations of a model's noise."""
+"""Increase of phi by training on a sample in the planted bank, in standard deviations of a model's noise."""
 _SMALLEST_P_VALUE = 1e-12
 
 MADE_UP = "made-up banks"
@@ -54,34 +54,34 @@ class Played:
     auc: Estimate
     """Mean over victims with its 95% interval; NaN where the attack scored nothing or stopped."""
     auc_of_negated: float
-    """The same of the scores times -1, without an interval."""
+    """The AUC of the scores times -1, without an interval."""
     p_value: float
-    """Two-sided, of an AUC of 0.5."""
+    """Two-sided, for the hypothesis of an AUC of 0.5."""
     error: str = ""
-    """What stopped it, if anything did."""
+    """The error that stopped it; empty if none did."""
     problem: str = ""
-    """What is wrong with the outcome, in two words; empty if nothing is."""
+    """The problem with the outcome, in two words; empty if there is none."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What became of one attack."""
+    """The verdict on one attack."""
 
     attack: str
     null: Played
     planted: Played | None
-    """None where only the stored signals of a run were attacked."""
+    """None if only the stored signals of a run were attacked."""
     problem: str
-    """Two words; empty if the attack works."""
+    """The problem, in two words; empty if the attack works."""
 
     @property
     def reason(self) -> str:
         """The problem in a clause; empty if there is none."""
         figure = f"AUC {self.null.auc.value:.3f}"
         if self.problem == FALSE_ALARM:
-            return f"{figure} where nothing tells members apart"
+            return f"{figure} on data without a leak"
         if self.planted is not None and self.problem in (REVERSED, BLIND):
-            return f"AUC {self.planted.auc.value:.3f} on planted members"
+            return f"AUC {self.planted.auc.value:.3f} on data with a planted leak"
         return next((part.error for part in (self.null, self.planted) if part and part.error), "")
 
 
@@ -94,7 +94,7 @@ class Trial:
     num_samples: int
     verdicts: tuple[Verdict, ...]
     not_tested: dict[str, str]
-    """What an attack needs and these predictions lack, by attack."""
+    """By attack, the required inputs that these predictions lack."""
 
     @property
     def failed(self) -> tuple[Verdict, ...]:
@@ -115,7 +115,7 @@ class SanityCheck:
         return not any(trial.failed for trial in self.trials)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything as JSON data; what is NaN becomes None."""
+        """Everything as JSON data; NaN becomes None."""
         trials = [_without_nan(dataclasses.asdict(trial)) | {"failed": len(trial.failed)} for trial in self.trials]
         return {"passed": self.passed, "seed": self.seed, "family_error": FAMILY_ERROR, "trials": trials}
 
@@ -131,10 +131,10 @@ def check_attacks(
 
     Args:
         attacks: names such as "lira:mode=offline"; default: every registered attack with its default options.
-        seed: of the made-up banks, the redrawn coins and the attacks' own draws.
-        stored: signals of a run; default: made-up banks alone.
-        name: what the stored signals are called.
-        say: told what is being done.
+        seed: seed of the made-up banks, the redrawn membership and the attacks' own draws.
+        stored: signals of a run; default: only made-up banks.
+        name: name of the stored signals.
+        say: called with a progress message before each step.
 
     Raises:
         UserError: an attack is unknown.
@@ -149,15 +149,14 @@ def play(
     name: str = "",
     say: Callable[[str], None] = lambda _: None,
 ) -> SanityCheck:
-    """As `check_attacks`, of attacks that are ready.
+    """Like `check_attacks`, for instances of attacks.
 
     Args:
         attacks: the attacks by label.
-        seed: of the made-up banks and the attacks' own draws.
-        redrawn: an attack setting in which nothing is to be found (see `redrawn_setting`); default: made-up banks
-            alone.
-        name: what that attack setting is called.
-        say: told what is being done.
+        seed: seed of the made-up banks and the attacks' own draws.
+        redrawn: an attack setting with nothing to find (see `redrawn_setting`); default: only made-up banks.
+        name: name of that attack setting.
+        say: called with a progress message before each step.
     """
     null, planted = (_own_input(made_up_releases(seed, gain)) for gain in (0.0, GAIN))
     with one_blas_thread():
@@ -168,22 +167,22 @@ def play(
 
 
 def made_up_bank(seed: int, gain: float = 0.0) -> Signals:
-    """Signals of a bank that never was: phi = how easy the sample is + gain where trained on it + noise.
+    """Signals of a made-up bank: phi = easiness of the sample + gain if trained on it + noise.
 
     Args:
-        seed: of all draws.
-        gain: what training on a sample adds to its phi; 0 leaves nothing to find.
+        seed: seed of all draws.
+        gain: increase of phi by training on a sample; with 0 there is nothing to find.
     """
     return made_up_releases(seed, gain)[-1]
 
 
 def made_up_releases(seed: int, gain: float = 0.0) -> tuple[Signals, Signals]:
-    """Two releases of one made-up bank: the same samples, as easy as they are, and noise of each release's own.
+    """Two releases of one made-up bank: the same samples with the same easiness, and independent noise.
 
     Args:
-        seed: of all draws.
-        gain: what training on a sample adds to its phi in the second release, the attacked one; in the first it
-            is twice as much, as if pruning had taken half of what was memorised.
+        seed: seed of all draws.
+        gain: increase of phi by training on a sample in the second release, the attacked one; in the first it
+            is twice as much, as if pruning had removed half of what was memorised.
     """
     kind, first = seeds.PLANTED if gain else seeds.NULL, NUM_HOLDOUT_DRAWN_FIRST
     parts = [
@@ -209,7 +208,7 @@ def made_up_releases(seed: int, gain: float = 0.0) -> tuple[Signals, Signals]:
 
 
 class _MadeUp:
-    """Some of the samples of a made-up bank, the holdout first, and what its models say of them."""
+    """Some of the samples of a made-up bank, the holdout first, and its models' answers."""
 
     def __init__(
         self, rng: np.random.Generator, shaking: np.random.Generator, num_holdout: int, num_audited: int
@@ -228,30 +227,30 @@ class _MadeUp:
         logits[:, self._row, self.labels] = -np.inf
         logits -= np.log(np.exp(logits).sum(axis=2, keepdims=True))  # the others' logsumexp is 0: phi is the label's
         logits[:, self._row, self.labels] = phi
-        # A probability p moves under noise as p (1 - p) does: members' certain answers stand still.
+        # Noise moves a probability p in proportion to p (1 - p): members' certain answers hardly move.
         posteriors = np.exp(logits - np.logaddexp(phi, 0)[..., None])  # (M, N, C)
         return logits, posteriors * (1 - posteriors) * self._shaking.exponential(size=posteriors.shape)
 
 
 def redrawn_input(signals: Signals, seed: int) -> AttackInput:
-    """Stored signals with the victims' membership redrawn; as references, the same models keep theirs.
+    """Stored signals with the victims' membership redrawn; the same models keep theirs as references.
 
     Args:
-        signals: of one release.
-        seed: of the coins, one for each sample that is scored for the victim.
+        signals: the signals of one release.
+        seed: seed of the coins, one for each sample that is scored for the victim.
     """
     return redrawn_setting(_own_input([signals]), seed)
 
 
 def redrawn_setting(attack_input: AttackInput, seed: int) -> AttackInput:
-    """An attack setting with the victims' membership redrawn in every release; its references stay as they are.
+    """An attack setting with the victims' membership redrawn in every release; its references do not change.
 
     Args:
         attack_input: the attack setting.
-        seed: of the coins, as for `redrawn_input`.
+        seed: seed of the coins, as for `redrawn_input`.
 
     Raises:
-        UserError: a victim has so few samples that the coins left it no member or no non-member.
+        UserError: with few samples, the coins left a victim without members or without non-members.
     """
     member, scored = attack_input.attacked.member.copy(), attack_input.attacked.scored
     for row in attack_input.victims:
@@ -283,7 +282,7 @@ def holm(p_values: np.ndarray, family_error: float) -> np.ndarray:
 
     Args:
         p_values: (n,), of any dependence; NaN is never rejected.
-        family_error: probability of rejecting any that is true.
+        family_error: probability of rejecting any true hypothesis.
     """
     order = np.argsort(p_values)  # NaN last
     limits = family_error / np.arange(len(p_values), 0, -1)
@@ -328,7 +327,7 @@ def _tried(
 
 
 def _played(attack: Attack, attack_input: AttackInput, rng: np.random.Generator) -> Played:
-    """One attack in one attack setting; whatever stops it is an outcome, and the other attacks are still played."""
+    """Plays one attack in one attack setting; an error is an outcome, and the other attacks are still played."""
     try:
         scores = attack.score(attack_input, rng).victims
         member = attack_input.attacked.member[attack_input.victims]
@@ -346,7 +345,7 @@ def _played(attack: Attack, attack_input: AttackInput, rng: np.random.Generator)
 
 
 def _judge(on_null: list[Played], on_planted: list[Played]) -> None:
-    """Writes down what is wrong with each outcome, in place."""
+    """Sets the problem of each outcome, in place."""
     for index, alarm in enumerate(holm(np.array([played.p_value for played in on_null]), FAMILY_ERROR)):
         problem = STOPPED if on_null[index].error else FALSE_ALARM if alarm else ""
         on_null[index] = dataclasses.replace(on_null[index], problem=problem)
