@@ -112,7 +112,7 @@ def test_history_may_be_returned(target, make_model, samples, body, expected):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("return torch.nn.Linear(1, 1)", "returned another Linear; it shall train the model that it gets"),
+        ("return torch.nn.Linear(1, 1)", "returned another Linear;"),
         ("return 0.5", "returned float, expected nothing, or rows such as"),
         ("return {'loss': 1.0}", "returned dict, expected nothing, or rows such as"),
         ("return 'done'", "returned str, expected"),

@@ -197,7 +197,7 @@ def test_a_damaged_checkpoint_is_not_used(begin: Begin, tmp_path: Path, kind: st
     with pytest.raises(Killed):
         begin(case, tmp_path, kill_in=3)
     DAMAGE[kind](tmp_path / POINTER, tmp_path / "epoch-000002.safetensors")
-    with pytest.warns(UserWarning, match=r"checkpoint not usable .* training starts anew"):
+    with pytest.warns(UserWarning, match="checkpoint not usable"):
         anew, num_epochs = begin(case, tmp_path)
     assert num_epochs == EPOCHS
     assert_same(anew, begin(case, None)[0])
@@ -211,5 +211,5 @@ def test_any_flipped_byte_of_the_pointer_is_noticed(begin: Begin, tmp_path: Path
     for position in range(0, len(original), 29):
         pointer.write_bytes(original)
         flip(pointer, position)
-        with pytest.warns(UserWarning, match="training starts anew"), pytest.raises(Killed):
+        with pytest.warns(UserWarning, match="checkpoint not usable"), pytest.raises(Killed):
             begin(CASES["plain sgd"], tmp_path, kill_in=1)

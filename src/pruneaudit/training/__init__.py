@@ -1,1 +1,1 @@
-"""Training one network, with hooks for whatever changes how it is trained."""
+"""Training one network, with hooks for pruning and defences."""

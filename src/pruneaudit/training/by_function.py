@@ -1,8 +1,8 @@
-"""Training one network with a function of the user's own, in the place of the loop.
+"""Training one network with a user's function instead of the loop.
 
 The contract is `train(model, x, y, generator, device)`: it trains `model` in place. It returns nothing, the model
-itself, or rows of history. It may be a generator function that yields them. Hooks cannot step into it, so that
-whatever prunes or defends during training stays with the loop.
+itself, or rows of history. It can be a generator function that yields rows. Hooks cannot run inside it, so methods
+that prune or defend during training need the loop.
 """
 
 # n samples, C channels, H height, W width, F features
@@ -23,7 +23,7 @@ from pruneaudit.training.samples import Samples
 
 
 class DivergedFunctionError(RuntimeError):
-    """A user's training function left weights, or gave a loss, that are no finite numbers."""
+    """A user's training function left weights, or returned a loss, that are not finite."""
 
     def __init__(self, target: str, what: str) -> None:
         super().__init__(f"training diverged: {what} not finite after {target}; try a lower learning rate there")
@@ -32,11 +32,11 @@ class DivergedFunctionError(RuntimeError):
 def train_by_function(
     model: nn.Module, samples: Samples, target: str, generator: torch.Generator
 ) -> list[dict[str, float]]:
-    """Trains `model` in place with a function of the user's.
+    """Trains `model` in place with a user's function.
 
     The function gets x (n, C, H, W) or (n, F) float32, normalised, and y (n,) int64, both on the device; a CPU
-    generator of this model's own; and the device as a text. torch's global generators are seeded from that generator
-    for it, and put back afterwards; those of numpy and `random` are not.
+    generator for this model; and the device as a text. Torch's global generators are seeded from that generator
+    for the call, and restored afterwards; those of numpy and `random` are not.
 
     Args:
         model: the network, on the samples' device; it is in training mode when the function is called.
@@ -49,8 +49,8 @@ def train_by_function(
 
     Raises:
         DivergedFunctionError: a weight or a loss is NaN or infinite afterwards.
-        UserError: there are no samples or no such function, it made another network of the model, or it returned
-            what is no history. Whatever else the function raises is passed on.
+        UserError: there are no samples or no such function, it changed the model's structure, or it returned
+            something other than a history. Other exceptions of the function are passed on.
     """
     if not len(samples):
         raise UserError("a model got no training sample at all; raise data.num_samples")
@@ -62,12 +62,12 @@ def train_by_function(
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         with as_written(model):
             returned = function(model=model, x=x, y=samples.y, generator=generator, device=str(device))
-            history = _history(returned, model, target)  # in here: a generator function trains while it is read
+            history = _history(returned, model, target)  # reading a generator function trains
     model.to(device)
     if _form(model) != before:
         raise UserError(
-            f"training.function: {target} changed the network's parameters, buffers or their types, expected the same"
-            " ones with other values; build the network as you need it in the model's function"
+            f"training.function: {target} changed the network's parameters, buffers or their types, expected only their"
+            " values to change; build the network as you need it in the model's function"
         )
     _check_finite(model, history, target)
     return history
@@ -78,12 +78,12 @@ def _form(model: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:
 
 
 def _history(returned: Any, model: nn.Module, target: str) -> list[dict[str, float]]:
-    """What a function returned, as rows of numbers with the same columns."""
+    """The rows that a function returned, checked to be numbers with the same columns."""
     if returned is None or returned is model:
         return []
     kind = type(returned).__name__
     if isinstance(returned, nn.Module):
-        raise UserError(f"training.function: {target} returned another {kind}; it shall train the model that it gets")
+        raise UserError(f"training.function: {target} returned another {kind}; it must train the model that it gets")
     expected = "expected nothing, or rows such as {'epoch': 1, 'loss': 0.5}, all with the same columns"
     if isinstance(returned, str | Mapping) or not isinstance(returned, Iterable):
         raise UserError(f"training.function: {target} returned {kind}, {expected}")

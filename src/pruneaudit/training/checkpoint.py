@@ -1,8 +1,8 @@
-"""Weights on disk: safetensors, nothing that could carry code.
+"""Weights on disk, as safetensors files, which cannot carry code.
 
 A tensor that several layers share is written once, under its first name: the format refuses shared memory, and a
-file twice the size would say that there are twice the weights. The network that a file is read into knows its
-further names. Files that hold all names, as other programs write them, are read as well.
+second copy would double the apparent number of weights. The network that a file is read into knows the other names.
+Files of other programs, which hold all names, can be read too.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pruneaudit.core.errors import UserError
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Writes tensors by name, in plain memory order; those that share memory are written one by one.
+    """Writes tensors by name, in plain memory order; each tensor is written even if it shares memory with another.
 
-    safetensors gives its files to their owner alone; this one gets the permissions that the user's umask gives.
+    safetensors makes its files readable only for their owner; this function uses the user's umask instead.
     """
     written: dict[str, Tensor] = {}
     places = set()
@@ -38,10 +38,10 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors by name, on the CPU.
+    """Reads tensors by name, onto the CPU.
 
     Raises:
-        UserError: the file is missing or no safetensors file.
+        UserError: the file is missing or not a safetensors file.
     """
     try:
         return load_file(path)
@@ -50,7 +50,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def further_names(model: nn.Module) -> dict[str, str]:
-    """The first name of each tensor that has several, by each of its further names in the state dict."""
+    """Maps each further name of a shared tensor in the state dict to its first name."""
     first: dict[int, str] = {}
     further = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -60,13 +60,13 @@ def further_names(model: nn.Module) -> dict[str, str]:
 
 
 def own_tensors(model: nn.Module) -> dict[str, Any]:
-    """The state dict without further names of shared tensors."""
+    """The state dict without the further names of shared tensors."""
     further = further_names(model)
     return {name: value for name, value in model.state_dict().items() if name not in further}
 
 
 def with_further_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of a file, completed by the further names that they have in `model`.
+    """A file's tensors, plus the further names that they have in `model`.
 
     Raises:
         UserError: the file has two different tensors where the network has one.
@@ -76,7 +76,7 @@ def with_further_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[
         held = [complete[key] for key in (first, name) if key in complete]
         if len(held) == 2 and not _same(*held):
             raise UserError(
-                f"'{first}' and '{name}' differ in the file and are one tensor in this network; give a network that"
+                f"'{first}' and '{name}' differ in the file but are one tensor in this network; give a network that"
                 " does not share them, or weights of one that does"
             )
         if held:
@@ -85,7 +85,7 @@ def with_further_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    """Equal to the last bit, NaN included."""
+    """Whether both are equal to the last bit, including NaN."""
     return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
@@ -96,7 +96,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 @torch.no_grad()
 def load_weights(model: nn.Module, path: Path) -> nn.Module:
-    """Puts the weights of a file into `model`, which must have exactly these names and shapes.
+    """Loads the weights of a file into `model`, which must have exactly these names and shapes.
 
     Raises:
         UserError: the file is unreadable or belongs to another network.

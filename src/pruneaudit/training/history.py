@@ -1,4 +1,4 @@
-"""What a training leaves beside the weights: its history, a row per epoch, and a summary of the model."""
+"""Writes the history of a training, one row per epoch, and a summary of the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pruneaudit.core.files import HISTORY_FILE, SUMMARY_FILE
 
 
 def write_history(history: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """One row per epoch."""
+    """Writes one row per epoch."""
     with (folder / HISTORY_FILE).open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["epoch", "loss", "learning_rate"])
         writer.writeheader()
@@ -20,5 +20,5 @@ def write_history(history: Sequence[Mapping[str, Any]], folder: Path) -> None:
 
 
 def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
-    """What is known of the model, as JSON."""
+    """Writes the facts about the model, as JSON."""
     (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=1) + "\n")

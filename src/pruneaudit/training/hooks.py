@@ -1,7 +1,7 @@
-"""The places where pruning methods and defences step into training.
+"""Hooks: the places where pruning methods and defences change training.
 
-`training/` knows neither of them. A hook overrides the few methods that it needs; the loop calls
-them in the order in which the hooks were given.
+`training/` knows nothing about either. A hook overrides only the methods that it needs; the loop calls
+hooks in the given order.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Sampler(Protocol):
 
 @dataclass
 class TrainingState:
-    """Where one training stands; hooks read it and may change the model in place."""
+    """The progress of one training; hooks read it and can change the model in place."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -37,20 +37,19 @@ class TrainingState:
     num_epochs: int
     steps_per_epoch: int
     epoch: int = 0
-    """Epochs begun before this one."""
+    """Number of the current epoch, from 0."""
     step: int = 0
-    """Optimizer steps finished since training began."""
+    """Number of optimizer steps since training began."""
     selectable: bool = True
-    """Whether this epoch's weights may be the ones that are kept; a hook that is still on its way to the asked
-    sparsity says no."""
+    """Whether this epoch's weights can be selected; a mask below its requested sparsity sets it to False."""
     stop: bool = False
-    """Whether training ends with this epoch; a hook says so in `epoch_end`."""
+    """Whether training ends with this epoch; a hook can set it in `epoch_end`."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One row per finished epoch: epoch, loss, learning_rate and what hooks add."""
 
 
 class Hook:
-    """A change of training; every method by default does nothing."""
+    """A modification of training; by default every method does nothing."""
 
     def wrap(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, sampler: Sampler
@@ -63,7 +62,7 @@ class Hook:
         return x, y
 
     def before_forward(self, state: TrainingState) -> None:
-        """Runs before the network sees the batch (DPF swaps in the masked weights)."""
+        """Runs before the forward pass (adversarial regularisation trains its attacker)."""
 
     def loss(self, state: TrainingState, logits: Tensor, y: Tensor, loss: Tensor) -> Tensor:
         """The loss to differentiate, given the loss so far."""
@@ -82,8 +81,8 @@ class Hook:
         """Runs once, after the last epoch."""
 
     def kept(self) -> dict[str, Tensor]:
-        """What a training that goes on after a kill must find again in this hook, as tensors by name."""
+        """The hook's state for checkpoints, as tensors by name, so that a killed training can continue."""
         return {}
 
     def put_back(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back what `kept` gave."""
+        """Restores the state that `kept` returned."""

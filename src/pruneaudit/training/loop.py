@@ -22,7 +22,7 @@ from pruneaudit.training.strided_convolutions import sound_strides
 
 
 class DivergedTrainingError(RuntimeError):
-    """The training loss is no longer a finite number."""
+    """The training loss is not finite."""
 
     def __init__(self, epoch: int) -> None:
         super().__init__(f"training diverged: the loss of epoch {epoch} is not finite; try a lower learning rate")
@@ -43,9 +43,9 @@ def train(
         model: the network, on the samples' device.
         samples: the model's own training set.
         settings: epochs, optimizer, learning rate, augmentation.
-        generator: CPU generator of every random draw (order, augmentation, dropout).
-        hooks: what else happens in training, in this order.
-        checkpoints: where this training is kept between epochs; it goes on from what is there.
+        generator: CPU generator for every random draw (order, augmentation, dropout).
+        hooks: modifications of the training, in calling order.
+        checkpoints: saves the training between epochs; training continues from an existing checkpoint.
 
     Returns:
         The state after the last epoch; its history has one row per epoch.
@@ -94,7 +94,7 @@ def train(
                 state.step += 1
                 for hook in hooks:
                     hook.after_step(state)
-                if len(y):  # the mean over an empty batch, which Poisson sampling may draw, is NaN
+                if len(y):  # the mean over an empty batch, which Poisson sampling can draw, is NaN
                     losses.append(loss.detach())
             mean_loss = float(torch.stack(losses).mean()) if losses else 0.0
             if not math.isfinite(mean_loss):
@@ -102,7 +102,7 @@ def train(
             state.history.append({"epoch": state.epoch + 1, "loss": mean_loss, "learning_rate": learning_rate})
             for hook in hooks:
                 hook.epoch_end(state)
-            if state.stop:  # not kept, as a last epoch is not: one that goes on from an older epoch stops here again
+            if state.stop:  # without a checkpoint, as after a last epoch: a resumed training stops here again
                 break
             if checkpoints:
                 checkpoints.save_if_due(state, schedule, hooks)
@@ -112,7 +112,7 @@ def train(
 
 
 def _logits(model: nn.Module, x: Tensor, precision: str) -> Tensor:
-    """What the network answers (B, C), in the type of its weights."""
+    """The network's outputs (B, C), in the type of its weights."""
     if precision == "float32":
         logits: Tensor = model(x)
         return logits

@@ -26,7 +26,7 @@ def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimize
 
 
 def learning_rate_factor(settings: Training, step: int, steps_per_epoch: int) -> float:
-    """What the learning rate is multiplied by at a step, in (0, 1]; cosine reaches 0 after the last step."""
+    """The factor of the learning rate at a step, in (0, 1]; cosine reaches 0 after the last step."""
     if settings.schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * step / (settings.epochs * steps_per_epoch)))
     if settings.schedule == "step":
@@ -36,5 +36,5 @@ def learning_rate_factor(settings: Training, step: int, steps_per_epoch: int) ->
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, settings: Training, steps_per_epoch: int) -> LambdaLR:
-    """The learning rate, to be advanced once per step."""
+    """The schedule of the learning rate; advance it once per step."""
     return LambdaLR(optimizer, lambda step: learning_rate_factor(settings, step, steps_per_epoch))

@@ -1,4 +1,4 @@
-"""Asking a network about samples, in evaluation mode."""
+"""Predictions of a network on samples, in evaluation mode."""
 
 # n samples, C classes
 
@@ -16,11 +16,11 @@ PREDICT_BATCH = 512
 
 @torch.inference_mode()
 def predict(model: nn.Module, samples: Samples, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-    """Logits (n, C) float32 on the CPU, in evaluation mode; the model's mode is put back.
+    """Logits (n, C) float32 on the CPU, in evaluation mode; the model's mode is restored.
 
     Args:
         model: the network, on the samples' device.
-        samples: what it is asked about.
+        samples: the samples to predict.
         change: applied to each batch of inputs first (an augmented query).
     """
     modes = [(module, module.training) for module in model.modules()]
@@ -35,7 +35,7 @@ def predict(model: nn.Module, samples: Samples, change: Callable[[Tensor], Tenso
 
 
 def accuracy(model: nn.Module, samples: Samples) -> float:
-    """Fraction of samples classified as labelled, in [0, 1]; NaN when there are none."""
+    """Fraction of correctly classified samples, in [0, 1]; NaN without samples."""
     if not len(samples):
         return float("nan")
     return float((predict(model, samples).argmax(1) == samples.y.cpu()).double().mean())

@@ -1,9 +1,9 @@
-"""Where a training stands, kept on disk, so that one that was killed goes on instead of starting again.
+"""Checkpoints of a training on disk, so that a killed training continues instead of starting again.
 
-A checkpoint is one safetensors file (weights, optimizer, generators, what hooks keep) and one JSON
-file that names it, holds its checksum and everything that is no tensor. The JSON file is replaced
-last and in one step, so there is always one whole checkpoint or none. A training that goes on from
-one ends with the same bits, on the CPU, as one that was never stopped.
+A checkpoint is one safetensors file (weights, optimizer, generators, the hooks' state) and one JSON
+file with its name, its checksum and everything that is not a tensor. The JSON file is replaced
+last and in one step, so there is always one complete checkpoint or none. On the CPU, a training that
+continues from one gives the same bits as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ FORMAT = 1
 
 
 class Checkpoints:
-    """The checkpoints of one training, in a folder of its own."""
+    """The checkpoints of one training, in its own folder."""
 
     def __init__(self, folder: Path, every_seconds: float) -> None:
-        """Describes where and how often.
+        """Sets folder and frequency.
 
         Args:
-            folder: the training's own folder; made when first needed.
-            every_seconds: least time between two checkpoints; they are made at the end of epochs.
+            folder: the training's own folder; created when first needed.
+            every_seconds: least time between two checkpoints; they are written at the end of epochs.
         """
         self._folder = folder
         self._every_seconds = every_seconds
         self._last = time.monotonic()
 
     def save_if_due(self, state: TrainingState, schedule: LRScheduler, hooks: Sequence[Hook]) -> None:
-        """Keeps where the training stands after an epoch, if the last checkpoint is old enough."""
+        """Writes a checkpoint after an epoch, if the last one is old enough."""
         if time.monotonic() - self._last < self._every_seconds or state.epoch + 1 == state.num_epochs:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -69,16 +69,16 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def restore(self, state: TrainingState, schedule: LRScheduler, hooks: Sequence[Hook]) -> None:
-        """Puts a training that has not begun where its checkpoint stands; without one, changes nothing.
+        """Restores a new training to its checkpoint; changes nothing if there is none.
 
-        A checkpoint that is damaged is not used: the training starts from the beginning, with a warning.
+        A damaged checkpoint is not used: the training starts from the beginning, with a warning.
         """
         if not (self._folder / POINTER).exists():
             return
         try:
             facts, tensors = self._read()
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
-            warnings.warn(f"{self._folder}: checkpoint not usable ({error}); training starts anew", stacklevel=2)
+            warnings.warn(f"{self._folder}: checkpoint not usable ({error}); training starts again", stacklevel=2)
             return
         _put_back(tensors, state, hooks)
         schedule.load_state_dict(facts["schedule"])
@@ -99,7 +99,7 @@ class Checkpoints:
 
 
 def _tensors(state: TrainingState, hooks: Sequence[Hook]) -> dict[str, Tensor]:
-    """Everything that a training needs to go on and that is a tensor, by a name that says whose it is."""
+    """All tensors that a training needs to continue, by a name that shows their owner."""
     found = {f"model/{name}": value for name, value in state.model.state_dict().items()}
     for number, parameter in enumerate(_parameters(state)):
         for key, value in state.optimizer.state.get(parameter, {}).items():
@@ -120,7 +120,7 @@ def _put_back(tensors: dict[str, Tensor], state: TrainingState, hooks: Sequence[
     state.model.load_state_dict(under("model/"))
     for number, parameter in enumerate(_parameters(state)):
         for key, value in under(f"optimizer/{number}/").items():
-            # Momentum must have its parameter's memory format again, as when it was made.
+            # Momentum must get its parameter's memory format, as when it was created.
             place = torch.empty_like(parameter) if value.shape == parameter.shape else value.to(parameter.device)
             state.optimizer.state[parameter][key] = place.copy_(value) if place is not value else value
     for number, hook in enumerate(hooks):

@@ -1,7 +1,7 @@
-"""Training data that live in memory as one tensor, and the order in which they are visited.
+"""Training data in memory, as one tensor, and the order in which training visits them.
 
-Images are stored with the channel last, so that a gathered batch has the memory format that
-convolutions run fastest in, at no cost.
+Images are stored with the channel last, so that a gathered batch already has the memory format in which
+convolutions are fastest.
 """
 
 # n samples of one model, B batch, C channels, H height, W width, F features
@@ -42,16 +42,16 @@ class Samples:
         return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
 
     def batch(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs, as `inputs` gives them, and labels (B,) at positions (B,) that the CPU has drawn."""
+        """Inputs, as `inputs` returns them, and labels (B,) at positions (B,) on the CPU."""
         there = sent(positions, self.y.device)
         return self.inputs(there), self.y[there]
 
 
 @dataclass(frozen=True)
 class Shuffled:
-    """Every sample once an epoch, in random order.
+    """Every sample once per epoch, in random order.
 
-    A last batch of one sample, on which BatchNorm has no variance, joins the batch before it.
+    BatchNorm cannot train on a single sample, so a last batch of one sample joins the batch before it.
     """
 
     num_samples: int

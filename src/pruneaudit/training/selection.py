@@ -1,6 +1,6 @@
-"""Keeping the epoch that does best on the dev set, and ending a training that no longer gets better there.
+"""Keeps the epoch that is best on the dev set, and ends a training that no longer improves there.
 
-The dev set is the public samples, so that no audited sample chooses a checkpoint.
+The dev set is the public samples, so that audited samples do not choose a checkpoint.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pruneaudit.training.samples import Samples
 
 
 def dev_hooks(settings: Training, dev: Samples) -> tuple[Hook, ...]:
-    """What looks at the dev set in a training with these settings; it stands after all other hooks."""
+    """The hooks that use the dev set in a training with these settings; put them after all others."""
     if settings.select != "best_dev":
         return ()
     stops = () if settings.patience is None else (StopOnDev(dev, settings.patience),)
@@ -23,7 +23,7 @@ def dev_hooks(settings: Training, dev: Samples) -> tuple[Hook, ...]:
 
 
 def _dev_accuracy(state: TrainingState, dev: Samples) -> float:
-    """The accuracy on the dev set after this epoch, in [0, 1]; the hook that asks first measures and notes it."""
+    """The accuracy on the dev set after this epoch, in [0, 1]; the first call measures it and records it."""
     row: dict[str, float] = state.history[-1]
     if "dev_accuracy" not in row:
         row["dev_accuracy"] = accuracy(state.model, dev)
@@ -31,10 +31,9 @@ def _dev_accuracy(state: TrainingState, dev: Samples) -> float:
 
 
 class BestOnDev(Hook):
-    """Puts back, at the end, the weights of the epoch with the best dev accuracy (the first of equals).
+    """Restores, at the end, the weights of the epoch with the best dev accuracy (the first of equals).
 
-    Epochs of which a hook before this one has said that they are not selectable are passed over. Where that
-    is all of them, the last epoch's weights stay.
+    It skips epochs that an earlier hook marked as not selectable. If all are, the last epoch's weights stay.
     """
 
     def __init__(self, dev: Samples) -> None:
@@ -43,9 +42,9 @@ class BestOnDev(Hook):
         self._best_weights: dict[str, Tensor] = {}
 
     def epoch_end(self, state: TrainingState) -> None:
-        """Notes the dev accuracy, and the weights when they are the best so far."""
+        """Records the dev accuracy, and the weights if they are the best so far."""
         reached = _dev_accuracy(state, self._dev)
-        selectable, state.selectable = state.selectable, True  # hooks say no anew in each epoch
+        selectable, state.selectable = state.selectable, True  # hooks set it again in each epoch
         if selectable and reached > self._best_accuracy:
             self._best_accuracy = reached
             self._best_weights = {name: value.clone() for name, value in state.model.state_dict().items()}
@@ -56,22 +55,22 @@ class BestOnDev(Hook):
         return {"accuracy": best, **{f"weights/{name}": value for name, value in self._best_weights.items()}}
 
     def put_back(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back the best accuracy and weights."""
+        """Restores the best accuracy and weights."""
         self._best_accuracy = float(tensors["accuracy"])
         prefix = "weights/"
         self._best_weights = {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)}
 
     def finalize(self, state: TrainingState) -> None:
-        """Puts the best weights back."""
+        """Loads the best weights into the model."""
         if self._best_weights:
             state.model.load_state_dict(self._best_weights)
 
 
 class StopOnDev(Hook):
-    """Ends training once the dev accuracy has not risen above its best for more than `patience` epochs in a row.
+    """Ends training after more than `patience` epochs in a row without a new best dev accuracy.
 
-    It keeps no weights: `BestOnDev` does, which has to stand after it. Epochs that are not selectable count
-    neither as better nor as waiting, so that a mask on its way to the asked sparsity is not stopped there.
+    It keeps no weights: `BestOnDev` does, and must come after it. Epochs that are not selectable do not count,
+    so that training does not stop before a mask reaches its requested sparsity.
     """
 
     def __init__(self, dev: Samples, patience: int) -> None:
@@ -80,7 +79,7 @@ class StopOnDev(Hook):
         self._num_waited = 0
 
     def epoch_end(self, state: TrainingState) -> None:
-        """Compares with the best so far, and says stop."""
+        """Compares with the best so far, and stops training if it is time."""
         reached = _dev_accuracy(state, self._dev)
         if not state.selectable:
             return
@@ -94,6 +93,6 @@ class StopOnDev(Hook):
         return {"progress": torch.tensor([self._best_accuracy, self._num_waited], dtype=torch.float64)}
 
     def put_back(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back the best accuracy and the epochs since."""
+        """Restores the best accuracy and the epochs since."""
         best, waited = tensors["progress"].tolist()
         self._best_accuracy, self._num_waited = best, int(waited)

@@ -1,9 +1,9 @@
-"""Strided 1x1 convolutions of few channels, trained without the kernel that corrupts memory.
+"""Trains strided 1x1 convolutions with few channels, avoiding a kernel that corrupts memory.
 
-On some CPUs (seen: AMD EPYC with AVX2, torch 2.13.0) oneDNN writes past its buffer where it computes the weights'
+On some CPUs (seen: AMD EPYC with AVX2, torch 2.13.0) oneDNN writes past its buffer when it computes the weights'
 gradient of a strided 1x1 convolution in channels-last order with 2 to 6 input channels. The process then aborts
-somewhere later. Channel pruning makes such layers in the shortcuts of residual networks. A 1x1 convolution with a
-stride looks at every stride-th pixel alone, so the layer takes those pixels first and needs no stride.
+some time later. Channel pruning creates such layers in the shortcuts of residual networks. A 1x1 convolution with a
+stride uses only every stride-th pixel, so the layer selects those pixels first and needs no stride.
 """
 
 # B batch, K input channels, O output channels, H height, W width
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 SAFE_CHANNELS = 16
-"""From so many input channels on the layer is left as it is: the widest vectors of a CPU hold 16 float32 values."""
+"""Layers with at least this many input channels do not change: the widest CPU vectors hold 16 float32 values."""
 
 
 class _Subsampled(nn.Conv2d):
-    """A strided 1x1 convolution that takes its pixels first."""
+    """A strided 1x1 convolution that selects its pixels first."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs (B, O, H / stride, W / stride) of inputs (B, K, H, W)."""
@@ -31,9 +31,9 @@ class _Subsampled(nn.Conv2d):
 
 @contextmanager
 def sound_strides(model: nn.Module) -> Iterator[None]:
-    """Trains the network's strided 1x1 convolutions of few channels as `_Subsampled`; they are themselves again after.
+    """Within the context, turns the network's strided 1x1 convolutions with few channels into `_Subsampled`.
 
-    The class of a layer changes, not the layer: weights, hooks and copies made meanwhile stay valid.
+    Only the class of a layer changes: weights, hooks and copies made meanwhile stay valid.
     """
     changed = [layer for layer in model.modules() if _is_unsound(layer)]
     for layer in changed:
