@@ -106,7 +106,7 @@ def test_a_second_public_release_is_part_of_what_is_seen(make_bank):
     others, others_dense = make_bank(3, 100, first_id=9, seed=1), make_bank(3, 100, first_id=9, seed=1, noise_seed=1)
     with pytest.raises(UserError, match=r"Paired\(signals, references\)"):
         audit(pruned, others, dense)
-    with pytest.raises(UserError, match="paired_references .*references, which are not given"):
+    with pytest.raises(UserError, match=r"paired_references .*references, which are not given"):
         audit(pruned, paired=Paired(dense, others_dense))
     found = audit(pruned, others, Paired(dense, others_dense), attacks=["back_front", "joint_lira"])
     assert found.settings[0].setting.attack_input.references == (others_dense, others)

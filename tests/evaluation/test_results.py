@@ -125,7 +125,7 @@ def test_a_number_that_is_none_is_refused(results, tmp_path):
     results.save(tmp_path)
     path = tmp_path / "curves.csv"
     path.write_text(path.read_text() + "dense,matched,lira,0.1,high\n")
-    with pytest.raises(UserError, match="curves: column 'tpr' .*number"):
+    with pytest.raises(UserError, match=r"curves: column 'tpr' .*number"):
         Results.load(tmp_path)
 
 

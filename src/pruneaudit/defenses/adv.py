@@ -1,23 +1,23 @@
 """Adversarial regularisation: trains the network against an attacker that learns alongside it.
 
-Source: Nasr et al. 2018 (arXiv 1807.05852). The attacker is an MLP h on [softmax | one-hot label] that learns to tell
-members (1) from public samples (0). The network's loss is CE + strength x mean log h(members), the
-members' part of the attacker's gain, which is the part that the authors' algorithm takes.
+Source: Nasr et al. 2018 (arXiv 1807.05852). The attacker is an MLP h on [softmax | one-hot label] that learns to
+separate members (1) from public samples (0). The network's loss is CE + strength x mean log h(members). The second term
+is the members' part of the attacker's gain, as in the authors' algorithm.
 
 The two alternate in every step: the attacker learns from a batch of members and as many public samples, then the
-network makes its step against it. The attacker sees both as an auditor would: without augmentation, in evaluation
-mode. Seen in training mode, members would be told by dropout and batch statistics instead.
+network takes a step against it. The attacker sees both as an auditor would: without augmentation, in evaluation
+mode. In training mode, dropout and batch statistics would give members away.
 
-mia_prune's `adv` is another training. An epoch of it is seven steps of the attacker and then one step of the network,
-on one batch, so 50 epochs of fine-tuning are 50 steps of the network; here every batch of an epoch is such a step. Its
-attacker has 512, 256 and 128 hidden units, dropout 0.2, Xavier weights and a weight decay of 5e-4. `strength`
-multiplies the attacker's loss, too, and its non-members are the dev set. Nearest to it: `attacker_steps=7`,
-`attacker_hidden=[512, 256, 128]`.
+mia_prune's `adv` trains differently. One of its epochs is seven steps of the attacker and one step of the network, on
+one batch, so 50 epochs of fine-tuning are 50 steps of the network; here every batch of an epoch is such a step. Its
+attacker has 512, 256 and 128 hidden units, dropout 0.2, Xavier weights and a weight decay of 5e-4. `strength` also
+multiplies the attacker's loss, and the dev set provides the non-members. The closest settings here are
+`attacker_steps=7`, `attacker_hidden=[512, 256, 128]`.
 
-Where it departs from the paper: one MLP on the joined inputs in place of two branches of up to 1024 units; Kaiming
-initialisation; members and public samples are drawn with replacement. Non-members are public only: audited ones
-would have been seen in training. Each epoch's row gets `attacker_accuracy`, the fraction in [0, 1] that the attacker
-had right before it learned from them.
+Deviations from the paper: one MLP on the joined inputs instead of two branches of up to 1024 units; Kaiming
+initialisation; members and public samples are drawn with replacement. Non-members are public samples only, because
+training must not use audited ones. Each epoch's row gets `attacker_accuracy`, the attacker's accuracy in [0, 1] on
+batches that it has not learned from yet.
 """
 
 from __future__ import annotations

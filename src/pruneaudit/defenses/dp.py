@@ -1,9 +1,9 @@
-"""DP-SGD: clips each sample's gradient and adds noise, so that no single sample matters much.
+"""DP-SGD: clips each sample's gradient and adds noise, so that no single sample has much influence.
 
 Source: Abadi et al. 2016 (arXiv 1607.00133), computed by Opacus (arXiv 2109.12298). A step draws each of the n
 members with probability q = batch_size / n, independently (Poisson sampling). Each one's gradient g is scaled by
 min(1, C / |g|), C = `max_grad_norm`; Gaussian noise of standard deviation `noise_multiplier` x C is added to the sum,
-which is divided by q n. An empty batch is a step of noise alone. The accountant turns q, noise and number of steps
+which is divided by q n. An empty batch gives a step of pure noise. The accountant turns q, noise and number of steps
 into epsilon at `delta`, for the presence or absence of one member.
 
 - BatchNorm mixes the samples of a batch, so GroupNorm replaces it, with at least 16 channels per group

@@ -1,4 +1,4 @@
-"""Early stopping: ends training before the network has memorised its members, by patience or after a fixed number.
+"""Early stopping: ends training once the dev set stops improving, or after a fixed number of epochs.
 
 By patience (the default, as in mia_prune, arXiv 2202.03335): each epoch measures the accuracy on the dev set (the
 public samples). Training ends after `patience` + 1 epochs in a row without a new best (patience 5: on the 6th), and
