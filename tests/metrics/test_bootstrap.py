@@ -99,5 +99,5 @@ def test_a_victim_without_members_is_nan_alone():
 
 def test_levels_in_percent_are_refused():
     scores, member = bank(1, 50, seed=0)
-    with pytest.raises(UserError, match=r"0\.01 stands for 1%"):
+    with pytest.raises(UserError, match=r"0\.01 .*1%"):
         bootstrap_tpr(scores, member, [1.0], 10, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""What scores amount to, with intervals: pure functions of arrays, NaN where a sample is not scored."""
+"""Leakage figures with intervals, computed from scores: pure functions of arrays, NaN where a sample is not scored."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ __all__ = [
 ]
 
 STANDARD = ("auc", "balanced_accuracy", "advantage", "tpr_at_fpr")
-"""The figures that every table of results has, in the order of its columns."""
+"""The figures in every table of results, in the order of its columns."""
 METRICS: Registry[Metric] = Registry(
     "metric",
     "pruneaudit.metrics",
@@ -81,18 +81,18 @@ METRICS: Registry[Metric] = Registry(
 
 
 def all_metrics() -> tuple[Metric, ...]:
-    """Every figure that is measured: the standard ones, then the others by name."""
+    """Every measured figure: the standard ones, then the others by name."""
     others = [name for name in METRICS.names() if name not in STANDARD]
     return tuple(METRICS.get(name) for name in (*STANDARD, *others))
 
 
 def ranking_first(metrics: Iterable[Metric]) -> tuple[Metric, ...]:
-    """Metrics in the order in which readers are shown them: those of the ranking, then those at a learned threshold."""
+    """Metrics in the order for readers: those of the ranking, then those at a learned threshold."""
     return tuple(sorted(metrics, key=lambda metric: metric.needs_threshold))
 
 
 def metric_of(column: str) -> Metric:
-    """The metric that a column of findings is of.
+    """The metric of a column of findings.
 
     Raises:
         UserError: no metric has such a column.

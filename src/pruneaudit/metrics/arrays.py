@@ -1,4 +1,4 @@
-"""What every metric takes: scores and membership of the same shape, NaN where a sample is not scored."""
+"""The input of every metric: scores and membership of the same shape, NaN where a sample is not scored."""
 
 # V victims, N samples
 
@@ -23,13 +23,13 @@ SMALLEST_FOR_THREADS = 500_000
 
 
 class PerVictim(NamedTuple):
-    """A metric of every victim, with what each sample contributes to its error."""
+    """A metric of every victim, with each sample's contribution to its error."""
 
     values: Floats
     """(V,) the metric; NaN where the victim has no scored member or no scored non-member."""
     influence: Floats
-    """(V, N) so scaled that the squares of a row sum to the victim's sampling variance.
-    0 where a sample is not scored; NaN where fewer than two members or non-members leave the variance unknown."""
+    """(V, N), scaled so that the squares of a row sum to the victim's sampling variance. 0 where a sample is not
+    scored; NaN with fewer than two members or non-members, because the variance is then unknown."""
 
 
 def checked(scores: ArrayLike, member: ArrayLike) -> tuple[Floats, Bools]:
@@ -57,7 +57,7 @@ def spread(deviations: Floats) -> Floats:
     """Deviations from their mean, scaled so that their squares sum to the variance of that mean.
 
     Args:
-        deviations: (n,) of n independent samples. A single one says nothing of its spread: NaN.
+        deviations: (n,) of n independent samples. NaN for a single one, whose spread is unknown.
     """
     count = deviations.size
     return deviations / np.sqrt(count * (count - 1)) if count > 1 else np.full(count, np.nan)
@@ -69,15 +69,15 @@ def sums_of_squares(rows: Floats) -> Floats:
 
 
 def for_each(work: Callable[[int], None], num_items: int, num_scores: int) -> None:
-    """Calls `work` with 0, 1, ... `num_items` - 1, in threads where there is enough to do.
+    """Calls `work` with 0, 1, ... `num_items` - 1, in threads if there is enough to do.
 
-    Each call must be a computation of its own that writes to a place of its own: then the number of threads, and
-    who comes first, cannot show in any result.
+    Calls must be independent and write to separate places, so that results depend neither on the number of threads
+    nor on their order.
 
     Args:
-        work: what is done with one item, mostly in NumPy, which lets other threads run.
-        num_items: how many calls.
-        num_scores: how many scores they go through in all.
+        work: processes one item, mostly in NumPy, which lets other threads run.
+        num_items: the number of calls.
+        num_scores: the total number of scores that they process.
     """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     num_threads = min(MAX_THREADS, available, num_items)
@@ -86,5 +86,5 @@ def for_each(work: Callable[[int], None], num_items: int, num_scores: int) -> No
             work(item)
         return
     with ThreadPoolExecutor(num_threads) as threads:
-        for _ in threads.map(work, range(num_items)):  # hands on what a call raises
+        for _ in threads.map(work, range(num_items)):  # raises the errors of calls
             pass

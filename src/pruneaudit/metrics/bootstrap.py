@@ -1,13 +1,13 @@
-"""Bootstrap of the true-positive rate at a false-positive rate, the threshold estimated anew in every resample.
+"""Bootstrap of the true-positive rate at a false-positive rate; every resample estimates the threshold again.
 
 The bootstrap is Rubin's (1981) Bayesian one: instead of drawing samples with replacement, each replicate gives every
 sample an exponential weight (same first two moments, no zeros). Members and non-members of each victim are normalised
-apart, which stratifies. One weight serves a sample in all victims, because victims share samples; and two calls with
-equally seeded generators weigh alike, which pairs releases and attacks.
+separately, which stratifies. A sample has the same weight in all victims, because victims share samples. Two calls with
+equally seeded generators draw the same weights, which pairs releases and attacks.
 
-Where a replicate's threshold may lie is known beforehand to within a few deviations. What scores above that window is
-accused in every replicate: one matrix product weighs it for all replicates and victims, and only the window is gone
-through score by score. A window that proves too narrow for some replicate is widened.
+A replicate's threshold is known in advance to within a few deviations. Samples that score above this window are
+accused in every replicate: one matrix product sums their weights for all replicates and victims. Only the window is
+processed score by score. A window that is too narrow for some replicate is widened.
 """
 
 # V victims, N samples, L levels, B replicates, T non-members in a window, S members in a window
@@ -24,25 +24,25 @@ from pruneaudit.metrics.arrays import Bools, Floats, checked, for_each
 from pruneaudit.metrics.roc import tpr_at_fpr
 
 BLOCK_BYTES = 40_000_000  # of weights; a block's work in progress is at most about four times that
-SPARE_DEVIATIONS, SPARE_SAMPLES = 5.0, 10  # of the ranking looked at around a level, whose weighted place varies
-VICTIMS_AT_ONCE = 32  # whatever the number of threads, so that it shows in no result
+SPARE_DEVIATIONS, SPARE_SAMPLES = 5.0, 10  # half-width of the window around a level, whose weighted place varies
+VICTIMS_AT_ONCE = 32  # independent of the number of threads, so that results are too
 
 
 class _Window(NamedTuple):
-    """Where in one victim's ranking the weighted thresholds of one level lie."""
+    """The part of one victim's ranking with the weighted thresholds of one level."""
 
     ceiling: float
-    """All that scores above it is accused in every replicate."""
+    """Samples that score above it are accused in every replicate."""
     floor: float
-    """Score of the last non-member looked at. Where it is the ceiling too, everything in between ties."""
+    """Lowest score of the window's non-members. If it equals the ceiling, everything in between ties."""
     nonmembers: np.ndarray
-    """(T,) columns of the non-members from ceiling to floor, from the highest score down; of ties none."""
+    """(T,) columns of the non-members from ceiling to floor, from the highest score down; empty if all tie."""
     members: np.ndarray
     """(S,) columns of the members at or below the ceiling and above the floor, likewise."""
     members_above: np.ndarray
     """(T,) how many of these members score strictly higher than each non-member."""
     num_looked_at: int
-    """Non-members in the window and above it."""
+    """Number of non-members in the window and above it."""
     complete: bool
     """Whether all non-members are in the window."""
 
@@ -60,18 +60,18 @@ def bootstrap_tpr(
         member: (V, N) bool.
         levels: (L,) false-positive rates in [0, 1).
         num_resamples: B.
-        rng: source of the weights; pass equally seeded ones to pair two calls on the same samples.
+        rng: source of the weights; pass equally seeded generators to pair two calls on the same samples.
 
     Returns:
         The estimates (V, L) of `tpr_at_fpr`, and the replicates (B, V, L). NaN where undefined.
 
     Raises:
-        UserError: the shapes do not fit, or a level lies outside [0, 1).
+        UserError: the shapes do not fit, or a level is outside [0, 1).
     """
     rows, truth = checked(scores, member)
     wanted = np.atleast_1d(np.asarray(levels, dtype=np.float64))
     if not ((wanted >= 0) & (wanted < 1)).all():
-        raise UserError(f"got false-positive rates {wanted.tolist()}, expected each in [0, 1): 0.01 stands for 1%")
+        raise UserError(f"got false-positive rates {wanted.tolist()}, expected each in [0, 1): 0.01 means 1%")
     replicates = np.full((num_resamples, len(rows), wanted.size), np.nan)
     windows: list[list[_Window | None]] = [[] for _ in rows]
 
@@ -84,7 +84,7 @@ def bootstrap_tpr(
     for start in range(0, num_resamples, block):
         part = slice(start, min(start + block, num_resamples))
         drawn = rng.standard_exponential((part.stop - part.start, rows.shape[1]))  # (B, N)
-        weights = np.ascontiguousarray(drawn.T)  # (N, B): what one sample weighs lies together
+        weights = np.ascontiguousarray(drawn.T)  # (N, B): contiguous weights of one sample
 
         def resample(index: int, part: slice = part, weights: Floats = weights) -> None:
             group = groups[index]
@@ -125,14 +125,14 @@ def _of_group(
 
 
 def _weigh(chosen: Bools, weights: Floats) -> Floats:
-    """Weight of the chosen samples (V, N) in each replicate, (V, B)."""
+    """Total weight of the chosen samples (V, N) in each replicate, (V, B)."""
     if not chosen.any():
         return np.zeros((len(chosen), weights.shape[1]))
     return np.asarray(chosen.astype(np.float64) @ weights)
 
 
 def _windows(row: Floats, inside: Bools, levels: Floats) -> list[_Window | None]:
-    """One victim's window at each level; None where it has no scored member or no scored non-member."""
+    """One victim's window at each level; None without scored members or without scored non-members."""
     scored = ~np.isnan(row)
     members, others = scored & inside, scored & ~inside
     num_others = np.count_nonzero(others)
@@ -151,8 +151,8 @@ def _window(row: Floats, members: Bools, others: Bools, first: int | None, end: 
         row: (N,) scores.
         members: (N,) bool, the scored members.
         others: (N,) bool, the scored non-members.
-        first: 0 or more; None: the window is open above, so that nothing is left there.
-        end: more than `first`; may be beyond the last.
+        first: 0 or more; None: the window has no upper limit, so nothing is above it.
+        end: more than `first`; can be beyond the last.
     """
     ranked = np.sort(row[others])  # (n,) ascending
     end = min(end, ranked.size)
@@ -170,14 +170,14 @@ def _window(row: Floats, members: Bools, others: Bools, first: int | None, end: 
 def _replicates(
     weights: Floats, window: _Window, caught_above: Floats, accused_above: Floats, tied: Floats, budget: Floats
 ) -> Floats | None:
-    """Weight of the members above one victim's thresholds (B,), or None where one lies outside of the window.
+    """Weight of the members above one victim's thresholds (B,), or None if one is outside the window.
 
     Args:
         weights: (N, B) one weight per sample.
-        window: where the thresholds are looked for.
+        window: the window with the thresholds.
         caught_above: (B,) weight of the members above the window.
         accused_above: (B,) weight of the non-members above the window.
-        tied: (B,) weight of the window's non-members, where all of them tie.
+        tied: (B,) weight of the window's non-members, if all of them tie.
         budget: (B,) weight of the non-members that may be accused.
     """
     if not window.nonmembers.size:
@@ -187,7 +187,7 @@ def _replicates(
     accused += accused_above
     if not window.complete and ((accused_above > budget) | (accused[-1] <= budget)).any():
         return None
-    # The first non-member over the budget; rounding of sums in another order must not push it past the last.
+    # The first non-member over the budget; rounding in another order of summation must not move it past the last.
     barrier = np.minimum((accused <= budget).sum(axis=0), window.nonmembers.size - 1)  # (B,)
     caught = np.zeros((window.members.size + 1, budget.size))  # (S + 1, B): weight of the highest 0, 1, ... S
     np.cumsum(weights.take(window.members, axis=0), axis=0, out=caught[1:])

@@ -1,26 +1,27 @@
-"""Which samples a bank gives away in each of two releases, and whether one release gives away more of them.
+"""Which samples a bank exposes in each of two releases, and whether one release exposes more of them.
 
-A victim *finds* a member whose score exceeds the victim's threshold: that at which its false-positive rate is a fixed
-level, taken from its own non-members as in `tpr_at_fpr`. The *detection rate* of a sample is the share of the victims
-with it as a member that find it. A sample is *exposed* where that is `LINE` or more. Between two releases of the same
-victims some samples become exposed and some are so no longer; the statistic of the test is their net number D.
+A victim *finds* a member if its score exceeds the victim's threshold, at which its false-positive rate is a fixed
+level, determined on its own non-members as in `tpr_at_fpr`. The *detection rate* of a sample is the share of the
+victims trained on it that find it. A sample is *exposed* if that share is at least `LINE`. Between two releases of the
+same victims some samples become exposed and others stop being exposed; the test statistic D is the difference of the
+two numbers.
 
-The test has to respect that samples share victims (one victim whose threshold is low finds many), that victims share
-samples (a non-member with a high score raises many thresholds), and that the two releases are of the same victims and
-samples. So D is not tested sample by sample as McNemar's test would. Where nothing has changed the two releases of a
-victim may trade places; p is how often D comes out as far from 0 when those of random victims do (scores stay as they
-are: that a victim is also a reference of others is left aside). That takes the samples as given. For their own draw a
-normal variable is added to every such D, with the variance
+The test must account for three dependencies: samples share victims (a victim with a low threshold finds many), victims
+share samples (a non-member with a high score raises many thresholds), and both releases have the same victims and
+samples. So D is not tested sample by sample as in McNemar's test. If nothing has changed, a victim's two releases are
+exchangeable: p is how often D is at least as far from 0 when those of random victims are swapped. (Scores stay the
+same, which ignores that a victim is also a reference of others.) That takes the samples as given. For the draw of
+samples, a normal variable is added to every such D, with the variance
 
     max(0, moved - B) + max(0, S - T - moved)
 
-- moved: the number of samples that moved, which is McNemar's variance of D; B: the mean square of D when the releases
-  trade places sample by sample. They differ where a release favours some samples in all victims alike.
-- S: the bootstrap variance of D with one weight per sample, common to all victims and both releases, and thresholds
-  estimated anew; T: that from thresholds estimated anew with weights of each victim's own, which trading places
-  already shows. What is left is what victims share by their non-members.
+- moved: the number of samples that moved, which is McNemar's variance of D; B: the mean square of D under random swaps
+  of victims. They differ if a release favours some samples in all victims.
+- S: the bootstrap variance of D with one weight per sample, common to all victims and both releases, and re-estimated
+  thresholds; T: the variance from thresholds re-estimated with separate weights for each victim, which swaps already
+  include. The remainder is the part that victims share through their non-members.
 
-Of V victims trading places tells no p-value below 2 / 2^V: with five or fewer none is below 5%. Simulated in
+With V victims, swaps cannot give a p-value below 2 / 2^V: with five or fewer none is below 5%. Simulated in
 `tests/metrics/test_detection.py`.
 """
 
@@ -39,10 +40,10 @@ from pruneaudit.metrics.arrays import Bools, Floats, checked
 from pruneaudit.metrics.roc import allowed_false_positives
 
 LINE = 0.5
-"""The share of its victims from which on a sample counts as exposed, fixed before any score is seen."""
+"""A sample counts as exposed if at least this share of its victims finds it; fixed before any score is seen."""
 NUM_REPLICATES = 200
 NUM_FLIPS = 2000
-"""p-values are as fine as one in so many."""
+"""Number of random swaps, and so the resolution of p-values."""
 _FLIPS_AT_ONCE = 100
 _BLOCK_BYTES = 40_000_000  # of weights
 
@@ -56,7 +57,7 @@ class DetectionChange:
     after: Floats
     """(N,) likewise."""
     num_victims: np.ndarray
-    """(N,) how many victims have the sample as a member that is scored in both releases."""
+    """(N,) the number of victims that have the sample as a member scored in both releases."""
 
     @property
     def moves(self) -> np.ndarray:
@@ -65,7 +66,7 @@ class DetectionChange:
 
 
 class NetChange(NamedTuple):
-    """How many samples moved, by group of samples."""
+    """The numbers of samples that moved, by group of samples."""
 
     newly_detected: np.ndarray
     """(G,) int."""
@@ -74,13 +75,13 @@ class NetChange(NamedTuple):
     num_detected_before: np.ndarray
     """(G,) int."""
     num_samples: np.ndarray
-    """(G,) int: samples that some victim has as a scored member."""
+    """(G,) int: samples that are a scored member of some victim."""
     p_value: Floats
-    """(G,) of "as many become exposed as are no longer", two-sided; 1 where nothing moved."""
+    """(G,) two-sided, for "equal numbers become exposed and stop being exposed"; 1 if nothing moved."""
 
 
 class _Both(NamedTuple):
-    """The two releases on what is scored in both."""
+    """The two releases, restricted to samples scored in both."""
 
     scores: Floats
     """(R, V, N)."""
@@ -91,7 +92,7 @@ class _Both(NamedTuple):
 
 
 def barriers(scores: ArrayLike, member: ArrayLike, level: float) -> Floats:
-    """The score that a sample must exceed to be found, (V,): the false-positive rate is then at most the level.
+    """The score that a sample must exceed to be found, (V,); the false-positive rate is then at most the level.
 
     Args:
         scores: (V, N), higher = more likely a member; NaN is ignored.
@@ -117,7 +118,7 @@ def sample_detection(before: ArrayLike, after: ArrayLike, member: ArrayLike, lev
         before: (V, N) scores, higher = more likely a member; NaN = not scored, and then not counted in either release.
         after: (V, N) likewise.
         member: (V, N) bool.
-        level: false-positive rate in [0, 1) at which each victim's threshold lies.
+        level: false-positive rate in [0, 1) of each victim's threshold.
 
     Raises:
         UserError: the shapes do not fit.
@@ -132,7 +133,7 @@ def sample_detection(before: ArrayLike, after: ArrayLike, member: ArrayLike, lev
 def net_change(
     before: ArrayLike, after: ArrayLike, member: ArrayLike, level: float, groups: Bools, rng: np.random.Generator
 ) -> NetChange:
-    """How many samples of each group become exposed and how many no longer are, with a paired test.
+    """How many samples of each group become exposed and how many stop being exposed, with a paired test.
 
     Args:
         before: as for `sample_detection`.
@@ -140,7 +141,7 @@ def net_change(
         member: as for `sample_detection`.
         level: as for `sample_detection`.
         groups: (N, G) bool, which samples are counted together.
-        rng: source of weights and flips.
+        rng: source of weights and swaps.
 
     Raises:
         UserError: the shapes do not fit.
@@ -170,26 +171,26 @@ def _both(before: ArrayLike, after: ArrayLike, member: ArrayLike) -> _Both:
 
 
 def _found(both: _Both, level: float) -> Bools:
-    """(R, V, N) whether the victim finds the sample, a member of it."""
+    """(R, V, N) whether the victim finds the sample, one of its members."""
     limits = np.stack([barriers(scores, both.members, level) for scores in both.scores])  # (R, V)
     return (both.scores > limits[:, :, None]) & both.members
 
 
 def _detected(found: np.ndarray, num_victims: np.ndarray) -> np.ndarray:
-    """Whether a sample is exposed, as int, from how many of its victims find it; never where it has none."""
+    """Whether a sample is exposed, as int, from the number of its victims that find it; 0 without victims."""
     return ((found >= LINE * num_victims) & (num_victims > 0)).astype(np.int8)
 
 
 def _p_values(net: np.ndarray, traded: Floats, errors: Floats) -> Floats:
-    """How often D is as far from 0 as `net` (G,), (G,), from D after flips (G, F) and a normal error (G,) of each."""
-    # D is a whole number: what is less than half a sample closer is as far. So small an error changes no count.
+    """p-values (G,): how often D is as far from 0 as `net` (G,), from D after flips (G, F) with normal errors (G,)."""
+    # D is a whole number, so the limit is half a sample closer; small rounding errors then change no count.
     limit, scale = np.abs(net)[:, None] - 0.5, np.maximum(errors, 1e-9)[:, None]
     beyond = scipy.stats.norm.sf((limit - traded) / scale) + scipy.stats.norm.sf((limit + traded) / scale)  # (G, F)
     return np.asarray(np.minimum(1, (1 + beyond.sum(axis=1)) / (1 + traded.shape[1])))
 
 
 def _over_victims(both: _Both, level: float, counted: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """D when the releases of random victims trade places, (G, F), and B, (G,)."""
+    """D when the releases of random victims are swapped, (G, F), and B, (G,)."""
     found = _found(both, level)
     change = found[1].astype(np.float32) - found[0]  # (V, N) -1, 0, 1
     moving = np.flatnonzero(change.any(axis=0))
@@ -208,7 +209,7 @@ def _over_victims(both: _Both, level: float, counted: Floats, rng: np.random.Gen
 
 
 def _over_samples(both: _Both, level: float, counted: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """S and T, (G,) each: the variance of D by common weights, and by thresholds of each victim's own weights."""
+    """S and T, (G,) each: the variance of D with common weights, and with separate weights for each victim."""
     num_samples = both.members.shape[1]
     outside = both.others.T.astype(np.float64)  # (N, V)
     windows = [_window(both, victim, level) for victim in range(len(both.members))]
@@ -224,7 +225,7 @@ def _over_samples(both: _Both, level: float, counted: Floats, rng: np.random.Gen
             limits[0, part, :, victim] = window.weighted(drawn[:, window.columns], totals[:, victim], level)
     for victim, window in enumerate(windows):
         own = rng.standard_exponential((NUM_REPLICATES, len(window.columns)))  # (B, U)
-        rest = rng.standard_gamma(window.num_others - len(window.columns), NUM_REPLICATES)  # the others, added up
+        rest = rng.standard_gamma(window.num_others - len(window.columns), NUM_REPLICATES)  # the sum of the others
         limits[1, :, :, victim] = window.weighted(own, own.sum(axis=1) + rest, level)
     lowest, highest = (
         edge(unweighted, edged) for edge, edged in ((np.minimum, limits.min((0, 1))), (np.maximum, limits.max((0, 1))))
@@ -246,10 +247,10 @@ def _over_samples(both: _Both, level: float, counted: Floats, rng: np.random.Gen
 
 @dataclass(frozen=True, eq=False)
 class _Window:
-    """The non-members of one victim among which its thresholds lie, whatever the weights."""
+    """The non-members of one victim that can determine its thresholds, under any weights."""
 
     columns: np.ndarray
-    """(U,) those that are near the top in one of the releases."""
+    """(U,) the non-members near the top in one of the releases."""
     ranked: tuple[np.ndarray, np.ndarray]
     """Places in `columns`, highest score first, by release."""
     scores: tuple[Floats, Floats]
@@ -257,7 +258,7 @@ class _Window:
     num_others: int
 
     def weighted(self, weights: Floats, totals: Floats, level: float) -> Floats:
-        """The barrier in each release, (B, R), with weights (B, U) of these columns and of all non-members (B,)."""
+        """The barrier in each release, (B, R), from weights (B, U) of these columns and total weights (B,)."""
         found = np.empty((len(weights), 2))
         for release, (ranked, scores) in enumerate(zip(self.ranked, self.scores, strict=True)):
             spent = np.cumsum(weights[:, ranked], axis=1)
@@ -269,7 +270,7 @@ class _Window:
 def _window(both: _Both, victim: int, level: float) -> _Window:
     others = np.flatnonzero(both.others[victim])
     allowed = int(allowed_false_positives(others.size, np.array([level]))[0])
-    # The sum of so many weights falls short of the level less often than once in 10**9 times.
+    # The probability that the sum of so many weights is below the level is less than 10**-9.
     looked_at = min(others.size, 2 * allowed + 60)
     tops = []
     for scores in both.scores:
@@ -282,7 +283,7 @@ def _window(both: _Both, victim: int, level: float) -> _Window:
 
 
 def _undecided(both: _Both, lowest: Floats, highest: Floats) -> np.ndarray:
-    """The samples that may move under thresholds between two limits (R, V) each; all others never do."""
+    """The samples that can move under thresholds between two limits (R, V) each; others never do."""
     num_victims = np.count_nonzero(both.members, axis=0)
     most, least = (
         _detected(np.count_nonzero((both.scores > limits[:, :, None]) & both.members, axis=1), num_victims).astype(bool)

@@ -1,10 +1,10 @@
-"""Lower bounds on the epsilon of differential privacy, from what an attack achieved.
+"""Lower bounds on the epsilon of differential privacy, from the success of an attack.
 
 `one_run_epsilon` is Steinke, Nasr and Jagielski 2023 (arXiv 2305.08846): one training with m canaries, each included by
-a coin of its own, and guesses about r of them. `many_run_epsilon` compares error rates over many trainings (Nasr et
+an independent coin, and guesses about r of them. `many_run_epsilon` compares error rates over many trainings (Nasr et
 al. 2021, arXiv 2101.04535, with exact binomial limits). Both are valid only for coins that are independent of
-everything else, and for guesses whose number was fixed beforehand. Scores of an ordinary audit data pooled into such
-a bound prove nothing: its samples are not canaries, and their errors are not independent (arXiv 2605.25819).
+everything else, and for a number of guesses fixed in advance. Scores of ordinary audit data give no valid bound: their
+samples are not canaries, and their errors are not independent (arXiv 2605.25819).
 """
 
 # m canaries, r guesses
@@ -23,7 +23,7 @@ from pruneaudit.metrics.arrays import Floats, checked
 from pruneaudit.metrics.intervals import binomial_interval
 
 PRECISION = 1e-6
-"""How far below the exact one-run bound the returned one may lie."""
+"""Largest difference between the exact one-run bound and the returned one, which is lower."""
 
 
 def one_run_epsilon(
@@ -40,14 +40,14 @@ def one_run_epsilon(
 
     Args:
         num_canaries: m, each included with probability 1/2 independently.
-        num_guesses: r <= m, fixed beforehand; the best of several choices, uncorrected, finds leaks that are not there
-            (see `one_run_over_grid`).
-        num_correct: v <= r of them right.
-        delta: of the claim that is tested, in [0, 1).
+        num_guesses: r <= m, fixed in advance; the best of several choices, without correction, finds leaks that do not
+            exist (see `one_run_over_grid`).
+        num_correct: v <= r, the number of right guesses.
+        delta: the delta of the tested claim, in [0, 1).
         alpha: error probability in (0, 1), one-sided: how often the bound may exceed the truth.
 
     Returns:
-        A lower bound >= 0; 0 where the guesses refute nothing.
+        A lower bound >= 0; 0 if the guesses refute nothing.
 
     Raises:
         UserError: the counts do not fit each other, or a probability is out of range.
@@ -67,7 +67,7 @@ def one_run_epsilon(
     if p_value(0.0) >= alpha:
         return 0.0
     low, high = 0.0, 1.0
-    while p_value(high) < alpha:  # ends: beta reaches 1 where e^-epsilon rounds away
+    while p_value(high) < alpha:  # ends: beta reaches 1 once e^-epsilon rounds to 0
         low, high = high, 2 * high
     while high - low > PRECISION:
         middle = (low + high) / 2
@@ -92,14 +92,14 @@ def _largest_excess(guesses: int, correct: int) -> Callable[[float], float]:
 def guess_canaries(scores: ArrayLike, included: ArrayLike, num_positive: int, num_negative: int) -> tuple[int, int]:
     """Guesses "in" for the highest scores and "out" for the lowest, and counts how many are right.
 
-    Where a cut goes through tied scores, the guesses are taken to be those of the tied canaries that are wrong, as far
-    as there are any: a count that no order of the input, and no luck, can raise.
+    If a cut goes through tied scores, the tied canaries with wrong guesses are chosen first: the order of the input,
+    or luck, cannot raise the count.
 
     Args:
         scores: (m,), higher = more likely included; infinities are allowed, NaN is not.
         included: (m,) bool, whether the canary was in the training set.
-        num_positive: k+ guesses "in", fixed beforehand.
-        num_negative: k- guesses "out", fixed beforehand; k+ + k- <= m.
+        num_positive: k+ guesses "in", fixed in advance.
+        num_negative: k- guesses "out", fixed in advance; k+ + k- <= m.
 
     Returns:
         The number of guesses r = k+ + k-, and the number v of right ones.
@@ -123,12 +123,12 @@ def one_run_over_grid(
     Args:
         scores: (m,) as for `guess_canaries`.
         included: (m,) bool.
-        grid: pairs (k+, k-), all of them declared before the scores were seen.
+        grid: pairs (k+, k-), all declared before the scores were seen.
         delta: as for `one_run_epsilon`.
-        alpha: error probability of the bound that is returned.
+        alpha: error probability of the returned bound.
 
     Returns:
-        The bound, and the pair that gave it (the first of the grid where all give 0).
+        The bound, and the pair that gave it (the first of the grid if all give 0).
 
     Raises:
         UserError: as for `guess_canaries` and `one_run_epsilon`, or the grid is empty.
@@ -165,8 +165,8 @@ def many_run_epsilon(
         positives: trainings with the canary, each independent of all others.
         false_positives: trainings without the canary in which it was accused.
         negatives: trainings without the canary.
-        delta: of the claim that is tested, in [0, 1).
-        alpha: error probability in (0, 1), one-sided. The threshold must have been fixed without these trainings.
+        delta: the delta of the tested claim, in [0, 1).
+        alpha: error probability in (0, 1), one-sided. The threshold must be fixed without these trainings.
 
     Returns:
         A lower bound >= 0.
@@ -184,15 +184,15 @@ def many_run_epsilon(
 
 
 def _log_ratio(numerator: float, denominator: float) -> float:
-    """Ln of a ratio whose denominator, an upper limit, is above 0; -inf where the numerator is not."""
+    """Ln of a ratio; the denominator, an upper limit, is above 0. -inf if the numerator is not above 0."""
     return float(np.log(numerator / denominator)) if numerator > 0 else -np.inf
 
 
 def _ranked(scores: ArrayLike, included: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Canaries from the highest score down, and the truth about them.
+    """Canaries from the highest score down, and their true inclusion.
 
-    Among ties the excluded come first: wrong guesses for "in" from the front, and the included come last: wrong
-    guesses for "out" from the back.
+    Among ties, excluded canaries come first, so that guesses "in" from the front are wrong; included ones come last, so
+    that guesses "out" from the back are wrong.
     """
     rows, truth = checked(np.atleast_2d(np.asarray(scores)), np.atleast_2d(np.asarray(included)))
     values: Floats = rows[0]

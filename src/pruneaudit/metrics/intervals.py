@@ -1,14 +1,15 @@
-"""Confidence intervals that respect how a bank is made: victims share samples, and models differ.
+"""Confidence intervals that account for the structure of a bank: victims share samples, and models differ.
 
-A mean over victims errs in two ways. The samples are a draw, and one sample shifts many victims alike; the models are
-a draw too. Two-way clustering (Cameron, Gelbach and Miller 2011) adds the two and takes off what both contain. With S
-the variance by sample, M by model (about the victims' own mean) and B by both, for V victims:
+A mean over victims has two sources of error. The samples are a random draw, and one sample shifts many victims
+together; the models are a random draw too. Two-way clustering (Cameron, Gelbach and Miller 2011) adds both and
+subtracts their common part. With S the variance by sample, M by model (about the victims' own mean) and B by both, for
+V victims:
 
     shared = max(0, S - B) V / (V - 1),    variance = max(shared + M, S)
 
-The plain formula is S + M - B. It falls short by shared / V, because M is taken about the victims' mean, to which what
-they share does not show; the floor S is what the samples alone already leave open. The degrees of freedom are
-Satterthwaite's: V - 1 for the part M, plenty for the rest. `docs/statistics.md` has the simulations.
+The plain formula is S + M - B. It is too small by shared / V, because M is taken about the victims' mean, which hides
+what they share; the floor S is the error due to samples alone. The degrees of freedom are Satterthwaite's: V - 1 for
+the part M, many for the rest. `docs/statistics.md` has the simulations.
 """
 
 # V victims, N samples, B replicates
@@ -25,16 +26,16 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.metrics.arrays import Floats, PerVictim, sums_of_squares
 
 FEW_MODELS = 10
-"""Below this many victims an interval says that it is conditional on this bank."""
+"""With fewer victims, an interval is labelled as conditional on this bank."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, how far off it may be, and how that was found out."""
+    """A number, its interval, and the method of the interval."""
 
     value: float
     low: float
-    """Lower end of the interval; NaN where no interval can be given."""
+    """Lower end of the interval; NaN if there is no interval."""
     high: float
     """Upper end of the interval."""
     std_error: float
@@ -49,12 +50,12 @@ def per_victim(
     alpha: float = 0.05,
     num_trials: int | None = None,
 ) -> tuple[Estimate, ...]:
-    """An interval for each victim alone (for AUC: DeLong's), over the draw of its samples.
+    """An interval for each single victim (for AUC: DeLong's), over the draw of its samples.
 
     Args:
         values: (V,) a metric of each victim.
         influence: (V, N) as in `PerVictim`.
-        bounds: smallest and largest possible value; intervals end there.
+        bounds: smallest and largest possible value; intervals are clipped there.
         alpha: error probability; 0.05 gives 95% intervals.
         num_trials: see `two_way`.
     """
@@ -81,11 +82,11 @@ def two_way(
     Args:
         values: (V,) a metric of each victim.
         influence: (V, N) as in `PerVictim`.
-        bounds: smallest and largest possible value; the interval ends there.
+        bounds: smallest and largest possible value; the interval is clipped there.
         alpha: error probability; 0.05 gives a 95% interval.
-        num_trials: how many independent trials one value rests on: the members for a TPR, the non-members for an FPR,
+        num_trials: number of independent trials behind one value: the members for a TPR, the non-members for an FPR,
             the smaller of the two for an AUC (that many disjoint pairs). If given, a value at a bound without any
-            spread, such as an AUC of 1, gets the exact one-sided binomial limit instead of an interval of no width.
+            spread, such as an AUC of 1, gets the exact one-sided binomial limit instead of an interval of zero width.
 
     Raises:
         UserError: the shapes do not fit.
@@ -108,8 +109,8 @@ def two_way(
 def difference_two_way(first: PerVictim, second: PerVictim, alpha: float = 0.05) -> Estimate:
     """The mean paired difference first - second of a metric in [0, 1], on the same victims and samples.
 
-    Whatever the two have in common cancels, sample by sample and victim by victim. Two overlapping intervals
-    do not show that two releases or attacks are alike; this does, when it is narrow and contains 0.
+    Errors that both have in common cancel, per sample and per victim. Two overlapping intervals do not show
+    that two releases or attacks are equal; this interval does, if it is narrow and contains 0.
     """
     values, influence = first.values - second.values, first.influence - second.influence
     return two_way(values, influence, bounds=(-1.0, 1.0), alpha=alpha)
@@ -122,14 +123,14 @@ def per_victim_replicates(
     alpha: float = 0.05,
     num_trials: int | None = None,
 ) -> tuple[Estimate, ...]:
-    """A bootstrap interval for each victim alone: percentiles, or for a paired difference value -+ z standard errors.
+    """A bootstrap interval for each single victim: percentiles, or for a paired difference value -+ z standard errors.
 
-    Differences are told by `bounds` that reach below 0. The bootstrap exaggerates the spread of a difference of two
-    TPRs by about a tenth at ten false positives, which percentiles make worse (they cover 99% instead of 95%).
+    `bounds` below 0 mark a difference. The bootstrap exaggerates the spread of a difference of two
+    TPRs by about a tenth at ten false positives, and percentiles make this worse (they cover 99% instead of 95%).
 
     Args:
         values: (V,) a metric of each victim; for a paired difference, the difference.
-        replicates: (B, V) its bootstrap replicates; likewise differences of paired ones.
+        replicates: (B, V) its bootstrap replicates; for a difference, differences of paired ones.
         bounds: smallest and largest possible value; (-1, 1) for a difference.
         alpha: error probability.
         num_trials: see `two_way`.
@@ -167,8 +168,8 @@ def two_way_replicates(
 
     Args:
         values: (V,) a metric of each victim; for a paired difference, the difference.
-        replicates: (B, V) its bootstrap replicates; likewise differences of paired ones.
-        bounds: smallest and largest possible value, where the interval ends; (-1, 1) for a difference.
+        replicates: (B, V) its bootstrap replicates; for a difference, differences of paired ones.
+        bounds: smallest and largest possible value, where the interval is clipped; (-1, 1) for a difference.
         alpha: error probability.
         num_trials: see `two_way`.
 
@@ -190,14 +191,14 @@ def two_way_replicates(
 
 
 def binomial_interval(successes: ArrayLike, trials: ArrayLike, alpha: float = 0.05) -> tuple[Floats, Floats]:
-    """Clopper and Pearson's exact interval of a proportion, for decisions at a threshold fixed beforehand.
+    """Clopper and Pearson's exact interval of a proportion, for decisions at a threshold fixed in advance.
 
-    At a threshold taken from the same non-members it is far too narrow (see `docs/statistics.md`): there use
-    `bootstrap_tpr`.
+    For a threshold from the same non-members it is far too narrow (see `docs/statistics.md`): use
+    `bootstrap_tpr` there.
 
     Args:
         successes: counts, any shape.
-        trials: counts of at least `successes`, of a shape that broadcasts.
+        trials: counts, at least `successes`, of a shape that broadcasts.
         alpha: error probability, half of it on each side.
 
     Returns:
@@ -217,7 +218,7 @@ _NOTHING = Estimate(np.nan, np.nan, np.nan, np.nan, "no victim has a value")
 
 
 def _combined(by_sample: float, by_both: float, metric: Floats, num_draws: int, alpha: float) -> tuple[float, float]:
-    """Standard error of the mean of `metric` (V,) and the t quantile that goes with it; see the module's formula."""
+    """Standard error of the mean of `metric` (V,), and its t quantile; see the module's formula."""
     if np.isnan(by_sample):
         return np.nan, np.nan
     num_victims = metric.size
@@ -227,7 +228,7 @@ def _combined(by_sample: float, by_both: float, metric: Floats, num_draws: int, 
     # Two models leave one degree of freedom, too few for Satterthwaite's approximation (90% instead of 95%).
     freedom = num_victims - 1.0
     if num_victims > 2 and variance > 0:
-        part = by_model / variance  # in [0, 1]: squaring shares does not underflow as squaring variances can
+        part = by_model / variance  # in [0, 1]: squares of shares do not underflow, squares of variances can
         freedom = 1 / (part**2 / (num_victims - 1) + (1 - part) ** 2 / max(num_draws - 1, 1))
     return float(np.sqrt(variance)), float(scipy.stats.t.ppf(1 - alpha / 2, freedom))
 
@@ -251,7 +252,7 @@ def _estimate(
 
 
 def _at_bound(found: Estimate, bounds: tuple[float, float], alpha: float, num_trials: int | None) -> Estimate:
-    """The exact limit in place of an interval of no width at a bound: nothing seen to vary is not nothing to vary."""
+    """The exact limit in place of an interval of zero width at a bound: no observed spread does not mean no error."""
     if not num_trials or found.std_error != 0 or found.value not in bounds:
         return found
     reach = (bounds[1] - bounds[0]) * (1 - (alpha / 2) ** (1 / num_trials))

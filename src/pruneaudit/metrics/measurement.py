@@ -1,6 +1,6 @@
-"""A figure of every victim together with what its intervals are made of, whichever of the two ways that is.
+"""A figure of every victim, with the data for its intervals.
 
-`PerVictim` holds influence values, `Replicated` bootstrap replicates. The functions here give each its own interval.
+`PerVictim` holds influence values, `Replicated` bootstrap replicates. The functions here compute intervals of both.
 """
 
 # V victims, N samples, B replicates
@@ -24,7 +24,7 @@ class Replicated(NamedTuple):
     """A figure of every victim, with its bootstrap replicates."""
 
     values: Floats
-    """(V,) the figure; NaN where the victim has none."""
+    """(V,) the figure; NaN if the victim has none."""
     replicates: Floats
     """(B, V), with one weight per sample for all victims. Equally seeded generators pair two of them."""
 
@@ -46,22 +46,22 @@ def mean_of(found: Measurement, bounds: tuple[float, float] = (0.0, 1.0), num_tr
 
 
 def each_of(found: Measurement, bounds: tuple[float, float] = (0.0, 1.0)) -> tuple[Estimate, ...]:
-    """The figure of each victim alone (V,), with an interval over the draw of its samples."""
+    """The figure of each single victim (V,), with an interval over the draw of its samples."""
     if isinstance(found, Replicated):
         return per_victim_replicates(*found, bounds=bounds)
     return per_victim(*found, bounds=bounds)
 
 
 def difference_of(first: Measurement, second: Measurement, bounds: tuple[float, float] = (0.0, 1.0)) -> Estimate:
-    """The mean paired difference first - second, on the same victims and samples; what both have in common cancels.
+    """The mean paired difference first - second, on the same victims and samples; common errors cancel.
 
     Args:
         first: a figure of every victim.
-        second: the same figure of the same victims, of another attack or release.
+        second: the same figure of the same victims, for another attack or release.
         bounds: smallest and largest possible value of the figure itself.
 
     Raises:
-        UserError: one comes with influence values, the other with replicates.
+        UserError: one has influence values, the other replicates.
     """
     reach = bounds[1] - bounds[0]
     values = first.values - second.values

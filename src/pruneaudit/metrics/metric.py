@@ -1,10 +1,10 @@
-"""The contract of a figure: how it is measured, called and written, and when it is suppressed.
+"""The base class of metrics: how a figure is measured, named and formatted, and when it is suppressed.
 
-A metric is a file of this package that sets `METRIC`. By that alone it appears in findings, comparisons, the frontier,
-`pruneaudit check`, the page, the terminal, LaTeX and paper figures, JSON and trackers.
+A metric is a file of this package that sets `METRIC`. That is enough for it to appear in findings, comparisons, the
+frontier, `pruneaudit check`, the page, the terminal, LaTeX and paper figures, JSON and trackers.
 
-Direction: higher always means that more leaks, as a higher score always means that membership is more likely. A figure
-that falls with leakage is written the other way round (1 - x). Budgets are therefore upper limits.
+Direction: a higher figure always means more leakage, as a higher score always means that membership is more likely. A
+figure that falls with leakage is reported as 1 - x. Budgets are therefore upper limits.
 """
 
 # V victims, N samples, L levels, B replicates
@@ -29,38 +29,38 @@ from pruneaudit.metrics.roc import Sides, sides
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What a metric is computed from: one attack's scores in one attack setting."""
+    """The input of a metric: one attack's scores in one attack setting."""
 
     scores: Floats
-    """(V, N), higher = more likely a member; NaN for what is not counted: unscored, not eligible, a canary."""
+    """(V, N), higher = more likely a member; NaN if not counted: unscored, not eligible, or a canary."""
     member: Bools
     """(V, N)."""
     levels: Sequence[float]
     """(L,) the study's false-positive rates, in (0, 1)."""
     draws: Callable[[], np.random.Generator]
-    """A generator, with the same seed at each call and for each attack and release: equal weights pair replicates."""
+    """Returns a generator, always with the same seed: equal weights pair replicates over attacks and releases."""
     num_resamples: int
-    """B, the replicates of a bootstrap."""
+    """B, the number of replicates of a bootstrap."""
     thresholds: Floats | None = None
-    """(V, N) the score from which each sample is accused, as references teach it; NaN where they teach none. Only for
-    metrics that `needs_threshold`."""
+    """(V, N) the learned threshold of each sample; scores at or above accuse. NaN without a threshold. Only for metrics
+    with `needs_threshold`."""
 
     @cached_property
     def pooled(self) -> Sides:
-        """All (victim, sample) pairs thrown together and ranked, once for all metrics."""
+        """All (victim, sample) pairs, pooled and ranked, once for all metrics."""
         return sides(self.scores.ravel(), self.member.ravel())
 
 
 @dataclass(frozen=True)
 class BudgetOption:
-    """The option of `pruneaudit check` that says how high a figure may be."""
+    """The option of `pruneaudit check` that limits a figure."""
 
     name: str
-    """`auc` for `--max-auc` and for `max_auc=` in Python; with underscores between words."""
+    """`auc` for `--max-auc` and for `max_auc=` in Python; words are joined by underscores."""
     help: str
     metavar: str = "LIMIT"
     by_level: bool = False
-    """The budget holds at one of several false-positive rates: the text is FPR:BUDGET, and the option repeatable."""
+    """Whether a budget is for one of several false-positive rates: then it is FPR:BUDGET, and repeatable."""
 
     @property
     def flag(self) -> str:
@@ -76,8 +76,8 @@ class BudgetOption:
 class Metric(ABC):
     """A figure of how well scores tell members from non-members.
 
-    Most have one column and set `quantity`. One with a column for each of the study's false-positive rates overrides
-    `quantities` and `among`.
+    Most have one column and set `quantity`. A metric with a column for each of the study's false-positive rates
+    overrides `quantities` and `among`.
 
     Example:
         >>> pruneaudit.METRICS.get("auc").quantity.column
@@ -85,28 +85,28 @@ class Metric(ABC):
     """
 
     quantity: ClassVar[Quantity]
-    """Column, heading, unit and what guessing reaches."""
+    """Column, heading, unit, and the value of guessing."""
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    """Smallest and largest possible value; intervals end there."""
+    """Smallest and largest possible value; intervals are clipped there."""
     meaning: ClassVar[str] = ""
-    """A sentence for readers of the page, below its table; empty: the heading says enough."""
+    """A sentence for readers of the page, below its table; empty if the heading is enough."""
     budget: ClassVar[BudgetOption | None] = None
-    """The option of `pruneaudit check`; None: there is none."""
+    """The option of `pruneaudit check`, or None."""
     needs_threshold: ClassVar[bool] = False
-    """Measured at a threshold that references teach. Others are read off the ranking of scores alone: they stand in the
-    rows of all pairs pooled, in the frontier, and in summaries."""
+    """Whether it is measured at a threshold that references teach. Others use only the ranking of scores: they are in
+    the rows of all pairs pooled, in the frontier, and in summaries."""
     missing: ClassVar[str] = ""
-    """What the column `suppressed` says where no victim has a value, beginning with the heading; empty: nothing."""
+    """Text of the column `suppressed` if no victim has a value; begins with the heading. Empty: no text."""
     restates: ClassVar[Quantity | None] = None
-    """Another metric's quantity that this one says in other words (see `restated`): it is not measured, has no interval
-    of its own in the findings and is not compared."""
+    """The quantity of another metric from which this one is computed (see `restated`): it is not measured, has no
+    separate interval in the findings and is not compared."""
 
     def quantities(self, levels: Sequence[float]) -> tuple[Quantity, ...]:
-        """The columns that it has, in a study with these false-positive rates."""
+        """Its columns in a study with these false-positive rates."""
         return (self.quantity,)
 
     def among(self, columns: Iterable[str]) -> tuple[Quantity, ...]:
-        """Those of its columns that a table has, once each, in the order of `columns`."""
+        """Its columns among those of a table, each once, in the order of `columns`."""
         return (self.quantity,) if self.quantity.column in columns else ()
 
     @abstractmethod
@@ -114,37 +114,37 @@ class Metric(ABC):
         """The figure of every victim, for each of its `quantities`; always the same kind of measurement."""
 
     def pooled(self, scored: Scored, quantities: Sequence[Quantity]) -> tuple[Estimate, ...]:
-        """The figure over all (victim, sample) pairs thrown together, for each of `quantities`; empty: there is none.
+        """The figure over all (victim, sample) pairs pooled, for each of `quantities`; empty if there is none.
 
         Args:
-            scored: with the number of resamples that is meant for this.
-            quantities: those that are not suppressed.
+            scored: the scores, with the number of resamples for pooled figures.
+            quantities: the quantities that are not suppressed.
         """
         return ()
 
     def suppressed(self, quantity: Quantity, num_members: int, num_nonmembers: int) -> str | None:
-        """Why too few samples forbid to report the figure; None where there are enough.
+        """Why the figure is not reported for lack of samples; None if there are enough.
 
         Args:
-            quantity: one of its own.
-            num_members: scored members of the victim that has fewest.
-            num_nonmembers: likewise.
+            quantity: one of its quantities.
+            num_members: the smallest number of scored members of any victim.
+            num_nonmembers: the smallest number of scored non-members.
         """
         return None
 
     def num_trials(self, num_members: int, num_nonmembers: int) -> int:
-        """How many independent trials one value rests on, for a value at a bound (see `intervals.two_way`).
+        """The number of independent trials behind one value, for a value at a bound (see `intervals.two_way`).
 
         Args:
-            num_members: scored members of the victim that has fewest.
-            num_nonmembers: likewise.
+            num_members: the smallest number of scored members of any victim.
+            num_nonmembers: the smallest number of scored non-members.
         """
         return min(num_members, num_nonmembers)
 
     def restated(self, value: float) -> float:
-        """The figure from a value, or the end of an interval, of the quantity that it restates."""
+        """The figure from a value, or an end of an interval, of the quantity that it restates."""
         raise UserError(f"{type(self).__name__} restates another figure, expected it to define `restated`")
 
     def token(self, quantity: Quantity) -> str:
-        """What random draws know the figure by: a column may be renamed, its token never."""
+        """The figure's token for random draws: a column may be renamed, its token never."""
         return quantity.column

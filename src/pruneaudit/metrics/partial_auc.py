@@ -1,4 +1,4 @@
-"""Partial AUC below 1% false positives: how well the scores rank where an attacker must be nearly always right.
+"""Partial AUC below 1% false positives: how well scores rank if an attacker may almost never accuse wrongly.
 
 The area A under the ROC curve from a false-positive rate of 0 to a = 0.01, standardised (McClish 1989, "Analyzing a
 portion of the ROC curve", Medical Decision Making 9(3), 190-195, doi:10.1177/0272989X8900900307):
@@ -6,17 +6,17 @@ portion of the ROC curve", Medical Decision Making 9(3), 190-195, doi:10.1177/02
     S = (1 + (A - a^2 / 2) / (a - a^2 / 2)) / 2
 
 Guessing has A = a^2 / 2 and S = 0.5; the best ranking has A = a and S = 1; the worst, A = 0, has S = (1 - a) / (2 - a),
-0.497. A TPR at 1% FPR looks at one threshold; this looks at all thresholds up to there, so a lower one counts as well.
+0.497. A TPR at 1% FPR uses one threshold; this uses all thresholds up to there, including stricter ones.
 
-Ties count as in the AUC of `roc.py`: a member that ties with a non-member half outscores it, which joins the points of
-the curve by straight lines. Where `a` falls within such a line or within the step of one non-member, the part up to `a`
-counts. `sklearn.metrics.roc_auc_score(max_fpr=0.01)` is the same number.
+Ties count as in the AUC of `roc.py`: a member that ties with a non-member counts as half outscoring it, which connects
+the points of the curve by straight lines. If `a` is within such a line or within the step of one non-member, the part
+up to `a` counts. `sklearn.metrics.roc_auc_score(max_fpr=0.01)` is the same number.
 
-The intervals are made of influence values, as those of the AUC. The component of a member is the part of the
+Intervals use influence values, as for the AUC. The component of a member is the fraction of the
 false-positive rates up to `a` at which it is accused. That of a non-member among the highest is the fraction of members
-that outscore it, less the fraction at the threshold of one false positive more: without this non-member, the next one
-would count in its place. That is the jackknife's component; the derivative's, at the threshold itself, is too small
-where ten non-members count. As only `a n` of them count, their spread is taken about `a n - 1`.
+that outscore it, minus the fraction at the threshold of one more false positive: without this non-member, the next one
+would count in its place. This is the jackknife's component; the derivative's, at the threshold itself, is too small
+if ten non-members count. Only `a n` of them count, so their variance is divided by `a n - 1`.
 """
 
 # V victims, N samples, m members, n non-members, T non-members and C members down to the threshold
@@ -41,7 +41,7 @@ MAX_FPR = 0.01
 
 
 def lowest(max_fpr: float = MAX_FPR) -> float:
-    """The standardised partial AUC of the worst ranking, where no member outscores any of the highest non-members."""
+    """The standardised partial AUC of the worst ranking: no member outscores any of the highest non-members."""
     return (1 - max_fpr) / (2 - max_fpr)
 
 
@@ -83,32 +83,32 @@ def area_of(row: Floats, inside: Bools, max_fpr: float) -> tuple[float, Floats]:
     area, guessing = float(accused_at.mean()), max_fpr**2 / 2
     scale = 0.5 / (max_fpr - guessing)
     influence[members] = scale * spread(accused_at - area)
-    # As `spread`, but of `counting` non-members; one or fewer say nothing of their spread.
+    # Like `spread`, but for `counting` non-members; the spread of one or fewer is unknown.
     spread_of_few = np.sqrt(counting / (counting - 1)) / others.size if counting > 1 else np.nan
     influence[others] = scale * (found_at - found_at.mean()) * spread_of_few
     return 0.5 + scale * (area - guessing), influence
 
 
 class _Top(NamedTuple):
-    """The top of one victim's ranking, from the lowest score up; one false positive more than the area reaches."""
+    """The top of one victim's ranking, from the lowest score up, to one false positive beyond the area."""
 
     members: np.ndarray
     """(C,) their places among all members."""
     others: np.ndarray
-    """(T,) likewise."""
+    """(T,) their places among all non-members."""
     member_scores: Floats
     """(C,) ascending."""
     other_scores: Floats
     """(T,) ascending."""
     weights: Floats
-    """(T,) the part of each non-member's step of the curve that the area counts, in [0, 1]; equal where they tie."""
+    """(T,) the part of each non-member's step of the curve that the area counts, in [0, 1]; equal for ties."""
     num_found: float
-    """Members found with one false positive more; a part of those that tie with the threshold there."""
+    """Members found with one more false positive; a fraction of those that tie with the threshold there."""
 
 
 def _top(low: Floats, high: Floats, max_fpr: float) -> _Top:
     """The top of the ranking of scores of members (m,) and of non-members (n,)."""
-    budget = max_fpr * high.size  # false positives; its fraction counts
+    budget = max_fpr * high.size  # false positives; its fractional part counts
     place = high.size - min(int(np.ceil(budget + 1)), high.size)
     lowest_score = np.partition(high, place)[place]
     members, others = np.flatnonzero(low >= lowest_score), np.flatnonzero(high >= lowest_score)
@@ -124,7 +124,7 @@ def _top(low: Floats, high: Floats, max_fpr: float) -> _Top:
 
 
 def _accused_up_to(top: _Top) -> Floats:
-    """Over how many of the false positives that count each member (C,) is accused; ties half."""
+    """The number of counted false positives at which each member (C,) is accused; ties count half."""
     below = np.searchsorted(top.other_scores, top.member_scores, side="left")
     up_to = np.searchsorted(top.other_scores, top.member_scores, side="right")
     summed = np.concatenate([[0.0], np.cumsum(top.weights)])  # (T + 1,)
@@ -133,7 +133,7 @@ def _accused_up_to(top: _Top) -> Floats:
 
 
 def _found_at(top: _Top) -> Floats:
-    """How many members outscore each non-member (T,), over the part of its step that counts; ties half."""
+    """How many members outscore each non-member (T,), over the counted part of its step; ties count half."""
     below = np.searchsorted(top.member_scores, top.other_scores, side="left")
     up_to = np.searchsorted(top.member_scores, top.other_scores, side="right")
     return np.asarray(top.weights * (top.member_scores.size - up_to + top.weights * (up_to - below) / 2))
@@ -145,8 +145,8 @@ class PartialAuc(Metric):
     quantity = Quantity("partial_auc_at_1%_fpr", "Partial AUC (1% FPR)", guessing=0.5)
     bounds = (lowest(), 1.0)
     meaning = (
-        "Partial AUC: area under the ROC curve below 1% false positives, scaled so that guessing has 0.5 and the best "
-        "attack 1."
+        "Partial AUC: area under the ROC curve below 1% false positives, scaled so that guessing gives 0.5 and the "
+        "best attack 1."
     )
     budget = BudgetOption("partial_auc", "Highest standardised partial AUC below 1% FPR, such as 0.55.", "AUC")
 
@@ -162,11 +162,11 @@ class PartialAuc(Metric):
         return (clustered(value, pairs.reshape(scored.scores.shape), bounds=self.bounds),)
 
     def suppressed(self, quantity: Quantity, num_members: int, num_nonmembers: int) -> str | None:
-        """By the rule of a TPR at 1% FPR, which hangs on the same non-members."""
+        """By the rule of a TPR at 1% FPR, which depends on the same non-members."""
         return refusal(num_nonmembers, MAX_FPR)
 
     def num_trials(self, num_members: int, num_nonmembers: int) -> int:
-        """As many disjoint pairs as there are of members and of non-members that count."""
+        """The number of disjoint pairs of members and counted non-members."""
         return min(num_members, int(MAX_FPR * num_nonmembers))
 
 

@@ -1,8 +1,9 @@
-"""One ROC over all (victim, sample) pairs: another estimand than the mean over victims.
+"""One ROC over all (victim, sample) pairs: a different quantity from the mean over victims.
 
-It asks for scores that compare across samples and models, which a mean over victims does not. V times as many
-non-members do not resolve lower false-positive rates: the pairs share their samples (docs/statistics.md). Its errors
-are clustered by sample and by model like those of the mean (see `intervals`), with V - 1 degrees of freedom throughout.
+Unlike a mean over victims, it needs scores that are comparable across samples and models. V times as many
+non-members do not resolve lower false-positive rates, because pairs share their samples (docs/statistics.md). Its
+errors are clustered by sample and by model like those of the mean (see `intervals`), always with V - 1 degrees of
+freedom.
 
 In simulations with a known truth (`docs/statistics.md`) the 95% intervals are right or too wide: the bootstrap of the
 rates gives every pair the product of two weights, and so counts the pairs' own noise three times (Owen 2007).
@@ -21,7 +22,7 @@ from pruneaudit.metrics.intervals import FEW_MODELS, Estimate
 from pruneaudit.metrics.roc import Sides, area_of, rates_of, sides
 
 ALPHA = 0.05
-PAIRS_AT_ONCE, VICTIMS_AT_ONCE = 2**16, 32  # as many as a processor keeps close by
+PAIRS_AT_ONCE, VICTIMS_AT_ONCE = 2**16, 32  # few enough for a processor's cache
 
 
 def pooled_auc(scores: ArrayLike, member: ArrayLike, alpha: float = ALPHA, ranked: Sides | None = None) -> Estimate:
@@ -31,7 +32,7 @@ def pooled_auc(scores: ArrayLike, member: ArrayLike, alpha: float = ALPHA, ranke
         scores: (V, N), higher = more likely a member; NaN is ignored.
         member: (V, N) bool.
         alpha: error probability.
-        ranked: `sides` of all pairs, where they were ranked already.
+        ranked: `sides` of all pairs, if they are already ranked.
     """
     rows, truth = checked(scores, member)
     ranked = sides(rows.ravel(), truth.ravel()) if ranked is None else ranked
@@ -50,20 +51,20 @@ def bootstrap_pooled_tpr(
 ) -> tuple[Estimate, ...]:
     """True-positive rates over all pairs at given false-positive rates, the threshold re-estimated each time.
 
-    Each replicate weighs every sample and every model, and a pair by the product of the two (the
-    pigeonhole bootstrap of Owen 2007), which errs on the side of wide intervals.
+    Each replicate draws a weight for every sample and every model; a pair's weight is their product (the
+    pigeonhole bootstrap of Owen 2007), which tends to give wide intervals.
 
     Args:
         scores: (V, N), higher = more likely a member; NaN is ignored.
         member: (V, N) bool.
-        levels: (L,) false-positive rates in (0, 1); there may be none.
+        levels: (L,) false-positive rates in (0, 1); can be empty.
         num_resamples: B.
         rng: source of the weights.
         alpha: error probability.
         ranked: `sides` of all pairs, where they were ranked already.
 
     Returns:
-        An estimate per level; NaN where no member or no non-member is scored.
+        An estimate per level; NaN without scored members or scored non-members.
     """
     rows, truth = checked(scores, member)
     wanted = np.atleast_1d(np.asarray(levels, dtype=np.float64))
@@ -74,17 +75,17 @@ def bootstrap_pooled_tpr(
 def clustered(
     value: float, influence: Floats, alpha: float = ALPHA, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Estimate:
-    """A figure of all pairs, whose errors are clustered by sample and by model.
+    """A figure of all pairs, with errors clustered by sample and by model.
 
     Args:
         value: the figure.
-        influence: (V, N) of each pair, so scaled that the squares would sum to the variance if pairs were independent.
+        influence: (V, N) of each pair, scaled so that the squares would sum to the variance if pairs were independent.
         alpha: error probability.
         bounds: smallest and largest possible value.
     """
     num_victims = len(influence)
     by_sample = float((influence.sum(axis=0) ** 2).sum())
-    # The models' sums are taken about what they have in common, which leaves one of them less to vary.
+    # The models' sums are centred on their mean, which costs one degree of freedom.
     by_model = float((influence.sum(axis=1) ** 2).sum()) * num_victims / max(num_victims - 1, 1)
     by_both = float(sums_of_squares(influence).sum())
     variance = max(by_sample + by_model - by_both, by_sample, by_model if num_victims > 1 else 0.0)
@@ -127,33 +128,33 @@ def _rates(
 
 
 def _weights(num: int, rng: np.random.Generator, vary: bool = True) -> Floats:
-    """One weight for each of `num` models or samples; ones where they are not to vary."""
+    """One weight for each of `num` models or samples; all 1 if they do not vary."""
     return rng.standard_exponential(num) if vary else np.ones(num)
 
 
 class _Pairs:
-    """Some (victim, sample) pairs, from the highest score down, and what they weigh."""
+    """Some (victim, sample) pairs, from the highest score down, and their weights."""
 
     def __init__(self, ascending: np.ndarray, shape: tuple[int, ...]) -> None:
         """Takes places (P,) in the flattened (V, N) matrix, by ascending score."""
         self.places, self.num_samples = ascending[::-1], shape[1]
         self.chosen = np.zeros(shape, dtype=np.bool_)  # (V, N)
         self.chosen.reshape(-1)[ascending] = True
-        self.blocks: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # as far down as somebody looked
+        self.blocks: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # computed when needed
 
     def __len__(self) -> int:
         return len(self.places)
 
     def block(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Victims and samples of the `index`-th `PAIRS_AT_ONCE` pairs."""
-        if index not in self.blocks:  # two threads may both find it missing, and store the same
+        if index not in self.blocks:  # two threads may both find it missing, and store equal values
             part = self.places[index * PAIRS_AT_ONCE : (index + 1) * PAIRS_AT_ONCE]
             victims, samples = np.divmod(part, self.num_samples)
             self.blocks[index] = victims, samples
         return self.blocks[index]
 
     def totals(self, by_model: Floats, by_sample: Floats) -> Floats:
-        """Weight of all pairs in each replicate (B,), from weights (B, V) and (B, N)."""
+        """Total weight of all pairs in each replicate (B,), from weights (B, V) and (B, N)."""
         found = np.zeros(len(by_model))
         for victims in range(0, len(self.chosen), VICTIMS_AT_ONCE):
             part = slice(victims, victims + VICTIMS_AT_ONCE)
@@ -168,7 +169,7 @@ class _Pairs:
         return found
 
     def tops(self, counts: np.ndarray, by_model: Floats, by_sample: Floats) -> Floats:
-        """Weight of the `counts` (L,) highest pairs in one replicate, (L,)."""
+        """Total weight of the `counts` (L,) highest pairs in one replicate, (L,)."""
         found, before = np.zeros(counts.size), 0.0
         for index in range(-(-int(counts.max()) // PAIRS_AT_ONCE)):
             weights, start = self.weights(index, by_model, by_sample), index * PAIRS_AT_ONCE
@@ -179,7 +180,7 @@ class _Pairs:
 
 
 def _barriers(others: _Pairs, by_model: Floats, by_sample: Floats, budgets: Floats) -> np.ndarray:
-    """Place of the first non-member that breaks each budget, (L,); the last one where none does."""
+    """Place of the first non-member that exceeds each budget, (L,); the last one if none does."""
     barriers, spent = np.full(budgets.size, len(others) - 1), 0.0
     for index in range(-(-len(others) // PAIRS_AT_ONCE)):
         accused = spent + np.cumsum(others.weights(index, by_model, by_sample))

@@ -1,7 +1,7 @@
-"""How a measured number is called and written: its column, its heading, its unit.
+"""The name and format of a measured number: its column, its heading, its unit.
 
-Rates are kept in 0..1 everywhere and turned into percent only here. Differences of rates are in percentage points.
-ASCII only: the same texts go to the page and to any terminal.
+Rates are in 0..1 everywhere and become percent only here. Differences of rates are in percentage points.
+All texts are ASCII, because they go to the page and to any terminal.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ class Quantity:
     title: str
     is_percent: bool = False
     places: int = 3
-    """Decimals, after the turn into percent."""
+    """Decimals, after conversion to percent."""
     level: float | None = None
     """For a TPR: its false-positive rate (0..1)."""
     guessing: float | None = None
-    """What scores that have nothing to do with membership reach; None for what is no leakage."""
+    """The value for scores that are independent of membership; None if the quantity is not a leakage figure."""
 
     def value(self, value: float) -> str:
         """`0.763`, or `12.3%`."""
         return f"{self._scaled(value)}%" if self.is_percent else self._scaled(value)
 
     def interval(self, low: float, high: float) -> str:
-        """`[0.751, 0.775]`; percent signs are left out. Empty where a limit is missing."""
+        """`[0.751, 0.775]`, without percent signs. Empty if a limit is missing."""
         if math.isnan(low) or math.isnan(high):
             return ""
         return f"[{self._scaled(low)}, {self._scaled(high)}]"
@@ -43,7 +43,7 @@ class Quantity:
         return self._scaled(value, "+")
 
     def signed_interval(self, low: float, high: float) -> str:
-        """`[-0.140, +0.020]`; `[at most +0.020]` where the interval is open below; empty without an upper limit."""
+        """`[-0.140, +0.020]`; `[at most +0.020]` if the interval is open below; empty without an upper limit."""
         if math.isnan(low) and not math.isnan(high):
             return f"[at most {self.signed(high)}]"
         if math.isnan(low) or math.isnan(high):
@@ -52,5 +52,5 @@ class Quantity:
 
     def _scaled(self, value: float, sign: str = "") -> str:
         text = f"{100 * value if self.is_percent else value:{sign}.{self.places}f}"
-        # A difference that rounds to zero has no direction to show.
+        # A difference that rounds to zero gets no sign.
         return text.replace("-", "+" if sign else "", 1) if float(text) == 0 else text

@@ -1,4 +1,4 @@
-"""Accuracy at a threshold fixed beforehand, and what an accusation is then worth."""
+"""Accuracy at a threshold fixed in advance, and the positive predictive value of an accusation."""
 
 # V victims, N samples
 
@@ -13,11 +13,11 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.metrics.arrays import Bools, Floats, PerVictim, checked
 
 MIN_FALSE_POSITIVES = 10
-"""Non-members that must lie at or below a false-positive rate before a TPR there is reported."""
+"""Fewest expected false positives at a false-positive rate for which a TPR is reported."""
 
 
 class Rates(NamedTuple):
-    """What fixed decisions amount to, per victim."""
+    """The rates of fixed decisions, per victim."""
 
     balanced_accuracy: PerVictim
     """(TPR + 1 - FPR) / 2, in [0, 1]; 0.5 is guessing."""
@@ -32,9 +32,9 @@ class Rates(NamedTuple):
 def best_threshold(scores: ArrayLike, member: ArrayLike) -> float:
     """The threshold t at which `score >= t` has the highest balanced accuracy, by one sort.
 
-    To be learned on reference models and used on victims: on the scores it was chosen on, its accuracy is too good.
-    Between two neighbouring scores it lies in their middle; among equally good thresholds the highest is taken
-    (fewest accusations), and accusing everybody is a choice, so that guessing gives the lowest score.
+    Learn it on reference models and use it on victims: on the scores that determined it, its accuracy is too high.
+    It is the midpoint between two neighbouring scores. Among equally good thresholds the highest wins
+    (fewest accusations). Accusing everybody is possible, so scores without information give the lowest score.
 
     Args:
         scores: (N,), higher = more likely a member; NaN is ignored.
@@ -48,13 +48,13 @@ def best_threshold(scores: ArrayLike, member: ArrayLike) -> float:
     members, others = np.sort(rows[scored & truth]), np.sort(rows[scored & ~truth])  # ascending
     if not (members.size and others.size):
         raise UserError(
-            f"a threshold was to be learned from {members.size} members and {others.size} non-members, "
+            f"cannot learn a threshold from {members.size} members and {others.size} non-members, "
             "expected at least one of each: give the references samples of both kinds"
         )
-    # The best cut lies at a member's score: one further down, among non-members alone, only accuses more of those.
-    true_positives = members.size - np.arange(members.size)  # at the first of tied members, all of them are accused
+    # The best cut is at a member's score: one further down, among non-members only, accuses more of those.
+    true_positives = members.size - np.arange(members.size)  # ties: the first one counts them all
     false_positives = others.size - np.searchsorted(others, members, side="left")
-    # TPR - FPR over its common denominator: integers, so equally good thresholds compare as equal.
+    # TPR - FPR times its common denominator: integers, so that equally good thresholds compare as equal.
     gain = true_positives * others.size - false_positives * members.size
     gain[1:][members[1:] == members[:-1]] = np.iinfo(np.int64).min  # ties are accused together
     cut = members[members.size - 1 - int(np.argmax(gain[::-1]))]
@@ -63,7 +63,7 @@ def best_threshold(scores: ArrayLike, member: ArrayLike) -> float:
 
 
 def _between(lower: float, upper: float) -> float:
-    """The middle of two scores, or `upper` where there is none (an infinite score, neighbouring floats)."""
+    """The midpoint of two scores, or `upper` if there is none (an infinite score, neighbouring floats)."""
     middle = lower / 2 + upper / 2
     return middle if np.isfinite(middle) and lower < middle <= upper else upper
 
@@ -71,8 +71,8 @@ def _between(lower: float, upper: float) -> float:
 def rate_influence(decisions: ArrayLike, valid: ArrayLike, member: ArrayLike) -> Rates:
     """True- and false-positive rate, advantage and balanced accuracy of decisions, with influence values.
 
-    The thresholds behind the decisions must have been fixed without these victims' membership: otherwise the
-    intervals built on this are too narrow (see `binomial_interval`).
+    The decisions' thresholds must not depend on these victims' membership: otherwise the resulting intervals are too
+    narrow (see `binomial_interval`).
 
     Args:
         decisions: (V, N) bool, True = accused of being a member.
@@ -93,8 +93,8 @@ def _rate(accused: Bools, among: Bools) -> PerVictim:
     """Fraction accused of the samples in `among` (V, N); NaN for a victim without any."""
     counts, hits = np.count_nonzero(among, axis=1), np.count_nonzero(accused & among, axis=1)  # (V,)
     values = np.divide(hits, counts, out=np.full(len(counts), np.nan), where=counts > 0)
-    scale = np.sqrt(np.where(counts > 1, counts * (counts - 1.0), np.nan))  # a single one says nothing of its spread
-    above, below = ((1 - values) / scale)[:, None], (-values / scale)[:, None]  # an accused sample's, another's
+    scale = np.sqrt(np.where(counts > 1, counts * (counts - 1.0), np.nan))  # NaN for a single one
+    above, below = ((1 - values) / scale)[:, None], (-values / scale)[:, None]  # of accused samples, of others
     return PerVictim(values, np.where(among, np.where(accused, above, below), 0.0))
 
 
@@ -107,7 +107,7 @@ def ppv(tpr: ArrayLike, fpr: ArrayLike, prior: ArrayLike) -> Floats:
         prior: fraction of members among those whom the attacker asks about, in [0, 1].
 
     Returns:
-        pi TPR / (pi TPR + (1 - pi) FPR) in [0, 1]; NaN where nobody is accused.
+        pi TPR / (pi TPR + (1 - pi) FPR) in [0, 1], pi being the prior; NaN if no sample is accused.
     """
     hits = np.asarray(prior, dtype=np.float64) * np.asarray(tpr, dtype=np.float64)
     accused = hits + (1 - np.asarray(prior, dtype=np.float64)) * np.asarray(fpr, dtype=np.float64)
@@ -115,15 +115,15 @@ def ppv(tpr: ArrayLike, fpr: ArrayLike, prior: ArrayLike) -> Floats:
 
 
 def refusal(num_nonmembers: int, level: float) -> str | None:
-    """Why a true-positive rate at this false-positive rate is not reported, or None where it may be.
+    """Why a true-positive rate at this false-positive rate is not reported; None if it is.
 
-    Fewer than ten expected false positives leave the threshold to a handful of samples.
+    With fewer than ten expected false positives, the threshold would depend on a handful of samples.
 
     Args:
-        num_nonmembers: scored non-members of the victim that has fewest.
+        num_nonmembers: the smallest number of scored non-members of any victim.
         level: false-positive rate in (0, 1).
     """
-    if num_nonmembers * level >= MIN_FALSE_POSITIVES * (1 - 1e-12):  # 10_000 * 0.001 may fall short by rounding
+    if num_nonmembers * level >= MIN_FALSE_POSITIVES * (1 - 1e-12):  # 10_000 * 0.001 can be too small by rounding
         return None
     needed = int(np.ceil(MIN_FALSE_POSITIVES / level * (1 - 1e-12)))
     return (

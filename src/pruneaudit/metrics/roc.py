@@ -1,7 +1,7 @@
-"""The ROC curve of every victim, read in four ways: area, area with influence, points, and mean curve.
+"""The ROC curve of every victim: its area, its area with influence values, its points, and the mean curve.
 
-Every victim has a curve of its own. The curve over all (victim, sample) pairs thrown together is another
-estimand (it also asks whether scores compare across samples); who wants it passes one flattened row.
+Every victim has its own curve. The curve over all (victim, sample) pairs pooled is a different quantity (it also
+depends on whether scores are comparable across models); for that, pass one flattened row.
 """
 
 # V victims, N samples, L levels, G grid points
@@ -28,9 +28,9 @@ class Sides(NamedTuple):
     other_scores: Floats
     """(n,) ascending."""
     members_outscore: Floats
-    """(m,) how many non-members score lower, ties counting half."""
+    """(m,) number of non-members that score lower; ties count half."""
     others_outscored: Floats
-    """(n,) how many members score lower, ties counting half."""
+    """(n,) number of members that score lower; ties count half."""
 
 
 def sides(row: Floats, inside: Bools) -> Sides:
@@ -47,17 +47,17 @@ def sides(row: Floats, inside: Bools) -> Sides:
     for_each(rank, 2, row.size)
     (members, others), (low, high) = columns, ranked  # their columns, their scores
     below = np.searchsorted(high, low, side="left")  # (m,) non-members that score lower
-    # Looked up once more only where a member meets a non-member's very score.
+    # The second lookup is needed only if a member and a non-member have the same score.
     tied = bool((high[np.minimum(below, len(high) - 1)] == low).any()) if len(high) else False
     up_to = np.searchsorted(high, low, side="right") if tied else below  # (m,) ... lower or the same
-    # The other side by counting: a member scores lower than the non-member in place j when `up_to` is j or less.
+    # The other side by counting: a member scores lower than the non-member in place j if `up_to` is j or less.
     lower = np.cumsum(np.bincount(up_to, minlength=len(high) + 1))[: len(high)]
     lower_or_same = np.cumsum(np.bincount(below, minlength=len(high) + 1))[: len(high)] if tied else lower
     return Sides(members, others, low, high, (below + up_to) / 2, (lower + lower_or_same) / 2)
 
 
 def auc(scores: ArrayLike, member: ArrayLike) -> Floats:
-    """Area under each victim's ROC curve: how often a member outscores a non-member, ties counting half.
+    """Area under each victim's ROC curve: how often a member outscores a non-member; ties count half.
 
     Args:
         scores: (V, N), higher = more likely a member; NaN is ignored.
@@ -85,10 +85,10 @@ def auc(scores: ArrayLike, member: ArrayLike) -> Floats:
 def auc_influence(scores: ArrayLike, member: ArrayLike) -> PerVictim:
     """AUC of every victim with DeLong's structural components, by ranks in O(N log N).
 
-    The component of a member is the fraction of non-members that it outscores, that of a non-member the fraction of
-    members that outscore it (ties half). Their deviations from the AUC are scaled so that the squares of a row sum to
-    DeLong's variance (DeLong, DeLong and Clarke-Pearson 1988), with the unbiased n - 1. The inner product of two rows
-    is then the covariance of two AUCs on the same samples, which is what paired and two-way intervals need.
+    The component of a member is the fraction of non-members that it outscores; that of a non-member is the fraction of
+    members that outscore it (ties count half). Their deviations from the AUC are scaled so that the squares of a row
+    sum to DeLong's variance (DeLong, DeLong and Clarke-Pearson 1988), with the unbiased n - 1. The inner product of two
+    rows is then the covariance of two AUCs on the same samples, which paired and two-way intervals need.
 
     Args:
         scores: (V, N), higher = more likely a member; NaN is ignored and gets influence 0.
@@ -123,7 +123,7 @@ def area_of(ranked: Sides, num_samples: int) -> tuple[float, Floats]:
 def allowed_false_positives(num_nonmembers: int, levels: Floats) -> np.ndarray:
     """How many false positives each level allows: the largest k with k / num_nonmembers <= level, exactly.
 
-    Rounding `level * num_nonmembers` down would lose one where the product falls just short: 0.29 * 100 < 29.
+    Rounding `level * num_nonmembers` down would lose one if the product is slightly too small: 0.29 * 100 < 29.
     """
     count = np.floor(levels * num_nonmembers).astype(np.int64) + 1
     for _ in range(2):
@@ -132,9 +132,9 @@ def allowed_false_positives(num_nonmembers: int, levels: Floats) -> np.ndarray:
 
 
 def barrier_places(num_nonmembers: int, levels: Floats) -> np.ndarray:
-    """Where each level's barrier stands among the non-members' scores in ascending order, (L,) int.
+    """The place of each level's barrier among the non-members' scores in ascending order, (L,) int.
 
-    The barrier is the highest score of a non-member that may not be accused: who scores above it, is.
+    The barrier is the highest score of a non-member that must not be accused; scores above it are accused.
     """
     return np.maximum(num_nonmembers - 1 - allowed_false_positives(num_nonmembers, levels), 0)
 
@@ -142,7 +142,7 @@ def barrier_places(num_nonmembers: int, levels: Floats) -> np.ndarray:
 def barriers(others: ArrayLike, levels: ArrayLike) -> Floats:
     """The scores to exceed for an accusation, so that at most each level's fraction of non-members is accused.
 
-    To be learned on reference models and used on victims.
+    Learn them on reference models and use them on victims.
 
     Args:
         others: (n,) scores of non-members, in any order, without NaN.
@@ -161,8 +161,8 @@ def barriers(others: ArrayLike, levels: ArrayLike) -> Floats:
 def tpr_at_fpr(scores: ArrayLike, member: ArrayLike, levels: ArrayLike) -> Floats:
     """True-positive rate at the lowest threshold whose empirical false-positive rate is at most each level.
 
-    Tied scores are accused together or not at all, so a tie that would break the level costs its members too.
-    No interpolation between thresholds.
+    Tied scores are accused together or not at all, so a tie that would exceed the level is not accused, members
+    included. There is no interpolation between thresholds.
 
     Args:
         scores: (V, N), higher = more likely a member; NaN is ignored.
@@ -208,7 +208,7 @@ def mean_roc(scores: ArrayLike, member: ArrayLike, fpr_grid: ArrayLike) -> Float
         fpr_grid: (G,) false-positive rates in [0, 1].
 
     Returns:
-        (G,) mean true-positive rate over the victims that have one; NaN where none has.
+        (G,) mean true-positive rate over the victims that have one; NaN if none has.
     """
     curves = tpr_at_fpr(scores, member, fpr_grid)  # (V, G)
     curves = curves[~np.isnan(curves).any(axis=1)]

@@ -1,6 +1,6 @@
 """The four figures that every audit reports: AUC, TPR at FPR, balanced accuracy and advantage.
 
-The formulas are in `roc.py`, `bootstrap.py`, `rates.py` and `pooled.py`; here stands what each is called and made of.
+The formulas are in `roc.py`, `bootstrap.py`, `rates.py` and `pooled.py`; this file gives their names and parts.
 """
 
 # V victims, N samples, L levels, B replicates
@@ -28,7 +28,7 @@ _TPR = re.compile(r"tpr_at_([0-9.e+-]+)%_fpr")
 
 
 class Auc(Metric):
-    """Area under the ROC curve: how often a random member outscores a random non-member, ties counting half."""
+    """Area under the ROC curve: how often a random member outscores a random non-member; ties count half."""
 
     quantity = Quantity("auc", "AUC", guessing=0.5)
     budget = BudgetOption("auc", "Highest AUC, such as 0.6.", "AUC")
@@ -43,18 +43,18 @@ class Auc(Metric):
         return (pooled_auc(scored.scores, scored.member, ranked=scored.pooled),)
 
     def token(self, quantity: Quantity) -> str:
-        """As ever."""
+        """The token of existing studies."""
         return seeds.AUC
 
 
 class TprAtFpr(Metric):
-    """True-positive rate at each of the study's false-positive rates, the threshold from the victim's own scores."""
+    """True-positive rate at each of the study's false-positive rates, with thresholds from the victim's own scores."""
 
-    meaning = "TPR: members found at a fixed rate of false positives; guessing finds as many as that rate."
+    meaning = "TPR: the share of members found at a fixed false-positive rate (FPR); guessing gives TPR = FPR."
     budget = BudgetOption("tpr", "Highest TPR at an FPR, such as 1%:0.05. Repeatable.", "FPR:BUDGET", by_level=True)
 
     def quantities(self, levels: Sequence[float]) -> tuple[Quantity, ...]:
-        """One for each level."""
+        """One quantity for each level."""
         return tuple(tpr_quantity(tpr_column(level), level) for level in levels)
 
     def among(self, columns: Iterable[str]) -> tuple[Quantity, ...]:
@@ -62,7 +62,7 @@ class TprAtFpr(Metric):
         return tuple(tpr_quantity(column, level) for column, level in tpr_levels(columns).items())
 
     def measure(self, scored: Scored) -> tuple[Measurement, ...]:
-        """With bootstrap replicates in which the threshold is estimated anew."""
+        """With bootstrap replicates, each with a re-estimated threshold."""
         tpr, replicates = bootstrap_tpr(
             scored.scores, scored.member, scored.levels, scored.num_resamples, scored.draws()
         )
@@ -76,7 +76,7 @@ class TprAtFpr(Metric):
         )
 
     def suppressed(self, quantity: Quantity, num_members: int, num_nonmembers: int) -> str | None:
-        """Fewer than ten expected false positives leave the threshold to a handful of samples."""
+        """By the rule of ten expected false positives; see `refusal`."""
         return refusal(num_nonmembers, _level(quantity))
 
     def num_trials(self, num_members: int, num_nonmembers: int) -> int:
@@ -84,27 +84,27 @@ class TprAtFpr(Metric):
         return num_members
 
     def token(self, quantity: Quantity) -> str:
-        """As ever."""
+        """The token of existing studies."""
         return seeds.TPR.format(100 * _level(quantity))
 
 
 class BalancedAccuracy(Metric):
-    """(TPR + 1 - FPR) / 2 at the threshold that references teach."""
+    """Balanced accuracy, (TPR + 1 - FPR) / 2, at the threshold learned on references."""
 
     quantity = Quantity("balanced_accuracy", "Balanced accuracy", is_percent=True, places=1, guessing=0.5)
     needs_threshold = True
     missing = "balanced accuracy: too few references to learn a threshold on"
 
     def measure(self, scored: Scored) -> tuple[Measurement, ...]:
-        """With the influence values of two proportions; nobody without a threshold is decided on."""
+        """With the influence values of two proportions; samples without a threshold are not decided."""
         if scored.thresholds is None:
-            raise UserError("balanced accuracy: got scores without thresholds, expected those that references teach")
+            raise UserError("balanced accuracy: got scores without thresholds, expected thresholds from references")
         valid = ~(np.isnan(scored.scores) | np.isnan(scored.thresholds))
         return (rate_influence(scored.scores >= scored.thresholds, valid, scored.member).balanced_accuracy,)
 
 
 class Advantage(Metric):
-    """TPR - FPR at the threshold that references teach: the balanced accuracy in other words."""
+    """Advantage, TPR - FPR, at the threshold learned on references: the balanced accuracy on another scale."""
 
     quantity = Quantity("advantage", "Advantage", guessing=0.0)
     bounds = (-1.0, 1.0)
@@ -114,11 +114,11 @@ class Advantage(Metric):
     restates: ClassVar[Quantity] = BalancedAccuracy.quantity
 
     def measure(self, scored: Scored) -> tuple[Measurement, ...]:
-        """Nothing: it follows from the balanced accuracy."""
+        """Measures nothing: the balanced accuracy gives the advantage."""
         return ()
 
     def restated(self, value: float) -> float:
-        """TPR - FPR is made of (TPR + 1 - FPR) / 2, and so are its limits."""
+        """Computes TPR - FPR, or its limits, from (TPR + 1 - FPR) / 2."""
         return 2 * value - 1
 
 
@@ -128,7 +128,7 @@ def tpr_column(level: float) -> str:
 
 
 def tpr_title(level: float) -> str:
-    """What a reader sees of that column: `TPR at 1% FPR`."""
+    """The heading of that column: `TPR at 1% FPR`."""
     return f"TPR at {100 * level:g}% FPR"
 
 
@@ -142,7 +142,7 @@ def tpr_levels(columns: Iterable[str]) -> dict[str, float]:
 
 
 def tpr_quantity(column: str, level: float) -> Quantity:
-    """The true-positive rate in a column, which guessing makes as large as the false-positive rate `level` (0..1)."""
+    """The true-positive rate in a column; guessing gives the false-positive rate `level` (0..1)."""
     # Below 1% FPR the rates themselves are small: one decimal would hide them.
     places = 1 if level >= 0.01 else 2
     return Quantity(column, tpr_title(level), is_percent=True, places=places, level=level, guessing=level)
