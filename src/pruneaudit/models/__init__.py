@@ -1,4 +1,4 @@
-"""The networks that are trained, one file per architecture, found by its name.
+"""Network architectures, one file each, found by name.
 
 Only files that begin with an underscore import torch at the top; they are imported when a network is built.
 """
@@ -35,14 +35,14 @@ def build_model(
     num_classes: int,
     generator: torch.Generator,
 ) -> torch.nn.Module:
-    """A fresh network on the CPU, in training mode, its weights drawn from `generator` alone.
+    """Builds a new network on the CPU, in training mode, with weights drawn only from `generator`.
 
-    torch's global random state is neither used nor changed.
+    Torch's global random state is neither used nor changed.
 
     Args:
         name: the model's registered name.
         options: the model's own options.
-        input_shape: of one sample: (C, H, W) for images, (F,) for tables.
+        input_shape: shape of one sample: (C, H, W) for images, (F,) for tables.
         num_classes: width of the output.
         generator: a CPU generator.
 
@@ -53,10 +53,10 @@ def build_model(
 
     model = MODELS.get(name)
     checked = validated(model.Options, options, f"model '{name}'")
-    # The constructors of torch's layers draw weights from the global state; those are thrown away.
+    # The constructors of torch's layers draw weights from the global state; these are thrown away.
     with torch.random.fork_rng(devices=[]):
         if model.draws_own_weights:
-            # torch.manual_seed would move the generators of GPUs too, which are not put back.
+            # torch.manual_seed would also change the generators of GPUs, which are not restored.
             torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         network = model.build(checked, input_shape, num_classes)
     if not model.draws_own_weights:

@@ -1,4 +1,4 @@
-"""The layers that the models are made of."""
+"""Building blocks shared by models."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pruneaudit.models.model import Norm
 
 MAX_GROUPS = 32
 LEAST_CHANNELS = 16
-"""Of a group of GroupNorm; of fewer channels in all, one group is made."""
+"""Fewest channels of a group of GroupNorm; with fewer channels in all, there is one group."""
 
 
 def num_groups(channels: int) -> int:
-    """The most groups of equal size, up to `MAX_GROUPS`, of at least `LEAST_CHANNELS` channels each; at least 1.
+    """The largest number of equal groups, at most `MAX_GROUPS`, with at least `LEAST_CHANNELS` channels; at least 1.
 
-    32 groups are the default of Wu and He 2018 (arXiv:1803.08494), 16 channels in each their other setting. Smaller
-    groups fail where maps are small: on a 1x1 map, a group of one channel is always zero.
+    The default of Wu and He 2018 (arXiv:1803.08494) is 32 groups; their other setting is 16 channels per group. Smaller
+    groups fail on small maps: on a 1x1 map, a group of one channel is always zero.
     """
     most = min(MAX_GROUPS, channels // LEAST_CHANNELS)
     return max((groups for groups in range(1, most + 1) if channels % groups == 0), default=1)
@@ -32,12 +32,12 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
 
 
 def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """A linear map of each pixel's channels; its bias is the normalisation's."""
+    """A linear map of each pixel's channels; the normalisation provides the bias."""
     return nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1, bias: bool = False) -> nn.Conv2d:
-    """A convolution that keeps the size (at stride 2: halves it, rounded up); its bias is the normalisation's."""
+    """A convolution that keeps the size (at stride 2: halves it, rounded up); the normalisation provides the bias."""
     return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=bias)
 
 
@@ -57,7 +57,7 @@ class ConvNormReLU(nn.Module):
 
 
 class NormReLU(nn.Module):
-    """Normalisation and ReLU: what ends a network whose blocks begin with them."""
+    """Normalisation and ReLU, to end a network whose blocks begin with them."""
 
     def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
@@ -69,15 +69,15 @@ class NormReLU(nn.Module):
 
 
 def overlapping_max_pool() -> nn.MaxPool2d:
-    """3x3 max-pooling of stride 2, which ends the stem of networks for ImageNet; (H, W) halve, rounded up."""
+    """3x3 max-pooling of stride 2, as in the stem of networks for ImageNet; it halves (H, W), rounded up."""
     return nn.MaxPool2d(3, stride=2, padding=1)
 
 
 class ImageClassifier(nn.Module):
-    """Layers that make feature maps, their mean over the image, and a classifier."""
+    """Layers that compute feature maps, their mean over the image, and a classifier."""
 
     def __init__(self, features: Iterable[nn.Module], classifier: nn.Module) -> None:
-        """The classifier is given the mean (B, K) of maps (B, K, H', W')."""
+        """Takes the layers, and a classifier of the mean (B, K) of maps (B, K, H', W')."""
         super().__init__()
         self.features = nn.Sequential(*features)
         self.classifier = classifier

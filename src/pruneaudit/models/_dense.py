@@ -1,4 +1,4 @@
-"""What DenseNets are made of: layers that add their maps to all that came before."""
+"""Building blocks of DenseNets: layers that append their maps to their input."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOTTLENECK = 4
 
 
 class DenseLayer(nn.Module):
-    """1x1 and 3x3 convolution, each after normalisation and ReLU; the result stands beside the input."""
+    """1x1 and 3x3 convolution, each after normalisation and ReLU; the result is appended to the input."""
 
     def __init__(self, in_channels: int, growth: int, norm: Norm) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class DenseLayer(nn.Module):
 
 
 class Transition(nn.Module):
-    """Between two blocks: normalisation, ReLU, a 1x1 convolution to half the channels, and half the size."""
+    """Between two blocks: normalisation, ReLU, a 1x1 convolution to half the channels, and pooling to half the size."""
 
     def __init__(self, in_channels: int, norm: Norm) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Transition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C // 2, ceil(H / 2), ceil(W / 2))."""
-        # Rounding up lets images of any size through; a window over the edge is the mean of what it holds.
+        # Rounding up allows images of any size; a window over the edge averages the pixels inside the image.
         x = self.conv(functional.relu(self.norm(x)))
         return functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
 

@@ -1,8 +1,8 @@
-"""What a network of the user's returns, brought to logits (B, C) where that is beyond doubt.
+"""Converts outputs of a user's network to logits (B, C) where the conversion is unambiguous.
 
-The `logits` of a dict, or of an object such as Hugging Face's `ModelOutput`, are taken. One output (B, 1) or (B,) for
+From a dict, or an object such as Hugging Face's `ModelOutput`, it takes the `logits`. One output (B, 1) or (B,) for
 two classes is the logit z of class 1, and becomes [0, z]: its softmax is sigmoid(z), its cross-entropy the binary one.
-A tuple is refused: nothing says which of its parts the logits are.
+A tuple is refused, because nothing shows which part holds the logits.
 """
 
 # B batch, C classes
@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from pruneaudit.core.errors import UserError
 
 STEADY = 1e-3
-"""Largest difference of two answers to the same question, relative to the largest answer, that counts as rounding."""
+"""Largest difference of two outputs for the same inputs, relative to the largest output, that counts as rounding."""
 NUM_TRIED = 2
-"""Inputs of zeros by which it is told whether a network answers logits as they are; BatchNorm needs two."""
+"""Number of zero inputs to test whether a network returns plain logits; BatchNorm needs two."""
 
 
 def logits_in(output: Any) -> Any:
-    """The logits where a dict or an object names them; otherwise the output itself."""
+    """The `logits` of a dict or an object; any other output itself."""
     if isinstance(output, Tensor):
         return output
     found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
@@ -39,31 +39,31 @@ def is_one(output: Any) -> bool:
 
 
 def two_classes(one: Tensor) -> Tensor:
-    """[0, z] (B, 2), of one logit z for each sample."""
+    """[0, z] (B, 2), from one logit z for each sample."""
     logit = one.reshape(-1)
     return torch.stack([torch.zeros_like(logit), logit], dim=1)
 
 
 class LogitsAlone:
-    """A forward hook: what its network is said to answer are logits (B, C)."""
+    """A forward hook that converts its network's output to logits (B, C)."""
 
     def __init__(self, num_classes: int) -> None:
         self._num_classes = num_classes
 
     def __call__(self, network: nn.Module, inputs: Any, output: Any) -> Any:
-        """The logits in what the network returned."""
+        """Returns the logits in the network's output."""
         found = logits_in(output)
         return two_classes(found) if self._num_classes == 2 and is_one(found) else found
 
 
 def with_logits_alone(network: nn.Module, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    """The network, which from now on answers logits alone, if zeros show that it answers them in another form.
+    """Makes a network return plain logits, if a test with zeros shows that it returns them in another form.
 
-    Its weights keep their names. A network that answers logits as they are stays as it is.
+    Its weights keep their names. A network that returns plain logits does not change.
 
     Args:
-        network: on the CPU.
-        input_shape: of one sample.
+        network: the network, on the CPU.
+        input_shape: shape of one sample.
         num_classes: C.
     """
     hook, x = LogitsAlone(num_classes), torch.zeros(NUM_TRIED, *input_shape)
@@ -71,7 +71,7 @@ def with_logits_alone(network: nn.Module, input_shape: tuple[int, ...], num_clas
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
                 output = copy.deepcopy(network).train(training)(x)
-        except Exception:  # a network that zeros do not suit, or that cannot be copied; its own samples are tried later
+        except Exception:  # a network that fails on zeros, or cannot be copied; it is tried on its own samples later
             return network
         if hook(network, x, output) is not output:
             network.register_forward_hook(hook)
@@ -81,7 +81,7 @@ def with_logits_alone(network: nn.Module, input_shape: tuple[int, ...], num_clas
 
 @contextmanager
 def as_written(network: nn.Module) -> Iterator[nn.Module]:
-    """The network as its author wrote it, for a function of theirs that trains it."""
+    """The network as its author wrote it, for the author's training function."""
     hooks = dict(network._forward_hooks)
     for key, hook in hooks.items():
         if isinstance(hook, LogitsAlone):
@@ -95,7 +95,7 @@ def as_written(network: nn.Module) -> Iterator[nn.Module]:
 
 @contextmanager
 def answering(network: nn.Module, num_classes: int) -> Iterator[nn.Module]:
-    """The network, which answers logits alone in here."""
+    """Within the context, the network returns plain logits."""
     handle = network.register_forward_hook(LogitsAlone(num_classes))
     try:
         yield network
@@ -104,22 +104,22 @@ def answering(network: nn.Module, num_classes: int) -> Iterator[nn.Module]:
 
 
 def check_answer(output: Any, num_samples: int, num_classes: int, name: str, may_be_more: bool = False) -> None:
-    """Refuses what are no logits for each sample and class.
+    """Refuses outputs that are not one logit per sample and class.
 
     Args:
-        output: what a network returned, after `logits_in`.
+        output: a network's output, after `logits_in`.
         num_samples: B.
         num_classes: C.
-        name: of the network, for messages.
-        may_be_more: the network may know more classes.
+        name: the network's name, for messages.
+        may_be_more: whether the network may have more classes.
 
     Raises:
-        UserError: a tuple, a dict without logits, or a tensor of another shape; the message says how to mend it.
+        UserError: a tuple, a dict without logits, or a tensor of another shape; the message names the remedy.
     """
     expected = f"({num_samples}, {num_classes}{' or more' if may_be_more else ''})"
     if not isinstance(output, Tensor):
         raise UserError(
-            f"{name}: returned {_described(output)}, expected a tensor of logits {expected}; return the logits alone,"
+            f"{name}: returned {_described(output)}, expected a tensor of logits {expected}; return only the logits,"
             " or a dict with the key 'logits'"
         )
     if num_classes == 2 and is_one(output) and len(output) == num_samples:
@@ -135,7 +135,7 @@ def check_answer(output: Any, num_samples: int, num_classes: int, name: str, may
 
 
 def _described(output: Any) -> str:
-    """What a network returned, in words."""
+    """A network's output, in words."""
     kind = type(output).__name__
     if isinstance(output, Mapping):
         return f"a {kind} with the keys {', '.join(map(str, output))}" if output else f"an empty {kind}"
@@ -143,11 +143,11 @@ def _described(output: Any) -> str:
 
 
 def check_steady(ask: Callable[[], Tensor], name: str) -> None:
-    """Refuses a network whose answers in evaluation mode are random: its members could not be told by them.
+    """Refuses a network whose outputs in evaluation mode are random, because randomness hides membership.
 
     Args:
-        ask: asks about the same few samples each time.
-        name: of the network, for messages.
+        ask: returns the outputs for the same few samples each time.
+        name: the network's name, for messages.
 
     Raises:
         UserError: two answers differ.
@@ -159,6 +159,6 @@ def check_steady(ask: Callable[[], Tensor], name: str) -> None:
     if difference > STEADY * max(1.0, float(first.abs().max())):
         raise UserError(
             f"{name}: two answers to the same samples differ by {difference:.2g} although it is in evaluation mode;"
-            " expected equal answers: draw random numbers in training alone (nn.Dropout, or F.dropout(x,"
+            " expected equal answers: draw random numbers only in training (nn.Dropout, or F.dropout(x,"
             " training=self.training))"
         )

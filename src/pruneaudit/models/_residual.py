@@ -1,4 +1,4 @@
-"""Residual blocks, and the networks that are rows of them."""
+"""Residual blocks, and the networks built from them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pruneaudit.models.model import Norm
 # B batch, C channels (K after the block), H height, W width
 
 Shortcut = Literal["A", "B"]
-"""He et al. 2015, section 3.3: where a block changes the shape, A pads channels with zeros, B projects."""
+"""He et al. 2015, section 3.3: if a block changes the shape, A pads channels with zeros, B projects."""
 
 
 class PaddedShortcut(nn.Module):
-    """He et al. 2015, option A: every second pixel, and new channels that are zero. No parameters."""
+    """He et al. 2015, option A: every second pixel, with zeros as new channels. No parameters."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -53,12 +53,12 @@ class ProjectedShortcut(nn.Module):
 
 
 def shortcut_around(in_channels: int, out_channels: int, stride: int, kind: Shortcut, norm: Norm) -> nn.Module:
-    """What is added to a block's result: the input itself, where the block keeps the shape."""
+    """The shortcut around a block: the input itself, if the block keeps the shape."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     if kind == "B":
         return ProjectedShortcut(in_channels, out_channels, stride, norm)
-    assert stride == 2, "zero-padded shortcuts stand where the size halves"
+    assert stride == 2, "zero-padded shortcuts need a stride of 2"
     return PaddedShortcut(in_channels, out_channels)
 
 
@@ -90,7 +90,7 @@ class Bottleneck(nn.Module):
     """Channels of the output, in units of the block's width."""
 
     def __init__(self, in_channels: int, width: int, stride: int, shortcut: Shortcut, norm: Norm) -> None:
-        """The 3x3 convolution has the stride, as in most programs; in the paper the first one has it."""
+        """Gives the 3x3 convolution the stride, as in most programs; in the paper the first one has it."""
         super().__init__()
         out_channels = self.expansion * width
         self.conv1 = conv1x1(in_channels, width)
@@ -113,7 +113,7 @@ class PreActivationBlock(nn.Module):
     """Normalisation and ReLU before each of two 3x3 convolutions; nothing follows the addition."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm: Norm) -> None:
-        """A block that changes the number of channels projects, and its shortcut starts after the first ReLU."""
+        """Projects if the number of channels changes; the shortcut then starts after the first ReLU."""
         super().__init__()
         self.norm1 = norm_layer(norm, in_channels)
         self.conv1 = conv3x3(in_channels, out_channels, stride)
@@ -134,7 +134,7 @@ class PreActivationBlock(nn.Module):
 
 @dataclass(frozen=True)
 class Blocks:
-    """What the stages of a ResNet are made of."""
+    """The blocks in each stage of a ResNet."""
 
     kind: type[BasicBlock] | type[Bottleneck]
     per_stage: int

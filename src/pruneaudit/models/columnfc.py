@@ -21,7 +21,7 @@ class ColumnFcOptions(NetworkOptions):
     """Its hidden layers, and dropout."""
 
     init: Initialisation = "xavier_normal"
-    """How the weights are drawn."""
+    """Distribution of the initial weights."""
     hidden: tuple[Width, ...] = (256, 128)
     """Units of each hidden layer, from the input on."""
     dropout: Dropout = 0.1

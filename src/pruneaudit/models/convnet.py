@@ -1,4 +1,4 @@
-"""ConvNet: a plain network in the manner of VGG, three stages of two 3x3 convolutions with BatchNorm.
+"""ConvNet: a plain network like VGG, three stages of two 3x3 convolutions with BatchNorm.
 
 After Simonyan and Zisserman 2014 (arXiv:1409.1556), with BatchNorm, and the mean over the image in
 place of the last max-pooling and the wide linear layers.
@@ -34,7 +34,7 @@ class ConvNet(Model[ConvNetOptions]):
         features: list[nn.Module] = []
         for stage in range(3):
             if stage:
-                # Rounding up lets images of any size through.
+                # Rounding up allows images of any size.
                 features.append(nn.MaxPool2d(2, ceil_mode=True))
             for _ in range(2):
                 features.append(ConvNormReLU(channels, width << stage, norm=options.norm))

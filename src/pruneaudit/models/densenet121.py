@@ -1,9 +1,9 @@
-"""DenseNet-121 for small images: four blocks of 6, 12, 24 and 16 layers, each of which adds 32 channels.
+"""DenseNet-121 for small images: four blocks of 6, 12, 24 and 16 layers; each layer adds 32 channels.
 
-Huang et al. 2016 (arXiv:1608.06993), table 1, as mia_prune (arXiv:2202.03335) has it: the stem is a 3x3
-convolution of stride 1 in the place of 7x7 of stride 2, the max-pooling after it stays, weights are
-Xavier-normal. Deviation: pooling rounds sizes up, so that images of any size pass; images whose sides are
-multiples of 16 are the same in both. 6.96 million parameters for 10 classes.
+Huang et al. 2016 (arXiv:1608.06993), table 1, in the version of mia_prune (arXiv:2202.03335): the stem is a 3x3
+convolution of stride 1 instead of 7x7 of stride 2, the max-pooling after it stays, weights are
+Xavier-normal. Deviation: pooling rounds sizes up, so that images of any size work; for images whose sides are
+multiples of 16 there is no difference. 6.96 million parameters for 10 classes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class DenseNet121Options(ImageOptions):
     """Its size."""
 
     init: Initialisation = "xavier_normal"
-    """How the weights are drawn."""
+    """Distribution of the initial weights."""
     growth: Width = 32
     """Channels that each layer adds; the stem has twice as many."""
 

@@ -1,9 +1,9 @@
-"""A network of your own: `package.module:function`, called with your arguments and what its signature names.
+"""Your own network: `package.module:function`, called with your arguments, `input_shape` and `num_classes`.
 
-These are `input_shape`, (C, H, W) or (F,), and `num_classes`. A class, or a function without arguments, will do. The
-function returns a `torch.nn.Module` with its weights drawn (torch's global generator is seeded for it). What the
-network answers is brought to logits where that is beyond doubt (`_outputs.py`). The source of its module is part of the
-identity of everything that is made with it.
+It gets `input_shape`, (C, H, W) or (F,), and `num_classes` if its signature names them. It can be a class, or have no
+arguments. It returns a `torch.nn.Module` with initial weights (torch's global generator is seeded for it).
+Outputs are converted to logits where that is unambiguous (`_outputs.py`). The source of its module is part of the
+identity of everything made with it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NOT_TAKEN = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 class FactoryOptions(Options):
-    """Where the function is, and what else it is given."""
+    """The function, and further arguments for it."""
 
     target: Target
     """`package.module:function`."""
@@ -38,7 +38,7 @@ class FactoryOptions(Options):
 
 
 class Factory(Model[FactoryOptions]):
-    """Calls a function of the user's."""
+    """Calls a user's function."""
 
     takes_tables = True
     draws_own_weights = True
@@ -48,7 +48,7 @@ class Factory(Model[FactoryOptions]):
         return options.target
 
     def build(self, options: FactoryOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
-        """What the function returns, made to answer logits alone."""
+        """The network that the function returns, made to return plain logits."""
         import torch
 
         offered = {"input_shape": tuple(input_shape), "num_classes": num_classes}
@@ -64,7 +64,7 @@ class Factory(Model[FactoryOptions]):
 
 
 def check_target(target: str) -> None:
-    """Checks that a target can be the name of a function in a module that is there; the module is not run.
+    """Checks that a target is well-formed and its module exists, without running the module.
 
     Raises:
         UserError: it is malformed, or there is no such module.
@@ -73,7 +73,7 @@ def check_target(target: str) -> None:
 
 
 def user_function(target: str) -> Callable[..., Any]:
-    """The function that a target names; its module is imported, and may raise what it likes.
+    """The function that a target names; this imports its module, which can raise any error.
 
     Raises:
         UserError: there is no such module, or no such function in it.
@@ -84,20 +84,20 @@ def user_function(target: str) -> Callable[..., Any]:
 def call_of(
     function: Callable[..., Any], offered: Mapping[str, Any], options: Mapping[str, Any], name: str, advice: str
 ) -> Callable[[], Any]:
-    """A call of a user's function, with the options and what it takes of what is offered.
+    """A call of a user's function with the options, and with the offered arguments that it accepts.
 
-    That is what its signature names. Behind `**kwargs` it is everything, less what the code refuses that they are
-    passed on to: torchvision's `resnet18(**kwargs)` is given `num_classes` and no `input_shape`.
+    It accepts those in its signature. With `**kwargs` it accepts everything, except what the called code behind
+    `**kwargs` refuses: torchvision's `resnet18(**kwargs)` gets `num_classes` but not `input_shape`.
 
     Args:
-        function: a function, a class, or anything else that can be called.
-        offered: arguments that it need not take.
-        options: arguments that it must take.
-        name: of the function, for messages.
+        function: a function, a class, or any other callable.
+        offered: arguments that it may ignore.
+        options: arguments that it must accept.
+        name: the function's name, for messages.
         advice: how a user gives an argument, with {} for its name.
 
     Raises:
-        UserError: it does not take an option, or needs an argument that it would not be given.
+        UserError: it does not accept an option, or needs an argument that nobody gives.
     """
     import torch
 
@@ -121,7 +121,7 @@ def call_of(
 
 
 def _called_without_refused(function: Callable[..., Any], given: Mapping[str, Any], spare: set[str]) -> Any:
-    """What a function returns; arguments that may be spared are left out if code behind `**kwargs` refuses them."""
+    """Calls a function without those spare arguments that code behind `**kwargs` refuses; returns its result."""
     given = dict(given)
     while True:
         try:

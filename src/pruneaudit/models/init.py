@@ -1,10 +1,10 @@
-"""Initial weights, drawn from a generator of the model's own.
+"""Initial weights, drawn from the model's own generator.
 
 - `kaiming_normal`, He et al. 2015 (arXiv:1502.01852): weights are normal with variance 2 / fan, which keeps the
-  variance through ReLU layers; forward through linear layers (fan-in), backward through convolutions (fan-out), as
-  networks with BatchNorm usually have it.
+  variance through ReLU layers: forward through linear layers (fan-in), backward through convolutions (fan-out), as
+  is usual in networks with BatchNorm.
 - `xavier_normal`, Glorot and Bengio 2010: variance 2 / (fan-in + fan-out) in both, a compromise between the two
-  directions in linear networks. mia_prune (arXiv:2202.03335) draws all its networks so.
+  directions in linear networks. mia_prune (arXiv:2202.03335) draws all its networks this way.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 Initialisation = Literal["kaiming_normal", "xavier_normal"]
-"""By what rule the weights of convolutions and linear layers are drawn."""
+"""Distribution of the weights of convolutions and linear layers."""
 
 
 class NetworkOptions(Options):
-    """What every network of the package can be told."""
+    """Options of every network of the package."""
 
     init: Initialisation = "kaiming_normal"
-    """How the weights are drawn."""
+    """Distribution of the initial weights."""
 
 
 def initialise(model: torch.nn.Module, generator: torch.Generator, scheme: Initialisation = "kaiming_normal") -> None:
-    """Draws every weight anew, layer by layer in the order of `named_modules`.
+    """Draws all weights, layer by layer in the order of `named_modules`.
 
     Convolutions and linear layers: by `scheme`. Biases: 0. Normalisation layers: weight 1, bias 0, running statistics
     reset.
@@ -37,10 +37,10 @@ def initialise(model: torch.nn.Module, generator: torch.Generator, scheme: Initi
     Args:
         model: the network, changed in place; it must be on the CPU.
         generator: a CPU generator.
-        scheme: how weights are drawn.
+        scheme: distribution of the weights.
 
     Raises:
-        ValueError: a layer has parameters and is none of these; the message names it.
+        ValueError: a layer of another type has parameters; the message names it.
     """
     from torch import nn
 

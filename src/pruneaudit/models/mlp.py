@@ -25,7 +25,7 @@ class Mlp(Model[MlpOptions]):
     takes_tables = True
 
     def build(self, options: MlpOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
-        """Flatten, then linear layers; BatchNorm has no place in it."""
+        """Flatten, then linear layers, without BatchNorm."""
         from torch import nn
 
         layers: list[nn.Module] = [nn.Flatten()]

@@ -1,4 +1,4 @@
-"""What a model plug-in is."""
+"""The base class of models."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 """Probability that a unit is zero in training; 0: no dropout."""
 Norm = Literal["batch", "group"]
-"""What stands behind convolutions: BatchNorm, or GroupNorm, in which no sample sees the others of its batch."""
+"""Normalisation after convolutions: BatchNorm, or GroupNorm, which does not mix the samples of a batch."""
 
 
 class ImageOptions(NetworkOptions):
-    """What every network for images can be told."""
+    """Options of every network for images."""
 
     norm: Norm = "batch"
     """BatchNorm, or GroupNorm of up to 32 groups of at least 16 channels each (fewer channels: one group)."""
@@ -34,7 +34,7 @@ class ImageOptions(NetworkOptions):
 class Model(Configured[OptionsT], ABC):
     """One architecture.
 
-    A subclass sets `Options`, imports torch within `build` only, and its module sets `MODEL`.
+    A subclass sets `Options` and imports torch only within `build`; its module sets `MODEL`.
 
     Example:
         >>> mlp = pruneaudit.MODELS.get("mlp")
@@ -42,45 +42,45 @@ class Model(Configured[OptionsT], ABC):
     """
 
     takes_tables = False
-    """Whether samples may be tables (F,); images (C, H, W) always may."""
+    """Whether it accepts tables (F,); every model accepts images (C, H, W)."""
     draws_own_weights = False
-    """Whether `build` draws the weights itself, from torch's global generator, which is then seeded for it."""
+    """Whether `build` draws the weights itself, from torch's global generator, which is seeded for it."""
     semantics_version = 1
-    """Raised when the same options and generator would give another network."""
+    """Raised when the same options and generator give a different network than before."""
 
     def fingerprint(self, options: OptionsT) -> str:
-        """What else shapes the network beside its options, such as the hash of a user's source; or nothing."""
+        """Anything besides the options that affects the network, such as the hash of a user's source; or empty."""
         return ""
 
     def target(self, options: OptionsT) -> str:
-        """The function of the user's that builds the network, `package.module:function`; or nothing.
+        """The user's function that builds the network, `package.module:function`; or empty.
 
-        The hash of its source shapes the network too; a run records it.
+        The hash of its source is part of the network's identity; a run records it.
         """
         return ""
 
     @abstractmethod
     def build(self, options: OptionsT, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
-        """The network, with weights that do not count: `pruneaudit.models.build_model` draws them.
+        """The network; its weights are ignored, because `pruneaudit.models.build_model` draws new ones.
 
         Args:
             options: this model's own options.
-            input_shape: of one sample: (C, H, W) or (F,).
+            input_shape: shape of one sample: (C, H, W) or (F,).
             num_classes: width of the output.
 
         Returns:
             A module from (B, *input_shape) float32 to logits (B, num_classes).
 
         Raises:
-            UserError: the model needs images and samples are rows of a table.
+            UserError: the model needs images, but samples are rows of a table.
         """
 
 
 def image_channels(name: str, input_shape: tuple[int, ...]) -> int:
-    """The channels of images (C, H, W), for a model that takes nothing else.
+    """The channels of images (C, H, W), for a model that accepts only images.
 
     Raises:
-        UserError: samples are rows of a table; the message names the models that take them.
+        UserError: samples are rows of a table; the message names the models that accept them.
     """
     if len(input_shape) == 3:
         return input_shape[0]

@@ -26,9 +26,10 @@ class ResNetOptions(ImageOptions):
     width: Width = 16
     """Channels of the first stage; the others have 2 and 4 times as many."""
     shortcut: Literal["A", "B"] = "A"
-    """Where the shape changes: zeros in the place of new channels (A), or a 1x1 convolution (B)."""
+    """Shortcuts where the shape changes: zeros as new channels (A), or a 1x1 convolution (B)."""
     block: Literal["basic", "bottleneck"] = "basic"
-    """Two 3x3 convolutions, or 1x1, 3x3 and 1x1 with four times as many channels outside; the latter needs B."""
+    """`basic`: two 3x3 convolutions; `bottleneck`: 1x1, 3x3 and 1x1, with four times as many channels outside, and
+    shortcut B."""
 
     @model_validator(mode="after")
     def _bottlenecks_project(self) -> ResNetOptions:
@@ -40,11 +41,11 @@ class ResNetOptions(ImageOptions):
 class ResNet(Model[ResNetOptions]):
     """ResNet of depth 6n + 2 for CIFAR: 20, 32, 44, 56, 110 and others; three stages of n blocks.
 
-    He et al. 2015 (arXiv:1512.03385), section 4.2. As it is, it is theirs: two convolutions per block, shortcut
+    He et al. 2015 (arXiv:1512.03385), section 4.2. The defaults are theirs: two convolutions per block, shortcut
     option A. Depth 20 gives the same network, and from the same generator the same weights, as `resnet20`.
 
-    The Pruning_MIA system takes option B, and from depth 44 on bottleneck blocks (as many as there would be basic
-    blocks, so that its "44" has 65 layers): `shortcut = "B"`, `block = "bottleneck"`.
+    The Pruning_MIA system uses option B, and from depth 44 on bottleneck blocks (as many as the basic blocks that they
+    replace, so that its "44" has 65 layers): `shortcut = "B"`, `block = "bottleneck"`.
     """
 
     def build(self, options: ResNetOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
@@ -61,7 +62,7 @@ class ResNet20(Model[ImageOptions]):
     """ResNet-20 for CIFAR: three stages of three blocks, 16-32-64 channels, shortcuts without parameters.
 
     He et al. 2015 (arXiv:1512.03385), section 4.2, shortcut option A: 0.27 million parameters. `resnet` has
-    the other depths, and other shortcuts.
+    other depths and shortcuts.
     """
 
     def build(self, options: ImageOptions, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
@@ -73,7 +74,7 @@ class ResNet20(Model[ImageOptions]):
 
 
 class ResNet18Options(ImageOptions):
-    """Its size, and what follows the stem."""
+    """Its size, and pooling after the stem."""
 
     width: Width = 64
     """Channels of the first stage; the others have 2, 4 and 8 times as many."""
@@ -85,11 +86,11 @@ class ResNet18(Model[ResNet18Options]):
     """ResNet-18 for small images: 3x3 stem of stride 1, no max-pooling, four stages of two blocks, 64-512 channels.
 
     He et al. 2015 (arXiv:1512.03385), table 1, shortcut option B. Deviation: the stem for ImageNet (7x7 of
-    stride 2, then max-pooling) would leave 1x1 maps of a 32x32 image, so it is the CIFAR stem of section
-    4.2, as most CIFAR studies have it. 11.17 million parameters for 10 classes.
+    stride 2, then max-pooling) would reduce a 32x32 image to 1x1 maps, so this uses the CIFAR stem of section
+    4.2, like most CIFAR studies. 11.17 million parameters for 10 classes.
 
-    The network of mia_prune (arXiv:2202.03335) has this stem too, but keeps the max-pooling, and draws other
-    weights: `max_pool = true`, `init = "xavier_normal"`. Its maps are half as high and wide.
+    The network of mia_prune (arXiv:2202.03335) has this stem too, but keeps the max-pooling, and initialises
+    differently: `max_pool = true`, `init = "xavier_normal"`. Its maps are half as high and wide.
     """
 
     def build(self, options: ResNet18Options, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:

@@ -1,9 +1,9 @@
 """VGG-16 with BatchNorm for small images: thirteen 3x3 convolutions, 64-512 channels, and three linear layers.
 
-Simonyan and Zisserman 2014 (arXiv:1409.1556), configuration D with BatchNorm, as mia_prune (arXiv:2202.03335) has
-it: the maps are averaged to 1x1 instead of 7x7, so the first linear layer has 512 inputs; dropout 0.5 in the
-classifier, convolutions with biases, weights Xavier-normal. Deviation: pooling rounds sizes up, so that images of
-any size pass; images whose sides are multiples of 32 are the same in both. 33.65 million parameters for 10
+Simonyan and Zisserman 2014 (arXiv:1409.1556), configuration D with BatchNorm, in the version of mia_prune
+(arXiv:2202.03335): the maps are averaged to 1x1 instead of 7x7, so the first linear layer has 512 inputs; dropout 0.5
+in the classifier, convolutions with biases, weights Xavier-normal. Deviation: pooling rounds sizes up, so that images
+of any size work; for images whose sides are multiples of 32 there is no difference. 33.65 million parameters for 10
 classes.
 """
 
@@ -25,7 +25,7 @@ class Vgg16Options(ImageOptions):
     """Its size, and dropout."""
 
     init: Initialisation = "xavier_normal"
-    """How the weights are drawn."""
+    """Distribution of the initial weights."""
     width: Width = 64
     """Channels of the first stage; the others have 2, 4, 8 and 8 times as many."""
     hidden: Width = 4096

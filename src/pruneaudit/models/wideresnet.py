@@ -1,7 +1,7 @@
 """Wide ResNet of depth 6n + 4 for CIFAR: three stages of n pre-activation blocks, 16k-32k-64k channels.
 
 Zagoruyko and Komodakis 2016 (arXiv:1605.07146), blocks of two 3x3 convolutions without dropout; WRN-28-10
-unless other sizes are asked for. The Pruning_MIA system has the same network.
+by default. The Pruning_MIA system uses the same network.
 """
 
 from __future__ import annotations
