@@ -37,7 +37,7 @@ def test_a_copy_is_refused_and_both_are_named(form):
     key = "probabilities" if form == "probabilities" else "logits"
     Signals(**{key: FORMS[form](z)}, **rest)
     z[3] = z[1]
-    with pytest.raises(UserError, match=r"models b and d answer exactly alike") as caught:
+    with pytest.raises(UserError, match="models b and d ") as caught:
         Signals(**{key: FORMS[form](z)}, **rest)
     assert "leave model d out" in str(caught.value)
 

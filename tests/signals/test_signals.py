@@ -129,7 +129,7 @@ def test_labels_that_are_no_integers():
     ],
 )
 def test_what_is_neither_true_nor_false(name, value):
-    assert "with other values than 0 and 1, expected bool" in refused(**{name: value})
+    assert "0 and 1, expected bool" in refused(**{name: value})
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float32])
@@ -283,7 +283,7 @@ def test_probabilities_of_any_model_are_noticed():
 
 def test_what_belongs_together_must_fit():
     confidence, correct = np.zeros((2, 4, 3), np.float32), np.zeros((2, 4, 2), bool)
-    assert "(2, 4, 2) beside confidence (2, 4, 3)" in refused(confidence=confidence, correct=correct)
+    assert "(2, 4, 2), but confidence (2, 4, 3)" in refused(confidence=confidence, correct=correct)
     assert "negative" in refused(sensitivity=np.full((2, 4, 3), -0.1))
 
 

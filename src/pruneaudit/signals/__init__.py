@@ -1,1 +1,1 @@
-"""Signals: what the models of a release say of the audit data."""
+"""Signals: the predictions of a release's models on the audit data."""

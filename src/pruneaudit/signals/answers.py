@@ -1,6 +1,6 @@
-"""What models answered, in one of three forms: logits, class probabilities, or predicted classes alone.
+"""Models' answers in one of three forms: logits, class probabilities, or only predicted classes.
 
-Each is kept as it was given. What stands under the wrong key is refused, and the message names the right one.
+Each is kept as given. Values under the wrong key are refused, and the message names the right one.
 """
 
 # M models, N samples, C classes
@@ -19,11 +19,11 @@ from pruneaudit.signals.recognised import Recognised, is_one_probability, recogn
 
 FORMS = ("logits", "probabilities", "predicted")
 ROUNDING = 1e-5
-"""How far beyond 0 and 1 a probability may lie by rounding."""
+"""Largest rounding error of a probability below 0 or above 1."""
 FEW_ROWS = 0.01
-"""Share of rows that may sum to more than 1, as damaged rows do."""
+"""Largest share of rows that may sum to more than 1; a few rows can be damaged."""
 LEAST_SUM = 0.5
-"""Of most rows of probabilities; the largest few of them may be all that is given."""
+"""Least sum of most rows of probabilities: a service may return only the largest few."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ def by_class(name: str, values: np.ndarray, labels: np.ndarray, member: np.ndarr
         member: (M, N), which tells (M, N) from (N, C).
 
     Raises:
-        UserError: another shape; no numbers; or one output that is no logit stands in the place of one.
+        UserError: another shape; not numbers; or a single output that is not a logit.
     """
     is_single = values.shape[-1:] == (1,) if values.ndim == 3 else values.ndim == 2 and values.shape == member.shape
     if 0 in values.shape or not (values.ndim == 3 or is_single):
@@ -75,8 +75,8 @@ def by_class(name: str, values: np.ndarray, labels: np.ndarray, member: np.ndarr
     highest = int(labels.max()) if labels.dtype.kind in "iu" and labels.size else 1
     if is_single and highest > 1:
         raise UserError(
-            f"{name}: got shape {values.shape}, one number per sample, which tells two classes apart, and labels up to"
-            f" {highest}; expected (models, samples, {highest + 1})"
+            f"{name}: got shape {values.shape}, one number per sample, which is only enough for two classes, and labels"
+            f" up to {highest}; expected (models, samples, {highest + 1})"
         )
     found: np.ndarray = as_floats(name, values, keep_double=name == "probabilities", log_zero=name == "logits")
     if not is_single:
@@ -86,7 +86,7 @@ def by_class(name: str, values: np.ndarray, labels: np.ndarray, member: np.ndarr
         return np.stack([1 - one, one], axis=-1)
     for row, model in enumerate(one):
         if not np.isfinite(model).all():
-            raise UserError(f"logits: NaN or infinity for model {row}; leave that model out or mend its outputs")
+            raise UserError(f"logits: NaN or infinity for model {row}; leave that model out or fix its outputs")
         if kind := is_one_probability(model):
             dividing = " divided by 100" if kind == "percent" else ""
             raise UserError(
@@ -97,18 +97,18 @@ def by_class(name: str, values: np.ndarray, labels: np.ndarray, member: np.ndarr
 
 
 def _one_model(name: str, values: np.ndarray, labels: np.ndarray) -> str:
-    """How to mend the answers (N, C) of one model; empty where they are none."""
+    """The remedy for answers (N, C) of one model; empty for others."""
     return f"; for one model use {name}[None]" if values.ndim == 2 and values.shape[0] == labels.size else ""
 
 
 def from_logits(logits: np.ndarray, labels: np.ndarray, names: np.ndarray) -> Answers:
-    """Checked answers from logits (M, N, C), in which -inf stands for a probability of 0.
+    """Checked answers from logits (M, N, C), in which -inf means a probability of 0.
 
-    Logarithms of probabilities with zeros become the probabilities that they come from. Among other logits, -inf
-    becomes the lowest number, whose probability is 0 too and which makes no NaN.
+    Log-probabilities with -inf are converted back to probabilities. In other logits, -inf becomes the lowest finite
+    number, which also has probability 0 but avoids NaN.
 
     Raises:
-        UserError: they are something else, or -inf stands where a probability of the true class would.
+        UserError: they are not logits, or -inf is the label's value or all other classes'.
     """
     kinds = []
     for name, rows in zip(names, logits, strict=True):
@@ -127,8 +127,8 @@ def from_logits(logits: np.ndarray, labels: np.ndarray, names: np.ndarray) -> An
         if broken.any():
             raise UserError(
                 f"logits: -inf for model {names[row]} at sample {int(np.flatnonzero(broken)[0])}, for its label or for"
-                f" all other classes ({int(broken.sum()):,} samples); expected finite logits there, or give class"
-                " probabilities, which may be 0, as `probabilities`"
+                f" all other classes ({int(broken.sum()):,} samples); expected finite logits there; or give class"
+                " probabilities, which can be 0, as `probabilities`"
             )
     return Answers(logits=np.maximum(logits, np.finfo(logits.dtype).min))
 
@@ -148,10 +148,10 @@ def _refuse_as_logits(name: object, found: Recognised) -> NoReturn:
 
 
 def from_probabilities(probabilities: np.ndarray, names: np.ndarray) -> Answers:
-    """Checked answers from class probabilities (M, N, C); zeros and ones alone are predicted classes.
+    """Checked answers from class probabilities (M, N, C); only zeros and ones are predicted classes.
 
     Raises:
-        UserError: they are no probabilities.
+        UserError: they are not probabilities.
     """
     for name, rows in zip(names, probabilities, strict=True):
         _check_probabilities(name, rows)
@@ -175,7 +175,7 @@ def _check_probabilities(name: object, rows: np.ndarray) -> None:
     if above > FEW_ROWS:
         raise UserError(
             f"probabilities: {above:.1%} of the rows of model {name} sum to more than 1, expected one probability per"
-            " class; divide each row by its sum, or give what stands before a sigmoid per class as `logits`"
+            " class; divide each row by its sum, or give the inputs of a sigmoid per class as `logits`"
         )
     middle = float(np.median(rows.sum(axis=1, dtype=np.float64)))
     if middle < LEAST_SUM:
@@ -188,7 +188,7 @@ def from_predicted(predicted: np.ndarray) -> Answers:
     """Checked answers from predicted classes (M, N).
 
     Raises:
-        UserError: they are no class numbers.
+        UserError: they are not class numbers.
     """
     if predicted.ndim != 2 or 0 in predicted.shape:
         raise UserError(f"predicted: got shape {predicted.shape}, expected (models, samples): one class per answer")
@@ -205,11 +205,11 @@ def checked_resolution(given: np.ndarray | None, probabilities: np.ndarray | Non
     """The resolution (2,) of probabilities: as given, or found from the values; None without probabilities.
 
     Raises:
-        UserError: it is no step between 0 and 1, or there is nothing that it could belong to.
+        UserError: it is not a step between 0 and 1, or there are no probabilities.
     """
     if probabilities is None:
         if given is not None:
-            raise UserError("resolution: goes with probabilities, which are not given; leave it out")
+            raise UserError("resolution: needs probabilities, which are not given; leave it out")
         return None
     if given is None:
         return resolution_of(probabilities)

@@ -1,4 +1,4 @@
-"""Arrays as users bring them, in the types that `Signals` keeps."""
+"""Converts users' arrays to the types of `Signals`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pruneaudit.core.errors import UserError
 def as_array(name: str, value: Any) -> np.ndarray:
     """The value as an array of numbers, bools or texts.
 
-    Taken are arrays and lists; torch's tensors on any device, sparse, in bfloat16 or with a gradient; pandas' columns
+    It accepts arrays and lists; torch's tensors on any device, sparse, in bfloat16 or with a gradient; pandas' columns
     and tables of any type; and lists of all these.
 
     Raises:
-        UserError: lists of unequal lengths, a missing value, or texts beside numbers.
+        UserError: lists of unequal lengths, a missing value, or texts mixed with numbers.
     """
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise _missing(name, tuple(np.argwhere(np.ma.getmaskarray(value))[0]))
@@ -27,19 +27,19 @@ def as_array(name: str, value: Any) -> np.ndarray:
     try:
         found = np.asarray(value)
     except ValueError:
-        rows = "; lists of row numbers become one by numpy.isin(numpy.arange(num_samples), rows) for each model"
+        rows = "; for lists of row numbers, use numpy.isin(numpy.arange(num_samples), rows) for each model"
         raise UserError(
             f"{name}: got lists of unequal lengths, expected a regular array{rows if name == 'member' else ''}"
         ) from None
-    if found.dtype.kind == "T":  # NumPy's texts of any length
+    if found.dtype.kind == "T":  # NumPy's variable-length texts
         return found.astype(str)
-    if hasattr(value, "isna") and found.dtype.kind == "f" and np.isnan(found).any():  # pandas' integers with a hole
+    if hasattr(value, "isna") and found.dtype.kind == "f" and np.isnan(found).any():  # pandas' optional integers
         raise _missing(name, tuple(np.argwhere(np.isnan(found))[0]))
     return _from_objects(name, found) if found.dtype == object else found
 
 
 def _is_tensor(value: Any) -> bool:
-    """Whether it is one of torch's; torch is not imported for it."""
+    """Whether it is a torch tensor; does not import torch."""
     return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach")
 
 
@@ -51,13 +51,13 @@ def _from_torch(value: Any) -> np.ndarray:
 
 
 def _from_objects(name: str, value: np.ndarray) -> np.ndarray:
-    """Objects, as pandas keeps texts and values that may be missing, in the type that all of them have."""
+    """Converts objects (pandas' form of texts and optional values) to their common type."""
     for place, one in np.ndenumerate(value):
         if one is None or type(one).__name__ in ("NAType", "NaTType"):
             raise _missing(name, place)
     kinds = {isinstance(one, str) for one in value.flat}
     if len(kinds) > 1:
-        raise UserError(f"{name}: got texts beside other values, expected values of one kind")
+        raise UserError(f"{name}: got texts mixed with other values, expected values of one kind")
     found = np.array(value.tolist())
     if found.dtype == object or found.shape != value.shape:
         raise UserError(f"{name}: got objects such as {type(value.flat[0]).__name__}, expected numbers, bools or texts")
@@ -80,7 +80,7 @@ def as_bool(name: str, value: np.ndarray | None) -> np.ndarray | None:
     if value.dtype.kind not in "iuf" or not np.isin(value, (0, 1)).all():
         numbers = value.dtype.kind in "iuf"
         wrong = f"; the first is {value[~np.isin(value, (0, 1))].flat[0]}" if numbers else ""
-        raise UserError(f"{name}: got {value.dtype} with other values than 0 and 1, expected bool{wrong}")
+        raise UserError(f"{name}: got {value.dtype} with values other than 0 and 1, expected bool{wrong}")
     return value.astype(bool)
 
 
@@ -90,11 +90,11 @@ def as_floats(name: str, value: np.ndarray | None, keep_double: bool = False, lo
     Args:
         name: the key, for messages.
         value: (M, ...) numbers.
-        keep_double: leave float64 as it is: next to 1, float32 cannot tell probabilities apart that float64 can.
-        log_zero: minus infinity, the logarithm of 0, may stand.
+        keep_double: keep float64: near 1, float32 cannot distinguish probabilities that float64 can.
+        log_zero: allow minus infinity, the logarithm of 0.
 
     Raises:
-        UserError: they are no numbers, not finite, or too large for float32.
+        UserError: they are not numbers, not finite, or too large for float32.
     """
     if value is None:
         return None
@@ -106,7 +106,7 @@ def as_floats(name: str, value: np.ndarray | None, keep_double: bool = False, lo
 
     for row, block in enumerate(value):
         if not is_fine(block):
-            raise UserError(f"{name}: NaN or infinity for model {row}; leave that model out or mend its outputs")
+            raise UserError(f"{name}: NaN or infinity for model {row}; leave that model out or fix its outputs")
     if keep_double and value.dtype.kind == "f" and value.dtype.itemsize == 8:
         return value.astype(np.float64, copy=False)
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""Do the arrays of `Signals` fit each other? Every check raises `UserError`, whose message says how to mend it."""
+"""Checks that the arrays of `Signals` fit each other. Every check raises `UserError` with a remedy."""
 
 # M models, N samples, C classes, Q queries
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_shapes(signals: Signals, form: str) -> None:
-    """Checks that all arrays have the models, samples and classes of the answers, which stand under `form`."""
+    """Checks that all arrays have the models, samples and classes of the answers, whose key is `form`."""
     answers = getattr(signals, form)
     num_models, num_samples = answers.shape[:2]
     num_classes = answers.shape[2] if answers.ndim == 3 else None
@@ -47,7 +47,7 @@ def check_shapes(signals: Signals, form: str) -> None:
 
 
 def check_labels(labels: np.ndarray, num_classes: int | None, form: str) -> None:
-    """Checks that labels are class numbers, below `num_classes` where the answers say how many there are."""
+    """Checks that labels are class numbers, below `num_classes` if the answers determine it."""
     if labels.dtype.kind not in "iu":
         raise UserError(f"labels: got {labels.dtype}, expected integers; use labels.astype(int)")
     lowest, highest = int(labels.min()), int(labels.max())
@@ -69,20 +69,20 @@ def check_names(signals: Signals) -> None:
 
 
 def check_queries(signals: Signals) -> None:
-    """Checks that what is given of several queries agrees, and that a mean of absolute changes is one."""
+    """Checks that the keys for several queries agree, and that sensitivities are not negative."""
     if signals.sensitivity is not None and signals.sensitivity.min() < 0:
         raise UserError("sensitivity: got negative values, expected mean absolute changes (0 or more)")
     if signals.confidence is None or signals.correct is None:
         return
     if signals.correct.shape != signals.confidence.shape:
         raise UserError(
-            f"correct: got shape {signals.correct.shape} beside confidence {signals.confidence.shape},"
-            " expected as many; give both for the same queries"
+            f"correct: got shape {signals.correct.shape}, but confidence {signals.confidence.shape},"
+            " expected equal shapes; give both for the same queries"
         )
 
 
 def check_victims(signals: Signals) -> None:
-    """Checks that there are victims, each with members and non-members that are scored."""
+    """Checks that there are victims, each with scored members and non-members."""
     if not len(signals.victims):
         raise UserError("is_victim: no model is a victim; mark at least one")
     for row in signals.victims:
@@ -96,7 +96,7 @@ def check_victims(signals: Signals) -> None:
 
 
 def check_holdout(signals: Signals) -> None:
-    """Refuses a holdout with samples that some model was trained on, or that are scored."""
+    """Refuses a holdout with samples that any model was trained on, or that are scored."""
     if signals.holdout is None:
         return
     for wrong, is_what in ((signals.member, "in the training set of"), (signals.scored, "eligible for")):
@@ -104,7 +104,7 @@ def check_holdout(signals: Signals) -> None:
             row, sample = np.argwhere(wrong & signals.holdout)[0]
             raise UserError(
                 f"holdout: sample {signals.sample_ids[sample]} is {is_what} model {signals.model_names[row]}, expected"
-                " samples that no model was trained on and that none is audited on; take it out of holdout, or set its"
+                " samples that no model was trained on or is audited on; take it out of holdout, or set its"
                 " eligible to False"
             )
 
@@ -112,11 +112,11 @@ def check_holdout(signals: Signals) -> None:
 def check_copies(signals: Signals, form: str) -> None:
     """Refuses one model under two ids."""
     if not any(getattr(signals, form).strides):
-        return  # one number in the place of all answers: they are still to come
+        return  # a single broadcast value: a placeholder for answers to come
     pairs = np.triu(np.ones((signals.num_models, signals.num_models), dtype=bool), k=1)
     if pair := first_copy(signals, signals, pairs):
         first, second = (signals.model_names[row] for row in pair)
         raise UserError(
-            f"{form}: models {first} and {second} answer exactly alike, expected different models (a copy would be a"
-            f" reference for its own original); leave model {second} out"
+            f"{form}: models {first} and {second} give exactly the same answers, expected different models (a copy"
+            f" would be a reference for its own original); leave model {second} out"
         )

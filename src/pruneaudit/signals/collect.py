@@ -1,7 +1,7 @@
-"""Asking the models: from a network and the audit data to arrays.
+"""Collects predictions: from a network and the audit data to arrays.
 
-Networks answer in evaluation mode. Query 0 is the plain sample; further queries are crops and flips
-drawn from (study seed, query index), so that every model is asked about the same views.
+Networks predict in evaluation mode. Query 0 is the plain sample; further queries are crops and flips
+drawn from (study seed, query index), so that every model gets the same views.
 """
 
 # N samples, C classes, Q queries, B batch
@@ -20,7 +20,7 @@ from pruneaudit.training.samples import Samples
 
 
 def collect(model: nn.Module, samples: Samples, num_queries: int, study_seed: int) -> dict[str, np.ndarray]:
-    """What one network says of all samples.
+    """One network's predictions on all samples.
 
     Args:
         model: the network, on the samples' device.
@@ -43,13 +43,13 @@ def collect(model: nn.Module, samples: Samples, num_queries: int, study_seed: in
 
 
 def outputs(model: nn.Module, samples: Samples, num_queries: int, study_seed: int) -> list[np.ndarray]:
-    """What one network says of all samples in each of Q queries, the plain one first; float32, as it says it."""
+    """One network's raw outputs for all samples in each of Q queries, the plain one first; float32."""
     answers = [predict(model, samples).numpy()]
     for query in range(1, num_queries):
         generator = torch_generator(study_seed, seeds.QUERY, query)
 
         def attack_input(x: Tensor) -> Tensor:
-            return AUGMENTATIONS["crop_flip"](x, generator)  # noqa: B023 - used up within this turn
+            return AUGMENTATIONS["crop_flip"](x, generator)  # noqa: B023 - used only in this iteration
 
         answers.append(predict(model, samples, attack_input).numpy())
     return answers

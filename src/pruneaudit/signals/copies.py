@@ -1,4 +1,4 @@
-"""One model under two names: its copy would serve it as a reference, and leaks would grow out of nothing."""
+"""Finds one model under two names: it would be its own reference, and the audit would find leaks that do not exist."""
 
 # M models of one file, K of the other, N samples
 
@@ -12,33 +12,33 @@ if TYPE_CHECKING:
     from pruneaudit.signals.signals import Signals
 
 PROBED = 64
-"""Samples that all pairs of models are compared on; pairs that agree on them are compared on all samples."""
+"""Number of samples for a first comparison of all pairs of models; pairs that agree are compared on all samples."""
 PROBE_TOLERANCE = 1e-3
 ALIKE = 1e-5
 """Largest difference, in standard deviations of a model's answers, that counts as rounding."""
 
 
 MASKED = -1e30
-"""Logits below it stand for a probability of 0, and tell nothing of how far answers spread."""
+"""Lower logits mean a probability of 0, and are ignored in the spread of answers."""
 
 
 def first_copy(one: Signals, other: Signals, compared: np.ndarray) -> tuple[int, int] | None:
-    """The first two models that answer all samples alike, up to rounding.
+    """The first two models with the same answers to all samples, up to rounding.
 
-    Models that say the same of every sample (collapsed networks) are no copies: they tell nothing of anybody. Predicted
-    classes alone are not compared: two models may well agree on them.
+    Models with the same answer to every sample (collapsed networks) do not count as copies: they leak nothing.
+    Predicted classes are not compared, because different models can agree on them.
 
     Args:
         one: M models.
         other: K models on the same samples.
-        compared: (M, K) bool, the pairs that matter.
+        compared: (M, K) bool, the pairs to compare.
 
     Returns:
-        A row of each; None where no two are alike.
+        A row of each; None without copies.
     """
     if one.predicted is not None or other.predicted is not None:
         return None
-    by_phi = (one.logits is None) != (other.logits is None)  # logits beside probabilities
+    by_phi = (one.logits is None) != (other.logits is None)  # logits and probabilities
 
     def answers(signals: Signals, row: int, samples: np.ndarray | slice = slice(None)) -> np.ndarray:
         values = signals.probabilities if signals.logits is None else signals.logits

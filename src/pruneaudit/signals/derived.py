@@ -1,4 +1,4 @@
-"""Numbers that attacks need, computed stably from logits."""
+"""Numbers that attacks need, computed from logits in a numerically stable way."""
 
 # n samples, C classes
 
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 
 NUMBERS_AT_ONCE = 2**16
-"""So many logits are worked on at a time: a copy that stays in the processor's cache."""
+"""Number of logits processed at a time, so that their copy stays in the processor's cache."""
 
 
 def answer_digest(logits: np.ndarray) -> bytes:
-    """What two models share that answer bit for bit alike: the SHA-256 of one model's logits (n, C)."""
+    """SHA-256 of one model's logits (n, C); equal for two models with bit-identical answers."""
     return hashlib.sha256(np.ascontiguousarray(logits)).digest()  # type: ignore[arg-type]
 
 
@@ -31,7 +31,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 def scaled_confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The logit-scaled true-class confidence phi = z_y - logsumexp over j != y of z_j.
 
-    It equals ln(p_y / (1 - p_y)), but neither p_y nor 1 - p_y is formed, so it keeps its precision
+    It equals ln(p_y / (1 - p_y)), but computes neither p_y nor 1 - p_y, so it stays precise
     where p_y rounds to 0 or 1 (arXiv 2112.03570).
 
     Args:
@@ -53,9 +53,9 @@ def scaled_confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _class_by_class(logits: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Parts of the rows, each with a copy of its logits (C, n) in float64, which may be written to.
+    """Yields parts of the rows, each with a writable copy of its logits (C, n) in float64.
 
-    With a class's logits side by side, sums over classes are sums of vectors: two to three times as fast.
+    With a class's logits contiguous, sums over classes are sums of vectors: two to three times as fast.
     """
     size = max(1, NUMBERS_AT_ONCE // max(1, logits.shape[1]))
     for start in range(0, len(logits), size):
@@ -64,14 +64,14 @@ def _class_by_class(logits: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def below_top(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How the classes stand below the highest one, in numbers that stay apart however sure the prediction is.
+    """The classes' distances below the highest one, which stay distinguishable however confident the prediction is.
 
     Args:
         logits: (n, C), C >= 2.
 
     Returns:
-        The highest class (n,); by how much its logit exceeds the next one's, (n,) float64, 0 or more; the logits less
-        that of the next one, (n, C) float64, 0 or less, and -inf for the highest class itself.
+        The highest class (n,); its logit minus the second highest, (n,) float64, 0 or more; the logits minus the second
+        highest, (n, C) float64, 0 or less, and -inf for the highest class itself.
     """
     rows, top = np.arange(len(logits)), logits.argmax(axis=1)
     others = np.array(logits, dtype=np.float64)
@@ -89,13 +89,13 @@ def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def log_probability(phi: np.ndarray) -> np.ndarray:
     """ln p_y, in (-inf, 0], from phi = ln(p_y / (1 - p_y)); any shape, float64."""  # noqa: D403
-    # From phi, not from p_y: it goes on telling losses apart where p_y rounds to 1.
+    # From phi, not from p_y: phi still distinguishes losses where p_y rounds to 1.
     values = np.asarray(phi, dtype=np.float64)
     result = np.empty(values.shape)
     flat, found = values.reshape(-1), result.reshape(-1)
     for start in range(0, flat.size, NUMBERS_AT_ONCE):
         part = slice(start, start + NUMBERS_AT_ONCE)
-        # -ln(1 + e^-phi), with the larger of 1 and e^-phi taken out; logaddexp does the same three times as slowly.
+        # -ln(1 + e^-phi), with the larger of 1 and e^-phi factored out; logaddexp takes three times as long.
         found[part] = np.minimum(flat[part], 0) - np.log1p(np.exp(-np.abs(flat[part])))
     return result
 

@@ -1,4 +1,4 @@
-"""Reading an `.npz` that may be wrong, damaged or hostile."""
+"""Reads an `.npz` that may be wrong, damaged or hostile."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pruneaudit.core.unpacking import array_of, check_zip
 def read_npz(
     path: Path, known: Collection[str], needed: Collection[str], one_of: Collection[str]
 ) -> dict[str, np.ndarray]:
-    """What an `.npz` holds, not yet checked for sense.
+    """The arrays of an `.npz`; their contents are not checked yet.
 
     Args:
         path: the file.
-        known: the keys that may stand in it.
-        needed: those that must.
-        one_of: keys of which one must stand in it.
+        known: the allowed keys.
+        needed: the required keys.
+        one_of: keys of which one is required.
 
     Raises:
         UserError: the file cannot be read, holds pickled objects, or lacks or misnames a key.

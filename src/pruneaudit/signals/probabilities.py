@@ -1,9 +1,9 @@
-"""Class probabilities as they are: how finely they are given, and phi from them.
+"""The resolution of given class probabilities, and phi from them.
 
-phi = ln p_y - ln(1 - p_y), from the value that is given and nothing else: rounded rows are not normalised again, and
-1 - p_y is not replaced by the sum of the others, which rounding takes away. An exact 0 or 1 would make phi infinite.
-It only says "closer than I can tell", so it counts as half of the smallest step that the data can show: the step of
-a rounding to d decimals, 1 / num_trees of a forest, or the last bit of a floating-point number.
+phi = ln p_y - ln(1 - p_y) uses only the given value: rounded rows are not normalised again, and
+1 - p_y is not replaced by the sum of the others, which rounding distorts. An exact 0 or 1 would make phi infinite.
+It only means "closer than the resolution", so it is moved inwards by half of the smallest step of the data: the step of
+rounding to d decimals, 1 / num_trees of a forest, or the last bit of a floating-point number.
 """
 
 # n values, M models, N samples, C classes
@@ -13,28 +13,28 @@ from __future__ import annotations
 import numpy as np
 
 MOST_STEPS = 2000
-"""Every grid of 1 / k up to this k is looked for; beyond it, decimals alone."""
+"""Every grid of 1 / k up to this k is tried; beyond it, only decimals."""
 DECIMALS = (10**4, 10**5, 10**6)
 FINE_DECIMALS = tuple(10**d for d in range(7, 13))
-"""Decimals that float64 alone can show."""
+"""Decimals that only float64 can represent."""
 NUM_LOOKED_AT = 2**16
 NUM_SEARCHED = 1000
 ON_THE_GRID = 0.999
-"""Share of the values that must lie on a grid: a few may have been mended by hand."""
+"""Share of the values that must be on a grid: a few may have been edited by hand."""
 _COARSE_ERROR, _FINE_ERROR = 2e-7, 1e-15
 _CHANCE = 1e-5
 _AT_ONCE = 64
-"""Values that are tried on all grids at a time."""
+"""Number of values tried on all grids at a time."""
 
 
 def grid_of(values: np.ndarray) -> int:
-    """The smallest number of equal steps between 0 and 1 on which the values lie; 0 where there is none.
+    """The smallest number of equal steps between 0 and 1 whose grid contains the values; 0 if there is none.
 
     Args:
-        values: probabilities of any shape. Exact zeros and ones lie on every grid.
+        values: probabilities of any shape. Exact zeros and ones are on every grid.
 
     Returns:
-        k: the values are multiples of 1 / k. 1 where all of them are 0 or 1.
+        k: the values are multiples of 1 / k. 1 if all of them are 0 or 1.
     """
     flat = values.reshape(-1)
     if flat.size > NUM_LOOKED_AT:
@@ -54,16 +54,16 @@ def grid_of(values: np.ndarray) -> int:
 
 
 def _hold(values: np.ndarray, counts: np.ndarray, steps: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Which grids (k,) hold nearly all values, each as often as it occurs, as inner points, and not by chance.
+    """Which grids (k,) contain nearly all values (weighted by their counts) as inner points, and not by chance.
 
     Args:
-        values: between 0 and 1, neither included (n,).
+        values: strictly between 0 and 1 (n,).
         counts: how often each occurs (n,).
-        steps: of each grid (k,).
-        errors: how far a value may be from a multiple of 1 / steps (k,).
+        steps: the number of steps of each grid (k,).
+        errors: largest distance of a value from a multiple of 1 / steps (k,).
 
     Returns:
-        Places in `steps`, ascending. Most grids are given up after the first few values.
+        Indices into `steps`, ascending. Most grids are excluded after the first few values.
     """
     tolerance = steps * errors
     left = np.flatnonzero(values.size * np.log(np.minimum(2 * tolerance, 1.0)) <= np.log(_CHANCE))
@@ -75,7 +75,7 @@ def _hold(values: np.ndarray, counts: np.ndarray, steps: np.ndarray, errors: np.
         part = slice(start, start + _AT_ONCE)
         places = values[part, None] * steps[left]
         nearest = np.rint(places)
-        # A value next to 0 or 1 that is neither is finer than the grid.
+        # A value that rounds to 0 or 1 on the grid, but is neither, is finer than the grid.
         fits = (np.abs(places - nearest) <= tolerance[left]) & (nearest > 0) & (nearest < steps[left])
         within[left] -= counts[part] @ ~fits
         left = left[within[left] >= needed]
@@ -83,10 +83,10 @@ def _hold(values: np.ndarray, counts: np.ndarray, steps: np.ndarray, errors: np.
 
 
 def resolution_of(probabilities: np.ndarray) -> np.ndarray:
-    """The smallest step that the probabilities show next to 0 and next to 1, (2,) float64.
+    """The smallest step of the probabilities next to 0 and next to 1, (2,) float64.
 
-    On a grid (rounded to decimals, votes of trees) it is the grid's step at both ends. Otherwise it is the smallest
-    distance from that end that occurs beside exact zeros (ones), and the last bit of the type where none occur.
+    On a grid (rounded to decimals, votes of trees) it is the grid's step at both ends. Otherwise, if there are exact
+    zeros (ones), it is the smallest other distance from that end; without them, the last bit of the type.
     """
     steps = grid_of(probabilities)
     if steps:
@@ -101,12 +101,12 @@ def resolution_of(probabilities: np.ndarray) -> np.ndarray:
 
 
 def limits(resolution: np.ndarray) -> tuple[float, float]:
-    """What a 0 and a 1 count as: half of the resolution (2,) away from it."""
+    """The values that replace 0 and 1: half of the resolution (2,) inwards."""
     return float(resolution[0]) / 2, 1 - float(resolution[1]) / 2
 
 
 def is_floored(probability: np.ndarray, resolution: np.ndarray) -> np.ndarray:
-    """Whether each probability, of any shape, is too close to 0 or 1 to be told from it."""
+    """Whether each probability, of any shape, is too close to 0 or 1 to be distinguished from it."""
     lowest, highest = limits(resolution)
     return np.asarray((probability <= lowest) | (probability >= highest))
 

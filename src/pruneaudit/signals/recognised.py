@@ -1,7 +1,7 @@
-"""What numbers per class are: logits, or something else that was given in their place.
+"""Recognises the kind of numbers per class: logits, or something else given in their place.
 
-Probabilities that are attacked as if they were logits look private. Not every row needs to behave: values may be
-rounded, and a row may be empty. So a model is judged by what most of its rows do.
+Probabilities attacked as logits look private. Single rows can be misleading: values can be
+rounded, and a row can be empty. So most of a model's rows decide.
 """
 
 # n samples, C classes
@@ -15,28 +15,28 @@ import numpy as np
 from pruneaudit.signals.probabilities import grid_of
 
 MOST = 0.5
-"""Share of a model's rows that decides what it says."""
+"""The kind of more than this share of a model's rows is the model's."""
 SUM_ERROR = 0.01
-"""How far a row of unrounded probabilities may sum from 1: float16 and bfloat16 included."""
+"""Largest error of the sum of a row of unrounded probabilities, including float16 and bfloat16."""
 MOST_ROUNDING = 0.5
-"""The most that rounding may add to it: ten classes at one decimal."""
+"""Largest additional error by rounding: ten classes at one decimal."""
 PERCENT = 100
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """What one model's numbers are taken for."""
+    """The recognised kind of one model's numbers."""
 
     kind: str
     """`logits`, `log-probabilities`, `probabilities`, `hard labels` or `parts` (percent, votes)."""
     share: float
-    """Share of the rows that behave so."""
+    """Share of the rows of this kind."""
     total: float = 1.0
-    """What rows of `parts` sum to."""
+    """Sum of the rows of `parts`."""
 
 
 def recognised(rows: np.ndarray) -> Recognised:
-    """What the numbers (n, C) of one model are; `logits` where nothing else fits."""
+    """The kind of one model's numbers (n, C); `logits` if nothing else fits."""
     logs = is_log_probabilities(rows).mean() if (rows <= SUM_ERROR).all(axis=1).mean() > MOST else 0.0
     if logs > MOST:
         return Recognised("log-probabilities", float(logs))
@@ -74,7 +74,7 @@ def sums_above_one(rows: np.ndarray) -> np.ndarray:
 
 
 def is_log_probabilities(rows: np.ndarray) -> np.ndarray:
-    """Which rows (n, C) are natural logarithms of probabilities; -inf stands for 0. (n,) bool."""
+    """Which rows (n, C) are natural logarithms of probabilities, with -inf for 0; (n,) bool."""
     below = np.asarray((rows <= SUM_ERROR).all(axis=1))
     if not below.any():
         return below
@@ -83,7 +83,7 @@ def is_log_probabilities(rows: np.ndarray) -> np.ndarray:
 
 
 def is_one_probability(values: np.ndarray) -> str:
-    """Whether one number per sample (n,) is no logit of class 1: `probabilities`, `percent`, or empty."""
+    """The kind of one number per sample (n,): `probabilities`, `percent`, or empty for logits of class 1."""
     if np.mean((values >= 0) & (values <= 1)) >= 1 - SUM_ERROR and np.ptp(values) > 0:
         return "probabilities"
     if np.mean((values >= 0) & (values <= PERCENT)) >= 1 - SUM_ERROR and values.max() > PERCENT / 2:
@@ -92,13 +92,13 @@ def is_one_probability(values: np.ndarray) -> str:
 
 
 def _error_to_allow(distances: np.ndarray, rows: np.ndarray) -> float:
-    """`_sum_error` of the rows; their grid is looked for only where the distances leave it to decide."""
+    """`_sum_error` of the rows; searches their grid only if the distances do not already decide."""
     undecided = (distances > SUM_ERROR) & (distances <= SUM_ERROR + MOST_ROUNDING)
     return _sum_error(rows) if undecided.any() else SUM_ERROR
 
 
 def _sum_error(rows: np.ndarray) -> float:
-    """How far a row of C values may sum from 1: half a step of their grid for each."""
+    """Largest error of the sum of a row of C values: half a step of their grid for each."""
     inside = rows[((rows >= 0) & (rows <= 1)).all(axis=1)]
     steps = grid_of(inside) if inside.size else 0
     rounding = rows.shape[1] / (2 * steps) if steps > 1 else 0.0

@@ -1,7 +1,7 @@
-"""How much each class's probability changes under small input noise: a signal of its own.
+"""Sensitivity: how much each class's probability changes under small input noise.
 
 Sensitivity of class c at x = mean over draws of |f_c(x + e u) - f_c(x)| / e, f the softmax output, u ~ N(0, I) on the
-normalised input (Yuan & Zhang 2022, arXiv 2202.03335). Every model draws noise of its own, from (study seed, model id).
+normalised input (Yuan & Zhang 2022, arXiv 2202.03335). Every model has its own noise, from (study seed, model id).
 """
 
 # N samples, C classes
@@ -29,25 +29,25 @@ def sensitivity(
     """The sensitivity of every class's probability at every sample.
 
     Args:
-        model: the network, on the samples' device; asked in evaluation mode, its mode is put back.
+        model: the network, on the samples' device; it predicts in evaluation mode, and its mode is restored.
         samples: the whole audit data.
-        study_seed: seed of the noise, together with `model_id`.
-        model_id: whose noise.
-        draws: how many noisy versions of each sample; cost: draws + 1 predictions of all samples.
+        study_seed: together with `model_id`, the seed of the noise.
+        model_id: the model's id.
+        draws: number of noisy versions of each sample; the cost is draws + 1 predictions of all samples.
         epsilon: standard deviation of the noise, in units of the normalised input.
 
     Returns:
         (N, C) float32, >= 0, in units of probability per unit of noise.
 
     Raises:
-        ValueError: no draw, or an epsilon that is not positive.
+        ValueError: fewer than one draw, or an epsilon that is not positive.
     """
     if draws < 1 or not epsilon > 0:
         raise ValueError(f"got draws = {draws}, epsilon = {epsilon:g}; expected at least one draw and epsilon above 0")
     generator = torch_generator(study_seed, seeds.SENSITIVITY, model_id)
 
     def noisy(x: Tensor) -> Tensor:
-        # Drawn on the CPU, in the shape alone: the same noise on every device and in every memory format.
+        # Drawn on the CPU, from the shape only: the same noise on every device and in every memory format.
         noise = torch.randn(x.shape, generator=generator)
         return x + epsilon * noise.to(x.device)
 

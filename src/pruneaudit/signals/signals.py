@@ -1,10 +1,10 @@
-"""Signals: what the models of one release say of the audit data.
+"""Signals: the predictions of one release's models on the audit data.
 
-The `.npz` with these keys is the exchange format: bring your own predictions, and every attack runs
-on them. The store keeps one `.npy` per key and model instead.
+The `.npz` with these keys is the exchange format: bring your own predictions, and every attack can use
+them. The store keeps one `.npy` per key and model instead.
 
-Models answer in one of three forms, and each is kept as it was given: `logits`, class `probabilities`, or `predicted`
-classes alone, which `correctness` needs and no other attack can use.
+Answers have one of three forms, and are kept as given: `logits`, class `probabilities`, or only `predicted`
+classes, which are enough for `correctness` and for no other attack.
 """
 
 # M models, N samples, C classes, Q queries
@@ -46,17 +46,17 @@ from pruneaudit.signals.npz import read_npz
 from pruneaudit.signals.probabilities import is_floored, limits, logit
 
 _MISSING = np.empty(0)
-"""Stands for an array that must be given; dataclasses want a default after the optional `logits`."""
+"""Placeholder of a required array: dataclasses need a default after the optional `logits`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Signals:
-    """Outputs of M models on N samples, and who was trained on what.
+    """Outputs of M models on N samples, and the samples that each model was trained on.
 
     Raises:
-        UserError: shapes do not fit, numbers are not finite, labels are out of range, something else stands in the
-            place of logits or probabilities, two models answer alike, or a victim has no member or no non-member; the
-            message says how to mend it.
+        UserError: shapes do not fit, numbers are not finite, labels are out of range, values are not logits or
+            probabilities, two models give the same answers, or a victim has no member or no non-member; the
+            message names the remedy.
 
     Example:
         >>> p = np.array([[[0.9, 0.1], [0.6, 0.4]]])  # one model, two samples, two classes
@@ -67,7 +67,7 @@ class Signals:
     """
 
     logits: np.ndarray | None = None
-    """(M, N, C) float: plain query, before the softmax. Log-probabilities serve too, with -inf for 0. One logit for two
+    """(M, N, C) float: plain query, before the softmax. Log-probabilities also work, with -inf for 0. One logit for two
     classes, (M, N) or (M, N, 1), is that of class 1 and is kept as [0, z]."""
     labels: np.ndarray = field(default_factory=lambda: _MISSING)
     """(N,) int in 0..C-1."""
@@ -86,24 +86,24 @@ class Signals:
     sensitivity: np.ndarray | None = None
     """(M, N, C) float: mean change of each class's probability under small input noise."""
     canary: np.ndarray | None = None
-    """(N,) bool: planted to be memorised; kept out of ordinary findings."""
+    """(N,) bool: planted to be memorised; not part of ordinary findings."""
     copy: np.ndarray | None = None
-    """(N,) bool: the same x as another sample, which is scored in its place; never scored itself, and no holdout."""
+    """(N,) bool: the same x as another sample, which is scored instead; a copy is never scored and never holdout."""
     ids: np.ndarray | None = None
-    """(N,) int or str, unique: what scores are joined by; default: 0..N-1."""
+    """(N,) int or str, unique: the ids that join scores; default: 0..N-1."""
     model_ids: np.ndarray | None = None
     """(M,) int or str, unique; default: 0..M-1."""
     probabilities: np.ndarray | None = None
-    """(M, N, C) float in [0, 1], in the place of logits: what a softmax, a forest or a service says. One probability
+    """(M, N, C) float in [0, 1], instead of logits: the output of a softmax, a forest or a service. One probability
     for two classes, (M, N) or (M, N, 1), is that of class 1 and is kept as [1 - p, p]."""
     predicted: np.ndarray | None = None
-    """(M, N) int in the place of logits: the predicted class, all that label-only access tells."""
+    """(M, N) int, instead of logits: the predicted class, for label-only access."""
     resolution: np.ndarray | None = None
     """(2,) float: the smallest step of the probabilities next to 0 and next to 1, or one number for both; default:
-    found from the values. A true-class probability of 0 or 1 counts as half a step from it."""
+    found from the values. A true-class probability of 0 or 1 is moved inwards by half a step."""
     holdout: np.ndarray | None = None
-    """(N,) bool: in no training set, never scored, and with no part in how the models came to be: what nulls are made
-    of; default: all that are in no training set and never scored."""
+    """(N,) bool: in no training set, never scored, and not used to make any model. Nulls come from these samples.
+    Default: all that are in no training set and never scored."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -135,14 +135,14 @@ class Signals:
         check_copies(self, the_form({name: getattr(self, name) for name in FORMS}))
 
     def _keep(self, answers: Answers) -> None:
-        """Keeps what the models answered, in the form that it has once it is checked."""
+        """Keeps the checked answers."""
         if answers.logits is not None:
             answers = from_logits(answers.logits, self.labels, self.model_names)
         elif answers.probabilities is not None:
             answers = from_probabilities(answers.probabilities, self.model_names)
         for name in FORMS:
             object.__setattr__(self, name, getattr(answers, name))
-        resolution = None if answers.predicted is not None else self.resolution  # of predicted classes there is none
+        resolution = None if answers.predicted is not None else self.resolution  # predicted classes have none
         object.__setattr__(self, "resolution", checked_resolution(resolution, answers.probabilities))
 
     @property
@@ -157,7 +157,7 @@ class Signals:
 
     @cached_property
     def num_classes(self) -> int:
-        """C; of predicted classes alone: one more than the highest number that occurs."""
+        """C; for predicted classes, one more than the highest number that occurs."""
         if self.predicted is not None:
             return int(max(self.predicted.max(), self.labels.max())) + 1
         answers = self.probabilities if self.logits is None else self.logits
@@ -166,7 +166,7 @@ class Signals:
 
     @property
     def num_queries(self) -> int:
-        """Q, 1 where no `confidence` is given."""
+        """Q; 1 without `confidence`."""
         return 1 if self.confidence is None else self.confidence.shape[2]
 
     @cached_property
@@ -191,23 +191,23 @@ class Signals:
 
     @property
     def counted(self) -> np.ndarray:
-        """(N,) bool: what statistics over samples count: no canaries, and one of each group of copies."""
+        """(N,) bool: the samples that statistics count: no canaries, and one of each group of copies."""
         return ~self.canaries & ~self.copies
 
     @property
     def trained_alike(self) -> bool:
-        """Whether there are several models, and all have one training set."""
+        """Whether there are several models, all with the same training set."""
         return self.num_models > 1 and bool((self.member == self.member[0]).all())
 
     @cached_property
     def scored(self) -> np.ndarray:
-        """(M, N) bool: which samples may be scored for which model, canaries included."""
+        """(M, N) bool: which samples can be scored for which model, canaries included."""
         eligible = np.ones(self.member.shape, dtype=bool) if self.eligible is None else self.eligible
         return eligible if self.copy is None else eligible & ~self.copy
 
     @cached_property
     def ordinary(self) -> np.ndarray:
-        """(M, N) bool: what ordinary findings count: eligible and no canary."""
+        """(M, N) bool: the samples that ordinary findings count: eligible, and not a canary."""
         return self.scored & ~self.canaries
 
     @cached_property
@@ -217,12 +217,12 @@ class Signals:
 
     @cached_property
     def nulls(self) -> np.ndarray:
-        """(N,) bool: the holdout, of which nulls are made."""
+        """(N,) bool: the holdout, which provides nulls."""
         return self.unseen if self.holdout is None else self.unseen & self.holdout
 
     @cached_property
     def sample_ids(self) -> np.ndarray:
-        """(N,): what scores are joined by."""
+        """(N,): the ids that join scores."""
         return np.arange(self.num_samples) if self.ids is None else self.ids
 
     @cached_property
@@ -232,7 +232,7 @@ class Signals:
 
     @cached_property
     def phi(self) -> np.ndarray:
-        """(M, N, Q) float64: `confidence`, or the plain query's from the answers."""
+        """(M, N, Q) float64: `confidence`, or that of the plain query from the answers."""
         if self.confidence is not None:
             return self.confidence.astype(np.float64)
         return np.stack([self.plain_phi(row) for row in range(self.num_models)])[..., None]
@@ -241,7 +241,7 @@ class Signals:
         """Phi of the plain query, (n,) float64, of one model at some samples.
 
         Raises:
-            UserError: predicted classes are all that is known.
+            UserError: only predicted classes are known.
         """
         labels = self.labels[samples]
         if self.probabilities is None or self.resolution is None:
@@ -249,27 +249,27 @@ class Signals:
         return logit(self.probabilities[row, samples][np.arange(len(labels)), labels], self.resolution)
 
     def logits_of(self, row: int, samples: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Logits (n, C) of one model at some samples; of probabilities their logarithms, a 0 half a step above it.
+        """Logits (n, C) of one model at some samples; for probabilities, their logarithms, with 0 as half a step.
 
         Raises:
-            UserError: predicted classes are all that is known.
+            UserError: only predicted classes are known.
         """
         if self.logits is not None:
             return np.asarray(self.logits[row, samples])
         if self.probabilities is None or self.resolution is None:
-            raise UserError("predicted: predicted classes alone have no confidence; give logits or probabilities")
+            raise UserError("predicted: predicted classes have no confidence; give logits or probabilities")
         return np.log(np.clip(self.probabilities[row, samples].astype(np.float64), limits(self.resolution)[0], 1))
 
     @cached_property
     def floored(self) -> np.ndarray:
-        """(M, N) bool: where the true class's probability is too close to 0 or 1 to be told from it."""
+        """(M, N) bool: where the true class's probability is too close to 0 or 1 to be distinguished from it."""
         if self.probabilities is None or self.resolution is None:
             return np.zeros(self.member.shape, dtype=bool)
         return is_floored(self.probabilities[:, np.arange(self.num_samples), self.labels], self.resolution)
 
     @cached_property
     def is_correct(self) -> np.ndarray:
-        """(M, N) bool: whether the plain query is classified as labelled."""
+        """(M, N) bool: whether the plain query is classified correctly."""
         if self.correct is not None:
             return self.correct[..., 0]
         if self.predicted is not None:
@@ -287,7 +287,7 @@ class Signals:
         return other
 
     def take_models(self, rows: np.ndarray) -> Signals:
-        """The signals of some of the models, every one a victim.
+        """The signals of some of the models; each is a victim.
 
         Args:
             rows: (K,) int, which models.
@@ -306,7 +306,7 @@ class Signals:
 
     @classmethod
     def load(cls, path: str | Path) -> Signals:
-        """Signals from an `.npz` in the exchange format.
+        """Reads signals from an `.npz` in the exchange format.
 
         Raises:
             UserError: the file cannot be read, holds pickled objects, or lacks or misnames a key.
@@ -319,7 +319,7 @@ class Signals:
             raise UserError(f"{path}: {error}") from None
 
     def save(self, path: str | Path) -> None:
-        """Writes the exchange format, `.npz`, compressed."""
+        """Writes signals in the exchange format, a compressed `.npz`."""
         arrays: Mapping[str, np.ndarray] = {
             each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name) is not None
         }
@@ -327,13 +327,13 @@ class Signals:
 
 
 class _SomeModels(Signals):
-    """Some of the models of other signals; their answers are copied when they are looked at, which few attacks do."""
+    """Some of the models of other signals; their answers are copied on access, which few attacks need."""
 
     whole: Signals
     rows: np.ndarray
 
     def __new__(cls, **values: Any) -> Signals:  # type: ignore[misc]
-        """What `dataclasses.replace` makes of them: signals of their own, answers and all."""
+        """Builds separate, complete signals, for `dataclasses.replace`."""
         return Signals(**values) if values else object.__new__(cls)
 
     @cached_property
@@ -353,7 +353,7 @@ class _SomeModels(Signals):
 
     @cached_property
     def unseen(self) -> np.ndarray:
-        """(N,) bool: of all the models."""
+        """(N,) bool: samples unseen by all models of the whole."""
         return self.whole.unseen
 
     @cached_property
