@@ -328,7 +328,7 @@ REFUSED = [
     ({"method": "l1structured", "example": (11,)}, "the network fails on them"),
     ({"example": (0,)}, "example: got the shape (0,), expected lengths above 0"),
     ({"method": "l1structured", "model": scaled()}, "no layer of this network can lose channels"),
-    ({"method": "dpf"}, "method 'dpf' works in training, and there is none; give finetuning=FineTuning((x, y)"),
+    ({"method": "dpf"}, "give finetuning=FineTuning((x, y)"),
     ({"method": "iterative"}, "works in training"),
     ({"method": "iterative:rewind=init", "data": (X, Y)}, "FineTuning(..., initial=a network"),
     ({"method": "iterative:rewind=init", "data": (X, Y), "initial": scaled}, "initial: got a network of another"),
@@ -341,7 +341,7 @@ REFUSED = [
     ({"data": X}, "data: got Tensor, expected a pair (x, y)"),
     ({"data": (X, Y[:5])}, "expected (N, ...) and (N,)"),
     ({"data": (X, Y.float())}, "expected integer labels from 0 up"),
-    ({"data": ((X * 20).byte(), Y)}, "got x of torch.uint8, expected what the network is fed"),
+    ({"data": ((X * 20).byte(), Y)}, "got x of torch.uint8, expected"),
     ({"data": (X / 0, Y)}, "NaN or infinity in x"),
     ({"data": (X[:, :4], Y)}, "the network fails on them"),
     ({"data": (X, Y + 1)}, "data: got outputs of shape (4, 3) for 4 samples, expected (4, 4 or more)"),
@@ -398,7 +398,7 @@ def test_damage_is_noticed(saved, name):
 def test_loading_into_something_else_is_one_line(saved, tmp_path):
     for fresh, words in (
         (scaled, "structure: no channels"),
-        (lambda: table().double(), "give one of the same type"),
+        (lambda: table().double(), "of the same type"),
         (lambda: None, "got NoneType, expected a torch.nn.Module"),
     ):
         with pytest.raises(UserError, match=words):

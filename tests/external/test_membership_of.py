@@ -58,7 +58,7 @@ def test_rows_are_found_by_name(names):
         ({"member": MEMBER, "ids": np.arange(4)}, ["ids", "(4,)"]),
         ({"member": MEMBER, "model_ids": ["a", "b"]}, ["model_ids", "(2,)"]),
         ({"member": MEMBER, "model_ids": ["a", "b", "x"]}, ["no row", "runs/c.pt", "'c'", "a, b, x"]),
-        ({"member": MEMBER, "model_ids": ["a", "b", "b"]}, ["'b' stands there twice"]),
+        ({"member": MEMBER, "model_ids": ["a", "b", "b"]}, ["model_ids", "'b'", "twice"]),
         ({"member": MEMBER, "model_ids": ["a", "a.pt", "b"]}, ["rows a, a.pt are all"]),
     ],
 )

@@ -101,7 +101,7 @@ def test_values_beside_the_weights(tmp_path, value, new_format):
 def test_arrays_of_objects_are_refused(tmp_path):
     mark = tmp_path / "mark"
     torch.save({"a": torch.ones(2), "more": np.array([Harmful(mark)])}, tmp_path / "m.pt")
-    with pytest.raises(UserError, match="nothing that could be code"):
+    with pytest.raises(UserError, match="could be code"):
         read_checkpoint(tmp_path / "m.pt")
     assert not mark.exists()
 

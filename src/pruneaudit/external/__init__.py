@@ -1,1 +1,1 @@
-"""Networks that users bring and take away; torch is imported when networks are."""
+"""Users' own networks, from and to files; torch is imported only when needed."""

@@ -1,4 +1,4 @@
-"""What a user says of networks beside their files: how they are made and fed, and what they are asked; torch-free."""
+"""Options for users' networks: how to build and feed them, and which queries to make; imports no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pruneaudit.core.errors import UserError
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """How the networks of checkpoints are made, filled and fed.
+    """How to build the networks of checkpoints, load their weights and feed them.
 
     Example:
         >>> pruneaudit.NetworkOptions({"width": 4}, mean=[0.5], std=[0.25]).factory_options
@@ -19,23 +19,23 @@ class NetworkOptions:
     """
 
     factory_options: Mapping[str, Any] = field(default_factory=dict)
-    """Further arguments of the function that makes the network."""
+    """Further arguments of the function that builds the network."""
     weights_key: str = ""
-    """Where the weights lie in a checkpoint, such as "state_dict.student"; default: what fits."""
+    """Key of the weights in a checkpoint, such as "state_dict.student"; default: the key that fits."""
     mean: Sequence[float] | None = None
-    """Per channel (or one for all), what uint8 images are centred on, in units of [0, 1]; default: the source's."""
+    """Mean to subtract from uint8 images, per channel or one for all, in units of [0, 1]; default: the source's."""
     std: Sequence[float] | None = None
-    """Per channel (or one for all), what they are then divided by; default: the source's."""
+    """Standard deviation to divide them by, per channel or one for all; default: the source's."""
 
     @property
     def is_normalised_by_user(self) -> bool:
-        """Whether mean or std were given."""
+        """Whether mean or std is given."""
         return self.mean is not None or self.std is not None
 
 
 @dataclass(frozen=True)
 class Queries:
-    """What every network is asked about every sample.
+    """The queries that every network gets for every sample.
 
     Raises:
         UserError: fewer than one query.
@@ -46,11 +46,11 @@ class Queries:
     """
 
     count: int = 1
-    """Q; above 1, images are also asked about cropped and flipped at random."""
+    """Q, the number of queries; those after the first are random crops and flips of an image."""
     sensitivity: bool = False
-    """Collect what the attack `samia` needs; 11 further predictions of every sample."""
+    """Collect the sensitivities for the attack `samia`; 11 more predictions for every sample."""
     seed: int = 0
-    """Of augmented queries and of noise."""
+    """Seed of augmented queries and of noise."""
 
     def __post_init__(self) -> None:
         if self.count < 1:

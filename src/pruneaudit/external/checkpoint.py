@@ -1,4 +1,4 @@
-"""Pruning a network whose weights are a file and whose architecture is a function."""
+"""Prunes a network given as a file of weights and a function that builds it."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from pruneaudit.study.target import working_folder_searched
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be done with the network of a file."""
+    """How to compress the network of a file."""
 
     method: str | Sequence[str]
-    """A compressor and its options, such as "l1structured:target=macs"; or several, done in order."""
+    """A compressor and its options, such as "l1structured:target=macs"; or several, applied in order."""
     sparsity: float | None
-    """Fraction to remove, in (0, 1), of a compressor whose degree that is."""
+    """Fraction to remove, in (0, 1), for a compressor with a sparsity."""
     training: Mapping[str, Any] | None = None
-    """How it is fine-tuned (epochs, learning_rate, ...; see `FineTuning`); None: not at all."""
+    """Settings of fine-tuning (epochs, learning_rate, ...; see `FineTuning`); None: no fine-tuning."""
     initial_weights: str | Path | None = None
-    """The file of the weights that training began from, where the method goes back to them."""
+    """The file of the initial weights, if the method rewinds to them."""
     example_shape: Sequence[int] | None = None
-    """Of one input, without the batch; default: that of the data."""
+    """Shape of one input, without the batch; default: that of the data."""
     seed: int = 0
-    """Of all random draws."""
+    """Seed of all random draws."""
 
 
 @dataclass(frozen=True, eq=False)
 class PrunedCheckpoint:
-    """A pruned network, and what is to be said of how it came to be."""
+    """A pruned network, with notes on how it was made."""
 
     pruned: CompressedModel
     fed_as: tuple[str, ...]
     """How samples were fed to the network."""
     notes: tuple[str, ...]
-    """What was chosen in a file, or kept whole, a line each."""
+    """One line for each choice made in a file, and for layers that were kept whole."""
 
 
 def prune_checkpoint(
@@ -62,21 +62,21 @@ def prune_checkpoint(
     options: NetworkOptions = AS_THEY_ARE,
     machine: Machine = HERE,
 ) -> PrunedCheckpoint:
-    """Prunes the network of a file, and fine-tunes it if that is asked for.
+    """Prunes the network of a file, and fine-tunes it if requested.
 
     Args:
-        factory: makes the network: `package.module:function`, or the function; it is given `input_shape` and
-            `num_classes` where its signature names them and they are known.
-        weights: one file, or a folder with one: `.safetensors`, or what `torch.save` wrote of a state dict.
+        factory: builds the network: `package.module:function`, or the function; it gets `input_shape` and
+            `num_classes` if its signature names them and they are known.
+        weights: one file, or a folder with one: `.safetensors`, or a state dict written by `torch.save`.
         asked: method, sparsity and training.
         data: a source such as "cifar10" or "npz:FILE" to fine-tune on, and to measure accuracy on if there is no
             `test_data`.
         test_data: a source to measure accuracy on.
-        options: how the network is made, filled and fed.
+        options: how to build the network, load its weights and feed it.
         machine: the device, and the folder of data sets.
 
     Returns:
-        The pruned network, on the device, and what is to be said of it.
+        The pruned network, on the device, with notes on it.
 
     Raises:
         UserError: something is missing or does not fit.
@@ -100,7 +100,7 @@ def prune_checkpoint(
         initial = _read(make, asked.initial_weights, options.weights_key, notes.setdefault)
     finetuning = FineTuning(None if asked.training is None else tuned, initial=initial, **(asked.training or {}))
     method, measured_on = method_of(asked.method, asked.sparsity), tested if tested is not None else tuned
-    with working_folder_searched():  # the network is asked and trained
+    with working_folder_searched():  # the network predicts and trains
         pruned = make_compressed(network, method, finetuning, measured_on, shape, asked.seed)
     fed = dict.fromkeys(fed_as(source, options) for source in sources if source is not None)
     return PrunedCheckpoint(pruned, tuple(fed), (*notes, *pruned.summary["kept_whole"]))
@@ -116,14 +116,14 @@ def _read(
     structure = structure_of(files[0])
     if structure is not None:
         raise UserError(
-            f"{files[0]}: has fewer channels already ({structure.name}), expected the network that the factory makes;"
+            f"{files[0]}: already has fewer channels ({structure.name}), expected the network that the factory builds;"
             " prune the dense one, with a higher sparsity"
         )
     return filled(make(), files[0], weights_key, warn)
 
 
 def _check_alike(data: AuditData, test: AuditData) -> None:
-    """Refuses a test set of other inputs or labels."""
+    """Refuses a test set with other input shapes or classes."""
     known = data.classes_known and test.classes_known
     got, wanted = ((part.x.shape[1:], part.num_classes if known else 0) for part in (test, data))
     if got != wanted:

@@ -1,9 +1,9 @@
-"""From checkpoints to signals: every model is asked about every sample; who was trained on what is the user's word.
+"""Makes signals from checkpoints: every model predicts every sample; the user gives the membership.
 
-What is refused, because an audit of it would say nothing or something false: several models with one training set
-(no sample has a model trained without it), and one model twice (a victim would be its own reference).
+Two kinds of banks are refused, because their audit would be empty or wrong: several models with the same training set
+(then no sample has a model trained without it), and the same model twice (a victim would be its own reference).
 
-What stands in the data twice is scored once, and not for models that were trained on one copy alone (`copies.py`).
+Duplicate samples are scored once, and not for models that were trained on only one of the copies (`copies.py`).
 """
 
 # M models, N samples, C classes, Q queries
@@ -42,19 +42,19 @@ if TYPE_CHECKING:
     from pruneaudit.training.samples import Samples
 
 ONE_SIDED_TOLD = 0.05
-"""Fraction of samples without IN or without OUT models above which it is said; independent coins leave 2^(1 - M)."""
+"""A larger fraction of samples without IN or without OUT models gives a note; independent coins leave 2^(1 - M)."""
 AS_THEY_ARE, ONE_QUERY = NetworkOptions(), Queries()
 
 
 @dataclass(frozen=True, eq=False)
 class Collected:
-    """Signals, and what is to be said of how they came to be."""
+    """Signals, with notes on how they were made."""
 
     signals: Signals
     fed_as: str
     """How samples were fed to the networks."""
     notes: tuple[str, ...]
-    """What makes an audit weaker than it looks, a line each."""
+    """Reasons why an audit would be weaker than it looks, one line each."""
 
 
 def collect_signals(
@@ -67,20 +67,20 @@ def collect_signals(
     queries: Queries = ONE_QUERY,
     runtime: Machine = HERE,
 ) -> Signals:
-    """What trained models say of samples, ready to be attacked with `pruneaudit.audit`.
+    """Collects the predictions of trained models, as input of `pruneaudit.audit`.
 
-    What makes an audit weaker than it looks is told by `warnings.warn`.
+    `warnings.warn` reports what would make an audit weaker than it looks.
 
     Args:
-        factory: makes the network: `package.module:function`, or the function; it is given `input_shape`, (C, H, W) or
-            (F,), and `num_classes` where its signature names them.
-        weights: files, folders or patterns; `.safetensors`, or what `torch.save` wrote of a state dict.
-        membership: who was trained on what: an `.npz`, its arrays by key, or the (M, N) bool matrix; see
-            `external.membership`.
+        factory: builds the network: `package.module:function`, or the function; it gets `input_shape`, (C, H, W) or
+            (F,), and `num_classes` if its signature names them.
+        weights: files, folders or patterns; `.safetensors`, or state dicts written by `torch.save`.
+        membership: which samples each model was trained on: an `.npz`, its arrays by key, or the (M, N) bool matrix;
+            see `external.membership`.
         data: a source such as "cifar10" or "npz:FILE", or `RawData`; all samples are used, in the order of the source.
-        options: how the networks are made, filled and fed.
-        queries: what they are asked.
-        runtime: `Runtime`: the device, the folder of data sets, and who watches.
+        options: how to build the networks, load their weights and feed them.
+        queries: the queries for every sample.
+        runtime: `Runtime`: the device, the folder of data sets, and the display of progress.
 
     Returns:
         Signals of the M models, in the order of the files.
@@ -109,7 +109,7 @@ def collect(
     queries: Queries,
     machine: Machine,
 ) -> Collected:
-    """As `collect_signals`, which describes the arguments; what is to be said of the signals comes with them."""
+    """Like `collect_signals`, which describes the arguments, but returns the notes with the signals."""
     if isinstance(factory, str):
         check_target(factory)
     files, notes = find_weights(weights), dict[str, None]()  # each note once, in order
@@ -131,7 +131,7 @@ def collect(
     arrays: dict[str, np.ndarray] = {}
     seen: dict[bytes, str] = {}
     for row, (file, name) in enumerate(zip(files, names, strict=True)):
-        machine.progress.say(f"asking {name} ({row + 1} of {len(files)})")
+        machine.progress.say(f"predicting with {name} ({row + 1} of {len(files)})")
         network = filled(make(), file, options.weights_key, notes.setdefault).to(machine.device)
         answers = ask(network, samples, name, audit_data.num_classes, queries, not audit_data.classes_known)
         _check_form(answers, arrays, name)
@@ -146,11 +146,11 @@ def collect(
 
 
 def whole_source(data: str | RawData, options: NetworkOptions, data_root: Path | None) -> AuditData:
-    """All samples of a source in its order, with the normalisation that is wanted.
+    """All samples of a source in its order, with the requested normalisation.
 
     Args:
         data: a source such as "cifar10" or "npz:FILE", or `RawData`.
-        options: `mean` and `std` of the user.
+        options: the user's `mean` and `std`.
         data_root: folder of data sets.
 
     Raises:
@@ -172,21 +172,21 @@ def whole_source(data: str | RawData, options: NetworkOptions, data_root: Path |
 
 
 def fed_as(audit_data: AuditData, options: NetworkOptions) -> str:
-    """How the samples of a source are fed to networks: source, mean and std.
+    """Describes how the samples of a source are fed to networks: source, mean and std.
 
     Args:
         audit_data: from `whole_source`.
-        options: what the user says of it.
+        options: the user's options.
     """
     if audit_data.mean is None or audit_data.std is None:
-        return f"floats of {audit_data.name}, as they are"
+        return f"floats of {audit_data.name}, unchanged"
     mean, std = (", ".join(f"{value:.6g}" for value in part) for part in (audit_data.mean, audit_data.std))
     why = "as given" if options.is_normalised_by_user else f"assumed for {audit_data.name}; others: --mean, --std"
     return f"(x / 255 - mean) / std with mean {mean} and std {std} ({why})"
 
 
 def _frame(membership: Mapping[str, np.ndarray], audit_data: AuditData) -> Signals:
-    """Signals without answers (zeros that take no memory): everything else is checked before any model is asked."""
+    """Signals without answers (zeros that take no memory), to check everything else before any model predicts."""
     shape = (*membership["member"].shape, audit_data.num_classes)
     try:
         return Signals(logits=np.broadcast_to(np.float32(0), shape), labels=audit_data.y, **membership)
@@ -202,13 +202,13 @@ def _check_has_out_models(frame: Signals, files: Sequence[Path]) -> None:
     alone = [name for name in ATTACKS.names() if ATTACKS.get(name).needs <= at_hand]
     raise UserError(
         f"membership: all {frame.num_models} models were trained on the same samples, so no sample has a model trained"
-        " without it (an OUT model), and attacks that compare with references have nothing to tell members by;"
-        f" on one model alone these still work: {', '.join(alone)}; for that, give one file: --weights '{files[0]}'"
+        " without it (an OUT model), and attacks with references cannot tell members from non-members;"
+        f" these attacks work on a single model: {', '.join(alone)}; for them, give one file: --weights '{files[0]}'"
     )
 
 
 def _tell_one_sided(frame: Signals, warn: Callable[[str], None]) -> None:
-    """Says how many samples lack models on one side."""
+    """Reports how many samples lack models on one side."""
     audited = frame.ordinary[frame.victims].any(axis=0)  # (N,)
     one_sided = audited & (frame.member == frame.member[0]).all(axis=0)
     if frame.num_models > 1 and one_sided.sum() > ONE_SIDED_TOLD * audited.sum():
@@ -219,12 +219,12 @@ def _tell_one_sided(frame: Signals, warn: Callable[[str], None]) -> None:
 
 
 def _tell_floored(signals: Signals, warn: Callable[[str], None]) -> None:
-    """Says so where networks answer probabilities that round to 0 or 1."""
+    """Reports networks whose probabilities round to 0 or 1."""
     share = float(signals.floored.mean())
     if share > MANY_FLOORED:
         warn(
-            f"the networks answer probabilities, and {share:.1%} of those of the labels round to 0 or 1: return what"
-            " stands before the softmax, and nothing is lost"
+            f"the networks return probabilities, and {share:.1%} of those of the labels round to 0 or 1; to lose"
+            " nothing, return the logits (the input of the softmax)"
         )
 
 
@@ -240,27 +240,27 @@ def device_samples(audit_data: AuditData, device: str) -> Samples:
         return Samples.of(audit_data, np.ones(len(audit_data.y), dtype=bool), device)
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"device: '{device}' cannot be used ({reason}); use cpu, or cuda where there is one") from None
+        raise UserError(f"device: '{device}' cannot be used ({reason}); use cpu, or cuda if there is a GPU") from None
 
 
 def _check_form(answers: Mapping[str, np.ndarray], earlier: Mapping[str, np.ndarray], name: str) -> None:
-    """Refuses a model that answers in another form than those before it, or for another number of classes."""
+    """Refuses a model whose answers differ from earlier models' in their form or number of classes."""
     if earlier and not earlier.keys() == answers.keys():
         raise UserError(
-            f"{name}: answers {next(iter(answers))}, where the models before it answer {next(iter(earlier))}; give"
-            " models that answer alike"
+            f"{name}: returns {next(iter(answers))}, but the models before it return {next(iter(earlier))}; give"
+            " models with the same kind of output"
         )
     for key, answer in answers.items():
         if earlier and answer.shape != earlier[key].shape[1:]:
             raise UserError(
-                f"{name}: answers for {answer.shape[1]} classes, where the models before it answer for"
-                f" {earlier[key].shape[2]}; give models that answer alike"
+                f"{name}: returns {answer.shape[1]} classes, but the models before it return"
+                f" {earlier[key].shape[2]}; give models with the same classes"
             )
 
 
 def _check_new(answers: np.ndarray, name: str, seen: dict[bytes, str]) -> None:
-    """Refuses a model that answers exactly as another: a copy would serve its own victim as a reference."""
+    """Refuses a model that answers exactly as another: its copy would be used as its reference."""
     digest = answer_digest(answers)
     if digest in seen:
-        raise UserError(f"weights: {seen[digest]} and {name} answer exactly alike; leave the copy out")
+        raise UserError(f"weights: {seen[digest]} and {name} give exactly the same answers; leave the copy out")
     seen[digest] = name

@@ -43,27 +43,27 @@ def compress(
     example: Tensor | Sequence[int] | None = None,
     seed: int = 0,
 ) -> CompressedModel:
-    """A compressed copy of a network, fine-tuned if that is wanted.
+    """Returns a compressed copy of a network, fine-tuned if requested.
 
-    Layers that keep all channels because these could not be removed safely are told by `warnings.warn`.
+    `warnings.warn` reports layers that keep all channels because removing them would not be safe.
 
     Args:
-        model: has convolutional or linear layers; stays as it is.
-        method: a compressor and its options, such as "l1unstructured" or "l1structured:target=macs"; or several, which
-            are done in order.
-        sparsity: fraction to remove, in (0, 1), of a compressor whose degree that is: of the weights that it prunes, or
-            of its `target`. Other degrees stand among the options.
+        model: has convolutional or linear layers; it does not change.
+        method: a compressor and its options, such as "l1unstructured" or "l1structured:target=macs"; or several,
+            applied in order.
+        sparsity: fraction to remove, in (0, 1), for a compressor with a sparsity: of the weights that it prunes, or
+            of its `target`. Give other degrees as options.
         finetuning: the training around the compression; default: none.
-        test: x and y that accuracy is measured on: before, after compression, after fine-tuning.
+        test: x and y to measure accuracy on: before compression, after it, and after fine-tuning.
         example: one input or more (B, ...), or the shape of one without the batch, such as (3, 32, 32). Methods that
             remove channels need it, and MACs are counted with it; default: taken from the data or a first linear layer.
-        seed: of all random draws.
+        seed: seed of all random draws.
 
     Returns:
-        The compressed network in the modes of `model`, with what holds it, and its sizes.
+        The compressed network in the modes of `model`, with its constraints and sizes.
 
     Raises:
-        UserError: the sparsity or the method does not fit, or something that the method needs is missing.
+        UserError: the sparsity or the method does not fit, or an input that the method needs is missing.
 
     Example:
         >>> pruned = pruneaudit.compress(model, "l1unstructured", 0.9)
@@ -84,7 +84,7 @@ def make_compressed(
     example: Tensor | Sequence[int] | None,
     seed: int,
 ) -> CompressedModel:
-    """As `compress`, which describes the arguments; what kept all its channels stands in `summary` alone."""
+    """Like `compress`, which describes the arguments, but layers that keep all channels are only in `summary`."""
     if not isinstance(model, nn.Module):
         raise UserError(f"model: got {type(model).__name__}, expected a torch.nn.Module")
     check_trained(method, finetuning.trains)
@@ -114,7 +114,7 @@ def make_compressed(
     reached = {"sparsity": after["sparsity"], "accuracy": accuracy or None, "before": before, "after": after}
     whole = {"kept_whole": list(kept_whole(made.structure))}
     summary = job.asked() | reached | whole | layers_of(model, made.model, shown, num_left(state))
-    # What moved in training has come to rest: from here on it is held.
+    # Moving masks are final after training: from here on they are held.
     held = tuple(hook for constraint in made.constraints for hook in constraint.hooks(made.model))
     hooks = held if finetuning.trains else made.hooks
     return CompressedModel(made.model, state, tuple(made.constraints), hooks, summary, tuple(history))
@@ -122,7 +122,7 @@ def make_compressed(
 
 @dataclass(frozen=True)
 class _Job:
-    """One compression: what is asked, and who trains."""
+    """One compression: method, training and data."""
 
     method: Method
     finetuning: FineTuning
@@ -144,14 +144,14 @@ class _Job:
         }
 
     def accuracy(self, network: nn.Module, when: str) -> dict[str, Any]:
-        """Accuracy on the samples to test on, if there are any."""
+        """Accuracy on the test samples, if there are any."""
         if self.tested is None:
             return {}
         return {when: accuracy_of(network, self.tested), "num_samples": len(self.tested)}
 
     def compress(self, network: nn.Module, example: Tensor | None, initial: Callable[[], nn.Module]) -> Chained:
-        """Does the steps, which may train in phases of their own."""
-        # Only compressors that remove channels look at the example, and those have got one.
+        """Runs the steps, which can train in phases of their own."""
+        # Only compressors that remove channels use the example, and for those there is one.
         shown = torch.empty(1, 0) if example is None else example
 
         def context_of(number: int) -> CompressionContext:
@@ -168,7 +168,7 @@ class _Job:
     def train(
         self, network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None
     ) -> list[Mapping[str, Any]]:
-        """Trains with the user's function or on the user's data; the rows of the latter's epochs."""
+        """Trains with the user's function, or on the user's data; returns one row per epoch in the second case."""
         if self.finetuning.train is not None:
             self.finetuning.train(network, hooks, phase, epochs)
             return []
@@ -177,7 +177,7 @@ class _Job:
         return fine_tune(network, self.samples, self.finetuning.settings, hooks, self.seed, phase, epochs)
 
     def check_held(self, made: Chained) -> None:
-        """Refuses a training, the user's own, that did not call the hooks: its network would not be compressed."""
+        """Refuses a user's training that did not call the hooks: its network would not be compressed."""
         masks = made.masks
         if masks is None:
             return
@@ -200,12 +200,12 @@ class _Job:
         """The compressed state, after the last training.
 
         Raises:
-            UserError: the training, the user's own, has let weights leave their grid or their cluster.
+            UserError: a user's training moved weights off their grid or cluster.
         """
         state = made.state()
         if wrong := not_rebuilt(made.model, state):
             raise UserError(
-                f"train: '{wrong[0]}' is not as compressed after it; call every method of each hook as"
+                f"train: '{wrong[0]}' is no longer compressed after it; call every method of each hook as"
                 " pruneaudit.training.loop.train does"
             )
         return state
@@ -220,7 +220,7 @@ def _copied(model: nn.Module) -> nn.Module:
 
 
 def _check_weights(model: nn.Module) -> None:
-    """Refuses weights that have no shape yet, or that are no finite numbers."""
+    """Refuses weights that have no shape yet, or are not finite."""
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise UserError(f"model: '{name}' has no shape yet; run the network on one batch first")
@@ -233,11 +233,11 @@ def _check_weights(model: nn.Module) -> None:
 def _example(
     method: Method, given: Tensor | Sequence[int] | None, network: nn.Module, samples: Samples | None
 ) -> Tensor | None:
-    """One input (1, ...), where it is known; methods that remove channels have to know."""
+    """One input (1, ...), or None if its shape is not known; methods that remove channels need it."""
     example = example_of(given, network, samples)
     if example is None and method.needs_example:
         raise UserError(
-            f"example: method '{method.name}' removes channels and has to know the shape of one input; give"
+            f"example: method '{method.name}' removes channels and needs the shape of one input; give"
             " example=(3, 32, 32) or a batch, on the command line --example-shape 3,32,32"
         )
     return example
@@ -246,14 +246,14 @@ def _example(
 def _beginning(
     initial: nn.Module | Callable[[], nn.Module] | None, model: nn.Module, method: Method
 ) -> Callable[[], nn.Module]:
-    """What makes the network that training began from."""
+    """Returns a function that builds the network with the initial weights."""
     if initial is None and method.starts_anew:
         return lambda: model
 
     def beginning() -> nn.Module:
         if initial is None:
             raise UserError(
-                f"initial: method '{method.name}' goes back to the weights that training began from; give"
+                f"initial: method '{method.name}' rewinds to the initial weights of the training; give"
                 " FineTuning(..., initial=a network that has them), on the command line --initial-weights"
             )
         network = initial if isinstance(initial, nn.Module) else initial()

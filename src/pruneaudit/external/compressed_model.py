@@ -1,11 +1,11 @@
-"""A compressed network: what it is, what holds it, how large it is, and its folder.
+"""A compressed network, with its constraints and sizes, and its folder.
 
 | file | what is in it |
 |---|---|
 | model.safetensors | all parameters and buffers |
-| compressed.safetensors | kept weights, codes and scales, shared values: what the compressed weights are rebuilt from |
-| mask.safetensors | which weights are kept, where some were removed |
-| structure.json | what was removed from the architecture, where it is smaller |
+| compressed.safetensors | kept weights, codes and scales, shared values: they rebuild the compressed weights |
+| mask.safetensors | which weights are kept, if some were removed |
+| structure.json | what was removed from the architecture, if it is smaller |
 | history.csv | the fine-tuning, one row per epoch, if our loop trained |
 | summary.json | method, sparsity, sizes, layers, accuracy; SHA-256 of the other files; written last |
 """
@@ -45,7 +45,7 @@ from pruneaudit.training.history import write_history, write_summary
 from pruneaudit.training.hooks import Hook
 
 FILES = (WEIGHTS_FILE, COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, HISTORY_FILE, SUMMARY_FILE)
-"""All that a folder may hold."""
+"""All files that a folder can hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,44 +61,44 @@ class CompressedModel:
     model: nn.Module
     """The compressed network."""
     state: Mapping[str, Tensor]
-    """Every compressed tensor, by which its weights are rebuilt bit for bit; see `compression.state`."""
+    """Every compressed tensor; they rebuild its weights bit for bit, see `compression.state`."""
     constraints: tuple[Constraint, ...]
-    """What holds of its weights: masks, grids, shared values."""
+    """The constraints on its weights: masks, grids, shared values."""
     hooks: tuple[Hook, ...]
-    """What a training with `pruneaudit.training.loop.train` must run so that the compression holds."""
+    """The hooks with which a training by `pruneaudit.training.loop.train` keeps the compression."""
     summary: Mapping[str, Any]
-    """Method, sparsity, sizes before and after, layers, accuracy; as it stands in summary.json."""
+    """Method, sparsity, sizes before and after, layers, accuracy; as in summary.json."""
     history: tuple[Mapping[str, Any], ...] = field(default=())
     """The fine-tuning, one row per epoch; empty if the user's own function trained."""
 
     @property
     def masks(self) -> Masks | None:
-        """Which weights are kept, by parameter name; none where no mask removes any."""
+        """Which weights are kept, by parameter name; None without masks."""
         return masks_in(self.state)
 
     @property
     def structure(self) -> str:
-        """What was removed from the architecture, as JSON text; empty where it is as it was."""
+        """What was removed from the architecture, as JSON text; empty if nothing was."""
         return structure_in(self.state)
 
     @property
     def sparsity(self) -> float:
-        """Fraction of the prunable weights that is zero or gone, in [0, 1]; see `compression.matrices`."""
+        """Fraction of the prunable weights that is zero or removed, in [0, 1]; see `compression.matrices`."""
         return float(self.summary["sparsity"])
 
     @property
     def sparsity_all(self) -> float:
-        """Fraction of all parameters that is zero or gone, in [0, 1]."""
+        """Fraction of all parameters that is zero or removed, in [0, 1]."""
         return float(self.summary["after"]["sparsity_all"])
 
     def hold(self, optimizer: torch.optim.Optimizer) -> RemovableHandle | None:
-        """Keeps the weights as compressed in a training loop of the user's own, after each of the optimizer's steps.
+        """Keeps the weights compressed in a user's training loop, after each step of the optimizer.
 
-        Removed weights stay zero, rounded ones stay on their grid, clusters stay equal. Steps that are small against a
-        grid are lost so: `hooks` with our loop train what the grid rounds.
+        Removed weights stay zero, rounded ones stay on their grid, clusters stay equal. Steps much smaller than the
+        grid's spacing are lost; our loop with `hooks` avoids that by training unrounded weights.
 
         Returns:
-            What ends that with `.remove()`; none where nothing has to be held.
+            A handle that ends this with `.remove()`; None if nothing has to be kept.
         """
         if all(not constraint.hooks(self.model) for constraint in self.constraints):
             return None
@@ -110,17 +110,17 @@ class CompressedModel:
         return optimizer.register_step_post_hook(after_step)
 
     def save(self, folder: str | Path, force: bool = False) -> Path:
-        """Writes the folder: whole or not at all, without pickle.
+        """Writes the folder, completely or not at all, without pickle.
 
         Args:
-            folder: a new or an empty one.
-            force: replace what an earlier `save` wrote there; other files stay.
+            folder: a new or empty one.
+            force: replace the files of an earlier `save`; other files stay.
 
         Returns:
             The folder.
 
         Raises:
-            UserError: it is not empty, or cannot be written to.
+            UserError: the folder is not empty, or cannot be written to.
             StorageError: the disk is full.
         """
         folder = check_new_folder(Path(folder), force)
@@ -135,19 +135,19 @@ class CompressedModel:
 
 
 def load_compressed(model: nn.Module | Callable[[], nn.Module], folder: str | Path) -> CompressedModel:
-    """What `CompressedModel.save` wrote; nothing in it is run.
+    """Loads what `CompressedModel.save` wrote, without running any code in it.
 
     Args:
-        model: a network of the architecture that was pruned, with any weights (it stays as it is), or a function that
-            makes one.
-        folder: where it was saved.
+        model: a network of the architecture that was pruned, with any weights (it does not change), or a function
+            that builds one.
+        folder: the saved folder.
 
     Returns:
-        The pruned network on the CPU, in the mode and the memory order of `model`, where it gives the same outputs bit
-        for bit; with hooks that hold its masks.
+        The pruned network on the CPU, in the mode and the memory order of `model`; there its outputs are bit-identical.
+        With hooks that keep its masks.
 
     Raises:
-        UserError: the folder holds no whole pruned network, or one of another architecture.
+        UserError: the folder has no complete pruned network, or one of another architecture.
 
     Example:
         >>> folder = pruneaudit.compress(model, "rtn:bits=4").save("rounded")
@@ -164,15 +164,15 @@ def load_compressed(model: nn.Module | Callable[[], nn.Module], folder: str | Pa
     _fill(network.cpu(), load_tensors(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
     constraints = constraints_of(state, [Step.of(described) for described in _steps(summary)])
     hooks = tuple(hook for constraint in constraints for hook in constraint.hooks(network))
-    if COMPRESSED_FILE not in summary["files"]:  # of an earlier version: the weights say the rest
+    if COMPRESSED_FILE not in summary["files"]:  # of an earlier version: the weights have the rest
         state = state_of(network, constraints)
     if wrong := not_rebuilt(network, state):
-        raise UserError(f"{folder}: '{wrong[0]}' is not what its compressed state says; compress the network again")
+        raise UserError(f"{folder}: '{wrong[0]}' differs from its compressed state; compress the network again")
     return CompressedModel(network, state, constraints, hooks, summary)
 
 
 def _steps(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The compressors of a summary; earlier versions have one, and its sparsity beside it."""
+    """The compressors of a summary; earlier versions have one, with a separate sparsity."""
     steps = [summary["method"]] if isinstance(summary["method"], Mapping) else list(summary["method"])
     if COMPRESSED_FILE not in summary["files"]:
         steps = [{**step, "options": {"sparsity": summary["asked_sparsity"], **step["options"]}} for step in steps]
@@ -183,10 +183,10 @@ def _steps(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     own = _state(network)
     other = [name for name, tensor in tensors.items() if name in own and own[name].dtype != tensor.dtype]
-    if other:  # loading would convert without a word
+    if other:  # loading would convert silently
         raise UserError(
-            f"{path}: '{other[0]}' is {tensors[other[0]].dtype}, and {own[other[0]].dtype} in this network;"
-            " give one of the same type"
+            f"{path}: '{other[0]}' is {tensors[other[0]].dtype}, but {own[other[0]].dtype} in this network;"
+            " give a network of the same type"
         )
     try:
         network.load_state_dict(with_further_names(network, tensors))
@@ -203,12 +203,12 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
     state = own_tensors(model)
     foreign = [name for name, value in state.items() if not isinstance(value, Tensor)]
     if foreign:
-        raise UserError(f"model: '{foreign[0]}' in its state dict is no tensor, and cannot be saved without pickle")
+        raise UserError(f"model: '{foreign[0]}' in its state dict is not a tensor, and needs pickle to be saved")
     return state
 
 
 def _disk(path: Path) -> dict[str, int]:
-    """Bytes of a file as it is, and compressed by zlib: zeros take room until somebody compresses them."""
+    """Bytes of a file, plain and compressed by zlib: zeros take space until they are compressed."""
     squeezed, compressor = 0, zlib.compressobj(level=6)
     with path.open("rb") as file:
         while part := file.read(1 << 20):

@@ -1,7 +1,7 @@
-"""Samples that stand in the data twice, with a membership that the user gives.
+"""Duplicate samples in the data, with a user's membership.
 
-A network was trained on x if any copy of x was in its training set. A copy that was not is no non-member, whatever its
-row says: as a reference the model counts among those that have seen x, and the group is not scored for that model.
+A network was trained on x if any copy of x was in its training set. The other copies are then not non-members, whatever
+the membership says: as a reference the model counts as trained on x, and the copies are not scored for that model.
 """
 
 # M models, N samples
@@ -18,15 +18,15 @@ from pruneaudit.data.copies import first_equal
 def with_copies_settled(
     membership: Mapping[str, np.ndarray], x: np.ndarray, warn: Callable[[str], None]
 ) -> Mapping[str, np.ndarray]:
-    """The membership by x instead of by row: copies share it, and one of each is scored where all rows agreed.
+    """The membership by x instead of by row: copies share it, and one of each is scored if all rows agree.
 
     Args:
         membership: `member` and, if given, `eligible` (M, N), bool or 0 and 1; and other keys of `Signals`.
         x: (N, ...), as the source has it.
-        warn: told how many copies there are, and what is left out.
+        warn: called with the number of copies, and of what is left out.
 
     Returns:
-        The same where no two samples are equal; otherwise with other `member` and `eligible`, and with `copy`.
+        The same membership if no two samples are equal; else with new `member` and `eligible`, and with `copy`.
     """
     first = first_equal(x)  # (N,)
     size = np.bincount(first, minlength=len(first))[first]  # (N,)
@@ -46,7 +46,7 @@ def with_copies_settled(
     note = f"{copy.sum():,} of {len(first):,} samples repeat another (equal x, whatever the label): each is scored once"
     if num_left_out:
         note += (
-            f"; of {num_pairs:,} pairs of a model and a repeated sample {num_left_out:,} are left out, where one copy"
+            f"; of {num_pairs:,} pairs of a model and a repeated sample {num_left_out:,} are left out, because one copy"
             " was in the training set and another was not; draw the membership of copies together"
         )
     warn(note)

@@ -1,4 +1,4 @@
-"""A network of the factory's, with the weights of a file."""
+"""Loads the weights of a file into a network that the factory built."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ USUAL_KEYS = (
     *("state_dict", "model_state_dict", "model", "net", "network", "params", "weights"),
     *("model_ema", "ema", "ema_model", "state_dict_ema", "params_ema"),
 )
-"""Where programs put weights in a checkpoint. Where several fit the network, the first is taken."""
+"""Usual keys of weights in a checkpoint. If several fit the network, the first is used."""
 
 
 @working_folder_searched()
 def filled(
     network: nn.Module, path: Path, weights_key: str = "", note: Callable[[str], None] = lambda _: None
 ) -> nn.Module:
-    """The network with the weights of a file, which must hold all of its tensors in their shapes, and no others.
+    """Loads the weights of a file, which must hold exactly the network's tensors in their shapes.
 
-    Where channels were removed, the structure file beside the weights says which, and the network is made as small.
+    If channels were removed, the structure file beside the weights says which, and the network becomes as small.
 
     Args:
-        network: a fresh one; changed in place.
+        network: a new network; changed in place.
         path: the file.
-        weights_key: where the weights lie in it, keys with dots between; default: what fits the network.
-        note: told what was chosen or left out.
+        weights_key: key of the weights in it, with dots between parts; default: the key that fits the network.
+        note: called with each choice or omission.
 
     Raises:
         UserError: the file is not usable, or belongs to another network.
@@ -48,7 +48,7 @@ def filled(
             raise UserError(f"{structure}: {error}") from None
     match = _chosen(read_checkpoint(path), network, path, weights_key, note)
     if match.dropped:
-        note(f"weights: left out what a profiler wrote into them ({_some(match.dropped)})")
+        note(f"weights: left out the buffers of a profiler ({_some(match.dropped)})")
     _check_kinds(match.tensors, network.state_dict(), path)
     try:
         network.load_state_dict(with_further_names(network, match.tensors))
@@ -62,7 +62,7 @@ def filled(
 
 
 def structure_of(path: Path) -> Path | None:
-    """The file that says which channels were removed, as `compress`, a run or `export` writes it; or none."""
+    """The file of removed channels that `compress`, a run or `export` writes beside weights; or None."""
     beside = [path.with_name(f"{path.name}.{STRUCTURE_FILE}")]
     if path.name == WEIGHTS_FILE:
         beside.append(path.with_name(STRUCTURE_FILE))
@@ -70,16 +70,16 @@ def structure_of(path: Path) -> Path | None:
 
 
 def _chosen(checkpoint: Checkpoint, network: nn.Module, path: Path, key: str, note: Callable[[str], None]) -> Match:
-    """The tensors that are the network's: those under the key, or those that fit."""
+    """The network's tensors: those under the key, or those that fit."""
     if key and not checkpoint.under(key):
-        raise UserError(f"{path}: holds no tensors under '{key}'; {_keys(checkpoint)}")
+        raise UserError(f"{path}: has no tensors under '{key}'; {_keys(checkpoint)}")
     tried = _tried(checkpoint, network, [key] if key else checkpoint.containers)
     fitting = [at for at, match in tried.items() if match.fits]
     fitting = [at for at in fitting if _has_shapes(tried[at], network)] or fitting
     if not fitting:
         nearest = min(tried, key=lambda at: len(tried[at].lacking) + len(tried[at].unexpected))
         raise UserError(_misfit(tried[nearest], nearest, path, _parts_that_fit(checkpoint, network)))
-    different: dict[frozenset[int], str] = {}  # by the tensors: a dict that holds one dict alone is the same
+    different: dict[frozenset[int], str] = {}  # by the tensors: a dict with just one dict in it is the same
     for at in fitting:
         different.setdefault(frozenset(map(id, checkpoint.under(at).values())), at)
     first, *others = sorted(different.values(), key=_rank)
@@ -87,12 +87,12 @@ def _chosen(checkpoint: Checkpoint, network: nn.Module, path: Path, key: str, no
         keys = " or ".join([first, *others])
         raise UserError(f"{path}: several keys hold weights of the network; choose one: --weights-key {keys}")
     if others:
-        note(f"weights: those under '{first}' are taken; others are {_some(others)}, to be had with --weights-key")
+        note(f"weights: uses those under '{first}'; there are also {_some(others)}: choose with --weights-key")
     return tried[first]
 
 
 def _tried(checkpoint: Checkpoint, network: nn.Module, keys: Iterable[str]) -> dict[str, Match]:
-    """The tensors under each key as those of the network."""
+    """The tensors under each key, matched with those of the network."""
     names, further = list(network.state_dict()), further_names(network)
     return {key: matched(checkpoint.under(key), names, further) for key in keys}
 
@@ -103,32 +103,32 @@ def _has_shapes(match: Match, network: nn.Module) -> bool:
 
 
 def _rank(container: str) -> int:
-    """The place of a container among the usual ones."""
+    """The position of a container among the usual ones."""
     last = container.rpartition(".")[2]
     return USUAL_KEYS.index(last) if last in USUAL_KEYS else len(USUAL_KEYS)
 
 
 def _misfit(match: Match, at: str, path: Path, parts: Sequence[str]) -> str:
-    """Which names do not fit, and what may mend it."""
+    """The names that do not fit, and a possible remedy."""
     lacking = f"lacks {_some(match.lacking)}" if match.lacking else ""
-    unexpected = f"holds {_some(match.unexpected)}, which the network does not have" if match.unexpected else ""
+    unexpected = f"has {_some(match.unexpected)}, which the network does not have" if match.unexpected else ""
     where = f" under '{at}'" if at else ""
-    advice = f"; what fits: --weights-key {' or '.join(parts)}" if parts else ""
+    advice = f"; this fits: --weights-key {' or '.join(parts)}" if parts else ""
     reason = "; ".join(part for part in (lacking, unexpected) if part)
     return f"{path}: does not fit the factory's network (the file{where} {reason}){advice}"
 
 
 def _parts_that_fit(checkpoint: Checkpoint, network: nn.Module) -> list[str]:
-    """Parts of a checkpoint, such as `state_dict.student`, that would fit if they were named."""
+    """Parts of a checkpoint, such as `state_dict.student`, that would fit."""
     parts = {name[:end] for name in checkpoint.tensors for end in range(len(name)) if name[end] == "."}
     tried = _tried(checkpoint, network, sorted(parts))
     return [part for part, match in tried.items() if match.fits and _has_shapes(match, network)]
 
 
 def _keys(checkpoint: Checkpoint) -> str:
-    """Which keys there are, for messages."""
+    """The existing keys, for messages."""
     keys = [key for key in checkpoint.containers if key]
-    return f"keys that hold tensors: {_some(keys)}" if keys else "its tensors lie at the top: leave the key out"
+    return f"keys with tensors: {_some(keys)}" if keys else "its tensors are at the top level: leave the key out"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -137,20 +137,20 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _check_kinds(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
-    """Refuses what loading would turn into weights without a word: masks, and quantised numbers."""
+    """Refuses tensors that loading would silently turn into weights: masks, and quantised numbers."""
     for name, tensor in tensors.items():
         if not own[name].is_floating_point() or tensor.is_floating_point():
             continue
         if tensor.dtype == torch.bool:
-            raise UserError(f"{path}: '{name}' is a mask (bool), expected weights; give the file that holds these")
+            raise UserError(f"{path}: '{name}' is a mask (bool), expected weights; give the file with the weights")
         raise UserError(
-            f"{path}: '{name}' is {tensor.dtype}, expected floating-point weights; save the network before it is"
-            " quantised, or dequantised"
+            f"{path}: '{name}' is {tensor.dtype}, expected floating-point weights; save the network before quantising"
+            " it, or dequantise it"
         )
 
 
 def _check_finite(network: nn.Module, path: Path) -> None:
-    """Refuses weights that are no numbers; buffers may be infinite, as masks of attention are."""
+    """Refuses weights with NaN or infinity; buffers can be infinite, such as attention masks."""
     parameters = {name for name, _ in network.named_parameters()}
     for name, tensor in network.state_dict().items():
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():

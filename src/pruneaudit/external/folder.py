@@ -1,4 +1,4 @@
-"""A folder that is written whole or not at all, and that knows whether it is still as it was written."""
+"""Folders that are written completely or not at all, with checksums that show later changes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pruneaudit.core.files import file_sha256, read_json, writing_error
 
 @contextmanager
 def new_folder(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """A private folder to write in, whose files are moved to `folder` when all of them are there.
+    """A private folder to write in; its files are moved to `folder` once all of them are there.
 
     Args:
         folder: an absolute path; if it exists and is not empty, the files `names` in it are replaced and others stay.
-        names: all files that may be written; the last one says that the others are whole.
+        names: all files that can be written; the last one shows that the others are complete.
 
     Raises:
-        UserError: the place cannot be written to.
+        UserError: the folder cannot be written to.
         StorageError: the disk is full.
     """
     staging = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -35,7 +35,7 @@ def new_folder(folder: Path, names: Sequence[str]) -> Iterator[Path]:
                 folder.rmdir()
             staging.rename(folder)
             return
-        for name in reversed(names):  # the last one first: what is half replaced is not taken for whole
+        for name in reversed(names):  # the last one first: a half-replaced folder does not look complete
             (folder / name).unlink(missing_ok=True)
         for name in names:
             if (staging / name).exists():
@@ -47,17 +47,17 @@ def new_folder(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
 
 def make_readable(folder: Path, like: str) -> None:
-    """Gives all files of a folder the permissions of one opened plainly; safetensors makes them the owner's alone."""
+    """Gives all files of a folder default permissions; safetensors makes them readable only for their owner."""
     mode = (folder / like).stat().st_mode & 0o777
     for path in folder.iterdir():
         path.chmod(mode)
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """The summary of a folder, which names its other files.
+    """Reads the summary of a folder, which names its other files.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: there is no summary, or it is damaged.
     """
     try:
         summary = read_json(path)
@@ -72,7 +72,7 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 
 def check_sums(folder: Path, sums: Mapping[str, str]) -> None:
-    """Checks that files are as they were written.
+    """Checks that files have not changed since they were written.
 
     Raises:
         UserError: one is missing or has changed.

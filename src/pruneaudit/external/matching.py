@@ -1,8 +1,8 @@
-"""Which tensors of a checkpoint are which of a network: names are compared with those that the network has.
+"""Matches the tensors of a checkpoint with those of a network, by name.
 
-What wraps a network writes its own name into those of the tensors: DataParallel, Opacus, torch.compile, Lightning,
-AveragedModel, and NNI's wrappers around single layers. A part of a name is taken off only where the names fit then.
-Weights that `torch.nn.utils.prune`, `torch.ao.pruning` or NNI keep beside their mask are multiplied by it.
+Wrappers around a network add parts to tensor names: DataParallel, Opacus, torch.compile, Lightning,
+AveragedModel, and NNI's wrappers around single layers. Such a part is removed only if the names then fit.
+Weights that `torch.nn.utils.prune`, `torch.ao.pruning` or NNI store next to their mask are multiplied by it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 WRAPPERS = frozenset({"module", "_module", "_orig_mod", "_nni_wrapper"})
-"""What may stand anywhere in a name."""
+"""Parts that wrappers add anywhere in a name."""
 PROFILED = frozenset({"total_ops", "total_params"})
 """Buffers that the profiler thop leaves in every layer."""
 AVERAGED = "n_averaged"
-"""How many models `torch.optim.swa_utils.AveragedModel` has averaged; no weight."""
+"""Number of models that `torch.optim.swa_utils.AveragedModel` has averaged; not a weight."""
 COUNTED = "num_batches_tracked"
-"""Of BatchNorm; files of torch before 0.4.1 lack it, and torch begins at 0."""
+"""A buffer of BatchNorm; files of torch before 0.4.1 lack it, and torch begins at 0."""
 MASK, ORIGINAL = "_mask", "_orig"
 _SPARSE = re.compile(r"\bparametrizations\.(\w+)\.(original|0\.mask)$")
 """A weight and its mask under `torch.ao.pruning`."""
@@ -28,15 +28,15 @@ _SPARSE = re.compile(r"\bparametrizations\.(\w+)\.(original|0\.mask)$")
 
 @dataclass(frozen=True)
 class Match:
-    """Tensors of a checkpoint by the names that they have in a network."""
+    """Tensors of a checkpoint by their names in a network."""
 
     tensors: Mapping[str, Tensor]
     lacking: tuple[str, ...]
-    """Names of the network that are not there."""
+    """Names of the network that the checkpoint lacks."""
     unexpected: tuple[str, ...]
-    """Names that are there, and that the network does not have."""
+    """Names in the checkpoint that the network does not have."""
     dropped: tuple[str, ...] = ()
-    """Names of what a profiler left."""
+    """Names of a profiler's buffers."""
 
     @property
     def fits(self) -> bool:
@@ -45,12 +45,12 @@ class Match:
 
 
 def matched(tensors: Mapping[str, Tensor], names: Iterable[str], further: Mapping[str, str]) -> Match:
-    """The best way to read tensors as those of a network.
+    """The best match of tensors with those of a network.
 
     Args:
-        tensors: by their names in the checkpoint.
+        tensors: tensors by their names in the checkpoint.
         names: all names of the network's state dict.
-        further: of tensors with several names in the network, the first by each further one; one of them is enough.
+        further: maps further names of the network's shared tensors to their first one; any one of them is enough.
     """
     names = list(names)
     known_ends = {_last(name) for name in names}
@@ -87,7 +87,7 @@ def _unwrapped(name: str) -> str:
 def _stripped(
     given: Mapping[str, Tensor], expected: Mapping[str, str]
 ) -> Iterator[tuple[Mapping[str, Tensor], Mapping[str, str]]]:
-    """The checkpoint's and the network's names, without first parts that all of one side share."""
+    """The checkpoint's and the network's tensors by name, without leading parts that all names of one side share."""
     for prefix in _prefixes(given):
         yield {name.removeprefix(prefix): tensor for name, tensor in given.items()}, expected
     for prefix in _prefixes(expected):
@@ -95,7 +95,7 @@ def _stripped(
 
 
 def _prefixes(names: Iterable[str]) -> Iterator[str]:
-    """Beginnings that all names share, whole parts of them; the empty one first."""
+    """Leading parts that all names share; the empty one first."""
     names, prefix = list(names), ""
     yield prefix
     while names:
@@ -121,7 +121,7 @@ def _compared(
 
 
 def _masked(tensors: Mapping[str, Tensor], known_ends: set[str]) -> dict[str, Tensor]:
-    """Weights times their masks, where the network has no masks of these names."""
+    """Multiplies weights by their masks, unless the network itself has masks of these names."""
     result = dict(tensors)
     for name, mask in tensors.items():
         weight = name.removesuffix(MASK)

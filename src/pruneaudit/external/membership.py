@@ -1,4 +1,4 @@
-"""Who was trained on what, as the user says it, brought into the order of the files of weights.
+"""A user's membership, brought into the order of the files of weights.
 
 | key | shape | |
 |---|---|---|
@@ -7,7 +7,7 @@
 | `eligible`, `is_victim`, `group` | (R, N), (R,), (R,) | optional, as in `Signals` |
 | `canary`, `ids`, `holdout` | (N,) each | optional, as in `Signals` |
 
-With `model_ids` rows may come in any order, and more of them than there are files; without, row 0 is of the first file.
+With `model_ids`, rows can be in any order, and there can be more rows than files. Without, row 0 is the first file's.
 """
 
 # R rows, M models (files), N samples
@@ -35,18 +35,18 @@ Given = str | Path | Mapping[str, Any] | np.ndarray
 
 
 def membership_of(given: Given, files: Sequence[Path], num_samples: int) -> dict[str, np.ndarray]:
-    """The keys of `Signals` that say who was trained on what: rows are files, columns samples.
+    """The membership keys of `Signals`: rows are files, columns are samples.
 
     Args:
-        given: an `.npz`, or its arrays by key, or `member` alone.
+        given: an `.npz`, or its arrays by key, or only `member`.
         files: the M files of weights, in the order of the models.
         num_samples: N.
 
     Returns:
-        `member` (M, N), `model_ids` (M,), and what else was given.
+        `member` (M, N), `model_ids` (M,), and the other given keys.
 
     Raises:
-        UserError: keys or shapes are wrong, or rows and files do not belong together.
+        UserError: keys or shapes are wrong, or rows and files do not match.
     """
     name = str(given) if isinstance(given, str | Path) else "membership"
     try:
@@ -60,7 +60,7 @@ def membership_of(given: Given, files: Sequence[Path], num_samples: int) -> dict
 
 
 def _arrays(given: Given) -> dict[str, np.ndarray]:
-    """The arrays by key, `member` and `eligible` with rows."""
+    """The arrays by key; `member` and `eligible` get a row axis."""
     if isinstance(given, str | Path):
         arrays = _read(Path(given).expanduser())
     else:
@@ -70,7 +70,7 @@ def _arrays(given: Given) -> dict[str, np.ndarray]:
     if unknown:
         raise UserError(f"unknown key '{unknown[0]}'{nearest(unknown[0], KEYS)}; known keys: {', '.join(KEYS)}")
     if "member" not in arrays:
-        raise UserError("key 'member' is missing; expected (models, samples) bool: who was trained on what")
+        raise UserError("key 'member' is missing; expected (models, samples) bool: which samples trained each model")
     if arrays["member"].ndim == 1:
         arrays |= {key: arrays[key][None] for key in ("member", "eligible") if key in arrays}
     return arrays
@@ -80,7 +80,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError("no such file; expected an .npz with key 'member', written with numpy.savez")
     if not zipfile.is_zipfile(path):
-        raise UserError("no .npz file; write it with numpy.savez(path, member=...)")
+        raise UserError("not an .npz file; write it with numpy.savez(path, member=...)")
     check_zip(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -107,7 +107,7 @@ def _check(arrays: Mapping[str, np.ndarray], num_samples: int) -> None:
 
 
 def _rows(arrays: Mapping[str, np.ndarray], files: Sequence[Path]) -> tuple[np.ndarray, list[str]]:
-    """The row of each file, (M,) int, and what the models are called."""
+    """The row of each file, (M,) int, and the names of the models."""
     names, num_rows = model_names(files), len(arrays["member"])
     if "model_ids" in arrays:
         return _rows_by_name([str(value) for value in arrays["model_ids"]], files)
@@ -125,7 +125,7 @@ def _rows(arrays: Mapping[str, np.ndarray], files: Sequence[Path]) -> tuple[np.n
 def _rows_by_name(ids: Sequence[str], files: Sequence[Path]) -> tuple[np.ndarray, list[str]]:
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
-        raise UserError(f"model_ids: '{twice}' stands there twice; name every row differently")
+        raise UserError(f"model_ids: '{twice}' appears twice; give every row a different name")
     rows = []
     for file, name in zip(files, model_names(files), strict=True):
         found = rows_named_after(file, ids)

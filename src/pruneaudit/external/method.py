@@ -1,4 +1,4 @@
-"""What is asked of one compression: the compressors, their degrees, and the fine-tuning; torch-free."""
+"""The settings of one compression: compressors, degrees and fine-tuning; imports no torch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pruneaudit.study import Plugin, Release, Training
 
 
 class Tuning(Training):
-    """Fine-tuning of a network that has been trained: as a study's training, but shorter and gentler."""
+    """Fine-tuning of a trained network: like a study's training, but shorter and with a smaller learning rate."""
 
     epochs: int = Field(default=10, ge=1, le=100_000)
     learning_rate: float = Field(default=0.01, gt=0)
     select: Literal["last"] = "last"
-    """The last epoch's weights are kept: there is no dev set here to choose by."""
+    """Always the last epoch's weights: there is no dev set to choose by."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Method:
     """Compressors in order, with their validated settings."""
 
     asked: Release
-    """What was asked for, as a study would say it."""
+    """The request, as a study's release."""
     steps: tuple[Step, ...]
 
     @property
@@ -39,17 +39,17 @@ class Method:
 
     @property
     def sparsity(self) -> float | None:
-        """The sparsity that was asked for, where a compressor has one."""
+        """The requested sparsity, if a compressor has one."""
         return self.asked.asked("sparsity")
 
     @property
     def needs_example(self) -> bool:
-        """Whether it has to know the shape of an input."""
+        """Whether it needs the shape of an input."""
         return any(step.compressor.changes_architecture(step.options) for step in self.steps)
 
     @property
     def needs_training(self) -> bool:
-        """Whether it is nothing without training."""
+        """Whether it only works with training."""
         return any(step.compressor.works_in_training(step.options) for step in self.steps)
 
     @property
@@ -68,7 +68,7 @@ def method_of(method: str | Plugin | Sequence[str | Plugin], sparsity: float | N
 
     Args:
         method: one compressor, or several in order.
-        sparsity: the degree of the one that has it, where it does not stand among its options.
+        sparsity: the degree of the compressor with a sparsity, unless its options have it.
 
     Raises:
         UserError: a compressor or an option is unknown or wrong, or two cannot follow each other.
@@ -82,8 +82,8 @@ def method_of(method: str | Plugin | Sequence[str | Plugin], sparsity: float | N
     degrees = [COMPRESSORS.get(plugin.name).degree for plugin in plugins]
     if given and "sparsity" not in degrees:
         raise UserError(
-            f"sparsity: got {sparsity:g}, and the method has none; its degree is {degrees[0]}, which stands among its"
-            f" options: '{plugins[0].name}:{degrees[0]}=...'"
+            f"sparsity: got {sparsity:g}, but the method has none; its degree is {degrees[0]}: give it as an"
+            f" option, '{plugins[0].name}:{degrees[0]}=...'"
         )
     asked = validated(Release, {"name": "asked", "compress": plugins, **given}, "method")
     chosen = tuple(
@@ -101,10 +101,10 @@ def method_of(method: str | Plugin | Sequence[str | Plugin], sparsity: float | N
 
 
 def tuning_of(given: Mapping[str, Any], is_wanted: bool) -> Tuning:
-    """The settings of fine-tuning, checked; the defaults where nothing was given.
+    """The checked settings of fine-tuning, with defaults for those that are not given.
 
     Raises:
-        UserError: a setting is unknown or wrong, or was given though nothing is fine-tuned.
+        UserError: a setting is unknown or wrong, or is given without fine-tuning.
     """
     settings = validated(Tuning, dict(given), "fine-tuning")
     if given and not is_wanted:
@@ -116,7 +116,7 @@ def tuning_of(given: Mapping[str, Any], is_wanted: bool) -> Tuning:
 
 
 def check_trained(method: Method, has_training: bool) -> None:
-    """Checks that a method that works in training gets some.
+    """Checks that there is training for a method that works in training.
 
     Raises:
         UserError: there is none.
@@ -126,8 +126,8 @@ def check_trained(method: Method, has_training: bool) -> None:
 
 
 def needs_training(name: str) -> UserError:
-    """What is missing where a method works in training and nobody trains."""
+    """The error for a method that works in training, without training."""
     return UserError(
-        f"method '{name}' works in training, and there is none; give finetuning=FineTuning((x, y), epochs=...), or"
+        f"method '{name}' works in training, but there is none; give finetuning=FineTuning((x, y), epochs=...), or"
         " FineTuning(train=a function (model, hooks, phase, epochs)); on the command line --data and --epochs"
     )

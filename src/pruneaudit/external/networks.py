@@ -1,4 +1,4 @@
-"""Networks of the user's own: made, filled with weights, and asked."""
+"""Users' networks: builds them, loads weights, and collects predictions."""
 
 # N samples, C classes, B batch
 
@@ -24,28 +24,28 @@ from pruneaudit.study.target import working_folder_searched
 from pruneaudit.training.samples import Samples
 
 TRIED = 4
-"""Samples that a network is tried on before it is asked about all."""
+"""Samples to try a network on before it predicts all."""
 RECOGNISED_ON = 512
-"""Samples by whose answers logits and probabilities are told apart."""
+"""Samples to distinguish logits and probabilities by."""
 
 Maker = Callable[[], nn.Module]
 
 
 class Plain(nn.Module):
-    """Feeds a network images in plain memory order, which `view` in a user's code may rely on, and takes its logits."""
+    """Feeds a network images in plain memory order, because a user's code may call `view`, and takes its logits."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the network says of `x` (B, ...)."""
+        """The network's answers for `x` (B, ...)."""
         answer: Tensor = logits_in(self.network(x.contiguous()))
         return answer
 
 
 class TwoClasses(nn.Module):
-    """Gives a network with one output for two classes an output for each: [0, z], or [1 - p, p]."""
+    """Turns the single output of a two-class network into one per class: [0, z], or [1 - p, p]."""
 
     def __init__(self, network: nn.Module, form: str) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class TwoClasses(nn.Module):
 
 
 class Logarithms(nn.Module):
-    """The logarithms of a network's probabilities, whose softmax these probabilities are."""
+    """The logarithms of a network's probabilities; their softmax gives back these probabilities."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -79,12 +79,12 @@ def maker_of(
     input_shape: tuple[int, ...] | None,
     num_classes: int | None,
 ) -> Maker:
-    """What makes a fresh network of the user's.
+    """Returns a function that builds a new network with the user's factory.
 
-    The function is given the options, and of `input_shape` and `num_classes` what is known and what it takes.
+    The factory gets the options, and `input_shape` and `num_classes` if they are known and it accepts them.
 
     Raises:
-        UserError: the function cannot be imported, or does not take what it would be given.
+        UserError: the factory cannot be imported, or does not accept these arguments.
     """
     name = factory if isinstance(factory, str) else getattr(factory, "__name__", type(factory).__name__)
     function = _imported(factory) if isinstance(factory, str) else factory
@@ -111,17 +111,17 @@ def ask(
     queries: Queries,
     may_be_more: bool = False,
 ) -> dict[str, np.ndarray]:
-    """What one network says of all samples, by the keys of `Signals`, without the axis of models.
+    """One network's predictions on all samples, by the keys of `Signals`, without the axis of models.
 
-    Whether it answers logits or probabilities is told by its answers; one output for two classes is that of class 1.
+    Its outputs show whether they are logits or probabilities; a single output for two classes is that of class 1.
 
     Args:
         network: with its weights, on the samples' device.
         samples: N samples.
-        name: of the model, for messages and for its noise.
+        name: the model's name, for messages and for its noise.
         num_classes: C.
-        queries: what it is asked.
-        may_be_more: the network may know more classes.
+        queries: the queries for every sample.
+        may_be_more: whether the network may have more classes.
 
     Raises:
         UserError: the network fails on the samples, returns neither logits nor probabilities, or answers at random.
@@ -142,7 +142,7 @@ def ask(
 
 
 def _form(network: Plain, samples: Samples, name: str) -> tuple[str, nn.Module]:
-    """`logits` or `probabilities`, told by what it says of some samples, and the network with an output per class."""
+    """`logits` or `probabilities`, recognised on some samples, and the network with one output per class."""
     with torch.inference_mode():
         tried = network(samples.inputs(slice(0, min(len(samples), RECOGNISED_ON)))).float().cpu().numpy()
     one = tried.reshape(-1) if tried.ndim == 1 or tried.shape[1] == 1 else None
@@ -159,7 +159,7 @@ def _form(network: Plain, samples: Samples, name: str) -> tuple[str, nn.Module]:
 
 
 def _probabilities(network: nn.Module, samples: Samples, num_queries: int, seed: int) -> dict[str, np.ndarray]:
-    """What a network that answers probabilities says, by the keys of `Signals`."""
+    """The predictions of a network that returns probabilities, by the keys of `Signals`."""
     answers = outputs(network, samples, num_queries, seed)
     if num_queries == 1:
         return {"probabilities": answers[0]}
@@ -179,7 +179,7 @@ def _imported(target: str) -> Callable[..., Any]:
 
 
 def _called(action: Callable[[], Any], what: str) -> Any:
-    """What the action returns; whatever the user's code raises becomes one line."""
+    """Returns the action's result; any error of the user's code becomes one line."""
     try:
         return action()
     except UserError:
@@ -190,7 +190,7 @@ def _called(action: Callable[[], Any], what: str) -> Any:
 
 
 def _try(network: nn.Module, samples: Samples, name: str, num_classes: int, may_be_more: bool) -> None:
-    """Asks about a few samples, twice: is there an answer for every class, and always the same?"""
+    """Predicts a few samples twice, to check the number of classes and that answers do not change."""
     x = samples.inputs(slice(0, TRIED))  # (B, ...)
 
     def ask() -> Any:

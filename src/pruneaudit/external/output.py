@@ -1,4 +1,4 @@
-"""The file of signals: a new one, whole or not at all."""
+"""Writes a new file of signals, completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pruneaudit.signals.signals import Signals
 
 
 def check_new(path: Path, force: bool, such_as: str = "signals.npz") -> None:
-    """Checks that a file may be written; `such_as` is what it could be called.
+    """Checks that a file can be written; `such_as` is an example of a name.
 
     Raises:
-        UserError: there is one already and it is not to be replaced, or it is a folder.
+        UserError: it exists and must not be replaced, or it is a folder.
     """
     if path.is_dir():
         raise UserError(f"{path}: is a folder, expected the name of a file, such as {path / such_as}")
@@ -23,14 +23,14 @@ def check_new(path: Path, force: bool, such_as: str = "signals.npz") -> None:
 
 
 def write_signals(signals: Signals, path: Path, force: bool = False) -> None:
-    """Writes signals to a temporary file beside `path`, then renames it; its folder is made for its owner alone.
+    """Writes signals to a temporary file beside `path`, then renames it; a new folder is readable only for its owner.
 
     Raises:
-        UserError: as `check_new`, or the place cannot be written to.
+        UserError: as in `check_new`, or the folder cannot be written to.
         StorageError: the disk is full.
     """
     check_new(path, force)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")  # NumPy adds .npz where it does not stand
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")  # NumPy adds .npz if it is missing
     try:
         make_private_folder(path.parent)
         try:

@@ -1,6 +1,6 @@
-"""What the accuracies of collected models say about a membership: it may be in a wrong order, or of other models.
+"""Checks a membership by the models' accuracies: it may be in the wrong order, or of other models.
 
-Warnings alone: a bank that does not overfit looks like one whose membership is wrong.
+It only warns: a bank that does not overfit looks like one with a wrong membership.
 """
 
 # M models, V victims, N samples
@@ -19,9 +19,9 @@ from pruneaudit.evaluation.measure import accuracies
 from pruneaudit.signals.signals import Signals
 
 Z = 2.0
-"""Standard errors by which members must be classified better to count as clearly better."""
+"""Members are classified clearly better if the difference exceeds this many standard errors."""
 MOST = 0.5
-"""Share of the models that make the rest stand out."""
+"""If more than this share of the models is clearly better on members, the others are reported."""
 NUM_NAMED = 5
 
 
@@ -35,11 +35,11 @@ class ModelAccuracy:
     others: float
     """In [0, 1]."""
     is_gap_clear: bool
-    """Members are classified better by more than `Z` standard errors."""
+    """Whether members are classified better by more than `Z` standard errors."""
 
 
 def model_accuracies(signals: Signals) -> tuple[ModelAccuracy, ...]:
-    """The accuracies of every victim, canaries left out."""
+    """The accuracies of every victim, without canaries."""
     found = []
     for row in signals.victims:
         right, wanted, member = signals.is_correct[row], signals.ordinary[row], signals.member[row]
@@ -50,11 +50,11 @@ def model_accuracies(signals: Signals) -> tuple[ModelAccuracy, ...]:
 
 
 def tell_implausible(signals: Signals, warn: Callable[[str], None]) -> None:
-    """Warns of networks that did not learn, and of memberships that do not look like what the models were trained on.
+    """Warns of networks that did not learn, and of memberships that do not look like the models' training sets.
 
     Args:
-        signals: what was collected.
-        warn: told of each.
+        signals: the collected signals.
+        warn: called with each warning.
     """
     _tell_equal_rows(signals, warn)
     failed = not_learned(signals, accuracies(signals))
@@ -74,7 +74,7 @@ def tell_implausible(signals: Signals, warn: Callable[[str], None]) -> None:
 
 
 def _tell_odd_models(models: Sequence[ModelAccuracy], warn: Callable[[str], None]) -> None:
-    """Names models that do not classify their members better, where most do: their rows may be those of others."""
+    """Names models that do not classify their members better although most do: their rows may belong to others."""
     odd = [model for model in models if not model.is_gap_clear]
     if odd and len(odd) < (1 - MOST) * len(models):
         named = [f"{model.name} ({model.members:.1%} and {model.others:.1%})" for model in odd]
@@ -85,20 +85,20 @@ def _tell_odd_models(models: Sequence[ModelAccuracy], warn: Callable[[str], None
 
 
 def _tell_equal_rows(signals: Signals, warn: Callable[[str], None]) -> None:
-    """Names models with one and the same training set; with independent coins that does not happen."""
+    """Names models with the same training set; with independent coins that does not happen."""
     groups: dict[bytes, list[str]] = defaultdict(list)
     for name, row in zip(signals.model_names, signals.member, strict=True):
         groups[np.packbits(row).tobytes()].append(str(name))
     alike = [" = ".join(names) for names in groups.values() if len(names) > 1]
     if alike:
         warn(
-            f"equal rows of the membership: {_listed(alike)}; models with one training set count as independent here,"
-            " so intervals are too narrow: check the rows"
+            f"equal rows of the membership: {_listed(alike)}; models with the same training set count as independent"
+            " here, so intervals are too narrow: check the rows"
         )
 
 
 def _error(right: np.ndarray, wanted: np.ndarray, member: np.ndarray) -> float:
-    """Standard error of the difference of two accuracies (members less others), if both were the same."""
+    """Standard error of the difference of two accuracies (members minus others), if both were equal."""
     overall = right[wanted].mean()
     return math.sqrt(overall * (1 - overall) * sum(1 / max(1, (wanted & side).sum()) for side in (member, ~member)))
 

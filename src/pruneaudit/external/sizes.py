@@ -1,4 +1,4 @@
-"""How large a network of the user's own is before and after pruning."""
+"""The size of a user's network before and after pruning."""
 
 # B batch
 
@@ -22,18 +22,18 @@ from pruneaudit.training.samples import Samples
 
 
 def example_of(given: Tensor | Sequence[int] | None, model: nn.Module, samples: Samples | None) -> Tensor | None:
-    """One input (1, ...) on the model's device: given, or from samples, or as a first linear layer takes it.
+    """One input (1, ...) on the model's device: given, from samples, or guessed from a first linear layer.
 
     Args:
         given: a batch (B, ...), or the shape of one input.
-        model: the network that it is for.
+        model: the network.
         samples: the user's data.
 
     Returns:
-        The input, or None where the shape is not known.
+        The input, or None if the shape is not known.
 
     Raises:
-        UserError: what was given is no such thing, or the network fails on it.
+        UserError: `given` is neither a batch nor a shape, or the network fails on it.
     """
     weight = next(model.parameters())
     if given is None:
@@ -79,9 +79,9 @@ def size_of(
     Args:
         model: the network.
         example: one input (1, ...).
-        dense: the same of the network before pruning; default: this is it.
+        dense: the sizes of the network before pruning; default: `model` is dense.
         embeddings: count tables of embeddings among the prunable weights.
-        state: what it was compressed to.
+        state: its compressed state.
     """
     counts = weight_counts(model, dense, embeddings, num_left(state or {}))
     found = cost(model, state or {}, embeddings)
@@ -95,7 +95,7 @@ def size_of(
 
 
 def layers_of(dense: nn.Module, pruned: nn.Module, example: Tensor | None, left: Mapping[str, int]) -> dict[str, Any]:
-    """`layers`: one row per layer with a weight, what is left of how much; `left_whole`: matrices left as they were."""
+    """`layers`: one row per layer with a weight, with its size before and after; `left_whole`: unchanged matrices."""
     before = {row.name: row for row in layer_table(dense)}
     macs = {} if example is None else layer_macs(pruned, example)
     rows = layer_table(pruned)

@@ -1,4 +1,4 @@
-"""Training a network of the user's own with the loop that studies use."""
+"""Trains a user's network with the loop that studies use."""
 
 # N samples, B batch, C classes, K channels, H height, W width
 
@@ -24,16 +24,16 @@ from pruneaudit.training.predict import accuracy
 from pruneaudit.training.samples import Samples
 
 Train = Callable[[nn.Module, Sequence[Hook], str, int | None], Any]
-"""`train(model, hooks, phase, epochs)`: trains a network in place and calls the hooks as `training/hooks.py` says.
+"""`train(model, hooks, phase, epochs)`: trains a network in place and calls the hooks as `training/hooks.py` describes.
 `phase` names the training ("finetune" is the one after pruning); `epochs` None leaves their number to it."""
 TRIED = 4
-"""Samples that a network is tried on before it is trained."""
+"""Samples to try a network on before it is trained."""
 TWO = 2
-"""Classes where a network has one output; samples of more have been refused by then."""
+"""Number of classes of a network with one output; data with more classes are refused earlier."""
 
 
 class FineTuning:
-    """The training around a pruning: our loop on the user's data, or the user's own function.
+    """The training around a pruning: our loop on the user's data, or the user's function.
 
     Example:
         >>> tuning = pruneaudit.FineTuning((x, y), epochs=1, learning_rate=0.02)
@@ -48,17 +48,17 @@ class FineTuning:
         initial: nn.Module | Callable[[], nn.Module] | None = None,
         **settings: Any,
     ) -> None:
-        """Says who trains, and how.
+        """Sets who trains, and how.
 
         Args:
-            data: x and y to fine-tune on with our loop: x as the network is fed, floats (N, K, H, W) or (N, ...), y
+            data: x and y to fine-tune on with our loop: x as input of the network, floats (N, K, H, W) or (N, ...), y
                 integer labels (N,).
-            train: the user's own training: `train(model, hooks, phase, epochs)`; see `Train`.
-            initial: the network with the weights that its training began from, or a function that makes it. Methods
-                that go back there need it (iterative:rewind=init); those that start there (dpf, static:start=init)
-                start from the network that is pruned unless it is given.
-            settings: go with `data`: `epochs` (10), `learning_rate` (0.01), `batch_size`, `optimizer`, `weight_decay`,
-                `augment` and what else `study.Training` has.
+            train: the user's training: `train(model, hooks, phase, epochs)`; see `Train`.
+            initial: the network with its initial weights, or a function that builds it. Methods that rewind need it
+                (iterative:rewind=init). Methods that train from scratch (dpf, static:start=init) start from it, or
+                without it from the network to prune.
+            settings: settings for `data`: `epochs` (10), `learning_rate` (0.01), `batch_size`, `optimizer`,
+                `weight_decay`, `augment` and other fields of `study.Training`.
 
         Raises:
             UserError: both data and a function, or a setting that is unknown, wrong or without effect.
@@ -75,20 +75,20 @@ class FineTuning:
 
 
 class PlainOrder(Hook):
-    """Keeps weights and inputs in plain memory order, which `attack_input` in a user's code may rely on.
+    """Keeps weights and inputs in plain memory order, because a user's code may call `view`.
 
-    The loop puts both into channels-last order, which is faster for networks that can do with it.
+    The loop puts both into channels-last order, which is faster for networks that can handle it.
     """
 
     def wrap(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, sampler: Sampler
     ) -> tuple[nn.Module, torch.optim.Optimizer, Sampler]:
-        """Puts the weights back, in place."""
+        """Restores the weights' memory order, in place."""
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return model, optimizer, sampler
 
     def batch(self, state: TrainingState, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Puts the inputs back."""
+        """Restores the inputs' memory order."""
         return x.contiguous(), y
 
 
@@ -96,12 +96,12 @@ def samples_of(data: Any, model: nn.Module, what: str = "data") -> Samples:
     """The user's samples on the model's device, checked.
 
     Args:
-        data: x and y, arrays or tensors: x as the network is fed, floats (N, K, H, W) or (N, ...), y integers (N,).
-        model: the network that they are for.
-        what: what they are called in messages.
+        data: x and y, arrays or tensors: x as input of the network, floats (N, K, H, W) or (N, ...), y integers (N,).
+        model: the network.
+        what: name of the data in messages.
 
     Raises:
-        UserError: they are no such pair, or the network does not answer them with logits (N, C).
+        UserError: they are not such a pair, or the network does not return logits (N, C) for them.
     """
     if not isinstance(data, Samples):
         if not isinstance(data, tuple | list) or len(data) != 2:
@@ -128,7 +128,7 @@ def _stored(x: Tensor, y: Tensor, model: nn.Module, what: str) -> Samples:
             f"{what}: got x of shape {tuple(x.shape)} and y {tuple(y.shape)}, expected (N, ...) and (N,), N above 0"
         )
     if x.dtype in (torch.uint8, torch.bool):
-        raise UserError(f"{what}: got x of {x.dtype}, expected what the network is fed: floats, normalised as it was")
+        raise UserError(f"{what}: got x of {x.dtype}, expected the network's input: floats, normalised as in training")
     if y.is_floating_point() or y.dtype == torch.bool or int(y.min()) < 0:
         raise UserError(f"{what}: got y of {y.dtype} from {y.min().item()}, expected integer labels from 0 up")
     weight = next(model.parameters())
@@ -141,7 +141,7 @@ def _stored(x: Tensor, y: Tensor, model: nn.Module, what: str) -> Samples:
 
 
 def _try(model: nn.Module, samples: Samples, what: str) -> None:
-    """Asks about a few samples, twice: are the answers logits, one for each class, and always the same?"""
+    """Predicts a few samples twice, to check that answers are logits, one per class, and do not change."""
     x = samples.inputs(slice(0, TRIED)).contiguous()  # (B, ...)
 
     def ask() -> Any:
@@ -152,10 +152,10 @@ def _try(model: nn.Module, samples: Samples, what: str) -> None:
 
 
 def tried(model: nn.Module, x: Tensor, what: str) -> Any:
-    """What the network says of `x` in evaluation mode; whatever its code raises becomes one line.
+    """The network's answers for `x` in evaluation mode; any error of its code becomes one line.
 
     Raises:
-        UserError: it fails.
+        UserError: the network fails.
     """
     with evaluating(model), torch.no_grad():
         try:
@@ -176,22 +176,22 @@ def fine_tune(
     phase: str,
     epochs: int | None = None,
 ) -> list[Mapping[str, Any]]:
-    """Trains `model` in place, in the memory order that its weights have.
+    """Trains `model` in place, in the memory order of its weights.
 
     Args:
         model: the network, on the samples' device.
-        samples: what it is trained on.
+        samples: the training samples.
         settings: learning rate, batch size and so on.
-        hooks: what holds the pruning.
-        seed: of order, augmentation and dropout, together with `phase`.
-        phase: which training this is.
-        epochs: if given, in the place of the settings' own.
+        hooks: the hooks that keep the pruning.
+        seed: together with `phase`, the seed of order, augmentation and dropout.
+        phase: the name of this training.
+        epochs: if given, replaces that of the settings.
 
     Returns:
         One row per epoch.
 
     Raises:
-        UserError: the training diverged, or no weight of the network may be trained.
+        UserError: the training diverged, or no weight of the network is trainable.
     """
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UserError("data: no parameter of the network has requires_grad, so nothing can be trained")
@@ -206,6 +206,6 @@ def fine_tune(
 
 
 def accuracy_of(model: nn.Module, samples: Samples) -> float:
-    """Fraction of samples classified as labelled, in [0, 1]."""
+    """Fraction of correctly classified samples, in [0, 1]."""
     with answering(model, TWO):
         return accuracy(Plain(model), samples)

@@ -1,6 +1,6 @@
-"""Files of weights: which ones are meant, and what their models are called.
+"""Finds files of weights, and names their models.
 
-A model in a folder of its own is called by that folder, so that dense and pruned models have the same names:
+A model in its own folder is named after that folder, so that dense and pruned models have the same names:
 `dense/m0.pt` and `pruned/m0/model.safetensors` are both m0.
 """
 
@@ -18,48 +18,48 @@ from pruneaudit.core.files import SUMMARY_FILE, WEIGHTS_FILE
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".pth.tar", ".pt.tar", ".ckpt", ".th", ".torch")
 SHARED_SUFFIXES = (".bin", ".pkl", ".tar")
-"""What other kinds of files end in too: in folders and patterns, only those that torch wrote are meant."""
+"""Suffixes that other kinds of files have too: in folders and patterns, only files written by torch count."""
 _KINDS = f"{', '.join(SUFFIXES)}; or {', '.join(SHARED_SUFFIXES)} written by torch.save"
 _NO_WEIGHTS = re.compile(r"(.*\.)?mask|compressed|optimizer|scheduler|scaler|rng_state.*|training_args")
-"""Stems of what lies beside weights."""
+"""Stems of files that are next to weights but are not weights."""
 _TORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.")
-"""How files of torch.save begin: archives, and those of torch before 1.6."""
+"""First bytes of files of torch.save: archives, and those of torch before 1.6."""
 
 
 def find_weights(given: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files that are meant, each once.
+    """The files of weights, each once.
 
     Args:
-        given: files, folders and patterns, in which `**` means any depth. Of a folder what lies in it is meant; if that
-            is nothing but folders, the one file in each of these. What one of them finds is sorted naturally, so that
-            model-2 stands before model-10; several keep their order. Masks and states of optimizers are passed over.
+        given: files, folders and patterns, in which `**` means any depth. A folder means the files in it; if it has
+            only folders, the one file in each of these. Files of one place are sorted naturally, so that
+            model-2 comes before model-10; places keep their order. Masks and optimizer states are skipped.
 
     Raises:
-        UserError: one of them leads to no file of weights, or a folder within a folder holds several.
+        UserError: one of them leads to no file of weights, or a folder within a folder has several.
     """
     places = [given] if isinstance(given, str | Path) else list(given)
     found = [file for place in places for file in _files(Path(place).expanduser())]
     if not found:
         raise UserError(f"weights: got none, expected files, folders or patterns of {_KINDS}")
-    return list({os.path.abspath(file): file for file in found}.values())  # noqa: PTH100 - a link stays what it is
+    return list({os.path.abspath(file): file for file in found}.values())  # noqa: PTH100 - keep links
 
 
 def _files(place: Path) -> list[Path]:
-    """What one place leads to, in natural order."""
+    """The files of one place, in natural order."""
     try:
         if place.is_file():
             if not _suffix(place):
                 raise UserError(f"{place}: got a '{place.suffix}' file, expected weights in {_KINDS}")
             return [place]
         if place.is_dir():
-            files, what = _in_folder(place), "holds no file"
+            files, what = _in_folder(place), "has no file"
         else:
-            # `Path.glob` takes no pattern with a root.
+            # `Path.glob` does not accept a pattern with a root.
             matches = [Path(match) for match in glob.glob(str(place), recursive=True)]  # noqa: PTH207
             folders = [match for match in _visible(matches) if match.is_dir()]
             files = _weights_among(matches) or [file for folder in folders for file in _in_folder(folder)]
             what = "no such file, and as a pattern it matches none"
-    except OSError as error:  # a name that is too long, or a folder that may not be read
+    except OSError as error:  # a name that is too long, or a folder that cannot be read
         raise UserError(f"weights: {place}: cannot be read ({error.strerror})") from None
     if not files:
         raise UserError(f"weights: {place}: {what} of weights ({_KINDS}); give files, a folder, or a pattern in quotes")
@@ -67,7 +67,7 @@ def _files(place: Path) -> list[Path]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    """The files of weights in a folder; if there are none, the one in each folder within."""
+    """The files of weights in a folder; if there are none, the one in each folder within it."""
     inside = list(folder.iterdir())
     if files := _weights_among(inside):
         return files
@@ -75,7 +75,7 @@ def _in_folder(folder: Path) -> list[Path]:
         found = _weights_among(within.iterdir())
         if len(found) > 1:
             raise UserError(
-                f"weights: {within}: holds {len(found)} files of weights ({found[0].name}, {found[1].name}, ...),"
+                f"weights: {within}: has {len(found)} files of weights ({found[0].name}, {found[1].name}, ...),"
                 f" expected one in each folder of {folder}; choose with a pattern in quotes, such as"
                 f" '{folder}/*/{found[0].name}'"
             )
@@ -93,7 +93,7 @@ def _weights_among(paths: Iterable[Path]) -> list[Path]:
 
 
 def _is_meant(path: Path) -> bool:
-    """Whether a file that nobody named holds a model's weights, as far as its name and first bytes tell."""
+    """Whether a file in a folder or pattern holds a model's weights, judging by its name and first bytes."""
     if _NO_WEIGHTS.fullmatch(_without_suffix(path).name):
         return False
     if _suffix(path) not in SHARED_SUFFIXES:
@@ -108,7 +108,7 @@ def _natural(path: Path) -> tuple[list[str | int], str]:
 
 
 def _suffix(path: Path) -> str:
-    """Which of the known endings a file has, the longest; or nothing."""
+    """The longest known suffix of a file; or empty."""
     fitting = [suffix for suffix in (*SUFFIXES, *SHARED_SUFFIXES) if path.name.lower().endswith(suffix)]
     return max(fitting, key=len, default="")
 
@@ -118,7 +118,7 @@ def _without_suffix(path: Path) -> Path:
 
 
 def model_names(files: Sequence[Path]) -> list[str]:
-    """What the models are called: by their files, or by the folders that tell these apart."""
+    """The names of the models: those of their files, or of the folders that distinguish these."""
     folder = os.path.commonpath([os.path.abspath(file.parent) for file in files])  # noqa: PTH100
     paths = [Path(os.path.relpath(file, folder)) for file in files]
     named = [_without_suffix(path) for path in paths]
@@ -135,14 +135,14 @@ def model_names(files: Sequence[Path]) -> list[str]:
 
 
 def _own_name(file: Path) -> str:
-    """The stem of a file, or the folder that this program made for one model."""
+    """The stem of a file, or the folder that this program created for one model."""
     if file.name == WEIGHTS_FILE and file.with_name(SUMMARY_FILE).is_file():
         return Path(os.path.abspath(file.parent)).name  # noqa: PTH100
     return _without_suffix(file).name
 
 
 def rows_named_after(file: Path, names: Sequence[str]) -> list[int]:
-    """Which of some texts are the end of a file's path, with its suffix or without; if none is, of its folder's."""
+    """Which names match the end of a file's path, with or without its suffix; if none does, its folder's path."""
 
     def among(*paths: Path) -> list[int]:
         wanted = [(row, Path(name).parts) for row, name in enumerate(names)]

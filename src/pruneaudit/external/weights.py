@@ -1,4 +1,4 @@
-"""Files of weights that others wrote, read without running anything that they may hold."""
+"""Reads other programs' files of weights, without running any code in them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from pruneaudit.core.unpacking import check_zip
 from pruneaudit.training.checkpoint import load_tensors
 
 DEEPEST = 8
-"""How many dicts may lie in each other."""
+"""Greatest depth of nested dicts."""
 _ADVICE = "write it with torch.save(model.state_dict(), path)"
 _REFUSED_CLASS = re.compile(r"GLOBAL (\S+) was not an allowed global|Can only build .* got <class '([^']+)'>")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All tensors of a file, and the dicts that they lie in."""
+    """All tensors of a file, and the dicts that hold them."""
 
     tensors: Mapping[str, Tensor]
-    """By their keys from the outermost dict inwards, with dots between."""
+    """By their keys from the outermost dict inwards, joined by dots."""
     containers: tuple[str, ...]
-    """The dicts that hold tensors, by their keys with dots between; the outermost, "", first."""
+    """The dicts that hold tensors, by their keys joined by dots; the outermost, "", first."""
 
     def under(self, key: str) -> dict[str, Tensor]:
-        """The tensors of one dict, or of one part of a network, by their names in it."""
+        """The tensors of one dict, or of one part of a network, by their names within it."""
         start = f"{key}." if key else ""
         return {name.removeprefix(start): tensor for name, tensor in self.tensors.items() if name.startswith(start)}
 
@@ -43,7 +43,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """The tensors of a file, on the CPU; no code in it is run.
 
     Raises:
-        UserError: the file cannot be read, holds objects that may be code, or no tensors.
+        UserError: the file cannot be read, holds objects that could be code, or no tensors.
     """
     if path.suffix.lower() == ".safetensors":
         found = Checkpoint(load_tensors(path), ("",))
@@ -53,7 +53,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         _gather(_read_pickled(path), (), tensors, containers, set())
         found = Checkpoint(tensors, tuple(containers))
     if not found.tensors:
-        raise UserError(f"{path}: no state dict (it holds no tensors); {_ADVICE}")
+        raise UserError(f"{path}: not a state dict (it has no tensors); {_ADVICE}")
     return found
 
 
@@ -64,7 +64,7 @@ def _gather(
     containers: dict[str, None],
     seen: set[int],
 ) -> None:
-    """Adds the tensors in a dict and in the dicts in it, each dict once: they may hold each other."""
+    """Adds the tensors in a dict and its nested dicts, each dict once, because they can contain each other."""
     if id(held) in seen or len(keys) > DEEPEST:
         return
     seen.add(id(held))
@@ -83,7 +83,7 @@ def _gather(
 def _read_pickled(path: Path) -> Mapping[Any, Any]:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_inert()):
-            warnings.simplefilter("ignore")  # of old formats, and of archives that are then refused
+            warnings.simplefilter("ignore")  # about old formats, and archives that are then refused
             check_zip(path)
             held = torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
@@ -95,7 +95,7 @@ def _read_pickled(path: Path) -> Mapping[Any, Any]:
         if "weights only load failed" in what.lower():
             refused = _REFUSED_CLASS.search(str(error))
             named = f", such as {refused[1] or refused[2]}" if refused else ""
-            what = f"it holds other objects than tensors{named}, and nothing that could be code is loaded"
+            what = f"it holds objects other than tensors{named}, which could be code"
         raise UserError(f"{path}: refused ({what}); {_ADVICE}") from None
     if not isinstance(held, Mapping):
         raise UserError(
@@ -105,7 +105,7 @@ def _read_pickled(path: Path) -> Mapping[Any, Any]:
 
 
 def _inert() -> list[Any]:
-    """What stands beside weights and only holds values: NumPy's numbers and arrays, and the options of a program."""
+    """Harmless types that files hold besides weights: NumPy's numbers and arrays, and the options of a program."""
     makers = [(np.float64(0).__reduce__()[0], "scalar"), (np.zeros(0).__reduce__()[0], "_reconstruct")]
     named = [(made, f"numpy.{core}.multiarray.{name}") for made, name in makers for core in ("core", "_core")]
     kinds = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDGSU"}
