@@ -35,7 +35,7 @@ class EarlyStoppingOptions(Options):
     epochs: int | None = Field(default=None, ge=1, le=100_000)
     """Number of epochs to train; default: the dev set decides."""
     patience: int = Field(default=PATIENCE, ge=0, le=100_000)
-    """Epochs in a row without improvement on the dev set before training ends, less one."""
+    """Training ends after more than this many epochs in a row without improvement on the dev set."""
 
     @model_validator(mode="after")
     def _one_way(self) -> EarlyStoppingOptions:

@@ -15,8 +15,9 @@ samples, a normal variable is added to every such D, with the variance
 
     max(0, moved - B) + max(0, S - T - moved)
 
-- moved: the number of samples that moved, which is McNemar's variance of D; B: the mean square of D under random swaps
-  of victims. They differ if a release favours some samples in all victims.
+- moved: the number of samples that moved, which is McNemar's variance of D; B: the mean number that move under random
+  swaps of victims (the mean square of D if samples moved independently). They differ if a release favours some samples
+  in all victims.
 - S: the bootstrap variance of D with one weight per sample, common to all victims and both releases, and re-estimated
   thresholds; T: the variance from thresholds re-estimated with separate weights for each victim, which swaps already
   include. The remainder is the part that victims share through their non-members.

@@ -16,7 +16,7 @@ Intervals use influence values, as for the AUC. The component of a member is the
 false-positive rates up to `a` at which it is accused. That of a non-member among the highest is the fraction of members
 that outscore it, minus the fraction at the threshold of one more false positive: without this non-member, the next one
 would count in its place. This is the jackknife's component; the derivative's, at the threshold itself, is too small
-if ten non-members count. Only `a n` of them count, so their variance is divided by `a n - 1`.
+if ten non-members count. As only `a n` of them count, the variance is corrected by `a n / (a n - 1)`.
 """
 
 # V victims, N samples, m members, n non-members, T non-members and C members down to the threshold

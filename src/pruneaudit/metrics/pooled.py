@@ -61,7 +61,7 @@ def bootstrap_pooled_tpr(
         num_resamples: B.
         rng: source of the weights.
         alpha: error probability.
-        ranked: `sides` of all pairs, where they were ranked already.
+        ranked: `sides` of all pairs, if they are already ranked.
 
     Returns:
         An estimate per level; NaN without scored members or scored non-members.
