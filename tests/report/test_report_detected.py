@@ -1,5 +1,7 @@
 """The section on who becomes exposed."""
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -47,7 +49,9 @@ def test_counts_stand_beside_the_noise_floor(build):
     assert (line.detected, line.p_value) == ("40 to 58 of 1,990", "below 0.001")
     assert found.level == "1%"
     assert found.with_floor
-    assert "finetune_seed" in render(build())
+    page = render(build())
+    assert "finetune_seed" in page
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r' id="([^"]+)"', page)), "links lead somewhere"
     assert "By chance: the same counts" in " ".join(render(build(noise=4.0)).split())
 
 

@@ -61,7 +61,7 @@ _SECTIONS = (
     ("leakage", "Leakage", ""),
     ("changes", "What each release changes", ""),
     ("canaries", "Canaries", "canaries"),
-    ("detected-heading", "Who becomes exposed", "detected"),
+    ("exposed-heading", "Who becomes exposed", "detected"),
     ("released", "What was released", ""),
     ("measured", "How it was measured", ""),
 )
