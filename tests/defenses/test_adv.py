@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.defenses._adversary import Adversary, attacker_network, what_it_sees
+from pruneaudit.defenses._adversary import Adversary, attacker_input, attacker_network
 from pruneaudit.defenses.adv import DEFENSE, AdvOptions
 from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.study import Training
@@ -40,7 +40,7 @@ def answers(num_samples: int, confidence: float, seed: int) -> Samples:
 def test_it_sees_posteriors_and_labels() -> None:
     logits = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]).log() + 7
     expected = torch.tensor([[0.5, 0.3, 0.2, 0, 0, 1], [0.1, 0.1, 0.8, 1, 0, 0]])
-    torch.testing.assert_close(what_it_sees(logits, torch.tensor([2, 0])), expected)
+    torch.testing.assert_close(attacker_input(logits, torch.tensor([2, 0])), expected)
 
 
 def test_the_gain_by_hand(make_defense_context: MakeDefenseContext) -> None:

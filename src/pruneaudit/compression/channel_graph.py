@@ -66,7 +66,7 @@ def _graph(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[Any]:
     with evaluating(model), torch.enable_grad():
         try:
             graph = torch_pruning.DependencyGraph().build_dependency(model, (x,), verbose=False)
-        except Exception as error:  # a user's network may fail in any way, and so may what traces it
+        except Exception as error:  # a user's network, or tracing it, may fail in any way
             raise unfit(error) from error
         yield graph
 
@@ -98,7 +98,7 @@ def cut(
             for name, channels in removed:
                 remove = graph.get_pruner_of_module(modules[name]).prune_out_channels
                 graph.get_pruning_group(modules[name], remove, list(channels)).prune(record_history=False)
-        except Exception as error:  # a user's network may fail in any way, and so may what traces it
+        except Exception as error:  # a user's network, or tracing it, may fail in any way
             raise unfit(error) from error
 
 

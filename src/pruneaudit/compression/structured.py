@@ -267,5 +267,5 @@ def _output_shape(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, 
     with evaluating(model):
         try:
             return tuple(model(one_input(model, input_shape)).shape[1:])
-        except Exception as error:  # a user's network may fail in any way, and so may what traces it
+        except Exception as error:  # a user's network, or tracing it, may fail in any way
             raise unfit(error) from error

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pruneaudit.defenses.adv import AdvOptions
 
 
-def what_it_sees(logits: Tensor, y: Tensor) -> Tensor:
+def attacker_input(logits: Tensor, y: Tensor) -> Tensor:
     """[softmax | one-hot label] (B, 2C) of logits (B, C) and labels (B,)."""
     return torch.cat([logits.softmax(1), one_hot(y, logits.shape[1]).to(logits)], dim=1)
 
@@ -61,7 +61,7 @@ class Adversary(Hook):
         """Adds strength x mean log h of the batch's members."""
         if not len(y):
             return loss
-        gain = logsigmoid(self.attacker(what_it_sees(logits, y))).mean()
+        gain = logsigmoid(self.attacker(attacker_input(logits, y))).mean()
         return loss + self._options.strength * gain
 
     def epoch_end(self, state: TrainingState) -> None:
@@ -94,7 +94,7 @@ class Adversary(Hook):
         """Trains the attacker for one step, on a batch of members and as many public samples."""
         with evaluating(model), torch.no_grad():
             (x, y), (other_x, other_y) = self._drawn(self._members), self._drawn(self._public)
-            seen = what_it_sees(model(torch.cat([x, other_x])), torch.cat([y, other_y]))  # (2B, 2C)
+            seen = attacker_input(model(torch.cat([x, other_x])), torch.cat([y, other_y]))  # (2B, 2C)
         is_member = (torch.arange(len(seen), device=seen.device) < len(y)).to(seen)
         log_odds = self.attacker(seen)[:, 0]
         self._optimizer.zero_grad()  # the network's step left gradients here

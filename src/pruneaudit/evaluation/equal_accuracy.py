@@ -3,17 +3,17 @@
 The envelope at an accuracy is the least leakage of the baseline releases that are at least as accurate. It is a step
 function without interpolation, and refused above the most accurate baseline.
 
-In every replicate, samples and models have the same weights for all releases and for both axes. Accuracies, leakages,
-the envelope with its choice of a release, and the difference are recomputed. Sample weights are those of
-`metrics.bootstrap`. Models get no weights: a weight per model times a weight per sample counts the noise
-of one (model, sample) pair three times (Owen 2007), and releases of one bank differ in little else. Instead, the means
-over samples move along the directions in which models vary beyond their samples, as in `metrics.intervals`.
+Every replicate draws samples and models once, for all releases and for both axes. It recomputes accuracies, leakages,
+the envelope with its choice of a release, and the difference. Samples get the weights of `metrics.bootstrap`.
+Models get no weights: a weight per model times a weight per sample counts the noise of one (model, sample) pair three
+times (Owen 2007), and releases of one bank differ in little else. Instead, the means over samples move along the
+directions in which models vary beyond their samples, as in `metrics.intervals`.
 
-Choosing a minimum errs downwards, the difference therefore upwards, and replicates err once more: the percentile
-interval is moved down by twice the shift that the choice causes in replicates. Where baselines tie, replicates
-understate the shift (they start from leakages that differ already). So the lower end is also limited by a bound that
-holds simultaneously for all candidates for the least. `tests/evaluation/test_frontier_coverage.py` simulates the
-interval with and without this.
+A minimum over baselines is biased downwards, so the difference is biased upwards, and replicates add the same bias
+again. The percentile interval is therefore moved down by twice the shift that the choice causes in replicates. Where
+baselines tie, replicates understate the shift (they start from leakages that differ already). So the lower end is also
+limited by a bound that holds simultaneously for all candidates for the least.
+`tests/evaluation/test_frontier_coverage.py` simulates the interval with and without this.
 """
 
 # R releases, V victims, N samples, B replicates, K = 2 R figures: the accuracies, then the leakages
