@@ -1,4 +1,4 @@
-"""A browser for the tests of the page; where there is none, they are skipped and say so."""
+"""A browser for the tests of the page: one of the machine, else playwright's own; without any, they are skipped."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Opened:
 def browser() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra pruneaudit[dev])")
     program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip(f"no browser is installed; looked for {', '.join(BROWSERS)}")
     with api.sync_playwright() as playwright:
+        if program is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.skip(f"no browser: looked for {', '.join(BROWSERS)}; or: python -m playwright install chromium")
         running = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield running
         running.close()
