@@ -20,7 +20,7 @@ from pruneaudit.report.conclusions.stronger import stronger_anywhere, stronger_a
 from pruneaudit.report.figures.by_degree import leakage_by_bits, leakage_by_sparsity
 from pruneaudit.report.page.first_screen import first_screen
 from pruneaudit.report.page.html import render
-from pruneaudit.report.page.samples import png, read_samples
+from pruneaudit.report.samples import png, read_samples
 from pruneaudit.report.selection import undefended_counterparts
 from pruneaudit.report.sentences.answer import answer, shown_change
 from pruneaudit.report.sentences.next_steps import step_words
@@ -55,7 +55,7 @@ def test_a_leak_a_change_and_how_sure(make_results):
     assert "one pruned or defended release leaks less than undefended dense networks" in told.counts
     assert "16 networks and 2,000 samples" in told.certainty
     assert told.disagreement == ""
-    assert told.agreement[0].startswith("6 of 6 attacks do better than guessing")
+    assert told.agreement[0].startswith("All 6 attacks do better than guessing")
 
 
 @pytest.mark.parametrize(
@@ -110,19 +110,34 @@ def test_what_a_short_summary_shows_is_chosen_by_sparsity_and_never_by_result(ma
     assert shown_change(results, answer(results).changes).release == PRUNED, "90% sparsity, against 50%"
 
 
-def test_without_a_tpr_there_is_its_reason_instead(make_results):
-    def refuse(parts):
-        table = parts["findings"]
-        table[[column for column in table if str(column).startswith("tpr_at_1%")]] = np.nan
-        table["suppressed"] = "TPR at 1% FPR: 50 non-members"
+def with_a_tpr_at(*levels):
+    """An edit: enough non-members for these false-positive rates alone."""
 
-    found = first_screen(make_results(refuse))
+    def edit(parts):
+        table = parts["findings"]
+        for level in ("10%", "1%", "0.1%"):
+            if level not in levels:
+                table[[f"tpr_at_{level}_fpr{end}" for end in ("", "_low", "_high")]] = np.nan
+        table["suppressed"] = "TPR at 1% FPR: 500 non-members"
+
+    return edit
+
+
+def test_with_few_non_members_the_members_named_are_those_at_a_higher_rate(make_results):
+    results = make_results(with_a_tpr_at("10%"))
+    named, wrongly, _ = first_screen(results).numbers
+    row = results.findings.query("release == 'dense' and attack == 'lira' and victim == 'mean'").iloc[0]
+    assert (named.value, wrongly.value) == (str(round(1000 * row["tpr_at_10%_fpr"])), "100")
+    (step,) = [step for step in next_steps(results) if step.kind == "audit more samples"]
+    assert step.number == 1000, "10 false positives at 1%"
+
+
+def test_without_any_tpr_there_is_its_reason_instead(make_results):
+    found = first_screen(make_results(with_a_tpr_at()))
     named, auc = found.numbers
-    assert (named.value, named.note) == ("", "TPR at 1% FPR: 50 non-members")
+    assert (named.value, named.note) == ("", "TPR at 1% FPR: 500 non-members")
     assert auc.value == "0.720"
     assert not found.with_members
-    (step,) = [step for step in next_steps(make_results(refuse)) if step.kind == "audit more samples"]
-    assert step.number == 1000, "10 false positives at 1%"
 
 
 def test_a_refused_auc_gives_its_reason(make_results):

@@ -14,7 +14,7 @@ import pytest
 
 from pruneaudit.evaluation.columns import DETECTION_CHANGE_COLUMNS
 from pruneaudit.report.page.html import render, write_report
-from pruneaudit.report.page.samples import Samples, png, read_samples
+from pruneaudit.report.samples import Samples, png, read_samples
 
 pytestmark = pytest.mark.slow
 PRUNED, BASELINE = "l1unstructured-0.9", "dense+finetune"

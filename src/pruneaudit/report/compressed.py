@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import pandas as pd
+
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import sparsity_text
@@ -41,6 +43,16 @@ def is_pruned_only(results: Results, release: str) -> bool:
         return False
     parts = compressed_by(results, release).split(", ")
     return all(part.endswith("%") for part in parts)
+
+
+def of_all_parameters(row: pd.Series) -> str:
+    """The sparsity over all parameters, in words; where nothing was removed but compressed, the bits per weight.
+
+    Empty where neither was recorded.
+    """
+    if row["sparsity_all"] > 0:
+        return f"{sparsity_text(row['sparsity_all'])} of all parameters"
+    return f"{row['effective_bits']:.2f} bits per weight" if row["compress"] and row["effective_bits"] > 0 else ""
 
 
 def changed_words(results: Results) -> str:

@@ -19,6 +19,7 @@ from pruneaudit.evaluation.columns import MEAN
 from pruneaudit.evaluation.equal_accuracy import ROUNDING
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
+from pruneaudit.report.quantities import Quantity, headline_tpr, tpr_quantities
 from pruneaudit.study import DENSE, Plugin, Study
 from pruneaudit.study.audit import MATCHED
 from pruneaudit.study.baselines import Baseline, baselines
@@ -143,6 +144,22 @@ def findings_elsewhere(results: Results, release: str, attack: str) -> list[pd.S
     table = results.findings
     rows = table[(table["release"] == release) & (table["attack"] == attack) & (table["victim"] == MEAN)]
     return [row for _, row in rows[rows["references"] != primary_references(results)].iterrows()]
+
+
+@once
+def headline_rate(results: Results) -> Quantity | None:
+    """The TPR that sentences and the first screen show: at 1% FPR where the study has it, else at its lowest level.
+
+    Where too few non-members allow no figure there, the next higher level at which the primary attack has one on the
+    base release. How many non-members there are decides, and no result.
+    """
+    first = headline_tpr(results.findings.columns)
+    row = finding(results, base_release(results), primary_attack(results))
+    if first is None or row is None:
+        return first
+    rates = sorted(tpr_quantities(results.findings.columns), key=lambda rate: rate.level or 0.0)
+    higher = [rate for rate in rates if (rate.level or 0.0) >= (first.level or 0.0)]
+    return next((rate for rate in higher if not math.isnan(row[rate.column])), first)
 
 
 @once

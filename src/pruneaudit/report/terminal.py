@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pruneaudit.attacks.reference_free import WRONG_WAY
 from pruneaudit.core.errors import printable
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compressed import compressed_by, is_pruned_only
@@ -75,7 +76,7 @@ def _said(results: Results) -> Iterator[tuple[str, str]]:
     yield from ((sentence, "") for sentence in (told.counts, *told.agreement) if sentence)
     alone = reference_free_of(results)
     if alone is not None:
-        yield " ".join(alone.sentences), ""
+        yield f"{told.certainty} {WRONG_WAY}", ""
     if told.next_steps:
         step = told.next_steps[0]
         yield f"Next: {step.text} {step.command}".rstrip(), ""

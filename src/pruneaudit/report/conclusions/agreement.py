@@ -8,8 +8,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.changes import changed_releases, concluded
 from pruneaudit.report.conclusions.leakage import better_than_guessing, num_better_than_guessing, verdict
 from pruneaudit.report.conclusions.stronger import Stronger, stronger_anywhere, stronger_attacks
-from pruneaudit.report.quantities import headline_tpr
-from pruneaudit.report.selection import base_release, baseline_of, once
+from pruneaudit.report.selection import base_release, baseline_of, headline_rate, once
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def agreement(results: Results) -> Agreement:
 
 
 def _stronger(results: Results, base: str) -> tuple[Stronger, ...]:
-    by_auc, rate = stronger_attacks(results, base), headline_tpr(results.findings.columns)
+    by_auc, rate = stronger_attacks(results, base), headline_rate(results)
     known = {found.attack for found in by_auc}
     at_rate = stronger_attacks(results, base, rate) if rate else ()
     return by_auc + tuple(found for found in at_rate if found.attack not in known)

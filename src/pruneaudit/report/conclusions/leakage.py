@@ -9,7 +9,7 @@ from typing import Literal
 from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import headline_tpr
-from pruneaudit.report.selection import attack_order, finding, primary_attack
+from pruneaudit.report.selection import attack_order, finding, headline_rate, primary_attack
 
 Verdict = Literal[
     "no attack",
@@ -56,8 +56,8 @@ def verdict(results: Results, release: str) -> Verdict:
         return "no interval"
     if row["auc_low"] > _GUESSING:
         return "leaks"
-    named = members_named(results, release)
-    if named is not None and named.low > named.wrongly:
+    rate = headline_tpr(results.findings.columns)
+    if rate is not None and not math.isnan(row[rate.column]) and row[f"{rate.column}_low"] > (rate.level or 0.0):
         return "leaks at low rates"
     if row["auc_high"] < _GUESSING:
         return "reversed"
@@ -66,7 +66,7 @@ def verdict(results: Results, release: str) -> Verdict:
 
 def members_named(results: Results, release: str) -> MembersNamed | None:
     """The primary attack's TPR on a release, per 1,000; None where that figure is suppressed or missing."""
-    rate, row = headline_tpr(results.findings.columns), finding(results, release, primary_attack(results))
+    rate, row = headline_rate(results), finding(results, release, primary_attack(results))
     if rate is None or rate.level is None or row is None or math.isnan(row[rate.column]):
         return None
     rightly, low, high = (PER * float(row[f"{rate.column}{end}"]) for end in ("", "_low", "_high"))

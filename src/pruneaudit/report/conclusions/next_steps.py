@@ -13,7 +13,7 @@ from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.conclusions.agreement import agreement
 from pruneaudit.report.conclusions.changes import at_equal_accuracy, changed_releases, concluded, has_frontier
-from pruneaudit.report.conclusions.leakage import members_named, verdict
+from pruneaudit.report.conclusions.leakage import verdict
 from pruneaudit.report.quantities import headline_tpr
 from pruneaudit.report.selection import (
     base_release,
@@ -32,6 +32,7 @@ Kind = Literal[
     "read every attack",
     "choose a release",
     "add a defence",
+    "audit a compressed version",
     "play stronger attacks",
     "train weaker baselines",
     "audit more networks",
@@ -83,8 +84,10 @@ def _decide(results: Results, base: str, found: str) -> list[Step]:
         less = sum(concluded(results, name, baseline_of(results, name)).reading == "less" for name in changed)
     if less:
         return [Step("choose a release", less)]
+    if not changed:
+        return [Step("audit a compressed version")]
     is_defended = bool((results.releases["defense"] != "").any())
-    return [] if is_defended else [Step("add a defence")]
+    return [] if is_defended else [Step("add a defence", len(changed))]
 
 
 def _sharpen(results: Results, base: str) -> list[Step]:
@@ -98,6 +101,6 @@ def _sharpen(results: Results, base: str) -> list[Step]:
     if 0 < row["num_victims"] < FEW_MODELS:
         steps.append(Step("audit more networks", FEW_MODELS))
     rate = headline_tpr(results.findings.columns)
-    if rate is not None and rate.level and members_named(results, base) is None:
+    if rate is not None and rate.level and math.isnan(row[rate.column]):
         steps.append(Step("audit more samples", math.ceil(MIN_FALSE_POSITIVES / rate.level)))
     return steps

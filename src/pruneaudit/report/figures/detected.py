@@ -8,7 +8,7 @@ import pandas as pd
 
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.figures.common import COLOURS, NEUTRAL, Figure, label, plot_layout
-from pruneaudit.report.page.samples import Samples
+from pruneaudit.report.samples import Samples
 from pruneaudit.report.tables.detected import ALL, NO_SAMPLES, class_named, count_text, shown_pairs
 
 _FIGURE_HEIGHT = 250

@@ -11,12 +11,13 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compressed import shows_sizes
 from pruneaudit.report.conclusions.changes import Reading, at_equal_accuracy, concluded, direction, has_frontier
 from pruneaudit.report.conclusions.leakage import PER, members_named, verdict
-from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr
+from pruneaudit.report.quantities import AUC, TEST_ACCURACY
 from pruneaudit.report.selection import (
     base_release,
     baseline_of,
     difference,
     finding,
+    headline_rate,
     primary_attack,
     release_names,
     release_row,
@@ -103,7 +104,7 @@ class FirstScreen:
 
 def first_screen(results: Results) -> FirstScreen:
     """The first screen of these results."""
-    notes, rate = Notes(), headline_tpr(results.findings.columns)
+    notes, rate = Notes(), headline_rate(results)
     releases = release_names(results)
     with_members = any(members_named(results, release) is not None for release in releases)
     lines = tuple(_line(results, release, with_members, notes) for release in releases)
@@ -126,7 +127,7 @@ def _numbers(results: Results) -> tuple[BigNumber, ...]:
     row, named = finding(results, base, primary_attack(results)), members_named(results, base)
     if row is None or verdict(results, base) in ("no attack", "distrusted"):
         return ()
-    rate, attack = headline_tpr(results.findings.columns), attack_name(primary_attack(results))
+    rate, attack = headline_rate(results), attack_name(primary_attack(results))
     numbers = []
     title = f"Members named rightly, of {PER:,}"
     if named is not None:
@@ -172,7 +173,7 @@ def _members(results: Results, release: str, notes: Notes) -> Cell:
     named, row = members_named(results, release), finding(results, release, primary_attack(results))
     if named is not None:
         return Cell(f"{named.rightly:.0f}", members_interval(named))
-    rate = headline_tpr(results.findings.columns)
+    rate = headline_rate(results)
     return _missing(notes, _NO_ROW if row is None or rate is None else reason_for(row, rate))
 
 

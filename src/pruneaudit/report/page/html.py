@@ -32,8 +32,8 @@ from pruneaudit.report.figures.frontier import frontier_figure
 from pruneaudit.report.figures.leakage import leakage_against_accuracy, leakage_by_release
 from pruneaudit.report.figures.roc import roc_by_attack, roc_by_release
 from pruneaudit.report.page.first_screen import first_screen
-from pruneaudit.report.page.samples import Samples, read_samples
 from pruneaudit.report.quantities import meanings
+from pruneaudit.report.samples import Samples, read_samples
 from pruneaudit.report.selection import (
     base_release,
     baseline_of,
@@ -130,13 +130,19 @@ def _environment() -> Environment:
 def _figures(results: Results) -> list[tuple[Figure, str]]:
     """The figures for which there is something to draw, and the table that holds the numbers of each."""
     drawn = [(leakage_by_sparsity(results), "glance"), (leakage_by_bits(results), "glance")]
-    drawn += [(leakage_by_release(results), "findings"), (roc_by_release(results), ""), (roc_by_attack(results), "")]
+    drawn += [(leakage_by_release(results), "findings")] if len(release_names(results)) > 1 else []
+    drawn += [(roc_by_release(results), ""), (roc_by_attack(results), "")]
     return [(figure, table) for figure, table in drawn if figure is not None]
 
 
 def first_picture(results: Results) -> Figure | None:
-    """Leakage against accuracy, for the first screen; with the envelope, where there is one."""
-    return leakage_against_accuracy(results) if results.frontier.empty else frontier_figure(results)
+    """What the first screen shows: leakage against accuracy, with the envelope where there is one.
+
+    A single release has no place among others, so its attacks are shown instead.
+    """
+    if not results.frontier.empty:
+        return frontier_figure(results)
+    return leakage_against_accuracy(results) if len(release_names(results)) > 1 else leakage_by_release(results)
 
 
 def _context(results: Results, samples: Samples, show_records: bool) -> dict[str, Any]:

@@ -39,7 +39,10 @@ def _better(results: Results, found: Agreement) -> str:
     networks = networks_of(results, base_release(results))
     if found.num_attacks == 1:
         return f"Only one attack has a figure, so none confirms it on the {networks}."
-    return f"{found.num_better} of {found.num_attacks} attacks do better than guessing on the {networks}."
+    if not found.num_better:
+        return f"None of the {found.num_attacks} attacks does better than guessing on the {networks}."
+    of_all = "All" if found.num_better == found.num_attacks else f"{found.num_better} of"
+    return f"{of_all} {found.num_attacks} attacks do better than guessing on the {networks}."
 
 
 def _stronger(results: Results, found: Agreement) -> tuple[str, ...]:

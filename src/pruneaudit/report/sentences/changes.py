@@ -8,14 +8,15 @@ import pandas as pd
 
 from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.compressed import compressed_by, is_pruned_only
+from pruneaudit.report.compressed import compressed_by, is_pruned_only, of_all_parameters
 from pruneaudit.report.conclusions.changes import Conclusion, Shown, concluded, direction
-from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, headline_tpr, sparsity_text
+from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, sparsity_text
 from pruneaudit.report.selection import (
     baseline_of,
     counterpart_of,
     difference,
     finding,
+    headline_rate,
     primary_attack,
     primary_references,
     release_row,
@@ -23,7 +24,6 @@ from pruneaudit.report.selection import (
     why_not_alone,
 )
 from pruneaudit.report.sentences.leakage import reason_of, with_interval
-from pruneaudit.report.tables.cells import of_all_parameters
 from pruneaudit.report.words import attack_name, counted, first_few, listed, verb
 from pruneaudit.study import DENSE
 
@@ -108,7 +108,7 @@ def _shown(results: Results, shown: Shown) -> str:
 
 def _rate_change(results: Results, release: str, baseline: str, attack: str, of_auc: int) -> str:
     """The change of the TPR; "But" where it shows something that the AUC does not."""
-    rate = headline_tpr(results.findings.columns)
+    rate = headline_rate(results)
     paired = None if rate is None else difference(results, release, baseline, attack, rate.column)
     if rate is None or rate.level is None or paired is None or math.isnan(paired["difference"]):
         return ""

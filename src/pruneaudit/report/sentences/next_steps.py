@@ -30,6 +30,10 @@ _WORDS: dict[Kind, tuple[str, str]] = {
     ),
     "train better": ("Mend the training first. Networks that learned nothing have nothing to leak.", ""),
     "read every attack": ("Decide only what holds under every attack in the table of findings.", ""),
+    "audit a compressed version": (
+        "Audit a compressed or defended version of the same networks, to see what that changes.",
+        "",
+    ),
     "add a defence": ("No release is shown to leak less. Try one with a defence.", "pruneaudit list defenses"),
     "play stronger attacks": (
         "Before you rely on it, play stronger attacks on more samples. The interval shows how large a leak may be.",

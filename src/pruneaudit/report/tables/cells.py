@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from pruneaudit.report.compressed import of_all_parameters
 from pruneaudit.report.quantities import (
     Quantity,
     bytes_text,
@@ -117,16 +118,6 @@ def sparsity_cell(row: pd.Series, notes: Notes, with_bits: bool = True) -> Cell:
         return Cell("", note=notes.number(NOT_RECORDED))
     shown = of_all_parameters(row) if with_bits or row["sparsity_all"] > 0 else ""
     return Cell(sparsity_text(row["sparsity"]), shown)
-
-
-def of_all_parameters(row: pd.Series) -> str:
-    """The sparsity over all parameters, in words; where nothing was removed but compressed, the bits per weight.
-
-    Empty where neither was recorded.
-    """
-    if row["sparsity_all"] > 0:
-        return f"{sparsity_text(row['sparsity_all'])} of all parameters"
-    return f"{row['effective_bits']:.2f} bits per weight" if row["compress"] and row["effective_bits"] > 0 else ""
 
 
 def size_cell(row: pd.Series, notes: Notes) -> Cell:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.page.samples import Samples
+from pruneaudit.report.samples import Samples
 from pruneaudit.report.selection import baseline_of
 from pruneaudit.report.words import attack_name
 
