@@ -88,7 +88,7 @@ def test_nothing_is_removed_while_a_run_is_at_work(folder, call):
         held = all_bytes(folder)
         code, out, err = call("clean", folder)
         assert (code, out, err.count("\n")) == (2, "", 1)
-        assert "another run is at work there" in err
+        assert "another run" in err
         assert all_bytes(folder) == held
     assert all_bytes(folder) == before
 

@@ -169,7 +169,7 @@ def test_damage_and_change_are_noticed(export, copied):
 def test_a_population_that_was_changed_is_noticed(export, copied):
     labels = next(copied.glob("audit_data-*/y.npy"))
     np.save(labels, np.load(labels)[::-1].copy())
-    refused(export("dense", "torch", folder=copied), "its audit data has changed")
+    refused(export("dense", "torch", folder=copied), "its audit data have changed")
 
 
 @pytest.mark.parametrize("module", ["onnx", "onnxscript", "onnxruntime"])

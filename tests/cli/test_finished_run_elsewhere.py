@@ -76,7 +76,7 @@ def test_a_population_that_is_damaged_is_named_and_not_attacked(copy, call):
     assert (code, out.count("damaged: audit_data-"), ", 1 damaged, 0 missing, 0 stale" in out) == (1, 1, True)
     code, _, err = call("attack", copy, "--attacks", "entropy")
     assert (code, err.count("\n")) == (2, 1)
-    assert f"{x.parent}: the run's own copy of its data is damaged (x.npy has changed)" in err
+    assert f"{x.parent}: the run's copy of its data is damaged (x.npy has changed)" in err
 
 
 def test_a_study_goes_on_from_the_runs_own_copy_and_other_data_are_told(copy, call, tmp_path):

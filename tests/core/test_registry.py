@@ -139,5 +139,5 @@ def test_a_file_without_its_plugin_is_named(tmp_path, monkeypatch):
     (package / "__init__.py").write_text("")
     (package / "empty.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match=r"attack 'empty': .*empty.py has no ATTACK; name the plug-in so"):
+    with pytest.raises(UserError, match=r"attack 'empty': .*empty.py has no ATTACK"):
         Registry("attack", "plugins_of_mine", "ATTACK").get("empty")

@@ -117,7 +117,7 @@ def test_a_full_disk_is_told_apart(web: Any, tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(StorageError, match=rf"{tmp_path}: cannot write .*make room there"):
+        with pytest.raises(StorageError, match=rf"{tmp_path}: cannot write .*free some space"):
             obtain([file], tmp_path, "Data")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -374,7 +374,7 @@ def test_a_full_disk_is_said_in_one_line_and_the_next_run_goes_on(folder, again,
         code, out, err = again("--quiet")
     assert (code, out) == (1, "")
     assert [line.partition(":")[0] for line in err.splitlines() if not line.startswith("warning: ")] == ["error"]
-    assert re.match(rf"error: {folder}.*: cannot write \(.*\); make room there; .* kept", last_line(err))
+    assert re.match(rf"error: {folder}.*: cannot write \(.*\); .* kept", last_line(err))
     assert again()[0] == 0
     assert reproducible_bytes(folder) == reproducible_bytes(calm)
 
@@ -483,7 +483,7 @@ DAMAGE = [
     ("scores.parquet", Path.unlink, r"damaged: scores.parquet: is missing"),
     ("report.html", flip, r"damaged: report.html: has changed"),
     ("study.json", lambda path: path.write_text(path.read_text() + " "), r"damaged: study.json: has changed"),
-    ("SHA256SUMS", Path.unlink, r"missing: SHA256SUMS: the run has not been finished"),
+    ("SHA256SUMS", Path.unlink, r"missing: SHA256SUMS: .* not finished"),
 ]
 
 

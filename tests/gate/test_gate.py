@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,7 @@ def test_a_run_without_the_figure_is_told_how_to_have_it(make_run):
     results.findings["partial_auc_at_1%_fpr_high"] = 0.56
     for budget, code in (("0.56", 0), ("0.55", 1)):
         assert check(results, budgets_of(results, max_partial_auc=budget)).exit_code == code
-    with pytest.raises(UserError, match=r"at least what guessing reaches \(0.500\)"):
+    with pytest.raises(UserError, match=r"at least .* guessing \(0.500\)"):
         budgets_of(results, max_partial_auc="0.49")
 
 
@@ -117,7 +118,7 @@ def test_controls_are_left_out_and_named(make_run):
     results = make_run()
     gate = check(results, budgets_of(results, max_auc="0.6"))
     assert gate.not_checked == ("dense+finetune",)
-    assert "not checked, as it is there for comparison alone: `dense+finetune`" in as_markdown(gate, "run")
+    assert re.search("not checked, .*: `dense\\+finetune`", as_markdown(gate, "run"))
     named = check(results, budgets_of(results, max_auc="0.6"), releases=["dense+finetune"])
     assert list(outcomes(named)) == ["dense+finetune"]
     assert named.not_checked == ()
@@ -176,7 +177,7 @@ def test_an_attack_that_failed_its_controls_answers_nothing(make_run):
 def test_attacks_that_were_chosen_after_the_run_do_not_stand_in_for_the_declared_one(make_run):
     results = make_run(0.55)
     results.about["declared"] = "bavaria"
-    with pytest.raises(UserError, match="bavaria, which the study declared, is not among them"):
+    with pytest.raises(UserError, match=r"without bavaria, .* --attacks bavaria"):
         check(results, budgets_of(results, max_auc="0.6"))
     assert check(results, budgets_of(results, max_auc="0.6"), "rmia").exit_code == 0
     results.about["declared"] = "rmia"
@@ -336,8 +337,8 @@ def test_unknown_names_are_refused_with_the_nearest_known(make_run, options, mes
         ({"max_tpr": ["5%:10%"]}, "got the false-positive rate '5%', expected one that the run reports: 10%, 1%, 0.1%"),
         ({"max_tpr": ["0.05"]}, "expected FPR:BUDGET"),
         ({"max_tpr": ["1:5"]}, "got '5', expected a rate from 0 to 1"),
-        ({"max_tpr": ["10%:1%"]}, r"at least what guessing reaches \(10.0%\)"),
-        ({"max_auc": "0.4"}, r"at least what guessing reaches \(0.500\)"),
+        ({"max_tpr": ["10%:1%"]}, r"at least .* guessing \(10.0%\)"),
+        ({"max_auc": "0.4"}, r"at least .* guessing \(0.500\)"),
         ({"max_auc": "nan"}, "expected a rate from 0 to 1"),
         ({"max_advantage": "-0.1"}, "expected a rate from 0 to 1"),
     ],
@@ -352,7 +353,7 @@ def test_no_findings_are_no_pass(make_results):
         parts["findings"] = parts["findings"].iloc[:0]
 
     results = make_results(edit)
-    with pytest.raises(UserError, match="no attack was played"):
+    with pytest.raises(UserError, match="no findings"):
         check(results, budgets_of(results, max_auc="0.6"))
 
 

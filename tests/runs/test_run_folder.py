@@ -45,7 +45,7 @@ def test_what_is_no_run_is_refused(tmp_path, name):
     assert not RunFolder(tmp_path / name).is_begun
     with pytest.raises(UserError, match=f"{name}: no study.json there"):
         RunFolder.open(tmp_path / name)
-    with pytest.raises(UserError, match=r"such folder|holds no results"):
+    with pytest.raises(UserError, match=r"such folder|contains no results"):
         RunFolder(tmp_path / name).results()
 
 

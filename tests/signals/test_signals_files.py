@@ -64,7 +64,7 @@ def test_unknown_key(tmp_path):
 def test_pickled_objects_are_never_loaded(tmp_path):
     np.savez(tmp_path / "s.npz", **SMALL, ids=np.array([{}, 1, 2, 3], dtype=object))
     message = refused(tmp_path / "s.npz")
-    assert message.startswith("'ids' holds Python objects") and "numpy.asarray(ids, dtype=str)" in message
+    assert message.startswith("'ids' ") and "Python objects" in message and "numpy.asarray(ids, dtype=str)" in message
 
 
 def test_texts_of_pandas_are_read_once_they_are_plain(tmp_path):

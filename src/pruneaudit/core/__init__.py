@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, files, hashes, seeds, plug-ins by name, settings; no torch."""
+"""The base of all other packages: errors, files, hashes, seeds, registries, settings; without torch."""

@@ -1,4 +1,4 @@
-"""Files: written so that a reader sees the old one or the new one, read without waiting for what is no file, sealed."""
+"""Reading and writing files: atomic writes, reads of ordinary files only, and seals with checksums."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from pruneaudit.core.errors import RunError, StorageError, UserError
 def write_atomically(path: Path, content: str | bytes, flushed: bool = False) -> Path:
     """Writes bytes, or a text as UTF-8, to a temporary file beside `path`, then renames it to `path`.
 
-    The temporary file is opened plainly, so the result has the permissions the user's umask gives. A link in the place
-    of either file is replaced, never followed.
-    What UTF-8 cannot say (half of a surrogate pair, from an undecodable file name) becomes "?".
+    Readers see either the old or the new file. The result has the permissions of the user's umask. A symbolic link in
+    the place of either file is replaced, never followed.
+    Characters that UTF-8 cannot encode (surrogates from an undecodable file name) become "?".
 
     Args:
         path: the file.
-        content: what goes into it.
-        flushed: returns only when the file, under its name, has reached the disk.
+        content: the new content.
+        flushed: return only after file and name have reached the disk.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     data = content if isinstance(content, bytes) else content.encode("utf-8", errors="replace")
     try:
-        temporary.unlink(missing_ok=True)  # of a process with this number that was killed
+        temporary.unlink(missing_ok=True)  # left by a killed process with the same id
         with temporary.open("xb") as file:
             file.write(data)
         if flushed:
@@ -47,7 +47,7 @@ def write_atomically(path: Path, content: str | bytes, flushed: bool = False) ->
 
 
 def flush(path: Path) -> None:
-    """Makes sure that a file or folder has reached the disk."""
+    """Waits until a file or folder has reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -56,7 +56,7 @@ def flush(path: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Checks that something is an ordinary file, without opening it.
+    """Checks that a path is an ordinary file, without opening it.
 
     Raises:
         OSError: it is missing, or a folder, a pipe, a socket or a device.
@@ -69,45 +69,45 @@ def check_file(path: Path) -> None:
 
 
 def open_file(path: Path) -> BufferedReader:
-    """Opens an ordinary file for reading. A pipe could be waited for without end, and a device has no end.
+    """Opens an ordinary file for reading. Refuses pipes, which can block forever, and devices, which are endless.
 
     Raises:
-        OSError: it is missing, may not be read, or is a folder, a pipe, a socket or a device.
+        OSError: it is missing or unreadable, or is a folder, a pipe, a socket or a device.
     """
     check_file(path)
     return path.open("rb")
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of an ordinary file.
+    """Returns the content of an ordinary file.
 
     Raises:
-        OSError: as `open_file`.
+        OSError: as for `open_file`.
     """
     with open_file(path) as file:
         return file.read()
 
 
 MAX_DEPTH = 100
-"""Lists and tables within each other, in JSON that is read."""
+"""Maximum nesting depth of JSON and TOML."""
 
 
 def read_json(path: Path) -> Any:
-    """What an ordinary file of JSON holds.
+    """Reads an ordinary JSON file.
 
     Raises:
-        OSError: as `open_file`.
-        ValueError: it is no JSON in UTF-8, or nested more than `MAX_DEPTH` deep.
+        OSError: as for `open_file`.
+        ValueError: it is not JSON in UTF-8, or is nested more than `MAX_DEPTH` deep.
     """
     return parse_json(read_bytes(path).decode("utf-8"))
 
 
 def parse_json(text: str) -> Any:
-    """What a text of JSON says.
+    """Parses a JSON text.
 
     Raises:
         TooDeepError: it is nested more than `MAX_DEPTH` deep.
-        ValueError: it is no JSON.
+        ValueError: it is not JSON.
     """
     try:
         found = json.loads(text)
@@ -118,17 +118,17 @@ def parse_json(text: str) -> Any:
 
 
 class TooDeepError(ValueError):
-    """Lists and tables lie in each other more than `MAX_DEPTH` deep."""
+    """Lists and tables are nested more than `MAX_DEPTH` deep."""
 
     def __init__(self) -> None:
         super().__init__("nested too deeply")
 
 
 def check_depth(value: Any) -> None:
-    """Checks that lists and tables lie in each other no more than `MAX_DEPTH` deep.
+    """Checks that lists and tables are nested at most `MAX_DEPTH` deep.
 
     Raises:
-        TooDeepError: they do.
+        TooDeepError: they are nested deeper.
     """
     level = [value]
     for _ in range(MAX_DEPTH):
@@ -143,13 +143,13 @@ def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
 
 
 def check_new_folder(folder: Path, force: bool) -> Path:
-    """Checks that a folder may be written, before anything is computed for it.
+    """Checks that a folder can be written, before anything is computed for it.
 
     Returns:
         Its absolute path.
 
     Raises:
-        UserError: it is no folder, or is not empty and nothing in it is to be replaced.
+        UserError: it is not a folder, or it is not empty and `force` is not set.
     """
     folder = folder.expanduser().resolve()
     try:
@@ -163,26 +163,26 @@ def check_new_folder(folder: Path, force: bool) -> Path:
 
 
 PRIVATE_MODE = 0o700
-"""Of folders that hold people's data: nobody but their owner looks in."""
+"""Mode of folders with people's data: accessible to their owner only."""
 
 
 def make_private_folder(folder: Path) -> None:
-    """Makes a folder for its owner alone, and the folders on the way to it as usual; one that is there stays as it is.
+    """Creates a folder for its owner only, and its parents with the usual mode; an existing folder keeps its mode.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=PRIVATE_MODE, exist_ok=True)
 
 
 def open_to_others(folder: Path) -> str:
-    """What to warn of where others may look into a folder of people's data; empty where they may not."""
+    """Returns a warning if others can read a folder of people's data; empty if they cannot."""
     mode = stat.S_IMODE(folder.stat().st_mode)
     if os.name != "posix" or not mode & 0o077:
         return ""
     return (
-        f"{folder} holds people's data and others may look into it (mode {mode:04o}); to keep them out:"
+        f"{folder} contains people's data, and other users can read it (mode {mode:04o}); to prevent this:"
         f" chmod 700 {shlex.quote(str(folder))}"
     )
 
@@ -192,7 +192,7 @@ _FAILING = {
     *(errno.EIO, errno.ESTALE, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ETIMEDOUT),
     *(errno.EMFILE, errno.ENFILE),
 }
-"""The machine fails, not the task: a broken or vanished disk, one that became read-only, no more open files."""
+"""Errors of the machine, not of a task: a broken, missing or read-only disk, or too many open files."""
 _OS_ERROR = re.compile(r"os error (\d+)\b")
 """How safetensors reports an errno."""
 _SHORT_WRITE = re.compile(r"requested and \d+ written")
@@ -200,32 +200,32 @@ _SHORT_WRITE = re.compile(r"requested and \d+ written")
 
 
 def _errno(error: BaseException) -> int | None:
-    """The operating system's number of an error, whatever library reports it."""
+    """Returns the operating system's number of an error, from any library."""
     number = getattr(error, "errno", None)
     found = _OS_ERROR.search(str(error))
     return number if number is not None else int(found[1]) if found else None
 
 
 def is_storage_failure(error: BaseException) -> bool:
-    """Whether an error says that the disk is full or a size limit was exceeded."""
+    """Returns whether the disk is full or a size limit was exceeded."""
     return _errno(error) in _FULL or _SHORT_WRITE.search(str(error)) is not None
 
 
 def is_system_failure(error: BaseException) -> bool:
-    """Whether an error says that the machine fails: a disk that cannot be read or written, no more open files."""
+    """Returns whether the machine failed: an unreadable or unwritable disk, or too many open files."""
     return _errno(error) in _FAILING
 
 
 def writing_error(place: Path, error: OSError, begun: bool = False) -> RunError | UserError:
-    """The error to raise where something could not be written.
+    """Returns the error to raise if something could not be written.
 
     Args:
         place: the folder or file.
         error: why it could not be written.
-        begun: whether work was done before, so that the same command should be repeated, not another folder chosen.
+        begun: whether work was done before: then the user should repeat the command, not choose another folder.
 
     Returns:
-        `StorageError` for a full disk; `RunError` where the machine fails or work has begun; otherwise `UserError`.
+        `StorageError` for a full disk; `RunError` if the machine failed or work had begun; otherwise `UserError`.
     """
     if is_storage_failure(error):
         return StorageError(place, storage_reason(error))
@@ -236,7 +236,7 @@ def writing_error(place: Path, error: OSError, begun: bool = False) -> RunError 
 
 @contextmanager
 def writing(place: Path, begun: bool = False) -> Iterator[None]:
-    """Turns an `OSError` within it into the error of `writing_error`; a reader of our output that has gone is none."""
+    """Converts an `OSError` within it to the error of `writing_error`; lets `BrokenPipeError` pass."""
     try:
         yield
     except BrokenPipeError:
@@ -246,13 +246,13 @@ def writing(place: Path, begun: bool = False) -> Iterator[None]:
 
 
 def storage_reason(error: BaseException) -> str:
-    """What is wrong with a disk that is full, in words."""
+    """Describes the error of a full disk in words."""
     code = _errno(error)
     return os.strerror(code) if code in _FULL else "disk full, or file size limit exceeded"
 
 
 def system_reason(error: BaseException) -> str:
-    """What is wrong with the machine, in words."""
+    """Describes an error of the machine in words."""
     code = _errno(error)
     return str(error) if code is None else os.strerror(code)
 
@@ -261,34 +261,34 @@ WEIGHTS_FILE = "model.safetensors"
 MASK_FILE = "mask.safetensors"
 COMPRESSED_FILE = "compressed.safetensors"
 STRUCTURE_FILE = "structure.json"
-"""What was removed from the architecture, where a method makes it smaller."""
+"""The parts that a method removed from the architecture."""
 STUDY_FILE = "study.json"
-"""What a run folder calls its study."""
+"""The study in a run folder."""
 SUMMARY_FILE = "summary.json"
 HISTORY_FILE = "history.csv"
 
 SEALED_FILES = "SHA256SUMS"
-"""Checksums of a folder's files, as `sha256sum -c` reads them."""
+"""Checksums of a folder's files, in the format of `sha256sum -c`."""
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of the bytes of an ordinary file, 64 hex digits."""
+    """Returns the SHA-256 of an ordinary file, 64 hex digits."""
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def seal_files(folder: Path, names: Sequence[str]) -> None:
-    """Writes the checksums of some files of a folder beside them; the files and the list have then reached the disk."""
+    """Writes the checksums of some files of a folder beside them; returns when all have reached the disk."""
     for name in names:
         flush(folder / name)
     _write_seal(folder, {name: file_sha256(folder / name) for name in names})
 
 
 def seal_again(folder: Path, name: str) -> None:
-    """Puts one file, which has been written anew, into the list of a folder; the other lines stay as they are.
+    """Updates the checksum of one rewritten file in the list of a folder; the other lines stay as they are.
 
     Raises:
-        ValueError: there is no list, or it cannot be read.
+        ValueError: the list is missing or unreadable.
     """
     flush(folder / name)
     _write_seal(folder, _sealed(folder) | {name: file_sha256(folder / name)})
@@ -300,10 +300,10 @@ def _write_seal(folder: Path, checksums: Mapping[str, str]) -> None:
 
 
 def _sealed(folder: Path) -> dict[str, str]:
-    """The checksums that `seal_files` has written, by name.
+    """Returns the checksums that `seal_files` wrote, by name.
 
     Raises:
-        ValueError: the list is missing, cannot be read, or is not as it was written.
+        ValueError: the list is missing, unreadable or malformed.
     """
     listed: dict[str, str] = {}
     try:
@@ -321,14 +321,14 @@ def _sealed(folder: Path) -> dict[str, str]:
 
 
 def check_sealed(folder: Path, expected: Sequence[str] = (), if_there: Sequence[str] = ()) -> dict[str, str]:
-    """What is wrong with each file that `seal_files` listed, the list itself included; empty where nothing is.
+    """Returns the problem of each file that `seal_files` listed, and of the list itself; empty texts mean none.
 
-    A list that lacks a file is no proof for it: such a file counts as wrong.
+    A file that the list lacks is unverified and counts as a problem.
 
     Args:
-        folder: where they lie.
+        folder: the folder of the files.
         expected: files that must be listed.
-        if_there: files that must be listed where they are there.
+        if_there: files that must be listed if they exist.
     """
     try:
         listed = _sealed(folder)

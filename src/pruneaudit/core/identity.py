@@ -1,7 +1,7 @@
-"""What makes two things the same: canonical JSON and SHA-256.
+"""Identities: canonical JSON and SHA-256.
 
-Everything the program keeps is found again by the hash of what shaped it. The text that is hashed
-does not depend on key order, on how a float was written, or on 4 being written 4.0.
+The program finds stored parts by the hash of the settings that determine them. The hash does not
+depend on the order of keys, on how a float is written, or on 4 being written 4.0.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 
 
 def canonical(value: Any) -> Any:
-    """`value` as plain JSON data in its one normal form (4.0 becomes 4, tuples become lists).
+    """Returns `value` as plain JSON data in its canonical form (4.0 becomes 4, tuples become lists).
 
     Raises:
-        ValueError: the value holds NaN or an infinity, or something that JSON cannot say.
+        ValueError: the value contains NaN, an infinity, or something that JSON cannot represent.
     """
     if value is None or isinstance(value, bool | str | int):
         return value
@@ -29,7 +29,7 @@ def canonical(value: Any) -> Any:
         return int(value) if value.is_integer() else value
     if isinstance(value, Mapping):
         wrong = [key for key in value if not isinstance(key, str)]
-        if wrong:  # 1 and "1" would be one key
+        if wrong:  # 1 and "1" would become the same key
             raise ValueError(f"got the key {wrong[0]!r}, expected texts as keys: it cannot be part of an identity")
         return {key: canonical(value[key]) for key in sorted(value)}
     if isinstance(value, list | tuple):
@@ -38,26 +38,26 @@ def canonical(value: Any) -> Any:
 
 
 def canonical_json(value: Any) -> str:
-    """One text for one meaning: sorted keys, shortest floats, no spaces."""
+    """Returns the canonical JSON text: sorted keys, shortest floats, no spaces."""
     return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def sha256_of(value: Any) -> str:
-    """SHA-256 (64 hex digits) of the canonical JSON of `value`."""
+    """Returns the SHA-256 (64 hex digits) of the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def sha256_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of arrays, in the order of their names.
+    """Returns the SHA-256 of the names, dtypes, shapes and bytes of arrays, in the order of their names.
 
     Raises:
-        ValueError: an array holds Python objects, whose bytes are addresses.
+        ValueError: an array contains Python objects, whose bytes are addresses.
     """
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.asarray(arrays[name], order="C")  # ascontiguousarray would make () the shape (1,)
         if array.dtype.hasobject:
-            raise ValueError(f"array '{name}': got Python objects, expected numbers: they have no bytes of their own")
+            raise ValueError(f"array '{name}': got Python objects, expected numbers: objects have no fixed bytes")
         digest.update(canonical_json([name, array.dtype.str, list(array.shape)]).encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What a whole job has to know of the machine; `pruneaudit.Runtime` knows it, and more."""
+"""The minimal description of the machine for a job; `pruneaudit.Runtime` implements it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Protocol
 
 
 class Listener(Protocol):
-    """Somebody who is told what is being done."""
+    """A receiver of progress messages."""
 
     def say(self, message: str) -> None:
-        """Anything worth a line."""
+        """Shows a message."""
         ...
 
 
 class Machine(Protocol):
-    """Where a job is done, where data sets lie, and who is told."""
+    """The device of a job, the folder of data sets, and the receiver of messages."""
 
     @property
     def device(self) -> str:
@@ -25,17 +25,17 @@ class Machine(Protocol):
 
     @property
     def data_folder(self) -> Path | None:
-        """Where downloaded data sets lie; None: the usual place."""
+        """The folder of downloaded data sets; None: the default."""
         ...
 
     @property
     def progress(self) -> Listener:
-        """Told of every step."""
+        """The receiver of a message for every step."""
         ...
 
 
 class Silence:
-    """Nobody listens."""
+    """A listener that ignores all messages."""
 
     def say(self, message: str) -> None:
         """Says nothing."""
@@ -43,7 +43,7 @@ class Silence:
 
 @dataclass(frozen=True)
 class Here:
-    """This machine as it is, for jobs that were given no `Runtime`."""
+    """This machine with default settings, for jobs without a `Runtime`."""
 
     device: str = "cpu"
     data_folder: Path | None = None

@@ -1,4 +1,4 @@
-"""Settings are frozen pydantic models; what is wrong with them is said in one line.
+"""Settings: frozen pydantic models whose errors are reported in one line.
 
 `Options` is the base of a study's sections and of every plug-in's options. Nothing here, and no
 options class, imports torch.
@@ -22,14 +22,14 @@ _IN_A_FILE = {
     "model_type": "a table of settings",
     "model_attributes_type": "a table of settings",
 }
-"""What pydantic's kinds of mistakes expected, in the words of TOML and JSON."""
+"""The expected value for kinds of pydantic errors, in terms of TOML and JSON."""
 
 
 class Options(BaseModel):
     """Base of all settings: frozen, unknown keys refused, docstrings of fields kept.
 
-    Made as `Study(name="mine", ...)`, a mistake is a `UserError` of one line; `model_validate` and its like raise
-    pydantic's `ValidationError`, for callers that go through its parts.
+    The constructor, as in `Study(name="mine", ...)`, raises a `UserError` of one line; `model_validate` and related
+    methods raise pydantic's `ValidationError`, for callers that inspect its parts.
 
     Example:
         >>> class Rounds(pruneaudit.Options):
@@ -46,25 +46,25 @@ class Options(BaseModel):
         """Checks `values`, key by key.
 
         Raises:
-            UserError: one line that names each wrong key, what was got and expected.
+            UserError: one line with each wrong key, its value, and the expected value.
         """
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise UserError(explain(error, type(self), type(self).__name__)) from None
 
-    # Settings within settings are still checked by pydantic itself, which so knows the whole way to a wrong key.
+    # Pydantic itself still checks nested settings, so that it knows the full path of a wrong key.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 class Configured(Generic[OptionsT]):
-    """Base of plug-ins: a subclass names its settings once, as its parameter: `class Ppb(Defense[PpbOptions])`."""
+    """Base of plug-ins: a subclass names its settings as its type parameter: `class Ppb(Defense[PpbOptions])`."""
 
     Options: ClassVar[type[Options]] = Options
-    """What can be set; torch-free. Taken from the class's parameter."""
+    """The settings class, from the type parameter; torch-free."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Takes the settings from the class's parameter."""
+        """Sets `Options` from the type parameter of the class."""
         super().__init_subclass__(**kwargs)
         parameters = [part for base in cls.__dict__.get("__orig_bases__", ()) for part in typing.get_args(base)]
         for parameter in parameters:
@@ -73,10 +73,10 @@ class Configured(Generic[OptionsT]):
 
 
 def validated(model: type[OptionsT], values: Any, where: str) -> OptionsT:
-    """`values` as settings of type `model`.
+    """Validates `values` as settings of type `model`.
 
     Raises:
-        UserError: one line that names each wrong key under `where`, what was got and expected.
+        UserError: one line with each wrong key under `where`, its value, and the expected value.
     """
     try:
         return model.model_validate(values)
@@ -85,9 +85,9 @@ def validated(model: type[OptionsT], values: Any, where: str) -> OptionsT:
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """A pydantic error as one line: key, what was got, what was expected, the nearest known key."""
+    """Returns a pydantic error as one line: key, given value, expected value, nearest known key."""
     found = error.errors(include_url=False)
-    wrong_items = {details["loc"][:-1] for details in found}  # pydantic calls a list that holds one too short as well
+    wrong_items = {details["loc"][:-1] for details in found}  # pydantic also calls a list with a wrong item too short
     real = [details for details in found if details["type"] != "too_short" or details["loc"] not in wrong_items]
     problems = [_problem(dict(details), model) for details in real]
     shown = problems[:3] + ([f"and {len(problems) - 3} more"] if len(problems) > 3 else [])
@@ -116,7 +116,7 @@ def _shortened(text: str) -> str:
 
 
 def _known_keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """The keys that the settings at `location` have."""
+    """Returns the known keys of the settings at `location`."""
     for part in location:
         if isinstance(part, int) or part not in model.model_fields:
             continue
@@ -128,7 +128,7 @@ def _known_keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
 
 
 def _model_within(annotation: Any) -> type[BaseModel] | None:
-    """The settings class inside an annotation such as `tuple[Release, ...]` or `X | None`."""
+    """Returns the settings class inside an annotation such as `tuple[Release, ...]` or `X | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in typing.get_args(annotation):

@@ -1,9 +1,9 @@
-"""Plug-ins are found by the name of the file they live in.
+"""Registries: find plug-ins by the name of their file.
 
-A registry looks over one package: every module in it that is not infrastructure is a plug-in, and
-holds its one object under an agreed attribute. Listing imports nothing; `get` imports that one
-module. So adding a method means adding a file, and `--help` stays fast. Close relatives may share a
-file: the registry is told their names, and the attribute holds a dict of them.
+A registry covers one package: every module in it that is not infrastructure is a plug-in, with its
+object under a fixed attribute. Listing imports nothing; `get` imports one module. So adding a method
+means adding a file, and `--help` stays fast. Related plug-ins can share a file: the registry lists
+their names, and the attribute is a dict of them.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _HOMES = {
     "defense": ("pruneaudit.defenses", "DEFENSES"),
     "published system": ("pruneaudit.published", "SYSTEMS"),
 }
-"""The registries of what a study names: by kind, the package and what the registry is called in it."""
+"""The registries of the plug-ins in a study: by kind, the package and the registry's name in it."""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the choice closest to `name`, or an empty string."""
+    """Returns ` (did you mean 'x'?)` for the choice closest to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
 @cache
 def _public_files(folders: tuple[str, ...]) -> frozenset[str]:
-    """The modules in the folders of a package, by name; each folder is read once per process."""
+    """Returns the names of the public modules of a package; reads each folder once per process."""
     return frozenset(module.name for module in pkgutil.iter_modules(folders) if not module.name.startswith("_"))
 
 
@@ -61,13 +61,13 @@ class Registry(Generic[T]):
         """Describes where the plug-ins are; imports nothing.
 
         Args:
-            kind: what one plug-in is called in messages, such as "attack".
+            kind: the word for a plug-in in messages, such as "attack".
             package: the package whose modules are the plug-ins.
-            attribute: the module attribute that holds the plug-in object.
+            attribute: the module attribute with the plug-in object.
             infrastructure: modules of the package that are not plug-ins.
-            elsewhere: names that other systems use for a plug-in, and what each is here, in words.
-            shared: modules that hold several plug-ins, and what these are called; the attribute of such a module is
-                a dict of them by name.
+            elsewhere: names of plug-ins in other systems, each with a hint on its name here.
+            shared: modules with several plug-ins, and the names of these; the attribute of such a module is a dict of
+                them by name.
         """
         self.kind = kind
         self._package = package
@@ -78,16 +78,16 @@ class Registry(Generic[T]):
         self._registered: dict[str, T] = {}
 
     def names(self) -> tuple[str, ...]:
-        """All known names, sorted."""
+        """Returns all known names, sorted."""
         files = _public_files(tuple(importlib.import_module(self._package).__path__))
         alone = files - self._infrastructure - set(self._shared.values())
         return tuple(sorted(alone | self._shared.keys() | self._registered.keys()))
 
     def get(self, name: str) -> T:
-        """The plug-in called `name`.
+        """Returns the plug-in called `name`.
 
         Raises:
-            UserError: no plug-in has that name (the message lists the choices), or its file holds none.
+            UserError: no plug-in has that name (the message lists the choices), or its file defines none.
         """
         if name in self._registered:
             return self._registered[name]
@@ -98,28 +98,28 @@ class Registry(Generic[T]):
         module = importlib.import_module(f"{self._package}.{name}")
         if not hasattr(module, self._attribute):
             raise UserError(
-                f"{self.kind} '{name}': {module.__file__} has no {self._attribute}; name the plug-in so in its last"
-                " line, or begin the file's name with '_' if it is none"
+                f"{self.kind} '{name}': {module.__file__} has no {self._attribute}; assign the plug-in to that name in"
+                " its last line, or start the file's name with '_' if it is not a plug-in"
             )
         return cast(T, getattr(module, self._attribute))
 
     def _among_relatives(self, name: str) -> T:
-        """A plug-in that shares its file."""
+        """Returns a plug-in that shares its file with others."""
         module = importlib.import_module(f"{self._package}.{self._shared[name]}")
         relatives: Mapping[str, T] = getattr(module, self._attribute, {})
         if name not in relatives:
             raise UserError(
-                f"{self.kind} '{name}': {module.__file__} has no {self._attribute}['{name}']; name the plug-in so in"
-                " its last lines, or take the name out of the registry's `shared`"
+                f"{self.kind} '{name}': {module.__file__} has no {self._attribute}['{name}']; add the plug-in to that"
+                " dict, or remove the name from the registry's `shared`"
             )
         return relatives[name]
 
     def unknown(self, name: str, groups: Iterable[str] = ()) -> UserError:
-        """What to say of a name that no plug-in has: the nearest one, and the choices.
+        """Returns the error for an unknown name, with the nearest name and the choices.
 
         Args:
-            name: what was asked for.
-            groups: names that stand for several plug-ins, and would have done as well.
+            name: the unknown name.
+            groups: names of groups of plug-ins, which are also allowed.
         """
         choices, groups = self.names(), tuple(groups)
         hint = f" ({self._elsewhere[name]})" if name in self._elsewhere else nearest(name, (*choices, *groups))
@@ -127,7 +127,7 @@ class Registry(Generic[T]):
         return UserError(f"unknown {self.kind} '{name}'{hint}; expected one of: {', '.join(choices)}{or_group}")
 
     def register(self, name: str, plugin: T) -> T:
-        """Adds a plug-in from outside the package; it lives as long as this process.
+        """Adds a plug-in from outside the package, for the life of this process.
 
         Raises:
             ValueError: the name is taken.
@@ -138,7 +138,7 @@ class Registry(Generic[T]):
         return plugin
 
     def summary(self, name: str) -> str:
-        """The first line of what the plug-in's module says of itself, or its class where it has no file of its own."""
+        """Returns the first line of the docstring of the plug-in's module (of its class if it shares a module)."""
         plugin: Any = self.get(name)
         if name in self._registered or name in self._shared:
             text = plugin.__doc__
@@ -148,7 +148,7 @@ class Registry(Generic[T]):
 
 
 def registry_of(kind: str) -> Registry[Any]:
-    """The registry of one kind of plug-in, for a study, which knows plug-ins by name alone and imports none of them.
+    """Returns the registry of one kind of plug-in; for `study`, which knows plug-ins by name and must not import them.
 
     Args:
         kind: "model", "compressor", "defense" or "published system".

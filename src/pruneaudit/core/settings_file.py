@@ -1,4 +1,4 @@
-"""Reading settings: TOML or JSON from files that may be wrong or hostile, with single values replaced."""
+"""Reads settings from TOML or JSON files, which can be wrong or hostile, and applies overrides."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pruneaudit.core.files import TooDeepError, check_depth, check_file, parse_j
 MAX_BYTES = 1_000_000
 MAX_KEY_PARTS = 50
 """A key of thousands of parts takes a TOML reader quadratic time."""
-# A part of a key, bare or in quotes (the last one may be missing), a dot, blanks, anything else; nothing twice.
+# A part of a key, bare or quoted (the closing quote can be missing), a dot, blanks, or any other character.
 _TOKEN = re.compile(
     r"""(?P<part>[\w-]++|"(?:[^"\\\n]|\\.)*+"?|'[^'\n]*+'?)|(?P<dot>\.)|(?P<blank>[ \t]++)|.""", re.DOTALL
 )
 
 
 def read_settings(path: Path) -> str:
-    """The text of a settings file, without the byte-order mark that editors on Windows put before it.
+    """Returns the text of a settings file, without the byte-order mark of Windows editors.
 
     Raises:
-        UserError: it cannot be read, is too large, or no text.
+        UserError: it is unreadable, too large, or not a text.
     """
     try:
         check_file(path)
@@ -42,10 +42,10 @@ def read_settings(path: Path) -> str:
 
 
 def parse_settings(text: str, name: str, is_json: bool, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Settings from a text, with `a.b=value` overrides put in.
+    """Parses settings from a text, and applies `a.b=value` overrides.
 
     Raises:
-        UserError: the text is no TOML or JSON table, or an override leads nowhere.
+        UserError: the text is not a TOML or JSON table, or an override names no setting.
     """
     kind = "JSON" if is_json else "TOML"
     try:
@@ -60,11 +60,11 @@ def parse_settings(text: str, name: str, is_json: bool, overrides: Sequence[str]
 
 
 def _parse_toml(text: str) -> Any:
-    """What a text of TOML says.
+    """Parses a TOML text.
 
     Raises:
-        TooDeepError, RecursionError: keys or values lie too deep in each other.
-        ValueError: it is no TOML.
+        TooDeepError, RecursionError: keys or values are nested too deeply.
+        ValueError: it is not TOML.
     """
     if _most_key_parts(text) > MAX_KEY_PARTS:
         raise TooDeepError
@@ -74,7 +74,7 @@ def _parse_toml(text: str) -> Any:
 
 
 def _most_key_parts(text: str) -> int:
-    """The most parts with dots between that stand in a row, in time that grows with the length of the text."""
+    """Returns the largest number of dot-separated key parts in a row, in linear time."""
     most = parts = 0
     is_after_dot = False
     for token in _TOKEN.finditer(text):
@@ -89,10 +89,10 @@ def _most_key_parts(text: str) -> int:
 
 
 def with_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The settings with `a.b=value` overrides put in, in place.
+    """Applies `a.b=value` overrides to the settings, in place.
 
     Raises:
-        UserError: an override leads nowhere.
+        UserError: an override names no setting.
     """
     for override in overrides:
         _set(values, override)
@@ -100,18 +100,18 @@ def with_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str
 
 
 def scalar(text: str) -> Any:
-    """A value as TOML writes it (`0.5`, `true`, `[1, 2]`); anything else, dates too, is itself, a text."""
+    """Parses a TOML value (`0.5`, `true`, `[1, 2]`); anything else, also a date, stays a text."""
     try:
         table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text.strip()
     value = table["value"]
-    is_text = len(table) > 1 or isinstance(value, date | time)  # a second line would be lost
+    is_text = len(table) > 1 or isinstance(value, date | time)  # otherwise a second line would be lost
     return text.strip() if is_text else value
 
 
 def _set(values: dict[str, Any], override: str) -> None:
-    """Puts `a.b=value` into nested settings; a number steps into a list (`releases.0.sparsity=0.9`)."""
+    """Sets `a.b=value` in nested settings; a number indexes a list (`releases.0.sparsity=0.9`)."""
     path, equals, text = override.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
@@ -125,4 +125,4 @@ def _set(values: dict[str, Any], override: str) -> None:
         else:
             place[keys[-1]] = scalar(text)
     except (IndexError, ValueError, TypeError, AttributeError):
-        raise UserError(f"--set: '{path}' leads to no setting of this study") from None
+        raise UserError(f"--set: this study has no setting '{path}'") from None

@@ -1,9 +1,8 @@
-"""One thread for sums, so that they come out the same bit for bit; the caller's settings stay as they were.
+"""Limits sums to one thread, so that they are bit-identical; restores the caller's settings afterwards.
 
 BLAS libraries have one number of threads for the whole process: two limits at a time would be lifted in the wrong order
-(and threadpoolctl 3.8 ignores the second). Whoever wants one BLAS thread therefore waits for others to leave. In torch
-the number belongs to a thread, but setting it also changes the number that new threads begin with. That one is put back
-at once.
+(and threadpoolctl 3.8 ignores the second). Therefore only one thread can hold the BLAS limit; others wait. In torch the
+number belongs to a thread, but setting it also changes the default of new threads. That default is restored at once.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ _TORCH = threading.Lock()
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """NumPy and SciPy compute on one thread; one thread of the process at a time is in here, nested if need be."""
+    """Makes NumPy and SciPy compute on one thread; one thread of the process can hold this at a time, also nested."""
     with _BLAS, threadpool_limits(limits=1, user_api="blas"):
         yield
 
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Torch computes on one thread, in the calling thread alone."""
+    """Makes torch compute on one thread, for the calling thread only."""
     import torch
 
     before = torch.get_num_threads()
@@ -40,7 +39,7 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def _set_here_alone(num_threads: int) -> None:
-    """Sets torch's number of threads for the calling thread; new threads begin with the number that they had."""
+    """Sets torch's number of threads for the calling thread only; the default of new threads stays."""
     import torch
 
     with _TORCH:

@@ -1,8 +1,7 @@
-"""How much a file may unpack to. What others send may be a bomb: a few kilobytes that fill the memory.
+"""Limits the unpacked size of files, because a hostile file of a few kilobytes could fill the memory.
 
-zip files (also `.npz` and `.pt`) state the sizes of their members, and their readers give out no more than these, so
-that the sizes are added up before anything is unpacked. gzip files state none that can be trusted: they are unpacked
-once to count, and nothing is kept of that.
+zip files (also `.npz` and `.pt`) state the sizes of their members, and readers return no more than that, so the sizes
+are added up before unpacking. The sizes in gzip files cannot be trusted: they are unpacked once to count the bytes.
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ if TYPE_CHECKING:
     import numpy as np
 
 LIMIT = "PRUNEAUDIT_MAX_UNPACKED_GIB"
-"""The environment variable that raises the limit."""
+"""Environment variable that raises the limit."""
 DEFAULT_GIB = 16.0
 AT_ONCE = 2**30
-"""The most bytes that a reader of a stream may ask for in one go."""
+"""Maximum number of bytes of a single read from a stream."""
 BLOCK = 2**20
 _STREAMS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-"""What opens a compressed file, by how it begins."""
+"""The function that opens a compressed file, by its first bytes."""
 
 
 def max_unpacked() -> int:
-    """The most bytes that a file may unpack to.
+    """Returns the maximum number of bytes that a file can unpack to.
 
     Raises:
-        UserError: the environment variable is no number above 0.
+        UserError: the environment variable is not a number above 0.
     """
     given = os.environ.get(LIMIT, "")
     try:
@@ -50,11 +49,11 @@ def max_unpacked() -> int:
 
 
 def check_unpacked(name: str, num_bytes: int) -> None:
-    """Refuses what unpacks to more than the limit.
+    """Refuses a file that unpacks to more than the limit.
 
     Args:
-        name: of the file, for the message.
-        num_bytes: what it unpacks to, or more than the limit where that is all that is known.
+        name: the name of the file, for the message.
+        num_bytes: its unpacked size, or any number above the limit if the size is unknown but too large.
 
     Raises:
         UserError: it is too large.
@@ -62,17 +61,17 @@ def check_unpacked(name: str, num_bytes: int) -> None:
     limit = max_unpacked()
     if num_bytes > limit:
         raise UserError(
-            f"{name}: unpacks to {num_bytes:,} bytes or more, expected at most {limit:,}: it could fill the memory; if"
-            f" it may, raise the limit with the environment variable {LIMIT}, such as {LIMIT}={2 * limit / 2**30:g}"
+            f"{name}: unpacks to {num_bytes:,} bytes or more, expected at most {limit:,} (it could fill the memory);"
+            f" to allow it, set the environment variable {LIMIT}, such as {LIMIT}={2 * limit / 2**30:g}"
         )
 
 
 def check_zip(path: Path) -> None:
-    """Refuses a zip file (`.npz`, `.pt`) whose members unpack to more than the limit; what is no zip file passes.
+    """Refuses a zip file (`.npz`, `.pt`) whose members unpack to more than the limit; other files pass.
 
     Raises:
-        UserError: they do.
-        OSError: it cannot be read, or is no ordinary file.
+        UserError: it is too large.
+        OSError: it is unreadable, or not an ordinary file.
     """
     check_file(path)
     if not zipfile.is_zipfile(path):
@@ -81,21 +80,21 @@ def check_zip(path: Path) -> None:
         with zipfile.ZipFile(path) as members:
             total = sum(member.file_size for member in members.infolist())
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
-        return  # whoever reads it says what is wrong with it
+        return  # reading it will report the error
     check_unpacked(str(path), total)
 
 
 def array_of(archive: Any, key: str, where: str = "") -> np.ndarray:
-    """An array of an opened `.npz`.
+    """Returns an array of an opened `.npz`.
 
     Args:
-        archive: from `numpy.load`, which loads no pickled objects.
+        archive: from `numpy.load` without pickled objects.
         key: the array's name.
-        where: how the message begins, such as the file's name and a colon.
+        where: the start of the message, such as the file's name and a colon.
 
     Raises:
-        UserError: it holds Python objects, as pandas keeps texts and missing values.
-        Exception: it is damaged, and raises anything from zlib.error to NotImplementedError.
+        UserError: it contains Python objects, which pandas uses for texts and missing values.
+        Exception: it is damaged; anything from zlib.error to NotImplementedError.
     """
     try:
         found: np.ndarray = archive[key]
@@ -103,8 +102,8 @@ def array_of(archive: Any, key: str, where: str = "") -> np.ndarray:
         if "Object arrays" not in str(error):
             raise
         raise UserError(
-            f"{where}'{key}' holds Python objects, which are never loaded; expected plain numbers or texts: write"
-            f" numpy.asarray({key}, dtype=str) for texts, with bool, int or float for others"
+            f"{where}'{key}' contains Python objects, which are never loaded; expected plain numbers or texts: save"
+            f" numpy.asarray({key}, dtype=str) for texts, with bool, int or float for numbers"
         ) from None
     return found
 
@@ -113,8 +112,8 @@ def check_gzip(path: Path) -> None:
     """Refuses a gzip file that unpacks to more than the limit.
 
     Raises:
-        UserError: it does.
-        OSError, EOFError, zlib.error: it cannot be read, or is damaged.
+        UserError: it is too large.
+        OSError, EOFError, zlib.error: it is unreadable or damaged.
     """
     check_file(path)
     limit = max_unpacked()
@@ -126,16 +125,16 @@ def check_gzip(path: Path) -> None:
 
 
 class LimitedStream:
-    """A compressed file, or a plain one, read as the bytes that it unpacks to, up to the limit.
+    """Reads the unpacked bytes of a compressed or plain file, up to the limit.
 
-    It is what `tarfile` needs of a file: whatever a header announces, no more comes out of it.
+    Provides the file methods that `tarfile` needs, and enforces the limit even if a header states a larger size.
     """
 
     def __init__(self, path: Path) -> None:
         """Opens it.
 
         Raises:
-            OSError: it cannot be read, or is no ordinary file.
+            OSError: it is unreadable, or not an ordinary file.
         """
         check_file(path)
         self._name, self._limit = str(path), max_unpacked()
@@ -145,26 +144,26 @@ class LimitedStream:
         self._file: IO[bytes] = path.open("rb") if found is None else found(path)
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes.
+        """Returns the next bytes.
 
         Raises:
-            UserError: they lie beyond the limit, or are asked for in too large a piece.
+            UserError: they are beyond the limit, or `size` is too large.
         """
         if size > AT_ONCE:
             check_unpacked(self._name, self._file.tell() + size)
-        room = self._limit + 1 - self._file.tell()  # one more shows that there is too much
+        room = self._limit + 1 - self._file.tell()  # one byte more shows that the limit is exceeded
         data = self._file.read(min(AT_ONCE if size < 0 else size, AT_ONCE, room))
         check_unpacked(self._name, self._file.tell())
         return data
 
     def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
-        """Moves to a place, unpacking what lies before it."""
+        """Moves to a place; unpacks everything before it."""
         if whence == os.SEEK_SET:
             check_unpacked(self._name, place)
         return self._file.seek(place, whence)
 
     def tell(self) -> int:
-        """The place."""
+        """Returns the current place."""
         return self._file.tell()
 
     def __enter__(self) -> LimitedStream:

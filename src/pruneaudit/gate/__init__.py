@@ -1,4 +1,4 @@
-"""The gate: is what a run leaks within the budgets that were set beforehand?"""
+"""The gate: checks whether the leakage of a run is within budgets that were set beforehand."""
 
 from pruneaudit.gate.budgets import Budget, budget_options, budgets_of, parse_rate
 from pruneaudit.gate.checking import ANY, check

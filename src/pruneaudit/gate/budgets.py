@@ -1,4 +1,4 @@
-"""Budgets: how high a figure may be, from the texts that users write."""
+"""Budgets: the upper limits of figures, parsed from the texts that users write."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _RATE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,3})?\s*(%?)", re.I
 
 @dataclass(frozen=True)
 class Budget:
-    """How high one figure may be."""
+    """The upper limit of one figure."""
 
     quantity: Quantity
     limit: float
-    """In 0..1; the upper end of the interval may reach it."""
+    """In 0..1; the upper end of the interval must not exceed it."""
     metric: Metric
-    """Whose quantity it is."""
+    """The metric that the quantity belongs to."""
 
 
 def parse_rate(text: str, where: str) -> float:
-    """`0.05` or `5%` as a number in 0..1, the very one that the digits name (0.7% is 0.007).
+    """Parses `0.05` or `5%` into a number in 0..1, exactly (0.7% is 0.007).
 
     Raises:
-        UserError: the text is no such number; `where` names it.
+        UserError: the text is not a rate; `where` names it.
     """
     found = _RATE.fullmatch(text.strip())
     rate = Decimal(found[1] + (found[2] or "")) if found else Decimal(-1)
@@ -43,22 +43,22 @@ def parse_rate(text: str, where: str) -> float:
 
 
 def budgets_of(results: Results, **texts: str | Iterable[str] | None) -> tuple[Budget, ...]:
-    """Budgets from their texts, for the figures that these results report.
+    """Parses budgets for the figures that these results report.
 
     Args:
-        results: what is to be checked.
+        results: the results to check.
         texts: by the name of the option (see `budget_options`): `max_auc="0.6"`, `max_advantage="0.1"`; at one of
             several false-positive rates FPR:BUDGET, one or more: `max_tpr=["1%:0.05", "10%:0.5"]`. None: no budget.
 
     Raises:
-        UserError: none was given, there is no such option, one is no rate or below what guessing reaches, or the
-            results do not report the figure.
+        UserError: no budget was given, an option is unknown, a budget is not a rate or is below the value of random
+            guessing, or the results do not report the figure.
     """
     options = budget_options()
     unknown = [key for key in texts if key not in options]
     if unknown:
         expected = f"expected any of: {', '.join(options)}"
-        raise UserError(f"no figure has the budget '{unknown[0]}'{nearest(unknown[0], options)}; {expected}")
+        raise UserError(f"unknown budget '{unknown[0]}'{nearest(unknown[0], options)}; {expected}")
     found: list[Budget] = []
     for key, (metric, option) in options.items():
         given = texts.get(key)
@@ -70,7 +70,7 @@ def budgets_of(results: Results, **texts: str | Iterable[str] | None) -> tuple[B
 
 
 def budget_options() -> dict[str, tuple[Metric, BudgetOption]]:
-    """Every option of a budget, by its name in Python; first those that are given for a false-positive rate."""
+    """Returns every budget option by its Python name; those for a false-positive rate first."""
     found = [(metric, metric.budget) for metric in all_metrics() if metric.budget is not None]
     found.sort(key=lambda pair: not pair[1].by_level)
     return {option.key: (metric, option) for metric, option in found}
@@ -90,19 +90,19 @@ def _budget(results: Results, metric: Metric, option: BudgetOption, text: str) -
         attacks = ",".join(dict.fromkeys(results.findings["attack"]))
         raise UserError(
             f"{option.flag}: the findings have no column '{metric.quantity.column}': they were written without this"
-            f" metric; have them written anew: pruneaudit attack RUN --attacks '{attacks}'"
+            f" metric; write them again: pruneaudit attack RUN --attacks '{attacks}'"
         )
     guessing = quantity.guessing
     if guessing is not None and limit < guessing:
         raise UserError(
-            f"{option.flag}: got '{text}', expected a budget of at least what guessing reaches"
+            f"{option.flag}: got '{text}', expected a budget of at least the value of random guessing"
             f" ({quantity.value(guessing)})"
         )
     return Budget(quantity, limit, metric)
 
 
 def _at_level(reported: Sequence[Quantity], flag: str, level: float, text: str) -> Quantity:
-    """The quantity at a false-positive rate, which the user wrote as `text`."""
+    """Returns the quantity at a false-positive rate, which the user wrote as `text`."""
     known = [(quantity.level, quantity) for quantity in reported if quantity.level is not None]
     matching = [quantity for rate, quantity in known if math.isclose(rate, level, rel_tol=1e-9)]
     if not matching:

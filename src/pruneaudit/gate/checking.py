@@ -1,17 +1,17 @@
-"""The gate: is what a run leaks within the budgets that somebody set beforehand?
+"""The gate: checks whether the leakage of a run is within budgets that were set beforehand.
 
-A pure function of `Results`. A budget holds for every attack that was played, under every kind of references: an
-attacker plays the strongest one. What counts is the upper end of the 95% interval: a run is within a budget where the
-data leave no more than that, and a small study with wide intervals does not pass for being small. An upper end that
-equals its budget is within. One above it does not say that the run leaks more than the budget, only that the run was
-not shown to be within it. The figures are means over victims.
+A pure function of `Results`. A budget applies to every attack of the run, under every kind of references, because an
+attacker uses the strongest one. The gate compares the upper end of the 95% interval with the budget, so a small study
+with wide intervals does not pass because it is small. An upper end equal to the budget is within. An upper end above it
+does not mean that the run leaks more than the budget, only that the run was not shown to be within it. The figures are
+means over victims.
 
-An attack that failed the run's own sanity checks (`pruneaudit.evaluation.recorded_checks`) has no figure that can be
-trusted. A figure that is missing or suppressed decides over all others: the gate then says that it was not answered
-(exit code 2), even where another figure is over its budget. Whoever accepts a leak that is known (exit code 1) must not
-accept with it what nobody measured.
+Figures of an attack that failed the run's own sanity checks (`pruneaudit.evaluation.recorded_checks`) cannot be
+trusted. A missing or suppressed figure overrides all others: the gate then reports that the question was not answered
+(exit code 2), even if another figure is over its budget. Accepting a known leak (exit code 1) must not silently accept
+an unmeasured one.
 
-Whoever names an attack or references lets these alone decide. What others find above the budget is listed all the same.
+If the user names an attack or references, only these decide. Figures of others above the budget are still listed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from pruneaudit.study.lineage import counterparts
 
 GUESSING_AUC = 0.5
 ANY = "any"
-"""In the place of an attack or of references: every one of the run."""
+"""As an attack or as references: all of the run."""
 
 
 def check(
@@ -57,16 +57,16 @@ def check(
     """Compares the figures of a run with budgets.
 
     Args:
-        results: the run's.
-        budgets: how high which figure may be; see `budgets_of`.
-        attack: the attack that decides; default, and `any`: every attack that was played.
-        releases: which to check; default: the dense networks and all that is compressed or defended. One that the study
-            asks for and the run could not make is refused, not passed over.
-        references: what the references of the attacks that decide went through; `any`: every kind.
+        results: the results of the run.
+        budgets: the limits of the figures; see `budgets_of`.
+        attack: the attack that decides; default, and `any`: every attack of the run.
+        releases: the releases to check; default: dense, and every compressed or defended one. A release of the study
+            that the run failed to make counts as missing, and is not skipped.
+        references: the kind of references that decides; `any`: every kind.
 
     Raises:
-        UserError: attack, release or references are unknown, there is no budget, or the primary attack is not among
-            these findings and no other was named.
+        UserError: attack, release or references are unknown, there is no budget, or the findings lack the primary
+            attack and no other was named.
     """
     if not budgets:
         raise UserError(NO_BUDGET)
@@ -104,14 +104,14 @@ def check(
 def _check_choice(
     results: Results, attack: str | None, releases: Sequence[str], references: str, known: Sequence[str]
 ) -> None:
-    """Refuses names that the run does not have, and findings that lack the primary attack."""
+    """Refuses names that the run does not have, and findings without the primary attack."""
     attacks = attack_order(results)
     if not attacks:
-        raise UserError("no attack was played in this run, so that nothing can be checked; expected findings")
+        raise UserError("this run has no findings of any attack; expected the folder of a finished run")
     if attack is None and (declared := chosen_later(results)):
         raise UserError(
-            f"these findings are of attacks that were chosen after the run, and {declared}, which the study declared,"
-            f" is not among them; name one with --attack, or play it: pruneaudit attack RUN --attacks {declared}"
+            f"these findings are of attacks that were chosen after the run, without {declared}, which the study"
+            f" declared; name one with --attack, or run it: pruneaudit attack RUN --attacks {declared}"
         )
     if attack is not None:
         _known("--attack", attack, (*attacks, ANY))
@@ -122,12 +122,12 @@ def _check_choice(
 
 def _known(option: str, given: str, choices: Sequence[str]) -> None:
     if given not in choices:
-        listed = ", ".join(dict.fromkeys(choices)) or "none, as the run has no findings"
+        listed = ", ".join(dict.fromkeys(choices)) or "none (the run has no findings)"
         raise UserError(f"{option}: got '{given}'{nearest(given, choices)}, expected one of: {listed}")
 
 
 def _asked_releases(results: Results) -> tuple[str, ...]:
-    """The releases that the study asks for; by their bare names where another version of the program wrote it."""
+    """Returns the names of the study's releases, also if another version of the program wrote the study."""
     study = study_of(results)
     if study is not None:
         return tuple(release.name for release in study.releases)
@@ -137,15 +137,15 @@ def _asked_releases(results: Results) -> tuple[str, ...]:
 
 
 def _kinds_of_references(results: Results) -> tuple[str, ...]:
-    """The kinds of references that the run has, and those that the study asks for."""
+    """Returns the kinds of references of the run, and those that the study asks for."""
     study = study_of(results)
     return tuple(dict.fromkeys([*results.findings["references"], *(study.audit.references if study else ())]))
 
 
 def _neither_pruned_nor_defended(results: Results, known: Sequence[str]) -> tuple[str, ...]:
-    """The releases that are there for comparison, other than the base; without a study nothing says which are.
+    """Returns the releases that are only for comparison, without the base; empty if the study is unknown.
 
-    Among them baselines that nobody asked for, even if they are defended.
+    Includes baselines that were added automatically, even defended ones.
     """
     study = study_of(results)
     if study is None:
@@ -166,10 +166,10 @@ def _neither_pruned_nor_defended(results: Results, known: Sequence[str]) -> tupl
 def _of_release(
     results: Results, release: str, references: str, attack: str | None, budgets: Sequence[Budget]
 ) -> list[Verdict]:
-    """The verdicts on one release, its figures not yet checked by the sanity checks of their attacks.
+    """Returns the verdicts on one release, before the sanity checks of its attacks are considered.
 
-    An attack that is named must have been played on the release, if not under every kind of references: one on pairs
-    of releases is not where the references are dense.
+    A named attack must have findings for the release, but not for every kind of references: attacks on pairs of
+    releases have none for dense references.
     """
     found = results.findings[results.findings["release"] == release]
     named = found if attack is None else found[found["attack"] == attack]
@@ -183,16 +183,16 @@ def _of_release(
             if row is not None:
                 verdicts += [verdict_of(row, budget) for budget in budgets]
                 continue
-            why = f"{'no attack' if name == ANY else name} was played on it with references '{kind}'"
+            why = f"no findings of {'any attack' if name == ANY else name} with references '{kind}'"
             lost = "" if len(found) else "; the run has no findings of this release (its tasks failed?)"
             verdicts += [Verdict(release, kind, name, budget, reason=why + lost) for budget in budgets]
     return verdicts
 
 
 def _kinds(results: Results, release: str, references: str, labels: Sequence[str]) -> dict[str, str]:
-    """The kinds of references that the release is to be checked under: by the label they were played as, the name.
+    """Returns the kinds of references to check for a release: name by label in the findings.
 
-    A release without any finding is missed once.
+    A release without findings counts as missing once.
     """
     kinds = (_kinds_of_references(results) if labels else (MATCHED,)) if references == ANY else (references,)
     found: dict[str, str] = {}
@@ -202,7 +202,7 @@ def _kinds(results: Results, release: str, references: str, labels: Sequence[str
 
 
 def _played_as(results: Results, release: str, references: str, labels: Sequence[str]) -> str:
-    """The label of the setting that comes to these references: dense references of dense networks are `matched`."""
+    """Returns the label of these references in the findings: dense references of dense networks are `matched`."""
     study = study_of(results)
     undefended = counterparts(study) if study else {}
 
@@ -214,21 +214,21 @@ def _played_as(results: Results, release: str, references: str, labels: Sequence
 
 
 def _row(rows: pd.DataFrame) -> pd.Series | None:
-    """The mean over victims; where it was not written up, the one victim that there is."""
+    """Returns the mean over victims; without one, the only victim."""
     means, single = rows[rows["victim"] == MEAN], rows[~rows["victim"].isin([MEAN, POOLED])]
     chosen = single if means.empty and len(single) == 1 else means
     return None if chosen.empty else chosen.iloc[0]
 
 
 def _sanity_checked(verdict: Verdict, broken: Mapping[str, str], unplayed: Mapping[str, str]) -> Verdict:
-    """The verdict, marked where nobody checked the attack; none where the attack failed its sanity checks."""
+    """Marks a verdict if its attack has no sanity checks; suppresses it if the attack failed them."""
     if not verdict.reason and verdict.attack in broken:
         verdict = replace(verdict, reason=f"the attack failed the run's own sanity checks ({broken[verdict.attack]})")
     return replace(verdict, is_unchecked=verdict.attack in unplayed)
 
 
 def _reversed(verdicts: Sequence[Verdict]) -> list[str]:
-    """A note on attacks that rank members below non-members: within any budget, and no good sign."""
+    """Returns notes on attacks that rank members below non-members: within any budget, but suspicious."""
     found = [
         f"{verdict.attack} ranks members below non-members on {verdict.release}: check how membership was joined"
         for verdict in verdicts
@@ -238,13 +238,13 @@ def _reversed(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def _left_out(results: Results) -> list[str]:
-    """A note on attacks that the study declares and that were not played."""
+    """Returns a note on declared attacks without findings."""
     absent = [name for name in declared_attacks(results) if name not in set(results.findings["attack"])]
-    return [f"declared in the study, but not played: {', '.join(absent)}"] if absent else []
+    return [f"declared in the study, but without findings: {', '.join(absent)}"] if absent else []
 
 
 def _broken_beside(attacks: Sequence[str], broken: Mapping[str, str]) -> list[str]:
-    """A note on each attack that does not decide and failed its sanity checks: its figures are not among the others."""
+    """Returns a note on each non-deciding attack that failed its sanity checks; its figures are not listed."""
     return [
         f"{name} does not decide, and failed the run's own sanity checks ({broken[name]})"
         for name in attacks

@@ -1,4 +1,4 @@
-"""What the gate says, as Markdown for people and as JSON data for programs."""
+"""Writes the gate's verdicts as Markdown for people and as JSON data for programs."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _TITLES: dict[Outcome, str] = {
     "suppressed": "not answered",
 }
 _SAID: dict[Outcome, str] = {"within": "within", "over": "not shown to be within", "suppressed": "suppressed"}
-"""What is said of one figure. An upper end above the budget does not show that the leak itself is above it."""
+"""The verdict on one figure in words. An upper end above the budget does not show that the leak itself is above it."""
 _MAX_PLACES = 12
 _COLUMNS = ("release", "attack", "references", "figure", "value", "95% interval", "budget", "verdict")
 
 
 def as_markdown(gate: Gate, run: str) -> str:
-    """The summary: the answer in a sentence, a row per figure, reasons, and what was not checked.
+    """Returns the summary: one sentence with the answer, one row per figure, reasons, and what was not checked.
 
     Args:
-        gate: what the gate says.
-        run: how the run is called.
+        gate: the verdicts.
+        run: the name of the run.
     """
     lines = [f"## pruneaudit check: {_TITLES[gate.outcome]}", "", _sentence(gate), "", f"Run: {markdown_code(run)}", ""]
     lines += _table(gate.verdicts)
     if gate.others_over:
         lines += ["", _others_sentence(gate), "", *_table(gate.others_over)]
-    left_out = [f"not checked, as it is there for comparison alone: {markdown_code(name)}" for name in gate.not_checked]
+    left_out = [f"not checked, because it is only for comparison: {markdown_code(name)}" for name in gate.not_checked]
     notes = [*_reasons(gate), *_unchecked(gate), *left_out, *(markdown_text(note) for note in gate.notes)]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)]).rstrip() + "\n"
 
 
 def as_record(gate: Gate, run: str) -> dict[str, Any]:
-    """The same as JSON data: rates in 0..1, what is missing as null."""
+    """Returns the same as JSON data: rates in 0..1, missing values as null."""
     told = {"run": run, "outcome": gate.outcome, "title": _TITLES[gate.outcome], "exit_code": gate.exit_code}
     told |= {"verdicts": [_record(verdict) for verdict in gate.verdicts]}
     told |= {"others_over": [_record(verdict) for verdict in gate.others_over], "unchecked": dict(gate.unchecked)}
@@ -74,7 +74,7 @@ def _sentence(gate: Gate) -> str:
     if suppressed:
         missing = "1 figure is" if suppressed == 1 else f"{suppressed} figures are"
         others = f" {over} of the others {_was(over)} not shown to be within budget." if over else ""
-        said = f"{missing} missing or refused, of {total}, so the question is not answered, whatever the others say."
+        said = f"{missing} missing or refused, of {total}, so the question is not answered."
         return f"{said}{others} {rule}"
     if over:
         figures = "figure" if total == 1 else "figures"
@@ -97,18 +97,18 @@ def _table(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def _unchecked(gate: Gate) -> list[str]:
-    """Each reason for which attacks were not played where the answer is known, once, with the attacks."""
+    """Returns each reason why attacks have no sanity checks, with the attacks."""
     attacks: dict[str, list[str]] = {}
     for attack, reason in gate.unchecked.items():
         attacks.setdefault(reason, []).append(markdown_code(attack))
     return [
-        f"unchecked, as the run did not play it where the answer is known: {', '.join(names)} ({markdown_text(reason)})"
+        f"unchecked, because the run has no sanity checks of it: {', '.join(names)} ({markdown_text(reason)})"
         for reason, names in attacks.items()
     ]
 
 
 def _reasons(gate: Gate) -> list[str]:
-    """Each reason for which a figure is missing, once, with where it is."""
+    """Returns each reason for missing figures, with the places."""
     places: dict[tuple[str, str], list[str]] = {}
     for verdict in gate.verdicts:
         if verdict.reason:
@@ -133,7 +133,7 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _told_apart(quantity: Quantity, high: float, limit: float) -> Quantity:
-    """The quantity with so many decimals that a limit is shown whole, and an upper end beside it is not shown as it."""
+    """Returns the quantity with enough decimals to show a limit exactly, and to tell the upper end from it."""
 
     def is_shown_alike() -> bool:
         shown = float(quantity.value(limit).rstrip("%")) / (100 if quantity.is_percent else 1)

@@ -1,4 +1,4 @@
-"""What the gate says: a verdict for each figure, and what follows from all of them."""
+"""The gate's answer: a verdict for each figure, and the overall outcome."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Verdict:
     high: float = math.nan
     num_victims: int = 0
     reason: str = ""
-    """Why there is no figure, or no interval; empty where there is."""
+    """Why there is no figure, or no interval; empty if there is."""
     is_unchecked: bool = False
-    """The run did not play this attack where the right answer is known."""
+    """The run has no sanity checks of this attack."""
 
     @property
     def outcome(self) -> Outcome:
-        """`suppressed` without a figure; `over` where the upper end of its interval exceeds it; else `within`."""
+        """`suppressed` without a figure; `over` if the upper end of its interval exceeds the budget; else `within`."""
         if self.reason:
             return "suppressed"
         return "over" if self.high > self.budget.limit else "within"
@@ -43,19 +43,19 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Gate:
-    """What the gate says."""
+    """The answer of the gate."""
 
     verdicts: tuple[Verdict, ...]
-    """Those that decide, in the order of the study: by release, references, attack and budget."""
+    """The deciding verdicts, in the order of the study: by release, references, attack and budget."""
     not_checked: tuple[str, ...]
-    """Releases that were left out because they are baselines: nothing was pruned and nothing defended."""
+    """Releases that were left out because they are only for comparison: neither compressed nor defended."""
     notes: tuple[str, ...]
-    """What the figures do not say."""
+    """Caveats about the figures."""
     others_over: tuple[Verdict, ...] = ()
-    """Figures of the same releases that are over their budget and do not decide, because attack or references were
-    narrowed."""
+    """Figures of the same releases that are over budget but do not decide, because the user restricted attack or
+    references."""
     unchecked: Mapping[str, str] = field(default_factory=dict)
-    """The attacks that decide and were not played where the answer is known, and why not."""
+    """The deciding attacks without sanity checks, and why."""
 
     @property
     def outcome(self) -> Outcome:
@@ -65,12 +65,12 @@ class Gate:
 
     @property
     def exit_code(self) -> int:
-        """0 within all budgets, 1 over one, 2 not answered."""
+        """0: within all budgets; 1: over one; 2: not answered."""
         return EXIT_CODES[self.outcome]
 
 
 def verdict_of(row: pd.Series, budget: Budget) -> Verdict:
-    """The verdict on one figure of a row of findings."""
+    """Returns the verdict on one figure of a row of findings."""
     measured = budget.metric.restates or budget.quantity
     value, low, high = (float(row[f"{measured.column}{end}"]) for end in ("", "_low", "_high"))
     if budget.metric.restates:
@@ -86,6 +86,6 @@ def verdict_of(row: pd.Series, budget: Budget) -> Verdict:
 
 
 def _reasons(row: pd.Series, quantity: Quantity) -> str:
-    """Why the row refuses this very figure; empty where it does not say."""
+    """Returns why the row suppresses this figure; empty if it gives no reason."""
     parts = [part.partition(": ") for part in str(row["suppressed"]).split("; ")]
     return "; ".join(why for name, _, why in parts if name.casefold() == quantity.title.casefold())

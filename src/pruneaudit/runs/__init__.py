@@ -1,4 +1,4 @@
-"""A run on disk: `RunFolder` is the only door to what lies there, finished or not."""
+"""Runs on disk: `RunFolder` is the only access to a run folder, finished or not."""
 
 from pruneaudit.runs.folder import RunFolder
 

@@ -1,7 +1,7 @@
-"""The audit data that a run folder holds.
+"""The copy of the audit data in a run folder.
 
-A finished run is attacked, verified and tested on its own copy of the data: the file that they came from may be gone,
-changed, or on another machine, and what lies at its relative path in another working folder may be something else.
+A finished run is attacked, verified and tested on its own copy of the data: the original file can be missing, changed,
+or on another machine, and its relative path can lead to a different file in another working folder.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pruneaudit.study import Study
 
 
 def held_audit_data(study: Study, folder: Path, data_root: Path | None = None, whole: bool = True) -> AuditData:
-    """The audit data that a run was made with: its own copy, or the source's where that is not whole and the same.
+    """Loads the audit data of a run: its own copy, or, if that is damaged, identical data from the source.
 
     Args:
-        study: the run's.
-        folder: the run's.
+        study: the study of the run.
+        folder: the run's folder.
         data_root: as for `run`.
-        whole: a copy that is damaged will not do; `verify` only wants to say so.
+        whole: whether to refuse a damaged copy.
 
     Raises:
         UserError: neither the copy nor the source can be used.
@@ -41,18 +41,18 @@ def held_audit_data(study: Study, folder: Path, data_root: Path | None = None, w
         except UserError as error:
             reason = str(error)
     state = f"{status} ({reason})" if reason else status
-    wrong = f"{folder / artifact.folder}: the run's own copy of its data is {state}"
+    wrong = f"{folder / artifact.folder}: the run's copy of its data is {state}"
     try:
         audit_data = load_audit_data(study.data, study.seed, data_root)
     except (UserError, RunError) as error:
-        raise UserError(f"{wrong}, and they cannot be read where they came from: {error}") from None
+        raise UserError(f"{wrong}, and the original data cannot be read: {error}") from None
     if audit_data.sha256 != sha256:
-        raise UserError(f"{wrong}, and {study.data.source.label} gives other data now; copy the run folder again")
+        raise UserError(f"{wrong}, and {study.data.source.label} now gives other data; copy the run folder again")
     return audit_data
 
 
 def audit_data_to_run(study: Study, folder: Path | None, data_root: Path | None = None) -> AuditData:
-    """The audit data of a study that will be run: the source's; where that is gone, the run folder's own copy.
+    """Loads the audit data for a new run: from the source or, if that is missing, from the copy in the run folder.
 
     Args:
         study: the study.
@@ -60,7 +60,7 @@ def audit_data_to_run(study: Study, folder: Path | None, data_root: Path | None 
         data_root: as for `run`.
 
     Raises:
-        UserError: the data cannot be read, and the folder holds none of the same settings.
+        UserError: the data cannot be read, and the folder has no copy for the same settings.
     """
     try:
         return load_audit_data(study.data, study.seed, data_root)
@@ -74,19 +74,19 @@ def audit_data_to_run(study: Study, folder: Path | None, data_root: Path | None 
 
 
 def changed_data(study: Study, audit_data: AuditData, folder: Path) -> list[str]:
-    """What is said where a run folder was made with other data than its source gives now, under the same settings."""
+    """Returns a warning if the source now gives other data than those of the run folder, for the same settings."""
     if not _is_of(study, folder) or held_sha256(folder) in ("", audit_data.sha256):
         return []
     return [
-        f"{folder}: {study.data.source.label} gives other data than this run was made with, so that every model is made"
-        " again; if that is not meant, run it where the data are, or give this study another --out"
+        f"{folder}: {study.data.source.label} gives other data than this run was made with, so every model is made"
+        " again; to avoid that, run it where the original data are, or give this study another --out"
     ]
 
 
 def held_sha256(folder: Path) -> str:
-    """The checksum of the audit data that a run was made with; empty where that is not known.
+    """Returns the checksum of the audit data of a run; empty if unknown.
 
-    A run that is not finished may hold audit data of several studies: then nothing says which is its own.
+    An unfinished run can contain audit data of several studies; then it is unknown which belong to it.
     """
     problems = check_sealed(folder)
     if not any(problems.get(name, "is missing") for name in (SEALED_FILES, STUDY_FILE, ABOUT_FILE)):
@@ -103,9 +103,9 @@ def held_sha256(folder: Path) -> str:
 
 
 def _is_of(study: Study, folder: Path) -> bool:
-    """Whether a folder's study draws its samples as another does."""
+    """Returns whether the study of a folder draws the same samples."""
     try:
         held = Study.load(folder / STUDY_FILE)
-    except UserError:  # none, of another version, or damaged
+    except UserError:  # missing, damaged, or of another version
         return False
     return held.data == study.data and held.seed == study.seed

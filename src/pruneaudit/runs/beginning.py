@@ -1,4 +1,4 @@
-"""How a run begins: the plan of a study that the user asks for, and what is written before the first training."""
+"""The start of a run: plans the study, and writes the files that must exist before the first training."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _MAY_DIFFER: Any = {
     "keep_weights": True,
     "membership": {"num_models"},
 }
-"""Settings in which a study may go on from what is in its folder."""
+"""Settings that can change between runs in the same folder without losing its models."""
 
 
 def plan_study(study: Study, data_root: Path | None = None, folder: Path | None = None) -> tuple[Plan, AuditData]:
-    """The plan of a study that the user asks for, and its audit data; a training function is imported.
+    """Returns the plan of a study and its audit data; imports the user's training function.
 
     Args:
         study: the study.
         data_root: as for `pruneaudit.run`.
-        folder: the run folder. It holds the audit data, where its source is gone.
+        folder: the run folder; its copy of the audit data is used if the source is missing.
 
     Raises:
-        UserError: the study names something unknown, or its data are not there or do not suffice.
+        UserError: the study names something unknown, or its data are missing or too few.
     """
     check_plugins(study)
     check_functions(study)
@@ -45,9 +45,9 @@ def plan_study(study: Study, data_root: Path | None = None, folder: Path | None 
 
 
 def begin(plan: Plan, study: Study, audit_data: AuditData, folder: Path) -> None:
-    """Writes the study, the sources of its functions, and who is in whose training set, into the run folder.
+    """Writes the study, the sources of its functions, and the membership of all models into the run folder.
 
-    This function alone draws membership; later steps read the file.
+    Only this function draws membership; later steps read the file.
     """
     splits = draw_membership(study, audit_data)
     with writing(folder):
@@ -57,21 +57,21 @@ def begin(plan: Plan, study: Study, audit_data: AuditData, folder: Path) -> None
 
 
 def replaced(study: Study, audit_data: AuditData, folder: Path) -> list[str]:
-    """What leaves the findings of a run folder because another study, or other data, have been run there."""
+    """Returns a warning if this run replaces the findings of another study, or of other data, in the folder."""
     run = RunFolder(folder)
     if not run.is_begun:
         return []
     try:
         before = run.study
-    except UserError:  # of another version, or damaged: it is replaced whatever it was
+    except UserError:  # damaged, or of another version: it is replaced anyway
         return []
     new, old = (json.loads(each.model_dump_json(exclude=_MAY_DIFFER)) for each in (study, before))
     differing = [setting.key for setting in changed_settings(new, old)]
     if not differing:
         return changed_data(study, audit_data, folder)
     lost = [release.name for release in before.releases if release not in study.releases]
-    leaving = f", and {', '.join(lost)} leave them" if lost else ""
+    leaving = f" (without {', '.join(lost)})" if lost else ""
     return [
-        f"{folder} holds a study that differs in {', '.join(differing[:4])}: these findings replace its{leaving}; to"
+        f"{folder} has a study that differs in {', '.join(differing[:4])}; its findings are replaced{leaving}; to"
         " keep both, give this one another --out or --set name=NAME"
     ]

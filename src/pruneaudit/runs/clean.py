@@ -1,4 +1,4 @@
-"""What nothing in a run folder refers to: artifacts of other studies, quarantined ones, old checkpoints."""
+"""Finds and removes unused parts of a run folder: artifacts of other studies, quarantined files, old checkpoints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pruneaudit.runs.verify import artifact_folders
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that can go."""
+    """A part that can be removed."""
 
     path: Path
     num_bytes: int
@@ -24,13 +24,13 @@ class Leftover:
 
 
 def leftovers(plan: Plan, store: Store) -> list[Leftover]:
-    """What the study that stands in a run folder does not need; changes nothing.
+    """Returns the parts of a run folder that its study does not need; changes nothing.
 
-    What an attack that learns has said is needed as long as the study has all answers that it was told.
+    The outputs of a learned attack are kept while the study has all the signals that it used.
 
     Args:
-        plan: of that study.
-        store: its run folder.
+        plan: the plan of the study.
+        store: the store of the run folder.
     """
     artifacts = {artifact.folder: artifact for artifact in (plan.audit_data, *(task.artifact for task in plan.tasks))}
     answers = {artifact.identity for artifact in artifacts.values()}
@@ -44,16 +44,16 @@ def leftovers(plan: Plan, store: Store) -> list[Leftover]:
     }
     for folder, reason in (
         (store.root / QUARANTINED, "damaged, and made again since"),
-        (store.root / STAGING, "of a task that was interrupted"),
-        (store.root / CHECKPOINTS, "checkpoints of a training that is finished or no longer asked for"),
+        (store.root / STAGING, "of an interrupted task"),
+        (store.root / CHECKPOINTS, "checkpoints of a training that is finished or no longer needed"),
     ):
         found += [_leftover(path, reason) for path in _inside(folder) if path not in unfinished]
-    found += [_leftover(path, "half a file that was being written") for path in sorted(store.root.glob(".*.tmp"))]
+    found += [_leftover(path, "an incompletely written file") for path in sorted(store.root.glob(".*.tmp"))]
     return found
 
 
 def remove(leftovers: list[Leftover], store: Store) -> None:
-    """Removes them, and folders that are empty then.
+    """Removes leftovers, and folders that are then empty.
 
     Raises:
         OSError: something cannot be removed.
@@ -70,7 +70,7 @@ def remove(leftovers: list[Leftover], store: Store) -> None:
 
 
 def _may_go(folder: Path, root: Path, answers: set[str]) -> bool:
-    """Whether a folder is a sealed artifact that lies in the run folder itself, and no attack on answers in use."""
+    """Returns whether a folder is a sealed artifact inside the run folder, and not an attack on signals in use."""
     if not folder.resolve().is_relative_to(root.resolve()):
         return False
     try:
@@ -78,7 +78,7 @@ def _may_go(folder: Path, root: Path, answers: set[str]) -> bool:
         config = read_json(folder / "config.json")
         is_attack = config["kind"] == ATTACK and set(config["answers"].values()) <= answers
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False  # whatever it is, no artifact that could be known
+        return False  # not a known artifact
     return is_sealed and not is_attack
 
 

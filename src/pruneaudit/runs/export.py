@@ -1,4 +1,4 @@
-"""One model of a finished run in a file that other programs read.
+"""Exports one model of a finished run to a file that other programs can read.
 
 | format | the file | read with |
 |---|---|---|
@@ -6,13 +6,13 @@
 | torch | the state dict, tensors alone | `torch.load(FILE, weights_only=True)` |
 | safetensors | the state dict | `safetensors.torch.load_file(FILE)` |
 
-Beside it lies a note, `FILE.json`: which network, what inputs must look like, class names. In every
-format the input is what the network was trained with: uint8 images as (x / 255 - mean) / std with the constants of
-the note, float data as they are. Beside weights lie also `FILE.structure.json`, where channels were removed (for
-`pruneaudit.compression.structured.replay`), `FILE.mask.safetensors`, where the method works by mask, and
-`FILE.compressed.safetensors`, where weights were rounded or clustered: the codes and scales, or the numbers and shared
-values, that they are rebuilt from (`pruneaudit.compression.state`). That these give the weights in the file, bit for
-bit, is checked first, of every compressed network.
+A note `FILE.json` beside it describes the network, the format of inputs, and the class names. In every format the input
+is the same as in training: uint8 images as (x / 255 - mean) / std with the constants of the note, float data as they
+are. Weights also come with `FILE.structure.json` if channels were removed (for
+`pruneaudit.compression.structured.replay`), with `FILE.mask.safetensors` if the method uses a mask, and with
+`FILE.compressed.safetensors` if weights were rounded or clustered: the codes and scales, or the indices and shared
+values, from which they are rebuilt (`pruneaudit.compression.state`). The export first checks that these give the
+weights in the file, bit for bit.
 """
 
 # B batch, C classes
@@ -68,19 +68,19 @@ NOTE, STRUCTURE, MASK, COMPRESSED = BESIDE = (
     ".mask.safetensors",
     ".compressed.safetensors",
 )
-"""What may lie beside the model: these follow its name."""
+"""Suffixes of the files beside the model."""
 NUM_CHECKED = 8
-"""Samples that both are asked about."""
+"""Number of samples on which to compare onnxruntime with torch."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The files of an export."""
 
     files: tuple[Path, ...]
-    """The model first, then what lies beside it."""
+    """The model first, then the files beside it."""
     difference: float | None
-    """onnx: the largest difference from torch's logits, relative to the largest logit (or to 1); otherwise none."""
+    """onnx: the largest difference from torch's logits, relative to the largest logit (or to 1); otherwise None."""
 
 
 def export(
@@ -99,16 +99,16 @@ def export(
         release: "dense", or the name of a release.
         out: the file.
         format: `onnx`, `torch` or `safetensors`.
-        model_id: which model of the release.
-        force: replace the file if there is one.
-        factory: of a network of your own: the function that builds it, `package.module:function`. ONNX needs it; other
-            formats need it where layers share a tensor, to write all its names. The one that the run folder names is
-            never imported: a folder from a stranger would run the stranger's code.
+        model_id: the model of the release to export.
+        force: replace an existing file.
+        factory: for your own network: the function that builds it, `package.module:function`. ONNX needs it; other
+            formats need it if layers share a tensor, to write all its names. The function that the run folder names is
+            never imported, because a folder from a stranger would run the stranger's code.
 
     Raises:
-        UserError: the run is not finished or damaged, it has no such release or model, its weights are not those of
-            its compressed state, a file is there already, or the extra `onnx` is not installed, or the ONNX model does
-            not answer as torch's does, or the factory is missing or another one. Nothing is then written.
+        UserError: the run is unfinished or damaged, the release or model does not exist, its weights do not match its
+            compressed state, a file exists already, the extra `onnx` is not installed, the outputs of the ONNX model
+            differ from torch's, or the factory is missing or wrong. Nothing is then written.
 
     Example:
         >>> exported = pruneaudit.export("runs/first", "dense", "dense.safetensors", format="safetensors")
@@ -139,10 +139,10 @@ def export(
 
 
 def check_format(format: str) -> None:
-    """Checks that a format is known, and that what it needs is installed.
+    """Checks that a format is known, and that its packages are installed.
 
     Raises:
-        UserError: it is not.
+        UserError: the format is unknown, or a package is missing.
     """
     if format not in FORMATS:
         raise UserError(f"format: got '{format}'{nearest(format, FORMATS)}, expected {', '.join(FORMATS)}")
@@ -154,65 +154,65 @@ def check_format(format: str) -> None:
 
 
 def _inputs(audit_data: AuditData) -> Tensor:
-    """A few samples as the network is fed (B, ...), in plain memory order."""
+    """Returns a few network inputs (B, ...), contiguous in memory."""
     chosen = np.arange(len(audit_data.y)) < NUM_CHECKED
     return Samples.of(audit_data, chosen).inputs(slice(None)).contiguous()
 
 
 def _buildable(spec: Mapping[str, Any], format: str, factory: str) -> Mapping[str, Any]:
-    """The specification of a network as it is built here: one of the user's own by the function that they name.
+    """Returns the specification from which to build a network; a user's network uses the function that they name.
 
     Raises:
         UserError: the function is missing, not needed, or not the one of the run.
     """
     recorded = network_function(spec)
     if not recorded and factory:
-        raise UserError(
-            f"--factory: got '{factory}', expected none (the network is one of the package's own); leave it out"
-        )
+        raise UserError(f"--factory: got '{factory}', expected none (the network comes with the package); leave it out")
     if not recorded or not (factory or format == "onnx"):
         return spec
     if not factory:
         raise UserError(
-            f"format onnx builds the network, by a function of yours ('{recorded}'), and functions that a run folder"
+            f"format onnx has to build the network with your function '{recorded}', but functions that a run folder"
             f" names are never imported: add --factory {recorded}, or use --format torch or safetensors"
         )
     function = recorded.rpartition(":")[2]
-    if factory.rpartition(":")[2] != function:  # its module may have moved
+    if factory.rpartition(":")[2] != function:  # its module can have moved
         raise UserError(
-            f"--factory: got '{factory}', expected the function of the run, '{function}' of '{recorded}'; name that one"
+            f"--factory: got '{factory}', expected the function of the run, '{function}' of '{recorded}'; give that one"
         )
     found, known = source_sha256(factory, "--factory"), spec["model"]["fingerprint"]
     if found != known:
         raise UserError(
             f"--factory: the source of '{factory}' has SHA-256 {found[:8]}, expected {known[:8]} as when the run was"
-            " made; give the module as it was then, or use --format torch or safetensors"
+            " made; restore the module as it was then, or use --format torch or safetensors"
         )
     options = {**spec["model"]["options"], "target": factory}
     return {**spec, "model": {**spec["model"], "options": options}}
 
 
 def stored_state(spec: Mapping[str, Any], audit_data: AuditData, folder: Path, factory: str = "") -> dict[str, Tensor]:
-    """The state dict of a stored network, in plain memory order.
+    """Returns the state dict of a stored network, with contiguous tensors.
 
-    No function of the user's is called for it, unless they name it. Without it, a tensor that several layers share has
-    its first name alone.
+    Calls a user's function only if the user names it. Without it, a tensor that several layers share has only its first
+    name.
 
     Args:
         spec: as for `stored_model`.
-        audit_data: the study's.
-        folder: the artifact's.
-        factory: the function that builds a network of the user's, if they have named it.
+        audit_data: the audit data of the study.
+        folder: the folder of the artifact.
+        factory: the user's function that builds the network, if they named it.
     """
     if network_function(spec) and not factory:
         return load_tensors(folder / WEIGHTS_FILE)
     with working_folder_searched() if factory else nullcontext():
         state = stored_model(spec, audit_data, folder).state_dict()
-    return {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}  # alone in its memory
+    return {
+        name: tensor.detach().contiguous().clone() for name, tensor in state.items()
+    }  # each tensor with its own memory
 
 
 def _copy_beside(folder: Path, file: Path) -> None:
-    """Copies what weights alone do not say: the structure of a smaller network, masks, and codes."""
+    """Copies the files that describe more than weights: the structure of a smaller network, masks, and codes."""
     files = {STRUCTURE_FILE: STRUCTURE, MASK_FILE: MASK} | ({COMPRESSED_FILE: COMPRESSED} if has_codes(folder) else {})
     for name, suffix in files.items():
         if (folder / name).exists():
@@ -224,7 +224,7 @@ def _beside(file: Path, suffix: str) -> Path:
 
 
 def _note(task: Task, audit_data: AuditData, folder: Path, format: str, difference: float | None) -> dict[str, Any]:
-    """What the file does not say of itself, as JSON data."""
+    """Returns the note beside the file, as JSON data."""
     summary = read_json(folder / SUMMARY_FILE)
     scale = audit_data.mean and {"divide_by": 255, "mean": audit_data.mean, "std": audit_data.std}
     checked = {} if difference is None else {"difference_from_torch": difference}
@@ -245,13 +245,13 @@ def _note(task: Task, audit_data: AuditData, folder: Path, format: str, differen
 
 
 def _write_onnx(model: nn.Module, x: Tensor, file: Path) -> float:
-    """Writes the model as ONNX and asks onnxruntime about `x` (B, ...).
+    """Writes the model as ONNX, and compares onnxruntime with torch on `x` (B, ...).
 
     Returns:
-        The largest difference from torch's logits, relative to the largest of them (or to 1).
+        The largest difference from torch's logits, relative to the largest logit (or to 1).
 
     Raises:
-        UserError: it is too large, or the model cannot be written as ONNX.
+        UserError: the difference is too large, or the model cannot be written as ONNX.
     """
     with _quiet(), torch.no_grad():
         try:
@@ -262,12 +262,12 @@ def _write_onnx(model: nn.Module, x: Tensor, file: Path) -> float:
             )  # fmt: skip
             assert program is not None
             program.save(file, external_data=False)
-        except Exception as error:  # a network may use what ONNX cannot say
+        except Exception as error:  # ONNX does not support every network
             reason = in_one_line(error)
             raise UserError(
                 f"onnx: this network cannot be written ({reason}); use format torch or safetensors"
             ) from error
-        # A single sample too: the size of the batch must not have become part of the graph.
+        # Also a single sample, to check that the batch size is not fixed in the graph.
         difference = max(_difference(model, part, file) for part in (x, x[:1]))
     if not difference < ONNX_TOLERANCE:
         raise UserError(
@@ -278,7 +278,7 @@ def _write_onnx(model: nn.Module, x: Tensor, file: Path) -> float:
 
 
 def _difference(model: nn.Module, x: Tensor, file: Path) -> float:
-    """The largest difference of the logits (B, C), relative to the largest of torch's (or to 1)."""
+    """Returns the largest difference of the logits (B, C), relative to the largest of torch's (or to 1)."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -291,7 +291,7 @@ def _difference(model: nn.Module, x: Tensor, file: Path) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the exporter's notes on its own inside away from the user."""
+    """Hides the exporter's internal messages from the user."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -305,7 +305,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _written(out: Path) -> Iterator[Path]:
-    """A private folder, whose files are moved beside `out` when all are there, `out` itself last."""
+    """Yields a private folder; moves its files beside `out` when all are written, `out` itself last."""
     staging = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         staging.mkdir(parents=True)

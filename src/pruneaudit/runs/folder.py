@@ -1,4 +1,4 @@
-"""The only door to a run on disk, finished or not: its study, data, membership, plan, signals, models and results."""
+"""The only access to a run on disk: its study, data, membership, plan, signals, models and results."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from pruneaudit.study import Study
 class RunFolder:
     """A run on disk.
 
-    It reads each part when you ask for it. It never imports a function that the folder names: a folder from a stranger
-    would run the stranger's code.
+    Parts are read on demand. Functions that the folder names are never imported, because a folder from a stranger would
+    run the stranger's code.
 
     Example:
         >>> run = pruneaudit.RunFolder.open("runs/first")
@@ -38,20 +38,20 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        """A run folder that may hold no study yet; `open` is for those that do.
+        """Describes a run folder, which need not contain a study yet (otherwise use `open`).
 
         Args:
-            path: of the folder.
+            path: the folder.
         """
         self.path = Path(path)
         self.store = Store(self.path)
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
-        """A run that was begun.
+        """Opens the folder of a run that has started.
 
         Raises:
-            UserError: the folder holds no study.
+            UserError: the folder contains no study.
         """
         run = cls(path)
         if not run.is_begun:
@@ -60,39 +60,39 @@ class RunFolder:
 
     @property
     def is_begun(self) -> bool:
-        """Whether a study has been run here, to its end or not."""
+        """Whether a run has started here, finished or not."""
         return (self.path / STUDY_FILE).is_file()
 
     @property
     def finish_command(self) -> str:
-        """What makes whatever is missing or damaged."""
+        """The command that makes all missing or damaged parts."""
         return f"pruneaudit run {self.path / STUDY_FILE} --out {self.path.parent}"
 
     @cached_property
     def study(self) -> Study:
-        """What was asked for.
+        """The study of the run.
 
         Raises:
-            UserError: the file cannot be read, or is of another version.
+            UserError: the file is unreadable, or of another version.
         """
         return Study.load(self.path / STUDY_FILE)
 
     def membership(self, study: Study, audit_data: AuditData) -> Splits:
-        """Who is in whose training set: the splits of all models, as they were drawn when the run began.
+        """Returns the splits of all models, as they were drawn at the start of the run.
 
         Raises:
-            UserError: the file is missing or of another study.
+            UserError: the file is missing, or belongs to another study.
         """
         return read_membership(self.path, study.membership.num_models, len(audit_data.y))
 
     def planned(
         self, study: Study | None = None, data_root: Path | None = None, whole: bool = True
     ) -> tuple[Plan, AuditData]:
-        """The plan of a study, and the audit data that lies here.
+        """Returns the plan of a study, and the audit data of this folder.
 
         Args:
-            study: this run's with other attacks; default: as it is.
-            data_root: as for `pruneaudit.run`; looked at only where the folder's audit data cannot be used.
+            study: this run's study with other attacks; default: unchanged.
+            data_root: as for `pruneaudit.run`; used only if the folder's audit data are unusable.
             whole: a copy of the data that is damaged will not do; `verify` only wants to say so.
 
         Raises:
@@ -105,7 +105,7 @@ class RunFolder:
         return self._recorded(study, audit_data), audit_data
 
     def finished(self) -> tuple[Plan, AuditData]:
-        """The plan of a run as it was finished, and the audit data that lies here.
+        """Returns the plan of a finished run, and the audit data of this folder.
 
         Raises:
             UserError: the run is not finished, or its study or audit data has changed since.
@@ -116,7 +116,7 @@ class RunFolder:
             parts = [file.parent.parent.name.rpartition("-")[0] for file in made]
             there = ", ".join(f"{parts.count(name)} of {name}" for name in dict.fromkeys(parts)) or "none"
             raise UserError(
-                f"{self.path}: the run is not finished (models that are there: {there}); finish it with:"
+                f"{self.path}: the run is not finished (finished models: {there}); finish it with:"
                 f" {self.finish_command}"
             )
         for name in (ABOUT_FILE, *PLANNED_BY):
@@ -125,17 +125,17 @@ class RunFolder:
         expected = read_json(self.path / ABOUT_FILE)["audit_data"]["sha256"]
         audit_data = AuditData.load(self.path / f"audit_data-{expected[:8]}", mmap=True)
         if audit_data.sha256 != expected:
-            raise UserError(f"{self.path}: its audit data has changed; run the study again: {self.finish_command}")
+            raise UserError(f"{self.path}: its audit data have changed; run the study again: {self.finish_command}")
         return self._recorded(study, audit_data), audit_data
 
     def _recorded(self, study: Study, audit_data: AuditData) -> Plan:
         return make_plan(study, audit_data, recorded_sources(self.path))
 
     def model(self, plan: Plan, release: str, model_id: int) -> tuple[Task, Path]:
-        """The task that made a model, and the folder where it lies.
+        """Returns the task that made a model, and the model's folder.
 
         Raises:
-            UserError: there is no such release or model, or it is damaged, or its weights were not kept.
+            UserError: the release or model does not exist or is damaged, or its weights were not kept.
         """
         if release not in plan.releases:
             names, hint = ", ".join(plan.releases), nearest(release, plan.releases)
@@ -144,7 +144,7 @@ class RunFolder:
         status, reason = self.store.status(tasks[model_id].artifact) if model_id in tasks else ("missing", "")
         if status == "damaged":
             place = self.store.path(tasks[model_id].artifact)
-            raise UserError(f"{place}: damaged ({reason}); run the study again, it mends this")
+            raise UserError(f"{place}: damaged ({reason}); repair it with: {self.finish_command}")
         if status == "missing":
             there = [number for number, task in tasks.items() if self.store.status(task.artifact)[0] == "whole"]
             shown = ", ".join(map(str, there if len(there) <= 8 else [*there[:3], "...", there[-1]]))
@@ -153,30 +153,30 @@ class RunFolder:
             there = [number for number, task in tasks.items() if not self.store.dropped(task.artifact)]
             raise UserError(
                 f"{self.path}: the weights of model {model_id} of '{release}' were not kept (keep_weights = false);"
-                f" take model {there[0] if there else 0}, or train them again with: {self.finish_command}"
+                f" use model {there[0] if there else 0}, or train them again with: {self.finish_command}"
                 " --set keep_weights=true"
             )
         return tasks[model_id], self.store.path(tasks[model_id].artifact)
 
     def signals(self, plan: Plan, audit_data: AuditData, release: str, left_out: Collection[int] = ()) -> Signals:
-        """What the models of a release have answered, but for those left out.
+        """Returns the signals of a release's models, without the models that are left out.
 
         Raises:
-            UserError: the file of membership is missing or of another study.
+            UserError: the membership file is missing, or belongs to another study.
         """
         return release_signals(plan, self.store, audit_data, release, left_out)
 
     def results(self) -> Results:
-        """The results of a run that is finished and was not changed since: what may be judged and compared.
+        """Returns the results of a finished run, if they are unchanged.
 
-        Scores that were removed, to save room, are no change of the results; scores that differ are one.
+        The scores can be removed to save space, but must not differ.
 
         Raises:
-            UserError: the folder holds no finished run, or one that has changed.
+            UserError: the folder contains no finished run, or its results have changed.
         """
         self.check_is_folder()
         if not (self.path / SEALED_FILES).exists() and not (self.path / ABOUT_FILE).exists():
-            raise UserError(f"{self.path}: holds no results; expected the folder of a finished run")
+            raise UserError(f"{self.path}: contains no results; expected the folder of a finished run")
         problems = check_sealed(self.path, RESULT_FILES, if_there=(SCORES_FILE,))
         for name, problem in problems.items():
             is_removed = name == SCORES_FILE and not (self.path / SCORES_FILE).exists()
@@ -185,28 +185,28 @@ class RunFolder:
         return Results.load(self.path)
 
     def check_is_folder(self) -> None:
-        """Refuses a folder that is not there.
+        """Checks that the folder exists.
 
         Raises:
-            UserError: there is no such folder.
+            UserError: it does not exist.
         """
         if not self.path.is_dir():
             raise UserError(f"{self.path}: no such folder; expected that of a finished run, such as runs/demo")
 
     def problems(self) -> dict[str, str]:
-        """What is wrong with each file of a finished run beside its artifacts, as `check_sealed` says it."""
+        """Returns the problems of a finished run's result files, as `check_sealed` does."""
         return check_sealed(self.path, SEALED_ALWAYS, SEALED_IF_THERE)
 
     def check_unchanged(self, names: Collection[str]) -> None:
-        """Refuses a run whose list of checksums, or one of some files, is not as the run left it.
+        """Checks that the list of checksums and the given files are unchanged.
 
         Raises:
-            UserError: one has changed, is missing or not listed.
+            UserError: one has changed, is missing, or is not listed.
         """
         for name, problem in self.problems().items():
             if problem and name in (SEALED_FILES, *names):
                 raise changed(self.path, name, problem)
 
     def seal(self) -> None:
-        """Writes down the checksums of all results."""
+        """Writes the checksums of all results."""
         seal_files(self.path, [*SEALED_ALWAYS, *(name for name in SEALED_IF_THERE if (self.path / name).exists())])

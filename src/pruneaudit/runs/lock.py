@@ -1,7 +1,7 @@
-"""One run at a time in a folder.
+"""Locks a folder, so that only one run at a time uses it.
 
-The lock is the operating system's: it goes when its owner goes, however that ends, so a dead owner's
-lock needs no taking over. Beside it stands who holds it, for the message.
+The operating system releases the lock when its owner ends, for whatever reason, so there are no stale
+locks. A file beside it names the owner, for the message.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ FOREVER = -1.0
 
 
 class RunLock:
-    """Holds a run folder for this process while it is entered."""
+    """A context manager that locks a run folder for this process."""
 
     def __init__(self, root: Path, wait: bool = False) -> None:
-        """Describes the lock; takes nothing.
+        """Describes the lock, without taking it.
 
         Args:
-            root: the run folder; made if need be.
-            wait: wait for another run to end, rather than refuse.
+            root: the run folder; created if missing.
+            wait: wait for another run to end, instead of raising an error.
         """
         self._root = root
         self._timeout = FOREVER if wait else 0.0
         self._lock: FileLock | None = None
 
     def __enter__(self) -> RunLock:
-        """Takes the folder.
+        """Locks the folder.
 
         Raises:
-            UserError: the folder cannot be written in, or another run is at work there.
+            UserError: the folder is not writable, or another run uses it.
         """
         try:
             self._root.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ class RunLock:
             write_atomically(self._root / OWNER, json.dumps(owner) + "\n")
         except Timeout:
             raise UserError(
-                f"{self._root}: another run is at work there ({_owner(self._root)}); "
+                f"{self._root}: another run uses this folder ({_owner(self._root)}); "
                 "wait for it (--wait), or choose another folder with --out"
             ) from None
         except OSError as error:
@@ -61,8 +61,8 @@ class RunLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Gives the folder back."""
-        with contextlib.suppress(OSError):  # of a disk that fails, which must not hide why the run ended
+        """Releases the folder."""
+        with contextlib.suppress(OSError):  # a failing disk must not hide why the run ended
             (self._root / OWNER).unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
@@ -73,4 +73,4 @@ def _owner(root: Path) -> str:
         owner = read_json(root / OWNER)
         return f"process {int(owner['pid'])} on {str(owner['host'])[:80]}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "its owner has not said who it is"
+        return "of an unknown process"

@@ -1,7 +1,7 @@
-"""`run.log`: what happened in a run folder, one line per event, one field per fact.
+"""`run.log`: the events of a run folder, one line per event, one field per fact.
 
 Lines look like `2026-11-22T06:10:00Z INFO task="train dense model-003" event=done seconds=2.1`, so that
-`grep 'model-003' run.log` tells the story of a model. The log is appended to by every run.
+`grep 'model-003' run.log` shows the history of a model. Every run appends to the log.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ LOG = "run.log"
 
 class _Handler(logging.FileHandler):
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes a line; a log that cannot be opened ends no run."""
+        """Writes a line; ignores a log that cannot be opened."""
         with contextlib.suppress(OSError):
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """A log that cannot be written (a full disk) ends no run."""
+        """Ignores a log that cannot be written, such as on a full disk."""
 
     def close(self) -> None:
-        """Closes the file; lines that could not be written are tried once more here, and may fail again."""
+        """Closes the file; this retries unwritten lines, and ignores errors."""
         with contextlib.suppress(OSError):
             super().close()
 
 
 class LoggedProgress:
-    """Progress that also stands in the log, for whoever watches."""
+    """A progress display that also writes to the log."""
 
     def __init__(self, root: Path, watcher: Progress) -> None:
         self._path = root / LOG
         self._watcher = watcher
-        self._logger = logging.Logger("pruneaudit.run")  # not in the tree of loggers: nobody else's settings apply
+        self._logger = logging.Logger("pruneaudit.run")  # outside the logger hierarchy, so that no other settings apply
         self._handler: logging.Handler | None = None
 
     def __enter__(self) -> LoggedProgress:
-        if self._path.is_symlink():  # what it leads to is no part of the run
+        if self._path.is_symlink():  # its target is not part of the run
             self._path.unlink()
         self._handler = _Handler(self._path, encoding="utf-8", delay=True)
         formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
@@ -57,7 +57,7 @@ class LoggedProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Closes the log, saying how the run ended."""
+        """Writes how the run ended, and closes the log."""
         if error is not None:
             self.event("ended early", level=logging.ERROR, reason=f"{type(error).__name__}: {error}")
         if self._handler is not None:
@@ -65,32 +65,32 @@ class LoggedProgress:
             self._handler.close()
 
     def event(self, event: str, level: int = logging.INFO, **facts: Any) -> None:
-        """Writes a line to the log alone."""
+        """Writes a line to the log only."""
         fields = {"event": event} | facts
         self._logger.log(level, " ".join(f"{key}={_field(value)}" for key, value in fields.items()))
 
     def begin(self, num_tasks: int, num_reused: int) -> None:
-        """The work is known."""
+        """Reports the number of tasks."""
         self.event("begin", to_do=num_tasks, reused=num_reused)
         self._watcher.begin(num_tasks, num_reused)
 
     def done(self, task: Task, seconds: float = 0.0) -> None:
-        """A task is finished and on disk."""
+        """Reports a task that is finished and on disk."""
         self.event("done", task=task.name, seconds=round(seconds, 2))
         self._watcher.done(task, seconds)
 
     def say(self, message: str) -> None:
-        """Anything worth a line."""
+        """Reports a message."""
         self.event("note", text=message)
         self._watcher.say(message)
 
     def warn(self, message: str) -> None:
-        """Something that the user should know."""
+        """Reports a warning."""
         self.event("warning", level=logging.WARNING, text=message)
         self._watcher.warn(message)
 
     def fail(self, task: Task, reason: str, details: str) -> None:
-        """A task was given up."""
+        """Reports a failed task."""
         self.event("failed", level=logging.ERROR, task=task.name, reason=reason, details=details)
         self._watcher.fail(task, reason, details)
 
@@ -98,4 +98,4 @@ class LoggedProgress:
 def _field(value: Any) -> str:
     text = str(value)
     plain = text and all(character.isalnum() or character in "._-+:/" for character in text)
-    return text if plain else json.dumps(text)  # one line, whatever it holds
+    return text if plain else json.dumps(text)  # always one line

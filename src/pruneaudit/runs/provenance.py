@@ -1,4 +1,4 @@
-"""How results came to be: what a report must say so that they can be repeated."""
+"""The provenance of results: the facts that a report needs for reproduction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "safetensors")
 
 
 def provenance(command: str) -> dict[str, Any]:
-    """The machine, the versions of everything that results could depend on, and the command."""
+    """Returns the machine, the versions of all relevant libraries, and the command."""
     versions = {name: version(name) for name in LIBRARIES}
     return {
         "versions": {"pruneaudit": __version__, "python": platform.python_version(), **versions},
@@ -31,7 +31,7 @@ def provenance(command: str) -> dict[str, Any]:
 
 
 def study_provenance(plan: Plan, audit_data: AuditData, command: str) -> dict[str, Any]:
-    """Also the study, its audit data and its protocol."""
+    """Returns the provenance with the study, its audit data and its protocol."""
     study = plan.study
     settings = study.model_dump(mode="json")
     settings["audit"]["attacks"] = [attack.model_dump(mode="json") for attack in expand(study.audit.attacks)]

@@ -1,7 +1,7 @@
-"""Checking a whole run folder: what is whole, damaged, missing, or no part of the study any more.
+"""Checks a run folder: which parts are whole, damaged, missing, or no longer part of the study (stale).
 
-Whole is what has the bytes that were sealed. Of a compressed network more is asked: its compressed state must rebuild
-the weights that are attacked, bit for bit.
+A part is whole if its bytes match the seal. The compressed state of a compressed network must also rebuild the attacked
+weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ State = Literal["whole", "damaged", "missing", "stale"]
 
 @dataclass(frozen=True)
 class Checked:
-    """One part of a run and how it is."""
+    """One part of a run and its state."""
 
     place: str
     """Relative to the run folder."""
@@ -32,14 +32,14 @@ class Checked:
 
 
 def checked_files(plan: Plan, store: Store, results: Mapping[str, str]) -> list[Checked]:
-    """Every artifact of the plan, every other one in the folder, and the files of results.
+    """Checks every artifact of the plan, every other one in the folder, and the result files; changes nothing.
+
+    Artifacts that are whole but not part of the folder's study are `stale`.
 
     Args:
-        plan: the study's.
-        store: the run folder's.
-        results: what is wrong with each file of results, as `check_sealed` says it.
-
-    Changes nothing. `stale` is what is whole and not part of the study as it stands in the folder.
+        plan: the plan of the study.
+        store: the store of the run folder.
+        results: the problems of the result files, as `check_sealed` returns them.
     """
     wanted = {artifact.folder: artifact for artifact in (plan.audit_data, *(task.artifact for task in plan.tasks))}
     checked = [_planned(artifact, store) for artifact in wanted.values()]
@@ -58,7 +58,7 @@ def _planned(artifact: Artifact, store: Store) -> Checked:
 
 
 def _not_rebuilt(artifact: Artifact, store: Store) -> str:
-    """Why the weights of a whole artifact are not those of its compressed state; empty where they are."""
+    """Says why the weights of a whole artifact do not match its compressed state; empty if they match."""
     if COMPRESSED_FILE not in artifact.files or WEIGHTS_FILE in store.dropped(artifact):
         return ""
     from pruneaudit.compression.state import differing, load_state  # imports torch
@@ -69,11 +69,11 @@ def _not_rebuilt(artifact: Artifact, store: Store) -> str:
         wrong = differing(load_tensors(folder / WEIGHTS_FILE), load_state(folder))
     except UserError as error:
         return str(error)
-    return f"{wrong[0]} is not what the compressed state says" if wrong else ""
+    return f"{wrong[0]} does not match the compressed state" if wrong else ""
 
 
 def _unplanned(place: str, folder: Path, store: Store) -> Checked:
-    """An artifact that the study does not ask for, checked against its own configuration."""
+    """Checks an artifact that is not part of the study against its own configuration."""
     try:
         config = read_json(folder / "config.json")
         if not isinstance(config, dict):
@@ -85,12 +85,12 @@ def _unplanned(place: str, folder: Path, store: Store) -> Checked:
     if status == "damaged":
         return Checked(place, "damaged", reason)
     if config.get("kind") == ATTACK:
-        return Checked(place, "whole", "what an attack that learns has said")
-    return Checked(place, "stale", f"whole, but no part of this study (identity {sha256_of(config)[:8]})")
+        return Checked(place, "whole", "outputs of a learned attack")
+    return Checked(place, "stale", f"whole, but not part of this study (identity {sha256_of(config)[:8]})")
 
 
 def artifact_folders(root: Path) -> Iterator[Path]:
-    """Folders that hold a seal or a configuration, but for those quarantined."""
+    """Yields folders with a seal or a configuration, except quarantined ones."""
     found = {path.parent for name in (SEAL, "config.json") for path in root.rglob(name)}
     for folder in sorted(found):
         first = folder.relative_to(root).parts[0]
@@ -100,7 +100,7 @@ def artifact_folders(root: Path) -> Iterator[Path]:
 
 def _results(root: Path, results: Mapping[str, str]) -> Iterator[Checked]:
     if not (root / SEALED_FILES).exists():
-        yield Checked(SEALED_FILES, "missing", "the run has not been finished")
+        yield Checked(SEALED_FILES, "missing", "the run is not finished")
         return
     for name, problem in results.items():
         yield Checked(name, "damaged" if problem else "whole", problem)
