@@ -138,7 +138,7 @@ def test_a_private_release_says_what_was_spent_and_its_child_is_built_alike(defe
         (PRUNED | {"defense": "dp:noise_multiplier=1"}, "cannot start from weights of a parent without it"),
         (
             {"parent": "init", "compress": "iterative:rounds=2", "sparsity": 0.5, "defense": "dp:noise_multiplier=1"},
-            "is about a single training, and compressor 'iterative' trains several times",
+            "single training only, but compressor 'iterative' trains several times",
         ),
     ],
 )

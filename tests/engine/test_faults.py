@@ -209,7 +209,7 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(factory, tmp_path):
 
 def test_workers_that_cannot_be_started_end_the_run(small, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "absent"))
-    with pytest.raises(RunError, match=r"no worker process can be started \(No such file"):
+    with pytest.raises(RunError, match=r"worker process .*\(No such file"):
         run(small, out=tmp_path, runtime=Runtime(jobs=2))
 
 
@@ -452,7 +452,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(small, tmp_path
     for option in ("--dry-run", "--quiet"):
         code, _, err = call("run", tmp_path / "study.json", "--out", tmp_path / "new" / "runs", *SERIAL, option)
         assert code == 2
-        assert re.search(r"needs about \d+ MB more, and 7 MB are free there; .*--out", last_line(err))
+        assert re.search(r"needs about \d+ MB more, .* 7 MB are free there; .*--out", last_line(err))
     assert not list((tmp_path / "new").rglob("model-*"))
 
 

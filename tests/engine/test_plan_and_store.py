@@ -125,7 +125,7 @@ def test_a_task_that_wrote_nothing_is_not_committed(store):
 def test_another_configuration_under_the_same_name_is_not_taken(store):
     store.commit(ARTIFACT, stage(store))
     other = Artifact(ARTIFACT.folder, {"kind": "thing", "size": 5}, ARTIFACT.files)
-    assert store.status(other) == ("damaged", "it was made by another configuration")
+    assert store.status(other) == ("damaged", "it was made with another configuration")
     assert store.status(dataclasses.replace(ARTIFACT, config={"size": 4.0, "kind": "thing"})) == ("whole", "")
 
 

@@ -1,1 +1,1 @@
-"""From a study to tasks, from tasks to what is on disk."""
+"""The engine: plans the tasks of a study, runs them, and stores their artifacts on disk."""

@@ -1,4 +1,4 @@
-"""From what is on disk to what an audit takes."""
+"""Assembles the input of an audit from the artifacts on disk."""
 
 # M models, N samples, C classes
 
@@ -31,11 +31,11 @@ from pruneaudit.study.lineage import compression_of, counterparts, defenses_of, 
 from pruneaudit.study.parts import num_taken
 
 Folders = Mapping[tuple[Action, int], Path]
-"""Where the answers of one release lie, by query (`signals`, `sensitivity`) and model."""
+"""The folders with the answers of one release, by query (`signals`, `sensitivity`) and model."""
 
 
 def answer_tasks(plan: Plan, release: str, left_out: Collection[int] = ()) -> list[Task]:
-    """The tasks that ask the models of a release, but for those left out."""
+    """Returns the tasks that query the models of a release, without the models left out."""
     asked = [*plan.of("signals", release), *plan.of("sensitivity", release)]
     return [task for task in asked if task.model_id not in left_out]
 
@@ -43,7 +43,7 @@ def answer_tasks(plan: Plan, release: str, left_out: Collection[int] = ()) -> li
 def release_signals(
     plan: Plan, store: Store, audit_data: AuditData, release: str, left_out: Collection[int] = ()
 ) -> Signals:
-    """The signals of the models of a release, but for those left out."""
+    """Returns the signals of a release's models, without the models left out."""
     tasks, membership = answer_tasks(plan, release, left_out), plan.study.membership
     folders = {(task.action, task.model_id): store.path(task.artifact) for task in tasks}
     splits = read_membership(store.root, membership.num_models, len(audit_data.y))
@@ -54,15 +54,15 @@ def release_signals(
 def signals_in(
     folders: Folders, splits: Splits, protocol: str, num_queries: int, audit_data: AuditData, nulls: np.ndarray
 ) -> Signals:
-    """The signals of a release's models, from the folders of their answers.
+    """Loads the signals of a release's models from the folders of their answers.
 
     Args:
-        folders: where they lie.
-        splits: of all models of the study, by model id.
-        protocol: under which members were drawn.
-        num_queries: views of each sample that the models were asked about.
-        audit_data: the study's.
-        nulls: (N,) bool, the holdout samples that have not shaped the release.
+        folders: the folders of the answers.
+        splits: the splits of all models of the study, by model id.
+        protocol: the protocol under which members were drawn.
+        num_queries: number of queried views per sample.
+        audit_data: the audit data of the study.
+        nulls: (N,) bool, the holdout samples that did not influence the release.
     """
     model_ids = [model_id for action, model_id in folders if action == "signals"]
 
@@ -91,7 +91,7 @@ def signals_in(
 
 
 def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[int] = ()) -> dict[str, Any]:
-    """What is known of a release beside its leakage: means over its victims, but for those left out."""
+    """Returns facts about a release other than its leakage: means over its victims, without those left out."""
     described = release_of(plan.study, release)
     tasks = plan.models(release)
     summaries = [
@@ -127,18 +127,18 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
 
 
 def is_finetuned_dense(release: Release) -> bool:
-    """Whether a release is the dense model with extra fine-tuning and nothing else."""
+    """Returns whether a release is the dense model with extra fine-tuning and nothing else."""
     return not release.compress and release.finetune is not None and not release.defense and release.parent == DENSE
 
 
 def compared_with_all(study: Study) -> list[str]:
-    """What every release is compared with beside its own baseline: the dense models, and the first baseline."""
+    """Returns the releases to compare with every release: dense, and the first fine-tuned dense release."""
     sanity_checks = [release.name for release in study.releases if is_finetuned_dense(release)]
     return [DENSE, *sanity_checks[:1]] if study.releases else []
 
 
 def undefended_dense(study: Study) -> list[str]:
-    """The baseline of the frontier: releases that were neither compressed nor defended, and no parent of theirs was."""
+    """Returns the baselines of the frontier: releases without compression or defence, also in their ancestors."""
     untouched = [r for r in study.releases if not compression_of(study, r) and not defenses_of(study, r)]
     return [DENSE, *(release.name for release in untouched)]
 
@@ -146,7 +146,7 @@ def undefended_dense(study: Study) -> list[str]:
 def study_settings(
     plan: Plan, store: Store, audit_data: AuditData, left_out: Collection[int] = ()
 ) -> list[AttackSetting]:
-    """The attack settings of a study whose signals are on disk; `left_out` as for `audit_study`."""
+    """Returns the attack settings of a study whose signals are on disk; `left_out` as for `audit_study`."""
     signals = {release: release_signals(plan, store, audit_data, release, left_out) for release in plan.releases}
     return bank_settings(signals, plan.study.audit.references, counterparts(plan.study))
 
@@ -159,16 +159,16 @@ def audit_study(
     left_out: Collection[int] = (),
     recall: Recall = lambda label, setting: None,
 ) -> Audit:
-    """The audit of a study whose signals are on disk.
+    """Audits a study whose signals are on disk.
 
     Args:
-        plan: the study's tasks.
-        store: where their results lie.
+        plan: the tasks of the study.
+        store: the store with their results.
         settings: from `study_settings`.
-        about: how the results came to be.
-        left_out: models of which some part is missing; they are left out of every release, so that
-            releases are compared on the same models.
-        recall: what attacks that train have said already.
+        about: the provenance of the results.
+        left_out: models with a missing part; they are left out of every release, so that all releases
+            are compared on the same models.
+        recall: returns the stored outputs of learned attacks.
     """
     study = plan.study
     own = {name: baseline.name for name, baseline in baselines(study).items() if baseline.name}

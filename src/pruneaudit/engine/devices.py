@@ -1,4 +1,4 @@
-"""Where tasks run: which device, and how many at a time."""
+"""The device of tasks, and how many run at a time."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pruneaudit.core.errors import UserError
 
 
 def usual_jobs(device: str) -> int:
-    """Tasks at a time unless told otherwise: one per core, on a GPU one."""
+    """Returns the default number of tasks at a time: one per core; on a GPU one."""
     return usable_cores() if device == "cpu" else 1
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Returns the number of cores that this process can use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_device(device: str) -> None:
-    """Checks that a device can be used; torch is imported only where a GPU is asked for.
+    """Checks that a device can be used; imports torch only for a GPU.
 
     Raises:
-        UserError: there is no such device.
+        UserError: the device does not exist.
     """
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
@@ -30,6 +30,6 @@ def check_device(device: str) -> None:
         import torch
 
         if not torch.cuda.is_available():
-            raise UserError("device: 'cuda' was asked for, and torch finds no CUDA device here; use --device cpu")
+            raise UserError("device: got 'cuda', but torch finds no CUDA device here; use --device cpu")
         if index and int(index) >= torch.cuda.device_count():
-            raise UserError(f"device: there is no '{device}', only {torch.cuda.device_count()} CUDA devices")
+            raise UserError(f"device: got '{device}', but there are only {torch.cuda.device_count()} CUDA devices")

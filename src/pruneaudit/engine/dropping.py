@@ -1,7 +1,7 @@
-"""Weights that a study does not keep: removed once all that needs them is done, and made again where something does.
+"""Drops weights that a study does not keep, once everything that needs them is done; trains them again on demand.
 
-The answers of a model stay, and so do its history, mask and summary. Training it again gives the same weights, so
-that nothing that was made from them has to be made again.
+The answers, history, mask and summary of a model are kept. Training it again gives the same weights, so parts that were
+made from them stay valid.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pruneaudit.engine.store import SEAL, Store
 
 
 def drop_weights(plan: Plan, store: Store, kept: int) -> int:
-    """Removes the weights of all models whose answers and releases are there, but for one model of each release.
+    """Removes the weights of all models whose answers and releases exist, except one model per release.
 
     Args:
-        plan: the study's.
-        store: open for writing.
-        kept: the model whose sizes and latency the report measures.
+        plan: the plan of the study.
+        store: the store, open for writing.
+        kept: the model to keep, whose sizes and latency the report measures.
 
     Returns:
-        How many files went.
+        The number of removed files.
     """
     users: dict[str, list[Task]] = defaultdict(list)
     for task in plan.tasks:
@@ -39,15 +39,15 @@ def drop_weights(plan: Plan, store: Store, kept: int) -> int:
 
 
 def wanted_again(plan: Plan, store: Store, missing: Collection[Task]) -> list[Task]:
-    """The tasks to do: those that are missing, and those whose dropped weights they need or the study keeps now.
+    """Returns the tasks to do: missing ones, and those whose dropped weights are needed by them or now kept.
 
     Args:
-        plan: the study's.
-        store: its run folder.
-        missing: tasks of the plan whose artifact is not whole.
+        plan: the plan of the study.
+        store: the store of its run folder.
+        missing: tasks of the plan without a whole artifact.
 
     Returns:
-        Tasks of the plan, in its order.
+        Tasks, in the order of the plan.
     """
     makers = {task.artifact.folder: task for task in plan.tasks}
     wanted = {task.name for task in missing}

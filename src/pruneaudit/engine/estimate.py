@@ -1,4 +1,4 @@
-"""How much disk a study will take, before it is run, and whether there is so much."""
+"""Estimates the disk space of a study before it runs, and checks that it is available."""
 
 # M models, N samples
 
@@ -18,19 +18,19 @@ from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.models import build_model
 
 SMALL_FILES = 20_000
-"""Configuration, history, summary and seal of one artifact, in blocks of a disk."""
+"""Disk blocks of the configuration, history, summary and seal of one artifact, in bytes."""
 RESULT_BYTES = 10_000_000
-"""Findings and report, beside the scores."""
+"""Findings and report, without the scores."""
 SCORE_BYTES = 8
 
 
 def disk_bytes(plan: Plan, audit_data: AuditData, tasks: Sequence[Task]) -> int:
-    """Bytes that the artifacts of `tasks` will take, to within some percent.
+    """Estimates the bytes of the artifacts of `tasks`, to within a few percent.
 
     Args:
-        plan: the study's.
-        audit_data: the study's.
-        tasks: those that are still to be done.
+        plan: the plan of the study.
+        audit_data: the audit data of the study.
+        tasks: the tasks that are still to do.
     """
     num_samples, num_models = len(audit_data.y), plan.study.membership.num_models
     queries = plan.study.audit.queries
@@ -39,7 +39,7 @@ def disk_bytes(plan: Plan, audit_data: AuditData, tasks: Sequence[Task]) -> int:
         "signals": answers,
         "sensitivity": answers,
         "sample_scores": SCORE_BYTES * num_samples,
-        # Scores of all models, and those of the folds that its scale is learned from.
+        # Scores of all models, and of the folds from which the attack learns its scale.
         "attack": 3 * SCORE_BYTES * num_samples * num_models,
     }
     weights, masks = _model_bytes(plan, audit_data) if any(task.action not in sizes for task in tasks) else (0, 0)
@@ -52,7 +52,7 @@ def disk_bytes(plan: Plan, audit_data: AuditData, tasks: Sequence[Task]) -> int:
 
 
 def _model_bytes(plan: Plan, audit_data: AuditData) -> tuple[int, int]:
-    """Bytes of one model's weights, and of its mask."""
+    """Returns the bytes of one model's weights, and of its mask."""
     model, shape = plan.study.model, tuple(audit_data.x.shape[1:])
     network = build_model(model.name, model.options, shape, audit_data.num_classes, torch.Generator())
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
@@ -60,7 +60,7 @@ def _model_bytes(plan: Plan, audit_data: AuditData) -> tuple[int, int]:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that are free where a folder is, or will be made."""
+    """Returns the free bytes on the disk of a folder, which need not exist yet."""
     there = folder.absolute()
     while not there.exists():
         there = there.parent
@@ -68,14 +68,14 @@ def free_bytes(folder: Path) -> int:
 
 
 def check_room(num_bytes: int, folder: Path) -> None:
-    """Checks that so many bytes fit into a run folder, beside the results.
+    """Checks that `num_bytes` and the results fit into a run folder.
 
     Raises:
-        UserError: they do not.
+        UserError: there is not enough space.
     """
     needed, free = num_bytes + RESULT_BYTES, free_bytes(folder)
     if needed > free:
         raise UserError(
-            f"{folder}: this needs about {needed / 1e6:,.0f} MB more, and {free / 1e6:,.0f} MB are free there;"
-            " make room, or choose a folder on another disk with --out"
+            f"{folder}: this needs about {needed / 1e6:,.0f} MB more, but only {free / 1e6:,.0f} MB are free there;"
+            " free some space, or choose a folder on another disk with --out"
         )

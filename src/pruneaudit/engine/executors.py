@@ -1,6 +1,6 @@
-"""Where tasks run: in this process one after another, in worker processes, or on a Ray cluster (`ray_executor.py`).
+"""Executors run tasks: in this process, in worker processes, or on a Ray cluster (`ray_executor.py`).
 
-Every executor runs the same `perform` on one thread, so that results are the same byte for byte.
+Every executor runs the same `perform` on one thread, so results are identical byte for byte.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 class Executor(Protocol):
-    """Runs requests; the driver hands them in and takes outcomes out, in any order."""
+    """Runs requests; the driver submits them and receives outcomes in any order."""
 
     @property
     def num_workers(self) -> int:
-        """How many requests run at a time."""
+        """The number of requests that run at a time."""
         ...
 
     def submit(self, task_spec: TaskSpec) -> None:
-        """Takes a request; returns at once or when it is done."""
+        """Accepts a request; returns at once or when it is done."""
         ...
 
     def next_outcome(self) -> TaskResult:
@@ -42,7 +42,7 @@ class Executor(Protocol):
 
 
 class Serial:
-    """Runs each request in this process, when its outcome is asked for."""
+    """Runs each request in this process, when its outcome is requested."""
 
     num_workers = 1
 
@@ -54,7 +54,7 @@ class Serial:
         self._waiting.put(task_spec)
 
     def next_outcome(self) -> TaskResult:
-        """Does the oldest waiting request."""
+        """Runs the oldest waiting request."""
         task_spec = self._waiting.get_nowait()
         return TaskResult(task_spec, **attempt(task_spec.to_json()))
 
@@ -62,11 +62,11 @@ class Serial:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Holds nothing to release."""
+        """Does nothing."""
 
 
 class Standby:
-    """An executor that starts with its first request, and serves all that a run has to do until the end."""
+    """An executor that starts with its first request and lasts until the end of a run."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor, self._is_started = executor, False
@@ -77,7 +77,7 @@ class Standby:
         return self._executor.num_workers
 
     def submit(self, task_spec: TaskSpec) -> None:
-        """Takes a request; the first one starts the executor."""
+        """Accepts a request; the first one starts the executor."""
         if not self._is_started:
             self._executor.__enter__()
             self._is_started = True
@@ -93,27 +93,27 @@ class Standby:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends the executor, if it was needed."""
+        """Ends the executor, if it was started."""
         if self._is_started:
             self._executor.__exit__(kind, error, trace)
 
 
 def make_executor(name: str, num_workers: int | None, cluster: RayCluster | None = None) -> Executor:
-    """The executor called `name`: `serial`, `processes` or `ray`.
+    """Makes the executor called `name`: `serial`, `processes` or `ray`.
 
     Args:
-        name: of the executor.
-        num_workers: requests at a time; None: as many as a Ray cluster has CPUs, elsewhere one.
-        cluster: which Ray cluster, where the executor is `ray`; default: one on this machine.
+        name: the name of the executor.
+        num_workers: requests at a time; None: the number of CPUs of a Ray cluster, otherwise one.
+        cluster: the Ray cluster, for executor `ray`; default: one on this machine.
 
     Raises:
-        UserError: no executor has that name, the number of workers is below 1, Ray is not installed, or a cluster is
-            given to another executor.
+        UserError: the name is unknown, the number of workers is below 1, Ray is not installed, or a cluster is given
+            for another executor.
     """
     if num_workers is not None and num_workers < 1:
         raise UserError(f"jobs: got {num_workers}, expected at least 1")
     if cluster is not None and name != "ray":
-        raise UserError(f"got settings of Ray with executor '{name}'; use --executor ray, or leave them out")
+        raise UserError(f"got Ray settings with executor '{name}'; use --executor ray, or leave them out")
     if name == "serial":
         return Serial()
     if name == "processes":

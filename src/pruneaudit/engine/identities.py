@@ -1,6 +1,6 @@
-"""What shapes a network: all that its identity is hashed from.
+"""The configuration from which the identity of a network is hashed.
 
-The words here never change: see `ENGINE`.
+The strings here never change: see `ENGINE`.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from pruneaudit.study.target import SourceHash
 TRAINING_SEMANTICS = 1
 RELEASE_SEMANTICS = 1
 MATRICES_SEMANTICS = 2
-"""Which weights of a user's network are pruned and counted: 1 knew convolutions and linear layers alone."""
+"""Which weights of a user's network are pruned and counted; version 1 had only convolutions and linear layers."""
 
 ENGINE = "plain"
-"""Part of the identity of every network. As all words there it never changes: a defence draws by the identities of its
-release's parents, so that another word would redraw banks."""
+"""Part of the identity of every network. It never changes: defences seed their draws with the identities of parent
+releases, so another string would change existing banks."""
 
 
 def dense_config(
     study: Study, in_bank: Artifact, shaped_by: Mapping[str, str], source_hash: SourceHash
 ) -> dict[str, Any]:
-    """What shapes the bank of all models.
+    """Returns the configuration of the bank of all models.
 
     Args:
         study: the study.
         in_bank: the samples of the bank.
-        shaped_by: the public samples where those are not among them.
-        source_hash: of functions of the user's.
+        shaped_by: the hash of the public samples, if they are not in the bank.
+        source_hash: hashes the sources of user functions.
     """
     return {
         "kind": "dense",
@@ -69,15 +69,15 @@ def release_config(
     read: Mapping[str, Artifact],
     source_hash: SourceHash,
 ) -> dict[str, Any]:
-    """What shapes a release of all models; its parent is another release, the dense bank, or the audit data alone.
+    """Returns the configuration of a release; its parent is another release, the dense bank, or only the audit data.
 
     Args:
         study: the study.
         release: one of its releases.
-        bank: what shapes the bank.
-        identities: of the bank and of earlier releases, by name.
-        read: what all its models read beside their own parent.
-        source_hash: of functions of the user's.
+        bank: the configuration of the bank.
+        identities: the identities of the bank and of earlier releases, by name.
+        read: other artifacts that all its models read.
+        source_hash: hashes the sources of user functions.
     """
     where = f"release '{release.name}'"
     training = training_of(study, release)
@@ -104,13 +104,13 @@ def release_config(
         config["defense"] = described(DEFENSES, release.defense, where)
     if release.finetune_seed:
         config["finetune_seed"] = release.finetune_seed
-    # How its networks are built, beside the architecture: each defence may have prepared them.
+    # Defences can have changed the architecture of its networks.
     prepared = [described(DEFENSES, plugin, where) for plugin in defenses_of(study, release)]
     return config | ({"prepared": prepared} if prepared else {})
 
 
 def _described_step(plugin: Plugin, where: str) -> dict[str, Any]:
-    """A compressor as its part of an identity, with the samples that it sees."""
+    """Describes a compressor for an identity, with the samples that it reads."""
     described_step = described(COMPRESSORS, plugin, where)
     step = Step.of(described_step)
     data = step.compressor.data(step.options)
@@ -118,5 +118,5 @@ def _described_step(plugin: Plugin, where: str) -> dict[str, Any]:
 
 
 def _which_weights(release: Release, model: Plugin) -> dict[str, int]:
-    """Which weights a compressor may take, as part of an identity: in our own networks, the same as ever."""
+    """Returns the version of the prunable weights for an identity; unchanged for networks of the package."""
     return {"matrices": MATRICES_SEMANTICS} if release.compress and MODELS.get(model.name).draws_own_weights else {}

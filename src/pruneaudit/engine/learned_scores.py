@@ -1,4 +1,4 @@
-"""What attacks that learn have said, on disk: written by a worker, read when the attack is measured."""
+"""The stored scores of learned attacks: written by a worker, read when the attack is evaluated."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ SCORES_FILE = "scores.npz"
 
 @dataclass(frozen=True)
 class Learned:
-    """What attacks that learn have said."""
+    """The stored scores of learned attacks."""
 
     folders: Mapping[tuple[str, str, str], Path]
-    """By label of the attack, release and references."""
+    """Folders by attack label, release and references."""
 
     def recall(self, label: str, setting: AttackSetting) -> Scores | None:
-        """What an attack has said in an attack setting; None: nothing."""
+        """Returns the scores of an attack in an attack setting; None if there are none."""
         folder = self.folders.get((label, setting.release, setting.references))
         return None if folder is None else load_scores(folder / SCORES_FILE)
 
 
 def attack_in(spec: Mapping[str, Any]) -> Attack:
-    """The attack that a task's spec names, made ready."""
+    """Makes the attack that a task's spec names."""
     kind = ATTACKS.get(spec["attack"]["name"])
     return kind(kind.Options.model_validate(spec["attack"]["options"]))
 
 
 def save_scores(scores: Scores, file: Path) -> None:
-    """Writes what an attack that learns has said, as arrays alone."""
+    """Writes the scores of a learned attack, as plain arrays."""
     arrays = {"victims": scores.victims, "variant": np.array(scores.variant)}
     arrays |= {} if scores.threshold is None else {"threshold": np.array(scores.threshold)}
     for number, part in enumerate(scores.held_out or ()):
@@ -49,7 +49,7 @@ def save_scores(scores: Scores, file: Path) -> None:
 
 
 def load_scores(file: Path) -> Scores:
-    """What `save_scores` wrote; arrays alone are read."""
+    """Reads the scores that `save_scores` wrote; never unpickles objects."""
     with np.load(file, allow_pickle=False) as arrays:
         numbers = sorted({int(key.partition("/")[0]) for key in arrays.files if "/" in key})
         held_out = tuple(

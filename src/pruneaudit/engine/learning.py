@@ -1,7 +1,7 @@
-"""Attacks that learn, as tasks: their scores in each attack setting are artifacts, made by workers, kept and reused.
+"""Runs learned attacks as tasks: workers make their scores in each attack setting, which are stored and reused.
 
-A classifier takes minutes where other attacks take seconds. As tasks they run beside one another, a kill loses those in
-flight alone, and another attack, or another report, trains none of them again.
+A classifier takes minutes, other attacks seconds. As tasks they run in parallel, an interruption loses only those in
+progress, and a further attack or report trains none of them again.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ ATTACK_SEMANTICS = 1
 
 @dataclass(frozen=True, eq=False)
 class Players:
-    """Who plays the attacks that learn."""
+    """The executor, device and progress display for learned attacks."""
 
     executor: Executor
     device: str
-    """Where classifiers learn: `cpu`, `cuda` or `cuda:N`."""
+    """The device on which classifiers learn: `cpu`, `cuda` or `cuda:N`."""
     progress: Progress
-    """Told of every attack setting."""
+    """The progress display; called for every attack setting."""
 
 
 def learn(
@@ -47,25 +47,25 @@ def learn(
     players: Players,
     left_out: Collection[int] = (),
 ) -> Learned:
-    """Plays the attacks that learn, those that are not on disk yet; the store is open for writing.
+    """Runs the learned attacks that are not on disk yet; the store is open for writing.
 
     Args:
-        plan: the study's, whose models have been asked.
-        store: where their answers lie.
-        audit_data: the study's.
-        settings: of the study.
-        players: who does the tasks.
-        left_out: models that take no part.
+        plan: the plan of the study, whose models have been queried.
+        store: the store with their answers.
+        audit_data: the audit data of the study.
+        settings: the attack settings of the study.
+        players: runs the tasks.
+        left_out: models to leave out.
 
     Raises:
-        TasksFailedError: an attack could not be played.
-        StorageError: the disk is full; what is finished is kept.
+        TasksFailedError: an attack failed.
+        StorageError: the disk is full; finished parts are kept.
     """
     tasks = attack_tasks(plan, settings, left_out)
     if tasks:
         players.progress.say(f"attacks that learn: {len(tasks)}")
         attacking = Plan(plan.study, plan.audit_data, tuple(tasks))
-        # Classifiers keep nothing in between.
+        # Classifiers have no checkpoints.
         who = players.executor, players.device, players.progress
         work = carry_out(attacking, audit_data, store, *who, checkpoint_seconds=0)
         if work.failures:
@@ -74,7 +74,7 @@ def learn(
 
 
 def attack_tasks(plan: Plan, settings: Sequence[AttackSetting], left_out: Collection[int] = ()) -> list[Task]:
-    """A task for each attack that learns in each attack setting that has what it needs."""
+    """Returns a task for each learned attack in each attack setting that provides its needs."""
     ready = attacks_of(plan.study)
     tasks = []
     for plugin in expand(plan.study.audit.attacks):
@@ -103,7 +103,7 @@ def _task(plan: Plan, shape: Mapping[str, Any], setting: AttackSetting, left_out
         "release": setting.release,
         "references": setting.references,
         "seed": study.seed,
-        # Role by role: which release is attacked, and which one the references are of, is part of what is done.
+        # By role: the identity includes which release is attacked and which one the references belong to.
         "answers": {role: artifact.identity for role, artifact in answers.items()},
         "parents": [plan.audit_data.identity],
     }

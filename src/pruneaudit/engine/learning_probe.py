@@ -1,8 +1,8 @@
-"""How long the attacks that learn will take, before any network has been asked.
+"""Estimates the time of learned attacks before any network is queried.
 
-Who attacks whom with which references is known from the study alone, and so is how many rows a classifier will learn
-from. So the attack settings are set up with made-up answers, and a few steps of each kind of classifier are timed on
-made-up rows of the right width. Not counted: reading the answers and putting them in order.
+The study alone determines the attack settings, and how many rows a classifier learns from. So the settings are made
+with artificial answers, and a few steps of each kind of classifier are timed on artificial rows of the right width. The
+estimate does not include loading and arranging the answers.
 """
 
 # M models, V victims, N samples, C classes, F features
@@ -29,18 +29,18 @@ from pruneaudit.signals.signals import Signals
 from pruneaudit.study.lineage import counterparts
 
 PROBED_BATCHES = 2
-"""Steps of a classifier that make one unit of a probe."""
+"""Classifier steps per unit of a probe."""
 
 
 def expected_settings(plan: Plan, audit_data: AuditData) -> list[AttackSetting]:
-    """The attack settings that a study will have; every model answers zeros, in arrays that take no memory.
+    """Returns the future attack settings of a study; all answers are zeros, in arrays that take no memory.
 
     Args:
-        plan: the study's.
-        audit_data: the study's.
+        plan: the plan of the study.
+        audit_data: the audit data of the study.
 
     Raises:
-        UserError: a model would have no member or no non-member.
+        UserError: a model would have no members or no non-members.
     """
     membership = plan.study.membership
     splits = draw_membership(plan.study, audit_data)
@@ -63,12 +63,12 @@ def expected_settings(plan: Plan, audit_data: AuditData) -> list[AttackSetting]:
 
 
 def learning_seconds(tasks: Sequence[Task], settings: Sequence[AttackSetting], probe: Probe) -> list[float]:
-    """Seconds that each of some attacks takes, on one worker; of a plug-in with training of its own nothing is known.
+    """Estimates the seconds of each attack on one worker; training by other plug-ins is unknown, and is not counted.
 
     Args:
-        tasks: of attacks that learn, from `learning.attack_tasks`.
+        tasks: tasks of learned attacks, from `learning.attack_tasks`.
         settings: from `expected_settings`.
-        probe: measures what has not been measured yet.
+        probe: measures on demand.
     """
     views = {(setting.release, setting.references): setting.attack_input for setting in settings}
     found = []
@@ -81,13 +81,13 @@ def learning_seconds(tasks: Sequence[Task], settings: Sequence[AttackSetting], p
 
 
 def _seconds_of(attack: ClassifierAttack, attack_input: AttackInput, probe: Probe) -> float:
-    """Seconds of one attack in one attack setting: its classifiers' steps, and every row that they score."""
+    """Estimates the seconds of one attack in one setting: steps of its classifiers, and rows that they score."""
     recipe, limit = attack.recipe(), attack.limit()
     step, row = _measured(attack, attack_input, probe)
     total = 0.0
     for victims, references in classifiers_of(attack_input, 0):
         num_held = max(1, int(len(references) * HELD_OUT_FRACTION)) if len(references) > 1 else HELD_OUT_FRACTION
-        share = num_held / len(references)  # of the rows that are kept out of training
+        share = num_held / len(references)  # fraction of the rows held out from training
         usable = _usable_rows(attack_input, references)
         trained, selecting = usable * (1 - share), usable * share / (2 if len(references) > 1 else 1)
         if limit is not None:
@@ -99,13 +99,13 @@ def _seconds_of(attack: ClassifierAttack, attack_input: AttackInput, probe: Prob
 
 
 def _usable_rows(attack_input: AttackInput, references: np.ndarray) -> int:
-    """Rows of some references, members and non-members in equal numbers."""
+    """Counts the rows of some references, with members and non-members in equal numbers."""
     ordinary, member = attack_input.reference.ordinary[references], attack_input.reference.member[references]
     return 2 * int(min((ordinary & member).sum(), (ordinary & ~member).sum()))
 
 
 def _measured(attack: ClassifierAttack, attack_input: AttackInput, probe: Probe) -> tuple[float, float]:
-    """Seconds of one training step of an attack's classifier, and of one row that it scores."""
+    """Returns the seconds of one training step of an attack's classifier, and of scoring one row."""
     from pruneaudit.attacks._fitting import fit, log_odds
     from pruneaudit.attacks._private_draws import PrivateDraws
 

@@ -1,7 +1,7 @@
-"""Artifacts on their way to another machine and back: the bytes of a folder's files, by name.
+"""Packs the files of an artifact, by name, for transfer to another machine and back.
 
-What comes back was written elsewhere. Its file names are checked before anything is written: plain
-names only, so that no file lands outside the folder that it was meant for.
+Results from other machines are not trusted. Their file names are checked before anything is written:
+only plain names, so that no file lands outside the target folder.
 """
 
 # n bytes of a file
@@ -18,24 +18,24 @@ import numpy as np
 from filelock import FileLock
 
 PackedFiles: TypeAlias = Mapping[str, np.ndarray]
-"""(n,) uint8 by file name: arrays, since Ray hands them to every process of a machine without a copy."""
+"""(n,) uint8 by file name: arrays, because Ray shares them among the processes of a machine without copies."""
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
 class UnpackingError(ValueError):
-    """A packed files that no artifact of ours can have made."""
+    """Packed files that cannot come from an artifact of this program."""
 
 
 def pack(folder: Path) -> PackedFiles:
-    """All files of a folder, which has no folders in it."""
+    """Packs all files of a folder without subfolders."""
     return {path.name: np.frombuffer(path.read_bytes(), dtype=np.uint8) for path in sorted(folder.iterdir())}
 
 
 def unpack(packed: PackedFiles, folder: Path) -> None:
-    """Writes packed files into a folder that holds none of them; writes nothing if one has no plain name.
+    """Writes packed files into a folder without files of these names; writes nothing if a name is not plain.
 
     Raises:
-        ParcelError: a name could lead out of the folder, or what stands under it is not bytes.
+        UnpackingError: a name could lead out of the folder, or its content is not bytes.
     """
     for name, content in packed.items():
         if not isinstance(name, str) or not PLAIN_NAME.fullmatch(name):
@@ -48,16 +48,16 @@ def unpack(packed: PackedFiles, folder: Path) -> None:
 
 
 def unpacked_once(fetch: Callable[[], PackedFiles], folder: Path) -> None:
-    """Makes sure that a packed files lies in a folder, unpacked by whichever process of this machine comes first.
+    """Unpacks files into a folder, unless another process of this machine has done so.
 
     Args:
-        fetch: gets the packed files; not called if it lies there.
-        folder: appears whole or not at all; processes that come meanwhile wait.
+        fetch: gets the packed files; not called if the folder exists.
+        folder: appears completely or not at all; other processes wait meanwhile.
     """
     if folder.exists():
         return
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
-            beside = Path(tempfile.mkdtemp(dir=folder.parent))  # a killed process leaves this one half-full
+            beside = Path(tempfile.mkdtemp(dir=folder.parent))  # a killed process leaves this folder incomplete
             unpack(fetch(), beside)
             beside.rename(folder)

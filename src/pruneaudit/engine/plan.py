@@ -1,8 +1,8 @@
-"""From a study to tasks: which artifacts it needs, what each is made from, in an order that works.
+"""Plans the tasks of a study: which artifacts it needs, the inputs of each, and a valid order.
 
-Identity: an artifact is known by the hash of everything that shapes it, its parents' identities
-included. The number of models and the list of attacks shape no model, so that a larger bank trains
-only the models that it adds, and further attacks train nothing.
+The identity of an artifact is the hash of everything that determines it, including its parents'
+identities. The number of models and the list of attacks do not influence any model, so a larger bank
+trains only the additional models, and further attacks train nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Action = Literal["train", "release", "signals", "sensitivity", "sample_scores", 
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of work: makes one artifact from its parents."""
+    """A task: makes one artifact from its parents."""
 
     action: Action
     release: str
@@ -56,9 +56,9 @@ class Task:
     model_id: int
     artifact: Artifact
     inputs: Mapping[str, Artifact]
-    """Artifacts that it reads, by role: audit data, parent, model, sample_scores; model-000, ... for several."""
+    """Input artifacts by role: audit data, parent, model, sample_scores; model-000, ... for several."""
     spec: Mapping[str, Any]
-    """What the action needs to know, as JSON data."""
+    """The settings of the action, as JSON data."""
 
     @property
     def name(self) -> str:
@@ -72,27 +72,27 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a study needs on disk before it can be audited."""
+    """All tasks that must be done before a study can be audited."""
 
     study: Study
     audit_data: Artifact
     tasks: tuple[Task, ...]
-    """In an order in which every task comes after its inputs."""
+    """Ordered so that every task comes after its inputs."""
     sources: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of the source of each function of the user's that is called, by `package.module:function`."""
+    """SHA-256 of the source of each user function that is called, by `package.module:function`."""
     added: tuple[str, ...] = ()
-    """Releases of `study` that nobody asked for: others are compared with them (`study.baselines`)."""
+    """Releases of `study` that were added automatically as baselines (`study.baselines`)."""
 
     def of(self, action: Action, release: str) -> list[Task]:
-        """The tasks of one kind of one release, by model."""
+        """Returns the tasks of one action and release, in the order of models."""
         return [task for task in self.tasks if task.action == action and task.release == release]
 
     def models(self, release: str) -> list[Task]:
-        """The tasks that make the models of a release, by model."""
+        """Returns the tasks that make the models of a release, in the order of models."""
         return self.of("train" if release == DENSE else "release", release)
 
     def without(self, lost: Collection[str]) -> Plan:
-        """The plan as if some releases had not been asked for; `dense` stays."""
+        """Returns the plan without the given releases; `dense` stays."""
         releases = tuple(release for release in self.study.releases if release.name not in lost)
         tasks = tuple(task for task in self.tasks if task.release not in lost)
         return replace(self, study=self.study.model_copy(update={"releases": releases}), tasks=tasks)
@@ -104,7 +104,7 @@ class Plan:
 
 
 def attacks_of(study: Study) -> dict[str, Attack]:
-    """The study's attacks, groups taken apart, made ready, by label.
+    """Makes the attacks of a study, with groups expanded, by label.
 
     Raises:
         UserError: a name or an option is unknown or wrong.
@@ -121,7 +121,7 @@ def attacks_of(study: Study) -> dict[str, Attack]:
 
 
 def check_plugins(study: Study) -> None:
-    """Checks every plug-in that a study names and its options, without touching data, torch or functions of the user's.
+    """Checks the plug-ins of a study and their options, without data, torch or user functions.
 
     Raises:
         UserError: a name or an option is unknown or wrong.
@@ -137,7 +137,7 @@ def check_plugins(study: Study) -> None:
 
 
 def _check_order(study: Study, release: Release) -> None:
-    """Refuses compressors that cannot follow each other, or what the parent's networks have been through."""
+    """Refuses compressors that cannot follow each other, or the parent's compressors."""
     plugins = (*inherited_compress(study, release), *release.compress)
     try:
         check_order([Step.of(described(COMPRESSORS, plugin, f"release '{release.name}'")) for plugin in plugins])
@@ -146,47 +146,47 @@ def _check_order(study: Study, release: Release) -> None:
 
 
 def check_functions(study: Study) -> None:
-    """Imports the training function of the user's that a study names, if it does, and checks what it takes.
+    """Imports the user's training function of a study, if there is one, and checks its parameters.
 
     Raises:
-        UserError: it cannot be imported, or takes other parameters.
+        UserError: it cannot be imported, or has other parameters.
     """
     if study.training.function:
         check_takes(study.training.function, FUNCTION_PARAMETERS, "training.function")
 
 
 def _check_attacks(study: Study) -> None:
-    """Refuses attacks that the study's design cannot give what they need, before anything is trained."""
+    """Refuses attacks whose needs the study cannot meet, before anything is trained."""
     for label, attack in attacks_of(study).items():
         lacking = ""
         if attack.compares_in and study.membership.protocol == "disjoint":
             lacking = (
-                "references that were trained on samples of the victims, and under protocol 'disjoint' there are none;"
-                " use mode=offline where the attack has it"
+                "references that were trained on the victims' samples, but protocol 'disjoint' has none;"
+                " use mode=offline if the attack has it"
             )
         elif "holdout" in attack.needs:
             lacking = lacking_holdout(study)
         elif "two releases" in attack.needs and not study.releases:
-            lacking = "a release beside dense; add one"
+            lacking = "a release in addition to dense; add one"
         if lacking:
             raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
 
 
 def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = source_sha256) -> Plan:
-    """The tasks of a study over audit data.
+    """Plans the tasks of a study.
 
     Args:
         study: the study.
-        audit_data: the study's.
-        source_hash: of functions of the user's; default: of the sources on disk. Those functions are not called.
+        audit_data: the audit data of the study.
+        source_hash: hashes the sources of user functions, which are not called; default: the sources on disk.
 
     Raises:
-        UserError: the study asks for something that its plug-ins or data cannot do.
+        UserError: the study needs something that its plug-ins or data do not support.
     """
     check_plugins(study)
     asked, study = study, with_baselines(study)
     if audit_data.x.ndim == 2 and (study.training.augment != "none" or study.audit.queries > 1):
-        raise UserError("augmentation and several queries need images, and these data are a table; leave them out")
+        raise UserError("augmentation and several queries need images, but these data are a table; leave them out")
     root = audit_data_artifact(audit_data.sha256, audit_data.files)
     sources: dict[str, str] = {}
 
@@ -224,23 +224,23 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
 
 
 def audit_data_artifact(sha256: str, files: tuple[str, ...] = SAVED_FILES) -> Artifact:
-    """The audit data of a checksum, as a run folder holds it."""
-    # The former word stays in the identity: see `identities.ENGINE`.
+    """Returns the artifact of the audit data with a checksum, as stored in a run folder."""
+    # The identity keeps the former word: see `identities.ENGINE`.
     return Artifact(f"audit_data-{sha256[:8]}", {"kind": "population", "sha256": sha256}, files)
 
 
 def _scoring_tasks(
     study: Study, bank: Mapping[str, Any], audit_data: Artifact, in_bank: Artifact
 ) -> tuple[list[Task], dict[int, Artifact]]:
-    """The scoring bank of the releases' defences: trainings and queries, as of any bank, and what they add up to.
+    """Plans the scoring bank for the releases' defences: trainings, queries, and the samples' scores from them.
 
     Returns:
-        Its tasks, none where no defence needs it; and the samples' scores, by the number of models that give them.
+        Its tasks (none if no defence needs it), and the artifacts of scores, by the number of models.
     """
     sizes = sorted({scoring_models_of(release) for release in study.releases} - {0})
     if not sizes:
         return [], {}
-    # Its rows are coins whatever the protocol, which therefore shapes nothing here.
+    # Its members are drawn independently under every protocol, so the protocol is not part of its identity.
     config = {key: value for key, value in bank.items() if key not in study.membership.identity}
     models = _model_artifacts(SCORING, config | {"kind": SCORING}, sizes[-1])
     tasks = [Task("train", SCORING, m, a, {"audit_data": audit_data}, a.config) for m, a in enumerate(models)]
@@ -260,7 +260,7 @@ def _scoring_tasks(
 
 
 def _model_artifacts(release: str, config: Mapping[str, Any], num_models: int) -> list[Artifact]:
-    """One artifact per model of a release, or of the scoring bank."""
+    """Returns one artifact per model of a release, or of the scoring bank."""
     files = [WEIGHTS_FILE, "history.csv", SUMMARY_FILE]
     kinds = {step.kind for step in (*inherited_steps(config), *steps_of(config))}
     files += [COMPRESSED_FILE] if kinds else []
@@ -273,7 +273,7 @@ def _model_artifacts(release: str, config: Mapping[str, Any], num_models: int) -
 def _signals_tasks(
     study: Study, release: str, models: list[Artifact], audit_data: Artifact, with_sensitivity: bool
 ) -> list[Task]:
-    """The tasks that ask the models of a release about the audit data."""
+    """Returns the tasks that query the models of a release with the audit data."""
     queries = study.audit.queries
     files = ("logits.npy",) if queries == 1 else ("logits.npy", "confidence.npy", "correct.npy")
     shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": queries, "seed": study.seed}
@@ -293,7 +293,7 @@ def _query_tasks(
     files: tuple[str, ...],
     in_bank: Artifact | None = None,
 ) -> list[Task]:
-    """One task per model of a release: ask it about the audit data, or (`in_bank`) about the bank's samples alone."""
+    """Returns one task per model: query it with the audit data, or (`in_bank`) only with the bank's samples."""
     tasks = []
     for m, model in enumerate(models):
         config = {**shape, "parents": sorted([model.identity, (in_bank or audit_data).identity])}

@@ -1,8 +1,7 @@
-"""What a method or a defence cannot do with a study's networks is said before anything is trained.
+"""Checks, before any training, that compressors and defences work with the networks of a study.
 
-Some of it shows on a network alone: channels that cannot be removed, BatchNorm that is not there, weights of the
-parent that do not fit the network as a defence changes it. So every release is checked before once, on a network with
-new weights and without any training.
+Some problems show without data: channels that cannot be removed, missing BatchNorm, parent weights that do not fit a
+network that a defence has changed. So every release is tried once, on a network with new weights and without training.
 """
 
 from __future__ import annotations
@@ -26,22 +25,22 @@ if TYPE_CHECKING:
     from pruneaudit.training.hooks import Hook
 
 SHAPES_THE_NETWORK = ("model", "prepared", "defense", "inherited", "pruner", "sparsity", "compress")
-"""What of a release is tried; its training is not."""
+"""The settings of a release that the check covers; training is not covered."""
 
 
 def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...]:
-    """Tries each release that is still to be made on one network; a finished run imports no torch for this.
+    """Tries each unfinished release on one network; does not import torch for a finished run.
 
     Args:
-        plan: the study's.
-        audit_data: the study's.
-        store: a release whose first model lies there is not tried again.
+        plan: the plan of the study.
+        audit_data: the audit data of the study.
+        store: the store; a release whose first model is in it is skipped.
 
     Returns:
-        What their makers should know: which layers keep all channels although they were asked to lose some.
+        Notes for the user: layers that keep all channels although pruning should remove some.
 
     Raises:
-        UserError: a release asks for something that its networks do not allow; the message names it.
+        UserError: a release needs something that its networks do not support; the message names it.
     """
     first_models = [plan.models(release)[0] for release in plan.releases]
     makers = {task.artifact.folder: task for task in first_models}
@@ -54,19 +53,19 @@ def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...
             continue
         shown = {key: task.spec.get(key) for key in SHAPES_THE_NETWORK}
         what = sha256_of([shown, task.inputs["parent"].folder if "parent" in task.inputs else INIT])
-        if what not in tried:  # seeds of one release, and settings of its training, change nothing here
+        if what not in tried:  # seeds and training settings make no difference here
             tried.add(what)
             notes += [f"release '{task.release}': {note}" for note in _check(task, makers, audit_data)]
     return tuple(notes)
 
 
 def _try_answers(task: Task, audit_data: AuditData, tried: set[str]) -> None:
-    """Asks a new network of the user's about some samples; those of the package answer as they should.
+    """Queries a new network of the user with some samples; networks of the package need no check.
 
     Args:
-        task: trains or compresses the first model of its release.
-        audit_data: the study's.
-        tried: kinds of network that have been asked; this one's is added.
+        task: the task that makes the first model of its release.
+        audit_data: the audit data of the study.
+        tried: kinds of networks that were checked; this one is added.
     """
     described = task.spec["model"]
     kind = sha256_of([described, task.spec.get("prepared")])
@@ -83,7 +82,7 @@ def _try_answers(task: Task, audit_data: AuditData, tried: set[str]) -> None:
         network = new_model(task.spec, audit_data, torch.Generator().manual_seed(0))
     except UserError:
         raise
-    except Exception as error:  # a user's function may raise anything
+    except Exception as error:  # a user's function can raise anything
         reason = in_one_line(error)
         raise UserError(f"{name}: failed ({reason}); expected a function that returns a network") from error
     check_network(network, audit_data, name)
@@ -97,7 +96,7 @@ def _check(task: Task, makers: dict[str, Task], audit_data: AuditData) -> tuple[
     def made(of: Task) -> nn.Module:
         return new_model(of.spec, audit_data, torch.Generator().manual_seed(0))
 
-    with torch.random.fork_rng(devices=[]):  # a user's network may draw from the global generator
+    with torch.random.fork_rng(devices=[]):  # a user's network can draw from the global generator
         try:
             model = made(task)
             if "parent" in task.inputs:
@@ -112,7 +111,7 @@ def _check(task: Task, makers: dict[str, Task], audit_data: AuditData) -> tuple[
 
 
 def _check_weights_fit(task: Task, model: nn.Module, parent: nn.Module) -> None:
-    """Refuses a defence that changes the network where the parent's weights come from one without it."""
+    """Refuses a defence that changes the network if the parent's weights come from a network without it."""
     shapes, given = ({name: t.shape for name, t in network.state_dict().items()} for network in (model, parent))
     if shapes != given and task.spec.get("defense"):
         raise UserError(
@@ -122,9 +121,9 @@ def _check_weights_fit(task: Task, model: nn.Module, parent: nn.Module) -> None:
 
 
 def _try_steps(task: Task, model: nn.Module, audit_data: AuditData, new: Callable[[], nn.Module]) -> tuple[str, ...]:
-    """Compresses a network with new weights; its training does nothing. Returns what its maker should know.
+    """Compresses a network with new weights, without training. Returns notes for the user.
 
-    What its parents' compressors leave is made as well: a smaller network, or a masked one.
+    Also applies the compressors of its parents, which give a smaller or masked network.
     """
     import torch
 
@@ -139,8 +138,8 @@ def _try_steps(task: Task, model: nn.Module, audit_data: AuditData, new: Callabl
         def train(network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
             if number >= len(inherited) and defense and DEFENSES.get(defense["name"]).single_training:
                 raise UserError(
-                    f"defense '{defense['name']}' is about a single training, and compressor '{steps[number].name}'"
-                    " trains several times; use one that does not, such as l1unstructured, static or dpf"
+                    f"defense '{defense['name']}' works for a single training only, but compressor"
+                    f" '{steps[number].name}' trains several times; use another, such as l1unstructured, static or dpf"
                 )
 
         example, step = torch.zeros((1, *audit_data.x.shape[1:])), steps[number]

@@ -1,8 +1,8 @@
-"""How long a study will take, from a probe: a few real training steps and queries of each kind, before any work.
+"""Estimates the time of a study from a probe: a few real training steps and queries of each kind.
 
-What is counted: the steps of every training and fine-tuning, and every query. What is not: what a defence or a
-pruning method does beside the steps, epochs that a training with patience leaves out, trainings by a function of the
-user's, and the attacks (of those that learn, see `learning_probe.py`).
+The estimate covers the steps of every training and fine-tuning, and every query. It does not cover the extra work of
+defences and pruning methods, epochs that early stopping saves, trainings by a user's function, and the attacks (for
+learned attacks, see `learning_probe.py`).
 """
 
 # n samples of one model, N samples, B batch
@@ -29,41 +29,41 @@ from pruneaudit.training.predict import PREDICT_BATCH, predict
 from pruneaudit.training.samples import Samples, Shuffled
 
 PROBED_UNITS = 4
-"""Steps of a round, or fourths of a batch of queries."""
+"""Steps per round, or quarters of a batch of queries."""
 PROBED_SECONDS = 0.5
-"""A probe is repeated until it has taken so long."""
+"""Minimum total time of a probe, which is repeated until then."""
 MAX_ROUNDS = 20
 SECONDS_PER_TASK = 0.05
-"""Reading and writing files, and the accuracies that every model is given."""
+"""Time for reading and writing files, and for the accuracies of a model."""
 _PLAIN = {"epochs": 1, "schedule": "constant", "milestones": (), "select": "last", "patience": None}
 
 
 @dataclass
 class Probe:
-    """Measures, and remembers what it has measured."""
+    """Measures times, and caches them."""
 
     audit_data: AuditData
     device: str = "cpu"
     _measured: dict[str, float] = field(default_factory=dict)
 
     def step(self, spec: Mapping[str, Any], training: Training) -> float:
-        """Seconds of one training step of the network in `spec` with these settings."""
+        """Returns the seconds of one training step of the network in `spec` with these settings."""
         shape = training.model_copy(update=_PLAIN)
         key = sha256_of(["step", spec["model"], spec.get("prepared", []), shape.model_dump(mode="json")])
         return self.once(key, lambda: self._timed_steps(spec, shape))
 
     def query(self, spec: Mapping[str, Any]) -> float:
-        """Seconds that the network in `spec` needs to answer one sample."""
+        """Returns the seconds that the network in `spec` needs per sample."""
         return self.once(sha256_of(["query", spec["model"]]), lambda: self._timed_query(spec, None))
 
     def sensitivity(self, spec: Mapping[str, Any]) -> float:
-        """Seconds that the sensitivity of one sample takes."""
+        """Returns the seconds that the sensitivity of one sample takes."""
         return self.once(sha256_of(["sensitivity", spec["model"]]), lambda: self._timed_query(spec, spec["model_id"]))
 
     def once(self, key: str, measure: Callable[[], float]) -> float:
-        """What `measure` finds, in seconds, on one thread; called a second time with `key`, what was found before."""
+        """Returns the seconds that `measure` finds, on one thread; cached by `key`."""
         if key not in self._measured:
-            with one_torch_thread():  # as workers have it
+            with one_torch_thread():  # as in workers
                 self._measured[key] = measure()
         return self._measured[key]
 
@@ -95,14 +95,14 @@ class Probe:
 
 
 def seconds_each(work: Callable[[int], int], device: str) -> float:
-    """Seconds of one unit of work: the shortest of several rounds, the first and smallest one not counted.
+    """Returns the seconds of one unit of work: the shortest of several rounds, without the first and smallest one.
 
-    On a CPU in processor time of the one thread, which others on the machine hardly change; on a GPU in wall time.
-    Where the first round takes long already, the second one is as small, and the answer.
+    Uses processor time on a CPU, which depends little on other processes, and wall time on a GPU. If the first round is
+    slow already, returns the time of a second, equally small round.
 
     Args:
-        work: does about so many units, and says how many.
-        device: where it is done.
+        work: does about the given number of units, and returns the exact number.
+        device: the device of the work.
     """
     clock = time.thread_time if device == "cpu" else time.perf_counter
 
@@ -113,7 +113,7 @@ def seconds_each(work: Callable[[int], int], device: str) -> float:
             torch.cuda.synchronize()
         return clock() - start, (clock() - start) / done
 
-    spent, _ = timed(1)  # the first call of an operation also prepares it, which may take longer than the operation
+    spent, _ = timed(1)  # the first call of an operation also prepares it, which can take longer
     if spent > PROBED_SECONDS:
         return timed(1)[1]
     found: list[float] = []
@@ -125,16 +125,16 @@ def seconds_each(work: Callable[[int], int], device: str) -> float:
 
 
 def task_seconds(plan: Plan, tasks: Sequence[Task], probe: Probe) -> float:
-    """Seconds that tasks take one after the other.
+    """Estimates the seconds of tasks that run one after the other.
 
     Args:
-        plan: the study's.
-        tasks: those that are still to be done.
-        probe: measures what has not been measured yet.
+        plan: the plan of the study.
+        tasks: the tasks that are still to do.
+        probe: measures on demand.
     """
     num_samples = len(probe.audit_data.y)
     audited = num_samples - int(probe.audit_data.unseen.sum())
-    # Half of what a model may be trained on; under `disjoint` that is half of the audit data itself.
+    # Half of the eligible samples; under `disjoint` half of the audit data is eligible.
     members = audited / (2 if plan.study.membership.protocol == "pooled" else 4)
     total = 0.0
     for task in tasks:

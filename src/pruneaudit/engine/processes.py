@@ -1,7 +1,7 @@
-"""Tasks in worker processes of this machine.
+"""Runs tasks in worker processes on this machine.
 
-Workers are new interpreters (not forks, which hang once OpenMP has started, and not a re-import of
-the user's script).
+Workers are new interpreters: forks hang once OpenMP has started, and spawning re-imports the user's
+script.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Processes:
         self._workers: dict[int, subprocess.Popen[str]] = {}
         self._threads: list[threading.Thread] = []
         self._ending = threading.Event()
-        self._starting = threading.Lock()  # a worker is started and listed, or all are ended: one after the other
+        self._starting = threading.Lock()  # starting a worker and ending all exclude each other
 
     def __enter__(self) -> Processes:
         try:
             for slot in range(self.num_workers):
                 self._threads.append(threading.Thread(target=self._serve, args=(slot,), daemon=True))
                 self._threads[-1].start()
-        except BaseException:  # Ctrl-C: nobody calls __exit__
+        except BaseException:  # after Ctrl-C here, __exit__ is not called
             self._kill_workers()
             raise
         return self
@@ -52,7 +52,7 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends all workers, at once if something went wrong."""
+        """Ends all workers; kills them if something went wrong."""
         if kind is not None:
             self._kill_workers()
         for _ in self._threads:
@@ -61,14 +61,14 @@ class Processes:
             thread.join()
 
     def _kill_workers(self) -> None:
-        """Ends all workers at once, also those that are only starting, and starts no more."""
+        """Kills all workers, also those that are starting, and prevents new ones."""
         with self._starting:
             self._ending.set()
             for worker in self._workers.values():
                 worker.kill()
 
     def _new_worker(self, slot: int) -> subprocess.Popen[str] | None:
-        """A worker for a slot; None where all are being ended."""
+        """Starts a worker for a slot; returns None if all workers are being ended."""
         with self._starting:
             if self._ending.is_set():
                 return None
@@ -83,16 +83,16 @@ class Processes:
         """Waits for the next finished request.
 
         Raises:
-            RunError: the operating system starts no worker process.
+            RunError: the operating system cannot start a worker process.
         """
         outcome = self._outcomes.get()
         if isinstance(outcome, OSError):
-            raise RunError(f"no worker process can be started ({outcome.strerror or outcome})")
+            raise RunError(f"cannot start a worker process ({outcome.strerror or outcome})")
         return outcome
 
     def _serve(self, slot: int) -> None:
-        """Serves a slot until there are no more requests; what stops it must reach who waits for an outcome."""
-        if hasattr(signal, "pthread_sigmask"):  # workers inherit it: Ctrl-C is the driver's, from their first moment on
+        """Serves a slot until there are no more requests; passes errors on to `next_outcome`."""
+        if hasattr(signal, "pthread_sigmask"):  # inherited by workers: only the driver gets Ctrl-C
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._hand_out(slot)
@@ -100,7 +100,7 @@ class Processes:
             self._outcomes.put(error)
 
     def _hand_out(self, slot: int) -> None:
-        """Hands requests to the worker of a slot until there are no more."""
+        """Passes requests to the worker of a slot until there are no more."""
         worker = self._new_worker(slot)
         while worker and (task_spec := self._waiting.get()) is not None and not self._ending.is_set():
             answer = _ask(worker, task_spec)
@@ -117,9 +117,9 @@ class Processes:
 
 
 def search_path() -> str:
-    """Where the driver finds modules, for its workers: without the working folder, unless PYTHONPATH names it.
+    """Returns the driver's module search path for workers, without the working folder unless PYTHONPATH names it.
 
-    A task that needs the working folder names it itself (`TaskSpec.working_folder`).
+    A task that needs the working folder names it (`TaskSpec.working_folder`).
     """
     named = _absolute(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     here, home = working_folder(), str(Path(pruneaudit.__file__).parents[1])
@@ -128,7 +128,7 @@ def search_path() -> str:
 
 
 def _absolute(entries: Iterable[str]) -> list[str]:
-    return [os.path.abspath(entry) for entry in entries]  # noqa: PTH100 - a link stays what it is
+    return [os.path.abspath(entry) for entry in entries]  # noqa: PTH100 - keeps links unresolved
 
 
 def _start_worker() -> subprocess.Popen[str]:
@@ -142,7 +142,7 @@ def _start_worker() -> subprocess.Popen[str]:
 
 
 def _ask(worker: subprocess.Popen[str], task_spec: TaskSpec) -> str:
-    """A worker's answer to a request, as a line of JSON; empty if it died."""
+    """Returns a worker's answer to a request, as a line of JSON; empty if the worker died."""
     try:
         print(task_spec.to_json(), file=cast(IO[str], worker.stdin), flush=True)
         answer = cast(IO[str], worker.stdout).readline()
@@ -152,7 +152,7 @@ def _ask(worker: subprocess.Popen[str], task_spec: TaskSpec) -> str:
 
 
 def _close(worker: subprocess.Popen[str]) -> None:
-    """Closes the pipes, which ends the worker, and waits for its end."""
+    """Closes the pipes, which ends the worker, and waits for it."""
     for pipe in (worker.stdin, worker.stdout):
         with contextlib.suppress(OSError):  # unsent data of a dead worker
             cast(IO[str], pipe).close()

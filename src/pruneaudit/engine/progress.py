@@ -1,4 +1,4 @@
-"""What is told while a study runs."""
+"""The interface of progress displays."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from pruneaudit.engine.plan import Task
 
 
 class Progress(Protocol):
-    """Somebody who watches."""
+    """A receiver of progress events."""
 
     def begin(self, num_tasks: int, num_reused: int) -> None:
-        """The work is known."""
+        """The number of tasks is known."""
         ...
 
     def done(self, task: Task, seconds: float = 0.0) -> None:
-        """A task is finished and on disk; it took so long."""
+        """A task is finished and on disk, after `seconds`."""
         ...
 
     def say(self, message: str) -> None:
-        """Anything worth a line."""
+        """A message for the user."""
         ...
 
     def warn(self, message: str) -> None:
-        """Something that the user should know."""
+        """A warning for the user."""
         ...
 
     def fail(self, task: Task, reason: str, details: str) -> None:
-        """A task was given up, for a reason of one line; `details` may hold a traceback."""
+        """A task failed, with a one-line reason; `details` can contain a traceback."""
         ...
 
 
 class Silent:
-    """Nobody watches."""
+    """A receiver that ignores all events."""
 
     def begin(self, num_tasks: int, num_reused: int) -> None:
         """Says nothing."""

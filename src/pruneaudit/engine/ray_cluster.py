@@ -1,4 +1,4 @@
-"""Starting a Ray cluster on this machine, or joining one that exists, without noise and without traces."""
+"""Starts a Ray cluster on this machine, or joins an existing one, quietly and without leftovers."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from typing import Any
 from pruneaudit.core.errors import RunError, UserError
 
 OBJECT_STORE_BYTES = 256 * 2**20
-"""Shared memory of a cluster that is started here; what does not fit goes to its temporary folder."""
+"""Shared memory of a cluster that is started here; the rest goes to its temporary folder."""
 CONNECTING_SECONDS = 10.0
 LINGERING_SECONDS = 3.0
-"""How long processes of a cluster whose raylet has died take to end."""
+"""Time for the processes of a cluster to end after its raylet has died."""
 
 
 @dataclass(frozen=True)
 class RayCluster:
-    """Which cluster, and how much of it a task gets."""
+    """A Ray cluster, and the share of its GPUs per task."""
 
     address: str = ""
-    """`HOST:PORT` or `auto` of a cluster that exists; empty: one on this machine, for this run."""
+    """`HOST:PORT` or `auto` for an existing cluster; empty: start one on this machine for this run."""
     gpus_per_task: float = 1.0
-    """GPUs of a task where the device is `cuda`, above 0 and at most 1; 0.25: four tasks share a GPU."""
+    """GPUs per task on device `cuda`, above 0 and at most 1; 0.25: four tasks share a GPU."""
 
     def check(self) -> None:
-        """Checks that Ray is there and that the settings make sense.
+        """Checks that Ray is installed and that the settings are valid.
 
         Raises:
-            UserError: they do not.
+            UserError: Ray is missing, or a setting is invalid.
         """
         if importlib.util.find_spec("ray") is None:
             raise UserError("executor 'ray' needs Ray, which is not installed; pip install 'pruneaudit[ray]'")
@@ -48,11 +48,11 @@ class RayCluster:
 
 
 def start(num_cpus: int | None, place: str) -> None:
-    """Starts a cluster on this machine, which listens on the loopback interface alone.
+    """Starts a cluster on this machine, which listens only on the loopback interface.
 
     Args:
         num_cpus: tasks at a time; None: one per core.
-        place: the folder that it may write in.
+        place: the folder for its files.
 
     Raises:
         RunError: it does not start.
@@ -71,15 +71,15 @@ def start(num_cpus: int | None, place: str) -> None:
                 runtime_env=_without_working_folder(place),
                 _temp_dir=place,
             )
-    except Exception as error:  # Ray raises the bare class where its processes do not start in time
+    except Exception as error:  # Ray raises a bare Exception if its processes do not start in time
         raise RunError(f"Ray cannot be started on this machine ({last_line(error)})") from error
 
 
 @contextlib.contextmanager
 def _loopback() -> Iterator[None]:
-    """Has Ray take 127.0.0.1 for this machine's address, as it does on macOS and Windows, and listen there alone.
+    """Makes Ray use 127.0.0.1 as this machine's address, as on macOS and Windows, and listen only there.
 
-    Given as an option, Ray would replace that address by one which other machines can reach.
+    If it were given as an option, Ray would replace it by an address that other machines can reach.
     """
     from ray._private import ray_constants
 
@@ -92,10 +92,10 @@ def _loopback() -> Iterator[None]:
 
 
 def join(address: str) -> None:
-    """Joins a cluster that exists; where nothing listens, Ray itself would try for minutes and then end the program.
+    """Joins an existing cluster; checks the address first, because Ray retries for minutes and then ends the program.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no cluster.
     """
     import ray
 
@@ -109,19 +109,19 @@ def join(address: str) -> None:
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         raise UserError(
             f"ray address: cannot join a cluster at '{address}' ({last_line(error)});"
-            " expected HOST:PORT of one that runs, or auto"
+            " expected HOST:PORT of a running cluster, or auto"
         ) from error
 
 
 def _without_working_folder(place: str) -> dict[str, str]:
-    """An empty folder below `place` for workers to be in: Ray would put the driver's own first on their search path."""
+    """Makes an empty working folder for workers; otherwise Ray puts the driver's first on their search path."""
     empty = Path(place, "empty")
     empty.mkdir()
     return {"working_dir": str(empty)}
 
 
 def own_raylet_lives() -> bool:
-    """Whether the process of a cluster that was started here still runs which starts its tasks."""
+    """Returns whether the raylet, which starts tasks, of a cluster that was started here still runs."""
     from ray._private import worker
 
     node: Any = worker._global_node
@@ -130,7 +130,7 @@ def own_raylet_lives() -> bool:
 
 
 def end_own_processes() -> None:
-    """Ends all processes of a cluster that was started here, at once; for where its raylet has died."""
+    """Kills all processes of a cluster that was started here, after its raylet has died."""
     from ray._private import worker
 
     node: Any = worker._global_node
@@ -139,16 +139,16 @@ def end_own_processes() -> None:
 
 
 def be_quiet() -> None:
-    """Keeps what Ray says of dead workers off standard output, where results go; the driver says it in its own words.
+    """Keeps Ray's messages on dead workers off standard output, where results go; the driver reports them itself.
 
-    Ray reads this when it is first imported, and only there.
+    Ray reads this setting only at its first import.
     """
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")
 
 
 @contextlib.contextmanager
 def own_sigterm() -> Iterator[None]:
-    """Puts the handler of SIGTERM back, which Ray replaces."""
+    """Restores the SIGTERM handler, which Ray replaces."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -159,7 +159,7 @@ def own_sigterm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[str]:
-    """A folder of its own below /tmp, removed afterwards; short-named, since the paths of sockets must be."""
+    """Yields a new folder below /tmp, removed afterwards; its name is short because paths of sockets must be."""
     place = tempfile.mkdtemp(prefix="pa-ray-", dir="/tmp" if os.name == "posix" else None)
     try:
         yield place
@@ -168,7 +168,7 @@ def temporary_folder() -> Iterator[str]:
 
 
 def remove_while_written(place: str) -> None:
-    """Removes a cluster's folder for as long as processes that are ending may make it again."""
+    """Removes a cluster's folder repeatedly, because processes that are ending can create it again."""
     until = time.monotonic() + LINGERING_SECONDS
     while time.monotonic() < until:
         shutil.rmtree(place, ignore_errors=True)
@@ -176,6 +176,6 @@ def remove_while_written(place: str) -> None:
 
 
 def last_line(error: BaseException) -> str:
-    """The last line of what an error says, which has the reason where Ray writes many."""
+    """Returns the last line of an error message; Ray's long messages end with the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

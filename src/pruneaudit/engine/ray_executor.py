@@ -1,11 +1,11 @@
-"""Tasks on a Ray cluster: one that exists, or one on this machine that is started and ended here.
+"""Runs tasks on a Ray cluster: an existing one, or one that is started and ended on this machine.
 
-No disk is shared. The files of inputs go into Ray's object store once each, and what a task writes
-comes back as bytes, which only the driver writes. Every task runs on one CPU and one thread, as
-everywhere, so that results are the same byte for byte on one type of machine.
+No shared disk is needed. Input files go into Ray's object store once each; the files of a task come
+back as bytes, and only the driver writes them to disk. Every task runs on one CPU and one thread, as
+in all executors, so results are identical byte for byte on one type of machine.
 
-Ray's own retries are off: the death of a worker is an outcome, and the driver tries again. Trainings
-keep no checkpoints between epochs here: a task whose worker died begins again.
+Ray's own retries are off: the driver handles the death of a worker and retries. Trainings have no
+checkpoints between epochs here: a task whose worker died starts again.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ from pruneaudit.engine.store import SEAL
 from pruneaudit.engine.task_spec import TaskResult, TaskSpec
 
 NUM_KEPT = 16
-"""Inputs that stay in the object store for further tasks."""
+"""Number of inputs to keep in the object store for further tasks."""
 CLEANING_SECONDS = 10.0
 _ABANDONED: list[Any] = []
-"""References into clusters whose raylet has died: Ray would end this process in the moment in which one is released."""
+"""References into clusters whose raylet has died: Ray would end this process as soon as one is released."""
 LOOKING_SECONDS = 1.0
-"""How often the raylet of a cluster that was started here is looked after."""
+"""Time between checks on the raylet of a cluster that was started here."""
 
 
 class Ray:
-    """Runs requests as Ray tasks. A connection that the caller's program has to Ray is used, and left open."""
+    """Runs requests as Ray tasks. Uses an existing connection of the caller to Ray, and leaves it open."""
 
     def __init__(self, num_workers: int | None, cluster: RayCluster) -> None:
-        """Connects to nothing yet.
+        """Describes the executor, without connecting.
 
         Args:
             num_workers: requests at a time; None: one per CPU of the cluster.
-            cluster: where.
+            cluster: the cluster.
 
         Raises:
-            UserError: Ray is missing, or a setting makes no sense.
+            UserError: Ray is missing, or a setting is invalid.
         """
         cluster.check()
         self.num_workers = num_workers or 0
@@ -93,8 +93,8 @@ class Ray:
         num_cpus = int(ray.cluster_resources().get("CPU", 0))
         if not num_cpus:
             self._end()
-            raise UserError("the Ray cluster has no CPUs for tasks; add a node that has some")
-        # Where Ray holds the number down, a second helping spares a worker the wait until the driver has committed.
+            raise UserError("the Ray cluster has no CPUs for tasks; add a node with CPUs")
+        # If Ray limits the number, submitting twice as many saves workers the wait until the driver has committed.
         self._at_a_time = self.num_workers * (2 if self._is_local else 1) or 2 * num_cpus
         self.num_workers = self.num_workers or num_cpus
         return self
@@ -102,7 +102,7 @@ class Ray:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends what is running, removes what lies on the machines, and leaves the cluster, or ends it if it is ours."""
+        """Cancels running tasks, removes files on the machines, and leaves the cluster, or ends it if started here."""
         import ray
 
         if self._is_dead:
@@ -119,10 +119,10 @@ class Ray:
             self._end()
 
     def submit(self, task_spec: TaskSpec) -> None:
-        """Hands a request to Ray, or keeps it until others are done.
+        """Submits a request to Ray, or queues it until others are done.
 
         Raises:
-            UserError: the cluster lacks the device that it asks for.
+            UserError: the cluster lacks the requested device.
         """
         self._check_device(task_spec.device)
         self._waiting.append(task_spec)
@@ -132,8 +132,8 @@ class Ray:
         """Waits for the next finished request, and writes its files.
 
         Raises:
-            RunError: the raylet of a cluster that was started here has died. Ray notices it ten seconds later, and then
-                ends this process without a word.
+            RunError: the raylet of a cluster that was started here has died. Ray would notice it ten seconds later,
+                and end this process without a message.
         """
         import ray
 
@@ -155,7 +155,7 @@ class Ray:
         try:
             answer, packed = ray.get(ref)
         except RayTaskError as error:
-            if isinstance(error.cause, RayError):  # an input was lost with the machine that held it
+            if isinstance(error.cause, RayError):  # an input was lost with its machine
                 return self._death(task_spec, error.cause)
             return TaskResult(task_spec, f"Ray could not run it: {last_line(error)}", details=str(error), kind="task")
         except RayError as error:
@@ -170,7 +170,7 @@ class Ray:
         return outcome
 
     def _death(self, task_spec: TaskSpec, error: BaseException) -> TaskResult:
-        """A worker's death is an outcome; that of this machine's raylet ends the run."""
+        """Returns the outcome of a worker's death; raises if this machine's raylet has died."""
         from ray.exceptions import LocalRayletDiedError
 
         if isinstance(error, LocalRayletDiedError):
@@ -179,10 +179,10 @@ class Ray:
 
     def _give_up(self) -> NoReturn:
         self._is_dead = True
-        raise RunError("Ray's raylet, its process on this machine that starts tasks, has died")
+        raise RunError("Ray's raylet, the process on this machine that starts tasks, has died")
 
     def _hand_out(self) -> None:
-        """Gives Ray as many requests as it may have."""
+        """Submits as many queued requests to Ray as allowed."""
         while self._waiting and len(self._running) < self._at_a_time:
             task_spec = self._waiting.popleft()
             shipped = {role: self._ship(Path(folder)) for role, folder in task_spec.inputs.items()}
@@ -190,14 +190,14 @@ class Ray:
             self._running[task] = task_spec
 
     def _task(self, device: str) -> Any:
-        """The function that Ray runs, with what it needs."""
+        """Returns the remote function with its resources and environment."""
         import ray
 
         if device not in self._tasks:
             environment: dict[str, str] = dict(ONE_THREAD)
-            if self._is_local:  # the module of a user's network is found as it is found here
+            if self._is_local:  # workers find the user's modules in the same places
                 environment["PYTHONPATH"] = search_path()
-            # A process stays with the GPU that it first used: where it could be given another one, it serves one task.
+            # A process stays with its first GPU: if Ray could assign it another one, it runs only one task.
             several = any(node["Resources"].get("GPU", 0) > 1 for node in ray.nodes())
             self._tasks[device] = ray.remote(
                 num_cpus=1,
@@ -209,7 +209,7 @@ class Ray:
         return self._tasks[device]
 
     def _ship(self, folder: Path) -> tuple[str, Any]:
-        """What an artifact is known by (its seal says what shaped it and what is in it), and how to get it."""
+        """Returns the hash of an artifact's seal, which identifies it, and a function that fetches its files."""
         import ray
 
         digest = file_sha256(folder / SEAL)
@@ -226,13 +226,13 @@ class Ray:
         if device == "cpu":
             return
         if device != "cuda":
-            raise UserError(f"device: got '{device}', expected cpu or cuda; under Ray, it chooses the GPU of each task")
+            raise UserError(f"device: got '{device}', expected cpu or cuda; Ray chooses the GPU of each task")
         has = ray.cluster_resources().get("GPU", 0.0)
         if has < self._cluster.gpus_per_task:
-            raise UserError(f"device: 'cuda' was asked for, and the Ray cluster has {has:g} GPUs; use --device cpu")
+            raise UserError(f"device: got 'cuda', but the Ray cluster has {has:g} GPUs; use --device cpu")
 
     def _clean_machines(self) -> None:
-        """Removes the run's folder from every machine that can be reached, once nothing writes there any more."""
+        """Removes the run's folder from every reachable machine, once no task writes there."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -245,7 +245,7 @@ class Ray:
         ray.wait(refs, num_returns=len(refs), timeout=CLEANING_SECONDS)
 
     def _abandon(self) -> None:
-        """Leaves a cluster whose raylet has died, without a call to Ray that would end this process."""
+        """Leaves a cluster whose raylet has died, without calls to Ray that would end this process."""
         _ABANDONED.extend((self._running, self._shipped, self._tasks))
         if self._is_local:
             end_own_processes()
@@ -255,7 +255,7 @@ class Ray:
             remove_while_written(self._place)
 
     def _end(self) -> None:
-        """Leaves the cluster; Ray itself ends one that it has started here."""
+        """Leaves the cluster; Ray ends a cluster that was started here."""
         import ray
 
         if self._is_ours:

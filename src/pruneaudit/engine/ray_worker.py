@@ -1,7 +1,7 @@
-"""What a Ray worker does: a task on files of its own, whose bytes travel both ways.
+"""Runs a task in a Ray worker, with local files whose bytes are transferred both ways.
 
-It shares no disk with the driver. Its files lie in a folder of the run below the temporary folder of
-its machine, which the driver has removed at the end.
+The worker shares no disk with the driver. Its files are in a folder of the run below the temporary
+folder of its machine, which the driver removes at the end.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Fetch: TypeAlias = Callable[[], PackedFiles]
 
 
 def do_task(line: str, shipped: Mapping[str, tuple[str, Fetch]], scratch: str, version: str) -> tuple[str, PackedFiles]:
-    """Does one request.
+    """Runs one request.
 
     Args:
-        line: the request as JSON; its folders are the driver's, and are not looked at.
-        shipped: its inputs by role: what each is known by, and how to get it.
-        scratch: name of the run's folder on each machine.
-        version: the driver's; another one here could give other results.
+        line: the request as JSON; its folders belong to the driver and are ignored.
+        shipped: its inputs by role: the hash of each, and a function that fetches it.
+        scratch: the name of the run's folder on each machine.
+        version: the driver's version; another version here could give other results.
 
     Returns:
-        What `attempt` answers, as JSON, and all files that the task has written; none if it failed.
+        The answer of `attempt`, as JSON, and all files that the task wrote; none if it failed.
     """
     if version != __version__:
         here = f"pruneaudit {__version__} is installed on a machine of the Ray cluster, and {version} here"
@@ -57,7 +57,7 @@ def do_task(line: str, shipped: Mapping[str, tuple[str, Fetch]], scratch: str, v
 def _at_home(
     task_spec: TaskSpec, shipped: Mapping[str, tuple[str, Fetch]], run_folder: Path, private: Path
 ) -> TaskSpec:
-    """The same request with folders of this machine; the audit data is unpacked once per machine, the rest per task."""
+    """Returns the request with local folders; unpacks the audit data once per machine, other inputs per task."""
     folders = {}
     for role, (digest, fetch) in shipped.items():
         folders[role] = (run_folder if role == "audit_data" else private) / f"{role}-{digest}"
@@ -65,13 +65,13 @@ def _at_home(
     inputs = {role: str(folder) for role, folder in folders.items()}
     staging = private / "staging"
     staging.mkdir()
-    # No checkpoints: a task that is tried again may be on another machine, where they are not.
+    # No checkpoints: a retry can run on another machine.
     return replace(task_spec, inputs=inputs, staging=str(staging), checkpoints="")
 
 
 @contextlib.contextmanager
 def _where_users_code_expects_to_be(task_spec: TaskSpec) -> Iterator[None]:
-    """In the driver's working folder, if this machine has it and the task calls a function of the user's."""
+    """Changes to the driver's working folder, if it exists here and the task calls a user's function."""
     place = task_spec.working_folder
     if not place or not Path(place).is_dir():
         yield
@@ -81,7 +81,7 @@ def _where_users_code_expects_to_be(task_spec: TaskSpec) -> Iterator[None]:
 
 
 def run_folder_here(scratch: str) -> Path:
-    """The folder of a run on this machine."""
+    """Returns the folder of a run on this machine."""
     return Path(tempfile.gettempdir()) / scratch
 
 

@@ -1,8 +1,9 @@
-"""What a study releases, measured: weights left, multiply-accumulates, files, latency, accuracies, layers.
+"""Measures the releases of a study: remaining weights, multiply-accumulates, files, latency, accuracies, layers.
 
-Weights, multiply-accumulates, files and latency are of one network per release, of the same model in
-each. Accuracies and reactivation rates are means over victims, as in the findings. Nothing here enters
-the findings, and nothing ends a run: what cannot be measured is null, and `gaps` says why.
+Weights, multiply-accumulates, files and latency are measured on one network per release, the same model
+in each. Accuracies and reactivation rates are means over victims, as in the findings. The measurements
+do not enter the findings and never end a run: a value that cannot be measured is null, and `gaps` says
+why.
 """
 
 # M models, B batch, C channels, H height, W width, F features
@@ -46,7 +47,7 @@ from pruneaudit.training.samples import Samples
 
 GZIP_LEVEL = 6
 MAX_BYTES_COUNTED = 1024**3
-"""Zeros are counted in the files of all models as long as they are no larger than this in all."""
+"""Zeros are counted in the files of as many models as fit into this total size."""
 ABOUT_MACS = "multiply-accumulates of one input in convolutions and linear layers; zeros are multiplied as well"
 ABOUT_ZEROS = (
     "Zeros are multiplied like any other weight: they make no network faster. Where nothing was removed, a difference "
@@ -56,19 +57,19 @@ ABOUT_ZEROS = (
 
 @dataclass
 class Subject:
-    """A release, and the network of it that is measured."""
+    """A release, and the one network of it to measure."""
 
     name: str
     folders: list[Path]
     """Artifacts of its victims; the first one is measured."""
     spec: Mapping[str, Any]
-    """How its networks are built; see `own.new_model`."""
+    """How its networks are built; see `task_context.new_model`."""
     gaps: Gaps = field(default_factory=Gaps)
     network: nn.Module | None = None
-    """On the CPU; None until it is loaded, or where it cannot be."""
+    """On the CPU; None until it is loaded, or if it cannot be."""
 
     def load(self, audit_data: AuditData) -> None:
-        """Takes its network from its folder."""
+        """Loads its network from its folder."""
         load = partial(stored_model, self.spec, audit_data, self.folders[0])
         self.network = self.gaps.measured("network", load)
 
@@ -77,14 +78,14 @@ def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Co
     """Measures every release of a study, on one CPU thread of this process.
 
     Args:
-        plan: the study's tasks, all of which are done.
-        store: where their results lie.
-        audit_data: the study's.
-        left_out: models of which some part is missing.
+        plan: the tasks of the study, all done.
+        store: the store with their results.
+        audit_data: the audit data of the study.
+        left_out: models with a missing part.
 
     Returns:
-        JSON data: `model_id` (the measured one), `compression`, `macs` and `latency` (how they were measured;
-        latency null if nothing could be timed), `releases` (one entry each; see `_entry`).
+        JSON data: `model_id` (the measured model), `compression`, `macs` and `latency` (how they were measured;
+        latency is null if nothing could be timed), `releases` (one entry each; see `_entry`).
     """
     membership = plan.study.membership
     used = [m for m in range(membership.num_models) if membership.is_victim(m) and m not in left_out]
@@ -95,7 +96,7 @@ def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Co
         subjects.append(Subject(name, folders, tasks[0].spec))
     inputs = Samples.of(audit_data, np.arange(len(audit_data.y)) < MAX_BATCH).inputs(slice(None))
     with one_torch_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tasks that made these networks have said it already
+        warnings.simplefilter("ignore")  # the tasks that made these networks have shown the same warnings
         for subject in subjects:
             subject.load(audit_data)
         limit = MAX_BYTES_COUNTED // len(subjects)
@@ -114,15 +115,15 @@ def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Co
 
 
 def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dict[str, Any]:
-    """What is in the files of one release, and what it costs.
+    """Returns the measurements of one release.
 
-    Sparsities are fractions of the dense network's weights: those that are gone count as zeros.
+    Sparsities are fractions of the dense network's weights: removed weights count as zeros.
 
     Args:
         subject: the release.
         dense: the dense release.
         example: one input (1, C, H, W) or (1, F).
-        limit: bytes of weight files to count zeros in.
+        limit: maximum bytes of weight files in which to count zeros.
     """
     gaps = subject.gaps
     entry: dict[str, Any] = {"name": subject.name, "bytes": gaps.measured("bytes", lambda: _bytes(subject, dense))}
@@ -167,7 +168,7 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
 
 
 def _steps(spec: Mapping[str, Any]) -> tuple[Step, ...]:
-    """All compressors that shaped a release, its ancestors' first."""
+    """Returns all compressors applied to a release, its ancestors' first."""
     return (*inherited_steps(spec), *steps_of(spec))
 
 
@@ -179,7 +180,7 @@ def _sparsity(network: nn.Module, whole: nn.Module, spec: Mapping[str, Any], lef
 def _size(
     network: nn.Module, whole: nn.Module, spec: Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> dict[str, float]:
-    """The entropy bound, by `compression.storage_size`, and what gzip and xz make of the same parts."""
+    """Returns the entropy bound (`compression.storage_size`), and the sizes of the same parts under gzip and xz."""
     embeddings = counts_embeddings(_steps(spec))
     weights = sum(weight.numel() for weight in counted_weights(whole, embeddings).values())
     found, dense, packed = cost(network, state, embeddings), cost(whole, {}, embeddings), packed_size(network, state)
@@ -193,7 +194,7 @@ def _size(
 
 
 def _bytes(subject: Subject, dense: Subject) -> dict[str, int | None]:
-    """Sizes of weight files; `physically_smaller` is null where nothing was removed from the architecture."""
+    """Returns sizes of weight files; `physically_smaller` is null if nothing was removed from the architecture."""
     file = subject.folders[0] / WEIGHTS_FILE
     size, removed = file.stat().st_size, (subject.folders[0] / STRUCTURE_FILE).exists()
     return {
@@ -205,7 +206,7 @@ def _bytes(subject: Subject, dense: Subject) -> dict[str, int | None]:
 
 
 def _compressed_size(file: Path) -> int:
-    """Bytes of the file under gzip, which is not kept."""
+    """Returns the size of the file under gzip, without writing it."""
     packer, size = zlib.compressobj(GZIP_LEVEL, wbits=31), 0  # 31: with gzip's header and checksum
     with file.open("rb") as opened:
         while chunk := opened.read(1 << 20):
@@ -214,9 +215,9 @@ def _compressed_size(file: Path) -> int:
 
 
 def _affordable(folders: Sequence[Path], limit: int) -> list[Path]:
-    """As many artifacts, from the first on, as have no more than `limit` bytes of weights in all; at least one.
+    """Returns the first artifacts whose weights have at most `limit` bytes in total; at least one.
 
-    Artifacts whose weights were dropped are passed over; the first, which is measured, keeps its own.
+    Skips artifacts with dropped weights; the first, measured one keeps its weights.
     """
     total = 0
     kept: list[Path] = []
@@ -229,15 +230,15 @@ def _affordable(folders: Sequence[Path], limit: int) -> list[Path]:
 
 
 def _layers(rows: Sequence[LayerSize], dense: Sequence[LayerSize], folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """The layers of the measured network, and the range of their sparsities over the networks in `folders`."""
-    whole = {row.name: row for row in rows} | {row.name: row for row in dense}  # a defence may add layers
+    """Returns the layers of the measured network, with the range of sparsities over the networks in `folders`."""
+    whole = {row.name: row for row in rows} | {row.name: row for row in dense}  # a defence can add layers
     left: dict[str, list[int]] = defaultdict(list)
     for folder in folders:
         weights, coded = load_tensors(folder / WEIGHTS_FILE), num_left(load_state(folder))
         for row in rows:
             if row.parameter in coded:
                 left[row.name].append(coded[row.parameter])
-            else:  # what is computed from other tensors is in no file; no method compresses it
+            else:  # a weight computed from other tensors is in no file, and never compressed
                 left[row.name].append(int(weights[row.parameter].count_nonzero()) if row.parameter else row.nonzero)
     return [
         {
@@ -260,12 +261,12 @@ def _layers(rows: Sequence[LayerSize], dense: Sequence[LayerSize], folders: Sequ
 def _left_whole(
     rows: Sequence[LayerSize], layers: Sequence[Mapping[str, Any]] | None, coded: Collection[str]
 ) -> list[dict[str, Any]]:
-    """The matrices that compression has left as they were in all measured networks, with the reason.
+    """Returns the matrices that compression left unchanged in all measured networks, with the reason.
 
     Args:
-        rows: of the released network.
-        layers: of the entry.
-        coded: the parameters whose weights have become codes.
+        rows: the layers of the released network.
+        layers: the layers of the entry.
+        coded: the parameters whose weights are stored as codes.
     """
     if not layers:
         return []
@@ -275,7 +276,7 @@ def _left_whole(
 
 
 def _latencies(subjects: Sequence[Subject], entries: Sequence[dict[str, Any]], inputs: Tensor) -> dict[str, Any] | None:
-    """Times all networks in turns, writes each one's `latency` into its entry, and returns how it was done."""
+    """Times all networks in turns, writes each `latency` into its entry, and returns the conditions."""
     timing = time_in_turns({s.name: s.network for s in subjects if s.network is not None}, inputs)
     dense = timing.latencies.get(DENSE)
     for subject, entry in zip(subjects, entries, strict=True):
@@ -301,7 +302,7 @@ def _latencies(subjects: Sequence[Subject], entries: Sequence[dict[str, Any]], i
 
 
 def _facts(subject: Subject, plan: Plan, store: Store, left_out: Collection[int]) -> dict[str, Any]:
-    """Method, defences, origin, accuracies, reactivation; `before` is the accuracy of what was pruned."""
+    """Returns method, defences, origin, accuracies and reactivation; `before` is the accuracy before compression."""
     facts = release_facts(plan, store, subject.name, left_out)
     accuracy = {step: facts.get(f"test_accuracy_{step}", math.nan) for step in ("after_pruning", "after_finetuning")}
     accuracy["before"] = facts.get("test_accuracy_before", math.nan)
@@ -320,20 +321,20 @@ def _facts(subject: Subject, plan: Plan, store: Store, left_out: Collection[int]
 
 
 def release_notes(report: Mapping[str, Any] | None) -> list[str]:
-    """What readers should know of how the releases were made; `report` is what `release_report` returned, or None."""
+    """Returns notes for readers on how the releases were made; `report` is from `release_report`, or None."""
     entries = report["releases"] if report else ()
     return [f"release '{entry['name']}': {note}" for entry in entries for note in entry.get("kept_whole", ())]
 
 
 def _kept_whole(folders: Sequence[Path]) -> list[str]:
-    """Which layers of any model kept all channels because these could not be removed safely, and why."""
+    """Returns notes on layers of any model whose channels could not be removed safely, and why."""
     files = [folder / STRUCTURE_FILE for folder in folders]
     notes = [note for file in files if file.exists() for note in kept_whole(file.read_text(encoding="utf-8"))]
     return list(dict.fromkeys(notes))
 
 
 def _defense_report(folders: Sequence[Path]) -> dict[str, Any] | None:
-    """What the defence says of the first model, with the highest epsilon of any; None where it says nothing."""
+    """Returns the defence's report on the first model, with the highest epsilon of all; None without a report."""
     reports = [json.loads((folder / SUMMARY_FILE).read_text()).get("defense") for folder in folders]
     told = [report for report in reports if report]
     if not told:
@@ -344,7 +345,7 @@ def _defense_report(folders: Sequence[Path]) -> dict[str, Any] | None:
 
 
 def _reactivation(folders: Sequence[Path]) -> list[dict[str, float]] | None:
-    """Sparsity and reactivation rate of each epoch, means over models; None where weights do not come back."""
+    """Returns mean sparsity and reactivation rate per epoch; None if pruned weights never come back."""
     rows: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for folder in folders:
         with (folder / HISTORY_FILE).open(newline="") as file:

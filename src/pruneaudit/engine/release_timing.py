@@ -1,6 +1,6 @@
-"""How fast the releases of a study are, timed in turns within one run, in about two seconds.
+"""Times the releases of a study in turns, in about two seconds.
 
-Studies are timed every time they finish, so batch and rounds are chosen for the time that they take.
+Every finished study is timed, so batch size and rounds are chosen to limit the time.
 """
 
 # B batch, C channels, H height, W width, F features
@@ -21,43 +21,43 @@ from pruneaudit.compression.macs import num_parameters
 from pruneaudit.core.errors import in_one_line
 
 BATCH_SIZES = (32, 8, 1)
-"""Of the timed batch: the largest of which `FEWEST_ROUNDS` fit into `MAX_SECONDS`, else the last."""
+"""Sizes of the timed batch: the largest for which `FEWEST_ROUNDS` fit into `MAX_SECONDS`, otherwise the last."""
 MAX_BATCH = max(BATCH_SIZES)
 FEWEST_ROUNDS = 10
 MOST_ROUNDS = 300
-"""Passes of tiny networks take microseconds, and medians of a few of them differ by half."""
+"""Passes of tiny networks take microseconds, so medians of only a few would vary by half."""
 WARM_UP_ROUNDS = 2
 MAX_SECONDS = 2.0
-"""What timing may take in all; more only where one round and its warm-up take longer even for one input."""
+"""Maximum total time; more only if one round and its warm-up take longer even for one input."""
 MAX_PARAMETERS = 500_000_000
-"""Networks that are timed in turns are in memory at once: with more parameters in all, they are not timed."""
+"""Maximum total parameters: the timed networks are all in memory at once, so more are not timed."""
 
 
 T = TypeVar("T")
 MAX_REASON = 200
-"""Letters of the reason why something could not be measured."""
+"""Maximum length of a reason, in characters."""
 
 
 class Gaps(dict[str, str]):
-    """What could not be measured, and why, in one line each."""
+    """The values that could not be measured, with one-line reasons."""
 
     def measured(self, what: str, measure: Callable[[], T]) -> T | None:
-        """What `measure` returns; None where it fails, with the reason kept under `what`."""
+        """Returns the result of `measure`; None if it fails, with the reason stored under `what`."""
         try:
             return measure()
-        except Exception as error:  # a user's network may do anything
+        except Exception as error:  # a user's network can raise anything
             self[what] = in_one_line(error, MAX_REASON)
             return None
 
 
 @dataclass
 class Timing:
-    """What was timed, and how."""
+    """Latencies, and the conditions of timing."""
 
     latencies: dict[str, Latency] = field(default_factory=dict)
-    """By the networks' names."""
+    """Latencies by network name."""
     gaps: dict[str, str] = field(default_factory=dict)
-    """Why a network has no latency, by its name."""
+    """Reasons for missing latencies, by network name."""
     batch_size: int = 0
     rounds: int = 0
 
@@ -66,8 +66,8 @@ def time_in_turns(networks: Mapping[str, nn.Module], inputs: Tensor) -> Timing:
     """Times one pass of a batch through every network, in one interleaved run.
 
     Args:
-        networks: on the CPU, by name.
-        inputs: at least one, at best `MAX_BATCH`: (B, C, H, W) or (B, F).
+        networks: the networks on the CPU, by name.
+        inputs: (B, C, H, W) or (B, F); at least one, ideally `MAX_BATCH`.
     """
     total = sum(num_parameters(network) for network in networks.values())
     if total > MAX_PARAMETERS:
@@ -87,10 +87,10 @@ def time_in_turns(networks: Mapping[str, nn.Module], inputs: Tensor) -> Timing:
 
 
 def affordable(seconds: float) -> tuple[int, int]:
-    """Batch size and number of rounds that fit into `MAX_SECONDS`.
+    """Returns the batch size and number of rounds that fit into `MAX_SECONDS`.
 
     Args:
-        seconds: what all networks together take for one input; a batch takes at most its size times that.
+        seconds: total time of all networks for one input; a batch takes at most its size times that.
     """
     per_round = {size: max(seconds, 1e-9) * size for size in BATCH_SIZES}
     fitting = [size for size in BATCH_SIZES if per_round[size] * (FEWEST_ROUNDS + WARM_UP_ROUNDS) <= MAX_SECONDS]
@@ -99,7 +99,7 @@ def affordable(seconds: float) -> tuple[int, int]:
 
 
 def machine() -> str:
-    """The processor's name, where the operating system tells it, and the platform."""
+    """Returns the processor's name, if the operating system reports it, and the platform."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Making one model of a release: compressed step by step, then trained as the release says, with its defence."""
+"""Makes one model of a release: compresses it step by step, then trains it with the release's settings and defence."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def make_release(task_spec: TaskSpec) -> None:
         summary["test_accuracy_before"] = before["test_accuracy"]
     steps = steps_of(spec)
     embeddings = counts_embeddings((*inherited_steps(spec), *steps))
-    # A parent may have lost channels: sizes are fractions of the network before any of it.
+    # A parent can have lost channels: sizes are fractions of the network before all compression.
     dense = weight_counts(context.initial_model() if inherited_steps(spec) else model, embeddings=embeddings)
     defense = _Defended(context)
     made = _compressed(model, context, defense)
@@ -60,7 +60,7 @@ def make_release(task_spec: TaskSpec) -> None:
     save_weights(made.model, staging / WEIGHTS_FILE)
     state = made.state()
     if wrong := not_rebuilt(made.model, state):
-        raise RuntimeError(f"{wrong[0]} is not what its compressed state says: a hook let go of it")
+        raise RuntimeError(f"{wrong[0]} does not match its compressed state: a hook did not keep it")
     save_state(state, staging)
     write_history(history, staging)
     summary |= weight_counts(made.model, dense, embeddings, num_left(state)) | context.accuracies(made.model)
@@ -71,7 +71,7 @@ def make_release(task_spec: TaskSpec) -> None:
 
 
 def _parents_model(task_spec: TaskSpec, context: TaskContext) -> nn.Module:
-    """The parent's network with its weights, as this release's defence can train it."""
+    """Loads the parent's network with its weights, prepared for this release's defence."""
     try:
         return stored_model(task_spec.spec, context.audit_data, Path(task_spec.inputs["parent"])).to(task_spec.device)
     except UserError as error:
@@ -84,17 +84,17 @@ def _parents_model(task_spec: TaskSpec, context: TaskContext) -> nn.Module:
 
 
 class _Defended:
-    """The release's defence, if it has one, stepping into every training of its making."""
+    """Applies the release's defence, if there is one, in every training of the release."""
 
     def __init__(self, context: TaskContext) -> None:
         self._own = context
         self._described = context.task_spec.spec.get("defense")
-        # Two releases must not share a defence's noise: it would cancel in what they tell together.
+        # Two releases must not share a defence's noise: it would cancel when both are compared.
         spec = context.task_spec.spec
         parts = (seeds.RELEASE_PRUNER, seeds.RELEASE_SPARSITY, seeds.RELEASE_COMPRESS, seeds.RELEASE_PARENTS)
         self._release = sha256_of({part: spec[part] for part in parts if part in spec})
         self.report: dict[str, Any] = {}
-        """What the defence says of the last training."""
+        """The defence's report on the last training."""
 
     def train(
         self,
@@ -107,18 +107,18 @@ class _Defended:
         """Trains a model on the members; returns one row per epoch.
 
         Args:
-            model: trained in place.
-            hooks: of the compression; they are called before the defence's.
-            settings: of this training.
-            purpose: names its random draws, with the release's seed if it has one; its last word, if there are
-                several, its checkpoints.
-            after: hooks that are called after the defence's.
+            model: the model, trained in place.
+            hooks: the hooks of the compression, called before the defence's.
+            settings: the settings of this training.
+            purpose: names its random draws, with the release's seed if it has one; the words after the first name
+                its checkpoints.
+            after: hooks to call after the defence's.
         """
         context = self._own
         members = context.members()
         seed = context.task_spec.spec.get("finetune_seed", 0)
         drawn = (*purpose, seeds.FINETUNE_SEED.format(seed)) if seed else purpose
-        if settings.function:  # of a release that nothing steps into, as the plan has checked
+        if settings.function:  # the plan has checked that no compressor or defence works in this training
             return train_by_function(model, members, settings.function, context.generator(*drawn))
         defended: tuple[Hook, ...] = ()
         if self._described:
@@ -136,7 +136,7 @@ class _Defended:
         return state.history
 
     def _came_from(self) -> tuple[bool | None, bool | None]:
-        """Whether weights, and the mask, come from a training without this defence; None: from one with it."""
+        """Returns whether weights and mask come from a training without this defence; None: from one with it."""
         spec = self._own.task_spec.spec
         starts = "parent" in self._own.task_spec.inputs
         if any(plugin["name"] == spec["defense"]["name"] for plugin in spec["prepared"][:-1]):
@@ -144,16 +144,16 @@ class _Defended:
         return starts, starts and any(step.compressor.looks_at_weights for step in steps_of(spec))
 
     def check_may_train_again(self, compressor: str) -> None:
-        """Refuses a compressor that trains several times under a defence that is about one training."""
+        """Refuses a compressor that trains several times if the defence works for a single training only."""
         if self._described and DEFENSES.get(self._described["name"]).single_training:
             raise UserError(
-                f"defense '{self._described['name']}' is about a single training, and compressor"
-                f" '{compressor}' trains several times; use one that does not, such as l1unstructured, static or dpf"
+                f"defense '{self._described['name']}' works for a single training only, but compressor"
+                f" '{compressor}' trains several times; use another, such as l1unstructured, static or dpf"
             )
 
 
 def _compressed(model: nn.Module, context: TaskContext, defense: _Defended) -> Chained:
-    """Does the release's steps, which may train on the model's members in phases of their own."""
+    """Runs the compression steps of the release, which can have their own training phases."""
     spec = context.task_spec.spec
     steps = steps_of(spec)
 
@@ -174,7 +174,7 @@ def _compressed(model: nn.Module, context: TaskContext, defense: _Defended) -> C
 
 
 def _brought_along(model: nn.Module, context: TaskContext) -> Chained:
-    """The network with the constraints that its parent's compression has left, if there was any."""
+    """Returns the network with the constraints of its parents' compression, if there are any."""
     if not inherited_steps(context.task_spec.spec):
         return Chained(model)
     state = load_state(Path(context.task_spec.inputs["parent"]))
@@ -184,12 +184,12 @@ def _brought_along(model: nn.Module, context: TaskContext) -> Chained:
 
 
 def _trained(made: Chained, context: TaskContext, defense: _Defended) -> Sequence[Mapping[str, Any]]:
-    """Trains what was compressed, as far as the release asks for it; returns one row per epoch."""
+    """Trains the compressed network if the release has a training; returns one row per epoch."""
     spec = context.task_spec.spec
     if not spec["finetune"]:
         return []
     settings = Training.model_validate(spec["finetune"])
-    # The same draws for every release of a model: releases then differ by what was done to them only.
+    # All releases of a model use the same draws, so that they differ only in their settings.
     purpose = (seeds.FINETUNE,) if "parent" in context.task_spec.inputs else (seeds.TRAINING,)
     after = context.hooks(settings)
     history = defense.train(made.model, made.hooks, settings, purpose, after)

@@ -1,6 +1,6 @@
-"""How often a task is tried whose worker dies: killed by somebody, by the system for its memory, or by a crash.
+"""Counts attempts of tasks whose worker died: killed by a user, by the system for lack of memory, or by a crash.
 
-Only a death is tried again. A task that raises would raise again, and so it has failed.
+Only a death is retried. A task that raises would raise again, so it fails at once.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ MAX_ATTEMPTS = 3
 
 
 class Attempts:
-    """How often each task was handed in."""
+    """The number of attempts of each task."""
 
     def __init__(self) -> None:
         self._of: Counter[str] = Counter()
 
     def count(self, name: str) -> None:
-        """Notes that a task is handed in."""
+        """Counts an attempt of a task."""
         self._of[name] += 1
 
     def __getitem__(self, name: str) -> int:
-        """How often a task was handed in."""
+        """Returns the number of attempts of a task."""
         return self._of[name]
 
     def are_left(self, name: str, result: TaskResult) -> bool:
-        """Whether a task that ended so is to be tried again."""
+        """Returns whether to retry a task that ended with this result."""
         return result.kind == "death" and self[name] < MAX_ATTEMPTS
 
     def told(self, name: str, result: TaskResult) -> str:
-        """What to say before a task is tried again."""
+        """Returns the message before a retry."""
         return f"{name}: {result.error}; trying again ({self[name]} of {MAX_ATTEMPTS} attempts)"

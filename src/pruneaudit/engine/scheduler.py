@@ -1,4 +1,4 @@
-"""Bringing a plan onto the disk: what is whole is reused, the rest is made, in order of need."""
+"""Carries out a plan: reuses whole artifacts, and makes the others in the order of their dependencies."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from pruneaudit.study.target import working_folder
 
 @dataclass(frozen=True)
 class Failure:
-    """A task that could not be done."""
+    """A failed task."""
 
     task: Task
     reason: str
-    """One line."""
+    """The reason, in one line."""
     details: str = ""
-    """A traceback, where there is one."""
+    """A traceback, if there is one."""
 
     def __str__(self) -> str:
         return f"{self.task.name}: {self.reason}"
 
 
 class TasksFailedError(RunError):
-    """So many tasks failed that nothing can be audited."""
+    """Too many tasks failed to audit the rest."""
 
     def __init__(self, failures: Sequence[Failure]) -> None:
         more = f" ({len(failures) - 1} more tasks failed)" if len(failures) > 1 else ""
@@ -51,25 +51,25 @@ class TasksFailedError(RunError):
 
 @dataclass(frozen=True)
 class Work:
-    """What a run did."""
+    """The result of carrying out a plan."""
 
     num_done: int
     failures: tuple[Failure, ...]
-    """Tasks that failed themselves; what depended on them was left out."""
+    """Tasks that failed; tasks that depend on them are in `left_undone`."""
     left_undone: tuple[Task, ...] = ()
-    """Tasks that were never tried, since something that they need failed."""
+    """Tasks that were never tried because an input failed."""
 
     def lost(self, num_models: int) -> tuple[list[str], set[int]]:
-        """The releases that cannot be audited, and the models to leave out of all others.
+        """Returns the releases that cannot be audited, and the models to leave out of all others.
 
-        A release that is missing for more than half of the models is lost, and takes no model with it: it is at fault
-        itself, or what all its models need is (its parent release, the scores of the scoring bank).
+        A release that is missing for more than half of the models is lost, but its models stay in other releases: the
+        cause is the release itself, or a common input of its models (its parent release, the scoring bank's scores).
         """
         at_fault = [failure.task for failure in self.failures]
         untrained = {task.model_id for task in at_fault if task.action == "train" and task.release == DENSE}
         failed: dict[str, set[int]] = defaultdict(set)
         for task in (*at_fault, *self.left_undone):
-            # A model that has no dense form is left out as such; no release is to blame. A scoring model is none.
+            # A model without a dense form is left out, which is no release's fault. Scoring models do not count.
             if task.release == DENSE or (task.release != SCORING and task.model_id not in untrained):
                 failed[task.release].add(task.model_id)
         releases = [name for name, models in failed.items() if name != DENSE and 2 * len(models) > num_models]
@@ -77,12 +77,12 @@ class Work:
 
 
 def missing_tasks(plan: Plan, store: Store) -> list[Task]:
-    """The tasks whose artifact is not on disk, or not whole; changes nothing."""
+    """Returns the tasks whose artifact is missing or damaged; changes nothing."""
     return [task for task in plan.tasks if store.status(task.artifact)[0] != "whole"]
 
 
 def tasks_to_do(plan: Plan, store: Store) -> list[Task]:
-    """The missing tasks, and those that make dropped weights again for them; changes nothing."""
+    """Returns the missing tasks, and those that make dropped weights again for them; changes nothing."""
     return wanted_again(plan, store, missing_tasks(plan, store))
 
 
@@ -95,16 +95,16 @@ def carry_out(
     progress: Progress,
     checkpoint_seconds: float,
 ) -> Work:
-    """Makes everything that the plan needs and the store lacks; the store is open for writing.
+    """Makes all artifacts of the plan that the store lacks; the store is open for writing.
 
-    A task that fails is named and left out with all that depends on it; the rest is done. A worker
-    that dies has its task tried again, at most `MAX_ATTEMPTS` times in all (`retries`).
+    A task that fails is reported and left out with all tasks that depend on it; the others are done. If a
+    worker dies, its task is tried again, up to `MAX_ATTEMPTS` times in total (`retries`).
 
     Raises:
-        UserError: a task cannot do what the study asks for (a network that does not fit the data, ...), the disk has no
-            room for what is to be done, or the run folder does not say who is in whose training set.
-        StorageError: the disk is full; finished tasks stay.
-        RunError: the run folder cannot be written any more, or the machine fails; finished tasks stay.
+        UserError: the study asks for something impossible (such as a network that does not fit the data), the disk is
+            too small for the tasks, or the run folder lacks its membership file.
+        StorageError: the disk is full; finished tasks are kept.
+        RunError: the run folder is no longer writable, or the machine failed; finished tasks are kept.
     """
     with writing(store.root, begun=True):
         _keep_audit_data(plan, audit_data, store, progress)
@@ -120,19 +120,19 @@ def carry_out(
 
 
 def _check_room(plan: Plan, audit_data: AuditData, store: Store, missing: Sequence[Task]) -> None:
-    """Refuses to begin what the disk has no room for."""
+    """Refuses tasks for which the disk has not enough space."""
     from pruneaudit.engine.estimate import check_room, disk_bytes  # imports torch
 
     try:
         with functions_importable(plan):
             needed = disk_bytes(plan, audit_data, missing)
-    except Exception:  # a user's network may raise anything; the tasks say what
+    except Exception:  # a user's network can raise anything; the tasks report it
         return
     check_room(needed, store.root)
 
 
 def forget_finished(plan: Plan, missing: Collection[Task], store: Store) -> None:
-    """Removes checkpoints of what is finished: a kill may have come between the two."""
+    """Removes checkpoints of finished tasks, which remain if a run was killed in between."""
     left = {task.name for task in missing}
     for task in plan.tasks:
         if task.name not in left:
@@ -148,7 +148,7 @@ def _keep_audit_data(plan: Plan, audit_data: AuditData, store: Store, progress: 
 
 
 def _is_whole(artifact: Artifact, store: Store, progress: Progress) -> bool:
-    """Whether an artifact can be reused; what is damaged is quarantined and named."""
+    """Returns whether an artifact can be reused; quarantines and reports a damaged one."""
     status, reason = store.status(artifact)
     if status == "damaged":
         place = store.quarantine(artifact)
@@ -157,7 +157,7 @@ def _is_whole(artifact: Artifact, store: Store, progress: Progress) -> bool:
 
 
 class _Scheduler:
-    """One round of work: submits each task once its inputs exist, and commits what comes back."""
+    """Submits each task once its inputs exist, and commits the results."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class _Scheduler:
                 self._dependents[need].append(task)
 
     def work_off(self) -> Work:
-        """Works until nothing can be done any more."""
+        """Works until no task is left that can be done."""
         for task in [task for task in self._tasks.values() if not self._waiting_for[task.name]]:
             self._submit(task)
         while self._num_in_flight:
@@ -212,7 +212,7 @@ class _Scheduler:
         return Work(self._num_done, tuple(self._failures), left_undone)
 
     def _submit(self, task: Task) -> None:
-        """Hands in a task."""
+        """Submits a task."""
         self._attempts.count(task.name)
         self._num_in_flight += 1
         self._executor.submit(self._task_spec(task))
@@ -237,14 +237,14 @@ class _Scheduler:
         return to_text(self._splits, range(len(self._splits.group)))
 
     def _rows_for(self, task: Task) -> str:
-        """The rows of membership that a task needs: its own model's, or those of all whom an attack compares."""
+        """Returns the membership rows that a task needs: of its own model, or, for an attack, of all models."""
         if task.action == "attack":
             return self._all_rows
         is_of_bank = task.action in ("train", "release") and task.release != SCORING
         return to_text(self._splits, [task.model_id]) if is_of_bank else ""
 
     def _finish(self, task: Task, outcome: TaskResult) -> None:
-        """Commits what a task has made, and submits what waited for it."""
+        """Commits the artifact of a task, and submits the tasks that waited for it."""
         self._store.commit(task.artifact, Path(outcome.task_spec.staging))
         self._store.forget_checkpoints(task.artifact)
         self._num_done += 1
@@ -255,7 +255,7 @@ class _Scheduler:
                 self._submit(dependent)
 
     def _fail(self, task: Task, outcome: TaskResult) -> None:
-        """Gives a task up; what depends on it is never submitted."""
+        """Marks a task as failed; tasks that depend on it are never submitted."""
         tried = self._attempts[task.name]
         reason = outcome.error + (f" {tried} times" if outcome.kind == "death" else "")
         self._failures.append(Failure(task, reason, outcome.details))

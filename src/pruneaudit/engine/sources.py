@@ -1,8 +1,8 @@
-"""With which sources of users' functions a study was carried out; kept in its run folder.
+"""Records the source hashes of user functions in the run folder of a study.
 
-The hash of a source is part of identities. A finished run is read, verified, attacked and exported by what it has
-recorded itself. The functions that a run folder names are never imported for that: a folder from a stranger would run
-the stranger's code.
+The hash of a source is part of identities. To read, verify, attack or export a finished run, the recorded hashes are
+used. The functions that a run folder names are never imported for that, because a folder from a stranger would run the
+stranger's code.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pruneaudit.engine.plan import Plan
 from pruneaudit.study.target import SourceHash, working_folder_searched
 
 SOURCES_FILE = "sources.json"
-"""SHA-256 of each source by the function's name; absent where a study names no function."""
+"""SHA-256 of each source by the function's name; absent if a study names no function."""
 
 
 def keep_sources(plan: Plan, folder: Path) -> None:
-    """Writes down the hashes of the functions that a plan calls."""
+    """Writes the hashes of the functions that a plan calls."""
     if plan.sources:
         write_atomically(folder / SOURCES_FILE, json.dumps(plan.sources, indent=1, sort_keys=True) + "\n")
     else:
@@ -31,7 +31,7 @@ def keep_sources(plan: Plan, folder: Path) -> None:
 
 @contextmanager
 def functions_importable(plan: Plan) -> Iterator[None]:
-    """Within it, functions of the user's that a plan calls find modules of the working folder; a no-op without any."""
+    """Lets user functions of a plan find modules in the working folder; does nothing without such functions."""
     if not plan.sources:
         yield
         return
@@ -40,10 +40,10 @@ def functions_importable(plan: Plan) -> Iterator[None]:
 
 
 def recorded_sources(folder: Path) -> SourceHash:
-    """What a run has recorded of the sources of users' functions; nothing is imported.
+    """Reads the recorded source hashes of user functions; imports nothing.
 
     Returns:
-        A function that gives the hash of a function's source, and raises UserError for one that is not recorded.
+        A function that returns the recorded hash of a function's source, and raises UserError if there is none.
     """
     known = _read(folder / SOURCES_FILE)
 
@@ -51,8 +51,7 @@ def recorded_sources(folder: Path) -> SourceHash:
         if not isinstance(known.get(target), str):
             raise UserError(
                 f"{folder}: its {SOURCES_FILE} lacks {what}, '{target}', and a run folder's functions are never"
-                f" imported; run the study again, it mends this: pruneaudit run {folder / 'study.json'} --out"
-                f" {folder.parent}"
+                f" imported; repair it with: pruneaudit run {folder / 'study.json'} --out {folder.parent}"
             )
         return str(known[target])
 

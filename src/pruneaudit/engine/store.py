@@ -1,8 +1,8 @@
-"""What is on disk: artifacts in folders that are found by what shaped them.
+"""The store: artifacts on disk, in folders that are found by their identity.
 
-An artifact is a folder of files. It is written in a private staging folder, checked, sealed with a
-`DONE` file that holds its full identity and the SHA-256 of every file, and then renamed into place
-in one step. A folder without a valid seal is not an artifact: it is quarantined and made again.
+An artifact is a folder of files. It is written to a private staging folder, checked, sealed with a
+`DONE` file with its full identity and the SHA-256 of every file, and then renamed into place in one
+step. A folder without a valid seal is not an artifact: it is quarantined and made again.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ STAGING = ".staging"
 QUARANTINED = "set-aside"
 CHECKPOINTS = ".checkpoints"
 DROPPED = "dropped"
-"""The files that an artifact once held and that were removed on purpose, in its seal."""
+"""Key in a seal: files of the artifact that were removed on purpose."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One thing that a study makes, before it is known whether it exists."""
+    """The description of one artifact of a study, which need not exist yet."""
 
     folder: str
-    """Where it lies, relative to the run folder."""
+    """Its folder, relative to the run folder."""
     config: Mapping[str, Any]
-    """Everything that shapes it, as JSON data; saved beside it."""
+    """Everything that determines it, as JSON data; saved with it."""
     files: tuple[str, ...]
-    """The files that it must hold."""
+    """The files that it must contain."""
 
     @cached_property
     def identity(self) -> str:
@@ -53,10 +53,10 @@ class Store:
         self.root = root
 
     def open_for_writing(self) -> None:
-        """Makes the run folder if need be, and removes what interrupted tasks left behind.
+        """Creates the run folder if necessary, and removes leftovers of interrupted tasks.
 
         Raises:
-            UserError: the folder cannot be written in.
+            UserError: the folder is not writable.
         """
         staging = self.root / STAGING
         _check_no_link(self.root, STAGING, CHECKPOINTS, QUARANTINED)
@@ -68,11 +68,11 @@ class Store:
             raise writing_error(self.root, error) from None
 
     def path(self, artifact: Artifact) -> Path:
-        """Where the artifact lies, or will."""
+        """Returns the folder of an artifact, which need not exist yet."""
         return self.root / artifact.folder
 
     def status(self, artifact: Artifact) -> tuple[Status, str]:
-        """Whether the artifact is whole; if it is damaged, what is wrong with it."""
+        """Returns whether the artifact is whole, missing or damaged, and why it is damaged."""
         folder = self.path(artifact)
         if folder.is_symlink():
             return "damaged", "it is a link"
@@ -87,7 +87,7 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError):
             return "damaged", f"{SEAL} is missing or unreadable"
         if identity != artifact.identity:
-            return "damaged", "it was made by another configuration"
+            return "damaged", "it was made with another configuration"
         for name in sorted({*checksums, *artifact.files} - dropped):
             if name not in checksums:
                 return "damaged", f"{name} is not sealed"
@@ -100,17 +100,17 @@ class Store:
         return "whole", ""
 
     def new_staging(self) -> Path:
-        """A fresh private folder to write an artifact in."""
+        """Creates a private folder in which to write an artifact."""
         folder = self.root / STAGING / uuid.uuid4().hex
         folder.mkdir()
         return folder
 
     def commit(self, artifact: Artifact, staging: Path) -> None:
-        """Checks and seals what was staged, and moves it into place in one step.
+        """Checks and seals a staged artifact, and moves it into place in one step.
 
         Raises:
-            RuntimeError: a file that the artifact must hold was not written.
-            UserError: a link stands on the way to its place.
+            RuntimeError: a required file was not written.
+            UserError: its path contains a link.
         """
         self._check_place(artifact)
         absent = [name for name in artifact.files if not (staging / name).is_file()]
@@ -125,48 +125,50 @@ class Store:
         flush(staging / SEAL)
         target = self.path(artifact)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():  # files of it had been dropped, and were wanted again
+        if target.exists():  # some of its files had been dropped and are needed again
             target.rename(self.root / STAGING / uuid.uuid4().hex)
         staging.rename(target)
         flush(target.parent)
 
     def _check_place(self, artifact: Artifact) -> None:
-        """Refuses to write through a link: what it leads to is no part of the run."""
+        """Refuses to write through a link, whose target is not part of the run."""
         parts = Path(artifact.folder).parts
         _check_no_link(self.root, *(str(Path(*parts[:number])) for number in range(1, len(parts))))
 
     def drop(self, artifact: Artifact, name: str) -> bool:
-        """Removes one file of a whole artifact, which stays whole without it; whether there was one to remove."""
+        """Removes one file of an artifact, which stays whole without it; returns whether the file existed."""
         file, place = self.path(artifact) / name, self.path(artifact) / SEAL
         if not file.exists():
             return False
         seal = read_json(place)
         seal["files"].pop(name, None)
         seal[DROPPED] = sorted({*seal.get(DROPPED, ()), name})
-        write_atomically(place, canonical_json(seal) + "\n")  # first: a kill leaves a file too many, never too few
+        write_atomically(
+            place, canonical_json(seal) + "\n"
+        )  # before the file: a kill leaves one file too many, never too few
         file.unlink()
         return True
 
     def dropped(self, artifact: Artifact) -> tuple[str, ...]:
-        """The files of an artifact that were removed on purpose."""
+        """Returns the files of an artifact that were removed on purpose."""
         try:
             return tuple(read_json(self.path(artifact) / SEAL).get(DROPPED, ()))
         except (OSError, ValueError, AttributeError, TypeError):
             return ()
 
     def checkpoints_of(self, artifact: Artifact) -> Path:
-        """Where the training that makes an artifact is kept between epochs."""
+        """Returns the folder for the checkpoints of an artifact's training."""
         return self.root / CHECKPOINTS / artifact.identity[:16]
 
     def forget_checkpoints(self, artifact: Artifact) -> None:
-        """Removes the checkpoints of a training that is finished."""
+        """Removes the checkpoints of a finished training."""
         shutil.rmtree(self.checkpoints_of(artifact), ignore_errors=True)
 
     def quarantine(self, artifact: Artifact) -> Path:
-        """Moves a damaged artifact out of the way; nothing is deleted.
+        """Moves a damaged artifact aside; deletes nothing.
 
         Raises:
-            UserError: a link stands on the way to it.
+            UserError: its path contains a link.
         """
         self._check_place(artifact)
         target = self.root / QUARANTINED / f"{artifact.folder.replace('/', '--')}-{uuid.uuid4().hex[:8]}"
@@ -175,7 +177,7 @@ class Store:
 
 
 def _check_no_link(root: Path, *places: str) -> None:
-    """Refuses a run folder with a link in one of the places.
+    """Refuses a run folder with a symbolic link in one of the places.
 
     Raises:
         UserError: there is one.
@@ -183,6 +185,6 @@ def _check_no_link(root: Path, *places: str) -> None:
     for place in places:
         if (root / place).is_symlink():
             raise UserError(
-                f"{root / place}: is a link, expected a folder of the run's own; a run writes nothing through links:"
-                " remove it, and run the study again"
+                f"{root / place}: is a link, expected a folder; a run never writes through links: remove it, and run"
+                " the study again"
             )

@@ -1,4 +1,4 @@
-"""What belongs to the model that a task is about: its samples, its files, its random draws."""
+"""The context of a task's model: its samples, files and random draws."""
 
 # N samples
 
@@ -37,13 +37,13 @@ from pruneaudit.training.samples import Samples
 from pruneaudit.training.selection import dev_hooks
 
 SCORES_FILE = "scores.npy"
-"""Of the samples of the bank, from the scoring bank: (B,) float64, NaN for those in no training set."""
+"""Scores of the bank's samples from the scoring bank: (B,) float64, NaN for samples in no training set."""
 
 
 def audit_data_of(task_spec: TaskSpec) -> AuditData:
-    """The study's audit data, read once per worker."""
+    """Returns the study's audit data, which each worker loads once."""
     folder = Path(task_spec.inputs["audit_data"])
-    # A damaged audit data is made again under the same name: its seal is another file then.
+    # Damaged audit data are made again under the same name, with another seal file.
     return _loaded_audit_data(folder, (folder / SEAL).stat().st_ino, (folder / SEAL).stat().st_mtime_ns)
 
 
@@ -53,7 +53,7 @@ def _loaded_audit_data(folder: Path, seal_number: int, sealed_ns: int) -> AuditD
 
 
 class TaskContext:
-    """The model of a task: its training set, what its accuracy is measured on, the dev set, fresh networks."""
+    """The context of a task's model: its training set, evaluation samples, dev set, and new networks."""
 
     def __init__(self, task_spec: TaskSpec) -> None:
         self.task_spec = task_spec
@@ -67,11 +67,11 @@ class TaskContext:
             self.split = from_text(task_spec.membership).of(0)
 
     def members(self) -> Samples:
-        """What it is trained on, canaries included."""
+        """Returns its training samples, including canaries."""
         return Samples.of(self.audit_data, self.split.member, self.task_spec.device)
 
     def accuracies(self, model: nn.Module) -> dict[str, float]:
-        """Training and test accuracy, on eligible samples with a right label."""
+        """Returns training and test accuracy, on eligible samples with a correct label."""
         ordinary = self.split.eligible & ~self.audit_data.canary
         return {
             f"{which}_accuracy": accuracy(model, Samples.of(self.audit_data, ordinary & chosen, self.task_spec.device))
@@ -79,36 +79,36 @@ class TaskContext:
         }
 
     def public(self, num_samples: int | None = None) -> Samples:
-        """The samples that may shape the network and are members of none; there may be none.
+        """Returns the non-member samples that can influence the network; possibly none.
 
         Args:
-            num_samples: the first so many; None: all.
+            num_samples: how many, from the first; None: all.
         """
         return Samples.of(self.audit_data, self.audit_data.shaping(num_samples), self.task_spec.device)
 
     def sample_scores(self) -> np.ndarray | None:
-        """Scores of its members from the scoring bank (n,) float64, in the order of `members`; None: it has none."""
+        """Returns its members' scores from the scoring bank, (n,) float64, in the order of `members`; None if none."""
         if "sample_scores" not in self.task_spec.inputs:
             return None
         scores: np.ndarray = np.load(Path(self.task_spec.inputs["sample_scores"]) / SCORES_FILE, allow_pickle=False)
         return scores[self.split.member[: len(scores)]]
 
     def hooks(self, settings: Training) -> tuple[Hook, ...]:
-        """What the training settings ask for beside the loop."""
+        """Returns the hooks that the training settings need."""
         return dev_hooks(settings, self.public())
 
     def generator(self, *purpose: str) -> torch.Generator:
-        """The CPU generator of one purpose of this model; those of the scoring bank are others."""
+        """Returns the CPU generator for one purpose of this model; the scoring bank has separate ones."""
         first, *rest = (*self._bank, *purpose)
         return torch_generator(self.seed, first, *rest, self.model_id)
 
     def initial_model(self) -> nn.Module:
-        """A network with the weights that this model begins from."""
+        """Returns a network with the initial weights of this model."""
         model = new_model(self.task_spec.spec, self.audit_data, self.generator(seeds.INITIALISE))
         return model.to(self.task_spec.device)
 
     def checkpoints(self, phase: str = "") -> Checkpoints | None:
-        """Where a training of this task is kept; a phase of its own has a folder of its own."""
+        """Returns the checkpoints of a training of this task; every phase has a separate folder."""
         if not self.task_spec.checkpoints:
             return None
         folder = Path(self.task_spec.checkpoints) / phase if phase else Path(self.task_spec.checkpoints)
@@ -116,16 +116,16 @@ class TaskContext:
 
 
 def scoring_split(study_seed: int, model_id: int, audit_data: AuditData) -> Split:
-    """The split of one model of the scoring bank: independent coins of its own, whatever the study's protocol."""
+    """Draws the split of one model of the scoring bank: independently per sample, under every protocol."""
     return coin_split(numpy_generator(study_seed, seeds.SCORING_MEMBERSHIP, model_id), audit_data, is_victim=False)
 
 
 def new_model(spec: Mapping[str, Any], audit_data: AuditData, generator: torch.Generator) -> nn.Module:
-    """A fresh network of the study's architecture, on the CPU, as the release's defences prepare it.
+    """Makes a new network on the CPU, prepared for the release's defences.
 
     Args:
-        spec: an artifact's: `model`, and the defences in `prepared`, if any.
-        audit_data: what it takes and tells apart.
+        spec: the spec of an artifact: `model`, and the defences in `prepared`, if any.
+        audit_data: determines the shape of inputs and the number of classes.
         generator: draws its weights.
     """
     shape, described = tuple(audit_data.x.shape[1:]), spec["model"]
@@ -137,12 +137,12 @@ def new_model(spec: Mapping[str, Any], audit_data: AuditData, generator: torch.G
 
 
 def stored_model(spec: Mapping[str, Any], audit_data: AuditData, folder: Path) -> nn.Module:
-    """The network in an artifact's folder, on the CPU: as small as its structure file says, with its weights.
+    """Loads the network of an artifact on the CPU, with the structure and weights in its folder.
 
     Args:
         spec: as for `new_model`.
-        audit_data: the study's.
-        folder: the artifact's.
+        audit_data: the audit data of the study.
+        folder: the folder of the artifact.
     """
     model = new_model(spec, audit_data, torch.Generator())
     structure = folder / STRUCTURE_FILE
@@ -152,7 +152,7 @@ def stored_model(spec: Mapping[str, Any], audit_data: AuditData, folder: Path) -
 
 
 def write_trained(context: TaskContext, model: nn.Module, history: Sequence[Mapping[str, Any]]) -> None:
-    """What the training of a model of the bank leaves in its staging folder: weights, history, summary."""
+    """Writes a trained model of the bank to its staging folder: weights, history, summary."""
     staging = Path(context.task_spec.staging)
     save_weights(model, staging / WEIGHTS_FILE)
     write_history(history, staging)

@@ -1,4 +1,4 @@
-"""A task as it is sent to a worker, JSON data that can go to any process, and how it ended."""
+"""The request that is sent to a worker, as JSON data for any process, and its result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task as sent to a worker."""
+    """The request for one task."""
 
     name: str
     action: str
@@ -21,37 +21,37 @@ class TaskSpec:
     """The folder to write in."""
     device: str = "cpu"
     checkpoints: str = ""
-    """The folder that its training is kept in between epochs."""
+    """The folder for the checkpoints of its training."""
     checkpoint_seconds: float = 60.0
-    """Least time between two checkpoints."""
+    """Minimum time between two checkpoints."""
     membership: str = ""
     """The rows of membership.npz that it needs, as `data.membership.to_text` writes them; none for a scoring model."""
     working_folder: str = ""
-    """Where modules of the user's may lie, if the task calls a function of theirs; otherwise empty."""
+    """The folder of the user's modules, if the task calls a user's function; otherwise empty."""
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """Returns the request as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> TaskSpec:
-        """The request that `to_json` wrote."""
+        """Returns the request from a line of `to_json`."""
         return cls(**json.loads(line))
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """How a request ended."""
+    """The result of a request."""
 
     task_spec: TaskSpec
     error: str = ""
-    """One line; empty when it succeeded."""
+    """The error, in one line; empty if it succeeded."""
     details: str = ""
-    """A traceback, where there is one."""
+    """A traceback, if there is one."""
     kind: str = ""
-    """What went wrong: `input` (what the user asked for), `task` (the task itself), `storage` (a full disk),
-    `system` (the machine cannot read or write), `death` (the worker process); or nothing."""
+    """The kind of error: `input` (the user's request), `task` (the task itself), `storage` (a full disk),
+    `system` (the machine cannot read or write), `death` (of the worker process); empty if it succeeded."""
     warnings: Sequence[str] = ()
-    """What the task warned of."""
+    """Warnings of the task."""
     seconds: float = 0.0
-    """How long it took."""
+    """Duration of the task."""

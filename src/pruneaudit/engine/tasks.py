@@ -1,7 +1,7 @@
-"""Doing one task: a pure step from files to files, the same in every executor.
+"""Runs one task: a pure step from files to files, the same in every executor.
 
-The task reads its inputs, writes into its staging folder and returns nothing; the driver checks and
-commits what was written.
+The task reads its inputs, writes to its staging folder and returns nothing; the driver checks and
+commits the files.
 """
 
 # K models of the scoring bank, N samples, B of them in the bank, C classes
@@ -45,7 +45,7 @@ from pruneaudit.training.samples import Samples
 
 
 def perform(task_spec: TaskSpec) -> None:
-    """Does the task, on one thread of this process."""
+    """Runs the task, on one thread of this process."""
     steps: dict[str, Callable[[TaskSpec], None]] = {
         "train": _train_dense,
         "release": make_release,
@@ -72,7 +72,7 @@ def _train_dense(task_spec: TaskSpec) -> None:
 
 
 def _collect_signals(task_spec: TaskSpec) -> None:
-    """Asks one model about the whole audit data."""
+    """Queries one model with the whole audit data."""
     queries, seed = task_spec.spec["queries"], task_spec.spec["seed"]
     parts = [collect(model, samples, queries, seed) for model, samples in _asked(task_spec)]
     for key in parts[0]:
@@ -81,14 +81,14 @@ def _collect_signals(task_spec: TaskSpec) -> None:
 
 
 def _collect_sensitivity(task_spec: TaskSpec) -> None:
-    """Asks one model about the whole audit data under small noise."""
+    """Queries one model with the whole audit data under small noise."""
     seed, model_id = task_spec.spec["seed"], task_spec.spec["model_id"]
     array = np.concatenate([sensitivity(model, samples, seed, model_id) for model, samples in _asked(task_spec)])
     np.save(Path(task_spec.staging) / "sensitivity.npy", array, allow_pickle=False)
 
 
 def _score_samples(task_spec: TaskSpec) -> None:
-    """Scores every sample of the bank by how much the models of the scoring bank have memorised it."""
+    """Scores every sample of the bank by how strongly the scoring bank has memorised it."""
     audit_data, spec, staging = audit_data_of(task_spec), task_spec.spec, Path(task_spec.staging)
     models, everyone = range(spec["num_models"]), np.arange(audit_data.num_in_bank)
     p_y = np.empty((len(models), len(everyone)))  # (K, B)
@@ -105,9 +105,9 @@ def _score_samples(task_spec: TaskSpec) -> None:
 
 
 def _play_attack(task_spec: TaskSpec) -> None:
-    """Plays one attack that learns in one attack setting, on what the models have answered."""
+    """Runs one learned attack in one attack setting, on the stored answers of the models."""
     spec, audit_data = task_spec.spec, audit_data_of(task_spec)
-    splits = from_text(task_spec.membership)  # of all models, by id
+    splits = from_text(task_spec.membership)  # all models, by id
     folders: dict[str, dict[tuple[Action, int], Path]] = {}
     for role, folder in task_spec.inputs.items():
         if role != "audit_data":
@@ -129,16 +129,16 @@ def _play_attack(task_spec: TaskSpec) -> None:
 
 
 def memorisation(p_y: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """How much models know of each sample only because they were trained on it.
+    """Computes how strongly models memorise each sample.
 
-    Source: Feldman and Zhang 2020 (arXiv 2008.03703); mean p_y of the models trained on it, less that of the others.
+    Mean p_y of the models trained on it, minus that of the others. Source: Feldman and Zhang 2020 (arXiv 2008.03703).
 
     Args:
         p_y: (K, N) float64, the probability that each model gives to the sample's label.
         member: (K, N) bool, whether the sample was in the model's training set.
 
     Returns:
-        (N,) float64 in [-1, 1], higher = more memorised; 0 where all models are on one side.
+        (N,) float64 in [-1, 1], higher = more memorised; 0 if all or no models were trained on it.
     """
     num_in, num_out = member.sum(axis=0), (~member).sum(axis=0)  # (N,) each
     means = [(p_y * side).sum(axis=0) / np.maximum(num, 1) for side, num in ((member, num_in), (~member, num_out))]
@@ -147,10 +147,10 @@ def memorisation(p_y: np.ndarray, member: np.ndarray) -> np.ndarray:
 
 
 def _asked(task_spec: TaskSpec) -> Iterator[tuple[nn.Module, Samples]]:
-    """The model, and the samples that it is asked about: those of the bank, then the part drawn last.
+    """Yields the model with the samples to query: those of the bank, then the part drawn last.
 
-    Each is asked about on its own, so that the answers on the bank do not depend on whether there is another part. A
-    scoring model is asked about the bank alone.
+    The parts are queried separately, so that the answers on the bank do not depend on the other part. A scoring model
+    is queried only with the bank.
     """
     audit_data = audit_data_of(task_spec)
     model = stored_model(task_spec.spec, audit_data, Path(task_spec.inputs["model"])).to(task_spec.device)

@@ -1,4 +1,4 @@
-"""One forward pass of a user's network before anything is trained: is what it answers logits?"""
+"""Tries a user's network before any training: checks that a forward pass gives logits."""
 
 # B batch, C classes
 
@@ -15,24 +15,24 @@ from pruneaudit.signals.recognised import recognised
 from pruneaudit.training.samples import Samples
 
 NUM_TRIED = 64
-"""Samples that are asked about."""
+"""Number of samples for the trial."""
 FAR = 1e4
-"""Factor of inputs for which a sigmoid is saturated."""
+"""Factor on the inputs that saturates a sigmoid."""
 SATURATED = 1e-4
 """Distance from 0 or 1 of a saturated sigmoid."""
 
 
 def check_network(network: nn.Module, audit_data: AuditData, name: str) -> None:
-    """Asks a network with new weights about the first samples, as the study will train and ask it.
+    """Queries a network with new weights on the first samples, in training and in evaluation mode.
 
     Args:
-        network: on the CPU; it is changed, for its own training mode is tried too.
-        audit_data: the study's.
-        name: of the network, for messages.
+        network: the network on the CPU; modified, because training mode is also tried.
+        audit_data: the audit data of the study.
+        name: the name of the network, for messages.
 
     Raises:
-        UserError: it fails on the samples, answers for fewer or more classes than the data have, with a tuple, with
-            probabilities, or differently each time; the message says how to mend it.
+        UserError: it fails on the samples, or returns a wrong number of classes, a tuple, probabilities, or different
+            answers each time; the message says how to fix it.
     """
     few = np.arange(len(audit_data.y)) < NUM_TRIED
     x = Samples.of(audit_data, few).inputs(slice(None))  # (B, ...)
@@ -40,7 +40,7 @@ def check_network(network: nn.Module, audit_data: AuditData, name: str) -> None:
 
     def ask(training: bool = False, inputs: Tensor = x) -> Tensor:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.seed()  # what is random must not be the same twice
+            torch.seed()  # a random network must not give the same answer twice
             return _asked(network.train(training), inputs, name)
 
     for training in (False, True):
@@ -52,22 +52,22 @@ def check_network(network: nn.Module, audit_data: AuditData, name: str) -> None:
 def _asked(network: nn.Module, x: Tensor, name: str) -> Tensor:
     try:
         answer: Tensor = logits_in(network(x))
-    except Exception as error:  # a user's network may raise anything
+    except Exception as error:  # a user's network can raise anything
         reason = in_one_line(error)
         mend = "expected a network that takes them"
         if "view size is not compatible" in reason:
-            mend = "write reshape in the place of view, as images are stored with the channels last"
+            mend = "use reshape instead of view, because images are stored with channels last"
         raise UserError(f"{name}: fails on inputs of shape {tuple(x.shape)} ({reason}); {mend}") from error
     return answer
 
 
 def _check_no_probabilities(answers: np.ndarray, far: np.ndarray, name: str) -> None:
-    """Refuses probabilities: their cross-entropy would be computed as if they were logits.
+    """Refuses probabilities, because their cross-entropy would be computed as if they were logits.
 
     Args:
-        answers: (B, C) to samples; those of a network with one output are [0, z].
-        far: (B, C) to samples far from all others, where a sigmoid is next to 0 or 1.
-        name: of the network, for messages.
+        answers: (B, C) answers to samples; those of a network with one output are [0, z].
+        far: (B, C) answers to samples far from all others, where a sigmoid is close to 0 or 1.
+        name: the name of the network, for messages.
     """
     if answers.shape[1] == 2 and (answers[:, 0] == 0).all():
         z = far[:, 1]
@@ -75,4 +75,4 @@ def _check_no_probabilities(answers: np.ndarray, far: np.ndarray, name: str) -> 
     else:
         found = recognised(answers).kind == "probabilities"
     if found:
-        raise UserError(f"{name}: answers probabilities, expected logits: return what stands before softmax or sigmoid")
+        raise UserError(f"{name}: returns probabilities, expected logits: return the values before softmax or sigmoid")

@@ -1,7 +1,7 @@
-"""A worker process: reads requests as lines of JSON, does them, answers each with a line of JSON.
+"""A worker process: reads requests as lines of JSON, runs them, answers each with a line of JSON.
 
-Results go to the staging folder, never through the pipe. When the driver goes away, the pipe closes
-and the worker ends at once, in the middle of a task if need be: no orphans.
+Results go to the staging folder, never through the pipe. When the driver ends, the pipe closes and the
+worker ends at once, even in the middle of a task, so there are no orphans.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pruneaudit.study.target import working_folder_searched
 
 
 def attempt(line: str) -> dict[str, Any]:
-    """Does one request; the answer says what went wrong (`error`, `details`, `kind`), and `warnings`."""
+    """Runs one request; returns the error (`error`, `details`, `kind`), `warnings` and `seconds`."""
     began = time.monotonic()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -64,7 +64,7 @@ def _read(task_specs: queue.SimpleQueue[str]) -> None:
 
 
 def _private_stdout() -> TextIO:
-    """The pipe to the driver; whatever else is printed goes to the log instead."""
+    """Returns the pipe to the driver; redirects all other output to stderr."""
     pipe = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return pipe
