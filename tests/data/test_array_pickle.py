@@ -67,7 +67,7 @@ class RunsCode:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_pickle_with_code_in_it_is_refused_before_it_runs(tmp_path: Path, protocol: int) -> None:
     content = pickle.dumps({"data": RunsCode(tmp_path / "ran")}, protocol)
-    with pytest.raises(UserError, match=r"^batch: asks for \w+.mkdir, .* it could run code"):
+    with pytest.raises(UserError, match=r"^batch: .*\w+\.mkdir, .* could run code"):
         read(content)
     assert not (tmp_path / "ran").exists()
     pickle.loads(content)  # noqa: S301  (shows that it would have run)
@@ -77,17 +77,17 @@ def test_a_pickle_with_code_in_it_is_refused_before_it_runs(tmp_path: Path, prot
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (pickle.dumps({"data": np.array([{}], object)}, 4), "'data' holds no plain bytes"),
-        (pickle.dumps({"data": np.zeros(3)}, 4), "'data' holds no plain bytes"),
-        (pickle.dumps({"data": OrderedDict(a=1)}), "asks for collections.OrderedDict"),
+        (pickle.dumps({"data": np.array([{}], object)}, 4), "'data': .* plain bytes"),
+        (pickle.dumps({"data": np.zeros(3)}, 4), "'data': .* plain bytes"),
+        (pickle.dumps({"data": OrderedDict(a=1)}), "collections.OrderedDict"),
         (pickle.dumps([1, 2]), "holds a list"),
         (pickle.dumps({"data": IMAGES}, 4)[:-30], "cannot be read"),
         (b"", "cannot be read"),
         (b"\x80\x04Pabc\n.", "cannot be read|outside itself"),
         (b"\x80\x04\x8c\x03abcQ.", "outside itself"),
-        (b"cbuiltins\neval\n(S'1'\ntR.", "asks for builtins.eval"),
-        (b"cnumpy\nndarray.tofile\n.", "asks for numpy.ndarray.tofile"),
-        (b"cnumpy\nload\n.", "asks for numpy.load"),
+        (b"cbuiltins\neval\n(S'1'\ntR.", "builtins.eval"),
+        (b"cnumpy\nndarray.tofile\n.", "numpy.ndarray.tofile"),
+        (b"cnumpy\nload\n.", "numpy.load"),
     ],
 )
 def test_anything_else_is_refused_in_a_line(content: bytes, message: str) -> None:
@@ -100,7 +100,7 @@ def test_a_shape_that_the_content_does_not_have_is_refused() -> None:
     content = pickle.dumps({"data": IMAGES}, 4)
     wrong = content.replace(b"K\x03K\x04\x86", b"K\x03K\x05\x86")
     assert wrong != content
-    with pytest.raises(UserError, match="'data' is no whole array"):
+    with pytest.raises(UserError, match="'data' is not a whole array"):
         read(wrong)
 
 

@@ -93,7 +93,7 @@ def test_source_labels_stay_as_they_were() -> None:
         (Data(num_samples=150, num_holdout=51), "num_samples = 150 and num_holdout = 51, but"),
         (Data(num_samples=150, num_holdout=30, num_public=21), "num_holdout = 30 and num_public = 21, but"),
         (Data(num_holdout=197), "at least 4"),
-        (Data(num_samples=4), "no audited sample is of class"),
+        (Data(num_samples=4), "none of the .* audited samples has class"),
     ],
 )
 def test_too_few_samples(data: Data, message: str) -> None:
@@ -153,7 +153,7 @@ def test_incomplete_folder_is_refused(tmp_path: Path, name: str) -> None:
         (tmp_path / name).unlink()
         if broken is not None:
             (tmp_path / name).write_bytes(broken)
-        with pytest.raises(UserError, match="no whole audit data"):
+        with pytest.raises(UserError, match="missing or damaged"):
             AuditData.load(tmp_path)
         (tmp_path / name).write_bytes(content)
 

@@ -70,7 +70,9 @@ def test_offline_it_says_which_files_to_put_where(tmp_path: Path, capsys: pytest
 def test_what_is_there_already_is_checked_and_stays(web: Any, tmp_path: Path) -> None:
     file = RemoteFile("data.bin", (web.put("data.bin", CONTENT),), len(CONTENT), SHA256)
     (tmp_path / "data.bin").write_bytes(CONTENT[:100])
-    with pytest.raises(UserError, match=r"data.bin: has sha256 .* as published, 100 bytes of 256,000: get it again"):
+    with pytest.raises(
+        UserError, match=r"data.bin: has sha256 .* as published, 100 bytes of 256,000: download it again"
+    ):
         obtain([file], tmp_path, "Data")
     assert (tmp_path / "data.bin").read_bytes() == CONTENT[:100]
     assert web.asked == []
@@ -88,7 +90,7 @@ def test_without_a_published_checksum_the_first_is_recorded(
     verify(path, file, record=True)
     assert "unverified" not in capsys.readouterr().err
     path.write_bytes(CONTENT[1:])
-    with pytest.raises(UserError, match=rf"{path}: has sha256 .* as recorded in {note}: get it again, or delete"):
+    with pytest.raises(UserError, match=rf"{path}: has sha256 .* as recorded in {note}: .*again, or delete"):
         verify(path, file, record=False)
     note.unlink()
     verify(path, file, record=False)

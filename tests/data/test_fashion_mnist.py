@@ -122,7 +122,7 @@ def test_altered_embedded_images_are_refused(tmp_path: Path) -> None:
     x[0, 0, 0] ^= 1
     np.savez(tmp_path / "altered.npz", x=x, y=y)
     (tmp_path / "cut.npz").write_bytes(FILE.read_bytes()[:100_000])
-    with pytest.raises(UserError, match="not the images"):
+    with pytest.raises(UserError, match="not the original images"):
         FashionMnist5k(tmp_path / "altered.npz").load(NoOptions(), None)
     for broken in ("cut.npz", "absent.npz"):
         with pytest.raises(UserError, match="cannot be read"):

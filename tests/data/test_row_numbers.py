@@ -125,7 +125,7 @@ def test_the_index_of_parquet_is_no_feature(tmp_path: Path) -> None:
 
 def test_keep_names_columns_that_are_there(tmp_path: Path) -> None:
     path = written(tmp_path, FRAME, index=False)
-    with pytest.raises(UserError, match=r"keep: 'aa' is no column.*'a'"):
+    with pytest.raises(UserError, match=r"keep: 'aa' is not a column.*'a'"):
         load(path, keep=("aa",))
     with pytest.raises(UserError, match="keep: 'label' is the label"):
         load(path, keep=("label",))

@@ -106,7 +106,7 @@ def test_labels(tmp_path: Path, labels: list[str], y: list[int], classes: tuple[
         ("a,Label\n1,x\n2,y\n", {}, r"no column 'label' \(did you mean 'Label'\?\) among a, Label"),
         ("a,b\n1,x\n2,y\n", {"label": 2}, "no column '2' among a, b"),
         ("label\nx\ny\nx\ny\n", {}, "holds nothing"),
-        ("a,label\n1,x\n2,y\n3,x\n4,y\n", {"drop": ("b",)}, "drop: 'b' is no column"),
+        ("a,label\n1,x\n2,y\n3,x\n4,y\n", {"drop": ("b",)}, "drop: 'b' is not a column"),
         ("a,label\n1,x\n2,y\n3,x\n4,y\n", {"drop": ("label",)}, "drop: 'label' is the label"),
         ("a,label\n", {}, "has no rows"),
         ("", {}, "cannot be read as csv"),

@@ -129,11 +129,11 @@ def test_the_python_version_of_cifar10(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        ({"data": IMAGES[:NUM_TRAIN].reshape(-1, 3072)}, "'fine_labels' is no list of 200 labels"),
+        ({"data": IMAGES[:NUM_TRAIN].reshape(-1, 3072)}, "'fine_labels' is not a list of 200 labels"),
         ({"data": IMAGES[:9].reshape(-1, 3072), "fine_labels": [0] * NUM_TRAIN}, "no array of 200 x 3,072 bytes"),
         ({"data": [1], "fine_labels": [0] * NUM_TRAIN}, "no array of 200 x 3,072 bytes"),
         ({"data": IMAGES[:NUM_TRAIN].reshape(-1, 3072), "fine_labels": ["1"] * NUM_TRAIN}, "no list of 200 labels"),
-        ({"data": exec}, "asks for builtins.exec"),
+        ({"data": exec}, "builtins.exec"),
         ({"data": b"x" * 2_000_000}, "too many for 200 images"),
     ],
 )
@@ -233,7 +233,7 @@ X, Y = IMAGES[PARTS["test"]].transpose(2, 3, 1, 0), np.ones((NUM_TEST, 1), np.ui
         (mat_bytes(X={"a": X}, y=Y), "'X': got struct"),
         (mat_bytes(X=np.array([[1, "a"]], object), y=Y), "'X': got cell"),
         (mat_bytes(X=X, y=Y * 11), r"got labels 11\.\.11"),
-        (mat_bytes(X=X, y=Y)[:-2000], "get it again"),
+        (mat_bytes(X=X, y=Y)[:-2000], "download it again"),
         (b"", "cannot be read"),
         (b"no MATLAB file at all" * 100, "cannot be read"),
         (b"\x89HDF\r\n\x1a\n" + bytes(500), "cannot be read"),

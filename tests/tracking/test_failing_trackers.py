@@ -67,7 +67,7 @@ def test_one_that_fails_in_any_method_ends_no_run_and_is_named_once(tiny, untrac
     assert len(warnings) == len(said) == 7
     assert set(said) == {f"tracker {name}" for name in (*(bad.name for bad in failing), "mlflow", "exiting")}
     assert said["tracker bad curve"] == (
-        "tracker bad curve failed, the run goes on without it: OSError: no such server"
+        "tracker bad curve failed, the run continues without it: OSError: no such server"
     )
     for name in ("findings.csv", "scores.parquet"):
         assert (finished.folder / name).read_bytes() == (untracked / name).read_bytes()

@@ -64,7 +64,7 @@ def test_wandb_without_account_asks_no_network(no_account, silent_server, tmp_pa
 
 def test_wandb_online_without_account_fails_instead_of_asking(no_account, monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "online")
-    with pytest.raises(RuntimeError, match="nobody is logged in; run `wandb login`"):
+    with pytest.raises(RuntimeError, match="not logged in; run `wandb login`"):
         tracker("wandb").begin(ABOUT, tmp_path)
 
 

@@ -1,7 +1,6 @@
-"""Where samples come from, who of them is in which training set, and how images are augmented.
+"""Data: the sources of samples, the training sets that samples are in, and image augmentation.
 
-A source of samples is one file of this package, found by its name. No module here imports torch,
-`augment.py` excepted.
+A data source is one file of this package, found by its name. Only `augment.py` imports torch.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from pruneaudit.data.source import Source
 
 _SHARED = {"archives", "array_pickle", "cifar", "download", "idx", "pictures", "source"}
-"""What several sources are made of."""
+"""Modules that several sources share."""
 _NO_SOURCES = {"augment", "copies", "drawing", "membership", "audit_data", "row_numbers", "splits", *_SHARED}
 
 SOURCES: Registry[Source[Any]] = Registry(

@@ -1,7 +1,7 @@
-"""Reads single members of archives that others made. Nothing is ever unpacked to disk.
+"""Reads single members of published archives, without unpacking to disk.
 
-A name that leads out of the archive's own folder, or a link in the place of a file that is wanted, shows that somebody
-has tampered with an archive: it is refused, although it could do no harm here.
+A member whose name leads out of the archive's folder, or a link in place of a wanted file, is a sign of tampering: the
+archive is refused, although it could do no harm here.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from pruneaudit.core.unpacking import BLOCK, LimitedStream, check_zip
 
 T = TypeVar("T")
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, NotImplementedError)
-"""What reading a damaged archive raises."""
+"""Exceptions from reading a damaged archive."""
 
 
 def read_tar(archive: Path, wanted: Collection[str], read: Callable[[str, IO[bytes], int], T]) -> dict[str, T]:
-    """What `read` makes of the wanted files of a tar archive, compressed or not; others are passed over.
+    """Reads the wanted files of a tar archive, compressed or not, with `read`; skips others.
 
     Args:
         archive: the file.
-        wanted: ends of member names, such as `100/feats`; whole parts of them must agree.
-        read: is given which of `wanted` it is, the open file and its size in bytes.
+        wanted: ends of member names, such as `100/feats`; matched by whole path components.
+        read: called with the name in `wanted`, the open file and its size in bytes.
 
     Returns:
-        By the names in `wanted`, those that the archive has.
+        The results of `read`, by name in `wanted`, for the files that the archive has.
 
     Raises:
-        UserError: it is no tar archive or cut short, has a name that leads out of it, or a link instead of a file, or
-            it unpacks to more than the limit (`unpacking.py`).
+        UserError: it is not a whole tar archive, has a name that leads out of it or a link instead of a file, or
+            unpacks to more than the limit (`unpacking.py`).
     """
     found = {}
     try:
@@ -47,28 +47,30 @@ def read_tar(archive: Path, wanted: Collection[str], read: Callable[[str, IO[byt
                     continue
                 content = members.extractfile(member) if member.isfile() else None
                 if content is None:
-                    raise UserError(f"{archive}: member {member.name} is no plain file, expected one: get it again")
+                    raise UserError(f"{archive}: member {member.name} is not a plain file: download the archive again")
                 found[name] = read(name, content, member.size)
             while stream.read(BLOCK):
-                pass  # to the very end, where gzip and its kin have their own checksum
+                pass  # read to the end, where gzip and similar formats have a checksum
     except DAMAGE as error:
-        raise UserError(f"{archive}: cannot be read ({error}); expected a whole tar archive: get it again") from None
+        raise UserError(
+            f"{archive}: cannot be read ({error}); expected a whole tar archive: download it again"
+        ) from None
     return found
 
 
 def zip_members(archive: Path, suffix: str, max_bytes: int) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The files of a zip archive whose names end with `suffix`, by name; others are passed over.
+    """Yields the files of a zip archive whose names end with `suffix`, in the order of names; skips others.
 
     Args:
         archive: the file.
-        suffix: such as `.tif`, in small letters.
-        max_bytes: the most that one may unpack to.
+        suffix: such as `.tif`, in lower case.
+        max_bytes: maximum unpacked size of one file.
 
     Yields:
         The name and the content.
 
     Raises:
-        UserError: it is no zip archive or cut short, has a name that leads out of it, or a member or the whole is too
+        UserError: it is not a whole zip archive, has a name that leads out of it, or a member or the whole is too
             large.
     """
     try:
@@ -81,11 +83,13 @@ def zip_members(archive: Path, suffix: str, max_bytes: int) -> Iterator[tuple[Pu
                 if member.file_size > max_bytes:
                     raise UserError(
                         f"{archive}: {member.filename} unpacks to {member.file_size:,} bytes, expected at most "
-                        f"{max_bytes:,}: get it again"
+                        f"{max_bytes:,}: download it again"
                     )
                 yield PurePosixPath(member.filename), members.read(member)
-    except (*DAMAGE, RuntimeError) as error:  # RuntimeError: a password
-        raise UserError(f"{archive}: cannot be read ({error}); expected a whole zip archive: get it again") from None
+    except (*DAMAGE, RuntimeError) as error:  # RuntimeError: needs a password
+        raise UserError(
+            f"{archive}: cannot be read ({error}); expected a whole zip archive: download it again"
+        ) from None
 
 
 def _matching(name: str, wanted: Collection[str]) -> str | None:
@@ -100,4 +104,6 @@ def _matching(name: str, wanted: Collection[str]) -> str | None:
 def _check_name(archive: Path, name: str) -> None:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
-        raise UserError(f"{archive}: member {name} leads out of the archive's folder: get it again from its source")
+        raise UserError(
+            f"{archive}: member {name} leads out of the archive's folder: download it again from its source"
+        )

@@ -1,7 +1,7 @@
-"""Reads pickles that hold plain data and arrays of bytes, and can hold nothing else.
+"""Reads pickles of plain data and byte arrays, and refuses anything else.
 
-A pickle is a program: it may call whatever it can name. Here it can name three things, and gets a stand-in for each:
-what NumPy says when it pickles an array. The arrays are then made from what the stand-ins collected, after a check.
+A pickle is a program that can call whatever it can name. Here it can name only the three objects that NumPy uses to
+pickle an array, and gets a stand-in for each. The arrays are then made from the checked content of the stand-ins.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from pruneaudit.core.errors import UserError
 
 
 def read_array_pickle(file: IO[bytes], name: str) -> dict[str, Any]:
-    """The dict that a pickle holds, its keys as texts, byte arrays in it as uint8 arrays.
+    """Reads the dict in a pickle, with keys as texts and byte arrays as uint8 arrays.
 
     Args:
-        file: open for reading.
-        name: what it is called in messages.
+        file: the file, open for reading.
+        name: its name in messages.
 
     Raises:
-        UserError: it names anything but arrays, holds arrays of another type than uint8, no dict, or is damaged.
+        UserError: it names anything other than arrays, has arrays of a type other than uint8, is not a dict, or is
+            damaged.
     """
     data = file.read()
     try:
@@ -34,10 +35,10 @@ def read_array_pickle(file: IO[bytes], name: str) -> dict[str, Any]:
         raise UserError(f"{name}: {error}") from None
     except Exception as error:  # a damaged pickle raises anything from EOFError to AttributeError
         raise UserError(
-            f"{name}: cannot be read ({error or type(error).__name__}), expected a pickle of arrays: get it again"
+            f"{name}: cannot be read ({error or type(error).__name__}), expected a pickle of arrays: download it again"
         ) from None
     if not isinstance(content, dict):
-        raise UserError(f"{name}: holds a {type(content).__name__}, expected a dict of arrays: get it again")
+        raise UserError(f"{name}: contains a {type(content).__name__}, expected a dict of arrays: download it again")
     found = {}
     for key, value in content.items():
         text = key.decode("latin1") if isinstance(key, bytes) else str(key)
@@ -46,28 +47,28 @@ def read_array_pickle(file: IO[bytes], name: str) -> dict[str, Any]:
 
 
 def _check_sizes(data: bytes) -> None:
-    """Refuses a pickle whose instructions ask for more memory than it has bytes.
+    """Refuses a pickle whose instructions need more memory than it has bytes.
 
-    The reader would make room for what an instruction announces before it looks whether that follows.
+    The reader would allocate the announced memory before it checks that the content follows.
 
     Raises:
-        UserError: one does.
-        ValueError: it is cut short, or no pickle.
+        UserError: an instruction needs too much memory.
+        ValueError: it is cut short, or not a pickle.
     """
-    for instruction, argument, _ in pickletools.genops(data):  # reads every announced text: a short one is an error
+    for instruction, argument, _ in pickletools.genops(data):  # raises if an announced text is cut short
         if instruction.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(data):
-            raise UserError("asks for more memory than its content can need: get it again")
+            raise UserError("needs more memory than its content justifies: download it again")
 
 
 def _unpickler(file: IO[bytes]) -> pickle.Unpickler:
-    """A fresh one: its classes are made anew, so that a pickle that changes one changes nothing for the next."""
+    """Makes an unpickler with new classes, so that a pickle that modifies one does not affect the next."""
 
     class ByteType:
         def __init__(self, *arguments: Any) -> None:
             self.arguments = arguments
 
         def __setstate__(self, state: Any) -> None:
-            """The byte order, which a byte has none of."""
+            """Ignores the byte order, which bytes do not have."""
 
         @property
         def is_byte(self) -> bool:
@@ -83,11 +84,11 @@ def _unpickler(file: IO[bytes]) -> pickle.Unpickler:
             try:
                 _, shape, kind, is_fortran, content = self.state
                 if not kind.is_byte:
-                    raise UserError(f"{name} holds no plain bytes (uint8), expected nothing else")
+                    raise UserError(f"{name}: expected an array of plain bytes (uint8)")
                 values = np.frombuffer(content, np.uint8)
                 return values.reshape(tuple(shape), order="F" if is_fortran else "C")
             except (TypeError, ValueError, AttributeError) as error:
-                raise UserError(f"{name} is no whole array ({error}): get it again") from None
+                raise UserError(f"{name} is not a whole array ({error}): download it again") from None
 
     def new_array(*arguments: Any) -> Array:
         return Array()
@@ -98,9 +99,9 @@ def _unpickler(file: IO[bytes]) -> pickle.Unpickler:
                 return new_array
             if module == "numpy" and name in ("ndarray", "dtype"):
                 return ByteType if name == "dtype" else Array
-            raise UserError(f"asks for {module}.{name}, expected nothing but arrays: it could run code; get it again")
+            raise UserError(f"uses {module}.{name}, expected arrays only: it could run code; download it again")
 
         def persistent_load(self, key: Any) -> Any:
-            raise UserError("asks for something outside itself, expected nothing but arrays: get it again")
+            raise UserError("refers to an external object, expected arrays only: download it again")
 
     return OnlyArrays(file, encoding="bytes")

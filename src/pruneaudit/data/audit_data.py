@@ -1,6 +1,6 @@
-"""The labelled samples that a study draws on, and the parts that they belong to.
+"""The audit data: the labelled samples of a study, and the parts that they belong to.
 
-They are drawn once for the study (`drawing.py`): every model of the bank, and every release, sees the same audit data.
+They are drawn once per study (`drawing.py`): all models of the bank and all releases use the same audit data.
 """
 
 from __future__ import annotations
@@ -24,58 +24,58 @@ _ARRAYS = ("x", "y", "ids", "holdout", "public", "canary")
 _FACTS = "audit_data.json"
 _COPY_OF = "copy_of"
 SAVED_FILES = (*(f"{key}.npy" for key in _ARRAYS), _FACTS)
-"""What every saved audit data has."""
+"""The files of all saved audit data."""
 
 
 @dataclass(frozen=True, eq=False)
 class AuditData:
-    """N samples: the audited ones, canaries, holdout, public, and copies of audited ones. Nothing changes them."""
+    """N samples: audited ones, canaries, holdout, public, and copies of audited ones. Never modified."""
 
     name: str
-    """The source that they come from."""
+    """The name of their source."""
     x: np.ndarray
     """uint8 images (N, K, H, W) in 0..255; or float32 images (N, K, H, W) or tables (N, F)."""
     y: np.ndarray
-    """(N,) int64 labels in 0..C-1, label noise and the wrong labels of canaries included."""
+    """(N,) int64 labels in 0..C-1, including label noise and the wrong labels of canaries."""
     ids: np.ndarray
     """(N,) int64: the row of each sample in the source."""
     holdout: np.ndarray
-    """(N,) bool: in no training set and never audited; what nulls are made of."""
+    """(N,) bool: in no training set and never audited; used for nulls."""
     public: np.ndarray
-    """(N,) bool: in no training set and never audited; what shapes models and methods."""
+    """(N,) bool: in no training set and never audited; can influence models and methods."""
     canary: np.ndarray
-    """(N,) bool: planted to be memorised, and kept out of ordinary findings."""
+    """(N,) bool: planted to be memorised; excluded from ordinary findings."""
     num_classes: int
-    """C."""
+    """The number of classes, C."""
     classes: tuple[str, ...]
     """The C class names."""
     mean: tuple[float, ...] | None
-    """Per channel, what uint8 images are centred on, in units of [0, 1]; None for float data."""
+    """Per channel, the mean for normalising uint8 images, in units of [0, 1]; None for float data."""
     std: tuple[float, ...] | None
-    """Per channel, what centred uint8 images are divided by, in units of [0, 1]; None for float data."""
+    """Per channel, the standard deviation for normalising uint8 images, in units of [0, 1]; None for float data."""
     copy_of: np.ndarray | None = None
-    """(N,) int64: the place of the audited sample that has the same x, and of every other sample its own; None where
-    there are no copies. A copy is in exactly the training sets that its original is in, and is never audited."""
+    """(N,) int64: for a copy the index of the audited sample with the same x, for other samples their own index; None
+    without copies. A copy is in exactly the training sets of its original, and is never audited."""
     classes_known: bool = True
-    """Whether the source says which classes there are; if not, C is the highest label + 1, and may be too low."""
+    """Whether the source states its classes; if not, C is the highest label + 1, which can be too low."""
 
     def __post_init__(self) -> None:
         wrong = [key for key, array in self._arrays().items() if len(array) != len(self.x)]
         if wrong or len(self.classes) != self.num_classes:
             raise ValueError(
-                f"audit data: {wrong or 'classes'} of another length than {'x' if wrong else 'num_classes'}"
+                f"audit data: the length of {wrong or 'classes'} differs from {'x' if wrong else 'num_classes'}"
             )
 
     @cached_property
     def sha256(self) -> str:
-        """64 hex digits for all that the audit data holds: arrays, normalisation, classes."""
+        """Hash (64 hex digits) of the whole audit data: arrays, normalisation, classes."""
         return self._hashed(len(self.y), self.holdout, {"public": self.public} if self.public.any() else {})
 
     @cached_property
     def bank_sha256(self) -> str:
-        """The same of the samples that were there before the last part was drawn: its sizes shape no network.
+        """Hash of the samples without the part drawn last, which influences no network.
 
-        The two parts go by one name, so that a bank keeps its networks when a part gets its own name.
+        Holdout and public samples are hashed under one name, so that a bank keeps its networks when a part is renamed.
         """
         if not self.public.any():
             return self.sha256
@@ -83,33 +83,33 @@ class AuditData:
 
     @cached_property
     def public_sha256(self) -> str:
-        """The same of the public samples alone, where they were drawn last; empty where `bank_sha256` covers them."""
+        """Hash of the public samples if they were drawn last; empty if `bank_sha256` covers them."""
         if not self.public[self.num_in_bank :].any():
             return ""
         return sha256_of_arrays({key: getattr(self, key)[self.public] for key in ("x", "y", "ids")})
 
     @cached_property
     def num_in_bank(self) -> int:
-        """B: how many samples come before the part drawn last; N where there is one part alone."""
+        """B: the number of samples before the part drawn last; N if there is only one part."""
         if not (self.holdout.any() and self.public.any()):
             return len(self.y)
         return max(int(np.flatnonzero(part)[0]) for part in (self.holdout, self.public))
 
     @property
     def unseen(self) -> np.ndarray:
-        """(N,) bool: holdout and public samples, which are in no training set and never audited."""
+        """(N,) bool: holdout and public samples; in no training set and never audited."""
         return self.holdout | self.public
 
     def shaping(self, num_samples: int | None = None) -> np.ndarray:
-        """(N,) bool: the samples that shape models: public ones, or holdout samples where there are none.
+        """Returns (N,) bool: the samples that can influence models: public ones, or holdout samples if there are none.
 
         Args:
-            num_samples: the first so many; None: all.
+            num_samples: how many, from the first; None: all.
         """
         return _first(self.public if self.public.any() else self.holdout, num_samples)
 
     def nulls(self, num_taken: int = 0) -> np.ndarray:
-        """(N,) bool: the holdout without its first `num_taken` samples, which have shaped a model."""
+        """Returns (N,) bool: the holdout without its first `num_taken` samples, which influenced a model."""
         return self.holdout & ~_first(self.holdout, num_taken)
 
     @cached_property
@@ -120,16 +120,16 @@ class AuditData:
         return self.copy_of != np.arange(len(self.x))
 
     def shared(self, coins: np.ndarray) -> np.ndarray:
-        """The coins (N,), with that of its original for every copy."""
+        """Returns the coins (N,), with every copy given the coin of its original."""
         return coins if self.copy_of is None else coins[self.copy_of]
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The names of what `save` writes."""
+        """The names of the files that `save` writes."""
         return (*(f"{key}.npy" for key in self._arrays()), _FACTS)
 
     def save(self, folder: Path) -> None:
-        """Writes one `.npy` per array and `audit_data.json` into `folder`, which is made if need be."""
+        """Writes one `.npy` per array and `audit_data.json` to `folder`, which is created if necessary."""
         folder.mkdir(parents=True, exist_ok=True)
         for key, array in self._arrays().items():
             np.save(folder / f"{key}.npy", array, allow_pickle=False)
@@ -138,17 +138,17 @@ class AuditData:
 
     @classmethod
     def load(cls, folder: Path, mmap: bool = False, sha256: str = "") -> AuditData:
-        """What `save` wrote.
+        """Loads audit data that `save` wrote.
 
         Args:
-            folder: where it was saved.
-            mmap: maps the arrays instead of reading them, so that workers share their memory. The
-                mapping is copy-on-write: nothing can change the files, and torch, which has no
-                read-only tensors, takes the arrays without a warning.
-            sha256: what it is known by, where its files have been checked otherwise; default: computed when asked for.
+            folder: the folder of the files.
+            mmap: map the arrays instead of reading them, so that workers share their memory. The
+                mapping is copy-on-write: the files cannot change, and torch, which has no read-only
+                tensors, accepts the arrays without a warning.
+            sha256: its hash, if the files have already been checked; default: computed on demand.
 
         Raises:
-            UserError: the folder holds no whole audit data.
+            UserError: the folder contains no whole audit data.
         """
         try:
             facts = read_json(folder / _FACTS)
@@ -163,14 +163,14 @@ class AuditData:
             found = cls(**arrays, name=facts["name"], num_classes=len(classes), classes=classes, mean=mean, std=std)
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise UserError(
-                f"{folder}: no whole audit data ({error}); expected {_FACTS} and an .npy per array"
+                f"{folder}: audit data are missing or damaged ({error}); expected {_FACTS} and one .npy per array"
             ) from None
         if sha256:
-            vars(found)["sha256"] = sha256  # in place of the cached property's own
+            vars(found)["sha256"] = sha256  # sets the cached property
         return found
 
     def _hashed(self, count: int, unseen: np.ndarray, more: dict[str, np.ndarray]) -> str:
-        """The hash of the first `count` samples; `reserve` is a frozen key: banks were hashed by it."""
+        """Returns the hash of the first `count` samples; the key `reserve` is frozen, because existing banks use it."""
         arrays = {key: value[:count] for key, value in self._arrays().items() if key not in ("holdout", "public")}
         arrays |= {"reserve": unseen[:count], **more, "num_classes": np.asarray(self.num_classes, np.int64)}
         return sha256_of_arrays(
@@ -183,18 +183,18 @@ class AuditData:
 
 
 def _first(part: np.ndarray, count: int | None) -> np.ndarray:
-    """(N,) bool: the first `count` samples of a part; None: all of them."""
+    """Returns (N,) bool: the first `count` samples of a part; None: all of them."""
     return part if count is None else part & (np.cumsum(part) <= count)
 
 
 def copies_note(audit_data: AuditData) -> list[str]:
-    """What is said of the copies in audit data; nothing where there are none."""
+    """Returns a note on copies in the audit data; empty if there are none."""
     if audit_data.copy_of is None:
         return []
     num_copies, num_samples = int(audit_data.is_copy.sum()), len(audit_data.y)
     num_audited = int((~audit_data.unseen & ~audit_data.canary).sum()) - num_copies
     return [
         f"{num_copies:,} of {num_samples:,} samples repeat{'s' if num_copies == 1 else ''} an audited sample (equal x,"
-        " whatever the label): equal samples are in the same training sets, and one of each is audited"
-        f" ({num_audited:,} in all)"
+        " any label): equal samples are in the same training sets, and one of each is audited"
+        f" ({num_audited:,} in total)"
     ]

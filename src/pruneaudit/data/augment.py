@@ -1,8 +1,8 @@
 """Normalisation and random augmentation of whole batches, on any device.
 
-Augmentation works on normalised images: what a crop lets in from outside is 0, the mean colour (torchvision's
-usual order pads before it normalises, with black). Random numbers come from a CPU generator on every
-device, so that a model sees the same augmentations wherever it is trained.
+Augmentation works on normalised images: crops are padded with 0, the mean colour (torchvision usually pads
+with black before it normalises). Random numbers come from a CPU generator on every device, so that a model
+sees the same augmentations on all devices.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PADDING = 4
 
 
 def normalise(x: Tensor, mean: Sequence[float] | None, std: Sequence[float] | None) -> Tensor:
-    """What networks are fed: `(x / 255 - mean) / std` for uint8 images, float data as they are.
+    """Returns the input of networks: `(x / 255 - mean) / std` for uint8 images, float data unchanged.
 
     Args:
         x: (B, C, H, W) uint8 in 0..255, or float of any shape.
@@ -30,7 +30,7 @@ def normalise(x: Tensor, mean: Sequence[float] | None, std: Sequence[float] | No
         std: per channel, in units of [0, 1], above 0; None for float data.
 
     Returns:
-        float32 of the same shape and memory format; `x` itself if there is nothing to do.
+        float32 of the same shape and memory format; `x` itself if nothing changes.
 
     Raises:
         ValueError: uint8 without mean and std, or float with them.
@@ -47,12 +47,12 @@ def normalise(x: Tensor, mean: Sequence[float] | None, std: Sequence[float] | No
 
 
 def unchanged(x: Tensor, generator: torch.Generator) -> Tensor:
-    """`x` itself; draws nothing."""
+    """Returns `x` itself; draws nothing."""
     return x
 
 
 def flip(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image of the batch mirrored left to right with probability 1/2.
+    """Mirrors each image of the batch left to right with probability 1/2.
 
     Args:
         x: (B, C, H, W), any type, device and memory format.
@@ -69,7 +69,7 @@ def flip(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def crop_flip(x: Tensor, generator: torch.Generator, padding: int = PADDING) -> Tensor:
-    """Each image padded by zeros, cropped to its old size at a random place, then mirrored with probability 1/2.
+    """Pads each image with zeros, crops it to its size at a random place, and mirrors it with probability 1/2.
 
     Args:
         x: (B, C, H, W), any type, device and memory format.
@@ -89,18 +89,18 @@ def crop_flip(x: Tensor, generator: torch.Generator, padding: int = PADDING) -> 
 
 
 def draw_flips(num_images: int, generator: torch.Generator) -> Tensor:
-    """(B,) bool, each true with probability 1/2."""
+    """Draws (B,) bool, each true with probability 1/2."""
     return torch.rand(num_images, generator=generator) < 0.5
 
 
 def draw_offsets(num_images: int, padding: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Top (B,) and left (B,) of the crops, uniform in 0..2P of the padded image; P, P is no shift."""
+    """Draws top (B,) and left (B,) of the crops, uniform in 0..2P of the padded image; (P, P) is no shift."""
     tops, lefts = torch.randint(2 * padding + 1, (2, num_images), generator=generator)
     return tops, lefts
 
 
 def _cropped(x: Tensor, tops: Tensor, lefts: Tensor, padding: int) -> Tensor:
-    """All crops by one gather from the view of all windows."""
+    """Makes all crops by one gather from a view of all windows."""
     height, width = x.shape[2:]
     padded = functional.pad(x, (padding,) * 4)  # (B, C, H + 2P, W + 2P)
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2P + 1, 2P + 1, H, W), no copy
@@ -132,21 +132,21 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "flip": flip,
     "crop_flip": crop_flip,
 }
-"""By the names that `study.Training.augment` has."""
+"""Augmentations by their names in `study.Training.augment`."""
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
-    """What the CPU has drawn (positions, offsets, flips), on the device that uses it.
+    """Copies values drawn on the CPU (positions, offsets, flips) to a device.
 
-    A plain copy waits until a GPU has done all that it was given before. From pinned memory it does not, so that the
-    CPU prepares the next steps meanwhile.
+    A plain copy waits until the GPU has finished all earlier work. A copy from pinned memory does not, so the CPU can
+    prepare the next steps meanwhile.
 
     Args:
         values: any tensor.
-        device: where it is needed.
+        device: the target device.
 
     Returns:
-        `values` itself where it is there already.
+        The values on the device; `values` itself if they are already there.
     """
     if device.type == "cuda" and not values.is_cuda:
         return values.pin_memory().to(device, non_blocking=True)

@@ -1,8 +1,8 @@
 """Location, Purchase and Texas: tables of zeros and ones, as Shokri et al. 2017 (arXiv:1610.05820) published them.
 
-Archives of https://github.com/privacytrustlab/datasets. Each holds text files of comma-separated values: either one
-file, the label first in each row, or one file of features and one of labels. Labels are numbered from 1; here they
-are numbered from 0, and the classes are called by the number in the file. No checksum of them has been published.
+Archives of https://github.com/privacytrustlab/datasets. Each contains text files of comma-separated values: either one
+file with the label first in each row, or one file of features and one of labels. Labels are numbered from 1 in the
+files and from 0 here; classes are named by the number in the file. No checksums have been published.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SPELLINGS = {value + end for value in (b"0", b"1") for end in (b"", b".", b".0"
 
 
 def published(name: str) -> RemoteFile:
-    """An archive of the page."""
+    """Returns an archive of the page."""
     return RemoteFile(name, (f"https://github.com/privacytrustlab/datasets/raw/master/{name}",))
 
 
@@ -40,40 +40,40 @@ class Description:
     """One of the tables."""
 
     name: str
-    """Of the source, and of its folder among the data sets."""
+    """The name of the source, and of its folder among the data sets."""
     title: str
     archive: RemoteFile
     features_file: str
     """The end of its name in the archive."""
     labels_file: str | None
-    """None: the label stands first in each row of features."""
+    """None: the label is first in each row of features."""
     num_samples: int
     num_features: int
     num_classes: int
     about_bytes: int | None = None
-    """Size of the archive, where it is known."""
+    """Size of the archive, if known."""
 
 
 class BinaryTable(Source[PathOptions]):
-    """All of one table; it has no official parts."""
+    """The whole of one table, which has no official parts."""
 
     is_public = True
     about: ClassVar[Description]
     """The table as it was published."""
 
     def __init__(self, about: Description | None = None) -> None:
-        """Describes the table, where it is another than the published one."""
+        """Sets the description of the table; default: the published one."""
         self._about = about or type(self).about
 
     def load(self, options: PathOptions, data_root: Path | None) -> RawData:
-        """All rows, in the order of the file; x is (N, F) float32, all 0 or 1."""
+        """Loads all rows, in the order of the file; x is (N, F) float32, all 0 or 1."""
         about = self._about
         root = data_root or default_data_root()
         place = self._find(options.path, root)
         if place is None and options.path is not None:
             raise UserError(
-                f"{about.title}: no {about.archive.name} in {options.path}; put it ({PAGE}) there, or name where it "
-                f"is: data.source = '{about.name}:PATH'"
+                f"{about.title}: no {about.archive.name} in {options.path}; put it ({PAGE}) there, or give "
+                f"its path: data.source = '{about.name}:PATH'"
             )
         if place is None:
             place = obtain([about.archive], root / about.name, about.title)[0]
@@ -82,7 +82,7 @@ class BinaryTable(Source[PathOptions]):
         found = self._archived(place) if place.is_file() else self._unpacked(place)
         missing = [name for name in self._files if name not in found]
         if missing:
-            raise UserError(f"{place}: holds no {missing[0]}, expected {' and '.join(self._files)}: get it again")
+            raise UserError(f"{place}: has no {missing[0]}, expected {' and '.join(self._files)}: download it again")
         x, y = found[about.features_file]
         if about.labels_file is not None:
             y = found[about.labels_file][1]
@@ -90,7 +90,7 @@ class BinaryTable(Source[PathOptions]):
         return RawData.from_file(place, x, y - 1, classes)
 
     def whereabouts(self, data_root: Path | None) -> str:
-        """The page of the table, and where a copy was found."""
+        """Returns the page of the table, and the path of a local copy."""
         archive, place = self._about.archive, self._find(None, data_root or default_data_root())
         size = f"; {readable_bytes(self._about.about_bytes)}" if self._about.about_bytes else ""
         said = f"{PAGE}{size}; "
@@ -103,7 +103,7 @@ class BinaryTable(Source[PathOptions]):
         return [name for name in (self._about.features_file, self._about.labels_file) if name is not None]
 
     def _find(self, path: Path | None, data_root: Path) -> Path | None:
-        """The archive, or the folder that the features file lies in: at or in `path`, otherwise in a usual place."""
+        """Finds the archive, or the folder of the features file: at or in `path`, otherwise in a default place."""
         if path is not None and path.expanduser().is_file():
             return path.expanduser()
         for place in [path.expanduser()] if path is not None else [data_root / self._about.name, data_root]:
@@ -126,11 +126,11 @@ class BinaryTable(Source[PathOptions]):
                 with (folder / name).open("rb") as file:
                     found[name] = self._read(name, file, str(folder / name))
             except OSError as error:
-                raise UserError(f"{folder / name}: cannot be read ({error.strerror}): get it again") from None
+                raise UserError(f"{folder / name}: cannot be read ({error.strerror}): download it again") from None
         return found
 
     def _read(self, name: str, file: IO[bytes], what: str) -> tuple[np.ndarray, np.ndarray]:
-        """Features (N, F) float32 and labels (N,) of a file; what it does not hold has length 0."""
+        """Reads features (N, F) float32 and labels (N,) of a file; missing ones have length 0."""
         about = self._about
         num_features = 0 if name == about.labels_file else about.num_features
         has_label = name == about.labels_file or about.labels_file is None
@@ -141,34 +141,34 @@ class BinaryTable(Source[PathOptions]):
         for block in iter(lambda: tuple(itertools.islice(lines, ROWS_PER_BLOCK)), ()):
             end = row + len(block)
             if end > about.num_samples:
-                raise UserError(f"{what}: has more than {about.num_samples:,} rows: get it again")
+                raise UserError(f"{what}: has more than {about.num_samples:,} rows: download it again")
             if has_label:
                 y[row:end] = [_label(line.partition(b",")[0], what, row + at) for at, line in enumerate(block)]
                 block = tuple(line.partition(b",")[2] for line in block)
             x[row:end] = _zeros_and_ones(block, num_features, what, row)
             row = end
         if row != about.num_samples:
-            raise UserError(f"{what}: has {row:,} rows, expected {about.num_samples:,}: get it again")
+            raise UserError(f"{what}: has {row:,} rows, expected {about.num_samples:,}: download it again")
         return x, y
 
 
 def _lines(file: IO[bytes], longest: int, what: str) -> Iterator[bytes]:
-    """The rows, none longer than `longest`: a file without line ends would otherwise fill the memory."""
+    """Yields the rows; limits their length, because a file without line ends would otherwise fill the memory."""
     for row, line in enumerate(iter(lambda: file.readline(longest + 1), b"")):
         if len(line) > longest:
-            raise UserError(f"{what}: row {row + 1} has more than {longest:,} characters: get it again")
+            raise UserError(f"{what}: row {row + 1} has more than {longest:,} characters: download it again")
         yield (line.removeprefix(codecs.BOM_UTF8) if row == 0 else line).rstrip(b"\r\n")
 
 
 def _label(text: bytes, what: str, row: int) -> int:
     digits = text.strip().strip(b'"')
     if not digits.isdigit() or len(digits) >= MAX_VALUE_BYTES:
-        raise UserError(f"{what}: row {row + 1} has label {digits[:20]!r}, expected a whole number: get it again")
+        raise UserError(f"{what}: row {row + 1} has label {digits[:20]!r}, expected a whole number: download it again")
     return int(digits)
 
 
 def _zeros_and_ones(rows: tuple[bytes, ...], num_features: int, what: str, first: int) -> np.ndarray:
-    """(R, F) uint8 from texts such as `0,1,1`; all of them at once, as there are hundreds of millions of values."""
+    """Parses texts such as `0,1,1` to (R, F) uint8, all at once, because there are hundreds of millions of values."""
     width = 2 * num_features
     if num_features == 0:
         return np.empty((len(rows), 0), np.uint8)
@@ -177,19 +177,21 @@ def _zeros_and_ones(rows: tuple[bytes, ...], num_features: int, what: str, first
         for at, line in enumerate(rows)
     ]
     text = np.frombuffer(b"".join(plain), np.uint8).reshape(len(rows), num_features, 2)
-    values = text[:, :, 0] - ord("0")  # what is below "0" wraps round to a large number
+    values = text[:, :, 0] - ord("0")  # characters below "0" wrap round to large numbers
     wrong = ((values > 1) | (text[:, :, 1] != ord(","))).any(axis=1)
     if wrong.any():
         row = first + int(wrong.argmax()) + 1
-        raise UserError(f"{what}: row {row} holds something else than zeros and ones: get it again")
+        raise UserError(f"{what}: row {row} has values other than zeros and ones: download it again")
     return values
 
 
 def _plain(line: bytes, num_features: int, what: str, row: int) -> bytes:
-    """A row that spells its values otherwise (`"0"`, `1.0`), spelled `0,1,1,`."""
+    """Converts a row with other spellings of its values (`"0"`, `1.0`) to `0,1,1,`."""
     values = [value.strip(b' "') for value in line.split(b",")]
     if len(values) != num_features:
-        raise UserError(f"{what}: row {row + 1} has {len(values):,} features, expected {num_features:,}: get it again")
+        raise UserError(
+            f"{what}: row {row + 1} has {len(values):,} features, expected {num_features:,}: download it again"
+        )
     digits = [value[:1] if value in _SPELLINGS else b"?" for value in values]
     return b"".join(digit + b"," for digit in digits)
 
@@ -237,7 +239,7 @@ class Texas100(BinaryTable):
     """Texas100: 67,330 stays in hospitals of Texas, 6,169 facts each true or not, 100 main procedures.
 
     Texas Department of State Health Services (the discharge data), Shokri et al. 2017 (arXiv:1610.05820; the table).
-    It takes 1.7 GB of memory.
+    Needs 1.7 GB of memory.
     """
 
     about = Description(

@@ -1,9 +1,9 @@
-"""CHMNIST: 5,000 colour tiles of tissue from colorectal cancer, 625 in each of 8 classes, brought to 32x32.
+"""CHMNIST: 5,000 colour tiles of tissue from colorectal cancer, 625 in each of 8 classes, resized to 32x32.
 
 Kather et al. 2016, "Multi-class texture analysis in colorectal cancer histology" (Scientific Reports 6:27988; Zenodo
 record 53169, CC BY 4.0). The tiles have 150x150 pixels; as in Yuan & Zhang 2022 (arXiv:2202.03335) they are resized to
-32x32 and normalised by the constants of ImageNet. Read from the zip archive, of which nothing is unpacked to disk, or
-from the folder that it unpacks to. Needs the extra `images`.
+32x32 and normalised by the constants of ImageNet. Reads the zip archive, without unpacking it to disk, or its unpacked
+folder. Needs the extra `images`.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ ARCHIVE = RemoteFile(
 
 
 class Chmnist(Source[PathOptions]):
-    """All tiles; they have no official parts."""
+    """All tiles, without official parts."""
 
     is_public = True
 
     def __init__(self, num_per_class: int = 625, archive: RemoteFile = ARCHIVE) -> None:
-        """Describes the archive: how many tiles each class must have."""
+        """Sets the archive, and the number of tiles per class."""
         self._num_per_class = num_per_class
         self._archive = archive
 
     def load(self, options: PathOptions, data_root: Path | None) -> RawData:
-        """All tiles, class by class, by name; x is (N, 3, 32, 32) uint8."""
+        """Loads all tiles, ordered by class and name; x is (N, 3, 32, 32) uint8."""
         root = data_root or default_data_root()
         place = self._find(options.path, root)
         if place is None and options.path is not None:
             raise UserError(
-                f"CHMNIST: no {self._archive.name} or {FOLDER} in {options.path}; put it ({PAGE}) there, or name where "
-                "it is: data.source = 'chmnist:PATH'"
+                f"CHMNIST: no {self._archive.name} or {FOLDER} in {options.path}; put it ({PAGE}) there, or give "
+                "its path: data.source = 'chmnist:PATH'"
             )
         if place is None:
             place = obtain([self._archive], root / "chmnist", "CHMNIST")[0]
@@ -71,13 +71,13 @@ class Chmnist(Source[PathOptions]):
             wrong = int(np.argmax(counts != self._num_per_class))
             raise UserError(
                 f"{place}: has {counts[wrong]:,} tiles of {CLASS_FOLDERS[wrong]}, expected {self._num_per_class:,}: "
-                "get it again"
+                "download it again"
             )
         order = np.argsort(y, kind="stable")
         return RawData.from_file(place, np.stack(images)[order], y[order], CLASSES, MEAN, STD)
 
     def whereabouts(self, data_root: Path | None) -> str:
-        """The page of the data set, the size of its archive, and where a copy was found."""
+        """Returns the page of the data set, the size of its archive, and the path of a local copy."""
         place = self._find(None, data_root or default_data_root())
         said = f"{PAGE}; {readable_bytes(self._archive.num_bytes or 0)}; "
         if place is None:
@@ -85,7 +85,7 @@ class Chmnist(Source[PathOptions]):
         return said + f"found: {place} ({trust(place, self._archive) if place.is_file() else UNCHECKED})"
 
     def _find(self, path: Path | None, data_root: Path) -> Path | None:
-        """The archive, or the folder of the class folders: at or in `path`, otherwise in a usual place."""
+        """Finds the archive, or the folder of the class folders: at or in `path`, otherwise in a default place."""
         if path is not None and path.expanduser().is_file():
             return path.expanduser()
         for place in [path.expanduser()] if path is not None else [data_root / "chmnist", data_root]:
@@ -98,7 +98,7 @@ class Chmnist(Source[PathOptions]):
 
 
 def _tiles(place: Path) -> Iterator[tuple[int, str, bytes]]:
-    """Label, name and content of each tile, by name."""
+    """Yields label, name and content of each tile, in the order of names."""
     if place.is_file():
         for name, content in zip_members(place, ".tif", MAX_TILE_BYTES):
             label = _label(name)
@@ -110,11 +110,11 @@ def _tiles(place: Path) -> Iterator[tuple[int, str, bytes]]:
             try:
                 yield label, f"{folder}/{path.name}", path.read_bytes()
             except OSError as error:
-                raise UserError(f"{path}: cannot be read ({error.strerror}): get it again") from None
+                raise UserError(f"{path}: cannot be read ({error.strerror}): download it again") from None
 
 
 def _label(name: PurePosixPath) -> int | None:
-    """The class of a member, by the folder that it lies in; None: none (a system's own files)."""
+    """Returns the class of a member from its folder; None for other files (such as those of operating systems)."""
     if name.name.startswith(".") or name.parent.name not in CLASS_FOLDERS:
         return None
     return CLASS_FOLDERS.index(name.parent.name)

@@ -1,6 +1,6 @@
 """CIFAR-10: all 60,000 colour 32x32 images in 10 classes (50,000 train, then 10,000 test).
 
-Krizhevsky 2009; `cifar.py` says in which forms it is read.
+Krizhevsky 2009; `cifar.py` lists the supported forms.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from pruneaudit.data.cifar import Cifar, Form
 from pruneaudit.data.download import RemoteFile
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-"""Yuan & Zhang 2022 (arXiv:2202.03335), who use them for CIFAR-100 too. These deviations are means over images of each
-image's own, smaller than those of all pixels (0.2470, 0.2435, 0.2616)."""
+"""From Yuan & Zhang 2022 (arXiv:2202.03335), who also use them for CIFAR-100. The deviations are means of the
+deviations within images, which are smaller than those over all pixels (0.2470, 0.2435, 0.2616)."""
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 ARCHIVE = "cifar-10-binary.tar.gz"
 BINARY = RemoteFile(
@@ -41,7 +41,7 @@ class Cifar10(Cifar):
         binary: RemoteFile = BINARY,
         python: RemoteFile = PYTHON,
     ) -> None:
-        """Describes the files: how many images each of the six must hold."""
+        """Sets the files, and the number of images in each of the six."""
         binary_form = Form(FOLDER, binary, dict.fromkeys(FILES, records_per_file), is_binary=True)
         names = [name.removesuffix(".bin") for name in FILES]
         python_form = Form(PYTHON_FOLDER, python, dict.fromkeys(names, records_per_file), is_binary=False)

@@ -1,6 +1,6 @@
 """CIFAR-100: all 60,000 colour 32x32 images in 100 classes (50,000 train, then 10,000 test).
 
-Krizhevsky 2009; `cifar.py` says in which forms it is read. The labels are the fine ones.
+Krizhevsky 2009; `cifar.py` lists the supported forms. The labels are the fine ones.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Cifar100(Cifar):
         binary: RemoteFile = BINARY,
         python: RemoteFile = PYTHON,
     ) -> None:
-        """Describes the files: how many images the training and the test part must hold."""
+        """Sets the files, and the numbers of training and test images."""
         binary_form = Form(FOLDER, binary, {"train.bin": num_train, "test.bin": num_test}, is_binary=True)
         python_form = Form(PYTHON_FOLDER, python, {"train": num_train, "test": num_test}, is_binary=False)
         super().__init__("cifar100", "CIFAR-100", CLASSES, 2, "fine_labels", (binary_form, python_form), (MEAN, STD))

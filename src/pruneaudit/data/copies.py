@@ -1,9 +1,8 @@
-"""Copies: samples of a data set whose x is equal, whatever their labels.
+"""Copies: samples of a data set with equal x and any labels.
 
-A sample that stands in the data twice, with a coin for each row, is a member and a non-member at once: the row that
-counts as a non-member was trained on under the other row's number. Its model remembers it, and an audit that counts
-both rows says that the model leaks less than it does. Near-duplicates (a picture scaled or shifted)
-are not looked for.
+If a sample is in the data twice, and membership is drawn for each row, it can be a member and a non-member at once: the
+model was trained on the "non-member" through the other row. An audit that counts both rows then underestimates the
+leakage. Near-duplicates (scaled or shifted pictures) are not detected.
 """
 
 # N samples
@@ -18,13 +17,13 @@ BLOCK_BYTES = 1 << 24
 
 
 def first_equal(x: np.ndarray) -> np.ndarray:
-    """For each sample the place of the first one that is equal to it: its own, where none before it is.
+    """Returns for each sample the index of the first sample equal to it, or its own index.
 
     Args:
-        x: (N, ...) numbers. Equal are values, so that 0.0 and -0.0 are.
+        x: (N, ...) numbers, compared by value, so that 0.0 equals -0.0.
 
     Returns:
-        (N,) int64; `arange(N)` where no two samples are equal.
+        (N,) int64; `arange(N)` if no two samples are equal.
     """
     rows = x.reshape(len(x), -1)
     places: dict[bytes, int] = {}
@@ -33,7 +32,7 @@ def first_equal(x: np.ndarray) -> np.ndarray:
     for start in range(0, len(rows), step):
         block = np.ascontiguousarray(rows[start : start + step])
         if block.dtype.kind == "f":
-            block = block + 0  # makes -0.0 a 0.0
+            block = block + 0  # converts -0.0 to 0.0
         for place, row in enumerate(block, start):
             found[place] = places.setdefault(hashlib.sha256(row).digest(), place)
     return found

@@ -1,7 +1,7 @@
 """Digits: 1,797 grey 8x8 images of handwritten digits, shipped with scikit-learn.
 
 Alpaydin, Kaynak 1998, "Optical recognition of handwritten digits" (UCI), the test part. Its 17 grey
-levels 0..16 become round(level * 255 / 16), a half rounded up: 0 is 0, 16 is 255, no two levels meet.
+levels 0..16 become round(level * 255 / 16), halves rounded up: 0 to 0, 16 to 255, all levels distinct.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Digits(Source[NoOptions]):
     is_public = True
 
     def load(self, options: NoOptions, data_root: Path | None) -> RawData:
-        """All images, in the order of scikit-learn; x is (1797, 1, 8, 8) uint8."""
+        """Loads all images, in the order of scikit-learn; x is (1797, 1, 8, 8) uint8."""
         table = _table()
         level = table[:, :-1].reshape(-1, 1, 8, 8)  # (1797, 1, 8, 8), in 0..16
         x = ((level * 255 + _MAX_LEVEL // 2) // _MAX_LEVEL).astype(np.uint8)
@@ -30,15 +30,15 @@ class Digits(Source[NoOptions]):
         return RawData(x, table[:, -1], classes, (GENERIC_MEAN,), (GENERIC_STD,))
 
     def whereabouts(self, data_root: Path | None) -> str:
-        """They came with scikit-learn."""
+        """Returns that they are part of scikit-learn."""
         return "shipped with scikit-learn"
 
 
 def _table() -> np.ndarray:
-    """(1797, 65) int64: the levels of 64 pixels, row by row, and the digit.
+    """Returns (1797, 65) int64: the levels of 64 pixels, row by row, and the digit.
 
-    It is read from the file that `sklearn.datasets.load_digits` reads. Importing scikit-learn first takes a second,
-    which is most of the time in which a finished run answers.
+    Reads the file of `sklearn.datasets.load_digits` directly: importing scikit-learn takes a second, which would be
+    most of the time for showing a finished run.
     """
     package = find_spec("sklearn")
     places = (package.submodule_search_locations if package is not None else None) or ()

@@ -1,9 +1,9 @@
-"""Gets published files into the folder of data sets, and checks that they are what was published.
+"""Downloads published files to the folder of data sets, and verifies them.
 
-A file is downloaded to a temporary name beside its own (by `pooch`), checked, and renamed: under its own name it is
-whole or absent. Where somebody trustworthy has published a checksum, the file must have it. Where nobody has, the
-SHA-256 of the first copy is written beside it (`NAME.sha256`, as `sha256sum -c` reads it), and later uses must agree:
-that shows a change, not that the first copy was right, so it is called unverified.
+A file is downloaded (by `pooch`) to a temporary name, checked, and renamed, so that under its own name it is whole or
+absent. If a trustworthy checksum is published, the file must match it. Otherwise the SHA-256 of the first copy is
+recorded beside it (`NAME.sha256`, in the format of `sha256sum -c`), and later uses must match that. This detects
+changes, but does not prove that the first copy was right, so such a file is called unverified.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pruneaudit.core.errors import StorageError, UserError, printable
 from pruneaudit.core.files import is_storage_failure, storage_reason, write_atomically
 
 UNCHECKED = "its format is checked, no checksum"
-"""What is said of copies that are not the published files: unpacked, or packed anew."""
+"""Description of copies that are not the published files, but unpacked or repacked."""
 SECONDS_BETWEEN_LINES = 5.0
 TIMEOUT_SECONDS = 30.0
 
@@ -30,28 +30,28 @@ class RemoteFile:
     """One published file."""
 
     name: str
-    """Its name, as it lies in the folder of data sets."""
+    """Its name in the folder of data sets."""
     urls: tuple[str, ...]
-    """Where it can be had, tried in this order."""
+    """Its addresses, tried in this order."""
     num_bytes: int | None = None
     """Its size; None: not published."""
     checksum: str | None = None
-    """`algorithm:hex digits`; None: nobody has published one."""
+    """`algorithm:hex digits`; None: not published."""
 
 
 def obtain(files: Sequence[RemoteFile], folder: Path, title: str) -> list[Path]:
-    """Downloads files; what lies there already is checked instead.
+    """Downloads missing files, and verifies all.
 
     Args:
-        files: which.
-        folder: where to; made if need be.
-        title: what the data set is called in messages.
+        files: the files.
+        folder: the target folder, created if necessary.
+        title: the name of the data set in messages.
 
     Returns:
-        Where they now lie; their checksums are right, or recorded if none is published.
+        The paths of the files; their checksums match, or are recorded if none are published.
 
     Raises:
-        UserError: every address failed, what came is another file, or the folder cannot be written to.
+        UserError: every address failed, the downloaded file is a different one, or the folder is not writable.
         StorageError: the disk is full.
     """
     paths = [folder / file.name for file in files]
@@ -67,52 +67,55 @@ def verify(path: Path, file: RemoteFile, record: bool) -> None:
 
     Args:
         path: the copy.
-        file: what it should be.
-        record: if none is published and none recorded, record this copy's.
+        file: the published file.
+        record: record the checksum of this copy if none is published or recorded.
 
     Raises:
-        UserError: it cannot be read, or has another checksum.
+        UserError: it is unreadable, or its checksum does not match.
     """
     note = _record_of(path)
     try:
         if file.checksum is not None:
             algorithm, _, expected = file.checksum.partition(":")
-            origin, mend = "as published", "get it again"
+            origin, mend = "as published", "download it again"
         elif note.is_file():
             algorithm, expected = "sha256", note.read_text(encoding="ascii").split(" ")[0]
-            origin, mend = f"as recorded in {note}", f"get it again, or delete {note.name} if it should have changed"
+            origin, mend = (
+                f"as recorded in {note}",
+                f"download it again, or delete {note.name} if the change is intended",
+            )
         else:
             if record:
                 _write_record(note, path)
             return
         got = _digest(path, algorithm)
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read, or its recorded checksum cannot ({error}): get it again") from None
+        raise UserError(f"{path}: file or recorded checksum is unreadable ({error}): download it again") from None
     if not hmac.compare_digest(got, expected):
         size = "" if file.num_bytes is None else f", {path.stat().st_size:,} bytes of {file.num_bytes:,}"
         raise UserError(f"{path}: has {algorithm} {got}, expected {expected} {origin}{size}: {mend}")
 
 
 def trust(path: Path, file: RemoteFile) -> str:
-    """How far the content of a copy is vouched for, in words; reads nothing large."""
+    """Describes how far the content of a copy is verified; reads no large files."""
     if file.checksum is not None:
         return f"{file.checksum.partition(':')[0]} published, checked at every use"
     return "unverified, checksum recorded on first use" if _record_of(path).is_file() else "unverified"
 
 
 def readable_bytes(num_bytes: int) -> str:
-    """A size in megabytes (10^6), or kilobytes below one."""
+    """Formats a size in megabytes (10^6), or in kilobytes below that."""
     return f"{num_bytes / 1e6:,.0f} MB" if num_bytes >= 1e6 else f"{num_bytes / 1e3:,.0f} kB"
 
 
 def _download(file: RemoteFile, folder: Path, title: str, absent: str) -> None:
-    """Tries the addresses of a file in turn; `absent` names all files that must be put there if none works."""
+    """Tries the addresses of a file in turn; `absent` names all files that the user must supply if none works."""
     reasons = []
     for url in file.urls:
         try:
             _fetch(file, url, folder, title)
             return
-        except OSError as error:  # of requests as well, whose errors are OSErrors
+        except OSError as error:  # includes the errors of requests
             if is_storage_failure(error):
                 raise StorageError(folder, storage_reason(error)) from None
             if error.filename is not None:
@@ -120,33 +123,35 @@ def _download(file: RemoteFile, folder: Path, title: str, absent: str) -> None:
                     f"{folder}: cannot write there ({error.strerror or error}); name another folder with --data-root"
                 ) from None
             reasons.append(f"{url}: {_reason(error)}")
-        except ValueError as error:  # pooch: another checksum, or no address at all
-            reasons.append(f"{url}: {f'what came is not {file.checksum}' if 'hash' in str(error) else error}")
+        except ValueError as error:  # pooch: wrong checksum, or invalid address
+            reasons.append(
+                f"{url}: {f'the download does not match {file.checksum}' if 'hash' in str(error) else error}"
+            )
     raise UserError(f"{title}: cannot download {file.name} ({'; '.join(reasons)}); put {absent} into {folder}")
 
 
 def _fetch(file: RemoteFile, url: str, folder: Path, title: str) -> None:
-    """Downloads from one address: to a temporary name, then, if the checksum is right, to its own."""
+    """Downloads from one address to a temporary name, and renames the file if its checksum is right."""
     import pooch
 
     folder.mkdir(parents=True, exist_ok=True)
-    pooch.get_logger().setLevel("ERROR")  # it would ask the user to write a checksum into a program
-    # As it is stored: a server that packs a .gz once more would have it unpacked into another file.
+    pooch.get_logger().setLevel("ERROR")  # hides pooch's advice to write a checksum into a program
+    # No transfer compression: otherwise a .gz file could be unpacked on the way.
     headers = {"Accept-Encoding": "identity"}
     progress = _Progress(f"{title}: {file.name} from {url}")
     fetch = pooch.HTTPDownloader(
         progressbar=progress, chunk_size=_Progress.chunk_bytes, timeout=TIMEOUT_SECONDS, headers=headers
     )
     path = Path(pooch.retrieve(url, file.checksum, fname=file.name, path=folder, downloader=fetch))
-    path.chmod(folder.stat().st_mode & 0o666)  # its temporary file was its owner's alone
+    path.chmod(folder.stat().st_mode & 0o666)  # the temporary file was readable by its owner only
 
 
 class _Progress:
-    """What pooch asks of a progress bar, as plain lines on stderr, at most one every few seconds."""
+    """A progress bar for pooch: plain lines on stderr, at most one every few seconds."""
 
     chunk_bytes = 1 << 16
     total = 0
-    """What the server announces, in bytes; 0: nothing. pooch sets it."""
+    """Total bytes announced by the server, set by pooch; 0: unknown."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -154,7 +159,7 @@ class _Progress:
         self._last: float | None = None
 
     def update(self, num_bytes: int) -> None:
-        """Counts what has come, and says so at once the first time, then now and then."""
+        """Counts received bytes; reports at once, then at intervals."""
         self._done += num_bytes
         now = time.monotonic()
         if self._last is None or now - self._last >= SECONDS_BETWEEN_LINES:
@@ -164,14 +169,14 @@ class _Progress:
             self._last = now
 
     def reset(self) -> None:
-        """Says nothing: pooch counts all once more at the end."""
+        """Does nothing: pooch calls it at the end and counts everything again."""
 
     def close(self) -> None:
-        """Says nothing: an error, or the work that goes on, shows that it is over."""
+        """Does nothing: later output shows that the download is over."""
 
 
 def _reason(error: OSError) -> str:
-    """The kind of failure: the texts of nested connection errors hold whole objects."""
+    """Returns the kind of failure, because the texts of nested connection errors contain whole objects."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return f"the server answered {status}" if status is not None else f"no connection, {type(error).__name__}"
 
@@ -184,10 +189,10 @@ def _write_record(note: Path, path: Path) -> None:
     digest = _digest(path, "sha256")
     try:
         write_atomically(note, f"{digest}  {path.name}\n")
-    except OSError:  # a folder that is not the user's: nothing is recorded
+    except OSError:  # a read-only folder: nothing is recorded
         return
     print(
-        printable(f"{path}: unverified, as nobody has published its checksum; recorded sha256 {digest} in {note.name}"),
+        printable(f"{path}: unverified (no checksum is published); recorded sha256 {digest} in {note.name}"),
         file=sys.stderr,
     )
 

@@ -1,4 +1,4 @@
-"""Drawing the samples of a study from its source: which ones, of which part, and which labels are noise."""
+"""Draws the samples of a study from its source: audited samples, other parts, and label noise."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ MIN_SAMPLES = 4
 
 
 def load_audit_data(data: Data, seed: int, data_root: Path | None = None) -> AuditData:
-    """The audit data of a study: its source is read, then samples are drawn.
+    """Loads the source of a study, and draws its audit data.
 
     Args:
-        data: which source, how many samples.
+        data: the source, and the numbers of samples.
         seed: the study's seed.
-        data_root: folder of data sets; None: `data.source.default_data_root()`.
+        data_root: the folder of data sets; None: `data.source.default_data_root()`.
 
     Raises:
-        UserError: the source is unknown, its data are missing or malformed, or they do not suffice.
+        UserError: the source is unknown, or its data are missing, malformed or too few.
     """
     raw = _read(data, data_root)
     _check_no_gap(raw, data.source.label)
@@ -44,7 +44,7 @@ def _read(data: Data, data_root: Path | None) -> RawData:
 
 
 def rows_left_over(data: Data, data_root: Path | None = None) -> int:
-    """How many different rows of its source a study leaves over, for a further part.
+    """Returns the number of distinct rows of the source that a study does not use.
 
     Raises:
         UserError: the source is unknown, or its data are missing or malformed.
@@ -56,25 +56,25 @@ def rows_left_over(data: Data, data_root: Path | None = None) -> int:
 
 
 def _check_no_gap(raw: RawData, name: str) -> None:
-    """Refuses labels with a gap where nothing says which classes there are: it is more likely a mistake than meant."""
+    """Refuses labels with a gap if the source does not state its classes: the gap is probably a mistake."""
     absent = np.flatnonzero(np.bincount(raw.y, minlength=len(raw.classes)) == 0)
     if absent.size and not raw.classes_known:
         raise UserError(
             f"data: no sample of {name} has label {absent[0]}, expected every label of 0..{len(raw.classes) - 1};"
-            " number the classes without a gap, or name all of them: numpy.savez(path, x=x, y=y, classes=[...])"
+            " number the classes without gaps, or name them all: numpy.savez(path, x=x, y=y, classes=[...])"
         )
 
 
 def draw(raw: RawData, data: Data, seed: int) -> AuditData:
-    """A random subset of the source, without replacement, with the asked label noise and canaries.
+    """Draws a random subset of the source, without replacement, with label noise and canaries.
 
-    Of rows with equal x one is drawn. The copies of an audited sample come along, as its training sets hold them too;
-    those of other samples are left out. Label noise changes no copy. The part that is drawn last stands last, so that
-    it moves no other sample.
+    Draws one of the rows with equal x. Copies of audited samples are included, because they are in the same training
+    sets; copies of other samples are left out. Label noise changes no copy. The part that is drawn last comes last, so
+    that it moves no other sample.
 
     Args:
         raw: all samples of the source.
-        data: how many samples each part has, which one is drawn first, how many labels to replace.
+        data: the sizes of the parts, the part to draw first, and the fraction of labels to replace.
         seed: the study's seed.
 
     Raises:
@@ -116,15 +116,15 @@ def draw(raw: RawData, data: Data, seed: int) -> AuditData:
 
 
 def _originals(order: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different rows of a source, in the order in which they are drawn.
+    """Returns the distinct rows of a source, in the order of drawing.
 
     Args:
         order: (R,) int, all rows in a random order.
         first: (R,) int, from `first_equal`.
 
     Returns:
-        (G,) int, the first row in that order of each group of equal ones; and (R,) int, for each row in that order the
-        place of its group among those.
+        (G,) int, the first row of each group of equal rows, in that order; and (R,) int, the index of the group of each
+        row, in that order.
     """
     _, begins, group = np.unique(first[order], return_index=True, return_inverse=True)
     rank = np.empty(len(begins), np.int64)
@@ -133,14 +133,14 @@ def _originals(order: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _num_audited(num_available: int, num_different: int, data: Data) -> int:
-    """How many samples are audited: as many as asked, or as there are different ones beside the other parts."""
+    """Returns the number of audited samples: as requested, or all distinct rows that the other parts leave."""
     beside = data.num_holdout + data.num_public + data.num_canaries
     wanted = MIN_SAMPLES if data.num_samples is None else data.num_samples
     left = num_different - beside
     if wanted + beside > num_available or left < MIN_SAMPLES:
         named = {key: getattr(data, key) for key in ("num_holdout", "num_public", "num_canaries")}
         others = "".join(f" and {key} = {number}" for key, number in named.items() if number)
-        different = f", of which {num_different} are different" if num_different < num_available else ""
+        different = f", of which {num_different} are distinct" if num_different < num_available else ""
         raise UserError(
             f"data: got num_samples = {data.num_samples or f'at least {MIN_SAMPLES}'}{others}, but source"
             f" '{data.source.name}' has {num_available} samples{different}; lower one"
@@ -149,7 +149,7 @@ def _num_audited(num_available: int, num_different: int, data: Data) -> int:
 
 
 def _with_label_noise(y: np.ndarray, fraction: float, num_classes: int, seed: int) -> np.ndarray:
-    """`y` with exactly round(fraction * len(y)) labels replaced by a uniformly chosen other class."""
+    """Returns `y` with exactly round(fraction * len(y)) labels replaced by a uniformly chosen other class."""
     generator = numpy_generator(seed, seeds.LABEL_NOISE)
     rows = generator.permutation(len(y))[: round(fraction * len(y))]
     noisy = y.copy()
@@ -158,17 +158,17 @@ def _with_label_noise(y: np.ndarray, fraction: float, num_classes: int, seed: in
 
 
 def _mislabelled(y: np.ndarray, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-    """Labels (n,) of which every one is a uniformly chosen other class."""
+    """Returns labels (n,), each a uniformly chosen other class."""
     shift = generator.integers(1, num_classes, size=len(y))  # never 0, so never the same class
     return (y + shift) % num_classes
 
 
 def _check_every_class(y: np.ndarray, raw: RawData) -> None:
-    """Refuses a draw (N,) that misses a class which the source has samples of."""
+    """Refuses a draw (N,) without any sample of a class that the source has."""
     drawn, there = (np.bincount(labels, minlength=len(raw.classes)) for labels in (y, raw.y))
     absent = np.flatnonzero((drawn == 0) & (there > 0))
     if absent.size:
         raise UserError(
-            f"data: no audited sample is of class {absent[0]} ('{raw.classes[absent[0]]}') among the {len(y)} drawn; "
+            f"data: none of the {len(y)} audited samples has class {absent[0]} ('{raw.classes[absent[0]]}'); "
             "raise num_samples"
         )

@@ -18,7 +18,7 @@ from pruneaudit.data.source import NoOptions, RawData, Source
 
 FILE = Path(__file__).parent / "embedded" / "fashion_mnist_5k.npz"
 SHA256 = "00e73161dc709c09068aade809604a0b562145a192aabc0e990033a6b42c465c"
-"""Of the arrays `x` (5000, 28, 28) and `y` (5000,), both uint8."""
+"""Hash of the arrays `x` (5000, 28, 28) and `y` (5000,), both uint8."""
 
 
 class FashionMnist5k(Source[NoOptions]):
@@ -27,23 +27,23 @@ class FashionMnist5k(Source[NoOptions]):
     is_public = True
 
     def __init__(self, file: Path = FILE) -> None:
-        """Names the embedded file."""
+        """Sets the embedded file."""
         self._file = file
 
     def load(self, options: NoOptions, data_root: Path | None) -> RawData:
-        """All 5,000 images, in the order of the original; x is (5000, 1, 28, 28) uint8."""
+        """Loads all 5,000 images, in their original order; x is (5000, 1, 28, 28) uint8."""
         try:
             with self._file.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 x, y = arrays["x"], arrays["y"]  # (5000, 28, 28), (5000,)
-        except Exception as error:  # whatever a damaged file makes of zip, zlib and the npy header
-            raise UserError(f"{self._file}: cannot be read ({error}): install pruneaudit again") from None
+        except Exception as error:  # a damaged file causes various errors of zip, zlib and npy
+            raise UserError(f"{self._file}: cannot be read ({error}): reinstall pruneaudit") from None
         if sha256_of_arrays({"x": x, "y": y}) != SHA256:
-            raise UserError(f"{self._file}: not the images that pruneaudit was shipped with: install pruneaudit again")
+            raise UserError(f"{self._file}: not the original images of pruneaudit: reinstall pruneaudit")
         full = FASHION_MNIST
         return RawData(x[:, None], y.astype(np.int64), full.classes, full.mean, full.std)
 
     def whereabouts(self, data_root: Path | None) -> str:
-        """They came with the program."""
+        """Returns that they are part of the program, and their size."""
         return f"shipped with pruneaudit; {readable_bytes(self._file.stat().st_size)}"
 
 

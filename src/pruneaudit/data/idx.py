@@ -21,32 +21,32 @@ _UNSIGNED_BYTE = 8
 
 
 def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The values of an idx file of unsigned bytes, compressed if its name ends with `.gz`.
+    """Reads an idx file of unsigned bytes, compressed if its name ends with `.gz`.
 
-    The shape is asked for, not taken from the file, so that no header can make this read more.
+    The shape is an argument, not taken from the file, so that no header can make this read more.
 
     Args:
         path: the file.
-        shape: the shape that it must have.
+        shape: the expected shape.
 
     Returns:
         uint8 array of that shape, in 0..255.
 
     Raises:
-        UserError: the file cannot be read, is no such idx file, has another shape, is cut short, or
-            goes on after its last value.
+        UserError: the file is unreadable, is not such an idx file, has another shape, is cut short, or
+            continues after its last value.
     """
     size = math.prod(shape)
     try:
         with _opened(path) as file:
             _check_header(path, file.read(4 + 4 * len(shape)), shape)
-            # One byte more than there should be: shows what is too long, and makes gzip check its sum.
+            # One byte more than expected: detects files that are too long, and makes gzip verify its checksum.
             values = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read ({error}); expected a whole idx file: get it again") from None
+        raise UserError(f"{path}: cannot be read ({error}); expected a whole idx file: download it again") from None
     if len(values) != size:
         got = f"only {len(values)}" if len(values) < size else "more"
-        raise UserError(f"{path}: got {got} of the {size} values that its header announces: get the file again")
+        raise UserError(f"{path}: got {got} of the {size} values that its header announces: download it again")
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
@@ -62,7 +62,7 @@ def _check_header(path: Path, header: bytes, shape: tuple[int, ...]) -> None:
             f"an idx file of unsigned bytes in {len(shape)} dimensions"
         )
     if len(header) < 4 + 4 * len(shape):
-        raise UserError(f"{path}: ends within its header: get the file again")
+        raise UserError(f"{path}: ends within its header: download it again")
     got = struct.unpack(f">{len(shape)}I", header[4:])
     if got != shape:
-        raise UserError(f"{path}: holds values of shape {got}, expected {shape}")
+        raise UserError(f"{path}: has values of shape {got}, expected {shape}")

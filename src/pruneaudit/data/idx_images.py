@@ -1,6 +1,6 @@
 """MNIST and Fashion-MNIST: grey images of 28x28 pixels in idx files.
 
-Both are four idx files, compressed or not, as their authors publish them. torchvision keeps them in `NAME/raw`.
+Both consist of four idx files, compressed or not, as published. torchvision stores them in `NAME/raw`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pruneaudit.data.source import RawData, Source, SplitOptions, default_data_r
 
 HEIGHT = WIDTH = 28
 PARTS = {"all": ("train", "t10k"), "train": ("train",), "test": ("t10k",)}
-"""By what `split` says, the parts as file names have them."""
+"""The parts in file names, by the option `split`."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Description:
     """One data set of this kind."""
 
     name: str
-    """Of the source, and of its folder among the data sets."""
+    """The name of the source, and of its folder among the data sets."""
     title: str
     page: str
     torchvision_folder: str
@@ -40,11 +40,11 @@ class Description:
     files: Mapping[str, RemoteFile]
     """The compressed files, by their names without `.gz`."""
     elsewhere: tuple[Path, ...] = ()
-    """Further usual places."""
+    """Other default places."""
 
 
 class IdxImages(Source[SplitOptions]):
-    """All of a data set in idx files of 28x28 grey images."""
+    """A whole data set in idx files of 28x28 grey images."""
 
     is_public = True
     about: ClassVar[Description]
@@ -53,22 +53,26 @@ class IdxImages(Source[SplitOptions]):
     def __init__(
         self, num_train: int = 60_000, num_test: int = 10_000, files: Mapping[str, RemoteFile] | None = None
     ) -> None:
-        """Describes the files: how many images the training and the test part must hold; default: as published."""
+        """Sets the files, and the numbers of training and test images; default: as published."""
         self._about = self.about if files is None else dataclasses.replace(self.about, files=files)
         self._counts = {"train": num_train, "t10k": num_test}
 
     def load(self, options: SplitOptions, data_root: Path | None) -> RawData:
-        """Training images, then test images; x is (N, 1, 28, 28) uint8."""
+        """Loads training images, then test images; x is (N, 1, 28, 28) uint8."""
         about, parts = self._about, PARTS[options.split]
         root = data_root or default_data_root()
         folder = find_folder(about, options.path, root, file_names(parts[0])[0])
         if folder is None and options.path is not None:
             raise UserError(missing_files(about, options.path))
         names = [name for part in parts for name in file_names(part)]
-        if folder is None or (options.path is None and folder == root / about.name):  # or a part of them was
+        if folder is None or (
+            options.path is None and folder == root / about.name
+        ):  # absent, or only partly downloaded
             folder = root / about.name
             obtain([about.files[name] for name in names if not (folder / name).is_file()], folder, about.title)
-        elif options.path is None and folder not in about.elsewhere:  # packed anew by others, the bytes differ
+        elif (
+            options.path is None and folder not in about.elsewhere
+        ):  # copies in `elsewhere` are repacked, so their bytes differ
             _verify(about, folder, names)
         read = [read_part(folder, part, self._counts[part]) for part in parts]
         x = np.concatenate([images for images, _ in read])[:, None]  # (N, 1, 28, 28)
@@ -76,7 +80,7 @@ class IdxImages(Source[SplitOptions]):
         return RawData.from_file(folder, x, y, about.classes, about.mean, about.std)
 
     def whereabouts(self, data_root: Path | None) -> str:
-        """The page of the data set, the size of its files, and where copies were found."""
+        """Returns the page of the data set, the size of its files, and the path of local copies."""
         about, first = self._about, file_names("train")[0]
         folder = find_folder(about, None, data_root or default_data_root(), first)
         size = sum(file.num_bytes or 0 for file in about.files.values())
@@ -88,17 +92,17 @@ class IdxImages(Source[SplitOptions]):
 
 
 def file_names(part: str) -> tuple[str, str]:
-    """The files of the images and of the labels of a part, without `.gz`."""
+    """Returns the file names of the images and of the labels of a part, without `.gz`."""
     return f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
 
 
 def read_part(folder: Path, part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The images (count, 28, 28) and labels (count,) of one part, both uint8.
+    """Reads the images (count, 28, 28) and labels (count,) of one part, both uint8.
 
     Args:
-        folder: where the idx files are.
-        part: `train` or `t10k`, as file names have it.
-        count: how many images the part must hold.
+        folder: the folder of the idx files.
+        part: `train` or `t10k`, as in file names.
+        count: the expected number of images.
 
     Raises:
         UserError: a file is missing or malformed.
@@ -111,7 +115,7 @@ def read_part(folder: Path, part: str, count: int) -> tuple[np.ndarray, np.ndarr
 
 
 def find_folder(about: Description, path: Path | None, data_root: Path, first_file: str) -> Path | None:
-    """The first place that has `first_file` or its compressed form: at or in `path`, otherwise the usual ones."""
+    """Finds the first folder with `first_file` or its compressed form: at or in `path`, otherwise a default place."""
     layout = Path(about.torchvision_folder) / "raw"
     if path is not None:
         places = [path.expanduser(), path.expanduser() / layout]
@@ -124,16 +128,16 @@ def find_folder(about: Description, path: Path | None, data_root: Path, first_fi
 
 
 def missing_files(about: Description, path: Path) -> str:
-    """That the files are not in `path`, and how to mend it, in a line."""
+    """Returns the error for files missing in `path`, with how to fix it, in one line."""
     first = file_names("train")[0]
     return (
-        f"{about.title}: no {first} or {first}.gz in {path}; put the four idx files ({about.page}) there, or name "
+        f"{about.title}: no {first} or {first}.gz in {path}; put the four idx files ({about.page}) there, or give "
         f"their folder: data.source = '{about.name}:FOLDER'"
     )
 
 
 def _verify(about: Description, folder: Path, names: list[str]) -> None:
-    """Checks the compressed files that will be read."""
+    """Verifies the compressed files to read."""
     for name in names:
         if not (folder / name).is_file() and (folder / f"{name}.gz").is_file():
             verify(folder / f"{name}.gz", about.files[name], record=True)
@@ -147,16 +151,16 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def _gzipped(addresses: tuple[str, ...], *published: tuple[str, int, str]) -> dict[str, RemoteFile]:
-    """The compressed files, of name, size in bytes and SHA-256 (as TensorFlow Datasets has it), by name."""
+    """Returns the compressed files by name, from name, size in bytes and SHA-256 (from TensorFlow Datasets)."""
     return {
         name: RemoteFile(f"{name}.gz", tuple(f"{address}{name}.gz" for address in addresses), size, f"sha256:{digest}")
         for name, size, digest in published
     }
 
 
-# The authors' own server no longer gives the files out; these two copies have the bytes that it gave.
+# The authors' server no longer serves the files; these two copies have the same bytes.
 _MNIST_URLS = ("https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/")
-# `mean` and `std` are in use for these data sets everywhere: those of their published training images.
+# `mean` and `std` are the widely used values for these data sets, from their training images.
 MNIST = Description(
     name="mnist",
     title="MNIST",
@@ -178,7 +182,7 @@ MNIST = Description(
 class Mnist(IdxImages):
     """MNIST: all 70,000 grey 28x28 images of handwritten digits in 10 classes (60,000 train, then 10,000 test).
 
-    LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document recognition". Read from the four
+    LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document recognition". Reads the four
     idx files, compressed or not.
     """
 
@@ -220,7 +224,7 @@ FASHION_MNIST = Description(
 class FashionMnist(IdxImages):
     """Fashion-MNIST: all 70,000 grey 28x28 images of clothes in 10 classes (60,000 train, then 10,000 test).
 
-    Xiao, Rasul, Vollgraf 2017 (arXiv:1708.07747). Read from the four idx files, compressed or not, which
+    Xiao, Rasul, Vollgraf 2017 (arXiv:1708.07747). Reads the four idx files, compressed or not, which
     the authors publish and Debian packages as `dataset-fashion-mnist`.
     """
 

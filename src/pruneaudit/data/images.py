@@ -1,9 +1,9 @@
 """Your own pictures: `images:FOLDER`, one folder of PNG, JPEG, ... files per class.
 
-Classes are the names of the folders, in alphabetical order; samples are in order of class, then of file name. Other
-files, and names that begin with a dot, are passed over. Pictures are 8 bits per channel, brought to [0, 1], then
-normalised by the fixed mean 0.5 and std 0.25 unless told otherwise. Transparency is dropped, and pictures are taken as
-they are stored: a turn that a camera noted beside them is not made. Needs the extra `images`.
+Classes are the names of the folders, in alphabetical order; samples are ordered by class, then by file name. Other
+files, and names that start with a dot, are skipped. Pictures have 8 bits per channel; they are scaled to [0, 1], then
+normalised by mean 0.5 and std 0.25 unless set otherwise. Transparency and the rotation tag of cameras are ignored.
+Needs the extra `images`.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ Deviations = tuple[Annotated[float, Field(gt=0, le=1)], ...]
 
 
 class ImagesOptions(Options):
-    """Which folder, and what its pictures become."""
+    """The folder, and how to convert its pictures."""
 
     path: Path
     """The folder of the class folders."""
     size: int | None = Field(default=None, ge=1, le=MAX_SIDE)
-    """Height and width that pictures are resized to, in pixels; default: as they are, which all have alike."""
+    """Height and width to resize pictures to, in pixels; default: unchanged, then all must have the same size."""
     color: Literal["auto", "grey", "rgb"] = "auto"
-    """Channels: one, three, or one if every picture is grey."""
+    """Channels: grey: one; rgb: three; auto: one if every picture is grey, otherwise three."""
     mean: Channels | None = None
-    """Per channel, in units of [0, 1]; default: 0.5."""
+    """Mean per channel, in units of [0, 1]; default: 0.5."""
     std: Deviations | None = None
-    """Per channel, in units of [0, 1]; default: 0.25."""
+    """Standard deviation per channel, in units of [0, 1]; default: 0.25."""
 
 
 class Images(Source[ImagesOptions]):
-    """Pictures from a folder of the user's."""
+    """Pictures from a user's folder."""
 
     def load(self, options: ImagesOptions, data_root: Path | None) -> RawData:
-        """All pictures; x is (N, K, H, W) uint8."""
+        """Loads all pictures; x is (N, K, H, W) uint8."""
         folder = options.path.expanduser()
         files = _files(folder)
         paths = [path for name in files for path in files[name]]
@@ -68,7 +68,7 @@ class Images(Source[ImagesOptions]):
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:
-    """The pictures of each class."""
+    """Returns the pictures of each class."""
     try:
         folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
         files = {path.name: sorted(file for file in path.iterdir() if _is_picture(file)) for path in folders}
@@ -80,7 +80,7 @@ def _files(folder: Path) -> dict[str, list[Path]]:
         if len(of_class) < MIN_PER_CLASS:
             raise UserError(
                 f"{folder / name}: has {len(of_class)} pictures ({', '.join(SUFFIXES)}), expected {MIN_PER_CLASS} or "
-                "more of each class: add some, or take the folder out"
+                "more of each class: add some, or remove the folder"
             )
     return files
 
@@ -94,7 +94,7 @@ def _check_alike(paths: list[Path], sizes: list[tuple[int, int]]) -> None:
         if size != sizes[0]:
             raise UserError(
                 f"{path}: has {size[0]} x {size[1]} pixels (height x width), but {paths[0].name} has {sizes[0][0]} x "
-                f"{sizes[0][1]}, expected all alike: set the option size, such as size = 32, to resize them"
+                f"{sizes[0][1]}, expected the same size for all: set the option size, such as size = 32, to resize them"
             )
 
 

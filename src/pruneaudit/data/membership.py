@@ -1,6 +1,6 @@
-"""Who is in whose training set, as a run folder holds it: drawn once when a run begins, and read from there.
+"""The membership file of a run folder: which samples are in which training set, drawn once at the start of a run.
 
-Workers, evaluation and report read the file, or are sent rows of it; none of them draws anything.
+Workers, evaluation and report read the file, or get rows of it; they never draw membership.
 """
 
 # M models, N samples
@@ -27,14 +27,14 @@ MEMBERSHIP_FILE = "membership.npz"
 
 
 def draw_membership(study: Study, audit_data: AuditData) -> Splits:
-    """The splits of all models of a study, from its seed; for a run that begins, and for what is said before one."""
+    """Draws the splits of all models of a study from its seed; used at the start of a run, and for estimates before."""
     return splits_of(study.membership, study.seed, range(study.membership.num_models), audit_data)
 
 
 def write_membership(folder: Path, splits: Splits, audit_data: AuditData) -> None:
     """Writes member, eligible (M, N), is_victim, group (M,), ids, holdout, public, canary (N,), as `membership.npz`.
 
-    Also `copy_of` (N,), the column of the original, where the data hold copies.
+    Also `copy_of` (N,), the column of the original, if the data have copies.
     """
     arrays = {field.name: getattr(splits, field.name) for field in fields(splits)}
     arrays |= {key: getattr(audit_data, key) for key in ("ids", "holdout", "public", "canary")}
@@ -45,18 +45,18 @@ def write_membership(folder: Path, splits: Splits, audit_data: AuditData) -> Non
 
 
 def read_membership(folder: Path, num_models: int, num_samples: int) -> Splits:
-    """The splits of all models of a run, from its folder.
+    """Reads the splits of all models of a run from its folder.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
         num_models: M of the study.
         num_samples: N of its audit data.
 
     Raises:
-        UserError: the file is not there, cannot be read, or is of another study.
+        UserError: the file is missing or unreadable, or belongs to another study.
     """
     path = folder / MEMBERSHIP_FILE
-    again = f"run the study again, it mends this: pruneaudit run {folder / 'study.json'} --out {folder.parent}"
+    again = f"repair it with: pruneaudit run {folder / 'study.json'} --out {folder.parent}"
     try:
         facts = path.stat()
         splits = _read(path, facts.st_ino, facts.st_mtime_ns)
@@ -64,7 +64,7 @@ def read_membership(folder: Path, num_models: int, num_samples: int) -> Splits:
         raise UserError(f"{path}: cannot be read ({in_one_line(error)}); {again}") from None
     if splits.member.shape[1] != num_samples or len(splits.member) < num_models:
         raise UserError(
-            f"{path}: holds {len(splits.member)} models and {splits.member.shape[1]} samples, expected {num_models} and"
+            f"{path}: has {len(splits.member)} models and {splits.member.shape[1]} samples, expected {num_models} and"
             f" {num_samples}; {again}"
         )
     return splits
@@ -72,14 +72,14 @@ def read_membership(folder: Path, num_models: int, num_samples: int) -> Splits:
 
 @lru_cache(maxsize=2)
 def _read(path: Path, number: int, changed_ns: int) -> Splits:
-    """The arrays of a file, of which two writings are never taken for one another."""
+    """Reads the arrays of a file; cached by inode and time, so that a rewritten file is read again."""
     check_zip(path)
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return Splits(**{field.name: arrays[field.name] for field in fields(Splits)})
 
 
 def to_text(splits: Splits, model_ids: Sequence[int]) -> str:
-    """The rows of some models as a line of text, an eighth of a byte a bit, for a worker on any machine."""
+    """Encodes the rows of some models as a line of text, with packed bits, for a worker on any machine."""
     buffer = io.BytesIO()
     rows = {field.name: getattr(splits, field.name)[list(model_ids)] for field in fields(Splits)}
     num_samples = splits.member.shape[1]
@@ -89,7 +89,7 @@ def to_text(splits: Splits, model_ids: Sequence[int]) -> str:
 
 
 def from_text(text: str) -> Splits:
-    """What `to_text` wrote: the rows, in the order of its model ids."""
+    """Decodes the rows that `to_text` encoded, in the order of its model ids."""
     with np.load(io.BytesIO(base64.b64decode(text)), allow_pickle=False) as arrays:
         num_samples = int(arrays["num_samples"])
         rows = {name: arrays[name] for name in (field.name for field in fields(Splits))}

@@ -1,15 +1,15 @@
-"""Your own samples: an `.npz` file with `x`, `y` and, if you like, `classes`.
+"""Your own samples: an `.npz` file with `x`, `y` and, optionally, `classes`.
 
-| key | what it may be |
+| key | allowed values |
 |---|---|
 | `x` | uint8 images (N, H, W), (N, C, H, W) or (N, H, W, C); float tables (N, F); float images (N, C, H, W) |
-| `y` | (N,) integers in 0..classes-1; with `classes`, a class may have no sample |
-| `classes` | optional; the name of each class; default: the labels as texts, and every label up to the highest occurs |
+| `y` | (N,) integers in 0..classes-1; with `classes`, a class can be empty |
+| `classes` | optional names of the classes; default: the labels as texts, which must include all up to the highest |
 
-Which axis of 4-dimensional uint8 images is the channels: the second if it has length 1 or 3;
-otherwise the last if it has length 1 or 3; otherwise the second if it is the shortest of the three.
-Anything else is refused. Float data are used as they are; uint8 images are brought to [0, 1], then
-normalised by the fixed mean 0.5 and std 0.25.
+The channel axis of 4-dimensional uint8 images is the second if it has length 1 or 3, otherwise the last
+if it has length 1 or 3, otherwise the second if it is the shortest of the three. Anything else is
+refused. Float data are used unchanged; uint8 images are scaled to [0, 1], then normalised by the fixed
+mean 0.5 and std 0.25.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from pruneaudit.data.source import GENERIC_MEAN, GENERIC_STD, RawData, Source
 # N samples, C channels, H height, W width, F features
 
 MAX_CLASSES = 100_000
-"""A label beyond this is a mistake, such as an id."""
+"""Labels beyond this are probably a mistake, such as ids."""
 
 
 class NpzOptions(Options):
-    """Which file."""
+    """The file, and columns to keep."""
 
     path: Path
     """The `.npz` file."""
     keep: tuple[int, ...] = ()
-    """Columns of a table, from 0, that are features although they number the rows; others of that kind are refused."""
+    """Columns of a table, from 0, to accept as features although they number the rows; others are refused."""
 
 
 class Npz(Source[NpzOptions]):
-    """Samples from a file of the user's."""
+    """Samples from a user's file."""
 
     def load(self, options: NpzOptions, data_root: Path | None) -> RawData:
-        """All samples, in the order of the file."""
+        """Loads all samples, in the order of the file."""
         path = options.path.expanduser()
         arrays = _read(path)
         for key in ("x", "y"):
@@ -65,11 +65,11 @@ class Npz(Source[NpzOptions]):
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays x, y and classes of the file, those that it has."""
+    """Reads the arrays x, y and classes, as far as the file has them."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected an .npz file with arrays x and y")
     if not zipfile.is_zipfile(path):
-        raise UserError(f"{path}: not an .npz file; expected what numpy.savez(path, x=..., y=...) writes")
+        raise UserError(f"{path}: not an .npz file; expected the output of numpy.savez(path, x=..., y=...)")
     check_zip(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -77,36 +77,38 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     except UserError:
         raise
     except Exception as error:  # a damaged zip raises anything from zlib.error to NotImplementedError
-        mend = "expected what numpy.savez(path, x=..., y=...) writes"
+        mend = "expected the output of numpy.savez(path, x=..., y=...)"
         raise UserError(f"{path}: cannot be read ({error or type(error).__name__}); {mend}") from None
     foreign = [key for key, value in found.items() if not isinstance(value, np.ndarray)]
     if foreign:
-        raise UserError(f"{path}: '{foreign[0]}' is no array; expected what numpy.savez(path, x=..., y=...) writes")
+        raise UserError(
+            f"{path}: '{foreign[0]}' is not an array; expected the output of numpy.savez(path, x=..., y=...)"
+        )
     return found
 
 
 def _samples(x: np.ndarray) -> np.ndarray:
-    """`x` as RawData has it: uint8 (N, C, H, W), float32 (N, C, H, W) or float32 (N, F)."""
+    """Converts `x` for RawData: uint8 (N, C, H, W), float32 (N, C, H, W) or float32 (N, F)."""
     if x.dtype == np.uint8:
         return np.ascontiguousarray(_channels_first(x))
     if x.dtype.kind == "f":
         if x.ndim not in (2, 4):
             raise UserError(f"x: got {x.dtype} of shape {x.shape}, expected a table (N, F) or images (N, C, H, W)")
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, which RawData refuses
+        with np.errstate(over="ignore"):  # values too large become infinite, which RawData refuses
             return np.ascontiguousarray(x, np.float32)
     raise UserError(f"x: got {x.dtype}, expected uint8 images or floats: x.astype('float32') for a table")
 
 
 def _check_no_row_numbers(x: np.ndarray, keep: tuple[int, ...]) -> None:
-    """Refuses tables (N, F) of which a column holds N whole numbers without a gap, but for those among `keep`."""
+    """Refuses tables (N, F) with a column of N whole numbers without a gap, except columns in `keep`."""
     if x.ndim != 2:
         return
     for number, column in enumerate(x.T):
         if number not in keep and is_row_number(column):
             raise UserError(
                 f"x: column {number} numbers the rows, {column.min():.0f} to {column.max():.0f}, expected a feature: a"
-                f" row number tells every sample apart; leave it out (numpy.delete(x, {number}, axis=1)), or ask for it"
-                f" by keep = [{number}]"
+                f" row number identifies every sample; remove it (numpy.delete(x, {number}, axis=1)), or allow it with"
+                f" keep = [{number}]"
             )
 
 
@@ -147,7 +149,7 @@ def _class_names(classes: np.ndarray) -> tuple[str, ...]:
 
 
 def _numbered(y: np.ndarray) -> tuple[str, ...]:
-    """The labels as names, up to the highest one."""
+    """Returns the labels up to the highest one as names."""
     return tuple(str(label) for label in range(int(y.max(initial=-1)) + 1))
 
 

@@ -1,4 +1,4 @@
-"""Decodes picture files by Pillow, which the extra `images` installs."""
+"""Decodes picture files with Pillow, which the extra `images` installs."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 GREY_MODES = ("1", "L", "LA")
 COLOUR_MODES = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
 MAX_SIDE = 4096
-"""Pixels; no network here is trained on larger ones, and a small file can unpack to a huge picture."""
+"""Maximum side in pixels: networks here need no larger ones, and a small file can unpack to a huge picture."""
 
 
 def read_picture(
     file: Path | IO[bytes], name: str, formats: tuple[str, ...], is_grey: bool, size: int | None
 ) -> np.ndarray:
-    """One picture as bytes.
+    """Reads one picture as bytes.
 
     Args:
         file: its file.
-        name: what it is called in messages.
-        formats: Pillow's names of those that may be read.
-        is_grey: one channel, else three.
-        size: height and width that it is brought to (bilinear, averaging when it shrinks); None: as it is.
+        name: its name in messages.
+        formats: Pillow's names of the allowed formats.
+        is_grey: one channel, otherwise three.
+        size: height and width to resize to (bilinear, averaging when shrinking); None: unchanged.
 
     Returns:
         (K, H, W) uint8.
 
     Raises:
-        UserError: Pillow is missing, or it is no such picture, damaged, too large, or has more than 8 bits.
+        UserError: Pillow is missing, or the picture has another format, is damaged, too large, or has more than 8 bits.
     """
 
     def decoded(picture: Image.Image) -> np.ndarray:
@@ -53,7 +53,7 @@ def read_picture(
 
 
 def look_at_picture(file: Path, formats: tuple[str, ...]) -> tuple[tuple[int, int], bool]:
-    """Height and width of a picture, and whether it is grey; reads its header alone.
+    """Returns height and width of a picture, and whether it is grey; reads only its header.
 
     Raises:
         UserError: as for `read_picture`.
@@ -68,11 +68,11 @@ def _opened(file: Path | IO[bytes], name: str, formats: tuple[str, ...], use: An
         from PIL import Image
     except ImportError:
         raise UserError(
-            "pictures are read by Pillow, which is not installed: pip install 'pruneaudit[images]'"
+            "reading pictures needs Pillow, which is not installed: pip install 'pruneaudit[images]'"
         ) from None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata; too large ones are refused below
+            warnings.simplefilter("ignore")  # about odd metadata; pictures too large are refused below
             with Image.open(file, formats=formats) as picture:
                 if max(picture.size) > MAX_SIDE:
                     raise UserError(

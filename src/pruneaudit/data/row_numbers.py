@@ -1,7 +1,7 @@
-"""Columns that number the rows of a table: an index that was saved with it, a running number, an id.
+"""Detects columns that number the rows of a table: a saved index, a running number, an id.
 
-As a feature such a column names every sample, and a network can learn its samples by heart through it. So they are
-refused unless they are asked for.
+As a feature, such a column identifies every sample, so a network can memorise its samples through it. They are refused
+unless the user allows them.
 """
 
 # N samples
@@ -17,16 +17,16 @@ _ID = re.compile(r"(.*[^a-zA-Z])?(id|index)|.*[a-z]I[dD]|(.*[^a-zA-Z])?(Id|ID|In
 
 
 def is_nameless(name: str) -> bool:
-    """Whether a column has no name of its own, as an index that pandas saves: "", `Unnamed: 0`, `__index_level_0__`."""
+    """Returns whether a column has no real name, like a saved pandas index: "", `Unnamed: 0`, `__index_level_0__`."""
     return bool(_NAMELESS.fullmatch(name))
 
 
 def numbering(values: np.ndarray, name: str = "") -> str:
-    """How values tell every row apart, in words; "" where they do not.
+    """Describes how values identify every row; "" if they do not.
 
     Args:
         values: (N,) finite numbers.
-        name: of their column.
+        name: the name of their column.
     """
     if len(values) < 2 or not (values == np.floor(values)).all():
         return ""
@@ -36,11 +36,11 @@ def numbering(values: np.ndarray, name: str = "") -> str:
     if is_row_number(values):
         return f"every whole number from {values.min():.0f} to {values.max():.0f}"
     is_id = _ID.fullmatch(name) and len(np.unique(values)) == len(values)
-    return "another whole number in every row" if is_id else ""
+    return "a different whole number in every row" if is_id else ""
 
 
 def is_row_number(values: np.ndarray) -> bool:
-    """Whether the values (N,) are N whole numbers without a gap, in any order."""
+    """Returns whether the values (N,) are N whole numbers without a gap, in any order."""
     if len(values) < 2 or values.max() - values.min() != len(values) - 1:
         return False
     return np.array_equal(np.sort(values) - values.min(), np.arange(len(values)))

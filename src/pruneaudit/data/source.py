@@ -1,4 +1,4 @@
-"""What a data source is, and the checked samples that it returns."""
+"""The base class of data sources, and the checked samples that they return."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pruneaudit.core.options import Configured, Options, OptionsT
 
 DATA_ROOT_VARIABLE = "PRUNEAUDIT_DATA"
 
-# For images whose statistics nobody has published. Computing them from the samples at hand would
-# let every model see its non-members.
+# For images without published statistics. Computing them from the samples would let every model see
+# its non-members.
 GENERIC_MEAN = 0.5
 GENERIC_STD = 0.25
 
@@ -27,25 +27,25 @@ GENERIC_STD = 0.25
 class RawData:
     """All samples of a source, checked at construction.
 
-    A class may have no sample: 300 samples of CIFAR-100 seldom show every class.
+    A class can be empty: 300 samples of CIFAR-100 seldom cover every class.
 
     Raises:
         UserError: a shape or type is not as below, a value is not finite, there are fewer than two
-            classes, or a label lies outside 0..C-1.
+            classes, or a label is outside 0..C-1.
     """
 
     x: np.ndarray
-    """uint8 images (N, K, H, W) in 0..255; or float32 images (N, K, H, W) or tables (N, F), used as they are."""
+    """uint8 images (N, K, H, W) in 0..255; or float32 images (N, K, H, W) or tables (N, F), used unchanged."""
     y: np.ndarray
     """(N,) int64 labels in 0..C-1."""
     classes: tuple[str, ...]
     """The C class names, by label."""
     mean: tuple[float, ...] | None = None
-    """Per channel, what uint8 images are centred on, in units of [0, 1]; None for float data."""
+    """Per channel, the mean for normalising uint8 images, in units of [0, 1]; None for float data."""
     std: tuple[float, ...] | None = None
-    """Per channel, what uint8 images are divided by after centring, in units of [0, 1]; None for float data."""
+    """Per channel, the standard deviation for normalising uint8 images, in units of [0, 1]; None for float data."""
     classes_known: bool = True
-    """Whether the source says which classes there are; if not, C is the highest label + 1, and may be too low."""
+    """Whether the source states its classes; if not, C is the highest label + 1, which can be too low."""
 
     def __post_init__(self) -> None:
         _check_x(self.x)
@@ -62,7 +62,7 @@ class RawData:
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
     ) -> RawData:
-        """The same, where what is wrong is said of the file at `path`."""
+        """Makes raw data whose error messages name the file at `path`."""
         try:
             return cls(x, y, classes, mean, std)
         except UserError as error:
@@ -70,27 +70,27 @@ class RawData:
 
 
 class NoOptions(Options):
-    """The options of a plug-in that has none."""
+    """Empty options."""
 
 
 class PathOptions(Options):
-    """The options of a source that looks in its usual places unless it is told where."""
+    """The options of a source with default places for its files."""
 
     path: Path | None = None
-    """Where the data lie; default: the usual places."""
+    """The path of the data; default: the source's default places."""
 
 
 class SplitOptions(PathOptions):
-    """The options of a source whose authors divided it into a training and a test part."""
+    """The options of a source with an official training and test part."""
 
     split: Literal["all", "train", "test"] = "all"
-    """Which official part; all: the training part, then the test part, as membership is drawn anew anyway."""
+    """The official part to use; all: the training part, then the test part (membership is drawn independently)."""
 
 
 class Source(Configured[OptionsT], ABC):
-    """One place or format that samples come from.
+    """A data set or file format that samples come from.
 
-    A subclass sets `Options` (which must not import torch) and, in a module of its own, `SOURCE`.
+    A subclass sets `Options` (which must not import torch); its module sets `SOURCE`.
 
     Example:
         >>> digits = pruneaudit.SOURCES.get("digits")
@@ -99,29 +99,29 @@ class Source(Configured[OptionsT], ABC):
     """
 
     semantics_version = 1
-    """Raised when the same options would return other samples."""
+    """Increased when the same options would return other samples."""
     is_public: bool = False
-    """Whether everybody can have these samples; others are taken for people's data, and kept to their owner."""
+    """Whether these samples are publicly available; others are treated as personal data, private to their owner."""
 
     @abstractmethod
     def load(self, options: OptionsT, data_root: Path | None) -> RawData:
-        """Reads all samples; a source that can be downloaded is, where no copy of it is found.
+        """Loads all samples; downloads them if possible and no copy is found.
 
         Args:
-            options: this source's own options.
-            data_root: folder of data sets; None: `default_data_root()`.
+            options: the options of this source.
+            data_root: the folder of data sets; None: `default_data_root()`.
 
         Raises:
-            UserError: the data are missing or malformed, or have another checksum than they should.
+            UserError: the data are missing or malformed, or their checksum does not match.
         """
 
     def whereabouts(self, data_root: Path | None) -> str:
-        """Where the samples come from, how large they are, and whether they are here; reads and downloads nothing."""
+        """Returns the origin and size of the samples, and whether they are here; reads and downloads nothing."""
         return "your own files"
 
 
 def default_data_root() -> Path:
-    """The folder of data sets: what PRUNEAUDIT_DATA says, otherwise `~/.cache/pruneaudit`."""
+    """Returns the folder of data sets: PRUNEAUDIT_DATA if set, otherwise `~/.cache/pruneaudit`."""
     return Path(os.environ.get(DATA_ROOT_VARIABLE) or "~/.cache/pruneaudit").expanduser()
 
 
@@ -132,7 +132,7 @@ def _check_x(x: np.ndarray) -> None:
     if x.ndim != 4 and (x.dtype == np.uint8 or x.ndim != 2):
         raise UserError(f"x: got {x.dtype} of shape {x.shape}, expected {wanted}")
     if not x.size:
-        raise UserError(f"x: got shape {x.shape}, which holds nothing; expected {wanted}, no length zero")
+        raise UserError(f"x: got shape {x.shape}, which is empty; expected {wanted}, without zero lengths")
     if x.dtype == np.float32 and not np.isfinite(x).all():
         wrong = int(np.argmin(np.isfinite(x).reshape(len(x), -1).all(axis=1)))
         raise UserError(f"x: got NaN or an infinity (first in row {wrong}), expected finite numbers: drop or fill them")
@@ -145,7 +145,7 @@ def _check_y(y: np.ndarray, num_samples: int, classes: tuple[str, ...]) -> None:
         )
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise UserError(
-            f"classes: got {len(set(classes))} different of {len(classes)} names, expected 2 or more, no two alike"
+            f"classes: got {len(set(classes))} different of {len(classes)} names, expected 2 or more, all different"
         )
     if y.min() < 0 or y.max() >= len(classes):
         raise UserError(
@@ -156,7 +156,7 @@ def _check_y(y: np.ndarray, num_samples: int, classes: tuple[str, ...]) -> None:
 def _check_normalisation(x: np.ndarray, mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> None:
     if x.dtype != np.uint8:
         if mean is not None or std is not None:
-            raise UserError("mean, std: got values for float data, expected none: float data are used as they are")
+            raise UserError("mean, std: got values for float data, expected none: float data are used unchanged")
         return
     if mean is None or std is None or {len(mean), len(std)} != {x.shape[1]}:
         raise UserError(f"mean, std: got {mean} and {std}, expected one value for each of {x.shape[1]} channels")

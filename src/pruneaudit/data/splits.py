@@ -1,22 +1,20 @@
-"""Who is in whose training set: the protocols.
+"""The protocols of membership: which samples are in which training set.
 
-Copies of a sample (equal x) share its coins, so that none is a member while another is not, and are not audited beside
-it.
+Copies of a sample (equal x) share its coins, so that all are members or none is; only one of them is audited.
 
 `pooled`: each sample is in each model's training set with probability 1/2, independently of all other samples
 and models, as in the membership attack setting (Yeom et al. 2018, arXiv:1709.01604) and online LiRA (Carlini et al.
-2022, arXiv:2112.03570). Every model is a victim, the others are its references.
+2022, arXiv:2112.03570). Every model is a victim, with the others as its references.
 
 `disjoint`: the models come in groups of one victim and its shadows, as in Yuan & Zhang 2022 (arXiv:2202.03335).
 For each group, coins divide the samples into the victim's half and the attacker's half. The victim is trained on
-a random half of its half and audited on that half alone; every shadow is trained on its own random half of the
-attacker's half. No shadow has seen a sample that its victim is audited on. Canaries are always in the victim's half.
+a random half of its half and audited only on its half; every shadow is trained on its own random half of the
+attacker's half. No shadow has seen a sample on which its victim is audited. Canaries are always in the victim's half.
 
-Never exact halves. If each sample were a member of exactly half of the models, the others' rows would
-tell a victim's row: whoever counts that M/2 of the M - 1 references hold the sample knows that the
-victim does not, and "guess the rarer side" wins every time without a look at any model. Attacks that
-compare a sample's members with its non-members pick that count up as if it were leakage. Independent
-coins leave nothing to count.
+The halves are never exact. If each sample were a member of exactly half of the models, the references' rows
+would reveal the victim's row: if M/2 of the M - 1 references contain the sample, the victim does not, so
+guessing the rarer side would always win without querying any model. Attacks that compare a sample's members
+with its non-members would report this as leakage. Independent coins avoid it.
 """
 
 from __future__ import annotations
@@ -36,21 +34,21 @@ from pruneaudit.study import Membership
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The part of one model; it depends on no other model, nor on how many there are."""
+    """The split of one model; independent of other models and of their number."""
 
     member: np.ndarray
     """(N,) bool: in its training set."""
     eligible: np.ndarray
-    """(N,) bool: may be scored for it."""
+    """(N,) bool: can be audited for it."""
     is_victim: bool
     """Whether it is attacked."""
     group: int
-    """Which victim's attack setting it takes part in."""
+    """The group of the victim whose attack setting it belongs to."""
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """The splits of several models, as `Signals` has them."""
+    """The splits of several models, in the layout of `Signals`."""
 
     member: np.ndarray  # (M, N) bool
     eligible: np.ndarray  # (M, N) bool
@@ -58,17 +56,17 @@ class Splits:
     group: np.ndarray  # (M,) int
 
     def of(self, row: int) -> Split:
-        """The split of one model, by its row."""
+        """Returns the split of one model, by its row."""
         return Split(self.member[row], self.eligible[row], bool(self.is_victim[row]), int(self.group[row]))
 
     def rows(self, rows: Sequence[int]) -> Splits:
-        """The splits of some models, in the order that is given."""
+        """Returns the splits of some models, in the given order."""
         chosen = list(rows)
         return Splits(self.member[chosen], self.eligible[chosen], self.is_victim[chosen], self.group[chosen])
 
 
 def split_of(settings: Membership, study_seed: int, model_id: int, audit_data: AuditData) -> Split:
-    """The split of one model under the study's protocol."""
+    """Draws the split of one model under the study's protocol."""
     if settings.protocol == "pooled":
         return coin_split(numpy_generator(study_seed, seeds.MEMBERSHIP, model_id), audit_data)
     group = settings.group_of(model_id)
@@ -80,13 +78,13 @@ def split_of(settings: Membership, study_seed: int, model_id: int, audit_data: A
 
 
 def coin_split(generator: np.random.Generator, audit_data: AuditData, is_victim: bool = True) -> Split:
-    """Independent fair coins for all samples but holdout and public; copies have the coin of their original."""
+    """Draws independent fair coins for all samples except holdout and public; copies get the coin of their original."""
     coins = audit_data.shared(generator.random(len(audit_data.y)) < 0.5)  # (N,)
     return Split(coins & ~audit_data.unseen, ~audit_data.unseen & ~audit_data.is_copy, is_victim, group=0)
 
 
 def splits_of(settings: Membership, study_seed: int, model_ids: Sequence[int], audit_data: AuditData) -> Splits:
-    """The splits of several models, in their order."""
+    """Draws the splits of several models, in their order."""
     parts = [split_of(settings, study_seed, model_id, audit_data) for model_id in model_ids]
     return Splits(
         member=np.stack([part.member for part in parts]),
@@ -97,13 +95,13 @@ def splits_of(settings: Membership, study_seed: int, model_ids: Sequence[int], a
 
 
 def _victims_half(study_seed: int, group: int, audit_data: AuditData) -> np.ndarray:
-    """(N,) bool: what the victim of a group draws its members from."""
+    """Draws (N,) bool: the half from which the victim of a group draws its members."""
     coins = numpy_generator(study_seed, seeds.HALVES, group).random(len(audit_data.y)) < 0.5
     return audit_data.shared(coins | audit_data.canary)
 
 
 def without_broken_groups(settings: Membership, left_out: Collection[int]) -> set[int]:
-    """Models to leave out when some are missing: under `disjoint` also those whose victim, or last shadow, is gone."""
+    """Returns the models to leave out if some are missing; under `disjoint` also groups without victim or shadows."""
     everywhere = set(left_out)
     if settings.protocol == "disjoint":
         for first in range(0, settings.num_models, settings.group_size):

@@ -1,8 +1,8 @@
-"""Your own table: `table:FILE`, a CSV or Parquet file with a row per sample, numbers and a column of labels.
+"""Your own table: `table:FILE`, a CSV or Parquet file with one row per sample, numeric columns and a label column.
 
-Every column but the label is a feature, in the order of the file: numbers, or true and false, used as they are.
-Labels are texts or whole numbers; classes are the different labels, in order, and named by them. Texts such as `NA`,
-`null` and `None`, which pandas takes for missing, are labels like others; in a feature they are missing.
+Every column except the label is a feature, in the order of the file: numbers or booleans, used unchanged. Labels are
+texts or whole numbers; the classes are the distinct labels, sorted. Texts such as `NA`, `null` and `None`, which pandas
+treats as missing, are ordinary labels; in a feature they are missing values.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ MISSING = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"),
     *("NULL", "NaN", "None", "n/a", "nan", "null"),
 )
-"""What pandas takes for missing in a text file."""
+"""Texts that pandas treats as missing in a text file."""
 MIN_PER_CLASS = 2
 NUM_COLUMNS_SHOWN = 10
 VALUE_BYTES = 8
-"""What a value takes in memory, at the least."""
+"""Minimum memory of a value."""
 
 
 class TableOptions(Options):
-    """Which file, and what is what in it."""
+    """The file, and the roles of its columns."""
 
     path: Path
     """The file: .csv, .tsv, .txt (also .gz of them) or .parquet."""
@@ -50,16 +50,16 @@ class TableOptions(Options):
     header: bool = True
     """Whether the first line of a text file names the columns; if not, name the label by its number."""
     drop: tuple[str, ...] = ()
-    """Columns that are left out, such as an id."""
+    """Columns to leave out, such as an id."""
     keep: tuple[str, ...] = ()
-    """Columns that are features although they have no name, or number the rows; others of that kind are refused."""
+    """Columns to accept as features although they have no name or number the rows; other such columns are refused."""
 
 
 class Table(Source[TableOptions]):
-    """Samples from a table of the user's."""
+    """Samples from a user's table."""
 
     def load(self, options: TableOptions, data_root: Path | None) -> RawData:
-        """All rows, in the order of the file; x is (N, F) float32."""
+        """Loads all rows, in the order of the file; x is (N, F) float32."""
         path = options.path.expanduser()
         frame = _read(path, options)
         try:
@@ -74,7 +74,7 @@ class Table(Source[TableOptions]):
 
 
 def _read(path: Path, options: TableOptions) -> pd.DataFrame:
-    """The table, its columns named by texts."""
+    """Reads the table, with texts as names of columns."""
     import pandas as pd
 
     if not path.is_file():
@@ -89,11 +89,11 @@ def _read(path: Path, options: TableOptions) -> pd.DataFrame:
         elif suffixes[-1:] == [".gz"]:
             check_gzip(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # of values that it would leave out
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # about values that it would drop
             frame = pd.read_parquet(path) if kind == ".parquet" else _read_text(path, kind, options)
     except UserError:
         raise
-    except Exception as error:  # pandas and pyarrow raise anything, of a directory to a bad codec
+    except Exception as error:  # pandas and pyarrow raise anything
         raise UserError(
             f"{path}: cannot be read as {kind.removeprefix('.')} ({error or type(error).__name__})"
         ) from None
@@ -106,7 +106,7 @@ def _read(path: Path, options: TableOptions) -> pd.DataFrame:
 
 
 def _check_parquet(path: Path) -> None:
-    """Refuses a table that takes more than the limit: equal values of a column may be stored as one."""
+    """Refuses a table that needs more memory than the limit, because a column can store equal values once."""
     import pyarrow.parquet as pq
 
     about = pq.read_metadata(path)
@@ -115,11 +115,11 @@ def _check_parquet(path: Path) -> None:
 
 
 def _read_text(path: Path, kind: str, options: TableOptions) -> pd.DataFrame:
-    """A text file; what pandas takes for missing is missing in features, and a text like others in the labels."""
+    """Reads a text file; texts that pandas treats as missing are missing in features, and ordinary in labels."""
     import pandas as pd
 
     how: dict[str, Any] = {
-        "encoding": "utf-8-sig",  # a byte-order mark is no part of the first column's name
+        "encoding": "utf-8-sig",  # ignores a byte-order mark before the first column's name
         "sep": options.sep or SEPARATORS[kind],
         "header": 0 if options.header else None,
         "index_col": False,
@@ -128,12 +128,12 @@ def _read_text(path: Path, kind: str, options: TableOptions) -> pd.DataFrame:
     columns = list(pd.read_csv(path, nrows=1, **how).columns)
     place = _label_place([str(column) for column in columns], options.label)
     missing = {column: MISSING for number, column in enumerate(columns) if number != place}
-    # low_memory: a column has one type, not one per block of rows.
+    # low_memory=False: one type per column, not one per block of rows.
     return pd.read_csv(path, na_values=missing, keep_default_na=False, low_memory=False, **how)
 
 
 def _label_place(columns: list[str], label: str | int) -> int | None:
-    """The number of the column of labels, None where there is none such."""
+    """Returns the number of the label column; None if there is none."""
     if label in columns:
         return columns.index(str(label))
     if isinstance(label, int) and -len(columns) <= label < len(columns):
@@ -154,7 +154,7 @@ def _label_column(frame: pd.DataFrame, label: str | int) -> str:
 
 
 def _labels(column: pd.Series[Any], name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(N,) int64 labels in 0..C-1, and the C class names."""
+    """Returns (N,) int64 labels in 0..C-1, and the C class names."""
     empty = np.flatnonzero((column.isna() | (column == "")).to_numpy())
     if empty.size:
         raise UserError(f"column '{name}': no label in row {empty[0] + 1}, expected one in every row")
@@ -180,28 +180,28 @@ def _labels(column: pd.Series[Any], name: str) -> tuple[np.ndarray, tuple[str, .
 
 
 def _check_known(option: str, asked: tuple[str, ...], features: pd.DataFrame, label: str) -> None:
-    """Refuses names that are no columns of features."""
+    """Refuses names that are not feature columns."""
     unknown = [column for column in asked if column not in features]
     if unknown:
-        why = "is the label" if unknown[0] == label else f"is no column{nearest(unknown[0], features.columns)}"
-        raise UserError(f"{option}: '{unknown[0]}' {why}, expected columns of features")
+        why = "is the label" if unknown[0] == label else f"is not a column{nearest(unknown[0], features.columns)}"
+        raise UserError(f"{option}: '{unknown[0]}' {why}, expected feature columns")
 
 
 def _check_no_row_number(name: str, values: np.ndarray | None) -> None:
-    """Refuses a column without a name, or whose values (N,) number the rows."""
+    """Refuses a column that has no name, or whose values (N,) number the rows."""
     found = "a column without a name" if is_nameless(name) else ""
     if values is not None and not found:
         found = numbering(values, name)
     if found:
         raise UserError(
-            f"column '{name}': got {found}, expected a feature: a row number tells every sample apart; save the table"
-            f" without its index (pandas: index=False), leave the column out by drop = ['{name}'], or ask for it by"
+            f"column '{name}': got {found}, expected a feature: a row number identifies every sample; save the table"
+            f" without its index (pandas: index=False), leave the column out with drop = ['{name}'], or allow it with"
             f" keep = ['{name}']"
         )
 
 
 def _features(frame: pd.DataFrame, keep: tuple[str, ...] = ()) -> np.ndarray:
-    """(N, F) float32; columns that look like row numbers must be among `keep`."""
+    """Returns (N, F) float32; columns that look like row numbers must be in `keep`."""
     from pandas.api import types
 
     for name in frame.columns:
@@ -212,7 +212,7 @@ def _features(frame: pd.DataFrame, keep: tuple[str, ...] = ()) -> np.ndarray:
             row = _first_text(column)
             raise UserError(
                 f"column '{name}': got {column.iloc[row]!r} in row {row + 1}, expected numbers: encode it as numbers, "
-                f"or leave it out by drop = ['{name}']"
+                f"or leave it out with drop = ['{name}']"
             )
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         limit = np.finfo(np.float32).max
@@ -220,7 +220,7 @@ def _features(frame: pd.DataFrame, keep: tuple[str, ...] = ()) -> np.ndarray:
         if wrong.size:
             raise UserError(
                 f"column '{name}': got {values[wrong[0]]} in row {wrong[0] + 1}, expected a finite number: fill it in, "
-                "or leave the row out"
+                "or remove the row"
             )
         if not is_asked_for and not types.is_bool_dtype(column):
             _check_no_row_number(name, values)
@@ -228,7 +228,7 @@ def _features(frame: pd.DataFrame, keep: tuple[str, ...] = ()) -> np.ndarray:
 
 
 def _first_text(column: pd.Series[Any]) -> int:
-    """The first row whose value is no number."""
+    """Returns the first row whose value is not a number."""
     import pandas as pd
 
     numbers = pd.to_numeric(column.astype(str), errors="coerce")

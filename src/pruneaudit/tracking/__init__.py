@@ -1,4 +1,4 @@
-"""Experiment trackers: a run's curves, findings and report, sent to where a team keeps its experiments."""
+"""Experiment trackers: send a run's curves, findings and report to a team's tracking system."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ TRACKERS: Registry[type[Tracker]] = Registry(
 
 
 def tracker(name: str, **options: Any) -> Tracker:
-    """A tracker for `pruneaudit.Runtime(trackers=[...])`; nothing of it begins before the run does.
+    """Makes a tracker for `pruneaudit.Runtime(trackers=[...])`; it starts with the run.
 
     Args:
         name: `wandb`, `mlflow` or `tensorboard`.
-        options: as its `Options` says, such as project="pruning" for wandb.
+        options: the tracker's options, such as project="pruning" for wandb.
 
     Raises:
-        UserError: there is no such tracker or option, or the library that it needs is not installed.
+        UserError: the tracker or an option is unknown, or its library is not installed.
     """
     made = TRACKERS.get(name)
     missing = [module for module in made.modules if not _is_installed(module)]
@@ -35,6 +35,6 @@ def tracker(name: str, **options: Any) -> Tracker:
 
 
 def _is_installed(module: str) -> bool:
-    """Whether a library is there; a folder of its name, which trackers leave behind, is no library."""
+    """Returns whether a library is installed; ignores folders of its name, which trackers create."""
     found = find_spec(module)
     return found is not None and found.origin is not None

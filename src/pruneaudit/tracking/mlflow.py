@@ -1,8 +1,8 @@
-"""MLflow: a SQLite file in the run folder, or the server of `--mlflow-uri` or MLFLOW_TRACKING_URI.
+"""MLflow: writes to a SQLite file in the run folder, or to the server of the option `uri` or MLFLOW_TRACKING_URI.
 
-The experiment is called after the study; each `pruneaudit run` is one MLflow run in it. Settings are parameters, curves
-metrics with the epoch as step, findings metrics at step 0, and the files artifacts. MLflow's own reports to its makers
-are switched off, unless MLFLOW_DISABLE_TELEMETRY is set otherwise.
+The experiment has the name of the study; each `pruneaudit run` is one MLflow run in it. Settings become parameters,
+curves become metrics with the epoch as step, findings become metrics at step 0, and files become artifacts. MLflow's
+telemetry is switched off, unless MLFLOW_DISABLE_TELEMETRY is set otherwise.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 MAX_PARAMETERS = 100
 MAX_METRICS = 1000
 MAX_VALUE = 500
-"""What every MLflow server takes: parameters and metrics in one call, characters of a parameter."""
+"""Limits of every MLflow server: parameters and metrics per call, characters of a parameter."""
 
 
 class MlflowOptions(Options):
-    """Where the run goes."""
+    """The server or database."""
 
     uri: str = ""
-    """Server or database; default: MLFLOW_TRACKING_URI, or a SQLite file in the run folder."""
+    """Its address; default: MLFLOW_TRACKING_URI, or a SQLite file in the run folder."""
 
 
 class Mlflow(Tracker):
@@ -43,15 +43,15 @@ class Mlflow(Tracker):
     name = "mlflow"
 
     def is_remote(self) -> bool:
-        """Unless it writes a file in the run folder."""
+        """Returns whether it uses a server or database outside the run folder."""
         return bool(self._uri())
 
     def _uri(self) -> str:
-        """The server or database that the user names; empty for a file in the run folder."""
+        """Returns the user's server or database; empty for a file in the run folder."""
         return self.options.uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
 
     def begin(self, about: Mapping[str, Any], folder: Path) -> None:
-        """Begins the MLflow run, in an experiment that is made if need be."""
+        """Starts the MLflow run, and creates its experiment if necessary."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow.entities import Param, RunTag
         from mlflow.tracking import MlflowClient
@@ -73,7 +73,7 @@ class Mlflow(Tracker):
             self._client.log_batch(self._run_id, params=batch)
 
     def curve(self, name: str, rows: Sequence[Mapping[str, float]]) -> None:
-        """Metrics, the epoch as step."""
+        """Logs metrics with the epoch as step."""
         values = [
             (f"{name}/{key}", row[key], epoch_of(row, index))
             for index, row in enumerate(rows)
@@ -83,11 +83,11 @@ class Mlflow(Tracker):
         self._log(values)
 
     def findings(self, values: Mapping[str, float]) -> None:
-        """Metrics at step 0."""
+        """Logs metrics at step 0."""
         self._log([(key, value, 0) for key, value in values.items()])
 
     def files(self, paths: Sequence[Path]) -> None:
-        """Artifacts."""
+        """Logs artifacts."""
         for path in paths:
             self._client.log_artifact(self._run_id, str(path))
 
@@ -96,7 +96,7 @@ class Mlflow(Tracker):
         self._client.set_terminated(self._run_id, "FAILED" if failed else "FINISHED")
 
     def _experiment(self, name: str, artifacts: str | None) -> str:
-        """The experiment of a name: made if there is none, brought back if it was deleted."""
+        """Returns the experiment of a name; creates it if missing, restores it if deleted."""
         found = self._client.get_experiment_by_name(name)
         if found is None:
             return str(self._client.create_experiment(name, artifact_location=artifacts))
@@ -114,12 +114,12 @@ class Mlflow(Tracker):
 
 
 def shortened(text: str) -> str:
-    """A parameter's value as every server takes it; the whole settings are in the artifact study.json."""
+    """Shortens a parameter's value to the limit of servers; the artifact study.json has the full settings."""
     return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 3] + "..."
 
 
 def batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
-    """The items in their order, `size` at a time."""
+    """Yields the items in order, `size` at a time."""
     rest = iter(items)
     while batch := list(itertools.islice(rest, size)):
         yield batch
@@ -127,7 +127,7 @@ def batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps MLflow's notes on making its tables away from the user."""
+    """Hides MLflow's messages on creating its tables from the user."""
     logger = logging.getLogger("mlflow")
     level = logger.level
     logger.setLevel(logging.WARNING)

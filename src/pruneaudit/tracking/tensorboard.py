@@ -1,8 +1,8 @@
 """TensorBoard: event files in the run folder, written by TensorBoard's own writer (no TensorFlow, no torch).
 
-Each `run` writes into a folder of its own, RUN/tensorboard/<begin>, so that a resumed study does not draw its curves
-over those of another attempt. Curves are scalars with the epoch as step, findings scalars at step 0, settings a text.
-TensorBoard keeps no files: a text says where the report lies.
+Each `run` writes to a separate folder, RUN/tensorboard/<start>, so that the curves of a resumed study do not overlap
+with those of earlier attempts. Curves are scalars with the epoch as step, findings are scalars at step 0, settings
+are a text. TensorBoard stores no files: a text gives the path of the report.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pruneaudit.tracking.tracker import Tracker, epoch_of
 
 
 class TensorboardOptions(Options):
-    """Where it goes."""
+    """The log folder."""
 
     folder: str = ""
-    """The log folder; default: `tensorboard` in the run folder."""
+    """Its path; default: `tensorboard` in the run folder."""
 
 
 class Tensorboard(Tracker):
@@ -33,7 +33,7 @@ class Tensorboard(Tracker):
     name = "tensorboard"
 
     def is_remote(self) -> bool:
-        """Never: it writes files."""
+        """Returns False: it writes files."""
         return False
 
     def begin(self, about: Mapping[str, Any], folder: Path) -> None:
@@ -47,20 +47,20 @@ class Tensorboard(Tracker):
         self._text("study", "```json\n" + json.dumps(about["study"], indent=1) + "\n```")
 
     def curve(self, name: str, rows: Sequence[Mapping[str, float]]) -> None:
-        """Scalars, the epoch as step."""
+        """Writes scalars with the epoch as step."""
         for index, row in enumerate(rows):
             self._scalars(epoch_of(row, index), {f"{name}/{key}": row[key] for key in row if key != "epoch"})
 
     def findings(self, values: Mapping[str, float]) -> None:
-        """Scalars at step 0."""
+        """Writes scalars at step 0."""
         self._scalars(0, values)
 
     def files(self, paths: Sequence[Path]) -> None:
-        """A text that names them."""
+        """Writes a text with their paths."""
         self._text("files", "\n".join(f"- {path.resolve()}" for path in paths))
 
     def end(self, failed: bool) -> None:
-        """Closes the event file, when all is in it."""
+        """Flushes and closes the event file."""
         self._writer.close()
 
     def _scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -69,7 +69,7 @@ class Tensorboard(Tracker):
         self._add(step, Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]))
 
     def _text(self, tag: str, text: str) -> None:
-        """A text, as Markdown."""
+        """Writes a text, as Markdown."""
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.plugins.text.metadata import create_summary_metadata
         from tensorboard.util.tensor_util import make_tensor_proto

@@ -1,4 +1,4 @@
-"""What every experiment tracker has in common, and the names that values have in all of them."""
+"""The base class of experiment trackers, and the names of values in all of them."""
 
 from __future__ import annotations
 
@@ -12,76 +12,76 @@ from pruneaudit.core.options import Options
 _MAX_PART = 80
 _PERCENT = "pct"
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_.:-]")
-"""MLflow takes no other characters in a name, beside the slash between parts."""
+"""Characters that MLflow does not allow in a part of a name."""
 
 
 class Tracker:
-    """One place that a run is followed in. Its library is imported where it is used, never before `begin`.
+    """A tracking system for runs. It imports its library in `begin` or later.
 
-    The methods are called on a thread of their own, one after another: `begin`, then `curve` for each training as it
-    ends, `findings` and `files` once, and `end` always, if `begin` was called. They may raise what they like: the run
-    goes on without this tracker then.
+    The methods are called on a separate thread, one after another: `begin`, then `curve` after each training,
+    `findings` and `files` once, and always `end`, if `begin` was called. They can raise any exception: the run then
+    continues without this tracker.
     """
 
     Options: ClassVar[type[Options]] = Options
-    """What can be set; torch-free."""
+    """The settings class; torch-free."""
     modules: ClassVar[tuple[str, ...]] = ()
-    """What must be importable; the package's extra of the tracker's name brings it."""
+    """Modules that must be importable; the package's extra with the tracker's name installs them."""
     name: ClassVar[str] = ""
-    """What messages call it."""
+    """Its name in messages."""
 
     def __init__(self, options: Any) -> None:
         self.options = options
         self.place = ""
-        """Where to look, for the user; known after `begin`."""
+        """Where the user finds the tracked run; known after `begin`."""
 
     def is_remote(self) -> bool:
-        """Whether it sends to a server, which may not answer; asked when the run is over."""
+        """Returns whether it sends to a server, which might not answer; called at the end of the run."""
         return True
 
     def begin(self, about: Mapping[str, Any], folder: Path) -> None:
-        """The run begins.
+        """Starts tracking a run.
 
         Args:
-            about: how it comes to be, as in about.json: `name`, `study` (all settings), `versions`, `created`, ...
-            folder: the run's folder; what stays on this machine goes into it.
+            about: its provenance, as in about.json: `name`, `study` (all settings), `versions`, `created`, ...
+            folder: the run's folder, for local files.
         """
         raise NotImplementedError
 
     def curve(self, name: str, rows: Sequence[Mapping[str, float]]) -> None:
-        """A model has been trained.
+        """Sends the curve of a trained model.
 
         Args:
             name: release and model, such as "dense/model-003".
-            rows: one per epoch, in order: `epoch` (from 1), `loss`, and what else was measured; may hold NaN.
+            rows: one per epoch, in order: `epoch` (from 1), `loss`, and other measurements; can contain NaN.
         """
         raise NotImplementedError
 
     def findings(self, values: Mapping[str, float]) -> None:
-        """What the attacks found, by `finding_name`; no NaN."""
+        """Sends the findings, by the names of `finding_values`; without NaN."""
         raise NotImplementedError
 
     def files(self, paths: Sequence[Path]) -> None:
-        """The files that the run is about: report, findings, study."""
+        """Sends files of the run: report, findings, study."""
         raise NotImplementedError
 
     def end(self, failed: bool) -> None:
-        """The run is over, and was finished unless it `failed`; may be called though `begin` failed."""
+        """Ends tracking; `failed` if the run was not finished. Can be called even if `begin` failed."""
         raise NotImplementedError
 
 
 def tracked_name(*parts: str) -> str:
-    """The parts with slashes between, in characters that every tracker takes: "tpr_at_1%_fpr" is "tpr_at_1pct_fpr"."""
+    """Joins the parts with slashes, in characters that every tracker allows: "tpr_at_1%_fpr" as "tpr_at_1pct_fpr"."""
     return "/".join(_FORBIDDEN.sub("_", part.replace("%", _PERCENT))[:_MAX_PART] for part in parts)
 
 
 def epoch_of(row: Mapping[str, float], index: int) -> int:
-    """The epoch of a row of a curve, from 1; by its place where it names none."""
+    """Returns the epoch of a row of a curve, from 1; derived from its index if it names none."""
     return int(row.get("epoch", index + 1))
 
 
 def flat_settings(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested settings as one level: {"training.epochs": 5, "releases.0.sparsity": 0.9}; empty lists are left out."""
+    """Flattens nested settings: {"training.epochs": 5, "releases.0.sparsity": 0.9}; leaves out empty lists."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""A run's trackers, held so that none of them can delay the run, change it or end it."""
+"""Runs the trackers of a run so that none of them can delay, change or end the run."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.tracking.tracker import Tracker, tracked_name
 
 TRAININGS = ("train", "release")
-"""The tasks that leave a history."""
+"""The tasks that write a history."""
 PATIENCE_SECONDS = 300.0
-"""How long the end of a run waits for trackers that still have something to write, or to send and are being heard."""
+"""Maximum wait at the end of a run for trackers that are still writing, or sending to a server that answers."""
 UNREACHABLE_SECONDS = 10.0
-"""The same for one that sends to a server and has got nothing done in this time: nobody answers."""
+"""Maximum wait for a tracker whose server has not responded during this time."""
 SHORT_PATIENCE_SECONDS = 20.0
-"""The same where the run failed or was interrupted: somebody wants their terminal back."""
+"""Maximum wait if the run failed or was interrupted, so that the user gets the terminal back."""
 SILENT_SECONDS = 3.0
-"""Nobody is told of a shorter wait."""
+"""Shorter waits are not reported."""
 
 Step = Callable[[Tracker], None]
 
 
 class Trackers:
-    """A run's progress, of which trackers are told too.
+    """A progress receiver that also informs trackers.
 
-    A tracker that fails is named in a warning, once, and told nothing more. So is one that is not done in time.
+    A tracker that fails, or is not done in time, causes one warning and is then dropped.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Trackers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends all of them, however the run ended, and says where to look."""
+        """Ends all trackers, and reports where to find the tracked run."""
         failed = kind is not None
         patience = min(self._patience_seconds, SHORT_PATIENCE_SECONDS) if failed else self._patience_seconds
         for line in self._lines:
@@ -74,18 +74,18 @@ class Trackers:
         for line in self._lines:
             if not self._is_done(line, began, patience):
                 waited = time.monotonic() - began
-                self._progress.warn(f"tracker {line.name}: not done after {waited:.1f} s, left to itself")
+                self._progress.warn(f"tracker {line.name}: not done after {waited:.1f} s; no longer waiting for it")
             elif line.tracker.place and not line.failure:
                 self._progress.say(f"{line.name}: {line.tracker.place}")
         self._drop_failed()
 
     def _is_done(self, line: _Line, began: float, patience: float) -> bool:
-        """Waits until a tracker is done, and says so where it takes a while; False: it was not in time.
+        """Waits until a tracker is done, and reports longer waits; returns False if it was not done in time.
 
         Args:
-            line: the tracker's.
-            began: when waiting for all of them began; they have the same time, not one after another.
-            patience: how long to wait at most, in seconds.
+            line: the tracker and its thread.
+            began: when the wait for all trackers began; all share the same time limit.
+            patience: maximum wait, in seconds.
         """
         is_told = False
         while True:
@@ -102,23 +102,23 @@ class Trackers:
                 self._progress.say(f"waiting for {line.name}, at most {began + patience - time.monotonic():.0f} s")
 
     def start(self, about: Mapping[str, Any]) -> None:
-        """Tells them that the run begins, and how it comes to be."""
+        """Informs trackers of the start and provenance of the run."""
         for line in self._lines:
             line.start()
         self._tell(lambda tracker: tracker.begin(about, self._folder))
 
     def results(self, results: Results, names: Sequence[str]) -> None:
-        """Tells them what was found, and which files of the run folder hold it."""
+        """Sends the findings and the files of the run folder to trackers."""
         values, paths = finding_values(results.findings), [self._folder / name for name in names]
         self._tell(lambda tracker: tracker.findings(values))
         self._tell(lambda tracker: tracker.files(paths))
 
     def begin(self, num_tasks: int, num_reused: int) -> None:
-        """The work is known."""
+        """Reports the number of tasks."""
         self._progress.begin(num_tasks, num_reused)
 
     def done(self, task: Task, seconds: float = 0.0) -> None:
-        """A task is finished; if it was a training, its curve is sent."""
+        """Reports a finished task; sends the curve of a training."""
         self._progress.done(task, seconds)
         if task.action in TRAININGS:
             name = tracked_name(task.release, f"model-{task.model_id:03d}")
@@ -126,15 +126,15 @@ class Trackers:
             self._tell(lambda tracker: _send_curve(tracker, name, history))
 
     def say(self, message: str) -> None:
-        """Anything worth a line."""
+        """Reports a message."""
         self._progress.say(message)
 
     def warn(self, message: str) -> None:
-        """Something that the user should know."""
+        """Reports a warning."""
         self._progress.warn(message)
 
     def fail(self, task: Task, reason: str, details: str) -> None:
-        """A task was given up."""
+        """Reports a failed task."""
         self._progress.fail(task, reason, details)
 
     def _tell(self, step: Step) -> None:
@@ -143,41 +143,41 @@ class Trackers:
         self._drop_failed()
 
     def _drop_failed(self) -> None:
-        """Names those that have failed; said here, since a watcher need not bear calls from other threads."""
+        """Reports and drops failed trackers; done here, because progress displays need not be thread-safe."""
         for line in [line for line in self._lines if line.failure]:
-            self._progress.warn(f"tracker {line.name} failed, the run goes on without it: {line.failure}")
+            self._progress.warn(f"tracker {line.name} failed, the run continues without it: {line.failure}")
             self._lines.remove(line)
 
 
 class _Line:
-    """One tracker and its thread, which does what it is told in order, until something fails."""
+    """One tracker and its thread, which runs steps in order until one fails."""
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
         self.name = tracker.name or type(tracker).__name__
         self.failure = ""
-        """One line, once it has failed."""
+        """The reason in one line, if it has failed."""
         self.last_done = 0.0
-        """When it last got something done, by the monotonic clock."""
+        """When it last completed a step, by the monotonic clock."""
         self._steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begins to work; a thread that hangs does not keep the program from ending."""
+        """Starts the thread; a hanging thread does not prevent the program from ending."""
         self._thread = threading.Thread(target=self._work, name=f"tracker {self.name}", daemon=True)
         self._thread.start()
 
     def tell(self, step: Step) -> None:
-        """Hands in a step; returns at once."""
+        """Queues a step; returns at once."""
         self._steps.put(step)
 
     def finish(self, failed: bool) -> None:
-        """Hands in the last step."""
+        """Queues the last step."""
         self._steps.put(lambda tracker: tracker.end(failed))
         self._steps.put(None)
 
     def wait(self, seconds: float) -> bool:
-        """Waits until all is done; whether it is."""
+        """Waits until all steps are done; returns whether they are."""
         if self._thread is None:
             return True
         self._thread.join(seconds)
@@ -188,7 +188,7 @@ class _Line:
             try:
                 step(self.tracker)
                 self.last_done = time.monotonic()
-            except (Exception, SystemExit) as error:  # other people's code: anything may come
+            except (Exception, SystemExit) as error:  # foreign code can raise anything
                 self.failure = in_one_line(error)
                 with contextlib.suppress(Exception, SystemExit):
                     self.tracker.end(True)
@@ -202,10 +202,10 @@ def _send_curve(tracker: Tracker, name: str, history: Path) -> None:
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """The rows of a model's history, by column; empty cells are left out.
+    """Reads the rows of a model's history, by column; leaves out empty cells.
 
     Args:
-        path: one row per epoch, no rows where nothing was trained.
+        path: the file, with one row per epoch; no rows without training.
 
     Raises:
         ValueError: a cell is neither empty nor a number.
@@ -215,7 +215,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 
 def finding_values(findings: pd.DataFrame) -> dict[str, float]:
-    """Every number of the rows that are means over victims, by name; what is missing or refused has none.
+    """Returns every number of the findings' mean rows (over victims), by name, without missing or suppressed ones.
 
     Returns:
         Values by names such as "findings/dense/matched/lira/auc".

@@ -1,7 +1,7 @@
-"""Weights & Biases: online where you are logged in, otherwise offline, in files that `wandb sync` sends later.
+"""Weights & Biases: online if you are logged in, otherwise offline, in files that `wandb sync` sends later.
 
-Offline needs no account and no network. `WANDB_MODE` has the last word, as everywhere in W&B. Settings are the run's
-config, curves its history (with the epoch as x-axis), findings its summary, and the files one artifact.
+Offline needs no account and no network. `WANDB_MODE` overrides this, as everywhere in W&B. Settings become the run's
+config, curves its history (with the epoch as x-axis), findings its summary, and files one artifact.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ DEFAULT_PROJECT = "pruneaudit"
 
 
 class WandbOptions(Options):
-    """Where the run goes."""
+    """Project, owner and tags of the run."""
 
     project: str = ""
-    """Default: WANDB_PROJECT, or "pruneaudit"."""
+    """The project; default: WANDB_PROJECT, or "pruneaudit"."""
     entity: str = ""
-    """User or team; default: as W&B knows it."""
+    """User or team; default: W&B's own setting."""
     tags: tuple[str, ...] = ()
-    """Words to find the run by."""
+    """Tags of the run."""
 
 
 class Wandb(Tracker):
@@ -39,26 +39,26 @@ class Wandb(Tracker):
     name = "wandb"
 
     def is_remote(self) -> bool:
-        """Unless it is offline."""
+        """Returns whether it sends to a server: unless offline."""
         mode = os.environ.get("WANDB_MODE")
         return mode not in ("offline", "disabled") and bool(mode or is_logged_in())
 
     def begin(self, about: Mapping[str, Any], folder: Path) -> None:
-        """Begins the W&B run.
+        """Starts the W&B run.
 
         Raises:
-            RuntimeError: W&B is to be online, and nobody is logged in.
+            RuntimeError: WANDB_MODE is 'online', but the user is not logged in.
         """
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # errors of a privacy tool are nobody else's
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # errors of a privacy tool must not be sent to others
         import wandb
 
         said, logged_in = os.environ.get("WANDB_MODE"), is_logged_in()
         if said == "online" and not logged_in:
-            raise RuntimeError("WANDB_MODE is 'online' and nobody is logged in; run `wandb login`, or leave it out")
-        # Nothing is asked of the user, taken from the terminal or looked for in their repository.
+            raise RuntimeError("WANDB_MODE is 'online', but you are not logged in; run `wandb login`, or unset it")
+        # W&B must not prompt the user, capture the terminal or inspect the repository.
         quiet = wandb.Settings(silent=True, console="off", disable_git=True, save_code=False, x_disable_stats=True)
         self._run = wandb.init(
-            mode=None if said or logged_in else "offline",  # None: as W&B's own settings say
+            mode=None if said or logged_in else "offline",  # None: W&B's own setting
             project=self.options.project or os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT,
             entity=self.options.entity or None,
             tags=list(self.options.tags) or None,
@@ -76,17 +76,17 @@ class Wandb(Tracker):
         self.place = sync if self._run.offline else str(self._run.url or "")
 
     def curve(self, name: str, rows: Sequence[Mapping[str, float]]) -> None:
-        """A row of history for each epoch."""
+        """Logs a row of history per epoch."""
         for index, row in enumerate(rows):
             values = {f"{name}/{key}": row[key] for key in row if key != "epoch"}
             self._run.log({"epoch": epoch_of(row, index), **values})
 
     def findings(self, values: Mapping[str, float]) -> None:
-        """Values of the summary."""
+        """Sets values of the summary."""
         self._run.summary.update(dict(values))
 
     def files(self, paths: Sequence[Path]) -> None:
-        """One artifact of type "results"."""
+        """Logs one artifact of type "results"."""
         import wandb
 
         artifact = wandb.Artifact(f"{self._study}-results".replace("+", "-").replace("=", "-"), type="results")
@@ -95,12 +95,12 @@ class Wandb(Tracker):
         self._run.log_artifact(artifact)
 
     def end(self, failed: bool) -> None:
-        """Ends the W&B run; online, waits until all is sent."""
+        """Ends the W&B run; if online, waits until everything is sent."""
         self._run.finish(exit_code=int(failed))
 
 
 def is_logged_in() -> bool:
-    """Whether a key for W&B is in the environment or where `wandb login` puts it; asks nobody."""
+    """Returns whether a key for W&B is in the environment or where `wandb login` stores it; never prompts."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
