@@ -71,7 +71,7 @@ def test_each_step_can_be_tried_dry(call, tmp_path):
     assert "attacks that learn: 1 to do, 0 to reuse (nn; in 1 attack setting)" in out
     code, _, err = call("mia-prune", "mia", "study.toml", "--pruner_name", "slim", *usual, "--dry-run")
     assert code == 2
-    assert "no networks 'slim_0.7' are there yet" in err
+    assert "'slim_0.7' are missing" in err
     assert files(tmp_path) == before
 
 

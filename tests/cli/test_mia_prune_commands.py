@@ -85,7 +85,7 @@ def test_the_three_steps_in_order(call, folder):
         (("--prune_sparsity", "1.2"), "sparsity"),
         (("--defend", "pbp", "--defend_arg", "4"), "unknown defense 'pbp'"),
         (("--defend", "ppb", "--defend_arg", "much"), "strength"),
-        (("--defend_arg", "4"), "--defend_arg: got 4 without a defence; say which, such as --defend ppb"),
+        (("--defend_arg", "4"), "--defend_arg: got 4 without a defence; add one, such as --defend ppb"),
     ],
 )
 def test_mistakes_in_one_line(arguments, expected, call, folder):
@@ -102,7 +102,7 @@ def test_the_attack_names_the_step_that_is_missing(call):
     call("pretrain")
     code, out, err = call("mia", "--pruner_name", "slim", "--prune_sparsity", "0.6", "--defend", "ppb")
     assert (code, out) == (2, "")
-    assert "no networks 'slim_0.6_ppb_4' are there yet" in err
+    assert "'slim_0.6_ppb_4' are missing" in err
     assert "first: pruneaudit mia-prune prune " in err
     assert " --pruner_name slim --prune_sparsity 0.6 --defend ppb --out " in err
 

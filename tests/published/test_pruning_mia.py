@@ -99,11 +99,11 @@ def test_fewer_epochs_keep_the_fractions_unless_epochs_are_given():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"epochs": 50, "target_epoch": 75}, "would never be reached"),
+        ({"epochs": 50, "target_epoch": 75}, "target_epoch = 75 .* 50 epochs"),
         ({"target_epoch": 190}, "before it reaches its sparsity"),
         ({"freeze_epoch": 0}, "before it reaches its sparsity"),
-        ({"name": "dpf_90"}, "names one release"),
-        ({"name": "x", "methods": ["dense"], "sparsities": [0.9]}, "names one release"),
+        ({"name": "dpf_90"}, "is for one release"),
+        ({"name": "x", "methods": ["dense"], "sparsities": [0.9]}, "is for one release"),
         ({"methods": ["dcil"]}, "'dense', 'static' or 'dpf'"),
         ({"sparsities": [1.0]}, "less than 1"),
         ({"attacks": []}, "at least 1 item"),

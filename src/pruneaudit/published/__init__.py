@@ -1,8 +1,7 @@
-"""Published systems as studies of ours: their settings, their names and their numbers in, a `Study` out.
+"""Published systems: translate their settings and names to a `Study`.
 
-A system is one file here. It says what each of its settings means in a study, which recipes it has, and in its
-docstring where the study differs from the system on purpose. Recipes are found through the registry, by the name of
-the system's file.
+Each system is one file. It translates the system's settings to a study and lists its recipes; its docstring states
+where the study differs from the system on purpose. Recipes are found through the registry, by the name of the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Finished runs as other programs get them: the plan as it was carried out, and what is known of each release."""
+"""Finished runs for export to other programs: the plan that was carried out, and facts about each release."""
 
 # M models, V victims, N samples, C classes
 
@@ -33,11 +33,11 @@ from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Release, Study
 
 _DONE = re.compile(r' event=done task=("(?:[^"\\]|\\.)*") seconds=(\d+(?:\.\d+)?)$')
-"""A finished task in the log; the names of all tasks hold a space, and so are quoted."""
+"""A finished task in the log; the names of all tasks contain a space, so they are quoted."""
 
 
 def nonmember_loss(signals: Signals) -> PerVictim:
-    """The mean cross-entropy of each victim on its non-members, canaries left out, in nats; NaN where it has none."""
+    """Returns each victim's mean cross-entropy on its non-members without canaries, in nats; NaN if it has none."""
     values, influence = np.full(len(signals.victims), np.nan), np.zeros((len(signals.victims), signals.num_samples))
     for v, row in enumerate(signals.victims):
         chosen = signals.ordinary[row] & ~signals.member[row]  # (N,)
@@ -56,15 +56,15 @@ class Finished:
     plan: Plan
     audit_data: AuditData
     results: Results
-    """Of the run itself, or of other attacks on what it has stored."""
+    """The results of the run itself, or of other attacks on its stored signals."""
 
     @classmethod
     def load(cls, folder: Path, results: Results | None = None) -> Finished:
-        """A run from its folder.
+        """Loads a finished run from its folder.
 
         Args:
-            folder: the run's.
-            results: what was found; default: the run's own tables.
+            folder: the run's folder.
+            results: other results for it; default: the run's own.
 
         Raises:
             UserError: the run is not finished, or damaged.
@@ -75,36 +75,36 @@ class Finished:
 
     @property
     def study(self) -> Study:
-        """What was asked."""
+        """The study of the run."""
         return self.plan.study
 
     @property
     def releases(self) -> tuple[str, ...]:
-        """The releases that were audited, `dense` first."""
+        """The names of the audited releases, `dense` first."""
         return tuple(map(str, self.results.releases["release"]))
 
     def release(self, name: str) -> Release | None:
-        """A release as the study describes it; None for `dense`."""
+        """Returns a release of the study; None for `dense`."""
         return next((release for release in self.study.releases if release.name == name), None)
 
     @cached_property
     def left_out(self) -> set[int]:
-        """Models of which a part is missing; the audit has left them out of every release."""
+        """Models with a missing part, which the audit left out of every release."""
         tasks = [task for task in self.plan.tasks if task.release in self.releases]
         missing = {task.model_id for task in tasks if not (self.folder / task.artifact.folder / SEAL).is_file()}
         return without_broken_groups(self.study.membership, missing)
 
     def tasks(self, release: str) -> list[Task]:
-        """The tasks that made those models of a release that were attacked."""
+        """Returns the tasks that made the attacked models of a release."""
         membership, left_out = self.study.membership, self.left_out
         tasks = self.plan.models(release)
         return [task for task in tasks if membership.is_victim(task.model_id) and task.model_id not in left_out]
 
     @cached_property
     def seconds(self) -> dict[str, float]:
-        """How long each task took, by its name, as the run's log says; of one that was done again, the last time.
+        """Seconds of each task, by name, from the run's log; for a repeated task those of the last time.
 
-        A training that went on from a checkpoint counts from there. Empty where there is no log.
+        A training that continued from a checkpoint counts from there. Empty without a log.
         """
         try:
             lines = (self.folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -114,7 +114,7 @@ class Finished:
 
     @cached_property
     def losses(self) -> dict[str, Estimate]:
-        """The mean cross-entropy of non-members, in nats, by release: the mean over models, with its interval."""
+        """Mean cross-entropy on non-members, in nats, by release: the mean over models, with its interval."""
         found = {}
         for release in self.releases:
             signals = RunFolder(self.folder).signals(self.plan, self.audit_data, release, self.left_out)
@@ -122,16 +122,16 @@ class Finished:
         return found
 
     def row(self, release: str) -> dict[str, Any]:
-        """The release's row of the table of releases."""
+        """Returns the row of a release in the table of releases."""
         rows = self.results.releases
         return dict(rows[rows["release"] == release].iloc[0])
 
 
 def all_seeds(study: Study, out: Path) -> list[Finished]:
-    """The finished runs of a study under all seeds, this one included, by seed.
+    """Returns the finished runs of a study under all seeds, including its own, by seed.
 
     Args:
-        study: one of them.
+        study: the study of one seed.
         out: the folder of their run folders.
 
     Raises:
@@ -139,7 +139,7 @@ def all_seeds(study: Study, out: Path) -> list[Finished]:
     """
     runs = {study.seed: Finished.load(out / study.name)}
     for file in sorted(out.glob(f"{escape(base_name(study))}*/{STUDY_FILE}")):
-        with suppress(UserError):  # another seed's run that is under way, or damaged, takes no part
+        with suppress(UserError):  # skips unfinished or damaged runs of other seeds
             other = RunFolder.open(file.parent).study
             is_named = other.name == file.parent.name == base_name(study) + seed_suffix(other.seed)
             if is_named and same_study(other, study, but=("name", "seed")):
@@ -148,10 +148,10 @@ def all_seeds(study: Study, out: Path) -> list[Finished]:
 
 
 def load_runs(folders: Sequence[str | Path]) -> list[Finished]:
-    """Finished runs that shall stand in the same tables.
+    """Loads finished runs for common tables.
 
     Raises:
-        UserError: one is not finished or damaged, or two are on the same data and differ in more than the seed.
+        UserError: a run is unfinished or damaged, or two runs on the same data differ in more than the seed.
     """
     runs = [Finished.load(Path(folder)) for folder in folders]
     for number, run in enumerate(runs):
@@ -160,6 +160,6 @@ def load_runs(folders: Sequence[str | Path]) -> list[Finished]:
             if is_same_data and not same_study(run.study, other.study, but=("name", "seed")):
                 raise UserError(
                     f"{run.folder}: differs from {other.folder} in more than the seed, expected seeds of one study;"
-                    " give one of them at a time"
+                    " give only one of them"
                 )
     return runs

@@ -1,20 +1,19 @@
-"""mia_prune (Yuan & Zhang, USENIX Security 2022, arXiv 2202.03335): its configurations as studies.
+"""mia_prune (Yuan & Zhang, USENIX Security 2022, arXiv 2202.03335): translates its configurations to studies.
 
 A configuration is the JSON file that its commands read, `{"dataset_name": "cifar10", "model_name": "resnet18", ...}`;
-what a file leaves out is as in its command line. The 15 that it comes with are recipes, under `mia-prune/`.
+omitted settings have the defaults of its command line. Its own 15 configurations are recipes, under `mia-prune/`.
 
 Where the study differs from the system on purpose:
-- membership: it has one victim and five shadows. Here there are four such groups, each with halves of its own, because
-  one victim allows no statement about another training; `membership.num_models=6` is the published number. Members
-  are drawn by independent coins, where it takes exact halves;
-- dev set: it takes 10% of each half. Here 10% of all samples are public ones, so that no audited sample ever
-  chooses a checkpoint;
+- membership: it has one victim and five shadows. Here there are four such groups, each with its own halves, because
+  one victim allows no conclusions about other trainings; `membership.num_models=6` is the published number. Members
+  are drawn by independent coins instead of exact halves;
+- dev set: it takes 10% of each half. Here 10% of all samples are public, so that no audited sample is used to
+  choose a checkpoint;
 - `adv` and `dp` follow the papers, not its code: an epoch of its `adv` is seven steps of the attacker and one of the
   network; its `dp` clips microbatches of 64 samples, by plain SGD, and every epoch has a whole training's steps. The
-  files of the two defences say all that differs;
-- the study has every pruner that the network allows, at 70%, beside PPB and a baseline that got the same extra epochs
-  and no mask. Its commands make one at a time: `pruneaudit mia-prune pretrain`,
-  `prune`, `mia`.
+  files of the two defences list all differences;
+- the study has every pruner that the network allows, at 70%, and also PPB and a baseline with the same extra epochs
+  and without a mask. Its commands make one release at a time: `pruneaudit mia-prune pretrain`, `prune`, `mia`.
 """
 
 from __future__ import annotations
@@ -41,20 +40,20 @@ PRUNERS = {
     "l2structure": "l2structured:preset=mia_prune",
     "slim": "slim:preset=mia_prune",
 }
-"""Its names of methods, as ours with the settings that reproduce it."""
+"""Its names of methods, with our compressors and the settings that reproduce them."""
 DEFAULT_PRUNER = "l1unstructure"
 DEFEND_ARG = 4
-"""The main parameter of PPB and of adversarial regularisation, unless another is given."""
+"""The default main parameter of PPB and of adversarial regularisation."""
 DEFEND_ARGS = {"ppb": DEFEND_ARG, "adv": DEFEND_ARG, "dp": 0.1}
-"""The main parameters of its defences, unless others are given; of DP-SGD (`prune_dp.py` there) the noise."""
+"""The default main parameters of its defences; for DP-SGD (its `prune_dp.py`) the noise."""
 
 
 class _DataSet(NamedTuple):
     num_samples: int
-    """Of all official parts together."""
+    """The number of samples in all official parts together."""
     num_classes: int
     input_dim: int
-    """Channels of an image, features of a row."""
+    """Channels of an image, or features of a row."""
 
 
 DATA_SETS = {
@@ -80,26 +79,26 @@ class Config(Options):
 
     dataset_name: Literal["cifar10", "cifar100", "svhn", "chmnist", "location", "purchase100", "texas100"]
     model_name: Literal["resnet18", "densenet121", "vgg16", "columnfc"]
-    """Its files also say `vgg16bn`, which is `vgg16`."""
+    """Its files also use `vgg16bn` for `vgg16`."""
     num_cls: int | None = None
-    """Classes; what the data set has."""
+    """Number of classes; must match the data set."""
     input_dim: int | None = None
-    """Channels of an image, features of a row; what the data set has."""
+    """Channels of an image, or features of a row; must match the data set."""
     image_size: int | None = None
-    """Has no effect there, and none here."""
+    """No effect, here as in mia_prune."""
     hidden_size: int | None = None
-    """Has no effect there, and none here."""
+    """No effect, here as in mia_prune."""
     epochs: int = Field(default=50, ge=1, le=100_000)
-    """Of the training; fine-tuning after pruning has half as many."""
+    """Training epochs; fine-tuning after pruning has half as many."""
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=5e-4, ge=0)
     batch_size: int = Field(default=128, ge=1)
     seed: int = Field(default=7, ge=0, lt=2**63)
     early_stop: int = Field(default=5, ge=0)
-    """Training ends after more than so many epochs in a row without a better dev accuracy."""
+    """Training stops after more than this many epochs in a row without a better dev accuracy."""
     shadow_num: int = Field(default=5, ge=1)
-    """Shadows of each victim."""
+    """Number of shadows per victim."""
 
     @field_validator("model_name", mode="before")
     @classmethod
@@ -114,7 +113,7 @@ class Config(Options):
             ("input_dim", self.input_dim, data.input_dim),
         ):
             if got not in (None, expected):
-                raise ValueError(f"{key} = {got}, expected {expected}, which {self.dataset_name} has (or leave it out)")
+                raise ValueError(f"{key} = {got}, expected {expected} for {self.dataset_name} (or leave it out)")
         if (self.model_name == _TABLE_NETWORK) != self.is_table:
             fitting = (
                 _TABLE_NETWORK if self.is_table else ", ".join(name for name in NETWORKS if name != _TABLE_NETWORK)
@@ -124,12 +123,12 @@ class Config(Options):
 
     @property
     def is_table(self) -> bool:
-        """Whether the samples are rows of a table, not images."""
+        """Whether the samples are rows of a table rather than images."""
         return DATA_SETS[self.dataset_name].input_dim > 3
 
     @property
     def name(self) -> str:
-        """Data set and network; a table has one network, which is not named."""
+        """Data set and network; tables have only one network, which is omitted."""
         return self.dataset_name if self.is_table else f"{self.dataset_name}-{self.model_name}"
 
 
@@ -146,7 +145,7 @@ RECIPES: Mapping[str, Config] = _its_own()
 
 
 def config_of(values: Mapping[str, Any], where: str) -> Config:
-    """A configuration from the settings of a file called `where`.
+    """Makes a configuration from the settings of a file called `where`.
 
     Raises:
         UserError: a key is unknown, or a value is wrong.
@@ -155,7 +154,7 @@ def config_of(values: Mapping[str, Any], where: str) -> Config:
 
 
 def release_name(pruner: str, sparsity: float, defend: str = "", defend_arg: object = None) -> str:
-    """What it calls a pruned network: `l1unstructure_0.7`, with a defence `l1unstructure_0.7_ppb_4`."""
+    """Returns its name of a pruned network: `l1unstructure_0.7`, with a defence `l1unstructure_0.7_ppb_4`."""
     parts = [pruner, f"{sparsity:g}", *([defend] if defend else [])]
     if defend and defend_arg is not None:
         parts.append(f"{defend_arg:g}" if isinstance(defend_arg, int | float) else str(defend_arg))
@@ -163,7 +162,7 @@ def release_name(pruner: str, sparsity: float, defend: str = "", defend_arg: obj
 
 
 def study_of(config: Config) -> Study:
-    """A configuration as a study: every pruner that the network allows, PPB, and all five attacks."""
+    """Translates a configuration to a study: every pruner that the network allows, PPB, and all five attacks."""
     data, finetune = DATA_SETS[config.dataset_name], {"epochs": max(1, config.epochs // 2)}
     pruned = [
         {"name": release_name(name, SPARSITY), "compress": PRUNERS[name], "sparsity": SPARSITY, "finetune": finetune}
@@ -209,20 +208,20 @@ def study_of(config: Config) -> Study:
 
 
 def _pruners_for(config: Config) -> list[str]:
-    """The methods that the network allows: filters need convolutions, slim needs BatchNorm."""
+    """Returns the methods that the network allows: filter pruning needs convolutions, slim needs BatchNorm."""
     return [DEFAULT_PRUNER] if config.is_table else list(PRUNERS)
 
 
 def load_study(given: str, overrides: Sequence[str] = (), options: Mapping[str, Any] | None = None) -> Study:
-    """A study that its commands are given, with options of its command line before what the file says.
+    """Loads the study for its commands; options of its command line override the file.
 
     Args:
         given: one of its files or recipes, or any other study.
-        overrides: of the study's settings, as `a.b=value`.
-        options: of its command line, by the keys of `Config`; no other study takes them.
+        overrides: changes to the study's settings, as `a.b=value`.
+        options: options of its command line, by the keys of `Config`; not allowed with other studies.
 
     Raises:
-        UserError: there is no such study, or something in it is wrong.
+        UserError: the study does not exist, or something in it is wrong.
     """
     if not options:
         return load_recipe_or_file(given, overrides)
@@ -233,27 +232,27 @@ def load_study(given: str, overrides: Sequence[str] = (), options: Mapping[str, 
         settings = parse_settings(read_settings(Path(given)), given, is_json=True)
     if not SYSTEM.reads(settings):
         raise UserError(
-            f"{given}: got {', '.join(options)}, which belong to mia_prune's configurations; in any other study use"
+            f"{given}: got {', '.join(options)}, which are for mia_prune's configurations only; for other studies use"
             " --set, such as --set training.epochs=5"
         )
     return SYSTEM.study(settings | dict(options), given).changed(overrides, given)
 
 
 class MiaPrune(System):
-    """mia_prune, with the configurations that it comes with and those in files."""
+    """mia_prune, with its own configurations and those in files."""
 
     recipes = tuple(RECIPES)
 
     def recipe(self, name: str) -> Study:
-        """One of its configurations."""
+        """Returns the study of one of its configurations."""
         return study_of(RECIPES[name])
 
     def reads(self, settings: Mapping[str, Any]) -> bool:
-        """Every configuration file of its names a data set, as no study does."""
+        """Returns whether the settings name a data set, as only its configuration files do."""
         return "dataset_name" in settings
 
     def study(self, settings: Mapping[str, Any], where: str) -> Study:
-        """A configuration as a study."""
+        """Translates a configuration to a study."""
         return study_of(config_of(settings, where))
 
 

@@ -1,7 +1,7 @@
-"""Options of the two published systems that our commands of their groups do not take, and what to do instead.
+"""Options of the two published systems that our commands do not take, and what to use instead.
 
-Without this file, a user who types an old option is pointed to whichever name of ours looks most like it. `REPLACED`
-holds every option of their command lines that the command in the place of their script does not take.
+Without this file, an old option would be answered with the most similar name of ours. `REPLACED` has every option of
+their command lines that the command in place of their script does not take.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from pruneaudit.core.errors import UserError
 PRETRAIN, PRUNE, MIA = "mia-prune pretrain", "mia-prune prune", "mia-prune mia"
 TRAIN, EXPERIMENT, EVALUATE, TEST = (f"pruning-mia {name}" for name in ("train", "run-experiment", "mia", "test"))
 COMMANDS = (PRETRAIN, PRUNE, MIA, TRAIN, EXPERIMENT, EVALUATE, TEST)
-"""Our commands that replace their scripts."""
+"""The commands that replace their scripts."""
 
-_NO_DWA = "leave it out: DWA is not here (`pruneaudit list compressors` has what is)"
-_NO_SCRIPT = "leave it out: it belongs to a helper script that nothing here needs"
-_KNOWN_FROM_DATA = "leave it out: the data tell"
+_NO_DWA = "leave it out: DWA is not available (see `pruneaudit list compressors`)"
+_NO_SCRIPT = "leave it out: it belongs to a helper script that is not needed here"
+_KNOWN_FROM_DATA = "leave it out: it follows from the data"
 _KNOWS_ITS_STUDY = "leave it out: a run folder knows its data, network and training"
-_ALL_ARE_ATTACKED = "leave it out: all releases of a run are attacked alike"
-_ALL_PLAY = "leave it out: every model is a victim, and the others are its references"
-_ONE_MEMBERSHIP = "leave it out: `membership.npz` in the run folder says who is in whose training set"
-_NAMED_AFTER_STUDY = "leave it out: a run is named after its study; --wandb-tags takes words of your own"
+_ALL_ARE_ATTACKED = "leave it out: all releases of a run are attacked"
+_ALL_PLAY = "leave it out: every model is a victim, with the others as references"
+_ONE_MEMBERSHIP = "leave it out: `membership.npz` in the run folder contains the training sets"
+_NAMED_AFTER_STUDY = "leave it out: a run is named after its study; use --wandb-tags for your own words"
 
 
 def _give_it_to(command: str, why: str = "") -> str:
@@ -48,7 +48,7 @@ _OF_MIA_PRUNE: dict[str, str | Mapping[str, str]] = {
     "seed": _with(_AFTER, _give_it_to(PRETRAIN, ", which keeps it in the run folder"))
     | {EVALUATE: "leave it out: a run folder knows its seed"},
     **dict.fromkeys(("num-cls", "input-dim"), _with(_AFTER, _KNOWN_FROM_DATA)),
-    **dict.fromkeys(("image-size", "hidden-size"), _with(_AFTER, "leave it out: it has no effect there either")),
+    **dict.fromkeys(("image-size", "hidden-size"), _with(_AFTER, "leave it out: it has no effect in mia_prune either")),
     **dict.fromkeys(("pruner-name", "prune-sparsity", "prune-epochs", "defend", "defend-arg"), _OF_RELEASES),
     **dict.fromkeys(("adaptive", "original", "attacks"), _OF_ATTACKS),
 }
@@ -58,8 +58,8 @@ _OF_PRUNING_MIA: dict[str, str | Mapping[str, str]] = {
     **dict.fromkeys(("prune", "prune-type", "prune-method", "sparsity", "num-shadows"), _OF_CELLS),
     **dict.fromkeys(("dataset", "arch", "layers", "momentum"), _with(_ON_RUNS, _KNOWS_ITS_STUDY)),
     **dict.fromkeys(("prune-freq", "target-epoch", "freeze-epoch"), _with(_ON_RUNS, _KNOWS_ITS_STUDY)),
-    "mia": {TRAIN: "leave it out: a run always attacks; --attacks says how"},
-    "workers": {TRAIN: "leave it out: data stay in memory, so there are no loader workers to set"},
+    "mia": {TRAIN: "leave it out: a run always attacks; choose with --attacks"},
+    "workers": {TRAIN: "leave it out: data stay in memory, so there are no loader workers"},
     "print-freq": {TRAIN: "leave it out; --verbose prints a line for every task"},
     "config": {TRAIN: _give_it_to(EXPERIMENT)},
     **dict.fromkeys(("wandb-name", "wandb-notes"), _with((TRAIN, EXPERIMENT), _NAMED_AFTER_STUDY)),
@@ -68,43 +68,43 @@ _OF_PRUNING_MIA: dict[str, str | Mapping[str, str]] = {
     **dict.fromkeys(("dwa-mode", "dwa-alpha", "dwa-beta", "dwa-threshold-percentile"), _NO_DWA),
     **dict.fromkeys(("dwa-modes", "dwa-alphas", "dwa-betas", "alpha", "beta", "forward-mode"), _NO_DWA),
     # mia_eval/, scripts/, and mia/ of its README
-    "results-dir": {TEST: "leave it out: a test prints what it finds, and writes nothing"},
-    "output-dir": {EVALUATE: "use --results-dir FOLDER", TEST: "leave it out: a test writes nothing"},
+    "results-dir": {TEST: "leave it out: a test prints its results, and writes no files"},
+    "output-dir": {EVALUATE: "use --results-dir FOLDER", TEST: "leave it out: a test writes no files"},
     "save-dir": _with(_ON_RUNS, "use --runs-dir FOLDER"),
     "model": {TRAIN: "use --arch resnet", EXPERIMENT: "use --arch resnet"} | _with(_ON_RUNS, _KNOWS_ITS_STUDY),
     "config-path": _with(_ON_RUNS, _KNOWS_ITS_STUDY),
     **dict.fromkeys(("victim-seed", "shadow-seeds"), _ALL_PLAY),
     **dict.fromkeys(("split-seed", "skip-data-prep"), _ONE_MEMBERSHIP),
     "threshold-strategy": "leave it out: thresholds are learned on references, never on the victim",
-    "debug": "leave it out: there is nothing to set",
+    "debug": "leave it out: there is no debug mode",
     **dict.fromkeys(("victim-ratio", "shadow-ratio", "test-ratio", "verify-only", "verify"), _NO_SCRIPT),
     **dict.fromkeys(("mode", "limit-shadows", "ckpt-globs", "runs"), _NO_SCRIPT),
 }
 REPLACED: Mapping[str, str | Mapping[str, str]] = _OF_MIA_PRUNE | _OF_PRUNING_MIA
-"""By name without dashes: what to do instead, the same with every command or by command."""
+"""The advice by option name without dashes, for all commands or by command."""
 
 
 def advice(command: str, name: str) -> str:
-    """What to do instead of an old option, in words; empty where nothing is known of it.
+    """Returns the advice for an old option; empty for an unknown option.
 
     Args:
         command: one of `COMMANDS`.
-        name: of the option, without the leading dashes.
+        name: the name of the option, without the leading dashes.
     """
     known = REPLACED.get(name, "")
     return known if isinstance(known, str) else known.get(command, "")
 
 
 def refuse_old(command: str, arguments: Sequence[str], taken: Collection[str]) -> None:
-    """Says what to do instead where an old option is given that the command does not take.
+    """Refuses old options that the command does not take, with advice.
 
     Args:
         command: one of `COMMANDS`.
-        arguments: as typed, options in our spelling (`--prune-type`).
+        arguments: the arguments, with options in our spelling (`--prune-type`).
         taken: the options that the command takes, such as `--out`.
 
     Raises:
-        UserError: there is such an option.
+        UserError: an old option is given.
     """
     for argument in arguments:
         if argument == "--":

@@ -1,8 +1,8 @@
-"""The configuration files of Pruning_MIA's `run_experiment.py --config`: YAML or JSON, all settings of one experiment.
+"""Reads the configuration files of Pruning_MIA's `run_experiment.py --config`: YAML or JSON, for one experiment.
 
-A file says what the options of the command line say; an option that is given beside it counts more. Where data and
-runs lie (`datapath`, `save_dir`) is not read from it, for these are places on another machine. Settings that have no
-effect there, or whose only value is the usual one, must have that value.
+A file has the same settings as the command line, whose options override it. Paths (`datapath`, `save_dir`) are ignored,
+because they belong to another machine. Settings that have no effect in Pruning_MIA, or only one possible value, must
+have that value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pruneaudit.core.options import Options, validated
 from pruneaudit.core.settings_file import parse_settings, read_settings
 
 FOLDER = Path("configs")
-"""Where a file that is named without its suffix lies."""
+"""The folder of files that are named without suffix."""
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -44,7 +44,7 @@ class _Training(Options):
     nesterov: Literal[False] = False
     scheduler: Literal["multistep"] = "multistep"
     milestones: tuple[Literal[100], Literal[150]] = (100, 150)
-    """Of 200 epochs; of fewer, the same fractions."""
+    """For 200 epochs; the same fractions of other numbers."""
     gamma: float = Field(default=0.1, ge=0.1, le=0.1)
     step_size: int = 30
     warmup_lr: float = 0.1
@@ -108,7 +108,7 @@ class ExperimentConfig(Options):
     wandb: _Wandb = _Wandb()
 
     def options(self) -> dict[str, Any]:
-        """What the file says, as options of `run_experiment.py` by their own names; None: as usual."""
+        """Returns the settings as options of `run_experiment.py`, by name; None: the default."""
         pruned, its = self.pruning.enabled, self.pruning
         return {
             "name": self.name or None,
@@ -129,13 +129,13 @@ class ExperimentConfig(Options):
 
 
 def read_config(given: str) -> ExperimentConfig:
-    """A configuration from its file, or from the one of that name in `configs/`.
+    """Reads a configuration from its file, or from the file of that name in `configs/`.
 
     Args:
         given: a path, or a name without its suffix.
 
     Raises:
-        UserError: there is no such file, or something in it is unknown, wrong, or not done here.
+        UserError: the file does not exist, or has an unknown, wrong or unsupported setting.
     """
     path = Path(given)
     if path.suffix not in SUFFIXES:
@@ -151,7 +151,7 @@ def _parse_yaml(text: str, path: Path) -> Any:
         import yaml
     except ImportError:
         raise UserError(
-            f"{path}: PyYAML is not installed, which reads YAML; pip install pyyaml, or give the file as JSON"
+            f"{path}: reading YAML needs PyYAML, which is not installed; pip install pyyaml, or give a JSON file"
         ) from None
     try:
         values = yaml.safe_load(text)

@@ -1,4 +1,4 @@
-"""Attacks alone on what a run has stored, with Pruning_MIA's tables: `--attacks lira | advanced | wemem`."""
+"""Runs attacks on the stored signals of runs, and writes Pruning_MIA's tables: `--attacks lira | advanced | wemem`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pruneaudit.runs.folder import RunFolder
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """What an evaluation found, and where it lies."""
+    """The results of an evaluation, and its tables."""
 
     runs: tuple[Run, ...]
-    """With findings and report in a folder of their own; the run folders keep theirs."""
+    """Findings and report of each run, in separate folders; the run folders keep their own."""
     tables: tuple[Path, ...]
 
 
@@ -32,25 +32,25 @@ def evaluate(
     runtime: Runtime | None = None,
     command: str = "",
 ) -> Evaluated:
-    """Plays attacks on the signals that finished runs have stored; nothing is trained.
+    """Runs attacks on the stored signals of finished runs; trains no network.
 
-    The run folders keep their own findings. What is found goes into `results_dir`: a folder per run with findings and
+    The run folders keep their own findings. The results go to `results_dir`: one folder per run with findings and
     report, and the tables of all runs beside them.
 
     Args:
         runs: run folders; several of one study are its seeds.
         attacks: names or groups, such as "lira" or "advanced".
-        results_dir: where to; default: results/ATTACKS in the first run's folder.
+        results_dir: the folder for results; default: results/ATTACKS in the first run's folder.
         runtime: as for `attack`.
         command: the command line that repeats this, for the report.
 
     Raises:
-        UserError: a folder is no finished run, signals are missing, or an attack is unknown.
+        UserError: a folder is not a finished run, signals are missing, or an attack is unknown.
     """
     folders, runtime = [Path(run) for run in runs], runtime or Runtime()
     named = re.sub(r"[^A-Za-z0-9._=-]+", "_", "+".join(attacks))[:80]
     place = Path(results_dir) if results_dir else folders[0] / "results" / named
-    before = load_runs(folders)  # says what is wrong with any of them before one is attacked
+    before = load_runs(folders)  # checks all runs before the first attack
     played = []
     for folder in folders:
         runtime.progress.say(f"{folder}: {', '.join(attacks)}")
@@ -64,13 +64,13 @@ def evaluate(
 
 
 def runs_in(folder: Path) -> list[list[Path]]:
-    """The runs in a folder, those together that are seeds of one study.
+    """Returns the runs in a folder, grouped by study: seeds of one study together.
 
     Args:
-        folder: of one run, or of several such as runs/.
+        folder: the folder of one run, or of several such as runs/.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no run.
     """
     if (folder / STUDY_FILE).is_file():
         return [[folder]]
@@ -84,5 +84,5 @@ def runs_in(folder: Path) -> list[list[Path]]:
         else:
             seeds.append(file.parent)
     if not groups:
-        raise UserError(f"{folder}: no run there; expected the folder of a run, or of several, such as runs")
+        raise UserError(f"{folder}: contains no run; expected the folder of a run, or of several, such as runs")
     return groups

@@ -1,7 +1,7 @@
-"""What the options of Pruning_MIA's `train.py`, `run_experiment.py` and `mia/` ask for: grids, and attacks.
+"""Parses the options of Pruning_MIA's `train.py`, `run_experiment.py` and `mia/` into grids and attacks.
 
-Its parsers take several values after one flag, `--methods dense static dpf`; so does `joined`, beside values with
-commas between and flags that are repeated.
+Like its parsers, `joined` accepts several values after one flag, `--methods dense static dpf`; it also accepts
+comma-separated values and repeated flags.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from pruneaudit.published.pruning_mia import Grid
 
 SEVERAL = ("methods", "sparsities", "seeds", "attacks")
-"""Options of several values."""
+"""Options with several values."""
 FAMILIES = ("advanced", "wemem")
-"""Its two families of attacks, `mia_advanced.py` and `mia_wemem.py`; ours are groups of the same names."""
+"""Its two families of attacks, `mia_advanced.py` and `mia_wemem.py`; also groups of attacks here."""
 NUM_SEEDS, START_SEED = 8, 43
-"""Of `--multi-seed`, unless they are given."""
+"""The defaults of `--multi-seed`."""
 METHOD, SPARSITY = "static", 0.5
-"""What `run_experiment.py --prune` removes weights by, and how many, unless it is given."""
+"""The default method and sparsity of `run_experiment.py --prune`."""
 
 
 def joined(arguments: Sequence[str], several: Sequence[str]) -> list[str]:
-    """Arguments in which all values that follow an option of `several` are one, with commas between.
+    """Joins all values after each option of `several` into one comma-separated value.
 
     Raises:
-        UserError: such an option has no value at all.
+        UserError: such an option has no value.
     """
     flags, done, rest = {f"--{name}" for name in several}, [], list(arguments)
     while rest and rest[0] != "--":
@@ -44,21 +44,21 @@ def joined(arguments: Sequence[str], several: Sequence[str]) -> list[str]:
 
 
 def parts_of(texts: Sequence[str] | None) -> list[str]:
-    """The values in texts that have commas between."""
+    """Splits comma-separated texts into their values."""
     return [part.strip() for text in texts or () for part in text.split(",") if part.strip()]
 
 
 def given_options(**options: Any) -> dict[str, Any]:
-    """What was given of the grid's options, by the grid's own keys; texts with commas in them taken apart."""
+    """Returns the given options of the grid, by its keys, with comma-separated texts split."""
     given = {key: value for key, value in options.items() if value not in (None, [], ())}
     return given | {key: parts_of(given[key]) for key in SEVERAL if key in given}
 
 
 def several_seeds(multi_seed: bool, num_seeds: int | None, start_seed: int | None) -> list[int] | None:
-    """The seeds that `--multi-seed --num-seeds N --start-seed S` asks for; None: it does not ask for several.
+    """Returns the seeds of `--multi-seed --num-seeds N --start-seed S`; None without `--multi-seed`.
 
     Raises:
-        UserError: a number of seeds is given without `--multi-seed`, or there is none.
+        UserError: `--num-seeds` or `--start-seed` is given without `--multi-seed`.
     """
     for option, value in (("--num-seeds", num_seeds), ("--start-seed", start_seed)):
         if value is not None and not multi_seed:
@@ -70,14 +70,14 @@ def several_seeds(multi_seed: bool, num_seeds: int | None, start_seed: int | Non
 
 
 def grids(given: Mapping[str, Any], command: str) -> list[Grid]:
-    """The grids that options ask for, one for each seed.
+    """Returns the grids for the given options, one per seed.
 
     Args:
-        given: as from `given_options`; `seeds` is several of `seed`.
-        command: whose options they are, for messages.
+        given: from `given_options`; `seeds` gives several values of `seed`.
+        command: the command of the options, for messages.
 
     Raises:
-        UserError: an option is wrong, or two do not go together.
+        UserError: an option is wrong, or two cannot be combined.
     """
     from pruneaudit.core.options import validated
     from pruneaudit.published.pruning_mia import Grid
@@ -85,9 +85,9 @@ def grids(given: Mapping[str, Any], command: str) -> list[Grid]:
     values = dict(given)
     seeds = values.pop("seeds", None)
     if "seed" in values and seeds is not None:
-        raise UserError("--seed: got it together with several seeds (--seeds, --multi-seed); leave one of them out")
+        raise UserError("--seed: cannot be combined with several seeds (--seeds, --multi-seed); leave one of them out")
     if seeds == []:
-        raise UserError("--seeds: got no number, expected seeds such as 42 43")
+        raise UserError("--seeds: got no numbers, expected seeds such as 42 43")
     each = [values] if seeds is None else [values | {"seed": seed} for seed in seeds]
     made = [validated(Grid, grid, command) for grid in each]
     return list({grid.seed: grid for grid in made}.values())
@@ -96,14 +96,14 @@ def grids(given: Mapping[str, Any], command: str) -> list[Grid]:
 def experiment(
     prune: bool, method: str | None, sparsity: float | None, name: str | None, num_shadows: int | None = None
 ) -> dict[str, Any]:
-    """The one cell of the grid that `run_experiment.py` trains, as options of the grid.
+    """Returns the cell of the grid that `run_experiment.py` trains, as options of the grid.
 
     Args:
-        prune: without it, the dense networks, which are always called `dense`.
+        prune: train a pruned release; otherwise the dense networks, which are always called `dense`.
         method: `static` or `dpf`; default: static.
-        sparsity: default: 0.5.
-        name: of the pruned release.
-        num_shadows: of each network: the bank has one network more.
+        sparsity: the sparsity; default: 0.5.
+        name: the name of the pruned release.
+        num_shadows: shadows per network; the bank has one network more.
 
     Raises:
         UserError: a method or sparsity is given without `--prune`.
@@ -119,14 +119,14 @@ def experiment(
 
 
 def options_of(config: str | None, **given: Any) -> dict[str, Any]:
-    """Options of `run_experiment.py`: those that are given, before those of its configuration file.
+    """Returns the options of `run_experiment.py`; given ones override those of the configuration file.
 
     Args:
-        config: the file, or nothing.
-        given: by their own names; None or False: not given.
+        config: the file, or None.
+        given: the given options by name; None or False: not given.
 
     Raises:
-        UserError: the file cannot be read, or something in it is wrong.
+        UserError: the file is unreadable, or something in it is wrong.
     """
     if config is None:
         return given
@@ -136,14 +136,14 @@ def options_of(config: str | None, **given: Any) -> dict[str, Any]:
 
 
 def attacks_asked(only: str | None, attacks: Sequence[str] | None) -> list[str]:
-    """The attacks that `mia` plays: those that are named, of one family, or all nine.
+    """Returns the attacks for `mia`: the named ones, those of one family, or all nine.
 
     Args:
-        only: `advanced` or `wemem`, as its scripts of these names.
-        attacks: names, with commas between or one by one.
+        only: `advanced` or `wemem`, like its scripts of these names.
+        attacks: names, comma-separated or one by one.
 
     Raises:
-        UserError: there is no such family, or a named attack is of the other one.
+        UserError: the family is unknown, or a named attack belongs to the other one.
     """
     from pruneaudit.attacks.groups import GROUPS
 
@@ -151,7 +151,7 @@ def attacks_asked(only: str | None, attacks: Sequence[str] | None) -> list[str]:
         raise UserError(f"--only: got '{only}', expected {' or '.join(FAMILIES)}")
     named = parts_of(attacks)
     if attacks and not named:
-        raise UserError("--attacks: got no name, expected names such as lira")
+        raise UserError("--attacks: got no names, expected names such as lira")
     for attack in named:
         name = attack.partition(":")[0]
         if only is not None and name != only and name not in GROUPS[only]:

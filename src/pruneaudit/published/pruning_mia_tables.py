@@ -1,18 +1,18 @@
-"""The tables that Pruning_MIA promises, from finished runs of any study.
+"""Writes the tables of Pruning_MIA from finished runs of any study.
 
-| file | a row is | columns |
+| file | one row per | columns |
 |---|---|---|
-| training_results.csv | an experiment of a seed | experiment, method, sparsity, seed; accuracies, loss, training time |
-| comprehensive_mia_results.csv | an experiment of a seed | experiment, method, sparsity, {attack}_{metric} ..., seed |
-| results_over_seeds.csv | a figure of an experiment | its mean over seeds with an interval; only from two seeds on |
+| training_results.csv | experiment and seed | experiment, method, sparsity, seed; accuracies, loss, training time |
+| comprehensive_mia_results.csv | experiment and seed | experiment, method, sparsity, {attack}_{metric} ..., seed |
+| results_over_seeds.csv | figure of an experiment | its mean over seeds with an interval; needs two seeds or more |
 
-An experiment is a release: `dense_cifar10`, `static_sparsity_0.8_cifar10`. Its figures are those of the run's own
-tables: means over models with their 95% intervals, of an attacker whose references are as the victims (references
-`matched`). What is refused there is empty here. Accuracies and rates are in 0..1, as everywhere.
+An experiment is a release: `dense_cifar10`, `static_sparsity_0.8_cifar10`. Its figures are from the run's own tables:
+means over models with 95% intervals, for references made like the victims (references `matched`). Suppressed figures
+are empty here. Accuracies and rates are in 0..1, as everywhere.
 
-Where these differ from what stands there under the same names:
-- `accuracy` in an attack's columns is the balanced accuracy at thresholds that other models taught;
-- the loss is the mean cross-entropy of non-members, computed from the stored logits, which no table of a run has.
+Differences from Pruning_MIA's columns of the same names:
+- `accuracy` in an attack's columns is the balanced accuracy at thresholds learned from other models;
+- the loss is the mean cross-entropy of non-members, from the stored logits; the tables of a run do not have it.
 """
 
 from __future__ import annotations
@@ -38,42 +38,42 @@ TRAINING_FILE = "training_results.csv"
 ATTACKS_FILE = "comprehensive_mia_results.csv"
 SEEDS_FILE = "results_over_seeds.csv"
 ITS_NAMES = {"nn": "neural_network", "nn_top3": "top3_nn", "nn_cls": "class_label_nn"}
-"""What it calls attacks of ours that have another name here."""
+"""Its names of attacks that have another name here."""
 TRAINING_COLUMNS = (
     *("experiment", "method", "sparsity", "seed"),
     *("accuracy", "accuracy_low", "accuracy_high", "train_accuracy", "loss", "loss_low", "loss_high"),
     *("training_seconds", "training_seconds_in_all", "num_models", "num_timed"),
 )
-"""`training_seconds` is the mean over those models whose time is in the run's log, `num_timed` of them."""
+"""`training_seconds` is the mean over the `num_timed` models whose time is in the run's log."""
 OVER_SEEDS_COLUMNS = ("experiment", "method", "sparsity", "attack", "metric", "num_seeds", "mean", "low", "high")
-"""`attack` is empty where the metric is the network's own: accuracy and loss."""
+"""`attack` is empty for metrics of the network: accuracy and loss."""
 BOUNDS = {"loss": (0, np.inf), "advantage": (-1, 1)}
-"""Smallest and largest value of a metric that is no rate in 0..1."""
+"""Smallest and largest values of metrics that are not rates in 0..1."""
 
 
 def attack_column(label: str) -> str:
-    """What an attack's columns begin with: `neural_network` for nn, `lira_mode_offline` for lira:mode=offline."""
+    """Returns the prefix of an attack's columns: `neural_network` for nn, `lira_mode_offline` for lira:mode=offline."""
     name, colon, options = label.partition(":")
     return ITS_NAMES.get(name, name) + re.sub(r"[^A-Za-z0-9.]+", "_", colon + options)
 
 
 def training_results(runs: Sequence[Finished]) -> pd.DataFrame:
-    """Accuracy, loss and training time of every experiment; see `TRAINING_COLUMNS`."""
+    """Returns accuracy, loss and training time of every experiment; see `TRAINING_COLUMNS`."""
     return pd.DataFrame([_training_row(run, name) for run in runs for name in run.releases], columns=TRAINING_COLUMNS)
 
 
 def attack_results(runs: Sequence[Finished]) -> pd.DataFrame:
-    """A row per experiment, with a column per figure of each attack; NaN where a figure is refused."""
+    """Returns a row per experiment, with a column per figure of each attack; NaN for suppressed figures."""
     rows = [_attack_row(run, name) for run in runs for name in run.releases]
     table = pd.DataFrame(rows)
     return table[[*(column for column in table.columns if column != "seed"), "seed"]]
 
 
 def results_over_seeds(runs: Sequence[Finished]) -> pd.DataFrame:
-    """The mean of every figure over seeds, with Student's t interval; see `OVER_SEEDS_COLUMNS`.
+    """Returns the mean of every figure over seeds, with Student's t interval; see `OVER_SEEDS_COLUMNS`.
 
-    The interval is over trainings (with all that a seed draws: samples, members, weights) on one data set. Seeds in
-    which a figure is refused are left out and not counted; with one seed there is no interval.
+    The interval is over trainings on one data set, including all random draws of a seed: samples, members, weights.
+    Seeds with a suppressed figure are not counted; with one seed there is no interval.
     """
     figures: dict[tuple[Any, ...], list[float]] = {}
     for run in runs:
@@ -86,17 +86,17 @@ def results_over_seeds(runs: Sequence[Finished]) -> pd.DataFrame:
 
 
 def write_tables(runs: Sequence[Finished], folder: Path) -> tuple[Path, ...]:
-    """Writes the tables into a folder, which is made if need be; a table that is there is replaced.
+    """Writes the tables to a folder, which is created if necessary; replaces existing tables.
 
     Args:
-        runs: of one study, a seed each.
-        folder: where to.
+        runs: runs of one study, one per seed.
+        folder: the target folder.
 
     Returns:
         The files; the last one only with two seeds or more.
 
     Raises:
-        UserError: the place cannot be written to.
+        UserError: the folder is not writable.
         StorageError: the disk is full.
     """
     tables = {TRAINING_FILE: training_results(runs), ATTACKS_FILE: attack_results(runs)}
@@ -104,7 +104,7 @@ def write_tables(runs: Sequence[Finished], folder: Path) -> tuple[Path, ...]:
         tables[SEEDS_FILE] = results_over_seeds(runs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SEEDS_FILE).unlink(missing_ok=True)  # of seeds that are no longer told together
+        (folder / SEEDS_FILE).unlink(missing_ok=True)  # outdated if there is now only one seed
         return tuple(write_atomically(folder / name, csv_text(table)) for name, table in tables.items())
     except FileExistsError:
         raise UserError(f"{folder}: is a file, expected the name of a folder; choose another --results-dir") from None
@@ -113,18 +113,18 @@ def write_tables(runs: Sequence[Finished], folder: Path) -> tuple[Path, ...]:
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """CSV with Unix line ends, shortest-repr floats, and nothing where there is no number."""
+    """Returns CSV with Unix line ends, shortest-repr floats, and empty cells for missing numbers."""
     return table.to_csv(index=False, lineterminator="\n")
 
 
 def findings_of(run: Finished, release: str) -> pd.DataFrame:
-    """The rows that the tables take of a release: the mean over victims of every attack, references as the victims."""
+    """Returns the findings of a release for the tables: the mean over victims of every attack, references `matched`."""
     found = run.results.findings
     return found[(found["release"] == release) & (found["references"] == MATCHED) & (found["victim"] == MEAN)]
 
 
 def seconds_of(run: Finished, release: str) -> list[float]:
-    """How long the trainings of a release's models took, of those that the run's log tells of."""
+    """Returns the seconds of the trainings of a release's models, as far as they are in the run's log."""
     return [run.seconds[task.name] for task in run.tasks(release) if task.name in run.seconds]
 
 
@@ -165,7 +165,7 @@ def _attack_row(run: Finished, name: str) -> dict[str, Any]:
 
 
 def _figures(run: Finished, name: str) -> dict[tuple[str, str], float]:
-    """What is averaged over seeds, by attack and metric."""
+    """Returns the figures to average over seeds, by attack and metric."""
     figures = {("", "accuracy"): float(run.row(name)["test_accuracy"]), ("", "loss"): run.losses[name].value}
     for _, row in findings_of(run, name).iterrows():
         for column in _metrics(row.index):
@@ -174,7 +174,7 @@ def _figures(run: Finished, name: str) -> dict[tuple[str, str], float]:
 
 
 def _metrics(columns: Sequence[str] | pd.Index) -> list[str]:
-    """The findings' columns that are figures of an attack, without the ends of their intervals."""
+    """Returns the columns of the findings with figures of an attack, without interval ends."""
     return ["auc", "balanced_accuracy", *tpr_levels(columns), "advantage"]
 
 
@@ -183,7 +183,7 @@ def _its_metric(column: str) -> str:
 
 
 def _student(values: np.ndarray, lowest: float, highest: float) -> tuple[int, float, float, float]:
-    """How many values there are, their mean, and a 95% interval of it within what is possible."""
+    """Returns the number of values, their mean, and its 95% interval, clipped to the possible range."""
     known = values[~np.isnan(values)]
     if not known.size:
         return 0, np.nan, np.nan, np.nan

@@ -1,4 +1,4 @@
-"""A grid of Pruning_MIA's that is trained: a study for each seed, beside what its run folder has, and the tables."""
+"""Trains a grid of Pruning_MIA: one study per seed, merged with its run folder's study, and the tables."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pruneaudit.study import Study
 
 @dataclass(frozen=True)
 class Training:
-    """What is to be trained, and where its tables go."""
+    """The studies to train, and the folder for their tables."""
 
     studies: tuple[Study, ...]
-    """One after another, a seed each."""
+    """The studies in order, one per seed."""
     results: Path
 
     def write_tables(self, out: Path) -> tuple[list[Finished], tuple[Path, ...]]:
-        """Writes the tables of all seeds that are finished.
+        """Writes the tables of all finished seeds.
 
         Args:
             out: the folder of run folders.
@@ -32,7 +32,7 @@ class Training:
             The runs, by seed, and the files.
 
         Raises:
-            UserError: the last study's run is not finished or damaged, or the place cannot be written to.
+            UserError: the last study's run is unfinished or damaged, or the folder is not writable.
         """
         runs = all_seeds(self.studies[-1], out)
         return runs, write_tables(runs, self.results)
@@ -41,20 +41,20 @@ class Training:
 def training_of(
     grids: Sequence[Grid], overrides: Sequence[str], out: Path, results_dir: Path | None = None
 ) -> Training:
-    """What a command line asks to be trained.
+    """Returns the training that a command line asks for.
 
     Args:
-        grids: one for each seed.
-        overrides: of the study's settings, as `a.b=value`.
-        out: the folder of run folders; parts of the grid that are in it stay in the study.
-        results_dir: where the tables go; default: `results` in the folder of the first study without its seed.
+        grids: the grids, one per seed.
+        overrides: changes to the study's settings, as `a.b=value`.
+        out: the folder of run folders; existing parts of the grid in it stay in the study.
+        results_dir: the folder for tables; default: `results` in the folder of the first study without its seed.
 
     Raises:
         UserError: an override is wrong, or gives several seeds one name or seed.
     """
     asked = [study_of(grid).changed(overrides, "--set") for grid in grids]
     if len({each.name for each in asked}) < len(asked) or len({each.seed for each in asked}) < len(asked):
-        raise UserError("--seeds: got several, and --set gives them one name or seed; leave that --set out")
+        raise UserError("--seeds: got several, but --set gives them the same name or seed; leave that --set out")
     studies = tuple(_with_what_is_there(each, out) for each in asked)
     return Training(studies, results_dir or out / base_name(studies[0]) / "results")
 

@@ -1,28 +1,28 @@
-"""A finished run as the folders and tables that Pruning_MIA's users and their scripts know.
+"""Exports finished runs as the folders and tables that Pruning_MIA's users and their scripts know.
 
     OUT/runs/dense/cifar10/                  config.json, best_model.pth, experiment_summary.json, history.csv
-    OUT/runs/static/sparsity_0.8/cifar10/    the same; model-001/ ... hold the summaries of the bank's other models
-    OUT/runs/dpf/sparsity_0.8/cifar10/seed43/   a seed other than 42 has a folder of its own
-    OUT/results/advanced/, wemem/, mia/      a table per attack of each family; mia/ has the table of all attacks, too
+    OUT/runs/static/sparsity_0.8/cifar10/    the same; model-001/ ...: summaries of the bank's other models
+    OUT/runs/dpf/sparsity_0.8/cifar10/seed43/   a seed other than 42 has a separate folder
+    OUT/results/advanced/, wemem/, mia/      a table per attack of each family; mia/ also has the table of all attacks
     OUT/training_results.csv, comprehensive_mia_results.csv
-    OUT/exported_files.txt                   all of these, a line each: what a later export may replace
+    OUT/exported_files.txt                   all of these, one per line: a later export can replace them
 
-The folders of any other pruner are called after it; a release that would share a folder with an earlier one is called
-after itself. `experiment_summary.json` holds:
+The folders of any other pruner are named after it; a release that would share a folder with an earlier one is named
+after itself. `experiment_summary.json` contains:
 
 | key | |
 |---|---|
-| experiment_name, method, sparsity, dataset, seed, model_id | which network; `sparsity` as asked |
-| sparsity_reached | zeros among the weights that the method may remove (without a mask: among all prunable ones) |
+| experiment_name, method, sparsity, dataset, seed, model_id | the network; `sparsity` as requested |
+| sparsity_reached | zeros among the weights that the method can remove (without a mask: among all prunable ones) |
 | parameters, nonzero_parameters, epochs | |
 | accuracy, train_accuracy, loss | on non-members, on members (0..1); mean cross-entropy of non-members |
-| final_metrics, best_metrics | the same figures as there: `acc1` and `best_acc1` in percent, and `loss` |
-| total_duration | seconds of its training; null where the run's log does not tell |
-| bank | of all attacked models: `num_models`, and mean, low and high (95%) of accuracy and loss |
+| final_metrics, best_metrics | the same figures as in Pruning_MIA: `acc1` and `best_acc1` in percent, and `loss` |
+| total_duration | seconds of its training; null if not in the run's log |
+| bank | all attacked models: `num_models`, and mean, low and high (95%) of accuracy and loss |
 
-The released weights are those that were attacked: no epoch is chosen by what is audited, and so `best_acc1` is the
-accuracy of just these. `history.csv` is of the training: nothing was validated in between, unless on a dev set.
-`best_model.pth` is a state dict of tensors alone, for `torch.load(FILE, weights_only=True)`.
+The released weights are the attacked ones: no epoch is chosen with audited samples, so `best_acc1` is the accuracy of
+these weights. `history.csv` is the history of the training, with validation only on a dev set. `best_model.pth` is a
+state dict of tensors only, for `torch.load(FILE, weights_only=True)`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ RUNS, RESULTS = "runs", "results"
 
 @dataclass(frozen=True)
 class Tree:
-    """What was written."""
+    """The exported folders."""
 
     folder: Path
     experiments: tuple[Path, ...]
@@ -70,17 +70,17 @@ class Tree:
 
 
 def export_tree(runs: Sequence[str | Path], out: str | Path, model_id: int = 0, force: bool = False) -> Tree:
-    """Writes finished runs as Pruning_MIA's tree, whole or not at all.
+    """Writes finished runs as Pruning_MIA's tree, completely or not at all.
 
     Args:
         runs: run folders; several of one study are its seeds.
         out: the folder to write.
-        model_id: whose weights are written, of each release.
-        force: replace an earlier export; nothing that an export did not write is ever replaced.
+        model_id: the model of each release whose weights to write.
+        force: replace an earlier export; other files are never replaced.
 
     Raises:
-        UserError: a run is not finished or damaged, or has no such model; two are of one seed, or of one data set and
-            different studies; or the folder holds something else. Nothing is then written.
+        UserError: a run is unfinished or damaged, or has no such model; two runs have the same seed, or the same data
+            set but different studies; or the folder contains other files. Nothing is then written.
         StorageError: the disk is full.
     """
     out = check_new_folder(Path(out), force)
@@ -101,10 +101,10 @@ def export_tree(runs: Sequence[str | Path], out: str | Path, model_id: int = 0, 
 
 
 def _write_run(run: Finished, staging: Path, model_id: int) -> Iterator[Path]:
-    """The folders of a run's releases; yields each, relative to the tree."""
+    """Writes the folders of a run's releases; yields each, relative to the tree."""
     for release in run.releases:
         place = _place(run, release, staging)
-        (staging / place).mkdir(parents=True, exist_ok=True)  # it is there where another seed was exported before
+        (staging / place).mkdir(parents=True, exist_ok=True)  # it exists if another seed was exported before
         losses = _loss_of_each(run, release)
         for task in _whole_tasks(run, release, model_id):
             is_chosen = task.model_id == model_id
@@ -120,10 +120,10 @@ def _write_run(run: Finished, staging: Path, model_id: int) -> Iterator[Path]:
 
 
 def _whole_tasks(run: Finished, release: str, model_id: int) -> list[Task]:
-    """The tasks of a release's attacked models, `model_id` among them.
+    """Returns the tasks of a release's attacked models, which must include `model_id`.
 
     Raises:
-        UserError: one is missing or damaged.
+        UserError: a model is missing or damaged, or `model_id` was not attacked.
     """
     tasks = run.tasks(release)
     for number in (model_id, *(task.model_id for task in tasks)):
@@ -137,7 +137,7 @@ def _whole_tasks(run: Finished, release: str, model_id: int) -> list[Task]:
 
 
 def _place(run: Finished, release: str, staging: Path) -> Path:
-    """Where a release lies in the tree."""
+    """Returns the folder of a release in the tree."""
     described, source = run.release(release), run.study.data.source
     method = method_of(described) if described is None or described.compress else release
     levels = [f"sparsity_{asked}"] if (asked := asked_sparsity(described)) else []
@@ -147,12 +147,12 @@ def _place(run: Finished, release: str, staging: Path) -> Path:
     if (staging / place / SUMMARY).exists():
         place = Path(RUNS, release, *rest)
     if (staging / place / SUMMARY).exists():
-        raise UserError(f"{run.folder}: a run of seed {run.study.seed} on {source.label} is exported already; give one")
+        raise UserError(f"{run.folder}: got two runs of seed {run.study.seed} on {source.label}; give only one")
     return place
 
 
 def _summary(run: Finished, task: Task, loss: float | None) -> dict[str, Any]:
-    """What is known of one network; see the module."""
+    """Returns the summary of one network; see the module."""
     folder = run.folder / task.artifact.folder
     told = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
     release = run.release(task.release)
@@ -186,14 +186,14 @@ def _sparsity_reached(folder: Path, told: Mapping[str, Any]) -> float:
 
 
 def _loss_of_each(run: Finished, release: str) -> dict[int, float | None]:
-    """The mean cross-entropy of each attacked model on its non-members, by model."""
+    """Returns the mean cross-entropy of each attacked model on its non-members, by model."""
     signals = release_signals(run.plan, Store(run.folder), run.audit_data, release, run.left_out)
     values = nonmember_loss(signals).values
     return {t.model_id: _number(value) for t, value in zip(run.tasks(release), values, strict=True)}
 
 
 def _bank(run: Finished, release: str) -> dict[str, Any]:
-    """Means over all attacked models, with intervals."""
+    """Returns means over all attacked models, with intervals."""
     row, loss = run.row(release), run.losses[release]
     ends = {end: _number(row[f"test_accuracy_{end}"]) for end in ("low", "high")}
     return {
@@ -204,14 +204,14 @@ def _bank(run: Finished, release: str) -> dict[str, Any]:
 
 
 def _write_network(run: Finished, task: Task, folder: Path) -> None:
-    """Weights and configuration of one network."""
+    """Writes weights and configuration of one network."""
     state = stored_state(task.spec, run.audit_data, run.folder / task.artifact.folder)
     torch.save(state, folder / WEIGHTS)
     _write_json(_config(run, task), folder / CONFIG)
 
 
 def _config(run: Finished, task: Task) -> dict[str, Any]:
-    """Its sections with our values; `pruneaudit` says all that ours have besides."""
+    """Returns its sections with our values; the section `pruneaudit` has all other settings."""
     study, release, spec = run.study, run.release(task.release), task.spec
     training = Training.model_validate(spec.get("training") or spec.get("finetune") or study.training)
     network, steps = spec["model"], described_steps(spec)
@@ -224,7 +224,7 @@ def _config(run: Finished, task: Task) -> dict[str, Any]:
         "milestones": list(training.milestones),
         "gamma": training.decay,
     }
-    by_loop = training.function is None  # what a user's function does is not known
+    by_loop = training.function is None  # the settings of a user's function are unknown
     return {
         "name": experiment_name(task.release, study.data.source),
         "description": study.description,
@@ -248,7 +248,7 @@ def _config(run: Finished, task: Task) -> dict[str, Any]:
 
 
 def _write_results(runs: Sequence[Finished], folder: Path) -> None:
-    """A table per attack, in the folder of its family, and the table of all attacks in `mia`."""
+    """Writes a table per attack to the folder of its family, and the table of all attacks to `mia`."""
     for family in (*FAMILIES, "mia"):
         (folder / family).mkdir(parents=True)
     shutil.copyfile(folder.parent / ATTACKS_FILE, folder / "mia" / ATTACKS_FILE)
@@ -260,7 +260,7 @@ def _write_results(runs: Sequence[Finished], folder: Path) -> None:
 
 
 def _with_experiment(run: Finished) -> pd.DataFrame:
-    """All findings of a run, each with its experiment and seed before it."""
+    """Returns all findings of a run, with experiment and seed as first columns."""
     found = run.results.findings
     names = [experiment_name(str(release), run.study.data.source) for release in found["release"]]
     return pd.concat([pd.DataFrame({"experiment": names, "seed": run.study.seed}), found], axis=1)
@@ -271,5 +271,5 @@ def _write_json(values: Mapping[str, Any], file: Path) -> None:
 
 
 def _number(value: float) -> float | None:
-    """A number as JSON has it: null where there is none."""
+    """Converts NaN to None, for JSON."""
     return None if np.isnan(value) else float(value)

@@ -1,4 +1,4 @@
-"""A folder that is replaced as a whole, and only where all in it was written by whatever replaces it."""
+"""Replaces an export folder as a whole, if it contains only files of an earlier export."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from pruneaudit.core.errors import UserError
 
 LIST = "exported_files.txt"
-"""Every file of an export, itself included, relative to its folder; a folder with any other file is never replaced."""
+"""The list of all files of an export, including itself; a folder with any other file is never replaced."""
 
 
 def check_replaceable(out: Path) -> None:
-    """Checks that a folder holds nothing, or only what its list says that an export wrote.
+    """Checks that a folder is empty, or contains only the files in the list of an earlier export.
 
     Raises:
-        UserError: the folder holds something that no export wrote.
+        UserError: the folder contains other files.
     """
     there = _files_in(out)
     if not there:
@@ -25,22 +25,22 @@ def check_replaceable(out: Path) -> None:
         its_own = set((out / LIST).read_text(encoding="utf-8").split("\n"))
     except (OSError, ValueError):
         raise UserError(
-            f"{out}: holds something else than an earlier export (no {LIST} says what one wrote), and is not replaced;"
+            f"{out}: contains something other than an earlier export (it has no {LIST}), and is not replaced;"
             " choose another folder with --out, or move it away"
         ) from None
     if others := there - its_own:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise UserError(
-            f"{out}: holds something else than an earlier export ({min(others)}{more}), and is not replaced; choose"
+            f"{out}: contains something other than an earlier export ({min(others)}{more}), and is not replaced; choose"
             " another folder with --out, or move that away"
         )
 
 
 def put_in_place(staging: Path, out: Path) -> None:
-    """Renames a finished folder to `out`, its list of files within; what was there goes after that.
+    """Adds the list of files to a finished folder and renames it to `out`; then removes the earlier export.
 
     Raises:
-        UserError: something that no export wrote has come into `out` meanwhile.
+        UserError: other files have appeared in `out` meanwhile.
     """
     names = sorted({*_files_in(staging), LIST})
     (staging / LIST).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
@@ -58,6 +58,6 @@ def put_in_place(staging: Path, out: Path) -> None:
 
 
 def _files_in(folder: Path) -> set[str]:
-    """All below a folder that is no folder itself, relative to it, with "/" between; empty where there is none."""
+    """Returns all files below a folder, as relative paths with "/"; empty if the folder does not exist."""
     found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return {path.relative_to(folder).as_posix() for path in found}

@@ -1,7 +1,7 @@
-"""A study made step by step, as mia_prune's users work: pretrain, prune, attack.
+"""Runs a study step by step, as in mia_prune: pretrain, prune, attack.
 
-Each step is the study so far with something added; `pruneaudit.run` does what is not on disk yet. The study in the run
-folder (`study.json`) is what the steps before have made.
+Each step adds to the study so far, and `pruneaudit.run` makes the missing parts. The study in the run folder
+(`study.json`) is the result of the earlier steps.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pruneaudit.study import FineTuning, Plugin, Release, Study
 from pruneaudit.study.lineage import functions_of
 
 FIRST_LOOK = ("threshold",)
-"""What is played at once where a study names attacks that train classifiers only: those are for the third step."""
+"""Attacks of the first steps for a study whose attacks all train classifiers, which are left to the third step."""
 
 
 def begun(study: Study, out: Path) -> Study:
-    """The first step: the study with its dense networks alone, or what is there already where that is the same study.
+    """Returns the study of the first step: only the dense networks, or the run folder's study if it is the same study.
 
     Args:
-        study: as it is given.
+        study: the given study.
         out: the folder of run folders.
     """
     run = RunFolder(out / study.name)
@@ -43,27 +43,27 @@ def begun(study: Study, out: Path) -> Study:
 
 
 def _quickly_attacked(study: Study) -> Study:
-    """The study with those of its attacks that train nothing; the third step plays what it is asked for."""
+    """Returns the study with only those of its attacks that train nothing; the third step runs the requested ones."""
     quick = [attack for attack in expand(study.audit.attacks) if not ATTACKS.get(attack.name).trains]
     attacks = quick or [Plugin(name=name) for name in FIRST_LOOK]
     return study.model_copy(update={"audit": study.audit.model_copy(update={"attacks": tuple(attacks)})})
 
 
 def study_so_far(study: Study, out: Path, given: str) -> Study:
-    """What the steps before have made of a study.
+    """Returns the study after the earlier steps.
 
     Args:
-        study: as it is given.
+        study: the given study.
         out: the folder of run folders.
-        given: how the user named it, for the message.
+        given: the user's name for it, for the message.
 
     Raises:
-        UserError: the first step has not been done, or was done with functions that the study does not name.
+        UserError: the first step is missing, or used functions that the study does not name.
     """
     run, folder = RunFolder(out / study.name), out / study.name
     if not run.is_begun:
         raise UserError(
-            f"{folder}: the dense networks are not there yet; first: {_command('pretrain', given, '--out', str(out))}"
+            f"{folder}: the dense networks are missing; first run: {_command('pretrain', given, '--out', str(out))}"
         )
     so_far = run.study
     _check_functions(so_far, study, folder)
@@ -71,31 +71,33 @@ def study_so_far(study: Study, out: Path, given: str) -> Study:
 
 
 def _check_functions(so_far: Study, given: Study, folder: Path) -> None:
-    """Refuses a run folder that would have functions called that the user has not named: they may be anybody's."""
+    """Refuses a run folder that names functions that the user has not named, because they could be a stranger's."""
     foreign = sorted(functions_of(so_far) - functions_of(given))
     if foreign:
         raise UserError(
-            f"{folder / STUDY_FILE}: names the function '{foreign[0]}', and the study that you gave does not; give that"
+            f"{folder / STUDY_FILE}: names the function '{foreign[0]}', but the study that you gave does not; give that"
             " study file itself, or choose another --out"
         )
 
 
 def defense_plugin(name: str, argument: str | None) -> Plugin:
-    """A defence by its name and its main parameter (mia_prune's `--defend` and `--defend_arg`).
+    """Returns a defence from its name and main parameter (mia_prune's `--defend` and `--defend_arg`).
 
     Args:
-        name: of the defence.
-        argument: its main parameter; none: mia_prune's for the defences that it has, otherwise the defence's default.
+        name: the name of the defence.
+        argument: its main parameter; None: mia_prune's default for its defences, otherwise the defence's default.
 
     Raises:
-        UserError: there is no such defence, or it has no main parameter.
+        UserError: the defence is unknown, or has no main parameter.
     """
     main = DEFENSES.get(name).main
     value = DEFEND_ARGS.get(name) if argument is None else argument
     if value is None:
         return Plugin(name=name)
     if not main:
-        raise UserError(f"--defend_arg: got {value}, but defense '{name}' has no main parameter; name it in a study")
+        raise UserError(
+            f"--defend_arg: got {value}, but defense '{name}' has no main parameter; set its options in a study"
+        )
     return validated(Plugin, f"{name}:{main}={value}", "--defend_arg")
 
 
@@ -107,13 +109,13 @@ def pruned_release(
     defend: str = "",
     defend_arg: str | None = None,
 ) -> Release:
-    """The release that mia_prune's options describe; by its names where the method is one of its own.
+    """Returns the release for mia_prune's options; with mia_prune's name if the method is one of its own.
 
     Args:
-        so_far: what the steps before have made.
-        pruner: one of ours, or of mia_prune's names; default: l1unstructure.
+        so_far: the study after the earlier steps.
+        pruner: a compressor here, or a name of mia_prune; default: l1unstructure.
         sparsity: in (0, 1); default: 0.7.
-        epochs: of fine-tuning; default: half of the training's, as in mia_prune.
+        epochs: epochs of fine-tuning; default: half of the training's, as in mia_prune.
         defend: a defence, or "".
         defend_arg: its main parameter.
 
@@ -121,7 +123,7 @@ def pruned_release(
         UserError: something is unknown, or a value is wrong.
     """
     if defend_arg is not None and not defend:
-        raise UserError(f"--defend_arg: got {defend_arg} without a defence; say which, such as --defend ppb")
+        raise UserError(f"--defend_arg: got {defend_arg} without a defence; add one, such as --defend ppb")
     method = pruner or DEFAULT_PRUNER
     fraction = SPARSITY if sparsity is None else sparsity
     defense = defense_plugin(defend, defend_arg) if defend else None
@@ -140,12 +142,12 @@ def pruned_release(
 
 
 def pruned(so_far: Study, release: Release, with_baseline: bool = False) -> Study:
-    """The study with one more release, unless it is there already.
+    """Returns the study with one more release, unless it has it already.
 
     Args:
-        so_far: what the steps before have made.
-        release: the new one.
-        with_baseline: with the dense networks fine-tuned alike, too, and no mask.
+        so_far: the study after the earlier steps.
+        release: the new release.
+        with_baseline: also add the dense networks with the same fine-tuning, without a mask.
 
     Raises:
         UserError: another release has its name.
@@ -157,7 +159,7 @@ def pruned(so_far: Study, release: Release, with_baseline: bool = False) -> Stud
 
 
 def _baselines(so_far: Study, release: Release) -> list[Release]:
-    """The baseline of a release, called after its epochs where there is one already with others."""
+    """Returns the baseline of a release, named after its epochs if there is one with other epochs."""
     baseline = validated(Release, {"finetune": release.finetune}, "prune")
     if baseline.name not in {each.name for each in so_far.releases} or baseline in so_far.releases:
         return [baseline]
@@ -174,14 +176,14 @@ def prune_command(
     defend: str = "",
     defend_arg: str | None = None,
 ) -> str:
-    """The command that makes the release that `pruned_release` describes with the same options.
+    """Returns the command that makes the release of `pruned_release` for the same options.
 
     Args:
-        given: how the user named the study.
+        given: the user's name for the study.
         out: the folder of run folders.
-        pruner: as for `pruned_release`; so are the others.
+        pruner: as for `pruned_release`, like all below.
         sparsity: in (0, 1).
-        epochs: of fine-tuning.
+        epochs: epochs of fine-tuning.
         defend: a defence, or "".
         defend_arg: its main parameter.
     """
@@ -194,7 +196,7 @@ def prune_command(
 
 
 def _command(step: str, *arguments: str) -> str:
-    """A step as a line to type."""
+    """Returns a step as a command line."""
     return shlex.join(["pruneaudit", "mia-prune", step, *arguments])
 
 
@@ -202,31 +204,33 @@ def check_is_there(so_far: Study, release: Release, command: str) -> None:
     """Checks that a release has been made.
 
     Args:
-        so_far: what the steps before have made.
-        release: the one that shall be attacked.
-        command: the one that makes it, for the message.
+        so_far: the study after the earlier steps.
+        release: the release to attack.
+        command: the command that makes it, for the message.
 
     Raises:
-        UserError: it is not there.
+        UserError: it is missing.
     """
     if release not in so_far.releases:
         there = ", ".join(each.name for each in so_far.releases) or "none"
-        raise UserError(f"no networks '{release.name}' are there yet (there are: {there}); first: {command}")
+        raise UserError(f"the networks '{release.name}' are missing (made so far: {there}); first run: {command}")
 
 
 def attacked(
     so_far: Study, first: str, attacks: Sequence[str], original: bool = False, adaptive: bool = False
 ) -> Study:
-    """The study with the attacker that mia_prune's options describe.
+    """Returns the study with the attacker for mia_prune's options.
 
     Args:
-        so_far: what the steps before have made.
+        so_far: the study after the earlier steps.
         first: the command that prunes, for the message.
         attacks: names or groups.
-        original: the dense networks are what counts; they are always attacked, so nothing need be pruned yet.
-        adaptive: references are defended as the victim is; otherwise they are not.
+        original: attack the dense networks, which are always attacked, so no pruned networks are needed.
+        adaptive: defend the references in the same way as the victim; otherwise they are undefended.
     """
     if not original and not so_far.releases:
-        raise UserError(f"no pruned networks are there yet; first: {first} (or attack the dense ones with --original)")
+        raise UserError(
+            f"the pruned networks are missing; first run: {first} (or attack the dense ones with --original)"
+        )
     audit = so_far.audit.model_dump() | {"attacks": attacks, "references": ["matched" if adaptive else "undefended"]}
     return validated(Study, so_far.model_dump() | {"audit": audit}, "mia")
