@@ -41,7 +41,7 @@ def test_weights_go_and_come_back_and_findings_stay(make_small, kept, tmp_path):
 
     plan, _ = RunFolder(folder).finished()
     assert RunFolder(folder).model(plan, "dense", 0)[0].model_id == 0
-    with pytest.raises(UserError, match=r"model 2 of 'dense' were not kept.*take model 0, or .*keep_weights=true"):
+    with pytest.raises(UserError, match=r"model 2 of 'dense' were not kept.*model 0, or .*keep_weights=true"):
         RunFolder(folder).model(plan, "dense", 2)
 
     more = make_small(2, keep_weights=False)  # the further release starts from dense weights, three of which are gone
