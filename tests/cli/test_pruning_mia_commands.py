@@ -231,7 +231,7 @@ def test_where_there_is_no_run_it_is_said(tmp_path):
     for command in ("mia", "test"):
         code, out, err = called("pruning-mia", command, "--runs-dir", tmp_path)
         assert (code, out) == (2, "")
-        assert f"{tmp_path}: no run there" in err
+        assert f"{tmp_path}: contains no run" in err
 
 
 @pytest.fixture(scope="module")

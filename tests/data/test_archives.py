@@ -56,7 +56,7 @@ def test_a_name_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("target", ["/etc/hostname", "../secret", "other"])
 def test_a_link_in_place_of_a_file_is_refused(tmp_path: Path, target: str) -> None:
     archive = tar_of(tmp_path / "a.tgz", [("other", b"x"), ("data", target)])
-    with pytest.raises(UserError, match=r"a.tgz: member data is no plain file"):
+    with pytest.raises(UserError, match=r"a.tgz: member data is not a plain file"):
         contents(archive, "data")
 
 

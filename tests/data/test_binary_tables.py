@@ -104,7 +104,7 @@ def test_labels_in_a_file_of_their_own(tmp_path: Path) -> None:
 
 def test_a_missing_member_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.tgz").write_bytes(packed({"texas/100/feats": texas_files()["texas/100/feats"]}))
-    with pytest.raises(UserError, match=r"t.tgz: holds no texas/100/labels"):
+    with pytest.raises(UserError, match=r"t.tgz: has no texas/100/labels"):
         small(Texas100.about).load(PathOptions(path=tmp_path / "t.tgz"), None)
 
 

@@ -99,7 +99,7 @@ def test_missing_data_say_which_file_goes_where(small: Cifar10, tmp_path: Path) 
 
 def test_a_missing_batch_is_named(small: Cifar10, folder: Path) -> None:
     archive = archive_of(folder, folder.parent / "five.tar.gz", FILES[:-1])
-    with pytest.raises(UserError, match=r"five.tar.gz: holds no test_batch.bin"):
+    with pytest.raises(UserError, match=r"five.tar.gz: has no test_batch.bin"):
         small.load(SplitOptions(path=archive), None)
     (folder / FILES[2]).unlink()
     with pytest.raises(UserError, match=r"data_batch_3.bin: cannot be read"):

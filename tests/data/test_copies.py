@@ -167,13 +167,13 @@ def test_more_samples_than_there_are_different_ones() -> None:
     audit_data = drawn(0, Data(num_samples=90, num_holdout=10))
     assert (~audit_data.holdout & ~audit_data.is_copy).sum() == 50
     for data in (Data(num_samples=95, num_holdout=10), Data(num_holdout=57), Data(num_samples=4, num_holdout=58)):
-        with pytest.raises(UserError, match="has 100 samples, of which 60 are different"):
+        with pytest.raises(UserError, match="has 100 samples, of which 60 are distinct"):
             drawn(0, data)
 
 
 def test_the_note_tells_how_many() -> None:
     (note,) = copies_note(drawn(0, Data()))
-    assert "40 of 100" in note and "(60 in all)" in note
+    assert "40 of 100" in note and "(60 in total)" in note
 
 
 @pytest.mark.parametrize("source", ["digits", "fashion_mnist_5k"])

@@ -88,7 +88,7 @@ def test_class_names(tmp_path: Path) -> None:
         ({"x": np.float64(1), "y": LABELS}, r"shape \(\)"),
         ({"x": TABLE[:, :, None], "y": LABELS}, "expected a table"),
         ({"x": np.zeros((6, 8, 8, 4), np.uint8), "y": LABELS}, "no axis is clearly the channels"),
-        ({"x": np.zeros((0, 5)), "y": LABELS[:0]}, "holds nothing"),
+        ({"x": np.zeros((0, 5)), "y": LABELS[:0]}, "is empty"),
         ({"x": np.where(TABLE[1, 1] == TABLE, np.nan, TABLE), "y": LABELS}, "first in row 1"),
         ({"x": TABLE * 1e300, "y": LABELS}, "infinity"),
         ({"x": TABLE, "y": LABELS.astype(float)}, r"got float64, expected integer labels: y.astype\('int64'\)"),

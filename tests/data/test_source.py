@@ -57,7 +57,7 @@ def test_images_and_tables_are_accepted() -> None:
         (IMAGES.astype(np.int32), LABELS, ("a", "b"), UNIT, "got int32"),
         (IMAGES[:, 0], LABELS, ("a", "b"), UNIT, r"shape \(4, 2, 2\)"),
         (TABLE.astype(np.uint8), LABELS, ("a", "b"), UNIT, "expected .N, channels"),
-        (TABLE[:0], LABELS[:0], ("a", "b"), {}, "holds nothing"),
+        (TABLE[:0], LABELS[:0], ("a", "b"), {}, "is empty"),
         (np.array([[0.0], [0.0], [np.nan], [0.0]], np.float32), LABELS, ("a", "b"), {}, "first in row 2"),
         (np.array([[0.0], [np.inf], [0.0], [0.0]], np.float32), LABELS, ("a", "b"), {}, "first in row 1"),
         (TABLE, LABELS[:3], ("a", "b"), {}, r"expected int64 of shape \(4,\)"),

@@ -105,7 +105,7 @@ def test_labels(tmp_path: Path, labels: list[str], y: list[int], classes: tuple[
         ("a,label\n1,x\n1,x\n", {}, "classes: got 1 different"),
         ("a,Label\n1,x\n2,y\n", {}, r"no column 'label' \(did you mean 'Label'\?\) among a, Label"),
         ("a,b\n1,x\n2,y\n", {"label": 2}, "no column '2' among a, b"),
-        ("label\nx\ny\nx\ny\n", {}, "holds nothing"),
+        ("label\nx\ny\nx\ny\n", {}, "is empty"),
         ("a,label\n1,x\n2,y\n3,x\n4,y\n", {"drop": ("b",)}, "drop: 'b' is not a column"),
         ("a,label\n1,x\n2,y\n3,x\n4,y\n", {"drop": ("label",)}, "drop: 'label' is the label"),
         ("a,label\n", {}, "has no rows"),

@@ -130,9 +130,9 @@ def test_the_python_version_of_cifar10(tmp_path: Path) -> None:
     ("batch", "message"),
     [
         ({"data": IMAGES[:NUM_TRAIN].reshape(-1, 3072)}, "'fine_labels' is not a list of 200 labels"),
-        ({"data": IMAGES[:9].reshape(-1, 3072), "fine_labels": [0] * NUM_TRAIN}, "no array of 200 x 3,072 bytes"),
-        ({"data": [1], "fine_labels": [0] * NUM_TRAIN}, "no array of 200 x 3,072 bytes"),
-        ({"data": IMAGES[:NUM_TRAIN].reshape(-1, 3072), "fine_labels": ["1"] * NUM_TRAIN}, "no list of 200 labels"),
+        ({"data": IMAGES[:9].reshape(-1, 3072), "fine_labels": [0] * NUM_TRAIN}, "not an array of 200 x 3,072 bytes"),
+        ({"data": [1], "fine_labels": [0] * NUM_TRAIN}, "not an array of 200 x 3,072 bytes"),
+        ({"data": IMAGES[:NUM_TRAIN].reshape(-1, 3072), "fine_labels": ["1"] * NUM_TRAIN}, "not a list of 200 labels"),
         ({"data": exec}, "builtins.exec"),
         ({"data": b"x" * 2_000_000}, "too many for 200 images"),
     ],
