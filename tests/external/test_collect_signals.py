@@ -240,7 +240,7 @@ def test_a_copy_of_a_model_is_refused(bank, tmp_path):
     shutil.copy(bank.folder / "net-7.safetensors", tmp_path / "best.safetensors")
     weights = [bank.given["weights"], tmp_path / "best.safetensors"]
     membership = np.vstack([bank.member, bank.member[1:2]])
-    refused(bank, "net-7", "best", "exactly alike", weights=weights, membership=membership)
+    refused(bank, "net-7", "best", "same answers", weights=weights, membership=membership)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_an_override_finds_a_degree_in_a_study_that_was_dumped() -> None:
         ),
         (
             [{"compress": ["gradual:sparsity=0.5", "l1unstructured:sparsity=0.7"], **TUNED}],
-            "'l1unstructured' cannot follow 'gradual': .*nothing can follow",
+            "'l1unstructured' cannot follow 'gradual': .*last step",
         ),
         (
             [{"compress": ["random:sparsity=0.5", "dpf:sparsity=0.7"], **TUNED}],
