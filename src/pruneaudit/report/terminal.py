@@ -53,7 +53,7 @@ def print_results(results: Results, console: Console) -> None:
     console.print(table)
     if len(shown) < len(quantities):
         left_out = ", ".join(quantity.title for quantity in quantities[len(shown) :])
-        said = f"Too wide for this terminal, but on the page: {left_out}"
+        said = f"Too wide for this terminal, shown on the page: {left_out}"
         console.print(terminal_text(said), style="dim", highlight=False)
     for number, reason in enumerate(notes.listed(), start=1):
         console.print(terminal_text(f"({number}) {reason}"), style="dim", highlight=False)

@@ -30,8 +30,8 @@ from pruneaudit.report.sentences.leakage import members_interval, reason_of
 from pruneaudit.report.tables.cells import NOT_RECORDED, Cell, Notes, estimate, reason_for, size_cell
 from pruneaudit.report.words import attack_name
 
-_NO_ROW = "the primary attack has no figure of this release"
-_NOT_EQUAL = "no undefended dense network of equal accuracy to compare it with"
+_NO_ROW = "the primary attack has no figure for this release"
+_NOT_EQUAL = "no undefended dense network to compare it with at this accuracy"
 _NOT_PAIRED = "no paired difference was computed"
 
 
@@ -134,17 +134,15 @@ def _numbers(results: Results) -> tuple[BigNumber, ...]:
         level = f"{named.wrongly:g}"
         numbers = [
             BigNumber(title, f"{named.rightly:.0f}", members_interval(named), f"by {attack}; guessing names {level}"),
-            BigNumber(f"Others named wrongly, of {PER:,}", level, "", "fixed in advance, by the attacker's threshold"),
+            BigNumber(f"Others named wrongly, of {PER:,}", level, "", "at most, at a rate fixed beforehand"),
         ]
     elif rate is not None:
         numbers = [BigNumber(title, "", "", reason_for(row, rate))]
     if math.isnan(row["auc"]):
         return (*numbers, BigNumber("AUC", "", "", reason_of(row)))
     limits = AUC.interval(row["auc_low"], row["auc_high"])
-    return (
-        *numbers,
-        BigNumber("AUC", AUC.value(row["auc"]), limits, f"of {attack}; 0.5 is guessing, 1 tells all members"),
-    )
+    meaning = f"how often a member outscores a non-member under {attack}; guessing: 0.5"
+    return (*numbers, BigNumber("AUC", AUC.value(row["auc"]), limits, meaning))
 
 
 def _line(results: Results, release: str, with_members: bool, notes: Notes) -> ReleaseLine:

@@ -190,14 +190,14 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
 
 
 def _rule(results: Results) -> str:
-    """The rule that chose the primary attack, and what it knew."""
+    """The rule that chose the primary attack, and the number of references that it knew."""
     recorded, number = Primary.recorded(results.about), num_references(results)
     if recorded is not None and recorded.floored:
-        order = "more than 1% of the references' confidences cannot be told from 0 or 1, so RMIA goes first"
+        first = "more than 1% of the references' confidences are too close to 0 or 1, so it is"
     else:
-        order = f"LiRA from {MANY_REFERENCES} references on, else RMIA"
-    known = "" if number is None else f" (each victim has {counted(number, 'reference')} or more)"
-    return f"{order}, then BASE, BaVarIA, LiRA, calibration, modified entropy, loss{known}"
+        first = f"LiRA if each network has {MANY_REFERENCES} references or more, else"
+    known = "" if number is None else f". Here each network has at least {counted(number, 'reference')}"
+    return f"{first} the first one played of RMIA, BASE, BaVarIA, LiRA, calibration, modified entropy, loss{known}"
 
 
 def _delta(results: Results) -> str:

@@ -17,9 +17,8 @@ def disagreement(results: Results) -> str:
     parts = []
     if found.against_primary:
         names = [attack_name(attack) for attack in found.against_primary]
-        parts.append(
-            f"{first_few(names)} {verb(len(names), 'does', 'do')} better than guessing, and the primary attack does not"
-        )
+        do = verb(len(names), "does", "do")
+        parts.append(f"{first_few(names)} {do} better than guessing, and the primary attack is not shown to")
     if found.num_disputed:
         releases = counted(found.num_releases, "compressed or defended release")
         parts.append(f"they show different changes for {found.num_disputed} of {releases}")
@@ -31,22 +30,23 @@ def agreement_words(results: Results) -> tuple[str, ...]:
     found = agreement(results)
     if not found.num_attacks:
         return ()
-    agreed = "" if found.num_disputed or not found.num_releases else " No attack contradicts another on any release."
+    is_shown = found.num_attacks > 1 and found.num_releases and not found.num_disputed
+    agreed = " No attack contradicts another on any release." if is_shown else ""
     return (f"{_better(results, found)}{agreed}", *_stronger(results, found))
 
 
 def _better(results: Results, found: Agreement) -> str:
     networks = networks_of(results, base_release(results))
     if found.num_attacks == 1:
-        return f"Only one attack has a figure, so none confirms it on the {networks}."
+        return f"Only one attack has a figure on the {networks}, so no other confirms it."
     if not found.num_better:
-        return f"None of the {found.num_attacks} attacks does better than guessing on the {networks}."
+        return f"None of the {found.num_attacks} attacks is shown to do better than guessing on the {networks}."
     of_all = "All" if found.num_better == found.num_attacks else f"{found.num_better} of"
     return f"{of_all} {found.num_attacks} attacks do better than guessing on the {networks}."
 
 
 def _stronger(results: Results, found: Agreement) -> tuple[str, ...]:
-    """Who finds more than the primary attack, and that it stays the one shown."""
+    """Which attacks find more than the primary one, and why its figures are shown all the same."""
     if not found.stronger and not found.stronger_elsewhere:
         return ()
     said = [_finds_more(one, networks_of(results, base_release(results))) for one in found.stronger[:1]]
@@ -57,8 +57,8 @@ def _stronger(results: Results, found: Agreement) -> tuple[str, ...]:
         one = found.stronger_elsewhere[0]
         said.append(_finds_more(one, f"release {one.release}"))
     if (number := len(found.stronger_elsewhere)) > 1:
-        said.append(f"Some attack finds more on {number} releases.")
-    said.append("The primary attack stays the one shown, because it was chosen before any result was seen.")
+        said.append(f"On {number} releases some attack finds more.")
+    said.append("The page still shows the primary attack, which a rule chose without reading results.")
     return (" ".join(said),)
 
 

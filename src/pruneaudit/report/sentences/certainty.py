@@ -29,8 +29,8 @@ def _intervals(row: pd.Series) -> str:
     networks = int(row["num_victims"])
     if networks == 1:
         return "The 95% intervals cover the choice of samples. They do not cover another training run of this network."
-    samples = f"{row['num_members'] + row['num_nonmembers']:,.0f} samples each"
-    said = f"The 95% intervals are over {networks} networks and {samples}."
+    samples = f"{row['num_members'] + row['num_nonmembers']:,.0f} samples for each"
+    said = f"The 95% intervals cover the choice of {networks} networks and {samples}."
     few = " So few networks say little about others that are trained the same way."
     return said + few * (networks < FEW_MODELS)
 
@@ -42,10 +42,10 @@ def caveats(results: Results) -> tuple[str, ...]:
         *([DEMONSTRATION] if results.about.get("demonstration") else []),
         *([said] if (said := certainty(results)) else []),
         *([WRONG_WAY] if reference_free_of(results) else []),
-        *([f"{counted(failed, 'task')} failed. Whatever depends on them is missing here."] if failed else []),
+        *([f"{counted(failed, 'task')} failed. Results that depend on them are missing here."] if failed else []),
         *(
-            f"{name} is a lower bound of what several releases leak together: one of them alone may leak more."
+            f"{name} is a lower bound of what several releases leak together: one of them alone can leak more."
             for name in filter(is_lower_bound, attack_order(results))
         ),
-        "The figures hold for the attacks that were played. A stronger attack may find more.",
+        "The figures hold for the attacks that were played. A stronger attack can find more.",
     )

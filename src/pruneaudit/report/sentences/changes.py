@@ -52,7 +52,7 @@ def change_words(results: Results, release: str, base: str) -> str:
     if found.primary is None:
         change = AUC.difference(paired["difference"])
         figure = f"{figure} under {name}, {change} compared with {than}"
-        return f"{how}. {figure}. It has no interval, so nothing follows.{others}"
+        return f"{how}. {figure}. It has no interval, so no direction is shown.{others}"
     return (
         f"{how}. {_all_attacks(results, found, row)} {figure}, {_paired_figure(AUC, paired)} compared with {than}."
         + _rate_change(results, release, baseline, attack, direction(paired["low"], paired["high"]))

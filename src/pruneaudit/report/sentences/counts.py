@@ -63,7 +63,7 @@ def _at_equal_accuracy(results: Results, changed: Sequence[str]) -> str:
     if set(readings) == {"not compared"}:
         return f"At equal accuracy no release could be compared: of {_releases(results, len(changed))}, {why}."
     said = _counted(results, readings, "undefended dense networks", why)
-    return f"At equal accuracy, under {attack_name(primary_attack(results))}, {said}.{_far(results, changed)}"
+    return f"At equal accuracy and under {attack_name(primary_attack(results))}, {said}.{_far(results, changed)}"
 
 
 def _far(results: Results, changed: Sequence[str]) -> str:
@@ -71,8 +71,8 @@ def _far(results: Results, changed: Sequence[str]) -> str:
     far = [name for name in far_from_baselines(results) if name in changed]
     if not far:
         return ""
-    none = f"For {len(far)} of them no" if len(far) < len(changed) else "No"
-    return f" {none} undefended network has similar accuracy, so lost accuracy alone may explain the difference."
+    none = f"For {len(far)} of the {len(changed)}, no" if len(far) < len(changed) else "No"
+    return f" {none} undefended network has similar accuracy, so lost accuracy alone may explain lower leakage."
 
 
 def _against_baselines(results: Results, changed: Sequence[str]) -> str:
@@ -86,22 +86,22 @@ def _against_baselines(results: Results, changed: Sequence[str]) -> str:
 
 
 def _counted(results: Results, readings: Sequence[Reading], than: str, why: str) -> str:
-    """How many leak less, how many more, and of how many neither can be said."""
+    """How many leak less, how many more, and for how many neither is shown."""
     total = len(readings)
     if total == 1:
         unknown = f" ({why})" if readings[0] == "not compared" and why else ""
         return f"the one {changed_words(results)} release {_OF_ONE[readings[0]]} {than}{unknown}"
     less, more, same, split, other = (readings.count(each) for each in _OF_ONE)
-    whole = f"all {total}" if less == total else str(less)
-    first = f"{whole} {verb(less, 'leaks', 'leak')} less than" if less else "none is shown to leak less than"
+    whole = "all" if less == total else f"{less or 'none'} of"
+    those = f"{whole} {_releases(results, total)}"
     parts = [
-        f"{first} {than}",
+        f"{those} {verb(less, 'leaks', 'leak') if less else 'is shown to leak'} less than {than}",
         *([f"{more} {verb(more, 'leaks', 'leak')} more"] if more else []),
         *([f"{same} {verb(same, 'is', 'are')} not shown to differ"] if same else []),
         *([f"attacks disagree on {split}"] if split else []),
         *([f"{other} could not be compared{f' ({why})' if why else ''}"] if other else []),
     ]
-    return f"of {_releases(results, total)}, {', '.join(parts)}"
+    return listed(parts)
 
 
 def _reasons(reasons: Sequence[WhyNot]) -> str:

@@ -21,7 +21,7 @@ from pruneaudit.report.selection import finding, primary_attack
 from pruneaudit.report.words import attack_name, first_few, verb
 from pruneaudit.study import DENSE
 
-NO_PROOF = "That is no proof that nothing leaks."
+NO_PROOF = "This does not prove that nothing leaks."
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,10 @@ def _detail(results: Results, release: str, found: Verdict) -> str:
     if found == "leaks":
         return f"{name} tells members from non-members: {figure} (guessing: 0.5).{members}"
     if found == "leaks at low rates":
-        return f"On average {name} does not do better than guessing: {figure} (guessing: 0.5).{members}"
+        return f"On average {name} is not shown to do better than guessing: {figure} (guessing: 0.5).{members}"
     if found == "reversed":
-        return f"{figure} (guessing: 0.5). Check how members and scores were joined."
-    weak = f"{name} was not shown to do better than guessing: {figure} (guessing: 0.5).{members}"
+        return f"{figure} (guessing: 0.5)."
+    weak = f"{name} is not shown to do better than guessing: {figure} (guessing: 0.5).{members}"
     if found == "not shown":
         return f"{weak} {NO_PROOF}"
     better = [attack_name(other) for other in better_than_guessing(results, release)]
@@ -131,4 +131,4 @@ def with_interval(quantity: Quantity, row: pd.Series) -> str:
 
 def reason_of(row: pd.Series | None) -> str:
     """Why a row has no figure."""
-    return "it has no row in the findings" if row is None else str(row["suppressed"]) or "no reason was recorded"
+    return "the findings have no row of it" if row is None else str(row["suppressed"]) or "no reason was recorded"

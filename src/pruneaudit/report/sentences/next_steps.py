@@ -21,22 +21,23 @@ class StepWords:
 
 _WORDS: dict[Kind, tuple[str, str]] = {
     "check the join": (
-        "Check how membership was joined to the scores. A sign or an id that was swapped looks like this.",
+        "Check how membership was joined to the scores. A reversed sign or swapped ids look like this.",
         "",
     ),
     "replace the primary attack": (
-        "Do not use the figures of the primary attack. Play others on the same networks; this trains nothing.",
+        "Do not use the figures of the primary attack. Play others on the same networks, without training:",
         "pruneaudit attack RUN --attacks rmia,loss",
     ),
-    "train better": ("Mend the training first. Networks that learned nothing have nothing to leak.", ""),
-    "read every attack": ("Decide only what holds under every attack in the table of findings.", ""),
+    "train better": ("Repair the training first. Networks that learned nothing have nothing to leak.", ""),
+    "read every attack": ("Rely only on conclusions that hold under every attack in the table of findings.", ""),
     "audit a compressed version": (
         "Audit a compressed or defended version of the same networks, to see what that changes.",
         "",
     ),
-    "add a defence": ("No release is shown to leak less. Try one with a defence.", "pruneaudit list defenses"),
+    "add a defence": ("No release is shown to leak less. Try a defence:", "pruneaudit list defenses"),
     "play stronger attacks": (
-        "Before you rely on it, play stronger attacks on more samples. The interval shows how large a leak may be.",
+        "Before you rely on this, play stronger attacks on more samples. The interval limits what this attack finds, "
+        "not what a stronger one finds.",
         "pruneaudit list attacks",
     ),
 }
@@ -56,9 +57,9 @@ def step_words(results: Results, step: Step) -> StepWords:
     text = {
         "use references": alone.advice if alone else "",
         "choose a release": f"Choose by accuracy and size among the {releases} shown to leak less.",
-        "train weaker baselines": "Train undefended dense networks for fewer epochs. "
-        f"{releases.capitalize()} {verb(number, 'has', 'have')} none of similar accuracy to compare with.",
-        "audit more networks": f"Train {number} networks or more, so that the intervals cover the luck of training.",
-        "audit more samples": f"Audit {number:,} non-members or more per network, to measure low false-positive rates.",
+        "train weaker baselines": f"Also train undefended dense networks for fewer epochs. {releases.capitalize()} "
+        f"{verb(number, 'has', 'have')} none of similar accuracy to compare with.",
+        "audit more networks": f"Train {number} networks or more, so that the intervals cover another training run.",
+        "audit more samples": f"Audit {number:,} non-members or more per network, to count the members named.",
     }[step.kind]
     return StepWords(text, "")

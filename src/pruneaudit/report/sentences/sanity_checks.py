@@ -23,5 +23,5 @@ def unlearned(results: Results) -> tuple[str, ...]:
         return (not_learned_words("dense networks" if base == DENSE else "networks", found[base]),)
     if found:
         count = "One release" if len(found) == 1 else f"{len(found)} releases"
-        return (f"{count} did not learn, or forgot: no better than always naming the most frequent class.",)
+        return (f"{count} did not learn, or forgot: not above the accuracy of always naming the most frequent class.",)
     return ()

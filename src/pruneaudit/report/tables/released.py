@@ -110,8 +110,8 @@ COLUMNS = (
     *("Multiply-accumulates", "File", "File, gzip", "Latency, ms", "Latency, ratio to dense"),
 )
 ZEROS = (
-    "Zeros are multiplied like any other weight, so zeros alone make no network faster: the figures of such a release "
-    "show how much the clock wavers. Only channels that are really gone save multiply-accumulates."
+    "Zeros are multiplied like any other weight, so zeros alone make no network faster. Latency differences of such a "
+    "release are measurement noise. Only removed channels save multiply-accumulates."
 )
 
 

@@ -95,10 +95,10 @@ def _answer(table: pd.DataFrame) -> str:
     less, more = int((leakage["high"] < 0).sum()), int((leakage["low"] > 0).sum())
     unknown = int(leakage["difference"].isna().sum())
     alike = len(leakage) - less - more - unknown
-    missing = f", and {unknown} could not be had" if unknown else ""
+    missing = f", and {unknown} could not be computed" if unknown else ""
     return (
         f"Of {counted(len(leakage), 'figure')} of leakage, A is lower in {less} and higher in {more}; in {alike} no"
-        f" difference could be shown{missing}. 95% intervals, one by one; not corrected for their number."
+        f" difference is shown{missing}. The 95% intervals are not corrected for their number."
     )
 
 
@@ -139,11 +139,11 @@ def _remarks(found: Comparison) -> list[str]:
     methods = set(found.table["method"])
     remarks = []
     if "paired" in methods:
-        remarks.append("paired: same models, same members; what both runs share cancels, sample by sample.")
+        remarks.append("paired: same models and members, so the influence of shared samples cancels.")
     if "independent" in methods:
         remarks.append(
-            "independent: limits from both runs' own intervals (root of the summed squares), as if they shared nothing;"
-            " where they share members this is wider than need be."
+            "independent: limits from the intervals of both runs (root of summed squares), as if they shared nothing;"
+            " if they share members, the interval is wider than necessary."
         )
     for name, only in (("A", found.only_first), ("B", found.only_second)):
         remarks += [f"only in {name}: {word} {', '.join(names)}" for word, names in only.items() if names]
