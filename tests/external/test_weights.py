@@ -45,7 +45,7 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path, write):
         ({"state_dict": {"a": 1.0}}, "no tensors"),
         ([torch.zeros(1)], "got a list"),
         (torch.zeros(1), "got a Tensor"),
-        (torch.nn.Linear(1, 1), r"other objects than tensors, such as torch\.nn\..*Linear"),
+        (torch.nn.Linear(1, 1), r"objects other than tensors, such as torch\.nn\..*Linear"),
     ],
 )
 def test_what_is_no_state_dict(tmp_path, held, word):
