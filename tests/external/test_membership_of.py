@@ -86,7 +86,12 @@ def test_files_that_are_no_membership(tmp_path):
     (tmp_path / "cut.npz").write_bytes(whole.read_bytes()[:-40])
     (tmp_path / "text.npz").write_text("member")
     np.savez(tmp_path / "object.npz", member=np.array([None, 1], dtype=object))
-    words = {"cut": "npz", "text": "no .npz", "object": "'member' contains Python objects", "absent": "no such file"}
+    words = {
+        "cut": "npz",
+        "text": "numpy.savez",
+        "object": "'member' contains Python objects",
+        "absent": "no such file",
+    }
     for name, word in words.items():
         with pytest.raises(UserError, match=rf"{name}\.npz: .*{word}"):
             membership_of(tmp_path / f"{name}.npz", FILES, 5)
