@@ -58,7 +58,7 @@ def test_each_step_can_be_tried_dry(call, tmp_path):
     assert not (tmp_path / "runs").exists()
     code, _, err = call("mia-prune", "prune", "study.toml", *usual, "--dry-run")
     assert code == 2
-    assert "first: pruneaudit mia-prune pretrain" in err
+    assert "first run: pruneaudit mia-prune pretrain" in err
     assert call("mia-prune", "pretrain", "study.toml", *usual)[0] == 0
 
     before = files(tmp_path)

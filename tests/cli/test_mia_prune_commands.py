@@ -47,11 +47,11 @@ def releases(folder):
 def test_the_three_steps_in_order(call, folder):
     code, _, err = call("prune")
     assert code == 2
-    assert "first: pruneaudit mia-prune pretrain" in err
+    assert "first run: pruneaudit mia-prune pretrain" in err
     assert call("pretrain")[0] == 0
     code, _, err = call("mia", "--attacks", "loss")
     assert code == 2
-    assert f"first: pruneaudit mia-prune prune {folder / 'study.toml'} --pruner_name" in err
+    assert f"first run: pruneaudit mia-prune prune {folder / 'study.toml'} --pruner_name" in err
     assert call("mia", "--attacks", "loss", "--original")[0] == 0
 
     assert call("prune", "--pruner_name", "l1unstructure", "--prune_sparsity", "0.7")[0] == 0
@@ -103,7 +103,7 @@ def test_the_attack_names_the_step_that_is_missing(call):
     code, out, err = call("mia", "--pruner_name", "slim", "--prune_sparsity", "0.6", "--defend", "ppb")
     assert (code, out) == (2, "")
     assert "'slim_0.6_ppb_4' are missing" in err
-    assert "first: pruneaudit mia-prune prune " in err
+    assert "first run: pruneaudit mia-prune prune " in err
     assert " --pruner_name slim --prune_sparsity 0.6 --defend ppb --out " in err
 
 
