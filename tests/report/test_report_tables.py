@@ -6,7 +6,7 @@ import pytest
 
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, headline_tpr, sparsity_text, tpr_quantities
 from pruneaudit.report.selection import resolution
-from pruneaudit.report.tables.cells import NO_REASON, NOT_RECORDED
+from pruneaudit.report.tables.cells import NO_REASON, NO_STEP, NOT_RECORDED
 from pruneaudit.report.tables.findings import differences_table, findings_table, refusals
 from pruneaudit.report.tables.releases import releases_table
 
@@ -90,7 +90,7 @@ def test_releases_say_why_a_step_has_no_accuracy(results):
     dense, _, pruned = lines
     assert [cell.value for cell in pruned.cells[2:]] == ["83.4%", "41.0%", "78.9%"]
     assert [cell.value for cell in dense.cells[2:]] == ["83.4%", "", ""]
-    assert notes[dense.cells[3].note - 1] == "that step is no part of this release"
+    assert notes[dense.cells[3].note - 1] == NO_STEP
     assert (pruned.sparsity.value, pruned.nonzero.value) == ("90%", "6,171 of 61,706")
 
 

@@ -173,7 +173,10 @@ def without_baseline(parts):
 
 def test_a_missing_baseline_is_named(make_results):
     text = change_of(make_results(without_baseline))
-    assert "compared with the dense networks (no baseline was fine-tuned alike, so pruning and the extra epochs" in text
+    assert (
+        "compared with the dense networks (no baseline was fine-tuned the same way, so pruning and the extra epochs"
+        in text
+    )
 
 
 def test_a_release_without_fine_tuning_is_compared_with_the_dense_networks(make_results):
@@ -187,7 +190,7 @@ def test_a_release_without_fine_tuning_is_compared_with_the_dense_networks(make_
 
 @pytest.mark.parametrize(
     ("epochs", "words"),
-    [(5, "the baseline, fine-tuned the same way."), (9, "the baseline (it was not trained alike, so pruning and")],
+    [(5, "the baseline, fine-tuned the same way."), (9, "the baseline (it was trained differently, so pruning and")],
 )
 def test_a_baseline_counts_as_trained_the_same_way_only_if_it_was(make_results, epochs, words):
     def edit(parts):

@@ -1,1 +1,1 @@
-"""From result tables to what people read: a self-contained HTML page and a terminal table."""
+"""Turns result tables into a self-contained HTML page, a terminal table and other summaries."""

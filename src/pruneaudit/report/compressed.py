@@ -1,4 +1,4 @@
-"""How a release was compressed, in words, and what it costs to store."""
+"""How a release was compressed, in words, and how much storage it needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pruneaudit.report.selection import once, release_names, release_row, study_
 from pruneaudit.study.lineage import compression_words
 
 FLOAT_BITS = 32
-"""Of an uncompressed weight."""
+"""Bits of an uncompressed weight."""
 
 
 @once
@@ -37,7 +37,7 @@ def compressed_by(results: Results, release: str) -> str:
 
 @once
 def is_pruned_only(results: Results, release: str) -> bool:
-    """Whether all that was done to its weights is to remove some, so that its sparsity says all of it."""
+    """Whether its weights were only pruned, so that the sparsity describes the compression completely."""
     row = release_row(results, release)
     if row is None or not row["sparsity"] > 0:
         return False
@@ -56,7 +56,7 @@ def of_all_parameters(row: pd.Series) -> str:
 
 
 def changed_words(results: Results) -> str:
-    """`pruned or defended`, where pruning is all the compression that there is, else `compressed or defended`."""
+    """`pruned or defended` if pruning is the only compression, else `compressed or defended`."""
     compressed = [name for name in release_names(results) if compressed_by(results, name)]
     return (
         "pruned or defended" if all(is_pruned_only(results, name) for name in compressed) else "compressed or defended"
@@ -76,9 +76,9 @@ def shows_sizes(results: Results) -> bool:
 
 
 def most_compressed(results: Results, releases: Iterable[str]) -> str:
-    """The sparsest release, where none is pruned that of fewest bits per weight; the first of equals.
+    """The sparsest release, or the one of fewest bits per weight if none is pruned; the first of equals.
 
-    It knows no result. Empty where there is no release.
+    It reads no result. Empty without a release.
     """
 
     def sparsity(release: str) -> float:

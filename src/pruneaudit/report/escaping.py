@@ -1,6 +1,6 @@
-"""Texts that somebody else wrote, made harmless where they are shown: on a terminal, in Markdown, in a figure.
+"""Escapes foreign texts for a terminal, for Markdown and for figures.
 
-Names of releases, reasons and paths come from files. `core.errors.printable` says what a terminal would obey.
+Names of releases, reasons and paths come from files. `core.errors.printable` escapes what a terminal would obey.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def terminal_text(text: str, style: str = "", keep: str = "") -> Text:
     """The text for a terminal, control characters escaped; markup in it means nothing.
 
     Args:
-        text: any.
-        style: as rich calls it.
-        keep: letters to leave as they are, such as ends of lines.
+        text: any text.
+        style: the style's name in rich.
+        keep: characters to leave as they are, such as line ends.
     """
     from rich.text import Text
 
@@ -29,11 +29,11 @@ def terminal_text(text: str, style: str = "", keep: str = "") -> Text:
 
 
 def markdown_text(text: str, also: str = "") -> str:
-    """A sentence whose characters mean nothing to Markdown or HTML.
+    """A sentence without characters that mean something to Markdown or HTML.
 
     Args:
-        text: any.
-        also: letters to escape beside the usual ones.
+        text: any text.
+        also: further characters to escape.
     """
     return "".join(f"\\{letter}" if letter in _MARKDOWN + also else letter for letter in printable(text))
 
@@ -44,5 +44,5 @@ def markdown_code(name: str) -> str:
 
 
 def printable_only(text: str) -> str:
-    """The text with a space for every character that does not print: a figure has no room for escapes."""
+    """The text with spaces for characters that do not print: figures have no room for escapes."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -1,4 +1,4 @@
-"""A finished run as a small piece of HTML, for notebooks: the report's answer, the findings, where the page lies."""
+"""A finished run as a short HTML text for notebooks: the answer, the findings, and the path of the page."""
 
 from __future__ import annotations
 

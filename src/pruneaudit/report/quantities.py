@@ -1,4 +1,4 @@
-"""The measured quantities that the report speaks of: the columns of metrics, and accuracies; which stand where."""
+"""The quantities of the report: columns of metrics, and accuracies; and which of them each table shows."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ def quantities_of(columns: Iterable[str]) -> tuple[Quantity, ...]:
 
 
 def meanings(columns: Iterable[str]) -> tuple[str, ...]:
-    """What readers should know of the figures among these columns, a sentence for each that needs one."""
+    """Explains the figures among these columns, a sentence for each that needs one."""
     names = list(columns)
     return tuple(metric.meaning for metric in ranking_first(all_metrics()) if metric.meaning and metric.among(names))
 
 
 def ranking_quantities(columns: Iterable[str]) -> tuple[Quantity, ...]:
-    """Those among them that are read off the ranking of scores alone."""
+    """Those among them that depend on the ranking of scores alone."""
     names = list(columns)
     metrics = [metric for metric in all_metrics() if not metric.needs_threshold]
     return tuple(quantity for metric in metrics for quantity in metric.among(names))
 
 
 def compared_quantities(columns: Iterable[str]) -> tuple[Quantity, ...]:
-    """Those among them that have paired differences: all but what another one says in other words."""
+    """Those among them that have paired differences: all but those that restate another one."""
     names = list(columns)
     metrics = [metric for metric in ranking_first(all_metrics()) if not metric.restates]
     return tuple(quantity for metric in metrics for quantity in metric.among(names))

@@ -1,7 +1,7 @@
 """Pictures and class names of a run's samples, read from its folder and put into the page itself.
 
-A report shows pictures only of the few samples that it names, and only where the run's folder still holds the
-audit data that the results are about. What cannot be read is left out: a report is never refused for a picture.
+A report shows pictures only of the few samples that it lists, and only if the run's folder still has the audit data of
+these results. A picture that cannot be read is left out, and the report is written without it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pruneaudit.evaluation.results import Results
 # N samples, K channels, H height, W width
 
 _MOST_PIXELS = 256 * 256
-"""A larger picture is thinned out: some dozens of them shall not fill the page."""
+"""Larger pictures are thinned out, so that dozens of them do not fill the page."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What is known of the samples besides their numbers."""
+    """Class names and pictures of the samples."""
 
     classes: tuple[str, ...] = ()
     """Names by class number; empty where unknown."""

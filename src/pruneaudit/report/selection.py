@@ -26,20 +26,20 @@ from pruneaudit.study.baselines import Baseline, baselines
 from pruneaudit.study.lineage import counterparts
 
 NEAR = 0.02
-"""Test accuracies that differ by less are similar: further apart, lost accuracy alone may explain a lower leakage."""
+"""Test accuracies that differ by less are similar. Further apart, lost accuracy alone may explain lower leakage."""
 
 
-NOT_ALIKE = {False: "it was not trained alike", True: "no baseline was fine-tuned alike"}
-"""Why a difference is not what compression alone changed, by whether it is one from the dense networks."""
+NOT_ALIKE = {False: "it was trained differently", True: "no baseline was fine-tuned the same way"}
+"""Why a difference is not the effect of compression alone, by whether it is one from the dense networks."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
 def once(function: Callable[Concatenate[Results, P], T]) -> Callable[Concatenate[Results, P], T]:
-    """Works an answer out once for the same results and further (positional) arguments, and keeps it as long as they.
+    """Computes an answer once for the same results and further arguments, and keeps it as long as the results live.
 
-    Sentences ask the same of the same results many times: what a release is compared with, under which attack.
+    Sentences ask the same questions many times, such as the baseline of a release.
     """
     kept: WeakKeyDictionary[Results, dict[tuple[Any, ...], T]] = WeakKeyDictionary()
 
@@ -56,9 +56,9 @@ def once(function: Callable[Concatenate[Results, P], T]) -> Callable[Concatenate
 
 @once
 def declared_attacks(results: Results) -> tuple[str, ...]:
-    """The labels of the attacks that the study lists, groups taken apart, whether or not they gave a figure.
+    """The labels of the attacks that the study lists, with groups expanded, even without a figure.
 
-    Without a study (predictions that somebody brought), those of the findings, as they appear.
+    Without a study (an audit of given predictions), the labels in the findings, in their order.
     """
     study = results.about.get("study") or {}
     listed = study.get("audit", {}).get("attacks", [])
@@ -78,7 +78,7 @@ def attack_order(results: Results) -> tuple[str, ...]:
 
 @once
 def primary_attack(results: Results) -> str:
-    """The attack whose figures the answer gives: the one that the run recorded, else what the rule chooses now."""
+    """The attack whose figures the answer gives: the one that the run recorded, else the one that the rule chooses."""
     recorded, listed = Primary.recorded(results.about), declared_attacks(results)
     if recorded is not None and recorded.attack in (*listed, *results.findings["attack"]):
         return recorded.attack
@@ -87,7 +87,7 @@ def primary_attack(results: Results) -> str:
 
 @once
 def num_references(results: Results) -> int | None:
-    """References of the victim that has fewest: as recorded, else as the study says; None where neither does."""
+    """References of the victim with the fewest: as recorded, else as the study says; None if neither does."""
     recorded, study = Primary.recorded(results.about), study_of(results)
     if recorded is not None:
         return recorded.num_references
@@ -95,7 +95,7 @@ def num_references(results: Results) -> int | None:
 
 
 def reference_free_of(results: Results) -> ReferenceFree | None:
-    """What is to be said where no attack used references; None where one did."""
+    """The warning if no attack used references; None if one did."""
     means = results.findings[results.findings["victim"] == MEAN]
     victims = means["num_victims"].max()
     return reference_free(set(means["attack"]), 0 if math.isnan(victims) else int(victims), results.about)
@@ -108,19 +108,19 @@ def references_named(results: Results, references: str) -> str:
 
 
 def references_shown(results: Results) -> str:
-    """The references of the primary references, as captions call them."""
+    """The primary references, as captions call them."""
     return references_named(results, primary_references(results))
 
 
 def chosen_later(results: Results) -> str:
-    """The attack that the rule chooses of those that the study listed, where these findings, made later, lack it."""
+    """The attack that the rule chooses from the study's list, if these later findings lack it; else empty."""
     declared = str(results.about.get("declared") or "")
     return declared if declared and declared not in declared_attacks(results) else ""
 
 
 @once
 def primary_references(results: Results) -> str:
-    """The references that summaries show: matched where it was played, else the first there is."""
+    """The references that summaries show: matched if they were used, else the first kind."""
     found = list(dict.fromkeys(results.findings["references"]))
     return MATCHED if MATCHED in found or not found else str(found[0])
 
@@ -195,11 +195,11 @@ def base_release(results: Results) -> str:
 
 @once
 def baseline_of(results: Results, release: str) -> str:
-    """What a sentence holds the release against.
+    """What sentences compare the release with.
 
-    A defended release: what it would be without its defence. A compressed one: its baseline, as `study.baselines` has
-    it. Any other was trained in another way, and is compared with the dense networks. Where no study says what the
-    baseline is, a release that was compressed and fine-tuned is compared with the first other one in its comparisons.
+    A defended release is compared with its undefended counterpart, a compressed one with its baseline in
+    `study.baselines`, and any other with the dense networks. Without a study, a release that was compressed and
+    fine-tuned is compared with the first other release in its comparisons.
     """
     base, row = base_release(results), release_row(results, release)
     compared = list(results.comparisons.loc[results.comparisons["release"] == release, "baseline"])
@@ -228,14 +228,14 @@ def _own_baselines(results: Results) -> dict[str, Baseline]:
 
 @once
 def counterpart_of(results: Results, release: str) -> str:
-    """What a defended release would be without its defence; empty for others, and without a study."""
+    """The undefended counterpart of a defended release; empty for others, and without a study."""
     study = study_of(results)
     return counterparts(study).get(release, "") if study else ""
 
 
 @once
 def study_of(results: Results) -> Study | None:
-    """The study that the results come from; None where none was recorded, or not in a form that is known."""
+    """The study that the results come from; None if none was recorded, or in an unknown form."""
     try:
         return Study.model_validate(results.about.get("study"))
     except ValidationError:
@@ -248,9 +248,9 @@ def was_fine_tuned(row: pd.Series) -> bool:
 
 
 def why_not_alone(results: Results, release: str) -> str:
-    """Why the difference from what a release is compared with is not what compression alone changed; empty: it is.
+    """Why the difference from its baseline is not the effect of compression alone; empty if it is.
 
-    Without a study what it is compared with is taken to be its baseline.
+    Without a study, the release that it is compared with counts as its baseline.
     """
     known, against, row = own_baseline(results, release), baseline_of(results, release), release_row(results, release)
     if known.gap:
@@ -270,15 +270,15 @@ def release_row(results: Results, release: str) -> pd.Series | None:
 
 
 def holds_zero(row: pd.Series | Mapping[Any, Any]) -> bool:
-    """Whether a difference's interval holds 0; an interval that is missing excludes nothing."""
+    """Whether the interval of a difference contains 0; a missing interval excludes nothing."""
     return not (row["low"] > 0 or row["high"] < 0)
 
 
 def resolution(results: Results, rows: pd.DataFrame | None = None) -> float:
     """The lowest false-positive rate with `MIN_FALSE_POSITIVES` non-members at or below it, per victim.
 
-    Of the mean rows with the fewest non-members, so that it holds for all of them; 1 or more (or
-    NaN without counts) means that no rate can be told.
+    From the mean row with the fewest non-members, so that it holds for all of them. 1 or more (or NaN without counts)
+    means that no rate can be measured.
     """
     table = results.findings if rows is None else rows
     fewest = table.loc[table["victim"] == MEAN, "num_nonmembers"].min()
@@ -287,10 +287,9 @@ def resolution(results: Results, rows: pd.DataFrame | None = None) -> float:
 
 @once
 def undefended_counterparts(results: Results) -> dict[str, tuple[str, ...]]:
-    """The releases that are what others would be without their defence, and those others; by name.
+    """The undefended counterparts, each with the defended releases that it belongs to; by name.
 
-    A study that asks for "undefended" references has its undefended counterparts trained even where it does not name
-    them.
+    A study with "undefended" references trains the counterparts even if it does not list them.
     """
     study = study_of(results)
     found: dict[str, list[str]] = {}
@@ -303,7 +302,7 @@ def undefended_counterparts(results: Results) -> dict[str, tuple[str, ...]]:
 
 @once
 def far_from_baselines(results: Results) -> tuple[str, ...]:
-    """The releases that could be compared with no undefended network within `NEAR` above their accuracy."""
+    """The releases compared at equal accuracy without an undefended network within `NEAR` above their accuracy."""
     rows = results.frontier.drop_duplicates("release")
     baselines = rows.loc[rows["is_baseline"] == 1, "test_accuracy"]
     others = rows[(rows["is_baseline"] != 1) & rows["difference"].notna()]

@@ -30,18 +30,18 @@ from pruneaudit.report.tables.cells import Notes, estimate, sparsity_cell
 from pruneaudit.report.tables.released import left_whole
 
 _WIDTH_OF_NUMBERS = 76
-"""Columns that the widest numbers need, with some left for names."""
+"""Columns that the widest numbers need, with some room for names."""
 _FIRST = 2
-"""Figures that stand in a terminal of any width: AUC and a TPR. Others need room."""
+"""Number of figures shown in a terminal of any width: AUC and a TPR. Others need room."""
 _NO_LIMIT = 10_000
 """Columns in which no name breaks."""
 
 
 def print_results(results: Results, console: Console) -> None:
-    """Prints one line per release and attack, what is missing and why, then the answer.
+    """Prints one line per release and attack, the reasons for missing figures, then the answer.
 
     Numbers are never cut: where the console is too narrow, cells wrap. Names are shown without
-    control characters, so that none can steer the terminal.
+    control characters, so that none can control the terminal.
     """
     notes, is_wide = Notes(), console.width >= _WIDTH_OF_NUMBERS
     quantities = headline_quantities(results.findings.columns)
@@ -91,16 +91,14 @@ def _fits(table: Table, console: Console) -> bool:
 
 
 def _table(results: Results, notes: Notes, quantities: Sequence[Quantity], is_wide: bool, between: str = " ") -> Table:
-    """The table; where it `is_wide` enough for all numbers, only the names wrap.
+    """The table. If it `is_wide` enough for all numbers, only the names wrap; else numbers wrap too.
 
-    `between` stands between the two sparsities of a release.
-
-    Narrower, numbers wrap too: an ellipsis would lose digits.
+    `between` separates the two sparsities of a release.
     """
     title = f"Leakage, references: {printable(references_shown(results))}; mean over victims [95% interval]"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("Release / attack", overflow="fold")
-    # A release's own figures stand over its attacks' columns: at 80 columns there is no room beside them.
+    # A release's own figures are above its attacks' columns: at 80 columns there is no room beside them.
     for quantity in quantities:
         table.add_column(quantity.title, justify="right", overflow="fold", no_wrap=is_wide)
     for release in release_names(results):

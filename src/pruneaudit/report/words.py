@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _MOST_NAMED = 3
-"""Names that a sentence lists; the tables have them all."""
+"""Number of names that a sentence lists; the tables have all."""
 _ATTACK_NAMES = {"lira": "LiRA", "rmia": "RMIA", "base": "BASE", "bavaria": "BaVarIA"}
 
 

@@ -1,1 +1,1 @@
-"""Facts: the only place that says what may be concluded from the tables."""
+"""Facts: the only place that decides what may be concluded from the tables."""

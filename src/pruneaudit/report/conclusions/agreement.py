@@ -1,4 +1,4 @@
-"""Whether the attacks of a run agree: on the networks that all are compared with, and on what each release changes."""
+"""Whether the attacks of a run agree: on the base release, and on what each other release changes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pruneaudit.report.selection import base_release, baseline_of, headline_rate
 
 @dataclass(frozen=True)
 class Agreement:
-    """What the attacks together say. Attacks that failed the run's own sanity checks have no say."""
+    """What the attacks say together. Attacks that failed the run's own sanity checks do not count."""
 
     num_attacks: int
-    """Attacks with an interval on the networks that all are compared with."""
+    """Attacks with an interval on the base release."""
     num_better: int
     """Of these, attacks whose AUC is above guessing."""
     against_primary: tuple[str, ...]
-    """Attacks that do better than guessing where the primary one was not shown to."""
+    """Attacks that do better than guessing where the primary one is not shown to."""
     num_releases: int
     """Compressed and defended releases."""
     num_disputed: int
     """Of these, releases on whose change the attacks disagree."""
     stronger: tuple[Stronger, ...]
-    """Attacks that find more than the primary one on the networks that all are compared with: first in AUC, the largest
-    difference first, then in the TPR that summaries show."""
+    """Attacks that find more than the primary one on the base release: first in AUC, the largest difference first, then
+    in the TPR that summaries show."""
     stronger_elsewhere: tuple[Stronger, ...]
-    """On each release where some attack finds more, the one that does so most; the largest difference first."""
+    """The attack that exceeds the primary one most on each release where one does; the largest difference first."""
 
     @property
     def disagrees(self) -> bool:
@@ -39,7 +39,7 @@ class Agreement:
 
 @once
 def agreement(results: Results) -> Agreement:
-    """What the attacks of a run together say."""
+    """Returns what the attacks of a run say together."""
     base = base_release(results)
     num_better, num_attacks = num_better_than_guessing(results, base)
     changed = changed_releases(results, base)

@@ -1,9 +1,9 @@
 """What may be concluded about a difference, from the rows of all attacks: facts, without a sentence.
 
-A statement such as "no difference could be shown" must hold for every attack that was played, under every kind of
-reference. The primary attack alone decides nothing here: where another one shows a difference that it does not show,
-or one in the other direction, attacks disagree. An attack that failed the run's own sanity checks has no say, nor has
-one that is only a lower bound of what it sees: a difference of lower bounds shows nothing.
+A statement such as "no difference is shown" must hold for every attack that was played, under every kind of
+references. If another attack shows a difference that the primary one does not show, or one in the other direction,
+attacks disagree. Two kinds of attacks do not count: those that failed the run's own sanity checks, and those that are
+only a lower bound of what they see, because a difference of lower bounds shows nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pruneaudit.report.selection import (
 
 Reading = Literal["less", "more", "not shown", "disagree", "not compared"]
 READINGS: dict[int, Reading] = {-1: "less", 0: "not shown", 1: "more"}
-"""What the direction of one interval lets one say."""
+"""The reading of one interval, by its direction."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Conclusion:
     """What all attacks together show of a release against its baseline."""
 
     primary: Shown | None
-    """Under the primary attack and references; None where no interval was computed."""
+    """Under the primary attack and references; None without an interval."""
     others: tuple[Shown, ...]
     """Under every other attack or kind of reference that has an interval, in the order of the study."""
 
@@ -61,9 +61,9 @@ class Conclusion:
 
     @property
     def reading(self) -> Reading:
-        """Direction or not; `disagree` where any other attack shows what the primary one does not.
+        """The direction, if any; `disagree` where any other attack shows what the primary one does not.
 
-        Others that show no difference do not contradict one that does: they may be too weak for it.
+        Attacks that show no difference do not contradict one that does: they may be too weak.
         """
         if self.primary is None:
             return "not compared"
@@ -91,8 +91,8 @@ def concluded(results: Results, release: str, baseline: str) -> Conclusion:
 
 WhyNot = Literal["no figure", "distrusted", "no baseline", "too accurate", "open"]
 """Why a release could not be compared at equal accuracy: it has no figure itself, its attack failed the run's own
-sanity checks, no undefended dense release has a figure, none is as accurate, or none is in too many resamples (so that
-the interval has no lower limit)."""
+sanity checks, no undefended dense release has a figure, none is as accurate, or none is as accurate in too many
+resamples (so that the interval has no lower limit)."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class AtEqualAccuracy:
 
 
 def at_equal_accuracy(results: Results, release: str) -> AtEqualAccuracy | None:
-    """What the frontier lets one say of a release's AUC; None where it has no row of it."""
+    """Returns what the frontier shows of a release's AUC; None without a row."""
     table = results.frontier[results.frontier["metric"] == AUC.column]
     rows = table[table["release"] == release]
     if rows.empty:
@@ -127,7 +127,7 @@ def at_equal_accuracy(results: Results, release: str) -> AtEqualAccuracy | None:
 
 
 def direction(low: float, high: float) -> int:
-    """-1 or 1 where an interval lies on one side of 0, else 0; an end that is NaN excludes nothing on its side."""
+    """Returns -1 or 1 where an interval lies on one side of 0, else 0; a NaN end excludes nothing on its side."""
     return 1 if low > 0 else -1 if high < 0 else 0
 
 
@@ -136,7 +136,7 @@ def _lacks_interval(row: pd.Series) -> bool:
 
 
 def changed_releases(results: Results, base: str) -> list[str]:
-    """The releases that were compressed or defended, but for those that the others are compared with."""
+    """Returns the releases that were compressed or defended, without those that others are compared with."""
     baselines = set(results.frontier.loc[results.frontier["is_baseline"] == 1, "release"]) | {base}
     rows = results.releases
     return [
@@ -147,5 +147,5 @@ def changed_releases(results: Results, base: str) -> list[str]:
 
 
 def has_frontier(results: Results) -> bool:
-    """Whether releases were compared in AUC at equal accuracy."""
+    """Returns whether releases were compared in AUC at equal accuracy."""
     return bool((results.frontier["metric"] == AUC.column).any())

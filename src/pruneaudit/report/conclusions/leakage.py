@@ -1,4 +1,4 @@
-"""Whether the networks leak: what the intervals of the primary attack, and of the others, allow one to conclude."""
+"""Whether the networks leak, by the intervals of the primary attack and of the others."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ Verdict = Literal[
     "not shown",
 ]
 PER = 1000
-"""Samples of each kind that the plain figures speak of."""
+"""Members, and others, that plain figures refer to."""
 _GUESSING = 0.5
 
 
 @dataclass(frozen=True)
 class MembersNamed:
-    """How many of 1,000 members the attacker names, while it wrongly names `wrongly` of 1,000 others."""
+    """How many of 1,000 members the attack names, while it wrongly names at most `wrongly` of 1,000 others."""
 
     rightly: float
     low: float
     """Lower limit of the 95% interval; NaN where there is none."""
     high: float
     wrongly: float
-    """Given beforehand: the false-positive rate. Guessing names as many members."""
+    """The false-positive rate, fixed beforehand. Guessing names as many members."""
 
 
 def verdict(results: Results, release: str) -> Verdict:
@@ -74,13 +74,13 @@ def members_named(results: Results, release: str) -> MembersNamed | None:
 
 
 def better_than_guessing(results: Results, release: str) -> tuple[str, ...]:
-    """The attacks but the primary one whose AUC on a release is above guessing, under the primary references."""
+    """Returns the attacks, without the primary one, whose AUC on a release is above guessing (primary references)."""
     others = [attack for attack in trusted_attacks(results) if attack != primary_attack(results)]
     return tuple(attack for attack in others if _beats_guessing(results, release, attack))
 
 
 def num_better_than_guessing(results: Results, release: str) -> tuple[int, int]:
-    """How many attacks do better than guessing in AUC on a release, of how many with an interval there."""
+    """Returns how many attacks do better than guessing in AUC on a release, and how many have an interval there."""
     rows = [finding(results, release, attack) for attack in trusted_attacks(results)]
     limits = [row["auc_low"] for row in rows if row is not None and not math.isnan(row["auc_low"])]
     return sum(low > _GUESSING for low in limits), len(limits)

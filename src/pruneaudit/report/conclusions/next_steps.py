@@ -48,11 +48,11 @@ class Step:
 
     kind: Kind
     number: int = 0
-    """Releases, networks or samples that the step speaks of; 0 where it speaks of none."""
+    """Number of releases, networks or samples in the step; 0 without one."""
 
 
 def next_steps(results: Results) -> tuple[Step, ...]:
-    """At most `MOST` steps, the most urgent first; none where no attack has a figure and nothing else is wrong."""
+    """Returns at most `MOST` steps, the most urgent first; none if no attack has a figure and nothing else is wrong."""
     base = base_release(results)
     found = verdict(results, base)
     steps = [*_mend(results, found), *_decide(results, base, found), *_sharpen(results, base)]
@@ -60,7 +60,7 @@ def next_steps(results: Results) -> tuple[Step, ...]:
 
 
 def _mend(results: Results, found: str) -> list[Step]:
-    """What makes the figures worth little until it is mended."""
+    """Problems that make the figures worth little until they are repaired."""
     return [
         *([Step("check the join")] if found == "reversed" else []),
         *([Step("replace the primary attack")] if primary_attack(results) in failures(results.about) else []),
@@ -71,7 +71,7 @@ def _mend(results: Results, found: str) -> list[Step]:
 
 
 def _decide(results: Results, base: str, found: str) -> list[Step]:
-    """What the figures suggest."""
+    """Steps that the figures suggest."""
     if found not in ("leaks", "leaks at low rates", "not shown"):
         return []
     if found == "not shown":
@@ -91,7 +91,7 @@ def _decide(results: Results, base: str, found: str) -> list[Step]:
 
 
 def _sharpen(results: Results, base: str) -> list[Step]:
-    """What would make the next audit say more."""
+    """Steps that make the next audit say more."""
     steps, row = [], finding(results, base, primary_attack(results))
     far = [name for name in far_from_baselines(results) if name in changed_releases(results, base)]
     if far:

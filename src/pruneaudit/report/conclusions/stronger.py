@@ -1,9 +1,8 @@
 """Whether other attacks find clearly more than the primary one, whose figures the answer shows.
 
-The primary attack is chosen by a rule that knows no result, and stays. But who reads its figures must learn that they
-are not the most that was found: `attack_comparisons` compares attacks on the same victims and samples. An attack
-that is only a lower bound of what it sees (`joint_lira`) is not named as the one that finds most; the caveats speak of
-it.
+A rule that reads no result chooses the primary attack, and that choice stays. But readers must learn if another attack
+found more: `attack_comparisons` compares attacks on the same victims and samples. An attack that is only a lower bound
+of what it sees (`joint_lira`) is never named as the one that finds most; the caveats mention it.
 """
 
 from __future__ import annotations
@@ -46,10 +45,10 @@ class Stronger:
 
 
 def stronger_attacks(results: Results, release: str, quantity: Quantity = AUC) -> tuple[Stronger, ...]:
-    """The attacks that find more than the primary one on a release, the one that exceeds it most first.
+    """Returns the attacks that find more than the primary one on a release, the largest difference first.
 
-    Under the primary references. Only where the interval of the paired difference lies above 0; attacks that failed the
-    run's own sanity checks are left out, and so are those that are only a lower bound of what they see.
+    Under the primary references, and only where the interval of the paired difference lies above 0. Attacks that failed
+    the run's own sanity checks are left out, and so are those that are only a lower bound of what they see.
     """
     primary, attack_comparisons = primary_attack(results), _attack_comparisons(results, release, quantity)
     broken, found = failures(results.about), []
@@ -62,7 +61,7 @@ def stronger_attacks(results: Results, release: str, quantity: Quantity = AUC) -
 
 
 def stronger_anywhere(results: Results) -> tuple[Stronger, ...]:
-    """The attack that exceeds the primary one most in AUC on each release where one does, the largest first."""
+    """Returns the attack that exceeds the primary one most in AUC on each release where one does, the largest first."""
     found = [stronger[0] for name in release_names(results) if (stronger := stronger_attacks(results, name))]
     return tuple(sorted(found, key=lambda stronger: -stronger.difference))
 
@@ -83,8 +82,8 @@ def _against(
 ) -> _AttackComparison | None:
     """Attack minus primary attack; None where the two are not linked by attack comparisons.
 
-    Runs of older versions compared both with a third attack only. There the limits are the far ends of the two
-    intervals: the standard error of a difference is at most the sum of both, however they hang together, so the
+    Runs of older versions compared both with a third attack only. Then the limits are the far ends of the two
+    intervals: the standard error of a difference is at most the sum of both, whatever their correlation. So the
     interval is too wide rather than too narrow.
     """
     for attack_comparison, sign in (

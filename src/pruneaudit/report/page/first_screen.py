@@ -41,7 +41,7 @@ class BigNumber:
 
     title: str
     value: str
-    """Empty where there is none; `note` then says why."""
+    """Empty without a figure; `note` then says why."""
     interval: str
     note: str
     """How to read it."""
@@ -55,18 +55,18 @@ class ReleaseLine:
     made: str
     """What was done to it."""
     counterpart_of: tuple[str, ...]
-    """The defended releases whose undefended counterpart it is."""
+    """The defended releases that it is the undefended counterpart of."""
     accuracy: Cell
     size: Cell | None
-    """None where no release is smaller than float32 weights."""
+    """None if no release is smaller than with float32 weights."""
     members: Cell | None
     """Members named rightly, of 1,000; None where no release has that figure."""
     leakage: Cell
     """AUC."""
     change: Cell | None
-    """Of the AUC, paired, from `against`; None for the release that all are compared with."""
+    """Paired change of the AUC from `against`; None for the base release."""
     reading: Reading | None
-    """What all attacks show of the change."""
+    """What all attacks together show of the change."""
     against: str
     equal: Cell | None
     """Difference in AUC at equal accuracy, under the primary attack; None for baselines."""
@@ -122,7 +122,7 @@ def first_screen(results: Results) -> FirstScreen:
 
 
 def _numbers(results: Results) -> tuple[BigNumber, ...]:
-    """The numbers beside the verdict, of the networks that all are compared with, under the primary attack."""
+    """The numbers beside the verdict: of the base release, under the primary attack."""
     base = base_release(results)
     row, named = finding(results, base, primary_attack(results)), members_named(results, base)
     if row is None or verdict(results, base) in ("no attack", "distrusted"):

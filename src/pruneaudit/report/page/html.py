@@ -1,4 +1,4 @@
-"""The report: one HTML file that holds everything it needs and asks the network for nothing.
+"""The report: one HTML file that makes no network requests.
 
 Texts that come from outside are escaped by jinja2, and inside figures by `figures.label`. A content
 security policy in the page backs both: it forbids every request, and every script but those whose
@@ -76,10 +76,10 @@ def write_report(
     Without plotly (extra `pruneaudit[plots]`) the report has no figures and says how to get them.
 
     Args:
-        results: what it is about.
+        results: of the run.
         path: the file.
-        show_records: show ids and pictures of exposed samples; default: where everybody can have the data.
-        run_folder: where class names and pictures are read from; default: the folder of `path`.
+        show_records: show ids and pictures of exposed samples; default: only for public data.
+        run_folder: the folder with class names and pictures; default: the folder of `path`.
     """
     shown = are_public(results) if show_records is None else show_records
     samples = read_samples(results, run_folder or Path(path).parent, shown_samples(results) if shown else ())
@@ -90,7 +90,7 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
     """The report as the text of one HTML file.
 
     Args:
-        results: what it is about.
+        results: of the run.
         samples: class names, and pictures of the samples that become exposed.
         show_records: as for `write_report`.
     """
@@ -128,7 +128,7 @@ def _environment() -> Environment:
 
 
 def _figures(results: Results) -> list[tuple[Figure, str]]:
-    """The figures for which there is something to draw, and the table that holds the numbers of each."""
+    """The figures that have something to draw, each with the table of its numbers."""
     drawn = [(leakage_by_sparsity(results), "glance"), (leakage_by_bits(results), "glance")]
     drawn += [(leakage_by_release(results), "findings")] if len(release_names(results)) > 1 else []
     drawn += [(roc_by_release(results), ""), (roc_by_attack(results), "")]
@@ -201,20 +201,20 @@ def _rule(results: Results) -> str:
 
 
 def _delta(results: Results) -> str:
-    """The delta that bounds on epsilon are about."""
+    """The delta of the bounds on epsilon."""
     given = results.canaries["delta"].dropna()
     return f"{given.iloc[0]:g}" if len(given) else ""
 
 
 def _with_baseline(results: Results) -> list[tuple[str, str, str]]:
-    """Each release that is compared with another than the dense one, that one, and what else differs."""
+    """Each release whose baseline is not the dense networks, that baseline, and what else differs."""
     pairs = [(release, baseline_of(results, release)) for release in release_names(results)]
     base = base_release(results)
     return [(name, other, why_not_alone(results, name)) for name, other in pairs if other != base]
 
 
 def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Label and text of whatever the run recorded of itself."""
+    """Label and text of the facts that the run recorded about itself."""
     audit_data = about.get("audit_data") or {}
     counts = [
         f"{audit_data[key]:,} {words}"
@@ -245,7 +245,7 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _probabilities(told: Mapping[str, Any] | None) -> str:
-    """How finely probabilities were given, where there were no logits."""
+    """The resolution of the probabilities, if they were given instead of logits."""
     if not told:
         return ""
     steps = dict.fromkeys([f"{told['resolution_at_0']:.3g}", f"{told['resolution_at_1']:.3g}"])

@@ -12,7 +12,7 @@ from pruneaudit.report.words import attack_name, counted, first_few, verb
 
 
 def disagreement(results: Results) -> str:
-    """A sentence where attacks contradict each other, to be read before anything else; empty where none do."""
+    """Returns a sentence if attacks contradict each other, to be read before anything else; empty if none do."""
     found = agreement(results)
     parts = []
     if found.against_primary:
@@ -26,7 +26,7 @@ def disagreement(results: Results) -> str:
 
 
 def agreement_words(results: Results) -> tuple[str, ...]:
-    """How many attacks succeed, whether they agree on the releases, and which find more than the primary one."""
+    """Says how many attacks succeed, whether they agree on the releases, and which find more than the primary one."""
     found = agreement(results)
     if not found.num_attacks:
         return ()

@@ -37,13 +37,13 @@ class Answer:
     unlearned: tuple[str, ...]
     """Networks that did not learn."""
     disagreement: str
-    """Where attacks contradict each other; empty where none do."""
+    """Says that attacks contradict each other; empty if none do."""
     leakage: LeakageWords
-    """Whether the networks leak that all are compared with."""
+    """Whether the networks of the base release leak."""
     counts: str
     """How many releases leak less, and how many more; empty without compressed or defended releases."""
     changes: tuple[Change, ...]
-    """One for each other release, in the order of the study."""
+    """One for each release but the base, in the order of the study."""
     agreement: tuple[str, ...]
     """How many attacks succeed, and which find more than the primary one."""
     certainty: str
@@ -55,7 +55,7 @@ class Answer:
 
 
 def answer(results: Results) -> Answer:
-    """The answer that these results give."""
+    """Returns the answer that these results give."""
     base = base_release(results)
     others = [release for release in release_names(results) if release != base]
     return Answer(
@@ -73,6 +73,6 @@ def answer(results: Results) -> Answer:
 
 
 def shown_change(results: Results, changes: tuple[Change, ...]) -> Change | None:
-    """The change of the most compressed release: the one that a short summary shows."""
+    """Returns the change of the most compressed release, for short summaries."""
     chosen = most_compressed(results, [change.release for change in changes])
     return next((change for change in changes if change.release == chosen), None)

@@ -17,7 +17,7 @@ DEMONSTRATION = "This is a demonstration on a small subset: these numbers descri
 
 
 def certainty(results: Results) -> str:
-    """What the intervals cover, and whether the attacker had references; empty where the primary attack has no row."""
+    """Says what the intervals cover, and if the attacker had no references; empty if nothing is known."""
     row, alone = finding(results, base_release(results), primary_attack(results)), reference_free_of(results)
     weakest = f"{alone.fact} {WEAKEST}" if alone else ""
     if row is None or math.isnan(row["num_victims"]):
@@ -36,7 +36,7 @@ def _intervals(row: pd.Series) -> str:
 
 
 def caveats(results: Results) -> tuple[str, ...]:
-    """What the figures do not say, a sentence each."""
+    """Says what the figures do not show, a sentence each."""
     failed = len(results.about.get("failures") or [])
     return (
         *([DEMONSTRATION] if results.about.get("demonstration") else []),

@@ -34,7 +34,7 @@ def change_words(results: Results, release: str, base: str) -> str:
     Args:
         results: of a run.
         release: which one.
-        base: what all releases are compared with.
+        base: the base release.
     """
     attack = primary_attack(results)
     row, how, name = finding(results, release, attack), what_was_done(results, release), attack_name(attack)
@@ -90,7 +90,7 @@ def _counted_others(results: Results, found: Conclusion) -> str:
 
 
 def _differing(results: Results, found: Conclusion) -> str:
-    """The attacks that show what the primary one does not, with their differences; empty without any."""
+    """The attacks that show a direction that the primary one does not, with their differences; empty without any."""
     own = 0 if found.primary is None else found.primary.direction
     parts = [
         f"{first_few([_shown(results, one) for one in showing])} {verb(len(showing), 'shows', 'show')} {word} leakage"
@@ -125,7 +125,7 @@ def _accuracy_change(results: Results, release: str, baseline: str) -> str:
 
 
 def baseline_words(results: Results, release: str, base: str, baseline: str) -> str:
-    """What a release's baseline is to it; `base` is what all releases are compared with."""
+    """Describes a release's baseline; `base` is the base release."""
     if baseline == counterpart_of(results, release):
         return "the same release without the defence"
     words, gap = _baseline(results, release, base, baseline), why_not_alone(results, release)

@@ -47,7 +47,7 @@ _OF_ONE: dict[Reading, str] = {
 
 
 def counted_changes(results: Results, base: str) -> str:
-    """What the compressed and the defended releases change, counted; empty where there are none."""
+    """Counts what the compressed and defended releases change; empty where there are none."""
     changed = changed_releases(results, base)
     if not changed:
         return ""
@@ -105,7 +105,7 @@ def _counted(results: Results, readings: Sequence[Reading], than: str, why: str)
 
 
 def _reasons(reasons: Sequence[WhyNot]) -> str:
-    """How many releases could not be compared for which reason."""
+    """How many releases could not be compared, by reason."""
     counts = {why: reasons.count(why) for why in dict.fromkeys(reasons)}
     return listed([f"{number} {verb(number, *_WHY_NOT[why])}" for why, number in counts.items()])
 

@@ -31,7 +31,7 @@ class LeakageWords:
     title: str
     """One short sentence, without figures."""
     detail: str
-    """What the title rests on, with figures and intervals."""
+    """The figures behind the title, with intervals."""
 
     @property
     def whole(self) -> str:
@@ -44,7 +44,7 @@ def leakage_words(results: Results, release: str) -> LeakageWords:
 
     Args:
         results: of a run.
-        release: what all releases are compared with.
+        release: the base release.
     """
     found, networks = verdict(results, release), networks_of(results, release)
     return LeakageWords(_title(found, networks, primary_attack(results)), _detail(results, release, found))

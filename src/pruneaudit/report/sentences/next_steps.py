@@ -1,4 +1,4 @@
-"""What to do next, in words: one line for each step."""
+"""What to do next, in words: a line for each step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StepWords:
 
     text: str
     command: str
-    """What to type; RUN stands for the run's folder. Empty where there is no command."""
+    """What to type; RUN is the run's folder. Empty without a command."""
 
 
 _WORDS: dict[Kind, tuple[str, str]] = {
@@ -60,6 +60,6 @@ def step_words(results: Results, step: Step) -> StepWords:
         "train weaker baselines": f"Also train undefended dense networks for fewer epochs. {releases.capitalize()} "
         f"{verb(number, 'has', 'have')} none of similar accuracy to compare with.",
         "audit more networks": f"Train {number} networks or more, so that the intervals cover another training run.",
-        "audit more samples": f"Audit {number:,} non-members or more per network, to count the members named.",
+        "audit more samples": f"Audit {number:,} non-members or more per network, to measure low false-positive rates.",
     }[step.kind]
     return StepWords(text, "")

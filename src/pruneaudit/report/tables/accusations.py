@@ -1,8 +1,8 @@
 """What an accusation is worth: the table of positive predictive values, under the primary attack.
 
-Two thresholds, and the table says which is which. The network's own is the best that could be done, and nobody who does
-not know the members can find it. The one that references teach is what an attacker has; the false-positive rate that
-it then meets differs from network to network, and with it what an accusation is worth.
+The table has two thresholds. The network's own comes from its non-members, so no attacker knows it. An attacker has
+the one that references teach; its real false-positive rate differs from network to network, and so does the worth of
+an accusation.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Accusations:
 
 
 def accusations(results: Results) -> Accusations | None:
-    """PPV of the primary attack at the rate that summaries show, or the lowest with a figure; None without any."""
+    """Returns the PPV of the primary attack at the rate of summaries, or the lowest with a figure; None without any."""
     attack, references = primary_attack(results), primary_references(results)
     table = results.ppv[results.ppv["attack"] == attack]
     if table.empty:

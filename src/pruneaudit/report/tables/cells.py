@@ -1,4 +1,4 @@
-"""Numbers of a table: each with its interval, or with the reason why it is missing."""
+"""Numbers of a table: each with its interval, or the reason why it is missing."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pruneaudit.report.quantities import (
 )
 
 NO_REASON = "no figure was computed for this row"
-NO_STEP = "that step is no part of this release"
-NOT_RECORDED = "nothing was recorded of the weights"
+NO_STEP = "this release does not have that step"
+NOT_RECORDED = "the run recorded nothing about the weights"
 
 
 TableRow = pd.Series | Mapping[Any, Any]
@@ -27,7 +27,7 @@ TableRow = pd.Series | Mapping[Any, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One number with its interval; an empty `value` means there is none and `note` says why."""
+    """One number with its interval; `value` is empty if there is none, and `note` says why."""
 
     value: str
     interval: str = ""
@@ -39,7 +39,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One line: what it is about, how that was set, and its numbers."""
+    """One line: its head, its settings, and its numbers."""
 
     head: str
     detail: str
@@ -100,7 +100,7 @@ def estimate(row: TableRow, quantity: Quantity, notes: Notes) -> Cell:
 
 
 def reason_for(row: TableRow, quantity: Quantity) -> str:
-    """Why a row has no figure of a quantity: the reasons that begin with its name, else all of them."""
+    """Returns why a row has no figure of a quantity: the reasons that begin with its name, else all of them."""
     suppressed = str(row.get("suppressed", ""))
     named = [part for part in suppressed.split("; ") if part.casefold().startswith(f"{quantity.title.casefold()}:")]
     return "; ".join(named) or suppressed or NO_REASON
@@ -141,5 +141,5 @@ def _number(row: TableRow, column: str) -> float:
 
 
 def count_text(value: Any) -> str:
-    """A count; means over victims may be no whole number."""
+    """A count; a mean over victims has one decimal."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"

@@ -16,7 +16,7 @@ from pruneaudit.report.words import attack_name
 ALL = "all"
 NO_SAMPLES = Samples()
 NUM_SHOWN = 10
-"""Samples that are listed of each release."""
+"""Number of samples listed for each release."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Rising:
     num_rising: int
     with_pictures: bool
     lines: tuple[RisingSample, ...]
-    """Empty where samples are people's data and nobody asked to show them."""
+    """Empty where samples are private and nobody asked to show them."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Detected:
 
 
 def are_public(results: Results) -> bool:
-    """Whether everybody can have the samples; where a run does not say so, they are taken for people's data."""
+    """Whether the samples are public; where a run does not say so, they count as private."""
     audit_data = results.about.get("audit_data")
     return isinstance(audit_data, Mapping) and audit_data.get("public") is True
 
@@ -115,7 +115,7 @@ def shown_samples(results: Results) -> set[str]:
 
 
 def shown_pairs(results: Results) -> list[tuple[str, str]]:
-    """Each release with the one baseline that sentences hold it against."""
+    """Each release with the one baseline that sentences compare it with."""
     pairs = results.detection_changes[["release", "baseline"]].drop_duplicates()
     return [
         (release, baseline)
@@ -142,7 +142,7 @@ def _line(row: pd.Series) -> MovedLine:
 def _rising(results: Results, release: str, baseline: str, samples: Samples, num_listed: int) -> Rising:
     table = results.sample_detection
     rows = table[(table["release"] == release) & (table["baseline"] == baseline) & (table["change"] > 0)]
-    # Of equal changes the one that more victims vouch for; then as the samples stand in the data.
+    # Among equal changes, the one that rests on more victims comes first; then the order of the data.
     top = rows.sort_values(["change", "num_victims"], ascending=False, kind="stable").head(num_listed)
     lines = tuple(
         RisingSample(
@@ -160,7 +160,7 @@ def _rising(results: Results, release: str, baseline: str, samples: Samples, num
 
 
 def class_named(samples: Samples, number: str) -> str:
-    """The name of a class; with its number, for names that are cut may look alike."""
+    """The name of a class, with its number: names that are cut can look the same."""
     name = samples.class_name(float(number)) if number.isdecimal() else number
     return name if name == number else f"{number} {name}"
 

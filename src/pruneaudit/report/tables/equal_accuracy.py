@@ -28,7 +28,7 @@ class Compared:
 
     leakage: Cell
     dominated: bool
-    """Another release is as accurate and leaks no more, and is better in one of the two."""
+    """Another release is at least as accurate, leaks no more, and is better in one of the two."""
     difference: Cell
     against: str
     """The release that is the envelope at its accuracy; empty where there is none."""
@@ -60,7 +60,7 @@ class FrontierTable:
     num_far: int
     """Releases without a baseline of similar accuracy."""
     conditional: bool
-    """So few victims that intervals are conditional on this bank."""
+    """There are so few victims that intervals are conditional on this bank."""
     near_points: float = 100 * NEAR
     """Percentage points of test accuracy up to which networks are similar."""
 

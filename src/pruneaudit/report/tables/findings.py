@@ -26,7 +26,7 @@ def findings_table(results: Results, victim: str = MEAN) -> Table:
     rows = results.findings[results.findings["victim"] == victim]
     quantities = quantities_of(rows.columns)
     if victim == POOLED:
-        # Over all pairs no threshold is learned, so there may be nothing that was measured at one.
+        # No threshold is learned over all pairs, so figures at a threshold may be missing.
         of_ranking = ranking_quantities(rows.columns)
         quantities = tuple(q for q in quantities if q in of_ranking or rows[q.column].notna().any())
     groups = []
@@ -55,7 +55,7 @@ def differences_table(results: Results) -> Table:
     candidates = compared_quantities([*results.findings.columns, *results.comparisons["metric"]])
     quantities = tuple(quantity for quantity in candidates if quantity.column in found)
     groups = []
-    # What the base release is compared with is compared with it in its own lines, the other way round.
+    # Comparisons of the base release are left out: the other releases' lines have them the other way round.
     compared = results.comparisons[results.comparisons["release"] != base_release(results)]
     for (release, baseline), part in compared.groupby(["release", "baseline"], sort=False):
         accuracy = part[part["metric"] == TEST_ACCURACY.column]
@@ -75,7 +75,7 @@ def differences_table(results: Results) -> Table:
 
 def _difference_cell(row: TableRow | None, quantity: Quantity, notes: Notes) -> Cell:
     if row is None or math.isnan(row["difference"]):
-        return Cell("", note=notes.number("refused or missing in the release or in its baseline: see the findings"))
+        return Cell("", note=notes.number("suppressed or missing in one of the two releases: see the findings"))
     interval = quantity.signed_interval(row["low"], row["high"])
     return Cell(quantity.signed(row["difference"]), interval, stands_out=not holds_zero(row))
 
@@ -90,7 +90,7 @@ class CanaryLine:
     auc: str
     """AUC and interval."""
     epsilon: str
-    """Lower bound from one run, the highest that holds of all victims; with right guesses."""
+    """Lower bound from one run: the best of all victims, corrected for their number; with right guesses."""
     epsilon_many: str
     """Lower bound from many runs; empty where there is none."""
     num_canaries: int

@@ -1,7 +1,7 @@
-"""What a run has measured of its releases, made ready for the page: sizes and speed, layers, reactivation.
+"""Sizes, speed, layers and reactivation of the releases, ready for the page.
 
-The data are `release_report` in about.json. Runs of older versions, and audits of saved predictions, have none;
-whatever is missing is a dash with its reason, or is left out.
+The data are `release_report` in about.json. Runs of older versions, and audits of saved predictions, have none. A
+missing figure is a dash with its reason, or is left out.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LayerLine:
     nonzero: str
     sparsity: str
     of_models: str
-    """Lowest and highest sparsity over networks; empty where all are alike."""
+    """Lowest and highest sparsity over networks; empty where all are equal."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Layers:
 
     release: str
     num_models: str
-    """Networks that the range of sparsities is over."""
+    """Number of networks in the range of sparsities."""
     lines: tuple[LayerLine, ...]
 
 
@@ -66,7 +66,7 @@ class Reactivation:
 
 @dataclass(frozen=True)
 class Promise:
-    """What a defence says of a release."""
+    """What a defence guarantees for a release."""
 
     release: str
     defense: str
@@ -86,7 +86,7 @@ class LeftWhole:
 
 @dataclass(frozen=True)
 class Released:
-    """All that the page says of sizes and speed."""
+    """Everything the page shows about sizes and speed."""
 
     columns: tuple[str, ...]
     lines: tuple[SizeLine, ...]
@@ -94,16 +94,16 @@ class Released:
     conditions: str
     """How latency was measured; empty where it was not."""
     zeros: str
-    """What zeros are worth."""
+    """What zeros save."""
     layers: tuple[Layers, ...]
     left_whole: tuple[LeftWhole, ...]
     promises: tuple[Promise, ...]
-    """What defences say of releases."""
+    """What defences guarantee for releases."""
     reactivation: tuple[Reactivation, ...]
 
 
 MOST_NAMED = 6
-"""Layers left whole that are named; the table of layers has all."""
+"""Number of layers left whole that are named; the table of layers has all."""
 COLUMNS = (
     *("Sparsity of prunable weights", "Sparsity of all parameters", "Nonzero parameters"),
     *("Effective bits per weight", "Compressed size"),
@@ -136,7 +136,7 @@ def released(results: Results) -> Released | None:
 
 
 def left_whole(results: Results) -> tuple[LeftWhole, ...]:
-    """What each pruned release has left as it was; releases that left nothing are not there."""
+    """The matrices that each pruned release left whole; releases without any are left out."""
     found = []
     for entry in _list(results.about.get("release_report"), "releases"):
         rows = [row for row in _list(entry, "left_whole") if isinstance(row, Mapping)]
@@ -154,7 +154,7 @@ def _whole_layer(row: Mapping[str, Any]) -> str:
 
 
 def _promise(entry: Mapping[str, Any]) -> Promise | None:
-    """What a defence promises of a release, such as an epsilon; None where it says nothing in words."""
+    """What a defence guarantees, such as an epsilon; None without a statement."""
     report = entry.get("defense_report")
     if not isinstance(report, Mapping) or not report.get("statement"):
         return None
@@ -189,7 +189,7 @@ def _size_line(results: Results, entry: Mapping[str, Any], notes: Notes) -> Size
 
 
 def _nonzero(entry: Mapping[str, Any]) -> Cell | None:
-    """Of how many parameters of the release, and of how many dense ones where it is smaller."""
+    """Nonzero parameters of the release's, and the dense number where the release is smaller."""
     left = _number(entry, "nonzero")
     dense, whole = _number(entry, "parameters", "dense"), _number(entry, "parameters", "released")
     if left is None or whole is None:
@@ -198,7 +198,7 @@ def _nonzero(entry: Mapping[str, Any]) -> Cell | None:
 
 
 def _compressed(entry: Mapping[str, Any]) -> tuple[Cell | None, Cell | None]:
-    """Bits per weight of the dense network, and bytes of the whole network with what gzip and xz reach."""
+    """Bits per weight of the dense network, and bytes of the whole network, with the sizes of gzip and xz."""
     bits, size, ratio, gzip, xz = (
         _number(entry, "size", key) for key in ("effective_bits", "bytes", "ratio", "gzip_bytes", "xz_bytes")
     )

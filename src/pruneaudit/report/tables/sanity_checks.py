@@ -28,10 +28,10 @@ class SanityCheckLine:
 
 @dataclass(frozen=True)
 class SanityChecks:
-    """All that a run recorded of its sanity checks."""
+    """Everything that a run recorded of its sanity checks."""
 
     lines: tuple[SanityCheckLine, ...]
-    """What failed first, then attack by attack."""
+    """Failures first, then attack by attack."""
     missing: tuple[tuple[str, tuple[str, ...]], ...]
     """Why attacks were not played, and which; each reason once."""
     failed: tuple[str, ...]
@@ -39,7 +39,7 @@ class SanityChecks:
 
 
 def sanity_checks(results: Results) -> SanityChecks | None:
-    """The sanity checks of a run; None where it recorded none, as older versions did not."""
+    """Returns the sanity checks of a run; None if it recorded none (older versions)."""
     about = results.about
     if "sanity_checks" not in about:
         return None

@@ -31,7 +31,7 @@ COLUMNS = (
 release and has no attack."""
 SHOWN_DIGITS = 12
 """Of a SHA-256 that differs."""
-_NOT_PAIRED_ACCURACY = "accuracies: no answers are kept sample by sample, so that they are not paired"
+_NOT_PAIRED_ACCURACY = "accuracies: not paired, because runs keep no answers sample by sample"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,22 +47,22 @@ class Comparison:
     """The metrics of the table."""
     settings: tuple[Setting, ...]
     only_first: Mapping[str, tuple[str, ...]]
-    """Releases, references and attacks that only the first run has, by these three words."""
+    """Releases, references and attacks that only the first run has, under these three keys."""
     only_second: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...]
-    """Why what is not paired is not."""
+    """Why differences are not paired."""
 
 
 def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda _: None) -> Comparison:
-    """Holds one finished run against another; changes neither.
+    """Compares two finished runs, and changes neither.
 
     Args:
         first: a run's folder.
-        second: that of the run which is subtracted.
-        say: told of each attack setting that is read.
+        second: the folder of the run that is subtracted.
+        say: called with a line for each attack setting that is read.
 
     Raises:
-        UserError: a folder holds no finished run, or one that has changed; or the two have nothing in common.
+        UserError: a folder has no finished run, or one that has changed; or the two have nothing in common.
     """
     one, other = (RunFolder(folder).results() for folder in (first, second))
     names = _one_release_each(one, other)
@@ -104,9 +104,9 @@ def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda 
 
 
 def _one_release_each(one: Results, other: Results) -> dict[str, str]:
-    """The second's name of the release by the first's, where both are audits of one release: names then do not matter.
+    """The second's name of the release by the first's, if both are audits of one release: then names do not matter.
 
-    The releases of a study are what their names say, and go by them.
+    Releases of studies are compared by name.
     """
     names = [list(dict.fromkeys(results.findings["release"])) for results in (one, other)]
     if any(len(found) != 1 for found in names) or any(results.about.get("study") for results in (one, other)):
@@ -123,7 +123,7 @@ def _renamed(other: Results, names: Mapping[str, str]) -> Results:
 
 
 def _recorded(results: Results) -> dict[str, Any]:
-    """The study as it was audited, and what results may depend on besides."""
+    """The study as it was audited, and what else results can depend on."""
     about = results.about
     given = about.get("study")
     settings = given if isinstance(given, Mapping) else {}
@@ -135,7 +135,7 @@ def _recorded(results: Results) -> dict[str, Any]:
 
 
 def _without_references(runs: Mapping[str, Results]) -> list[str]:
-    """What to say where a run's attacks used no references: they may rank two networks the wrong way round."""
+    """The warnings if a run's attacks used no references: such attacks can rank two networks the wrong way round."""
     alone = {name: found for name, results in runs.items() if (found := reference_free_of(results)) is not None}
     facts = [f"{name}: {found.fact}" for name, found in alone.items()]
     return [*facts, WRONG_WAY, *dict.fromkeys(found.advice for found in alone.values())] if alone else []
@@ -147,10 +147,10 @@ def _means(results: Results) -> dict[tuple[str, str, str], pd.Series]:
 
 
 def _not_one_audit_data(one: Results, other: Results) -> str:
-    """Why no attack setting of two studies can be paired; empty where one might be.
+    """Why no attack setting of two studies can be paired; empty if one might be.
 
-    A study's checksum is of the samples themselves. That of saved predictions is of a file, which also holds the
-    answers: two such files can be about the same samples, and ids, labels and members tell.
+    The checksum of a study is that of the samples. The checksum of saved predictions covers the file with the answers
+    too, so files about the same samples can differ. There, ids, labels and members decide.
     """
     digests = [
         (results.about.get("audit_data") or {}).get("sha256") for results in (one, other) if results.about.get("study")
@@ -193,7 +193,7 @@ def _figures(quantity: Quantity, first: Interval, second: Interval, both: Interv
 
 
 def _only(one: Results, other: Results) -> dict[str, tuple[str, ...]]:
-    """What the findings of one have and those of the other lack."""
+    """Releases, references and attacks in the findings of one that the other lacks."""
     columns = {"releases": "release", "references": "references", "attacks": "attack"}
     return {
         word: tuple(name for name in dict.fromkeys(one.findings[column]) if name not in set(other.findings[column]))

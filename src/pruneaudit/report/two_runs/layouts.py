@@ -64,12 +64,12 @@ def comparison_markdown(found: Comparison) -> str:
 
 
 def comparison_csv(found: Comparison) -> str:
-    """The table of differences as CSV, numbers as they are (shortest that reads back the same)."""
+    """The table of differences as CSV, numbers in full precision."""
     return found.table.to_csv(index=False, lineterminator="\n")
 
 
 def comparison_record(found: Comparison) -> dict[str, Any]:
-    """The same as JSON data; what is missing is null."""
+    """The same as JSON data; missing values are null."""
     rows = [
         {str(key): None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
         for row in found.table.to_dict("records")
@@ -90,7 +90,7 @@ def _heading(found: Comparison) -> tuple[str, ...]:
 
 
 def _answer(table: pd.DataFrame) -> str:
-    """In how many figures of leakage the runs were shown to differ: counts only, none is picked out."""
+    """In how many figures of leakage the runs are shown to differ: counts only, so that none is picked out."""
     leakage = table[~table["metric"].isin(_ACCURACIES)]
     less, more = int((leakage["high"] < 0).sum()), int((leakage["low"] > 0).sum())
     unknown = int(leakage["difference"].isna().sum())
@@ -135,7 +135,7 @@ def _cells(row: pd.Series, quantity: Quantity, between: str) -> tuple[str, str, 
 
 
 def _remarks(found: Comparison) -> list[str]:
-    """How differences were made, what only one run has, and why figures are missing."""
+    """How differences were computed, what only one run has, and why figures are missing."""
     methods = set(found.table["method"])
     remarks = []
     if "paired" in methods:

@@ -1,10 +1,9 @@
 """Two runs' scores side by side, where the runs have the same victims; and differences with their intervals.
 
-Runs are paired attack setting by attack setting: same samples, same models, and no sample that is a member of a model
-in one run and none in the other. Two studies must have the same audit data (see `compare.py`); where one of the two is
-an audit of saved predictions, samples are the same if their ids and labels are. What both have in common (hard
-samples, the models' training sets) then cancels, as it does between the releases of one run. Otherwise the two are
-treated as independent.
+Runs are paired attack setting by attack setting: same samples, same models, and the same membership. Two studies must
+have the same audit data (see `differences.py`). If one of the two is an audit of saved predictions, samples are the
+same if their ids and labels are. The influence of hard samples and of the models' training sets then cancels, as it
+does between the releases of one run. Otherwise the two are treated as independent.
 """
 
 # V victims, N samples, B replicates
@@ -27,7 +26,7 @@ from pruneaudit.evaluation.outcome import SCORES_FILE
 from pruneaudit.metrics import Quantity, difference_of, metric_of
 
 SEED = 0
-"""Of the bootstrap: two runs may have two seeds."""
+"""Seed of the bootstrap: the two runs can have different seeds."""
 _IDS = ("model_id", "sample_id")
 Interval = tuple[float, float, float]
 """Value, lower and upper limit."""
@@ -45,9 +44,9 @@ class Paired:
     """(V, N) bool."""
 
     def difference(self, attack: str, quantity: Quantity) -> Interval:
-        """A figure of the first run less that of the second: the two-way interval of the paired difference.
+        """A figure of the first run minus that of the second, with the two-way interval of the paired difference.
 
-        Both are resampled with the same weights, where they are resampled.
+        Resampled figures use the same weights in both.
         """
         metric, levels = metric_of(quantity.column), () if quantity.level is None else (quantity.level,)
         mine, other = (
@@ -61,9 +60,9 @@ class Paired:
 def independent_difference(first: Interval, second: Interval) -> Interval:
     """The difference of two independent figures with the limits that follow from their own.
 
-    The square-and-add rule (MOVER; Zou and Donner 2008): the distance of a limit from the difference is the root of
-    the two squared distances that pull there. For symmetric intervals it is the root of the summed squared half-widths;
-    leaning ones stay leaning. Where the runs share members in truth, it is wider than need be.
+    The square-and-add rule (MOVER; Zou and Donner 2008): each limit is as far from the difference as the root of the
+    two summed squared distances on that side. For symmetric intervals this is the root of the summed squared
+    half-widths; asymmetric ones stay asymmetric. If the runs share members, the interval is wider than necessary.
     """
     difference = first[0] - second[0]
     low = difference - math.hypot(first[0] - first[1], second[2] - second[0])
@@ -79,10 +78,10 @@ def paired_scores(
     Args:
         first: a run's folder.
         second: another's; where both are studies, of the same audit data.
-        release: who is attacked, in the first.
-        references: with what references, in both.
-        attacks: which scores to read.
-        their_release: who is attacked, in the second.
+        release: the attacked release in the first run.
+        references: the kind of references, in both.
+        attacks: the attacks whose scores are read.
+        their_release: the attacked release in the second run.
 
     Raises:
         UserError: a file of scores cannot be read.
