@@ -31,7 +31,7 @@ def agreement_words(results: Results) -> tuple[str, ...]:
     if not found.num_attacks:
         return ()
     is_shown = found.num_attacks > 1 and found.num_releases and not found.num_disputed
-    agreed = " No attack contradicts another on any release." if is_shown else ""
+    agreed = " On what each release changes from its baseline, no attack contradicts another." if is_shown else ""
     return (f"{_better(results, found)}{agreed}", *_stronger(results, found))
 
 
