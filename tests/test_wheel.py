@@ -18,6 +18,8 @@ NEEDED = (
     "pruneaudit/data/embedded/LICENSE.fashion-mnist",
     "pruneaudit/report/page/templates/report.html",
     "pruneaudit/report/page/templates/style.css",
+    "pruneaudit/report/figures/embedded/vega.js.gz",
+    "pruneaudit/report/figures/embedded/LICENSE.vega",
 )
 
 

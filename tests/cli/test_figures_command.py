@@ -81,10 +81,10 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(call, finished, tmp_path)
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_without_matplotlib_one_line_says_what_to_install(call, finished, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+def test_without_vl_convert_one_line_says_what_to_install(call, finished, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
     code, _, complaints = call(finished, "--out", tmp_path / "out")
     assert code == 2
     assert complaints == (
-        "error: figures: matplotlib is not installed; install it with: pip install 'pruneaudit[figures]'\n"
+        "error: figures: vl-convert-python is not installed; install it with: pip install 'pruneaudit[figures]'\n"
     )

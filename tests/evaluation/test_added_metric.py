@@ -14,10 +14,10 @@ from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
 from pruneaudit.evaluation.results import Results
 from pruneaudit.gate import as_markdown, budgets_of, check
 from pruneaudit.metrics import METRICS, BudgetOption, Metric, PerVictim, Quantity, auc_influence
+from pruneaudit.report.figures.by_degree import leakage_by_sparsity
+from pruneaudit.report.figures.look import PAPER
 from pruneaudit.report.page.html import render
 from pruneaudit.report.paper.latex import latex_tables
-from pruneaudit.report.paper.sparsity import sparsity_leakage
-from pruneaudit.report.paper.style import drawing
 from pruneaudit.report.terminal import print_results
 from pruneaudit.report.two_runs.paired import Paired
 from pruneaudit.tracking.trackers import finding_values
@@ -111,10 +111,8 @@ def test_a_narrow_terminal_names_what_it_leaves_out(results):
 
 
 def test_a_figure_for_papers_has_a_panel_of_it(results):
-    pytest.importorskip("matplotlib")
-    with drawing():
-        chart = sparsity_leakage(results)
-        titles = [axes.get_ylabel() for axes in chart.figure.axes]
+    panels = leakage_by_sparsity(results, PAPER).spec["vconcat"]
+    titles = [panel["layer"][-1]["encoding"]["y"]["axis"]["title"] for panel in panels]
     assert [title for title in titles if title != "Partial AUC (1% FPR)"] == [
         "AUC",
         "TPR at 10% FPR",

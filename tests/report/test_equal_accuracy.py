@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from pruneaudit.evaluation.columns import FRONTIER_COLUMNS
-from pruneaudit.report.figures.frontier import KINDS, frontier_figure
+from pruneaudit.report.figures.against_accuracy import ENVELOPE, leakage_against_accuracy
 from pruneaudit.report.page.html import render
 from pruneaudit.report.quantities import tpr_quantities
-from pruneaudit.report.tables.equal_accuracy import frontier_metrics, frontier_table
+from pruneaudit.report.tables.equal_accuracy import KINDS, frontier_metrics, frontier_table
 
 EVIL = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>"
 TPR = "tpr_at_1%_fpr"
@@ -106,30 +106,37 @@ def test_few_victims_are_said_to_be_few(with_frontier):
 
 
 def test_the_envelope_steps_from_baseline_to_baseline_and_ends_at_the_most_accurate(with_frontier):
-    figure = frontier_figure(with_frontier())
-    line = figure.plot["data"][0]
-    assert line["line"]["shape"] == "vh"  # up at a point's accuracy, then on to the next
-    assert list(zip(line["x"], line["y"], strict=True)) == [(0.74, 0.62), (0.75, 0.62), (0.83, 0.70)]
+    spec = leakage_against_accuracy(with_frontier()).spec
+    (line,) = [layer for layer in spec["layer"] if layer.get("mark", {}).get("interpolate")]
+    # Up at a point's accuracy, then on to the next.
+    assert line["mark"]["interpolate"] == "step-before"
+    assert [(at["accuracy"], at["auc"]) for at in line["data"]["values"]] == [(0.74, 0.62), (0.75, 0.62), (0.83, 0.70)]
 
 
-def test_points_are_told_apart_by_marker_and_colour_and_the_dominated_are_grey(with_frontier):
-    results = with_frontier()
-    traces = {trace["name"]: trace for trace in frontier_figure(results).plot["data"][1:]}
-    names = list(KINDS.values())
-    assert list(traces) == [names[0], f"{names[0]}, dominated", "compressed, dominated", "defended", names[3]]
-    for name, trace in traces.items():
-        symbol, colour = trace["marker"]["symbol"], trace["marker"]["color"]
-        assert (colour == "#808080") == symbol.endswith("-open") == name.endswith("dominated")
-        assert trace["error_x"]["color"] == colour
-        np.testing.assert_allclose(trace["error_y"]["array"], 0.01)
-        np.testing.assert_allclose(trace["error_x"]["arrayminus"], 0.02)
-    assert len({(trace["marker"]["symbol"], trace["marker"]["color"]) for trace in traces.values()}) == len(traces)
-    assert sum(len(trace["x"]) for trace in traces.values()) == 6
-
-
-def test_plotly_understands_the_figure(with_frontier):
-    objects = pytest.importorskip("plotly.graph_objects")
-    objects.Figure(frontier_figure(with_frontier()).plot)
+def test_points_are_told_apart_by_marker_and_colour_and_the_dominated_are_grey_and_hollow(with_frontier):
+    spec = leakage_against_accuracy(with_frontier()).spec
+    points = [layer for layer in spec["layer"] if layer.get("mark", {}).get("type") == "point"]
+    looks = {}
+    for channel in ("color", "shape"):
+        scale = points[0]["encoding"][channel]["scale"]
+        for name, look in zip(scale["domain"], scale["range"], strict=True):
+            looks.setdefault(name, []).append(look)
+    names, envelope = list(KINDS.values()), ENVELOPE
+    shown = [names[0], f"{names[0]}, dominated", "compressed, dominated", "defended", names[3]]
+    assert list(looks) == [*shown, envelope]
+    assert len({tuple(look) for look in looks.values()}) == len(looks)
+    filled, hollow = points
+    assert (filled["transform"], hollow["transform"]) == (
+        [{"filter": "!datum.dominated"}],
+        [{"filter": "datum.dominated"}],
+    )
+    assert hollow["mark"]["fill"] == "transparent"
+    data = spec["data"]["values"]
+    assert len(data) == 6
+    for datum in data:
+        assert datum["dominated"] == datum["series"].endswith("dominated") == (looks[datum["series"]][0] == "#808080")
+        np.testing.assert_allclose([datum["auc"] - datum["auc_low"], datum["auc_high"] - datum["auc"]], 0.01)
+        np.testing.assert_allclose(datum["accuracy_high"] - datum["accuracy_low"], 0.04)
 
 
 def test_the_section_says_what_it_shows_and_what_it_does_not(with_frontier):
@@ -148,7 +155,7 @@ def test_the_section_says_what_it_shows_and_what_it_does_not(with_frontier):
 
 def test_without_a_frontier_there_is_no_section(results):
     assert frontier_table(results) is None
-    assert frontier_figure(results) is None
+    assert leakage_against_accuracy(results).key == "tradeoff"
     assert "equal accuracy" not in words(render(results))
 
 
@@ -165,14 +172,17 @@ def test_names_from_outside_stay_names(with_frontier):
     assert page.count("<script") == safe.count("<script"), "no script has joined"
     assert "<img" not in page
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page
-    figure = frontier_figure(with_frontier(rename, also))
-    assert "<img" not in json.dumps(figure.plot)
-    assert "<script" not in json.dumps(figure.plot)
-    assert "\u2026" in json.dumps(figure.plot, ensure_ascii=False), "names are cut"
+    figure = leakage_against_accuracy(with_frontier(rename, also))
+    assert {datum["series"] for datum in figure.spec["data"]["values"]}.isdisjoint({EVIL, EVIL + "early"})
+    assert "\u2026" in json.dumps(figure.spec, ensure_ascii=False), "names are cut"
 
 
 def test_many_points_are_named_by_hovering_alone(with_frontier):
     more = [row(f"r{index}", "auc", 0.6, 0.7) for index in range(10)]
-    figure = frontier_figure(with_frontier(lambda frontier: build_frontier(more)))
-    assert {trace["mode"] for trace in figure.plot["data"][1:]} == {"markers"}
-    assert "r7" in json.dumps(figure.plot)
+    few, many = (
+        leakage_against_accuracy(with_frontier(edit)).spec for edit in (lambda x: x, lambda _: build_frontier(more))
+    )
+    for spec, named in ((few, True), (many, False)):
+        assert any("name" in datum for datum in spec["data"]["values"]) == named
+        assert any(layer.get("mark", {}).get("type") == "text" for layer in spec["layer"]) == named
+    assert any("r7" in datum["tooltip"] for datum in many["data"]["values"])

@@ -342,6 +342,12 @@ def test_an_undefended_counterpart_that_the_plan_adds_is_named_as_one(make_resul
     assert "undefended counterpart" not in render(make_results())
 
 
+def curve_and_levels(figure):
+    """The points of the only curve, and where lines go across for what is not compressed."""
+    own = [layer["data"]["values"][0] for layer in figure.spec["layer"] if "data" in layer]
+    return figure.spec["data"]["values"], [round(datum["value"], 3) for datum in own if "value" in datum]
+
+
 def test_leakage_against_sparsity_holds_the_numbers(make_results):
     def another(parts):
         for table in ("releases", "findings"):
@@ -349,11 +355,11 @@ def test_leakage_against_sparsity_holds_the_numbers(make_results):
             parts[table] = pd.concat([parts[table], rows.assign(release="l1-0.5", sparsity=0.5)], ignore_index=True)
 
     figure = leakage_by_sparsity(make_results(another))
-    curve, *levels = figure.plot["data"]
-    assert curve["x"] == [0.5, 0.9]
-    np.testing.assert_allclose(curve["y"], [0.63, 0.63])
-    np.testing.assert_allclose(curve["error_y"]["array"], [0.012, 0.012])
-    assert [round(level["y"][0], 3) for level in levels] == [0.72, 0.73]
+    curve, levels = curve_and_levels(figure)
+    assert [datum["at"] for datum in curve] == [0.5, 0.9]
+    np.testing.assert_allclose([datum["value"] for datum in curve], [0.63, 0.63])
+    np.testing.assert_allclose([datum["value_high"] - datum["value"] for datum in curve], [0.012, 0.012])
+    assert levels == [0.72, 0.73]
 
 
 def test_without_pruned_releases_there_is_no_such_figure(make_results):
@@ -387,13 +393,13 @@ def test_a_rounded_release_shows_its_compressor_degree_and_size(make_results):
 
 def test_leakage_against_bits_has_a_point_per_release_with_its_interval(make_results):
     figure = leakage_by_bits(make_results(rounded))
-    curve, *levels = figure.plot["data"]
-    assert curve["x"] == [2.0]  # the logarithm of 4
-    np.testing.assert_allclose(curve["y"], [0.63])
-    np.testing.assert_allclose(curve["error_y"]["array"], [0.012])
-    assert "4.00 bits per weight" in curve["customdata"][0]
-    assert [round(level["y"][0], 3) for level in levels] == [0.72, 0.73]
-    assert figure.plot["layout"]["xaxis"]["ticktext"][-1] == "32"
+    curve, levels = curve_and_levels(figure)
+    (datum,) = curve
+    assert datum["at"] == 2.0  # the logarithm of 4
+    np.testing.assert_allclose([datum["value"], datum["value_high"]], [0.63, 0.642])
+    assert "4.00 bits per weight" in datum["tooltip"]
+    assert levels == [0.72, 0.73]
+    assert figure.spec["layer"][-1]["encoding"]["x"]["axis"]["values"][-1] == 5.0, "a tick at 32"
 
 
 def test_without_fewer_bits_there_are_no_sizes_and_no_such_figure(make_results):

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import json
 import re
 import subprocess
 import sys
@@ -51,7 +52,6 @@ def with_moves(parts):
 
 @pytest.fixture(scope="module")
 def plain(make_results, tmp_path_factory):
-    pytest.importorskip("plotly")
     return write_report(make_results(with_moves), tmp_path_factory.mktemp("plain") / "report.html")
 
 
@@ -117,7 +117,7 @@ def test_the_page_draws_everything_and_asks_for_nothing(opened, plain):
     assert {address for address in opened.requests if not address.startswith("blob:")} == {plain.as_uri()}
     plots = page.locator("[data-figure]").count()
     assert plots >= 5
-    assert page.locator("[data-figure] svg.main-svg").count() >= plots
+    assert page.locator("[data-figure] svg.marks").count() == plots
     assert fits(page)
 
 
@@ -200,26 +200,103 @@ def test_the_policy_stops_what_would_leave_the_page(without_clipboard):
     assert any("Content Security Policy" in problem for problem in without_clipboard.problems)
 
 
+def attributes(figure, elements, name):
+    """A script that reads an attribute of all such elements of a figure."""
+    found = f"document.querySelectorAll('[data-figure={figure}] {elements}')"
+    return f"[...{found}].map((each) => each.getAttribute('{name}'))"
+
+
 def test_another_attack_or_release_can_be_drawn(opened):
     page = opened.page
-    chooser = page.locator("select[data-choose=roc-attacks]")
-    chooser.select_option(label=PRUNED)
-    wait_until(page, "document.querySelector('[data-figure=roc-attacks]').data.length === 6")
-    drawn = page.evaluate("document.querySelector('[data-figure=roc-attacks]').data[0].y")
-    wanted = page.evaluate("JSON.parse(document.getElementById('roc-attacks-2').textContent).data[0].y")
-    assert drawn == wanted
+    lines = attributes("roc-attacks", ".mark-line.role-mark path", "d")
+    before = page.evaluate(lines)
+    page.locator("select[data-choose=roc-attacks]").select_option(label=PRUNED)
+    wait_until(page, f"JSON.stringify({lines}) !== {json.dumps(json.dumps(before, separators=(',', ':')))}")
+    wanted = page.evaluate("JSON.parse(document.getElementById('roc-attacks-2').textContent).data.values")
+    assert len(page.evaluate(lines)) == len(wanted) == 6 + 1, "and the line of guessing"
     assert opened.problems == []
 
 
-def test_hovering_a_point_shows_its_value(opened):
-    page = opened.page
-    point = page.locator("[data-figure=sparsity] .points path").first
+def hover(page, point):
+    """What is shown where the mouse stands on a mark."""
     point.scroll_into_view_if_needed()
     box = point.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    hover = page.locator("[data-figure=sparsity] .hovertext")
-    hover.wait_for()
-    assert "90% sparsity, AUC 0.630 [0.618, 0.642]" in hover.text_content()
+    page.locator("#vg-tooltip-element.visible").wait_for()
+    return page.locator("#vg-tooltip-element").inner_text()
+
+
+def test_hovering_a_point_shows_its_value_with_the_interval(opened):
+    page = opened.page
+    shown = hover(page, page.locator("[data-figure=sparsity] .mark-symbol.role-mark path").first)
+    assert "90% sparsity, AUC 0.630 [0.618, 0.642]" in shown
+
+
+def test_hovering_beside_a_curve_shows_the_nearest_point(opened):
+    page = opened.page
+    page.mouse.move(0, 0)
+    shown = hover(page, page.locator("[data-figure=roc-releases] svg"))
+    assert re.search(r"FPR [\d.]+%, TPR [\d.]+%", shown)
+
+
+def test_a_click_in_the_legend_fades_the_other_series(opened):
+    page = opened.page
+    figure = page.locator("[data-figure=leakage-by-release]")
+    opacities = attributes("leakage-by-release", ".mark-symbol.role-mark path", "opacity")
+    assert set(page.evaluate(opacities)) == {"1"}
+    entry = figure.locator(".role-legend-label text", has_text="LiRA")
+    entry.click()
+    wait_until(page, f"new Set({opacities}).size === 2")
+    assert page.evaluate(opacities).count("1") == 3, "three releases under one attack"
+    entry.click()
+    wait_until(page, f"new Set({opacities}).size === 1")
+
+
+def test_the_wheel_scrolls_the_page_and_with_shift_it_zooms(opened):
+    page = opened.page
+    labels = page.locator("[data-figure=roc-releases] .role-axis-label text")
+    figure = page.locator("[data-figure=roc-releases] svg")
+    figure.scroll_into_view_if_needed()
+    box, before = figure.bounding_box(), labels.all_inner_texts()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.wheel(0, -120)
+    wait_until(
+        page,
+        f"document.querySelector('[data-figure=roc-releases] svg').getBoundingClientRect().y > {box['y'] + 20}",
+    )
+    assert labels.all_inner_texts() == before
+    box = figure.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.keyboard.down("Shift")
+    page.mouse.wheel(0, -400)
+    page.keyboard.up("Shift")
+    wait_until(
+        page,
+        f"{attributes('roc-releases', '.role-axis-label text', 'x')}.length !== {len(before)}",
+    )
+    assert opened.problems == []
+
+
+def test_a_figure_is_as_wide_as_its_place_and_on_paper_no_wider_than_that(open_report, plain):
+    page = open_report(plain).page
+    widths = "[...document.querySelectorAll('[data-figure] svg')].map((e) => Number(e.getAttribute('width')))"
+    wide = page.evaluate(widths)
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert set(page.evaluate(widths)) == {680}
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(widths) == wide
+    page.set_viewport_size({"width": PHONE, "height": 844})
+    wait_until(page, f"{widths}.every((width) => width <= {PHONE})")
+    # Every entry of every legend is inside its picture.
+    outside = """[...document.querySelectorAll('[data-figure] svg')].flatMap((svg) => {
+        const frame = svg.getBoundingClientRect();
+        return [...svg.querySelectorAll('.role-legend-label text')].filter((each) => {
+            const box = each.getBoundingClientRect();
+            return box.top < frame.top - 1 || box.right > frame.right + 1;
+        }).map((each) => each.textContent);
+    })"""
+    wait_until(page, f"{outside}.length === 0")
+    assert fits(page)
 
 
 def test_the_first_key_leads_past_the_head_and_everything_can_be_reached(phone):
@@ -236,10 +313,13 @@ def test_the_first_key_leads_past_the_head_and_everything_can_be_reached(phone):
 def test_dark_mode_and_print_change_colours_and_leave_out_tools(opened):
     page = opened.page
     colours = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
-    grid = "document.querySelector('[data-figure=sparsity]').layout.font.color"
-    light, light_font = page.evaluate(colours), page.evaluate(grid)
+    letters = """[...document.querySelectorAll('.role-axis-label text, .role-legend-label text')]
+        .map((each) => getComputedStyle(each).fill)"""
+    light, light_letters = page.evaluate(colours), set(page.evaluate(letters))
+    assert light_letters == {light[1]}, "figures have the colour of the text around them"
     page.emulate_media(color_scheme="dark")
-    wait_until(page, f"{grid} !== '{light_font}'")
+    wait_until(page, f"getComputedStyle(document.body).color !== '{light[1]}'")
+    assert set(page.evaluate(letters)) == {page.evaluate(colours)[1]}
     assert all(dark != other for dark, other in zip(page.evaluate(colours), light, strict=True))
     page.emulate_media(media="print", color_scheme="light")
     assert page.locator(".tools:visible").count() == 0
@@ -280,7 +360,7 @@ def test_hostile_names_are_shown_as_text_and_fit_a_phone(hostile):
     for name in HOSTILE[:3]:
         assert name in text
     assert page.locator("img").count() == 2, "the two pictures and no other"
-    assert page.locator("script:not([type])").count() == 3, "the page's own two, and plotly"
+    assert page.locator("script:not([type])").count() == 3, "the page's own two, and Vega"
     assert fits(page)
     page.set_viewport_size({"width": NARROW, "height": 844})
     wait_until(page, FITS)

@@ -15,14 +15,16 @@ import pruneaudit
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import seal_files
 from pruneaudit.evaluation.results import RESULT_FILES, Results
+from pruneaudit.report.figures.against_accuracy import leakage_against_accuracy
+from pruneaudit.report.figures.attacks import attacks
+from pruneaudit.report.figures.by_degree import leakage_by_sparsity
+from pruneaudit.report.figures.files import rendered
+from pruneaudit.report.figures.look import FONT_POINTS, PAPER, WIDTH_POINTS, cut, cut_all, labels, text_width
+from pruneaudit.report.figures.pdf import canonical_pdf
+from pruneaudit.report.figures.points import Point, leakage, methods, references
 from pruneaudit.report.paper import draw, figures
-from pruneaudit.report.paper.attacks import attacks
-from pruneaudit.report.paper.frontier import frontier
 from pruneaudit.report.paper.latex import escaped, latex_tables
 from pruneaudit.report.paper.names import file_stems
-from pruneaudit.report.paper.points import Point, leakage, methods, references
-from pruneaudit.report.paper.sparsity import sparsity_leakage
-from pruneaudit.report.paper.style import TEXT_INCHES, WIDTH_INCHES, cut, cut_all, drawing, rendered
 from pruneaudit.report.quantities import AUC
 
 MAGIC = {".pdf": b"%PDF-", ".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml"}
@@ -70,13 +72,14 @@ def renamed(parts, old, new):
 
 
 def drawn(results):
-    with drawing():
-        return {chart.stem: rendered(chart, "svg") for chart in draw(results)[0]}
+    pytest.importorskip("vl_convert")
+    return {stem: rendered(figure, stem, ("svg",))["svg"] for stem, figure in draw(results)[0].items()}
 
 
 def words(svg):
-    """All texts of a picture, as a viewer shows them."""
-    return ["".join(element.itertext()) for element in ElementTree.fromstring(svg).iter() if "text" in element.tag]
+    """All texts of a picture, as a viewer shows them, line by line."""
+    texts = [element for element in ElementTree.fromstring(svg).iter() if "text" in element.tag]
+    return ["".join(line.itertext()) for text in texts for line in list(text) or [text]]
 
 
 @pytest.mark.slow
@@ -94,25 +97,24 @@ def test_every_file_is_of_the_kind_it_says_and_another_process_writes_the_same_b
         assert content.startswith(MAGIC[path.suffix])
         if path.suffix == ".pdf":  # a column wide, its fonts inside as TrueType
             width = float(re.search(rb"/MediaBox \[ ?0 0 ([0-9.]+)", content)[1])
-            assert width == pytest.approx(72 * WIDTH_INCHES)
+            assert width == pytest.approx(3.4 * 72) == pytest.approx(WIDTH_POINTS)
             assert b"/FontFile2" in content
             assert b"/Type3" not in content
             assert b"/CreationDate" not in content
+            assert path.stem.encode("utf-16-be").hex().upper().encode() in content, "its title"
+        elif path.suffix == ".png":
+            assert int.from_bytes(content[16:20], "big") == round(3.4 * 300)
+            assert b"iTXtTitle\0\0\0\0\0" + path.stem.encode() in content
+        else:
+            root = ElementTree.fromstring(content)
+            assert root.get("width") == "3.4in"
+            assert root[0].text == path.stem
+            assert "95% intervals" in root[1].text or "logarithmic" in root[1].text
     program = "import sys, pruneaudit; pruneaudit.figures(sys.argv[1], sys.argv[2], 'svg,pdf', True)"
     arguments = [sys.executable, "-c", program, str(run_folder), str(tmp_path / "again")]
     subprocess.run(arguments, check=True, env={**os.environ, "PYTHONHASHSEED": "7"})
     for path in (path for path in written.files if path.suffix != ".png"):
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
-
-
-def test_settings_of_the_user_change_nothing(make_results):
-    import matplotlib
-
-    results = make_results(one_release_one_attack)
-    plain = drawn(results)
-    with matplotlib.rc_context({"font.size": 20, "axes.grid": True, "savefig.bbox": "tight", "text.parse_math": True}):
-        assert drawn(results) == plain
-        assert matplotlib.rcParams["font.size"] == 20
 
 
 def hostile(parts):
@@ -128,26 +130,24 @@ def hostile(parts):
 
 def test_names_are_texts_and_nothing_else(make_results):
     svgs = drawn(make_results(hostile))
-    with drawing():
-        shown, labels = [cut(name) for name in HOSTILE], cut_all(HOSTILE)
+    shown, named = [cut(name, PAPER.line, FONT_POINTS) for name in HOSTILE], labels(HOSTILE, PAPER)
     assert set(shown[::2]) <= {text for stem, svg in svgs.items() if stem.startswith("roc-") for text in words(svg)}
     for stem in ("sparsity-leakage", "frontier"):
-        assert set(labels) <= set(words(svgs[stem]))
+        assert set(named) <= set(words(svgs[stem]))
     for svg in svgs.values():
         assert not {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(svg).iter()} & {"b", "script"}
 
 
 def test_long_names_keep_both_ends_and_fit():
     names = [f"{'l1unstructured-' * 5}{end}" for end in ("a", "b")]
-    with drawing():
-        shown = cut_all(names)
-        same = cut_all([f"{'x' * 60}{middle}{'x' * 60}" for middle in "ab"])
-        wide = cut("W" * 80)
-        assert cut("W" * 40) != "W" * 40
+    shown = cut_all(names, 180, FONT_POINTS)
+    same = cut_all([f"{'x' * 60}{middle}{'x' * 60}" for middle in "ab"], 180, FONT_POINTS)
+    wide = cut("W" * 80, PAPER.line, FONT_POINTS)
+    assert cut("W" * 40, PAPER.line, FONT_POINTS) != "W" * 40
     assert shown[0].startswith("l1unstructured-") and shown[0].endswith("a") and shown[1].endswith("b")
     assert [text[-4:] for text in same] == [" (1)", " (2)"]
-    # A "W" is 0.99 em wide in this font, so that 8 points give the width by hand.
-    assert len(wide) * 0.99 * 8 / 72 == pytest.approx(TEXT_INCHES, abs=0.12)
+    # A "W" is 0.944 em wide in this font, so that 8 points give the width by hand.
+    assert len(wide) * 0.944 * 8 == pytest.approx(PAPER.line, abs=9)
 
 
 def test_file_names_are_safe_and_differ():
@@ -176,13 +176,14 @@ def test_a_missing_interval_draws_a_point_without_bars(make_results):
                     parts[name][column] = np.nan
 
     def bars(results):
-        """How many error bars each figure has."""
+        """How many error bars each figure has, by the short lines at both ends of each."""
+        pytest.importorskip("vl_convert")
         counts = []
-        with drawing():
-            for chart in (sparsity_leakage(results), frontier(results), attacks(results)):
-                assert rendered(chart, "svg")
-                lines = [line for axes in chart.figure.axes for c in axes.collections for line in c.get_segments()]
-                counts.append(sum(len(line) == 2 and bool(np.isfinite(line).all()) for line in lines))
+        for figure in (leakage_by_sparsity(results, PAPER), leakage_against_accuracy(results, PAPER), attacks(results)):
+            svg = rendered(figure, "x", ("svg",))["svg"]
+            ends = re.compile(r"mark-rect role-mark .*layer_\d+_layer_[12]_marks")
+            groups = [one for one in ElementTree.fromstring(svg).iter() if ends.match(one.get("class", ""))]
+            counts.append(sum(len(one) for one in groups) / 2)
         return counts
 
     # Three panels with one pruned release; three releases both ways; two attacks.
@@ -206,8 +207,7 @@ def test_the_declared_attack_decides_whatever_it_found(make_results):
     found = results.findings[(results.findings["victim"] == "mean") & (results.findings["release"] == "dense")]
     assert leakage(results, "dense", AUC).value == found.loc[found["attack"] == "lira", "auc"].item()
     assert found["auc"].idxmin() == found.index[found["attack"] == "lira"][0]
-    with drawing():
-        assert "LiRA; references: matched" in words(rendered(frontier(results), "svg"))
+    assert leakage_against_accuracy(results, PAPER).spec["title"]["text"] == ["LiRA; references: matched"]
 
     def suppressed(parts):
         small(parts)
@@ -215,10 +215,9 @@ def test_the_declared_attack_decides_whatever_it_found(make_results):
         parts["findings"].loc[of_lira, "auc"] = np.nan
         parts["findings"].loc[of_lira, [c for c in parts["findings"] if str(c).startswith("tpr_at_1%")]] = np.nan
 
-    with drawing():
-        charts, left_out = draw(make_results(suppressed))
+    charts, left_out = draw(make_results(suppressed))
     assert [line.partition(":")[0] for line in left_out] == ["sparsity-leakage", "frontier"]
-    assert "attacks" in {chart.stem for chart in charts}
+    assert "attacks" in charts
 
 
 def several_sparsities(parts):
@@ -258,13 +257,10 @@ def test_releases_pruned_alike_make_one_curve_by_sparsity(make_results):
         ("l1unstructured (b-0.5, ...)", ("b-0.5", "b-0.9")),
     ]
     assert references(results, found) == ("dense",)  # trained from new weights: no baseline is alike
-    with drawing():
-        chart = sparsity_leakage(results)
-        auc = chart.figure.axes[0]
-        curve = next(line for line in auc.lines if len(line.get_xdata()) == 3)
-        expected = [leakage(results, release, AUC).value for release in found[0].releases]
-    assert list(curve.get_ydata()) == expected
-    np.testing.assert_allclose(curve.get_xdata().astype(float), [0.5, 0.7, 0.9], atol=0.02)
+    panel = leakage_by_sparsity(results, PAPER).spec["vconcat"][0]
+    curve = [datum for datum in panel["data"]["values"] if datum["series"] == "dpf"]
+    assert [datum["value"] for datum in curve] == [leakage(results, name, AUC).value for name in found[0].releases]
+    np.testing.assert_allclose([datum["at"] for datum in curve], [0.5, 0.7, 0.9], atol=0.02)
 
 
 def test_a_release_that_is_called_like_a_method_keeps_its_entry(make_results):
@@ -276,9 +272,9 @@ def test_a_release_that_is_called_like_a_method_keeps_its_entry(make_results):
 
     results = make_results(edit)
     assert [method.label for method in methods(results)] == ["dpf", "dpf", "a-0.9", "l1unstructured"]
-    with drawing():
-        texts = [text.get_text() for text in sparsity_leakage(results).figure.legends[0].get_texts()]
-    assert texts == ["dense", "dpf (1)", "dpf (2)", "a-0.9", "l1unstructured", "guessing"]
+    (panel, *_) = leakage_by_sparsity(results, PAPER).spec["vconcat"]
+    entries = panel["layer"][-1]["encoding"]["color"]["scale"]["domain"]
+    assert entries == ["dense", "dpf (1)", "dpf (2)", "a-0.9", "l1unstructured", "guessing"]
 
 
 def test_a_control_is_shown_beside_dense(results):
@@ -287,22 +283,63 @@ def test_a_control_is_shown_beside_dense(results):
     assert references(results, found) == ("dense", "dense+finetune")
 
 
-def test_the_legend_stands_above_the_panels_and_inside_the_figure(make_results):
+def test_no_text_leaves_the_figure_whatever_names_are_like(make_results):
+    """In a browser each text would be inside too: Vega measures as wide as it draws."""
+
     def many(parts):
         several_sparsities(parts)
         renamed(parts, "dense+finetune", "W" * 80)
 
-    with drawing():
-        for chart in draw(make_results(many))[0]:
-            figure = chart.figure
-            renderer = figure.canvas.get_renderer() if hasattr(figure.canvas, "get_renderer") else None
-            for legend in figure.legends:
-                box = legend.get_window_extent(renderer)
-                assert box.x1 <= figure.bbox.x1 + 1, chart.stem
-                assert all(axes.get_window_extent(renderer).y1 < box.y0 for axes in figure.axes), chart.stem
-            for axes in figure.axes:
-                assert axes.get_tightbbox(renderer).x0 >= -1, chart.stem
-                assert axes.get_window_extent(renderer).height > 30, chart.stem
+    for stem, svg in drawn(make_results(many)).items():
+        root = ElementTree.fromstring(svg)
+        height = float(root.get("viewBox").split()[3])
+        texts = list(placed_texts(root, 0.0, 0.0))
+        assert texts
+        for text, left, right, y in texts:
+            assert left >= -1 and right <= WIDTH_POINTS + 1, (stem, text, left, right)
+            assert 0 <= y <= height, (stem, text, y)
+
+
+def placed_texts(element, x, y):
+    """(text, left, right, baseline) of all level texts of a picture, in points."""
+    shift = re.search(r"translate\(([-\d.]+),([-\d.]+)\)", element.get("transform", ""))
+    x, y = (x + float(shift[1]), y + float(shift[2])) if shift else (x, y)
+    if "text" in element.tag and "rotate" not in element.get("transform", ""):
+        for line in list(element) or [element]:
+            words = "".join(line.itertext())
+            width = text_width(words, FONT_POINTS)
+            start = x - {"end": width, "middle": width / 2}.get(element.get("text-anchor", "start"), 0.0)
+            yield words, start, start + width, y
+    else:
+        for child in element:
+            yield from placed_texts(child, x, y)
+
+
+def test_a_pdf_is_put_in_one_order():
+    """Objects and resources in another order, with other numbers, are the same file."""
+
+    def pdf(catalog, pages, page, fonts, content):
+        first, second = fonts
+        stream = b"/f1 endobj\n3 0 R"  # what a stream holds is nobody's reference
+        objects = {
+            catalog: b"<<\n  /Type /Catalog\n  /Pages %d 0 R\n>>" % pages,
+            pages: b"<<\n  /Kids [%d 0 R]\n>>" % page,
+            page: b"<<\n  /Contents %d 0 R\n  /Font <<\n    /f%d %d 0 R\n    /f%d %d 0 R\n  >>\n>>"
+            % (content, first[0], first[1], second[0], second[1]),
+            content: b"<<\n  /Length %d\n>>\nstream\n%s\nendstream" % (len(stream), stream),
+            **{number: b"<<\n  /BaseFont /F%d\n>>" % name for name, number in fonts},
+        }
+        body = b"".join(b"%d 0 obj\n%s\nendobj\n\n" % item for item in objects.items())
+        return b"%%PDF-1.7\n%s" % body + b"trailer\n<<\n  /Size 9\n  /Root %d 0 R\n>>\nstartxref\n0\n%%%%EOF" % catalog
+
+    one = canonical_pdf(pdf(3, 4, 5, ((2, 1), (10, 2)), 6), "a title", "a caption")
+    other = canonical_pdf(pdf(1, 6, 2, ((10, 5), (2, 3)), 4), "a title", "a caption")
+    assert one == other
+    start = int(one.split(b"startxref\n")[1].split()[0])
+    assert one[start:].startswith(b"xref\n0 8\n"), "the table of references is where the file says"
+    for number, place in enumerate(re.findall(rb"(\d{10}) 00000 n", one), start=1):
+        assert one[int(place) :].startswith(b"%d 0 obj" % number)
+    assert "a caption".encode("utf-16-be").hex().upper().encode() in one
 
 
 @pytest.mark.parametrize("formats", ["jpg", "pdf,", "", [], ["png", "eps"]])
@@ -332,8 +369,8 @@ def test_results_that_changed_since_they_were_sealed_are_refused(make_results, t
         figures(tmp_path, tmp_path / "out")
 
 
-def test_without_matplotlib_one_line_says_what_to_install(run_folder, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+def test_without_vl_convert_one_line_says_what_to_install(run_folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(UserError, match=r"pip install 'pruneaudit\[figures\]'"):
         pruneaudit.figures(run_folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -407,7 +444,6 @@ def test_results_without_any_row_have_no_tables(results):
         *(getattr(results, name).iloc[:0] for name in ("findings", "comparisons", "releases", "curves")), about={}
     )
     assert latex_tables(empty) == {}
-    with drawing():
-        charts, left_out = draw(empty)
-    assert charts == ()
+    charts, left_out = draw(empty)
+    assert charts == {}
     assert len(left_out) == 3

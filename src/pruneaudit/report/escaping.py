@@ -46,3 +46,8 @@ def markdown_code(name: str) -> str:
 def printable_only(text: str) -> str:
     """The text with spaces for characters that do not print: figures have no room for escapes."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def one_line(text: str) -> str:
+    """The text with a space for everything that does not print, and no two spaces together."""
+    return " ".join(printable_only(text).split())

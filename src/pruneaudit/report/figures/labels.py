@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+from pruneaudit.report.figures.look import text_width
 
 _WIDTH, _HEIGHT = 700.0, 340.0
 """Pixels of a plot for which there must be room: a page that is wider leaves more."""
-_LETTER, _LINE, _GAP = 6.6, 15.0, 9.0
-"""Width of a letter, height of a line, and distance of a name from its point, in pixels."""
-_POSITIONS = {
-    "bottom center": (0.0, -1.0),
-    "top center": (0.0, 1.0),
-    "middle right": (1.0, 0.0),
-    "middle left": (-1.0, 0.0),
-    "top right": (1.0, 1.0),
-    "bottom left": (-1.0, -1.0),
-}
+_LETTERS, _LINE, _GAP, _HALF_POINT = 12.0, 15.0, 9.0, 6.0
+"""Size of letters, height of a line, distance of a name from its point, and half a point, in pixels."""
+_WAYS = ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))
+"""The sides of a point, right and up, in the order in which they are tried: error bars leave the corners free."""
+_BEYOND = 40.0
+"""Pixels by which the plot reaches further than its points."""
 _Box = tuple[float, float, float, float]
 
 
-def text_positions(xs: Sequence[float], ys: Sequence[float], texts: Sequence[str]) -> list[str]:
-    """The position of each name beside its point, as plotly calls it; empty where there is no room for it.
+def text_positions(xs: Sequence[float], ys: Sequence[float], texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Where each name stands beside its point: {dx, dy, align} as Vega has them; empty where there is no room.
 
     Args:
         xs: where the points lie.
@@ -28,15 +27,31 @@ def text_positions(xs: Sequence[float], ys: Sequence[float], texts: Sequence[str
         texts: their names.
     """
     across, up = _pixels(xs, _WIDTH), _pixels(ys, _HEIGHT)
-    taken: list[_Box] = [(x - 6, y - 6, x + 6, y + 6) for x, y in zip(across, up, strict=True)]
-    found = []
+    taken: list[_Box] = [
+        (x - _HALF_POINT, y - _HALF_POINT, x + _HALF_POINT, y + _HALF_POINT) for x, y in zip(across, up, strict=True)
+    ]
+    found: list[dict[str, Any]] = []
     for x, y, text in zip(across, up, texts, strict=True):
-        boxes = {name: _box(x, y, len(text), *way) for name, way in _POSITIONS.items()}
-        free = next((name for name, box in boxes.items() if not any(_meet(box, other) for other in taken)), "")
+        boxes = {way: _box(x, y, text_width(text, _LETTERS), *way) for way in _WAYS}
+        inside = {way: box for way, box in boxes.items() if box[0] >= -_BEYOND and box[2] <= _WIDTH + _BEYOND}
+        free = next((way for way, box in inside.items() if not any(_meet(box, other) for other in taken)), None)
         if free:
             taken.append(boxes[free])
-        found.append(free)
+        found.append(_beside(*free) if free else {})
     return found
+
+
+def _beside(right: int, up: int) -> dict[str, Any]:
+    return {
+        "dx": right * _aside(up),
+        "dy": -up * (_LINE / 2 + _aside(right)),
+        "align": {-1: "right", 0: "center", 1: "left"}[right],
+    }
+
+
+def _aside(other: float) -> float:
+    """How far a name keeps from its point one way, by whether it stands aside the other way too."""
+    return _HALF_POINT if other else _GAP
 
 
 def _pixels(values: Sequence[float], size: float) -> list[float]:
@@ -44,10 +59,9 @@ def _pixels(values: Sequence[float], size: float) -> list[float]:
     return [size * (value - low) / (high - low) if high > low else 0.0 for value in values]
 
 
-def _box(x: float, y: float, letters: int, right: float, up: float) -> _Box:
+def _box(x: float, y: float, width: float, right: float, up: float) -> _Box:
     """Left, bottom, right and top of a name that stands to one side of its point."""
-    width = _LETTER * letters
-    middle, level = x + right * (width / 2 + _GAP), y + up * (_LINE / 2 + _GAP)
+    middle, level = x + right * (width / 2 + _aside(up)), y + up * (_LINE / 2 + _aside(right))
     return middle - width / 2, level - _LINE / 2, middle + width / 2, level + _LINE / 2
 
 

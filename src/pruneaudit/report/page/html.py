@@ -1,14 +1,13 @@
 """The report: one HTML file that makes no network requests.
 
-Texts that come from outside are escaped by jinja2, and inside figures by `figures.label`. A content
+Texts that come from outside are escaped by jinja2, and are data inside figures. A content
 security policy in the page backs both: it forbids every request, and every script but those whose
-hashes it names: the page's own two and plotly, which one of them unpacks. Tables can be read without any.
+hashes it names: the page's own two and Vega, which one of them unpacks. Tables can be read without any.
 """
 
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
 from collections.abc import Mapping
@@ -25,11 +24,12 @@ from pruneaudit.core.files import write_atomically
 from pruneaudit.evaluation.columns import POOLED
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
+from pruneaudit.report.figures.against_accuracy import leakage_against_accuracy
 from pruneaudit.report.figures.by_degree import leakage_by_bits, leakage_by_sparsity
-from pruneaudit.report.figures.common import Figure
+from pruneaudit.report.figures.by_release import leakage_by_release
 from pruneaudit.report.figures.detected import detected_figures
-from pruneaudit.report.figures.frontier import frontier_figure
-from pruneaudit.report.figures.leakage import leakage_against_accuracy, leakage_by_release
+from pruneaudit.report.figures.drawing import packed_vega_script, vega_script
+from pruneaudit.report.figures.figure import Figure
 from pruneaudit.report.figures.roc import roc_by_attack, roc_by_release
 from pruneaudit.report.page.first_screen import first_screen
 from pruneaudit.report.quantities import meanings
@@ -73,8 +73,6 @@ def write_report(
 ) -> Path:
     """Writes the report to `path` (atomically) and returns it.
 
-    Without plotly (extra `pruneaudit[plots]`) the report has no figures and says how to get them.
-
     Args:
         results: of the run.
         path: the file.
@@ -96,21 +94,19 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
     """
     shown = are_public(results) if show_records is None else show_records
     environment = _environment()
-    plotly = _plotly_script()
-    figures = _figures(results) if plotly else []
-    picture = first_picture(results) if plotly else None
-    moved = detected_figures(results, samples) if plotly else []
+    figures = _figures(results)
+    picture = first_picture(results)
+    moved = detected_figures(results, samples)
     has_figures = bool(figures or picture or moved)
     scripts = [_source(environment, _TABLES_SCRIPT), *([_source(environment, _FIGURES_SCRIPT)] if has_figures else [])]
     return environment.get_template(_TEMPLATE).render(
         _context(results, samples, shown),
-        policy=_policy([*scripts, *([plotly] if has_figures else [])]),
+        policy=_policy([*scripts, *([vega_script()] if has_figures else [])]),
         figures=figures,
         picture=picture,
         detected_figures=moved,
-        has_plotly=bool(plotly),
         has_figures=has_figures,
-        plotly=Markup(_packed(plotly)) if has_figures else "",
+        vega=Markup(packed_vega_script()) if has_figures else "",
         scripts=[Markup(script) for script in scripts],
     )
 
@@ -140,8 +136,6 @@ def first_picture(results: Results) -> Figure | None:
 
     A single release has no place among others, so its attacks are shown instead.
     """
-    if not results.frontier.empty:
-        return frontier_figure(results)
     return leakage_against_accuracy(results) if len(release_names(results)) > 1 else leakage_by_release(results)
 
 
@@ -265,22 +259,6 @@ def _listed(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_listed(item) for item in value)
     return str(value)
-
-
-def _plotly_script() -> str:
-    """Plotly's own script, or an empty text where plotly is not installed."""
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        return ""
-    # A browser reads a line end as "\n" before it hashes the script for the policy.
-    return str(get_plotlyjs()).replace("\r\n", "\n").replace("\r", "\n")
-
-
-@cache
-def _packed(script: str) -> str:
-    """A script as the page carries it: compressed, which is less than half of it; the same bytes every time."""
-    return base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
 
 
 def _source(environment: Environment, name: str) -> str:

@@ -5,10 +5,11 @@
 | `sparsity-leakage` | AUC, TPR and test accuracy against sparsity, a curve per pruning method |
 | `frontier` | AUC against test accuracy, a marker per release |
 | `roc-RELEASE` | every attack on one release, both axes logarithmic |
-| `attacks` | AUC of every attack on the release that others are held against |
+| `attacks` | AUC of every attack on the release that others are compared with |
 
-Needs matplotlib (`pruneaudit[figures]`), which is imported where it is used. Attack, references and
-order are those of the page; nothing is chosen by its result.
+The figures are described where those of the page are (`report/figures/`). Files need vl-convert
+(`pruneaudit[figures]`), which is imported where it is used. Attack, references and order are those of the
+page; nothing is chosen by its result.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import write_atomically, writing_error
 from pruneaudit.core.registry import nearest
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.paper.attacks import attacks
-from pruneaudit.report.paper.frontier import frontier
+from pruneaudit.report.figures.against_accuracy import leakage_against_accuracy
+from pruneaudit.report.figures.attacks import attacks
+from pruneaudit.report.figures.by_degree import leakage_by_sparsity
+from pruneaudit.report.figures.figure import Figure
+from pruneaudit.report.figures.files import FORMATS, rendered, require_vl_convert
+from pruneaudit.report.figures.look import PAPER
+from pruneaudit.report.figures.roc import roc_of_release
 from pruneaudit.report.paper.latex import latex_tables
 from pruneaudit.report.paper.names import file_stems
-from pruneaudit.report.paper.roc import roc
-from pruneaudit.report.paper.sparsity import sparsity_leakage
-from pruneaudit.report.paper.style import FORMATS, Chart, drawing, rendered, require_matplotlib
 from pruneaudit.report.selection import release_names
 from pruneaudit.runs.folder import RunFolder
 
@@ -49,7 +52,7 @@ def figures(
 ) -> Written:
     """Writes the figures of a finished run, one file per figure and format, 3.4 inches wide.
 
-    The same results give the same bytes (with one version of matplotlib). Files of the same name are replaced.
+    The same results give the same bytes (with one version of vl-convert). Files of the same name are replaced.
 
     Args:
         run_folder: the run's folder.
@@ -58,7 +61,7 @@ def figures(
         latex: whether to write the tables as well (.tex, package booktabs).
 
     Raises:
-        UserError: an unknown format, no finished run or a damaged one, nothing to draw, no matplotlib, or `out`
+        UserError: an unknown format, no finished run or a damaged one, nothing to draw, no vl-convert, or `out`
             cannot be written to.
         StorageError: the disk is full.
 
@@ -66,13 +69,16 @@ def figures(
         >>> written = pruneaudit.figures("runs/first", "figures", formats="png")
     """
     chosen, folder = _formats(formats), Path(out)
-    require_matplotlib()
+    require_vl_convert()
     results = RunFolder(run_folder).results()
-    with drawing():
-        charts, left_out = draw(results)
-        if not charts:
-            raise UserError(f"{run_folder}: nothing to draw: no attack has a figure on any release of this run")
-        contents = {f"{chart.stem}.{suffix}": rendered(chart, suffix) for chart in charts for suffix in chosen}
+    drawn, left_out = draw(results)
+    if not drawn:
+        raise UserError(f"{run_folder}: nothing to draw: no attack has a figure on any release of this run")
+    contents = {
+        f"{stem}.{suffix}": content
+        for stem, figure in drawn.items()
+        for suffix, content in rendered(figure, stem, chosen).items()
+    }
     texts = latex_tables(results) if latex else {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,24 +88,27 @@ def figures(
     return Written(tuple(files), left_out)
 
 
-def draw(results: Results) -> tuple[tuple[Chart, ...], tuple[str, ...]]:
-    """All figures for which there is something to draw, and a line on each of the others.
-
-    For use inside `style.drawing()`.
-    """
-    found = [
-        (sparsity_leakage(results), "sparsity-leakage: no pruned release has a figure of the primary attack"),
-        (frontier(results), "frontier: no release has both a test accuracy and a figure of the primary attack"),
+def draw(results: Results) -> tuple[dict[str, Figure], tuple[str, ...]]:
+    """By stem: all figures for which there is something to draw, and a line on each of the others."""
+    found: list[tuple[str, Figure | None, str]] = [
+        (
+            "sparsity-leakage",
+            leakage_by_sparsity(results, PAPER),
+            "no pruned release has a figure of the primary attack",
+        ),
+        (
+            "frontier",
+            leakage_against_accuracy(results, PAPER),
+            "no release has both a test accuracy and a figure of the primary attack",
+        ),
         *(
-            (roc(results, release, stem), f"{stem}: no attack has a curve that can be told")
+            (stem, roc_of_release(results, release), "no attack has a curve that can be told")
             for release, stem in file_stems("roc", release_names(results)).items()
         ),
-        (attacks(results), "attacks: no attack has an AUC on the release that others are held against"),
+        ("attacks", attacks(results), "no attack has an AUC on the release that others are compared with"),
     ]
-    return (
-        tuple(chart for chart, _ in found if chart is not None),
-        tuple(reason for chart, reason in found if chart is None),
-    )
+    drawn = {stem: figure for stem, figure, _ in found if figure is not None}
+    return drawn, tuple(f"{stem}: {reason}" for stem, figure, reason in found if figure is None)
 
 
 def _formats(given: str | Iterable[str]) -> tuple[str, ...]:

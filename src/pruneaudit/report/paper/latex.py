@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.paper.names import file_stems, one_line
+from pruneaudit.report.escaping import one_line
+from pruneaudit.report.paper.names import file_stems
 from pruneaudit.report.tables.cells import Cell, Row
 from pruneaudit.report.tables.findings import differences_table, findings_table
 from pruneaudit.report.tables.releases import releases_table

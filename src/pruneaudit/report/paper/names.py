@@ -1,4 +1,4 @@
-"""Names that somebody chose, as one line of text and as names of files."""
+"""Names that somebody chose, as names of files."""
 
 from __future__ import annotations
 
@@ -7,15 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from pruneaudit.report.escaping import printable_only
-
 _UNSAFE = re.compile(r"[^A-Za-z0-9+=-]+")
 _LENGTH = 80
-
-
-def one_line(text: str) -> str:
-    """The text with a space for everything that does not print, and no two spaces together."""
-    return " ".join(printable_only(text).split())
 
 
 def file_stems(prefix: str, names: Iterable[str]) -> dict[str, str]:

@@ -90,7 +90,7 @@ def frontier_table(results: Results, metrics: tuple[Quantity, ...] | None = None
         accuracy = Cell(TEST_ACCURACY.value(first["test_accuracy"]), limits)
         by_metric = {row["metric"]: row for _, row in rows.iterrows()}
         compared = tuple(_compared(by_metric.get(metric.column), metric, notes) for metric in shown)
-        lines.append(FrontierLine(str(release), kind_of(results, first), accuracy, compared))
+        lines.append(FrontierLine(str(release), kind_of(results, str(release)), accuracy, compared))
     return FrontierTable(
         str(table["attack"].iloc[0]),
         str(table["references"].iloc[0]),
@@ -119,8 +119,8 @@ def _difference(row: pd.Series, metric: Quantity, notes: Notes) -> Cell:
     return Cell(metric.signed(value), metric.signed_interval(low, high), stands_out=bool(low > 0 or high < 0))
 
 
-def kind_of(results: Results, row: pd.Series) -> str:
-    """What was done to the release of a row of the frontier: one of `KINDS`."""
-    made = release_row(results, row["release"])
+def kind_of(results: Results, release: str) -> str:
+    """What was done to a release: one of `KINDS`."""
+    made = release_row(results, release)
     compressed, defended = (made is not None and bool(made[what]) for what in ("compress", "defense"))
     return KINDS[compressed, defended]

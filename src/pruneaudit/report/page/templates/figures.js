@@ -1,33 +1,33 @@
-// Unpacks plotly, then draws the figures from the JSON beside them; text and axes follow light and dark mode.
+// Unpacks Vega, then draws the figures from the JSON beside them. The style sheet gives them the colours of the page.
 (() => {
-  const PAPER_PIXELS = 680;
-  const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const plots = [...document.querySelectorAll("[data-figure]")];
   const choosers = [...document.querySelectorAll("[data-choose]")];
-  const config = { responsive: true, displayModeBar: false };
-  const colours = (isDark) => {
-    const text = isDark ? "#e4e8ec" : "#1b1f24";
-    const grid = isDark ? "#39424d" : "#d0d7de";
-    return {
-      "font.color": text,
-      "xaxis.gridcolor": grid,
-      "yaxis.gridcolor": grid,
-      "hoverlabel.bgcolor": isDark ? "#1d232a" : "#ffffff",
-      "hoverlabel.font.color": text,
-    };
-  };
-  const each = (change) => plots.forEach((plot) => Plotly.relayout(plot, change));
-  const read = (id) => JSON.parse(document.getElementById(id).textContent);
+  // ast: expressions are walked, not compiled; the page's policy forbids to compile a text.
+  const options = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true } };
+  const PAPER_PIXELS = 680;
+  const drawn = new Map();
 
   const draw = async (plot, id) => {
-    const { data, layout } = read(id);
-    await Plotly.react(plot, data, layout, config);
-    await Plotly.relayout(plot, colours(dark.matches));
+    drawn.get(plot)?.shown.finalize();
+    const canvas = document.createElement("div");
+    plot.replaceChildren(canvas);
+    const spec = JSON.parse(document.getElementById(id).textContent);
+    drawn.set(plot, { id, width: plot.clientWidth, shown: await window.pruneaudit.vegaEmbed(canvas, spec, options) });
   };
+
+  // Legends have as many columns as fit: in a window of another width they are laid out anew.
+  let waiting;
+  const redraw = () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(async () => {
+      for (const [plot, { id, width }] of [...drawn]) if (plot.clientWidth !== width) await draw(plot, id);
+    }, 200);
+  };
+  const printed = (width) => drawn.forEach(({ shown }, plot) => shown.view.width(width || plot.clientWidth).run());
 
   // The script runs only because the page's policy names its hash.
   const unpack = async () => {
-    const packed = atob(document.getElementById("plotly").textContent.trim());
+    const packed = atob(document.getElementById("vega").textContent.trim());
     const bytes = Uint8Array.from(packed, (letter) => letter.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     const script = document.createElement("script");
@@ -41,15 +41,15 @@
       return;
     }
     await unpack();
-    await Promise.all(plots.map((plot) => draw(plot, plot.dataset.figure)));
+    for (const plot of plots) await draw(plot, plot.dataset.figure);
     choosers.forEach((chooser) => {
       const plot = plots.find((candidate) => candidate.dataset.figure === chooser.dataset.choose);
       chooser.closest("label").hidden = false;
       chooser.addEventListener("change", () => draw(plot, chooser.value));
     });
-    dark.addEventListener("change", (event) => each(colours(event.matches)));
-    window.addEventListener("beforeprint", () => each({ ...colours(false), width: PAPER_PIXELS }));
-    window.addEventListener("afterprint", () => each({ ...colours(dark.matches), width: null, autosize: true }));
+    window.addEventListener("resize", redraw);
+    window.addEventListener("beforeprint", () => printed(PAPER_PIXELS));
+    window.addEventListener("afterprint", () => printed(0));
     document.documentElement.dataset.figures = "drawn";
   };
   start();

@@ -39,6 +39,15 @@ class Point(NamedTuple):
         """How far the interval reaches below and above the value; NaN where a limit is missing."""
         return _length(self.value - self.low), _length(self.high - self.value)
 
+    def fields(self, name: str) -> dict[str, float]:
+        """As parts of a figure's datum: `name`, `name`_low and `name`_high."""
+        below, above = self.lengths
+        return {name: self.value, f"{name}_low": self.value - below, f"{name}_high": self.value + above}
+
+    def text(self, title: str, quantity: Quantity) -> str:
+        """`AUC 0.630 [0.618, 0.642]`; without an interval where there is none."""
+        return f"{title} {quantity.value(self.value)} {quantity.interval(self.low, self.high)}".rstrip()
+
 
 @dataclass(frozen=True)
 class Method:
