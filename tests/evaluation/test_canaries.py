@@ -9,7 +9,14 @@ from pruneaudit.evaluation.attack_setting import bank_settings
 from pruneaudit.evaluation.canaries import EVERY, MIN_RUNS, Bounds
 from pruneaudit.evaluation.comparison_plan import ready
 from pruneaudit.evaluation.evaluating import Measuring, evaluate
-from pruneaudit.metrics import auc, best_threshold, guess_canaries, many_run_epsilon, one_run_epsilon
+from pruneaudit.metrics import (
+    auc,
+    best_threshold,
+    guess_canaries,
+    many_run_epsilon,
+    one_run_epsilon,
+    one_run_gaussian_epsilon,
+)
 from pruneaudit.signals.signals import Signals
 
 NUM_CANARIES = 60
@@ -71,6 +78,19 @@ def test_one_run_bounds_are_those_of_declared_guesses(planted):
     assert table["value"].drop(EVERY).max() >= table.loc[EVERY, "value"]
 
 
+def test_the_gaussian_bound_takes_the_same_guesses_and_is_higher(planted):
+    found = audit(planted, attacks=["lira"], fpr_levels=(0.1,))
+    general, gaussian = (rows(found, "lira", figure) for figure in ("epsilon, one run", "epsilon, one run, Gaussian"))
+    assert list(general.index) == list(gaussian.index)
+    assert (gaussian["value"] > general["value"]).all()
+    row = gaussian.drop(EVERY).iloc[0]
+    grid_size = len(Bounds().guesses)
+    expected = one_run_gaussian_epsilon(
+        int(row["num_canaries"]), int(row["guesses"]), int(row["correct"]), 1e-5, 0.05 / grid_size
+    )
+    assert row["value"] == pytest.approx(expected)
+
+
 def test_many_runs_use_each_tested_victim_once_and_a_threshold_of_the_others(planted):
     found = audit(planted, attacks=["loss", "lira"], fpr_levels=(0.1,))
     assert rows(found, "lira", "epsilon, many runs").empty  # its runs would share references
@@ -96,7 +116,7 @@ def test_nothing_to_find_gives_no_bound(name, make_bank):
 def test_without_canaries_there_is_no_row_and_few_victims_give_no_many_run_bound(make_bank):
     assert audit(make_bank(4, 100), attacks=["loss"], fpr_levels=(0.1,)).results.canaries.empty
     few = audit(make_bank(MIN_RUNS - 1, 100, num_canaries=20), attacks=["loss"], fpr_levels=(0.1,)).results.canaries
-    assert set(few["figure"]) == {"auc", "epsilon, one run"}
+    assert set(few["figure"]) == {"auc", "epsilon, one run", "epsilon, one run, Gaussian"}
 
 
 def test_a_canary_without_a_score_is_left_out_for_that_victim_alone(planted):

@@ -1,12 +1,14 @@
 """Canaries: the worst case, and lower bounds on epsilon.
 
 A canary is a mislabelled sample; an independent coin decides whether it is in a victim's training set. Findings on
-canaries are kept apart from ordinary findings. They give two bounds, both with all choices declared before any score
+canaries are kept apart from ordinary findings. They give three bounds, all with every choice declared before any score
 is seen:
 
 - one run (Steinke et al. 2023, arXiv 2305.08846): for each victim, the highest k scores are guessed "in" and the
   lowest k "out", with k from the study's `canary_guesses`, which share the error. `every victim` is the highest of
   the victims' bounds, each at 1/V of the error: it holds for the training procedure that they share.
+- one run, Gaussian (Mahloujifar et al. 2024, arXiv 2410.22235): the same guesses, under the assumption that the
+  mechanism has a Gaussian trade-off curve. It is higher, and no bound where the assumption fails.
 - many runs (Nasr et al. 2021, arXiv 2101.04535): half of the victims teach the threshold. Each victim of the other half
   is one run with one canary, the i-th victim with the i-th canary, so that runs share nothing. Only attacks that use a
   single model qualify: references would make the runs dependent.
@@ -31,16 +33,21 @@ from pruneaudit.metrics import (
     best_threshold,
     guess_canaries,
     many_run_epsilon,
+    one_run_epsilon,
+    one_run_gaussian_epsilon,
     one_run_over_grid,
     two_way,
 )
+from pruneaudit.metrics.epsilon import OneRunBound
 
 EVERY = "every victim"
 ALPHA = 0.05
 """Error probability of each bound, one-sided."""
 MIN_RUNS = 4
 """Fewest victims for a many-run bound."""
-FIGURES = ("auc", "epsilon, one run", "epsilon, many runs")
+FIGURES = ("auc", "epsilon, one run", "epsilon, many runs", "epsilon, one run, Gaussian")
+ONE_RUN: dict[str, OneRunBound] = {FIGURES[1]: one_run_epsilon, FIGURES[3]: one_run_gaussian_epsilon}
+"""The bounds from a single training, by figure. The second holds for mechanisms with a Gaussian trade-off curve."""
 
 
 @dataclass(frozen=True)
@@ -104,24 +111,32 @@ _NO_GUESSES = {"guesses": float("nan"), "correct": float("nan")}
 
 
 def _one_run(found: _Canaries, writer: Writer, bounds: Bounds) -> Iterator[Row]:
-    """A bound for each victim, and one for all of them."""
+    """For each kind of bound, one for each victim, and one for all of them."""
     num_victims = len(found.scores)
     names = writer.setting.attack_input.attacked.model_names[writer.setting.attack_input.victims]
-    shared = []
-    for name, scores, included in zip(names, found.scores, found.included, strict=True):
-        scored = ~np.isnan(scores)
-        counts = {"num_victims": 1, "num_canaries": int(scored.sum())}
-        own = _best_bound(scores[scored], included[scored], bounds, ALPHA)
-        yield _bound(str(name), FIGURES[1], own, bounds.delta) | counts
-        shared.append(_best_bound(scores[scored], included[scored], bounds, ALPHA / num_victims))
-    yield _bound(EVERY, FIGURES[1], max(shared, key=lambda bound: bound[0]), bounds.delta)
+    for figure, bound in ONE_RUN.items():
+        if bounds.delta == 0 and bound is one_run_gaussian_epsilon:
+            continue  # a Gaussian curve has no finite epsilon there
+        shared = []
+        for name, scores, included in zip(names, found.scores, found.included, strict=True):
+            scored = ~np.isnan(scores)
+            counts = {"num_victims": 1, "num_canaries": int(scored.sum())}
+            own, of_all = (
+                _best_bound(scores[scored], included[scored], bounds, alpha, bound)
+                for alpha in (ALPHA, ALPHA / num_victims)
+            )
+            yield _bound(str(name), figure, own, bounds.delta) | counts
+            shared.append(of_all)
+        yield _bound(EVERY, figure, max(shared, key=lambda best: best[0]), bounds.delta)
 
 
-def _best_bound(scores: np.ndarray, included: np.ndarray, bounds: Bounds, alpha: float) -> tuple[float, int, int]:
+def _best_bound(
+    scores: np.ndarray, included: np.ndarray, bounds: Bounds, alpha: float, bound: OneRunBound
+) -> tuple[float, int, int]:
     """Epsilon, guesses and right guesses for the canaries (m,) of one victim."""
     counts = sorted({max(1, int(fraction * len(scores))) for fraction in bounds.guesses})
     grid = [(count, count) for count in counts]
-    epsilon, best = one_run_over_grid(scores, included, grid, bounds.delta, alpha)
+    epsilon, best = one_run_over_grid(scores, included, grid, bounds.delta, alpha, bound)
     return epsilon, *guess_canaries(scores, included, *best)
 
 

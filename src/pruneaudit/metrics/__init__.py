@@ -20,6 +20,7 @@ from pruneaudit.metrics.intervals import (
 )
 from pruneaudit.metrics.measurement import Measurement, Replicated, difference_of, each_of, mean_of
 from pruneaudit.metrics.metric import BudgetOption, Metric, Scored
+from pruneaudit.metrics.one_run_gaussian import one_run_gaussian_epsilon
 from pruneaudit.metrics.pooled import bootstrap_pooled_tpr, pooled_auc
 from pruneaudit.metrics.quantity import Quantity
 from pruneaudit.metrics.rates import Rates, best_threshold, ppv, rate_influence, refusal
@@ -53,6 +54,7 @@ __all__ = [
     "mean_roc",
     "metric_of",
     "one_run_epsilon",
+    "one_run_gaussian_epsilon",
     "one_run_over_grid",
     "per_victim",
     "per_victim_replicates",
@@ -73,8 +75,8 @@ METRICS: Registry[Metric] = Registry(
     "pruneaudit.metrics",
     "METRIC",
     infrastructure={
-        *("arrays", "bootstrap", "epsilon", "detection", "intervals", "measurement", "metric", "pooled", "quantity"),
-        *("rates", "roc"),
+        *("arrays", "bootstrap", "epsilon", "detection", "intervals", "measurement", "metric", "one_run_gaussian"),
+        *("pooled", "quantity", "rates", "roc"),
     },
     shared={"standard": STANDARD},
 )

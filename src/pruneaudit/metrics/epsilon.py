@@ -24,6 +24,8 @@ from pruneaudit.metrics.intervals import binomial_interval
 
 PRECISION = 1e-6
 """Largest difference between the exact one-run bound and the returned one, which is lower."""
+OneRunBound = Callable[[int, int, int, float, float], float]
+"""Of canaries, guesses, right guesses, delta and alpha."""
 
 
 def one_run_epsilon(
@@ -52,10 +54,10 @@ def one_run_epsilon(
     Raises:
         UserError: the counts do not fit each other, or a probability is out of range.
     """
-    canaries = _count("num_canaries", num_canaries, 1)
-    guesses = _count("num_guesses", num_guesses, 0, canaries, "num_canaries")
-    correct = _count("num_correct", num_correct, 0, guesses, "num_guesses")
-    _check_probabilities(delta, alpha)
+    canaries = checked_count("num_canaries", num_canaries, 1)
+    guesses = checked_count("num_guesses", num_guesses, 0, canaries, "num_canaries")
+    correct = checked_count("num_correct", num_correct, 0, guesses, "num_guesses")
+    checked_probabilities(delta, alpha)
     if correct == 0:
         return 0.0
     excess = _largest_excess(guesses, correct)
@@ -117,6 +119,7 @@ def one_run_over_grid(
     grid: Sequence[tuple[int, int]],
     delta: float = 0.0,
     alpha: float = 0.05,
+    bound: OneRunBound = one_run_epsilon,
 ) -> tuple[float, tuple[int, int]]:
     """The best one-run bound over several numbers of guesses, each tested at alpha / len(grid) (Bonferroni).
 
@@ -126,6 +129,7 @@ def one_run_over_grid(
         grid: pairs (k+, k-), all declared before the scores were seen.
         delta: as for `one_run_epsilon`.
         alpha: error probability of the returned bound.
+        bound: of one pair; `one_run_gaussian_epsilon` needs a delta above 0.
 
     Returns:
         The bound, and the pair that gave it (the first of the grid if all give 0).
@@ -135,13 +139,13 @@ def one_run_over_grid(
     """
     if not len(grid):
         raise UserError("grid: got no pairs, expected at least one (num_positive, num_negative), such as (100, 100)")
-    _check_probabilities(delta, alpha)
+    checked_probabilities(delta, alpha)
     order, truth = _ranked(scores, included)
     ranked = truth[order]
     best, chosen = -1.0, (0, 0)
     for num_positive, num_negative in grid:
         guesses, correct = _guessed(ranked, num_positive, num_negative)
-        found = one_run_epsilon(ranked.size, guesses, correct, delta, alpha / len(grid))
+        found = bound(ranked.size, guesses, correct, delta, alpha / len(grid))
         if found > best:
             best, chosen = found, (int(num_positive), int(num_negative))
     return best, chosen
@@ -174,10 +178,10 @@ def many_run_epsilon(
     Raises:
         UserError: the counts do not fit each other, or a probability is out of range.
     """
-    positives, negatives = _count("positives", positives, 1), _count("negatives", negatives, 1)
-    hits = _count("true_positives", true_positives, 0, positives, "positives")
-    alarms = _count("false_positives", false_positives, 0, negatives, "negatives")
-    _check_probabilities(delta, alpha)
+    positives, negatives = checked_count("positives", positives, 1), checked_count("negatives", negatives, 1)
+    hits = checked_count("true_positives", true_positives, 0, positives, "positives")
+    alarms = checked_count("false_positives", false_positives, 0, negatives, "negatives")
+    checked_probabilities(delta, alpha)
     low, high = binomial_interval([hits, alarms], [positives, negatives], alpha)
     tpr_low, fpr_high = float(low[0]), float(high[1])
     return max(_log_ratio(tpr_low - delta, fpr_high), _log_ratio(1 - fpr_high - delta, 1 - tpr_low), 0.0)
@@ -204,13 +208,14 @@ def _ranked(scores: ArrayLike, included: ArrayLike) -> tuple[np.ndarray, np.ndar
 
 def _guessed(ranked: np.ndarray, num_positive: int, num_negative: int) -> tuple[int, int]:
     """Number of guesses and of right ones, from the truth (m,) in the order of `_ranked`."""
-    top = _count("num_positive", num_positive, 0, ranked.size, "the canaries")
-    bottom = _count("num_negative", num_negative, 0, ranked.size - top, "the canaries left by num_positive")
+    top = checked_count("num_positive", num_positive, 0, ranked.size, "the canaries")
+    bottom = checked_count("num_negative", num_negative, 0, ranked.size - top, "the canaries left by num_positive")
     right = np.count_nonzero(ranked[:top]) + np.count_nonzero(~ranked[ranked.size - bottom :])
     return top + bottom, int(right)
 
 
-def _count(name: str, value: Any, least: int, most: int | None = None, limit: str = "") -> int:
+def checked_count(name: str, value: Any, least: int, most: int | None = None, limit: str = "") -> int:
+    """A whole number within its limits; refuses any other."""
     is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
     if is_whole and least <= value and (most is None or value <= most):
         return int(value)
@@ -218,7 +223,8 @@ def _count(name: str, value: Any, least: int, most: int | None = None, limit: st
     raise UserError(f"{name}: got {value!r}, expected a whole number {expected}")
 
 
-def _check_probabilities(delta: float, alpha: float) -> None:
+def checked_probabilities(delta: float, alpha: float) -> None:
+    """Refuses a delta outside [0, 1) and an alpha outside (0, 1)."""
     if not 0 <= delta < 1:
         raise UserError(f"delta: got {delta!r}, expected a probability in [0, 1), such as 1e-5")
     if not 0 < alpha < 1:

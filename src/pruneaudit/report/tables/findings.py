@@ -91,6 +91,8 @@ class CanaryLine:
     """AUC and interval."""
     epsilon: str
     """Lower bound from one run: the best of all victims, corrected for their number; with right guesses."""
+    epsilon_gaussian: str
+    """The same for mechanisms with a Gaussian trade-off curve; empty where it was not computed."""
     epsilon_many: str
     """Lower bound from many runs; empty where there is none."""
     num_canaries: int
@@ -105,14 +107,14 @@ def canaries_table(results: Results) -> tuple[CanaryLine, ...]:
     ):
         of_all = {row["figure"]: row for _, row in part[part["victim"].isin(["mean", "every victim"])].iterrows()}
         area = of_all.get("auc")
-        texts = [
+        one, gaussian, many = (
             f"{row['value']:.2f} ({row['correct']:.0f} of {row['guesses']:.0f} right)" if row is not None else ""
-            for row in (of_all.get("epsilon, one run"), of_all.get("epsilon, many runs"))
-        ]
+            for row in map(of_all.get, ("epsilon, one run", "epsilon, one run, Gaussian", "epsilon, many runs"))
+        )
         auc = "" if area is None else f"{AUC.value(area['value'])} {AUC.interval(area['low'], area['high'])}"
         counts = int(part["num_canaries"].iloc[0]), int(part["num_victims"].max())
         references = references_named(results, str(references))
-        lines.append(CanaryLine(str(release), references, str(attack), auc, texts[0], texts[1], *counts))
+        lines.append(CanaryLine(str(release), references, str(attack), auc, one, gaussian, many, *counts))
     return tuple(lines)
 
 
