@@ -52,7 +52,7 @@ def test_the_numbers_are_those_of_the_dense_networks_under_the_primary_attack(re
 def test_a_leak_a_change_and_how_sure(make_results):
     told = first_screen(make_results(with_frontier(frontier_row(PRUNED, -0.03, -0.05, -0.01)))).answer
     assert told.leakage.title == "The dense networks leak."
-    assert "one pruned or defended release leaks less than undefended dense networks" in told.counts
+    assert "one pruned release leaks less than undefended dense networks" in told.counts
     assert "16 networks and 2,000 samples" in told.certainty
     assert told.disagreement == ""
     assert told.agreement[0].startswith("All 6 attacks do better than guessing")
@@ -90,7 +90,7 @@ def test_many_releases_are_counted_and_not_listed(make_results):
 
 def test_without_a_frontier_the_paired_differences_speak(results):
     found = first_screen(results)
-    assert found.answer.counts == "The one pruned or defended release leaks less than its baseline."
+    assert found.answer.counts == "The one pruned release leaks less than its baseline."
     assert not found.with_equal
 
 
@@ -209,7 +209,7 @@ def test_a_disputed_release_is_said_before_anything_else(make_results):
         table.loc[rows, ["difference", "low", "high"]] = [0.1, 0.08, 0.12]
 
     results = make_results(edit)
-    assert "1 of 1 compressed or defended release" in answer(results).disagreement
+    assert "1 of 1 pruned release" in answer(results).disagreement
     assert kinds(results)[0] == "read every attack"
     page = render(results)
     assert page.index("Attacks disagree") < page.index("The dense networks leak.")
@@ -386,7 +386,7 @@ def test_a_rounded_release_shows_its_compressor_degree_and_size(make_results):
     assert line.made == "Compressed by rtn:symmetry=full 4 bits (4.00 bits per weight)"
     assert (line.size.value, line.size.interval) == ("31.4\u00a0kB", "4.00 bits per weight")
     assert line.against == BASELINE
-    assert "compressed or defended release" in answer(results).counts
+    assert "compressed release" in answer(results).counts
     page = render(results)
     assert "31.4\u00a0kB" in page and "compressed by rtn:symmetry=full 4 bits" in page
 

@@ -56,11 +56,15 @@ def of_all_parameters(row: pd.Series) -> str:
 
 
 def changed_words(results: Results) -> str:
-    """`pruned or defended` if pruning is the only compression, else `compressed or defended`."""
+    """What was done to the releases: `pruned`, `compressed`, `defended`, or two of these with `or` between."""
     compressed = [name for name in release_names(results) if compressed_by(results, name)]
-    return (
-        "pruned or defended" if all(is_pruned_only(results, name) for name in compressed) else "compressed or defended"
-    )
+    all_pruned = all(is_pruned_only(results, name) for name in compressed)
+    is_defended = any(row["defense"] for _, row in results.releases.iterrows() if isinstance(row["defense"], str))
+    kinds = [
+        *(["pruned" if all_pruned else "compressed"] if compressed else []),
+        *(["defended"] if is_defended else []),
+    ]
+    return " or ".join(kinds) or "compressed or defended"
 
 
 def effective_bits(results: Results, release: str) -> float:

@@ -78,8 +78,10 @@ def _decide(results: Results, base: str, found: str) -> list[Step]:
         return [Step("play stronger attacks")]
     changed = changed_releases(results, base)
     if has_frontier(results):
-        at_equal = [at_equal_accuracy(results, release) for release in changed]
-        less = sum(item is not None and item.reading == "less" for item in at_equal)
+        # Without an undefended network of similar accuracy, the lost accuracy alone may be what leaks less.
+        near = [name for name in changed if name not in far_from_baselines(results)]
+        found_there = [at_equal_accuracy(results, name) for name in near]
+        less = sum(item is not None and item.reading == "less" for item in found_there)
     else:
         less = sum(concluded(results, name, baseline_of(results, name)).reading == "less" for name in changed)
     if less:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pruneaudit.evaluation.results import Results
+from pruneaudit.report.compressed import changed_words
 from pruneaudit.report.conclusions.agreement import Agreement, agreement
 from pruneaudit.report.conclusions.stronger import Stronger
 from pruneaudit.report.quantities import AUC
@@ -20,7 +21,7 @@ def disagreement(results: Results) -> str:
         do = verb(len(names), "does", "do")
         parts.append(f"{first_few(names)} {do} better than guessing, and the primary attack is not shown to")
     if found.num_disputed:
-        releases = counted(found.num_releases, "compressed or defended release")
+        releases = counted(found.num_releases, f"{changed_words(results)} release")
         parts.append(f"they show different changes for {found.num_disputed} of {releases}")
     return f"Attacks disagree: {'; '.join(parts)}." if parts else ""
 
