@@ -18,6 +18,11 @@ ROOMS = [
 """docs/architecture.md describes them. Steps and tables of the published systems call the api, hence its place."""
 ALLOWED: dict[tuple[str, str], str] = {}
 """Imports against the order, by module and room, each with its reason."""
+REPORT = [
+    *("escaping", "words", "quantities", "selection", "compressed", "samples"),
+    *("conclusions", "sentences", "tables", "figures", "paper", "two_runs", "page", "terminal", "notebook"),
+]
+"""The report: facts, then sentences, then numbers and pictures, then the layouts that place them."""
 NO_MODELS = {"attacks", "metrics", "evaluation", "report"}
 """Pure functions of arrays: they never touch a network that is attacked."""
 CLASSIFIERS = {"torch"}
@@ -81,6 +86,17 @@ def test_a_module_imports_only_from_rooms_above_its_own():
     assert crossings(lambda room, target: ROOMS.index(target) > ROOMS.index(room)) == []
     pairs = {(module, room_of(target)) for module, imports in all_imports().items() for target, _ in imports}
     assert ALLOWED.keys() <= pairs, "an exception that nothing needs"
+
+
+def test_the_report_goes_from_facts_to_sentences_to_layouts():
+    parts = [
+        (module, module.split(".")[2], target.split(".")[2])
+        for module, imports in all_imports().items()
+        for target, _ in imports
+        if module.count(".") > 1 and module.split(".")[1] == "report" and target.startswith("pruneaudit.report.")
+    ]
+    assert {part for _, part, _ in parts} <= set(REPORT)
+    assert [(module, to) for module, part, to in parts if REPORT.index(to) > REPORT.index(part)] == []
 
 
 def test_no_module_imports_itself_in_a_circle():

@@ -6,7 +6,7 @@ these is drawn as a step line, and what is dominated by another release is hollo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,8 +168,8 @@ def _spec(
     title: list[str], theme: Theme,
 ) -> Spec:  # fmt: skip
     points = list(placed.values())
-    across = axis("accuracy", TEST_ACCURACY.title, ends_of(end for one in points for end in one.accuracy), percent=True)
-    up = axis("auc", AUC.title, ends_of([0.5, *(end for one in points for end in one.leakage)]))
+    x_ends, y_ends = _ends(points)
+    across, up = axis("accuracy", TEST_ACCURACY.title, x_ends, percent=True), axis("auc", AUC.title, y_ends)
     across["axis"]["tickCount"] = up["axis"]["tickCount"] = 6 if theme.is_paper else 8
     shown = [look for look, _ in groups]
     shown += [Series(ENVELOPE, COLOURS[0], dash=DASHES[2])] if steps else []
@@ -254,8 +254,15 @@ def _beside(placed: dict[str, _Placed]) -> dict[str, dict[str, Any]]:
     """By release for which there is room: its name, and on which side of its point this stands."""
     names = [cut(release, _NAME_PIXELS, _NAME_SIZE) for release in placed]
     across, up = ([getattr(one, axis).value for one in placed.values()] for axis in ("accuracy", "leakage"))
-    places = zip(placed, text_positions(across, up, names), names, strict=True)
+    places = zip(placed, text_positions(across, up, names, *_ends(placed.values())), names, strict=True)
     return {release: place | {"name": name} for release, place, name in places if place}
+
+
+def _ends(points: Iterable[_Placed]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The ends of both axes: intervals, and the line of guessing, have room."""
+    shown = list(points)
+    across = ends_of(end for one in shown for end in one.accuracy)
+    return across, ends_of([0.5, *(end for one in shown for end in one.leakage)])
 
 
 def _title(attack: str, references: str, grows: bool, theme: Theme) -> list[str]:
@@ -265,8 +272,8 @@ def _title(attack: str, references: str, grows: bool, theme: Theme) -> list[str]
 
 def _caption(attack: str, references: str, has_envelope: bool, grows: bool, has_dominated: bool, theme: Theme) -> str:
     envelope = (
-        "The dotted line is the lower envelope of the undefended dense networks: the least that any leaks which is at "
-        "least as accurate. It ends at the most accurate one. "
+        "The dotted line is the least leakage of the undefended dense networks that are at least as accurate. It ends "
+        "at the most accurate one. "
     ) * has_envelope
     larger = "Larger points are more compressed releases of a method. " * grows
     hollow = "Hollow: dominated by another release. " * has_dominated

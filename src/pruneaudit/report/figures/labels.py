@@ -7,33 +7,36 @@ from typing import Any
 
 from pruneaudit.report.figures.look import text_width
 
-_WIDTH, _HEIGHT = 700.0, 340.0
-"""Pixels of a plot for which there must be room: a page that is wider leaves more."""
+_WIDTH, _HEIGHT = 440.0, 340.0
+"""Pixels of the narrowest plot that shows names: the first screen, where the picture has half of the page."""
 _LETTERS, _LINE, _GAP, _HALF_POINT = 12.0, 15.0, 9.0, 6.0
 """Size of letters, height of a line, distance of a name from its point, and half a point, in pixels."""
 _WAYS = ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))
 """The sides of a point, right and up, in the order in which they are tried: error bars leave the corners free."""
-_BEYOND = 40.0
-"""Pixels by which the plot reaches further than its points."""
+_Ends = tuple[float, float]
 _Box = tuple[float, float, float, float]
 
 
-def text_positions(xs: Sequence[float], ys: Sequence[float], texts: Sequence[str]) -> list[dict[str, Any]]:
+def text_positions(
+    xs: Sequence[float], ys: Sequence[float], texts: Sequence[str], x_ends: _Ends, y_ends: _Ends
+) -> list[dict[str, Any]]:
     """Where each name stands beside its point: {dx, dy, align} as Vega has them; empty where there is no room.
 
     Args:
         xs: where the points lie.
         ys: the same.
         texts: their names.
+        x_ends: lowest and highest value of the axis.
+        y_ends: the same.
     """
-    across, up = _pixels(xs, _WIDTH), _pixels(ys, _HEIGHT)
+    across, up = _pixels(xs, x_ends, _WIDTH), _pixels(ys, y_ends, _HEIGHT)
     taken: list[_Box] = [
         (x - _HALF_POINT, y - _HALF_POINT, x + _HALF_POINT, y + _HALF_POINT) for x, y in zip(across, up, strict=True)
     ]
     found: list[dict[str, Any]] = []
     for x, y, text in zip(across, up, texts, strict=True):
         boxes = {way: _box(x, y, text_width(text, _LETTERS), *way) for way in _WAYS}
-        inside = {way: box for way, box in boxes.items() if box[0] >= -_BEYOND and box[2] <= _WIDTH + _BEYOND}
+        inside = {way: box for way, box in boxes.items() if box[0] >= 0 and box[2] <= _WIDTH}
         free = next((way for way, box in inside.items() if not any(_meet(box, other) for other in taken)), None)
         if free:
             taken.append(boxes[free])
@@ -54,8 +57,8 @@ def _aside(other: float) -> float:
     return _HALF_POINT if other else _GAP
 
 
-def _pixels(values: Sequence[float], size: float) -> list[float]:
-    low, high = min(values, default=0.0), max(values, default=0.0)
+def _pixels(values: Sequence[float], ends: _Ends, size: float) -> list[float]:
+    low, high = ends
     return [size * (value - low) / (high - low) if high > low else 0.0 for value in values]
 
 

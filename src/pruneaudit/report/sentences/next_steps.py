@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pruneaudit.evaluation.results import Results
+from pruneaudit.report.conclusions.changes import has_frontier
 from pruneaudit.report.conclusions.next_steps import Kind, Step, next_steps
 from pruneaudit.report.selection import reference_free_of
 from pruneaudit.report.words import counted, verb
@@ -54,9 +55,12 @@ def step_words(results: Results, step: Step) -> StepWords:
         return StepWords(*_WORDS[step.kind])
     number, releases = step.number, counted(step.number, "release")
     alone = reference_free_of(results)
+    at_similar = " than networks of similar accuracy" if has_frontier(results) else ""
     text = {
         "use references": alone.advice if alone else "",
-        "choose a release": f"Choose by accuracy and size among the {releases} shown to leak less.",
+        "choose a release": f"Choose by accuracy and size among the {releases} shown to leak less{at_similar}."
+        if number > 1
+        else f"One release is shown to leak less{at_similar}. Check whether its accuracy and size are good enough.",
         "train weaker baselines": f"Also train undefended dense networks for fewer epochs. {releases.capitalize()} "
         f"{verb(number, 'has', 'have')} none of similar accuracy to compare with.",
         "audit more networks": f"Train {number} networks or more, so that the intervals cover another training run.",
