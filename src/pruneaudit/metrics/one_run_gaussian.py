@@ -11,7 +11,6 @@ only if the mechanism's curve really lies above that Gaussian: state this assump
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from pruneaudit.core.errors import UserError
@@ -78,6 +77,7 @@ def mu_of(epsilon: float, delta: float) -> float:
         epsilon: above 0.
         delta: in (0, 1).
     """
+    from scipy.optimize import brentq  # takes long to import, and few commands come here
 
     def excess(log_scale: float) -> float:
         mu = np.exp(-log_scale)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pruneaudit.evaluation.columns import MEAN, POOLED
@@ -54,23 +54,36 @@ def differences_table(results: Results) -> Table:
     found = set(results.comparisons["metric"])
     candidates = compared_quantities([*results.findings.columns, *results.comparisons["metric"]])
     quantities = tuple(quantity for quantity in candidates if quantity.column in found)
-    groups = []
     # Comparisons of the base release are left out: the other releases' lines have them the other way round.
     compared = results.comparisons[results.comparisons["release"] != base_release(results)]
-    for (release, baseline), part in compared.groupby(["release", "baseline"], sort=False):
-        accuracy = part[part["metric"] == TEST_ACCURACY.column]
-        extra = None if accuracy.empty else _difference_cell(accuracy.iloc[0], TEST_ACCURACY, notes)
-        lines = []
-        attacks = part[part["attack"] != ""]
-        for (attack, references), of_attack in attacks.groupby(["attack", "references"], sort=False):
-            by_metric = {row["metric"]: row for row in of_attack.to_dict("records")}
-            cells = [_difference_cell(by_metric.get(quantity.column), quantity, notes) for quantity in quantities]
-            counts = of_attack["num_victims"].dropna()
-            cells.append(Cell(count_text(counts.iloc[0])) if len(counts) else Cell("", note=notes.number(NO_REASON)))
-            lines.append(Row(str(attack), f"references: {references_named(results, str(references))}", tuple(cells)))
-        groups.append(Group(str(release), str(baseline), extra, tuple(lines)))
+    by_pair: dict[tuple[str, str], list[TableRow]] = {}
+    for row in compared.to_dict("records"):
+        by_pair.setdefault((row["release"], row["baseline"]), []).append(row)
+    groups = []
+    for (release, baseline), rows in by_pair.items():
+        accuracy = next((row for row in rows if row["metric"] == TEST_ACCURACY.column), None)
+        extra = None if accuracy is None else _difference_cell(accuracy, TEST_ACCURACY, notes)
+        groups.append(Group(str(release), str(baseline), extra, _difference_lines(results, rows, quantities, notes)))
     titles = [f"{quantity.title} (points)" if quantity.is_percent else quantity.title for quantity in quantities]
     return Table((*titles, "Victims"), tuple(groups), notes.listed())
+
+
+def _difference_lines(
+    results: Results, rows: Iterable[TableRow], quantities: Sequence[Quantity], notes: Notes
+) -> tuple[Row, ...]:
+    """One line for each attack and kind of references."""
+    by_attack: dict[tuple[str, str], list[TableRow]] = {}
+    for row in rows:
+        if row["attack"]:
+            by_attack.setdefault((row["attack"], row["references"]), []).append(row)
+    lines = []
+    for (attack, references), of_attack in by_attack.items():
+        by_metric = {row["metric"]: row for row in of_attack}
+        cells = [_difference_cell(by_metric.get(quantity.column), quantity, notes) for quantity in quantities]
+        counts = [row["num_victims"] for row in of_attack if not math.isnan(row["num_victims"])]
+        cells.append(Cell(count_text(counts[0])) if counts else Cell("", note=notes.number(NO_REASON)))
+        lines.append(Row(str(attack), f"references: {references_named(results, str(references))}", tuple(cells)))
+    return tuple(lines)
 
 
 def _difference_cell(row: TableRow | None, quantity: Quantity, notes: Notes) -> Cell:
