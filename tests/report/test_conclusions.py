@@ -5,10 +5,12 @@ import math
 import pytest
 from frontier_rows import BASELINE, PRUNED, frontier_row, with_frontier
 
-from pruneaudit.report.conclusions.changes import at_equal_accuracy, concluded
+from pruneaudit.report.conclusions.changes import at_equal_accuracy, concluded, readings_of_changed
+from pruneaudit.report.conclusions.collapsed import collapsed
 from pruneaudit.report.conclusions.leakage import better_than_guessing, verdict
 from pruneaudit.report.page.first_screen import first_screen
 from pruneaudit.report.sentences.answer import answer
+from pruneaudit.report.sentences.certainty import collapsed_words
 from pruneaudit.report.sentences.counts import counted_changes
 from pruneaudit.report.sentences.leakage import NO_PROOF
 
@@ -145,3 +147,26 @@ def test_an_interval_without_a_lower_end_is_read_as_a_bound(make_results):
     results = make_results(with_frontier(frontier_row(PRUNED, -0.03, math.nan, -0.01)))
     line = next(line for line in first_screen(results).lines if line.release == PRUNED)
     assert (line.equal.interval, line.equal_reading) == ("[at most -0.010]", "less")
+
+
+def test_a_network_that_did_not_learn_is_named_with_its_release(make_results):
+    def edit(parts):
+        table = parts["findings"]
+        one = (table["release"] == PRUNED) & (table["victim"] == "1")
+        table.loc[one, "test_accuracy"] = 0.094
+
+    (found,) = collapsed(make_results(edit))
+    assert (found.release, found.num_collapsed, found.num_networks, found.accuracy) == (PRUNED, 1, 2, 0.094)
+    (said,) = collapsed_words(make_results(edit))
+    assert "1 of 2 networks" in said and "9.4%" in said
+    assert collapsed(make_results()) == ()
+
+
+def test_the_groups_of_the_first_screen_hold_each_changed_release_once(make_results):
+    rows = [frontier_row(PRUNED, -0.03, -0.05, -0.01), frontier_row("b", 0.03, 0.01, 0.05), frontier_row("c", *NONE)]
+    results = make_results(with_frontier(*rows))
+    assert readings_of_changed(results, "dense") == {PRUNED: "less", "b": "more", "c": "not compared"}
+    groups = {group.words: [name for name, _ in group.releases] for group in first_screen(results).groups}
+    assert list(groups.values()) == [[PRUNED], ["b"], ["c"]]
+    facts = dict(first_screen(results).groups[0].releases)
+    assert "78.9% accuracy" in facts[PRUNED]

@@ -112,10 +112,10 @@ def test_every_difference_is_shown_with_its_interval(page):
 def test_what_is_needed_to_repeat_it_is_there(results, page):
     for text in ("ab" * 32, results.about["command"], "torch 2.9.0", "2,000 audited samples", "versions differ from"):
         assert text in page.words
-    assert "an auditor's worst case" in page.words
+    assert "Protocol: pooled" in page.words
 
 
-def test_a_refused_figure_is_a_dash_that_leads_to_its_reason(results, page):
+def test_a_suppressed_figure_leads_to_its_reason(results, page):
     reason = results.findings["suppressed"].iloc[0]
     assert reason in page.words
     assert "nan" not in page.words.lower()
@@ -123,7 +123,7 @@ def test_a_refused_figure_is_a_dash_that_leads_to_its_reason(results, page):
     targets = [link["href"].removeprefix("#") for link in page.all("a")]
     assert targets
     assert set(targets) <= ids
-    assert "\u2013" in page.words
+    assert "n/a" in page.words
 
 
 def test_tables_say_what_they_are(page):

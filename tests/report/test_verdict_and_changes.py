@@ -69,7 +69,7 @@ def test_dense_networks_that_leak(make_results):
     named = members_named(results, "dense")
     np.testing.assert_allclose((named.rightly, named.low, named.high, named.wrongly), (124, 101, 146, 10))
     assert answer(results).leakage.title == "The dense networks leak."
-    for figure in ("LiRA", "AUC 0.763 [0.751, 0.775]", "1,000 members", "124 [101, 146]", "10 wrongly"):
+    for figure in ("LiRA", "AUC 0.763 [0.751, 0.775]", "1,000 members", "124 [101, 146]", "10 of 1,000 others"):
         assert figure in whole(results)
 
 

@@ -7,7 +7,10 @@ All texts are ASCII, because they go to the page and to any terminal.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+_MOST_PLACES = 8
+"""Decimals beyond which a limit counts as 0."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,17 @@ class Quantity:
             return f"[at most {self.signed(high)}]"
         if math.isnan(low) or math.isnan(high):
             return ""
-        return f"[{self.signed(low)}, {self.signed(high)}]"
+        exact = self._that_tells_from_0(low, high)
+        return f"[{exact.signed(low)}, {exact.signed(high)}]"
+
+    def _that_tells_from_0(self, low: float, high: float) -> Quantity:
+        """With as many decimals as an interval on one side of 0 needs to show that it does not end at 0."""
+        shown = self
+        while shown.places < _MOST_PLACES and 0 not in (low, high) and low * high > 0:
+            if float(shown._scaled(low)) and float(shown._scaled(high)):
+                break
+            shown = replace(shown, places=shown.places + 1)
+        return shown
 
     def _scaled(self, value: float, sign: str = "") -> str:
         text = f"{100 * value if self.is_percent else value:{sign}.{self.places}f}"

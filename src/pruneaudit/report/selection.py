@@ -15,7 +15,7 @@ from pruneaudit.attacks.groups import expand
 from pruneaudit.attacks.primary import Primary, attack_by_rule
 from pruneaudit.attacks.reference_free import ReferenceFree, reference_free
 from pruneaudit.core.errors import UserError
-from pruneaudit.evaluation.columns import MEAN
+from pruneaudit.evaluation.columns import MEAN, POOLED
 from pruneaudit.evaluation.equal_accuracy import ROUNDING
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
@@ -275,13 +275,12 @@ def holds_zero(row: pd.Series | Mapping[Any, Any]) -> bool:
 
 
 def resolution(results: Results, rows: pd.DataFrame | None = None) -> float:
-    """The lowest false-positive rate with `MIN_FALSE_POSITIVES` non-members at or below it, per victim.
+    """The lowest false-positive rate with `MIN_FALSE_POSITIVES` non-members at or below it, in every victim.
 
-    From the mean row with the fewest non-members, so that it holds for all of them. 1 or more (or NaN without counts)
-    means that no rate can be measured.
+    1 or more (or NaN without counts) means that no rate can be measured.
     """
     table = results.findings if rows is None else rows
-    fewest = table.loc[table["victim"] == MEAN, "num_nonmembers"].min()
+    fewest = table.loc[table["victim"] != POOLED, "num_nonmembers"].min()
     return MIN_FALSE_POSITIVES / fewest if fewest > 0 else math.nan
 
 

@@ -79,7 +79,7 @@ def _said(results: Results) -> Iterator[tuple[str, str]]:
         yield f"{told.certainty} {WRONG_WAY}", ""
     if told.next_steps:
         step = told.next_steps[0]
-        yield f"Next: {step.text} {step.command}".rstrip(), ""
+        yield f"Next: {step.whole}", ""
     if results.about.get("demonstration"):
         yield DEMONSTRATION, ""
 

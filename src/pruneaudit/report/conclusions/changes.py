@@ -20,6 +20,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import (
     attack_order,
+    baseline_of,
     once,
     primary_attack,
     primary_references,
@@ -133,6 +134,18 @@ def direction(low: float, high: float) -> int:
 
 def _lacks_interval(row: pd.Series) -> bool:
     return bool(math.isnan(row["difference"]) or math.isnan(row["low"]) or math.isnan(row["high"]))
+
+
+def readings_of_changed(results: Results, base: str) -> dict[str, Reading]:
+    """What is shown of each compressed or defended release, in the order of the study.
+
+    At equal accuracy where releases were compared so, else from their baselines.
+    """
+    changed = changed_releases(results, base)
+    if not has_frontier(results):
+        return {name: concluded(results, name, baseline_of(results, name)).reading for name in changed}
+    found = {name: at_equal_accuracy(results, name) for name in changed}
+    return {name: item.reading if item else "not compared" for name, item in found.items()}
 
 
 def changed_releases(results: Results, base: str) -> list[str]:

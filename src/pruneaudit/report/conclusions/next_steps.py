@@ -12,12 +12,11 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.conclusions.agreement import agreement
-from pruneaudit.report.conclusions.changes import at_equal_accuracy, changed_releases, concluded, has_frontier
+from pruneaudit.report.conclusions.changes import changed_releases, readings_of_changed
 from pruneaudit.report.conclusions.leakage import verdict
 from pruneaudit.report.quantities import headline_tpr
 from pruneaudit.report.selection import (
     base_release,
-    baseline_of,
     far_from_baselines,
     finding,
     primary_attack,
@@ -49,6 +48,8 @@ class Step:
     kind: Kind
     number: int = 0
     """Number of releases, networks or samples in the step; 0 without one."""
+    releases: tuple[str, ...] = ()
+    """The releases that the step is about."""
 
 
 def next_steps(results: Results) -> tuple[Step, ...]:
@@ -77,15 +78,12 @@ def _decide(results: Results, base: str, found: str) -> list[Step]:
     if found == "not shown":
         return [Step("play stronger attacks")]
     changed = changed_releases(results, base)
-    if has_frontier(results):
-        # Without an undefended network of similar accuracy, the lost accuracy alone may be what leaks less.
-        near = [name for name in changed if name not in far_from_baselines(results)]
-        found_there = [at_equal_accuracy(results, name) for name in near]
-        less = sum(item is not None and item.reading == "less" for item in found_there)
-    else:
-        less = sum(concluded(results, name, baseline_of(results, name)).reading == "less" for name in changed)
+    # Without an undefended network of similar accuracy, the lost accuracy alone may be what leaks less.
+    far = far_from_baselines(results)
+    readings = readings_of_changed(results, base)
+    less = tuple(name for name, reading in readings.items() if reading == "less" and name not in far)
     if less:
-        return [Step("choose a release", less)]
+        return [Step("choose a release", len(less), less)]
     if not changed:
         return [Step("audit a compressed version")]
     is_defended = bool((results.releases["defense"] != "").any())
@@ -97,7 +95,7 @@ def _sharpen(results: Results, base: str) -> list[Step]:
     steps, row = [], finding(results, base, primary_attack(results))
     far = [name for name in far_from_baselines(results) if name in changed_releases(results, base)]
     if far:
-        steps.append(Step("train weaker baselines", len(far)))
+        steps.append(Step("train weaker baselines", len(far), tuple(far)))
     if row is None or math.isnan(row["auc"]):
         return steps
     if 0 < row["num_victims"] < FEW_MODELS:

@@ -283,6 +283,7 @@ def _caption(attack: str, references: str, has_envelope: bool, grows: bool, has_
             f"with 95% intervals. {larger}{envelope}{hollow}"
         ).strip()
     return (
-        "One point per release with 95% intervals. Further down leaks less, further right is more accurate. "
+        "One point per release with its own 95% intervals; the table has the differences. Further down leaks less, "
+        "further right is more accurate. "
         f"{larger}{envelope}{hollow}The dashed line is guessing."
     )

@@ -89,8 +89,8 @@ _SPARSITY = _Degree(
     lambda sparsity: f"{sparsity_text(sparsity)} sparsity",
     lambda sparsity: sparsity,
     0.1,
-    "Grey lines: what pruned releases are compared with. A sparser release usually classifies worse as well, which "
-    "alone lowers leakage.",
+    "Grey lines: what pruned releases are compared with. A sparser release often classifies worse as well, which "
+    "alone can lower leakage.",
 )
 _BITS = _Degree(
     "bits",
@@ -101,7 +101,7 @@ _BITS = _Degree(
     1.0,
     "Effective bits: the entropy bound of the compressed weight matrices, per weight of the dense network, on a "
     "logarithmic axis; an uncompressed weight has 32. Grey lines: what compressed releases are compared with. A "
-    "release of fewer bits usually classifies worse as well, which alone lowers leakage.",
+    "release of fewer bits often classifies worse as well, which alone can lower leakage.",
 )
 
 

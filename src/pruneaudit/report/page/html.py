@@ -43,6 +43,7 @@ from pruneaudit.report.selection import (
     release_names,
     why_not_alone,
 )
+from pruneaudit.report.sentences.certainty import DEMONSTRATION
 from pruneaudit.report.tables.accusations import accusations
 from pruneaudit.report.tables.detected import NO_SAMPLES, are_public, detected, shown_samples
 from pruneaudit.report.tables.equal_accuracy import frontier_table
@@ -150,6 +151,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "name": str(about.get("name") or "Results"),
         "description": str(about.get("description") or ""),
         "first": first,
+        "demonstration": DEMONSTRATION,
         "had_references": num_references(results) != 0,
         "has_counterparts": any(line.counterpart_of for line in first.lines),
         "contents": [(target, words) for target, words, needs in _SECTIONS if not needs or shown[needs]],

@@ -7,7 +7,7 @@ from pruneaudit.report.compressed import changed_words
 from pruneaudit.report.conclusions.agreement import Agreement, agreement
 from pruneaudit.report.conclusions.stronger import Stronger
 from pruneaudit.report.quantities import AUC
-from pruneaudit.report.selection import base_release
+from pruneaudit.report.selection import base_release, primary_attack
 from pruneaudit.report.sentences.leakage import networks_of
 from pruneaudit.report.words import attack_name, counted, first_few, verb
 
@@ -32,7 +32,8 @@ def agreement_words(results: Results) -> tuple[str, ...]:
     if not found.num_attacks:
         return ()
     is_shown = found.num_attacks > 1 and found.num_releases and not found.num_disputed
-    agreed = " On what each release changes from its baseline, no attack contradicts another." if is_shown else ""
+    name = attack_name(primary_attack(results))
+    agreed = f" Every change in AUC from a baseline that another attack shows, {name} shows too." if is_shown else ""
     return (f"{_better(results, found)}{agreed}", *_stronger(results, found))
 
 
@@ -43,7 +44,7 @@ def _better(results: Results, found: Agreement) -> str:
     if not found.num_better:
         return f"None of the {found.num_attacks} attacks is shown to do better than guessing on the {networks}."
     of_all = "All" if found.num_better == found.num_attacks else f"{found.num_better} of"
-    return f"{of_all} {found.num_attacks} attacks do better than guessing on the {networks}."
+    return f"{of_all} {found.num_attacks} attacks do better than guessing on the {networks}, in AUC."
 
 
 def _stronger(results: Results, found: Agreement) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compressed import most_compressed
 from pruneaudit.report.selection import base_release, release_names
 from pruneaudit.report.sentences.agreement import agreement_words, disagreement
-from pruneaudit.report.sentences.certainty import caveats, certainty
+from pruneaudit.report.sentences.certainty import caveats, certainty, collapsed_words
 from pruneaudit.report.sentences.changes import change_words
 from pruneaudit.report.sentences.counts import counted_changes
 from pruneaudit.report.sentences.leakage import LeakageWords, leakage_words
@@ -44,6 +44,8 @@ class Answer:
     """How many releases leak less, and how many more; empty without compressed or defended releases."""
     changes: tuple[Change, ...]
     """One for each release but the base, in the order of the study."""
+    collapsed: tuple[str, ...]
+    """Releases in which single networks did not learn."""
     agreement: tuple[str, ...]
     """How many attacks succeed, and which find more than the primary one."""
     certainty: str
@@ -65,6 +67,7 @@ def answer(results: Results) -> Answer:
         leakage_words(results, base),
         counted_changes(results, base),
         tuple(Change(release, change_words(results, release, base)) for release in others),
+        collapsed_words(results),
         agreement_words(results),
         certainty(results),
         next_step_words(results),

@@ -10,6 +10,8 @@ from pruneaudit.attacks.groups import is_lower_bound
 from pruneaudit.attacks.reference_free import WEAKEST, WRONG_WAY
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
+from pruneaudit.report.conclusions.collapsed import collapsed
+from pruneaudit.report.quantities import TEST_ACCURACY
 from pruneaudit.report.selection import attack_order, base_release, finding, primary_attack, reference_free_of
 from pruneaudit.report.words import counted
 
@@ -29,10 +31,19 @@ def _intervals(row: pd.Series) -> str:
     networks = int(row["num_victims"])
     if networks == 1:
         return "The 95% intervals cover the choice of samples. They do not cover another training run of this network."
-    samples = f"{row['num_members'] + row['num_nonmembers']:,.0f} samples for each"
-    said = f"The 95% intervals cover the choice of {networks} networks and {samples}."
+    samples = f"the {row['num_members'] + row['num_nonmembers']:,.0f} samples that each was asked about"
+    said = f"The 95% intervals cover the choice of {networks} networks and of {samples}."
     few = " So few networks say little about others that are trained the same way."
     return said + few * (networks < FEW_MODELS)
+
+
+def collapsed_words(results: Results) -> tuple[str, ...]:
+    """A sentence for each release in which single networks did not learn."""
+    return tuple(
+        f"{found.num_collapsed} of {found.num_networks} networks of {found.release} did not learn (test accuracy "
+        f"{TEST_ACCURACY.value(found.accuracy)}, median {TEST_ACCURACY.value(found.median)}), which shifts its means."
+        for found in collapsed(results)
+    )
 
 
 def caveats(results: Results) -> tuple[str, ...]:
@@ -41,6 +52,7 @@ def caveats(results: Results) -> tuple[str, ...]:
     return (
         *([DEMONSTRATION] if results.about.get("demonstration") else []),
         *([said] if (said := certainty(results)) else []),
+        *collapsed_words(results),
         *([WRONG_WAY] if reference_free_of(results) else []),
         *([f"{counted(failed, 'task')} failed. Results that depend on them are missing here."] if failed else []),
         *(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compressed import changed_words
@@ -13,6 +14,7 @@ from pruneaudit.report.conclusions.changes import (
     changed_releases,
     concluded,
     has_frontier,
+    readings_of_changed,
 )
 from pruneaudit.report.selection import baseline_of, far_from_baselines, primary_attack
 from pruneaudit.report.words import attack_name, counted, listed, verb
@@ -46,6 +48,58 @@ _OF_ONE: dict[Reading, str] = {
 """The words where there is one release."""
 
 
+@dataclass(frozen=True)
+class ChangeGroup:
+    """Releases of which the same can be said."""
+
+    words: str
+    """Such as `leak less`."""
+    releases: tuple[str, ...]
+
+
+_OF_GROUP: dict[Reading, str] = {
+    "less": "Shown to leak less",
+    "more": "Shown to leak more",
+    "not shown": "Not shown to differ",
+    "disagree": "Attacks disagree",
+    "not compared": "Could not be compared",
+}
+"""The words before the names of a group."""
+
+
+def comparison_words(results: Results) -> str:
+    """What compressed and defended releases are compared with."""
+    if not has_frontier(results):
+        return "In AUC under all attacks, compared with their baselines"
+    than = "compared with the least leaky undefended dense network that is at least as accurate"
+    return f"In AUC under {attack_name(primary_attack(results))} alone, {than}"
+
+
+def change_groups(results: Results, base: str) -> tuple[ChangeGroup, ...]:
+    """The compressed and the defended releases, by what is shown of them."""
+    readings = readings_of_changed(results, base)
+    groups = (
+        (words, tuple(name for name, found in readings.items() if found == reading))
+        for reading, words in _OF_GROUP.items()
+    )
+    return tuple(ChangeGroup(words, names) for words, names in groups if names)
+
+
+def far_words(results: Results, base: str) -> str:
+    """A sentence on the releases whose lower leakage may be lost accuracy; their names follow it. Empty: none."""
+    if not far_changed(results, base):
+        return ""
+    return (
+        "No undefended network is 0 to 2 points more accurate than these, so lost accuracy alone may explain lower "
+        "leakage:"
+    )
+
+
+def far_changed(results: Results, base: str) -> tuple[str, ...]:
+    """The compressed and defended releases without an undefended network of similar accuracy."""
+    return tuple(name for name in changed_releases(results, base) if name in far_from_baselines(results))
+
+
 def counted_changes(results: Results, base: str) -> str:
     """Counts what the compressed and defended releases change; empty where there are none."""
     changed = changed_releases(results, base)
@@ -57,7 +111,7 @@ def counted_changes(results: Results, base: str) -> str:
 def _at_equal_accuracy(results: Results, changed: Sequence[str]) -> str:
     """Counts the releases by what the primary attack shows at equal accuracy."""
     found = {name: at_equal_accuracy(results, name) for name in changed}
-    readings: list[Reading] = [item.reading if item else "not compared" for item in found.values()]
+    readings = [item.reading if item else "not compared" for item in found.values()]
     reasons = [item.why_not if item and item.why_not else "no figure" for item in found.values()]
     why = _reasons([why for why, reading in zip(reasons, readings, strict=True) if reading == "not compared"])
     if set(readings) == {"not compared"}:
@@ -72,7 +126,9 @@ def _far(results: Results, changed: Sequence[str]) -> str:
     if not far:
         return ""
     none = f"For {len(far)} of the {len(changed)}, no" if len(far) < len(changed) else "No"
-    return f" {none} undefended network has similar accuracy, so lost accuracy alone may explain lower leakage."
+    return (
+        f" {none} undefended network is 0 to 2 points more accurate, so lost accuracy alone may explain lower leakage."
+    )
 
 
 def _against_baselines(results: Results, changed: Sequence[str]) -> str:

@@ -58,15 +58,15 @@ def networks_of(results: Results, release: str) -> str:
 
 
 def members_words(named: MembersNamed) -> str:
-    """How many members the attacker names rightly, and how many others wrongly.
+    """How many members the attacker recognises, and how many others are taken for members.
 
     Example:
         >>> members_words(MembersNamed(124.0, 101.0, 146.0, 10.0))
-        'Of 1,000 members it names 124 [101, 146] rightly, and of 1,000 others 10 wrongly; guessing names 10 of each.'
+        'Of 1,000 members it recognises 124 [101, 146], while it takes 10 of 1,000 others for members (guessing: 10).'
     """
     return (
-        f"Of {PER:,} members it names {members_figure(named)} rightly, and of {PER:,} others {named.wrongly:g} "
-        f"wrongly; guessing names {named.wrongly:g} of each."
+        f"Of {PER:,} members it recognises {members_figure(named)}, while it takes {named.wrongly:g} of {PER:,} others "
+        f"for members (guessing: {named.wrongly:g})."
     )
 
 

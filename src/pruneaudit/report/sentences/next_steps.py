@@ -8,7 +8,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.changes import has_frontier
 from pruneaudit.report.conclusions.next_steps import Kind, Step, next_steps
 from pruneaudit.report.selection import reference_free_of
-from pruneaudit.report.words import counted, verb
+from pruneaudit.report.words import counted, first_few, verb
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,13 @@ class StepWords:
     text: str
     command: str
     """What to type; RUN is the run's folder. Empty without a command."""
+    releases: tuple[str, ...] = ()
+    """Names that end the sentence."""
+
+    @property
+    def whole(self) -> str:
+        """As running text."""
+        return " ".join(filter(None, (self.text, first_few(self.releases), self.command)))
 
 
 _WORDS: dict[Kind, tuple[str, str]] = {
@@ -53,17 +60,16 @@ def step_words(results: Results, step: Step) -> StepWords:
     """One step in words."""
     if step.kind in _WORDS:
         return StepWords(*_WORDS[step.kind])
-    number, releases = step.number, counted(step.number, "release")
+    number = step.number
     alone = reference_free_of(results)
-    at_similar = " than networks of similar accuracy" if has_frontier(results) else ""
+    at_similar = " than an undefended network of 0 to 2 points more accuracy" if has_frontier(results) else ""
     text = {
         "use references": alone.advice if alone else "",
-        "choose a release": f"Choose by accuracy and size among the {releases} shown to leak less{at_similar}."
-        if number > 1
-        else f"One release is shown to leak less{at_similar}. Check whether its accuracy and size are good enough.",
-        "train weaker baselines": f"Also train undefended dense networks for fewer epochs. {releases.capitalize()} "
-        f"{verb(number, 'has', 'have')} none of similar accuracy to compare with.",
-        "audit more networks": f"Train {number} networks or more, so that the intervals cover another training run.",
-        "audit more samples": f"Audit {number:,} non-members or more per network, to measure low false-positive rates.",
+        "choose a release": f"{counted(number, 'release')} {verb(number, 'is', 'are')} shown to leak less{at_similar}. "
+        f"Check whether {verb(number, 'its', 'their')} accuracy and size are good enough:",
+        "train weaker baselines": "Train undefended dense networks for fewer epochs, to have one of 0 to 2 points more "
+        "accuracy than",
+        "audit more networks": f"Train {number} networks or more: intervals over fewer are rough.",
+        "audit more samples": f"Give every network {number:,} non-members, to measure low false-positive rates.",
     }[step.kind]
-    return StepWords(text, "")
+    return StepWords(text, "", step.releases)
