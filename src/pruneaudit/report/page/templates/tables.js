@@ -19,7 +19,7 @@
     bare.querySelectorAll(ASIDE).forEach((part) => part.remove());
     const interval = cell.querySelector(".interval");
     const limits = interval && words(interval).match(LIMITS);
-    const value = words(bare) === "–" ? "" : words(bare);
+    const value = ["–", "n/a"].includes(words(bare)) ? "" : words(bare);
     const aside = [...cell.querySelectorAll(".detail")].map(words);
     if (interval && !limits) aside.push(words(interval));
     return { value, limits: limits ? limits.slice(1) : null, aside: aside.join("; "), shown: value && limits ? `${value} ${words(interval)}` : value };
