@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pruneaudit.defenses import DEFENSES
     from pruneaudit.defenses.defense import Defense
     from pruneaudit.evaluation import Audit, audit
-    from pruneaudit.evaluation.given import Paired
     from pruneaudit.external.asked import NetworkOptions, Queries
     from pruneaudit.external.collect import collect_signals
     from pruneaudit.external.compress import compress
@@ -56,7 +55,6 @@ __all__ = [
     "NetworkOptions",
     "Options",
     "PageSettings",
-    "Paired",
     "Queries",
     "Release",
     "Run",
@@ -96,7 +94,6 @@ _HOME = {
     "NetworkOptions": "pruneaudit.external.asked",
     "Options": "pruneaudit.core.options",
     "PageSettings": "pruneaudit.api",
-    "Paired": "pruneaudit.evaluation.given",
     "CompressedModel": "pruneaudit.external.compressed_model",
     "Queries": "pruneaudit.external.asked",
     "Release": "pruneaudit.study",
@@ -121,9 +118,19 @@ _HOME = {
     "verify": "pruneaudit.api",
 }
 
+_GONE = {
+    "Paired": "pruneaudit.audit({'dense': dense, 'pruned': pruned}, references={'dense': ..., 'pruned': ...},"
+    " baseline='dense'), without `references` if the other models of each release serve"
+}
+"""Former public names, and what to write now."""
+
 
 def __getattr__(name: str) -> Any:
     """Imports a public name on first use, so that `pruneaudit --help` stays fast."""
+    if name in _GONE:
+        from pruneaudit.core.errors import UserError
+
+        raise UserError(f"pruneaudit.{name} is gone; use: {_GONE[name]}")
     if name not in _HOME:
         raise AttributeError(f"module 'pruneaudit' has no attribute '{name}'")
     return getattr(import_module(_HOME[name]), name)

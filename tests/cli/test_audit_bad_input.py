@@ -29,13 +29,15 @@ def taken(arrays, samples):
 def audit(call, tmp_path):
     """Runs `pruneaudit audit` on arrays: (exit code, standard output, standard error)."""
 
-    def run(victims, references=None, paired=None, attacks="loss,lira"):
+    def run(victims, references=None, other=None, attacks="loss,lira"):
         np.savez(tmp_path / "victims.npz", **victims)
         command = ["audit", tmp_path / "victims.npz", "--attacks", attacks, "--out", tmp_path / "audit"]
-        for option, arrays in (("references", references), ("paired", paired)):
-            if arrays is not None:
-                np.savez(tmp_path / f"{option}.npz", **arrays)
-                command += [f"--{option}", tmp_path / f"{option}.npz"]
+        if references is not None:
+            np.savez(tmp_path / "references.npz", **references)
+            command += ["--references", tmp_path / "references.npz"]
+        if other is not None:
+            np.savez(tmp_path / "dense.npz", **other)
+            command.append(tmp_path / "dense.npz")
         return call(*command)
 
     return run
@@ -109,9 +111,13 @@ def test_references_that_answer_otherwise(refuses):
     refuses("2 queries", victims=predictions(), references=predictions(seed=1, confidence=queries))
 
 
-def test_a_pair_of_other_models(refuses):
+def test_a_release_of_other_models_samples_or_members(refuses):
     ids = np.arange(NUM_MODELS)
-    refuses("model_ids", victims=predictions(model_ids=ids), paired=predictions(model_ids=ids + 1))
+    both = "releases dense and victims"
+    refuses(both, "model_ids", victims=predictions(model_ids=ids), other=predictions(model_ids=ids + 1))
+    refuses(both, "member", victims=predictions(), other=predictions(seed=1))
+    refuses(both, "labels", victims=predictions(), other=predictions(labels=np.arange(NUM_SAMPLES)[::-1] % NUM_CLASSES))
+    refuses(both, "39", victims=predictions(), other=taken(predictions(), np.arange(NUM_SAMPLES - 1)))
 
 
 def test_missing_needs_are_named(refuses):

@@ -68,7 +68,7 @@ def test_there_and_back(call, bank, method):
             np.testing.assert_allclose(signals.logits[row], pruned.model.eval()(x).numpy(), atol=1e-6)
     if method == "l1unstructured":
         return  # the two files are alike; one audit is enough
-    code, out, err = call("audit", "pruned.npz", "--paired", "dense.npz", "--attacks", "loss", "--out", "audit")
+    code, out, err = call("audit", "pruned.npz", "dense.npz", "--attacks", "loss", "--out", "audit")
     assert code == 0, err
     assert "loss" in out
 

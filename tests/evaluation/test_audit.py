@@ -11,7 +11,6 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation import audit, bank_settings
 from pruneaudit.evaluation.comparison_plan import ComparisonPlan, ready
 from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
-from pruneaudit.evaluation.given import Paired
 from pruneaudit.evaluation.results import Results
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
@@ -96,21 +95,6 @@ def test_without_ids_equal_numbers_are_no_equal_models(make_bank):
     unnamed = Signals(references.logits, references.labels, references.member)
     attack_input = audit(victims, references=unnamed, attacks=["lira"]).settings[0].setting.attack_input
     assert attack_input.allowed.all()
-
-
-def test_a_second_public_release_is_part_of_what_is_seen(make_bank):
-    dense, pruned = make_bank(4, 100), make_bank(4, 100, noise_seed=1)
-    attack_input = audit(pruned, paired=dense, attacks=["lira"]).settings[0].setting.attack_input
-    assert attack_input.releases == attack_input.references == (dense, pruned)
-    assert attack_input.attacked is pruned
-    others, others_dense = make_bank(3, 100, first_id=9, seed=1), make_bank(3, 100, first_id=9, seed=1, noise_seed=1)
-    with pytest.raises(UserError, match=r"Paired\(signals, references\)"):
-        audit(pruned, others, dense)
-    with pytest.raises(UserError, match=r"paired_references .*references, which are not given"):
-        audit(pruned, paired=Paired(dense, others_dense))
-    found = audit(pruned, others, Paired(dense, others_dense), attacks=["back_front", "joint_lira"])
-    assert found.settings[0].setting.attack_input.references == (others_dense, others)
-    assert np.isfinite(found.findings["auc"]).all()
 
 
 def test_a_victim_is_never_its_own_reference(make_bank):

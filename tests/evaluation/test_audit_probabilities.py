@@ -8,7 +8,6 @@ import pytest
 from command_line import succeed
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation import audit
-from pruneaudit.evaluation.given import Paired
 from pruneaudit.report.selection import primary_attack
 from pruneaudit.signals.signals import Signals
 
@@ -149,25 +148,26 @@ def test_a_copy_among_probabilities_is_found_beside_logits(make_bank):
 
 def test_a_lossless_release_is_legitimate_and_a_swapped_one_is_not(make_bank):
     bank = make_bank(4, 100)
-    found = audit(bank, paired=bank, attacks=["loss"])
+    with pytest.warns(UserWarning, match="exactly as dense"):
+        found = audit({"dense": bank, "packed": renamed(bank, 0)}, attacks=["loss"])
     assert np.isfinite(found.findings["auc"]).all()
-    swapped = bank.logits[[1, 0, 2, 3]]
-    with pytest.raises(UserError, match=r"paired: model 0 answers exactly as model 1 of signals"):
-        audit(bank, paired=renamed(bank, 0, logits=swapped), attacks=["loss"])
+    swapped = renamed(bank, 0, logits=bank.logits[[1, 0, 2, 3]])
+    with pytest.raises(UserError, match=r"signals of dense: model 0 answers exactly as model 1 of signals of packed"):
+        audit({"dense": bank, "packed": swapped}, attacks=["loss"])
 
 
-@pytest.mark.parametrize("place", ["paired_references", "references"])
+@pytest.mark.parametrize("place", ["dense", "pruned"])
 def test_a_victims_answers_in_the_other_release_are_no_reference(make_bank, place):
     dense, pruned = make_bank(3, 100), make_bank(3, 100, noise_seed=1)
-    parts = {
-        "references": make_bank(4, 100, first_id=10, seed=1, noise_seed=1),
-        "paired_references": make_bank(4, 100, first_id=10, seed=1),
+    references = {
+        "dense": make_bank(4, 100, first_id=10, seed=1),
+        "pruned": make_bank(4, 100, first_id=10, seed=1, noise_seed=1),
     }
-    logits = parts[place].logits.copy()
+    logits = references[place].logits.copy()
     logits[2] = dense.logits[0]
-    parts[place] = renamed(parts[place], 10, logits=logits)
-    with pytest.raises(UserError, match=rf"{place}: model 12 answers exactly as victim 0 of paired"):
-        audit(pruned, parts["references"], Paired(dense, parts["paired_references"]), attacks=["back_front"])
+    references[place] = renamed(references[place], 10, logits=logits)
+    with pytest.raises(UserError, match=rf"references of {place}: model 12 answers exactly as victim 0 of"):
+        audit({"dense": dense, "pruned": pruned}, references, attacks=["back_front"])
 
 
 def test_victims_and_references_treat_a_zero_alike(make_bank):

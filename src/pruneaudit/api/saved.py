@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pruneaudit.api.page import USUAL_PAGE, PageSettings
 from pruneaudit.api.writing import Run, made_for_owner, write_up
@@ -16,8 +17,9 @@ from pruneaudit.core.files import file_sha256
 from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.evaluation.audit import audit
 from pruneaudit.evaluation.comparison_plan import named, ready
-from pruneaudit.evaluation.given import Paired
+from pruneaudit.evaluation.given import check_names, chosen_baseline
 from pruneaudit.evaluation.recorded_checks import SELFTEST, record_sanity_checks
+from pruneaudit.external.release_files import read_release_files
 from pruneaudit.runs.provenance import provenance
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study.audit import DEFAULT_LEVELS
@@ -27,32 +29,58 @@ from pruneaudit.study.audit import DEFAULT_LEVELS
 class PredictionFiles:
     """Predictions in the exchange format of `Signals`, `.npz`."""
 
-    signals: Path
-    """Predictions of the attacked models."""
-    references: Path | None = None
-    """Predictions of other models on the same samples."""
-    paired: Path | None = None
-    """Predictions of another public release of the same models."""
-    paired_references: Path | None = None
-    """Predictions of the references in that other release."""
+    signals: Path | Mapping[str, Path]
+    """Predictions of the attacked models; of several releases by name, or a folder that `collect` wrote."""
+    references: Path | Mapping[str, Path] | None = None
+    """Predictions of other models on the same samples: one set, or each release's own by name."""
+    baseline: str | None = None
+    """The release with which the others are compared; default: `dense`."""
 
-    def load(self) -> tuple[Signals, Signals | None, Paired | None]:
-        """Loads signals, references and pairs, as `pruneaudit.audit` takes them.
+    def releases(self, name: str | None = None) -> dict[str, Path]:
+        """The files of the attacked models by release.
+
+        Args:
+            name: the name of a single release; default: the file's name without its suffix.
 
         Raises:
-            UserError: a file is unusable, or `paired_references` is given without `paired`.
+            UserError: a name is missing, taken or of no use here, or a file stands for two releases.
         """
-        if self.paired is None and self.paired_references is not None:
-            raise UserError(
-                f"paired references: got {self.paired_references} without the victims' other release; add --paired"
-            )
-        signals, *others = (
-            None if path is None else Signals.load(path)
-            for path in (self.signals, self.references, self.paired, self.paired_references)
-        )
-        references, paired, paired_references = others
-        assert signals is not None
-        return signals, references, None if paired is None else Paired(paired, paired_references)
+        if isinstance(self.signals, Mapping):
+            if name is not None:
+                raise UserError(f"name: got '{name}' beside releases with names; leave it out, or give one file")
+            found = {release: Path(path) for release, path in self.signals.items()}
+        elif Path(self.signals).is_dir():
+            return replace(self, signals=read_release_files(Path(self.signals))).releases(name)
+        else:
+            path = Path(self.signals)
+            found = {path.stem if name is None else name: path}
+        check_names(list(found))
+        chosen_baseline(list(found), self.baseline)
+        _check_different(found, "leave one out")
+        return found
+
+    def other_models(self) -> Path | dict[str, Path] | None:
+        """The files of references: by release, or one for all.
+
+        Raises:
+            UserError: a folder has no list of its files, or a file stands for two releases.
+        """
+        given = self.references
+        if given is None or (not isinstance(given, Mapping) and not Path(given).is_dir()):
+            return None if given is None else Path(given)
+        by_name = given if isinstance(given, Mapping) else read_release_files(Path(given))
+        found = {release: Path(path) for release, path in by_name.items()}
+        _check_different(found, "give it once if it serves all releases")
+        return found
+
+
+def _check_different(files: Mapping[str, Path], advice: str) -> None:
+    """Refuses one file under two names."""
+    first: dict[Path, str] = {}
+    for name, path in files.items():
+        earlier = first.setdefault(path.resolve(), name)
+        if earlier != name:
+            raise UserError(f"{path}: given for {earlier} and for {name}, expected a file for each; {advice}")
 
 
 def audit_files(
@@ -74,7 +102,7 @@ def audit_files(
         out: the folder to write; files of an earlier audit are replaced.
         seed: seed of folds and bootstrap.
         fpr_levels: false-positive rates at which the true-positive rate is reported.
-        name: the name of the release in findings and report; default: the file's name without its suffix.
+        name: the name of a single release in findings and report; default: the file's name without its suffix.
         page: settings of the report.
         runtime: its `progress` reports every attack, then the sanity checks.
 
@@ -82,42 +110,74 @@ def audit_files(
         UserError: a file is unusable, or lacks what an attack needs.
     """
     files = files if isinstance(files, PredictionFiles) else PredictionFiles(files)
-    file = files.signals
-    name = file.stem if name is None else name
-    signals, references, paired = files.load()
+    paths = files.releases(name)
+    base = chosen_baseline(list(paths), files.baseline)
+    signals = {release: Signals.load(path) for release, path in paths.items()}
+    others = files.other_models()
+    references = _loaded(others)
     if references is None:
-        _check_has_out_models(signals, attacks, file)
+        for release, path in paths.items():
+            _check_has_out_models(signals[release], attacks, path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # `about` lists what is left out
-        found = audit(signals, references, paired, attacks, seed, fpr_levels, name, runtime)
+        found = audit(
+            signals, references, attacks=attacks, seed=seed, fpr_levels=fpr_levels, baseline=base, runtime=runtime
+        )
     runtime.progress.say("sanity checks: the same attacks, on data with known answers")
     record_sanity_checks(found, ready(attacks.split(",")), seed, SELFTEST)
-    parts = (signals.canaries, signals.nulls, signals.unseen & ~signals.nulls, signals.copies)
-    canaries, holdout, public, copies = (int(part.sum()) for part in parts)
     found.results.about.update(
         provenance(page.command)
         | found.results.about
-        | {
-            "name": name,
-            "protocol": "as in the file",
-            "num_models": signals.num_models,
-            "seeds": [seed],
-            "audit_data": {
-                "name": file.name,
-                "public": False,
-                "num_samples": signals.num_samples - holdout - public - canaries - copies,
-                "num_canaries": canaries,
-                "num_holdout": holdout,
-                "num_public": public,
-                "num_copies": copies,
-                "num_classes": signals.num_classes,
-                "sha256": file_sha256(file),
-            },
-        }
+        | {"name": ", ".join(paths)}
+        | _described(signals[base], paths[base], seed)
     )
+    if len(paths) > 1:
+        found.results.about["files"] = _checksums(paths, others)
     found.results.about["warnings"] += made_for_owner(Path(out))
     write_up(found, Path(out), show_records=page.show_records)
     return Run(Path(out), found, 0)
+
+
+def _loaded(references: Path | Mapping[str, Path] | None) -> Signals | dict[str, Signals] | None:
+    """The references as `audit` takes them."""
+    if isinstance(references, Mapping):
+        return {name: Signals.load(path) for name, path in references.items()}
+    return None if references is None else Signals.load(references)
+
+
+def _described(signals: Signals, file: Path, seed: int) -> dict[str, Any]:
+    """What `about` says of the predictions of one release; all releases have the same models and samples."""
+    parts = (signals.canaries, signals.nulls, signals.unseen & ~signals.nulls, signals.copies)
+    canaries, holdout, public, copies = (int(part.sum()) for part in parts)
+    return {
+        "protocol": "as in the file",
+        "num_models": signals.num_models,
+        "seeds": [seed],
+        "audit_data": {
+            "name": file.name,
+            "public": False,
+            "num_samples": signals.num_samples - holdout - public - canaries - copies,
+            "num_canaries": canaries,
+            "num_holdout": holdout,
+            "num_public": public,
+            "num_copies": copies,
+            "num_classes": signals.num_classes,
+            "sha256": file_sha256(file),
+        },
+    }
+
+
+def _checksums(paths: Mapping[str, Path], references: Path | Mapping[str, Path] | None) -> dict[str, Any]:
+    """Name and SHA-256 of every file, by release."""
+
+    def of(path: Path) -> dict[str, str]:
+        return {"name": path.name, "sha256": file_sha256(path)}
+
+    by_release = references if isinstance(references, Mapping) else {} if references is None else {"": references}
+    return {
+        "signals": {name: of(path) for name, path in paths.items()},
+        "references": {name: of(path) for name, path in by_release.items()},
+    }
 
 
 def _check_has_out_models(signals: Signals, attacks: str, file: Path) -> None:

@@ -55,7 +55,10 @@ class Attack(Configured[OptionsT], ABC):
                 " use mode=offline where the attack has it)"
             )
         if "two releases" in self.needs and len(attack_input.releases) < 2:
-            return "a second release of the victims in addition to the attacked one (`paired` signals)"
+            return (
+                "a second release of the victims beside the attacked one (give several releases, and references for"
+                " each of them or for none)"
+            )
         if {"two releases", "references"} <= self.needs and len(attack_input.references) != len(attack_input.releases):
             return "references in as many releases as the victims"
         if "holdout" in self.needs and (num_nulls := int(attack_input.nulls.sum())) < MIN_HOLDOUT:

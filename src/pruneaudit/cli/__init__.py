@@ -30,7 +30,7 @@ from pruneaudit.cli import (
     verify,
 )
 from pruneaudit.cli.common import main_callback
-from pruneaudit.cli.former import ExportCommand, RootGroup, RunCommand
+from pruneaudit.cli.former import AuditCommand, ExportCommand, RootGroup, RunCommand
 from pruneaudit.cli.panels import PanelCommand
 from pruneaudit.core.errors import RunError, UserError, printable
 
@@ -53,7 +53,7 @@ app.command("attack", cls=PanelCommand, rich_help_panel=STUDIES)(attack.command)
 app.add_typer(mia_prune.app, rich_help_panel=STUDIES)
 app.add_typer(pruning_mia.app, rich_help_panel=STUDIES)
 app.command("collect", cls=PanelCommand, rich_help_panel=OWN)(collect.command)
-app.command("audit", cls=PanelCommand, rich_help_panel=OWN)(audit.command)
+app.command("audit", cls=AuditCommand, rich_help_panel=OWN)(audit.command)
 app.command("compress", cls=PanelCommand, rich_help_panel=OWN)(compress.command)
 app.command("report", cls=PanelCommand, rich_help_panel=RESULTS)(report.command)
 app.command("check", cls=check.BudgetCommand, rich_help_panel=RESULTS)(check.command)

@@ -1,7 +1,8 @@
-"""Parsers for arguments with several values: `key=value` and comma-separated numbers."""
+"""Parsers for arguments with several values: `key=value`, `name=FILE` and comma-separated numbers."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pruneaudit.core.errors import UserError
@@ -22,6 +23,41 @@ def keyed_values(option: str, given: list[str]) -> dict[str, Any]:
             raise UserError(f"{option}: got '{text}', expected key=value, for example width=64")
         values[key.strip()] = scalar(value)
     return values
+
+
+def files_by_release(option: str, given: list[str]) -> Path | dict[str, Path]:
+    """Parses `name=FILE`, `FILE` (named after the file) and folders of predictions into files by release.
+
+    Returns:
+        The path alone if there is one without a name.
+
+    Raises:
+        UserError: two files have the same name, or a folder has no list of its files.
+    """
+    from pruneaudit.external.release_files import read_release_files
+
+    named = [named_path(text) for text in given]
+    if len(named) == 1 and not named[0][0] and not named[0][1].is_dir():
+        return named[0][1]
+    found: dict[str, Path] = {}
+    for name, path in named:
+        parts = read_release_files(path) if path.is_dir() and not name else {name or path.stem: path}
+        for release, file in parts.items():
+            if release in found:
+                raise UserError(
+                    f"{option}: got the name '{release}' twice ({found[release]}, {file}), expected a name for each;"
+                    " write NAME=FILE"
+                )
+            found[release] = file
+    return found
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """Splits `name=PATH`; the name is empty if there is none, or if the whole text is the path of something."""
+    name, equals, path = text.partition("=")
+    if not equals or Path(text).exists():
+        return "", Path(text)
+    return name.strip(), Path(path)
 
 
 def numbers(option: str, text: str | None) -> tuple[float, ...] | None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pruneaudit.cli.arguments import rates
+from pruneaudit.cli.arguments import files_by_release, rates
 from pruneaudit.cli.common import (
     ForceOption,
     QuietOption,
@@ -21,23 +21,32 @@ from pruneaudit.cli.report import show
 
 
 def command(
-    file: Annotated[
-        Path, typer.Argument(help="Predictions, .npz: logits (or probabilities, or predicted), labels, member.")
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]FILE...",
+            help="Predictions, .npz: logits (or probabilities, or predicted), labels, member. Several: releases of the"
+            " same models, compared with each other. A folder: those that collect wrote into it.",
+        ),
     ],
     attacks: Annotated[
         str, typer.Option("--attacks", help="Comma-separated names; groups: scores, all, advanced, wemem.")
     ] = "scores",
     references: Annotated[
-        Path | None,
-        typer.Option("--references", help="Predictions of other models, used as references."),
+        list[str] | None,
+        typer.Option(
+            "--references",
+            metavar="[NAME=]FILE",
+            help="Predictions of other models, used as references: NAME=FILE for each release, or one file for all.",
+        ),
     ] = None,
-    paired: Annotated[
-        Path | None,
-        typer.Option("--paired", help="Predictions of another public release of the same models."),
-    ] = None,
-    paired_references: Annotated[
-        Path | None,
-        typer.Option("--paired-references", help="Predictions of the references in that other release."),
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="NAME",
+            help="The undefended dense release, with which the others are compared; default: dense.",
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for findings and report.")] = Path("audit"),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of folds and bootstrap.")] = 0,
@@ -50,24 +59,28 @@ def command(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the release in the report; default: the file's name.")
+        str | None, typer.Option("--name", help="Name of a single release in the report; default: the file's name.")
     ] = None,
     show_records: ShowRecordsOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of a table.")] = False,
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Attack models through their saved predictions, in seconds."""
+    """Attack models through their saved predictions, in seconds.
+
+    Several releases of the same models: pruneaudit audit dense=dense.npz pruned=pruned.npz --baseline dense
+    """
     from pruneaudit.api import PageSettings, PredictionFiles, audit_files
     from pruneaudit.core.machine import Here
     from pruneaudit.study.audit import DEFAULT_LEVELS
 
     check_results_folder(out, force)
     levels = DEFAULT_LEVELS if fpr_levels is None else rates("--fpr-levels", fpr_levels)
-    files = PredictionFiles(file, references, paired, paired_references)
+    others = files_by_release("--references", references) if references else None
+    given = PredictionFiles(files_by_release("FILE", files), others, baseline)
     page = PageSettings(command_line(), show_records=show_records or None)
     with StepLine(quiet) as line:
         machine = Here(progress=line)
-        finished = audit_files(files, attacks, out, seed=seed, fpr_levels=levels, name=name, page=page, runtime=machine)
+        finished = audit_files(given, attacks, out, seed=seed, fpr_levels=levels, name=name, page=page, runtime=machine)
     print_warnings(finished.audit.results)
     show(finished.audit.results, finished.folder, finished.report, as_json)

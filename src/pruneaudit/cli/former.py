@@ -50,6 +50,8 @@ SEVERAL = ("--methods", "--sparsities", "--seeds", "--attacks", "--wandb-tags")
 """Former options of `run` that take several values."""
 FORMER = {*SETTINGS, *FLAGS, *SEVERAL, "--mlflow-uri", "--wandb-project", "--wandb-entity"}
 """Former options of `run` with an equivalent there; all others belong to the commands of `IN_ITS_PLACE`."""
+PAIRED = ("--paired", "--paired-references")
+"""Former options of `audit`: the other release of the same models, which is now given like the attacked one."""
 
 Words = list[str]
 """An option with its values, or an argument."""
@@ -91,11 +93,23 @@ class ExportCommand(PanelCommand):
         return super().parse_args(ctx, args)
 
 
-class _Options:
-    """The options of all commands, by command and name."""
+class AuditCommand(PanelCommand):
+    """`audit`; answers its former options for a second release with the command to type now."""
 
-    def __init__(self, root: PanelGroup) -> None:
-        names = ["run", EVALUATE, *IN_ITS_PLACE]
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuses `--paired` and `--paired-references` in one line."""
+        root = ctx.find_root().command
+        former = [word for word in args if word.partition("=")[0] in PAIRED]
+        if former and isinstance(root, PanelGroup):
+            words = _of_two_releases(list(_Options(root, ("audit",)).words(args)))
+            raise UserError(f"{former[0].partition('=')[0]} is gone; several releases are now: {_line('audit', words)}")
+        return super().parse_args(ctx, args)
+
+
+class _Options:
+    """The options of commands, by command and name."""
+
+    def __init__(self, root: PanelGroup, names: Sequence[str] = ("run", EVALUATE, *IN_ITS_PLACE)) -> None:
         self.of: Mapping[str, Mapping[str, Any]] = {name: _options_of(_find(root, name)) for name in names}
 
     def words(self, args: Sequence[str]) -> Iterator[Words]:
@@ -111,7 +125,12 @@ class _Options:
         """Counts the words after an option that are its values."""
         known = next((of_it[option] for of_it in self.of.values() if option in of_it), None)
         is_flag = option in FLAGS or getattr(known, "is_flag", False)
-        if "=" in option or not option.startswith("-") or is_flag or (known is None and option not in FORMER):
+        if (
+            "=" in option
+            or not option.startswith("-")
+            or is_flag
+            or (known is None and option not in (*FORMER, *PAIRED))
+        ):
             return 0
         if option not in SEVERAL:
             return min(1, len(rest))
@@ -119,6 +138,21 @@ class _Options:
         while values < len(rest) and not rest[values].startswith("-") and not _is_study(rest[values]):
             values += 1
         return values
+
+
+def _of_two_releases(parts: Sequence[Words]) -> list[str]:
+    """The words after `audit` that are equivalent to a former line with `--paired`."""
+    values = {_name(part): (part[0].partition("=")[2] or part[-1]) for part in parts if part[0].startswith("-")}
+    rest = [part for part in parts if _name(part) not in (*PAIRED, "--references", "--name")]
+    attacked = next((part for part in rest if not part[0].startswith("-")), ["FILE"])
+    other = values.get("--paired", "OTHER")
+    name, baseline = values.get("--name", Path(attacked[0]).stem), Path(other).stem
+    if name == baseline:
+        name, baseline = "attacked", "baseline"
+    words = [f"{baseline}={other}", f"{name}={attacked[0]}", "--baseline", baseline]
+    for option, release in (("--paired-references", baseline), ("--references", name)):
+        words += ["--references", f"{release}={values[option]}"] if option in values else []
+    return [*words, *_flat([part for part in rest if part is not attacked])]
 
 
 def _find(root: PanelGroup, name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -25,8 +25,8 @@ class AttackSetting:
     """The victims' releases in the attack input, the attacked one last; empty outside a study."""
     owned: tuple[str, ...] = ()
     """The references' releases in the attack input, likewise."""
-    drawn_as: str = ""
-    """The release's name for random draws; empty: `release`. Used if `release` is a name for readers only."""
+    drawn_as: tuple[str, str] | None = None
+    """Release and references for random draws, where `release` and `references` are names for readers only."""
 
 
 def bank_settings(
@@ -70,3 +70,9 @@ def setting_of(settings: Sequence[AttackSetting], release: str, references: str)
     """The attack setting of a release with a kind of references, or with `matched` ones if these are the same."""
     mine = {setting.references: setting for setting in settings if setting.release == release}
     return mine.get(references) or mine.get(MATCHED)
+
+
+def primary_kind(kinds: Iterable[str]) -> str:
+    """The kind of references that summaries show: `matched` if it was played, else the first; empty without any."""
+    found = list(dict.fromkeys(kinds))
+    return MATCHED if MATCHED in found else next(iter(found), "")

@@ -5,63 +5,68 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pruneaudit.attacks.groups import skips
-from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.machine import HERE, Machine
-from pruneaudit.evaluation.attack_setting import AttackSetting
-from pruneaudit.evaluation.comparison_plan import named, ready
-from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
+from pruneaudit.evaluation.comparison_plan import ComparisonPlan, named, ready
+from pruneaudit.evaluation.evaluating import NO_COMPARISONS, Known, Measuring, evaluate
 from pruneaudit.evaluation.floors import tell_floors
-from pruneaudit.evaluation.given import Paired, equal_class_notes, given_input
+from pruneaudit.evaluation.given import BASELINE, check_names, chosen_baseline, given_settings, notes_on_copies
 from pruneaudit.evaluation.outcome import Audit
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
-from pruneaudit.study.audit import DEFAULT_ATTACKS, DEFAULT_LEVELS, MATCHED
+from pruneaudit.study.audit import DEFAULT_ATTACKS, DEFAULT_LEVELS
 
 GIVEN = "signals"
 """Default name of the release."""
 
 
 def audit(
-    signals: Signals,
-    references: Signals | None = None,
-    paired: Signals | Paired | None = None,
+    signals: Signals | Mapping[str, Signals],
+    references: Signals | Mapping[str, Signals] | None = None,
+    *,
     attacks: Sequence[str | Plugin] | str = DEFAULT_ATTACKS,
     seed: int = 0,
     fpr_levels: Sequence[float] = DEFAULT_LEVELS,
-    name: str = GIVEN,
+    name: str | None = None,
+    baseline: str | None = None,
     runtime: Machine = HERE,
 ) -> Audit:
     """Attacks models by their predictions.
 
     Args:
-        signals: the victims' predictions; each victim's references are the other models in it.
-        references: predictions of other models on the same samples, to use as references instead.
-        paired: predictions of the same models in another public release (for example, before pruning); with
-            `references`, pass a `Paired` with the references' predictions as well.
+        signals: the victims' predictions; each victim's references are the other models in it. Or several releases of
+            the same models by name: each is attacked as it would be alone, and compared with the baseline.
+        references: predictions of other models on the same samples, to use as references instead: for each release its
+            own by name, or one set for all of them.
         attacks: names such as "loss", "lira:mode=offline"; or the groups "scores" and "all",
             which skip attacks that the signals do not allow.
         seed: seed of folds and bootstrap.
         fpr_levels: false-positive rates at which the true-positive rate is reported.
-        name: name of the release in findings and reports; no figure depends on it.
+        name: name of a single release in findings and reports; no figure depends on it. Default: "signals".
+        baseline: with several releases the undefended dense one, with which the others are compared; attacks on two
+            releases see it beside the attacked one. Default: the one that is called "dense".
         runtime: its `progress` shows every attack before it is played.
 
     Returns:
         The audit; `.findings` is a table, `.scores` maps attack names to (V, N) arrays.
 
     Raises:
-        UserError: an attack is unknown, or lacks what it needs; a rate is out of range; the name is empty.
+        UserError: an attack is unknown, or lacks what it needs; a rate is out of range; a name is empty; releases are
+            of different models or samples.
 
     Example:
         >>> found = pruneaudit.audit(pruneaudit.Signals.load("signals.npz"), attacks="rmia,loss")
         >>> sorted(set(found.findings["attack"]))
         ['loss', 'rmia']
     """
-    if not name.strip():
-        raise UserError(f"name: got '{name}', expected a name for the release, such as dense")
+    if isinstance(signals, Mapping) and name is not None:
+        raise UserError(f"name: got '{name}' beside releases with names; leave it out")
+    releases = dict(signals) if isinstance(signals, Mapping) else {GIVEN if name is None else name: signals}
+    check_names(list(releases))
+    base = chosen_baseline(list(releases), baseline)
     fpr_levels = tuple(dict.fromkeys(fpr_levels))
     if not fpr_levels or not all(0 < level < 1 for level in fpr_levels):
         raise UserError(f"fpr_levels: got {list(fpr_levels)}, expected rates above 0 and below 1 (0.01 is 1%)")
@@ -71,10 +76,12 @@ def audit(
     def begin(label: str, number: int, count: int) -> None:
         runtime.progress.say(f"attack {label} ({number} of {count})")
 
-    attack_input, playable = given_input(signals, references, paired), ready(attacks)
-    setting = AttackSetting(name, MATCHED, attack_input, drawn_as=seeds.GIVEN)
-    known = Known(about={"warnings": equal_class_notes(attack_input)})
-    found = evaluate([setting], playable, Measuring(seed, fpr_levels), known, skips(named(attacks)), begin=begin)
+    settings, playable = given_settings(releases, references, base), ready(attacks)
+    is_compared = len(releases) > 1
+    plan = ComparisonPlan((base,), undefended=(base,)) if is_compared else NO_COMPARISONS
+    about = {"warnings": notes_on_copies(releases, settings, base)} | ({BASELINE: base} if is_compared else {})
+    known = Known(plan, about=about)
+    found = evaluate(settings, playable, Measuring(seed, fpr_levels), known, skips(named(attacks)), begin=begin)
     tell_floors(found, playable, seed)
     for note in found.results.about["warnings"]:
         warnings.warn(note, stacklevel=2)

@@ -13,7 +13,7 @@ from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import Scores
 from pruneaudit.attacks.primary import MANY_FLOORED, Primary
 from pruneaudit.core.threads import one_blas_thread
-from pruneaudit.evaluation.attack_setting import AttackSetting, setting_of
+from pruneaudit.evaluation.attack_setting import AttackSetting, primary_kind, setting_of
 from pruneaudit.evaluation.canaries import DEFAULT_BOUNDS, Bounds, canary_findings
 from pruneaudit.evaluation.columns import LATER_RELEASE_COLUMNS, RELEASE_COLUMNS, TABLES
 from pruneaudit.evaluation.comparison_plan import (
@@ -32,7 +32,7 @@ from pruneaudit.evaluation.measure import Accuracies, accuracies, measure
 from pruneaudit.evaluation.outcome import Audit, SettingScores
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics import two_way
-from pruneaudit.study.audit import DEFAULT_LEVELS, MATCHED
+from pruneaudit.study.audit import DEFAULT_LEVELS
 
 SettingKey = tuple[str, str]
 NO_COMPARISONS = ComparisonPlan()
@@ -96,6 +96,7 @@ def evaluate(
     found = {setting.release: accuracies(setting.attack_input.attacked) for setting in settings}
     sparsity = {name: facts.get(name, {}).get("sparsity", float("nan")) for name in found}
     pairs = comparison_plan.pairs(found)
+    kind = primary_kind(setting.references for setting in settings)
     scores = tuple(SettingScores(setting) for setting in settings)
     skipped = {
         label: lack for label, attack in attacks.items() if (lack := why_left_out(label, attack, settings, skip))
@@ -127,10 +128,10 @@ def evaluate(
             for writer in written[label].values():
                 rows[label]["canaries"] += canary_findings(writer, attacks[label], measuring.bounds)
             if label == primary.attack:
-                matched = {release: writer for (release, what), writer in written[label].items() if what == MATCHED}
-                rows[label]["frontier"] += frontier_rows(matched, comparison_plan.undefended, seed)
+                alike = {release: writer for (release, what), writer in written[label].items() if what == kind}
+                rows[label]["frontier"] += frontier_rows(alike, comparison_plan.undefended, seed)
                 rows[label]["detection_changes"], samples["sample_detection"] = detection_changes(
-                    matched, pairs, comparison_plan.repeats, seed
+                    alike, pairs, comparison_plan.repeats, seed
                 )
             if label not in held_against:
                 written[label].clear()

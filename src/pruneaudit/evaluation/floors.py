@@ -20,7 +20,7 @@ from pruneaudit.attacks.primary import MANY_FLOORED
 from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.given import parts_of
 from pruneaudit.evaluation.measure import play
-from pruneaudit.evaluation.outcome import Audit
+from pruneaudit.evaluation.outcome import Audit, SettingScores
 from pruneaudit.metrics import auc_influence
 from pruneaudit.signals.signals import Signals
 
@@ -33,40 +33,53 @@ NOTICEABLE = 0.01
 def tell_floors(found: Audit, attacks: Mapping[str, Attack], seed: int) -> None:
     """Writes into `about` the probabilities' resolution, the share of floored ones, and whether LiRA depends on it.
 
+    With several releases `about["probabilities"]` is of the first that has probabilities; warnings are of each.
+
     Args:
-        found: an audit of one attack setting; this adds to its `about`.
+        found: an audit with one attack setting for each release; this adds to its `about`.
         attacks: the played attacks, by label.
         seed: the audit's seed.
     """
-    setting, about = found.settings[0].setting, found.results.about
-    resolution = next((part.resolution for part in parts_of(setting.attack_input) if part.resolution is not None), None)
+    for scores in found.settings:
+        told, warnings = _floors(scores, attacks, seed)
+        prefix = f"{scores.setting.release}: " if len(found.settings) > 1 else ""
+        found.results.about["warnings"] += [prefix + text for text in warnings]
+        if told:
+            found.results.about.setdefault("probabilities", told)
+
+
+def _floors(scores: SettingScores, attacks: Mapping[str, Attack], seed: int) -> tuple[dict[str, Any], list[str]]:
+    """What is told of one release, and warnings; both empty without probabilities."""
+    setting, attack_input = scores.setting, scores.setting.attack_input
+    resolution = next((part.resolution for part in parts_of(attack_input) if part.resolution is not None), None)
     if resolution is None:
-        return
-    floored = setting.attack_input.share_floored
+        return {}, []
+    floored = attack_input.share_floored
     told: dict[str, Any] = {
         "resolution_at_0": float(resolution[0]),
         "resolution_at_1": float(resolution[1]),
         "floored": floored,
     }
-    about["probabilities"] = told
+    warnings = []
     if floored > MANY_FLOORED:
         step = f"{resolution[0]:.3g}" if resolution[0] == resolution[1] else "{:.3g} and {:.3g}".format(*resolution)
-        about["warnings"].append(
+        warnings.append(
             f"{floored:.1%} of the true-class probabilities are 0 or 1 at their resolution ({step}); they are moved"
             " inwards by half of it"
         )
-    label = next((name for name in found.settings[0].by_attack if name.partition(":")[0] == "lira"), "")
-    if not label or not any(part.floored.any() for part in parts_of(setting.attack_input)):
-        return
+    label = next((name for name in scores.by_attack if name.partition(":")[0] == "lira"), "")
+    if not label or not any(part.floored.any() for part in parts_of(attack_input)):
+        return told, warnings
     finer = _with_resolution(setting, resolution / FINER)
-    half = _mean_auc(setting.attack_input, found.settings[0].by_attack[label])
+    half = _mean_auc(attack_input, scores.by_attack[label])
     twentieth = _mean_auc(finer.attack_input, play(attacks[label], label, finer, seed).victims)
     told |= {"lira": label, "lira_auc": half, "lira_auc_finer": twentieth}
     if abs(half - twentieth) > NOTICEABLE:
-        about["warnings"].append(
+        warnings.append(
             f"{label}: AUC {half:.3f} if probabilities of 0 or 1 are moved inwards by 1/2 of the resolution, and"
             f" {twentieth:.3f} by 1/20: its result depends on that choice"
         )
+    return told, warnings
 
 
 def _with_resolution(setting: AttackSetting, resolution: np.ndarray) -> AttackSetting:

@@ -72,7 +72,7 @@ def play(attack: Attack, label: str, setting: AttackSetting, seed: int) -> Score
 
 
 def _draws(label: str, setting: AttackSetting, seed: int) -> np.random.Generator:
-    release, references = setting.drawn_as or setting.release, setting.references
+    release, references = setting.drawn_as or (setting.release, setting.references)
     return numpy_generator(
         seed, seeds.ATTACK, label, _TOKENS.get(release, release), _TOKENS.get(references, references)
     )

@@ -10,7 +10,7 @@ import pandas as pd
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import sparsity_text
-from pruneaudit.report.selection import once, release_names, release_row, study_of
+from pruneaudit.report.selection import given_baseline, once, release_names, release_row, study_of
 from pruneaudit.study.lineage import compression_words
 
 FLOAT_BITS = 32
@@ -57,6 +57,8 @@ def of_all_parameters(row: pd.Series) -> str:
 
 def changed_words(results: Results) -> str:
     """What was done to the releases: `pruned`, `compressed`, `defended`, or two of these with `or` between."""
+    if given_baseline(results):  # nobody says which of them are compressed
+        return "other"
     compressed = [name for name in release_names(results) if compressed_by(results, name)]
     all_pruned = all(is_pruned_only(results, name) for name in compressed)
     is_defended = any(row["defense"] for _, row in results.releases.iterrows() if isinstance(row["defense"], str))

@@ -15,8 +15,10 @@ from pruneaudit.attacks.groups import expand
 from pruneaudit.attacks.primary import Primary, attack_by_rule
 from pruneaudit.attacks.reference_free import ReferenceFree, reference_free
 from pruneaudit.core.errors import UserError
+from pruneaudit.evaluation.attack_setting import primary_kind
 from pruneaudit.evaluation.columns import MEAN, POOLED
 from pruneaudit.evaluation.equal_accuracy import ROUNDING
+from pruneaudit.evaluation.given import BASELINE
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.quantities import Quantity, headline_tpr, tpr_quantities
@@ -31,6 +33,8 @@ NEAR = 0.02
 
 NOT_ALIKE = {False: "it was trained differently", True: "no baseline was fine-tuned the same way"}
 """Why a difference is not the effect of compression alone, by whether it is one from the dense networks."""
+NOT_STATED = "predictions do not say what else was done to a release"
+"""The same for releases of which only predictions were given."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -121,8 +125,7 @@ def chosen_later(results: Results) -> str:
 @once
 def primary_references(results: Results) -> str:
     """The references that summaries show: matched if they were used, else the first kind."""
-    found = list(dict.fromkeys(results.findings["references"]))
-    return MATCHED if MATCHED in found or not found else str(found[0])
+    return primary_kind(results.findings["references"]) or MATCHED
 
 
 @once
@@ -187,10 +190,16 @@ def release_names(results: Results) -> tuple[str, ...]:
 
 
 @once
+def given_baseline(results: Results) -> str:
+    """The baseline that a user named for predictions of several releases; empty in all other results."""
+    return str(results.about.get(BASELINE) or "")
+
+
+@once
 def base_release(results: Results) -> str:
-    """What releases are compared with: the dense networks, or the first release where there are none."""
+    """What releases are compared with: the baseline that a user named, the dense networks, or the first release."""
     releases = release_names(results)
-    return DENSE if DENSE in releases or not releases else releases[0]
+    return given_baseline(results) or (DENSE if DENSE in releases or not releases else releases[0])
 
 
 @once
@@ -252,6 +261,8 @@ def why_not_alone(results: Results, release: str) -> str:
 
     Without a study, the release that it is compared with counts as its baseline.
     """
+    if given_baseline(results):
+        return NOT_STATED
     known, against, row = own_baseline(results, release), baseline_of(results, release), release_row(results, release)
     if known.gap:
         return known.gap

@@ -21,6 +21,7 @@ from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import (
     attack_order,
     baseline_of,
+    given_baseline,
     once,
     primary_attack,
     primary_references,
@@ -142,7 +143,7 @@ def readings_of_changed(results: Results, base: str) -> dict[str, Reading]:
     At equal accuracy where releases were compared so, else from their baselines.
     """
     changed = changed_releases(results, base)
-    if not has_frontier(results):
+    if not is_read_at_equal_accuracy(results):
         return {name: concluded(results, name, baseline_of(results, name)).reading for name in changed}
     found = {name: at_equal_accuracy(results, name) for name in changed}
     return {name: item.reading if item else "not compared" for name, item in found.items()}
@@ -155,10 +156,18 @@ def changed_releases(results: Results, base: str) -> list[str]:
     return [
         str(row["release"])
         for _, row in rows.iterrows()
-        if (row["compress"] or row["defense"]) and row["release"] not in baselines
+        if (row["compress"] or row["defense"] or given_baseline(results)) and row["release"] not in baselines
     ]
 
 
 def has_frontier(results: Results) -> bool:
     """Returns whether releases were compared in AUC at equal accuracy."""
     return bool((results.frontier["metric"] == AUC.column).any())
+
+
+def is_read_at_equal_accuracy(results: Results) -> bool:
+    """Whether summaries read releases at equal accuracy, rather than from their baselines.
+
+    Of predictions there is one baseline. Many a release is more accurate, and would have no reading.
+    """
+    return has_frontier(results) and not given_baseline(results)

@@ -12,7 +12,11 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.conclusions.agreement import agreement
-from pruneaudit.report.conclusions.changes import changed_releases, readings_of_changed
+from pruneaudit.report.conclusions.changes import (
+    changed_releases,
+    is_read_at_equal_accuracy,
+    readings_of_changed,
+)
 from pruneaudit.report.conclusions.leakage import verdict
 from pruneaudit.report.quantities import headline_tpr
 from pruneaudit.report.selection import (
@@ -79,7 +83,7 @@ def _decide(results: Results, base: str, found: str) -> list[Step]:
         return [Step("play stronger attacks")]
     changed = changed_releases(results, base)
     # Without an undefended network of similar accuracy, the lost accuracy alone may be what leaks less.
-    far = far_from_baselines(results)
+    far = far_from_baselines(results) if is_read_at_equal_accuracy(results) else ()
     readings = readings_of_changed(results, base)
     less = tuple(name for name, reading in readings.items() if reading == "less" and name not in far)
     if less:
@@ -94,7 +98,7 @@ def _sharpen(results: Results, base: str) -> list[Step]:
     """Steps that make the next audit say more."""
     steps, row = [], finding(results, base, primary_attack(results))
     far = [name for name in far_from_baselines(results) if name in changed_releases(results, base)]
-    if far:
+    if far and is_read_at_equal_accuracy(results):
         steps.append(Step("train weaker baselines", len(far), tuple(far)))
     if row is None or math.isnan(row["auc"]):
         return steps

@@ -38,12 +38,14 @@ from pruneaudit.report.selection import (
     base_release,
     baseline_of,
     chosen_later,
+    given_baseline,
     num_references,
     references_shown,
     release_names,
     why_not_alone,
 )
 from pruneaudit.report.sentences.certainty import DEMONSTRATION
+from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
 from pruneaudit.report.tables.accusations import accusations
 from pruneaudit.report.tables.detected import NO_SAMPLES, are_public, detected, shown_samples
 from pruneaudit.report.tables.equal_accuracy import frontier_table
@@ -170,6 +172,8 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "min_deciding": MIN_FALSE_POSITIVES,
         "kinds_of_references": list(dict.fromkeys(results.findings["references"])),
         "with_baseline": _with_baseline(results),
+        "given_baseline": given_baseline(results),
+        "all_that_was_done": ALL_THAT_WAS_DONE,
         "chosen_later": chosen_later(results),
         "rule": _rule(results),
         "sanity_checks": sanity_checks(results),
@@ -227,6 +231,7 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         # In full here: on a phone the first screen shows only its beginning.
         ("Study", str(about.get("description") or "")),
         ("Data", ", ".join([str(audit_data.get("name") or ""), *counts]).removeprefix(", ")),
+        ("Files, SHA-256", _files(about.get("files"))),
         ("Audit data, SHA-256", str(audit_data.get("sha256") or "")),
         ("Networks", _listed(about.get("num_models"))),
         ("Probabilities", _probabilities(about.get("probabilities"))),
@@ -236,6 +241,16 @@ def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Created", _listed(about.get("created"))),
     ]
     return [(label, text) for label, text in facts if text]
+
+
+def _files(told: Mapping[str, Any] | None) -> str:
+    """The files of predictions of several releases, with their checksums."""
+    parts = [
+        f"{f'references {name}'.rstrip() if what == 'references' else name}: {file['name']} {file['sha256']}"
+        for what, files in (told or {}).items()
+        for name, file in files.items()
+    ]
+    return ", ".join(parts)
 
 
 def _probabilities(told: Mapping[str, Any] | None) -> str:

@@ -12,7 +12,16 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.conclusions.collapsed import collapsed
 from pruneaudit.report.quantities import TEST_ACCURACY
-from pruneaudit.report.selection import attack_order, base_release, finding, primary_attack, reference_free_of
+from pruneaudit.report.selection import (
+    NOT_STATED,
+    attack_order,
+    base_release,
+    finding,
+    given_baseline,
+    primary_attack,
+    reference_free_of,
+)
+from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
 from pruneaudit.report.words import counted
 
 DEMONSTRATION = "This is a demonstration on a small subset: these numbers describe these networks, not yours."
@@ -46,6 +55,16 @@ def collapsed_words(results: Results) -> tuple[str, ...]:
     )
 
 
+def _of_given_releases(results: Results) -> list[str]:
+    """What predictions of several releases cannot show."""
+    base = given_baseline(results)
+    return [
+        f"The differences from {base} show {ALL_THAT_WAS_DONE}. The effect of compression alone is suppressed: "
+        f"{NOT_STATED}.",
+        "Predictions do not say how large a network is, so releases are not compared at equal size.",
+    ]
+
+
 def caveats(results: Results) -> tuple[str, ...]:
     """Says what the figures do not show, a sentence each."""
     failed = len(results.about.get("failures") or [])
@@ -54,6 +73,7 @@ def caveats(results: Results) -> tuple[str, ...]:
         *([said] if (said := certainty(results)) else []),
         *collapsed_words(results),
         *([WRONG_WAY] if reference_free_of(results) else []),
+        *(_of_given_releases(results) if given_baseline(results) else []),
         *([f"{counted(failed, 'task')} failed. Results that depend on them are missing here."] if failed else []),
         *(
             f"{name} is a lower bound of what several releases leak together: one of them alone can leak more."

@@ -16,6 +16,7 @@ from pruneaudit.report.selection import (
     counterpart_of,
     difference,
     finding,
+    given_baseline,
     headline_rate,
     primary_attack,
     primary_references,
@@ -26,6 +27,9 @@ from pruneaudit.report.selection import (
 from pruneaudit.report.sentences.leakage import reason_of, with_interval
 from pruneaudit.report.words import attack_name, counted, first_few, listed, verb
 from pruneaudit.study import DENSE
+
+ALL_THAT_WAS_DONE = "compression and whatever training came with it"
+"""What a difference from the baseline is about, where only predictions are known."""
 
 
 def change_words(results: Results, release: str, base: str) -> str:
@@ -129,6 +133,8 @@ def baseline_words(results: Results, release: str, base: str, baseline: str) -> 
     if baseline == counterpart_of(results, release):
         return "the same release without the defence"
     words, gap = _baseline(results, release, base, baseline), why_not_alone(results, release)
+    if given_baseline(results):
+        return f"{words} ({ALL_THAT_WAS_DONE}: {gap})"
     if not gap:
         return words
     row = release_row(results, release)
@@ -139,7 +145,7 @@ def baseline_words(results: Results, release: str, base: str, baseline: str) -> 
 def _baseline(results: Results, release: str, base: str, baseline: str) -> str:
     """The words for a release that is no undefended counterpart."""
     if baseline == base:
-        return "the dense networks" if base == DENSE else "the first release"
+        return "the dense networks" if base == DENSE else given_baseline(results) or "the first release"
     row = release_row(results, release)
     if row is None or (was_fine_tuned(row) and row["origin"] != "init"):
         return "the baseline" if why_not_alone(results, release) else "the baseline, fine-tuned the same way"
@@ -151,6 +157,8 @@ def _baseline(results: Results, release: str, base: str, baseline: str) -> str:
 def what_was_done(results: Results, release: str) -> str:
     """What was done to a release's networks, as the beginning of a sentence."""
     row = release_row(results, release)
+    if given_baseline(results):
+        return "What was done to it is not stated"
     if row is None:
         return "This release"
     defended = " with a defence" if row["defense"] else ""

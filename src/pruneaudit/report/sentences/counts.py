@@ -14,9 +14,11 @@ from pruneaudit.report.conclusions.changes import (
     changed_releases,
     concluded,
     has_frontier,
+    is_read_at_equal_accuracy,
     readings_of_changed,
 )
-from pruneaudit.report.selection import baseline_of, far_from_baselines, primary_attack
+from pruneaudit.report.selection import baseline_of, far_from_baselines, given_baseline, primary_attack
+from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
 from pruneaudit.report.words import attack_name, counted, listed, verb
 
 READINGS: dict[Reading, tuple[str, str]] = {
@@ -69,7 +71,9 @@ _OF_GROUP: dict[Reading, str] = {
 
 def comparison_words(results: Results) -> str:
     """What compressed and defended releases are compared with."""
-    if not has_frontier(results):
+    if base := given_baseline(results):
+        return f"In AUC under all attacks, compared with {base}: {ALL_THAT_WAS_DONE}"
+    if not is_read_at_equal_accuracy(results):
         return "In AUC under all attacks, compared with their baselines"
     than = "compared with the least leaky undefended dense network that is at least as accurate"
     return f"In AUC under {attack_name(primary_attack(results))} alone, {than}"
@@ -105,7 +109,12 @@ def counted_changes(results: Results, base: str) -> str:
     changed = changed_releases(results, base)
     if not changed:
         return ""
-    return _at_equal_accuracy(results, changed) if has_frontier(results) else _against_baselines(results, changed)
+    paired = _against_baselines(results, changed)
+    if not has_frontier(results):
+        return paired
+    # Of predictions one baseline is known, and many a release is more accurate: the paired comparison is always shown.
+    at_equal = _at_equal_accuracy(results, changed)
+    return f"{paired} {at_equal}" if given_baseline(results) else at_equal
 
 
 def _at_equal_accuracy(results: Results, changed: Sequence[str]) -> str:
@@ -137,7 +146,8 @@ def _against_baselines(results: Results, changed: Sequence[str]) -> str:
     if set(readings) == {"not compared"}:
         none = "none has a paired difference with an interval"
         return f"No release could be compared: of {_releases(results, len(changed))}, {none}."
-    said = _counted(results, readings, "their baselines" if len(changed) > 1 else "its baseline", "")
+    than = given_baseline(results) or ("their baselines" if len(changed) > 1 else "its baseline")
+    said = _counted(results, readings, than, "")
     return f"{said[0].upper()}{said[1:]}."
 
 

@@ -17,7 +17,7 @@ from pruneaudit.report.conclusions.leakage import (
     verdict,
 )
 from pruneaudit.report.quantities import AUC, Quantity
-from pruneaudit.report.selection import finding, primary_attack
+from pruneaudit.report.selection import finding, given_baseline, primary_attack
 from pruneaudit.report.words import attack_name, first_few, verb
 from pruneaudit.study import DENSE
 
@@ -51,10 +51,11 @@ def leakage_words(results: Results, release: str) -> LeakageWords:
 
 
 def networks_of(results: Results, release: str) -> str:
-    """`dense networks`, or `network` where a single one was attacked outside a study."""
+    """`dense networks`, `prod networks` with a baseline of predictions, or `network` where one alone was attacked."""
     row = finding(results, release, primary_attack(results))
     alone = row is not None and row["num_victims"] == 1
-    return ("dense " if release == DENSE else "") + ("network" if alone else "networks")
+    whose = f"{release} " if release in (DENSE, given_baseline(results)) else ""
+    return whose + ("network" if alone else "networks")
 
 
 def members_words(named: MembersNamed) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.changes import has_frontier
 from pruneaudit.report.conclusions.next_steps import Kind, Step, next_steps
-from pruneaudit.report.selection import reference_free_of
+from pruneaudit.report.selection import given_baseline, reference_free_of
 from pruneaudit.report.words import counted, first_few, verb
 
 
@@ -62,10 +62,12 @@ def step_words(results: Results, step: Step) -> StepWords:
         return StepWords(*_WORDS[step.kind])
     number = step.number
     alone = reference_free_of(results)
-    at_similar = " than an undefended network of 0 to 2 points more accuracy" if has_frontier(results) else ""
+    base = given_baseline(results)
+    similar = " than an undefended network of 0 to 2 points more accuracy" if has_frontier(results) else ""
+    than = f" than {base}" if base else similar
     text = {
         "use references": alone.advice if alone else "",
-        "choose a release": f"{counted(number, 'release')} {verb(number, 'is', 'are')} shown to leak less{at_similar}. "
+        "choose a release": f"{counted(number, 'release')} {verb(number, 'is', 'are')} shown to leak less{than}. "
         f"Check whether {verb(number, 'its', 'their')} accuracy and size are good enough:",
         "train weaker baselines": "Train undefended dense networks for fewer epochs, to have one of 0 to 2 points more "
         "accuracy than",

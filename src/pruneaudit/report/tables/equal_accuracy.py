@@ -10,16 +10,17 @@ import pandas as pd
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.quantities import TEST_ACCURACY, Quantity, ranking_quantities
-from pruneaudit.report.selection import NEAR, far_from_baselines, release_row
+from pruneaudit.report.selection import NEAR, far_from_baselines, given_baseline, release_row
 from pruneaudit.report.tables.cells import NO_REASON, Cell, Notes
 
-KINDS = {
+KINDS: dict[tuple[bool, bool] | None, str] = {
     (False, False): "undefended, dense",
     (True, False): "compressed",
     (False, True): "defended",
     (True, True): "compressed and defended",
+    None: "changed, not stated how",
 }
-"""What was done to a release, by (compressed, defended)."""
+"""What was done to a release, by (compressed, defended); None: only its predictions are known."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def _difference(row: pd.Series, metric: Quantity, notes: Notes) -> Cell:
 
 def kind_of(results: Results, release: str) -> str:
     """What was done to a release: one of `KINDS`."""
+    if given_baseline(results) not in ("", release):
+        return KINDS[None]
     made = release_row(results, release)
     compressed, defended = (made is not None and bool(made[what]) for what in ("compress", "defense"))
     return KINDS[compressed, defended]
