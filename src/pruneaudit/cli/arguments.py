@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ def files_by_release(option: str, given: list[str]) -> Path | dict[str, Path]:
 
 
 def named_path(text: str) -> tuple[str, Path]:
-    """Splits `name=PATH`; the name is empty if there is none, or if the whole text is the path of something."""
+    """Splits `name=PATH`; the name is empty without one, or if the whole text is a path or pattern of something."""
     name, equals, path = text.partition("=")
-    if not equals or Path(text).exists():
+    if not equals or Path(text).exists() or next(glob.iglob(text, recursive=True), None):  # noqa: PTH207 - has a root
         return "", Path(text)
     return name.strip(), Path(path)
 

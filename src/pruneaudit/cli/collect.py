@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pruneaudit.cli.arguments import keyed_values, numbers
+from pruneaudit.cli.arguments import keyed_values, named_path, numbers
 from pruneaudit.cli.common import DataRootOption, DeviceOption, QuietOption, StepLine, WeightsKeyOption
-from pruneaudit.core.errors import printable
+from pruneaudit.core.errors import UserError, printable
 
 if TYPE_CHECKING:
     from pruneaudit.signals.signals import Signals
@@ -29,7 +31,10 @@ def command(
     weights: Annotated[
         list[str],
         typer.Option(
-            "--weights", help="Files, a folder or a pattern in quotes: .safetensors, .pt, .pth, ... Repeatable."
+            "--weights",
+            metavar="[NAME=]FILES",
+            help="Files, a folder or a pattern in quotes: .safetensors, .pt, .pth, ... Repeatable. With names: several"
+            " releases of the same models, such as dense=dense pruned=pruned, each after its own --weights.",
         ),
     ],
     membership: Annotated[
@@ -37,7 +42,13 @@ def command(
         typer.Option("--membership", help=".npz: member (models, samples), model_ids, eligible, is_victim, ..."),
     ],
     data: Annotated[str, typer.Option("--data", help="npz:FILE, or a data source (pruneaudit list datasets).")],
-    out: Annotated[Path, typer.Option("--out", help="The file to write, .npz.")] = Path("signals.npz"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="The file to write, .npz; default: signals.npz. With names of releases a folder; default: signals.",
+        ),
+    ] = None,
     factory_option: Annotated[
         list[str] | None,
         typer.Option("--factory-option", metavar="KEY=VALUE", help="An argument for the factory function. Repeatable."),
@@ -62,19 +73,22 @@ def command(
     device: DeviceOption = "cpu",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of crops, flips and noise.")] = 0,
     data_root: DataRootOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file, or the files in the folder, if there are any.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Query your models with samples, and save the answers.
 
-    Pass the file to `pruneaudit audit`.
+    Pass the file, or the folder of several releases, to `pruneaudit audit`.
     """
     from pruneaudit.core.machine import Here
     from pruneaudit.external.asked import NetworkOptions, Queries
     from pruneaudit.external.collect import collect
-    from pruneaudit.external.output import check_new, write_signals
+    from pruneaudit.study import DENSE
 
-    check_new(out, force)
+    releases = _by_release(weights)
+    out = out or Path("signals" if "" not in releases else "signals.npz")
     if device != "cpu":
         from pruneaudit.engine.devices import check_device
 
@@ -85,17 +99,76 @@ def command(
         numbers("--mean", mean),
         numbers("--std", std),
     )
-    with StepLine(quiet) as line:
+    asked = Queries(queries, sensitivity, seed)
+    with _writing(out, list(releases), force) as write, StepLine(quiet) as line:
         machine = Here(device, data_root, line)
-        collected = collect(factory, weights, membership, data, options, Queries(queries, sensitivity, seed), machine)
-    write_signals(collected.signals, out, force)
-    for note in collected.notes:
-        print(f"warning: {note}", file=sys.stderr)
-    _print(collected.signals, out, collected.fed_as)
+        collected = {}
+        for name, files in releases.items():
+            found = collect(factory, files, membership, data, options, asked, machine)
+            write(name, found.signals)
+            collected[name] = found
+    for name, found in collected.items():
+        for note in found.notes:
+            print(printable(f"warning: {f'{name}: ' if name else ''}{note}"), file=sys.stderr)
+        _print(found.signals, found.fed_as, name)
+    given = [] if "" in releases or len(releases) == 1 or DENSE in releases else ["--baseline", next(iter(releases))]
+    print(printable(f"\nwritten: {out}\nnext: {shlex.join(['pruneaudit', 'audit', str(out), *given])}", "\n"))
 
 
-def _print(signals: Signals, out: Path, fed_as: str) -> None:
-    """Prints a summary of the collected signals, and the next command."""
+def _by_release(weights: list[str]) -> dict[str, list[Path]]:
+    """The given files of each release; of the only one, without a name, under an empty name.
+
+    Raises:
+        UserError: some have a name and others none, or two releases have the same files.
+    """
+    found: dict[str, list[Path]] = {}
+    for name, path in map(named_path, weights):
+        found.setdefault(name, []).append(path)
+    if "" in found and len(found) > 1:
+        named = ", ".join(name for name in found if name)
+        raise UserError(f"--weights: got '{found[''][0]}' without a name beside {named}; write NAME={found[''][0]}")
+    first: dict[tuple[Path, ...], str] = {}
+    for name, paths in found.items():
+        earlier = first.setdefault(tuple(path.resolve() for path in paths), name)
+        if earlier != name:
+            raise UserError(f"--weights: got {paths[0]} for {earlier} and for {name}, expected the files of each")
+    return found
+
+
+@contextmanager
+def _writing(out: Path, names: list[str], force: bool) -> Iterator[Callable[[str, Signals], None]]:
+    """Checks the place to write to; gives a function that writes a release's signals, complete only at the end."""
+    from pruneaudit.core.files import check_new_folder
+    from pruneaudit.external.output import check_new, write_signals
+    from pruneaudit.external.release_files import new_release_files
+
+    if "" in names:
+        check_new(out, force)
+        yield lambda _, signals: write_signals(signals, out, force)
+        return
+    with new_release_files(check_new_folder(out, force), names) as files:
+        models: dict[str, list[str]] = {}
+
+        def write(name: str, signals: Signals) -> None:
+            models[name] = [str(model) for model in signals.model_names]
+            first = names[0]
+            if models[name] != models[first]:
+                raise UserError(
+                    f"--weights: got the models {_few(models[name])} for {name} and {_few(models[first])} for {first},"
+                    " expected the same; name their files alike, or give the membership model_ids"
+                )
+            signals.save(files[name])
+
+        yield write
+
+
+def _few(names: list[str]) -> str:
+    """The first names and the last."""
+    return ", ".join(names if len(names) <= 4 else [*names[:2], "...", names[-1]])
+
+
+def _print(signals: Signals, fed_as: str, release: str) -> None:
+    """Prints a summary of the collected signals."""
     from pruneaudit.external.plausible import model_accuracies
 
     models = model_accuracies(signals)
@@ -104,11 +177,11 @@ def _print(signals: Signals, out: Path, fed_as: str) -> None:
     size = f"{sizes.min():,}" + (f" to {sizes.max():,}" if sizes.max() > sizes.min() else "")
     alone = "" if different.all() else " different"
     names = [str(name) for name in signals.model_names]
-    shown = names if len(names) <= 4 else [*names[:2], "...", names[-1]]
     count = len(models)
     train, test = sum(model.members for model in models) / count, sum(model.others for model in models) / count
     for what, figure in (
-        ("models", f"{signals.num_models:,} ({', '.join(shown)})"),
+        *([("release", release)] if release else []),
+        ("models", f"{signals.num_models:,} ({_few(names)})"),
         ("samples", f"{different.sum():,}{alone}, of which {size} trained {'each' if len(names) > 1 else 'the'} model"),
         ("classes", f"{signals.num_classes:,}"),
         ("fed as", fed_as),
@@ -117,4 +190,3 @@ def _print(signals: Signals, out: Path, fed_as: str) -> None:
         print(printable(f"{what:<10}{figure}"))
     for model in models if count > 1 else ():
         print(printable(f"  {model.name}: {model.members:.1%}, {model.others:.1%}"))
-    print(printable(f"\nwritten: {out}\nnext: {shlex.join(['pruneaudit', 'audit', str(out)])}", "\n"))

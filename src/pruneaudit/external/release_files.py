@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import read_json, write_atomically
+from pruneaudit.core.files import PRIVATE_MODE, read_json, write_atomically
 from pruneaudit.external.folder import new_folder
 
 LIST_FILE = "releases.json"
@@ -53,5 +53,6 @@ def new_release_files(folder: Path, names: Sequence[str]) -> Iterator[Mapping[st
             raise UserError(f"weights: got the name '{name}' for a release, expected one that a file can have")
     files = {name: f"{name}.npz" for name in names}
     with new_folder(folder, [*files.values(), LIST_FILE]) as staging:
+        staging.chmod(PRIVATE_MODE)
         yield {name: staging / file for name, file in files.items()}
         write_atomically(staging / LIST_FILE, json.dumps({"releases": files}, indent=1) + "\n")
