@@ -47,6 +47,6 @@ def build_bank(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_bank() -> Callable[..., Signals]:
     return build_bank

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pruneaudit.engine.assemble import audit_study, study_settings
 from pruneaudit.engine.learning import Players, learn
 from pruneaudit.engine.plan import Plan, attacks_of
 from pruneaudit.engine.scheduler import missing_tasks
+from pruneaudit.evaluation.outputs import parsed_outputs
 from pruneaudit.evaluation.recorded_checks import SANITY_CHECK_RUN, record_sanity_checks
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.page.html import write_report
@@ -33,6 +35,7 @@ def attack(
     out: str | Path | None = None,
     runtime: Runtime | None = None,
     command: str = "",
+    outputs: Sequence[str] | None = None,
 ) -> Run:
     """Runs other attacks on the stored signals of a run; trains no network of the study.
 
@@ -43,6 +46,7 @@ def attack(
         runtime: the machine for attacks that learn, and the progress display; its `data_root` is used only if the
             run's own copy of the data is damaged.
         command: the command line that repeats this, for the report.
+        outputs: what the attacker sees, such as "round:2" or "label"; default: the study's `audit.outputs`.
 
     Raises:
         UserError: the folder is not a run, signals are missing, or an attack is unknown.
@@ -58,6 +62,8 @@ def attack(
     held.check_unchanged(PLANNED_BY)
     values = ran.model_dump(mode="json")
     values["audit"]["attacks"] = attacks
+    if outputs is not None:
+        values["audit"]["outputs"] = [one.name for one in parsed_outputs(outputs)]
     study = validated(Study, values, "attacks")
     plan, audit_data = held.planned(study, runtime.data_folder)
     _check_all_there(held, plan)

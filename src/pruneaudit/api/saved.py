@@ -91,6 +91,7 @@ def audit_files(
     seed: int = 0,
     fpr_levels: Sequence[float] = DEFAULT_LEVELS,
     name: str | None = None,
+    outputs: Sequence[str] = (),
     page: PageSettings = USUAL_PAGE,
     runtime: Machine = HERE,
 ) -> Run:
@@ -103,6 +104,7 @@ def audit_files(
         seed: seed of folds and bootstrap.
         fpr_levels: false-positive rates at which the true-positive rate is reported.
         name: the name of a single release in findings and report; default: the file's name without its suffix.
+        outputs: what the attacker sees, as for `pruneaudit.audit`.
         page: settings of the report.
         runtime: its `progress` reports every attack, then the sanity checks.
 
@@ -121,7 +123,14 @@ def audit_files(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # `about` lists what is left out
         found = audit(
-            signals, references, attacks=attacks, seed=seed, fpr_levels=fpr_levels, baseline=base, runtime=runtime
+            signals,
+            references,
+            attacks=attacks,
+            seed=seed,
+            fpr_levels=fpr_levels,
+            baseline=base,
+            outputs=outputs,
+            runtime=runtime,
         )
     runtime.progress.say("sanity checks: the same attacks, on data with known answers")
     record_sanity_checks(found, ready(attacks.split(",")), seed, SELFTEST)

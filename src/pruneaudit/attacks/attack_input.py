@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +91,13 @@ class AttackInput:
         if allowed is None:
             allowed = np.zeros((len(victims), 0), dtype=bool)
         return cls(tuple(releases), tuple(references), victims, allowed)
+
+    def changed(self, change: Callable[[Signals], Signals]) -> AttackInput:
+        """The same attack input with other answers of the same models; each part is changed once."""
+        parts = {id(part): part for part in (*self.releases, *self.references)}
+        changed = {key: change(part) for key, part in parts.items()}
+        releases, references = (tuple(changed[id(part)] for part in side) for side in (self.releases, self.references))
+        return AttackInput(releases, references, self.victims, self.allowed)
 
     def among_references(self, rows: np.ndarray) -> AttackInput:
         """The same attack setting played on references only: each is a pseudo-victim of the others.

@@ -1,4 +1,4 @@
-"""Parsers for arguments with several values: `key=value`, `name=FILE` and comma-separated numbers."""
+"""Parsers for arguments with several values: `key=value`, `name=FILE`, and comma-separated names and numbers."""
 
 from __future__ import annotations
 
@@ -73,6 +73,11 @@ def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UserError(f"{option}: got '{text}', expected comma-separated numbers, such as 0.49,0.48,0.45") from None
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """Splits a text such as "round:2,label" into names; none without a text."""
+    return () if text is None else tuple(part.strip() for part in text.split(","))
 
 
 def rates(option: str, text: str) -> tuple[float, ...]:

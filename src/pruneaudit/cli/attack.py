@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from pruneaudit.cli.arguments import names
 from pruneaudit.cli.common import (
     DataRootOption,
     DeviceOption,
     ForceOption,
     JobsOption,
+    OutputsOption,
     QuietOption,
     check_results_folder,
     command_line,
@@ -34,6 +36,7 @@ def command(
         Path | None,
         typer.Option("--out", help="Folder for findings and report; default: the run's folder."),
     ] = None,
+    outputs: OutputsOption = None,
     jobs: JobsOption = None,
     device: DeviceOption = "cpu",
     data_root: DataRootOption = None,
@@ -50,6 +53,8 @@ def command(
         check_results_folder(out, force)
     with progress_for(quiet, verbose=False) as progress:
         runtime = Runtime(jobs=jobs, device=device, data_root=data_root, progress=progress)
-        finished = attack(run, attacks.split(","), out, runtime, command_line())
+        finished = attack(
+            run, attacks.split(","), out, runtime, command_line(), None if outputs is None else names(outputs)
+        )
     print_warnings(finished.audit.results)
     print_findings(finished.audit.results, finished.report)

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from pruneaudit.cli.arguments import files_by_release, rates
+from pruneaudit.cli.arguments import files_by_release, names, rates
 from pruneaudit.cli.common import (
     ForceOption,
+    OutputsOption,
     QuietOption,
     ShowRecordsOption,
     StepLine,
@@ -61,6 +62,7 @@ def command(
     name: Annotated[
         str | None, typer.Option("--name", help="Name of a single release in the report; default: the file's name.")
     ] = None,
+    outputs: OutputsOption = None,
     show_records: ShowRecordsOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of a table.")] = False,
     force: ForceOption = False,
@@ -81,6 +83,9 @@ def command(
     page = PageSettings(command_line(), show_records=show_records or None)
     with StepLine(quiet) as line:
         machine = Here(progress=line)
-        finished = audit_files(given, attacks, out, seed=seed, fpr_levels=levels, name=name, page=page, runtime=machine)
+        seen = names(outputs)
+        finished = audit_files(
+            given, attacks, out, seed=seed, fpr_levels=levels, name=name, outputs=seen, page=page, runtime=machine
+        )
     print_warnings(finished.audit.results)
     show(finished.audit.results, finished.folder, finished.report, as_json)

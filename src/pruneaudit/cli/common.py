@@ -74,6 +74,14 @@ WeightsKeyOption = Annotated[
 ]
 OUT_HELP = "Folder in which to create run folders."
 OutOption = Annotated[Path, typer.Option("--out", help=OUT_HELP, rich_help_panel=OUTPUT)]
+OutputsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--outputs",
+        metavar="NAMES",
+        help="Repeat the attacks with less output: round:2, top:1, label, label:queries.",
+    ),
+]
 ShowRecordsOption = Annotated[
     bool,
     typer.Option(

@@ -28,6 +28,7 @@ from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.baselines import baselines
 from pruneaudit.study.lineage import compression_of, counterparts, defenses_of, origin_of, release_of, repeats
+from pruneaudit.study.outputs import Outputs
 from pruneaudit.study.parts import num_taken
 
 Folders = Mapping[tuple[Action, int], Path]
@@ -180,5 +181,5 @@ def audit_study(
         about,
     )
     bounds = Bounds(study.audit.canary_guesses, study.audit.delta)
-    measuring = Measuring(study.seed, study.audit.fpr_levels, bounds)
+    measuring = Measuring(study.seed, study.audit.fpr_levels, bounds, [*map(Outputs.parse, study.audit.outputs)])
     return evaluate(settings, attacks_of(study), measuring, known, skips(study.audit.attacks), recall)

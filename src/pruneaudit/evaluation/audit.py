@@ -15,6 +15,7 @@ from pruneaudit.evaluation.evaluating import NO_COMPARISONS, Known, Measuring, e
 from pruneaudit.evaluation.floors import tell_floors
 from pruneaudit.evaluation.given import BASELINE, check_names, chosen_baseline, given_settings, notes_on_copies
 from pruneaudit.evaluation.outcome import Audit
+from pruneaudit.evaluation.outputs import check_outputs, parsed_outputs
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
 from pruneaudit.study.audit import DEFAULT_ATTACKS, DEFAULT_LEVELS
@@ -32,6 +33,7 @@ def audit(
     fpr_levels: Sequence[float] = DEFAULT_LEVELS,
     name: str | None = None,
     baseline: str | None = None,
+    outputs: Sequence[str] = (),
     runtime: Machine = HERE,
 ) -> Audit:
     """Attacks models by their predictions.
@@ -48,6 +50,8 @@ def audit(
         name: name of a single release in findings and reports; no figure depends on it. Default: "signals".
         baseline: with several releases the undefended dense one, with which the others are compared; attacks on two
             releases see it beside the attacked one. Default: the one that is called "dense".
+        outputs: what the attacker sees, such as "round:2", "top:1" or "label": the attacks are repeated for each on
+            reduced signals of victims and references, for the table `results.outputs`.
         runtime: its `progress` shows every attack before it is played.
 
     Returns:
@@ -55,7 +59,7 @@ def audit(
 
     Raises:
         UserError: an attack is unknown, or lacks what it needs; a rate is out of range; a name is empty; releases are
-            of different models or samples.
+            of different models or samples; there are no such outputs, or the signals do not determine them.
 
     Example:
         >>> found = pruneaudit.audit(pruneaudit.Signals.load("signals.npz"), attacks="rmia,loss")
@@ -72,16 +76,20 @@ def audit(
         raise UserError(f"fpr_levels: got {list(fpr_levels)}, expected rates above 0 and below 1 (0.01 is 1%)")
     if isinstance(attacks, str):
         attacks = attacks.split(",")
+    ladder = parsed_outputs(outputs)
 
     def begin(label: str, number: int, count: int) -> None:
         runtime.progress.say(f"attack {label} ({number} of {count})")
 
     settings, playable = given_settings(releases, references, base), ready(attacks)
+    for setting in settings:
+        check_outputs(ladder, setting.attack_input)
     is_compared = len(releases) > 1
     plan = ComparisonPlan((base,), undefended=(base,)) if is_compared else NO_COMPARISONS
     about = {"warnings": notes_on_copies(releases, settings, base)} | ({BASELINE: base} if is_compared else {})
     known = Known(plan, about=about)
-    found = evaluate(settings, playable, Measuring(seed, fpr_levels), known, skips(named(attacks)), begin=begin)
+    measuring = Measuring(seed, fpr_levels, outputs=ladder)
+    found = evaluate(settings, playable, measuring, known, skips(named(attacks)), begin=begin)
     tell_floors(found, playable, seed)
     for note in found.results.about["warnings"]:
         warnings.warn(note, stacklevel=2)

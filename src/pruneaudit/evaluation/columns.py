@@ -65,6 +65,10 @@ SAMPLE_DETECTION_COLUMNS = (
         "num_victims",
     ),
 )
+OUTPUT_COLUMNS = (
+    *("release", "references", "attack", "outputs", "metric", "value", "low", "high"),
+    *("difference", "difference_low", "difference_high", "num_victims", "tied", "suppressed"),
+)
 TABLES = {
     "findings": FINDING_COLUMNS,
     "comparisons": COMPARISON_COLUMNS,
@@ -82,11 +86,14 @@ LATER_COLUMNS = {"ppv": LEARNED_PPV_COLUMNS, "releases": LATER_RELEASE_COLUMNS}
 """Columns that tables of older runs lack; they are read as missing."""
 LONG_TABLES = {"sample_detection": SAMPLE_DETECTION_COLUMNS}
 """Tables with a row per sample: they have separate files and are not in findings.json."""
+OPTIONAL_TABLES = {"outputs": OUTPUT_COLUMNS}
+"""Tables that are written only if they have rows: most audits do not ask for them."""
 TEXT_COLUMNS = frozenset(
     (
         "release",
         "references",
         "attack",
+        "outputs",
         "against",
         "variant",
         "victim",

@@ -30,9 +30,11 @@ from pruneaudit.evaluation.frontier import frontier_rows
 from pruneaudit.evaluation.learned import record_not_learned
 from pruneaudit.evaluation.measure import Accuracies, accuracies, measure
 from pruneaudit.evaluation.outcome import Audit, SettingScores
+from pruneaudit.evaluation.outputs import Key, Ranking, output_rows
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics import two_way
 from pruneaudit.study.audit import DEFAULT_LEVELS
+from pruneaudit.study.outputs import Outputs
 
 SettingKey = tuple[str, str]
 NO_COMPARISONS = ComparisonPlan()
@@ -52,6 +54,8 @@ class Measuring:
     """False-positive rates at which the true-positive rate is reported."""
     bounds: Bounds = DEFAULT_BOUNDS
     """Settings of lower bounds on epsilon, if there are canaries."""
+    outputs: Sequence[Outputs] = ()
+    """What attackers see in the table `outputs`, in addition to all stored outputs."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ def evaluate(
     rivals = rivals_of({label: attacks[label] for label in playable}, primary.attack)
     held_against = {other for others in rivals.values() for other in others}
     samples: dict[str, pd.DataFrame] = {}
+    rankings: dict[Key, Ranking] = {}
     # One thread: the same sums in the same order, whatever the number of cores.
     with one_blas_thread():
         # Attacks with which others are compared come first; only their measurements are kept.
@@ -124,6 +129,8 @@ def evaluate(
                     setting, label, measured, found[setting.release], sparsity[setting.release], levels, seed
                 )
                 written[label][setting.release, setting.references] = writer
+                if measuring.outputs:
+                    rankings[label, setting.release, setting.references] = Ranking.of(measured, levels)
             rows[label] = _rows(written[label], settings, pairs, [written[other] for other in rivals[label]])
             for writer in written[label].values():
                 rows[label]["canaries"] += canary_findings(writer, attacks[label], measuring.bounds)
@@ -136,10 +143,14 @@ def evaluate(
             if label not in held_against:
                 written[label].clear()
         rows[""] = {"comparisons": _accuracies_compared(found, pairs)}
+        shown = {label: attacks[label] for label in playable} if measuring.outputs else {}
+        reduced, notes = output_rows(settings, shown, rankings, measuring.outputs, levels, seed)
     tables = _tables([rows[label] for label in (*attacks, "") if label in rows])
+    if reduced:
+        tables["outputs"] = pd.DataFrame(reduced)
     tables["releases"] = pd.DataFrame([_release_row(name, found[name], facts.get(name, {})) for name in found])
     about = dict(known.about)
-    about["warnings"] = [*about.get("warnings", []), *skipped.values()]
+    about["warnings"] = [*about.get("warnings", []), *skipped.values(), *notes]
     about |= primary.record()
     about |= record_not_learned({setting.release: setting.attack_input.attacked for setting in settings}, found)
     for kept in scores:

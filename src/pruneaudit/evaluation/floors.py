@@ -84,21 +84,11 @@ def _floors(scores: SettingScores, attacks: Mapping[str, Attack], seed: int) -> 
 
 def _with_resolution(setting: AttackSetting, resolution: np.ndarray) -> AttackSetting:
     """The same attack setting with another resolution of all probabilities."""
-    attack_input = setting.attack_input
-    changed = {
-        id(part): part.with_resolution(resolution) if part.resolution is not None else part
-        for part in parts_of(attack_input)
-    }
 
-    def of(parts: tuple[Signals, ...]) -> tuple[Signals, ...]:
-        return tuple(changed[id(part)] for part in parts)
+    def change(part: Signals) -> Signals:
+        return part.with_resolution(resolution) if part.resolution is not None else part
 
-    return replace(
-        setting,
-        attack_input=AttackInput(
-            of(attack_input.releases), of(attack_input.references), attack_input.victims, attack_input.allowed
-        ),
-    )
+    return replace(setting, attack_input=setting.attack_input.changed(change))
 
 
 def _mean_auc(attack_input: AttackInput, scores: np.ndarray) -> float:

@@ -27,6 +27,8 @@ from pruneaudit.evaluation.columns import (
     FRONTIER_COLUMNS,
     LATER_COLUMNS,
     LONG_TABLES,
+    OPTIONAL_TABLES,
+    OUTPUT_COLUMNS,
     PPV_COLUMNS,
     SAMPLE_DETECTION_COLUMNS,
     TABLES,
@@ -39,6 +41,8 @@ SANITY_CHECKS = ("sanity_checks", "not_sanity_checked")
 """The parts of `about` that are also in findings.json: sanity checks of attacks, and attacks without one."""
 RESULT_FILES = (*(f"{name}.csv" for name in (*TABLES, *LONG_TABLES)), "findings.json", "about.json")
 """The files of saved results."""
+OPTIONAL_FILES = tuple(f"{name}.csv" for name in OPTIONAL_TABLES)
+"""The files of tables that are written only if they have rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +91,13 @@ class Results:
     sample_detection: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SAMPLE_DETECTION_COLUMNS)))
     """Every sample's detection rate (0..1) in baseline and release, and the number of victims behind it."""
 
+    outputs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(OUTPUT_COLUMNS)))
+    """What attacks find if the attacker sees less than is stored: for each of `audit.outputs`, each figure's mean over
+    victims and its paired `difference` from the one on all stored outputs (the first row of each attack). `tied`
+    is the share of non-members with the highest score, mean over victims."""
+
     def __post_init__(self) -> None:
-        for name in (*TABLES, *LONG_TABLES):
+        for name in (*TABLES, *LONG_TABLES, *OPTIONAL_TABLES):
             object.__setattr__(self, name, _normal(getattr(self, name), name))
 
     def save(self, folder: Path) -> None:
@@ -97,7 +106,14 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (*TABLES, *LONG_TABLES):
             write_atomically(folder / f"{name}.csv", _csv_text(getattr(self, name)))
-        records: dict[str, Any] = {"format": FORMAT} | {name: _records(getattr(self, name)) for name in TABLES}
+        wanted = [name for name in OPTIONAL_TABLES if len(getattr(self, name))]
+        for name in OPTIONAL_TABLES:
+            if name in wanted:
+                write_atomically(folder / f"{name}.csv", _csv_text(getattr(self, name)))
+            else:
+                (folder / f"{name}.csv").unlink(missing_ok=True)  # of an earlier audit in the same folder
+        tables = (*TABLES, *wanted)
+        records: dict[str, Any] = {"format": FORMAT} | {name: _records(getattr(self, name)) for name in tables}
         records |= {name: self.about[name] for name in SANITY_CHECKS if name in self.about}
         write_atomically(folder / "findings.json", json.dumps(records, indent=1, allow_nan=False) + "\n")
         write_atomically(
@@ -118,7 +134,8 @@ class Results:
                 f"{folder}: findings of format {found}, expected {FORMAT}; run the study again with this version (the"
                 " CSV files there stay readable)"
             )
-        tables = {name: _read_csv(folder / f"{name}.csv") for name in (*TABLES, *LONG_TABLES)}
+        there = [name for name in OPTIONAL_TABLES if (folder / f"{name}.csv").exists()]
+        tables = {name: _read_csv(folder / f"{name}.csv") for name in (*TABLES, *LONG_TABLES, *there)}
         return cls(**tables, about=about)
 
     def _repr_html_(self) -> str:
@@ -139,7 +156,7 @@ def changed(folder: Path, name: str, problem: str) -> UserError:
 
 def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """The table with text columns as text (missing: empty) and all others as numbers (missing: NaN)."""
-    wanted = (TABLES | LONG_TABLES)[name]
+    wanted = (TABLES | LONG_TABLES | OPTIONAL_TABLES)[name]
     absent = [column for column in wanted if column not in table.columns]
     if absent:
         raise UserError(f"{name}: got a table without the column '{absent[0]}', expected at least: {', '.join(wanted)}")

@@ -17,7 +17,7 @@ from pruneaudit.engine.plan import Plan, Task, check_plugins, make_plan
 from pruneaudit.engine.sources import recorded_sources
 from pruneaudit.engine.store import SEAL, Store
 from pruneaudit.evaluation.outcome import SCORES_FILE
-from pruneaudit.evaluation.results import RESULT_FILES, Results, changed
+from pruneaudit.evaluation.results import OPTIONAL_FILES, RESULT_FILES, Results, changed
 from pruneaudit.runs.audit_data import held_audit_data
 from pruneaudit.runs.names import ABOUT_FILE, PLANNED_BY, SEALED_ALWAYS, SEALED_IF_THERE
 from pruneaudit.signals.signals import Signals
@@ -177,10 +177,10 @@ class RunFolder:
         self.check_is_folder()
         if not (self.path / SEALED_FILES).exists() and not (self.path / ABOUT_FILE).exists():
             raise UserError(f"{self.path}: contains no results; expected the folder of a finished run")
-        problems = check_sealed(self.path, RESULT_FILES, if_there=(SCORES_FILE,))
+        problems = check_sealed(self.path, RESULT_FILES, if_there=(SCORES_FILE, *OPTIONAL_FILES))
         for name, problem in problems.items():
             is_removed = name == SCORES_FILE and not (self.path / SCORES_FILE).exists()
-            if problem and name in (SEALED_FILES, *RESULT_FILES, SCORES_FILE) and not is_removed:
+            if problem and name in (SEALED_FILES, *RESULT_FILES, *OPTIONAL_FILES, SCORES_FILE) and not is_removed:
                 raise changed(self.path, name, problem)
         return Results.load(self.path)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pruneaudit.core.options import Options
+from pruneaudit.study.outputs import Outputs
 from pruneaudit.study.plugins import Plugin
 
 DEFAULT_ATTACKS = ("loss", "confidence", "entropy", "modified_entropy", "lira", "rmia")
@@ -41,10 +42,29 @@ class Audit(Options):
     """Views of each sample with which to query the models: the sample itself, then crops and flips.
     More than one weakens the attacks unless the models were trained with that augmentation."""
 
+    outputs: tuple[str, ...] = ()
+    """What the attacker sees of a network's outputs: logits, probabilities, round:DECIMALS, top:CLASSES, label, or
+    label:queries (the label of every query of `queries`). The attacks are repeated for each, and the table `outputs`
+    compares them. Default: only what is stored."""
+
     @field_validator("references")
     @classmethod
     def _known(cls, references: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(MATCHED if name == "adaptive" else name for name in references))
+
+    @field_validator("outputs")
+    @classmethod
+    def _parsed(cls, outputs: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(Outputs.parse(name).name for name in outputs))
+
+    @model_validator(mode="after")
+    def _queried(self) -> Audit:
+        if "label:queries" in self.outputs and self.queries == 1:
+            raise ValueError(
+                "audit.outputs: got 'label:queries' with audit.queries = 1, expected several queries; set audit.queries"
+                " = 8, or use label"
+            )
+        return self
 
     @field_validator("attacks")
     @classmethod
