@@ -50,6 +50,7 @@ def make_run(tmp_path):
             ids=np.arange(NUM_SAMPLES)[order],
             model_ids=np.arange(len(member)) + first_id,
         )
+        signals.save(tmp_path / f"{name}.npz")
         found = audit(signals, attacks=attacks, fpr_levels=[0.25])
         # Of a study, the checksum is of the samples; of saved predictions, of the file, and always another.
         kind = {"study": {"seed": seed}} if audit_data else {}
@@ -78,7 +79,7 @@ def scores_of(folder):
 def naive_parts(scores):
     """AUC and how far each sample pulls it, for every victim: pair by pair."""
     areas, pulls = [], np.zeros(scores.shape)
-    for v, (row, inside) in enumerate(zip(scores, MEMBER, strict=True)):
+    for v, (row, inside) in enumerate(zip(scores, MEMBER, strict=False)):
         wins = (row[inside][:, None] > row[~inside][None, :]) + 0.5 * (row[inside][:, None] == row[~inside][None, :])
         areas.append(wins.mean())
         for where, components in ((inside, wins.mean(axis=1)), (~inside, wins.mean(axis=0))):
@@ -102,6 +103,33 @@ def test_the_paired_interval_is_that_of_a_naive_computation(make_run):
         [values.mean(), values.mean() - reach, values.mean() + reach]
     )
     assert found["difference"] == pytest.approx(found["first"] - found["second"])
+
+
+def test_runs_are_paired_on_the_models_that_both_audit(make_run):
+    first, second = make_run("a", 0, leak=2.0), make_run("b", 1, member=MEMBER[:3])
+    comparison = compare_runs(first, second)
+    found = row_of(comparison)
+    (mine, _), (other, _) = (naive_parts(scores_of(folder)[:3]) for folder in (first, second))
+    assert (found["method"], found["first_victims"], found["second_victims"]) == ("paired", 5, 3)
+    assert found["difference"] == pytest.approx((mine - other).mean())
+    assert any("3 models that both runs audit" in note for note in comparison.notes)
+
+
+def test_one_kind_of_references_may_have_another_name_in_the_other_run(make_run, tmp_path):
+    first, second = make_run("a", 0), make_run("b", 1)
+    plain = row_of(compare_runs(first, second))
+    signals = {name: Signals.load(tmp_path / f"{name}.npz") for name in ("a", "b")}
+    others = make_run("c", 2, first_id=9) and Signals.load(tmp_path / "c.npz")
+    found = audit(signals, others, attacks="loss", fpr_levels=[0.25], baseline="b")
+    found.save(tmp_path / "both")
+    seal_files(tmp_path / "both", [*RESULT_FILES, "scores.parquet"])
+    named = audit(signals["b"], others, attacks="loss", fpr_levels=[0.25], name="a")
+    named.save(tmp_path / "alone")
+    seal_files(tmp_path / "alone", [*RESULT_FILES, "scores.parquet"])
+    row = row_of(compare_runs(tmp_path / "both", tmp_path / "alone"))
+    assert set(found.findings["references"]) == {"given"} and set(named.findings["references"]) == {"matched"}
+    assert (row["release"], row["references"], row["method"]) == ("a", "given", "paired")
+    assert row[["difference", "low", "high"]].tolist() == plain[["difference", "low", "high"]].tolist()
 
 
 def test_the_order_of_samples_in_a_file_does_not_matter(make_run):
@@ -143,7 +171,7 @@ def test_what_is_not_paired_says_why(make_run):
             "b", 1, labels=np.arange(NUM_SAMPLES) % 2
         ),
         "the runs' models were trained on different members": make_run("c", 1, member=swapped),
-        "the runs audit different models": make_run("d", 1, first_id=1),
+        "the runs audit different models": make_run("d", 1, first_id=NUM_MODELS),
         f"{first.parent / 'e'} keeps no scores of it": make_run("e", 1),
     }
     (first.parent / "e" / "scores.parquet").unlink()

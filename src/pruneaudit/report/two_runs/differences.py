@@ -17,6 +17,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import TEST_ACCURACY, TRAIN_ACCURACY, Quantity, headline_quantities
 from pruneaudit.report.selection import reference_free_of, release_row
 from pruneaudit.report.two_runs.paired import Interval, Paired, independent_difference, paired_scores
+from pruneaudit.report.words import counted
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.study.differences import Setting, changed_settings
 
@@ -65,8 +66,8 @@ def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda 
         UserError: a folder has no finished run, or one that has changed; or the two have nothing in common.
     """
     one, other = (RunFolder(folder).results() for folder in (first, second))
-    names = _one_release_each(one, other)
-    other = _renamed(other, names)
+    names, kinds = (_names_in_second(one, other, column) for column in ("release", "references"))
+    other = _renamed(_renamed(other, "release", names), "references", kinds)
     quantities = headline_quantities(name for name in one.findings.columns if name in set(other.findings.columns))
     mine, theirs = _means(one), _means(other)
     settings: dict[tuple[str, str], list[str]] = {}
@@ -83,8 +84,13 @@ def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda 
     notes = [_NOT_PAIRED_ACCURACY] if any(rows.values()) else []
     for number, ((release, references), attacks) in enumerate(settings.items(), start=1):
         say(f"comparing {release}, references {references} ({number}/{len(settings)})")
-        their_name = names.get(release, release)
-        pairs = why_not or paired_scores(first, second, release, references, attacks, their_name)
+        theirs_called = names.get(release, release), kinds.get(references, references)
+        pairs = why_not or paired_scores(first, second, (release, references), theirs_called, attacks)
+        if isinstance(pairs, Paired) and pairs.are_some_models:
+            some = (
+                f"on the {counted(len(pairs.member), 'model')} that both runs audit; A and B are means over all models"
+            )
+            notes.append(f"paired, {release} / {references}: A - B is {some}")
         if isinstance(pairs, str):
             notes.append(f"not paired: {pairs}" if why_not else f"not paired, {release} / {references}: {pairs}")
         for attack in attacks:
@@ -103,23 +109,24 @@ def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda 
     )
 
 
-def _one_release_each(one: Results, other: Results) -> dict[str, str]:
-    """The second's name of the release by the first's, if both are audits of one release: then names do not matter.
+def _names_in_second(one: Results, other: Results, column: str) -> dict[str, str]:
+    """The second's name of a release or of a kind of references, by the first's, if both audits have just one.
 
-    Releases of studies are compared by name.
+    Then names do not matter in audits of predictions. Studies are compared by name.
     """
-    names = [list(dict.fromkeys(results.findings["release"])) for results in (one, other)]
+    names = [list(dict.fromkeys(results.findings[column])) for results in (one, other)]
     if any(len(found) != 1 for found in names) or any(results.about.get("study") for results in (one, other)):
         return {}
     return {names[0][0]: names[1][0]}
 
 
-def _renamed(other: Results, names: Mapping[str, str]) -> Results:
-    """The second's results, with its release called as in the first."""
+def _renamed(other: Results, column: str, names: Mapping[str, str]) -> Results:
+    """The second's results, with its only release or kind of references called as in the first."""
     if not names:
         return other
-    (name,) = names
-    return replace(other, findings=other.findings.assign(release=name), releases=other.releases.assign(release=name))
+    ((name, _),) = names.items()
+    releases = other.releases.assign(release=name) if column == "release" else other.releases
+    return replace(other, findings=other.findings.assign(**{column: name}), releases=releases)
 
 
 def _recorded(results: Results) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Two runs' scores side by side, where the runs have the same victims; and differences with their intervals.
 
-Runs are paired attack setting by attack setting: same samples, same models, and the same membership. Two studies must
-have the same audit data (see `differences.py`). If one of the two is an audit of saved predictions, samples are the
-same if their ids and labels are. The influence of hard samples and of the models' training sets then cancels, as it
-does between the releases of one run. Otherwise the two are treated as independent.
+Runs are paired attack setting by attack setting, on the models that both audit, with the same samples and membership.
+Two studies must have the same audit data (see `differences.py`). If one of the two is an audit of saved predictions,
+samples are the same if their ids and labels are. The influence of hard samples and of the models' training sets then
+cancels, as it does between the releases of one run. Otherwise the two are treated as independent.
 """
 
 # V victims, N samples, B replicates
@@ -42,6 +42,8 @@ class Paired:
     """(V, N) of the second."""
     member: np.ndarray
     """(V, N) bool."""
+    are_some_models: bool = False
+    """Whether one of the runs audits more models than these, which both audit."""
 
     def difference(self, attack: str, quantity: Quantity) -> Interval:
         """A figure of the first run minus that of the second, with the two-way interval of the paired difference.
@@ -71,24 +73,22 @@ def independent_difference(first: Interval, second: Interval) -> Interval:
 
 
 def paired_scores(
-    first: Path, second: Path, release: str, references: str, attacks: Sequence[str], their_release: str
+    first: Path, second: Path, setting: tuple[str, str], their_setting: tuple[str, str], attacks: Sequence[str]
 ) -> Paired | str:
     """One attack setting's scores in two run folders, aligned; or, in words, why they cannot be paired.
 
     Args:
         first: a run's folder.
         second: another's; where both are studies, of the same audit data.
-        release: the attacked release in the first run.
-        references: the kind of references, in both.
+        setting: the attacked release and the kind of references, in the first run.
+        their_setting: the same in the second run, which can have other names for them.
         attacks: the attacks whose scores are read.
-        their_release: the attacked release in the second run.
 
     Raises:
         UserError: a file of scores cannot be read.
     """
     tables = [
-        _read(folder / SCORES_FILE, name, references, attacks)
-        for folder, name in ((first, release), (second, their_release))
+        _read(folder / SCORES_FILE, *names, attacks) for folder, names in ((first, setting), (second, their_setting))
     ]
     for table, folder in zip(tables, (first, second), strict=True):
         if table is None:
@@ -96,8 +96,11 @@ def paired_scores(
     mine, other = (table for table in tables if table is not None)
     if any(mine[name].dtype != other[name].dtype for name in _IDS):
         return "the runs' models or samples have ids of different kinds"
-    if set(mine["model_id"]) != set(other["model_id"]):
+    audited = [set(table["model_id"]) for table in (mine, other)]
+    shared = audited[0] & audited[1]
+    if not shared:
         return "the runs audit different models"
+    mine, other = (table[table["model_id"].isin(shared)] for table in (mine, other))
     models = pd.Index(mine["model_id"].unique())
     samples = pd.Index(pd.concat([mine["sample_id"], other["sample_id"]]).unique())
     if _have_other_labels(mine, other):
@@ -119,7 +122,7 @@ def paired_scores(
         scores.append({attack: np.full(shape, np.nan) for attack in attacks})
         for attack in attacks:
             scores[-1][attack][place] = table[attack]
-    return Paired(scores[0], scores[1], member)
+    return Paired(scores[0], scores[1], member, audited[0] != audited[1])
 
 
 def _have_other_labels(mine: pd.DataFrame, other: pd.DataFrame) -> bool:
