@@ -1,6 +1,7 @@
 """`audit.outputs` in a study, and `--outputs` on a finished run and on predictions."""
 
 import json
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -18,13 +19,14 @@ AUDIT = {
     "queries": 2,
     "outputs": ["round:1", "label", "label:queries"],
 }
+SHORT = {"membership": {"num_models": 3}, "training": {"epochs": 1, "batch_size": 32}}
 RELEASES = [{"compress": "l1unstructured", "sparsity": 0.8}]
 
 
 @pytest.fixture(scope="module")
 def finished(make_study, tmp_path_factory):
     return run(
-        make_study(audit=AUDIT, releases=RELEASES),
+        make_study(audit=AUDIT, releases=RELEASES, **SHORT),
         out=tmp_path_factory.mktemp("outputs"),
         runtime=Runtime(executor="serial"),
     )
@@ -56,6 +58,18 @@ def test_other_outputs_of_a_finished_run(finished, tmp_path):
     with pytest.raises(UserError, match="outputs: got 'top:0'"):
         attack(finished.folder, ["loss"], out=tmp_path / "c", outputs=["top:0"])
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.slow
+def test_queries_that_a_run_lacks_are_made_as_its_message_says(make_study, tmp_path):
+    runtime = Runtime(executor="serial")
+    finished = run(make_study(releases=[], **SHORT), out=tmp_path, runtime=runtime)
+    with pytest.raises(UserError, match=r"--set audit\.queries=8") as caught:
+        attack(finished.folder, ["loss"], out=tmp_path / "a", outputs=["label:queries"])
+    command = str(caught.value).rpartition("make them with: pruneaudit ")[2]
+    succeed(*shlex.split(command), "--jobs", "1", "--quiet")
+    found = attack(finished.folder, ["lira"], out=tmp_path / "a", outputs=["label:queries"]).results.outputs
+    assert found["outputs"].unique().tolist() == ["logits", "label:queries"]
 
 
 def test_from_the_command_line(finished, tmp_path):

@@ -113,6 +113,15 @@ def test_references_show_no_more_than_victims(make_bank):
     assert value(both, outputs="top:1", metric="auc") == pytest.approx(expected, abs=1e-12)
 
 
+def test_several_releases_have_the_rows_that_each_has_alone(make_bank):
+    releases = {"dense": make_bank(6, 200), "pruned": make_bank(6, 200, noise_seed=1, gain=0.8)}
+    together = audit(releases, attacks=["lira", "rmia", "back_front"], outputs=["label"]).results.outputs
+    alone = audit(releases["pruned"], attacks=["lira", "rmia"], outputs=["label"], name="pruned").results.outputs
+    assert set(together.loc[together["attack"] == "back_front", "release"]) == {"pruned"}  # it compares two releases
+    mine = together[(together["release"] == "pruned") & (together["attack"] != "back_front")]
+    pd.testing.assert_frame_equal(mine.reset_index(drop=True), alone)
+
+
 def test_a_difference_is_paired(found):
     for attack in ATTACKS:
         stored = of(found, attack=attack, outputs="logits", metric="auc").iloc[0]

@@ -63,7 +63,7 @@ def attack(
     values = ran.model_dump(mode="json")
     values["audit"]["attacks"] = attacks
     if outputs is not None:
-        values["audit"]["outputs"] = [one.name for one in parsed_outputs(outputs)]
+        values["audit"]["outputs"] = _determined(outputs, held)
     study = validated(Study, values, "attacks")
     plan, audit_data = held.planned(study, runtime.data_folder)
     _check_all_there(held, plan)
@@ -85,6 +85,21 @@ def attack(
         place = Path(out) if out else folder
         write_up(audited, place)
         return Run(place, audited, 0)
+
+
+def _determined(outputs: Sequence[str], run: RunFolder) -> list[str]:
+    """The names of outputs that the stored signals determine.
+
+    Raises:
+        UserError: there is no such output, or it needs more queries; the message has the command that makes them.
+    """
+    found = [one.name for one in parsed_outputs(outputs)]
+    if "label:queries" in found and run.study.audit.queries == 1:
+        raise UserError(
+            f"outputs: got 'label:queries', but {run.path} has one query of each sample, expected several; use label,"
+            f" or make them with: {run.finish_command} --set audit.queries=8"
+        )
+    return found
 
 
 def _check_all_there(run: RunFolder, plan: Plan) -> None:
