@@ -44,6 +44,7 @@ def releases(folder):
     return [release["name"] for release in json.loads((folder / "runs/steps/study.json").read_text())["releases"]]
 
 
+@pytest.mark.slow
 def test_the_three_steps_in_order(call, folder):
     code, _, err = call("prune")
     assert code == 2

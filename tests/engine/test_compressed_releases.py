@@ -160,7 +160,7 @@ def without_scales(state):
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"), [(another_code, "3.weight is not what"), (without_scales, "scale/3.weight")]
+    ("change", "reason"), [(another_code, "3.weight does not match"), (without_scales, "scale/3.weight")]
 )
 def test_a_state_that_rebuilds_other_weights_is_damaged(change, reason, finished, tmp_path):
     copied = shutil.copytree(finished.folder, tmp_path / finished.folder.name)

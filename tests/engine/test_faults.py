@@ -363,7 +363,7 @@ def file_size_limit(num_bytes):
         ("", 100),  # the study itself
         ("", 20_000),  # findings
         ("", 60_000),  # scores
-        ("", 1_000_000),  # report
+        ("", 400_000),  # report
     ],
 )
 def test_a_full_disk_is_said_in_one_line_and_the_next_run_goes_on(folder, again, calm, gone, limit):

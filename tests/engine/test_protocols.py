@@ -54,7 +54,7 @@ def test_thresholds_are_learned_on_all_shadows(disjoint):
 @pytest.mark.parametrize("attack", ["lira", "rmia", "base", "bavaria"])
 def test_attacks_that_compare_in_with_out_are_refused(attack, make_study, tmp_path):
     study = make_study(membership=DISJOINT, releases=[], audit={"attacks": [attack]})
-    with pytest.raises(UserError, match=f"'{attack}' needs references that were trained on samples of the victims"):
+    with pytest.raises(UserError, match=f"'{attack}' needs references .*'disjoint'"):
         run(study, out=tmp_path, runtime=Runtime(executor="serial"))
 
 

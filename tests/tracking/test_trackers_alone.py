@@ -52,6 +52,7 @@ def asked_of(server):
             requests.append(connection.recv(2000).decode(errors="replace"))
 
 
+@pytest.mark.slow
 def test_wandb_without_account_asks_no_network(no_account, silent_server, tmp_path):
     made, began = tracker("wandb"), time.monotonic()
     made.begin(ABOUT, tmp_path)

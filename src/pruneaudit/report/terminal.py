@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from rich import box
@@ -12,9 +13,9 @@ from rich.text import Text
 from pruneaudit.attacks.reference_free import WRONG_WAY
 from pruneaudit.core.errors import printable
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.compressed import compressed_by, is_pruned_only
+from pruneaudit.report.compressed import compressed_by, is_pruned_only, of_all_parameters
 from pruneaudit.report.escaping import terminal_text
-from pruneaudit.report.quantities import TEST_ACCURACY, Quantity, headline_quantities
+from pruneaudit.report.quantities import TEST_ACCURACY, Quantity, headline_quantities, sparsity_text
 from pruneaudit.report.selection import (
     attack_order,
     finding,
@@ -26,7 +27,7 @@ from pruneaudit.report.selection import (
 )
 from pruneaudit.report.sentences.answer import answer, shown_change
 from pruneaudit.report.sentences.certainty import DEMONSTRATION
-from pruneaudit.report.tables.cells import Notes, estimate, sparsity_cell
+from pruneaudit.report.tables.cells import Notes, estimate
 from pruneaudit.report.tables.released import left_whole
 
 _WIDTH_OF_NUMBERS = 76
@@ -121,15 +122,17 @@ def _release_facts(results: Results, release: str, notes: Notes, between: str) -
     row = release_row(results, release)
     if row is None:
         return []
-    sparsity, accuracy = sparsity_cell(row, notes), estimate(row, TEST_ACCURACY, notes)
-    made = f"{_text(sparsity.value, sparsity.note)} sparsity"
-    if (compressors := compressed_by(results, release)) and not is_pruned_only(results, release):
+    accuracy = estimate(row, TEST_ACCURACY, notes)
+    facts = [f"{_text(accuracy.value, accuracy.note)} accuracy"]
+    compressors = compressed_by(results, release)
+    if compressors and not is_pruned_only(results, release):
         made = printable(compressors)
-    of_all = f"{between}({sparsity.interval})" if sparsity.interval else ""
-    return [
-        f"{made}{of_all}",
-        f"{_text(accuracy.value, accuracy.note)} accuracy",
-    ]
+    elif math.isnan(row["sparsity"]):  # predictions alone say nothing of weights
+        return facts
+    else:
+        made = f"{sparsity_text(row['sparsity'])} sparsity"
+    of_all = of_all_parameters(row)
+    return [f"{made}{f'{between}({of_all})' if of_all else ''}", *facts]
 
 
 def _text(figure: str, note: int | None) -> Text:
