@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pruneaudit.models import MODELS
     from pruneaudit.models.model import Model
     from pruneaudit.report.paper import figures
+    from pruneaudit.report.summary import model_card, summary
     from pruneaudit.runs import RunFolder
     from pruneaudit.runs.export import export
     from pruneaudit.signals.signals import Signals
@@ -73,8 +74,10 @@ __all__ = [
     "export",
     "figures",
     "load_compressed",
+    "model_card",
     "run",
     "sanity_check",
+    "summary",
     "verify",
 ]
 
@@ -113,8 +116,10 @@ _HOME = {
     "figures": "pruneaudit.report.paper",
     "load_compressed": "pruneaudit.external.compressed_model",
     "compress": "pruneaudit.external.compress",
+    "model_card": "pruneaudit.report.summary",
     "run": "pruneaudit.api",
     "sanity_check": "pruneaudit.api",
+    "summary": "pruneaudit.report.summary",
     "verify": "pruneaudit.api",
 }
 

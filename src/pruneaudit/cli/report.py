@@ -1,4 +1,4 @@
-"""`pruneaudit report`: writes the table and page of a finished run again, or compares two runs."""
+"""`pruneaudit report`: writes the table and page of a finished run again, sums it up, or compares two runs."""
 
 from __future__ import annotations
 
@@ -25,22 +25,58 @@ def command(
     out: Annotated[
         Path | None, typer.Option("--out", help="With --compare: also write the table to this .md or .csv file.")
     ] = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(
+            "--summary", metavar="FILE", help="Write one page to sign, .md or .pdf (extra: pdf), and nothing else."
+        ),
+    ] = None,
+    card: Annotated[
+        bool, typer.Option("--card", help="Print a block of Markdown for a model card, and do nothing else.")
+    ] = False,
     show_records: ShowRecordsOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of a table.")] = False,
 ) -> None:
-    """Write the report of a run again, or compare two runs.
+    """Write the report of a run again, sum it up, or compare two runs.
 
-    Reads the stored findings. A comparison changes neither run.
+    Reads the stored findings. Summaries and comparisons change no run.
     """
+    _check_one_job(compare=compare is not None, summary=summary is not None, card=card)
+    if out is not None and compare is None:
+        raise UserError(f"--out: got '{out}' without --compare, but it is for that table; give both, or neither")
+    if (summary is not None or card) and (as_json or show_records):
+        given = "--json" if as_json else "--show-records"
+        raise UserError(
+            f"{given}: got it with {'--card' if card else '--summary'}, where it does nothing; leave it out"
+        )
+    if summary is not None:
+        from pruneaudit.report.summary import summary as write_summary
+
+        print(printable(f"written: {write_summary(run, summary)}"))
+        return
+    if card:
+        from pruneaudit.report.summary import model_card
+
+        print(model_card(run), end="")
+        return
     if compare is not None:
         _compare(run, compare, out, as_json)
         return
-    if out is not None:
-        raise UserError(f"--out: got '{out}' without --compare, but it is for that table; give both, or neither")
     from pruneaudit.api import report_again
     from pruneaudit.runs.names import REPORT_FILE
 
     show(report_again(run, show_records or None), run, run / REPORT_FILE, as_json)
+
+
+def _check_one_job(**asked: bool) -> None:
+    """Refuses options that each ask for something else.
+
+    Raises:
+        UserError: several were given.
+    """
+    given = [f"--{name}" for name, is_given in asked.items() if is_given]
+    if len(given) > 1:
+        raise UserError(f"{given[1]}: got {given[0]} too, but each is a job of its own; give one of them")
 
 
 def show(results: Results, folder: Path, page: Path, as_json: bool) -> None:

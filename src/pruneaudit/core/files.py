@@ -216,13 +216,16 @@ def is_system_failure(error: BaseException) -> bool:
     return _errno(error) in _FAILING
 
 
-def writing_error(place: Path, error: OSError, begun: bool = False) -> RunError | UserError:
+def writing_error(
+    place: Path, error: OSError, begun: bool = False, instead: str = "another folder with --out"
+) -> RunError | UserError:
     """Returns the error to raise if something could not be written.
 
     Args:
         place: the folder or file.
         error: why it could not be written.
         begun: whether work was done before: then the user should repeat the command, not choose another folder.
+        instead: what the user can choose.
 
     Returns:
         `StorageError` for a full disk; `RunError` if the machine failed or work had begun; otherwise `UserError`.
@@ -231,7 +234,7 @@ def writing_error(place: Path, error: OSError, begun: bool = False) -> RunError 
         return StorageError(place, storage_reason(error))
     if begun or is_system_failure(error):
         return RunError(f"{place}: cannot write there ({system_reason(error)})")
-    return UserError(f"{place}: cannot write there ({error.strerror or error}); choose another folder with --out")
+    return UserError(f"{place}: cannot write there ({error.strerror or error}); choose {instead}")
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,12 +44,14 @@ from pruneaudit.report.selection import (
     release_names,
     why_not_alone,
 )
+from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
 from pruneaudit.report.sentences.certainty import DEMONSTRATION
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
 from pruneaudit.report.sentences.outputs import hiding_words
 from pruneaudit.report.tables.accusations import accusations
 from pruneaudit.report.tables.detected import NO_SAMPLES, are_public, detected, shown_samples
 from pruneaudit.report.tables.equal_accuracy import frontier_table
+from pruneaudit.report.tables.facts import listed_data, run_facts
 from pruneaudit.report.tables.findings import canaries_table, differences_table, findings_table, refusals
 from pruneaudit.report.tables.outputs import outputs_table
 from pruneaudit.report.tables.released import released
@@ -178,7 +179,8 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "released": measured,
         "refusals": refusals(results),
         "min_deciding": MIN_FALSE_POSITIVES,
-        "kinds_of_references": list(dict.fromkeys(results.findings["references"])),
+        "kinds_of_references": reference_words(results),
+        "not_tested": NOT_TESTED,
         "with_baseline": _with_baseline(results),
         "given_baseline": given_baseline(results),
         "all_that_was_done": ALL_THAT_WAS_DONE,
@@ -186,11 +188,11 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "rule": _rule(results),
         "sanity_checks": sanity_checks(results),
         "protocol": str(about.get("protocol") or ""),
-        "facts": _facts(about),
+        "facts": run_facts(about),
         "command": str(about.get("command") or ""),
         "settings": json.dumps(about["study"], indent=2, ensure_ascii=False) if about.get("study") else "",
         "warnings": [str(warning) for warning in about.get("warnings") or []],
-        "failures": [_listed(failure) for failure in about.get("failures") or []],
+        "failures": [listed_data(failure) for failure in about.get("failures") or []],
         "version": __version__,
     }
 
@@ -217,71 +219,6 @@ def _with_baseline(results: Results) -> list[tuple[str, str, str]]:
     pairs = [(release, baseline_of(results, release)) for release in release_names(results)]
     base = base_release(results)
     return [(name, other, why_not_alone(results, name)) for name, other in pairs if other != base]
-
-
-def _facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Label and text of the facts that the run recorded about itself."""
-    audit_data = about.get("audit_data") or {}
-    counts = [
-        f"{audit_data[key]:,} {words}"
-        for key, words in (
-            ("num_samples", "audited samples"),
-            ("num_canaries", "canaries"),
-            ("num_holdout", "held out"),
-            ("num_public", "public"),
-            ("num_copies", "copies of audited samples"),
-            ("num_classes", "classes"),
-        )
-        if isinstance(audit_data.get(key), int)
-        and (audit_data[key] or key not in ("num_public", "num_canaries", "num_copies"))
-    ]
-    facts = [
-        # In full here: on a phone the first screen shows only its beginning.
-        ("Study", str(about.get("description") or "")),
-        ("Data", ", ".join([str(audit_data.get("name") or ""), *counts]).removeprefix(", ")),
-        ("Files, SHA-256", _files(about.get("files"))),
-        ("Audit data, SHA-256", str(audit_data.get("sha256") or "")),
-        ("Networks", _listed(about.get("num_models"))),
-        ("Probabilities", _probabilities(about.get("probabilities"))),
-        ("Seeds", _listed(about.get("seeds"))),
-        ("Versions", _listed(about.get("versions"))),
-        ("Device", _listed(about.get("device"))),
-        ("Created", _listed(about.get("created"))),
-    ]
-    return [(label, text) for label, text in facts if text]
-
-
-def _files(told: Mapping[str, Any] | None) -> str:
-    """The files of predictions of several releases, with their checksums."""
-    parts = [
-        f"{f'references {name}'.rstrip() if what == 'references' else name}: {file['name']} {file['sha256']}"
-        for what, files in (told or {}).items()
-        for name, file in files.items()
-    ]
-    return ", ".join(parts)
-
-
-def _probabilities(told: Mapping[str, Any] | None) -> str:
-    """The resolution of the probabilities, if they were given instead of logits."""
-    if not told:
-        return ""
-    steps = dict.fromkeys([f"{told['resolution_at_0']:.3g}", f"{told['resolution_at_1']:.3g}"])
-    text = f"given instead of logits; resolution {' next to 0, '.join(steps)}{' next to 1' if len(steps) > 1 else ''}"
-    text += f"; {told['floored']:.1%} of the labels' count as half of it away from 0 or 1"
-    if "lira" in told:
-        text += f"; {told['lira']}: AUC {told['lira_auc']:.3f}, with a twentieth {told['lira_auc_finer']:.3f}"
-    return text
-
-
-def _listed(value: Any) -> str:
-    """JSON data in one line: `a 1, b 2` for an object, `1, 2` for a list."""
-    if value is None:
-        return ""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_listed(item)}".rstrip() for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_listed(item) for item in value)
-    return str(value)
 
 
 def _source(environment: Environment, name: str) -> str:

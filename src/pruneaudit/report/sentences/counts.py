@@ -31,13 +31,22 @@ READINGS: dict[Reading, tuple[str, str]] = {
 """A reading in words, and the word before the name of the baseline."""
 _WHY_NOT: dict[WhyNot, tuple[str, str]] = {
     "no figure": ("has no figure", "have no figure"),
-    "distrusted": ("has figures only of an attack that failed its sanity checks",) * 2,
-    "no baseline": ("has no undefended dense network with a figure beside it",) * 2,
+    "distrusted": (
+        "has figures only of an attack that failed its sanity checks",
+        "have figures only of an attack that failed its sanity checks",
+    ),
+    "no baseline": (
+        "has no undefended dense network with a figure beside it",
+        "have no undefended dense network with a figure beside them",
+    ),
     "too accurate": (
         "is more accurate than every undefended dense network",
         "are more accurate than every undefended dense network",
     ),
-    "open": ("has, in too many resamples, no undefended dense network as accurate",) * 2,
+    "open": (
+        "has, in too many resamples, no undefended dense network as accurate",
+        "have, in too many resamples, no undefended dense network as accurate",
+    ),
 }
 """For one release and for several."""
 _OF_ONE: dict[Reading, str] = {

@@ -6,6 +6,7 @@ from pruneaudit.evaluation.learned import NOT_LEARNED, not_learned_words
 from pruneaudit.evaluation.recorded_checks import failures, warning
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.selection import base_release
+from pruneaudit.report.words import counted
 from pruneaudit.study import DENSE
 
 
@@ -25,3 +26,13 @@ def unlearned(results: Results) -> tuple[str, ...]:
         count = "One release" if len(found) == 1 else f"{len(found)} releases"
         return (f"{count} did not learn, or forgot: not above the accuracy of always naming the most frequent class.",)
     return ()
+
+
+def checks_words(results: Results) -> str:
+    """How many of the run's sanity checks passed."""
+    rows = results.about.get("sanity_checks")
+    if not rows:
+        return "No sanity check of an attack was recorded."
+    passed = sum(bool(row["passed"]) for row in rows)
+    of_all = "All" if passed == len(rows) else f"{passed} of"
+    return f"{of_all} {counted(len(rows), 'sanity check')} passed: the attacks, played where the answer is known."

@@ -131,10 +131,16 @@ def canaries_table(results: Results) -> tuple[CanaryLine, ...]:
     return tuple(lines)
 
 
-def refusals(results: Results) -> tuple[tuple[str, str], ...]:
-    """Each reason for which a figure was refused, with the rows it was refused in (as a text)."""
+def refusals(results: Results, victim: str = "") -> tuple[tuple[str, str], ...]:
+    """Each reason for which a figure was refused, with the rows it was refused in (as a text).
+
+    Args:
+        results: of a run.
+        victim: look at the rows of this kind of victim only, such as `MEAN`.
+    """
+    rows_of_victim = results.findings[results.findings["victim"] == victim] if victim else results.findings
     where: dict[str, list[str]] = {}
-    for suppressed, attack in results.findings[["suppressed", "attack"]].itertuples(index=False):
+    for suppressed, attack in rows_of_victim[["suppressed", "attack"]].itertuples(index=False):
         for reason in dict.fromkeys(part.strip() for part in suppressed.split(";")):
             if reason:
                 where.setdefault(reason, []).append(attack)

@@ -1,0 +1,38 @@
+"""What the attacker has and what no attack here tests, in words."""
+
+from __future__ import annotations
+
+from pruneaudit.evaluation.results import Results
+from pruneaudit.report.selection import given_baseline, num_references
+
+NOT_TESTED = (
+    "attackers who read weights, gradients or masks; attackers who see labels only and ask many times; poisoned "
+    "training data; users who own several samples; reconstruction, attribute inference and model extraction."
+)
+_KINDS = {
+    "matched": "They had the same compression, defence and training as the victim: the attacker knows the whole "
+    "pipeline.",
+    "dense": "They had no compression and no defence: the attacker knows only how the dense networks were trained.",
+    "undefended": "They had the same compression, and no defence: the attacker does not adapt to the defence.",
+}
+_OTHER = "They are the networks of that release."
+_KINDS_OF_PREDICTIONS = {
+    "matched": "They are of the same release as the victim: the other networks in its file, or those that were given "
+    "for it.",
+    "given": "One set serves all releases. Nobody says what these networks went through. If a release was made in "
+    "another way, its figures can be too low.",
+}
+_OTHER_OF_PREDICTIONS = (
+    "One set serves all releases: the networks that were given for this one. The attacker does not know how the other "
+    "releases were made."
+)
+
+
+def reference_words(results: Results) -> tuple[tuple[str, str], ...]:
+    """Each kind of references that was used, with a sentence on what these networks are; empty without references."""
+    if num_references(results) == 0:
+        return ()
+    kinds = dict.fromkeys(str(kind) for kind in results.findings["references"])
+    if given_baseline(results):
+        return tuple((kind, _KINDS_OF_PREDICTIONS.get(kind, _OTHER_OF_PREDICTIONS)) for kind in kinds)
+    return tuple((kind, _KINDS.get(kind, _OTHER)) for kind in kinds)

@@ -1,0 +1,85 @@
+"""What a run recorded about itself: data, networks, seeds, versions and checksums, each with its label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+FILES = "Files, SHA-256"
+"""The label of the files of predictions."""
+
+
+def run_facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Label and text of the facts that the run recorded about itself.
+
+    Args:
+        about: of its results.
+    """
+    audit_data = about.get("audit_data") or {}
+    counts = [
+        f"{audit_data[key]:,} {words}"
+        for key, words in (
+            ("num_samples", "audited samples"),
+            ("num_canaries", "canaries"),
+            ("num_holdout", "held out"),
+            ("num_public", "public"),
+            ("num_copies", "copies of audited samples"),
+            ("num_classes", "classes"),
+        )
+        if isinstance(audit_data.get(key), int)
+        and (audit_data[key] or key not in ("num_public", "num_canaries", "num_copies"))
+    ]
+    facts = [
+        # In full here: on a phone the first screen shows only its beginning.
+        ("Study", str(about.get("description") or "")),
+        ("Data", ", ".join([str(audit_data.get("name") or ""), *counts]).removeprefix(", ")),
+        (FILES, ", ".join(file_checksums(about))),
+        ("Audit data, SHA-256", str(audit_data.get("sha256") or "")),
+        ("Networks", listed_data(about.get("num_models"))),
+        ("Probabilities", _probabilities(about.get("probabilities"))),
+        ("Seeds", listed_data(about.get("seeds"))),
+        ("Versions", listed_data(about.get("versions"))),
+        ("Device", listed_data(about.get("device"))),
+        ("Created", listed_data(about.get("created"))),
+    ]
+    return [(label, text) for label, text in facts if text]
+
+
+def file_checksums(about: Mapping[str, Any]) -> tuple[str, ...]:
+    """The files of predictions of several releases, each with its checksum; empty for other results.
+
+    Args:
+        about: of the results.
+    """
+    return tuple(
+        f"{f'references {name}'.rstrip() if what == 'references' else name}: {file['name']} {file['sha256']}"
+        for what, files in (about.get("files") or {}).items()
+        for name, file in files.items()
+    )
+
+
+def _probabilities(told: Mapping[str, Any] | None) -> str:
+    """The resolution of the probabilities, if they were given instead of logits."""
+    if not told:
+        return ""
+    steps = dict.fromkeys([f"{told['resolution_at_0']:.3g}", f"{told['resolution_at_1']:.3g}"])
+    text = f"given instead of logits; resolution {' next to 0, '.join(steps)}{' next to 1' if len(steps) > 1 else ''}"
+    text += f"; {told['floored']:.1%} of the labels' count as half of it away from 0 or 1"
+    if "lira" in told:
+        text += f"; {told['lira']}: AUC {told['lira_auc']:.3f}, with a twentieth {told['lira_auc_finer']:.3f}"
+    return text
+
+
+def listed_data(value: Any) -> str:
+    """JSON data in one line: `a 1, b 2` for an object, `1, 2` for a list.
+
+    Args:
+        value: None is empty.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {listed_data(item)}".rstrip() for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(listed_data(item) for item in value)
+    return str(value)
