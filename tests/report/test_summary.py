@@ -214,6 +214,16 @@ def test_an_endless_name_is_cut_and_numbers_are_not(saved, tmp_path):
     assert len(pruneaudit.summary(run, tmp_path / "page.md").read_text()) < 10_000
 
 
+@pytest.mark.parametrize(("number", "is_shown"), [(50, True), (2_000, False)])
+def test_a_command_is_shown_whole_or_not_at_all(make_results, number, is_shown):
+    command = "pruneaudit run " + " ".join(f"--set a.b{i}={i}" for i in range(number))
+    results = make_results(lambda parts: parts["about"].update(command=command))
+    shown = part(summary_of(results, SEAL, Limits()), "Versions").facts[-1]
+    assert shown.label == "Command"
+    assert (shown.text == command) == is_shown
+    assert ("about.json" in shown.text) != is_shown
+
+
 def test_the_card_says_nothing_of_the_machine(saved, results):
     card = model_card(saved())
     assert card.startswith("## ")

@@ -13,7 +13,8 @@ from pruneaudit.report.words import attack_name, listed
 NO_FIGURES = "There is nothing to show here: no attack has a figure."
 ONE_RELEASE = "One release was audited, so nothing is compared."
 WHOLE_REPORT = "report.html in the run's folder has every figure."
-SEAL = "SHA256SUMS lists the checksums of all result files. Its own, given here, changes if any of them does."
+SEAL = "SHA256SUMS lists the checksums of all result files, so its own, given here, stands for all of them."
+COMMAND_ELSEWHERE = "about.json has the command, which is too long for a page."
 LETTERS_REPLACED = "Letters that the font of this file does not have are shown as ?."
 NOTHING_SUPPRESSED = "No mean over networks was suppressed."
 

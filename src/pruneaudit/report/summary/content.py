@@ -19,6 +19,7 @@ from pruneaudit.report.sentences.answer import Answer
 from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
 from pruneaudit.report.sentences.sanity_checks import checks_words
 from pruneaudit.report.sentences.summary import (
+    COMMAND_ELSEWHERE,
     NO_FIGURES,
     ONE_RELEASE,
     SEAL,
@@ -38,6 +39,8 @@ from pruneaudit.report.words import attack_name
 
 _LONGEST_WORD = 100
 """Letters of a word, such as the name of a release: longer ones are cut."""
+_LONGEST_COMMAND = 1500
+"""Letters of a command: of longer ones the summary says where they are."""
 BLANK = "_" * 28
 """To write on."""
 _SIGNATURE = ("Name", "Date", "Signature")
@@ -247,6 +250,12 @@ def _provenance(results: Results, seal: str, limits: Limits, public: bool) -> Pa
         ),
     ]
     return Part("Versions and checksums", (SEAL, WHOLE_REPORT), tuple(fact for fact in facts if fact.text))
+
+
+def _command(command: str) -> Fact:
+    """The command, whole or not at all."""
+    is_short = len(command) <= _LONGEST_COMMAND
+    return Fact("Command", one_line(command) if is_short else COMMAND_ELSEWHERE, is_code=is_short)
 
 
 def _cell(cell: Cell | None) -> str:
