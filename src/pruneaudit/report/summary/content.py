@@ -243,11 +243,7 @@ def _provenance(results: Results, seal: str, limits: Limits, public: bool) -> Pa
         Fact(FILES, "" if public else _clean(_names(file_checksums(about), limits.items))),
         Fact("Versions", _clean(_names(listed_data(about.get("versions")).split(", "), limits.items + 2))),
         Fact("SHA256SUMS, SHA-256", seal),
-        *(
-            []
-            if public or not about.get("command")
-            else [Fact("Command", one_line(str(about["command"])), is_code=True)]
-        ),
+        *([] if public else [_command(str(about.get("command") or ""))]),
     ]
     return Part("Versions and checksums", (SEAL, WHOLE_REPORT), tuple(fact for fact in facts if fact.text))
 
