@@ -133,7 +133,7 @@ def finding(results: Results, release: str, attack: str, victim: str = MEAN) -> 
     """The row of an attack on a release under the primary references.
 
     For the dense release the references are dense whatever the references are called, so a row under
-    other references serves where the primary one was not computed again.
+    other references is taken where the primary one was not computed again.
     """
     table = results.findings
     rows = table[(table["release"] == release) & (table["attack"] == attack) & (table["victim"] == victim)]

@@ -1,7 +1,7 @@
 """Leakage against test accuracy: what a release pays for what it hides.
 
 Where the study has undefended dense networks to compare with at equal accuracy, the lower envelope of
-these is drawn as a step line, and what is dominated by another release is hollow.
+these is drawn as a step line, and releases dominated by another are hollow.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ ENVELOPE = "envelope (undefended)"
 
 @dataclass(frozen=True)
 class _Placed:
-    """Where a release stands."""
+    """The point of a release."""
 
     release: str
     accuracy: Point
@@ -121,7 +121,7 @@ def _from_findings(results: Results) -> dict[str, _Placed]:
 
 
 def _by_kind(results: Results, placed: dict[str, _Placed]) -> list[_Group]:
-    """What was done to releases decides; grey is what is dominated, after what is not."""
+    """Groups by what was done to releases; dominated releases are grey and come after the others."""
     kinds = {release: kind_of(results, release) for release in placed}
     groups = []
     for index, kind in enumerate(KINDS.values()):
@@ -143,7 +143,7 @@ def _by_method(results: Results, placed: dict[str, _Placed], theme: Theme) -> li
     names = labels([name for name, _ in groups], theme)
     drawn = []
     for index, (name, (_, releases)) in enumerate(zip(names, groups, strict=True)):
-        # Ink and grey are for the dense networks and their baseline; a further release needs a colour of its own.
+        # Ink and grey are for the dense networks and their baseline; a further release needs another colour.
         if index < min(2, len(others)):
             look = Series(name, (theme.ink, NEUTRAL)[index], ("circle", "triangle-right")[index])
         else:
@@ -251,7 +251,7 @@ def _data(placed: dict[str, _Placed], groups: Sequence[_Group], grows: bool, the
 
 
 def _beside(placed: dict[str, _Placed]) -> dict[str, dict[str, Any]]:
-    """By release for which there is room: its name, and on which side of its point this stands."""
+    """The name and its side of the point, for each release with room for a name."""
     names = [cut(release, _NAME_PIXELS, _NAME_SIZE) for release in placed]
     across, up = ([getattr(one, axis).value for one in placed.values()] for axis in ("accuracy", "leakage"))
     places = zip(placed, text_positions(across, up, names, *_ends(placed.values())), names, strict=True)

@@ -1,4 +1,4 @@
-"""Leakage against sparsity and against bits: one curve per method, beside what is not compressed."""
+"""Leakage against sparsity and against bits: one curve per method, and lines for uncompressed releases."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class _Degree:
     """The number of a release, above 0."""
     text: Callable[[float], str]
     place: Callable[[float], float]
-    """Where on the axis a number stands."""
+    """The place of a number on the axis."""
     least_reach: float
     """How far the axis reaches at least."""
     caption: str
@@ -79,7 +79,7 @@ class _Panel:
 
     quantity: Quantity
     point: Callable[[str], Point | None]
-    """Where a release stands."""
+    """The point of a release."""
 
 
 _SPARSITY = _Degree(
@@ -108,7 +108,7 @@ _BITS = _Degree(
 def leakage_by_sparsity(results: Results, theme: Theme = PAGE) -> Figure | None:
     """Leakage of pruned releases under the primary attack; None where no release is pruned or none has a figure.
 
-    The page has the AUC; in a paper the TPR, other figures of the ranking and test accuracy stand below it.
+    The page has the AUC. A paper also has panels of the TPR, other figures of the ranking and test accuracy.
     """
     return _leakage_by(results, _SPARSITY, _panels(results) if theme.is_paper else _panels(results)[:1], theme)
 

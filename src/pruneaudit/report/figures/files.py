@@ -1,6 +1,6 @@
 """How a figure becomes a file for a paper: one column wide, letters of 8 points, the same bytes every time.
 
-vl-convert draws without a browser, in Liberation Sans, which it brings with it: files are alike on every
+vl-convert draws without a browser, in Liberation Sans, which it includes: files are the same on every
 machine. Letters that this font lacks are taken from the machine's own fonts.
 """
 
@@ -79,7 +79,7 @@ def _described_svg(picture: str, title: str, caption: str) -> str:
 
 
 def _described_png(picture: bytes, title: str, caption: str) -> bytes:
-    """The picture with title and description as texts of its own."""
+    """The picture with title and description in its metadata."""
     header_end = 8 + 12 + 13  # signature, then the chunk IHDR
     texts = (("Title", title), ("Description", caption))
     chunks = b"".join(_chunk(b"iTXt", key.encode() + b"\0\0\0\0\0" + text.encode()) for key, text in texts)

@@ -20,7 +20,7 @@ _Box = tuple[float, float, float, float]
 def text_positions(
     xs: Sequence[float], ys: Sequence[float], texts: Sequence[str], x_ends: _Ends, y_ends: _Ends
 ) -> list[dict[str, Any]]:
-    """Where each name stands beside its point: {dx, dy, align} as Vega has them; empty where there is no room.
+    """The place of each name beside its point: {dx, dy, align} as in Vega; empty if there is no room.
 
     Args:
         xs: where the points lie.
@@ -53,7 +53,7 @@ def _beside(right: int, up: int) -> dict[str, Any]:
 
 
 def _aside(other: float) -> float:
-    """How far a name keeps from its point one way, by whether it stands aside the other way too."""
+    """The distance of a name from its point one way; less if the name is off the point the other way too."""
     return _HALF_POINT if other else _GAP
 
 
@@ -63,7 +63,7 @@ def _pixels(values: Sequence[float], ends: _Ends, size: float) -> list[float]:
 
 
 def _box(x: float, y: float, width: float, right: float, up: float) -> _Box:
-    """Left, bottom, right and top of a name that stands to one side of its point."""
+    """Left, bottom, right and top of a name on one side of its point."""
     middle, level = x + right * (width / 2 + _aside(up)), y + up * (_LINE / 2 + _aside(right))
     return middle - width / 2, level - _LINE / 2, middle + width / 2, level + _LINE / 2
 

@@ -1,4 +1,4 @@
-"""The pieces that specifications are put together from: axes, bars, lines and marks; page and paper alike."""
+"""Parts of specifications, for page and paper: axes, bars, lines and marks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pruneaudit.report.figures.figure import Spec
 from pruneaudit.report.figures.look import GUESSING_DASH, NEUTRAL, Theme
 
 HOVER = {"field": "tooltip", "type": "nominal"}
-"""The field of each datum that is shown where the mouse stands on it. It must have this name: for the nearest point
+"""The field of a datum that is shown under the mouse. It must have this name: for the nearest point
 Vega-Lite 6.4 reads the drawn mark in the place of the datum, and a mark keeps its text under this name."""
 DASH_OF_DATUM = {"expr": "datum.dash"}
 MARKS = ("shape", "strokeDash", "size", "tooltip")
@@ -21,7 +21,7 @@ _MARGIN = 0.06
 """Axes reach further than the data by this part of their range."""
 _LEAST_RANGE = 0.01
 _EXTENT = 26
-"""Points that the labels of an upright axis take where panels stand below each other: these are equally wide."""
+"""Points for the labels of an upright axis where panels are below each other, so that all are equally wide."""
 Data = list[dict[str, Any]]
 
 
@@ -43,7 +43,7 @@ def axis(
 
 
 def ends_of(values: Iterable[float]) -> tuple[float, float]:
-    """Ends of an axis on which all values stand, those that are missing apart."""
+    """Ends of an axis that holds all values; missing ones do not count."""
     known = [value for value in values if not math.isnan(value)]
     low, high = min(known), max(known)
     margin = _MARGIN * max(high - low, _LEAST_RANGE)
@@ -92,7 +92,7 @@ def guessing_line(position: str, at: float, place: Spec, theme: Theme) -> Spec:
 
 
 def without_marks(encodings: Spec) -> Spec:
-    """The encodings, for a line that has a dash of its own or none."""
+    """The encodings of a line with its own dash, or without one."""
     return {key: value for key, value in encodings.items() if key not in MARKS}
 
 
@@ -124,7 +124,7 @@ def assembled(layers: Sequence[Spec], data: Data, theme: Theme, height: float, t
         data: of all layers that have none of their own.
         theme: page or paper.
         height: of the panel, in pixels or points.
-        title: lines that stand in a paper's figure alone.
+        title: lines for a paper's figure only.
     """
     return stacked([(layers, data)], theme, height, title)
 

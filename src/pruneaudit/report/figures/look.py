@@ -2,7 +2,7 @@
 
 Colours are those of Okabe and Ito, told apart by people with any colour vision; shapes and dashes
 differ too. In the page backgrounds are transparent, and its style sheet sets the colours of text and
-axes for light and dark mode. Names from outside stand in a specification as data or as ends of a
+axes for light and dark mode. Names from outside are in a specification as data or as ends of a
 scale, never inside an expression: Vega draws them as plain text.
 """
 
@@ -61,7 +61,7 @@ class Theme:
 
     @property
     def is_paper(self) -> bool:
-        """The title and what everybody must know stand in the figure itself."""
+        """The figure itself holds its title and how to read it."""
         return not self.interactive
 
     @property
@@ -141,7 +141,7 @@ def cut(text: str, width: float, size: float) -> str:
 
 
 def cut_all(texts: Iterable[str], width: float, size: float) -> list[str]:
-    """Each text as `cut` gives it; those that would look alike are numbered."""
+    """Each text as `cut` gives it; equal results are numbered."""
     shown = [cut(text, width, size) for text in texts]
     counts, seen = Counter(shown), Counter[str]()
     for place, text in enumerate(shown):
@@ -152,7 +152,7 @@ def cut_all(texts: Iterable[str], width: float, size: float) -> list[str]:
 
 
 def labels(texts: Iterable[str], theme: Theme) -> list[str]:
-    """Names for a legend, no two alike."""
+    """Names for a legend, all different."""
     return cut_all(texts, theme.name_length, theme.font_size)
 
 

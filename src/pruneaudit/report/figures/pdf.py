@@ -2,7 +2,7 @@
 
 The library that writes PDFs keeps fonts and other resources in hash tables, so that their order, and the
 numbers of objects with it, differ from one time to the next. Here objects are numbered as they are met
-on the way from the catalog, and the resources of a page stand in the order of their names.
+on the way from the catalog, and the resources of a page are ordered by name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a release stands in a figure, and which releases make one curve.
+"""The point of a release in a figure, and the releases of one curve.
 
 Attack, references, order and baselines are those of the page (`report/selection.py`): fixed before any
 result is known.
@@ -51,7 +51,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Method:
-    """Releases that were compressed alike but for their degrees."""
+    """Releases that differ only in the degree of compression."""
 
     label: str
     releases: tuple[str, ...]

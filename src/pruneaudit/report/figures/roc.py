@@ -1,6 +1,6 @@
 """ROC curves, both axes logarithmic: of one attack on every release, and of every attack on one release.
 
-Which attack and which release stand there first is fixed before any result; readers may choose any other.
+The attack and the release shown first are fixed before any result; readers can choose any other.
 """
 
 from __future__ import annotations

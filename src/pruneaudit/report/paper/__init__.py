@@ -57,7 +57,7 @@ def figures(
     Args:
         run_folder: the run's folder.
         out: the folder to write to; made if need be.
-        formats: of "pdf", "png" (300 dpi) and "svg"; one text with commas between serves too.
+        formats: of "pdf", "png" (300 dpi) and "svg"; or one text with commas between them.
         latex: whether to write the tables as well (.tex, package booktabs).
 
     Raises:

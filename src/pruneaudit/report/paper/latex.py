@@ -1,6 +1,6 @@
 r"""The tables of the report as LaTeX: one `tabular` a file, with the rules of the package booktabs.
 
-Rows, columns and reasons are those of the page (`report/tables.py`). Intervals stand below their
+Rows, columns and reasons are those of the page (`report/tables.py`). Intervals are below their
 numbers, so that a table stays narrow. No other package is needed; a name in letters that pdfLaTeX
 lacks wants XeLaTeX or LuaLaTeX and a font that has them.
 """

@@ -12,7 +12,7 @@ _LENGTH = 80
 
 
 def file_stems(prefix: str, names: Iterable[str]) -> dict[str, str]:
-    """By name: `prefix-name`, safe on every file system, and no two alike there.
+    """By name: `prefix-name`, safe and different on every file system.
 
     Letters, digits and +=- are kept. A dot becomes "_" too: LaTeX takes what follows it for a suffix.
     Names that would be the same file (also where upper and lower case are one), and names of which
