@@ -43,8 +43,11 @@ def _better(results: Results, found: Agreement) -> str:
         return f"Only one attack has a figure on the {networks}, so no other confirms it."
     if not found.num_better:
         return f"None of the {found.num_attacks} attacks is shown to do better than guessing on the {networks}."
-    of_all = "All" if found.num_better == found.num_attacks else f"{found.num_better} of"
-    return f"{of_all} {found.num_attacks} attacks do better than guessing on the {networks}, in AUC."
+    if found.num_better < found.num_attacks:
+        some = f"{found.num_better} of {found.num_attacks} attacks"
+        return f"{some} {verb(found.num_better, 'does', 'do')} better than guessing on the {networks}, in AUC."
+    every = "Both attacks" if found.num_attacks == 2 else f"All {found.num_attacks} attacks"
+    return f"{every} do better than guessing on the {networks}, in AUC."
 
 
 def _stronger(results: Results, found: Agreement) -> tuple[str, ...]:
