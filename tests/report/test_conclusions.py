@@ -1,18 +1,24 @@
 """What may be concluded from small tables: directions, names and numbers, and which attacks found what."""
 
+import io
 import math
+from pathlib import Path
 
 import pytest
 from frontier_rows import BASELINE, PRUNED, frontier_row, with_frontier
+from rich.console import Console
 
 from pruneaudit.report.conclusions.changes import at_equal_accuracy, concluded, readings_of_changed
 from pruneaudit.report.conclusions.collapsed import collapsed
 from pruneaudit.report.conclusions.leakage import better_than_guessing, verdict
+from pruneaudit.report.notebook import run_html
 from pruneaudit.report.page.first_screen import first_screen
+from pruneaudit.report.page.html import render
 from pruneaudit.report.sentences.answer import answer
 from pruneaudit.report.sentences.certainty import collapsed_words
 from pruneaudit.report.sentences.counts import counted_changes
 from pruneaudit.report.sentences.leakage import NO_PROOF
+from pruneaudit.report.terminal import print_results
 
 LESS, SAME, MORE = (-0.05, -0.06, -0.04), (0.001, -0.01, 0.012), (0.03, 0.02, 0.04)
 NONE = (math.nan,) * 3
@@ -159,6 +165,10 @@ def test_a_network_that_did_not_learn_is_named_with_its_release(make_results):
     assert (found.release, found.num_collapsed, found.num_networks, found.accuracy) == (PRUNED, 1, 2, 0.094)
     (said,) = collapsed_words(make_results(edit))
     assert "1 of 2 networks" in said and "9.4%" in said
+    stream = io.StringIO()
+    print_results(make_results(edit), Console(file=stream, width=200))
+    for text in (stream.getvalue(), run_html(make_results(edit), Path("report.html")), render(make_results(edit))):
+        assert said in " ".join(text.split())
     assert collapsed(make_results()) == ()
 
 

@@ -74,7 +74,7 @@ def _said(results: Results) -> Iterator[tuple[str, str]]:
     change = shown_change(results, told.changes)
     if change is not None:
         yield f"{change.release}: {change.text}", ""
-    yield from ((sentence, "") for sentence in (told.counts, *told.agreement) if sentence)
+    yield from ((sentence, "") for sentence in (told.counts, *told.collapsed, *told.agreement) if sentence)
     alone = reference_free_of(results)
     if alone is not None:
         yield f"{told.certainty} {WRONG_WAY}", ""
