@@ -285,12 +285,12 @@ def holds_zero(row: pd.Series | Mapping[Any, Any]) -> bool:
     return not (row["low"] > 0 or row["high"] < 0)
 
 
-def resolution(results: Results, rows: pd.DataFrame | None = None) -> float:
+def resolution(results: Results) -> float:
     """The lowest false-positive rate with `MIN_FALSE_POSITIVES` non-members at or below it, in every victim.
 
     1 or more (or NaN without counts) means that no rate can be measured.
     """
-    table = results.findings if rows is None else rows
+    table = results.findings
     fewest = table.loc[table["victim"] != POOLED, "num_nonmembers"].min()
     return MIN_FALSE_POSITIVES / fewest if fewest > 0 else math.nan
 

@@ -1,4 +1,4 @@
-"""The attacker's settings: its knowledge, its attacks, and the metrics to report."""
+"""The attacker's settings: the references, the attacks, and the metrics to report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNDEFENDED = "undefended"
 
 
 class Audit(Options):
-    """The attacker's settings: its knowledge, its attacks, and the metrics to report."""
+    """The attacker's settings: the references, the attacks, and the metrics to report."""
 
     attacks: tuple[Plugin, ...] = Field(
         default=tuple(Plugin(name=name) for name in DEFAULT_ATTACKS),

@@ -21,6 +21,7 @@ from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import (
     attack_order,
     baseline_of,
+    far_from_baselines,
     given_baseline,
     once,
     primary_attack,
@@ -158,6 +159,12 @@ def changed_releases(results: Results, base: str) -> list[str]:
         for _, row in rows.iterrows()
         if (row["compress"] or row["defense"] or given_baseline(results)) and row["release"] not in baselines
     ]
+
+
+def far_changed(results: Results, base: str) -> tuple[str, ...]:
+    """The compressed and defended releases without an undefended network of similar accuracy."""
+    far = far_from_baselines(results)
+    return tuple(name for name in changed_releases(results, base) if name in far)
 
 
 def has_frontier(results: Results) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pruneaudit.evaluation.columns import MEAN, POOLED
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.selection import primary_attack, release_names
+from pruneaudit.report.selection import once, primary_attack, release_names
 
 SHARE_OF_MEDIAN = 0.5
 """A network with at most this share of the release's median test accuracy counts as collapsed."""
@@ -25,6 +25,7 @@ class Collapsed:
     """Of all networks of the release (0..1)."""
 
 
+@once
 def collapsed(results: Results) -> tuple[Collapsed, ...]:
     """The releases with collapsed networks among those that were attacked."""
     table = results.findings

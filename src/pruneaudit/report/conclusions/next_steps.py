@@ -14,6 +14,7 @@ from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.conclusions.agreement import agreement
 from pruneaudit.report.conclusions.changes import (
     changed_releases,
+    far_changed,
     is_read_at_equal_accuracy,
     readings_of_changed,
 )
@@ -21,7 +22,6 @@ from pruneaudit.report.conclusions.leakage import verdict
 from pruneaudit.report.quantities import headline_tpr
 from pruneaudit.report.selection import (
     base_release,
-    far_from_baselines,
     finding,
     primary_attack,
     reference_free_of,
@@ -83,7 +83,7 @@ def _decide(results: Results, base: str, found: str) -> list[Step]:
         return [Step("play stronger attacks")]
     changed = changed_releases(results, base)
     # Without an undefended network of similar accuracy, the lost accuracy alone may be what leaks less.
-    far = far_from_baselines(results) if is_read_at_equal_accuracy(results) else ()
+    far = far_changed(results, base) if is_read_at_equal_accuracy(results) else ()
     readings = readings_of_changed(results, base)
     less = tuple(name for name, reading in readings.items() if reading == "less" and name not in far)
     if less:
@@ -97,9 +97,9 @@ def _decide(results: Results, base: str, found: str) -> list[Step]:
 def _sharpen(results: Results, base: str) -> list[Step]:
     """Steps that make the next audit say more."""
     steps, row = [], finding(results, base, primary_attack(results))
-    far = [name for name in far_from_baselines(results) if name in changed_releases(results, base)]
+    far = far_changed(results, base)
     if far and is_read_at_equal_accuracy(results):
-        steps.append(Step("train weaker baselines", len(far), tuple(far)))
+        steps.append(Step("train weaker baselines", len(far), far))
     if row is None or math.isnan(row["auc"]):
         return steps
     if 0 < row["num_victims"] < FEW_MODELS:

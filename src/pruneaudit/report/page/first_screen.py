@@ -10,7 +10,14 @@ import pandas as pd
 
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compressed import shows_sizes
-from pruneaudit.report.conclusions.changes import Reading, at_equal_accuracy, concluded, direction, has_frontier
+from pruneaudit.report.conclusions.changes import (
+    Reading,
+    at_equal_accuracy,
+    concluded,
+    direction,
+    far_changed,
+    has_frontier,
+)
 from pruneaudit.report.conclusions.leakage import PER, members_named, verdict
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY
 from pruneaudit.report.selection import (
@@ -26,7 +33,7 @@ from pruneaudit.report.selection import (
 )
 from pruneaudit.report.sentences.answer import Answer, answer
 from pruneaudit.report.sentences.changes import what_was_done
-from pruneaudit.report.sentences.counts import READINGS, change_groups, comparison_words, far_changed, far_words
+from pruneaudit.report.sentences.counts import READINGS, change_groups, comparison_words, far_words
 from pruneaudit.report.sentences.leakage import members_interval, reason_of
 from pruneaudit.report.tables.cells import NOT_RECORDED, Cell, Notes, estimate, reason_for, size_cell
 from pruneaudit.report.words import attack_name

@@ -13,14 +13,18 @@ from pruneaudit.report.conclusions.changes import (
     at_equal_accuracy,
     changed_releases,
     concluded,
+    far_changed,
     has_frontier,
     is_read_at_equal_accuracy,
     readings_of_changed,
 )
-from pruneaudit.report.selection import baseline_of, far_from_baselines, given_baseline, primary_attack
+from pruneaudit.report.selection import NEAR, base_release, baseline_of, given_baseline, primary_attack
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
 from pruneaudit.report.words import attack_name, counted, listed, verb
 
+SLIGHTLY_MORE = f"0 to {100 * NEAR:g} points more"
+"""How much more accurate an undefended network of similar accuracy is, before the adjective."""
+_LOST_ACCURACY = "so lost accuracy alone may explain lower leakage"
 READINGS: dict[Reading, tuple[str, str]] = {
     "less": ("leaks less", "than"),
     "more": ("leaks more", "than"),
@@ -102,15 +106,7 @@ def far_words(results: Results, base: str) -> str:
     """A sentence on the releases whose lower leakage may be lost accuracy; their names follow it. Empty: none."""
     if not far_changed(results, base):
         return ""
-    return (
-        "No undefended network is 0 to 2 points more accurate than these, so lost accuracy alone may explain lower "
-        "leakage:"
-    )
-
-
-def far_changed(results: Results, base: str) -> tuple[str, ...]:
-    """The compressed and defended releases without an undefended network of similar accuracy."""
-    return tuple(name for name in changed_releases(results, base) if name in far_from_baselines(results))
+    return f"No undefended network is {SLIGHTLY_MORE} accurate than these, {_LOST_ACCURACY}:"
 
 
 def counted_changes(results: Results, base: str) -> str:
@@ -135,18 +131,16 @@ def _at_equal_accuracy(results: Results, changed: Sequence[str]) -> str:
     if set(readings) == {"not compared"}:
         return f"At equal accuracy no release could be compared: of {_releases(results, len(changed))}, {why}."
     said = _counted(results, readings, "undefended dense networks", why)
-    return f"At equal accuracy and under {attack_name(primary_attack(results))}, {said}.{_far(results, changed)}"
+    return f"At equal accuracy and under {attack_name(primary_attack(results))}, {said}.{_far(results, len(changed))}"
 
 
-def _far(results: Results, changed: Sequence[str]) -> str:
+def _far(results: Results, num_changed: int) -> str:
     """A further sentence where the nearest undefended networks are much more accurate."""
-    far = [name for name in far_from_baselines(results) if name in changed]
+    far = far_changed(results, base_release(results))
     if not far:
         return ""
-    none = f"For {len(far)} of the {len(changed)}, no" if len(far) < len(changed) else "No"
-    return (
-        f" {none} undefended network is 0 to 2 points more accurate, so lost accuracy alone may explain lower leakage."
-    )
+    none = f"For {len(far)} of the {num_changed}, no" if len(far) < num_changed else "No"
+    return f" {none} undefended network is {SLIGHTLY_MORE} accurate, {_LOST_ACCURACY}."
 
 
 def _against_baselines(results: Results, changed: Sequence[str]) -> str:

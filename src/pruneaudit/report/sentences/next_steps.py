@@ -8,6 +8,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.changes import has_frontier
 from pruneaudit.report.conclusions.next_steps import Kind, Step, next_steps
 from pruneaudit.report.selection import given_baseline, reference_free_of
+from pruneaudit.report.sentences.counts import SLIGHTLY_MORE
 from pruneaudit.report.words import counted, first_few, verb
 
 
@@ -63,14 +64,14 @@ def step_words(results: Results, step: Step) -> StepWords:
     number = step.number
     alone = reference_free_of(results)
     base = given_baseline(results)
-    similar = " than an undefended network of 0 to 2 points more accuracy" if has_frontier(results) else ""
+    similar = f" than an undefended network of {SLIGHTLY_MORE} accuracy" if has_frontier(results) else ""
     than = f" than {base}" if base else similar
     text = {
         "use references": alone.advice if alone else "",
         "choose a release": f"{counted(number, 'release')} {verb(number, 'is', 'are')} shown to leak less{than}. "
         f"Check whether {verb(number, 'its', 'their')} accuracy and size are good enough:",
-        "train weaker baselines": "Train undefended dense networks for fewer epochs, to have one of 0 to 2 points more "
-        "accuracy than",
+        "train weaker baselines": "Train undefended dense networks for fewer epochs, to have one of "
+        f"{SLIGHTLY_MORE} accuracy than",
         "audit more networks": f"Train {number} networks or more: intervals over fewer are rough.",
         "audit more samples": f"Give every network {number:,} non-members, to measure low false-positive rates.",
     }[step.kind]
