@@ -12,7 +12,7 @@ import pytest
 from command_line import called, succeed
 from pruneaudit.engine.processes import search_path
 from pruneaudit.study.lineage import calls_users_function
-from pruneaudit.study.target import working_folder_searched
+from pruneaudit.study.user_function import working_folder_searched
 
 NETWORK = """
 import torch

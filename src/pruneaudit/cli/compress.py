@@ -97,7 +97,7 @@ def command(
     """
     from pruneaudit.core.files import check_new_folder
     from pruneaudit.external.method import check_trained, method_of, tuning_of
-    from pruneaudit.models.factory import check_target
+    from pruneaudit.models.factory import check_function_name
 
     given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "optimizer": optimizer}
     given |= {"weight_decay": weight_decay, "augment": augment}
@@ -105,7 +105,7 @@ def command(
     # Checks that need no torch come before its import, and all checks before any training.
     tuning_of(training, epochs is not None)
     check_trained(method_of(method, sparsity), epochs is not None)
-    check_target(factory)
+    check_function_name(factory)
     check_new_folder(out, force)
     if device != "cpu":
         from pruneaudit.engine.devices import check_device

@@ -23,7 +23,7 @@ from pruneaudit.study.lineage import (
     training_of,
 )
 from pruneaudit.study.parts import own_uses
-from pruneaudit.study.target import SourceHash
+from pruneaudit.study.user_function import SourceHash
 
 TRAINING_SEMANTICS = 1
 RELEASE_SEMANTICS = 1

@@ -36,8 +36,8 @@ from pruneaudit.study.lineage import (
     scoring_models_of,
 )
 from pruneaudit.study.parts import check_has_public, lacking_holdout, own_uses
-from pruneaudit.study.target import SourceHash, check_takes, source_sha256
 from pruneaudit.study.training import FUNCTION_PARAMETERS
+from pruneaudit.study.user_function import SourceHash, check_takes, source_sha256
 
 SIGNALS_SEMANTICS = 1
 SENSITIVITY_SEMANTICS = 1
@@ -190,10 +190,10 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
     root = audit_data_artifact(audit_data.sha256, audit_data.files)
     sources: dict[str, str] = {}
 
-    def remembered(target: str, what: str) -> str:
-        if target not in sources:
-            sources[target] = source_hash(target, what)
-        return sources[target]
+    def remembered(function_name: str, what: str) -> str:
+        if function_name not in sources:
+            sources[function_name] = source_hash(function_name, what)
+        return sources[function_name]
 
     in_bank = audit_data_artifact(audit_data.bank_sha256)
     shaped_by = {"public_sha256": audit_data.public_sha256} if audit_data.public_sha256 else {}

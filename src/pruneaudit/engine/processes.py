@@ -22,7 +22,7 @@ from typing import IO, cast
 import pruneaudit
 from pruneaudit.core.errors import RunError
 from pruneaudit.engine.task_spec import TaskResult, TaskSpec
-from pruneaudit.study.target import working_folder
+from pruneaudit.study.user_function import working_folder
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 

@@ -23,7 +23,7 @@ from pruneaudit.engine.store import Artifact, Store
 from pruneaudit.engine.task_spec import TaskResult, TaskSpec
 from pruneaudit.study import DENSE
 from pruneaudit.study.lineage import SCORING, calls_users_function
-from pruneaudit.study.target import working_folder
+from pruneaudit.study.user_function import working_folder
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import read_json, write_atomically
 from pruneaudit.engine.plan import Plan
-from pruneaudit.study.target import SourceHash, working_folder_searched
+from pruneaudit.study.user_function import SourceHash, working_folder_searched
 
 SOURCES_FILE = "sources.json"
 """SHA-256 of each source by the function's name; absent if a study names no function."""
@@ -47,13 +47,13 @@ def recorded_sources(folder: Path) -> SourceHash:
     """
     known = _read(folder / SOURCES_FILE)
 
-    def source_hash(target: str, what: str) -> str:
-        if not isinstance(known.get(target), str):
+    def source_hash(function_name: str, what: str) -> str:
+        if not isinstance(known.get(function_name), str):
             raise UserError(
-                f"{folder}: its {SOURCES_FILE} lacks {what}, '{target}', and a run folder's functions are never"
+                f"{folder}: its {SOURCES_FILE} lacks {what}, '{function_name}', and a run folder's functions are never"
                 f" imported; repair it with: pruneaudit run {folder / 'study.json'} --out {folder.parent}"
             )
-        return str(known[target])
+        return str(known[function_name])
 
     return source_hash
 

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import is_storage_failure, is_system_failure, storage_reason, system_reason
 from pruneaudit.engine.task_spec import TaskSpec
-from pruneaudit.study.target import working_folder_searched
+from pruneaudit.study.user_function import working_folder_searched
 
 
 def attempt(line: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from pruneaudit.external.method import method_of
 from pruneaudit.external.networks import maker_of
 from pruneaudit.external.tuning import FineTuning
 from pruneaudit.external.weight_files import find_weights
-from pruneaudit.study.target import working_folder_searched
+from pruneaudit.study.user_function import working_folder_searched
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from pruneaudit.external.copies import with_copies_settled
 from pruneaudit.external.membership import Given, membership_of
 from pruneaudit.external.plausible import tell_implausible
 from pruneaudit.external.weight_files import find_weights
-from pruneaudit.models.factory import check_target
+from pruneaudit.models.factory import check_function_name
 from pruneaudit.signals.derived import answer_digest
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Source
@@ -111,7 +111,7 @@ def collect(
 ) -> Collected:
     """Like `collect_signals`, which describes the arguments, but returns the notes with the signals."""
     if isinstance(factory, str):
-        check_target(factory)
+        check_function_name(factory)
     files, notes = find_weights(weights), dict[str, None]()  # each note once, in order
     audit_data = whole_source(data, options, machine.data_folder)
     if queries.count > 1 and audit_data.x.ndim != 4:

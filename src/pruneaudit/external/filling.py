@@ -13,7 +13,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import STRUCTURE_FILE, WEIGHTS_FILE
 from pruneaudit.external.matching import Match, matched
 from pruneaudit.external.weights import Checkpoint, read_checkpoint
-from pruneaudit.study.target import working_folder_searched
+from pruneaudit.study.user_function import working_folder_searched
 from pruneaudit.training.checkpoint import further_names, with_further_names
 
 USUAL_KEYS = (

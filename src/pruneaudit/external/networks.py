@@ -20,7 +20,7 @@ from pruneaudit.signals.derived import correct
 from pruneaudit.signals.probabilities import logit
 from pruneaudit.signals.recognised import is_one_probability, recognised
 from pruneaudit.signals.sensitivity import sensitivity
-from pruneaudit.study.target import working_folder_searched
+from pruneaudit.study.user_function import working_folder_searched
 from pruneaudit.training.samples import Samples
 
 TRIED = 4
@@ -173,8 +173,8 @@ def _probabilities(network: nn.Module, samples: Samples, num_queries: int, seed:
     }
 
 
-def _imported(target: str) -> Callable[..., Any]:
-    found: Callable[..., Any] = _called(lambda: user_function(target), f"factory {target}")
+def _imported(function_name: str) -> Callable[..., Any]:
+    found: Callable[..., Any] = _called(lambda: user_function(function_name), f"factory {function_name}")
     return found
 
 

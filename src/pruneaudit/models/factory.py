@@ -19,7 +19,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
 from pruneaudit.core.registry import nearest
 from pruneaudit.models.model import Model
-from pruneaudit.study.target import Target, function_of, source_of, working_folder_searched
+from pruneaudit.study.user_function import UserFunction, function_of, source_of, working_folder_searched
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ _NOT_TAKEN = re.compile(r"unexpected keyword argument '(\w+)'")
 class FactoryOptions(Options):
     """The function, and further arguments for it."""
 
-    target: Target
+    target: UserFunction
     """`package.module:function`."""
     arguments: dict[str, Any] = Field(default={})
     """Further keyword arguments."""
@@ -43,7 +43,7 @@ class Factory(Model[FactoryOptions]):
     takes_tables = True
     draws_own_weights = True
 
-    def target(self, options: FactoryOptions) -> str:
+    def function_name(self, options: FactoryOptions) -> str:
         """The function; the source file of its module is part of the network's identity."""
         return options.target
 
@@ -63,22 +63,22 @@ class Factory(Model[FactoryOptions]):
         return with_logits_alone(network, tuple(input_shape), num_classes)
 
 
-def check_target(target: str) -> None:
-    """Checks that a target is well-formed and its module exists, without running the module.
+def check_function_name(function_name: str) -> None:
+    """Checks that a name is well-formed and its module exists, without running the module.
 
     Raises:
         UserError: it is malformed, or there is no such module.
     """
-    source_of(target, "factory")
+    source_of(function_name, "factory")
 
 
-def user_function(target: str) -> Callable[..., Any]:
-    """The function that a target names; this imports its module, which can raise any error.
+def user_function(function_name: str) -> Callable[..., Any]:
+    """The function with that name; this imports its module, which can raise any error.
 
     Raises:
         UserError: there is no such module, or no such function in it.
     """
-    return function_of(target, WHAT)
+    return function_of(function_name, WHAT)
 
 
 def call_of(

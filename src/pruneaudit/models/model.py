@@ -52,7 +52,7 @@ class Model(Configured[OptionsT], ABC):
         """Anything besides the options that affects the network, such as the hash of a user's source; or empty."""
         return ""
 
-    def target(self, options: OptionsT) -> str:
+    def function_name(self, options: OptionsT) -> str:
         """The user's function that builds the network, `package.module:function`; or empty.
 
         The hash of its source is part of the network's identity; a run records it.

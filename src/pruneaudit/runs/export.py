@@ -54,7 +54,7 @@ from pruneaudit.external.folder import make_readable
 from pruneaudit.external.output import check_new
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.study.lineage import network_function
-from pruneaudit.study.target import source_sha256, working_folder_searched
+from pruneaudit.study.user_function import source_sha256, working_folder_searched
 from pruneaudit.training.checkpoint import load_tensors, save_tensors
 from pruneaudit.training.samples import Samples
 

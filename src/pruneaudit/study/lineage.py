@@ -11,7 +11,7 @@ from pruneaudit.core.registry import Registry, registry_of
 from pruneaudit.study import DENSE, INIT, Origin, Plugin, Release, Study, Training
 from pruneaudit.study.audit import UNDEFENDED
 from pruneaudit.study.releases import degree_words, method_label
-from pruneaudit.study.target import SourceHash, source_sha256
+from pruneaudit.study.user_function import SourceHash, source_sha256
 
 SCORING = "scoring"
 """Reserved release name of the scoring bank, whose models are never victims or references."""
@@ -45,8 +45,8 @@ def described(
     found = registry.get(plugin.name)
     described = {"name": plugin.name, "options": options.model_dump(mode="json")}
     described["semantics_version"] = found.semantics_version
-    target = found.target(options) if registry is registry_of("model") else ""
-    fingerprint = source_hash(target, f"model '{plugin.name}'") if target else found.fingerprint(options)
+    function = found.function_name(options) if registry is registry_of("model") else ""
+    fingerprint = source_hash(function, f"model '{plugin.name}'") if function else found.fingerprint(options)
     return described | ({"fingerprint": fingerprint} if fingerprint else {})
 
 
@@ -91,7 +91,7 @@ def functions_of(study: Study) -> set[str]:
 
 def _builder(model: Plugin) -> str:
     models = registry_of("model")
-    return str(models.get(model.name).target(plugin_options(models, model, "model")))
+    return str(models.get(model.name).function_name(plugin_options(models, model, "model")))
 
 
 def origin_of(release: Release) -> Origin:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pruneaudit.core.options import Options
 from pruneaudit.core.settings_file import scalar
-from pruneaudit.study.target import TARGET, target_of
+from pruneaudit.study.user_function import NAMES_FUNCTION, function_name_of
 
 
 class Plugin(Options):
@@ -64,8 +64,8 @@ class Source(Plugin):
 
 def as_network(given: Any) -> Any:
     """Converts `package.module:function`, or the function itself, to the model `factory` with that target."""
-    named = target_of(given)
-    if isinstance(named, str) and re.fullmatch(TARGET, named):
+    named = function_name_of(given)
+    if isinstance(named, str) and re.fullmatch(NAMES_FUNCTION, named):
         return {"name": "factory", "options": {"target": named}}
     return given
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from pruneaudit.core.options import Options, validated
-from pruneaudit.study.target import Target
+from pruneaudit.study.user_function import UserFunction
 
 FUNCTION_PARAMETERS = ("model", "x", "y", "generator", "device")
 """The arguments of a user's training function, by name."""
@@ -40,7 +40,7 @@ class Training(Options):
     """Precision of the forward and backward passes; `bfloat16` uses torch's autocast, for GPUs and for processors
     with AMX (there 1.8 to 2.8 times as fast for convolutional networks; on others slower). Weights, optimizer and all
     signals are float32 in both. Changing it makes a different bank."""
-    function: Target | None = None
+    function: UserFunction | None = None
     """Your own training function, `package.module:train`, called with model, x, y, generator and device. It replaces
     the loop for networks trained from new weights without pruning or defence."""
 

@@ -18,19 +18,19 @@ from torch import nn
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.models._outputs import as_written
-from pruneaudit.study.target import function_of, working_folder_searched
+from pruneaudit.study.user_function import function_of, working_folder_searched
 from pruneaudit.training.samples import Samples
 
 
 class DivergedFunctionError(RuntimeError):
     """A user's training function left weights, or returned a loss, that are not finite."""
 
-    def __init__(self, target: str, what: str) -> None:
-        super().__init__(f"training diverged: {what} not finite after {target}; try a lower learning rate there")
+    def __init__(self, function_name: str, what: str) -> None:
+        super().__init__(f"training diverged: {what} not finite after {function_name}; try a lower learning rate there")
 
 
 def train_by_function(
-    model: nn.Module, samples: Samples, target: str, generator: torch.Generator
+    model: nn.Module, samples: Samples, function_name: str, generator: torch.Generator
 ) -> list[dict[str, float]]:
     """Trains `model` in place with a user's function.
 
@@ -41,7 +41,7 @@ def train_by_function(
     Args:
         model: the network, on the samples' device; it is in training mode when the function is called.
         samples: the model's own training set.
-        target: `package.module:train`.
+        function_name: `package.module:train`.
         generator: CPU generator of this model and purpose.
 
     Returns:
@@ -54,7 +54,7 @@ def train_by_function(
     """
     if not len(samples):
         raise UserError("a model got no training sample at all; raise data.num_samples")
-    function = function_of(target, "training.function")
+    function = function_of(function_name, "training.function")
     before, device = _form(model), samples.y.device
     x = samples.inputs(slice(None)).contiguous()  # (n, C, H, W) or (n, F)
     model.train()
@@ -62,14 +62,14 @@ def train_by_function(
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         with as_written(model):
             returned = function(model=model, x=x, y=samples.y, generator=generator, device=str(device))
-            history = _history(returned, model, target)  # reading a generator function trains
+            history = _history(returned, model, function_name)  # reading a generator function trains
     model.to(device)
     if _form(model) != before:
         raise UserError(
-            f"training.function: {target} changed the network's parameters, buffers or their types, expected only their"
-            " values to change; build the network as you need it in the model's function"
+            f"training.function: {function_name} changed the network's parameters, buffers or their types, expected"
+            " only their values to change; build the network as you need it in the model's function"
         )
-    _check_finite(model, history, target)
+    _check_finite(model, history, function_name)
     return history
 
 
@@ -77,33 +77,35 @@ def _form(model: nn.Module) -> dict[str, tuple[torch.Size, torch.dtype]]:
     return {name: (value.shape, value.dtype) for name, value in model.state_dict().items()}
 
 
-def _history(returned: Any, model: nn.Module, target: str) -> list[dict[str, float]]:
+def _history(returned: Any, model: nn.Module, function_name: str) -> list[dict[str, float]]:
     """The rows that a function returned, checked to be numbers with the same columns."""
     if returned is None or returned is model:
         return []
     kind = type(returned).__name__
     if isinstance(returned, nn.Module):
-        raise UserError(f"training.function: {target} returned another {kind}; it must train the model that it gets")
+        raise UserError(
+            f"training.function: {function_name} returned another {kind}; it must train the model that it gets"
+        )
     expected = "expected nothing, or rows such as {'epoch': 1, 'loss': 0.5}, all with the same columns"
     if isinstance(returned, str | Mapping) or not isinstance(returned, Iterable):
-        raise UserError(f"training.function: {target} returned {kind}, {expected}")
+        raise UserError(f"training.function: {function_name} returned {kind}, {expected}")
     rows: list[dict[str, float]] = []
     for number, row in enumerate(returned, start=1):
         try:
             numbers = {"epoch": number} | {str(key): float(value) for key, value in dict(row).items()}
             numbers["epoch"] = int(numbers["epoch"])
         except (TypeError, ValueError, OverflowError, RuntimeError):
-            raise UserError(f"training.function: {target} gave a row {str(row)[:60]!r}, {expected}") from None
+            raise UserError(f"training.function: {function_name} gave a row {str(row)[:60]!r}, {expected}") from None
         rows.append(numbers)
         if rows[-1].keys() != rows[0].keys():
-            raise UserError(f"training.function: {target} gave rows of different columns, {expected}")
+            raise UserError(f"training.function: {function_name} gave rows of different columns, {expected}")
     return rows
 
 
-def _check_finite(model: nn.Module, history: list[dict[str, float]], target: str) -> None:
+def _check_finite(model: nn.Module, history: list[dict[str, float]], function_name: str) -> None:
     wrong = [row["epoch"] for row in history if not math.isfinite(row.get("loss", 0.0))]
     if wrong:
-        raise DivergedFunctionError(target, f"the loss of epoch {wrong[0]} is")
+        raise DivergedFunctionError(function_name, f"the loss of epoch {wrong[0]} is")
     for name, value in model.state_dict().items():
         if not torch.isfinite(value).all():
-            raise DivergedFunctionError(target, f"'{name}' is")
+            raise DivergedFunctionError(function_name, f"'{name}' is")

@@ -24,10 +24,10 @@ from pruneaudit.core.files import file_sha256
 
 SEEN = "__pruneaudit_source__"
 """Attribute of a user's module: the hash of its source at the last look-up."""
-TARGET = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+NAMES_FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
-def target_of(given: Any) -> Any:
+def function_name_of(given: Any) -> Any:
     """Returns the text that names a function; returns anything else unchanged.
 
     Raises:
@@ -41,18 +41,18 @@ def target_of(given: Any) -> Any:
             f"got the function '{name}' of the running program, which worker processes cannot import: move it to a"
             f" separate module, such as networks.py, and give networks.{name} or 'networks:{name}'"
         )
-    target = f"{module}:{name}"
-    if not re.fullmatch(TARGET, target):
+    function_name = f"{module}:{name}"
+    if not re.fullmatch(NAMES_FUNCTION, function_name):
         shown = name or type(given).__name__
         raise ValueError(f"got {shown} of {module}, expected a function defined at the top level of a module")
-    return target
+    return function_name
 
 
-Target = Annotated[str, BeforeValidator(target_of), Field(pattern=TARGET)]
+UserFunction = Annotated[str, BeforeValidator(function_name_of), Field(pattern=NAMES_FUNCTION)]
 """`package.module:function`, or in Python the function itself, if its module can be imported."""
 
 SourceHash: TypeAlias = Callable[[str, str], str]
-"""Returns the source hash of a target, or raises: `source_sha256`, or a look-up of recorded hashes."""
+"""Returns the source hash of a function, by its name, or raises: `source_sha256`, or a look-up of recorded hashes."""
 _PATH_LOCK = threading.Lock()
 
 
@@ -85,19 +85,19 @@ def working_folder_searched(folder: str = "") -> Iterator[None]:
                 del sys.path[number]
 
 
-def source_of(target: str, what: str) -> Path:
-    """Returns the source file of a target's module; does not run the module, but does run its parent packages.
+def source_of(function_name: str, what: str) -> Path:
+    """Returns the source file of a function's module; does not run the module, but does run its parent packages.
 
     Args:
-        target: `package.module:function`.
+        function_name: `package.module:function`.
         what: the caller, for messages.
 
     Raises:
-        UserError: the target is malformed, or the module cannot be found or has no source.
+        UserError: the name is malformed, or the module cannot be found or has no source.
     """
-    if not re.fullmatch(TARGET, target):
-        raise UserError(f"{what}: got '{target}', expected package.module:function")
-    module = target.partition(":")[0]
+    if not re.fullmatch(NAMES_FUNCTION, function_name):
+        raise UserError(f"{what}: got '{function_name}', expected package.module:function")
+    module = function_name.partition(":")[0]
     try:
         with working_folder_searched():
             found = importlib.util.find_spec(module)
@@ -111,25 +111,25 @@ def source_of(target: str, what: str) -> Path:
     return Path(found.origin)
 
 
-def source_sha256(target: str, what: str) -> str:
-    """Returns the SHA-256 of the source file of a target's module, in hexadecimal.
+def source_sha256(function_name: str, what: str) -> str:
+    """Returns the SHA-256 of the source file of a function's module, in hexadecimal.
 
     Raises:
         UserError: as for `source_of`.
     """
-    return file_sha256(source_of(target, what))
+    return file_sha256(source_of(function_name, what))
 
 
-def function_of(target: str, what: str) -> Callable[..., Any]:
-    """Imports and returns the function that a target names; the user's module can raise any exception.
+def function_of(function_name: str, what: str) -> Callable[..., Any]:
+    """Imports and returns the function with that name; the user's module can raise any exception.
 
     Reloads a module that has changed on disk since the last look-up, which notebooks need.
 
     Raises:
         UserError: the module does not exist, or has no such function.
     """
-    source = source_sha256(target, what)
-    module, _, name = target.partition(":")
+    source = source_sha256(function_name, what)
+    module, _, name = function_name.partition(":")
     with working_folder_searched():
         imported = importlib.import_module(module)
         if getattr(imported, SEEN, source) != source:
@@ -141,11 +141,11 @@ def function_of(target: str, what: str) -> Callable[..., Any]:
     return function
 
 
-def check_takes(target: str, parameters: Sequence[str], what: str) -> None:
+def check_takes(function_name: str, parameters: Sequence[str], what: str) -> None:
     """Imports a function and checks that it accepts the given arguments by name.
 
     Args:
-        target: `package.module:function`.
+        function_name: `package.module:function`.
         parameters: the names of the arguments.
         what: the caller, for messages.
 
@@ -153,17 +153,17 @@ def check_takes(target: str, parameters: Sequence[str], what: str) -> None:
         UserError: it cannot be imported, or does not accept them.
     """
     try:
-        function = function_of(target, what)
+        function = function_of(function_name, what)
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # a user's module can raise anything
         reason = in_one_line(error)
-        raise UserError(f"{what}: {target.partition(':')[0]} cannot be imported ({reason})") from error
+        raise UserError(f"{what}: {function_name.partition(':')[0]} cannot be imported ({reason})") from error
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # a builtin without a signature
         return
-    name = target.partition(":")[2]
+    name = function_name.partition(":")[2]
     try:
         signature.bind(**dict.fromkeys(parameters))
     except TypeError as error:

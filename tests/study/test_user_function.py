@@ -10,8 +10,8 @@ from pruneaudit.cli.common import command_line
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import validated
 from pruneaudit.study import Release, Study
-from pruneaudit.study.target import check_takes, function_of, source_sha256, target_of
 from pruneaudit.study.training import FUNCTION_PARAMETERS
+from pruneaudit.study.user_function import check_takes, function_name_of, function_of, source_sha256
 
 TAKES_ALL = "def train(model, x, y, generator, device, rate=0.1):\n    return None\n"
 
@@ -30,9 +30,9 @@ def module(tmp_path, monkeypatch):
 
 
 def test_a_function_stands_for_its_name():
-    assert target_of(command_line) == "pruneaudit.cli.common:command_line"
-    assert target_of("a.b:c") == "a.b:c"
-    assert target_of(None) is None
+    assert function_name_of(command_line) == "pruneaudit.cli.common:command_line"
+    assert function_name_of("a.b:c") == "a.b:c"
+    assert function_name_of(None) is None
 
 
 def test_functions_may_stand_in_a_study_for_their_names():
