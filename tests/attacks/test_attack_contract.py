@@ -14,13 +14,12 @@ from pruneaudit.attacks.classifier import ClassifierAttack
 from pruneaudit.core.options import Options
 from pruneaudit.metrics import auc, auc_influence, two_way
 from pruneaudit.signals.signals import Signals
-from pruneaudit.study.parts import MIN_HOLDOUT
 
 # V victims, K references, N samples, M models
 
 NAMES = ATTACKS.names()
 NUM_VICTIMS, NUM_REFERENCES = 3, 9
-NUM_SAMPLES, NUM_HOLDOUT = 300, MIN_HOLDOUT
+NUM_SAMPLES, NUM_HOLDOUT = 530, 430  # at least 200 in each half
 
 
 @pytest.fixture(params=NAMES)

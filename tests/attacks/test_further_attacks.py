@@ -94,12 +94,12 @@ def test_attack_p_ranks_a_victims_samples_as_loss_does(attack_input):
 
 
 def test_attack_p_needs_a_holdout(make_bank, make_input):
-    for num_holdout in (0, 199, 200):
+    for num_holdout, num_nulls in ((0, 0), (364, 199), (365, 200)):
         lacking = ATTACKS.get("attack_p")().lacks(
-            make_input(make_bank(num_models=3, num_samples=240, num_holdout=num_holdout))
+            make_input(make_bank(num_models=3, num_samples=400, num_holdout=num_holdout))
         )
-        assert bool(lacking) == (num_holdout < 200)
-        assert not lacking or all(number in lacking for number in ("200 holdout", f"got {num_holdout}"))
+        assert bool(lacking) == (num_nulls < 200)
+        assert not lacking or all(number in lacking for number in ("200 ", f"got {num_nulls}", "500"))
 
 
 @pytest.mark.parametrize("name", ["top1_confidence", "correctness"])

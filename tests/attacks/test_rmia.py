@@ -83,8 +83,8 @@ def scored(attack_input, mode="online", gamma=2.0, a=0.3):
     [
         {"num_models": 7, "num_samples": 25},
         {"num_models": 6, "num_samples": 25, "num_classes": 2},
-        {"num_models": 6, "num_samples": 225, "num_holdout": 204, "dtype": np.float16},
-        {"num_models": 6, "num_samples": 220, "num_queries": 2, "num_holdout": 200},
+        {"num_models": 6, "num_samples": 400, "num_holdout": 380, "dtype": np.float16},
+        {"num_models": 6, "num_samples": 385, "num_queries": 2, "num_holdout": 365},
         {"num_models": 6, "num_samples": 25, "num_queries": 3, "num_holdout": 5},
         {"num_models": 6, "num_samples": 20, "num_queries": 4},
     ],
@@ -99,8 +99,8 @@ def test_a_bank_against_itself(bank, mode, gamma, a, make_bank, make_input):
 
 @pytest.mark.parametrize("mode", ["online", "offline"])
 def test_references_of_their_own_and_restricted(mode, make_bank, make_input):
-    victims = make_bank(num_models=3, num_samples=220, num_holdout=200)
-    references = make_bank(num_models=8, num_samples=220, num_holdout=200, seed=1, first_id=3)
+    victims = make_bank(num_models=3, num_samples=385, num_holdout=365)
+    references = make_bank(num_models=8, num_samples=385, num_holdout=365, seed=1, first_id=3)
     allowed = np.array([[k % 2 == 0 for k in range(8)], [k < 5 for k in range(8)], [True] * 8])
     attack_input = make_input(victims, references, allowed)
     np.testing.assert_allclose(scored(attack_input, mode), naive(attack_input, mode, 2.0, 0.3), rtol=0, atol=1e-6)
@@ -119,7 +119,7 @@ def test_two_references(mode, make_bank, make_input):
 
 @pytest.mark.parametrize("gamma", [1.0, 2.0, 7.5])
 def test_order_is_that_of_the_ratio_whatever_gamma_and_z(gamma, make_bank, make_input):
-    bank = make_bank(num_models=8, num_samples=240, num_holdout=200)
+    bank = make_bank(num_models=8, num_samples=405, num_holdout=365)
     attack_input = make_input(bank)
     ratio = ratios(attack_input, "online", 0.3)[..., 0]
     for found, r_x in zip(scored(attack_input, gamma=gamma), ratio, strict=True):
@@ -129,7 +129,7 @@ def test_order_is_that_of_the_ratio_whatever_gamma_and_z(gamma, make_bank, make_
 
 
 def test_without_ties_broken_the_score_is_a_share_of_z(make_bank, make_input):
-    bank = make_bank(num_models=8, num_samples=240, num_holdout=200)
+    bank = make_bank(num_models=8, num_samples=405, num_holdout=365)
     found = scored(make_input(bank))
     found = found[~np.isnan(found)]
     assert (np.abs(found * 200 - np.round(found * 200)) <= 200 * TIE_STEP).all()
@@ -137,37 +137,37 @@ def test_without_ties_broken_the_score_is_a_share_of_z(make_bank, make_input):
 
 
 def test_a_few_samples_of_z_and_gamma_move_the_threshold_not_the_ranking(make_bank, make_input):
-    bank = make_bank(num_models=8, num_samples=440)
-    first, last = np.arange(440) < 200, np.arange(440) >= 240
+    bank = make_bank(num_models=8, num_samples=940)
+    first, last = np.arange(940) < 450, np.arange(940) >= 490
     rankings = []
     for holdout in (first, last):
         member = bank.member & ~first & ~last
         eligible = np.broadcast_to(~holdout, member.shape)
         signals = type(bank)(bank.logits, bank.labels, member, eligible=eligible)
-        assert signals.nulls.sum() == 200
+        assert signals.nulls.sum() > 200
         attack_input = make_input(signals)
-        rankings += [np.argsort(scored(attack_input, gamma=gamma)[:, 200:240], axis=1) for gamma in (1.0, 3.0)]
+        rankings += [np.argsort(scored(attack_input, gamma=gamma)[:, 450:490], axis=1) for gamma in (1.0, 3.0)]
     for ranking in rankings[1:]:
         np.testing.assert_array_equal(ranking, rankings[0])
 
 
 def test_confident_victim_among_hopeless_references(make_bank, make_input):
     """Probabilities far below double rounding: the victim alone has learned two mislabelled samples."""
-    bank = make_bank(num_models=9, num_samples=230, num_holdout=200)
+    bank = make_bank(num_models=9, num_samples=430, num_holdout=400)
     logits = bank.logits.copy()
-    rows = np.arange(230)
-    logits[:, 190:202] = 0
-    logits[:, rows[200:202], bank.labels[200:202]] = np.array([-60, -50])
-    logits[0, rows[200:202], bank.labels[200:202]] = 60
+    rows = np.arange(430)
+    logits[:, 390:402] = 0
+    logits[:, rows[400:402], bank.labels[400:402]] = np.array([-60, -50])
+    logits[0, rows[400:402], bank.labels[400:402]] = 60
     signals = type(bank)(logits, bank.labels, bank.member, eligible=bank.eligible)
     attack_input = make_input(signals)
     for mode, a in (("online", 0.3), ("offline", 0.3), ("offline", 1.0)):
         found = scored(attack_input, mode, 2.0, a)
         np.testing.assert_allclose(found, naive(attack_input, mode, 2.0, a), rtol=0, atol=1e-6)
-        assert (found[0, 200:202] >= np.nanmax(found[0, 202:])).all()
-    assert np.isfinite(scored(attack_input, "offline", 2.0, 1.0)[1:, 200:202]).all()
+        assert (found[0, 400:402] >= np.nanmax(found[0, 402:])).all()
+    assert np.isfinite(scored(attack_input, "offline", 2.0, 1.0)[1:, 400:402]).all()
     online = scored(attack_input)[0]
-    assert online[200] > online[201]  # the less the references believe it, the more it says
+    assert online[400] > online[401]  # the less the references believe it, the more it says
 
 
 @pytest.mark.parametrize("height", [1e4, 1e30])
@@ -185,13 +185,13 @@ def test_extreme_logits(height, make_bank, make_input):
 
 
 def test_the_variant_says_where_z_came_from(make_bank, make_input, rng):
-    for num_holdout, source in ((0, "audited samples"), (199, "audited samples"), (200, "holdout")):
-        attack_input = make_input(make_bank(num_samples=240, num_holdout=num_holdout))
+    for num_holdout, source in ((0, "audited samples"), (364, "audited samples"), (365, "holdout")):
+        attack_input = make_input(make_bank(num_samples=405, num_holdout=num_holdout))
         assert f"z from the {source}" in RMIA().score(attack_input, rng).variant
 
 
 def test_gamma_is_that_of_the_authors_code_and_the_papers_can_be_had(make_bank, make_input, rng):
-    attack_input = make_input(make_bank(num_samples=220, num_holdout=200))
+    attack_input = make_input(make_bank(num_samples=385, num_holdout=365))
     for options, gamma in (({}, 1.0), ({"gamma": 2}, 2.0)):
         found = RMIA(RMIA.Options(**options)).score(attack_input, rng)
         assert f"gamma {gamma:g}" in found.variant
@@ -199,7 +199,7 @@ def test_gamma_is_that_of_the_authors_code_and_the_papers_can_be_had(make_bank, 
 
 
 def test_with_gamma_1_scores_compare_between_models_where_2_leaves_them_to_broken_ties(make_bank, make_input, rng):
-    bank = make_bank(num_models=16, num_samples=600, gain=0.8, num_holdout=200)
+    bank = make_bank(num_models=16, num_samples=800, gain=0.8, num_holdout=400)
     accuracy, pooled = {}, {}
     for gamma in (1.0, 2.0):
         attack = RMIA(RMIA.Options(gamma=gamma))
@@ -215,34 +215,36 @@ def test_with_gamma_1_scores_compare_between_models_where_2_leaves_them_to_broke
 
 
 def test_holdout_samples_that_shaped_victims_or_references_are_no_z(make_bank, make_input, rng):
-    victims = make_bank(num_models=3, num_samples=460, num_holdout=420)
-    references = make_bank(num_models=6, num_samples=460, num_holdout=420, seed=1, first_id=3)
-    place = np.arange(460)
-    of_victims, of_references = (place >= 100) & (place < 420), place < 320
+    victims = make_bank(num_models=3, num_samples=840, num_holdout=800)
+    references = make_bank(num_models=6, num_samples=840, num_holdout=800, seed=1, first_id=3)
+    place = np.arange(840)
+    of_victims, of_references = (place >= 100) & (place < 800), place < 600
     parts = replace(victims, holdout=of_victims), replace(references, holdout=of_references)
     attack_input = make_input(*parts)
-    assert attack_input.nulls.tolist() == (of_victims & of_references).tolist()
+    halves = attack_input.fitting, attack_input.nulls
+    assert (halves[0] | halves[1]).tolist() == (of_victims & of_references).tolist()
+    assert not (halves[0] & halves[1]).any()
     spoiled = victims.logits.copy()
-    spoiled[:, ~attack_input.nulls & (place < 420)] *= -3
+    spoiled[:, ~attack_input.nulls & (place < 800)] *= -3
     other = make_input(replace(parts[0], logits=spoiled), parts[1])
     for name in ("rmia", "attack_p"):
         attack = ATTACKS.get(name)()
         scores = [attack.score(each, np.random.default_rng(0)).victims for each in (attack_input, other)]
         np.testing.assert_array_equal(*scores)
-    fewer = make_input(replace(victims, holdout=place < 199), references)
+    fewer = make_input(replace(victims, holdout=place < 364), references)
     assert "got 199" in ATTACKS.get("attack_p")().lacks(fewer)
     assert "z from the audited samples" in RMIA().score(fewer, rng).variant
 
 
 def test_references_among_themselves_have_the_same_z(make_bank, make_input):
     """Under protocol `disjoint` no shadow is scored on the victim's half, which is no holdout for that."""
-    bank = make_bank(num_models=8, num_samples=300, num_holdout=200)
-    half = np.arange(300) < 250
+    bank = make_bank(num_models=8, num_samples=500, num_holdout=400)
+    half = np.arange(500) < 450
     eligible = bank.eligible & np.where((np.arange(8) == 0)[:, None], half, ~half)
     signals = replace(bank, member=bank.member & eligible, eligible=eligible, is_victim=np.arange(8) == 0)
     attack_input = make_input(signals)
     among = attack_input.among_references(np.arange(1, 8))
     np.testing.assert_array_equal(among.nulls, attack_input.nulls)
-    assert among.nulls.sum() == 200
+    assert among.nulls.sum() + among.fitting.sum() == 400
     again = among.among_references(np.arange(3))
     np.testing.assert_array_equal(again.nulls, attack_input.nulls)

@@ -25,7 +25,7 @@ finetune = { epochs = 1 }
 [audit]
 attacks = ["loss"]
 """
-NOW = {"source": "digits", "num_samples": 400, "num_public": 250, "num_holdout": 250, "drawn_first": "public"}
+NOW = {"source": "digits", "num_samples": 400, "num_public": 250, "num_holdout": 500, "drawn_first": "public"}
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_json_stays_json(old: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "data", "words"),
     [
-        (("digits", "cifar10"), {"num_public": 250}, ("cifar10", "rmia", "200")),  # no data there
+        (("digits", "cifar10"), {"num_public": 250}, ("cifar10", "rmia", "500")),  # no data there
         (("num_samples = 400, ", ""), {"num_public": 250}, ("all rows of digits", "attack_p")),
         (("num_samples = 400", "num_samples = 1547"), {"num_public": 250}, ("no further rows",)),
         (('"loss"', '"loss", "attack_p"'), NOW, ()),

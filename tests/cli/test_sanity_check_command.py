@@ -17,7 +17,7 @@ name = "tiny"
 [data]
 source = "digits"
 num_samples = 200
-num_holdout = 200
+num_holdout = 500
 [membership]
 num_models = 4
 [model]
@@ -100,7 +100,7 @@ def test_the_stored_signals_of_a_run(call, registered, tmp_path):
     before = all_bytes(folder)
     code, out, err = call(folder, "--attacks", "loss,lira,attack_p")
     assert code == 0, err
-    assert "tiny, membership redrawn: 4 models, 400 samples" in out
+    assert "tiny, membership redrawn: 4 models, 700 samples" in out
     assert out.count(" works") == 6
     assert all_bytes(folder) == before
     code, out, err = call(folder, "--attacks", "cheat", "--json")

@@ -17,6 +17,7 @@ FROZEN = {
     "EMBEDDED_IMAGES": "fashion_mnist_5k",
     "MEMBERSHIP": "membership",
     "HALVES": "halves",
+    "HOLDOUT_HALVES": "holdout halves",
     "SCORING_MEMBERSHIP": "scoring membership",
     "QUERY": "query",
     "SENSITIVITY": "sensitivity",

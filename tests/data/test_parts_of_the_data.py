@@ -111,9 +111,9 @@ def test_public_samples_shape_models_or_where_there_are_none_the_first_of_the_ho
     assert with_public.shaping(4).sum() == 4 and (with_public.shaping(4) & ~with_public.public).sum() == 0
     first = np.flatnonzero(without.holdout)[:4]
     assert np.flatnonzero(without.shaping(4)).tolist() == first.tolist()
-    assert not without.nulls(4)[first].any() and without.nulls(4).sum() == 6
-    np.testing.assert_array_equal(without.nulls(), without.holdout)
-    assert not without.nulls(10).any()
+    assert not without.untouched_holdout(4)[first].any() and without.untouched_holdout(4).sum() == 6
+    np.testing.assert_array_equal(without.untouched_holdout(), without.holdout)
+    assert not without.untouched_holdout(10).any()
 
 
 def test_saved_parts_come_back(tmp_path: Any) -> None:

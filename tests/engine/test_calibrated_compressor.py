@@ -59,8 +59,11 @@ def test_it_is_given_the_first_of_the_part_and_what_it_took_leaves_the_nulls(mak
         torch.testing.assert_close(seen.reshape(40, -1), inputs(audit_data, part, 40).reshape(40, -1))
     for release, expected in (("dense", 100), ("small", left), ("child", left)):
         signals = folder.signals(plan, audit_data, release)
-        assert signals.nulls.sum() == expected
-        assert audit_data.ids[signals.nulls].tolist() == audit_data.ids[audit_data.holdout][100 - expected :].tolist()
+        assert signals.untouched_holdout.sum() == expected
+        assert (
+            audit_data.ids[signals.untouched_holdout].tolist()
+            == audit_data.ids[audit_data.holdout][100 - expected :].tolist()
+        )
 
 
 def test_public_samples_are_part_of_its_identity(make):
@@ -71,10 +74,12 @@ def test_public_samples_are_part_of_its_identity(make):
 
 
 def test_what_is_left_is_counted_before_anything_is_trained(make):
-    check_plugins(make(("loss", "attack_p"), num_holdout=240))
-    with pytest.raises(UserError, match=r"200 .*got 199 of 239 .*'small'.*'calibrated'.*num_public=40"):
-        check_plugins(make(("loss", "attack_p"), num_holdout=239))
-    check_plugins(make(("loss", "attack_p"), num_holdout=239, num_public=40))
+    check_plugins(make(("loss", "attack_p"), num_holdout=540))
+    with pytest.raises(
+        UserError, match=r"200 .*got 199 of 439 .*'small'.*'calibrated' uses 40; .*num_public=40.*num_holdout=500"
+    ):
+        check_plugins(make(("loss", "attack_p"), num_holdout=439))
+    check_plugins(make(("loss", "attack_p"), num_holdout=500, num_public=40))
     with pytest.raises(UserError, match=r"'small': compressor 'calibrated' .*data\.num_public"):
         check_plugins(make())
 

@@ -17,7 +17,7 @@ FINETUNE = {"epochs": 1, "learning_rate": 0.02}
 FORMER = {
     "name": "former",
     "seed": 3,
-    "data": {"source": "digits", "num_samples": 150, "num_reserve": 200, "label_noise": 0.1, "num_canaries": 20},
+    "data": {"source": "digits", "num_samples": 150, "num_reserve": 500, "label_noise": 0.1, "num_canaries": 20},
     "membership": {"num_models": 4},
     "model": {"name": "mlp", "options": {"hidden": [16]}},
     "training": {"epochs": 2, "batch_size": 32, "select": "best_dev"},
@@ -49,14 +49,14 @@ def networks(study, alone=()):
     return {task.artifact.folder: task.artifact.identity for task in chosen}
 
 
-UNMIGRATED = {"num_holdout": 200}
+UNMIGRATED = {"num_holdout": 500}
 """What the identities of the former study's networks are made of: data tests hold it to the former hash."""
 
 
 def test_no_network_of_a_migrated_study_changes_its_identity():
-    study = Study.model_validate(migrated(FORMER, "former.toml", num_unused=1427))
-    assert study.data.num_public == study.data.num_holdout == 200
-    assert networks(study) == networks(changed(**UNMIGRATED)) == networks(changed(num_public=200))
+    study = Study.model_validate(migrated(FORMER, "former.toml", num_unused=1127))
+    assert study.data.num_public == study.data.num_holdout == 500
+    assert networks(study) == networks(changed(**UNMIGRATED)) == networks(changed(num_public=500))
     signals = [
         {t.artifact.identity for t in plan_study(s)[0].of("signals", "dense")} for s in (study, changed(**UNMIGRATED))
     ]
@@ -81,7 +81,7 @@ def test_a_public_part_changes_those_networks_alone_that_it_shapes():
 def runs(tmp_path_factory):
     """The study as it was, its dev set and `adv` in the holdout; and migrated."""
     place = tmp_path_factory.mktemp("parts")
-    studies = {"before": changed(**UNMIGRATED), "after": Study.model_validate(migrated(FORMER, "former.toml", 1427))}
+    studies = {"before": changed(**UNMIGRATED), "after": Study.model_validate(migrated(FORMER, "former.toml", 1127))}
     return {name: run(study, out=place / name, runtime=Runtime(executor="serial")) for name, study in studies.items()}
 
 
@@ -99,15 +99,15 @@ def test_weights_and_answers_stay_bit_for_bit(runs):
         assert pairs
         for before, after in pairs:
             one, other = np.load(before), np.load(after)
-            assert len(one) == 370 and len(other) == (370 if "/scoring-" in str(after) else 570)
-            np.testing.assert_array_equal(other[:370], one)
+            assert len(one) == 670 and len(other) == (670 if "/scoring-" in str(after) else 1170)
+            np.testing.assert_array_equal(other[:670], one)
 
 
 def test_scores_without_nulls_stay_and_z_is_said(runs):
     before, after = (finished.audit for finished in runs.values())
     assert before.scores.keys() == after.scores.keys()
     for name in (name for name in before.scores if name.endswith("/loss")):
-        np.testing.assert_array_equal(before.scores[name], after.scores[name][:, :370])
+        np.testing.assert_array_equal(before.scores[name], after.scores[name][:, :670])
     for finished, expected in ((before, {"plain": "holdout"}), (after, {})):
         findings = finished.findings[finished.findings["attack"] == "rmia"]
         for release, variant in zip(findings["release"], findings["variant"], strict=True):
@@ -119,15 +119,15 @@ def test_nulls_hold_no_sample_that_shaped_the_release(runs):
     for name in ("before", "after"):
         folder = RunFolder.open(runs[name].folder)
         plan, audit_data = folder.finished()
-        assert audit_data.holdout.sum() == 200
+        assert audit_data.holdout.sum() == 500
         assert {"dense", "adv", "plain", "weighed"} < set(plan.releases)
         for release in plan.releases:
             is_taken = name == "before" and release != "plain"
             signals = folder.signals(plan, audit_data, release)
-            assert signals.nulls.sum() == (0 if is_taken else 200)
-            assert not (signals.nulls & audit_data.shaping() & is_taken).any()
+            assert signals.untouched_holdout.sum() == (0 if is_taken else 500)
+            assert not (signals.untouched_holdout & audit_data.shaping() & is_taken).any()
         with np.load(folder.path / "membership.npz") as membership:
-            assert membership["holdout"].sum() == 200
-            assert membership["public"].sum() == (200 if name == "after" else 0)
+            assert membership["holdout"].sum() == 500
+            assert membership["public"].sum() == (500 if name == "after" else 0)
             assert not (membership["member"] | membership["eligible"])[:, membership["holdout"]].any()
         assert Store(folder.path).status(plan.audit_data)[0] == "whole"

@@ -70,7 +70,7 @@ def test_the_auc_is_that_of_members_and_true_non_members(finished, manifest):
     coins = np.random.default_rng(1).random(member.shape) < 0.5
     blurred = [roc_auc_score(c | m, phi[:, 0]) for c, m, phi in zip(coins, member, signals.phi, strict=True)]
     assert np.mean(by_hand) > np.mean(blurred) + 0.05
-    assert not signals.nulls[manifest["copy_of"] != np.arange(signals.num_samples)].any()
+    assert not signals.untouched_holdout[manifest["copy_of"] != np.arange(signals.num_samples)].any()
 
 
 def test_scores_hold_one_of_each(finished):

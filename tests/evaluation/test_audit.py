@@ -51,7 +51,7 @@ def test_all_leaves_out_what_lacks_something_with_a_warning(make_bank):
     assert told == set(found.results.about["warnings"])
     assert len(told) == len(left_out)
     assert any("'lira' left out: it needs reference models" in text for text in told)
-    assert any("'attack_p' left out: it needs at least 200 holdout samples" in text for text in told)
+    assert any("'attack_p' left out: it needs at least 200 samples in half B of the holdout" in text for text in told)
 
 
 @pytest.mark.parametrize(

@@ -214,9 +214,9 @@ def test_redrawing_touches_victims_alone():
     attack_input = redrawn_input(stored, 0)
     assert attack_input.reference is stored
     changed = attack_input.attacked.member != stored.member
-    assert not changed[:, stored.nulls].any()
-    assert abs(changed[:, ~stored.nulls].mean() - 0.5) < 0.05
-    np.testing.assert_array_equal(attack_input.attacked.nulls, stored.nulls)
+    assert not changed[:, stored.untouched_holdout].any()
+    assert abs(changed[:, ~stored.untouched_holdout].mean() - 0.5) < 0.05
+    np.testing.assert_array_equal(attack_input.attacked.untouched_holdout, stored.untouched_holdout)
     np.testing.assert_array_equal(attack_input.allowed, ~np.eye(stored.num_models, dtype=bool))
 
 

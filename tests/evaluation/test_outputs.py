@@ -43,7 +43,7 @@ def softmax32(logits):
 
 @pytest.fixture(scope="module")
 def bank(make_bank):
-    return make_bank(12, 480, num_holdout=220)
+    return make_bank(12, 660, num_holdout=400)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_an_output_gives_what_an_audit_of_such_predictions_gives(bank, found, na
     means = given.findings[given.findings["victim"] == "mean"].set_index("attack")
     for attack in ATTACKS:
         assert value(found, attack=attack, outputs=name, metric="auc") == pytest.approx(
-            means.loc[attack, "auc"], abs=2e-4
+            means.loc[attack, "auc"], abs=3e-4
         )
 
 

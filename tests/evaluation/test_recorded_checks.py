@@ -182,7 +182,7 @@ def test_pairs_are_redrawn_alike_and_references_stay():
     attack_input = redrawn_setting(settings[1].attack_input, 0)
     first, last = attack_input.releases
     np.testing.assert_array_equal(first.member, last.member)
-    assert (last.member != pruned.member)[:, ~pruned.nulls].mean() == pytest.approx(0.5, abs=0.05)
+    assert (last.member != pruned.member)[:, ~pruned.untouched_holdout].mean() == pytest.approx(0.5, abs=0.05)
     assert attack_input.references == (dense, pruned)
 
 

@@ -73,7 +73,7 @@ def test_what_a_reference_has_seen_counts_whichever_row_said_so(twice):
     seen = member[:, :NUM_DIFFERENT] | member[:, NUM_DIFFERENT:]
     np.testing.assert_array_equal(signals.member, np.tile(seen, 2))
     assert not signals.scored[:, NUM_DIFFERENT:].any()
-    assert not signals.nulls.any()
+    assert not signals.untouched_holdout.any()
 
 
 def test_copies_that_agree_are_scored_once_and_nothing_is_left_out(twice):

@@ -146,7 +146,7 @@ def test_everything_but_the_answers_stays(name, complete):
     for each in fields(Signals):
         if each.name not in {*answers, "holdout"}:
             assert np.array_equal(getattr(found, each.name), getattr(complete, each.name)), each.name
-    assert np.array_equal(found.nulls, complete.nulls)
+    assert np.array_equal(found.untouched_holdout, complete.untouched_holdout)
     assert np.array_equal(found.take_models(np.array([2, 0])).phi, found.phi[[2, 0]])
 
 

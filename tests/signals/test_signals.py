@@ -228,12 +228,12 @@ def test_defaults_of_what_is_not_given(bank):
     assert bank.sample_ids.tolist() == list(range(300))
     assert bank.scored.all()
     assert bank.ordinary.all()
-    assert not bank.nulls.any()
+    assert not bank.untouched_holdout.any()
     np.testing.assert_array_equal(bank.is_correct, bank.logits.argmax(axis=2) == bank.labels)
 
 
 def test_holdout_is_in_no_training_set_and_never_scored(complete):
-    assert complete.nulls.tolist() == [n < 40 for n in range(300)]
+    assert complete.untouched_holdout.tolist() == [n < 40 for n in range(300)]
     assert not complete.ordinary[:, :40].any()
     assert not complete.ordinary[:, 290:].any()
     assert complete.ordinary[:, 40:290].all()
@@ -243,7 +243,7 @@ def test_holdout_is_in_no_training_set_and_never_scored(complete):
     trained_on = complete.member.copy()
     trained_on[5, 0] = True
     other = Signals(logits=complete.logits, labels=complete.labels, member=trained_on, eligible=complete.eligible)
-    assert other.nulls.tolist() == [0 < n < 40 for n in range(300)]
+    assert other.untouched_holdout.tolist() == [0 < n < 40 for n in range(300)]
 
 
 def test_some_of_the_models(complete):

@@ -10,7 +10,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.engine.plan import check_plugins
 from pruneaudit.study import Study
 from pruneaudit.study.lineage import release_of
-from pruneaudit.study.parts import MIN_HOLDOUT, num_taken, uses_of
+from pruneaudit.study.parts import SUFFICIENT_HOLDOUT, num_taken, uses_of
 
 WEMEM = {"name": "wemem", "options": {"scoring_models": 2}}
 FINETUNE = {"epochs": 1, "learning_rate": 0.02}
@@ -54,13 +54,13 @@ def test_the_dev_set_of_the_bank_shapes_what_starts_from_it_and_what_its_scores_
 @pytest.mark.parametrize(
     ("data", "parts"),
     [
-        ({}, ("200", "got 0", "num_holdout=200")),
-        ({"num_holdout": 199}, ("200", "got 199", "num_holdout=200")),
-        ({"num_holdout": 500}, ("200", "got 0 of 500", "'tuned'", "dev set", "num_public=500")),
-        ({"num_holdout": 199, "num_public": 100}, ("200", "got 199")),
+        ({}, ("200", "got 0", "num_holdout=500")),
+        ({"num_holdout": 399}, ("200", "got 199 of 399", "num_holdout=500")),
+        ({"num_holdout": 500}, ("200", "got 0 of 500", "'tuned'", "dev set", "num_public=500", "num_holdout=500")),
+        ({"num_holdout": 399, "num_public": 100}, ("200", "got 199", "num_holdout=500")),
     ],
 )
-def test_attack_p_is_refused_before_any_training_where_fewer_than_200_are_left(
+def test_attack_p_is_refused_before_any_training_where_half_of_the_rest_is_below_200(
     data: dict[str, int], parts: tuple[str, ...]
 ) -> None:
     shaped = data.get("num_holdout", 0) + data.get("num_public", 0) > 0
@@ -72,9 +72,9 @@ def test_attack_p_is_refused_before_any_training_where_fewer_than_200_are_left(
 
 def test_following_that_advice_works() -> None:
     attacks = {"attacks": ["loss", "attack_p"]}
-    check_plugins(study({"num_holdout": MIN_HOLDOUT, "num_public": 1}, audit=attacks))
+    check_plugins(study({"num_holdout": SUFFICIENT_HOLDOUT, "num_public": 1}, audit=attacks))
     check_plugins(study({"num_holdout": 500, "num_public": 500}, audit=attacks))
-    check_plugins(study({"num_holdout": MIN_HOLDOUT}, audit=attacks, releases=RELEASES[:1]))
+    check_plugins(study({"num_holdout": SUFFICIENT_HOLDOUT}, audit=attacks, releases=RELEASES[:1]))
 
 
 @pytest.mark.parametrize("name", ["tuned", "adv", "stopped"])

@@ -43,7 +43,7 @@ def test_a_reserve_that_shaped_a_model_becomes_public_and_gets_a_holdout(changes
     before = copy.deepcopy(given)
     found = migrated(given, "old.toml", num_unused=1247)
     rest = {"source": "digits", "num_samples": 400, "label_noise": 0.1, "num_public": 150}
-    assert found["data"] == rest | {"num_holdout": 200, "drawn_first": "public"}  # as many as a null needs
+    assert found["data"] == rest | {"num_holdout": 500, "drawn_first": "public"}  # as many as attacks need
     assert given == before
     assert Study.model_validate(found).data.num_public == 150
     assert migrated(given, "old.toml", num_unused=30)["data"] == rest | {"num_holdout": 30, "drawn_first": "public"}

@@ -156,7 +156,7 @@ def _loaded(references: Path | Mapping[str, Path] | None) -> Signals | dict[str,
 
 def _described(signals: Signals, file: Path, seed: int) -> dict[str, Any]:
     """What `about` says of the predictions of one release; all releases have the same models and samples."""
-    parts = (signals.canaries, signals.nulls, signals.unseen & ~signals.nulls, signals.copies)
+    parts = (signals.canaries, signals.untouched_holdout, signals.unseen & ~signals.untouched_holdout, signals.copies)
     canaries, holdout, public, copies = (int(part.sum()) for part in parts)
     return {
         "protocol": "as in the file",

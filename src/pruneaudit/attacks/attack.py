@@ -12,7 +12,7 @@ import numpy as np
 from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.core.options import Configured, Options, OptionsT
 from pruneaudit.signals.signals import Signals
-from pruneaudit.study.parts import MIN_HOLDOUT
+from pruneaudit.study.parts import MIN_HOLDOUT, SUFFICIENT_HOLDOUT
 
 
 class Attack(Configured[OptionsT], ABC):
@@ -63,8 +63,9 @@ class Attack(Configured[OptionsT], ABC):
             return "references in as many releases as the victims"
         if "holdout" in self.needs and (num_nulls := int(attack_input.nulls.sum())) < MIN_HOLDOUT:
             return (
-                f"at least {MIN_HOLDOUT} holdout samples (`eligible` for no model, members of none, and not used to"
-                f" make any model), got {num_nulls}"
+                f"at least {MIN_HOLDOUT} samples in half B of the holdout (samples that are `eligible` for no model,"
+                f" members of none, and not used to make any model), got {num_nulls}; {SUFFICIENT_HOLDOUT} holdout"
+                " samples are enough for both halves"
             )
         if "sensitivity" in self.needs and any(
             part.sensitivity is None for part in (attack_input.attacked, attack_input.reference)

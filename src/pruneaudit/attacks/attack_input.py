@@ -47,9 +47,15 @@ class AttackInput:
 
     @property
     def nulls(self) -> np.ndarray:
-        """(N,) bool: holdout samples that influenced neither victims nor references."""
+        """(N,) bool: half B of the holdout, without samples that influenced victims or references."""
         attacked = self.attacked.nulls
         return attacked & self.reference.nulls if self.references else attacked
+
+    @property
+    def fitting(self) -> np.ndarray:
+        """(N,) bool: half A of the holdout, likewise; what an attack fits must not see the nulls."""
+        attacked = self.attacked.fitting
+        return attacked & self.reference.fitting if self.references else attacked
 
     @property
     def share_floored(self) -> float:

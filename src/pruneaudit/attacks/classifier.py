@@ -241,8 +241,8 @@ def _drawn_over(signals: Signals) -> np.ndarray:
     not change its scores.
     """
     ordered = np.argsort(signals.sample_ids)
-    beside = (signals.unseen & ~signals.nulls).any()
-    return ordered[~signals.nulls[ordered]] if beside else ordered
+    beside = (signals.unseen & ~signals.untouched_holdout).any()
+    return ordered[~signals.untouched_holdout[ordered]] if beside else ordered
 
 
 def posteriors(signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:

@@ -20,13 +20,15 @@ SAMPLES_AT_ONCE = 512
 class AttackP(Attack[Options]):
     """Attack P: is the sample's loss low compared with samples that are certainly not members?
 
-    Ye et al. 2022 (arXiv 2111.09679). Score: the fraction of holdout samples whose scaled confidence under
-    the victim is at most the sample's, which is one minus the p-value of the hypothesis "not a member".
+    Ye et al. 2022 (arXiv 2111.09679). Score: the fraction of nulls (half B of the holdout) whose scaled confidence
+    under the victim is at most the sample's, which is one minus the p-value of the hypothesis "not a member".
     Within a victim it ranks as `loss` does; unlike `loss`, it is comparable between victims. The confidence itself
     breaks ties of the fraction, by less than one step.
     """
 
     needs = frozenset({"holdout"})
+    semantics_version = 2
+    """2: nulls are half B of the holdout, instead of all."""
 
     def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Scores each victim, and each reference, by its own answers on the holdout. `rng` is not used."""

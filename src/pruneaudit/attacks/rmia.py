@@ -1,7 +1,7 @@
 """RMIA: does the victim give the sample a higher probability, relative to references, than it gives other samples?
 
 Zarifzadeh et al. 2024 (arXiv 2312.03262). With r_x = p_y(x | victim) / p(x), the score is the
-fraction of holdout samples z with r_x / r_z >= gamma. p(x) is estimated from references:
+fraction of nulls z (half B of the holdout) with r_x / r_z >= gamma. p(x) is estimated from references:
 
     online      the mean of (mean over IN, mean over OUT)
     offline     ((1 + a) mean over OUT + (1 - a)) / 2
@@ -12,8 +12,8 @@ of one victim's samples is the same. Offline, a is tuned on references (`tuning.
 it per data set. docs/attacks.md shows the measured effect of both.
 
 z is in no training set, so p(z) uses the offline estimate in both modes. Online, a is used only there, does not change
-any victim's ranking, and stays at the paper's 0.3 unless it is given. With fewer than 200 holdout
-samples z runs over the audited samples (stated in the variant). Several queries: a majority vote over them for each z.
+any victim's ranking, and stays at the paper's 0.3 unless it is given. With fewer than 200
+nulls z runs over the audited samples (stated in the variant). Several queries: a majority vote over them for each z.
 
 The score is F_z(r_x / gamma), so sorting r_z once is enough: O((N + Z) log Z). F_z takes only Z + 1
 values; r_x itself breaks ties, by less than one step of F_z, so that low false-positive
@@ -54,10 +54,11 @@ class Options(options.Options):
 
 
 class Rmia(Attack[Options]):
-    """Share of holdout samples that the sample beats in relative probability."""
+    """Share of nulls that the sample beats in relative probability."""
 
     needs = frozenset({"references"})
-    semantics_version = 3
+    semantics_version = 4
+    """4: z are half B of the holdout, instead of all."""
 
     @property
     def compares_in(self) -> bool:

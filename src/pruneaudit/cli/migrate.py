@@ -51,12 +51,12 @@ def _rows_left_over(found: dict[str, Any], where: str, data_root: Path | None) -
     from pruneaudit.core.options import validated
     from pruneaudit.data.drawing import rows_left_over
     from pruneaudit.study import Study
-    from pruneaudit.study.parts import MIN_HOLDOUT
+    from pruneaudit.study.parts import SUFFICIENT_HOLDOUT
 
     data = validated(Study, found, where).data
     if not data.num_public or data.num_holdout:
         return 0, ()
-    lacking = f"no holdout: `rmia` takes its z from the audited samples, and `attack_p` needs {MIN_HOLDOUT}"
+    lacking = f"no holdout: `rmia` takes its z from the audited samples, and `attack_p` needs {SUFFICIENT_HOLDOUT}"
     if data.num_samples is None:
         return 0, (f"the study uses all rows of {data.source.label}, so it gets {lacking}",)
     try:

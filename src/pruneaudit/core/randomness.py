@@ -28,6 +28,17 @@ def numpy_generator(study_seed: int, purpose: str, *ids: int | str) -> np.random
     return np.random.default_rng(seed_for(study_seed, purpose, *ids))
 
 
+def coins_of(purpose: str, names: np.ndarray) -> np.ndarray:
+    """Returns one fair coin per name, (n,) bool. It depends on this name alone; a number and its text share a coin.
+
+    Args:
+        purpose: what the coins decide.
+        names: (n,) int or str.
+    """
+    digests = (hashlib.sha256(f"{purpose} {name}".encode()).digest() for name in names.tolist())
+    return np.fromiter((digest[0] & 1 for digest in digests), dtype=bool, count=len(names))
+
+
 def torch_generator(study_seed: int, purpose: str, *ids: int | str) -> torch.Generator:
     """Returns a CPU torch generator for this purpose (draws are always made on the CPU)."""
     import torch

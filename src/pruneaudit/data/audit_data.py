@@ -13,9 +13,11 @@ from typing import Literal
 
 import numpy as np
 
+from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import check_file, read_json
 from pruneaudit.core.identity import sha256_of_arrays
+from pruneaudit.core.randomness import coins_of
 
 # N samples: audited, canaries, holdout, copies, public (with `drawn_first = "public"` public before, holdout after)
 # B of them in the bank: all but the part drawn last; C classes, K channels, H height, W width, F features
@@ -108,7 +110,7 @@ class AuditData:
         """
         return _first(self.public if self.public.any() else self.holdout, num_samples)
 
-    def nulls(self, num_taken: int = 0) -> np.ndarray:
+    def untouched_holdout(self, num_taken: int = 0) -> np.ndarray:
         """Returns (N,) bool: the holdout without its first `num_taken` samples, which influenced a model."""
         return self.holdout & ~_first(self.holdout, num_taken)
 
@@ -185,6 +187,24 @@ class AuditData:
 def _first(part: np.ndarray, count: int | None) -> np.ndarray:
     """Returns (N,) bool: the first `count` samples of a part; None: all of them."""
     return part if count is None else part & (np.cumsum(part) <= count)
+
+
+def holdout_halves(holdout: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Splits a holdout in two, always in the same way: a sample's half depends on its id alone.
+
+    So no attack that was fitted on half A, in whatever release or study, has seen half B.
+
+    Args:
+        holdout: (N,) bool.
+        ids: (N,) int or str.
+
+    Returns:
+        Half A, on which attacks fit, and half B, which provides nulls; (N,) bool each.
+    """
+    rows = np.flatnonzero(holdout)
+    is_second = np.zeros(len(holdout), dtype=bool)
+    is_second[rows] = coins_of(seeds.HOLDOUT_HALVES, ids[rows])
+    return holdout & ~is_second, is_second
 
 
 def copies_note(audit_data: AuditData) -> list[str]:

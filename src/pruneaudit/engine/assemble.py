@@ -48,12 +48,12 @@ def release_signals(
     tasks, membership = answer_tasks(plan, release, left_out), plan.study.membership
     folders = {(task.action, task.model_id): store.path(task.artifact) for task in tasks}
     splits = read_membership(store.root, membership.num_models, len(audit_data.y))
-    nulls = audit_data.nulls(num_taken(plan.study, release_of(plan.study, release)))
-    return signals_in(folders, splits, membership.protocol, plan.study.audit.queries, audit_data, nulls)
+    holdout = audit_data.untouched_holdout(num_taken(plan.study, release_of(plan.study, release)))
+    return signals_in(folders, splits, membership.protocol, plan.study.audit.queries, audit_data, holdout)
 
 
 def signals_in(
-    folders: Folders, splits: Splits, protocol: str, num_queries: int, audit_data: AuditData, nulls: np.ndarray
+    folders: Folders, splits: Splits, protocol: str, num_queries: int, audit_data: AuditData, holdout: np.ndarray
 ) -> Signals:
     """Loads the signals of a release's models from the folders of their answers.
 
@@ -63,7 +63,7 @@ def signals_in(
         protocol: the protocol under which members were drawn.
         num_queries: number of queried views per sample.
         audit_data: the audit data of the study.
-        nulls: (N,) bool, the holdout samples that did not influence the release.
+        holdout: (N,) bool, the holdout samples that did not influence the release.
     """
     model_ids = [model_id for action, model_id in folders if action == "signals"]
 
@@ -85,7 +85,7 @@ def signals_in(
         sensitivity=stacked("sensitivity", "sensitivity") if ("sensitivity", model_ids[0]) in folders else None,
         canary=audit_data.canary,
         copy=audit_data.is_copy if audit_data.copy_of is not None else None,
-        holdout=nulls,
+        holdout=holdout,
         ids=audit_data.ids,
         model_ids=np.array(model_ids),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from pruneaudit.attacks import ATTACKS
@@ -20,7 +21,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data import SOURCES
-from pruneaudit.data.audit_data import SAVED_FILES, AuditData
+from pruneaudit.data.audit_data import SAVED_FILES, AuditData, holdout_halves
 from pruneaudit.engine.identities import dense_config, release_config
 from pruneaudit.engine.store import Artifact
 from pruneaudit.models import MODELS
@@ -172,6 +173,17 @@ def _check_attacks(study: Study) -> None:
             raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
 
 
+def _check_halves(study: Study, audit_data: AuditData) -> None:
+    """Refuses attacks whose half of the holdout is too small, now that the samples are known."""
+    for label, attack in attacks_of(study).items():
+        if "holdout" in attack.needs and (lacking := lacking_holdout(study, partial(_num_nulls, audit_data))):
+            raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
+
+
+def _num_nulls(audit_data: AuditData, num_taken: int) -> int:
+    return int(holdout_halves(audit_data.untouched_holdout(num_taken), audit_data.ids)[1].sum())
+
+
 def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = source_sha256) -> Plan:
     """Plans the tasks of a study.
 
@@ -184,6 +196,8 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
         UserError: the study needs something that its plug-ins or data do not support.
     """
     check_plugins(study)
+    if not skips(study.audit.attacks):
+        _check_halves(study, audit_data)
     asked, study = study, with_baselines(study)
     if audit_data.x.ndim == 2 and (study.training.augment != "none" or study.audit.queries > 1):
         raise UserError("augmentation and several queries need images, but these data are a table; leave them out")

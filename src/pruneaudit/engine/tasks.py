@@ -115,7 +115,12 @@ def _play_attack(task_spec: TaskSpec) -> None:
             folders.setdefault(release, {})[cast(Action, action), int(model_id)] = Path(folder)
     signals = {
         release: signals_in(
-            answers, splits, spec["protocol"], spec["queries"], audit_data, audit_data.nulls(spec["taken"][release])
+            answers,
+            splits,
+            spec["protocol"],
+            spec["queries"],
+            audit_data,
+            audit_data.untouched_holdout(spec["taken"][release]),
         )
         for release, answers in folders.items()
     }

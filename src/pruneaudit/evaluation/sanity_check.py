@@ -33,7 +33,7 @@ from pruneaudit.core.threads import one_blas_thread
 from pruneaudit.evaluation.comparison_plan import ready
 from pruneaudit.metrics import Estimate, PerVictim, auc, auc_influence, two_way
 from pruneaudit.signals.signals import Signals
-from pruneaudit.study.parts import MIN_HOLDOUT
+from pruneaudit.study.parts import MIN_HOLDOUT, SUFFICIENT_HOLDOUT
 
 FAMILY_ERROR = 0.001
 NUM_MODELS, NUM_AUDITED, NUM_CLASSES = 8, 140, 5
@@ -192,7 +192,11 @@ def made_up_releases(seed: int, gain: float = 0.0) -> tuple[Signals, Signals]:
             num_holdout,
             num_audited,
         )
-        for num_holdout, num_audited, later in ((first, NUM_AUDITED, ()), (MIN_HOLDOUT - first, 0, (seeds.HOLDOUT,)))
+        for num_holdout, num_audited, later in (
+            (first, NUM_AUDITED, ()),
+            (MIN_HOLDOUT - first, 0, (seeds.HOLDOUT,)),
+            (SUFFICIENT_HOLDOUT - MIN_HOLDOUT, 0, (seeds.HOLDOUT, seeds.HOLDOUT_HALVES)),
+        )
     ]
     labels, member, eligible = (
         np.concatenate([getattr(part, key) for part in parts], axis=-1) for key in ("labels", "member", "eligible")

@@ -100,7 +100,7 @@ def _with(signals: Signals, **answers: np.ndarray | None) -> Signals:
     other = object.__new__(Signals)
     kept = {each.name: getattr(signals, each.name) for each in fields(Signals)}
     dropped = dict.fromkeys(("logits", "probabilities", "predicted", "confidence", "correct", "sensitivity"))
-    for name, value in {**kept, **dropped, "holdout": signals.nulls, **answers}.items():
+    for name, value in {**kept, **dropped, "holdout": signals.untouched_holdout, **answers}.items():
         object.__setattr__(other, name, value)
     return other
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.data.audit_data import holdout_halves
 from pruneaudit.signals.answers import (
     FORMS,
     Answers,
@@ -102,8 +103,8 @@ class Signals:
     """(2,) float: the smallest step of the probabilities next to 0 and next to 1, or one number for both; default:
     found from the values. A true-class probability of 0 or 1 is moved inwards by half a step."""
     holdout: np.ndarray | None = None
-    """(N,) bool: in no training set, never scored, and not used to make any model. Nulls come from these samples.
-    Default: all that are in no training set and never scored."""
+    """(N,) bool: in no training set, never scored, and not used to make any model. Attacks fit on half of these
+    samples, and take their nulls from the other half. Default: all that are in no training set and never scored."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -215,10 +216,25 @@ class Signals:
         """(N,) bool: samples that no model was trained on and that are never scored: holdout and public ones."""
         return np.asarray(~self.scored.any(axis=0) & ~self.member.any(axis=0) & ~self.copies)
 
-    @cached_property
-    def nulls(self) -> np.ndarray:
-        """(N,) bool: the holdout, which provides nulls."""
+    @property
+    def untouched_holdout(self) -> np.ndarray:
+        """(N,) bool: the holdout, both halves."""
         return self.unseen if self.holdout is None else self.unseen & self.holdout
+
+    @cached_property
+    def halves(self) -> tuple[np.ndarray, np.ndarray]:
+        """`fitting` and `nulls`."""
+        return holdout_halves(self.untouched_holdout, self.sample_ids)
+
+    @property
+    def fitting(self) -> np.ndarray:
+        """(N,) bool: half A of the holdout, on which attacks fit."""
+        return self.halves[0]
+
+    @property
+    def nulls(self) -> np.ndarray:
+        """(N,) bool: half B of the holdout, which provides nulls."""
+        return self.halves[1]
 
     @cached_property
     def sample_ids(self) -> np.ndarray:
@@ -294,7 +310,7 @@ class Signals:
         """
         values: dict[str, Any] = {name: getattr(self, name) for name in ("labels", "canary", "copy", "resolution")}
         values["ids"] = self.sample_ids
-        values["holdout"] = self.nulls  # fewer models must not turn samples of the others into nulls
+        values["holdout"] = self.untouched_holdout  # fewer models must not turn samples of the others into nulls
         for name in ("member", "eligible", "group", "confidence", "correct", "sensitivity"):
             value = getattr(self, name)
             values[name] = None if value is None else value[rows]
@@ -355,6 +371,11 @@ class _SomeModels(Signals):
     def unseen(self) -> np.ndarray:
         """(N,) bool: samples unseen by all models of the whole."""
         return self.whole.unseen
+
+    @cached_property
+    def halves(self) -> tuple[np.ndarray, np.ndarray]:
+        """The halves of the whole's holdout."""
+        return self.whole.halves
 
     @cached_property
     def phi(self) -> np.ndarray:

@@ -25,8 +25,9 @@ class Data(Options):
     """Number of distinct samples to audit (members and non-members); default: all that the other parts leave.
     Copies of them (equal x) are in the same training sets, and are not counted."""
     num_holdout: int = Field(default=0, ge=0)
-    """Number of samples that no model sees and that are never audited. They form the nulls of RMIA (z) and attack_p.
-    Attacks that need them need at least 200."""
+    """Number of samples that no model sees and that are never audited. They are split in
+    halves: attacks fit on one, and take nulls (RMIA's z, attack_p) from the other. Attacks that need a half need 200
+    samples in it; 500 in total are enough."""
     num_public: int = Field(default=0, ge=0)
     """Number of samples that influence models or methods but are in no training set: dev set, `adv`, calibration.
     With 0, holdout samples are used instead, and are then excluded from the nulls of that release."""

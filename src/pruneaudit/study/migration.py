@@ -13,7 +13,7 @@ from pruneaudit.core.options import validated
 from pruneaudit.study.audit import MATCHED, UNDEFENDED
 from pruneaudit.study.data import FORMER_KEY
 from pruneaudit.study.former import FORMAT
-from pruneaudit.study.parts import MIN_HOLDOUT, uses_of
+from pruneaudit.study.parts import SUFFICIENT_HOLDOUT, uses_of
 from pruneaudit.study.study import Study
 
 _REFERENCES = {"no-defense": UNDEFENDED, "adaptive": MATCHED}
@@ -57,7 +57,7 @@ def migrated(study: Mapping[str, Any], where: str, num_unused: int = 0) -> dict[
     as_public = {**found, "data": {**rest, "num_public": size}}
     if not size or not _shapes_a_model(as_public, where):
         return {**found, "data": {**rest, "num_holdout": size}}
-    num_holdout = min(num_unused, max(size, MIN_HOLDOUT)) if rest.get("num_samples") is not None else 0
+    num_holdout = min(num_unused, max(size, SUFFICIENT_HOLDOUT)) if rest.get("num_samples") is not None else 0
     if not num_holdout:
         return as_public
     as_public["data"] |= {"num_holdout": num_holdout, "drawn_first": "public"}

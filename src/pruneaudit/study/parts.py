@@ -1,12 +1,16 @@
-"""Determines which public or holdout samples influence a release, and how many holdout samples are left for its nulls.
+"""Determines which public or holdout samples influence a release, and whether enough of the holdout are left.
 
 Samples that influence a model without being members come from the public part of the data. If a study has none, they
 come from the holdout. Such samples no longer show how a model treats data that it never saw, so they are excluded from
 every null of that release.
+
+The rest of the holdout has two halves (`data.audit_data.holdout_halves`): attacks fit on half A, and take nulls from
+half B.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +21,10 @@ from pruneaudit.study.releases import DENSE, Release
 from pruneaudit.study.study import Study
 
 MIN_HOLDOUT = 200
-"""Minimum number of holdout samples for a null; with fewer, ranks say little about rates of 1%."""
+"""Minimum number of samples in a half of the holdout that an attack uses; with fewer nulls, ranks say little about
+rates of 1%."""
+SUFFICIENT_HOLDOUT = 500
+"""A holdout of which both halves have at least `MIN_HOLDOUT` samples, but for 6 in a million draws."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +104,27 @@ def check_has_public(study: Study, release: Release) -> None:
         )
 
 
-def lacking_holdout(study: Study) -> str:
-    """Says what a study lacks for attacks that need a holdout, and how to fix it; empty if nothing."""
+def lacking_holdout(study: Study, num_in_half: Callable[[int], int] | None = None) -> str:
+    """Says what a study lacks for attacks that need one half of the holdout, and how to fix it; empty if nothing.
+
+    Args:
+        study: the study.
+        num_in_half: number of samples in that half of a holdout without its first so many samples. None: the samples
+            are not known yet, and it counts as exactly half.
+    """
     has = study.data.num_holdout
-    if has < MIN_HOLDOUT:
-        return f"at least {MIN_HOLDOUT} holdout samples, got {has}; set data.num_holdout={MIN_HOLDOUT}"
     for release in (None, *study.releases):
-        left = has - num_taken(study, release)
-        if left < MIN_HOLDOUT:
-            name, used_by = release.name if release else DENSE, uses_of(study, release)[0].what
-            return (
-                f"at least {MIN_HOLDOUT} holdout samples that influenced no model, got {left} of {has} for release"
-                f" '{name}', because {used_by} uses the others; set data.num_public={has - left} for it instead"
-            )
+        taken = num_taken(study, release)
+        usable = num_in_half(taken) if num_in_half else (has - taken) // 2
+        if usable >= MIN_HOLDOUT:
+            continue
+        lacking = f"at least {MIN_HOLDOUT} samples in its half of the holdout"
+        if not taken:
+            enough = SUFFICIENT_HOLDOUT if has < SUFFICIENT_HOLDOUT else 2 * has
+            return f"{lacking}, got {usable} of {has}; set data.num_holdout={enough}"
+        name, used_by = release.name if release else DENSE, uses_of(study, release)[0].what
+        return (
+            f"{lacking} that influenced no model, got {usable} of {has} for release '{name}', because {used_by} uses"
+            f" {taken}; set data.num_public={taken} for it instead, and data.num_holdout={max(SUFFICIENT_HOLDOUT, has)}"
+        )
     return ""
