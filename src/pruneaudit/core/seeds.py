@@ -81,3 +81,8 @@ HOLDOUT = "holdout"
 """Stands last: samples that were added to the made-up banks later."""
 NULL = "null"
 PLANTED = "planted"
+
+# Power against the number of references
+POWER_SUBSETS = "power subsets"
+"""The order in which a victim takes its references."""
+POWER_EXTRAPOLATION = "power extrapolation"

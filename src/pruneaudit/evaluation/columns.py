@@ -69,6 +69,11 @@ OUTPUT_COLUMNS = (
     *("release", "references", "attack", "outputs", "metric", "value", "low", "high"),
     *("difference", "difference_low", "difference_high", "num_victims", "tied", "suppressed"),
 )
+POWER_COLUMNS = (
+    *("release", "references", "attack", "kind", "num_references", "samples", "metric", "value", "low", "high"),
+    *("difference", "difference_low", "difference_high", "lowest", "highest"),
+    *("share_scored", "num_subsets", "num_victims", "suppressed"),
+)
 TABLES = {
     "findings": FINDING_COLUMNS,
     "comparisons": COMPARISON_COLUMNS,
@@ -86,7 +91,7 @@ LATER_COLUMNS = {"ppv": LEARNED_PPV_COLUMNS, "releases": LATER_RELEASE_COLUMNS}
 """Columns that tables of older runs lack; they are read as missing."""
 LONG_TABLES = {"sample_detection": SAMPLE_DETECTION_COLUMNS}
 """Tables with a row per sample: they have separate files and are not in findings.json."""
-OPTIONAL_TABLES = {"outputs": OUTPUT_COLUMNS}
+OPTIONAL_TABLES = {"outputs": OUTPUT_COLUMNS, "power": POWER_COLUMNS}
 """Tables that are written only if they have rows: most audits do not ask for them."""
 TEXT_COLUMNS = frozenset(
     (
@@ -94,6 +99,8 @@ TEXT_COLUMNS = frozenset(
         "references",
         "attack",
         "outputs",
+        "kind",
+        "samples",
         "against",
         "variant",
         "victim",

@@ -29,6 +29,7 @@ from pruneaudit.evaluation.columns import (
     LONG_TABLES,
     OPTIONAL_TABLES,
     OUTPUT_COLUMNS,
+    POWER_COLUMNS,
     PPV_COLUMNS,
     SAMPLE_DETECTION_COLUMNS,
     TABLES,
@@ -95,6 +96,12 @@ class Results:
     """What attacks find if the attacker sees less than is stored: for each of `audit.outputs`, each figure's mean over
     victims and its paired `difference` from the one on all stored outputs (the first row of each attack). `tied`
     is the share of non-members with the highest score, mean over victims."""
+
+    power: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(POWER_COLUMNS)))
+    """What attacks find with fewer references, and LiRA's extrapolated AUC with more: `pruneaudit power` adds it.
+    `samples` is "scored" (all that `num_references` allow to score) or "common" (those that the fewest allow).
+    `difference` is the paired one from the next smaller number of references, on the same samples. `lowest` and
+    `highest` are of single victims; with one victim, of references that play it."""
 
     def __post_init__(self) -> None:
         for name in (*TABLES, *LONG_TABLES, *OPTIONAL_TABLES):
