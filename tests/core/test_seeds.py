@@ -13,6 +13,8 @@ from pruneaudit.core import seeds
 FROZEN = {
     "POPULATION": "population",
     "CANARIES": "canaries",
+    "CANARY_ROWS": "canary rows",
+    "CANARY_COINS": "canary coins",
     "LABEL_NOISE": "label_noise",
     "EMBEDDED_IMAGES": "fashion_mnist_5k",
     "MEMBERSHIP": "membership",

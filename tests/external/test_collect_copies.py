@@ -47,7 +47,7 @@ def twice(tmp_path_factory):
 
 
 def collected(given, **changes):
-    found = collect(**{"options": NetworkOptions(), "queries": Queries(), "machine": Here()} | given | changes)
+    found = collect(**{"options": NetworkOptions(), "queries": Queries(), "runtime": Here()} | given | changes)
     return found.signals, found.notes
 
 

@@ -23,7 +23,7 @@ from pruneaudit.external.collect import Collected, collect
 
 def quietly(**given: Any) -> Collected:
     """What is collected, without the warnings that are not what a test is about."""
-    return collect(**{"options": NetworkOptions(), "queries": Queries(), "machine": Here()} | given)
+    return collect(**{"options": NetworkOptions(), "queries": Queries(), "runtime": Here()} | given)
 
 
 def refused(bank, *words: str, **changes: Any) -> str:

@@ -12,6 +12,7 @@ import typer
 from pruneaudit.cli import (
     attack,
     audit,
+    canaries,
     check,
     clean,
     collect,
@@ -53,6 +54,7 @@ app.command("attack", cls=PanelCommand, rich_help_panel=STUDIES)(attack.command)
 app.add_typer(mia_prune.app, rich_help_panel=STUDIES)
 app.add_typer(pruning_mia.app, rich_help_panel=STUDIES)
 app.command("collect", cls=PanelCommand, rich_help_panel=OWN)(collect.command)
+app.add_typer(canaries.app, rich_help_panel=OWN)
 app.command("audit", cls=AuditCommand, rich_help_panel=OWN)(audit.command)
 app.command("compress", cls=PanelCommand, rich_help_panel=OWN)(compress.command)
 app.command("report", cls=PanelCommand, rich_help_panel=RESULTS)(report.command)
@@ -68,14 +70,14 @@ app.command("migrate", cls=PanelCommand, rich_help_panel=MAINTENANCE)(migrate.co
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
-GROUPS = ("mia-prune", "pruning-mia")
+GROUPS = ("canaries", "mia-prune", "pruning-mia")
 """Commands with subcommands."""
 GO_ON = (
     *("run", "demo", "attack", "mia-prune pretrain", "mia-prune prune", "mia-prune mia"),
     *("pruning-mia train", "pruning-mia run-experiment", "pruning-mia mia"),
 )
 """Commands that keep finished parts and continue from there when repeated."""
-ALL_OR_NOTHING = ("collect", "compress", "export", "pruning-mia export")
+ALL_OR_NOTHING = ("canaries make", "collect", "compress", "export", "pruning-mia export")
 """Commands that write all their files at the end."""
 
 

@@ -57,6 +57,10 @@ def command(
     queries: Annotated[
         int, typer.Option("--queries", min=1, help="Queries per image: the image itself, then random crops and flips.")
     ] = 1,
+    canaries: Annotated[
+        Path | None,
+        typer.Option("--canaries", help="The canaries that you trained with: a file of `pruneaudit canaries make`."),
+    ] = None,
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Also collect what the attack samia needs; 11 times the work.")
     ] = False,
@@ -104,7 +108,7 @@ def command(
         machine = Here(device, data_root, line)
         collected = {}
         for name, files in releases.items():
-            found = collect(factory, files, membership, data, options, asked, machine)
+            found = collect(factory, files, membership, data, options, asked, machine, canaries)
             write(name, found.signals)
             collected[name] = found
     for name, found in collected.items():
@@ -172,10 +176,11 @@ def _print(signals: Signals, fed_as: str, release: str) -> None:
     from pruneaudit.external.plausible import model_accuracies
 
     models = model_accuracies(signals)
-    different = ~signals.copies  # (N,)
+    different = ~signals.copies & ~signals.canaries  # (N,)
+    planted = signals.member[signals.victims][:, signals.canaries]
     sizes = signals.member[:, different].sum(axis=1)
     size = f"{sizes.min():,}" + (f" to {sizes.max():,}" if sizes.max() > sizes.min() else "")
-    alone = "" if different.all() else " different"
+    alone = " different" if signals.copies.any() else ""
     names = [str(name) for name in signals.model_names]
     count = len(models)
     train, test = sum(model.members for model in models) / count, sum(model.others for model in models) / count
@@ -183,6 +188,7 @@ def _print(signals: Signals, fed_as: str, release: str) -> None:
         *([("release", release)] if release else []),
         ("models", f"{signals.num_models:,} ({_few(names)})"),
         ("samples", f"{different.sum():,}{alone}, of which {size} trained {'each' if len(names) > 1 else 'the'} model"),
+        *([("canaries", f"{planted.shape[1]:,}, of which {planted.sum():,} trained the model")] if planted.size else []),
         ("classes", f"{signals.num_classes:,}"),
         ("fed as", fed_as),
         ("accuracy", f"{train:.1%} on members, {test:.1%} on non-members (mean over models)"),

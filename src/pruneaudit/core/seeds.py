@@ -13,6 +13,10 @@ and names of releases other than `DENSE`.
 # What is drawn
 POPULATION = "population"
 CANARIES = "canaries"
+CANARY_ROWS = "canary rows"
+"""Which rows become canaries of a network that is trained outside a study."""
+CANARY_COINS = "canary coins"
+"""Which of them are in its training set."""
 LABEL_NOISE = "label_noise"
 EMBEDDED_IMAGES = "fashion_mnist_5k"
 """Which images of Fashion-MNIST come with the package."""

@@ -95,7 +95,7 @@ def draw(raw: RawData, data: Data, seed: int) -> AuditData:
     holdout, public = parts[::-1] if is_public_first else parts
     y = raw.y[ids]
     y[:num_audited] = _with_label_noise(y[:num_audited], data.label_noise, len(raw.classes), seed)
-    y[canary] = _mislabelled(y[canary], len(raw.classes), numpy_generator(seed, seeds.CANARIES))
+    y[canary] = mislabelled(y[canary], len(raw.classes), numpy_generator(seed, seeds.CANARIES))
     _check_every_class(y[:num_audited], raw)
     return AuditData(
         name=data.source.name,
@@ -153,12 +153,12 @@ def _with_label_noise(y: np.ndarray, fraction: float, num_classes: int, seed: in
     generator = numpy_generator(seed, seeds.LABEL_NOISE)
     rows = generator.permutation(len(y))[: round(fraction * len(y))]
     noisy = y.copy()
-    noisy[rows] = _mislabelled(y[rows], num_classes, generator)
+    noisy[rows] = mislabelled(y[rows], num_classes, generator)
     return noisy
 
 
-def _mislabelled(y: np.ndarray, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-    """Returns labels (n,), each a uniformly chosen other class."""
+def mislabelled(y: np.ndarray, num_classes: int, generator: np.random.Generator) -> np.ndarray:
+    """Returns labels (n,), each a uniformly chosen other class of the 2 or more."""
     shift = generator.integers(1, num_classes, size=len(y))  # never 0, so never the same class
     return (y + shift) % num_classes
 

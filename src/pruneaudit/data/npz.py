@@ -15,6 +15,7 @@ mean 0.5 and std 0.25.
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from pruneaudit.data.source import GENERIC_MEAN, GENERIC_STD, RawData, Source
 
 # N samples, C channels, H height, W width, F features
 
+KEYS = ("x", "y", "classes")
+"""The arrays of the file."""
 MAX_CLASSES = 100_000
 """Labels beyond this are probably a mistake, such as ids."""
 
@@ -46,16 +49,16 @@ class Npz(Source[NpzOptions]):
     def load(self, options: NpzOptions, data_root: Path | None) -> RawData:
         """Loads all samples, in the order of the file."""
         path = options.path.expanduser()
-        arrays = _read(path)
+        arrays = read_arrays(path, KEYS)
         for key in ("x", "y"):
             if key not in arrays:
                 raise UserError(
                     f"{path}: no array '{key}' among {', '.join(arrays) or 'none'}; expected x, y (and classes)"
                 )
         try:
-            x = _samples(arrays["x"])
+            x = samples_of(arrays["x"])
             _check_no_row_numbers(x, options.keep)
-            y, is_named = _labels(arrays["y"]), "classes" in arrays
+            y, is_named = labels_of(arrays["y"]), "classes" in arrays
             classes = _class_names(arrays["classes"]) if is_named else _numbered(y)
             known = (GENERIC_MEAN,) * x.shape[1], (GENERIC_STD,) * x.shape[1]
             mean, std = known if x.dtype == np.uint8 else (None, None)
@@ -64,8 +67,12 @@ class Npz(Source[NpzOptions]):
             raise UserError(f"{path}: {error}") from None
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """Reads the arrays x, y and classes, as far as the file has them."""
+def read_arrays(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    """Reads these arrays, as far as the file has them.
+
+    Raises:
+        UserError: there is no such file, or it is no usable `.npz` file.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected an .npz file with arrays x and y")
     if not zipfile.is_zipfile(path):
@@ -73,7 +80,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     check_zip(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {key: array_of(arrays, key, f"{path}: ") for key in arrays.files if key in ("x", "y", "classes")}
+            found = {key: array_of(arrays, key, f"{path}: ") for key in arrays.files if key in keys}
     except UserError:
         raise
     except Exception as error:  # a damaged zip raises anything from zlib.error to NotImplementedError
@@ -87,8 +94,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def _samples(x: np.ndarray) -> np.ndarray:
-    """Converts `x` for RawData: uint8 (N, C, H, W), float32 (N, C, H, W) or float32 (N, F)."""
+def samples_of(x: np.ndarray) -> np.ndarray:
+    """Converts `x` for RawData: uint8 (N, C, H, W), float32 (N, C, H, W) or float32 (N, F).
+
+    Raises:
+        UserError: it has another type or shape.
+    """
     if x.dtype == np.uint8:
         return np.ascontiguousarray(_channels_first(x))
     if x.dtype.kind == "f":
@@ -130,7 +141,12 @@ def _channels_first(x: np.ndarray) -> np.ndarray:
     raise UserError(f"x: got uint8 of shape {x.shape}, where no axis is clearly the channels; expected (N, C, H, W)")
 
 
-def _labels(y: np.ndarray) -> np.ndarray:
+def labels_of(y: np.ndarray) -> np.ndarray:
+    """Converts labels for RawData: int64 (N,).
+
+    Raises:
+        UserError: they are no class numbers.
+    """
     if y.dtype.kind not in "iu":
         raise UserError(f"y: got {y.dtype}, expected integer labels: y.astype('int64')")
     if y.size and (int(y.min()) < 0 or int(y.max()) >= MAX_CLASSES):

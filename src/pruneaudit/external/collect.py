@@ -28,6 +28,7 @@ from pruneaudit.data import SOURCES
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.source import RawData
 from pruneaudit.external.asked import NetworkOptions, Queries
+from pruneaudit.external.canaries import with_canaries
 from pruneaudit.external.copies import with_copies_settled
 from pruneaudit.external.membership import Given, membership_of
 from pruneaudit.external.plausible import tell_implausible
@@ -65,6 +66,7 @@ def collect_signals(
     *,
     options: NetworkOptions = AS_THEY_ARE,
     queries: Queries = ONE_QUERY,
+    canaries: str | Path | None = None,
     runtime: Machine = HERE,
 ) -> Signals:
     """Collects the predictions of trained models, as input of `pruneaudit.audit`.
@@ -80,6 +82,7 @@ def collect_signals(
         data: a source such as "cifar10" or "npz:FILE", or `RawData`; all samples are used, in the order of the source.
         options: how to build the networks, load their weights and feed them.
         queries: the queries for every sample.
+        canaries: a file that `pruneaudit canaries make` wrote; its rows are asked about, too.
         runtime: `Runtime`: the device, the folder of data sets, and the display of progress.
 
     Returns:
@@ -94,7 +97,7 @@ def collect_signals(
         >>> signals.logits.shape  # models, samples, classes
         (4, 60, 3)
     """
-    collected = collect(factory, weights, membership, data, options, queries, runtime)
+    collected = collect(factory, weights, membership, data, options, queries, runtime, canaries)
     for note in collected.notes:
         warnings.warn(note, stacklevel=2)
     return collected.signals
@@ -107,16 +110,19 @@ def collect(
     data: str | RawData,
     options: NetworkOptions,
     queries: Queries,
-    machine: Machine,
+    runtime: Machine,
+    canaries: str | Path | None = None,
 ) -> Collected:
     """Like `collect_signals`, which describes the arguments, but returns the notes with the signals."""
     if isinstance(factory, str):
         check_function_name(factory)
     files, notes = find_weights(weights), dict[str, None]()  # each note once, in order
-    audit_data = whole_source(data, options, machine.data_folder)
+    audit_data = whole_source(data, options, runtime.data_folder)
     if queries.count > 1 and audit_data.x.ndim != 4:
         raise UserError(f"queries: got {queries.count} for a table, expected 1; only images are cropped and flipped")
     given = membership_of(membership, files, len(audit_data.y))
+    if canaries is not None:
+        given, audit_data = with_canaries(given, audit_data, Path(canaries))
     frame = _frame(given, audit_data)
     _check_has_out_models(frame, files)
     frame = _frame(with_copies_settled(given, audit_data.x, notes.setdefault), audit_data)
@@ -127,12 +133,12 @@ def collect(
 
     shape, names = audit_data.x.shape[1:], [str(name) for name in frame.model_names]
     make = maker_of(factory, options.factory_options, shape, audit_data.num_classes)
-    samples = device_samples(audit_data, machine.device)
+    samples = device_samples(audit_data, runtime.device)
     arrays: dict[str, np.ndarray] = {}
     seen: dict[bytes, str] = {}
     for row, (file, name) in enumerate(zip(files, names, strict=True)):
-        machine.progress.say(f"predicting with {name} ({row + 1} of {len(files)})")
-        network = filled(make(), file, options.weights_key, notes.setdefault).to(machine.device)
+        runtime.progress.say(f"predicting with {name} ({row + 1} of {len(files)})")
+        network = filled(make(), file, options.weights_key, notes.setdefault).to(runtime.device)
         answers = ask(network, samples, name, audit_data.num_classes, queries, not audit_data.classes_known)
         _check_form(answers, arrays, name)
         _check_new(next(iter(answers.values())), str(file), seen)  # logits or probabilities

@@ -10,8 +10,8 @@ from pruneaudit.core.files import make_private_folder, writing_error
 from pruneaudit.signals.signals import Signals
 
 
-def check_new(path: Path, force: bool, such_as: str = "signals.npz") -> None:
-    """Checks that a file can be written; `such_as` is an example of a name.
+def check_new(path: Path, force: bool, such_as: str = "signals.npz", option: str = "--out") -> None:
+    """Checks that a file can be written; `such_as` is an example of a name, `option` takes it.
 
     Raises:
         UserError: it exists and must not be replaced, or it is a folder.
@@ -19,7 +19,7 @@ def check_new(path: Path, force: bool, such_as: str = "signals.npz") -> None:
     if path.is_dir():
         raise UserError(f"{path}: is a folder, expected the name of a file, such as {path / such_as}")
     if path.exists() and not force:
-        raise UserError(f"{path}: exists already; choose another file with --out, or replace it with --force")
+        raise UserError(f"{path}: exists already; choose another file with {option}, or replace it with --force")
 
 
 def write_signals(signals: Signals, path: Path, force: bool = False) -> None:
