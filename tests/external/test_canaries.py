@@ -105,7 +105,9 @@ def test_from_the_command_line(given, folder, call, tmp_path):
     code, out, err = call("collect", *words, "--out", tmp_path / "signals.npz", "--quiet")
     assert code == 0, err
     assert f"canaries  {NUM_CANARIES}" in out
-    code, out, err = call("audit", tmp_path / "signals.npz", "--attacks", "loss", "--out", tmp_path / "audit", "--quiet")
+    code, out, err = call(
+        "audit", tmp_path / "signals.npz", "--attacks", "loss", "--out", tmp_path / "audit", "--quiet"
+    )
     assert code == 0, err
     rows = pd.read_csv(tmp_path / "audit" / "canaries.csv")
     assert (rows.loc[rows["figure"] == "epsilon, one run", "value"] > 1).all()

@@ -38,14 +38,18 @@ def make(
             help="npz:FILE, or a data source (pruneaudit list datasets): rows that are otherwise not trained on.",
         ),
     ],
-    num: Annotated[int, typer.Option("--num", help="Number of canaries; about half of them will be trained on.")] = 1000,
+    num: Annotated[
+        int, typer.Option("--num", help="Number of canaries; about half of them will be trained on.")
+    ] = 1000,
     out: Annotated[Path, typer.Option("--out", help="Rows and coins, for the audit; .npz.")] = Path("canaries.npz"),
     train: Annotated[
         Path | None, typer.Option("--train", help="Also write the rows to add to your training set; .npz.")
     ] = None,
     rest: Annotated[
         Path | None,
-        typer.Option("--rest", help="Also write DATA without the canaries: to train on, if DATA is all you have; .npz."),
+        typer.Option(
+            "--rest", help="Also write DATA without the canaries: to train on, if DATA is all you have; .npz."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of rows, labels and coins.")] = 0,
     data_root: DataRootOption = None,
@@ -75,7 +79,7 @@ def _print(canaries: Canaries, data: str, train: Path | None, rest: Path | None,
     base = rest or "your training set"
     print(printable(f"canaries  {num:,} rows of {data}, with wrong labels"))
     print(f"in        {num_in:,}, by their coins; {num - num_in:,} are out")
-    print(f"can show  epsilon up to {ceiling:.1f} (95% confidence), if every guess about every canary is right")
+    print(f"can show  epsilon up to {ceiling:.1f} of any training (95% confidence), if all guesses are right")
     print(
         printable(
             f"\nnext: 1. train on {base} and {where}. No other row of the training set may have the x of"

@@ -188,7 +188,11 @@ def _print(signals: Signals, fed_as: str, release: str) -> None:
         *([("release", release)] if release else []),
         ("models", f"{signals.num_models:,} ({_few(names)})"),
         ("samples", f"{different.sum():,}{alone}, of which {size} trained {'each' if len(names) > 1 else 'the'} model"),
-        *([("canaries", f"{planted.shape[1]:,}, of which {planted.sum():,} trained the model")] if planted.size else []),
+        *(
+            [("canaries", f"{planted.shape[1]:,}, of which {planted.sum():,} trained the model")]
+            if planted.size
+            else []
+        ),
         ("classes", f"{signals.num_classes:,}"),
         ("fed as", fed_as),
         ("accuracy", f"{train:.1%} on members, {test:.1%} on non-members (mean over models)"),

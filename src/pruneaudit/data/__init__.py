@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
 _SHARED = {"archives", "array_pickle", "cifar", "download", "idx", "pictures", "source"}
 """Modules that several sources share."""
-_NO_SOURCES = {"augment", "copies", "drawing", "membership", "audit_data", "row_numbers", "splits", *_SHARED}
+_NO_SOURCES = {
+    "augment",
+    "canaries",
+    "copies",
+    "drawing",
+    "membership",
+    "audit_data",
+    "row_numbers",
+    "splits",
+    *_SHARED,
+}
 
 SOURCES: Registry[Source[Any]] = Registry(
     "data source",

@@ -1,8 +1,8 @@
 """Canaries for a network that its owner trains: mislabelled rows, and a coin for each, drawn before the training.
 
 The rows come from data that are otherwise not in the training set: under their own label they would tell whether x was
-trained on, whatever the coin says. The owner adds the canaries whose coin is 1 to the training set, once. The file keeps
-rows and coins, so that the trained network can be asked about all of them.
+trained on, whatever the coin says. The owner adds the canaries whose coin is 1 to the training set, once. The file
+keeps rows and coins, so that the trained network can be asked about all of them.
 
 | key | shape | |
 |---|---|---|
@@ -26,7 +26,7 @@ import numpy as np
 
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import writing, write_atomically
+from pruneaudit.core.files import write_atomically, writing
 from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.data.copies import first_equal
 from pruneaudit.data.drawing import mislabelled
@@ -84,8 +84,8 @@ def draw_canaries(x: np.ndarray, y: np.ndarray, num_classes: int, num_canaries: 
     different = np.unique(first_equal(x))
     if num_canaries > len(different):
         raise UserError(
-            f"canaries: got {num_canaries:,}, but the data have {len(different):,} rows with different x; ask for fewer,"
-            " or give more rows"
+            f"canaries: got {num_canaries:,}, but the data have {len(different):,} rows with different x; ask for"
+            " fewer, or give more rows"
         )
     ids = np.sort(numpy_generator(seed, seeds.CANARY_ROWS).choice(different, num_canaries, replace=False))
     wrong = mislabelled(y[ids], num_classes, numpy_generator(seed, seeds.CANARIES))
@@ -118,7 +118,9 @@ def read_canaries(path: Path) -> Canaries:
     return Canaries(x, y, arrays["member"], arrays["ids"].astype(np.int64), int(arrays["seed"]))
 
 
-def save_rows(path: Path, x: np.ndarray, y: np.ndarray, classes: tuple[str, ...] | None, **more: np.ndarray | int) -> None:
+def save_rows(
+    path: Path, x: np.ndarray, y: np.ndarray, classes: tuple[str, ...] | None, **more: np.ndarray | int
+) -> None:
     """Writes rows as a file of data (`npz:FILE`), with further arrays, completely or not at all.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Canaries in a user's one model: the files to train with, and their rows beside the data that the model is asked about.
+"""Canaries in a user's one model: the files to train with, and their rows beside the data to ask the model about.
 
 A canary and a row of the data with the same x tell on each other, so they count as copies: the canary is scored, the
 other row is not. A row whose membership contradicts the coin of its canary is refused: the epsilon would be wrong.
@@ -102,8 +102,8 @@ def with_canaries(
         path: the file of canaries.
 
     Returns:
-        The membership and the data of n + N samples. A sample keeps its id: by default its row in the data; canaries get
-        new ones.
+        The membership and the data of n + N samples. A sample keeps its id: by default its row in the data; canaries
+        get new ones.
 
     Raises:
         UserError: the file is unusable, its rows have another form than the data, there are several victims, or the
@@ -125,7 +125,9 @@ def _joined_data(canaries: Canaries, data: AuditData) -> AuditData:
         )
     num_classes = max(data.num_classes, int(canaries.y.max()) + 1)
     if data.classes_known and num_classes > data.num_classes:
-        raise UserError(f"got label {num_classes - 1}, but the data have {data.num_classes} classes; give the same data")
+        raise UserError(
+            f"got label {num_classes - 1}, but the data have {data.num_classes} classes; give the same data"
+        )
     none = np.zeros(len(canaries.y), dtype=bool)
     parts = {"x": canaries.x, "y": canaries.y, "holdout": none, "public": none, "canary": ~none}
     joined = {key: np.concatenate([part, getattr(data, key)]) for key, part in parts.items()}
@@ -143,8 +145,8 @@ def _joined_membership(
     is_victim = membership.get("is_victim", np.ones(num_models)).astype(bool)
     if is_victim.sum() != 1:
         raise UserError(
-            f"got {is_victim.sum()} victims, expected 1: the coins are those of one training; give one file, or mark the"
-            " trained network in is_victim and all others, trained without canaries, as not"
+            f"got {is_victim.sum()} victims, expected 1: the coins are those of one training; give one file, or mark"
+            " the trained network in is_victim and all others, trained without canaries, as not"
         )
     original = first_equal(both.x)[num:]  # (N,)
     repeats = np.flatnonzero(original < num)  # rows of the data
@@ -179,8 +181,8 @@ def _check_coins(
     wrong = repeats[member[repeats] & ~planted]
     if wrong.size:
         raise UserError(
-            f"{wrong.size:,} of {len(canaries.y):,} canaries have the same x as members, the first row {wrong[0]} of the"
-            " data; expected no other row with a canary's x in the training set; train again without these rows, or"
+            f"{wrong.size:,} of {len(canaries.y):,} canaries have the same x as members, the first row {wrong[0]} of"
+            " the data; expected no other row with a canary's x in the training set; train again without these rows, or"
             " correct the membership"
         )
 
