@@ -21,6 +21,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class Canaries:
             UserError: the place cannot be written to.
             StorageError: the disk is full.
         """
-        facts = {"member": self.member, "ids": self.ids, "seed": self.seed, "format": FORMAT}
+        facts: dict[str, Any] = {"member": self.member, "ids": self.ids, "seed": self.seed, "format": FORMAT}
         save_rows(path, self.x, self.y, self.classes, **facts)
 
 
@@ -127,8 +128,8 @@ def save_rows(
         UserError: the place cannot be written to.
         StorageError: the disk is full.
     """
-    arrays = {"x": x, "y": y, **({} if classes is None else {"classes": np.array(classes)}), **more}
+    arrays: dict[str, Any] = {"x": x, "y": y, **({} if classes is None else {"classes": np.array(classes)}), **more}
     held = io.BytesIO()
-    np.savez_compressed(held, **{key: np.asarray(value) for key, value in arrays.items()})
+    np.savez_compressed(held, **arrays)
     with writing(path):
         write_atomically(path, held.getvalue())

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -130,7 +131,7 @@ def _joined_data(canaries: Canaries, data: AuditData) -> AuditData:
         )
     none = np.zeros(len(canaries.y), dtype=bool)
     parts = {"x": canaries.x, "y": canaries.y, "holdout": none, "public": none, "canary": ~none}
-    joined = {key: np.concatenate([part, getattr(data, key)]) for key, part in parts.items()}
+    joined: dict[str, Any] = {key: np.concatenate([part, getattr(data, key)]) for key, part in parts.items()}
     names = data.classes if data.classes_known else tuple(map(str, range(num_classes)))
     num_samples = len(joined["y"])
     return dataclasses.replace(data, **joined, ids=np.arange(num_samples), num_classes=num_classes, classes=names)
