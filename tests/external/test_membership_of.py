@@ -56,6 +56,8 @@ def test_rows_are_found_by_name(names):
         ({"member": MEMBER, "is_victim": [True]}, ["is_victim", "(1,)"]),
         ({"member": MEMBER, "canary": [True]}, ["canary", "(1,)"]),
         ({"member": MEMBER, "ids": np.arange(4)}, ["ids", "(4,)"]),
+        ({"member": MEMBER, "placebo": np.zeros(4)}, ["placebo", "(4,)"]),
+        ({"member": np.where(MEMBER, 1, -1)}, ["-1", "0 for non-members", "member == 1"]),
         ({"member": MEMBER, "model_ids": ["a", "b"]}, ["model_ids", "(2,)"]),
         ({"member": MEMBER, "model_ids": ["a", "b", "x"]}, ["no row", "runs/c.pt", "'c'", "a, b, x"]),
         ({"member": MEMBER, "model_ids": ["a", "b", "b"]}, ["model_ids", "'b'", "twice"]),
@@ -95,3 +97,15 @@ def test_files_that_are_no_membership(tmp_path):
     for name, word in words.items():
         with pytest.raises(UserError, match=rf"{name}\.npz: .*{word}"):
             membership_of(tmp_path / f"{name}.npz", FILES, 5)
+
+
+@pytest.mark.parametrize("unknown", [np.nan, -1])
+def test_a_sample_of_unknown_membership_is_marked_once_for_all_models_that_are_taken(unknown):
+    member = np.where(MEMBER, 1.0, 0.0)
+    member[1, 2] = unknown
+    found = membership_of(member, FILES, 5)
+    assert found["unknown"].tolist() == [False, False, True, False, False]
+    assert found["member"].tolist() == np.where(np.isin(member, (0, 1)), member, 0).tolist()
+    named = {"member": member, "model_ids": ["a", "b", "c"]}
+    assert "unknown" not in membership_of(named, FILES[::2], 5)  # the row of b is not taken
+    assert membership_of(member[1], FILES[:1], 5)["unknown"].sum() == 1

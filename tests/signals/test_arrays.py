@@ -99,12 +99,12 @@ def holed(values, kind, row):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"member": pd.DataFrame(MEMBER).astype("boolean").mask(HOLE)}, ("member", "row 0", "column 7")),
+        ({"eligible": pd.DataFrame(MEMBER).astype("boolean").mask(HOLE)}, ("eligible", "row 0", "column 7")),
         ({"labels": holed(LABELS, "Int64", 5)}, ("labels", "row 5")),
         ({"ids": holed(NAMES, "string", 3)}, ("ids", "row 3")),
         ({"ids": np.array([*NAMES[1:], 5], dtype=object)}, ("ids", "texts")),
         ({"member": [np.flatnonzero(row) for row in MEMBER[:, 1:] | (np.arange(N - 1) < [[1], [9], [30]])]}, ("isin",)),
-        ({"member": np.ma.array(MEMBER, mask=HOLE)}, ("member", "row 0", "column 7")),
+        ({"eligible": np.ma.array(MEMBER, mask=HOLE)}, ("eligible", "row 0", "column 7")),
         ({"canary": np.arange(N)}, ("canary", "2")),
     ],
 )

@@ -120,7 +120,7 @@ def test_labels_that_are_no_integers():
     [
         ("member", changed("member", (0, 0), 2)),
         ("member", changed("member", (0, 0), 0.5)),
-        ("member", changed("member", (0, 0), np.nan)),
+        ("eligible", changed("member", (0, 0), np.nan)),
         ("member", SMALL["member"].astype(str)),
         ("eligible", np.full((2, 4), -1)),
         ("is_victim", np.array([0, 2])),

@@ -18,6 +18,7 @@ from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.evaluation.audit import audit
 from pruneaudit.evaluation.comparison_plan import named, ready
 from pruneaudit.evaluation.given import check_names, chosen_baseline
+from pruneaudit.evaluation.outcome import Audit
 from pruneaudit.evaluation.recorded_checks import SELFTEST, record_sanity_checks
 from pruneaudit.external.release_files import read_release_files
 from pruneaudit.runs.provenance import provenance
@@ -138,7 +139,7 @@ def audit_files(
         provenance(page.command)
         | found.results.about
         | {"name": ", ".join(paths)}
-        | _described(signals[base], paths[base], seed)
+        | _described(_attacked(found, base), paths[base], seed)
     )
     if len(paths) > 1:
         found.results.about["files"] = _checksums(paths, others)
@@ -154,10 +155,18 @@ def _loaded(references: Path | Mapping[str, Path] | None) -> Signals | dict[str,
     return None if references is None else Signals.load(references)
 
 
+def _attacked(found: Audit, release: str) -> Signals:
+    """The signals of a release, as they were attacked."""
+    return next(kept.setting.attack_input.attacked for kept in found.settings if kept.setting.release == release)
+
+
 def _described(signals: Signals, file: Path, seed: int) -> dict[str, Any]:
     """What `about` says of the predictions of one release; all releases have the same models and samples."""
-    parts = (signals.canaries, signals.untouched_holdout, signals.unseen & ~signals.untouched_holdout, signals.copies)
+    is_in, holdout_rows = ~signals.left_out, signals.untouched_holdout
+    parts = (signals.canaries & is_in, holdout_rows, signals.unseen & ~holdout_rows, signals.copies & is_in)
     canaries, holdout, public, copies = (int(part.sum()) for part in parts)
+    placebo = int(signals.placebos.sum())
+    others = {"num_placebo": placebo, "num_unknown": int((signals.left_out & ~signals.placebos).sum())}
     return {
         "protocol": "as in the file",
         "num_models": signals.num_models,
@@ -165,12 +174,13 @@ def _described(signals: Signals, file: Path, seed: int) -> dict[str, Any]:
         "audit_data": {
             "name": file.name,
             "public": False,
-            "num_samples": signals.num_samples - holdout - public - canaries - copies,
+            "num_samples": signals.num_samples - holdout - public - canaries - copies - sum(others.values()),
             "num_canaries": canaries,
             "num_holdout": holdout,
             "num_public": public,
             "num_copies": copies,
             "num_classes": signals.num_classes,
+            **{name: count for name, count in others.items() if count},
             "sha256": file_sha256(file),
         },
     }

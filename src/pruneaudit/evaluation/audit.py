@@ -14,6 +14,7 @@ from pruneaudit.evaluation.comparison_plan import ComparisonPlan, named, ready
 from pruneaudit.evaluation.evaluating import NO_COMPARISONS, Known, Measuring, evaluate
 from pruneaudit.evaluation.floors import tell_floors
 from pruneaudit.evaluation.given import BASELINE, check_names, chosen_baseline, given_settings, notes_on_copies
+from pruneaudit.evaluation.left_out import unknown_words
 from pruneaudit.evaluation.outcome import Audit
 from pruneaudit.evaluation.outputs import check_outputs, parsed_outputs
 from pruneaudit.signals.signals import Signals
@@ -85,8 +86,10 @@ def audit(
     for setting in settings:
         check_outputs(ladder, setting.attack_input)
     is_compared = len(releases) > 1
+    left_out = unknown_words(settings[0].attack_input.attacked)
     plan = ComparisonPlan((base,), undefended=(base,)) if is_compared else NO_COMPARISONS
-    about = {"warnings": notes_on_copies(releases, settings, base)} | ({BASELINE: base} if is_compared else {})
+    notes = [*([left_out] if left_out else []), *notes_on_copies(releases, settings, base)]
+    about = {"warnings": notes} | ({BASELINE: base} if is_compared else {})
     known = Known(plan, about=about)
     measuring = Measuring(seed, fpr_levels, outputs=ladder)
     found = evaluate(settings, playable, measuring, known, skips(named(attacks)), begin=begin)

@@ -17,6 +17,7 @@ from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import nearest
 from pruneaudit.evaluation.attack_setting import AttackSetting
+from pruneaudit.evaluation.left_out import with_shared_left_out
 from pruneaudit.signals.copies import equal_labels, first_copy
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE
@@ -47,6 +48,7 @@ def given_settings(
     for name, part in releases.items():
         _check_is_signals("signals", name, part, len(releases) > 1)
     kind, own = _references_of(releases, references)
+    releases, own = with_shared_left_out(releases, own)
     for name in releases:
         if name != baseline:
             _check_comparable(releases, baseline, name)

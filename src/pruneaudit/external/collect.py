@@ -27,6 +27,7 @@ from pruneaudit.core.options import validated
 from pruneaudit.data import SOURCES
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.source import RawData
+from pruneaudit.evaluation.left_out import unknown_words
 from pruneaudit.external.asked import NetworkOptions, Queries
 from pruneaudit.external.canaries import with_canaries
 from pruneaudit.external.copies import with_copies_settled
@@ -126,6 +127,8 @@ def collect(
     frame = _frame(given, audit_data)
     _check_has_out_models(frame, files)
     frame = _frame(with_copies_settled(given, audit_data.x, notes.setdefault), audit_data)
+    if left_out := unknown_words(frame):
+        notes.setdefault(left_out)
     _tell_one_sided(frame, notes.setdefault)
 
     from pruneaudit.external.filling import filled

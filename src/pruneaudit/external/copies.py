@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.copies import first_equal
 
 
@@ -20,15 +21,20 @@ def with_copies_settled(
 ) -> Mapping[str, np.ndarray]:
     """The membership by x instead of by row: copies share it, and one of each is scored if all rows agree.
 
+    If the membership of one copy is unknown, that of all is. Placebo rows may repeat each other.
+
     Args:
         membership: `member` and, if given, `eligible` (M, N), bool or 0 and 1; and other keys of `Signals`.
         x: (N, ...), as the source has it.
         warn: called with the number of copies, and of what is left out.
 
+    Raises:
+        UserError: a placebo row repeats a sample that a model may have been trained on.
+
     Returns:
         The same membership if no two samples are equal; else with new `member` and `eligible`, and with `copy`.
     """
-    first = first_equal(x)  # (N,)
+    first = _first_of_ordinary(x, membership)  # (N,)
     size = np.bincount(first, minlength=len(first))[first]  # (N,)
     rows = np.flatnonzero(size > 1)  # the samples that have copies
     if not rows.size:
@@ -40,6 +46,9 @@ def with_copies_settled(
     is_mixed = (num_in > 0) & (num_in < np.bincount(group))
     member[:, rows] = (num_in > 0)[:, group]
     eligible[:, rows] = ((num_eligible > 0) & ~is_mixed)[:, group]
+    unknown = membership.get("unknown")
+    if unknown is not None:
+        membership = {**membership, "unknown": np.bincount(first, unknown, len(first))[first] > 0}
     copy = np.zeros(len(first), dtype=bool)
     copy[rows] = first[rows] != rows
     num_left_out, num_pairs = int((is_mixed & (num_eligible > 0)).sum()), is_mixed.size
@@ -51,6 +60,28 @@ def with_copies_settled(
         )
     warn(note)
     return {**membership, "member": member, "eligible": eligible, "copy": copy}
+
+
+def _first_of_ordinary(x: np.ndarray, membership: Mapping[str, np.ndarray]) -> np.ndarray:
+    """`first_equal` (N,) among the samples that are no placebo rows; a placebo row is its own first."""
+    placebo = membership.get("placebo")
+    first = first_equal(x)
+    if placebo is None or not placebo.any():
+        return first
+    is_placebo = placebo != 0
+    may_be_trained_on = membership["member"].astype(bool).any(axis=0) | (membership.get("unknown", np.zeros(1)) != 0)
+    trained_on = np.isin(first, first[may_be_trained_on & ~is_placebo])
+    if (trained_on & is_placebo).any():
+        row = int(np.flatnonzero(trained_on & is_placebo)[0])
+        twin = int(np.flatnonzero((first == first[row]) & may_be_trained_on & ~is_placebo)[0])
+        raise UserError(
+            f"placebo: sample {row} equals sample {twin}, which is or may be in a training set, expected samples that"
+            " no model was trained on; take other samples as placebo rows"
+        )
+    rows = np.flatnonzero(~is_placebo)
+    alone = np.arange(len(first))
+    alone[rows] = rows[first_equal(x[rows])]
+    return alone
 
 
 def _sums(values: np.ndarray, group: np.ndarray) -> np.ndarray:

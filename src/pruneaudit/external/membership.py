@@ -2,10 +2,10 @@
 
 | key | shape | |
 |---|---|---|
-| `member` | (R, N) bool | one row per model; or (N,), one row for all |
+| `member` | (R, N) bool | one row per model; or (N,), one row for all. NaN or -1 where unknown |
 | `model_ids` | (R,) texts | names the files, by stem or by the end of the path, or their folders |
 | `eligible`, `is_victim`, `group` | (R, N), (R,), (R,) | optional, as in `Signals` |
-| `canary`, `ids`, `holdout` | (N,) each | optional, as in `Signals` |
+| `canary`, `ids`, `holdout`, `placebo` | (N,) each | optional, as in `Signals` |
 
 With `model_ids`, rows can be in any order, and there can be more rows than files. Without, row 0 is the first file's.
 """
@@ -24,11 +24,12 @@ import numpy as np
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import nearest
 from pruneaudit.core.unpacking import array_of, check_zip
+from pruneaudit.data.unknown_members import split_unknown
 from pruneaudit.external.weight_files import model_names, rows_named_after
 from pruneaudit.signals.arrays import as_array
 
 PER_MODEL = ("member", "eligible", "is_victim", "group")
-PER_SAMPLE = ("canary", "ids", "holdout")
+PER_SAMPLE = ("canary", "ids", "holdout", "unknown", "placebo")
 KEYS = (*PER_MODEL, *PER_SAMPLE, "model_ids")
 
 Given = str | Path | Mapping[str, Any] | np.ndarray
@@ -43,7 +44,7 @@ def membership_of(given: Given, files: Sequence[Path], num_samples: int) -> dict
         num_samples: N.
 
     Returns:
-        `member` (M, N), `model_ids` (M,), and the other given keys.
+        `member` (M, N), `model_ids` (M,), and the other given keys; `unknown` (N,) if a membership of these files is.
 
     Raises:
         UserError: keys or shapes are wrong, or rows and files do not match.
@@ -56,7 +57,23 @@ def membership_of(given: Given, files: Sequence[Path], num_samples: int) -> dict
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     taken = {key: arrays[key][rows] for key in PER_MODEL if key in arrays}
-    return taken | {key: arrays[key] for key in PER_SAMPLE if key in arrays} | {"model_ids": np.array(names)}
+    taken |= _without_unknown(taken["member"], arrays.get("unknown"), name)
+    return (
+        taken
+        | {key: arrays[key] for key in PER_SAMPLE if key in arrays and key not in taken}
+        | {"model_ids": np.array(names)}
+    )
+
+
+def _without_unknown(member: np.ndarray, given: np.ndarray | None, name: str) -> dict[str, np.ndarray]:
+    """`member` (M, N) of the files without its unknown entries, and `unknown` (N,) if there are any."""
+    try:
+        known, cells = split_unknown(member)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    of_all = cells.any(axis=0)  # (N,)
+    unknown = np.asarray(of_all if given is None else of_all | (given != 0))
+    return {"member": known, "unknown": unknown} if unknown.any() else {"member": known}
 
 
 def _arrays(given: Given) -> dict[str, np.ndarray]:
@@ -65,7 +82,7 @@ def _arrays(given: Given) -> dict[str, np.ndarray]:
         arrays = _read(Path(given).expanduser())
     else:
         parts = given if isinstance(given, Mapping) else {"member": given}
-        arrays = {str(key): as_array(str(key), value) for key, value in parts.items()}
+        arrays = {str(key): as_array(str(key), value, may_lack=key == "member") for key, value in parts.items()}
     unknown = [key for key in arrays if key not in KEYS]
     if unknown:
         raise UserError(f"unknown key '{unknown[0]}'{nearest(unknown[0], KEYS)}; known keys: {', '.join(KEYS)}")
@@ -101,7 +118,7 @@ def _check(arrays: Mapping[str, np.ndarray], num_samples: int) -> None:
         )
     rows = len(member)
     expected = {"eligible": (rows, num_samples), "is_victim": (rows,), "group": (rows,), "model_ids": (rows,)}
-    for key, shape in {**expected, "canary": (num_samples,), "ids": (num_samples,)}.items():
+    for key, shape in {**expected, **dict.fromkeys(PER_SAMPLE, (num_samples,))}.items():
         if key in arrays and arrays[key].shape != shape:
             raise UserError(f"{key}: got shape {arrays[key].shape}, expected {shape} to fit member {member.shape}")
 
@@ -113,13 +130,18 @@ def _rows(arrays: Mapping[str, np.ndarray], files: Sequence[Path]) -> tuple[np.n
         return _rows_by_name([str(value) for value in arrays["model_ids"]], files)
     if num_rows == len(files):
         return np.arange(num_rows), names
-    are_alike = all((arrays[key] == arrays[key][:1]).all() for key in PER_MODEL if key in arrays)
+    are_alike = all(_are_equal(arrays[key]) for key in PER_MODEL if key in arrays)
     if are_alike and 1 in (num_rows, len(files)):
         return np.zeros(len(files), dtype=int), names
     raise UserError(
         f"member has {num_rows} rows for {len(files)} files ({_listed(names)}); give one row per file in this order,"
         " or name the rows with model_ids"
     )
+
+
+def _are_equal(rows: np.ndarray) -> bool:
+    """Whether all rows are equal; two NaN are."""
+    return bool(((rows == rows[:1]) | ((rows != rows) & (rows[:1] != rows[:1]))).all())
 
 
 def _rows_by_name(ids: Sequence[str], files: Sequence[Path]) -> tuple[np.ndarray, list[str]]:

@@ -9,19 +9,26 @@ import numpy as np
 from pruneaudit.core.errors import UserError
 
 
-def as_array(name: str, value: Any) -> np.ndarray:
+def as_array(name: str, value: Any, may_lack: bool = False) -> np.ndarray:
     """The value as an array of numbers, bools or texts.
 
     It accepts arrays and lists; torch's tensors on any device, sparse, in bfloat16 or with a gradient; pandas' columns
     and tables of any type; and lists of all these.
 
+    Args:
+        name: the key, for messages.
+        value: the user's value.
+        may_lack: missing values become NaN instead of being refused.
+
     Raises:
         UserError: lists of unequal lengths, a missing value, or texts mixed with numbers.
     """
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise _missing(name, tuple(np.argwhere(np.ma.getmaskarray(value))[0]))
+        if not may_lack:
+            raise _missing(name, tuple(np.argwhere(np.ma.getmaskarray(value))[0]))
+        value = np.where(np.ma.getmaskarray(value), np.nan, value.data)
     if isinstance(value, list | tuple) and any(_is_tensor(part) for part in value):
-        value = [as_array(name, part) for part in value]
+        value = [as_array(name, part, may_lack) for part in value]
     if _is_tensor(value):
         value = _from_torch(value)
     try:
@@ -33,9 +40,10 @@ def as_array(name: str, value: Any) -> np.ndarray:
         ) from None
     if found.dtype.kind == "T":  # NumPy's variable-length texts
         return found.astype(str)
-    if hasattr(value, "isna") and found.dtype.kind == "f" and np.isnan(found).any():  # pandas' optional integers
+    is_pandas = hasattr(value, "isna") and not may_lack
+    if is_pandas and found.dtype.kind == "f" and np.isnan(found).any():  # pandas' optional integers
         raise _missing(name, tuple(np.argwhere(np.isnan(found))[0]))
-    return _from_objects(name, found) if found.dtype == object else found
+    return _from_objects(name, found, may_lack) if found.dtype == object else found
 
 
 def _is_tensor(value: Any) -> bool:
@@ -50,11 +58,14 @@ def _from_torch(value: Any) -> np.ndarray:
     return found
 
 
-def _from_objects(name: str, value: np.ndarray) -> np.ndarray:
+def _from_objects(name: str, value: np.ndarray, may_lack: bool) -> np.ndarray:
     """Converts objects (pandas' form of texts and optional values) to their common type."""
     for place, one in np.ndenumerate(value):
         if one is None or type(one).__name__ in ("NAType", "NaTType"):
-            raise _missing(name, place)
+            if not may_lack:
+                raise _missing(name, place)
+            value = value.copy()
+            value[place] = np.nan
     kinds = {isinstance(one, str) for one in value.flat}
     if len(kinds) > 1:
         raise UserError(f"{name}: got texts mixed with other values, expected values of one kind")

@@ -32,6 +32,7 @@ def check_shapes(signals: Signals, form: str) -> None:
         "canary": (num_samples,),
         "copy": (num_samples,),
         "holdout": (num_samples,),
+        "unknown": (num_samples,),
         "ids": (num_samples,),
         "model_ids": (num_models,),
     }

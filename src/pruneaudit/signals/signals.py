@@ -43,6 +43,7 @@ from pruneaudit.signals.checks import (
     check_victims,
 )
 from pruneaudit.signals.derived import correct, scaled_confidence
+from pruneaudit.signals.left_out import check_inputs_auc, placebo_rows, settled
 from pruneaudit.signals.npz import read_npz
 from pruneaudit.signals.probabilities import is_floored, limits, logit
 
@@ -73,7 +74,7 @@ class Signals:
     labels: np.ndarray = field(default_factory=lambda: _MISSING)
     """(N,) int in 0..C-1."""
     member: np.ndarray = field(default_factory=lambda: _MISSING)
-    """(M, N) bool: the sample was in the model's training set."""
+    """(M, N) bool: the sample was in the model's training set. NaN or -1 means unknown: then the sample is left out."""
     eligible: np.ndarray | None = None
     """(M, N) bool: the sample may be scored for the model; default: all."""
     is_victim: np.ndarray | None = None
@@ -105,12 +106,18 @@ class Signals:
     holdout: np.ndarray | None = None
     """(N,) bool: in no training set, never scored, and not used to make any model. Attacks fit on half of these
     samples, and take their nulls from the other half. Default: all that are in no training set and never scored."""
+    unknown: np.ndarray | None = None
+    """(N,) bool: the sample's membership is unknown for a model, so it is neither scored nor holdout."""
+    placebo: np.ndarray | None = None
+    """(N,) or (M, N) int: 0, or the path of a sample that nobody trained on: 1 sent as members, 2 as others."""
+    inputs_auc: np.ndarray | None = None
+    """(3,) float: AUC of a classifier of members that sees only the inputs, and its interval; `collect` measures it."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
             if value is not None and value is not _MISSING:
-                object.__setattr__(self, each.name, as_array(each.name, value))
+                object.__setattr__(self, each.name, as_array(each.name, value, may_lack=each.name == "member"))
         form = the_form({name: getattr(self, name) for name in FORMS})
         for name in ("labels", "member"):
             if getattr(self, name) is _MISSING:
@@ -123,6 +130,9 @@ class Signals:
             num_classes = getattr(answers, form).shape[2]
         object.__setattr__(self, form, getattr(answers, form))
         check_shapes(self, form)
+        check_inputs_auc(self.inputs_auc)
+        for name, array in settled(self).items():
+            object.__setattr__(self, name, array)
         for name in ("member", "eligible", "is_victim", "correct", "canary", "copy", "holdout"):
             object.__setattr__(self, name, as_bool(name, getattr(self, name)))
         for name in ("confidence", "sensitivity"):
@@ -192,13 +202,23 @@ class Signals:
 
     @property
     def counted(self) -> np.ndarray:
-        """(N,) bool: the samples that statistics count: no canaries, and one of each group of copies."""
-        return ~self.canaries & ~self.copies
+        """(N,) bool: the samples that statistics count: no canaries, one of each group of copies, none left out."""
+        return ~self.canaries & ~self.copies & ~self.left_out
+
+    @cached_property
+    def placebos(self) -> np.ndarray:
+        """(N,) bool: which samples are placebo rows."""
+        return np.zeros(self.num_samples, dtype=bool) if self.placebo is None else placebo_rows(self.placebo)
+
+    @cached_property
+    def left_out(self) -> np.ndarray:
+        """(N,) bool: samples of unknown membership, and placebo rows; no audit counts them."""
+        return self.placebos if self.unknown is None else self.placebos | self.unknown
 
     @property
     def trained_alike(self) -> bool:
         """Whether there are several models, all with the same training set."""
-        return self.num_models > 1 and bool((self.member == self.member[0]).all())
+        return self.num_models > 1 and bool(((self.member == self.member[0]) | self.left_out).all())
 
     @cached_property
     def scored(self) -> np.ndarray:
@@ -214,7 +234,7 @@ class Signals:
     @cached_property
     def unseen(self) -> np.ndarray:
         """(N,) bool: samples that no model was trained on and that are never scored: holdout and public ones."""
-        return np.asarray(~self.scored.any(axis=0) & ~self.member.any(axis=0) & ~self.copies)
+        return np.asarray(~self.scored.any(axis=0) & ~self.member.any(axis=0) & ~self.copies & ~self.left_out)
 
     @property
     def untouched_holdout(self) -> np.ndarray:
@@ -308,7 +328,10 @@ class Signals:
         Args:
             rows: (K,) int, which models.
         """
-        values: dict[str, Any] = {name: getattr(self, name) for name in ("labels", "canary", "copy", "resolution")}
+        shared = ("labels", "canary", "copy", "resolution", "unknown")
+        values: dict[str, Any] = {name: getattr(self, name) for name in shared}
+        per_model = self.placebo is not None and self.placebo.ndim == 2
+        values["placebo"] = self.placebo[rows] if per_model and self.placebo is not None else self.placebo
         values["ids"] = self.sample_ids
         values["holdout"] = self.untouched_holdout  # fewer models must not turn samples of the others into nulls
         for name in ("member", "eligible", "group", "confidence", "correct", "sensitivity"):

@@ -24,6 +24,8 @@ def run_facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("num_holdout", "held out"),
             ("num_public", "public"),
             ("num_copies", "copies of audited samples"),
+            ("num_placebo", "placebo rows"),
+            ("num_unknown", "of unknown membership"),
             ("num_classes", "classes"),
         )
         if isinstance(audit_data.get(key), int)
