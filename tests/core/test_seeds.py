@@ -15,6 +15,7 @@ FROZEN = {
     "CANARIES": "canaries",
     "CANARY_ROWS": "canary rows",
     "CANARY_COINS": "canary coins",
+    "CANARY_HALVES": "canary halves",
     "LABEL_NOISE": "label_noise",
     "EMBEDDED_IMAGES": "fashion_mnist_5k",
     "MEMBERSHIP": "membership",

@@ -6,7 +6,7 @@ import pytest
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.evaluation import audit
 from pruneaudit.evaluation.attack_setting import bank_settings
-from pruneaudit.evaluation.canaries import EVERY, MIN_RUNS, Bounds
+from pruneaudit.evaluation.canaries import EVERY, HYPOTHESES, MIN_RUNS, Bounds
 from pruneaudit.evaluation.comparison_plan import ready
 from pruneaudit.evaluation.evaluating import Measuring, evaluate
 from pruneaudit.metrics import (
@@ -89,6 +89,33 @@ def test_the_gaussian_bound_takes_the_same_guesses_and_is_higher(planted):
         int(row["num_canaries"]), int(row["guesses"]), int(row["correct"]), 1e-5, 0.05 / grid_size
     )
     assert row["value"] == pytest.approx(expected)
+
+
+def test_every_bound_says_what_it_holds_for_and_how_guesses_were_chosen(planted):
+    table = audit(planted, attacks=["loss"], fpr_levels=(0.1,)).results.canaries
+    bounds = table[table["figure"] != "auc"]
+    assert [HYPOTHESES[figure] for figure in bounds["figure"]] == bounds["hypothesis"].tolist()
+    assert set(bounds.loc[bounds["figure"].str.contains("one run"), "thresholds"]) == {"bonferroni"}
+    assert set(table.loc[table["figure"] == "auc", "hypothesis"]) == {""}
+
+
+def test_with_split_thresholds_half_of_the_canaries_choose_and_the_others_are_guessed_about(planted):
+    bounds = Bounds(guesses=(0.5, 0.2), thresholds="split")
+    settings = bank_settings({"dense": planted}, ["matched"])
+    found = evaluate(settings, ready(["loss"]), Measuring(0, (0.1,), bounds))
+    for figure, bound in (
+        ("epsilon, one run", one_run_epsilon),
+        ("epsilon, one run, Gaussian", one_run_gaussian_epsilon),
+    ):
+        table = rows(found, "loss", figure)
+        assert set(table["thresholds"]) == {"split"}
+        assert set(table["num_canaries"].drop(EVERY)) == {NUM_CANARIES // 2}
+        for _, row in table.drop(EVERY).iterrows():  # the whole alpha, whatever number of pairs was tried
+            counts = (int(row[key]) for key in ("num_canaries", "guesses", "correct"))
+            assert row["value"] == pytest.approx(bound(*counts, 1e-5, 0.05), abs=1e-5)
+        assert table.loc[EVERY, "value"] > 0.5
+    again = evaluate(settings, ready(["loss"]), Measuring(0, (0.1,), bounds))
+    assert found.results.canaries.equals(again.results.canaries)
 
 
 def test_many_runs_use_each_tested_victim_once_and_a_threshold_of_the_others(planted):

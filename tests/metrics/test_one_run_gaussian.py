@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.metrics import guess_canaries, one_run_epsilon, one_run_gaussian_epsilon, one_run_over_grid
+from pruneaudit.metrics import (
+    guess_canaries,
+    one_run_by_halves,
+    one_run_epsilon,
+    one_run_gaussian_epsilon,
+    one_run_over_grid,
+)
 from pruneaudit.metrics.one_run_gaussian import mu_of
 
 # m canaries
@@ -69,6 +75,41 @@ def test_a_delta_of_0_and_counts_that_do_not_fit_are_refused():
         one_run_gaussian_epsilon(100, 50, 40, delta=0.0)
     with pytest.raises(UserError, match="num_correct: got 60"):
         one_run_gaussian_epsilon(100, 50, 60)
+
+
+SHARES = [(top, bottom) for top in (0, 0.02, 0.05, 0.1, 0.2) for bottom in (0, 0.02, 0.05, 0.1, 0.2) if top + bottom]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epsilon", [0.0, 2.0, 4.4, 10.0])
+def test_thresholds_of_the_other_half_exceed_the_truth_in_at_most_5_percent(epsilon):
+    rng, m = np.random.default_rng(1), 600
+    found = []
+    for _ in range(NUM_SIMULATIONS):
+        included = rng.random(m) < 0.5
+        scores = included * (mu_of(epsilon, DELTA) if epsilon else 0.0) + rng.normal(size=m)
+        chooses = rng.permutation(m) < m // 2
+        given = scores, included, SHARES, chooses, DELTA, 0.05
+        found.append([one_run_by_halves(*given, bound)[0] for bound in (one_run_epsilon, one_run_gaussian_epsilon)])
+    exceeded = (np.array(found) > epsilon).sum(axis=0)
+    print(f"epsilon {epsilon}: mean {np.mean(found, axis=0).round(2)}, above the truth {exceeded} of {NUM_SIMULATIONS}")
+    assert (exceeded <= ACCEPTED).all()
+
+
+def test_the_half_that_chooses_gives_nothing_but_the_number_of_guesses():
+    rng = np.random.default_rng(0)
+    included, chooses = rng.random(400) < 0.5, rng.permutation(400) < 200
+    scores = included + 0.5 * rng.normal(size=400)
+    bound, guesses, correct = one_run_by_halves(
+        scores, included, SHARES, chooses, DELTA, 0.05, one_run_gaussian_epsilon
+    )
+    pairs = [(int(top * 200), int(bottom * 200)) for top, bottom in SHARES]
+    half = scores[chooses], included[chooses]
+    best = max(pairs, key=lambda pair: one_run_gaussian_epsilon(200, *guess_canaries(*half, *pair), DELTA))
+    assert (guesses, correct) == guess_canaries(scores[~chooses], included[~chooses], *best)
+    assert bound == one_run_gaussian_epsilon(200, guesses, correct, DELTA)
+    with pytest.raises(UserError, match="chooses: got 400 of 400"):
+        one_run_by_halves(scores, included, SHARES, np.ones(400, bool))
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import file_sha256
 from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.evaluation.audit import audit
+from pruneaudit.evaluation.canaries import BONFERRONI
 from pruneaudit.evaluation.comparison_plan import named, ready
 from pruneaudit.evaluation.given import check_names, chosen_baseline
 from pruneaudit.evaluation.outcome import Audit
@@ -93,6 +94,7 @@ def audit_files(
     fpr_levels: Sequence[float] = DEFAULT_LEVELS,
     name: str | None = None,
     outputs: Sequence[str] = (),
+    epsilon_thresholds: str = BONFERRONI,
     page: PageSettings = USUAL_PAGE,
     runtime: Machine = HERE,
 ) -> Run:
@@ -106,6 +108,7 @@ def audit_files(
         fpr_levels: false-positive rates at which the true-positive rate is reported.
         name: the name of a single release in findings and report; default: the file's name without its suffix.
         outputs: what the attacker sees, as for `pruneaudit.audit`.
+        epsilon_thresholds: how bounds on epsilon choose the number of guesses, as for `pruneaudit.audit`.
         page: settings of the report.
         runtime: its `progress` reports every attack, then the sanity checks.
 
@@ -131,6 +134,7 @@ def audit_files(
             fpr_levels=fpr_levels,
             baseline=base,
             outputs=outputs,
+            epsilon_thresholds=epsilon_thresholds,
             runtime=runtime,
         )
     runtime.progress.say("sanity checks: the same attacks, on data with known answers")

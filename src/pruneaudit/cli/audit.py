@@ -63,6 +63,15 @@ def command(
         str | None, typer.Option("--name", help="Name of a single release in the report; default: the file's name.")
     ] = None,
     outputs: OutputsOption = None,
+    epsilon_thresholds: Annotated[
+        str,
+        typer.Option(
+            "--epsilon-thresholds",
+            metavar="NAME",
+            help="How bounds on epsilon choose the number of guesses about canaries: bonferroni, or split (half of the"
+            " canaries choose).",
+        ),
+    ] = "bonferroni",
     show_records: ShowRecordsOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of a table.")] = False,
     force: ForceOption = False,
@@ -85,7 +94,16 @@ def command(
         machine = Here(progress=line)
         seen = names(outputs)
         finished = audit_files(
-            given, attacks, out, seed=seed, fpr_levels=levels, name=name, outputs=seen, page=page, runtime=machine
+            given,
+            attacks,
+            out,
+            seed=seed,
+            fpr_levels=levels,
+            name=name,
+            outputs=seen,
+            epsilon_thresholds=epsilon_thresholds,
+            page=page,
+            runtime=machine,
         )
     print_warnings(finished.audit.results)
     show(finished.audit.results, finished.folder, finished.report, as_json)

@@ -180,6 +180,6 @@ def audit_study(
         {release: release_facts(plan, store, release, left_out) for release in plan.releases},
         about,
     )
-    bounds = Bounds(study.audit.canary_guesses, study.audit.delta)
+    bounds = Bounds(study.audit.canary_guesses, study.audit.delta, study.audit.epsilon_thresholds)
     measuring = Measuring(study.seed, study.audit.fpr_levels, bounds, [*map(Outputs.parse, study.audit.outputs)])
     return evaluate(settings, attacks_of(study), measuring, known, skips(study.audit.attacks), recall)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pruneaudit.attacks.groups import skips
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.machine import HERE, Machine
+from pruneaudit.evaluation.canaries import BONFERRONI, Bounds
 from pruneaudit.evaluation.comparison_plan import ComparisonPlan, named, ready
 from pruneaudit.evaluation.evaluating import NO_COMPARISONS, Known, Measuring, evaluate
 from pruneaudit.evaluation.floors import tell_floors
@@ -35,6 +36,7 @@ def audit(
     name: str | None = None,
     baseline: str | None = None,
     outputs: Sequence[str] = (),
+    epsilon_thresholds: str = BONFERRONI,
     runtime: Machine = HERE,
 ) -> Audit:
     """Attacks models by their predictions.
@@ -53,6 +55,8 @@ def audit(
             releases see it beside the attacked one. Default: the one that is called "dense".
         outputs: what the attacker sees, such as "round:2", "top:1" or "label": the attacks are repeated for each on
             reduced signals of victims and references, for the table `results.outputs`.
+        epsilon_thresholds: how one-run bounds on epsilon choose the number of guesses about canaries: "bonferroni", or
+            "split" (half of the canaries choose).
         runtime: its `progress` shows every attack before it is played.
 
     Returns:
@@ -91,7 +95,7 @@ def audit(
     notes = [*([left_out] if left_out else []), *notes_on_copies(releases, settings, base)]
     about = {"warnings": notes} | ({BASELINE: base} if is_compared else {})
     known = Known(plan, about=about)
-    measuring = Measuring(seed, fpr_levels, outputs=ladder)
+    measuring = Measuring(seed, fpr_levels, Bounds(thresholds=epsilon_thresholds), ladder)
     found = evaluate(settings, playable, measuring, known, skips(named(attacks)), begin=begin)
     tell_floors(found, playable, seed)
     for note in found.results.about["warnings"]:

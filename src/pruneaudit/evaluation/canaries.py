@@ -5,10 +5,12 @@ canaries are kept apart from ordinary findings. They give three bounds, all with
 is seen:
 
 - one run (Steinke et al. 2023, arXiv 2305.08846): for each victim, the highest k scores are guessed "in" and the
-  lowest k "out", with k from the study's `canary_guesses`, which share the error. `every victim` is the highest of
+  lowest k "out", with k from the study's `canary_guesses`, which share the error; or half of the canaries choose how
+  many, and the other half gives the bound (`epsilon_thresholds`). `every victim` is the highest of
   the victims' bounds, each at 1/V of the error: it holds for the training procedure that they share.
 - one run, Gaussian (Mahloujifar et al. 2024, arXiv 2410.22235): the same guesses, under the assumption that the
-  mechanism has a Gaussian trade-off curve. It is higher, and no bound where the assumption fails.
+  mechanism has a Gaussian trade-off curve. It is higher, and no bound where the assumption fails. For releases that
+  were trained with DP-SGD, the accountant's own curve takes its place in a third bound.
 - many runs (Nasr et al. 2021, arXiv 2101.04535): half of the victims teach the threshold. Each victim of the other half
   is one run with one canary, the i-th victim with the i-th canary, so that runs share nothing. Only attacks that use a
   single model qualify: references would make the runs dependent.
@@ -20,19 +22,23 @@ Scores of ordinary samples are never used: pooled over audit data they give no v
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.evaluation.columns import MEAN
+from pruneaudit.core import seeds
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.randomness import numpy_generator
+from pruneaudit.evaluation.columns import LATER_CANARY_COLUMNS, MEAN
 from pruneaudit.evaluation.findings import Row, Writer
 from pruneaudit.metrics import (
     auc_influence,
     best_threshold,
     guess_canaries,
     many_run_epsilon,
+    one_run_by_halves,
     one_run_epsilon,
     one_run_gaussian_epsilon,
     one_run_over_grid,
@@ -45,9 +51,18 @@ ALPHA = 0.05
 """Error probability of each bound, one-sided."""
 MIN_RUNS = 4
 """Fewest victims for a many-run bound."""
-FIGURES = ("auc", "epsilon, one run", "epsilon, many runs", "epsilon, one run, Gaussian")
-ONE_RUN: dict[str, OneRunBound] = {FIGURES[1]: one_run_epsilon, FIGURES[3]: one_run_gaussian_epsilon}
-"""The bounds from a single training, by figure. The second holds for mechanisms with a Gaussian trade-off curve."""
+AUC, ONE_RUN, MANY_RUNS = "auc", "epsilon, one run", "epsilon, many runs"
+GAUSSIAN, DP_SGD = "epsilon, one run, Gaussian", "epsilon, one run, DP-SGD curve"
+"""Values of the column `figure`."""
+HYPOTHESES = {
+    ONE_RUN: "any training",
+    GAUSSIAN: "a training with a Gaussian trade-off curve",
+    DP_SGD: "DP-SGD with the recorded sampling rate and steps, and unknown noise",
+    MANY_RUNS: "any training, at a threshold learned on other victims",
+}
+"""What each bound holds for, by figure."""
+SPLIT, BONFERRONI = "split", "bonferroni"
+"""How the number of guesses is chosen."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +73,28 @@ class Bounds:
     """Fractions of the canaries guessed "in", and as many "out", each in (0, 0.5]."""
     delta: float = 1e-5
     """The delta of (epsilon, delta)-DP."""
+    thresholds: str = BONFERRONI
+    """`bonferroni`: as many guesses "in" as "out", the error divided among the fractions. `split`: half of the canaries
+    choose among all pairs of fractions, and the other half gives the bound."""
+    curves: Mapping[str, OneRunBound] = field(default_factory=dict)
+    """The bound with the accountant's curve, by release that was trained with DP-SGD."""
+
+    def __post_init__(self) -> None:
+        if self.thresholds not in (BONFERRONI, SPLIT):
+            raise UserError(f"epsilon_thresholds: got '{self.thresholds}', expected {BONFERRONI} or {SPLIT}")
+
+    def one_run(self, release: str) -> dict[str, OneRunBound]:
+        """The bounds from a single training, by figure; only the general one exists at delta = 0."""
+        if self.delta == 0:
+            return {ONE_RUN: one_run_epsilon}
+        own = {DP_SGD: self.curves[release]} if release in self.curves else {}
+        return {ONE_RUN: one_run_epsilon, GAUSSIAN: one_run_gaussian_epsilon, **own}
+
+    @property
+    def pairs(self) -> list[tuple[float, float]]:
+        """The fractions guessed "in" and "out" among which half of the canaries choose."""
+        shares = (0.0, *self.guesses)
+        return [(top, bottom) for top in shares for bottom in shares if 0 < top + bottom <= 1]
 
 
 DEFAULT_BOUNDS = Bounds()
@@ -89,7 +126,12 @@ def canary_findings(writer: Writer, attack: Attack, bounds: Bounds) -> Iterator[
         return
     which = {"release": writer.setting.release, "references": writer.setting.references, "attack": writer.attack}
     for row in (*_auc(found), *_one_run(found, writer, bounds), *_many_runs(found, attack, bounds)):
-        yield {**which, "num_canaries": num_canaries, "num_victims": num_victims, "delta": np.nan, **row}
+        yield {**which, "num_canaries": num_canaries, "num_victims": num_victims, "delta": np.nan, **row, **_texts(row)}
+
+
+def _texts(row: Row) -> Row:
+    """How the guesses of a bound were chosen, and what it holds for; empty for an AUC."""
+    return {column: row.get(column, "") for column in LATER_CANARY_COLUMNS}
 
 
 def _canaries(writer: Writer) -> _Canaries:
@@ -104,7 +146,7 @@ def _auc(found: _Canaries) -> Iterator[Row]:
     if known.any():
         estimate = two_way(values[known], influence[known])
         figures = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-        yield {"victim": MEAN, "figure": FIGURES[0], **figures, "num_victims": int(known.sum()), **_NO_GUESSES}
+        yield {"victim": MEAN, "figure": AUC, **figures, "num_victims": int(known.sum()), **_NO_GUESSES}
 
 
 _NO_GUESSES = {"guesses": float("nan"), "correct": float("nan")}
@@ -114,26 +156,40 @@ def _one_run(found: _Canaries, writer: Writer, bounds: Bounds) -> Iterator[Row]:
     """For each kind of bound, one for each victim, and one for all of them."""
     num_victims = len(found.scores)
     names = writer.setting.attack_input.attacked.model_names[writer.setting.attack_input.victims]
-    for figure, bound in ONE_RUN.items():
-        if bounds.delta == 0 and bound is one_run_gaussian_epsilon:
-            continue  # a Gaussian curve has no finite epsilon there
+    for figure, bound in bounds.one_run(writer.setting.release).items():
         shared = []
         for name, scores, included in zip(names, found.scores, found.included, strict=True):
             scored = ~np.isnan(scores)
-            counts = {"num_victims": 1, "num_canaries": int(scored.sum())}
-            own, of_all = (
-                _best_bound(scores[scored], included[scored], bounds, alpha, bound)
-                for alpha in (ALPHA, ALPHA / num_victims)
-            )
+            chooses = _choosing(len(scores), writer.seed, str(name))[scored] if bounds.thresholds == SPLIT else None
+            given = scores[scored], included[scored], chooses
+            own, of_all = (_best_bound(*given, bounds, alpha, bound) for alpha in (ALPHA, ALPHA / num_victims))
+            num_canaries = int(scored.sum() if chooses is None else (~chooses).sum())
+            counts = {"num_victims": 1, "num_canaries": num_canaries, "thresholds": bounds.thresholds}
             yield _bound(str(name), figure, own, bounds.delta) | counts
             shared.append(of_all)
-        yield _bound(EVERY, figure, max(shared, key=lambda best: best[0]), bounds.delta)
+        best = _bound(EVERY, figure, max(shared, key=lambda best: best[0]), bounds.delta)
+        yield best | {"thresholds": bounds.thresholds}
+
+
+def _choosing(num_canaries: int, seed: int, victim: str) -> np.ndarray:
+    """(m,) bool: the half of the canaries that chooses the numbers of guesses for one victim."""
+    order = numpy_generator(seed, seeds.CANARY_HALVES, victim).permutation(num_canaries)
+    return order < num_canaries // 2
 
 
 def _best_bound(
-    scores: np.ndarray, included: np.ndarray, bounds: Bounds, alpha: float, bound: OneRunBound
+    scores: np.ndarray,
+    included: np.ndarray,
+    chooses: np.ndarray | None,
+    bounds: Bounds,
+    alpha: float,
+    bound: OneRunBound,
 ) -> tuple[float, int, int]:
     """Epsilon, guesses and right guesses for the canaries (m,) of one victim."""
+    if chooses is not None:
+        if chooses.all() or not chooses.any():
+            return 0.0, 0, 0
+        return one_run_by_halves(scores, included, bounds.pairs, chooses, bounds.delta, alpha, bound)
     counts = sorted({max(1, int(fraction * len(scores))) for fraction in bounds.guesses})
     grid = [(count, count) for count in counts]
     epsilon, best = one_run_over_grid(scores, included, grid, bounds.delta, alpha, bound)
@@ -154,7 +210,7 @@ def _many_runs(found: _Canaries, attack: Attack, bounds: Bounds) -> Iterator[Row
     accused = found.scores[test, np.arange(len(test)) % num_canaries] >= threshold
     hits, alarms = int((accused & runs).sum()), int((accused & ~runs).sum())
     epsilon = many_run_epsilon(hits, int(runs.sum()), alarms, int((~runs).sum()), bounds.delta, ALPHA)
-    yield _bound(EVERY, FIGURES[2], (epsilon, len(test), int((accused == runs).sum())), bounds.delta)
+    yield _bound(EVERY, MANY_RUNS, (epsilon, len(test), int((accused == runs).sum())), bounds.delta)
 
 
 def _bound(victim: str, figure: str, found: tuple[float, int, int], delta: float) -> Row:
@@ -168,4 +224,5 @@ def _bound(victim: str, figure: str, found: tuple[float, int, int], delta: float
         "delta": delta,
         "guesses": guesses,
         "correct": correct,
+        "hypothesis": HYPOTHESES[figure],
     }

@@ -87,7 +87,8 @@ TABLES = {
     "detection_changes": DETECTION_CHANGE_COLUMNS,
 }
 """The columns that each table must have."""
-LATER_COLUMNS = {"ppv": LEARNED_PPV_COLUMNS, "releases": LATER_RELEASE_COLUMNS}
+LATER_CANARY_COLUMNS = ("thresholds", "hypothesis")
+LATER_COLUMNS = {"canaries": LATER_CANARY_COLUMNS, "ppv": LEARNED_PPV_COLUMNS, "releases": LATER_RELEASE_COLUMNS}
 """Columns that tables of older runs lack; they are read as missing."""
 LONG_TABLES = {"sample_detection": SAMPLE_DETECTION_COLUMNS}
 """Tables with a row per sample: they have separate files and are not in findings.json."""
@@ -106,6 +107,8 @@ TEXT_COLUMNS = frozenset(
         "victim",
         "figure",
         "suppressed",
+        "thresholds",
+        "hypothesis",
         "baseline",
         "metric",
         "envelope_release",

@@ -8,7 +8,13 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import Registry
 from pruneaudit.metrics.arrays import PerVictim
 from pruneaudit.metrics.bootstrap import bootstrap_tpr
-from pruneaudit.metrics.epsilon import guess_canaries, many_run_epsilon, one_run_epsilon, one_run_over_grid
+from pruneaudit.metrics.epsilon import (
+    guess_canaries,
+    many_run_epsilon,
+    one_run_by_halves,
+    one_run_epsilon,
+    one_run_over_grid,
+)
 from pruneaudit.metrics.intervals import (
     Estimate,
     binomial_interval,
@@ -53,6 +59,7 @@ __all__ = [
     "mean_of",
     "mean_roc",
     "metric_of",
+    "one_run_by_halves",
     "one_run_epsilon",
     "one_run_gaussian_epsilon",
     "one_run_over_grid",
@@ -76,7 +83,7 @@ METRICS: Registry[Metric] = Registry(
     "METRIC",
     infrastructure={
         *("arrays", "bootstrap", "epsilon", "detection", "intervals", "measurement", "metric", "one_run_gaussian"),
-        *("pooled", "quantity", "rates", "roc"),
+        *("pooled", "quantity", "rates", "roc", "trade_off"),
     },
     shared={"standard": STANDARD},
 )

@@ -151,6 +151,51 @@ def one_run_over_grid(
     return best, chosen
 
 
+def one_run_by_halves(
+    scores: ArrayLike,
+    included: ArrayLike,
+    shares: Sequence[tuple[float, float]],
+    chooses: ArrayLike,
+    delta: float = 0.0,
+    alpha: float = 0.05,
+    bound: OneRunBound = one_run_epsilon,
+) -> tuple[float, int, int]:
+    """The one-run bound of the canaries that did not choose the number of guesses, at the whole alpha.
+
+    Some canaries choose the pair of shares with the highest bound on them; the bound is that of the others. They are
+    fewer, but many pairs can be tried at no price (sample splitting, as in jax_privacy's `auditing.py`).
+
+    Args:
+        scores: (m,) as for `guess_canaries`.
+        included: (m,) bool.
+        shares: pairs of fractions of the canaries to guess "in" and "out", each pair with a sum of at most 1.
+        chooses: (m,) bool, drawn without looking at scores: the canaries that choose.
+        delta: as for `one_run_epsilon`.
+        alpha: error probability of the returned bound.
+        bound: of one pair.
+
+    Returns:
+        The bound, the number of guesses, and the number of right ones, among the canaries that did not choose.
+
+    Raises:
+        UserError: as for `one_run_over_grid`, or all canaries are on one side.
+    """
+    halves = np.asarray(chooses, dtype=bool)
+    if halves.all() or not halves.any():
+        raise UserError(f"chooses: got {halves.sum()} of {halves.size} canaries, expected some on either side")
+    values, truth = np.asarray(scores)[~halves], np.asarray(included)[~halves]
+    first = np.asarray(scores)[halves], np.asarray(included)[halves]
+    found = [one_run_over_grid(*first, [_counted(pair, int(halves.sum()))], delta, alpha, bound)[0] for pair in shares]
+    chosen = _counted(shares[int(np.argmax(found))], values.size)
+    guesses, correct = guess_canaries(values, truth, *chosen)
+    return bound(values.size, guesses, correct, delta, alpha), guesses, correct
+
+
+def _counted(pair: tuple[float, float], num_canaries: int) -> tuple[int, int]:
+    """The numbers of guesses for shares of the canaries."""
+    return int(pair[0] * num_canaries), int(pair[1] * num_canaries)
+
+
 def many_run_epsilon(
     true_positives: int,
     positives: int,

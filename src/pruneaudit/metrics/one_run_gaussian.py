@@ -15,10 +15,10 @@ from scipy.special import log_ndtr, ndtr, ndtri
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.metrics.epsilon import checked_count, checked_probabilities
+from pruneaudit.metrics.trade_off import is_refuted
 
 PRECISION = 1e-4
 """Largest difference between the exact bound and the returned one, which is lower."""
-HYPOTHESIS = "for a Gaussian trade-off curve"
 _LEAST = 1e-6
 """Bounds below it count as 0."""
 _LOG_SCALES = (-10.0, 40.0)
@@ -54,17 +54,18 @@ def one_run_gaussian_epsilon(
     if delta == 0:
         raise UserError("delta: got 0, expected a probability above 0, such as 1e-5, for a Gaussian trade-off curve")
 
-    def is_refuted(epsilon: float) -> bool:
-        return _is_refuted(canaries, guesses, correct, mu_of(epsilon, delta), alpha)
+    def exceeds(epsilon: float) -> bool:
+        mu = mu_of(epsilon, delta)
+        return is_refuted(canaries, guesses, correct, lambda r: float(ndtr(ndtri(r) - mu)), alpha)
 
-    if correct == 0 or not is_refuted(_LEAST):
+    if correct == 0 or not exceeds(_LEAST):
         return 0.0
     low, high = _LEAST, 1.0
-    while is_refuted(high):
+    while exceeds(high):
         low, high = high, 2 * high
     while high - low > PRECISION:
         middle = (low + high) / 2
-        low, high = (middle, high) if is_refuted(middle) else (low, middle)
+        low, high = (middle, high) if exceeds(middle) else (low, middle)
     return low
 
 
@@ -85,20 +86,3 @@ def mu_of(epsilon: float, delta: float) -> float:
         return float(ndtr(mu / 2 - epsilon / mu) - other - delta)
 
     return float(np.exp(-brentq(excess, *_LOG_SCALES, xtol=1e-12)))
-
-
-def _is_refuted(canaries: int, guesses: int, correct: int, mu: float, alpha: float) -> bool:
-    """Whether a curve with this mu allows so many right guesses with a probability below alpha.
-
-    The recursion goes from the observed number of right guesses down. `right` and `wrong` are the largest
-    probabilities, per canary, of guessing right and wrong in outcomes with at least i right guesses; the curve limits
-    by how much each step may raise the second.
-    """
-    right, wrong = alpha * correct / canaries, alpha * (guesses - correct) / canaries
-    for index in range(correct - 1, -1, -1):
-        raised = max(wrong, float(ndtr(ndtri(right) - mu)))
-        if raised <= wrong:
-            break
-        right = min(1.0, right + index / (guesses - index) * (raised - wrong))
-        wrong = raised
-    return right + wrong > guesses / canaries

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -35,7 +35,10 @@ class Audit(Options):
     """False-positive rates at which the true-positive rate is reported."""
     canary_guesses: tuple[Annotated[float, Field(gt=0, le=0.5)], ...] = Field(default=(0.5, 0.25, 0.1), min_length=1)
     """Fractions of the canaries that the one-run bound on epsilon guesses "in", and as many "out". They are fixed here
-    before any score is seen; the error probability is divided among them (Bonferroni)."""
+    before any score is seen."""
+    epsilon_thresholds: Literal["bonferroni", "split"] = "bonferroni"
+    """How the one-run bounds choose among these fractions. bonferroni: guess as many "in" as "out", and divide the
+    error probability. split: half of the canaries choose among all pairs of fractions, the others give the bound."""
     delta: float = Field(default=1e-5, ge=0, lt=1)
     """The delta of the (epsilon, delta) bounds."""
     queries: int = Field(default=1, ge=1, le=1000)

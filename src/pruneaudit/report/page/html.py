@@ -20,6 +20,7 @@ from markupsafe import Markup
 from pruneaudit import __version__
 from pruneaudit.attacks.primary import MANY_REFERENCES, Primary
 from pruneaudit.core.files import write_atomically
+from pruneaudit.evaluation.canaries import SPLIT
 from pruneaudit.evaluation.columns import POOLED
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
@@ -173,6 +174,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "pooled": findings_table(results, POOLED),
         "accusations": accusations(results),
         "delta": _delta(results),
+        "is_split": bool((results.canaries["thresholds"] == SPLIT).any()),
         "differences": differences_table(results),
         "releases": releases,
         "release_notes": release_notes,

@@ -17,6 +17,7 @@ from pruneaudit.report.page.first_screen import FirstScreen, ReleaseLine, first_
 from pruneaudit.report.selection import attack_order, given_baseline, primary_attack, release_names
 from pruneaudit.report.sentences.answer import Answer
 from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
+from pruneaudit.report.sentences.canaries import canary_words
 from pruneaudit.report.sentences.sanity_checks import checks_words
 from pruneaudit.report.sentences.summary import (
     COMMAND_ELSEWHERE,
@@ -110,6 +111,7 @@ def summary_of(results: Results, seal: str, limits: Limits, public: bool = False
     """
     first = first_screen(results)
     told = first.answer
+    told_by_canaries = canary_words(results)
     alarms = (*told.alarms, *([told.disagreement] if told.disagreement else []), *told.unlearned)
     parts = (
         Part("Does it leak?", _shortened((told.leakage.whole,), limits)),
@@ -117,6 +119,7 @@ def summary_of(results: Results, seal: str, limits: Limits, public: bool = False
         _changes(results, first, limits),
         _accusations(results, limits),
         Part("Do the attacks agree?", _shortened(told.agreement or (NO_FIGURES,), limits)),
+        Part("Canaries: the worst case", _shortened(told_by_canaries, limits)) if told_by_canaries else None,
         _not_tested(results, limits),
         Part("How sure is this?", _shortened(_caveats(results, told), limits)),
         _provenance(results, seal, limits, public),

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pruneaudit.evaluation.canaries import AUC as AREA
+from pruneaudit.evaluation.canaries import DP_SGD, EVERY, GAUSSIAN, MANY_RUNS, ONE_RUN
 from pruneaudit.evaluation.columns import MEAN, POOLED
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import (
@@ -106,6 +108,8 @@ class CanaryLine:
     """Lower bound from one run: the best of all victims, corrected for their number; with right guesses."""
     epsilon_gaussian: str
     """The same for mechanisms with a Gaussian trade-off curve; empty where it was not computed."""
+    epsilon_dp_sgd: str
+    """The same for DP-SGD, by the accountant's curve; empty for releases that were trained without it."""
     epsilon_many: str
     """Lower bound from many runs; empty where there is none."""
     num_canaries: int
@@ -118,16 +122,16 @@ def canaries_table(results: Results) -> tuple[CanaryLine, ...]:
     for (release, references, attack), part in results.canaries.groupby(
         ["release", "references", "attack"], sort=False
     ):
-        of_all = {row["figure"]: row for _, row in part[part["victim"].isin(["mean", "every victim"])].iterrows()}
-        area = of_all.get("auc")
-        one, gaussian, many = (
+        of_all = {row["figure"]: row for _, row in part[part["victim"].isin([MEAN, EVERY])].iterrows()}
+        area = of_all.get(AREA)
+        one, gaussian, dp_sgd, many = (
             f"{row['value']:.2f} ({row['correct']:.0f} of {row['guesses']:.0f} right)" if row is not None else ""
-            for row in map(of_all.get, ("epsilon, one run", "epsilon, one run, Gaussian", "epsilon, many runs"))
+            for row in map(of_all.get, (ONE_RUN, GAUSSIAN, DP_SGD, MANY_RUNS))
         )
         auc = "" if area is None else f"{AUC.value(area['value'])} {AUC.interval(area['low'], area['high'])}"
         counts = int(part["num_canaries"].iloc[0]), int(part["num_victims"].max())
         references = references_named(results, str(references))
-        lines.append(CanaryLine(str(release), references, str(attack), auc, one, gaussian, many, *counts))
+        lines.append(CanaryLine(str(release), references, str(attack), auc, one, gaussian, dp_sgd, many, *counts))
     return tuple(lines)
 
 
