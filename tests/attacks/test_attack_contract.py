@@ -172,7 +172,7 @@ def test_what_it_needs_it_says(name, attack_input, make_bank, releases_of):
         releases_of(make_bank(num_models=1, num_samples=NUM_HOLDOUT + 25, num_holdout=NUM_HOLDOUT)), []
     )
     if "references" in attack.needs:
-        assert attack.lacks(alone) == "reference models for every victim"
+        assert "reference models for every victim" in attack.lacks(alone)
         assert (
             attack.lacks(
                 AttackInput.of(

@@ -63,10 +63,11 @@ def test_all_leaves_out_what_lacks_something_with_a_warning(make_bank):
         ({"attacks": ["loss:"]}, "expected name:key=value"),
         ({"attacks": []}, "attacks: got none, expected some of: .*confidence"),
         ({"attacks": ""}, "unknown attack ''"),
-        ({"attacks": ["loss", "lira"]}, "attack 'lira' needs reference models for every victim, .* leave it out"),
+        ({"attacks": ["loss", "lira"]}, "attack 'lira' needs reference models for every victim .* leave it out"),
         ({"fpr_levels": []}, r"fpr_levels: got \[\], expected rates above 0 and below 1"),
         ({"fpr_levels": [0.1, 0]}, r"fpr_levels: got \[0.1, 0\]"),
         ({"fpr_levels": [1.0]}, r"fpr_levels: got \[1.0\]"),
+        ({"name": "n" * 81}, "name: got 81 characters .* at most 80"),
     ],
 )
 def test_what_is_refused(changes, message, make_bank):

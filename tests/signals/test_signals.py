@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.core.errors import UserError
 from pruneaudit.signals.derived import scaled_confidence
 from pruneaudit.signals.signals import Signals
@@ -154,8 +155,28 @@ def test_members_that_are_canaries_or_not_eligible_do_not_count():
     assert refused(member=only_last, eligible=changed("member", slice(None), np.arange(4) < 3)).startswith("victim 0")
 
 
-def test_no_victim_at_all():
-    assert refused(is_victim=np.zeros(2, bool)) == "is_victim: no model is a victim; mark at least one"
+@pytest.mark.parametrize("given", [{"is_victim": np.zeros(2, bool)}, {"member": np.zeros((2, 4), bool)}])
+def test_a_file_can_hold_references_alone(given):
+    references = Signals(**{**SMALL, **given})
+    assert not len(references.victims)
+    assert len(references.take_models(np.arange(2)).victims) == 2
+    with pytest.raises(UserError, match="no model with members"):
+        AttackInput.of([references], [])
+
+
+def test_samples_that_references_answer_stay_nulls():
+    """A holdout of the victim is a null, although the references' file does not say that it is not scored there."""
+    eligible = np.array([[True, True, False, False]] * 2)
+    member = SMALL["member"] & eligible
+    victims = Signals(**{**SMALL, "member": member, "eligible": eligible, "model_ids": np.array(["a", "b"])})
+    answers = SMALL["logits"] + 1
+    unlike = Signals(labels=SMALL["labels"], logits=answers, member=np.zeros((2, 4), bool), model_ids=["c", "d"])
+    together = AttackInput.of([victims], [unlike])
+    np.testing.assert_array_equal(together.nulls | together.fitting, [False, False, True, True])
+    trained = Signals(
+        labels=SMALL["labels"], logits=answers, member=np.eye(2, 4, k=2, dtype=bool), model_ids=["c", "d"]
+    )
+    assert not (together.of([victims], [trained]).nulls | together.of([victims], [trained]).fitting).any()
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class Attack(Configured[OptionsT], ABC):
         ):
             return "logits or probabilities (predicted classes alone are enough for `correctness`)"
         if "references" in self.needs and not (attack_input.allowed.size and attack_input.allowed.any(axis=1).all()):
-            return "reference models for every victim"
+            return "reference models for every victim (other models in the file, or a file of them as references)"
         if self.compares_in and not _have_in_references(attack_input):
             return (
                 "references that were trained on samples of the victims (under protocol 'disjoint' there are none:"

@@ -49,13 +49,13 @@ class AttackInput:
     def nulls(self) -> np.ndarray:
         """(N,) bool: half B of the holdout, without samples that influenced victims or references."""
         attacked = self.attacked.nulls
-        return attacked & self.reference.nulls if self.references else attacked
+        return attacked & self.reference.untouched if self.references else attacked
 
     @property
     def fitting(self) -> np.ndarray:
         """(N,) bool: half A of the holdout, likewise; what an attack fits must not see the nulls."""
         attacked = self.attacked.fitting
-        return attacked & self.reference.fitting if self.references else attacked
+        return attacked & self.reference.untouched if self.references else attacked
 
     @property
     def share_floored(self) -> float:
@@ -90,6 +90,11 @@ class AttackInput:
         if references and _are_texts(references[-1]) != _are_texts(attacked):
             raise UserError("model_ids: some are integers and others texts; number all models, or name all of them")
         victims = attacked.victims
+        if not len(victims):
+            raise UserError(
+                "signals: got no model with members among its eligible samples, expected at least one to attack; check"
+                " `member` and `is_victim` (references go into a file of their own)"
+            )
         if allowed is None and references:
             same_model = attacked.model_names[victims][:, None] == references[-1].model_names[None, :]
             same_group = attacked.groups[victims][:, None] == references[-1].groups[None, :]

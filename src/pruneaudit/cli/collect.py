@@ -183,7 +183,11 @@ def _print(signals: Signals, fed_as: str, release: str) -> None:
     alone = " different" if signals.copies.any() else ""
     names = [str(name) for name in signals.model_names]
     count = len(models)
-    train, test = sum(model.members for model in models) / count, sum(model.others for model in models) / count
+    if models:
+        train, test = sum(model.members for model in models) / count, sum(model.others for model in models) / count
+        accuracy = f"{train:.1%} on members, {test:.1%} on non-members (mean over models)"
+    else:
+        accuracy = f"{signals.is_correct.mean():.1%}"
     for what, figure in (
         *([("release", release)] if release else []),
         ("models", f"{signals.num_models:,} ({_few(names)})"),
@@ -195,7 +199,7 @@ def _print(signals: Signals, fed_as: str, release: str) -> None:
         ),
         ("classes", f"{signals.num_classes:,}"),
         ("fed as", fed_as),
-        ("accuracy", f"{train:.1%} on members, {test:.1%} on non-members (mean over models)"),
+        ("accuracy", accuracy),
     ):
         print(printable(f"{what:<10}{figure}"))
     for model in models if count > 1 else ():

@@ -27,6 +27,8 @@ BASELINE = "baseline"
 """The key in an audit's `about` of the release with which all others were compared, in an audit of several."""
 ONE_SET = "given"
 """The kind of references where one set without a name serves several releases: nobody says what it went through."""
+MAX_NAME = 80
+"""Longest name of a release: as in a study, so that it fits into tables and file names."""
 _DRAWN_AS = (seeds.GIVEN, MATCHED)
 """Draws depend neither on names nor on other releases, so that every release has the figures that it has alone."""
 
@@ -153,13 +155,15 @@ def check_names(names: Sequence[str]) -> None:
     """Refuses names of releases that mean something else in reports.
 
     Raises:
-        UserError: there is no release, or a name is empty or taken.
+        UserError: there is no release, or a name is empty, taken or too long.
     """
     if not names:
         raise UserError("signals: got no release, expected predictions of at least one")
     for name in names:
         if not name.strip():
             raise UserError(f"name: got '{name}', expected a name for the release, such as dense")
+        if len(name) > MAX_NAME:
+            raise UserError(f"name: got {len(name)} characters ('{name[:20]}...'), expected at most {MAX_NAME}")
         if len(names) > 1 and name in (MATCHED, UNDEFENDED):
             raise UserError(f"name: got '{name}' for a release, which is a kind of references; choose another name")
 

@@ -57,6 +57,9 @@ def tell_implausible(signals: Signals, warn: Callable[[str], None]) -> None:
         warn: called with each warning.
     """
     _tell_equal_rows(signals, warn)
+    if not len(signals.victims):
+        warn("no model was trained on any of these samples: they can only be references of others (--references)")
+        return
     failed = not_learned(signals, accuracies(signals))
     if failed:
         warn(not_learned_words("models" if len(signals.victims) > 1 else "model", failed))

@@ -83,9 +83,7 @@ def check_queries(signals: Signals) -> None:
 
 
 def check_victims(signals: Signals) -> None:
-    """Checks that there are victims, each with scored members and non-members."""
-    if not len(signals.victims):
-        raise UserError("is_victim: no model is a victim; mark at least one")
+    """Checks that each victim has scored members and non-members."""
     for row in signals.victims:
         scored = signals.member[row][signals.ordinary[row]]
         if not scored.any() or scored.all():

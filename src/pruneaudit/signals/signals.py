@@ -78,7 +78,7 @@ class Signals:
     eligible: np.ndarray | None = None
     """(M, N) bool: the sample may be scored for the model; default: all."""
     is_victim: np.ndarray | None = None
-    """(M,) bool: the model is attacked; default: all."""
+    """(M,) bool: the model is attacked; default: all, or none if no model has members among the scored samples."""
     group: np.ndarray | None = None
     """(M,) int: victims and references of one group belong together; default: one group."""
     confidence: np.ndarray | None = None
@@ -182,8 +182,10 @@ class Signals:
 
     @cached_property
     def victims(self) -> np.ndarray:
-        """Rows of the models that are attacked, (V,) int."""
-        return np.arange(self.num_models) if self.is_victim is None else np.flatnonzero(self.is_victim)
+        """Rows of the models that are attacked, (V,) int; none in a file of references, which saw no audited sample."""
+        if self.is_victim is None:
+            return np.arange(self.num_models if (self.member & self.ordinary).any() else 0)
+        return np.flatnonzero(self.is_victim)
 
     @cached_property
     def groups(self) -> np.ndarray:
@@ -235,6 +237,12 @@ class Signals:
     def unseen(self) -> np.ndarray:
         """(N,) bool: samples that no model was trained on and that are never scored: holdout and public ones."""
         return np.asarray(~self.scored.any(axis=0) & ~self.member.any(axis=0) & ~self.copies & ~self.left_out)
+
+    @property
+    def untouched(self) -> np.ndarray:
+        """(N,) bool: samples that did not influence these models, scored or not."""
+        found = ~self.member.any(axis=0) & ~self.left_out
+        return found if self.holdout is None else found & self.holdout
 
     @property
     def untouched_holdout(self) -> np.ndarray:
@@ -391,9 +399,19 @@ class _SomeModels(Signals):
         return None if self.whole.predicted is None else self.whole.predicted[self.rows]
 
     @cached_property
+    def victims(self) -> np.ndarray:
+        """All of them, (M,) int."""
+        return np.arange(self.num_models)
+
+    @cached_property
     def unseen(self) -> np.ndarray:
         """(N,) bool: samples unseen by all models of the whole."""
         return self.whole.unseen
+
+    @property
+    def untouched(self) -> np.ndarray:
+        """(N,) bool: samples that did not influence any model of the whole."""
+        return self.whole.untouched
 
     @cached_property
     def halves(self) -> tuple[np.ndarray, np.ndarray]:
