@@ -10,7 +10,20 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from typing import Any
 
-    from pruneaudit.api import PageSettings, Run, Runtime, attack, check, run, sanity_check, verify
+    from pruneaudit.api import (
+        Curves,
+        PageSettings,
+        Power,
+        PredictionFiles,
+        Run,
+        Runtime,
+        attack,
+        check,
+        power,
+        run,
+        sanity_check,
+        verify,
+    )
     from pruneaudit.attacks import ATTACKS
     from pruneaudit.attacks.attack import Attack
     from pruneaudit.compression import COMPRESSORS
@@ -49,6 +62,7 @@ __all__ = [
     "Audit",
     "CompressedModel",
     "Compressor",
+    "Curves",
     "Defense",
     "FineTuning",
     "Metric",
@@ -56,6 +70,8 @@ __all__ = [
     "NetworkOptions",
     "Options",
     "PageSettings",
+    "Power",
+    "PredictionFiles",
     "Queries",
     "Release",
     "Run",
@@ -75,6 +91,7 @@ __all__ = [
     "figures",
     "load_compressed",
     "model_card",
+    "power",
     "run",
     "sanity_check",
     "summary",
@@ -87,6 +104,7 @@ _HOME = {
     "Audit": "pruneaudit.evaluation",
     "COMPRESSORS": "pruneaudit.compression",
     "Compressor": "pruneaudit.compression.compressor",
+    "Curves": "pruneaudit.api",
     "DEFENSES": "pruneaudit.defenses",
     "Defense": "pruneaudit.defenses.defense",
     "FineTuning": "pruneaudit.external.tuning",
@@ -97,6 +115,8 @@ _HOME = {
     "NetworkOptions": "pruneaudit.external.asked",
     "Options": "pruneaudit.core.options",
     "PageSettings": "pruneaudit.api",
+    "Power": "pruneaudit.api",
+    "PredictionFiles": "pruneaudit.api",
     "CompressedModel": "pruneaudit.external.compressed_model",
     "Queries": "pruneaudit.external.asked",
     "Release": "pruneaudit.study",
@@ -117,6 +137,7 @@ _HOME = {
     "load_compressed": "pruneaudit.external.compressed_model",
     "compress": "pruneaudit.external.compress",
     "model_card": "pruneaudit.report.summary",
+    "power": "pruneaudit.api",
     "run": "pruneaudit.api",
     "sanity_check": "pruneaudit.api",
     "summary": "pruneaudit.report.summary",

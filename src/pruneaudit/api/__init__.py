@@ -3,6 +3,7 @@
 from pruneaudit.api.again import attack, report_again
 from pruneaudit.api.checking import check
 from pruneaudit.api.page import PageSettings
+from pruneaudit.api.power import Curves, Power, power
 from pruneaudit.api.running import run
 from pruneaudit.api.runtime import Runtime
 from pruneaudit.api.saved import PredictionFiles, audit_files
@@ -10,7 +11,9 @@ from pruneaudit.api.upkeep import clean_run, sanity_check, verify
 from pruneaudit.api.writing import Run
 
 __all__ = [
+    "Curves",
     "PageSettings",
+    "Power",
     "PredictionFiles",
     "Run",
     "Runtime",
@@ -18,6 +21,7 @@ __all__ = [
     "audit_files",
     "check",
     "clean_run",
+    "power",
     "report_again",
     "run",
     "sanity_check",

@@ -66,7 +66,7 @@ def attack(
         values["audit"]["outputs"] = _determined(outputs, held)
     study = validated(Study, values, "attacks")
     plan, audit_data = held.planned(study, runtime.data_folder)
-    _check_all_there(held, plan)
+    check_all_there(held, plan)
     executor = runtime.standby()
     folder, store = held.path, held.store
     with RunLock(folder), executor:
@@ -102,7 +102,7 @@ def _determined(outputs: Sequence[str], run: RunFolder) -> list[str]:
     return found
 
 
-def _check_all_there(run: RunFolder, plan: Plan) -> None:
+def check_all_there(run: RunFolder, plan: Plan) -> None:
     """Refuses a run without the answers that the attacks need.
 
     Raises:

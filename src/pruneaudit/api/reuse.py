@@ -72,6 +72,17 @@ def keep_identity(folder: Path, identity: str, learned: Collection[Path] = ()) -
     write_atomically(folder / EVALUATED_FILE, json.dumps(facts, indent=1) + "\n")
 
 
+def keep_page(folder: Path) -> None:
+    """Records that the page beside results was written again; without a record there is nothing to do."""
+    try:
+        facts = read_json(folder / EVALUATED_FILE)
+    except (OSError, ValueError):
+        return
+    if isinstance(facts, dict) and facts.get("report") != file_sha256(folder / REPORT_FILE):
+        facts["report"] = file_sha256(folder / REPORT_FILE)
+        write_atomically(folder / EVALUATED_FILE, json.dumps(facts, indent=1) + "\n")
+
+
 def results_there(run: RunFolder, plan: Plan, audit_data: AuditData, identity: str) -> StoredAudit | None:
     """Returns the stored results if they are intact and have the same identity, otherwise None. Changes nothing.
 

@@ -29,11 +29,16 @@ from pruneaudit.study.audit import DEFAULT_LEVELS
 
 @dataclass(frozen=True)
 class PredictionFiles:
-    """Predictions in the exchange format of `Signals`, `.npz`."""
+    """Predictions in the exchange format of `Signals`, `.npz`.
 
-    signals: Path | Mapping[str, Path]
+    Example:
+        >>> pruneaudit.PredictionFiles("signals.npz").releases()
+        {'signals': PosixPath('signals.npz')}
+    """
+
+    signals: str | Path | Mapping[str, Path]
     """Predictions of the attacked models; of several releases by name, or a folder that `collect` wrote."""
-    references: Path | Mapping[str, Path] | None = None
+    references: str | Path | Mapping[str, Path] | None = None
     """Predictions of other models on the same samples: one set, or each release's own by name."""
     baseline: str | None = None
     """The release with which the others are compared; default: `dense`."""
@@ -120,7 +125,7 @@ def audit_files(
     base = chosen_baseline(list(paths), files.baseline)
     signals = {release: Signals.load(path) for release, path in paths.items()}
     others = files.other_models()
-    references = _loaded(others)
+    references = loaded(others)
     if references is None:
         for release, path in paths.items():
             _check_has_out_models(signals[release], attacks, path)
@@ -152,7 +157,7 @@ def audit_files(
     return Run(Path(out), found, 0)
 
 
-def _loaded(references: Path | Mapping[str, Path] | None) -> Signals | dict[str, Signals] | None:
+def loaded(references: Path | Mapping[str, Path] | None) -> Signals | dict[str, Signals] | None:
     """The references as `audit` takes them."""
     if isinstance(references, Mapping):
         return {name: Signals.load(path) for name, path in references.items()}

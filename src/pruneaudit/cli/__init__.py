@@ -24,6 +24,7 @@ from pruneaudit.cli import (
     listing,
     mia_prune,
     migrate,
+    power,
     pruning_mia,
     report,
     run,
@@ -60,6 +61,7 @@ app.command("compress", cls=PanelCommand, rich_help_panel=OWN)(compress.command)
 app.command("report", cls=PanelCommand, rich_help_panel=RESULTS)(report.command)
 app.command("check", cls=check.BudgetCommand, rich_help_panel=RESULTS)(check.command)
 app.command("frontier", cls=PanelCommand, rich_help_panel=RESULTS)(frontier.command)
+app.command("power", cls=PanelCommand, rich_help_panel=RESULTS)(power.command)
 app.command("figures", cls=PanelCommand, rich_help_panel=RESULTS)(figures.command)
 app.command("export", cls=ExportCommand, rich_help_panel=RESULTS)(export.command)
 app.command("verify", cls=PanelCommand, rich_help_panel=MAINTENANCE)(verify.command)

@@ -120,7 +120,7 @@ class Results:
             else:
                 (folder / f"{name}.csv").unlink(missing_ok=True)  # of an earlier audit in the same folder
         tables = (*TABLES, *wanted)
-        records: dict[str, Any] = {"format": FORMAT} | {name: _records(getattr(self, name)) for name in tables}
+        records: dict[str, Any] = {"format": FORMAT} | {name: json_records(getattr(self, name)) for name in tables}
         records |= {name: self.about[name] for name in SANITY_CHECKS if name in self.about}
         write_atomically(folder / "findings.json", json.dumps(records, indent=1, allow_nan=False) + "\n")
         write_atomically(
@@ -208,7 +208,7 @@ def _csv_text(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, lineterminator="\n")
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def json_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON data, NaN as null."""
     return [
         {str(key): None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}

@@ -27,6 +27,7 @@ from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.figures.against_accuracy import leakage_against_accuracy
 from pruneaudit.report.figures.by_degree import leakage_by_bits, leakage_by_sparsity
 from pruneaudit.report.figures.by_outputs import leakage_by_outputs
+from pruneaudit.report.figures.by_references import leakage_by_references
 from pruneaudit.report.figures.by_release import leakage_by_release
 from pruneaudit.report.figures.detected import detected_figures
 from pruneaudit.report.figures.drawing import packed_vega_script, vega_script
@@ -49,12 +50,14 @@ from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
 from pruneaudit.report.sentences.certainty import DEMONSTRATION
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
 from pruneaudit.report.sentences.outputs import hiding_words
+from pruneaudit.report.sentences.power import power_words
 from pruneaudit.report.tables.accusations import accusations
 from pruneaudit.report.tables.detected import NO_SAMPLES, are_public, detected, shown_samples
 from pruneaudit.report.tables.equal_accuracy import frontier_table
 from pruneaudit.report.tables.facts import listed_data, run_facts
 from pruneaudit.report.tables.findings import canaries_table, differences_table, findings_table, refusals
 from pruneaudit.report.tables.outputs import outputs_table
+from pruneaudit.report.tables.power import power_table
 from pruneaudit.report.tables.released import released
 from pruneaudit.report.tables.releases import releases_table
 from pruneaudit.report.tables.sanity_checks import sanity_checks
@@ -68,6 +71,7 @@ _SECTIONS = (
     ("leakage", "Leakage", ""),
     ("changes", "What each release changes", ""),
     ("outputs-heading", "What hiding outputs buys", "outputs"),
+    ("power-heading", "Power against the number of references", "power"),
     ("canaries", "Canaries", "canaries"),
     ("exposed-heading", "Who becomes exposed", "detected"),
     ("released", "What was released", ""),
@@ -105,8 +109,8 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
     figures = _figures(results)
     picture = first_picture(results)
     moved = detected_figures(results, samples)
-    by_outputs = leakage_by_outputs(results)
-    has_figures = bool(figures or picture or moved or by_outputs)
+    by_outputs, by_references = leakage_by_outputs(results), leakage_by_references(results)
+    has_figures = bool(figures or picture or moved or by_outputs or by_references)
     scripts = [_source(environment, _TABLES_SCRIPT), *([_source(environment, _FIGURES_SCRIPT)] if has_figures else [])]
     return environment.get_template(_TEMPLATE).render(
         _context(results, samples, shown),
@@ -115,6 +119,7 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
         picture=picture,
         detected_figures=moved,
         outputs_figure=by_outputs,
+        power_figure=by_references,
         has_figures=has_figures,
         vega=Markup(packed_vega_script()) if has_figures else "",
         scripts=[Markup(script) for script in scripts],
@@ -155,6 +160,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
     shown = {
         "frontier": frontier_table(results),
         "outputs": outputs_table(results),
+        "power": power_table(results.power),
         "canaries": canaries_table(results),
         "detected": detected(results, samples, show_records),
     }
@@ -166,6 +172,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "had_references": num_references(results) != 0,
         "has_counterparts": any(line.counterpart_of for line in first.lines),
         "hiding": hiding_words(results),
+        "power_words": power_words(results),
         "contents": [(target, words) for target, words, needs in _SECTIONS if not needs or shown[needs]],
         **shown,
         "references_shown": references_shown(results),

@@ -1,0 +1,170 @@
+"""`pruneaudit power`: what attacks would find with fewer references, and LiRA with more."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pruneaudit.cli.arguments import files_by_release, names, rates
+from pruneaudit.cli.common import DataRootOption, QuietOption, StepLine, command_line
+from pruneaudit.core.errors import UserError, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from pruneaudit.api import Power
+
+
+def command(
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN | [NAME=]FILE...",
+            help="The folder of a finished run, such as runs/demo; or files of predictions, as for audit.",
+        ),
+    ],
+    attacks: Annotated[
+        str | None,
+        typer.Option("--attacks", help="Comma-separated names of attacks that use references; default: lira,rmia."),
+    ] = None,
+    references: Annotated[
+        list[str] | None,
+        typer.Option("--references", metavar="[NAME=]FILE", help="Predictions of other models, as for audit."),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", metavar="NAME", help="As for audit, with files; default: dense.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="With files: the folder of their audit, to add the curves to it.")
+    ] = None,
+    subsets: Annotated[
+        int | None,
+        typer.Option("--subsets", help="Subsets of each size per victim; default: 100 over all, and 5 or more."),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="64,128",
+            help="Extrapolate LiRA's AUC to these numbers of references; default: powers of two up to 8 times all.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="With files: seed of subsets and bootstrap; default: 0.")
+    ] = None,
+    fpr_levels: Annotated[
+        str | None,
+        typer.Option("--fpr-levels", metavar="0.1,1%", help="With files: rates of the TPR, as for audit."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
+    quiet: QuietOption = False,
+    data_root: DataRootOption = None,
+) -> None:
+    """Show what attacks find with 1, 2, 4, ... references; trains no network.
+
+    A run gets power.csv and a section in its report. Predictions: pruneaudit power signals.npz --out audit
+    """
+    from pruneaudit.api import Curves, PredictionFiles, power
+    from pruneaudit.core.files import STUDY_FILE
+    from pruneaudit.core.machine import Here
+
+    levels = None if fpr_levels is None else rates("--fpr-levels", fpr_levels)
+    curves = Curves(subsets, _counts(at), seed, levels)
+    is_run = len(source) == 1 and Path(source[0]).is_dir() and _is_results(Path(source[0]), STUDY_FILE)
+    if is_run and (references or baseline):
+        raise UserError(f"--references, --baseline: got them beside the run {source[0]}, which has its own; leave them")
+    with StepLine(quiet) as line:
+        given: Path | PredictionFiles = Path(source[0])
+        if not is_run:
+            others = files_by_release("--references", references) if references else None
+            given = PredictionFiles(files_by_release("FILE", source), others, baseline)
+        machine = Here(data_folder=data_root, progress=line)
+        found = power(given, names(attacks), out, curves, machine, command_line())
+    for note in found.notes:
+        print(printable(f"warning: {note}"), file=sys.stderr)
+    _show(found, given if isinstance(given, Path) else out, as_json)
+
+
+def _is_results(folder: Path, study_file: str) -> bool:
+    """Whether a folder holds a run or an audit, rather than predictions that `collect` wrote."""
+    from pruneaudit.runs.names import REPORT_FILE
+
+    return (folder / study_file).exists() or (folder / REPORT_FILE).exists()
+
+
+def _counts(text: str | None) -> tuple[int, ...] | None:
+    """Parses `64,128`.
+
+    Raises:
+        UserError: a part is no number.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"--at: got '{text}', expected comma-separated numbers of references, such as 64,128")
+    return tuple(map(int, parts))
+
+
+def _show(found: Power, folder: Path | None, as_json: bool) -> None:
+    """Prints the rows as JSON, or the curves as tables and what they say."""
+    from rich.console import Console
+
+    from pruneaudit.evaluation.results import json_records
+    from pruneaudit.runs.names import REPORT_FILE
+
+    if as_json:
+        print(json.dumps(json_records(found.table), indent=1, allow_nan=False))
+        return
+    console = Console()
+    _print(found.table, console)
+    if folder is not None:
+        console.print(f"\nreport: {printable(str(folder / REPORT_FILE))}", soft_wrap=True, highlight=False)
+
+
+def _print(table: pd.DataFrame, console: Console) -> None:
+    """Prints a line per release, attack and number of references, the reasons, and where attacks stand on the first."""
+    from rich import box
+    from rich.table import Table
+
+    from pruneaudit.report.conclusions.power import standings_in, understated
+    from pruneaudit.report.escaping import terminal_text
+    from pruneaudit.report.sentences.power import standing_words
+    from pruneaudit.report.tables.power import power_table
+    from pruneaudit.report.words import listed
+    from pruneaudit.study import DENSE
+
+    found = power_table(table)
+    assert found is not None  # every attack has a row
+    title = terminal_text("Mean over victims [95% interval]; n: references of each network")
+    printed = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    printed.add_column("Release / attack", overflow="fold")
+    for column in ("n", "Scored", "AUC", *([found.rate.title] if found.rate else [])):
+        printed.add_column(column, justify="right", overflow="fold")
+    named: tuple[str, str] | None = None
+    for line in found.lines:
+        if named is None or named[0] != line.release:
+            printed.add_row(terminal_text(line.release, "bold"))
+        attack = terminal_text(f"  {line.attack}" if named != (line.release, line.attack) else "")
+        named = (line.release, line.attack)
+        shown = [line.cells[0], *line.cells[3:]]
+        cells = [terminal_text(f"{cell.value} {cell.interval}" if cell.value else f"- ({cell.note})") for cell in shown]
+        count = f"{line.num_references}{'*' if line.is_extrapolated else ''}"
+        printed.add_row(attack, count, line.share_scored, *cells)
+    console.print(printed)
+    for number, reason in enumerate(found.notes, start=1):
+        console.print(terminal_text(f"({number}) {reason}"), style="dim", highlight=False)
+    console.print(terminal_text("*: extrapolated by 1/d'^2 = a + b/n"), style="dim", highlight=False)
+    console.print()
+    releases = list(dict.fromkeys(table["release"]))
+    base = DENSE if DENSE in releases else releases[0]
+    for sentence in standing_words(standings_in(table, base), base):
+        console.print(terminal_text(sentence), highlight=False)
+    others = [name for name in releases if name != base and understated(standings_in(table, name))]
+    if others:
+        console.print(terminal_text(f"LiRA's curve still rises on {listed(others)}, too."), highlight=False)
