@@ -2,8 +2,8 @@
 
 from pruneaudit.api.again import attack, report_again
 from pruneaudit.api.checking import check
+from pruneaudit.api.fewer_references import Curves, Power, power
 from pruneaudit.api.page import PageSettings
-from pruneaudit.api.power import Curves, Power, power
 from pruneaudit.api.running import run
 from pruneaudit.api.runtime import Runtime
 from pruneaudit.api.saved import PredictionFiles, audit_files

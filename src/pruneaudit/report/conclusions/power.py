@@ -83,14 +83,16 @@ def standings_in(power: pd.DataFrame, release: str) -> tuple[Standing, ...]:
         known = not math.isnan(last["difference"])
         beyond = mine[mine["kind"] == EXTRAPOLATED].sort_values("num_references")
         told = beyond[beyond["value"].notna()]
-        columns = ("difference", "difference_low", "difference_high")
+        change, low, high = (float(last[f"difference{end}"]) for end in ("", "_low", "_high"))
         found.append(
             Standing(
                 str(attack),
                 int(last["num_references"]),
                 float(last["value"]),
                 int(curve.iloc[-2]["num_references"]) if known else 0,
-                *(float(last[column]) for column in columns),
+                change,
+                low,
+                high,
                 further=_further(told.iloc[-1]) if len(told) else None,
                 refused=str(beyond.iloc[0]["suppressed"]) if len(beyond) and not len(told) else "",
             )

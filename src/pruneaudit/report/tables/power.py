@@ -50,7 +50,7 @@ def power_table(power: pd.DataFrame) -> PowerTable | None:
     rate, notes, lines = headline_tpr(list(dict.fromkeys(power["metric"]))), Notes(), []
     keys = ["release", "references", "attack", "kind", "num_references"]
     for key, rows in power.groupby(keys, sort=False):
-        release, references, attack, kind, count = key
+        release, references, attack, kind = map(str, key[:4])
         by = {(row["samples"], row["metric"]): row for row in rows.to_dict("records")}
         own = by[SCORED, AUC.column]
         is_extrapolated = kind == EXTRAPOLATED
@@ -60,7 +60,7 @@ def power_table(power: pd.DataFrame) -> PowerTable | None:
         cells += [_value(by.get((SCORED, rate.column)), rate, notes, missing)] if rate else []
         share = "" if is_extrapolated else f"{100 * own['share_scored']:.0f}%"
         lines.append(
-            PowerLine(str(release), str(references), str(attack), int(count), is_extrapolated, share, tuple(cells))
+            PowerLine(release, references, attack, int(own["num_references"]), is_extrapolated, share, tuple(cells))
         )
     return PowerTable(rate, tuple(lines), notes.listed(), int(power["num_subsets"].max()))
 
