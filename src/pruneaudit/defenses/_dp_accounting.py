@@ -59,7 +59,7 @@ class Account:
     def _epsilon(self, accountant: str) -> float:
         made = create_accountant(mechanism=accountant)
         made.history = list(self.history)
-        with _without_harmless_warnings():
+        with without_harmless_warnings():
             return float(made.get_epsilon(delta=self.delta))
 
 
@@ -77,7 +77,7 @@ def noise_for(target_epsilon: float, account: Account, sample_rate: float, steps
     """
     accountant = account.accountant if target_epsilon <= PRV_TARGET_UP_TO else "rdp"
     try:
-        with _without_harmless_warnings():
+        with without_harmless_warnings():
             found = get_noise_multiplier(
                 target_epsilon=target_epsilon,
                 target_delta=account.delta,
@@ -96,7 +96,7 @@ def noise_for(target_epsilon: float, account: Account, sample_rate: float, steps
 
 
 @contextmanager
-def _without_harmless_warnings() -> Iterator[None]:
+def without_harmless_warnings() -> Iterator[None]:
     """Silences two warnings that do not concern the correctness of epsilon.
 
     RDP warns when its best order is the first or last of its grid: the bound holds, but could be tighter. PRV takes

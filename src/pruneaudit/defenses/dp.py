@@ -24,6 +24,7 @@ into epsilon at `delta`, for the presence or absence of one member.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -143,6 +144,14 @@ class Dp(Defense[DpOptions]):
 WITHOUT_NOISE = "The training added no noise, so it is not differentially private: epsilon is infinite."
 
 
+DOES_NOT_HOLD = "The epsilon does not hold for the released model"
+
+
+def is_private_alone(report: Mapping[str, Any]) -> bool:
+    """Whether a report of this defence covers the whole release: nothing before the training saw the members."""
+    return {"sample_rate", "steps"} <= report.keys() and not str(report.get("statement")).startswith(DOES_NOT_HOLD)
+
+
 def statement(pretrained: bool | None, masked: bool | None) -> str:
     """What a training's epsilon says about the released model, in plain words.
 
@@ -159,10 +168,7 @@ def statement(pretrained: bool | None, masked: bool | None) -> str:
     if masked:
         reasons.append("the mask was chosen from weights that were not trained privately")
     if reasons:
-        return (
-            f"The epsilon does not hold for the released model: {' and '.join(reasons)}. It covers only the last "
-            "training."
-        )
+        return f"{DOES_NOT_HOLD}: {' and '.join(reasons)}. It covers only the last training."
     scope = (
         "The epsilon bounds what this release reveals about the presence of one training sample. It covers this "
         "release only (releases that share samples add up), and attackers who do not know the seed of the noise."

@@ -16,6 +16,7 @@ from pruneaudit.core.files import SUMMARY_FILE
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import read_membership
 from pruneaudit.data.splits import Splits
+from pruneaudit.engine.dp_sgd_bounds import dp_sgd_bounds
 from pruneaudit.engine.plan import Action, Plan, Task, attacks_of
 from pruneaudit.engine.store import Store
 from pruneaudit.evaluation import Audit, bank_settings
@@ -180,6 +181,11 @@ def audit_study(
         {release: release_facts(plan, store, release, left_out) for release in plan.releases},
         about,
     )
-    bounds = Bounds(study.audit.canary_guesses, study.audit.delta, study.audit.epsilon_thresholds)
+    bounds = Bounds(
+        study.audit.canary_guesses,
+        study.audit.delta,
+        study.audit.epsilon_thresholds,
+        dp_sgd_bounds(plan, store, left_out),
+    )
     measuring = Measuring(study.seed, study.audit.fpr_levels, bounds, [*map(Outputs.parse, study.audit.outputs)])
     return evaluate(settings, attacks_of(study), measuring, known, skips(study.audit.attacks), recall)
