@@ -107,7 +107,9 @@ def test_threat_models_say_what_attacks_need():
         assert (references != "none") == ("references" in attack.needs), name
         assert ("IN and OUT" in references) == attack().compares_in, name
         assert ("a second release" in needs) == ("two releases" in attack.needs), name
-        assert ("200 holdout" in needs) == ("holdout" in attack.needs) or name == "rmia", name
+        assert ("200 nulls" in needs) == ("holdout" in attack.needs) or name == "rmia", name
+        assert ("to fit on" in needs or "to train on" in needs) == ("fitting" in attack.needs), name
+        assert ("weights" in needs) == ("forgetting" in attack.needs), name
         papers = set(re.findall(r"\d{4}\.\d{5}", source))
         assert papers
         assert papers <= set(re.findall(r"\d{4}\.\d{5}", Path(inspect.getfile(attack)).read_text())), name

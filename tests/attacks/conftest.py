@@ -49,6 +49,8 @@ def build_bank(
         confidence=phi.astype(dtype) if num_queries > 1 else None,
         sensitivity=posteriors * (1 - posteriors) * shaking,  # a softmax's slope, and what the network makes of it
         model_ids=np.arange(first_id, first_id + num_models),
+        features=np.stack([difficulty, difficulty**2, np.random.default_rng(3).normal(size=num_samples)], axis=1),
+        forgotten=difficulty + 0.3 * gain * member + np.random.default_rng([10, seed]).normal(size=member.shape),
     )
 
 

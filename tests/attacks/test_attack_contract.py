@@ -137,6 +137,8 @@ def test_order_of_samples_and_of_models_does_not_matter(name, attack_input):
             member=signals.member[models][:, samples],
             eligible=signals.eligible[models][:, samples],
             sensitivity=signals.sensitivity[models][:, samples],
+            features=signals.features[samples],
+            forgotten=signals.forgotten[models][:, samples],
             ids=signals.sample_ids[samples],
             model_ids=signals.model_names[models],
         )
@@ -165,7 +167,9 @@ def test_it_sees_nothing_where_there_is_nothing(name, make_bank, releases_of):
 
 def test_what_it_needs_it_says(name, attack_input, make_bank, releases_of):
     attack = ATTACKS.get(name)()
-    assert attack.needs <= {"references", "holdout", "sensitivity", "two releases"}
+    assert attack.needs <= {
+        *("references", "holdout", "fitting", "features", "forgetting", "sensitivity", "two releases"),
+    }
     assert attack.standard in NAMES
     assert attack.lacks(attack_input) == ""
     alone = AttackInput.of(

@@ -8,7 +8,7 @@ import pytest
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.attacks.folds import settings
-from pruneaudit.attacks.tuning import GRID, MIN_REFERENCES, constant
+from pruneaudit.attacks.tuning import GRID, MIN_REFERENCES, Tunable, constant
 from pruneaudit.metrics import auc
 
 # V victims, K references, N samples
@@ -32,7 +32,7 @@ def rmia_score(log_p, out, a):
 
 
 def tuned(attack_input, published=0.3, formula=rmia_score):
-    return constant("a", None, published, attack_input, formula, np.random.default_rng(0))
+    return constant(Tunable("a", published, formula), None, attack_input, np.random.default_rng(0))
 
 
 def best_by_hand(signals, rows, formula):

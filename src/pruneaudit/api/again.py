@@ -28,6 +28,9 @@ from pruneaudit.runs.names import PLANNED_BY, RELEASE_FILE, REPORT_FILE, SEALED_
 from pruneaudit.runs.provenance import study_provenance
 from pruneaudit.study import Study
 
+SEPARATE = {"sensitivity": "sensitivity", "forgetting": "copies trained further"}
+"""What a run makes only for the attacks that need it, by the task."""
+
 
 def attack(
     folder: str | Path,
@@ -111,13 +114,14 @@ def check_all_there(run: RunFolder, plan: Plan) -> None:
     lacking = missing_tasks(plan, run.store)
     if not lacking:
         return
-    if all(task.action == "sensitivity" for task in lacking):
-        needing = json.dumps(
-            [label for label, attack in attacks_of(plan.study).items() if "sensitivity" in attack.needs]
-        )
+    kinds = {task.action for task in lacking}
+    if kinds <= SEPARATE.keys():
+        attacks = attacks_of(plan.study).items()
+        needing = json.dumps([label for label, attack in attacks if kinds & attack.needs])
+        lacks = " and ".join(SEPARATE[kind] for kind in SEPARATE if kind in kinds)
         raise UserError(
-            f"{run.path}: this run has not measured the sensitivity of its models, which {needing} needs; measure it"
-            f" with: {run.finish_command} --set 'audit.attacks={needing}'"
+            f"{run.path}: this run has no {lacks} of its models, as needed for {needing}; make them with:"
+            f" {run.finish_command} --set 'audit.attacks={needing}'"
         )
     raise UserError(
         f"{run.path}: {len(lacking)} of {len(plan.tasks)} parts of this study are missing, first {lacking[0].name};"

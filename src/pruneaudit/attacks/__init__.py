@@ -15,6 +15,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
             "groups",
             "moments",
             "primary",
+            "ratios",
             "reference_free",
             "ties",
             "tuning",

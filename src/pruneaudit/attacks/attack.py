@@ -28,7 +28,8 @@ class Attack(Configured[OptionsT], ABC):
     trains: ClassVar[bool] = False
     """Whether it trains a classifier, which takes minutes rather than seconds."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Inputs that it requires: `references`, `holdout`, `sensitivity`, `two releases`."""
+    """Inputs that it requires: `references`, `holdout` (half B), `fitting` (half A), `features`, `forgetting`,
+    `sensitivity`, `two releases`."""
     is_lower_bound: ClassVar[bool] = False
     """Whether it by design finds less than its inputs reveal. Such an attack is never shown as the strongest."""
     from_classes: ClassVar[bool] = False
@@ -61,11 +62,22 @@ class Attack(Configured[OptionsT], ABC):
             )
         if {"two releases", "references"} <= self.needs and len(attack_input.references) != len(attack_input.releases):
             return "references in as many releases as the victims"
-        if "holdout" in self.needs and (num_nulls := int(attack_input.nulls.sum())) < MIN_HOLDOUT:
+        for need, half, samples in (("fitting", "A", attack_input.fitting), ("holdout", "B", attack_input.nulls)):
+            if need in self.needs and (number := int(samples.sum())) < MIN_HOLDOUT:
+                return (
+                    f"at least {MIN_HOLDOUT} samples in half {half} of the holdout (samples that are `eligible` for no"
+                    f" model, members of none, and not used to make any model), got {number}; {SUFFICIENT_HOLDOUT}"
+                    " holdout samples are enough for both halves"
+                )
+        if "features" in self.needs and attack_input.attacked.features is None:
             return (
-                f"at least {MIN_HOLDOUT} samples in half B of the holdout (samples that are `eligible` for no model,"
-                f" members of none, and not used to make any model), got {num_nulls}; {SUFFICIENT_HOLDOUT} holdout"
-                " samples are enough for both halves"
+                "numbers computed from the inputs alone (key `features`, (samples, features)), which studies and"
+                " `collect` have; principal components of the inputs, for example"
+            )
+        if "forgetting" in self.needs and attack_input.attacked.forgotten is None:
+            return (
+                "copies of the networks that were trained further on half A of the holdout (key `forgotten`, (models,"
+                " samples)), which a study makes from their weights"
             )
         if "sensitivity" in self.needs and any(
             part.sensitivity is None for part in (attack_input.attacked, attack_input.reference)
@@ -74,6 +86,13 @@ class Attack(Configured[OptionsT], ABC):
                 "sensitivity signals of victims and references (key `sensitivity`, see pruneaudit.signals.sensitivity)"
             )
         return ""
+
+    def num_trainings(self, attack_input: AttackInput) -> int:
+        """How many networks have to be trained for one score of a victim, beside the victim itself.
+
+        That is the largest number of references that a victim has, or 0 for attacks without references.
+        """
+        return int(attack_input.allowed.sum(axis=1).max()) if "references" in self.needs else 0
 
     @property
     def compares_in(self) -> bool:

@@ -18,7 +18,7 @@ from pydantic import Field
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.moments import averaged, means
-from pruneaudit.attacks.tuning import Constant, constant
+from pruneaudit.attacks.tuning import Constant, Tunable, constant
 from pruneaudit.core import options
 from pruneaudit.signals.derived import log_probability, probability
 
@@ -39,7 +39,8 @@ class Base(Attack[Options]):
     """ln p_y minus the scaled logarithm of its mean over references."""
 
     needs = frozenset({"references"})
-    semantics_version = 2
+    semantics_version = 3
+    """3: c is tuned from two references on, instead of three."""
 
     @property
     def compares_in(self) -> bool:
@@ -69,7 +70,7 @@ class Base(Attack[Options]):
         given = self.options.scale
         if given is None and self.options.mode == "online":
             given = ONLINE_SCALE
-        return constant("scale", given, PUBLISHED_OFFLINE_SCALE, attack_input, _offline_score, rng)
+        return constant(Tunable("scale", PUBLISHED_OFFLINE_SCALE, _offline_score), given, attack_input, rng)
 
 
 def _offline_score(log_p: np.ndarray, out: np.ndarray, scale: float) -> np.ndarray:

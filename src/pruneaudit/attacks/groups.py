@@ -10,7 +10,7 @@ from pruneaudit.study import Plugin
 ALL = "all"
 """Every attack."""
 SCORES = "scores"
-"""Every attack that trains no classifier: seconds rather than minutes."""
+"""Every attack that trains no classifier and needs no further copy of a network: seconds rather than minutes."""
 OPEN_GROUPS = (ALL, SCORES)
 """Groups of all installed attacks: those that lack an input are left out with a warning."""
 GROUPS = {
@@ -52,7 +52,8 @@ def _members(name: str) -> tuple[str, ...]:
     if name == ALL:
         return ATTACKS.names()
     if name == SCORES:
-        return tuple(each for each in ATTACKS.names() if not ATTACKS.get(each).trains)
+        attacks = {each: ATTACKS.get(each) for each in ATTACKS.names()}
+        return tuple(each for each, kind in attacks.items() if not kind.trains and "forgetting" not in kind.needs)
     if name not in GROUPS and name not in ATTACKS.names():
         raise ATTACKS.unknown(name, (*OPEN_GROUPS, *GROUPS))
     return GROUPS.get(name, (name,))

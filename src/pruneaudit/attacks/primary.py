@@ -18,7 +18,7 @@ MANY_REFERENCES = 64
 """LiRA goes first if each victim has at least this many references."""
 MANY_FLOORED = 0.01
 """If more than this share of true-class probabilities is 0 or 1, LiRA's log-odds depend on where these are floored."""
-_BY_STRENGTH = ("rmia", "base", "bavaria", "lira", "calibration", "modified_entropy", "loss")
+_BY_STRENGTH = ("rmia", "base", "bavaria", "lira", "calibration", "forgetting", "quantile", "modified_entropy", "loss")
 _RECORD = "primary"
 """Its key in `about`."""
 
@@ -55,10 +55,10 @@ class Primary:
 def attack_by_rule(labels: Iterable[str], num_references: int, floored: bool = False) -> str:
     """The primary attack among these; empty without any.
 
-    With at least `MANY_REFERENCES` references LiRA, else RMIA, BASE, BaVarIA, LiRA, calibration, modified entropy,
-    loss, in this order. Then other attacks that train nothing, then classifiers, then attacks on pairs of releases
-    (they cannot attack a single release), and last those that give only a lower bound. Among equals a plain "lira" goes
-    before "lira:mode=offline", then the given order decides.
+    With at least `MANY_REFERENCES` references LiRA, else RMIA, BASE, BaVarIA, LiRA, calibration, forgetting,
+    quantile, modified entropy, loss, in this order. Then other attacks that train nothing, then classifiers, then
+    attacks on pairs of releases (they cannot attack a single release), and last those that give only a lower bound.
+    Among equals a plain "lira" goes before "lira:mode=offline", then the given order decides.
 
     Args:
         labels: the attacks that can be played.

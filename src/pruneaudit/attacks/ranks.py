@@ -33,17 +33,17 @@ class AttackP(Attack[Options]):
     def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Scores each victim, and each reference, by its own answers on the holdout. `rng` is not used."""
         nulls = attack_input.nulls
-        references = _ranked(attack_input.reference.phi[..., 0], nulls) if attack_input.references else None
+        references = ranked(attack_input.reference.phi[..., 0], nulls) if attack_input.references else None
         if references is not None and attack_input.reference is attack_input.attacked:
             victims = references[attack_input.victims]
         else:
-            victims = _ranked(attack_input.attacked.phi[attack_input.victims, :, 0], nulls)
+            victims = ranked(attack_input.attacked.phi[attack_input.victims, :, 0], nulls)
         victims[~attack_input.eligible] = np.nan
         return Scores(victims, references, "z from the holdout")
 
 
-def _ranked(phi: np.ndarray, nulls: np.ndarray) -> np.ndarray:
-    """Fraction of the nulls (N,) at or below each phi, (M, N)."""
+def ranked(phi: np.ndarray, nulls: np.ndarray) -> np.ndarray:
+    """Fraction of the nulls (N,) at or below each value (M, N), ties broken by the value itself."""
     below = np.empty(phi.shape)
     for row, found in zip(phi, below, strict=True):
         order = np.argsort(row)  # sorted queries make each lookup start near the last one

@@ -70,5 +70,5 @@ def reference_free(attacks: Collection[str], num_networks: int, about: Mapping[s
 
 
 def _uses_references(name: str) -> bool:
-    """Whether its score needs references; assumed of an attack that is not installed."""
-    return name not in ATTACKS.names() or "references" in ATTACKS.get(name).needs
+    """Whether it compares with references or a copy; assumed of an attack that is not installed."""
+    return name not in ATTACKS.names() or bool({"references", "forgetting"} & ATTACKS.get(name).needs)

@@ -32,13 +32,11 @@ from pydantic import Field
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.moments import means
-from pruneaudit.attacks.ties import tie_break
-from pruneaudit.attacks.tuning import Constant, constant
+from pruneaudit.attacks.ratios import PUBLISHED_A, offline_mean, offline_score, share_beaten
+from pruneaudit.attacks.tuning import Constant, Tunable, constant
 from pruneaudit.core import options
 from pruneaudit.signals.derived import log_probability, probability
 from pruneaudit.study.parts import MIN_HOLDOUT
-
-PUBLISHED_A = 0.3
 
 
 class Options(options.Options):
@@ -58,7 +56,7 @@ class Rmia(Attack[Options]):
 
     needs = frozenset({"references"})
     semantics_version = 4
-    """4: z are half B of the holdout, instead of all."""
+    """4: z are half B of the holdout, instead of all; a is tuned from two references on, instead of three."""
 
     @property
     def compares_in(self) -> bool:
@@ -75,7 +73,7 @@ class Rmia(Attack[Options]):
         is_held_out = attack_input.nulls.sum() >= MIN_HOLDOUT
         z = attack_input.nulls if is_held_out else attack_input.attacked.counted & ~attack_input.attacked.unseen
         z_ratios = self._log_z_ratio(attack_input, z, a.values)  # (V, Z)
-        scores = np.stack([self._share_beaten(x, own) for x, own in zip(decisive, z_ratios, strict=True)])
+        scores = np.stack([share_beaten(x, own, self.options.gamma) for x, own in zip(decisive, z_ratios, strict=True)])
         scores[~attack_input.eligible] = np.nan
         source = "holdout" if is_held_out else "audited samples"
         told = f"gamma {self.options.gamma:g}, {a.variant}, z from the {source}"
@@ -86,18 +84,7 @@ class Rmia(Attack[Options]):
         given = self.options.a
         if given is None and self.options.mode == "online":
             given = PUBLISHED_A
-        return constant("a", given, PUBLISHED_A, attack_input, _offline_score, rng)
-
-    def _share_beaten(self, log_x: np.ndarray, log_z: np.ndarray) -> np.ndarray:
-        """Scores (N,) of one victim from ln r_x (N,) and ln r_z (Z,)."""
-        log_z = np.sort(log_z[np.isfinite(log_z)])
-        if not len(log_z):
-            return np.full(log_x.shape, np.nan)
-        # Sorted queries make each lookup start near the last one. NumPy sorts NaN slowly, infinity fast.
-        order = np.argsort(np.where(np.isnan(log_x), np.inf, log_x))
-        beaten = np.empty(len(log_x))
-        beaten[order] = np.searchsorted(log_z, log_x[order] - np.log(self.options.gamma), side="right") / len(log_z)
-        return np.where(np.isnan(log_x), np.nan, beaten + tie_break(log_x))
+        return constant(Tunable("a", PUBLISHED_A, offline_score), given, attack_input, rng)
 
     def _log_ratio(self, attack_input: AttackInput, query: int, a: np.ndarray) -> np.ndarray:
         """Ln r_x of every sample, (V, N); NaN where references are lacking."""
@@ -105,7 +92,7 @@ class Rmia(Attack[Options]):
         member = attack_input.reference.member
         out = means(known, ~member, attack_input.allowed)
         if self.options.mode == "offline":
-            expected = _offline_mean(out, a)
+            expected = offline_mean(out, a)
         else:
             expected = (means(known, member, attack_input.allowed) + out) / 2
         return log_probability(attack_input.attacked.phi[attack_input.victims, :, query]) - np.log(expected)
@@ -113,18 +100,8 @@ class Rmia(Attack[Options]):
     def _log_z_ratio(self, attack_input: AttackInput, z: np.ndarray, a: np.ndarray) -> np.ndarray:
         """Ln r_z of the samples `z` on the plain query, (V, Z)."""
         known, member = probability(attack_input.reference.phi[:, z, 0]), attack_input.reference.member[:, z]
-        expected = _offline_mean(means(known, ~member, attack_input.allowed), a)
+        expected = offline_mean(means(known, ~member, attack_input.allowed), a)
         return log_probability(attack_input.attacked.phi[attack_input.victims][:, z, 0]) - np.log(expected)
-
-
-def _offline_mean(out: np.ndarray, a: np.ndarray | float) -> np.ndarray:
-    """p(x) from the mean over OUT references."""
-    return np.asarray(((1 + a) * out + (1 - a)) / 2)
-
-
-def _offline_score(log_p: np.ndarray, out: np.ndarray, a: float) -> np.ndarray:
-    """Ln r_x, which ranks the samples of one victim as the score does."""
-    return np.asarray(log_p - np.log(_offline_mean(out, a)))
 
 
 ATTACK = Rmia

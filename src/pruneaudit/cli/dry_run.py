@@ -20,6 +20,7 @@ ACTIONS = {
     "release": "prunings / fine-tunings / defended trainings",
     "signals": "queries",
     "sensitivity": "sensitivity queries",
+    "forgetting": "copies trained further",
     "sample_scores": "tables of memorisation scores",
 }
 

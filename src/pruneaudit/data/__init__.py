@@ -19,6 +19,7 @@ _NO_SOURCES = {
     "canaries",
     "copies",
     "drawing",
+    "features",
     "membership",
     "audit_data",
     "row_numbers",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from pruneaudit.attacks.groups import skips
 from pruneaudit.core.files import SUMMARY_FILE
-from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.audit_data import AuditData, holdout_halves
+from pruneaudit.data.features import input_features
 from pruneaudit.data.membership import read_membership
 from pruneaudit.data.splits import Splits
 from pruneaudit.engine.dp_sgd_bounds import dp_sgd_bounds
@@ -30,22 +32,24 @@ from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.baselines import baselines
 from pruneaudit.study.lineage import compression_of, counterparts, defenses_of, origin_of, release_of, repeats
 from pruneaudit.study.outputs import Outputs
-from pruneaudit.study.parts import num_taken
+from pruneaudit.study.parts import MIN_HOLDOUT, num_taken
 
 Folders = Mapping[tuple[Action, int], Path]
-"""The folders with the answers of one release, by query (`signals`, `sensitivity`) and model."""
+"""The folders with the answers of one release, by query and model."""
+ANSWERS: tuple[Action, ...] = ("signals", "sensitivity", "forgetting")
+"""The queries of a release's models, and of their copies."""
 
 
 def answer_tasks(plan: Plan, release: str, left_out: Collection[int] = ()) -> list[Task]:
     """Returns the tasks that query the models of a release, without the models left out."""
-    asked = [*plan.of("signals", release), *plan.of("sensitivity", release)]
+    asked = [task for action in ANSWERS for task in plan.of(action, release)]
     return [task for task in asked if task.model_id not in left_out]
 
 
 def release_signals(
     plan: Plan, store: Store, audit_data: AuditData, release: str, left_out: Collection[int] = ()
 ) -> Signals:
-    """Returns the signals of a release's models, without the models left out."""
+    """Returns the signals of a release's models, without the models left out and without features of the inputs."""
     tasks, membership = answer_tasks(plan, release, left_out), plan.study.membership
     folders = {(task.action, task.model_id): store.path(task.artifact) for task in tasks}
     splits = read_membership(store.root, membership.num_models, len(audit_data.y))
@@ -68,7 +72,9 @@ def signals_in(
     """
     model_ids = [model_id for action, model_id in folders if action == "signals"]
 
-    def stacked(action: Action, key: str) -> np.ndarray:
+    def stacked(action: Action, key: str) -> np.ndarray | None:
+        if (action, model_ids[0]) not in folders:
+            return None
         files = [folders[action, model_id] / f"{key}.npy" for model_id in model_ids]
         return np.stack([np.load(file, mmap_mode="r", allow_pickle=False) for file in files])
 
@@ -83,7 +89,8 @@ def signals_in(
         group=splits.group if grouped else None,
         confidence=stacked("signals", "confidence") if several else None,
         correct=stacked("signals", "correct") if several else None,
-        sensitivity=stacked("sensitivity", "sensitivity") if ("sensitivity", model_ids[0]) in folders else None,
+        sensitivity=stacked("sensitivity", "sensitivity"),
+        forgotten=stacked("forgetting", "forgotten"),
         canary=audit_data.canary,
         copy=audit_data.is_copy if audit_data.copy_of is not None else None,
         holdout=holdout,
@@ -150,6 +157,10 @@ def study_settings(
 ) -> list[AttackSetting]:
     """Returns the attack settings of a study whose signals are on disk; `left_out` as for `audit_study`."""
     signals = {release: release_signals(plan, store, audit_data, release, left_out) for release in plan.releases}
+    fitting = holdout_halves(audit_data.holdout, audit_data.ids)[0]
+    if fitting.sum() >= MIN_HOLDOUT and any("features" in attack.needs for attack in attacks_of(plan.study).values()):
+        features = input_features(audit_data.x, fitting)
+        signals = {release: replace(found, features=features) for release, found in signals.items()}
     return bank_settings(signals, plan.study.audit.references, counterparts(plan.study))
 
 

@@ -38,6 +38,7 @@ def disk_bytes(plan: Plan, audit_data: AuditData, tasks: Sequence[Task]) -> int:
     sizes = {
         "signals": answers,
         "sensitivity": answers,
+        "forgetting": SCORE_BYTES * num_samples,
         "sample_scores": SCORE_BYTES * num_samples,
         # Scores of all models, and of the folds from which the attack learns its scale.
         "attack": 3 * SCORE_BYTES * num_samples * num_models,

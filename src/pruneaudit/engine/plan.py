@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.attacks.forgetting import EPOCHS
 from pruneaudit.attacks.groups import expand, skips
 from pruneaudit.compression import COMPRESSORS
 from pruneaudit.compression.chain import Step, check_order, inherited_steps, steps_of
@@ -36,15 +37,20 @@ from pruneaudit.study.lineage import (
     plugin_options,
     scoring_models_of,
 )
-from pruneaudit.study.parts import check_has_public, lacking_holdout, own_uses
-from pruneaudit.study.training import FUNCTION_PARAMETERS
+from pruneaudit.study.parts import check_has_public, lacking_holdout, num_taken, own_uses
+from pruneaudit.study.training import FUNCTION_PARAMETERS, FineTuning
 from pruneaudit.study.user_function import SourceHash, check_takes, source_sha256
 
 SIGNALS_SEMANTICS = 1
 SENSITIVITY_SEMANTICS = 1
+FORGETTING_SEMANTICS = 1
 SAMPLE_SCORES_SEMANTICS = 1
 
-Action = Literal["train", "release", "signals", "sensitivity", "sample_scores", "attack"]
+FORGOTTEN_FILE = "forgotten.npy"
+HALVES = {"fitting": 0, "holdout": 1}
+"""Which half of the holdout an attack's need means."""
+
+Action = Literal["train", "release", "signals", "sensitivity", "forgetting", "sample_scores", "attack"]
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,7 @@ def _check_attacks(study: Study) -> None:
                 "references that were trained on the victims' samples, but protocol 'disjoint' has none;"
                 " use mode=offline if the attack has it"
             )
-        elif "holdout" in attack.needs:
+        elif HALVES.keys() & attack.needs:
             lacking = lacking_holdout(study)
         elif "two releases" in attack.needs and not study.releases:
             lacking = "a release in addition to dense; add one"
@@ -176,12 +182,20 @@ def _check_attacks(study: Study) -> None:
 def _check_halves(study: Study, audit_data: AuditData) -> None:
     """Refuses attacks whose half of the holdout is too small, now that the samples are known."""
     for label, attack in attacks_of(study).items():
-        if "holdout" in attack.needs and (lacking := lacking_holdout(study, partial(_num_nulls, audit_data))):
-            raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
+        for need in HALVES.keys() & attack.needs:
+            if lacking := lacking_holdout(study, partial(_num_in_half, audit_data, HALVES[need])):
+                raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
 
 
-def _num_nulls(audit_data: AuditData, num_taken: int) -> int:
-    return int(holdout_halves(audit_data.untouched_holdout(num_taken), audit_data.ids)[1].sum())
+def _num_in_half(audit_data: AuditData, half: int, num_taken: int) -> int:
+    return int(holdout_halves(audit_data.untouched_holdout(num_taken), audit_data.ids)[half].sum())
+
+
+def _queried_for(study: Study, audit_data: AuditData) -> frozenset[str]:
+    """Returns what attacks need beyond plain queries, as far as the study can make it."""
+    needs = frozenset(need for attack in attacks_of(study).values() for need in attack.needs)
+    has_copies = "forgetting" in needs and not lacking_holdout(study, partial(_num_in_half, audit_data, 0))
+    return needs if has_copies else needs - {"forgetting"}
 
 
 def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = source_sha256) -> Plan:
@@ -219,8 +233,8 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
         Task("train", DENSE, m, artifact, {"audit_data": root}, artifact.config)
         for m, artifact in enumerate(made[DENSE])
     ]
-    is_sensitive = any("sensitivity" in attack.needs for attack in attacks_of(study).values())
-    tasks += _signals_tasks(study, DENSE, made[DENSE], root, is_sensitive)
+    needs = _queried_for(study, audit_data)
+    tasks += _signals_tasks(study, None, made[DENSE], root, needs)
     scoring, scores = _scoring_tasks(study, bank, root, in_bank)
     tasks += scoring
     for release in study.releases:
@@ -233,7 +247,7 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
         for m, artifact in enumerate(made[release.name]):
             inputs = {"audit_data": root} | ({"parent": parents[m]} if parents else {}) | read
             tasks.append(Task("release", release.name, m, artifact, inputs, artifact.config))
-        tasks += _signals_tasks(study, release.name, made[release.name], root, is_sensitive)
+        tasks += _signals_tasks(study, release, made[release.name], root, needs)
     return Plan(study, root, tuple(tasks), sources, tuple(added_baselines(asked, study)))
 
 
@@ -285,16 +299,21 @@ def _model_artifacts(release: str, config: Mapping[str, Any], num_models: int) -
 
 
 def _signals_tasks(
-    study: Study, release: str, models: list[Artifact], audit_data: Artifact, with_sensitivity: bool
+    study: Study, described: Release | None, models: list[Artifact], audit_data: Artifact, needs: Collection[str]
 ) -> list[Task]:
-    """Returns the tasks that query the models of a release with the audit data."""
-    queries = study.audit.queries
+    """Returns the tasks that query the models of a release (None: the dense bank) with the audit data."""
+    queries, release = study.audit.queries, described.name if described else DENSE
     files = ("logits.npy",) if queries == 1 else ("logits.npy", "confidence.npy", "correct.npy")
     shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": queries, "seed": study.seed}
     tasks = _query_tasks("signals", release, models, audit_data, shape, files)
-    if with_sensitivity:
+    if "sensitivity" in needs:
         shape = {"kind": "sensitivity", "semantics_version": SENSITIVITY_SEMANTICS, "seed": study.seed}
         tasks += _query_tasks("sensitivity", release, models, audit_data, shape, ("sensitivity.npy",))
+    if "forgetting" in needs:
+        shape = {"kind": "forgetting", "semantics_version": FORGETTING_SEMANTICS, "seed": study.seed}
+        training = FineTuning(epochs=EPOCHS, select="last").over(study.training, "training of forgetting copies")
+        shape |= {"training": training.identity, "taken": num_taken(study, described)}
+        tasks += _query_tasks("forgetting", release, models, audit_data, shape, (FORGOTTEN_FILE,))
     return tasks
 
 

@@ -19,7 +19,7 @@ import torch
 
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.core.threads import one_torch_thread
-from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.audit_data import AuditData, holdout_halves
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.task_context import new_model
 from pruneaudit.signals.sensitivity import sensitivity
@@ -136,6 +136,7 @@ def task_seconds(plan: Plan, tasks: Sequence[Task], probe: Probe) -> float:
     audited = num_samples - int(probe.audit_data.unseen.sum())
     # Half of the eligible samples; under `disjoint` half of the audit data is eligible.
     members = audited / (2 if plan.study.membership.protocol == "pooled" else 4)
+    num_fitting = int(holdout_halves(probe.audit_data.holdout, probe.audit_data.ids)[0].sum())  # at most
     total = 0.0
     for task in tasks:
         spec = task.spec
@@ -149,4 +150,8 @@ def task_seconds(plan: Plan, tasks: Sequence[Task], probe: Probe) -> float:
             total += spec["queries"] * num_samples * probe.query(spec)
         elif task.action == "sensitivity":
             total += num_samples * probe.sensitivity(spec)
+        elif task.action == "forgetting":
+            training = Training.model_validate(spec["training"])
+            steps = Shuffled(max(1, num_fitting), training.batch_size).num_batches * training.epochs
+            total += steps * probe.step(spec, training) + num_samples * probe.query(spec)
     return total

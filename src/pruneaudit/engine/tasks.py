@@ -17,12 +17,14 @@ from scipy.special import softmax
 from torch import nn
 
 from pruneaudit.core import seeds
+from pruneaudit.core.randomness import torch_generator
 from pruneaudit.core.threads import one_blas_thread, one_torch_thread
+from pruneaudit.data.audit_data import holdout_halves
 from pruneaudit.data.membership import from_text
 from pruneaudit.engine.assemble import signals_in
 from pruneaudit.engine.learned_scores import SCORES_FILE as ATTACK_SCORES_FILE
 from pruneaudit.engine.learned_scores import attack_in, save_scores
-from pruneaudit.engine.plan import Action
+from pruneaudit.engine.plan import FORGOTTEN_FILE, Action
 from pruneaudit.engine.releasing import make_release
 from pruneaudit.engine.task_context import (
     SCORES_FILE,
@@ -36,11 +38,13 @@ from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.evaluation.attack_setting import AttackSetting, attack_input_of
 from pruneaudit.evaluation.measure import play
 from pruneaudit.signals.collect import collect
+from pruneaudit.signals.derived import scaled_confidence
 from pruneaudit.signals.sensitivity import sensitivity
 from pruneaudit.study import Training
 from pruneaudit.training.by_function import train_by_function
 from pruneaudit.training.history import write_summary
 from pruneaudit.training.loop import train
+from pruneaudit.training.predict import predict
 from pruneaudit.training.samples import Samples
 
 
@@ -51,6 +55,7 @@ def perform(task_spec: TaskSpec) -> None:
         "release": make_release,
         "signals": _collect_signals,
         "sensitivity": _collect_sensitivity,
+        "forgetting": _train_copy,
         "sample_scores": _score_samples,
         "attack": _play_attack,
     }
@@ -85,6 +90,25 @@ def _collect_sensitivity(task_spec: TaskSpec) -> None:
     seed, model_id = task_spec.spec["seed"], task_spec.spec["model_id"]
     array = np.concatenate([sensitivity(model, samples, seed, model_id) for model, samples in _asked(task_spec)])
     np.save(Path(task_spec.staging) / "sensitivity.npy", array, allow_pickle=False)
+
+
+def _train_copy(task_spec: TaskSpec) -> None:
+    """Trains a copy of one model further on half A of the holdout, and queries it with the whole audit data.
+
+    The copy is the attacker's own, so no constraint of compression holds its weights.
+    """
+    spec, audit_data, device = task_spec.spec, audit_data_of(task_spec), task_spec.device
+    fitting, _ = holdout_halves(audit_data.untouched_holdout(spec["taken"]), audit_data.ids)
+    settings = Training.model_validate(spec["training"])
+    copy = _stored(task_spec)
+    generator = torch_generator(spec["seed"], seeds.FORGETTING, spec["model_id"])
+    train(copy, Samples.of(audit_data, fitting, device), settings, generator)
+    logits = np.concatenate([predict(copy, samples).numpy() for samples in _parts(task_spec)])  # (N, C)
+    np.save(
+        Path(task_spec.staging) / FORGOTTEN_FILE,
+        scaled_confidence(logits, audit_data.y).astype(np.float32),
+        allow_pickle=False,
+    )
 
 
 def _score_samples(task_spec: TaskSpec) -> None:
@@ -152,14 +176,26 @@ def memorisation(p_y: np.ndarray, member: np.ndarray) -> np.ndarray:
 
 
 def _asked(task_spec: TaskSpec) -> Iterator[tuple[nn.Module, Samples]]:
-    """Yields the model with the samples to query: those of the bank, then the part drawn last.
+    """Yields the model with the samples to query, part by part."""
+    model = _stored(task_spec)
+    for samples in _parts(task_spec):
+        yield model, samples
+
+
+def _stored(task_spec: TaskSpec) -> nn.Module:
+    """Loads the model to query."""
+    folder = Path(task_spec.inputs["model"])
+    return stored_model(task_spec.spec, audit_data_of(task_spec), folder).to(task_spec.device)
+
+
+def _parts(task_spec: TaskSpec) -> Iterator[Samples]:
+    """Yields the samples to query: those of the bank, then the part drawn last.
 
     The parts are queried separately, so that the answers on the bank do not depend on the other part. A scoring model
     is queried only with the bank.
     """
     audit_data = audit_data_of(task_spec)
-    model = stored_model(task_spec.spec, audit_data, Path(task_spec.inputs["model"])).to(task_spec.device)
     is_in_bank = np.arange(len(audit_data.y)) < audit_data.num_in_bank
-    yield model, Samples.of(audit_data, is_in_bank, task_spec.device)
+    yield Samples.of(audit_data, is_in_bank, task_spec.device)
     if not is_in_bank.all() and not task_spec.spec.get("bank_alone"):
-        yield model, Samples.of(audit_data, ~is_in_bank, task_spec.device)
+        yield Samples.of(audit_data, ~is_in_bank, task_spec.device)

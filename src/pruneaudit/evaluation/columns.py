@@ -88,7 +88,14 @@ TABLES = {
 }
 """The columns that each table must have."""
 LATER_CANARY_COLUMNS = ("thresholds", "hypothesis")
-LATER_COLUMNS = {"canaries": LATER_CANARY_COLUMNS, "ppv": LEARNED_PPV_COLUMNS, "releases": LATER_RELEASE_COLUMNS}
+LATER_FINDING_COLUMNS = ("num_trainings",)
+"""Number of networks to train for one score, beside the attacked one; see `Attack.num_trainings`."""
+LATER_COLUMNS = {
+    "findings": LATER_FINDING_COLUMNS,
+    "canaries": LATER_CANARY_COLUMNS,
+    "ppv": LEARNED_PPV_COLUMNS,
+    "releases": LATER_RELEASE_COLUMNS,
+}
 """Columns that tables of older runs lack; they are read as missing."""
 LONG_TABLES = {"sample_detection": SAMPLE_DETECTION_COLUMNS}
 """Tables with a row per sample: they have separate files and are not in findings.json."""

@@ -84,6 +84,7 @@ class Writer:
             "num_members": num_members,
             "num_nonmembers": num_nonmembers,
             "num_unscored": num_unscored,
+            "num_trainings": measured.num_trainings,
         }
 
     @cached_property

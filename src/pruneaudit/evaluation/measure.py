@@ -40,6 +40,8 @@ class Measured:
     num_unscored: np.ndarray
     """(V,) eligible samples that the attack could not score."""
     variant: str
+    num_trainings: int
+    """See `Attack.num_trainings`."""
     by_column: Mapping[str, Measurement]
     """Every measured figure (see `metrics.METRICS`), by its column in findings. Common weights pair replicates over
     attack settings."""
@@ -115,6 +117,7 @@ def measure(
         member=member,
         num_unscored=(wanted & ~ordinary).sum(axis=1),
         variant=scored.variant,
+        num_trainings=attack.num_trainings(attack_input),
         by_column=by_column,
         learned_tpr=learned_tpr,
         learned_fpr=learned_fpr,

@@ -189,6 +189,7 @@ def made_up_releases(seed: int, gain: float = 0.0) -> tuple[Signals, Signals]:
         _MadeUp(
             numpy_generator(seed, seeds.SELFTEST_BANK, kind, *later),
             numpy_generator(seed, seeds.SELFTEST_SENSITIVITY, kind, *later),
+            numpy_generator(seed, seeds.SELFTEST_INPUTS, kind, *later),
             num_holdout,
             num_audited,
         )
@@ -202,10 +203,13 @@ def made_up_releases(seed: int, gain: float = 0.0) -> tuple[Signals, Signals]:
         np.concatenate([getattr(part, key) for part in parts], axis=-1) for key in ("labels", "member", "eligible")
     )
 
+    features = np.concatenate([part.features for part in parts])
+
     def release(release_gain: float) -> Signals:
         drawn = [part.answers(release_gain) for part in parts]
-        logits, sensitivity = (np.concatenate(arrays, axis=1) for arrays in zip(*drawn, strict=True))
-        return Signals(logits, labels, member, eligible=eligible, sensitivity=sensitivity)
+        logits, sensitivity, forgotten = (np.concatenate(arrays, axis=1) for arrays in zip(*drawn, strict=True))
+        told = {"sensitivity": sensitivity, "forgotten": forgotten, "features": features}
+        return Signals(logits, labels, member, eligible=eligible, **told)
 
     attacked = release(gain)
     return release(2 * gain), attacked
@@ -215,17 +219,27 @@ class _MadeUp:
     """Some of the samples of a made-up bank, the holdout first, and its models' answers."""
 
     def __init__(
-        self, rng: np.random.Generator, shaking: np.random.Generator, num_holdout: int, num_audited: int
+        self,
+        rng: np.random.Generator,
+        shaking: np.random.Generator,
+        telling: np.random.Generator,
+        num_holdout: int,
+        num_audited: int,
     ) -> None:
         shape = NUM_MODELS, num_holdout + num_audited
-        self._rng, self._shaking, self._row = rng, shaking, np.arange(shape[1])
+        self._rng, self._shaking, self._telling, self._row = rng, shaking, telling, np.arange(shape[1])
         self.labels = rng.integers(NUM_CLASSES, size=shape[1])
         self.eligible = np.broadcast_to(self._row >= num_holdout, shape)
         self.member = (rng.random(shape) < 0.5) & self.eligible
         self._easiness = rng.normal(0.5, 1.5, shape[1])
+        self.features = (self._easiness + telling.normal(size=shape[1]))[:, None]  # (N, 1)
 
-    def answers(self, gain: float) -> tuple[np.ndarray, np.ndarray]:
-        """Logits and sensitivities, (M, N, C) each, of a release in which members' phi is higher by `gain`."""
+    def answers(self, gain: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The answers of a release in which members' phi is higher by `gain`.
+
+        Returns:
+            Logits and sensitivities, (M, N, C) each, and phi under copies that have forgotten the members, (M, N).
+        """
         phi = self._easiness + gain * self.member + self._rng.normal(size=self.member.shape)  # (M, N)
         logits = self._rng.normal(size=(*self.member.shape, NUM_CLASSES))
         logits[:, self._row, self.labels] = -np.inf
@@ -233,7 +247,8 @@ class _MadeUp:
         logits[:, self._row, self.labels] = phi
         # Noise moves a probability p in proportion to p (1 - p): members' certain answers hardly move.
         posteriors = np.exp(logits - np.logaddexp(phi, 0)[..., None])  # (M, N, C)
-        return logits, posteriors * (1 - posteriors) * self._shaking.exponential(size=posteriors.shape)
+        sensitivity = posteriors * (1 - posteriors) * self._shaking.exponential(size=posteriors.shape)
+        return logits, sensitivity, self._easiness + self._telling.normal(size=phi.shape)
 
 
 def redrawn_input(signals: Signals, seed: int) -> AttackInput:

@@ -26,6 +26,7 @@ from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.core.options import validated
 from pruneaudit.data import SOURCES
 from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.features import input_features
 from pruneaudit.data.source import RawData
 from pruneaudit.evaluation.left_out import unknown_words
 from pruneaudit.external.asked import NetworkOptions, Queries
@@ -148,6 +149,8 @@ def collect(
         for key, answer in answers.items():
             arrays.setdefault(key, np.empty((len(files), *answer.shape), answer.dtype))[row] = answer
     collected: dict[str, Any] = {"logits": None, **arrays}
+    if frame.fitting.sum() >= MIN_HOLDOUT:
+        collected["features"] = input_features(audit_data.x, frame.fitting)
     signals = dataclasses.replace(frame, **collected)
     tell_implausible(signals, notes.setdefault)
     _tell_floored(signals, notes.setdefault)
@@ -208,6 +211,7 @@ def _check_has_out_models(frame: Signals, files: Sequence[Path]) -> None:
     if not frame.trained_alike:
         return
     at_hand = {"holdout"} if frame.nulls.sum() >= MIN_HOLDOUT else set()
+    at_hand |= {"fitting", "features"} if frame.fitting.sum() >= MIN_HOLDOUT else set()
     alone = [name for name in ATTACKS.names() if ATTACKS.get(name).needs <= at_hand]
     raise UserError(
         f"membership: all {frame.num_models} models were trained on the same samples, so no sample has a model trained"

@@ -95,14 +95,17 @@ def as_bool(name: str, value: np.ndarray | None) -> np.ndarray | None:
     return value.astype(bool)
 
 
-def as_floats(name: str, value: np.ndarray | None, keep_double: bool = False, log_zero: bool = False) -> Any:
-    """Finite numbers as float32, model by model.
+def as_floats(
+    name: str, value: np.ndarray | None, keep_double: bool = False, log_zero: bool = False, each: str = "model"
+) -> Any:
+    """Finite numbers as float32, row by row.
 
     Args:
         name: the key, for messages.
-        value: (M, ...) numbers.
+        value: (rows, ...) numbers.
         keep_double: keep float64: near 1, float32 cannot distinguish probabilities that float64 can.
         log_zero: allow minus infinity, the logarithm of 0.
+        each: what a row is, for messages.
 
     Raises:
         UserError: they are not numbers, not finite, or too large for float32.
@@ -117,7 +120,7 @@ def as_floats(name: str, value: np.ndarray | None, keep_double: bool = False, lo
 
     for row, block in enumerate(value):
         if not is_fine(block):
-            raise UserError(f"{name}: NaN or infinity for model {row}; leave that model out or fix its outputs")
+            raise UserError(f"{name}: NaN or infinity for {each} {row}; leave that {each} out or fix its numbers")
     if keep_double and value.dtype.kind == "f" and value.dtype.itemsize == 8:
         return value.astype(np.float64, copy=False)
     with np.errstate(over="ignore"):

@@ -112,6 +112,11 @@ class Signals:
     """(N,) or (M, N) int: 0, or the path of a sample that nobody trained on: 1 sent as members, 2 as others."""
     inputs_auc: np.ndarray | None = None
     """(3,) float: AUC of a classifier of members that sees only the inputs, and its interval; `collect` measures it."""
+    features: np.ndarray | None = None
+    """(N, F) float: numbers computed from the inputs alone, such as principal components; no network's answers."""
+    forgotten: np.ndarray | None = None
+    """(M, N) float: logit-scaled true-class confidence (phi) of a copy of each model that was trained further on half A
+    of the holdout (`fitting`)."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -135,8 +140,9 @@ class Signals:
             object.__setattr__(self, name, array)
         for name in ("member", "eligible", "is_victim", "correct", "canary", "copy", "holdout"):
             object.__setattr__(self, name, as_bool(name, getattr(self, name)))
-        for name in ("confidence", "sensitivity"):
+        for name in ("confidence", "sensitivity", "forgotten"):
             object.__setattr__(self, name, as_floats(name, getattr(self, name)))
+        object.__setattr__(self, "features", as_floats("features", self.features, each="sample"))
         check_queries(self)
         check_names(self)
         check_labels(self.labels, num_classes, form)
@@ -336,13 +342,13 @@ class Signals:
         Args:
             rows: (K,) int, which models.
         """
-        shared = ("labels", "canary", "copy", "resolution", "unknown")
+        shared = ("labels", "canary", "copy", "resolution", "unknown", "features")
         values: dict[str, Any] = {name: getattr(self, name) for name in shared}
         per_model = self.placebo is not None and self.placebo.ndim == 2
         values["placebo"] = self.placebo[rows] if per_model and self.placebo is not None else self.placebo
         values["ids"] = self.sample_ids
         values["holdout"] = self.untouched_holdout  # fewer models must not turn samples of the others into nulls
-        for name in ("member", "eligible", "group", "confidence", "correct", "sensitivity"):
+        for name in ("member", "eligible", "group", "confidence", "correct", "sensitivity", "forgotten"):
             value = getattr(self, name)
             values[name] = None if value is None else value[rows]
         taken = object.__new__(_SomeModels)  # a part of checked signals needs no second check

@@ -214,7 +214,8 @@ def _rule(results: Results) -> str:
     else:
         first = f"LiRA if each network has {MANY_REFERENCES} references or more, else"
     known = "" if number is None else f". Here each network has at least {counted(number, 'reference')}"
-    return f"{first} the first one played of RMIA, BASE, BaVarIA, LiRA, calibration, modified entropy, loss{known}"
+    order = "RMIA, BASE, BaVarIA, LiRA, calibration, forgetting, quantile, modified entropy, loss"
+    return f"{first} the first one played of {order}{known}"
 
 
 def _delta(results: Results) -> str:
