@@ -208,3 +208,13 @@ def test_what_cannot_be_made_is_refused_in_one_line(call, tmp_path, monkeypatch,
     assert len(err.splitlines()) == 1
     assert [word for word in words if word not in err] == []
     assert not (tmp_path / "c.npz").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*repeat another", "ignore:.*unknown")
+def test_a_canary_whose_x_may_be_in_the_training_set_is_not_scored(given, folder):
+    canaries = read_canaries(folder / "canaries.npz")
+    member = (np.arange(len(np.load(folder / "all.npz")["y"])) < 500).astype(float)
+    member[500 + canaries.ids[2]] = np.nan
+    signals = pruneaudit.collect_signals(**given | {"membership": member})
+    scored = signals.scored[0, signals.canaries]
+    assert np.flatnonzero(~scored).tolist() == [2]

@@ -161,15 +161,15 @@ def _joined_membership(
     eligible = np.concatenate(
         [np.ones((num_models, num), dtype=bool), membership.get("eligible", np.ones(given.shape)).astype(bool)], axis=1
     )
-    holdout = membership.get("holdout")
     ids = membership.get("ids", np.arange(num_samples))
     joined = {**membership, "member": member, "eligible": eligible, "ids": _new_ids(ids, num), "canary": both.canary}
     if "canary" in membership:
         raise UserError("the membership has canaries of its own; leave its key 'canary' out")
-    if holdout is not None:
-        holdout = holdout.astype(bool)
-        holdout[repeats] = False
-        joined["holdout"] = np.concatenate([np.zeros(num, dtype=bool), holdout])
+    for key in ("holdout", "unknown", "placebo"):
+        if key in membership:
+            joined[key] = np.concatenate([np.zeros(num, dtype=bool), membership[key].astype(bool)])
+            if key != "unknown":  # an unknown copy makes its canary unknown, too
+                joined[key][num + repeats] = False
     return joined
 
 
