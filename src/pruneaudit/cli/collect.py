@@ -39,7 +39,7 @@ def command(
     ],
     membership: Annotated[
         str,
-        typer.Option("--membership", help=".npz: member (models, samples), model_ids, eligible, is_victim, ..."),
+        typer.Option("--membership", help=".npz: member (models, samples), model_ids, eligible, placebo, ..."),
     ],
     data: Annotated[str, typer.Option("--data", help="npz:FILE, or a data source (pruneaudit list datasets).")],
     out: Annotated[

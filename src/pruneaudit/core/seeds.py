@@ -75,6 +75,9 @@ DENSE = "dense"
 MATCHED = "matched"
 NO_DEFENSE = "no-defense"
 
+INPUTS = "inputs"
+"""Folds and classifiers that see only inputs."""
+
 # Metrics of the frontier
 AUC = "auc"
 TPR = "tpr_at_{:g}%_fpr"

@@ -12,6 +12,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.evaluation.canaries import BONFERRONI, Bounds
 from pruneaudit.evaluation.comparison_plan import ComparisonPlan, named, ready
+from pruneaudit.evaluation.data_checks import record_data_checks
 from pruneaudit.evaluation.evaluating import NO_COMPARISONS, Known, Measuring, evaluate
 from pruneaudit.evaluation.floors import tell_floors
 from pruneaudit.evaluation.given import BASELINE, check_names, chosen_baseline, given_settings, notes_on_copies
@@ -98,6 +99,9 @@ def audit(
     measuring = Measuring(seed, fpr_levels, Bounds(thresholds=epsilon_thresholds), ladder)
     found = evaluate(settings, playable, measuring, known, skips(named(attacks)), begin=begin)
     tell_floors(found, playable, seed)
-    for note in found.results.about["warnings"]:
+    if any(setting.attack_input.attacked.placebos.any() for setting in settings):
+        runtime.progress.say("the same attacks on placebo rows")
+    alarms = record_data_checks(found, playable, base, seed)
+    for note in (*alarms, *found.results.about["warnings"]):
         warnings.warn(note, stacklevel=2)
     return found

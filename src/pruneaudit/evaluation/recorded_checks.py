@@ -20,8 +20,9 @@ from typing import Any
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import AttackInput
-from pruneaudit.evaluation import Audit
 from pruneaudit.evaluation.attack_setting import AttackSetting
+from pruneaudit.evaluation.outcome import Audit
+from pruneaudit.evaluation.placebo import BANK, PLACEBO
 from pruneaudit.evaluation.sanity_check import MADE_UP, STOPPED, Played, Trial, play, redrawn_setting
 from pruneaudit.metrics import Estimate
 from pruneaudit.study import DENSE
@@ -31,6 +32,11 @@ OWN = "outputs of this run"
 """Name of the bank with the run's own outputs; the release follows in brackets."""
 NULL, PLANTED = "null", "planted"
 EXPECTED = {NULL: "AUC 0.5: there is no leak", PLANTED: "AUC above 0.5: there is a leak"}
+_WHERE = {
+    NULL: "on data without a leak",
+    PLANTED: "on data with a planted leak",
+    PLACEBO: "on placebo rows, which no model was trained on: it measures how members were sent, not membership",
+}
 MIN_SAMPLES = 100
 """Fewest samples of each victim for a check on the run's own outputs."""
 SELFTEST = "pruneaudit sanity-check"
@@ -68,7 +74,7 @@ def record_sanity_checks(found: Audit, attacks: Mapping[str, Attack], seed: int,
             rows += _rows(trial)
             left_out += _stopped(trial)
         left_out += [_left_out(label, own, lack) for label in able if lack]
-    found.results.about.update({"sanity_checks": rows, "not_sanity_checked": left_out})
+    _add_to(found.results.about, rows, left_out)
     return [warning(label, reason) for label, reason in failures(found.results.about).items()]
 
 
@@ -81,9 +87,15 @@ def failures(about: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for row in about.get("sanity_checks") or []:
         if not row["passed"]:
-            where = "on data without a leak" if row["kind"] == NULL else "on data with a planted leak"
+            where = _WHERE[str(row["kind"])]
             found.setdefault(str(row["attack"]), []).append(f"AUC {row['auc']:.3f} {where}")
     return {label: ", ".join(dict.fromkeys(reasons)) for label, reasons in found.items()}
+
+
+def _add_to(about: dict[str, Any], rows: list[Row], left_out: list[Row]) -> None:
+    """Puts sanity checks into `about`, after those on placebo rows, which the audit played."""
+    for key, more in (("sanity_checks", rows), ("not_sanity_checked", left_out)):
+        about[key] = [*(row for row in about.get(key) or [] if str(row["bank"]).startswith(BANK)), *more]
 
 
 def unchecked(about: Mapping[str, Any], attacks: Iterable[str]) -> dict[str, str]:
@@ -93,7 +105,7 @@ def unchecked(about: Mapping[str, Any], attacks: Iterable[str]) -> dict[str, str
         about: the `about` of a run's results, of any version.
         attacks: the attacks in question.
     """
-    checked = {str(row["attack"]) for row in about.get("sanity_checks") or []}
+    checked = {str(row["attack"]) for row in about.get("sanity_checks") or [] if row["kind"] != PLACEBO}
     reasons: dict[str, list[str]] = {}
     for row in about.get("not_sanity_checked") or []:
         reasons.setdefault(str(row["attack"]), []).append(str(row["reason"]))

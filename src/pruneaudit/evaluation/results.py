@@ -38,8 +38,9 @@ from pruneaudit.evaluation.columns import (
 from pruneaudit.evaluation.notebook import findings_html
 from pruneaudit.study.former import FORMAT
 
-SANITY_CHECKS = ("sanity_checks", "not_sanity_checked")
-"""The parts of `about` that are also in findings.json: sanity checks of attacks, and attacks without one."""
+SANITY_CHECKS = ("sanity_checks", "not_sanity_checked", "data_checks")
+"""The parts of `about` that are also in findings.json: sanity checks of attacks, attacks without one, and checks of
+the data (`evaluation/data_checks.py`)."""
 RESULT_FILES = (*(f"{name}.csv" for name in (*TABLES, *LONG_TABLES)), "findings.json", "about.json")
 """The files of saved results."""
 OPTIONAL_FILES = tuple(f"{name}.csv" for name in OPTIONAL_TABLES)

@@ -163,6 +163,9 @@ def _joined_membership(
     )
     ids = membership.get("ids", np.arange(num_samples))
     joined = {**membership, "member": member, "eligible": eligible, "ids": _new_ids(ids, num), "canary": both.canary}
+    for key in ("unknown", "placebo"):
+        if key in membership:
+            joined[key] = np.concatenate([np.zeros(num, dtype=membership[key].dtype), membership[key]])
     if "canary" in membership:
         raise UserError("the membership has canaries of its own; leave its key 'canary' out")
     for key in ("holdout", "unknown", "placebo"):

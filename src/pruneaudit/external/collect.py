@@ -28,6 +28,8 @@ from pruneaudit.data import SOURCES
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.features import input_features
 from pruneaudit.data.source import RawData
+from pruneaudit.evaluation.data_checks import inputs_differ_words
+from pruneaudit.evaluation.input_difference import input_difference
 from pruneaudit.evaluation.left_out import unknown_words
 from pruneaudit.external.asked import NetworkOptions, Queries
 from pruneaudit.external.canaries import with_canaries
@@ -151,6 +153,8 @@ def collect(
     collected: dict[str, Any] = {"logits": None, **arrays}
     if frame.fitting.sum() >= MIN_HOLDOUT:
         collected["features"] = input_features(audit_data.x, frame.fitting)
+    runtime.progress.say("do members and others differ before any model looks?")
+    collected["inputs_auc"] = _inputs_auc(frame, audit_data, notes.setdefault)
     signals = dataclasses.replace(frame, **collected)
     tell_implausible(signals, notes.setdefault)
     _tell_floored(signals, notes.setdefault)
@@ -229,6 +233,18 @@ def _tell_one_sided(frame: Signals, warn: Callable[[str], None]) -> None:
             f"{one_sided.sum():,} of {audited.sum():,} samples are members of every or of no model:"
             " online attacks cannot score them"
         )
+
+
+def _inputs_auc(frame: Signals, audit_data: AuditData, warn: Callable[[str], None]) -> np.ndarray | None:
+    """The `inputs_auc` of the first victim (one classifier for each would take minutes); None with few samples."""
+    victim = frame.victims[0]
+    found = input_difference(audit_data.x, audit_data.y, frame.member[victim], frame.ordinary[victim])
+    if found is None:
+        return None
+    auc = {"auc": found.auc.value, "low": found.auc.low, "high": found.auc.high}
+    if found.differs:
+        warn(inputs_differ_words(auc))
+    return np.array(list(auc.values()))
 
 
 def _tell_floored(signals: Signals, warn: Callable[[str], None]) -> None:

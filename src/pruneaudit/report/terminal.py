@@ -29,6 +29,7 @@ from pruneaudit.report.sentences.answer import answer, shown_change
 from pruneaudit.report.sentences.canaries import canary_words
 from pruneaudit.report.sentences.certainty import DEMONSTRATION
 from pruneaudit.report.sentences.power import power_words
+from pruneaudit.report.sentences.sanity_checks import unchecked_data_words
 from pruneaudit.report.tables.cells import Notes, estimate
 from pruneaudit.report.tables.released import left_whole
 
@@ -78,6 +79,7 @@ def _said(results: Results) -> Iterator[tuple[str, str]]:
         yield f"{change.release}: {change.text}", ""
     yield from ((sentence, "") for sentence in (told.counts, *told.collapsed, *told.agreement) if sentence)
     yield from ((sentence, "") for sentence in (*canary_words(results), *power_words(results)))
+    yield from ((sentence, "dim") for sentence in unchecked_data_words(results))
     alone = reference_free_of(results)
     if alone is not None:
         yield f"{told.certainty} {WRONG_WAY}", ""

@@ -53,22 +53,36 @@ def placebo_rows(placebo: np.ndarray) -> np.ndarray:
     return np.asarray((placebo > 0).any(axis=0) if placebo.ndim == 2 else placebo > 0)
 
 
-def with_placebo_scored(signals: Signals, is_trained_on: bool) -> Signals:
+def with_placebo_scored(signals: Signals) -> Signals:
     """The same signals in which placebo rows are scored; still no statistic counts them.
 
     Args:
-        signals: with placebo rows.
-        is_trained_on: rows that were sent as members count as members.
+        signals: with or without placebo rows.
     """
-    assert signals.placebo is not None  # the caller has looked
+    if signals.placebo is None:
+        return signals
     path = np.broadcast_to(signals.placebo, signals.member.shape)
-    other = shallow_copy(signals)
-    for name in ("scored", "ordinary"):
-        other.__dict__.pop(name, None)
     eligible = np.ones(path.shape, dtype=bool) if signals.eligible is None else signals.eligible
-    object.__setattr__(other, "eligible", eligible | (path > 0))
-    if is_trained_on:
-        object.__setattr__(other, "member", signals.member | (path == AS_MEMBERS))
+    return _changed(signals, "eligible", eligible | (path > 0))
+
+
+def with_paths_as_membership(signals: Signals) -> Signals:
+    """The same signals in which placebo rows sent as members count as members, if each model has paths of its own.
+
+    Args:
+        signals: with or without placebo rows.
+    """
+    if signals.placebo is None or signals.placebo.ndim == 1:
+        return signals
+    return _changed(signals, "member", signals.member | (signals.placebo == AS_MEMBERS))
+
+
+def _changed(signals: Signals, name: str, value: np.ndarray) -> Signals:
+    """A copy with another `eligible` or `member` in placebo rows, without checks."""
+    other = shallow_copy(signals)
+    for derived in ("scored", "ordinary"):
+        other.__dict__.pop(derived, None)
+    object.__setattr__(other, name, value)
     return other
 
 

@@ -51,6 +51,7 @@ from pruneaudit.report.sentences.certainty import DEMONSTRATION
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
 from pruneaudit.report.sentences.outputs import hiding_words
 from pruneaudit.report.sentences.power import power_words
+from pruneaudit.report.sentences.sanity_checks import data_check_words, unchecked_data_words
 from pruneaudit.report.tables.accusations import accusations
 from pruneaudit.report.tables.detected import NO_SAMPLES, are_public, detected, shown_samples
 from pruneaudit.report.tables.equal_accuracy import frontier_table
@@ -196,6 +197,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "chosen_later": chosen_later(results),
         "rule": _rule(results),
         "sanity_checks": sanity_checks(results),
+        "data_checks": (*data_check_words(results), *unchecked_data_words(results)),
         "protocol": str(about.get("protocol") or ""),
         "facts": run_facts(about),
         "command": str(about.get("command") or ""),

@@ -33,7 +33,7 @@ class Answer:
     """The answer of a report."""
 
     alarms: tuple[str, ...]
-    """Said first: attacks that failed their sanity checks."""
+    """Said first: failed checks of the attacks and the data."""
     unlearned: tuple[str, ...]
     """Networks that did not learn."""
     disagreement: str

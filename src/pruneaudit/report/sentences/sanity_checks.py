@@ -1,7 +1,8 @@
-"""Sentences that come before any figure: attacks that failed their sanity checks, networks that did not learn."""
+"""Sentences that come before any figure: failed checks of attacks and data, networks that did not learn."""
 
 from __future__ import annotations
 
+from pruneaudit.evaluation.data_checks import INPUTS, PLACEBO, data_check, inputs_differ_words
 from pruneaudit.evaluation.learned import NOT_LEARNED, not_learned_words
 from pruneaudit.evaluation.recorded_checks import failures, warning
 from pruneaudit.evaluation.results import Results
@@ -11,9 +12,42 @@ from pruneaudit.study import DENSE
 
 
 def distrusted(results: Results) -> tuple[str, ...]:
-    """A sentence for each attack that failed its sanity checks, for the first screen and the terminal."""
-    said = [warning(label, reason) for label, reason in failures(results.about).items()]
+    """A sentence for each failed check of attacks or data, for the first screen and the terminal."""
+    inputs = data_check(results.about, INPUTS)
+    said = [inputs_differ_words(inputs)] if inputs and inputs["passed"] is False else []
+    said += [warning(label, reason) for label, reason in failures(results.about).items()]
     return tuple(f"{sentence[0].upper()}{sentence[1:]}." for sentence in said)
+
+
+def data_check_words(results: Results) -> tuple[str, ...]:
+    """What the checks of the data found, one sentence for each that was made."""
+    inputs, placebo = (data_check(results.about, check) for check in (INPUTS, PLACEBO))
+    said = []
+    if inputs and inputs["passed"] is not None:
+        told = "recognises" if not inputs["passed"] else "does not recognise"
+        figure = f"AUC {inputs['auc']:.3f} [{inputs['low']:.3f}, {inputs['high']:.3f}]"
+        said.append(f"A classifier that sees only the inputs {told} members: {figure}.")
+    if placebo and placebo["passed"] is not None:
+        sent = f"sent as members ({placebo['num_as_members']:,}) and as others ({placebo['num_as_others']:,})"
+        told = "do not differ for any attack" if placebo["passed"] else "differ: an attack measures how rows were sent"
+        said.append(f"Placebo rows {sent} {told}.")
+    return tuple(said)
+
+
+def unchecked_data_words(results: Results) -> tuple[str, ...]:
+    """What is not known of the data, one sentence for each check that was not made; empty for studies."""
+    found = ((check, data_check(results.about, check)) for check in _NOT_CHECKED)
+    return tuple(
+        f"Not checked: whether {_NOT_CHECKED[check]} ({entry['reason']})."
+        for check, entry in found
+        if entry and entry["passed"] is None
+    )
+
+
+_NOT_CHECKED = {
+    INPUTS: "members and others differ before any model looks",
+    PLACEBO: "members were sent to the models in the same way as others",
+}
 
 
 def unlearned(results: Results) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from pruneaudit.report.selection import attack_order, given_baseline, primary_at
 from pruneaudit.report.sentences.answer import Answer
 from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
 from pruneaudit.report.sentences.canaries import canary_words
-from pruneaudit.report.sentences.sanity_checks import checks_words
+from pruneaudit.report.sentences.sanity_checks import checks_words, data_check_words, unchecked_data_words
 from pruneaudit.report.sentences.summary import (
     COMMAND_ELSEWHERE,
     NO_FIGURES,
@@ -228,13 +228,14 @@ def _not_tested(results: Results, limits: Limits) -> Part:
     checks = sanity_checks(results)
     unchecked = [not_sanity_checked_words(attacks, reason) for reason, attacks in (checks.missing if checks else ())]
     reasons = _cut([reason for reason, _ in refusals(results, MEAN)], max(1, limits.items // 2), "reason")
-    said = (f"{NOT_TESTED[0].upper()}{NOT_TESTED[1:]}", *unchecked, suppressed_words(tuple(reasons)))
+    skipped = (*unchecked_data_words(results), *unchecked)
+    said = (f"{NOT_TESTED[0].upper()}{NOT_TESTED[1:]}", *skipped, suppressed_words(tuple(reasons)))
     return Part("What was not tested?", _shortened(said, limits))
 
 
 def _caveats(results: Results, told: Answer) -> tuple[str, ...]:
     warnings = [f"Warning: {warning}." for warning in results.about.get("warnings") or []]
-    return (checks_words(results), *told.caveats, *warnings)
+    return (checks_words(results), *data_check_words(results), *told.caveats, *warnings)
 
 
 def _provenance(results: Results, seal: str, limits: Limits, public: bool) -> Part:

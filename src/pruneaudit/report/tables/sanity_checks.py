@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pruneaudit.evaluation.placebo import PLACEBO
 from pruneaudit.evaluation.recorded_checks import NULL, failures
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC
@@ -65,6 +66,8 @@ def sanity_checks(results: Results) -> SanityChecks | None:
 
 
 def _done(bank: str, kind: str) -> str:
+    if kind == PLACEBO:
+        return f"{bank}: sent as members or as others"
     made_up = bank.startswith("made-up")
     return _MADE_UP_DONE[kind] if made_up else f"{bank}, membership redrawn"
 
