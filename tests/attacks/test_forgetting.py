@@ -8,7 +8,10 @@ import pytest
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.attacks.tuning import GRID
+from pruneaudit.core.errors import UserError
+from pruneaudit.evaluation import audit
 from pruneaudit.metrics import auc
+from pruneaudit.signals.signals import Signals
 
 NUM_SAMPLES, NUM_HOLDOUT = 900, 500
 FORGETTING = ATTACKS.get("forgetting")
@@ -80,6 +83,19 @@ def test_trainings_are_counted(bank, make_input):
     assert ATTACKS.get("rmia")().num_trainings(make_input(bank)) == 5
     for name in ("loss", "attack_p", "quantile"):
         assert ATTACKS.get(name)().num_trainings(make_input(bank)) == 0
+
+
+def test_an_audit_of_one_network_takes_both_from_a_file(make_bank, tmp_path):
+    make_bank(num_models=1, num_samples=NUM_SAMPLES, num_holdout=NUM_HOLDOUT).save(tmp_path / "one.npz")
+    signals = Signals.load(tmp_path / "one.npz")
+    findings = audit(signals, attacks=["loss", "quantile", "forgetting"], fpr_levels=[0.1]).findings
+    means = findings[findings["victim"] == "mean"].set_index("attack")
+    assert means["num_trainings"].to_dict() == {"loss": 0, "quantile": 0, "forgetting": 1}
+    assert (means.loc[["quantile", "forgetting"], "auc"] > means.loc["loss", "auc"]).all()
+    with pytest.raises(UserError, match=r"'forgetting'.*`forgotten`.*study"):
+        audit(replace(signals, forgotten=None), attacks=["forgetting"])
+    with pytest.raises(UserError, match=r"'quantile'.*`features`"):
+        audit(replace(signals, features=None), attacks=["quantile"])
 
 
 def test_what_it_lacks(bank, make_bank, make_input):

@@ -221,6 +221,19 @@ def test_a_half_of_200_lets_attack_p_work_on_one_model(bank, tmp_path, num_holdo
     assert ("attack_p" in message) == (num_holdout >= 365)
 
 
+def test_features_of_the_inputs_are_collected_where_half_a_can_fit_them(bank, tmp_path):
+    num_holdout = 430
+    noise = np.random.default_rng(0).integers(0, 256, (num_holdout, *bank.x.shape[1:])).astype(bank.x.dtype)
+    labels = np.concatenate([np.arange(num_holdout) % 3, bank.y])
+    np.savez(tmp_path / "more.npz", x=np.concatenate([noise, bank.x]), y=labels)
+    member = np.hstack([np.zeros((len(bank.member), num_holdout), dtype=bool), bank.member])
+    given = {"member": member, "eligible": np.broadcast_to(np.arange(len(labels)) >= num_holdout, member.shape)}
+    signals = quietly(**bank.given | {"membership": given, "data": f"npz:{tmp_path / 'more.npz'}"}).signals
+    assert signals.features.shape == (len(labels), 30)
+    np.testing.assert_allclose(signals.features[signals.fitting].std(axis=0), 1, atol=1e-3)
+    assert quietly(**bank.given).signals.features is None
+
+
 def test_a_holdout_is_what_the_user_says_it_is(bank):
     eligible = np.broadcast_to(np.arange(120) >= 30, bank.member.shape)
     given = {"member": bank.member & eligible, "eligible": eligible, "holdout": np.arange(120) < 20}
