@@ -25,7 +25,7 @@ from pruneaudit.report.page.html import write_report
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.lock import RunLock
 from pruneaudit.runs.names import PLANNED_BY, RELEASE_FILE, REPORT_FILE, SEALED_ALWAYS, SEALED_IF_THERE
-from pruneaudit.runs.provenance import study_provenance
+from pruneaudit.runs.provenance import study_provenance, with_target
 from pruneaudit.study import Study
 
 SEPARATE = {"sensitivity": "sensitivity", "forgetting": "copies trained further"}
@@ -76,6 +76,7 @@ def attack(
         from pruneaudit.engine.release_report import release_notes  # imports torch
 
         about = study_provenance(plan, audit_data, command) | _measured_before(folder)
+        about |= with_target(about, plan, held.membership(study, audit_data))
         about["warnings"] = [*about["warnings"], *release_notes(about.get("release_report"))]
         store.open_for_writing()
         settings = study_settings(plan, store, audit_data)

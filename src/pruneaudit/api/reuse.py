@@ -96,7 +96,7 @@ def results_there(run: RunFolder, plan: Plan, audit_data: AuditData, identity: s
         return None
     if facts.get("report") != file_sha256(run.path / REPORT_FILE) or tasks_to_do(plan, run.store):
         return None
-    besides = (plan.audit_data, *_learned(run.path, facts))
+    besides = (*plan.given, *_learned(run.path, facts))
     if any(run.store.status(artifact)[0] != "whole" for artifact in besides):
         return None
     results = Results.load(run.path)

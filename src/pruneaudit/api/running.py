@@ -24,16 +24,18 @@ from pruneaudit.engine.plan import Plan, attacks_of
 from pruneaudit.engine.preflight import preflight
 from pruneaudit.engine.scheduler import TasksFailedError, Work, carry_out, forget_finished
 from pruneaudit.engine.sources import functions_importable
+from pruneaudit.engine.target_files import TARGET_ID
 from pruneaudit.evaluation import Audit
 from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.recorded_checks import SANITY_CHECK_RUN, record_sanity_checks
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.words import counted
+from pruneaudit.runs.audit_data import settled
 from pruneaudit.runs.beginning import begin, plan_study, replaced
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.lock import RunLock
 from pruneaudit.runs.log import LoggedProgress
-from pruneaudit.runs.provenance import study_provenance
+from pruneaudit.runs.provenance import study_provenance, target_lines, with_target
 from pruneaudit.study import Study
 from pruneaudit.study.recipes import load_recipe_or_file
 from pruneaudit.tracking.trackers import Trackers
@@ -137,6 +139,7 @@ def prepare(study: Study, folder: Path, runtime: Runtime) -> Prepared:
     """
     runtime.standby()  # checks device, executor and jobs
     plan, audit_data = plan_study(study, runtime.data_folder, folder)
+    study = settled(study, audit_data)
     run = RunFolder(folder)
     with functions_importable(plan):
         notes = preflight(plan, audit_data, run.store)
@@ -164,9 +167,12 @@ def watching(prepared: Prepared, page: PageSettings) -> Iterator[tuple[Watch, di
         where: dict[str, Any] = {"device": runtime.device, "executor": runtime.executor, "jobs": runtime.num_jobs}
         log.event("start", command=page.command, **where, **facts["versions"])
         store.open_for_writing()
-        for note in (*open_folder, *replaced(study, audit_data, folder), *facts["warnings"], *prepared.notes):
+        before = replaced(study, audit_data, folder)
+        facts |= with_target(facts, plan, begin(plan, study, audit_data, folder))
+        for note in (*open_folder, *before, *facts["warnings"], *prepared.notes):
             log.warn(note)
-        begin(plan, study, audit_data, folder)
+        for line in target_lines(facts):
+            log.say(line)
         trackers.start(facts)
         yield Watch(log, trackers), facts
 
@@ -181,10 +187,10 @@ def execute(prepared: Prepared, watch: Watch) -> Executed:
     with runtime.standby() as executor:
         pace = runtime.device, watch.trackers, runtime.checkpoint_seconds
         work = carry_out(prepared.plan, audit_data, store, executor, *pace)
-        lost, missing = work.lost(study.membership.num_models)
+        lost, missing = work.lost(study.membership.num_models, (TARGET_ID,) if study.target else ())
         left_out = without_broken_groups(study.membership, missing)
         num_models = study.membership.num_models - len(left_out)
-        if num_models < MIN_MODELS:
+        if num_models < min(MIN_MODELS, study.membership.num_models):
             raise TasksFailedError(work.failures)
         for release in lost:
             watch.log.warn(f"release {release} is left out: it failed for most models")

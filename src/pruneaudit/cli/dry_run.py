@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ACTIONS = {
     "train": "dense trainings",
+    "import": "networks of yours to read",
     "release": "prunings / fine-tunings / defended trainings",
     "signals": "queries",
     "sensitivity": "sensitivity queries",
@@ -49,12 +50,14 @@ def describe(
     from pruneaudit.engine.scheduler import tasks_to_do
     from pruneaudit.engine.sources import functions_importable
     from pruneaudit.engine.store import Store
+    from pruneaudit.runs.audit_data import settled
     from pruneaudit.runs.beginning import plan_study, replaced
     from pruneaudit.runs.folder import RunFolder
 
     check_device(device)
     run = RunFolder(folder)
     plan, audit_data = run.planned(study, data_root) if finished else plan_study(study, data_root, folder)
+    study = settled(study, audit_data)
     store, probe, workers = Store(folder), Probe(audit_data, device), jobs or usual_jobs(device)
     notes: tuple[str, ...] = ()
     if not finished:

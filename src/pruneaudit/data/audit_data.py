@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,12 +19,14 @@ from pruneaudit.core.files import check_file, read_json
 from pruneaudit.core.identity import sha256_of_arrays
 from pruneaudit.core.randomness import coins_of
 
-# N samples: audited, canaries, holdout, copies, public (with `drawn_first = "public"` public before, holdout after)
+# N samples: audited, canaries, holdout, copies, kept, public (with `drawn_first = "public"` public before, holdout
+# last)
 # B of them in the bank: all but the part drawn last; C classes, K channels, H height, W width, F features
 
 _ARRAYS = ("x", "y", "ids", "holdout", "public", "canary")
 _FACTS = "audit_data.json"
-_COPY_OF = "copy_of"
+_LEFT_OUT = "num_left_out"
+_IF_THERE = ("copy_of", "target_member", "kept")
 SAVED_FILES = (*(f"{key}.npy" for key in _ARRAYS), _FACTS)
 """The files of all saved audit data."""
 
@@ -58,6 +60,14 @@ class AuditData:
     copy_of: np.ndarray | None = None
     """(N,) int64: for a copy the index of the audited sample with the same x, for other samples their own index; None
     without copies. A copy is in exactly the training sets of its original, and is never audited."""
+    target_member: np.ndarray | None = None
+    """(N,) bool: in the training set of the target; None without a target."""
+    kept: np.ndarray | None = None
+    """(N,) bool: the target's members that are not audited. They are in the training set of every reference, and never
+    nulls; None without a target."""
+    num_left_out: int = 0
+    """With a target: number of non-members of the source that are not used, because x equals a member's or an
+    unknown's."""
     classes_known: bool = True
     """Whether the source states its classes; if not, C is the highest label + 1, which can be too low."""
 
@@ -121,6 +131,16 @@ class AuditData:
             return np.zeros(len(self.x), dtype=bool)
         return self.copy_of != np.arange(len(self.x))
 
+    @cached_property
+    def is_kept(self) -> np.ndarray:
+        """(N,) bool: the target's members that are not audited; all False without a target."""
+        return np.zeros(len(self.x), dtype=bool) if self.kept is None else self.kept
+
+    @property
+    def coined(self) -> np.ndarray:
+        """(N,) bool: the samples whose membership a coin decides: audited ones, their copies, and canaries."""
+        return ~self.unseen & ~self.is_kept
+
     def shared(self, coins: np.ndarray) -> np.ndarray:
         """Returns the coins (N,), with every copy given the coin of its original."""
         return coins if self.copy_of is None else coins[self.copy_of]
@@ -135,7 +155,8 @@ class AuditData:
         folder.mkdir(parents=True, exist_ok=True)
         for key, array in self._arrays().items():
             np.save(folder / f"{key}.npy", array, allow_pickle=False)
-        facts = {"name": self.name, "classes": self.classes, "mean": self.mean, "std": self.std}
+        facts: dict[str, Any] = {"name": self.name, "classes": self.classes, "mean": self.mean, "std": self.std}
+        facts |= {_LEFT_OUT: self.num_left_out} if self.num_left_out else {}
         (folder / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -158,10 +179,12 @@ class AuditData:
             for key in _ARRAYS:
                 check_file(folder / f"{key}.npy")
             arrays = {key: np.load(folder / f"{key}.npy", mmap_mode=mode, allow_pickle=False) for key in _ARRAYS}
-            if (folder / f"{_COPY_OF}.npy").exists():
-                arrays[_COPY_OF] = np.load(folder / f"{_COPY_OF}.npy", allow_pickle=False)
+            for key in _IF_THERE:
+                if (folder / f"{key}.npy").exists():
+                    arrays[key] = np.load(folder / f"{key}.npy", allow_pickle=False)
             mean, std = (None if facts[key] is None else tuple(facts[key]) for key in ("mean", "std"))
             classes = tuple(facts["classes"])
+            arrays |= {_LEFT_OUT: int(facts.get(_LEFT_OUT, 0))}
             found = cls(**arrays, name=facts["name"], num_classes=len(classes), classes=classes, mean=mean, std=std)
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise UserError(
@@ -180,8 +203,8 @@ class AuditData:
         )
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        copies = {} if self.copy_of is None else {_COPY_OF: self.copy_of}
-        return {key: getattr(self, key) for key in _ARRAYS} | copies
+        there = [key for key in _IF_THERE if getattr(self, key) is not None]
+        return {key: getattr(self, key) for key in (*_ARRAYS, *there)}
 
 
 def _first(part: np.ndarray, count: int | None) -> np.ndarray:
@@ -212,9 +235,19 @@ def copies_note(audit_data: AuditData) -> list[str]:
     if audit_data.copy_of is None:
         return []
     num_copies, num_samples = int(audit_data.is_copy.sum()), len(audit_data.y)
-    num_audited = int((~audit_data.unseen & ~audit_data.canary).sum()) - num_copies
+    num_audited = int((audit_data.coined & ~audit_data.canary).sum()) - num_copies
     return [
         f"{num_copies:,} of {num_samples:,} samples repeat{'s' if num_copies == 1 else ''} an audited sample (equal x,"
         " any label): equal samples are in the same training sets, and one of each is audited"
         f" ({num_audited:,} in total)"
+    ]
+
+
+def left_out_note(audit_data: AuditData) -> list[str]:
+    """Returns a note on non-members that a study with a target does not use; empty if there are none."""
+    if not audit_data.num_left_out:
+        return []
+    return [
+        f"{audit_data.num_left_out:,} non-members of the target are not used: a member, or a sample of unknown status,"
+        " has the same x"
     ]

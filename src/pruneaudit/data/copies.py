@@ -5,7 +5,7 @@ model was trained on the "non-member" through the other row. An audit that count
 leakage. Near-duplicates (scaled or shifted pictures) are not detected.
 """
 
-# N samples
+# N samples, R rows of the source, G different ones
 
 from __future__ import annotations
 
@@ -36,3 +36,20 @@ def first_equal(x: np.ndarray) -> np.ndarray:
         for place, row in enumerate(block, start):
             found[place] = places.setdefault(hashlib.sha256(row).digest(), place)
     return found
+
+
+def originals(order: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the distinct rows of a source, in the order of drawing.
+
+    Args:
+        order: (r,) int, the rows to draw from, in a random order.
+        first: (R,) int, from `first_equal`.
+
+    Returns:
+        (G,) int, the first row of each group of equal rows, in that order; and (r,) int, the index of the group of each
+        row, in that order.
+    """
+    _, begins, group = np.unique(first[order], return_index=True, return_inverse=True)
+    rank = np.empty(len(begins), np.int64)
+    rank[np.argsort(begins)] = np.arange(len(begins))
+    return order[np.sort(begins)], rank[group]

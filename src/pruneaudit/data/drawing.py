@@ -11,29 +11,35 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import validated
 from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.data import SOURCES
+from pruneaudit.data.around_target import draw_around
 from pruneaudit.data.audit_data import AuditData
-from pruneaudit.data.copies import first_equal
+from pruneaudit.data.copies import first_equal, originals
 from pruneaudit.data.source import RawData
-from pruneaudit.study import Data
+from pruneaudit.data.target_members import read_members
+from pruneaudit.study import Data, Target
 
 # N samples, R rows of the source, G different ones
 
 MIN_SAMPLES = 4
 
 
-def load_audit_data(data: Data, seed: int, data_root: Path | None = None) -> AuditData:
+def load_audit_data(data: Data, seed: int, data_root: Path | None = None, target: Target | None = None) -> AuditData:
     """Loads the source of a study, and draws its audit data.
 
     Args:
         data: the source, and the numbers of samples.
         seed: the study's seed.
         data_root: the folder of data sets; None: `data.source.default_data_root()`.
+        target: the target, whose members decide which samples are audited.
 
     Raises:
         UserError: the source is unknown, or its data are missing, malformed or too few.
     """
     raw = _read(data, data_root)
     _check_no_gap(raw, data.source.label)
+    if target is not None:
+        status = read_members(Path(target.member).expanduser(), len(raw.y))
+        return draw_around(raw, data, target, status, seed)
     return draw(raw, data, seed)
 
 
@@ -81,9 +87,9 @@ def draw(raw: RawData, data: Data, seed: int) -> AuditData:
         UserError: the source has too few samples, or an audited class would be empty.
     """
     order = numpy_generator(seed, seeds.POPULATION).permutation(len(raw.y))  # (R,)
-    different, original = _originals(order, first_equal(raw.x))
+    different, original = originals(order, first_equal(raw.x))
     num_audited = _num_audited(len(raw.y), len(different), data)
-    is_public_first = bool(data.num_public) and (data.drawn_first == "public" or not data.num_holdout)
+    is_public_first = data.draws_public_first or (bool(data.num_public) and not data.num_holdout)
     first, second = (data.num_holdout, data.num_public)[:: -1 if is_public_first else 1]
     num_seen = num_audited + data.num_canaries
     num_early, num_drawn = num_seen + first, num_seen + first + second
@@ -113,23 +119,6 @@ def draw(raw: RawData, data: Data, seed: int) -> AuditData:
         if len(copies)
         else None,
     )
-
-
-def _originals(order: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the distinct rows of a source, in the order of drawing.
-
-    Args:
-        order: (R,) int, all rows in a random order.
-        first: (R,) int, from `first_equal`.
-
-    Returns:
-        (G,) int, the first row of each group of equal rows, in that order; and (R,) int, the index of the group of each
-        row, in that order.
-    """
-    _, begins, group = np.unique(first[order], return_index=True, return_inverse=True)
-    rank = np.empty(len(begins), np.int64)
-    rank[np.argsort(begins)] = np.arange(len(begins))
-    return order[np.sort(begins)], rank[group]
 
 
 def _num_audited(num_available: int, num_different: int, data: Data) -> int:

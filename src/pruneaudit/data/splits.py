@@ -11,6 +11,10 @@ For each group, coins divide the samples into the victim's half and the attacker
 a random half of its half and audited only on its half; every shadow is trained on its own random half of the
 attacker's half. No shadow has seen a sample on which its victim is audited. Canaries are always in the victim's half.
 
+`target`: model 0 is the user's own, whose members are given; the other models are its references, and only model 0 is a
+victim. Coins decide which audited samples are members of a reference. The target's other members are in every
+reference's training set, so that these have as many samples as the target's, on average.
+
 The halves are never exact. If each sample were a member of exactly half of the models, the references' rows
 would reveal the victim's row: if M/2 of the M - 1 references contain the sample, the victim does not, so
 guessing the rarer side would always win without querying any model. Attacks that compare a sample's members
@@ -67,6 +71,8 @@ class Splits:
 
 def split_of(settings: Membership, study_seed: int, model_id: int, audit_data: AuditData) -> Split:
     """Draws the split of one model under the study's protocol."""
+    if settings.protocol == "target":
+        return _split_around_target(study_seed, model_id, audit_data)
     if settings.protocol == "pooled":
         return coin_split(numpy_generator(study_seed, seeds.MEMBERSHIP, model_id), audit_data)
     group = settings.group_of(model_id)
@@ -80,7 +86,15 @@ def split_of(settings: Membership, study_seed: int, model_id: int, audit_data: A
 def coin_split(generator: np.random.Generator, audit_data: AuditData, is_victim: bool = True) -> Split:
     """Draws independent fair coins for all samples except holdout and public; copies get the coin of their original."""
     coins = audit_data.shared(generator.random(len(audit_data.y)) < 0.5)  # (N,)
-    return Split(coins & ~audit_data.unseen, ~audit_data.unseen & ~audit_data.is_copy, is_victim, group=0)
+    return Split(coins & ~audit_data.unseen, audit_data.coined & ~audit_data.is_copy, is_victim, group=0)
+
+
+def _split_around_target(study_seed: int, model_id: int, audit_data: AuditData) -> Split:
+    """Returns the split of the target (model 0), or draws that of a reference."""
+    assert audit_data.target_member is not None
+    coins = coin_split(numpy_generator(study_seed, seeds.MEMBERSHIP, model_id), audit_data)
+    member = coins.member | audit_data.is_kept if model_id else audit_data.target_member
+    return Split(member, coins.eligible, is_victim=model_id == 0, group=0)
 
 
 def splits_of(settings: Membership, study_seed: int, model_ids: Sequence[int], audit_data: AuditData) -> Splits:
@@ -101,11 +115,18 @@ def _victims_half(study_seed: int, group: int, audit_data: AuditData) -> np.ndar
 
 
 def without_broken_groups(settings: Membership, left_out: Collection[int]) -> set[int]:
-    """Returns the models to leave out if some are missing; under `disjoint` also groups without victim or shadows."""
+    """Returns the models to leave out if some are missing; under `disjoint` also groups without victim or shadows.
+
+    Under `target` all are left out without the target, or if no reference is left of several.
+    """
     everywhere = set(left_out)
     if settings.protocol == "disjoint":
         for first in range(0, settings.num_models, settings.group_size):
             shadows = set(range(first + 1, first + settings.group_size))
             if first in everywhere or shadows <= everywhere:
                 everywhere |= {first, *shadows}
+    if settings.protocol == "target":
+        models = set(range(settings.num_models))
+        if 0 in everywhere or (settings.num_models > 1 and models - everywhere == {0}):
+            return models
     return everywhere

@@ -79,7 +79,7 @@ def signals_in(
         return np.stack([np.load(file, mmap_mode="r", allow_pickle=False) for file in files])
 
     several = num_queries > 1
-    splits, grouped = splits.rows(model_ids), protocol == "disjoint"
+    splits, grouped = splits.rows(model_ids), protocol != "pooled"
     return Signals(
         logits=stacked("signals", "logits"),
         labels=audit_data.y,
@@ -123,7 +123,7 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
         }
     trained = described.finetune or origin_of(described) == "init"
     return facts | {
-        "compress": compression_of(plan.study, described),
+        "compress": compression_of(plan.study, described) or Path(described.weights).name,
         "defense": "+".join(plugin.label for plugin in defenses_of(plan.study, described)),
         "origin": origin_of(described),
         "sparsity": mean("sparsity"),
@@ -131,12 +131,14 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
         "nonzero_parameters": mean("nonzero_parameters"),
         "test_accuracy_before": mean("test_accuracy_before"),
         "test_accuracy_after_pruning": mean("test_accuracy_after_pruning"),
-        "test_accuracy_after_finetuning": mean("test_accuracy") if trained else float("nan"),
+        "test_accuracy_after_finetuning": mean("test_accuracy") if trained and not described.weights else float("nan"),
     }
 
 
 def is_finetuned_dense(release: Release) -> bool:
     """Returns whether a release is the dense model with extra fine-tuning and nothing else."""
+    if release.weights:
+        return False
     return not release.compress and release.finetune is not None and not release.defense and release.parent == DENSE
 
 
@@ -148,7 +150,8 @@ def compared_with_all(study: Study) -> list[str]:
 
 def undefended_dense(study: Study) -> list[str]:
     """Returns the baselines of the frontier: releases without compression or defence, also in their ancestors."""
-    untouched = [r for r in study.releases if not compression_of(study, r) and not defenses_of(study, r)]
+    own = [release for release in study.releases if not release.weights]
+    untouched = [r for r in own if not compression_of(study, r) and not defenses_of(study, r)]
     return [DENSE, *(release.name for release in untouched)]
 
 

@@ -28,6 +28,7 @@ from pruneaudit.evaluation import AttackSetting, bank_settings
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study.lineage import counterparts
 
+_PER_MODEL = ("logits", "member", "eligible", "is_victim", "group", "sensitivity")
 PROBED_BATCHES = 2
 """Classifier steps per unit of a probe."""
 
@@ -46,7 +47,7 @@ def expected_settings(plan: Plan, audit_data: AuditData) -> list[AttackSetting]:
     splits = draw_membership(plan.study, audit_data)
     answers = np.broadcast_to(np.float32(0), (*splits.member.shape, audit_data.num_classes))  # (M, N, C)
     asked = any(task.action == "sensitivity" for task in plan.tasks)
-    grouped = membership.protocol == "disjoint"
+    grouped = membership.protocol != "pooled"
     signals = Signals(
         logits=answers,
         labels=audit_data.y,
@@ -59,7 +60,13 @@ def expected_settings(plan: Plan, audit_data: AuditData) -> list[AttackSetting]:
         copy=audit_data.is_copy if audit_data.copy_of is not None else None,
         ids=audit_data.ids,
     )
-    return bank_settings(dict.fromkeys(plan.releases, signals), plan.study.audit.references, counterparts(plan.study))
+    of_target = replace(
+        signals,
+        **{key: value[:1] for key in _PER_MODEL if (value := getattr(signals, key)) is not None},
+    )
+    alone = {release.name for release in plan.study.releases if release.is_file_alone}
+    releases = {name: of_target if name in alone else signals for name in plan.releases}
+    return bank_settings(releases, plan.study.audit.references, counterparts(plan.study))
 
 
 def learning_seconds(tasks: Sequence[Task], settings: Sequence[AttackSetting], probe: Probe) -> list[float]:

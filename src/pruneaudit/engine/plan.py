@@ -17,14 +17,16 @@ from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.forgetting import EPOCHS
 from pruneaudit.attacks.groups import expand, skips
 from pruneaudit.compression import COMPRESSORS
-from pruneaudit.compression.chain import Step, check_order, inherited_steps, steps_of
+from pruneaudit.compression.chain import Step, check_order
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.files import SUMMARY_FILE
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data import SOURCES
 from pruneaudit.data.audit_data import SAVED_FILES, AuditData, holdout_halves
 from pruneaudit.engine.identities import dense_config, release_config
+from pruneaudit.engine.model_artifacts import model_artifacts
 from pruneaudit.engine.store import Artifact
+from pruneaudit.engine.target_files import TARGET_ID, UsersWeights, source_on_disk
 from pruneaudit.models import MODELS
 from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.baselines import added_baselines, with_baselines
@@ -39,7 +41,7 @@ from pruneaudit.study.lineage import (
 )
 from pruneaudit.study.parts import check_has_public, lacking_holdout, num_taken, own_uses
 from pruneaudit.study.training import FUNCTION_PARAMETERS, FineTuning
-from pruneaudit.study.user_function import SourceHash, check_takes, source_sha256
+from pruneaudit.study.user_function import SourceHash, check_takes
 
 SIGNALS_SEMANTICS = 1
 SENSITIVITY_SEMANTICS = 1
@@ -50,7 +52,9 @@ FORGOTTEN_FILE = "forgotten.npy"
 HALVES = {"fitting": 0, "holdout": 1}
 """Which half of the holdout an attack's need means."""
 
-Action = Literal["train", "release", "signals", "sensitivity", "forgetting", "sample_scores", "attack"]
+Action = Literal["train", "release", "import", "signals", "sensitivity", "forgetting", "sample_scores", "attack"]
+MAKING: tuple[Action, ...] = ("train", "release", "import")
+"""The actions that make the models of a release."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Task:
     model_id: int
     artifact: Artifact
     inputs: Mapping[str, Artifact]
-    """Input artifacts by role: audit data, parent, model, sample_scores; model-000, ... for several."""
+    """Input artifacts by role: audit data, parent, weights, model, sample_scores; model-000, ... for several."""
     spec: Mapping[str, Any]
     """The settings of the action, as JSON data."""
 
@@ -89,6 +93,8 @@ class Plan:
     """SHA-256 of the source of each user function that is called, by `package.module:function`."""
     added: tuple[str, ...] = ()
     """Releases of `study` that were added automatically as baselines (`study.baselines`)."""
+    files: tuple[UsersWeights, ...] = ()
+    """The target's own files of weights."""
 
     def of(self, action: Action, release: str) -> list[Task]:
         """Returns the tasks of one action and release, in the order of models."""
@@ -96,13 +102,19 @@ class Plan:
 
     def models(self, release: str) -> list[Task]:
         """Returns the tasks that make the models of a release, in the order of models."""
-        return self.of("train" if release == DENSE else "release", release)
+        return [task for task in self.tasks if task.action in MAKING and task.release == release]
+
+    @property
+    def given(self) -> tuple[Artifact, ...]:
+        """The artifacts that no task makes: the audit data, and the weights of the target's files."""
+        return (self.audit_data, *(weights.artifact for weights in self.files))
 
     def without(self, lost: Collection[str]) -> Plan:
         """Returns the plan without the given releases; `dense` stays."""
         releases = tuple(release for release in self.study.releases if release.name not in lost)
         tasks = tuple(task for task in self.tasks if task.release not in lost)
-        return replace(self, study=self.study.model_copy(update={"releases": releases}), tasks=tasks)
+        files = tuple(weights for weights in self.files if weights.release not in lost)
+        return replace(self, study=self.study.model_copy(update={"releases": releases}), tasks=tasks, files=files)
 
     @property
     def releases(self) -> tuple[str, ...]:
@@ -173,6 +185,8 @@ def _check_attacks(study: Study) -> None:
             )
         elif HALVES.keys() & attack.needs:
             lacking = lacking_holdout(study)
+        elif "references" in attack.needs and study.membership.num_models == 1:
+            lacking = "references, but target.num_references = 0; set it to 1 or more"
         elif "two releases" in attack.needs and not study.releases:
             lacking = "a release in addition to dense; add one"
         if lacking:
@@ -198,13 +212,14 @@ def _queried_for(study: Study, audit_data: AuditData) -> frozenset[str]:
     return needs if has_copies else needs - {"forgetting"}
 
 
-def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = source_sha256) -> Plan:
+def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = source_on_disk) -> Plan:
     """Plans the tasks of a study.
 
     Args:
         study: the study.
         audit_data: the audit data of the study.
-        source_hash: hashes the sources of user functions, which are not called; default: the sources on disk.
+        source_hash: hashes the sources of user functions, which are not called, and the files of a target; default:
+            those on disk.
 
     Raises:
         UserError: the study needs something that its plug-ins or data do not support.
@@ -227,11 +242,12 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
     shaped_by = {"public_sha256": audit_data.public_sha256} if audit_data.public_sha256 else {}
     bank = dense_config(study, in_bank, shaped_by, remembered)
     num_models = study.membership.num_models
-    made: dict[str, list[Artifact]] = {DENSE: _model_artifacts(DENSE, bank, num_models)}
+    files = {DENSE: UsersWeights.of_target(study.target, bank, remembered)} if study.target else {}
+    of_target = {"target": files[DENSE].artifact.identity} if files else {}
+    made: dict[str, list[Artifact]] = {DENSE: model_artifacts(DENSE, bank, num_models, of_target)}
     identities = {DENSE: sha256_of(bank)}
     tasks = [
-        Task("train", DENSE, m, artifact, {"audit_data": root}, artifact.config)
-        for m, artifact in enumerate(made[DENSE])
+        _model_task("train", DENSE, m, artifact, {"audit_data": root}, files) for m, artifact in enumerate(made[DENSE])
     ]
     needs = _queried_for(study, audit_data)
     tasks += _signals_tasks(study, None, made[DENSE], root, needs)
@@ -242,13 +258,35 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
         config = release_config(study, release, bank, identities, read, remembered)
         config |= shaped_by if own_uses(study, release) else {}
         identities[release.name] = sha256_of(config)
-        made[release.name] = _model_artifacts(release.name, config, num_models)
+        if release.weights:
+            files[release.name] = UsersWeights.of_release(release, config, remembered)
+            config_of_target = of_target | {"weights": files[release.name].artifact.identity}
+        else:
+            config_of_target = of_target
+        count = 1 if release.is_file_alone else num_models
+        made[release.name] = model_artifacts(release.name, config, count, config_of_target)
         parents = made[release.parent] if origin_of(release) == "own-dense" else None
         for m, artifact in enumerate(made[release.name]):
             inputs = {"audit_data": root} | ({"parent": parents[m]} if parents else {}) | read
-            tasks.append(Task("release", release.name, m, artifact, inputs, artifact.config))
+            tasks.append(_model_task("release", release.name, m, artifact, inputs, files))
         tasks += _signals_tasks(study, release, made[release.name], root, needs)
-    return Plan(study, root, tuple(tasks), sources, tuple(added_baselines(asked, study)))
+    added = tuple(added_baselines(asked, study))
+    return Plan(study, root, tuple(tasks), sources, added, tuple(files.values()))
+
+
+def _model_task(
+    action: Action,
+    release: str,
+    model_id: int,
+    artifact: Artifact,
+    inputs: Mapping[str, Artifact],
+    files: Mapping[str, UsersWeights],
+) -> Task:
+    """Returns the task that makes one model of a release; the target's is imported if it is a file."""
+    if model_id != TARGET_ID or release not in files:
+        return Task(action, release, model_id, artifact, inputs, artifact.config)
+    held = {"weights": files[release].artifact}
+    return Task("import", release, model_id, artifact, {**inputs, **held}, artifact.config)
 
 
 def audit_data_artifact(sha256: str, files: tuple[str, ...] = SAVED_FILES) -> Artifact:
@@ -270,7 +308,7 @@ def _scoring_tasks(
         return [], {}
     # Its members are drawn independently under every protocol, so the protocol is not part of its identity.
     config = {key: value for key, value in bank.items() if key not in study.membership.identity}
-    models = _model_artifacts(SCORING, config | {"kind": SCORING}, sizes[-1])
+    models = model_artifacts(SCORING, config | {"kind": SCORING}, sizes[-1])
     tasks = [Task("train", SCORING, m, a, {"audit_data": audit_data}, a.config) for m, a in enumerate(models)]
     shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": 1, "seed": study.seed}
     queries = _query_tasks("signals", SCORING, models, audit_data, shape, ("logits.npy",), in_bank)
@@ -285,17 +323,6 @@ def _scoring_tasks(
         scores[size] = Artifact(folder, config, ("scores.npy", SUMMARY_FILE))
         tasks.append(Task("sample_scores", SCORING, 0, scores[size], {"audit_data": audit_data} | answers, config))
     return tasks, scores
-
-
-def _model_artifacts(release: str, config: Mapping[str, Any], num_models: int) -> list[Artifact]:
-    """Returns one artifact per model of a release, or of the scoring bank."""
-    files = [WEIGHTS_FILE, "history.csv", SUMMARY_FILE]
-    kinds = {step.kind for step in (*inherited_steps(config), *steps_of(config))}
-    files += [COMPRESSED_FILE] if kinds else []
-    files += [MASK_FILE] if "mask" in kinds else []
-    files += [STRUCTURE_FILE] if "structure" in kinds else []
-    folder = f"{release}-{sha256_of(config)[:8]}"
-    return [Artifact(f"{folder}/model-{m:03d}", {**config, "model_id": m}, tuple(files)) for m in range(num_models)]
 
 
 def _signals_tasks(

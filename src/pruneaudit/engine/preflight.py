@@ -42,7 +42,7 @@ def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...
     Raises:
         UserError: a release needs something that its networks do not support; the message names it.
     """
-    first_models = [plan.models(release)[0] for release in plan.releases]
+    first_models = [_first_made(plan.models(release)) for release in plan.releases]
     makers = {task.artifact.folder: task for task in first_models}
     tried, notes = set[str](), list[str]()
     for task in first_models:
@@ -56,7 +56,17 @@ def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...
         if what not in tried:  # seeds and training settings make no difference here
             tried.add(what)
             notes += [f"release '{task.release}': {note}" for note in _check(task, makers, audit_data)]
+    for weights in plan.files:
+        if not store.path(weights.artifact).exists():
+            from pruneaudit.engine.importing import check_weights
+
+            check_weights(weights, audit_data, notes.append)
     return tuple(notes)
+
+
+def _first_made(tasks: Sequence[Task]) -> Task:
+    """Returns the first task that makes a model by the release's recipe; without any, that of the target's file."""
+    return next((task for task in tasks if task.action != "import"), tasks[0])
 
 
 def _try_answers(task: Task, audit_data: AuditData, tried: set[str]) -> None:

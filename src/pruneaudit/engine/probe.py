@@ -133,9 +133,9 @@ def task_seconds(plan: Plan, tasks: Sequence[Task], probe: Probe) -> float:
         probe: measures on demand.
     """
     num_samples = len(probe.audit_data.y)
-    audited = num_samples - int(probe.audit_data.unseen.sum())
     # Half of the eligible samples; under `disjoint` half of the audit data is eligible.
-    members = audited / (2 if plan.study.membership.protocol == "pooled" else 4)
+    eligible = int(probe.audit_data.coined.sum()) / (2 if plan.study.membership.protocol == "disjoint" else 1)
+    members = eligible / 2 + int(probe.audit_data.is_kept.sum())
     num_fitting = int(holdout_halves(probe.audit_data.holdout, probe.audit_data.ids)[0].sum())  # at most
     total = 0.0
     for task in tasks:

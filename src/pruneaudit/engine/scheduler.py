@@ -15,7 +15,7 @@ from pruneaudit.data.membership import read_membership, to_text
 from pruneaudit.data.splits import Splits
 from pruneaudit.engine.dropping import wanted_again
 from pruneaudit.engine.executors import Executor
-from pruneaudit.engine.plan import Plan, Task
+from pruneaudit.engine.plan import MAKING, Plan, Task
 from pruneaudit.engine.progress import Progress
 from pruneaudit.engine.retries import Attempts
 from pruneaudit.engine.sources import functions_importable
@@ -59,11 +59,15 @@ class Work:
     left_undone: tuple[Task, ...] = ()
     """Tasks that were never tried because an input failed."""
 
-    def lost(self, num_models: int) -> tuple[list[str], set[int]]:
+    def lost(self, num_models: int, needed: Collection[int] = ()) -> tuple[list[str], set[int]]:
         """Returns the releases that cannot be audited, and the models to leave out of all others.
 
         A release that is missing for more than half of the models is lost, but its models stay in other releases: the
         cause is the release itself, or a common input of its models (its parent release, the scoring bank's scores).
+
+        Args:
+            num_models: number of models in the bank.
+            needed: models without which a release cannot be audited: the target.
         """
         at_fault = [failure.task for failure in self.failures]
         untrained = {task.model_id for task in at_fault if task.action == "train" and task.release == DENSE}
@@ -72,7 +76,11 @@ class Work:
             # A model without a dense form is left out, which is no release's fault. Scoring models do not count.
             if task.release == DENSE or (task.release != SCORING and task.model_id not in untrained):
                 failed[task.release].add(task.model_id)
-        releases = [name for name, models in failed.items() if name != DENSE and 2 * len(models) > num_models]
+        releases = [
+            name
+            for name, models in failed.items()
+            if name != DENSE and (2 * len(models) > num_models or not models.isdisjoint(needed))
+        ]
         return releases, {model for name in failed.keys() - set(releases) for model in failed[name]}
 
 
@@ -107,7 +115,7 @@ def carry_out(
         RunError: the run folder is no longer writable, or the machine failed; finished tasks are kept.
     """
     with writing(store.root, begun=True):
-        _keep_audit_data(plan, audit_data, store, progress)
+        _keep_given(plan, audit_data, store, progress)
         missing = [task for task in plan.tasks if not _is_whole(task.artifact, store, progress)]
         missing = wanted_again(plan, store, missing)
         forget_finished(plan, missing, store)
@@ -139,12 +147,20 @@ def forget_finished(plan: Plan, missing: Collection[Task], store: Store) -> None
             store.forget_checkpoints(task.artifact)
 
 
-def _keep_audit_data(plan: Plan, audit_data: AuditData, store: Store, progress: Progress) -> None:
-    """Saves the audit data for the workers to read."""
+def _keep_given(plan: Plan, audit_data: AuditData, store: Store, progress: Progress) -> None:
+    """Saves the audit data, and the weights of a target's files, for the workers to read."""
     if not _is_whole(plan.audit_data, store, progress):
         staging = store.new_staging()
         audit_data.save(staging)
         store.commit(plan.audit_data, staging)
+    for weights in plan.files:
+        if not _is_whole(weights.artifact, store, progress):
+            from pruneaudit.engine.importing import write_weights  # imports torch
+
+            staging = store.new_staging()
+            with functions_importable(plan):
+                write_weights(weights, audit_data, staging)
+            store.commit(weights.artifact, staging)
 
 
 def _is_whole(artifact: Artifact, store: Store, progress: Progress) -> bool:
@@ -240,7 +256,7 @@ class _Scheduler:
         """Returns the membership rows that a task needs: of its own model, or, for an attack, of all models."""
         if task.action == "attack":
             return self._all_rows
-        is_of_bank = task.action in ("train", "release") and task.release != SCORING
+        is_of_bank = task.action in MAKING and task.release != SCORING
         return to_text(self._splits, [task.model_id]) if is_of_bank else ""
 
     def _finish(self, task: Task, outcome: TaskResult) -> None:

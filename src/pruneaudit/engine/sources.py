@@ -15,14 +15,15 @@ from pathlib import Path
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import read_json, write_atomically
 from pruneaudit.engine.plan import Plan
+from pruneaudit.engine.target_files import FILE
 from pruneaudit.study.user_function import SourceHash, working_folder_searched
 
 SOURCES_FILE = "sources.json"
-"""SHA-256 of each source by the function's name; absent if a study names no function."""
+"""SHA-256 of each source by the function's name, and of each file of a target by its path; absent without any."""
 
 
 def keep_sources(plan: Plan, folder: Path) -> None:
-    """Writes the hashes of the functions that a plan calls."""
+    """Writes the hashes of the functions that a plan calls, and of a target's files."""
     if plan.sources:
         write_atomically(folder / SOURCES_FILE, json.dumps(plan.sources, indent=1, sort_keys=True) + "\n")
     else:
@@ -32,7 +33,7 @@ def keep_sources(plan: Plan, folder: Path) -> None:
 @contextmanager
 def functions_importable(plan: Plan) -> Iterator[None]:
     """Lets user functions of a plan find modules in the working folder; does nothing without such functions."""
-    if not plan.sources:
+    if all(name.startswith(FILE) for name in plan.sources):
         yield
         return
     with working_folder_searched():
@@ -51,7 +52,8 @@ def recorded_sources(folder: Path) -> SourceHash:
         if not isinstance(known.get(function_name), str):
             raise UserError(
                 f"{folder}: its {SOURCES_FILE} lacks {what}, '{function_name}', and a run folder's functions are never"
-                f" imported; repair it with: pruneaudit run {folder / 'study.json'} --out {folder.parent}"
+                " imported, nor its files read; repair it with:"
+                f" pruneaudit run {folder / 'study.json'} --out {folder.parent}"
             )
         return str(known[function_name])
 

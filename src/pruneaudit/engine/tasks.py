@@ -22,6 +22,7 @@ from pruneaudit.core.threads import one_blas_thread, one_torch_thread
 from pruneaudit.data.audit_data import holdout_halves
 from pruneaudit.data.membership import from_text
 from pruneaudit.engine.assemble import signals_in
+from pruneaudit.engine.importing import import_model
 from pruneaudit.engine.learned_scores import SCORES_FILE as ATTACK_SCORES_FILE
 from pruneaudit.engine.learned_scores import attack_in, save_scores
 from pruneaudit.engine.plan import FORGOTTEN_FILE, Action
@@ -53,6 +54,7 @@ def perform(task_spec: TaskSpec) -> None:
     steps: dict[str, Callable[[TaskSpec], None]] = {
         "train": _train_dense,
         "release": make_release,
+        "import": import_model,
         "signals": _collect_signals,
         "sensitivity": _collect_sensitivity,
         "forgetting": _train_copy,
@@ -121,7 +123,7 @@ def _score_samples(task_spec: TaskSpec) -> None:
         p_y[k] = softmax(logits.astype(np.float64), axis=1)[everyone, audit_data.y[everyone]]
     member = np.stack([scoring_split(spec["seed"], k, audit_data).member[everyone] for k in models])  # (K, B)
     scores = memorisation(p_y, member)
-    audited = ~(audit_data.unseen | audit_data.is_copy)[everyone]
+    audited = (audit_data.coined & ~audit_data.is_copy)[everyone]
     num_one_sided = int(((member.all(axis=0) | ~member.any(axis=0)) & audited).sum())
     scores[audit_data.unseen[everyone]] = np.nan
     np.save(staging / SCORES_FILE, scores, allow_pickle=False)

@@ -13,7 +13,7 @@ from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import Scores
 from pruneaudit.attacks.primary import MANY_FLOORED, Primary
 from pruneaudit.core.threads import one_blas_thread
-from pruneaudit.evaluation.attack_setting import AttackSetting, primary_kind, setting_of
+from pruneaudit.evaluation.attack_setting import AttackSetting, setting_of, shown_kinds
 from pruneaudit.evaluation.canaries import DEFAULT_BOUNDS, Bounds, canary_findings
 from pruneaudit.evaluation.columns import LATER_RELEASE_COLUMNS, RELEASE_COLUMNS, TABLES
 from pruneaudit.evaluation.comparison_plan import (
@@ -100,7 +100,7 @@ def evaluate(
     found = {setting.release: accuracies(setting.attack_input.attacked) for setting in settings}
     sparsity = {name: facts.get(name, {}).get("sparsity", float("nan")) for name in found}
     pairs = comparison_plan.pairs(found)
-    kind = primary_kind(setting.references for setting in settings)
+    kinds = shown_kinds((setting.release, setting.references) for setting in settings)
     scores = tuple(SettingScores(setting) for setting in settings)
     skipped = {
         label: lack for label, attack in attacks.items() if (lack := why_left_out(label, attack, settings, skip))
@@ -135,7 +135,9 @@ def evaluate(
             for writer in written[label].values():
                 rows[label]["canaries"] += canary_findings(writer, attacks[label], measuring.bounds)
             if label == primary.attack:
-                alike = {release: writer for (release, what), writer in written[label].items() if what == kind}
+                alike = {
+                    release: writer for (release, what), writer in written[label].items() if what == kinds[release]
+                }
                 rows[label]["frontier"] += frontier_rows(alike, comparison_plan.undefended, seed)
                 rows[label]["detection_changes"], samples["sample_detection"] = detection_changes(
                     alike, pairs, comparison_plan.repeats, seed

@@ -16,11 +16,11 @@ from pruneaudit.external.asked import NetworkOptions
 from pruneaudit.external.collect import AS_THEY_ARE, device_samples, fed_as, whole_source
 from pruneaudit.external.compress import make_compressed
 from pruneaudit.external.compressed_model import CompressedModel
-from pruneaudit.external.filling import filled, structure_of
+from pruneaudit.external.filling import filled
 from pruneaudit.external.method import method_of
 from pruneaudit.external.networks import maker_of
 from pruneaudit.external.tuning import FineTuning
-from pruneaudit.external.weight_files import find_weights
+from pruneaudit.external.weight_files import find_weights, structure_of
 from pruneaudit.study.user_function import working_folder_searched
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 
 from pruneaudit.compression.structured import replay
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import STRUCTURE_FILE, WEIGHTS_FILE
 from pruneaudit.external.matching import Match, matched
+from pruneaudit.external.weight_files import structure_of
 from pruneaudit.external.weights import Checkpoint, read_checkpoint
 from pruneaudit.study.user_function import working_folder_searched
 from pruneaudit.training.checkpoint import further_names, with_further_names
@@ -21,11 +22,16 @@ USUAL_KEYS = (
     *("model_ema", "ema", "ema_model", "state_dict_ema", "params_ema"),
 )
 """Usual keys of weights in a checkpoint. If several fit the network, the first is used."""
+KEY_OPTION = "--weights-key"
 
 
 @working_folder_searched()
 def filled(
-    network: nn.Module, path: Path, weights_key: str = "", note: Callable[[str], None] = lambda _: None
+    network: nn.Module,
+    path: Path,
+    weights_key: str = "",
+    note: Callable[[str], None] = lambda _: None,
+    key_option: str = KEY_OPTION,
 ) -> nn.Module:
     """Loads the weights of a file, which must hold exactly the network's tensors in their shapes.
 
@@ -36,6 +42,7 @@ def filled(
         path: the file.
         weights_key: key of the weights in it, with dots between parts; default: the key that fits the network.
         note: called with each choice or omission.
+        key_option: how a user gives the key, for messages.
 
     Raises:
         UserError: the file is not usable, or belongs to another network.
@@ -46,7 +53,7 @@ def filled(
             network = replay(network, structure.read_text(encoding="utf-8"))
         except (UserError, OSError, UnicodeDecodeError) as error:
             raise UserError(f"{structure}: {error}") from None
-    match = _chosen(read_checkpoint(path), network, path, weights_key, note)
+    match = _chosen(read_checkpoint(path), network, path, _Key(weights_key, key_option), note)
     if match.dropped:
         note(f"weights: left out the buffers of a profiler ({_some(match.dropped)})")
     _check_kinds(match.tensors, network.state_dict(), path)
@@ -61,16 +68,21 @@ def filled(
     return network
 
 
-def structure_of(path: Path) -> Path | None:
-    """The file of removed channels that `compress`, a run or `export` writes beside weights; or None."""
-    beside = [path.with_name(f"{path.name}.{STRUCTURE_FILE}")]
-    if path.name == WEIGHTS_FILE:
-        beside.append(path.with_name(STRUCTURE_FILE))
-    return next((file for file in beside if file.is_file()), None)
+@dataclass(frozen=True)
+class _Key:
+    """A key as the user gave it, and how to give another."""
+
+    text: str
+    option: str
+
+    def advice(self, keys: str) -> str:
+        """Such as `--weights-key state_dict.student`, or `target.weights_key = state_dict.student`."""
+        return f"{self.option} {keys}" if self.option.startswith("-") else f"{self.option} = {keys}"
 
 
-def _chosen(checkpoint: Checkpoint, network: nn.Module, path: Path, key: str, note: Callable[[str], None]) -> Match:
+def _chosen(checkpoint: Checkpoint, network: nn.Module, path: Path, asked: _Key, note: Callable[[str], None]) -> Match:
     """The network's tensors: those under the key, or those that fit."""
+    key = asked.text
     if key and not checkpoint.under(key):
         raise UserError(f"{path}: has no tensors under '{key}'; {_keys(checkpoint)}")
     tried = _tried(checkpoint, network, [key] if key else checkpoint.containers)
@@ -78,16 +90,18 @@ def _chosen(checkpoint: Checkpoint, network: nn.Module, path: Path, key: str, no
     fitting = [at for at in fitting if _has_shapes(tried[at], network)] or fitting
     if not fitting:
         nearest = min(tried, key=lambda at: len(tried[at].lacking) + len(tried[at].unexpected))
-        raise UserError(_misfit(tried[nearest], nearest, path, _parts_that_fit(checkpoint, network)))
+        parts = _parts_that_fit(checkpoint, network)
+        advice = f"; this fits: {asked.advice(' or '.join(parts))}" if parts else ""
+        raise UserError(_misfit(tried[nearest], nearest, path, advice))
     different: dict[frozenset[int], str] = {}  # by the tensors: a dict with just one dict in it is the same
     for at in fitting:
         different.setdefault(frozenset(map(id, checkpoint.under(at).values())), at)
     first, *others = sorted(different.values(), key=_rank)
     if others and _rank(first) == _rank(others[0]):
         keys = " or ".join([first, *others])
-        raise UserError(f"{path}: several keys hold weights of the network; choose one: --weights-key {keys}")
+        raise UserError(f"{path}: several keys hold weights of the network; choose one: {asked.advice(keys)}")
     if others:
-        note(f"weights: uses those under '{first}'; there are also {_some(others)}: choose with --weights-key")
+        note(f"weights: uses those under '{first}'; there are also {_some(others)}: choose with {asked.option}")
     return tried[first]
 
 
@@ -108,12 +122,11 @@ def _rank(container: str) -> int:
     return USUAL_KEYS.index(last) if last in USUAL_KEYS else len(USUAL_KEYS)
 
 
-def _misfit(match: Match, at: str, path: Path, parts: Sequence[str]) -> str:
+def _misfit(match: Match, at: str, path: Path, advice: str) -> str:
     """The names that do not fit, and a possible remedy."""
     lacking = f"lacks {_some(match.lacking)}" if match.lacking else ""
     unexpected = f"has {_some(match.unexpected)}, which the network does not have" if match.unexpected else ""
     where = f" under '{at}'" if at else ""
-    advice = f"; this fits: --weights-key {' or '.join(parts)}" if parts else ""
     reason = "; ".join(part for part in (lacking, unexpected) if part)
     return f"{path}: does not fit the factory's network (the file{where} {reason}){advice}"
 

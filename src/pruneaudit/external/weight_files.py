@@ -14,7 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.files import STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".pth.tar", ".pt.tar", ".ckpt", ".th", ".torch")
 SHARED_SUFFIXES = (".bin", ".pkl", ".tar")
@@ -149,3 +149,11 @@ def rows_named_after(file: Path, names: Sequence[str]) -> list[int]:
         return [row for row, parts in wanted if parts and any(path.parts[-len(parts) :] == parts for path in paths)]
 
     return among(file, _without_suffix(file)) or among(file.parent)
+
+
+def structure_of(path: Path) -> Path | None:
+    """The file of removed channels that `compress`, a run or `export` writes beside weights; or None."""
+    beside = [path.with_name(f"{path.name}.{STRUCTURE_FILE}")]
+    if path.name == WEIGHTS_FILE:
+        beside.append(path.with_name(STRUCTURE_FILE))
+    return next((file for file in beside if file.is_file()), None)

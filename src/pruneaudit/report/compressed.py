@@ -10,7 +10,15 @@ import pandas as pd
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import sparsity_text
-from pruneaudit.report.selection import given_baseline, once, release_names, release_row, study_of
+from pruneaudit.report.selection import (
+    given_baseline,
+    once,
+    release_names,
+    release_row,
+    study_of,
+    target_file,
+)
+from pruneaudit.study import INIT
 from pruneaudit.study.lineage import compression_words
 
 FLOAT_BITS = 32
@@ -27,7 +35,7 @@ def compressed_by(results: Results, release: str) -> str:
     found = next((item for item in study.releases if item.name == release), None) if study else None
     try:
         if study and found:
-            return compression_words(study, found)
+            return compression_words(study, found) or target_file(results, release)
     except UserError:  # a plug-in that is not here
         pass
     if row is None or not row["compress"]:
@@ -35,11 +43,29 @@ def compressed_by(results: Results, release: str) -> str:
     return f"{row['compress']} {sparsity_text(row['sparsity'])}" if row["sparsity"] > 0 else str(row["compress"])
 
 
+def made_by(results: Results, release: str) -> str:
+    """What the references of a release that is a file of the target went through; empty if they are dense."""
+    study = study_of(results)
+    found = next((item for item in study.releases if item.name == release), None) if study else None
+    if study is None or found is None or found.is_file_alone:
+        return ""
+    try:
+        compressed = compression_words(study, found)
+    except UserError:  # a plug-in that is not here
+        compressed = found.method
+    trained = "fine-tuning" if found.finetune and found.parent != INIT else ""
+    defended = found.defense.label if found.defense else ""
+    new = "training from new weights" if found.parent == INIT else ""
+    return ", ".join(filter(None, (new, compressed, trained, defended)))
+
+
 @once
 def is_pruned_only(results: Results, release: str) -> bool:
     """Whether its weights were only pruned, so that the sparsity describes the compression completely."""
     row = release_row(results, release)
     if row is None or not row["sparsity"] > 0:
+        return False
+    if target_file(results, release):  # more may have been done to a file than its zeros show
         return False
     parts = compressed_by(results, release).split(", ")
     return all(part.endswith("%") for part in parts)

@@ -15,7 +15,7 @@ from pruneaudit.attacks.groups import expand
 from pruneaudit.attacks.primary import Primary, attack_by_rule
 from pruneaudit.attacks.reference_free import ReferenceFree, reference_free
 from pruneaudit.core.errors import UserError
-from pruneaudit.evaluation.attack_setting import primary_kind
+from pruneaudit.evaluation.attack_setting import primary_kind, shown_kinds
 from pruneaudit.evaluation.columns import MEAN, POOLED
 from pruneaudit.evaluation.equal_accuracy import ROUNDING
 from pruneaudit.evaluation.given import BASELINE
@@ -129,24 +129,38 @@ def primary_references(results: Results) -> str:
 
 
 @once
+def _shown_kinds(results: Results) -> dict[str, str]:
+    table = results.findings
+    return shown_kinds(zip(table["release"].astype(str), table["references"].astype(str), strict=True))
+
+
+def shown_references(results: Results, release: str) -> str:
+    """The references that summaries show of a release: the primary ones, or its own where it was never attacked so.
+
+    No reference went through a release of which only the target's file exists: its references are dense.
+    """
+    return _shown_kinds(results).get(release, primary_references(results))
+
+
+@once
 def finding(results: Results, release: str, attack: str, victim: str = MEAN) -> pd.Series | None:
-    """The row of an attack on a release under the primary references.
+    """The row of an attack on a release under the references that summaries show.
 
     For the dense release the references are dense whatever the references are called, so a row under
     other references is taken where the primary one was not computed again.
     """
     table = results.findings
     rows = table[(table["release"] == release) & (table["attack"] == attack) & (table["victim"] == victim)]
-    primary = rows[rows["references"] == primary_references(results)]
+    primary = rows[rows["references"] == shown_references(results, release)]
     chosen = rows if primary.empty and release == DENSE else primary
     return None if chosen.empty else chosen.iloc[0]
 
 
 def findings_elsewhere(results: Results, release: str, attack: str) -> list[pd.Series]:
-    """The rows of an attack on a release under every other than the primary references, mean over victims."""
+    """The rows of an attack on a release under all other references than those shown, mean over victims."""
     table = results.findings
     rows = table[(table["release"] == release) & (table["attack"] == attack) & (table["victim"] == MEAN)]
-    return [row for _, row in rows[rows["references"] != primary_references(results)].iterrows()]
+    return [row for _, row in rows[rows["references"] != shown_references(results, release)].iterrows()]
 
 
 @once
@@ -167,7 +181,7 @@ def headline_rate(results: Results) -> Quantity | None:
 
 @once
 def difference(results: Results, release: str, baseline: str, attack: str, column: str) -> pd.Series | None:
-    """The paired difference release minus baseline in one metric, under the primary references.
+    """The paired difference release minus baseline in one metric, under the references that summaries show.
 
     For "test_accuracy" the attack is "" and the references do not matter.
     """
@@ -179,7 +193,7 @@ def difference(results: Results, release: str, baseline: str, attack: str, colum
         & (table["metric"] == column)
     ]
     if attack:
-        rows = rows[rows["references"] == primary_references(results)]
+        rows = rows[rows["references"] == shown_references(results, release)]
     return None if rows.empty else rows.iloc[0]
 
 
@@ -187,6 +201,17 @@ def difference(results: Results, release: str, baseline: str, attack: str, colum
 def release_names(results: Results) -> tuple[str, ...]:
     """All releases, in the order of the releases table, then any that only the findings name."""
     return tuple(dict.fromkeys([*results.releases["release"], *results.findings["release"]]))
+
+
+def target_of(results: Results) -> Mapping[str, Any]:
+    """What the run recorded of its target, the user's own model; empty without a target."""
+    found: Mapping[str, Any] = results.about.get("target") or {}
+    return found
+
+
+def target_file(results: Results, release: str) -> str:
+    """The name of the user's own file of a release other than the dense one; empty if the run made its network."""
+    return "" if release == DENSE else str((target_of(results).get("files") or {}).get(release, {}).get("name") or "")
 
 
 @once

@@ -7,6 +7,7 @@ or on another machine, and its relative path can lead to a different file in ano
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pruneaudit.core.errors import RunError, UserError
 from pruneaudit.core.files import SEALED_FILES, STUDY_FILE, check_sealed, read_json
@@ -32,7 +33,7 @@ def held_audit_data(study: Study, folder: Path, data_root: Path | None = None, w
     """
     sha256 = held_sha256(folder)
     if not sha256:
-        return load_audit_data(study.data, study.seed, data_root)
+        return load_audit_data(study.data, study.seed, data_root, study.target)
     artifact = audit_data_artifact(sha256)
     status, reason = Store(folder).status(artifact)
     if status == "whole" or (status == "damaged" and not whole):
@@ -43,7 +44,7 @@ def held_audit_data(study: Study, folder: Path, data_root: Path | None = None, w
     state = f"{status} ({reason})" if reason else status
     wrong = f"{folder / artifact.folder}: the run's copy of its data is {state}"
     try:
-        audit_data = load_audit_data(study.data, study.seed, data_root)
+        audit_data = load_audit_data(study.data, study.seed, data_root, study.target)
     except (UserError, RunError) as error:
         raise UserError(f"{wrong}, and the original data cannot be read: {error}") from None
     if audit_data.sha256 != sha256:
@@ -63,7 +64,7 @@ def audit_data_to_run(study: Study, folder: Path | None, data_root: Path | None 
         UserError: the data cannot be read, and the folder has no copy for the same settings.
     """
     try:
-        return load_audit_data(study.data, study.seed, data_root)
+        return load_audit_data(study.data, study.seed, data_root, study.target)
     except (UserError, RunError):
         if folder is None or not _is_of(study, folder) or not (sha256 := held_sha256(folder)):
             raise
@@ -108,4 +109,20 @@ def _is_of(study: Study, folder: Path) -> bool:
         held = Study.load(folder / STUDY_FILE)
     except UserError:  # missing, damaged, or of another version
         return False
-    return held.data == study.data and held.seed == study.seed
+    return _drawn_by(held) == _drawn_by(study, held) and held.seed == study.seed
+
+
+def _drawn_by(study: Study, settled_as: Study | None = None) -> tuple[Any, ...]:
+    """Returns the settings that samples are drawn by; an open holdout has the size that `settled_as` says."""
+    data, target = study.data, study.target
+    if settled_as is not None and study.has_open_holdout:
+        data = data.model_copy(update={"num_holdout": settled_as.data.num_holdout})
+    return data.model_dump(), target and (target.member, target.mean, target.std)
+
+
+def settled(study: Study, audit_data: AuditData) -> Study:
+    """Returns the study with the size of its holdout, which is known only with the data if there is a target."""
+    if not study.has_open_holdout:
+        return study
+    data = study.data.model_copy(update={"num_holdout": int(audit_data.holdout.sum())})
+    return study.model_copy(update={"data": data})

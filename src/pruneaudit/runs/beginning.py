@@ -10,9 +10,11 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import STUDY_FILE, write_atomically, writing
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import draw_membership, write_membership
+from pruneaudit.data.splits import Splits
 from pruneaudit.engine.plan import Plan, check_functions, check_plugins, make_plan
-from pruneaudit.engine.sources import keep_sources
-from pruneaudit.runs.audit_data import audit_data_to_run, changed_data
+from pruneaudit.engine.sources import keep_sources, recorded_sources
+from pruneaudit.engine.target_files import on_disk_or, source_on_disk
+from pruneaudit.runs.audit_data import audit_data_to_run, changed_data, settled
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.study import Study
 from pruneaudit.study.differences import changed_settings
@@ -23,6 +25,7 @@ _MAY_DIFFER: Any = {
     "description": True,
     "keep_weights": True,
     "membership": {"num_models"},
+    "target": {"num_references"},
 }
 """Settings that can change between runs in the same folder without losing its models."""
 
@@ -41,19 +44,24 @@ def plan_study(study: Study, data_root: Path | None = None, folder: Path | None 
     check_plugins(study)
     check_functions(study)
     audit_data = audit_data_to_run(study, folder, data_root)
-    return make_plan(study, audit_data), audit_data
+    hashes = source_on_disk if folder is None else on_disk_or(recorded_sources(folder))
+    return make_plan(settled(study, audit_data), audit_data, hashes), audit_data
 
 
-def begin(plan: Plan, study: Study, audit_data: AuditData, folder: Path) -> None:
+def begin(plan: Plan, study: Study, audit_data: AuditData, folder: Path) -> Splits:
     """Writes the study, the sources of its functions, and the membership of all models into the run folder.
 
     Only this function draws membership; later steps read the file.
+
+    Returns:
+        The membership.
     """
     splits = draw_membership(study, audit_data)
     with writing(folder):
         keep_sources(plan, folder)
         write_atomically(folder / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
         write_membership(folder, splits, audit_data)
+    return splits
 
 
 def replaced(study: Study, audit_data: AuditData, folder: Path) -> list[str]:

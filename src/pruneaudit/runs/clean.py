@@ -32,7 +32,7 @@ def leftovers(plan: Plan, store: Store) -> list[Leftover]:
         plan: the plan of the study.
         store: the store of the run folder.
     """
-    artifacts = {artifact.folder: artifact for artifact in (plan.audit_data, *(task.artifact for task in plan.tasks))}
+    artifacts = {artifact.folder: artifact for artifact in (*plan.given, *(task.artifact for task in plan.tasks))}
     answers = {artifact.identity for artifact in artifacts.values()}
     found = [
         _leftover(folder, "of another study, or of this one with other settings")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import datetime
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pruneaudit import __version__
 from pruneaudit.attacks.groups import expand
 from pruneaudit.data import SOURCES
-from pruneaudit.data.audit_data import AuditData, copies_note
+from pruneaudit.data.audit_data import AuditData, copies_note, left_out_note
+from pruneaudit.data.splits import Splits
 from pruneaudit.engine.plan import Plan
+from pruneaudit.engine.target_files import TARGET_ID
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "safetensors")
 
@@ -30,13 +36,78 @@ def provenance(command: str) -> dict[str, Any]:
     }
 
 
+UNEVEN = 0.05
+"""A larger relative difference of a reference's training set from the target's gives a warning."""
+
+
+def target_provenance(plan: Plan, splits: Splits) -> dict[str, Any]:
+    """Returns the facts about a target, and warnings about the sizes of its references' training sets; empty without.
+
+    Args:
+        plan: the plan of the study.
+        splits: the membership of all models.
+    """
+    if not plan.files:
+        return {}
+    sizes = splits.member.sum(axis=1)
+    own, others = int(sizes[TARGET_ID]), np.delete(sizes, TARGET_ID)
+    told: dict[str, Any] = {
+        "name": Path(plan.files[0].file).name,
+        "files": {file.release: {"name": Path(file.file).name, "sha256": file.sha256} for file in plan.files},
+        "num_members": own,
+        "num_references": len(others),
+    }
+    if len(others):
+        spread = {"sd": float(others.std()), "min": int(others.min()), "max": int(others.max())}
+        told["reference_members"] = {"mean": float(others.mean()), **spread}
+    return told
+
+
+def target_notes(told: Mapping[str, Any]) -> list[str]:
+    """Returns a warning if a reference has clearly more or fewer members than the target.
+
+    Args:
+        told: from `target_provenance`.
+    """
+    sizes, own = told.get("reference_members"), told.get("num_members", 0)
+    if not sizes or max(own - sizes["min"], sizes["max"] - own) <= UNEVEN * own:
+        return []
+    return [
+        f"references have {sizes['min']:,} to {sizes['max']:,} members, and the target {own:,}: a difference of more"
+        f" than {UNEVEN:.0%} can change how much is memorised; audit fewer of the members with a lower data.num_samples"
+    ]
+
+
+def with_target(facts: Mapping[str, Any], plan: Plan, splits: Splits) -> dict[str, Any]:
+    """Returns the facts that a target adds to those of a study: `target`, and `warnings` with those about it.
+
+    Args:
+        facts: from `study_provenance`.
+        plan: the plan of the study.
+        splits: the membership of all models.
+    """
+    told = target_provenance(plan, splits)
+    return {"target": told, "warnings": [*facts["warnings"], *target_notes(told)]} if told else {}
+
+
+def target_lines(facts: Mapping[str, Any]) -> list[str]:
+    """Returns a line on the training sets of the references; none without a target."""
+    told = facts.get("target") or {}
+    if not (sizes := told.get("reference_members")):
+        return []
+    return [
+        f"references: {sizes['mean']:,.0f} members on average (SD {sizes['sd']:,.0f}, {sizes['min']:,} to"
+        f" {sizes['max']:,}); target {told['name']}: {told['num_members']:,}"
+    ]
+
+
 def study_provenance(plan: Plan, audit_data: AuditData, command: str) -> dict[str, Any]:
     """Returns the provenance with the study, its audit data and its protocol."""
     study = plan.study
     settings = study.model_dump(mode="json")
     settings["audit"]["attacks"] = [attack.model_dump(mode="json") for attack in expand(study.audit.attacks)]
-    parts = (audit_data.canary, audit_data.holdout, audit_data.public, audit_data.is_copy)
-    canaries, holdout, public, copies = (int(part.sum()) for part in parts)
+    parts = (audit_data.canary, audit_data.holdout, audit_data.public, audit_data.is_copy, audit_data.is_kept)
+    canaries, holdout, public, copies, kept = (int(part.sum()) for part in parts)
     return provenance(command) | {
         "study": settings,
         "name": study.name,
@@ -48,13 +119,14 @@ def study_provenance(plan: Plan, audit_data: AuditData, command: str) -> dict[st
         "audit_data": {
             "name": study.data.source.label,
             "public": SOURCES.get(study.data.source.name).is_public,
-            "num_samples": len(audit_data.y) - holdout - public - canaries - copies,
+            "num_samples": len(audit_data.y) - holdout - public - canaries - copies - kept,
             "num_canaries": canaries,
             "num_holdout": holdout,
             "num_public": public,
             "num_copies": copies,
+            **({"num_kept": kept, "num_left_out": audit_data.num_left_out} if study.target else {}),
             "num_classes": audit_data.num_classes,
             "sha256": audit_data.sha256,
         },
-        "warnings": [*copies_note(audit_data), *study.warnings()],
+        "warnings": [*copies_note(audit_data), *left_out_note(audit_data), *study.warnings()],
     }

@@ -41,7 +41,7 @@ def checked_files(plan: Plan, store: Store, results: Mapping[str, str]) -> list[
         store: the store of the run folder.
         results: the problems of the result files, as `check_sealed` returns them.
     """
-    wanted = {artifact.folder: artifact for artifact in (plan.audit_data, *(task.artifact for task in plan.tasks))}
+    wanted = {artifact.folder: artifact for artifact in (*plan.given, *(task.artifact for task in plan.tasks))}
     checked = [_planned(artifact, store) for artifact in wanted.values()]
     for folder in artifact_folders(store.root):
         place = folder.relative_to(store.root).as_posix()

@@ -12,6 +12,7 @@ from pruneaudit.study.plugins import Plugin, Source
 from pruneaudit.study.reference import settings_reference
 from pruneaudit.study.releases import DENSE, INIT, Name, Origin, Release
 from pruneaudit.study.study import Study
+from pruneaudit.study.target import Target
 from pruneaudit.study.training import FineTuning, Training
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Release",
     "Source",
     "Study",
+    "Target",
     "Training",
     "settings_reference",
 ]

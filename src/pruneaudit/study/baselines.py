@@ -42,7 +42,7 @@ def baselines(study: Study) -> dict[str, Baseline]:
         >>> baselines(study)["rtn-4"].name
         'dense'
     """
-    uncompressed = [release for release in study.releases if not release.compress]
+    uncompressed = [release for release in study.releases if not release.compress and not release.weights]
     known = {_shape(study, release): release.name for release in reversed(uncompressed)}  # the first of equals
     taken = {DENSE, *(release.name for release in study.releases)}
     found = {}
@@ -77,6 +77,8 @@ def _baseline_of(study: Study, release: Release, known: dict[Any, str], taken: C
         known: the names of uncompressed releases, by the settings that determine them.
         taken: the names already in use.
     """
+    if release.weights:
+        return Baseline("", gap="its weights are a file, and no file has the same training without the compression")
     from_new_weights = origin_of(release) == "init"
     if release.finetune is None and not from_new_weights:
         return Baseline(release.parent)

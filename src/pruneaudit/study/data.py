@@ -11,6 +11,7 @@ from pruneaudit.core.options import Options
 from pruneaudit.study.plugins import Source
 
 DEFAULT_SHADOWS = 5
+MIN_MODELS = 2
 FORMER_KEY = "num_reserve"
 """The former setting for holdout and public part together; `study/migration.py` translates it."""
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -22,12 +23,13 @@ class Data(Options):
     source: Source = Source(name="fashion_mnist_5k")
     """The source of the samples: its name, `npz:FILE`, or {name, options}."""
     num_samples: int | None = Field(default=None, ge=4)
-    """Number of distinct samples to audit (members and non-members); default: all that the other parts leave.
+    """Number of distinct samples to audit (members and non-members); default: all that the other parts leave, with a
+    target the largest equal number of members and non-members.
     Copies of them (equal x) are in the same training sets, and are not counted."""
     num_holdout: int = Field(default=0, ge=0)
     """Number of samples that no model sees and that are never audited. They are split in
     halves: attacks fit on one, and take nulls (RMIA's z, attack_p) from the other. Attacks that need a half need 200
-    samples in it; 500 in total are enough."""
+    samples in it; 500 in total are enough. With a target, the default is a third of its non-members."""
     num_public: int = Field(default=0, ge=0)
     """Number of samples that influence models or methods but are in no training set: dev set, `adv`, calibration.
     With 0, holdout samples are used instead, and are then excluded from the nulls of that release."""
@@ -39,6 +41,11 @@ class Data(Options):
     1/2. They show the worst case, are reported separately, and allow lower bounds on epsilon."""
     label_noise: Fraction = 0.0
     """Fraction of audited samples whose label is replaced by another class, once for the whole study."""
+
+    @property
+    def draws_public_first(self) -> bool:
+        """Whether the public part is drawn before the holdout."""
+        return bool(self.num_public) and self.drawn_first == "public"
 
     @model_validator(mode="before")
     @classmethod
@@ -55,19 +62,23 @@ class Data(Options):
 class Membership(Options):
     """Which samples are in which training set."""
 
-    protocol: Literal["pooled", "disjoint"] = "pooled"
+    protocol: Literal["pooled", "disjoint", "target"] = "pooled"
     """pooled: each sample is in each model's training set with probability 1/2, independently; every model is a victim,
     with the others as its references. disjoint: groups of one victim and its shadows; the victim draws its members from
-    one half of the audit data, the shadows from the other."""
-    num_models: int = Field(default=16, ge=2, le=10_000)
+    one half of the audit data, the shadows from the other. target: set by `[target]`; its model is the only victim."""
+    num_models: int = Field(default=16, ge=1, le=10_000)
     """Number of models in the bank, victims and shadows together."""
     num_shadows: int | None = Field(default=None, ge=1)
     """disjoint: number of shadows per victim; default 5."""
 
     @model_validator(mode="after")
     def _whole_groups(self) -> Membership:
-        if self.protocol == "pooled" and self.num_shadows is not None:
-            raise ValueError("num_shadows goes with protocol = 'disjoint'; under 'pooled' all models are references")
+        if self.protocol != "disjoint" and self.num_shadows is not None:
+            raise ValueError(
+                f"num_shadows goes with protocol = 'disjoint'; under '{self.protocol}' all models are references"
+            )
+        if self.protocol != "target" and self.num_models < MIN_MODELS:
+            raise ValueError(f"num_models = {self.num_models}, expected at least {MIN_MODELS}")
         size = self.group_size
         if self.protocol == "disjoint" and self.num_models % size:
             fitting = max(1, round(self.num_models / size)) * size
@@ -79,8 +90,8 @@ class Membership(Options):
 
     @property
     def group_size(self) -> int:
-        """The number of models in a group: a victim and its shadows; under `pooled` all models."""
-        if self.protocol == "pooled":
+        """The number of models in a group: a victim and its shadows; under `pooled` and `target` all models."""
+        if self.protocol != "disjoint":
             return self.num_models
         return 1 + (DEFAULT_SHADOWS if self.num_shadows is None else self.num_shadows)
 
@@ -89,7 +100,7 @@ class Membership(Options):
         return model_id // self.group_size
 
     def is_victim(self, model_id: int) -> bool:
-        """Returns whether a model is attacked; under `disjoint` only the first of each group is."""
+        """Returns whether a model is attacked; under `disjoint` and `target` only the first of each group is."""
         return self.protocol == "pooled" or model_id % self.group_size == 0
 
     @property

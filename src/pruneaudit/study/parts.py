@@ -97,7 +97,7 @@ def check_has_public(study: Study, release: Release) -> None:
         UserError: it has neither public nor holdout samples.
     """
     uses = own_uses(study, release)
-    if uses and not study.data.num_public and not study.data.num_holdout:
+    if uses and not study.data.num_public and not study.data.num_holdout and not study.has_open_holdout:
         raise UserError(
             f"release '{release.name}': {uses[0].what} needs public samples, which are in no training set;"
             " set data.num_public above 0"
@@ -112,6 +112,8 @@ def lacking_holdout(study: Study, num_in_half: Callable[[int], int] | None = Non
         num_in_half: number of samples in that half of a holdout without its first so many samples. None: the samples
             are not known yet, and it counts as exactly half.
     """
+    if num_in_half is None and study.has_open_holdout:
+        return ""
     has = study.data.num_holdout
     for release in (None, *study.releases):
         taken = num_taken(study, release)

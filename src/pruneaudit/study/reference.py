@@ -12,6 +12,7 @@ from pruneaudit.study.audit import Audit
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.releases import Release
 from pruneaudit.study.study import Study
+from pruneaudit.study.target import Target
 from pruneaudit.study.training import FineTuning, Training
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -19,6 +20,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "data": Data,
     "membership": Membership,
     "training": Training,
+    "target": Target,
     "releases[]": Release,
     "releases[].finetune": FineTuning,
     "audit": Audit,

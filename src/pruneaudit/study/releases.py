@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -63,6 +64,11 @@ class Release(Options):
     that differ from `training`."""
     defense: Plugin | None = None
     """The defence to use in that training."""
+    weights: str = ""
+    """With a target: the file with the target's weights in this release, such as the compressed network that you ship.
+    The references go through `compress`, `finetune` and `defense`; without these, the references are the dense ones."""
+    weights_key: str = ""
+    """Key of the weights in that file; default: the key that fits."""
     finetune_seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed for the order of the samples (and the random draws of a defence) in all training of this release. Two
     releases that differ only in it show how much changes by chance alone."""
@@ -82,6 +88,9 @@ class Release(Options):
     @staticmethod
     def _default_name(value: Mapping[str, Any]) -> str:
         parent, compress, defense = value.get("parent", DENSE), value.get("compress"), value.get("defense")
+        if value.get("weights") and not (compress or defense or value.get("finetune") or value.get("model")):
+            stem = Path(str(value["weights"])).stem
+            return re.sub(r"[^A-Za-z0-9_+=-]", "_", stem).lstrip("._+=-")[:80] or "file"
         if not compress and not defense and not value.get("model"):
             return f"{parent}+finetune"
         try:
@@ -96,13 +105,27 @@ class Release(Options):
 
     @model_validator(mode="after")
     def _does_something(self) -> Release:
-        if not self.compress and self.finetune is None and self.defense is None and self.parent != INIT:
+        if self.weights_key and not self.weights:
+            raise ValueError(f"weights_key: got '{self.weights_key}' without weights; give the file, or leave it out")
+        if not self.has_recipe and not self.weights:
             raise ValueError("a release needs compress, finetune, or both ('dense' itself is always included)")
+        if self.is_file_alone and self.parent != DENSE:
+            raise ValueError(f"a release with weights and no recipe starts from {DENSE}, got parent = '{self.parent}'")
         if self.model is not None and self.parent != INIT:
             raise ValueError(f"a release with another model needs parent = 'init' (new weights), got '{self.parent}'")
         for plugin in self.compress:
             _check_degree(plugin)
         return self
+
+    @property
+    def has_recipe(self) -> bool:
+        """Whether its settings say how to make its models."""
+        return bool(self.compress) or self.finetune is not None or self.defense is not None or self.parent == INIT
+
+    @property
+    def is_file_alone(self) -> bool:
+        """Whether it consists of the target's file only, so that no reference goes through it."""
+        return bool(self.weights) and not self.has_recipe
 
     @property
     def method(self) -> str:
@@ -188,6 +211,11 @@ def one_release_per_degree(release: Any) -> Iterator[Any]:
     for key, values in lists.items():
         if not values:
             raise ValueError(f"a release got {key} = [], expected at least one")
+    if lists and release.get("weights"):
+        raise ValueError(
+            f"a release with several values of {' and '.join(lists)} cannot have weights = '{release['weights']}': make"
+            " one release of each, with its own file"
+        )
     if lists and release.get("name"):
         several = " and ".join(f"several values of {key}" for key in lists)
         raise ValueError(f"a release with {several} cannot have a name: leave it out")

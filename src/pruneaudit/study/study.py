@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options, validated
@@ -18,6 +18,7 @@ from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.former import FORMAT, check_format
 from pruneaudit.study.plugins import Network, Plugin
 from pruneaudit.study.releases import DENSE, INIT, Name, Release, one_release_per_degree, with_degrees_beside
+from pruneaudit.study.target import Target
 from pruneaudit.study.training import FineTuning, Training
 
 MAX_TASKS = 1_000_000
@@ -45,6 +46,8 @@ class Study(Options):
     model: Network = Plugin(name="tinycnn")
     """The network; `package.module:function` for your own, as in the model `factory`."""
     training: Training = Training()
+    target: Target | None = None
+    """Your own trained model as the only victim; the bank's other models are its references."""
     releases: tuple[Release, ...] = ()
     """Releases in addition to `dense`, which is always included."""
     audit: Audit = Audit()
@@ -62,12 +65,19 @@ class Study(Options):
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
+        self._settle_target()
         counts = Counter([DENSE, *(release.name for release in self.releases)])
         twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
             raise ValueError(f"two releases are named '{twice[0]}': give one another name")
         kinds_of_references = [MATCHED, UNDEFENDED, *counts]
         wrong = [name for name in self.audit.references if name not in kinds_of_references]
+        alone = [release.name for release in self.releases if release.is_file_alone]
+        if without := [name for name in self.audit.references if name in alone]:
+            raise ValueError(
+                f"audit.references: got '{without[0]}', which no reference went through; give that release its recipe"
+                " (compress, finetune), or leave it out"
+            )
         if wrong:
             raise ValueError(
                 f"audit.references: got '{wrong[0]}'{nearest(wrong[0], kinds_of_references)}, expected matched (alias"
@@ -82,21 +92,65 @@ class Study(Options):
                 f"expected at most {MAX_TASKS:,}: split the study"
             )
         trainings = [self.training, *(self.training_of(release) for release in self.releases if release.finetune)]
-        has_dev_set = self.data.num_public or self.data.num_holdout
+        has_dev_set = self.data.num_public or self.data.num_holdout or self.has_open_holdout
         if any(training.select == "best_dev" for training in trainings) and not has_dev_set:
             raise ValueError("select = 'best_dev' needs data.num_public above 0 (the dev set is the public part)")
         return self
 
+    def _settle_target(self) -> None:
+        """Derives the bank's membership from the target, and refuses settings that contradict it."""
+        target, given = self.target, self.membership
+        if target is None:
+            if given.protocol == "target":
+                raise ValueError(
+                    "membership.protocol: got 'target' without a target; add [target] with weights, member"
+                )
+            with_file = next((release.name for release in self.releases if release.weights), None)
+            if with_file:
+                raise ValueError(f"release '{with_file}': got weights without a target; add [target], or leave it out")
+            return
+        bank = Membership(protocol="target", num_models=1 + target.num_references)
+        named = given.model_fields_set if "membership" in self.model_fields_set else ()
+        for name in sorted(named):
+            if getattr(given, name) != getattr(bank, name):
+                raise ValueError(
+                    f"membership.{name}: got {getattr(given, name)!r} beside a target with num_references ="
+                    f" {target.num_references}, expected {getattr(bank, name)!r}; leave it out, and set"
+                    " target.num_references"
+                )
+        for name in ("num_canaries", "label_noise"):
+            if value := getattr(self.data, name):
+                raise ValueError(f"data.{name}: got {value} beside a target, which was trained without; leave it out")
+        object.__setattr__(self, "membership", bank)
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out what follows from the target, or the target if there is none."""
+        values: dict[str, Any] = handler(self)
+        values.pop("target" if self.target is None else "membership", None)
+        return values
+
+    @property
+    def has_open_holdout(self) -> bool:
+        """Whether the size of the holdout depends on the number of the target's non-members, which the data tell."""
+        return self.target is not None and "num_holdout" not in self.data.model_fields_set
+
     def _check_parents(self) -> None:
-        """Checks that every parent comes before its releases."""
+        """Checks that every parent comes before its releases, and has models for the references."""
         known = [DENSE, INIT]
         for release in self.releases:
+            if any(other.weights and other.name == release.parent for other in self.releases):
+                raise ValueError(
+                    f"release '{release.name}': got parent = '{release.parent}', whose weights are your file; give it"
+                    " the parent and the whole recipe (compress, finetune) itself"
+                )
             if release.parent not in known:
                 raise ValueError(
                     f"release '{release.name}': got parent = '{release.parent}'{nearest(release.parent, known)}, "
                     f"expected dense, init, or a release before it: {', '.join(known)}"
                 )
-            known.append(release.name)
+            if not release.weights:
+                known.append(release.name)
 
     def training_of(self, release: Release) -> Training:
         """Returns the fine-tuning of a release; settings that it omits come from `training`."""

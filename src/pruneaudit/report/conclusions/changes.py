@@ -25,7 +25,7 @@ from pruneaudit.report.selection import (
     given_baseline,
     once,
     primary_attack,
-    primary_references,
+    shown_references,
 )
 
 Reading = Literal["less", "more", "not shown", "disagree", "not compared"]
@@ -54,7 +54,7 @@ class Conclusion:
     """What all attacks together show of a release against its baseline."""
 
     primary: Shown | None
-    """Under the primary attack and references; None without an interval."""
+    """Under the primary attack and the references shown; None without an interval."""
     others: tuple[Shown, ...]
     """Under every other attack or kind of reference that has an interval, in the order of the study."""
 
@@ -81,7 +81,7 @@ def concluded(results: Results, release: str, baseline: str) -> Conclusion:
     rows = table[(table["release"] == release) & (table["baseline"] == baseline) & (table["metric"] == AUC.column)]
     order = {attack: place for place, attack in enumerate(attack_order(results))}
     silent = {*failures(results.about), *filter(is_lower_bound, order)}
-    first = (primary_attack(results), primary_references(results))
+    first = (primary_attack(results), shown_references(results, release))
     found = [
         Shown(str(row["attack"]), str(row["references"]), row["difference"], row["low"], row["high"])
         for _, row in rows.iterrows()

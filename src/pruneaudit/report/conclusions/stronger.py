@@ -15,7 +15,7 @@ from pruneaudit.attacks.groups import is_lower_bound
 from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC, Quantity
-from pruneaudit.report.selection import attack_order, primary_attack, primary_references, release_names
+from pruneaudit.report.selection import attack_order, primary_attack, release_names, shown_references
 from pruneaudit.study import DENSE
 
 _AttackComparison = tuple[float, float, float]
@@ -70,7 +70,7 @@ def _attack_comparisons(results: Results, release: str, quantity: Quantity) -> d
     """The attack comparisons on a release, by (attack, attack that it is compared with)."""
     table = results.attack_comparisons
     rows = table[(table["release"] == release) & (table["metric"] == quantity.column)]
-    primary = rows[rows["references"] == primary_references(results)]
+    primary = rows[rows["references"] == shown_references(results, release)]
     # On the dense release all references are dense, whatever the references are called.
     chosen = rows if primary.empty and release == DENSE else primary
     figures = zip(chosen["difference"], chosen["low"], chosen["high"], strict=True)

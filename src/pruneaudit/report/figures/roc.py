@@ -21,10 +21,10 @@ from pruneaudit.report.selection import (
     base_release,
     once,
     primary_attack,
-    primary_references,
     references_shown,
     release_names,
     resolution,
+    shown_references,
 )
 from pruneaudit.report.words import attack_name
 
@@ -172,9 +172,9 @@ def _rounded(rate: float) -> float:
 
 
 def _curve(results: Results, release: str, attack: str) -> pd.DataFrame:
-    """The curve under the primary references (see `finding` for the dense release)."""
+    """The curve under the references that summaries show (see `finding` for the dense release)."""
     rows = _curves(results).get((release, attack), results.curves.iloc[:0])
-    primary = rows[rows["references"] == primary_references(results)]
+    primary = rows[rows["references"] == shown_references(results, release)]
     if primary.empty and release == base_release(results) and not rows.empty:
         return rows[rows["references"] == rows["references"].iloc[0]]
     return primary

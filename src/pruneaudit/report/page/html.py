@@ -47,7 +47,7 @@ from pruneaudit.report.selection import (
     why_not_alone,
 )
 from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
-from pruneaudit.report.sentences.certainty import DEMONSTRATION
+from pruneaudit.report.sentences.certainty import DEMONSTRATION, of_target
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
 from pruneaudit.report.sentences.outputs import hiding_words
 from pruneaudit.report.sentences.power import power_words
@@ -199,6 +199,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "sanity_checks": sanity_checks(results),
         "data_checks": (*data_check_words(results), *unchecked_data_words(results)),
         "protocol": str(about.get("protocol") or ""),
+        "of_target": of_target(results),
         "facts": run_facts(about),
         "command": str(about.get("command") or ""),
         "settings": json.dumps(about["study"], indent=2, ensure_ascii=False) if about.get("study") else "",

@@ -11,6 +11,7 @@ from pruneaudit.attacks.reference_free import WEAKEST, WRONG_WAY
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.conclusions.collapsed import collapsed
+from pruneaudit.report.conclusions.next_steps import FEW_REFERENCES
 from pruneaudit.report.quantities import TEST_ACCURACY
 from pruneaudit.report.selection import (
     NOT_STATED,
@@ -18,11 +19,13 @@ from pruneaudit.report.selection import (
     base_release,
     finding,
     given_baseline,
+    num_references,
     primary_attack,
     reference_free_of,
+    target_of,
 )
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
-from pruneaudit.report.words import counted
+from pruneaudit.report.words import counted, verb
 
 DEMONSTRATION = "This is a demonstration on a small subset: these numbers describe these networks, not yours."
 
@@ -33,7 +36,25 @@ def certainty(results: Results) -> str:
     weakest = f"{alone.fact} {WEAKEST}" if alone else ""
     if row is None or math.isnan(row["num_victims"]):
         return weakest
-    return f"{_intervals(row)} {weakest}".rstrip()
+    return f"{of_target(results) or _intervals(row)} {weakest}".rstrip()
+
+
+def of_target(results: Results) -> str:
+    """What the intervals cover where the user's own model is the only victim; empty without a target."""
+    target = target_of(results)
+    if not target:
+        return ""
+    number = num_references(results) or 0
+    these = f" and {verb(number, 'this', 'these')} {counted(number, 'reference')}" if number else ""
+    others = ", or other references" if number else ""
+    said = (
+        f"The 95% intervals cover the choice of samples, for this model ({target['name']}){these}. They do not cover"
+        f" another training run of this network{others}."
+    )
+    few = (
+        f" With {counted(number, 'reference')} attacks find less than with more." if 0 < number < FEW_REFERENCES else ""
+    )
+    return said + few
 
 
 def _intervals(row: pd.Series) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.compressed import compressed_by, is_pruned_only, of_all_parameters
+from pruneaudit.report.compressed import compressed_by, is_pruned_only, made_by, of_all_parameters
 from pruneaudit.report.conclusions.changes import Conclusion, Shown, concluded, direction
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, sparsity_text
 from pruneaudit.report.selection import (
@@ -21,6 +21,7 @@ from pruneaudit.report.selection import (
     primary_attack,
     primary_references,
     release_row,
+    target_file,
     was_fine_tuned,
     why_not_alone,
 )
@@ -88,7 +89,7 @@ def _or_others(results: Results, found: Conclusion) -> str:
 
 def _counted_others(results: Results, found: Conclusion) -> str:
     """How many other attacks there are; where several kinds of references were played, how many pairs."""
-    if all(shown.references == primary_references(results) for shown in found.others):
+    if all(found.primary is None or shown.references == found.primary.references for shown in found.others):
         return counted(len(found.others), "other attack")
     return counted(len(found.others), "other pair", "other pairs") + " of attack and references"
 
@@ -154,6 +155,17 @@ def _baseline(results: Results, release: str, base: str, baseline: str) -> str:
     return "the release that it was made from"
 
 
+def _of_file(results: Results, release: str, row: pd.Series) -> str:
+    """What is known of a release that is a file of the target, and what its references went through; else empty."""
+    file = target_file(results, release)
+    if not file:
+        return ""
+    recipe = made_by(results, release)
+    went = f"its references went through {recipe}" if recipe else "no reference went through the same, so all are dense"
+    zeros = f" ({sparsity_text(row['sparsity'])} of its weights are zero)" if row["sparsity"] > 0 else ""
+    return f"Your file {file}{zeros}; {went}"
+
+
 def what_was_done(results: Results, release: str) -> str:
     """What was done to a release's networks, as the beginning of a sentence."""
     row = release_row(results, release)
@@ -161,6 +173,8 @@ def what_was_done(results: Results, release: str) -> str:
         return "What was done to it is not stated"
     if row is None:
         return "This release"
+    if of_file := _of_file(results, release, row):
+        return of_file
     defended = " with a defence" if row["defense"] else ""
     if row["compress"]:
         trained = ", trained from new weights" if row["origin"] == "init" and row["release"] != DENSE else ""

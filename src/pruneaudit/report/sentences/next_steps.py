@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.changes import has_frontier
 from pruneaudit.report.conclusions.next_steps import Kind, Step, next_steps
-from pruneaudit.report.selection import given_baseline, reference_free_of
+from pruneaudit.report.selection import given_baseline, reference_free_of, target_of
 from pruneaudit.report.sentences.counts import SLIGHTLY_MORE
 from pruneaudit.report.words import counted, first_few, verb
 
@@ -63,7 +63,7 @@ def step_words(results: Results, step: Step) -> StepWords:
         return StepWords(*_WORDS[step.kind])
     number = step.number
     alone = reference_free_of(results)
-    base = given_baseline(results)
+    base, whom = given_baseline(results), "the target" if target_of(results) else "every network"
     similar = f" than an undefended network of {SLIGHTLY_MORE} accuracy" if has_frontier(results) else ""
     than = f" than {base}" if base else similar
     text = {
@@ -72,7 +72,9 @@ def step_words(results: Results, step: Step) -> StepWords:
         f"Check whether {verb(number, 'its', 'their')} accuracy and size are good enough:",
         "train weaker baselines": "Train undefended dense networks for fewer epochs, to have one of "
         f"{SLIGHTLY_MORE} accuracy than",
+        "train more references": f"Train {number} references: attacks find more, and what is trained is kept:",
         "audit more networks": f"Train {number} networks or more: intervals over fewer are rough.",
-        "audit more samples": f"Give every network {number:,} non-members, to measure low false-positive rates.",
+        "audit more samples": f"Give {whom} {number:,} non-members, to measure low false-positive rates.",
     }[step.kind]
-    return StepWords(text, "", step.releases)
+    more = f"pruneaudit run RUN/study.json --out RUN/.. --set target.num_references={number}"
+    return StepWords(text, more if step.kind == "train more references" else "", step.releases)

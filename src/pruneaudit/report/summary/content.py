@@ -141,6 +141,7 @@ def _audited(results: Results, limits: Limits) -> Part:
     kinds = [(f"References {kind}", words) for kind, words in reference_words(results)] or [("References", "none")]
     facts = (
         ("Networks", ", protocol ".join(filter(None, (told.get("Networks"), results.about.get("protocol"))))),
+        ("Target", told.get("Target", "")),
         ("Data", told.get("Data", "")),
         ("Releases", _names(release_names(results), limits.releases)),
         ("Primary attack", attack_name(primary)),

@@ -14,7 +14,13 @@ import pandas as pd
 
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import Quantity, headline_tpr
-from pruneaudit.report.selection import primary_attack, primary_references, references_named, release_names
+from pruneaudit.report.selection import (
+    primary_attack,
+    primary_references,
+    references_named,
+    release_names,
+    shown_references,
+)
 from pruneaudit.report.tables.cells import NO_REASON, Cell, Notes
 from pruneaudit.study import DENSE
 
@@ -60,7 +66,7 @@ def accusations(results: Results) -> Accusations | None:
     notes, lines = Notes(), []
     for release in release_names(results):
         rows = table[(table["release"] == release) & (table["fpr"] == level)]
-        primary = rows[rows["references"] == references]
+        primary = rows[rows["references"] == shown_references(results, release)]
         chosen = rows if primary.empty and release == DENSE else primary
         lines += [_line(row, notes) for _, row in chosen.iterrows()]
     named = references_named(results, references)

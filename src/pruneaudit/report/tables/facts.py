@@ -26,10 +26,11 @@ def run_facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("num_copies", "copies of audited samples"),
             ("num_placebo", "placebo rows"),
             ("num_unknown", "of unknown membership"),
+            ("num_kept", "in every training set"),
             ("num_classes", "classes"),
         )
         if isinstance(audit_data.get(key), int)
-        and (audit_data[key] or key not in ("num_public", "num_canaries", "num_copies"))
+        and (audit_data[key] or key not in ("num_public", "num_canaries", "num_copies", "num_kept"))
     ]
     facts = [
         # In full here: on a phone the first screen shows only its beginning.
@@ -37,7 +38,8 @@ def run_facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Data", ", ".join([str(audit_data.get("name") or ""), *counts]).removeprefix(", ")),
         (FILES, ", ".join(file_checksums(about))),
         ("Audit data, SHA-256", str(audit_data.get("sha256") or "")),
-        ("Networks", listed_data(about.get("num_models"))),
+        ("Target", _target(about.get("target"))),
+        ("Networks", "" if about.get("target") else listed_data(about.get("num_models"))),
         ("Probabilities", _probabilities(about.get("probabilities"))),
         ("Seeds", listed_data(about.get("seeds"))),
         ("Versions", listed_data(about.get("versions"))),
@@ -45,6 +47,21 @@ def run_facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Created", listed_data(about.get("created"))),
     ]
     return [(label, text) for label, text in facts if text]
+
+
+def _target(told: Mapping[str, Any] | None) -> str:
+    """The user's own model with its files, and the sizes of the training sets."""
+    if not told:
+        return ""
+    sizes = told.get("reference_members")
+    references = (
+        f"{told['num_references']} references with {sizes['mean']:,.0f} members on average ({sizes['min']:,} to"
+        f" {sizes['max']:,})"
+        if sizes
+        else "no references"
+    )
+    files = [f"{release}: {file['name']}, SHA-256 {file['sha256']}" for release, file in told["files"].items()]
+    return "; ".join([f"{told['name']} with {told['num_members']:,} members", references, *files])
 
 
 def file_checksums(about: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,0 +1,159 @@
+"""Reads a target's own files of weights into a run, and checks them before anything is trained."""
+
+# M models, N samples, C classes
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.compression.layer_sizes import weight_counts
+from pruneaudit.compression.mask import Masks
+from pruneaudit.compression.matrices import counted_weights
+from pruneaudit.compression.state import save_state, state_of
+from pruneaudit.compression.storage_size import size_facts
+from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.core.files import STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.threads import one_torch_thread
+from pruneaudit.data.audit_data import AuditData
+from pruneaudit.engine.target_files import UsersWeights, one_file, source_on_disk
+from pruneaudit.engine.task_context import TaskContext, new_model, stored_model, write_trained
+from pruneaudit.engine.task_spec import TaskSpec
+from pruneaudit.external.filling import filled
+from pruneaudit.external.plausible import tell_implausible
+from pruneaudit.external.weight_files import structure_of
+from pruneaudit.signals.collect import collect
+from pruneaudit.signals.signals import Signals
+from pruneaudit.study import DENSE
+from pruneaudit.training.checkpoint import save_weights
+from pruneaudit.training.history import write_history, write_summary
+from pruneaudit.training.samples import Samples
+
+CHECKED_PER_SIDE = 2_000
+"""Members, and non-members, on which a network is checked before the run."""
+
+
+def check_weights(weights: UsersWeights, audit_data: AuditData, note: Callable[[str], None]) -> None:
+    """Checks that a file fits its network and that the network answers as one that was trained on the members.
+
+    Args:
+        weights: the file.
+        audit_data: the audit data of the study.
+        note: called with what looks wrong but may be right, such as members that are not classified better.
+
+    Raises:
+        UserError: the file does not fit, or the answers are not finite.
+    """
+
+    def named(text: str) -> None:
+        note(f"{weights.file}: {text}")
+
+    with one_torch_thread():
+        network = _read(weights, audit_data, named)
+        asked = _asked(audit_data)
+        answers = collect(network, Samples.of(audit_data, asked), 1, 0)["logits"]  # (N, C)
+    broken = int((~np.isfinite(answers).all(axis=1)).sum())
+    if broken:
+        raise UserError(
+            f"{weights.file}: NaN or infinity in the outputs for {broken:,} of {len(answers):,} samples; give the file"
+            " of a network whose training did not diverge"
+        )
+    assert audit_data.target_member is not None
+    signals = Signals(
+        logits=answers[None],
+        labels=audit_data.y[asked],
+        member=audit_data.target_member[None, asked],
+        model_ids=np.array([Path(weights.file).name]),
+    )
+    tell_implausible(signals, named)
+
+
+def write_weights(weights: UsersWeights, audit_data: AuditData, staging: Path) -> None:
+    """Writes the weights of a user's file by the names of the network, with the list of removed channels.
+
+    Raises:
+        UserError: the file has changed since the study was planned.
+    """
+    if source_on_disk(*weights.source) != weights.sha256:
+        raise UserError(f"{weights.file}: changed while this study began; run it again")
+    network = _read(weights, audit_data, lambda _: None)
+    save_weights(network, staging / WEIGHTS_FILE)
+    if (structure := structure_of(one_file(weights.file))) is not None:
+        shutil.copyfile(structure, staging / STRUCTURE_FILE)
+
+
+def import_model(task_spec: TaskSpec) -> None:
+    """Makes the target's model in one release from the weights that the run holds."""
+    context, spec, staging = TaskContext(task_spec), task_spec.spec, Path(task_spec.staging)
+    held = Path(task_spec.inputs["weights"])
+    model = stored_model(spec, context.audit_data, held).to(task_spec.device)
+    if (held / STRUCTURE_FILE).exists():
+        shutil.copyfile(held / STRUCTURE_FILE, staging / STRUCTURE_FILE)
+    if spec["kind"] == DENSE:
+        write_trained(context, model, [])
+        return
+    save_weights(model, staging / WEIGHTS_FILE)
+    write_history([], staging)
+    state = _state_of(model)
+    save_state(state, staging)
+    write_summary(_facts(model, state, context, _parents_summary(task_spec)), staging)
+
+
+def _state_of(model: nn.Module) -> dict[str, Tensor]:
+    """Returns the compressed state as far as weights show it: zeros count as removed; other codes are not known."""
+    with_zeros = [name for name, weight in counted_weights(model).items() if not bool(weight.all())]
+    return state_of(model, [Masks.of_zeros(model, with_zeros)]) if with_zeros else {}
+
+
+def _facts(
+    model: nn.Module, state: Mapping[str, Tensor], context: TaskContext, parent: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns the summary of a release that is a file: sizes as fractions of the dense network, and accuracies."""
+    dense = weight_counts(context.initial_model())
+    accuracies = context.accuracies(model)
+    example = context.members().inputs(slice(0, 1))
+    return {
+        "test_accuracy_before": parent["test_accuracy"],
+        "test_accuracy_after_pruning": accuracies["test_accuracy"],
+        **weight_counts(model, dense),
+        **accuracies,
+        **size_facts(model, state, dense["prunable_weights"], example),
+        "num_members": int(context.split.member.sum()),
+    }
+
+
+def _parents_summary(task_spec: TaskSpec) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads((Path(task_spec.inputs["parent"]) / SUMMARY_FILE).read_text())
+    return found
+
+
+def _read(weights: UsersWeights, audit_data: AuditData, note: Callable[[str], None]) -> nn.Module:
+    """Builds the network and loads the file into it.
+
+    Raises:
+        UserError: the network cannot be built, or the file does not fit it.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]):  # a user's network can draw from the global generator
+            network = new_model(weights.spec, audit_data, torch.Generator().manual_seed(0))
+    except UserError:
+        raise
+    except Exception as error:  # a user's function can raise anything
+        raise UserError(f"model of {weights.file}: failed ({in_one_line(error)}); expected a network") from error
+    return filled(network, one_file(weights.file), weights.key, note, weights.key_option)
+
+
+def _asked(audit_data: AuditData) -> np.ndarray:
+    """(N,) bool: the first members and the first non-members of those that are audited or kept."""
+    assert audit_data.target_member is not None
+    there = ~audit_data.unseen & ~audit_data.is_copy
+    sides = (there & audit_data.target_member, there & ~audit_data.target_member)
+    chosen: np.ndarray = np.logical_or.reduce([side & (np.cumsum(side) <= CHECKED_PER_SIDE) for side in sides])
+    return chosen

@@ -1,0 +1,138 @@
+"""Plans how a target's own files of weights enter a run. Imports no torch.
+
+The driver reads a user's file once and stores the weights, by the names of the network, as an artifact of the run: a
+run that was moved needs the file no more. From there a task makes the model of the target in each release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import WEIGHTS_FILE, file_sha256
+from pruneaudit.core.identity import sha256_of
+from pruneaudit.engine.store import Artifact
+from pruneaudit.external.weight_files import find_weights, structure_of
+from pruneaudit.study import DENSE, Release, Target
+from pruneaudit.study.user_function import SourceHash, source_sha256
+
+FILE = "file:"
+"""Stands before the path of a file in the recorded hashes, which are otherwise of functions."""
+IMPORT_SEMANTICS = 1
+TARGET_ID = 0
+"""The model id of the target."""
+
+
+@dataclass(frozen=True)
+class UsersWeights:
+    """A user's file of weights, and the artifact that holds them in the run."""
+
+    release: str
+    file: str
+    """Its path, as the study names it."""
+    key: str
+    """The key of the weights in it; empty: the one that fits."""
+    key_option: str
+    """The setting of that key, for messages."""
+    spec: Mapping[str, Any]
+    """How its network is built; see `task_context.new_model`."""
+    artifact: Artifact
+
+    @classmethod
+    def of_target(cls, target: Target, bank: Mapping[str, Any], source_hash: SourceHash) -> UsersWeights:
+        """Returns the weights of the target itself, those of `dense`.
+
+        Args:
+            target: the target.
+            bank: the configuration of the bank.
+            source_hash: hashes files and functions.
+        """
+        return cls._of(DENSE, (target.weights, target.weights_key), "target.weights_key", bank, source_hash)
+
+    @classmethod
+    def of_release(cls, release: Release, config: Mapping[str, Any], source_hash: SourceHash) -> UsersWeights:
+        """Returns the weights of the target in a release that names a file.
+
+        Args:
+            release: the release.
+            config: its configuration.
+            source_hash: hashes files and functions.
+        """
+        option = f"weights_key of release '{release.name}'"
+        return cls._of(release.name, (release.weights, release.weights_key), option, config, source_hash)
+
+    @classmethod
+    def _of(
+        cls, release: str, file: tuple[str, str], key_option: str, spec: Mapping[str, Any], source_hash: SourceHash
+    ) -> UsersWeights:
+        """Returns the weights of a release, identified by the hash of the file, its key and the network."""
+        path, key = file
+        network = {part: spec[part] for part in ("model", "prepared") if part in spec}
+        config = {
+            "kind": "weights",
+            "semantics_version": IMPORT_SEMANTICS,
+            "sha256": source_hash(FILE + path, f"weights of '{release}'"),
+            "key": key,
+            **network,
+        }
+        artifact = Artifact(f"weights-{sha256_of(config)[:8]}", config, (WEIGHTS_FILE,))
+        return cls(release, path, key, key_option, network, artifact)
+
+    @property
+    def source(self) -> tuple[str, str]:
+        """Its name among hashes, and what it is, for messages."""
+        return FILE + self.file, f"weights of '{self.release}'"
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the file."""
+        return str(self.artifact.config["sha256"])
+
+
+def one_file(path: str) -> Path:
+    """Returns the one file of weights that a path leads to.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    found = find_weights(path)
+    if len(found) != 1:
+        raise UserError(f"weights: {path}: found {len(found)} files, expected one; name the file")
+    return found[0]
+
+
+def source_on_disk(name: str, what: str) -> str:
+    """Returns the SHA-256 of a user's source or file of weights, with the list of removed channels beside it.
+
+    Args:
+        name: `package.module:function`, or a path after `FILE`.
+        what: the caller, for messages.
+
+    Raises:
+        UserError: it cannot be found or read.
+    """
+    if not name.startswith(FILE):
+        return source_sha256(name, what)
+    file = one_file(name.removeprefix(FILE))
+    structure = structure_of(file)
+    return file_sha256(file) if structure is None else sha256_of([file_sha256(file), file_sha256(structure)])
+
+
+def on_disk_or(recorded: SourceHash) -> SourceHash:
+    """Returns hashes from the disk; for a file that is gone, the recorded one, because the run holds its weights."""
+
+    def source_hash(name: str, what: str) -> str:
+        try:
+            return source_on_disk(name, what)
+        except UserError as error:
+            if not name.startswith(FILE):
+                raise
+            try:
+                return recorded(name, what)
+            except UserError:
+                raise error from None
+
+    return source_hash
