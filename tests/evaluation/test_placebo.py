@@ -161,6 +161,7 @@ def test_references_have_the_same_placebo_rows(make_bank):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:do not trust")
 def test_a_sound_audit_rarely_fails(make_bank):
     num_failed = 0
     for seed in range(200):
