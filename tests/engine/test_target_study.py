@@ -125,7 +125,15 @@ def test_the_results_name_files_and_sizes(finished):
     page = (finished / "report.html").read_text()
     for fact in ("prod.pt", "3 references", "shipped.pt", "Protocol: target", "another training run"):
         assert fact in page, fact
-    assert "choice of samples and of networks" not in page
+    assert "your file shipped.pt" in page
+    for wrong in (
+        "choice of samples and of networks",
+        "these networks",
+        "networks together",
+        "over 1 networks",
+        "So few networks",
+    ):
+        assert wrong not in page, wrong
     summaries = [json.loads(path.read_text()) for path in finished.glob("shipped-*/model-000/summary.json")]
     assert [round(summary["sparsity"], 1) for summary in summaries] == [0.5]
 

@@ -30,7 +30,7 @@ from pruneaudit.evaluation.evaluating import Known, Measuring, Recall, evaluate
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.baselines import baselines
-from pruneaudit.study.lineage import compression_of, counterparts, defenses_of, origin_of, release_of, repeats
+from pruneaudit.study.lineage import compression_of, counterparts, defenses_of, origin_of, own_file, release_of, repeats
 from pruneaudit.study.outputs import Outputs
 from pruneaudit.study.parts import MIN_HOLDOUT, num_taken
 
@@ -123,7 +123,7 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
         }
     trained = described.finetune or origin_of(described) == "init"
     return facts | {
-        "compress": compression_of(plan.study, described) or Path(described.weights).name,
+        "compress": compression_of(plan.study, described) or own_file(described),
         "defense": "+".join(plugin.label for plugin in defenses_of(plan.study, described)),
         "origin": origin_of(described),
         "sparsity": mean("sparsity"),

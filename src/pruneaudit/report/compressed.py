@@ -19,7 +19,7 @@ from pruneaudit.report.selection import (
     target_file,
 )
 from pruneaudit.study import INIT
-from pruneaudit.study.lineage import compression_words
+from pruneaudit.study.lineage import compression_words, own_file
 
 FLOAT_BITS = 32
 """Bits of an uncompressed weight."""
@@ -35,7 +35,7 @@ def compressed_by(results: Results, release: str) -> str:
     found = next((item for item in study.releases if item.name == release), None) if study else None
     try:
         if study and found:
-            return compression_words(study, found) or target_file(results, release)
+            return compression_words(study, found) or own_file(found)
     except UserError:  # a plug-in that is not here
         pass
     if row is None or not row["compress"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pruneaudit.core.errors import UserError
@@ -13,6 +14,7 @@ from pruneaudit.study.audit import UNDEFENDED
 from pruneaudit.study.releases import degree_words, method_label
 from pruneaudit.study.user_function import SourceHash, source_sha256
 
+OWN_FILE = "your file"
 SCORING = "scoring"
 """Reserved release name of the scoring bank, whose models are never victims or references."""
 
@@ -222,6 +224,11 @@ def compression_of(study: Study, release: Release) -> str:
     """Returns the compressors applied to its networks, its ancestors' first, with options but without degrees."""
     inherited = method_label(inherited_compress(study, release))
     return "+".join(part for part in (inherited, release.method) if part)
+
+
+def own_file(release: Release) -> str:
+    """Returns the words for a release that is the target's own file, without a compressor; empty for others."""
+    return f"{OWN_FILE} {Path(release.weights).name}" if release.weights else ""
 
 
 def compression_words(study: Study, release: Release) -> str:
