@@ -1,7 +1,7 @@
 """The pages of docs/: links lead somewhere, every page has its place, and what is shown is run."""
 
 import functools
-import importlib
+import importlib.util
 import inspect
 import io
 import re
@@ -122,6 +122,15 @@ def test_the_worked_example_says_what_the_page_says():
     with redirect_stdout(printed):
         exec(compile(shown["python"], "concepts.md", "exec"), {})
     assert printed.getvalue() == shown["text"]
+
+
+def test_settings_page_has_a_row_for_every_setting():
+    spec = importlib.util.spec_from_file_location("docs_pages", ROOT / "scripts" / "docs_pages.py")
+    docs_pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(docs_pages)
+    page = docs_pages.on_page_markdown((DOCS / "settings.md").read_text())
+    rows = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
+    assert Counter(rows) == Counter(setting.key for setting in settings_reference())
 
 
 @pytest.mark.slow
