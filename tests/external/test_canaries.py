@@ -46,18 +46,19 @@ def folder(tmp_path_factory, request):
     (folder / f"{MODULE}.py").write_text(NETWORK)
     digits = pruneaudit.SOURCES.get("digits")
     raw = digits.load(digits.Options(), None)
-    x = (raw.x / 255).astype(np.float32)
-    np.savez(folder / "train.npz", x=x[:500], y=raw.y[:500])
-    np.savez(folder / "pool.npz", x=x[500:], y=raw.y[500:])
-    np.savez(folder / "all.npz", x=x, y=raw.y)
+    order = np.random.default_rng(0).permutation(len(raw.y))  # the file is grouped by writer
+    x, y = (raw.x[order] / 255).astype(np.float32), raw.y[order]
+    np.savez(folder / "train.npz", x=x[:500], y=y[:500])
+    np.savez(folder / "pool.npz", x=x[500:], y=y[500:])
+    np.savez(folder / "all.npz", x=x, y=y)
     np.savez(folder / "member.npz", member=np.arange(len(x)) < 500)
     from tests.command_line import succeed
 
     out = ("--out", folder / "canaries.npz", "--train", folder / "rows.npz")
     succeed("canaries", "make", f"npz:{folder / 'pool.npz'}", "--num", NUM_CANARIES, *out)
     rows = np.load(folder / "rows.npz")
-    train(np.concatenate([x[:500], rows["x"]]), np.concatenate([raw.y[:500], rows["y"]]), folder / "model.pt")
-    train(x[:500], raw.y[:500], folder / "without.pt")
+    train(np.concatenate([x[:500], rows["x"]]), np.concatenate([y[:500], rows["y"]]), folder / "model.pt")
+    train(x[:500], y[:500], folder / "without.pt")
     return folder
 
 

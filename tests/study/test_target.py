@@ -44,7 +44,7 @@ def test_a_study_without_a_target_is_written_as_before():
         ({"target": {**TARGET, "num_references": 257}}, ("target.num_references", "257", "256")),
         ({"target": {**TARGET, "mean": [0.5]}}, ("mean without std",)),
         ({"target": {**TARGET, "mean": [0.5], "std": [0]}}, ("std", "above 0")),
-        ({"target": TARGET, "data": {"num_canaries": 5}}, ("data.num_canaries", "5")),
+        ({"target": TARGET, "data": {"num_canaries": 5}}, ("data.num_canaries", "5", "target.canaries")),
         ({"target": TARGET, "data": {"label_noise": 0.1}}, ("data.label_noise", "0.1")),
         ({"releases": [{"weights": "small.pt"}]}, ("'small'", "[target]")),
         (

@@ -76,7 +76,7 @@ def attack(
         from pruneaudit.engine.release_report import release_notes  # imports torch
 
         about = study_provenance(plan, audit_data, command) | _measured_before(folder)
-        about |= with_target(about, plan, held.membership(study, audit_data))
+        about |= with_target(about, plan, held.membership(study, audit_data), audit_data)
         about["warnings"] = [*about["warnings"], *release_notes(about.get("release_report"))]
         store.open_for_writing()
         settings = study_settings(plan, store, audit_data)

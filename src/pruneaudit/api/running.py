@@ -168,7 +168,7 @@ def watching(prepared: Prepared, page: PageSettings) -> Iterator[tuple[Watch, di
         log.event("start", command=page.command, **where, **facts["versions"])
         store.open_for_writing()
         before = replaced(study, audit_data, folder)
-        facts |= with_target(facts, plan, begin(plan, study, audit_data, folder))
+        facts |= with_target(facts, plan, begin(plan, study, audit_data, folder), audit_data)
         for note in (*open_folder, *before, *facts["warnings"], *prepared.notes):
             log.warn(note)
         for line in target_lines(facts):

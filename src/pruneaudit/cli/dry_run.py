@@ -50,9 +50,11 @@ def describe(
     from pruneaudit.engine.scheduler import tasks_to_do
     from pruneaudit.engine.sources import functions_importable
     from pruneaudit.engine.store import Store
+    from pruneaudit.evaluation.data_checks import target_data_notes
     from pruneaudit.runs.audit_data import settled
     from pruneaudit.runs.beginning import plan_study, replaced
     from pruneaudit.runs.folder import RunFolder
+    from pruneaudit.runs.provenance import inputs_of_target
 
     check_device(device)
     run = RunFolder(folder)
@@ -89,6 +91,7 @@ def describe(
         if study.training.function:
             print(printable(f"      not counted: what {study.training.function} trains"))
     _describe_learning(plan, audit_data, store, probe, workers)
+    notes += tuple(target_data_notes(inputs_of_target(plan, audit_data))) if plan.files else ()
     for note in (*replaced(study, audit_data, folder), *copies_note(audit_data), *study.warnings(), *notes):
         print(printable(f"warning: {note}"))
     if missing:

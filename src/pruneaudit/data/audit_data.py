@@ -42,7 +42,7 @@ class AuditData:
     y: np.ndarray
     """(N,) int64 labels in 0..C-1, including label noise and the wrong labels of canaries."""
     ids: np.ndarray
-    """(N,) int64: the row of each sample in the source."""
+    """(N,) int64: the row of each sample in the source; of canaries from a file their number in it, after all rows."""
     holdout: np.ndarray
     """(N,) bool: in no training set and never audited; used for nulls."""
     public: np.ndarray

@@ -30,7 +30,6 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import write_atomically, writing
 from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.data.copies import first_equal
-from pruneaudit.data.drawing import mislabelled
 from pruneaudit.data.npz import labels_of, read_arrays, samples_of
 
 FORMAT = 1
@@ -94,6 +93,12 @@ def draw_canaries(x: np.ndarray, y: np.ndarray, num_classes: int, num_canaries: 
     return Canaries(x[ids], wrong, coins, ids, seed)
 
 
+def mislabelled(y: np.ndarray, num_classes: int, generator: np.random.Generator) -> np.ndarray:
+    """Returns labels (n,), each a uniformly chosen other class of the 2 or more."""
+    shift = generator.integers(1, num_classes, size=len(y))  # never 0, so never the same class
+    return (y + shift) % num_classes
+
+
 def read_canaries(path: Path) -> Canaries:
     """Reads a file of canaries; `x` and `y` as for `RawData`.
 
@@ -117,6 +122,48 @@ def read_canaries(path: Path) -> Canaries:
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return Canaries(x, y, arrays["member"], arrays["ids"].astype(np.int64), int(arrays["seed"]))
+
+
+def canary_of_rows(canaries: Canaries, x: np.ndarray) -> np.ndarray:
+    """Returns for each row of some data the number of the canary with the same x, or -1: (N,) int64.
+
+    Args:
+        canaries: n canaries.
+        x: (N, ...) the rows.
+
+    Raises:
+        UserError: the canaries have another form than the rows.
+    """
+    if canaries.x.dtype != x.dtype or canaries.x.shape[1:] != x.shape[1:]:
+        raise UserError(
+            f"got rows of {canaries.x.dtype} {canaries.x.shape[1:]}, expected those of the data, {x.dtype}"
+            f" {x.shape[1:]}; give the data in the form that the canaries were made from"
+        )
+    num = len(canaries.y)
+    original = first_equal(np.concatenate([canaries.x, x]))[num:]
+    return np.where(original < num, original, -1)
+
+
+def check_coins(canaries: Canaries, member: np.ndarray, y: np.ndarray, canary_of: np.ndarray) -> None:
+    """Refuses a training set with a canary's x although its coin is 0, or with that x under another label.
+
+    Args:
+        canaries: n canaries.
+        member: (N,) bool: the rows of the data that were trained on.
+        y: (N,) int, the labels of the rows.
+        canary_of: (N,) from `canary_of_rows`.
+
+    Raises:
+        UserError: the epsilon would be wrong.
+    """
+    planted = canaries.member[canary_of] & (y == canaries.y[canary_of])
+    wrong = np.flatnonzero(member & (canary_of >= 0) & ~planted)
+    if wrong.size:
+        raise UserError(
+            f"{len(np.unique(canary_of[wrong])):,} of {len(canaries.y):,} canaries have the same x as members, the"
+            f" first row {wrong[0]} of the data; expected no other row with a canary's x in the training set; train"
+            " again without these rows, or correct the membership"
+        )
 
 
 def save_rows(

@@ -13,8 +13,10 @@ from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.data import SOURCES
 from pruneaudit.data.around_target import draw_around
 from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.canaries import mislabelled
 from pruneaudit.data.copies import first_equal, originals
 from pruneaudit.data.source import RawData
+from pruneaudit.data.target_canaries import planted, settled_canaries
 from pruneaudit.data.target_members import read_members
 from pruneaudit.study import Data, Target
 
@@ -38,9 +40,16 @@ def load_audit_data(data: Data, seed: int, data_root: Path | None = None, target
     raw = _read(data, data_root)
     _check_no_gap(raw, data.source.label)
     if target is not None:
-        status = read_members(Path(target.member).expanduser(), len(raw.y))
-        return draw_around(raw, data, target, status, seed)
+        return _drawn_around(raw, data, target, seed)
     return draw(raw, data, seed)
+
+
+def _drawn_around(raw: RawData, data: Data, target: Target, seed: int) -> AuditData:
+    status = read_members(Path(target.member).expanduser(), len(raw.y))
+    if not target.canaries:
+        return draw_around(raw, data, target, status, seed)
+    canaries, status = settled_canaries(target.canaries, raw, status)
+    return planted(draw_around(raw, data, target, status, seed), canaries, len(raw.y))
 
 
 def _read(data: Data, data_root: Path | None) -> RawData:
@@ -144,12 +153,6 @@ def _with_label_noise(y: np.ndarray, fraction: float, num_classes: int, seed: in
     noisy = y.copy()
     noisy[rows] = mislabelled(y[rows], num_classes, generator)
     return noisy
-
-
-def mislabelled(y: np.ndarray, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-    """Returns labels (n,), each a uniformly chosen other class of the 2 or more."""
-    shift = generator.integers(1, num_classes, size=len(y))  # never 0, so never the same class
-    return (y + shift) % num_classes
 
 
 def _check_every_class(y: np.ndarray, raw: RawData) -> None:

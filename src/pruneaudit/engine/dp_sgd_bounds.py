@@ -23,7 +23,7 @@ def dp_sgd_bounds(plan: Plan, store: Store, left_out: Collection[int] = ()) -> d
         store: with the trained networks.
         left_out: models with a missing part.
     """
-    if not plan.study.data.num_canaries or find_spec("opacus") is None:
+    if not plan.study.has_canaries or find_spec("opacus") is None:
         return {}
     found: dict[str, OneRunBound] = {}
     for release in plan.releases:

@@ -151,9 +151,9 @@ def _read(weights: UsersWeights, audit_data: AuditData, note: Callable[[str], No
 
 
 def _asked(audit_data: AuditData) -> np.ndarray:
-    """(N,) bool: the first members and the first non-members of those that are audited or kept."""
+    """(N,) bool: the first members and the first non-members of those that are audited or kept, no canaries."""
     assert audit_data.target_member is not None
-    there = ~audit_data.unseen & ~audit_data.is_copy
+    there = ~audit_data.unseen & ~audit_data.is_copy & ~audit_data.canary
     sides = (there & audit_data.target_member, there & ~audit_data.target_member)
     chosen: np.ndarray = np.logical_or.reduce([side & (np.cumsum(side) <= CHECKED_PER_SIDE) for side in sides])
     return chosen

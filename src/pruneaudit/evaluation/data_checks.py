@@ -1,4 +1,4 @@
-"""Checks of the data of an audit of predictions: may members differ from others for a reason other than training?
+"""Checks of the data of an audit: may members differ from others for a reason other than training?
 
 `about["data_checks"]` has one entry for each of two checks. Each has `passed`: true, false, or None with the `reason`
 why it was not checked.
@@ -6,17 +6,20 @@ why it was not checked.
     inputs    do members and others differ before any model looks? `collect` measures it: predictions have no inputs
     placebo   do samples differ that nobody trained on, if half are sent as members? Needs placebo rows (`placebo.py`)
 
-A study whose members are drawn by coins has neither: there both are so by construction.
+A study whose members are drawn by coins has neither entry: both checks would pass by construction. The members of a
+target were chosen by its owner, so their inputs are checked. Placebo rows are not needed there, since this program
+sends all samples in the same way: that entry has `one_path` instead of counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from pruneaudit.attacks.attack import Attack
+from pruneaudit.evaluation.input_difference import MIN_SAMPLES, input_difference
 from pruneaudit.evaluation.outcome import Audit
 from pruneaudit.evaluation.placebo import placebo_checks
 from pruneaudit.evaluation.recorded_checks import failures, warning
@@ -27,6 +30,7 @@ DATA_CHECKS = "data_checks"
 """The key in an audit's `about`."""
 INPUTS, PLACEBO = "inputs", "placebo"
 NO_INPUTS = "the predictions come without inputs, and the file has no result of the check by `pruneaudit collect`"
+TOO_FEW = f"it needs {MIN_SAMPLES} audited members and {MIN_SAMPLES} other samples"
 NO_PLACEBO = "there are no placebo rows"
 
 
@@ -51,6 +55,34 @@ def record_data_checks(found: Audit, attacks: Mapping[str, Attack], release: str
     about[DATA_CHECKS] = [inputs, _placebo(parts[release], rows)]
     alarms = [warning(label, reason) for label, reason in failures(about).items()]
     return [*([inputs_differ_words(inputs)] if inputs["passed"] is False else []), *alarms]
+
+
+def target_data_checks(
+    x: np.ndarray, y: np.ndarray, member: np.ndarray, counted: np.ndarray, seed: int
+) -> list[dict[str, Any]]:
+    """Returns the entries of `about["data_checks"]` for a study with a target.
+
+    Args:
+        x: (N, ...) inputs.
+        y: (N,) int labels.
+        member: (N,) bool, of the target.
+        counted: (N,) bool, the audited samples.
+        seed: the study's seed.
+    """
+    placebo = {"check": PLACEBO, "passed": True, "one_path": True}
+    found = input_difference(x, y, member, counted, seed)
+    if found is None:
+        return [{"check": INPUTS, "passed": None, "reason": TOO_FEW}, placebo]
+    return [_inputs_entry(found.auc.value, found.auc.low, found.auc.high), placebo]
+
+
+def target_data_notes(entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Returns a warning if the inputs of the target's members differ from others.
+
+    Args:
+        entries: from `target_data_checks`.
+    """
+    return [inputs_differ_words(entry) for entry in entries if entry["check"] == INPUTS and entry["passed"] is False]
 
 
 def data_check(about: Mapping[str, Any], check: str) -> dict[str, Any] | None:
@@ -78,7 +110,10 @@ def inputs_differ_words(found: Mapping[str, Any]) -> str:
 def _inputs(signals: Signals) -> dict[str, Any]:
     if signals.inputs_auc is None:
         return {"check": INPUTS, "passed": None, "reason": NO_INPUTS}
-    auc, low, high = (float(value) for value in signals.inputs_auc)
+    return _inputs_entry(*map(float, signals.inputs_auc))
+
+
+def _inputs_entry(auc: float, low: float, high: float) -> dict[str, Any]:
     return {"check": INPUTS, "passed": low <= 0.5 <= high, "auc": auc, "low": low, "high": high}
 
 

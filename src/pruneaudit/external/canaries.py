@@ -19,7 +19,14 @@ import numpy as np
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import validated
 from pruneaudit.data.audit_data import AuditData
-from pruneaudit.data.canaries import Canaries, draw_canaries, read_canaries, save_rows
+from pruneaudit.data.canaries import (
+    Canaries,
+    canary_of_rows,
+    check_coins,
+    draw_canaries,
+    read_canaries,
+    save_rows,
+)
 from pruneaudit.data.copies import first_equal
 from pruneaudit.data.npz import NpzOptions, read_arrays
 from pruneaudit.external.output import check_new
@@ -112,18 +119,13 @@ def with_canaries(
     """
     canaries = read_canaries(path)
     try:
-        both = _joined_data(canaries, data)
-        return _joined_membership(canaries, membership, both), both
+        canary_of = canary_of_rows(canaries, data.x)
+        return _joined_membership(canaries, membership, data, canary_of), _joined_data(canaries, data)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
 def _joined_data(canaries: Canaries, data: AuditData) -> AuditData:
-    if canaries.x.dtype != data.x.dtype or canaries.x.shape[1:] != data.x.shape[1:]:
-        raise UserError(
-            f"got rows of {canaries.x.dtype} {canaries.x.shape[1:]}, expected those of the data, {data.x.dtype}"
-            f" {data.x.shape[1:]}; give --data in the form of the data that the canaries were made from"
-        )
     num_classes = max(data.num_classes, int(canaries.y.max()) + 1)
     if data.classes_known and num_classes > data.num_classes:
         raise UserError(
@@ -138,7 +140,7 @@ def _joined_data(canaries: Canaries, data: AuditData) -> AuditData:
 
 
 def _joined_membership(
-    canaries: Canaries, membership: Mapping[str, np.ndarray], both: AuditData
+    canaries: Canaries, membership: Mapping[str, np.ndarray], data: AuditData, canary_of: np.ndarray
 ) -> dict[str, np.ndarray]:
     """The membership of canaries and samples; rows of the data with the x of a canary follow its coin."""
     num, given = len(canaries.y), membership["member"].astype(bool)
@@ -149,20 +151,19 @@ def _joined_membership(
             f"got {is_victim.sum()} victims, expected 1: the coins are those of one training; give one file, or mark"
             " the trained network in is_victim and all others, trained without canaries, as not"
         )
-    original = first_equal(both.x)[num:]  # (N,)
-    repeats = np.flatnonzero(original < num)  # rows of the data
+    repeats = np.flatnonzero(canary_of >= 0)  # rows of the data
     victim = int(np.flatnonzero(is_victim)[0])
-    _check_coins(canaries, given[victim], both.y[num:], original, repeats)
+    check_coins(canaries, given[victim], data.y, canary_of)
     member = np.concatenate([np.zeros((num_models, num), dtype=bool), given], axis=1)
     for row in range(num_models):  # a reference that saw the x of a canary under its own label was trained on it, too
-        member[row, original[repeats[given[row, repeats]]]] = True
+        member[row, canary_of[repeats[given[row, repeats]]]] = True
     member[victim, :num] = canaries.member
-    member[:, num + repeats] = member[:, original[repeats]]
+    member[:, num + repeats] = member[:, canary_of[repeats]]
     eligible = np.concatenate(
         [np.ones((num_models, num), dtype=bool), membership.get("eligible", np.ones(given.shape)).astype(bool)], axis=1
     )
-    ids = membership.get("ids", np.arange(num_samples))
-    joined = {**membership, "member": member, "eligible": eligible, "ids": _new_ids(ids, num), "canary": both.canary}
+    ids, is_canary = membership.get("ids", np.arange(num_samples)), np.arange(num + num_samples) < num
+    joined = {**membership, "member": member, "eligible": eligible, "ids": _new_ids(ids, num), "canary": is_canary}
     for key in ("unknown", "placebo"):
         if key in membership:
             joined[key] = np.concatenate([np.zeros(num, dtype=membership[key].dtype), membership[key]])
@@ -174,21 +175,6 @@ def _joined_membership(
             if key != "unknown":  # an unknown copy makes its canary unknown, too
                 joined[key][num + repeats] = False
     return joined
-
-
-def _check_coins(
-    canaries: Canaries, member: np.ndarray, y: np.ndarray, original: np.ndarray, repeats: np.ndarray
-) -> None:
-    """Refuses a training set that holds a canary's x although its coin is 0, or under another label."""
-    at = original[repeats]
-    planted = canaries.member[at] & (y[repeats] == canaries.y[at])
-    wrong = repeats[member[repeats] & ~planted]
-    if wrong.size:
-        raise UserError(
-            f"{wrong.size:,} of {len(canaries.y):,} canaries have the same x as members, the first row {wrong[0]} of"
-            " the data; expected no other row with a canary's x in the training set; train again without these rows, or"
-            " correct the membership"
-        )
 
 
 def _new_ids(ids: np.ndarray, num: int) -> np.ndarray:

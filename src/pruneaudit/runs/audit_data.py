@@ -117,7 +117,7 @@ def _drawn_by(study: Study, settled_as: Study | None = None) -> tuple[Any, ...]:
     data, target = study.data, study.target
     if settled_as is not None and study.has_open_holdout:
         data = data.model_copy(update={"num_holdout": settled_as.data.num_holdout})
-    return data.model_dump(), target and (target.member, target.mean, target.std)
+    return data.model_dump(), target and (target.member, target.canaries, target.mean, target.std)
 
 
 def settled(study: Study, audit_data: AuditData) -> Study:

@@ -18,6 +18,7 @@ from pruneaudit.data.audit_data import AuditData, copies_note, left_out_note
 from pruneaudit.data.splits import Splits
 from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.target_files import TARGET_ID
+from pruneaudit.evaluation.data_checks import DATA_CHECKS, target_data_checks, target_data_notes
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "safetensors")
 
@@ -78,16 +79,33 @@ def target_notes(told: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def with_target(facts: Mapping[str, Any], plan: Plan, splits: Splits) -> dict[str, Any]:
-    """Returns the facts that a target adds to those of a study: `target`, and `warnings` with those about it.
+def with_target(facts: Mapping[str, Any], plan: Plan, splits: Splits, audit_data: AuditData) -> dict[str, Any]:
+    """Returns the facts that a target adds to those of a study: `target`, `data_checks`, and `warnings` about it.
 
     Args:
         facts: from `study_provenance`.
         plan: the plan of the study.
         splits: the membership of all models.
+        audit_data: the audit data of the study.
     """
     told = target_provenance(plan, splits)
-    return {"target": told, "warnings": [*facts["warnings"], *target_notes(told)]} if told else {}
+    if not told:
+        return {}
+    checks = inputs_of_target(plan, audit_data)
+    warnings = [*facts["warnings"], *target_notes(told), *target_data_notes(checks)]
+    return {"target": told, DATA_CHECKS: checks, "warnings": warnings}
+
+
+def inputs_of_target(plan: Plan, audit_data: AuditData) -> list[dict[str, Any]]:
+    """Returns the checks of the data: a classifier that sees only inputs tries to recognise the target's members.
+
+    Args:
+        plan: the plan of a study with a target.
+        audit_data: its audit data.
+    """
+    counted = audit_data.coined & ~audit_data.canary & ~audit_data.is_copy
+    assert audit_data.target_member is not None
+    return target_data_checks(audit_data.x, audit_data.y, audit_data.target_member, counted, plan.study.seed)
 
 
 def target_lines(facts: Mapping[str, Any]) -> list[str]:

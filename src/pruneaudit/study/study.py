@@ -118,9 +118,13 @@ class Study(Options):
                     f" {target.num_references}, expected {getattr(bank, name)!r}; leave it out, and set"
                     " target.num_references"
                 )
-        for name in ("num_canaries", "label_noise"):
-            if value := getattr(self.data, name):
-                raise ValueError(f"data.{name}: got {value} beside a target, which was trained without; leave it out")
+        if num := self.data.num_canaries:
+            raise ValueError(
+                f"data.num_canaries: got {num} beside a target, whose training is over; leave it out, or set"
+                " target.canaries to the file of canaries that the target was trained with"
+            )
+        if noise := self.data.label_noise:
+            raise ValueError(f"data.label_noise: got {noise} beside a target, which was trained without; leave it out")
         object.__setattr__(self, "membership", bank)
 
     @model_serializer(mode="wrap")
@@ -134,6 +138,11 @@ class Study(Options):
     def has_open_holdout(self) -> bool:
         """Whether the size of the holdout depends on the number of the target's non-members, which the data tell."""
         return self.target is not None and "num_holdout" not in self.data.model_fields_set
+
+    @property
+    def has_canaries(self) -> bool:
+        """Whether there are canaries: planted by the study, or by the owner of the target."""
+        return bool(self.data.num_canaries or (self.target and self.target.canaries))
 
     def _check_parents(self) -> None:
         """Checks that every parent comes before its releases, and has models for the references."""

@@ -32,6 +32,9 @@ class Target(Options):
     """The file that says which samples the target was trained on: `.npy`, `.npz` (array `member`), `.csv` or `.txt`. It
     has one value per row of the source (1 or true: member, 0 or false: not), or the row numbers of the members, from 0.
     Rows with the value -1, NaN, unknown, or none are neither members nor non-members, and are not used."""
+    canaries: str = ""
+    """The file of canaries that `pruneaudit canaries make` wrote before the target was trained with those whose coin is
+    1. They give lower bounds on epsilon; every reference draws coins of its own. Default: none."""
     num_references: int = Field(default=8, ge=0, le=256)
     """Number of references to train. More give stronger attacks, and keep what is trained. 0: only attacks without
     references."""

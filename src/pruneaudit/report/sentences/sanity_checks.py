@@ -27,7 +27,9 @@ def data_check_words(results: Results) -> tuple[str, ...]:
         told = "recognises" if not inputs["passed"] else "does not recognise"
         figure = f"AUC {inputs['auc']:.3f} [{inputs['low']:.3f}, {inputs['high']:.3f}]"
         said.append(f"A classifier that sees only the inputs {told} members: {figure}.")
-    if placebo and placebo["passed"] is not None:
+    if placebo and placebo.get("one_path"):
+        said.append("All samples went through one path: members and others were sent to the networks in the same way.")
+    elif placebo and placebo["passed"] is not None:
         sent = f"sent as members ({placebo['num_as_members']:,}) and as others ({placebo['num_as_others']:,})"
         told = "do not differ for any attack" if placebo["passed"] else "differ: an attack measures how rows were sent"
         said.append(f"Placebo rows {sent} {told}.")
