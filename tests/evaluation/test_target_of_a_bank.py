@@ -12,7 +12,7 @@ from pruneaudit.signals.signals import Signals
 
 # M models, N samples, C classes
 
-NUM_MODELS, NUM_SAMPLES, NUM_CLASSES = 6, 400, 3
+NUM_MODELS, NUM_HOLDOUT, NUM_SAMPLES, NUM_CLASSES = 6, 500, 700, 3
 LEVELS = (0.1, 0.05)
 MEASURING = Measuring(5, LEVELS)
 ATTACKS = ("loss", "entropy", "calibration", "lira", "lira:mode=offline", "rmia", "attack_p", "attack_r")
@@ -24,7 +24,7 @@ UNTUNED = ("loss", "entropy", "calibration", "lira", "rmia", "attack_p", "attack
 def bank():
     rng = np.random.default_rng(1)
     member = rng.random((NUM_MODELS, NUM_SAMPLES)) < 0.5
-    eligible = np.broadcast_to(np.arange(NUM_SAMPLES) >= 200, member.shape)
+    eligible = np.broadcast_to(np.arange(NUM_SAMPLES) >= NUM_HOLDOUT, member.shape)
     member &= eligible
     labels = rng.integers(0, NUM_CLASSES, NUM_SAMPLES)
     logits = rng.normal(size=(NUM_MODELS, NUM_SAMPLES, NUM_CLASSES)) + rng.normal(size=(1, NUM_SAMPLES, NUM_CLASSES))

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import pruneaudit
+from command_line import succeed
 from pruneaudit.core.errors import UserError
 from pruneaudit.data.canaries import read_canaries
 from pruneaudit.external.asked import NetworkOptions
@@ -52,8 +53,6 @@ def folder(tmp_path_factory, request):
     np.savez(folder / "pool.npz", x=x[500:], y=y[500:])
     np.savez(folder / "all.npz", x=x, y=y)
     np.savez(folder / "member.npz", member=np.arange(len(x)) < 500)
-    from tests.command_line import succeed
-
     out = ("--out", folder / "canaries.npz", "--train", folder / "rows.npz")
     succeed("canaries", "make", f"npz:{folder / 'pool.npz'}", "--num", NUM_CANARIES, *out)
     rows = np.load(folder / "rows.npz")

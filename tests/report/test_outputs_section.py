@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pruneaudit.evaluation.recorded_checks import PLANTED
 from pruneaudit.report.conclusions.outputs import hiding_outputs
 from pruneaudit.report.figures.by_outputs import leakage_by_outputs
 from pruneaudit.report.page.html import render
@@ -66,7 +67,7 @@ def test_a_direction_is_stated_only_where_the_interval_excludes_the_other(with_o
 
 
 def test_an_attack_that_failed_its_sanity_checks_supports_no_sentence(with_outputs):
-    failed = [{"kind": "planted leak", "attack": "lira", "auc": 0.5, "passed": False}]
+    failed = [{"kind": PLANTED, "attack": "lira", "auc": 0.5, "passed": False}]
     assert hiding_words(with_outputs)
     distrusted = replace(with_outputs, about=with_outputs.about | {"sanity_checks": failed})
     assert hiding_words(distrusted) == ()

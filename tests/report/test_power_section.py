@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pruneaudit.evaluation.recorded_checks import PLANTED
 from pruneaudit.report.conclusions.power import standings, uncharted_references
 from pruneaudit.report.figures.by_references import leakage_by_references
 from pruneaudit.report.page.html import render
@@ -83,7 +84,7 @@ def test_a_refused_extrapolation_has_its_reason(with_power):
 
 
 def test_an_attack_that_failed_its_sanity_checks_supports_no_sentence(with_power):
-    failed = [{"kind": "planted leak", "attack": "lira", "auc": 0.5, "passed": False}]
+    failed = [{"kind": PLANTED, "attack": "lira", "auc": 0.5, "passed": False}]
     distrusted = replace(with_power, about=with_power.about | {"sanity_checks": failed})
     assert [one.attack for one in standings(distrusted)] == ["rmia"]
 

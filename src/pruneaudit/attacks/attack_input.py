@@ -92,8 +92,8 @@ class AttackInput:
         victims = attacked.victims
         if not len(victims):
             raise UserError(
-                "signals: got no model with members among its eligible samples, expected at least one to attack; check"
-                " `member` and `is_victim` (references go into a file of their own)"
+                "signals: got no model with members among its eligible samples (canaries aside), expected at least one"
+                " to attack; check `member`, `canary` and `is_victim` (references go into a file of their own)"
             )
         if allowed is None and references:
             same_model = attacked.model_names[victims][:, None] == references[-1].model_names[None, :]

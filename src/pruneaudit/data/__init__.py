@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _SHARED = {"archives", "array_pickle", "cifar", "download", "idx", "pictures", "source"}
 """Modules that several sources share."""
 _NO_SOURCES = {
+    "around_target",
     "augment",
     "canaries",
     "copies",
@@ -24,6 +25,8 @@ _NO_SOURCES = {
     "audit_data",
     "row_numbers",
     "splits",
+    "target_members",
+    "unknown_members",
     *_SHARED,
 }
 
