@@ -25,6 +25,7 @@ _NO_SOURCES = {
     "audit_data",
     "row_numbers",
     "splits",
+    "target_canaries",
     "target_members",
     "unknown_members",
     *_SHARED,
