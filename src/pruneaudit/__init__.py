@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pruneaudit.core.errors import UserError
     from pruneaudit.core.options import Options
     from pruneaudit.data import SOURCES
+    from pruneaudit.data.own_references import draw_references
     from pruneaudit.data.source import Source
     from pruneaudit.defenses import DEFENSES
     from pruneaudit.defenses.defense import Defense
@@ -87,6 +88,7 @@ __all__ = [
     "check",
     "collect_signals",
     "compress",
+    "draw_references",
     "export",
     "figures",
     "load_compressed",
@@ -132,6 +134,7 @@ _HOME = {
     "audit": "pruneaudit.evaluation",
     "check": "pruneaudit.api",
     "collect_signals": "pruneaudit.external.collect",
+    "draw_references": "pruneaudit.data.own_references",
     "export": "pruneaudit.runs.export",
     "figures": "pruneaudit.report.paper",
     "load_compressed": "pruneaudit.external.compressed_model",

@@ -11,7 +11,7 @@ ROOT = typer.main.get_command(app)
 COMMANDS = {
     "Start": ["demo", "list"],
     "Studies": ["run", "attack", "mia-prune", "pruning-mia"],
-    "Own models": ["collect", "audit", "compress", "canaries"],
+    "Own models": ["audit-model", "collect", "audit", "compress", "canaries"],
     "Results": ["report", "check", "frontier", "power", "figures", "export"],
     "Maintenance": ["verify", "sanity-check", "clean", "migrate"],
 }

@@ -11,9 +11,12 @@ ALL = "all"
 """Every attack."""
 SCORES = "scores"
 """Every attack that trains no classifier and needs no further copy of a network: seconds rather than minutes."""
-OPEN_GROUPS = (ALL, SCORES)
-"""Groups of all installed attacks: those that lack an input are left out with a warning."""
+ALONE = "alone"
+"""Attacks on a network for which there are no references."""
+OPEN_GROUPS = (ALL, SCORES, ALONE)
+"""Groups whose attacks are left out with a warning where they lack an input."""
 GROUPS = {
+    ALONE: ("loss", "modified_entropy", "attack_p", "quantile", "forgetting"),
     "threshold": (
         *(f"{name}:thresholds=per_class" for name in ("confidence", "entropy", "modified_entropy")),
         "confidence",

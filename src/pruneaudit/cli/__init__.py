@@ -12,6 +12,7 @@ import typer
 from pruneaudit.cli import (
     attack,
     audit,
+    audit_model,
     canaries,
     check,
     clean,
@@ -54,6 +55,7 @@ app.command("run", cls=RunCommand, rich_help_panel=STUDIES)(run.command)
 app.command("attack", cls=PanelCommand, rich_help_panel=STUDIES)(attack.command)
 app.add_typer(mia_prune.app, rich_help_panel=STUDIES)
 app.add_typer(pruning_mia.app, rich_help_panel=STUDIES)
+app.command("audit-model", cls=PanelCommand, rich_help_panel=OWN)(audit_model.command)
 app.command("collect", cls=PanelCommand, rich_help_panel=OWN)(collect.command)
 app.add_typer(canaries.app, rich_help_panel=OWN)
 app.command("audit", cls=AuditCommand, rich_help_panel=OWN)(audit.command)
@@ -75,7 +77,7 @@ EXIT_INTERRUPTED = 130
 GROUPS = ("canaries", "mia-prune", "pruning-mia")
 """Commands with subcommands."""
 GO_ON = (
-    *("run", "demo", "attack", "mia-prune pretrain", "mia-prune prune", "mia-prune mia"),
+    *("run", "demo", "audit-model", "attack", "mia-prune pretrain", "mia-prune prune", "mia-prune mia"),
     *("pruning-mia train", "pruning-mia run-experiment", "pruning-mia mia"),
 )
 """Commands that keep finished parts and continue from there when repeated."""

@@ -40,13 +40,13 @@ class _Sizes:
     public: int
 
 
-def draw_around(raw: RawData, data: Data, target: Target, status: np.ndarray, seed: int) -> AuditData:
+def draw_around(raw: RawData, data: Data, target: Target | None, status: np.ndarray, seed: int) -> AuditData:
     """Draws audited samples, holdout and public from the rows of a source, around the members of a target.
 
     Args:
         raw: all samples of the source.
         data: the sizes of the parts.
-        target: the constants for normalising images, if they differ from the source's.
+        target: the constants for normalising images, if they differ from the source's; None: they do not.
         status: (R,) int8, from `read_members`.
         seed: the study's seed.
 
@@ -120,9 +120,9 @@ def _sizes_of(data: Data, num_inside: int, num_outside: int) -> _Sizes:
     return _Sizes(per_side, holdout, data.num_public)
 
 
-def _normalisation(raw: RawData, target: Target) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+def _normalisation(raw: RawData, target: Target | None) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
     """Returns mean and std per channel: the target's, or those of the source."""
-    if target.mean is None or target.std is None:
+    if target is None or target.mean is None or target.std is None:
         return raw.mean, raw.std
     width = raw.x.shape[1]
     if raw.x.dtype != np.uint8:
