@@ -105,6 +105,20 @@ def test_dry_run_offers_attacks_with_their_time(call, here):
     assert not (here / "runs" / "offered").exists()
 
 
+def test_a_study_file_with_a_target_offers_the_same(call, here):
+    file = here / "study.toml"
+    file.write_text(
+        'name = "file"\nmodel = "own_digits:build"\ntraining = { function = "own_digits:fit" }\n'
+        'data = { source = "npz:digits.npz" }\ntarget = { weights = "mine.pt", member = "ids.txt" }\n'
+        'audit = { attacks = ["loss", "rmia"] }\n'
+    )
+    code, out, err = call("run", "study.toml", "--dry-run")
+    assert code == 0, err
+    shown = [line.split() for line in out.splitlines() if line.strip().startswith("rmia")]
+    assert [row[2] for row in shown] == ["?"] * len(shown)  # nobody knows how long the user's function takes
+    assert "study file: 9 models" in out
+
+
 def test_minutes_choose_the_number_of_references(call, here):
     # 27 trainings of 10 minutes on one core do not fit into 50 minutes, and 4 do.
     asked = (*ASKED, "--name", "timed", "--train", "own_digits:fit", "--training-minutes", "10", "--minutes", "50")

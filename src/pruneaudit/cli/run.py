@@ -28,6 +28,7 @@ from pruneaudit.cli.common import (
     ray_cluster_from,
 )
 from pruneaudit.cli.dry_run import describe
+from pruneaudit.cli.offers import print_offers, timed_offers
 from pruneaudit.cli.tracking_options import TrackOption, trackers_from
 from pruneaudit.core.errors import printable
 
@@ -61,6 +62,10 @@ def command(
     loaded = load_recipe_or_file(study, set_ or [])
     trackers = trackers_from(track)
     if dry_run:
+        if loaded.target:
+            print_offers(
+                timed_offers(loaded, out / loaded.name, data_root, device, jobs, None), not loaded.training.function
+            )
         describe(loaded, out / loaded.name, data_root, device, jobs)
         return
     where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root, "wait": wait}
