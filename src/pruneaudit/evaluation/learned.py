@@ -54,8 +54,9 @@ def record_not_learned(releases: Mapping[str, Signals], known: Mapping[str, Accu
 
 
 def not_learned_words(networks: str, found: dict[str, float]) -> str:
-    """The sentence to show before any statement about leakage."""
+    """The sentence to show before any statement about leakage; `networks` such as `the dense networks`."""
+    named = f"{networks[0].upper()}{networks[1:]}"
     return (
-        f"The {networks} did not learn: accuracy {found['train']:.1%} on members and {found['test']:.1%} on others, not"
+        f"{named} did not learn: accuracy {found['train']:.1%} on members and {found['test']:.1%} on others, not"
         f" above the {found['majority']:.1%} of always predicting the most frequent class."
     )

@@ -19,7 +19,7 @@ from pruneaudit.metrics import all_metrics
 
 MAX_ROWS = 60
 """A notebook has no room for a long table; a line below it says how many rows are left out."""
-_READING = "Mean over victims [95% interval]. AUC: 0.5 is guessing, and higher leaks more."
+_READING = " [95% interval]. AUC: 0.5 is guessing, and higher leaks more."
 
 
 def findings_html(findings: pd.DataFrame, about: Mapping[str, Any]) -> str:
@@ -50,16 +50,12 @@ def findings_html(findings: pd.DataFrame, about: Mapping[str, Any]) -> str:
         figures = [_figure(row, quantity.column, quantity.is_percent) for quantity in quantities]
         lines.append(_row("td", names + figures))
     lines.append("</table>")
+    what = "Value of one network" if means["num_victims"].max() == 1 else "Mean over victims"
     left_out = len(means) - MAX_ROWS
     if left_out > 0:
         lines.append(f"<p>{left_out:,} more rows in the findings.</p>")
-    return (
-        "<div>"
-        + "\n".join(
-            [*lines, f"<p>{_READING}{' Bold: the primary attack, chosen before any result.' if primary else ''}</p>"]
-        )
-        + "</div>"
-    )
+    bold = " Bold: the primary attack, chosen before any result." if primary else ""
+    return "<div>" + "\n".join([*lines, f"<p>{what}{_READING}{bold}</p>"]) + "</div>"
 
 
 def code(name: str) -> str:

@@ -62,7 +62,7 @@ def tell_implausible(signals: Signals, warn: Callable[[str], None]) -> None:
         return
     failed = not_learned(signals, accuracies(signals))
     if failed:
-        warn(not_learned_words("models" if len(signals.victims) > 1 else "model", failed))
+        warn(not_learned_words("the models" if len(signals.victims) > 1 else "the model", failed))
         return
     rows = signals.victims
     right, wanted, member = signals.is_correct[rows], signals.ordinary[rows], signals.member[rows]

@@ -209,9 +209,24 @@ def target_of(results: Results) -> Mapping[str, Any]:
     return found
 
 
-def target_file(results: Results, release: str) -> str:
-    """The name of the user's own file of a release other than the dense one; empty if the run made its network."""
-    return "" if release == DENSE else str((target_of(results).get("files") or {}).get(release, {}).get("name") or "")
+@once
+def is_one_network(results: Results) -> bool:
+    """Whether one network was attacked in each release, so that no figure is a mean over networks."""
+    counts = results.findings.loc[results.findings["victim"] == MEAN, "num_victims"]
+    return bool(counts.max() == 1)
+
+
+def target_file(results: Results, release: str, with_dense: bool = False) -> str:
+    """The name of the user's own file of a release; empty if the run made its network.
+
+    Args:
+        results: of a run.
+        release: which one.
+        with_dense: also for the dense release, which is the target itself.
+    """
+    if release == DENSE and not with_dense:
+        return ""
+    return str((target_of(results).get("files") or {}).get(release, {}).get("name") or "")
 
 
 @once

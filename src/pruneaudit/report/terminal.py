@@ -24,10 +24,12 @@ from pruneaudit.report.selection import (
     references_shown,
     release_names,
     release_row,
+    target_file,
 )
 from pruneaudit.report.sentences.answer import answer, shown_change
 from pruneaudit.report.sentences.canaries import canary_words
 from pruneaudit.report.sentences.certainty import DEMONSTRATION
+from pruneaudit.report.sentences.networks import averaged_words
 from pruneaudit.report.sentences.power import power_words
 from pruneaudit.report.sentences.sanity_checks import unchecked_data_words
 from pruneaudit.report.tables.cells import Notes, estimate
@@ -101,7 +103,7 @@ def _table(results: Results, notes: Notes, quantities: Sequence[Quantity], is_wi
 
     `between` separates the two sparsities of a release.
     """
-    title = f"Leakage, references: {printable(references_shown(results))}; mean over victims [95% interval]"
+    title = f"Leakage, references: {printable(references_shown(results))}; {printable(averaged_words(results))}"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("Release / attack", overflow="fold")
     # A release's own figures are above its attacks' columns: at 80 columns there is no room beside them.
@@ -130,7 +132,8 @@ def _release_facts(results: Results, release: str, notes: Notes, between: str) -
     accuracy = estimate(row, TEST_ACCURACY, notes)
     facts = [f"{_text(accuracy.value, accuracy.note)} accuracy"]
     compressors = compressed_by(results, release)
-    if compressors and not is_pruned_only(results, release):
+    has_zeros_alone = bool(target_file(results, release)) and row["sparsity"] > 0  # the recipe is its references'
+    if compressors and not has_zeros_alone and not is_pruned_only(results, release):
         made = printable(compressors)
     elif math.isnan(row["sparsity"]):  # predictions alone say nothing of weights
         return facts

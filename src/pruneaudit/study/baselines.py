@@ -78,7 +78,7 @@ def _baseline_of(study: Study, release: Release, known: dict[Any, str], taken: C
         taken: the names already in use.
     """
     if release.weights:
-        return Baseline("", gap="its weights are a file, and no file has the same training without the compression")
+        return Baseline("", gap="no file of yours has the same training without the compression")
     from_new_weights = origin_of(release) == "init"
     if release.finetune is None and not from_new_weights:
         return Baseline(release.parent)

@@ -20,6 +20,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import (
     attack_order,
+    base_release,
     baseline_of,
     far_from_baselines,
     given_baseline,
@@ -141,7 +142,7 @@ def _lacks_interval(row: pd.Series) -> bool:
 def readings_of_changed(results: Results, base: str) -> dict[str, Reading]:
     """What is shown of each compressed or defended release, in the order of the study.
 
-    At equal accuracy where releases were compared so, else from their baselines.
+    At equal accuracy where releases are read so, else from their baselines.
     """
     changed = changed_releases(results, base)
     if not is_read_at_equal_accuracy(results):
@@ -167,6 +168,20 @@ def far_changed(results: Results, base: str) -> tuple[str, ...]:
     return tuple(name for name in changed_releases(results, base) if name in far)
 
 
+@once
+def none_is_similar(results: Results) -> bool:
+    """Whether no release that was compared at equal accuracy has an undefended network of similar accuracy.
+
+    Then no report claims anything at equal accuracy.
+    """
+    if primary_attack(results) in failures(results.about):
+        return False
+    changed, far = changed_releases(results, base_release(results)), far_from_baselines(results)
+    rows = results.frontier
+    compared = set(rows.loc[rows["difference"].notna(), "release"])
+    return any(name in far for name in changed) and all(name in far for name in changed if name in compared)
+
+
 def has_frontier(results: Results) -> bool:
     """Returns whether releases were compared in AUC at equal accuracy."""
     return bool((results.frontier["metric"] == AUC.column).any())
@@ -177,4 +192,4 @@ def is_read_at_equal_accuracy(results: Results) -> bool:
 
     Of predictions there is one baseline. Many a release is more accurate, and would have no reading.
     """
-    return has_frontier(results) and not given_baseline(results)
+    return has_frontier(results) and not given_baseline(results) and not none_is_similar(results)

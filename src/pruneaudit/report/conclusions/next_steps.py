@@ -16,6 +16,7 @@ from pruneaudit.report.conclusions.changes import (
     changed_releases,
     far_changed,
     is_read_at_equal_accuracy,
+    none_is_similar,
     readings_of_changed,
 )
 from pruneaudit.report.conclusions.leakage import verdict
@@ -36,7 +37,10 @@ Kind = Literal[
     "use references",
     "read every attack",
     "choose a release",
+    "compare at equal accuracy",
+    "choose at lower accuracy",
     "add a defence",
+    "or add a defence",
     "audit a compressed version",
     "play stronger attacks",
     "train weaker baselines",
@@ -88,23 +92,35 @@ def _decide(results: Results, base: str, found: str) -> list[Step]:
     if found == "not shown":
         return [Step("play stronger attacks")]
     changed = changed_releases(results, base)
-    # Without an undefended network of similar accuracy, the lost accuracy alone may be what leaks less.
-    far = far_changed(results, base) if is_read_at_equal_accuracy(results) else ()
-    readings = readings_of_changed(results, base)
-    less = tuple(name for name, reading in readings.items() if reading == "less" and name not in far)
+    less, maybe_less = _leaking_less(results, base)
     if less:
         return [Step("choose a release", len(less), less)]
     if not changed:
         return [Step("audit a compressed version")]
     is_defended = bool((results.releases["defense"] != "").any())
+    if maybe_less:
+        number = len(maybe_less)
+        steps = [Step("compare at equal accuracy", number, maybe_less), Step("choose at lower accuracy", number)]
+        return [*steps, *([] if is_defended else [Step("or add a defence")])]
     return [] if is_defended else [Step("add a defence", len(changed))]
+
+
+def _leaking_less(results: Results, base: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The releases shown to leak less, and those of which lost accuracy alone may be the reason.
+
+    Of the latter no undefended network is of similar accuracy.
+    """
+    is_judged = is_read_at_equal_accuracy(results) or none_is_similar(results)
+    far = far_changed(results, base) if is_judged else ()
+    less = [name for name, reading in readings_of_changed(results, base).items() if reading == "less"]
+    return tuple(name for name in less if name not in far), tuple(name for name in less if name in far)
 
 
 def _sharpen(results: Results, base: str) -> list[Step]:
     """Steps that make the next audit say more."""
     steps, row = [], finding(results, base, primary_attack(results))
-    far = far_changed(results, base)
-    if far and is_read_at_equal_accuracy(results):
+    far, (less, maybe_less) = far_changed(results, base), _leaking_less(results, base)
+    if far and is_read_at_equal_accuracy(results) and (less or not maybe_less):  # else a step before says it
         steps.append(Step("train weaker baselines", len(far), far))
     if row is None or math.isnan(row["auc"]):
         return steps

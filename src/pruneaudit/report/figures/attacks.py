@@ -8,7 +8,7 @@ from pruneaudit.report.figures.layers import HOVER, assembled, axis, ends_of, er
 from pruneaudit.report.figures.look import PAPER, Theme, colour_and_shape, cut, cut_all, isolated, series
 from pruneaudit.report.figures.points import point
 from pruneaudit.report.quantities import AUC
-from pruneaudit.report.selection import attack_order, base_release, finding, references_shown
+from pruneaudit.report.selection import attack_order, base_release, finding, is_one_network, references_shown
 from pruneaudit.report.words import attack_name
 
 _ROW = 1.8
@@ -55,11 +55,12 @@ def attacks(results: Results, theme: Theme = PAPER) -> Figure | None:
     ]
     references = references_shown(results)
     title = [cut(text, theme.line, size) for text in (release, f"references: {references}")]
+    over = "" if is_one_network(results) else "mean over victims "
     height = _ROW * size * len(drawn)
     return Figure(
         key="attacks",
         title=f"AUC of every attack on {release}",
-        caption=f"AUC of every attack on {release} (references: {references}), mean over victims with 95% intervals; "
+        caption=f"AUC of every attack on {release} (references: {references}), {over}with 95% intervals; "
         "attacks in the order in which the study declares them.",
         height=round(height),
         spec=assembled(layers, data, theme, height, title),

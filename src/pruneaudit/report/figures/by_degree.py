@@ -41,6 +41,7 @@ from pruneaudit.report.figures.look import (
 from pruneaudit.report.figures.points import Method, Point, accuracy, leakage, methods, references, sparsity_of
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, headline_quantities, sparsity_text
 from pruneaudit.report.selection import primary_attack, references_shown
+from pruneaudit.report.sentences.networks import means_words
 from pruneaudit.report.words import attack_name
 
 _HEIGHT = 340
@@ -155,8 +156,8 @@ def _leakage_by(results: Results, degree: _Degree, panels: Sequence[_Panel], the
     return Figure(
         key=degree.key,
         title=f"Leakage against {degree.title.lower()}, under {attack}",
-        caption=f"Under {attack} (references: {kind}), one curve per method, means with 95% intervals. Methods are "
-        "moved sideways a little, so that their intervals can be told apart. "
+        caption=f"Under {attack} (references: {kind}), one curve per method, {means_words(results)} with 95% "
+        "intervals. Methods are moved sideways a little, so that their intervals can be told apart. "
         f"{degree.caption} The dashed line is guessing.",
         height=_HEIGHT + _AROUND_PIXELS,
         spec=stacked(drawn, theme, _PANEL_POINTS if theme.is_paper else _HEIGHT, title),

@@ -20,6 +20,7 @@ from pruneaudit.report.figures.layers import (
 from pruneaudit.report.figures.look import PAGE, Theme, colour_and_shape, isolated, labels, series
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import attack_order, primary_references, references_named, release_names
+from pruneaudit.report.sentences.networks import mean_of
 from pruneaudit.report.words import attack_name
 
 _ROW_PIXELS = 19
@@ -45,7 +46,7 @@ def leakage_by_outputs(results: Results, theme: Theme = PAGE) -> Figure | None:
     return Figure(
         key="leakage-by-outputs",
         title="Leakage by what the attacker sees",
-        caption=f"Mean AUC over victims with its 95% interval, release {found[0][0]}"
+        caption=f"{mean_of(results, 'AUC')} with its 95% interval, release {found[0][0]}"
         + (" or the one that you choose" if len(found) > 1 else "")
         + ". From top to bottom: what the attacker sees of the outputs, all that is stored first. The dashed line is "
         f"guessing (0.5). References: {references_named(results, references)}.",

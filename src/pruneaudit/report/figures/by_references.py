@@ -25,6 +25,7 @@ from pruneaudit.report.figures.layers import (
 from pruneaudit.report.figures.look import PAGE, Theme, colour_and_shape, isolated, labels, series
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import release_names
+from pruneaudit.report.sentences.networks import mean_of
 from pruneaudit.report.words import attack_name, counted
 
 _HEIGHT = 280
@@ -47,7 +48,7 @@ def leakage_by_references(results: Results, theme: Theme = PAGE) -> Figure | Non
     return Figure(
         key="leakage-by-references",
         title="Leakage against the number of references",
-        caption=f"Mean AUC over victims with its 95% interval, release {found[0][0]}"
+        caption=f"{mean_of(results, 'AUC')} with its 95% interval, release {found[0][0]}"
         + (" or the one that you choose" if len(found) > 1 else "")
         + ", on a logarithmic axis. With few references, not every sample can be scored: see the table. Points without "
         "a line: LiRA, extrapolated. Attacks are moved sideways a little. The dashed line is guessing (0.5).",

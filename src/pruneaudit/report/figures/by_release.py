@@ -19,6 +19,7 @@ from pruneaudit.report.figures.layers import (
 from pruneaudit.report.figures.look import PAGE, Theme, colour_and_shape, cut_all, isolated, labels, series
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import attack_order, primary_references, references_named, release_names
+from pruneaudit.report.sentences.networks import mean_of
 from pruneaudit.report.words import attack_name
 
 _ROW_PIXELS = 19
@@ -39,7 +40,7 @@ def leakage_by_release(results: Results, theme: Theme = PAGE) -> Figure | None:
     return Figure(
         key="leakage-by-release",
         title="Leakage by release",
-        caption="Mean AUC over victims with its 95% interval. The dashed line is guessing (0.5). "
+        caption=f"{mean_of(results, 'AUC')} with its 95% interval. The dashed line is guessing (0.5). "
         f"References: {references_named(results, first)}" + (", or those that you choose." if len(found) > 1 else "."),
         # As high as the choice with the most lines needs it.
         height=max(_AROUND_PIXELS + spec["height"] for _, spec in found),

@@ -19,6 +19,7 @@ from pruneaudit.report.figures.look import PAGE, PAPER, Theme, colour_and_dash, 
 from pruneaudit.report.selection import (
     attack_order,
     base_release,
+    is_one_network,
     once,
     primary_attack,
     references_shown,
@@ -84,8 +85,9 @@ def _roc(
     )
     if not choices:
         return None
+    whose = "References" if is_one_network(results) else "Mean over victims, references"
     caption = (
-        f"Mean over victims, references: {references}; both axes logarithmic. Cut at a false-positive "
+        f"{whose}: {references}; both axes logarithmic. Cut at a false-positive "
         f"rate of {100 * lowest:.2g}%: below it fewer than {MIN_FALSE_POSITIVES} non-members of a victim decide. The "
         "dashed line is guessing."
     )

@@ -15,8 +15,8 @@ from pruneaudit.report.conclusions.changes import (
     at_equal_accuracy,
     concluded,
     direction,
-    far_changed,
     has_frontier,
+    none_is_similar,
 )
 from pruneaudit.report.conclusions.leakage import PER, members_named, verdict
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY
@@ -29,12 +29,14 @@ from pruneaudit.report.selection import (
     primary_attack,
     release_names,
     release_row,
+    target_file,
     undefended_counterparts,
 )
 from pruneaudit.report.sentences.answer import Answer, answer
 from pruneaudit.report.sentences.changes import what_was_done
 from pruneaudit.report.sentences.counts import READINGS, change_groups, comparison_words, far_words
 from pruneaudit.report.sentences.leakage import members_interval, reason_of
+from pruneaudit.report.sentences.networks import YOUR_MODEL
 from pruneaudit.report.tables.cells import NOT_RECORDED, Cell, Notes, estimate, reason_for, size_cell
 from pruneaudit.report.words import attack_name
 
@@ -110,7 +112,7 @@ class FirstScreen:
     """What the groups are compared with."""
     groups: tuple[GroupLine, ...]
     far: tuple[str, tuple[str, ...]]
-    """A sentence and the releases that it is about; both empty where it applies to none."""
+    """A sentence and the names that end it, if any; both empty where it applies to no release."""
     attack: str
     level: str
     """The false-positive rate of the members named: `1%`."""
@@ -134,7 +136,7 @@ def first_screen(results: Results) -> FirstScreen:
         _numbers(results),
         comparison_words(results),
         _groups(results, {line.release: line for line in lines}),
-        (far_words(results, base), far_changed(results, base)),
+        far_words(results, base),
         attack_name(primary_attack(results)),
         "" if rate is None else f"{100 * (rate.level or 0.0):g}%",
         lines,
@@ -187,11 +189,11 @@ def _line(results: Results, release: str, with_members: bool, notes: Notes) -> R
     made, found = release_row(results, release), finding(results, release, primary_attack(results))
     paired, equal, baseline = _paired(results, release), _equal(results, release), baseline_of(results, release)
     is_base, is_baseline = release == base_release(results), equal is not None and equal["is_baseline"] == 1
-    shows_equal = has_frontier(results) and not is_base and not is_baseline
+    shows_equal = has_frontier(results) and not (none_is_similar(results) or is_base or is_baseline)
     at_equal = at_equal_accuracy(results, release)
     return ReleaseLine(
         release=release,
-        made="" if is_base or made is None else what_was_done(results, release),
+        made="" if made is None else _made(results, release),
         counterpart_of=undefended_counterparts(results).get(release, ()),
         accuracy=_missing(notes, NOT_RECORDED) if made is None else estimate(made, TEST_ACCURACY, notes),
         size=_size(results, made, notes),
@@ -203,6 +205,14 @@ def _line(results: Results, release: str, with_members: bool, notes: Notes) -> R
         equal=_difference(equal, notes, _NOT_EQUAL) if shows_equal else None,
         equal_reading=at_equal.reading if shows_equal and at_equal else None,
     )
+
+
+def _made(results: Results, release: str) -> str:
+    """What was done to a release. Nothing was done to the base: of a target it is the user's model."""
+    if release != base_release(results):
+        return what_was_done(results, release)
+    file = target_file(results, release, with_dense=True)
+    return f"{YOUR_MODEL} {file}" if file else ""
 
 
 def _members(results: Results, release: str, notes: Notes) -> Cell:

@@ -41,6 +41,7 @@ from pruneaudit.report.selection import (
     baseline_of,
     chosen_later,
     given_baseline,
+    is_one_network,
     num_references,
     references_shown,
     release_names,
@@ -49,6 +50,8 @@ from pruneaudit.report.selection import (
 from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
 from pruneaudit.report.sentences.certainty import DEMONSTRATION, of_target
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
+from pruneaudit.report.sentences.networks import mean_of, networks_of, paired_on
+from pruneaudit.report.sentences.next_steps import trains_by_function
 from pruneaudit.report.sentences.outputs import hiding_words
 from pruneaudit.report.sentences.power import power_words
 from pruneaudit.report.sentences.sanity_checks import data_check_words, unchecked_data_words
@@ -199,6 +202,11 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "sanity_checks": sanity_checks(results),
         "data_checks": (*data_check_words(results), *unchecked_data_words(results)),
         "protocol": str(about.get("protocol") or ""),
+        "is_one_network": is_one_network(results),
+        "mean_of": mean_of(results),
+        "by_function": trains_by_function(results),
+        "paired_on": paired_on(results),
+        "base_networks": networks_of(results, base_release(results)),
         "of_target": of_target(results),
         "facts": run_facts(about),
         "command": str(about.get("command") or ""),
@@ -212,11 +220,13 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
 def _rule(results: Results) -> str:
     """The rule that chose the primary attack, and the number of references that it knew."""
     recorded, number = Primary.recorded(results.about), num_references(results)
+    is_one = is_one_network(results)
+    each, has = ("the network", "it has") if is_one else ("each network", "each network has at least")
     if recorded is not None and recorded.floored:
         first = "more than 1% of the references' confidences are too close to 0 or 1, so it is"
     else:
-        first = f"LiRA if each network has {MANY_REFERENCES} references or more, else"
-    known = "" if number is None else f". Here each network has at least {counted(number, 'reference')}"
+        first = f"LiRA if {each} has {MANY_REFERENCES} references or more, else"
+    known = "" if number is None else f". Here {has} {counted(number, 'reference')}"
     order = "RMIA, BASE, BaVarIA, LiRA, calibration, forgetting, quantile, modified entropy, loss"
     return f"{first} the first one played of {order}{known}"
 

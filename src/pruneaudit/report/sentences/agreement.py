@@ -8,7 +8,7 @@ from pruneaudit.report.conclusions.agreement import Agreement, agreement
 from pruneaudit.report.conclusions.stronger import Stronger
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import base_release, primary_attack
-from pruneaudit.report.sentences.leakage import networks_of
+from pruneaudit.report.sentences.networks import networks_of
 from pruneaudit.report.words import attack_name, counted, first_few, verb
 
 
@@ -40,14 +40,14 @@ def agreement_words(results: Results) -> tuple[str, ...]:
 def _better(results: Results, found: Agreement) -> str:
     networks = networks_of(results, base_release(results))
     if found.num_attacks == 1:
-        return f"Only one attack has a figure on the {networks}, so no other confirms it."
+        return f"Only one attack has a figure on {networks}, so no other confirms it."
     if not found.num_better:
-        return f"None of the {found.num_attacks} attacks is shown to do better than guessing on the {networks}."
+        return f"None of the {found.num_attacks} attacks is shown to do better than guessing on {networks}."
     if found.num_better < found.num_attacks:
         some = f"{found.num_better} of {found.num_attacks} attacks"
-        return f"{some} {verb(found.num_better, 'does', 'do')} better than guessing on the {networks}, in AUC."
+        return f"{some} {verb(found.num_better, 'does', 'do')} better than guessing on {networks}, in AUC."
     every = "Both attacks" if found.num_attacks == 2 else f"All {found.num_attacks} attacks"
-    return f"{every} do better than guessing on the {networks}, in AUC."
+    return f"{every} do better than guessing on {networks}, in AUC."
 
 
 def _stronger(results: Results, found: Agreement) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def _stronger(results: Results, found: Agreement) -> tuple[str, ...]:
         said.append(f"{counted(others, 'other attack')} {verb(others, 'does', 'do')} too.")
     if not found.stronger:
         one = found.stronger_elsewhere[0]
-        said.append(_finds_more(one, f"release {one.release}"))
+        said.append(_finds_more(one, f"the release {one.release}"))
     if (number := len(found.stronger_elsewhere)) > 1:
         said.append(f"On {number} releases some attack finds more.")
     said.append("The page still shows the primary attack, which a rule chose without reading results.")
@@ -70,4 +70,4 @@ def _stronger(results: Results, found: Agreement) -> tuple[str, ...]:
 def _finds_more(found: Stronger, where: str) -> str:
     what = "AUC" if found.quantity == AUC else f"members at {100 * (found.quantity.level or 0.0):g}% false positives"
     who, primary = attack_name(found.attack), attack_name(found.primary)
-    return f"{who} finds more than {primary} on the {where}: {what} {found.figure}."
+    return f"{who} finds more than {primary} on {where}: {what} {found.figure}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.selection import given_baseline, num_references
+from pruneaudit.report.selection import given_baseline, num_references, target_of
 
 NOT_TESTED = (
     "attackers who read weights, gradients or masks; attackers who see labels only and ask many times; poisoned "
@@ -14,6 +14,11 @@ _KINDS = {
     "pipeline.",
     "dense": "They had no compression and no defence: the attacker knows only how the dense networks were trained.",
     "undefended": "They had the same compression, and no defence: the attacker does not adapt to the defence.",
+}
+_KINDS_OF_TARGET = {
+    "matched": "They were trained, compressed and defended as this study says: the attacker knows how your model and "
+    "its releases were made.",
+    "dense": "They had no compression and no defence: the attacker knows only how your model was trained.",
 }
 _OTHER = "They are the networks of that release."
 _KINDS_OF_PREDICTIONS = {
@@ -35,4 +40,5 @@ def reference_words(results: Results) -> tuple[tuple[str, str], ...]:
     kinds = dict.fromkeys(str(kind) for kind in results.findings["references"])
     if given_baseline(results):
         return tuple((kind, _KINDS_OF_PREDICTIONS.get(kind, _OTHER_OF_PREDICTIONS)) for kind in kinds)
-    return tuple((kind, _KINDS.get(kind, _OTHER)) for kind in kinds)
+    known = _KINDS | (_KINDS_OF_TARGET if target_of(results) else {})
+    return tuple((kind, known.get(kind, _OTHER)) for kind in kinds)

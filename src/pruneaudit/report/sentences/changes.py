@@ -25,7 +25,8 @@ from pruneaudit.report.selection import (
     was_fine_tuned,
     why_not_alone,
 )
-from pruneaudit.report.sentences.leakage import networks_of, reason_of, with_interval
+from pruneaudit.report.sentences.leakage import reason_of, with_interval
+from pruneaudit.report.sentences.networks import networks_of
 from pruneaudit.report.words import attack_name, counted, first_few, listed, verb
 from pruneaudit.study import DENSE
 
@@ -140,13 +141,14 @@ def baseline_words(results: Results, release: str, base: str, baseline: str) -> 
         return words
     row = release_row(results, release)
     what = "pruning" if row is not None and row["sparsity"] > 0 else "compression"
-    return f"{words} ({gap}, so {what} and the extra epochs cannot be told apart)"
+    trained = "any further training" if target_file(results, release) else "the extra epochs"
+    return f"{words} ({gap}, so {what} and {trained} cannot be told apart)"
 
 
 def _baseline(results: Results, release: str, base: str, baseline: str) -> str:
     """The words for a release that is no undefended counterpart."""
     if baseline == base:
-        return f"the {networks_of(results, base)}" if base == DENSE else given_baseline(results) or "the first release"
+        return networks_of(results, base) if base == DENSE else given_baseline(results) or "the first release"
     row = release_row(results, release)
     if row is None or (was_fine_tuned(row) and row["origin"] != "init"):
         return "the baseline" if why_not_alone(results, release) else "the baseline, fine-tuned the same way"

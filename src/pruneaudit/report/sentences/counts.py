@@ -16,11 +16,14 @@ from pruneaudit.report.conclusions.changes import (
     far_changed,
     has_frontier,
     is_read_at_equal_accuracy,
+    none_is_similar,
     readings_of_changed,
 )
-from pruneaudit.report.selection import NEAR, base_release, baseline_of, given_baseline, primary_attack
+from pruneaudit.report.selection import NEAR, base_release, baseline_of, given_baseline, primary_attack, target_of
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
+from pruneaudit.report.sentences.networks import YOUR_MODEL
 from pruneaudit.report.words import attack_name, counted, listed, verb
+from pruneaudit.study import DENSE
 
 SLIGHTLY_MORE = f"0 to {100 * NEAR:g} points more"
 """How much more accurate an undefended network of similar accuracy is, before the adjective."""
@@ -87,7 +90,8 @@ def comparison_words(results: Results) -> str:
     if base := given_baseline(results):
         return f"In AUC under all attacks, compared with {base}: {ALL_THAT_WAS_DONE}"
     if not is_read_at_equal_accuracy(results):
-        return "In AUC under all attacks, compared with their baselines"
+        than = _their_baselines(results, changed_releases(results, base_release(results)))
+        return f"In AUC under all attacks, compared with {than}"
     than = "compared with the least leaky undefended dense network that is at least as accurate"
     return f"In AUC under {attack_name(primary_attack(results))} alone, {than}"
 
@@ -102,11 +106,24 @@ def change_groups(results: Results, base: str) -> tuple[ChangeGroup, ...]:
     return tuple(ChangeGroup(words, names) for words, names in groups if names)
 
 
-def far_words(results: Results, base: str) -> str:
-    """A sentence on the releases whose lower leakage may be lost accuracy; their names follow it. Empty: none."""
-    if not far_changed(results, base):
-        return ""
-    return f"No undefended network is {SLIGHTLY_MORE} accurate than these, {_LOST_ACCURACY}:"
+def far_words(results: Results, base: str) -> tuple[str, tuple[str, ...]]:
+    """A sentence on the releases whose lower leakage may be lost accuracy, and the names that end it.
+
+    Without names where it is about all of them; both empty where it is about none.
+    """
+    far = far_changed(results, base)
+    if not far:
+        return "", ()
+    if none_is_similar(results):
+        return _none_similar(results, base), ()
+    return f"No undefended network is {SLIGHTLY_MORE} accurate than these, {_LOST_ACCURACY}:", far
+
+
+def _none_similar(results: Results, base: str) -> str:
+    """Why nothing is said at equal accuracy."""
+    leaks_less = "less" in readings_of_changed(results, base).values()
+    so = _LOST_ACCURACY if leaks_less else "so nothing is compared at equal accuracy"
+    return f"No undefended network is of similar accuracy ({SLIGHTLY_MORE}), {so}."
 
 
 def counted_changes(results: Results, base: str) -> str:
@@ -117,6 +134,8 @@ def counted_changes(results: Results, base: str) -> str:
     paired = _against_baselines(results, changed)
     if not has_frontier(results):
         return paired
+    if none_is_similar(results):
+        return f"{paired} {_none_similar(results, base)}"
     # Of predictions one baseline is known, and many a release is more accurate: the paired comparison is always shown.
     at_equal = _at_equal_accuracy(results, changed)
     return f"{paired} {at_equal}" if given_baseline(results) else at_equal
@@ -149,9 +168,17 @@ def _against_baselines(results: Results, changed: Sequence[str]) -> str:
     if set(readings) == {"not compared"}:
         none = "none has a paired difference with an interval"
         return f"No release could be compared: of {_releases(results, len(changed))}, {none}."
-    than = given_baseline(results) or ("their baselines" if len(changed) > 1 else "its baseline")
-    said = _counted(results, readings, than, "")
+    said = _counted(results, readings, _their_baselines(results, changed), "")
     return f"{said[0].upper()}{said[1:]}."
+
+
+def _their_baselines(results: Results, changed: Sequence[str]) -> str:
+    """What these releases are compared with, each with its own."""
+    if given := given_baseline(results):
+        return given
+    if target_of(results) and {baseline_of(results, name) for name in changed} == {DENSE}:
+        return YOUR_MODEL
+    return "its baseline" if len(changed) == 1 else "their baselines"
 
 
 def _counted(results: Results, readings: Sequence[Reading], than: str, why: str) -> str:

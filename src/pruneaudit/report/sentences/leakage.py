@@ -17,9 +17,9 @@ from pruneaudit.report.conclusions.leakage import (
     verdict,
 )
 from pruneaudit.report.quantities import AUC, Quantity
-from pruneaudit.report.selection import finding, given_baseline, primary_attack
+from pruneaudit.report.selection import finding, primary_attack
+from pruneaudit.report.sentences.networks import networks_in_full
 from pruneaudit.report.words import attack_name, first_few, verb
-from pruneaudit.study import DENSE
 
 NO_PROOF = "This does not prove that nothing leaks."
 
@@ -46,16 +46,8 @@ def leakage_words(results: Results, release: str) -> LeakageWords:
         results: of a run.
         release: the base release.
     """
-    found, networks = verdict(results, release), networks_of(results, release)
+    found, networks = verdict(results, release), networks_in_full(results, release)
     return LeakageWords(_title(found, networks, primary_attack(results)), _detail(results, release, found))
-
-
-def networks_of(results: Results, release: str) -> str:
-    """`dense networks`, `prod networks` with a baseline of predictions, or `network` where one alone was attacked."""
-    row = finding(results, release, primary_attack(results))
-    alone = row is not None and row["num_victims"] == 1
-    whose = f"{release} " if release in (DENSE, given_baseline(results)) else ""
-    return whose + ("network" if alone else "networks")
 
 
 def members_words(named: MembersNamed) -> str:
@@ -82,18 +74,18 @@ def members_interval(named: MembersNamed) -> str:
 
 
 def _title(found: Verdict, networks: str, attack: str) -> str:
-    is_one = int(networks.endswith("network"))
+    is_one, named = int(not networks.endswith("networks")), f"{networks[0].upper()}{networks[1:]}"
     leak, are = verb(is_one, "leaks", "leak"), verb(is_one, "is", "are")
     return {
         "no attack": "No attack was played, so nothing can be said about leakage.",
-        "no figure": f"Nothing can be said about the {networks}: the primary attack has no figure.",
-        "distrusted": f"Nothing can be said about the {networks}: the primary attack failed its sanity checks.",
-        "no interval": f"Nothing can be said about the {networks}: the primary attack's figure has no interval.",
-        "leaks": f"The {networks} {leak}.",
-        "leaks at low rates": f"The {networks} {leak}, but only at low false-positive rates.",
-        "disagree": f"Attacks disagree on whether the {networks} {leak}.",
+        "no figure": f"Nothing can be said about {networks}: the primary attack has no figure.",
+        "distrusted": f"Nothing can be said about {networks}: the primary attack failed its sanity checks.",
+        "no interval": f"Nothing can be said about {networks}: the primary attack's figure has no interval.",
+        "leaks": f"{named} {leak}.",
+        "leaks at low rates": f"{named} {leak}, but only at low false-positive rates.",
+        "disagree": f"Attacks disagree on whether {networks} {leak}.",
         "reversed": f"Something is wrong: {attack_name(attack)} scores members below non-members.",
-        "not shown": f"The {networks} {are} not shown to leak.",
+        "not shown": f"{named} {are} not shown to leak.",
     }[found]
 
 

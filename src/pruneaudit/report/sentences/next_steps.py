@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.changes import has_frontier
 from pruneaudit.report.conclusions.next_steps import Kind, Step, next_steps
-from pruneaudit.report.selection import given_baseline, reference_free_of, target_of
+from pruneaudit.report.selection import given_baseline, reference_free_of, study_of, target_of
 from pruneaudit.report.sentences.counts import SLIGHTLY_MORE
 from pruneaudit.report.words import counted, first_few, verb
 
@@ -44,6 +44,7 @@ _WORDS: dict[Kind, tuple[str, str]] = {
         "",
     ),
     "add a defence": ("No release is shown to leak less. Try a defence:", "pruneaudit list defenses"),
+    "or add a defence": ("Or try a defence:", "pruneaudit list defenses"),
     "play stronger attacks": (
         "Before you rely on this, play stronger attacks on more samples. The interval limits what this attack finds, "
         "not what a stronger one finds.",
@@ -70,7 +71,12 @@ def step_words(results: Results, step: Step) -> StepWords:
         "use references": alone.advice if alone else "",
         "choose a release": f"{counted(number, 'release')} {verb(number, 'is', 'are')} shown to leak less{than}. "
         f"Check whether {verb(number, 'its', 'their')} accuracy and size are good enough:",
-        "train weaker baselines": "Train undefended dense networks for fewer epochs, to have one of "
+        "compare at equal accuracy": f"{counted(number, 'release')} {verb(number, 'is', 'are')} shown to leak less, "
+        "but not at equal accuracy. To learn whether lost accuracy alone explains it, "
+        f"{_weaker(results)}. It should be {SLIGHTLY_MORE} accurate than",
+        "choose at lower accuracy": f"Or choose {verb(number, 'it', 'one of them')} as it is, if its accuracy and size "
+        "are good enough.",
+        "train weaker baselines": f"Train undefended dense networks {_how_weaker(results)}, to have one of "
         f"{SLIGHTLY_MORE} accuracy than",
         "train more references": f"Train {number} references: attacks find more, and what is trained is kept:",
         "audit more networks": f"Train {number} networks or more: intervals over fewer are rough.",
@@ -78,3 +84,22 @@ def step_words(results: Results, step: Step) -> StepWords:
     }[step.kind]
     more = f"pruneaudit run RUN/study.json --out RUN/.. --set target.num_references={number}"
     return StepWords(text, more if step.kind == "train more references" else "", step.releases)
+
+
+def _weaker(results: Results) -> str:
+    """How to come to an undefended network of lower accuracy."""
+    if given_baseline(results):
+        return "give the predictions of an undefended network as --baseline"
+    anew = "; it is trained anew, on your model's members" if target_of(results) else ""
+    smaller = "a smaller model" if trains_by_function(results) else "fewer epochs in finetune"
+    return f'add an undefended network as a release (parent = "init", {smaller}{anew})'
+
+
+def _how_weaker(results: Results) -> str:
+    return "of a smaller model" if trains_by_function(results) else "for fewer epochs"
+
+
+def trains_by_function(results: Results) -> bool:
+    """Whether the user's own function trains networks from new weights: no release can then change its epochs."""
+    study = study_of(results)
+    return study is not None and study.training.function is not None

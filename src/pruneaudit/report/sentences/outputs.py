@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.outputs import Hiding, hiding_outputs
 from pruneaudit.report.quantities import AUC
-from pruneaudit.report.sentences.leakage import networks_of
+from pruneaudit.report.sentences.networks import networks_of
 from pruneaudit.report.words import attack_name, listed, verb
 
 
@@ -19,7 +19,7 @@ def hiding_words(results: Results) -> tuple[str, ...]:
     found = hiding_outputs(results)
     if found is None:
         return ()
-    who = f"{attack_name(found.attack)} on the {networks_of(results, found.release)}"
+    who = f"{attack_name(found.attack)} on {networks_of(results, found.release)}"
     lower, same, higher = ([one for one in found.steps if one.direction == way] for way in (-1, 0, 1))
     said = [f"With all stored outputs ({found.stored}), {who} reaches an AUC of {AUC.value(found.stored_value)}."]
     if lower:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.power import Standing, standings, uncharted_references
 from pruneaudit.report.quantities import AUC
-from pruneaudit.report.selection import base_release, study_of
+from pruneaudit.report.selection import base_release, is_one_network, study_of
 from pruneaudit.report.words import attack_name, counted
 
 
@@ -15,10 +15,11 @@ def power_words(results: Results) -> tuple[str, ...]:
     """How many references there were, and what fewer and more of them find; empty without references."""
     number = uncharted_references(results)
     if number:
+        each = "" if is_one_network(results) else " per network"
         source = "RUN" if study_of(results) else "FILE... --out RUN"
         return (
-            f"Each sample was compared with {counted(number, 'reference')} per network; `pruneaudit power {source}`"
-            " shows what more would find.",
+            f"Each sample was compared with {counted(number, 'reference')}{each}; `pruneaudit power {source}` shows"
+            " what more would find.",
         )
     return standing_words(standings(results), base_release(results))
 

@@ -7,8 +7,8 @@ from pruneaudit.evaluation.learned import NOT_LEARNED, not_learned_words
 from pruneaudit.evaluation.recorded_checks import failures, warning
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.selection import base_release
+from pruneaudit.report.sentences.networks import networks_of
 from pruneaudit.report.words import counted
-from pruneaudit.study import DENSE
 
 
 def distrusted(results: Results) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def unlearned(results: Results) -> tuple[str, ...]:
     found = results.about.get(NOT_LEARNED) or {}
     base = base_release(results)
     if base in found:
-        return (not_learned_words("dense networks" if base == DENSE else "networks", found[base]),)
+        return (not_learned_words(networks_of(results, base), found[base]),)
     if found:
         count = "One release" if len(found) == 1 else f"{len(found)} releases"
         return (f"{count} did not learn, or forgot: not above the accuracy of always naming the most frequent class.",)

@@ -8,6 +8,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.leakage import PER
 from pruneaudit.report.selection import given_baseline, headline_rate, primary_attack, references_shown, release_names
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
+from pruneaudit.report.sentences.networks import paired_on
 from pruneaudit.report.words import attack_name, listed
 
 NO_FIGURES = "There is nothing to show here: no attack has a figure."
@@ -16,7 +17,6 @@ WHOLE_REPORT = "report.html in the run's folder has every figure."
 SEAL = "SHA256SUMS lists the checksums of all result files, so its own, given here, stands for all of them."
 COMMAND_ELSEWHERE = "about.json has the command, which is too long for a page."
 LETTERS_REPLACED = "Letters that the font of this file does not have are shown as ?."
-NOTHING_SUPPRESSED = "No mean over networks was suppressed."
 
 
 def and_more(number: int, what: str = "") -> str:
@@ -47,7 +47,7 @@ def releases_caption(results: Results, with_equal: bool, with_sizes: bool) -> st
         said.append("Size: of the whole network, by one entropy rule for all compressors.")
     if len(release_names(results)) > 1:
         said.append(
-            "Change of AUC: from the release that is named, on the same networks and samples. The words take all "
+            f"Change of AUC: from the release that is named, on the same {paired_on(results)}. The words take all "
             "attacks into account."
         )
     if given_baseline(results):
@@ -60,7 +60,7 @@ def releases_caption(results: Results, with_equal: bool, with_sizes: bool) -> st
     return " ".join(said)
 
 
-def accusations_caption(attack: str, priors: Sequence[str], level: str, is_learned: bool) -> str:
+def accusations_caption(attack: str, priors: Sequence[str], level: str, is_learned: bool, is_one: bool) -> str:
     """What the table of positive predictive values shows.
 
     Args:
@@ -68,10 +68,12 @@ def accusations_caption(attack: str, priors: Sequence[str], level: str, is_learn
         priors: shares of members among the samples asked about, such as `10%`.
         level: the false-positive rate.
         is_learned: the thresholds are those that references teach, else the networks' own.
+        is_one: there is one network.
     """
     said = f"How many of {attack_name(attack)}'s accusations are right, if {listed(priors, 'or')} of the samples asked"
     if is_learned:
-        how = f"mean (SD) over networks, at the threshold that references teach for {level} false positives"
+        mean = "value" if is_one else "mean (SD) over networks,"
+        how = f"{mean} at the threshold that references teach for {level} false positives"
     else:
         how = (
             f"value [95% interval] at {level} false positives and the network's own threshold, which no attacker knows"
@@ -84,8 +86,8 @@ def not_sanity_checked_words(attacks: tuple[str, ...], reason: str) -> str:
     return f"Not sanity-checked: {listed([attack_name(attack) for attack in attacks])} ({reason})."
 
 
-def suppressed_words(reasons: tuple[str, ...]) -> str:
-    """Why figures are missing."""
+def suppressed_words(reasons: tuple[str, ...], is_one: bool) -> str:
+    """Why figures are missing; `is_one`: there is one network."""
     if not reasons:
-        return NOTHING_SUPPRESSED
-    return f"Suppressed means over networks: {'; '.join(reasons)}."
+        return f"No {'figure' if is_one else 'mean over networks'} was suppressed."
+    return f"Suppressed {'figures' if is_one else 'means over networks'}: {'; '.join(reasons)}."

@@ -14,7 +14,15 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.leakage import PER
 from pruneaudit.report.escaping import one_line
 from pruneaudit.report.page.first_screen import FirstScreen, ReleaseLine, first_screen
-from pruneaudit.report.selection import attack_order, given_baseline, primary_attack, release_names
+from pruneaudit.report.selection import (
+    attack_order,
+    given_baseline,
+    is_one_network,
+    primary_attack,
+    release_names,
+    target_file,
+    target_of,
+)
 from pruneaudit.report.sentences.answer import Answer
 from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
 from pruneaudit.report.sentences.canaries import canary_words
@@ -45,7 +53,7 @@ _LONGEST_COMMAND = 1500
 BLANK = "_" * 28
 """To write on."""
 _SIGNATURE = ("Name", "Date", "Signature")
-_TOLD_BEFORE = ("Created", "Study", "Networks", "Data")
+_TOLD_BEFORE = ("Created", "Study", "Networks", "Target", "Data")
 """Facts of the run that the part on what was audited has, so that the last part leaves them out."""
 
 
@@ -136,14 +144,14 @@ def _title(results: Results, limits: Limits) -> str:
 def _audited(results: Results, limits: Limits) -> Part:
     """Networks, data, releases, attacks and references."""
     told = dict(run_facts(results.about))
-    primary = primary_attack(results)
+    primary, networks = primary_attack(results), (told.get("Networks"), results.about.get("protocol"))
     others = [attack_name(label) for label in attack_order(results) if label != primary]
     kinds = [(f"References {kind}", words) for kind, words in reference_words(results)] or [("References", "none")]
     facts = (
-        ("Networks", ", protocol ".join(filter(None, (told.get("Networks"), results.about.get("protocol"))))),
+        ("Networks", "" if target_of(results) else ", protocol ".join(filter(None, networks))),
         ("Target", told.get("Target", "")),
         ("Data", told.get("Data", "")),
-        ("Releases", _names(release_names(results), limits.releases)),
+        ("Releases", _names([_with_file(results, name) for name in release_names(results)], limits.releases)),
         ("Primary attack", attack_name(primary)),
         ("Other attacks", _names(others, limits.items)),
         *kinds[: limits.items],
@@ -151,6 +159,12 @@ def _audited(results: Results, limits: Limits) -> Part:
         ("Date of the run", told.get("Created", "")),
     )
     return Part("What was audited", facts=tuple(Fact(label, _clean(text)) for label, text in facts if text))
+
+
+def _with_file(results: Results, release: str) -> str:
+    """A release; of a target with its file: `dense (prod.pt)`."""
+    file = target_file(results, release, with_dense=True)
+    return f"{release} ({file})" if file else release
 
 
 def _changes(results: Results, first: FirstScreen, limits: Limits) -> Part:
@@ -203,10 +217,11 @@ def _accusations(results: Results, limits: Limits) -> Part | None:
     if found is None:
         return None
     is_learned = any(line.learned.value for line in found.lines)
-    return Part("What is an accusation worth?", tables=(_accusations_table(found, is_learned, limits),))
+    table = _accusations_table(found, is_learned, is_one_network(results), limits)
+    return Part("What is an accusation worth?", tables=(table,))
 
 
-def _accusations_table(found: Accusations, is_learned: bool, limits: Limits) -> Table:
+def _accusations_table(found: Accusations, is_learned: bool, is_one: bool, limits: Limits) -> Table:
     priors = tuple(dict.fromkeys(line.prior for line in found.lines))
     by_release: dict[str, dict[str, AccusationLine]] = {}
     for line in found.lines:
@@ -218,7 +233,7 @@ def _accusations_table(found: Accusations, is_learned: bool, limits: Limits) -> 
         ]
         rows.append((_clean(release), *(_cell(cell) for cell in cells)))
     return Table(
-        accusations_caption(found.attack, priors, found.level, is_learned),
+        accusations_caption(found.attack, priors, found.level, is_learned, is_one),
         ("Release", *(f"{prior} members" for prior in priors)),
         tuple(rows),
         _notes(found.notes if is_learned else (), len(by_release) - len(rows), limits),
@@ -228,9 +243,16 @@ def _accusations_table(found: Accusations, is_learned: bool, limits: Limits) -> 
 def _not_tested(results: Results, limits: Limits) -> Part:
     checks = sanity_checks(results)
     unchecked = [not_sanity_checked_words(attacks, reason) for reason, attacks in (checks.missing if checks else ())]
-    reasons = _cut([reason for reason, _ in refusals(results, MEAN)], max(1, limits.items // 2), "reason")
+    first: dict[str, str] = {}  # one reason for each figure: the others differ in their counts
+    for reason, _ in refusals(results, MEAN):
+        first.setdefault(reason.partition(":")[0], reason)
+    reasons = _cut(list(first.values()), max(1, limits.items // 2), "reason")
     skipped = (*unchecked_data_words(results), *unchecked)
-    said = (f"{NOT_TESTED[0].upper()}{NOT_TESTED[1:]}", *skipped, suppressed_words(tuple(reasons)))
+    said = (
+        f"{NOT_TESTED[0].upper()}{NOT_TESTED[1:]}",
+        *skipped,
+        suppressed_words(tuple(reasons), is_one_network(results)),
+    )
     return Part("What was not tested?", _shortened(said, limits))
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import Quantity, headline_tpr
 from pruneaudit.report.selection import (
+    is_one_network,
     primary_attack,
     primary_references,
     references_named,
@@ -41,7 +42,7 @@ class AccusationLine:
     worst: Cell
     """The network in which an accusation is right most often."""
     realised: Cell
-    """The false-positive rate there: mean, and lowest and highest over networks."""
+    """The false-positive rate there: mean, and lowest and highest over several networks."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def accusations(results: Results) -> Accusations | None:
         rows = table[(table["release"] == release) & (table["fpr"] == level)]
         primary = rows[rows["references"] == shown_references(results, release)]
         chosen = rows if primary.empty and release == DENSE else primary
-        lines += [_line(row, notes) for _, row in chosen.iterrows()]
+        lines += [_line(row, notes, is_one_network(results)) for _, row in chosen.iterrows()]
     named = references_named(results, references)
     return Accusations(attack, named, f"{100 * level:g}%", tuple(lines), notes.listed()) if lines else None
 
@@ -79,15 +80,16 @@ def _level(results: Results, table: pd.DataFrame) -> float:
     return float((preferred or levels)[0])
 
 
-def _line(row: pd.Series, notes: Notes) -> AccusationLine:
+def _line(row: pd.Series, notes: Notes, is_one: bool) -> AccusationLine:
     reason = str(row["suppressed"]) or NO_REASON
+    extremes = "" if is_one else _FPR.interval(row["learned_fpr_min"], row["learned_fpr_max"])
     return AccusationLine(
         str(row["release"]),
         f"{100 * row['prior']:g}%",
         _cell(_PPV, row["ppv"], _PPV.interval(row["low"], row["high"]), notes, reason),
         _cell(_PPV, row["learned_ppv"], _deviation(row["learned_ppv_sd"]), notes, reason),
         _cell(_PPV, row["learned_ppv_max"], "", notes, reason),
-        _cell(_FPR, row["learned_fpr"], _FPR.interval(row["learned_fpr_min"], row["learned_fpr_max"]), notes, reason),
+        _cell(_FPR, row["learned_fpr"], extremes, notes, reason),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compressed import compressed_by
 from pruneaudit.report.quantities import bytes_text, sparsity_text
+from pruneaudit.report.selection import target_file
 from pruneaudit.report.tables.cells import NOT_RECORDED, Cell, Notes
 
 
@@ -185,7 +186,8 @@ def _size_line(results: Results, entry: Mapping[str, Any], notes: Notes) -> Size
         *(cell or missing("latency", "network") for cell in _latency(entry)),
     )
     name, method, defense = (str(entry.get(key) or "") for key in ("name", "method", "defense"))
-    return SizeLine(name, compressed_by(results, name) or method, defense, cells)
+    file = target_file(results, name, with_dense=True)
+    return SizeLine(name, f"your file {file}" if file else compressed_by(results, name) or method, defense, cells)
 
 
 def _nonzero(entry: Mapping[str, Any]) -> Cell | None:

@@ -11,6 +11,7 @@ from pruneaudit.report.quantities import (
     TEST_ACCURACY,
     TRAIN_ACCURACY,
 )
+from pruneaudit.report.selection import target_file
 from pruneaudit.report.tables.cells import NO_STEP, Cell, Notes, estimate, nonzero_cell, sparsity_cell
 
 
@@ -20,8 +21,9 @@ class ReleaseLine:
 
     release: str
     compression: str
-    """Compressors and degrees, its parents' first."""
+    """Compressors and degrees, its parents' first; or the user's own file."""
     origin: str
+    """Empty for a file."""
     sparsity: Cell
     nonzero: Cell | None
     """None where another table has it."""
@@ -40,6 +42,7 @@ def releases_table(results: Results, with_nonzero: bool = True) -> tuple[tuple[R
                 Cell("", note=notes.number(NO_STEP)) if math.isnan(value) else Cell(TEST_ACCURACY.value(value))
             )
         sparsity, nonzero = sparsity_cell(row, notes), nonzero_cell(row, notes) if with_nonzero else None
-        how = compressed_by(results, row["release"])
-        lines.append(ReleaseLine(row["release"], how, row["origin"], sparsity, nonzero, tuple(cells)))
+        file = target_file(results, row["release"], with_dense=True)
+        how, origin = (f"your file {file}", "") if file else (compressed_by(results, row["release"]), row["origin"])
+        lines.append(ReleaseLine(row["release"], how, origin, sparsity, nonzero, tuple(cells)))
     return tuple(lines), notes.listed()
