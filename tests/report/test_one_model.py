@@ -1,4 +1,4 @@
-"""A report on one network speaks of one network, and claims nothing at equal accuracy where none is of similar accuracy."""
+"""A report on one network calls nothing a mean, and claims equal accuracy only with networks of similar accuracy."""
 
 import io
 
