@@ -22,6 +22,7 @@ _NO_SOURCES = {
     "drawing",
     "features",
     "membership",
+    "own_references",
     "audit_data",
     "row_numbers",
     "splits",
