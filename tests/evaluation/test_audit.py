@@ -201,6 +201,19 @@ def test_without_references_the_primary_attack_is_the_strongest_that_can_be_play
     assert found.about["primary"] == {"attack": "modified_entropy", "num_references": 0, "floored": False}
 
 
+@pytest.mark.filterwarnings("ignore:.*left out")
+def test_references_that_saw_none_of_the_samples_are_compared_with_offline(make_bank):
+    bank = make_bank(6, 300, 1.5)
+    victim = bank.take_models(np.array([0]))
+    strangers = Signals(bank.logits[1:], bank.labels, np.zeros_like(bank.member[1:]), model_ids=np.arange(5) + 1)
+    found = audit(victim, strangers, attacks="scores", fpr_levels=[0.3]).results
+    assert found.about["primary"]["attack"] == "rmia:mode=offline"
+    assert {"rmia:mode=offline", "lira:mode=offline", "base:mode=offline"} <= set(found.findings["attack"])
+    assert not {"rmia", "lira"} & set(found.findings["attack"])
+    with pytest.raises(UserError, match="trained on samples of the victims"):
+        audit(victim, strangers, attacks=["rmia"])
+
+
 def test_a_path_in_the_place_of_signals_is_refused(make_bank):
     with pytest.raises(UserError, match=r"signals: got str, expected Signals; use Signals\.load"):
         audit("predictions.npz")

@@ -100,6 +100,13 @@ class Attack(Configured[OptionsT], ABC):
         return False
 
     @property
+    def offline(self) -> Attack | None:
+        """The same attack with references that were not trained on the sample alone; None without such a form."""
+        if getattr(self.options, "mode", "") != "online":
+            return None
+        return type(self)(self.options.model_copy(update={"mode": "offline"}))
+
+    @property
     def per_class(self) -> bool:
         """Whether its threshold is learned class by class."""
         return getattr(self.options, "thresholds", "global") == "per_class"

@@ -44,8 +44,8 @@ class ReferenceFree:
         if self.were_given:
             return "Add an attack that uses references, such as rmia."
         return (
-            "Give predictions of other networks, trained in the same way on other samples: pruneaudit audit FILE "
-            "--references OTHERS (in Python: references=)."
+            "Train references with pruneaudit audit-model, or give predictions of other networks, trained in the same "
+            "way on other samples: pruneaudit audit FILE --references OTHERS (in Python: references=)."
         )
 
     @property

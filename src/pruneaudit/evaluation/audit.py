@@ -11,7 +11,7 @@ from pruneaudit.attacks.groups import skips
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.evaluation.canaries import BONFERRONI, Bounds
-from pruneaudit.evaluation.comparison_plan import ComparisonPlan, named, ready
+from pruneaudit.evaluation.comparison_plan import ComparisonPlan, named, offline_where_needed, ready
 from pruneaudit.evaluation.data_checks import record_data_checks
 from pruneaudit.evaluation.evaluating import NO_COMPARISONS, Known, Measuring, evaluate
 from pruneaudit.evaluation.floors import tell_floors
@@ -97,7 +97,10 @@ def audit(
     about = {"warnings": notes} | ({BASELINE: base} if is_compared else {})
     known = Known(plan, about=about)
     measuring = Measuring(seed, fpr_levels, Bounds(thresholds=epsilon_thresholds), ladder)
-    found = evaluate(settings, playable, measuring, known, skips(named(attacks)), begin=begin)
+    skip = skips(named(attacks))
+    if skip:
+        playable = offline_where_needed(playable, settings)
+    found = evaluate(settings, playable, measuring, known, skip, begin=begin)
     tell_floors(found, playable, seed)
     if any(setting.attack_input.attacked.placebos.any() for setting in settings):
         runtime.progress.say("the same attacks on placebo rows")

@@ -64,6 +64,22 @@ def ready(attacks: Sequence[str | Plugin]) -> dict[str, Attack]:
     return made
 
 
+def offline_where_needed(attacks: Mapping[str, Attack], settings: Sequence[AttackSetting]) -> dict[str, Attack]:
+    """The attacks; those that compare with IN references are offline where no reference saw the victims' samples."""
+    found: dict[str, Attack] = {}
+    for label, attack in attacks.items():
+        offline = attack.offline
+        if offline is not None and _lacks(attack, settings) and not _lacks(offline, settings):
+            plugin = Plugin.model_validate(label)
+            label, attack = plugin.model_copy(update={"options": {**plugin.options, "mode": "offline"}}).label, offline
+        found.setdefault(label, attack)
+    return found
+
+
+def _lacks(attack: Attack, settings: Sequence[AttackSetting]) -> str:
+    return next((lack for setting in settings if (lack := attack.lacks(setting.attack_input))), "")
+
+
 def fewest_references(settings: Sequence[AttackSetting]) -> int:
     """The smallest number of references that any victim has in any attack setting."""
     return min((int(count) for setting in settings for count in setting.attack_input.allowed.sum(axis=1)), default=0)
@@ -104,7 +120,7 @@ def why_left_out(label: str, attack: Attack, settings: Sequence[AttackSetting], 
     needed = settings
     if "two releases" in attack.needs:
         needed = [setting for setting in settings if len(setting.attack_input.releases) > 1] or settings
-    lacking = next((lack for setting in needed if (lack := attack.lacks(setting.attack_input))), "")
+    lacking = _lacks(attack, needed)
     if lacking and not skip:
         raise UserError(f"attack '{label}' needs {lacking}, which these signals lack; leave it out or add them")
     return lacking and f"attack '{label}' left out: it needs {lacking}"

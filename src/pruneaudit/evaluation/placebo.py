@@ -105,18 +105,11 @@ def _played(attack: Attack, label: str, setting: AttackSetting, seed: int, bank:
     path = np.broadcast_to(attacked.placebo, attacked.member.shape)[victims]  # (V, N)
     with one_blas_thread():
         scores = play(attack, label, setting, seed).victims
-        if np.isnan(scores[path > 0]).all() and (offline := _offline(attack)) is not None:
+        if np.isnan(scores[path > 0]).all() and (offline := attack.offline) is not None:
             scores = play(offline, label, setting, seed).victims
     counted = np.where(path > 0, scores, np.nan)
     sides = [(~np.isnan(counted) & side).sum(axis=1).min() for side in (path == AS_MEMBERS, path != AS_MEMBERS)]
     return _Found(label, bank, auc_influence(counted, path == AS_MEMBERS), int(min(sides)))
-
-
-def _offline(attack: Attack) -> Attack | None:
-    """The attack with OUT references only; None if it has no such form."""
-    if getattr(attack.options, "mode", "") != "online":
-        return None
-    return type(attack)(attack.options.model_copy(update={"mode": "offline"}))
 
 
 def _row(one: _Found, alpha: float) -> Row:
