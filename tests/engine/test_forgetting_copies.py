@@ -96,7 +96,8 @@ def test_too_small_a_half_is_refused_before_any_training(name):
 
 
 def test_a_finished_run_without_copies_says_how_to_make_them(tmp_path):
-    finished = run(study("loss"), out=tmp_path, runtime=Runtime(executor="serial"))
+    alone = study("loss").changed(["releases=[]"], "study")
+    finished = run(alone, out=tmp_path, runtime=Runtime(executor="serial"))
     again = attack(finished.folder, ["quantile", "scores"], out=tmp_path / "again")
     assert {"quantile", "loss"} < set(again.audit.findings["attack"]) and "forgetting" not in set(
         again.audit.findings["attack"]

@@ -20,6 +20,7 @@ from pruneaudit.report.selection import (
     attack_order,
     finding,
     findings_elsewhere,
+    primary_references,
     reference_free_of,
     references_shown,
     release_names,
@@ -115,12 +116,13 @@ def _table(results: Results, notes: Notes, quantities: Sequence[Quantity], is_wi
         table.add_row(*(Text(text, style="bold") for text in (printable(release), *texts)))
         for attack in attack_order(results):
             found = finding(results, release, attack)
-            instead = findings_elsewhere(results, release, attack) if found is None else []
-            for row, what in ((found, ""), *((row, f", references {row['references']}") for row in instead)):
-                if row is not None:
-                    cells = [estimate(row, quantity, notes) for quantity in quantities]
-                    figures = [_text(f"{cell.value} {cell.interval}".strip(), cell.note) for cell in cells]
-                    table.add_row(Text(f"  {printable(attack + what)}"), *figures)
+            for row in findings_elsewhere(results, release, attack) if found is None else [found]:
+                # The title names the primary references.
+                is_other = row["references"] != primary_references(results)
+                what = f", references {row['references']}" if is_other else ""
+                cells = [estimate(row, quantity, notes) for quantity in quantities]
+                figures = [_text(f"{cell.value} {cell.interval}".strip(), cell.note) for cell in cells]
+                table.add_row(Text(f"  {printable(attack + what)}"), *figures)
     return table
 
 
