@@ -26,6 +26,7 @@ FROZEN = {
     "SENSITIVITY": "sensitivity",
     "FOLDS": "folds",
     "ATTACK": "attack",
+    "INPUTS": "inputs",
     "BOOTSTRAP": "bootstrap",
     "BOOTSTRAP_POOLED": "bootstrap pooled",
     "FRONTIER": "frontier",

@@ -147,8 +147,9 @@ class Study(Options):
     def _check_parents(self) -> None:
         """Checks that every parent comes before its releases, and has models for the references."""
         known = [DENSE, INIT]
+        given = {release.name for release in self.releases if release.weights}
         for release in self.releases:
-            if any(other.weights and other.name == release.parent for other in self.releases):
+            if release.parent in given:
                 raise ValueError(
                     f"release '{release.name}': got parent = '{release.parent}', whose weights are your file; give it"
                     " the parent and the whole recipe (compress, finetune) itself"
