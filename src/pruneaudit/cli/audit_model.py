@@ -86,8 +86,8 @@ def command(
         typer.Option(
             "--recipe",
             metavar="NAME=METHOD[+METHOD]",
-            help="How a version is made, such as pruned=l1unstructured:sparsity=0.9. The references are compressed in"
-            " the same way, and without a file of that name the model too. Repeatable.",
+            help="How a version is made, such as pruned=l1unstructured:sparsity=0.9:scope=layerwise. The"
+            " references are compressed in the same way, and without a file of that name the model too. Repeatable.",
             rich_help_panel=COMPRESSION,
         ),
     ] = None,
@@ -178,8 +178,9 @@ def command(
             values = chosen_within(values, found, minutes)
             study = validated(Study, values, "audit-model")
         if dry_run:
-            print_offers(found, is_timed)
             describe(study, out / study.name, data_root, device, jobs)
+            print()
+            print_offers(found, is_timed)
             return
     is_new = not (out / f"{study.name}.toml").exists()
     file = write_study(out / f"{study.name}.toml", values)

@@ -62,11 +62,11 @@ def command(
     loaded = load_recipe_or_file(study, set_ or [])
     trackers = trackers_from(track)
     if dry_run:
+        describe(loaded, out / loaded.name, data_root, device, jobs)
         if loaded.target:
             print_offers(
                 timed_offers(loaded, out / loaded.name, data_root, device, jobs, None), not loaded.training.function
             )
-        describe(loaded, out / loaded.name, data_root, device, jobs)
         return
     where = {"out": out, "executor": executor, "jobs": jobs, "device": device, "data_root": data_root, "wait": wait}
     where |= {"show_records": show_records or None, "trackers": trackers}

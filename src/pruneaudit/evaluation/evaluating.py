@@ -25,6 +25,7 @@ from pruneaudit.evaluation.comparison_plan import (
 )
 from pruneaudit.evaluation.comparisons import compare_accuracy, compare_attacks, compare_releases
 from pruneaudit.evaluation.detection_changes import detection_changes
+from pruneaudit.evaluation.doubts import record_doubts
 from pruneaudit.evaluation.findings import Row, Writer
 from pruneaudit.evaluation.frontier import frontier_rows
 from pruneaudit.evaluation.learned import record_not_learned
@@ -155,6 +156,7 @@ def evaluate(
     about["warnings"] = [*about.get("warnings", []), *skipped.values(), *notes]
     about |= primary.record()
     about |= record_not_learned({setting.release: setting.attack_input.attacked for setting in settings}, found)
+    about |= record_doubts(settings)
     for kept in scores:
         kept.by_attack.update({label: kept.by_attack.pop(label) for label in attacks if label in kept.by_attack})
     return Audit(Results(**tables, **samples, about=about), scores)

@@ -52,7 +52,10 @@ class Factory(Model[FactoryOptions]):
         import torch
 
         offered = {"input_shape": tuple(input_shape), "num_classes": num_classes}
-        name, advice = f"{WHAT} {options.target}", "in the study: arguments = {{ {} = VALUE }}"
+        name, advice = (
+            f"{WHAT} {options.target}",
+            "as model.options.arguments.{}=VALUE in the study, or with --factory-option",
+        )
         with working_folder_searched():
             function = user_function(options.target)
             network = call_of(function, offered, options.arguments, name, advice)()

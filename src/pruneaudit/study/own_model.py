@@ -11,7 +11,7 @@ from typing import Any
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import nearest
 from pruneaudit.study.former import FORMAT
-from pruneaudit.study.plugins import as_network
+from pruneaudit.study.plugins import Source, as_network
 
 ALONE = "alone"
 """The group of attacks that need no reference; those that the holdout is too small for are left out."""
@@ -104,7 +104,7 @@ def own_model_settings(asked: OwnModel, name: str = "") -> dict[str, Any]:
         "model": {"name": "factory", "options": _given(network)}
         if is_function
         else {"name": asked.network, "options": dict(asked.network_options)},
-        "data": _given({"source": asked.data, "num_public": asked.num_public}),
+        "data": _given({"source": Source.parse(asked.data), "num_public": asked.num_public}),
         "target": _given(target),
         **({"training": {"function": asked.function}} if asked.function else {}),
         "releases": _releases(asked),

@@ -15,6 +15,7 @@ from pruneaudit.report.sentences.agreement import agreement_words, disagreement
 from pruneaudit.report.sentences.certainty import caveats, certainty, collapsed_words
 from pruneaudit.report.sentences.changes import change_words
 from pruneaudit.report.sentences.counts import counted_changes
+from pruneaudit.report.sentences.doubts import doubt_words
 from pruneaudit.report.sentences.leakage import LeakageWords, leakage_words
 from pruneaudit.report.sentences.next_steps import StepWords, next_step_words
 from pruneaudit.report.sentences.sanity_checks import distrusted, unlearned
@@ -35,7 +36,7 @@ class Answer:
     alarms: tuple[str, ...]
     """Said first: failed checks of the attacks and the data."""
     unlearned: tuple[str, ...]
-    """Networks that did not learn."""
+    """Networks that did not learn, and doubts about members and references of a single network."""
     disagreement: str
     """Says that attacks contradict each other; empty if none do."""
     leakage: LeakageWords
@@ -62,7 +63,7 @@ def answer(results: Results) -> Answer:
     others = [release for release in release_names(results) if release != base]
     return Answer(
         distrusted(results),
-        unlearned(results),
+        unlearned(results) or doubt_words(results),
         disagreement(results),
         leakage_words(results, base),
         counted_changes(results, base),

@@ -67,6 +67,9 @@ def step_words(results: Results, step: Step) -> StepWords:
     base, whom = given_baseline(results), "the target" if target_of(results) else "every network"
     similar = f" than an undefended network of {SLIGHTLY_MORE} accuracy" if has_frontier(results) else ""
     than = f" than {base}" if base else similar
+    scored = (
+        " (that many scored ones: with few references some samples have none of one kind)" if target_of(results) else ""
+    )
     text = {
         "use references": alone.advice if alone else "",
         "choose a release": f"{counted(number, 'release')} {verb(number, 'is', 'are')} shown to leak less{than}. "
@@ -80,7 +83,7 @@ def step_words(results: Results, step: Step) -> StepWords:
         f"{SLIGHTLY_MORE} accuracy than",
         "train more references": f"Train {number} references: attacks find more, and what is trained is kept:",
         "audit more networks": f"Train {number} networks or more: intervals over fewer are rough.",
-        "audit more samples": f"Give {whom} {number:,} non-members, to measure low false-positive rates.",
+        "audit more samples": f"Give {whom} {number:,} non-members, to measure low false-positive rates{scored}.",
     }[step.kind]
     more = f"pruneaudit run RUN/study.json --out RUN/.. --set target.num_references={number}"
     return StepWords(text, more if step.kind == "train more references" else "", step.releases)
