@@ -19,9 +19,17 @@ from pruneaudit.report.conclusions.changes import (
     none_is_similar,
     readings_of_changed,
 )
-from pruneaudit.report.selection import NEAR, base_release, baseline_of, given_baseline, primary_attack, target_of
+from pruneaudit.report.selection import (
+    NEAR,
+    base_release,
+    baseline_of,
+    given_baseline,
+    is_one_network,
+    primary_attack,
+    target_of,
+)
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
-from pruneaudit.report.sentences.networks import YOUR_MODEL
+from pruneaudit.report.sentences.networks import YOUR_MODEL, networks_of
 from pruneaudit.report.words import attack_name, counted, listed, verb
 from pruneaudit.study import DENSE
 
@@ -141,6 +149,14 @@ def counted_changes(results: Results, base: str) -> str:
     return f"{paired} {at_equal}" if given_baseline(results) else at_equal
 
 
+def _undefended(results: Results) -> str:
+    """The networks that a release is compared with at equal accuracy."""
+    number = int(results.frontier.loc[results.frontier["is_baseline"].astype(bool), "release"].nunique())
+    if number == 1 and is_one_network(results):
+        return networks_of(results, base_release(results))
+    return "undefended dense networks"
+
+
 def _at_equal_accuracy(results: Results, changed: Sequence[str]) -> str:
     """Counts the releases by what the primary attack shows at equal accuracy."""
     found = {name: at_equal_accuracy(results, name) for name in changed}
@@ -149,7 +165,7 @@ def _at_equal_accuracy(results: Results, changed: Sequence[str]) -> str:
     why = _reasons([why for why, reading in zip(reasons, readings, strict=True) if reading == "not compared"])
     if set(readings) == {"not compared"}:
         return f"At equal accuracy no release could be compared: of {_releases(results, len(changed))}, {why}."
-    said = _counted(results, readings, "undefended dense networks", why)
+    said = _counted(results, readings, _undefended(results), why)
     return f"At equal accuracy and under {attack_name(primary_attack(results))}, {said}.{_far(results, len(changed))}"
 
 
