@@ -158,6 +158,7 @@ def test_quickstart_runs_and_its_report_is_explained(tmp_path, monkeypatch, tiny
     assert [title for title in explained if title in titles] == titles  # all of them, in the order of the report
 
 
+@pytest.mark.slow
 def test_every_extension_shown_works(tmp_path, monkeypatch):
     """Each file is written into a folder that its package looks into as well; then the page's study uses all."""
     monkeypatch.chdir(tmp_path)

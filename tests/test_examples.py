@@ -20,6 +20,7 @@ def test_the_page_names_every_script():
 
 
 @pytest.mark.parametrize("name", [RUN[0], *(pytest.param(name, marks=pytest.mark.slow) for name in RUN[1:])])
+@pytest.mark.slow
 def test_an_example_runs(name, tmp_path):
     command = [sys.executable, "-W", "error", str(EXAMPLES / name)]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -30,6 +30,7 @@ def findings(folder):
     return table[table["victim"] == "mean"].set_index(["release", "attack"])
 
 
+@pytest.mark.slow
 def test_several_releases_make_one_report(call, files):
     given = [f"{name}={name}.npz" for name in NAMES]
     own = [part for name in NAMES for part in ("--references", f"{name}=r{name}.npz")]

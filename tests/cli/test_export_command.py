@@ -66,6 +66,7 @@ def stored_logits(run_folder, release, model_id=0):
 
 
 @pytest.mark.parametrize("release", [pytest.param("dense", marks=pytest.mark.slow), SMALLER])
+@pytest.mark.slow
 def test_onnx_answers_as_the_run_did(export, inputs, run_folder, release):
     code, out, err, file = export(release, "onnx", "--model-id", "1")
     assert (code, err) == (0, "")

@@ -50,6 +50,7 @@ def copy(made, tmp_path, monkeypatch, request):
     return tmp_path / "copies" / "t"
 
 
+@pytest.mark.slow
 def test_everything_that_reads_a_finished_run_works(copy, made, call):
     models = {path: path.stat().st_mtime_ns for path in copy.rglob("model.safetensors")}
     for command in (

@@ -108,6 +108,7 @@ def test_the_attack_names_the_step_that_is_missing(call):
     assert " --pruner_name slim --prune_sparsity 0.6 --defend ppb --out " in err
 
 
+@pytest.mark.slow
 def test_its_own_command_lines_are_understood(folder):
     study, common = folder / "study.toml", ("--out", folder / "by_gpu", "--executor", "serial", "-q")
     succeed("mia-prune", "pretrain", "0", study, *common, "--device", "cpu")  # a device that is given counts more
@@ -119,6 +120,7 @@ def test_its_own_command_lines_are_understood(folder):
     assert "device" in err  # cuda:99, which is nowhere
 
 
+@pytest.mark.slow
 def test_what_a_defended_network_gives_away_is_printed_whatever_the_knowledge(call):
     call("pretrain")
     assert call("prune", "--defend", "ppb")[0] == 0

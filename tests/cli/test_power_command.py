@@ -73,6 +73,7 @@ def test_a_run_gets_its_curves_and_stays_whole(call, run_folder):
     assert len(json.loads(out)) == len(table)
 
 
+@pytest.mark.slow
 def test_predictions_and_their_audit_get_curves(call, predictions, tmp_path):
     files = [f"{name}={predictions / name}.npz" for name in ("dense", "pruned")]
     code, out, err = call("power", *files, "--attacks", "rmia", "--subsets", 2, "--quiet")

@@ -207,6 +207,7 @@ def test_which_attacks_are_played():
             attacks_asked(only, attacks)
 
 
+@pytest.mark.slow
 def test_runs_are_attacked_tested_and_exported(train, tmp_path):
     """`mia`, `test` and `export`, on what `train` has made under two seeds."""
     train("--methods", "dense", "--multi-seed", "--num-seeds", "2", "--start-seed", "42")

@@ -261,6 +261,7 @@ def check_exact(model: nn.Module, shape: tuple[int, ...]) -> tuple[set[str], str
 
 
 @pytest.mark.parametrize("name", MIXED)
+@pytest.mark.slow
 def test_channels_that_are_moved_about_go_rightly_or_not_at_all(name: str) -> None:
     between, width = MIXED[name]
     removed, said = check_exact(drawn(lambda: Between(between, width, nn.Conv2d)), IMAGE)

@@ -34,6 +34,7 @@ def test_one_step_on_all_samples_is_the_gaussian_bound_rounded_down(m, g, c):
     assert 0.93 * exact - 0.05 < GAUSSIAN(m, g, c, DELTA, 0.05) <= exact
 
 
+@pytest.mark.slow
 def test_what_refutes_nothing_gives_0_and_a_wider_range_gives_no_more():
     assert GAUSSIAN(1000, 100, 50, DELTA, 0.05) == 0
     narrow, wide = DpSgdBound((0.1, 0.1), (50, 50)), DpSgdBound((0.09, 0.11), (50, 50))

@@ -121,6 +121,7 @@ def test_a_view_of_images_is_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize("model", ["dct", "output"])
+@pytest.mark.slow
 def test_named_logits_are_taken_and_nothing_else_changes(tmp_path, model):
     releases = [{"compress": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 1, "learning_rate": 0.01}}]
     found = {

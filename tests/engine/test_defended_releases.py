@@ -93,6 +93,7 @@ def defended(make_study, tmp_path_factory):
     return run(study, out=tmp_path_factory.mktemp("defended"), runtime=Runtime(executor="serial"))
 
 
+@pytest.mark.slow
 def test_matched_and_no_defense_attackers_are_both_in_the_findings(defended):
     played = defended.audit.findings[["release", "references"]].drop_duplicates()
     assert set(map(tuple, played.to_numpy())) == {

@@ -95,6 +95,7 @@ def test_too_small_a_half_is_refused_before_any_training(name):
     assert not [task for task in plan_study(study("all", num_holdout=300))[0].tasks if task.action == "forgetting"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_without_copies_says_how_to_make_them(tmp_path):
     alone = study("loss").changed(["releases=[]"], "study")
     finished = run(alone, out=tmp_path, runtime=Runtime(executor="serial"))

@@ -37,6 +37,7 @@ def test_workers_find_what_this_process_finds(learning, learnt, tmp_path):
     assert any(name.startswith("pair_nn_epochs=1-l1") for name in played)
 
 
+@pytest.mark.slow
 def test_a_task_played_is_the_attack_played_in_the_audit(learnt, tmp_path):
     shutil.copytree(learnt.folder, tmp_path / "learning")
     shutil.rmtree(tmp_path / "learning/attacks")

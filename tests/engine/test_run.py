@@ -68,6 +68,7 @@ def test_every_model_is_trained_on_its_own_half_of_one_population(finished):
     assert not np.array_equal(member[0], member[1])
 
 
+@pytest.mark.slow
 def test_a_larger_bank_and_a_further_sparsity_cost_only_themselves(make_study, tmp_path):
     run(make_study(), out=tmp_path, runtime=Runtime(executor="serial"))
     larger = run(make_study(membership={"num_models": 5}), out=tmp_path, runtime=Runtime(executor="serial"))
@@ -91,11 +92,13 @@ def test_a_larger_bank_and_a_further_sparsity_cost_only_themselves(make_study, t
         ({"training": {"epochs": 3.0, "batch_size": 32.0}}, 0),
     ],
 )
+@pytest.mark.slow
 def test_what_shapes_a_result_makes_it_anew_and_nothing_else_does(finished, make_study, tmp_path, change, num_tasks):
     shutil.copytree(finished.folder, tmp_path / "small")
     assert run(make_study(**change), out=tmp_path, runtime=Runtime(executor="serial")).num_tasks_done == num_tasks
 
 
+@pytest.mark.slow
 def test_a_bank_in_bfloat16_is_another_bank(finished, study, make_study, tmp_path):
     low = study.training.model_dump() | {"precision": "bfloat16"}
     made = run(make_study(training=low), out=tmp_path, runtime=Runtime(executor="serial"))
@@ -233,6 +236,7 @@ def test_a_signal_is_found_in_networks_that_memorise(make_study, tmp_path):
     assert mean.loc["lira", "auc"] > mean.loc["loss", "auc"]
 
 
+@pytest.mark.slow
 def test_sensitivity_is_asked_for_only_where_an_attack_needs_it(finished, make_study, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "small")
     attacks = ["loss", {"name": "samia", "options": {"epochs": 2, "max_rows": 200}}]

@@ -36,6 +36,12 @@ def trained(x, y):
     return network
 
 
+def arrays_of(file):
+    """The arrays of an `.npz`, which is closed again."""
+    with np.load(file) as archive:
+        return dict(archive)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """A user's data, members, canaries from the non-members, and a network trained on members and canaries."""
@@ -49,7 +55,7 @@ def files(tmp_path_factory):
     np.savez(folder / "pool.npz", x=x[member == 0], y=raw.y[member == 0])
     out = ("--out", folder / "canaries.npz", "--train", folder / "rows.npz")
     succeed("canaries", "make", f"npz:{folder / 'pool.npz'}", "--num", NUM_CANARIES, *out)
-    rows = np.load(folder / "rows.npz")
+    rows = arrays_of(folder / "rows.npz")
     own = x[member == 1], raw.y[member == 1]
     network = trained(*(np.concatenate([part, rows[key]]) for part, key in zip(own, ("x", "y"), strict=True)))
     torch.save(network.state_dict(), folder / "prod.pt")
@@ -162,7 +168,7 @@ def test_members_that_contradict_a_coin_are_refused_before_any_work(files, tmp_p
 def test_data_that_contain_the_planted_rows_are_accepted(files, tmp_path):
     """The rows that were added to the training set are the canaries themselves."""
     own = shutil.copytree(files, tmp_path / "files")
-    data, rows, member = np.load(own / "data.npz"), np.load(own / "rows.npz"), np.load(own / "member.npy")
+    data, rows, member = arrays_of(own / "data.npz"), arrays_of(own / "rows.npz"), np.load(own / "member.npy")
     np.savez(own / "data.npz", **{key: np.concatenate([data[key], rows[key]]) for key in ("x", "y")})
     np.save(own / "member.npy", np.concatenate([member, np.ones(len(rows["y"]), np.int8)]))
     study = study_of(own)
@@ -191,7 +197,7 @@ def test_a_file_that_does_not_fit_is_refused_before_any_work(files, tmp_path, ch
 
 def test_a_label_that_the_data_do_not_have_is_refused(files, tmp_path):
     own = shutil.copytree(files, tmp_path / "files")
-    arrays = dict(np.load(own / "canaries.npz"))
+    arrays = arrays_of(own / "canaries.npz")
     arrays["y"][5] = 10
     np.savez(own / "canaries.npz", **arrays)
     line = refused(study_of(own), tmp_path)

@@ -150,6 +150,7 @@ def test_the_run_is_whole_and_needs_the_users_files_no_more(finished, files, tmp
     assert again.results.about["target"]["name"] == "prod.pt"
 
 
+@pytest.mark.slow
 def test_a_missing_file_is_taken_from_the_run(files, tmp_path):
     own = shutil.copytree(files, tmp_path / "files")
     study = target_study(own, 1, releases=[], audit={"attacks": ["loss"]})
@@ -161,6 +162,7 @@ def test_a_missing_file_is_taken_from_the_run(files, tmp_path):
     assert run(tmp_path / "mine" / "study.json", out=tmp_path, runtime=SERIAL).num_tasks_done == 0
 
 
+@pytest.mark.slow
 def test_more_references_train_only_those_that_are_added(finished, tmp_path):
     larger = shutil.copytree(finished, tmp_path / "mine")
     before = {path: path.read_bytes() for path in larger.rglob("DONE")}
@@ -185,6 +187,7 @@ class Interrupting(Silent):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_results(files, tmp_path):
     study = target_study(files, 2, releases=[{"weights": str(files / "shipped.pt")}], audit={"attacks": ["loss"]})
     with pytest.raises(KeyboardInterrupt):

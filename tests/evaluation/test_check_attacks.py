@@ -149,6 +149,7 @@ def test_an_attack_that_does_not_work_is_named(registered, attack, problem, word
     assert word in failed.reason
 
 
+@pytest.mark.slow
 def test_what_the_predictions_lack_is_said():
     stored = dataclasses.replace(made_up_bank(1), sensitivity=None)
     found = check_attacks(("loss", "samia:epochs=2"), stored=stored, name="stored")

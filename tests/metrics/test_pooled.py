@@ -146,6 +146,7 @@ def test_null_coverage_over_bank_sizes(num_victims, num_samples):
     assert covered(200, 0.0, 0.5, num_victims, num_samples) >= 179
 
 
+@pytest.mark.slow
 def test_null_rates_are_covered():
     hits = np.zeros(len(LEVELS))
     for seed in range(200):

@@ -115,6 +115,7 @@ def test_runs_are_paired_on_the_models_that_both_audit(make_run):
     assert any("3 models that both runs audit" in note for note in comparison.notes)
 
 
+@pytest.mark.slow
 def test_one_kind_of_references_may_have_another_name_in_the_other_run(make_run, tmp_path):
     first, second = make_run("a", 0), make_run("b", 1)
     plain = row_of(compare_runs(first, second))
@@ -132,6 +133,7 @@ def test_one_kind_of_references_may_have_another_name_in_the_other_run(make_run,
     assert row[["difference", "low", "high"]].tolist() == plain[["difference", "low", "high"]].tolist()
 
 
+@pytest.mark.slow
 def test_the_order_of_samples_in_a_file_does_not_matter(make_run):
     order = np.random.default_rng(5).permutation(NUM_SAMPLES)
     first = make_run("a", 0)
@@ -162,6 +164,7 @@ def test_swapping_the_runs_turns_every_sign(make_run):
     np.testing.assert_allclose(one["low"], -two["high"])
 
 
+@pytest.mark.slow
 def test_what_is_not_paired_says_why(make_run):
     first = make_run("a", 0)
     swapped = MEMBER.copy()
@@ -191,6 +194,7 @@ def test_audits_of_two_files_are_paired_by_the_ids_they_share(make_run):
     assert set(compare_runs(make_run("d", 0, order=np.arange(60)), apart).table["method"]) == {"independent"}
 
 
+@pytest.mark.slow
 def test_two_studies_on_other_samples_are_not_paired_though_ids_and_labels_agree(make_run):
     found = compare_runs(make_run("a", 0, audit_data="ab" * 32), make_run("b", 1, audit_data="cd" * 32))
     assert set(found.table["method"]) == {"independent"}

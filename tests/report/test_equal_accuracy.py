@@ -98,6 +98,7 @@ def test_a_metric_that_was_refused_gives_its_reason_when_asked_for(with_frontier
     assert frontier_metrics(results)[0].title == "AUC"
 
 
+@pytest.mark.slow
 def test_few_victims_are_said_to_be_few(with_frontier):
     results = with_frontier(lambda frontier: frontier.assign(num_victims=9))
     assert frontier_table(results).conditional
@@ -159,6 +160,7 @@ def test_without_a_frontier_there_is_no_section(results):
     assert "equal accuracy" not in words(render(results))
 
 
+@pytest.mark.slow
 def test_names_from_outside_stay_names(with_frontier):
     def rename(frontier):
         frontier = frontier.replace({"l1unstructured-0.9": EVIL, "early": EVIL + "early", "lira": EVIL})

@@ -63,6 +63,7 @@ def test_wandb_without_account_asks_no_network(no_account, silent_server, tmp_pa
     assert not [asked for asked in asked_of(silent_server) if "wandb" in asked or "sentry" in asked]
 
 
+@pytest.mark.slow
 def test_wandb_online_without_account_fails_instead_of_asking(no_account, monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "online")
     with pytest.raises(RuntimeError, match="not logged in; run `wandb login`"):

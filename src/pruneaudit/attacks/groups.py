@@ -58,7 +58,7 @@ def _members(name: str) -> tuple[str, ...]:
         attacks = {each: ATTACKS.get(each) for each in ATTACKS.names()}
         return tuple(each for each, kind in attacks.items() if not kind.trains and "forgetting" not in kind.needs)
     if name not in GROUPS and name not in ATTACKS.names():
-        raise ATTACKS.unknown(name, (*OPEN_GROUPS, *GROUPS))
+        raise ATTACKS.unknown(name, tuple(dict.fromkeys((*OPEN_GROUPS, *GROUPS))))
     return GROUPS.get(name, (name,))
 
 
