@@ -7,6 +7,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 import pruneaudit
 
 ROOT = Path(pruneaudit.__file__).parent
@@ -155,6 +157,7 @@ def test_the_architecture_page_names_every_room():
     assert [room for room in ROOMS if f"`{room}/`" not in page and f"`{room}.py`" not in page] == []
 
 
+@pytest.mark.slow
 def test_help_lists_and_refusals_import_no_torch(tmp_path):
     study = tmp_path / "study.toml"
     study.write_text('name = "x"\n[data]\nsource = "npz:absent.npz"\n')

@@ -30,6 +30,7 @@ def test_the_same_study_gives_what_is_there(tiny_study, tiny_run, tiny_copy):
         np.testing.assert_array_equal(again.audit.scores[name], scores)
 
 
+@pytest.mark.slow
 def test_it_needs_no_torch(tiny_copy):
     program = (
         "import sys, pruneaudit\n"

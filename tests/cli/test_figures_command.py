@@ -29,6 +29,7 @@ def finished(make_results, tmp_path):
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_each_file_that_was_written_is_named(call, finished, tmp_path):
     out = tmp_path / "paper"
     code, printed, complaints = call(finished, "--out", out, "--format", "svg", "--latex")

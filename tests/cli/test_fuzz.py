@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from command_line import called
 
+pytestmark = pytest.mark.slow
+
 STUDY = """
 name = "tiny"
 seed = 3

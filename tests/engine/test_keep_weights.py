@@ -10,6 +10,8 @@ from pruneaudit.runs.beginning import plan_study
 from pruneaudit.runs.folder import RunFolder
 from run_bytes import bytes_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def make_small(make_study):

@@ -11,6 +11,8 @@ from pruneaudit.runs.folder import RunFolder
 from pruneaudit.study import Study
 from pruneaudit.study.migration import migrated
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = ("train", "release", "sample_scores")
 WEMEM = {"name": "wemem", "options": {"scoring_models": 2, "stride": 2, "width": 4}}
 FINETUNE = {"epochs": 1, "learning_rate": 0.02}

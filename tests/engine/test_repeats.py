@@ -10,6 +10,8 @@ from pruneaudit.data.drawing import load_audit_data
 from pruneaudit.engine.plan import check_plugins, make_plan
 from pruneaudit.study.lineage import counterparts, repeats
 
+pytestmark = pytest.mark.slow
+
 FINETUNE = {"epochs": 2, "learning_rate": 0.05}
 PRUNED = {"compress": "l1unstructured", "sparsity": 0.8, "finetune": FINETUNE}
 BASELINE = {"name": "dense+finetune", "finetune": FINETUNE}

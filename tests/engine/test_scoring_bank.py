@@ -21,6 +21,8 @@ from pruneaudit.runs.beginning import plan_study
 from pruneaudit.runs.verify import checked_files
 from pruneaudit.training.samples import Samples
 
+pytestmark = pytest.mark.slow
+
 K = 3
 DISJOINT = {"protocol": "disjoint", "num_models": 4, "num_shadows": 1}
 AUDIT = {"attacks": ["loss"], "fpr_levels": [0.1]}

@@ -17,6 +17,8 @@ from pruneaudit.published.finished import Finished, all_seeds, load_runs
 from pruneaudit.published.pruning_mia_tables import attack_column, results_over_seeds, write_tables
 from pruneaudit.study import Study
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENTS = ["dense_digits", "static_sparsity_0.8_digits", "dpf_sparsity_0.8_digits"]
 RELEASES = ["dense", "static_sparsity_0.8", "dpf_sparsity_0.8"]
 

@@ -268,6 +268,7 @@ def test_a_roc_is_cut_below_its_resolution(make_results):
     assert "roc-releases" not in Page(render(make_results(too_few))).figures
 
 
+@pytest.mark.slow
 def test_a_report_needs_no_extra_for_its_figures(tmp_path):
     """In a process in which neither altair nor vl-convert can be imported."""
     program = (

@@ -15,6 +15,8 @@ from pruneaudit.tracking import TRACKERS
 from pruneaudit.tracking.tracker import Tracker
 from pruneaudit.tracking.trackers import UNREACHABLE_SECONDS, Trackers
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("begin", "curve", "findings", "files", "end")
 
 
