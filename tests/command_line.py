@@ -3,9 +3,12 @@
 import contextlib
 import io
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from pruneaudit.study import Study
 
 
 def called(*arguments: Any) -> tuple[int, str, str]:
@@ -26,3 +29,14 @@ def succeed(*arguments: Any) -> str:
     code, out, err = called(*arguments)
     assert code == 0, err
     return out
+
+
+def refused_study(study: Study, tmp_path: Path) -> str:
+    """The line with which `run` refuses a study, before it makes a folder."""
+    path = tmp_path / "bad.json"
+    path.write_text(study.model_dump_json(exclude_unset=True))
+    code, _, err = called("run", path, "--out", tmp_path / "runs")
+    assert code == 2
+    assert not (tmp_path / "runs").exists()
+    (line,) = err.strip().splitlines()
+    return line

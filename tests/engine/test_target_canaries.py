@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from command_line import called, succeed
+from command_line import refused_study, succeed
 from pruneaudit.api import Runtime, run
 from pruneaudit.data.canaries import read_canaries
 from pruneaudit.data.digits import Digits
@@ -144,16 +144,6 @@ def test_a_version_trained_with_dp_sgd_has_the_bound_with_the_accountants_curve(
     assert {"dense", "dp"} <= set(table.loc[table["figure"] == GAUSSIAN, "release"])
 
 
-def refused(study, tmp_path):
-    path = tmp_path / "bad.json"
-    path.write_text(study.model_dump_json(exclude_unset=True))
-    code, _, err = called("run", path, "--out", tmp_path / "runs")
-    assert code == 2
-    assert not (tmp_path / "runs").exists()
-    (line,) = err.strip().splitlines()
-    return line
-
-
 @pytest.mark.parametrize(("value", "told"), [(1, "same x as members"), (-1, "unknown")])
 def test_members_that_contradict_a_coin_are_refused_before_any_work(files, tmp_path, value, told):
     own = shutil.copytree(files, tmp_path / "files")
@@ -161,7 +151,7 @@ def test_members_that_contradict_a_coin_are_refused_before_any_work(files, tmp_p
     row = np.flatnonzero(member == 0)[read_canaries(own / "canaries.npz").ids[3]]
     member[row] = value
     np.save(own / "member.npy", member)
-    line = refused(study_of(own), tmp_path)
+    line = refused_study(study_of(own), tmp_path)
     assert all(part in line for part in ("canaries.npz", f"row {row}", told)), line
 
 
@@ -191,14 +181,14 @@ def test_a_file_that_does_not_fit_is_refused_before_any_work(files, tmp_path, ch
         study = study.changed([f"target.canaries={files / change['canaries']}"], "study")
     else:
         study = study_of(files, **change)
-    line = refused(study, tmp_path)
+    line = refused_study(study, tmp_path)
     assert all(part in line for part in told), line
 
 
-def test_a_label_that_the_data_do_not_have_is_refused(files, tmp_path):
+def test_a_label_that_the_data_do_not_have_is_refused_study(files, tmp_path):
     own = shutil.copytree(files, tmp_path / "files")
     arrays = arrays_of(own / "canaries.npz")
     arrays["y"][5] = 10
     np.savez(own / "canaries.npz", **arrays)
-    line = refused(study_of(own), tmp_path)
+    line = refused_study(study_of(own), tmp_path)
     assert all(part in line for part in ("label 10", "10 classes")), line

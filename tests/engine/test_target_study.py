@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from command_line import called, succeed
+from command_line import refused_study, succeed
 from pruneaudit.api import Runtime, attack, run
 from pruneaudit.api.running import prepare
 from pruneaudit.data.digits import Digits
@@ -231,16 +231,6 @@ def test_without_references_attacks_that_need_none_are_played(files, tmp_path):
     assert found.results.findings["auc"].notna().all()
 
 
-def refused(study, tmp_path):
-    path = tmp_path / "bad.json"
-    path.write_text(study.model_dump_json(exclude_unset=True))
-    code, _, err = called("run", path, "--out", tmp_path / "runs")
-    assert code == 2
-    assert not (tmp_path / "runs").exists()
-    (line,) = err.strip().splitlines()
-    return line
-
-
 def bad_file(files, tmp_path, content):
     own = shutil.copytree(files, tmp_path / "files")
     if content is None:
@@ -266,13 +256,13 @@ def spoiled(files):
 )
 def test_a_bad_file_is_refused_before_any_work(files, tmp_path, content, told):
     own = bad_file(files, tmp_path, content(files))
-    line = refused(target_study(own, releases=[]), tmp_path)
+    line = refused_study(target_study(own, releases=[]), tmp_path)
     assert all(part in line for part in told), line
 
 
 def test_a_bad_file_of_a_release_is_refused_before_any_work(files, tmp_path):
     torch.save({"other.weight": torch.zeros(2, 2)}, tmp_path / "small.pt")
-    line = refused(target_study(files, releases=[{"weights": str(tmp_path / "small.pt")}]), tmp_path)
+    line = refused_study(target_study(files, releases=[{"weights": str(tmp_path / "small.pt")}]), tmp_path)
     assert "small.pt" in line
     assert "does not fit" in line
 
@@ -280,24 +270,24 @@ def test_a_bad_file_of_a_release_is_refused_before_any_work(files, tmp_path):
 def test_a_wrong_key_says_which_setting_to_change(files, tmp_path):
     state = torch.load(files / "prod.pt", weights_only=True)["state_dict"]
     own = bad_file(files, tmp_path, {"teacher": state, "student": {k: v * 2 for k, v in state.items()}})
-    assert "target.weights_key = teacher or student" in refused(target_study(own, releases=[]), tmp_path)
+    assert "target.weights_key = teacher or student" in refused_study(target_study(own, releases=[]), tmp_path)
     study = target_study(own, 1, releases=[]).changed(["target.weights_key=student"], "study")
     prepare(study, tmp_path / "none", SERIAL)
 
 
 def test_attacks_that_need_references_are_refused_without_any(files, tmp_path):
-    line = refused(target_study(files, 0, releases=[]), tmp_path)
+    line = refused_study(target_study(files, 0, releases=[]), tmp_path)
     assert "rmia" in line
     assert "target.num_references" in line
 
 
-def test_an_open_holdout_that_is_too_small_is_refused(files, tmp_path):
+def test_an_open_holdout_that_is_too_small_is_refused_study(files, tmp_path):
     member = np.ones(1797, np.int8)
     member[:500] = 0
     own = shutil.copytree(files, tmp_path / "files")
     np.save(own / "member.npy", member)
     study = target_study(own, releases=[], audit={"attacks": ["attack_p"]})
-    line = refused(study, tmp_path)
+    line = refused_study(study, tmp_path)
     assert "attack_p" in line
     assert "166" in line
 

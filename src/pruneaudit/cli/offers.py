@@ -54,7 +54,7 @@ def chosen_within(values: dict[str, Any], found: Sequence[Offer], minutes: float
         UserError: not even an audit without references fits into that time.
     """
     from pruneaudit.engine.offers import chosen
-    from pruneaudit.study.own_model import attacks_for
+    from pruneaudit.study.own_model import with_references
 
     best = chosen(found, 60 * minutes)
     if best is None:
@@ -62,11 +62,7 @@ def chosen_within(values: dict[str, Any], found: Sequence[Offer], minutes: float
         raise UserError(
             f"--minutes: got {minutes:g}, but releases and queries alone take about {least:.1f} minutes; give more"
         )
-    number = best.reached.num_references
-    return values | {
-        "target": values["target"] | {"num_references": number},
-        "audit": values["audit"] | {"attacks": attacks_for(number)},
-    }
+    return with_references(values, best.reached.num_references)
 
 
 def print_offers(found: Sequence[Offer], is_timed: bool) -> None:

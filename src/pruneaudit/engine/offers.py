@@ -7,7 +7,7 @@ What they reach was measured on the bank of the recipe `demo`, where every netwo
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,7 +16,7 @@ from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.plan import make_plan
 from pruneaudit.engine.probe import Probe, task_seconds
 from pruneaudit.study import Study
-from pruneaudit.study.own_model import attacks_for
+from pruneaudit.study.own_model import with_references
 
 _MEASURED = "measured_power.csv"
 
@@ -73,20 +73,12 @@ def offers(study: Study, audit_data: AuditData, workers: int, probe: Probe, trai
 
     @cache
     def seconds(num_references: int) -> float:
-        other = with_references(study, num_references)
-        plan = make_plan(other, audit_data)
+        other = with_references(study.model_dump(mode="json", exclude_unset=True), num_references)
+        plan = make_plan(Study.model_validate(other), audit_data)
         trained = num_references * training_seconds
         return (task_seconds(plan, plan.tasks, probe) + trained) / workers
 
     return [Offer(reached, seconds(reached.num_references)) for reached in measured()]
-
-
-def with_references(study: Study, num_references: int) -> Study:
-    """Returns a study with another number of references, and the attacks that it allows."""
-    values = study.model_dump(mode="json", exclude_unset=True)
-    values["target"]["num_references"] = num_references
-    values.setdefault("audit", {})["attacks"] = attacks_for(num_references)
-    return Study.model_validate(values)
 
 
 def chosen(found: Sequence[Offer], seconds: float) -> Offer | None:
@@ -95,5 +87,4 @@ def chosen(found: Sequence[Offer], seconds: float) -> Offer | None:
     The sum of both AUCs decides: an attack for dense networks alone would understate what compression changes.
     """
     fitting = [offer for offer in found if offer.seconds <= seconds]
-    worth: Callable[[Offer], float] = lambda offer: offer.reached.dense + offer.reached.pruned  # noqa: E731
-    return max(fitting, key=worth, default=None)
+    return max(fitting, key=lambda offer: offer.reached.dense + offer.reached.pruned, default=None)

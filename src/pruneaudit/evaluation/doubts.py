@@ -22,7 +22,7 @@ DOUBTS = "doubts"
 MEMBERS, REFERENCES = "members", "references"
 """Kinds of doubts."""
 Z = 2.0
-"""Members are classified better if the difference exceeds this many standard errors."""
+"""Members are classified clearly better if the difference exceeds this many standard errors."""
 FAR = 0.05
 """References whose test accuracy differs by more were probably made in another way."""
 
@@ -45,13 +45,17 @@ def record_doubts(settings: Sequence[AttackSetting]) -> dict[str, Any]:
     return {DOUBTS: found} if found else {}
 
 
+def error_of_gap(right: np.ndarray, wanted: np.ndarray, member: np.ndarray) -> float:
+    """The standard error of the difference of two accuracies (members minus others), if both were equal."""
+    overall = right[wanted].mean()
+    return math.sqrt(overall * (1 - overall) * sum(1 / max(1, (wanted & side).sum()) for side in (member, ~member)))
+
+
 def _about_members(setting: AttackSetting) -> list[dict[str, Any]]:
     attacked, row = setting.attack_input.attacked, int(setting.attack_input.victims[0])
     right, wanted, member = attacked.is_correct[row], attacked.ordinary[row], attacked.member[row]
     own, other = float(right[wanted & member].mean()), float(right[wanted & ~member].mean())
-    overall = right[wanted].mean()
-    error = math.sqrt(overall * (1 - overall) * sum(1 / (wanted & side).sum() for side in (member, ~member)))
-    if own - other > Z * error:
+    if own - other > Z * error_of_gap(right, wanted, member):
         return []
     return [{"kind": MEMBERS, "release": setting.release, "own": own, "other": other}]
 

@@ -73,9 +73,9 @@ def _first_of_ordinary(x: np.ndarray, membership: Mapping[str, np.ndarray]) -> n
     trained_on = np.isin(first, first[may_be_trained_on & ~is_placebo])
     if (trained_on & is_placebo).any():
         row = int(np.flatnonzero(trained_on & is_placebo)[0])
-        twin = int(np.flatnonzero((first == first[row]) & may_be_trained_on & ~is_placebo)[0])
+        equal = int(np.flatnonzero((first == first[row]) & may_be_trained_on & ~is_placebo)[0])
         raise UserError(
-            f"placebo: sample {row} equals sample {twin}, which is or may be in a training set, expected samples that"
+            f"placebo: sample {row} equals sample {equal}, which is or may be in a training set, expected samples that"
             " no model was trained on; take other samples as placebo rows"
         )
     rows = np.flatnonzero(~is_placebo)

@@ -7,19 +7,17 @@ It only warns: a bank that does not overfit looks like one with a wrong membersh
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from pruneaudit.evaluation.doubts import Z, error_of_gap
 from pruneaudit.evaluation.learned import not_learned, not_learned_words
 from pruneaudit.evaluation.measure import accuracies
 from pruneaudit.signals.signals import Signals
 
-Z = 2.0
-"""Members are classified clearly better if the difference exceeds this many standard errors."""
 MOST = 0.5
 """If more than this share of the models is clearly better on members, the others are reported."""
 NUM_NAMED = 5
@@ -44,7 +42,7 @@ def model_accuracies(signals: Signals) -> tuple[ModelAccuracy, ...]:
     for row in signals.victims:
         right, wanted, member = signals.is_correct[row], signals.ordinary[row], signals.member[row]
         train, test = float(right[wanted & member].mean()), float(right[wanted & ~member].mean())
-        clear = train - test > Z * _error(right, wanted, member)
+        clear = train - test > Z * error_of_gap(right, wanted, member)
         found.append(ModelAccuracy(str(signals.model_names[row]), train, test, clear))
     return tuple(found)
 
@@ -67,7 +65,7 @@ def tell_implausible(signals: Signals, warn: Callable[[str], None]) -> None:
     rows = signals.victims
     right, wanted, member = signals.is_correct[rows], signals.ordinary[rows], signals.member[rows]
     train, test = (right[wanted & side].mean() for side in (member, ~member))
-    if train - test <= Z * _error(right, wanted, member):
+    if train - test <= Z * error_of_gap(right, wanted, member):
         warn(
             f"members are not clearly classified better than non-members ({train:.1%} and {test:.1%}): the models"
             " do not overfit, or rows and columns of the membership are not in the order of weights and samples"
@@ -98,12 +96,6 @@ def _tell_equal_rows(signals: Signals, warn: Callable[[str], None]) -> None:
             f"equal rows of the membership: {_listed(alike)}; models with the same training set count as independent"
             " here, so intervals are too narrow: check the rows"
         )
-
-
-def _error(right: np.ndarray, wanted: np.ndarray, member: np.ndarray) -> float:
-    """Standard error of the difference of two accuracies (members minus others), if both were equal."""
-    overall = right[wanted].mean()
-    return math.sqrt(overall * (1 - overall) * sum(1 / max(1, (wanted & side).sum()) for side in (member, ~member)))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import nearest
 from pruneaudit.study.former import FORMAT
 from pruneaudit.study.plugins import Source, as_network
+from pruneaudit.study.releases import name_of_file
 
 ALONE = "alone"
 """The group of attacks that need no reference; those that the holdout is too small for are left out."""
 MIN_ONLINE = 2
 """RMIA compares with references of both kinds from this number on."""
 MIN_LIRA = 4
-_FORBIDDEN = re.compile(r"[^A-Za-z0-9_+=-]")
-_MAX_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -77,6 +74,15 @@ def attacks_for(num_references: int) -> list[str]:
     return found
 
 
+def with_references(settings: Mapping[str, Any], num_references: int) -> dict[str, Any]:
+    """Returns the settings of a study with another number of references, and the attacks that it allows."""
+    return {
+        **settings,
+        "target": {**settings["target"], "num_references": num_references},
+        "audit": {**settings.get("audit", {}), "attacks": attacks_for(num_references)},
+    }
+
+
 def own_model_settings(asked: OwnModel, name: str = "") -> dict[str, Any]:
     """Returns the settings of a study that audits the model, as in a study file.
 
@@ -92,7 +98,7 @@ def own_model_settings(asked: OwnModel, name: str = "") -> dict[str, Any]:
         >>> own_model_settings(asked)["target"]
         {'weights': 'prod.pt', 'member': 'ids.txt', 'num_references': 4}
     """
-    named = name or _FORBIDDEN.sub("_", Path(asked.weights).stem).lstrip("._+=-")[:_MAX_NAME] or "model"
+    named = name or name_of_file(asked.weights) or "model"
     network = {"target": asked.network, "arguments": dict(asked.network_options)}
     is_function = as_network(asked.network) != asked.network
     target: dict[str, Any] = {"weights": asked.weights, "weights_key": asked.weights_key, "member": asked.member}

@@ -25,6 +25,11 @@ def _safe_name(name: str) -> str:
     return name
 
 
+def name_of_file(path: Any) -> str:
+    """Returns a name made from a file's, without its ending; empty if no character of it can be used."""
+    return re.sub(r"[^A-Za-z0-9_+=-]", "_", Path(str(path)).stem).lstrip("._+=-")[:80]
+
+
 Name = Annotated[str, AfterValidator(_safe_name)]
 
 
@@ -89,8 +94,7 @@ class Release(Options):
     def _default_name(value: Mapping[str, Any]) -> str:
         parent, compress, defense = value.get("parent", DENSE), value.get("compress"), value.get("defense")
         if value.get("weights") and not (compress or defense or value.get("finetune") or value.get("model")):
-            stem = Path(str(value["weights"])).stem
-            return re.sub(r"[^A-Za-z0-9_+=-]", "_", stem).lstrip("._+=-")[:80] or "file"
+            return name_of_file(value["weights"]) or "file"
         if not compress and not defense and not value.get("model"):
             return f"{parent}+finetune"
         try:
