@@ -33,6 +33,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "gamma_penalty",
         "grids",
         "latency",
+        "layer_inputs",
         "layer_sizes",
         "mask",
         "mask_options",

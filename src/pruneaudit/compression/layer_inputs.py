@@ -1,0 +1,197 @@
+"""What calibration samples bring to the inputs of a network's layers: second moments and norms, layer by layer.
+
+A layer multiplies its weight matrix (outputs, d) with columns x of d inputs: one column per sample and position for a
+linear layer, one per patch for a convolution, whose groups have columns of their own. With all columns as X (d, n),
+`moment` is X X' and `norms` are the lengths of the rows of X. Both are sums in float64 over the samples in their
+order, `SAMPLES_AT_ONCE` at a time, in evaluation mode: no caller chooses a batch size that could change them.
+
+Nothing is kept between calls. `moment` and `norms` run the samples through the network as it is at that moment, up to
+the layer. So a method that goes layer by layer changes a layer before it asks for the next one's inputs:
+
+    for layer in layers_in_order(model, context.samples, prunable_weights(model)):
+        moment = layer.moment()  # sees the layers that this loop has changed
+        model.get_parameter(layer.name).copy_(...)
+
+One that takes all inputs from the unchanged network asks for all of them first.
+"""
+
+# B samples at once, G groups, C input channels, d inputs of one output (of its group), n columns
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from pruneaudit.compression.macs import evaluating
+from pruneaudit.compression.matrices import matrices
+from pruneaudit.core.errors import UserError
+from pruneaudit.training.samples import Samples
+
+SAMPLES_AT_ONCE = 32
+"""Samples in one pass through the network."""
+_MOST_NUMBERS = 2**24
+"""Most numbers of the columns in memory at once, unless one sample has more."""
+
+
+class _Reached(Exception):
+    """The last layer of interest has its inputs: the rest of the pass is not needed."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerInputs:
+    """The inputs of the layers that use one weight matrix.
+
+    Example:
+        >>> moments = {each.name: each.moment() for each in layers_in_order(model, samples, ["fc.weight"])}
+        >>> moments["fc.weight"].shape  # a linear layer with 64 inputs
+        torch.Size([1, 64, 64])
+    """
+
+    name: str
+    """The parameter's name."""
+    groups: int
+    """Groups of a convolution, each with its own inputs; else 1. `weight.flatten(1).unflatten(0, (groups, -1))` is
+    (groups, outputs, d): the rows that multiply the columns of each group."""
+    _model: nn.Module
+    _samples: Samples
+    _layers: tuple[nn.Module, ...]
+    _num_uses: int
+
+    def moment(self) -> Tensor:
+        """X X' of each group (G, d, d) float64, on the weight's device."""
+        return self._summed(lambda columns: columns @ columns.mT)
+
+    def norms(self) -> Tensor:
+        """The length of each row of X, sqrt(sum of x_j^2 over the columns), of each group (G, d) float64."""
+        return self._summed(lambda columns: columns.square().sum(2)).sqrt()
+
+    def visit(self, see: Callable[[Tensor], None]) -> None:
+        """Calls `see` with the inputs of each use of the layer, for `SAMPLES_AT_ONCE` samples at a time."""
+        visit_inputs(self._model, self._samples, {self.name: self._layers}, lambda _, x: see(x), self._num_uses)
+
+    def _summed(self, term: Callable[[Tensor], Tensor]) -> Tensor:
+        total: list[Tensor] = []
+
+        def see(x: Tensor) -> None:
+            for part in x.split(max(1, _MOST_NUMBERS // max(1, _columns(self._layers[0], x[:1]).numel()))):
+                found = term(_columns(self._layers[0], part.double()))
+                total[:] = [total[0] + found if total else found]
+
+        self.visit(see)
+        return total[0]
+
+
+def layers_in_order(model: nn.Module, samples: Samples, names: Iterable[str]) -> list[LayerInputs]:
+    """The layers of some weight matrices, in the order in which the network first uses them.
+
+    Args:
+        model: the network, on the samples' device; its mode and weights do not change.
+        samples: the calibration samples.
+        names: names of parameters, as `selection.prunable_weights` returns them.
+
+    Raises:
+        UserError: there are no samples, or a matrix is not that of a linear layer or a convolution that the network
+            calls: transposed convolutions, attention, recurrent layers and tables have no such columns.
+    """
+    if not len(samples):
+        raise UserError("there are no calibration samples, expected at least 1")
+    wanted, owners = set(names), {}
+    for matrix in matrices(model):
+        if matrix.name in wanted:
+            modules = [model.get_submodule(layer) for layer in matrix.layers]
+            owners[matrix.name] = tuple({id(module): module for module in modules}.values())
+            if not all(_has_columns(module) for module in modules):
+                raise _without_columns(matrix.name, matrix.layers[0], f"{matrix.type} layers have none")
+    uses: dict[str, int] = {}  # in the order of first use
+    first = Samples(samples.stored[:1], samples.y[:1])
+    visit_inputs(model, first, owners, lambda name, _: uses.update({name: uses.get(name, 0) + 1}))
+    for name in owners:
+        if name not in uses:
+            raise _without_columns(name, name.rpartition(".")[0], "the network never calls the layer")
+    return [
+        LayerInputs(name, int(getattr(owners[name][0], "groups", 1)), model, samples, owners[name], count)
+        for name, count in uses.items()
+    ]
+
+
+@torch.no_grad()
+def visit_inputs(
+    model: nn.Module,
+    samples: Samples,
+    layers: Mapping[str, Iterable[nn.Module]],
+    see: Callable[[str, Tensor], None],
+    num_uses: int | None = None,
+) -> None:
+    """Runs samples through a network in evaluation mode, and shows the inputs of some layers.
+
+    Args:
+        model: the network, on the samples' device.
+        samples: the samples, in their order, `SAMPLES_AT_ONCE` at a time.
+        layers: the modules to look at, by a name for `see`.
+        see: called with the name and the input of each use of one of these modules.
+        num_uses: a pass ends after this many uses; default: it runs to the end.
+    """
+    seen = 0
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+        def before(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            nonlocal seen
+            see(name, inputs[0] if inputs else named["input"])
+            seen += 1
+            if seen == num_uses:
+                raise _Reached
+
+        return before
+
+    handles = [
+        module.register_forward_pre_hook(hook(name), with_kwargs=True)
+        for name, modules in layers.items()
+        for module in modules
+    ]
+    try:
+        with evaluating(model):
+            for start in range(0, len(samples), SAMPLES_AT_ONCE):
+                seen = 0
+                try:
+                    model(samples.inputs(slice(start, start + SAMPLES_AT_ONCE)))
+                except _Reached:
+                    pass
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _has_columns(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear | _ConvNd) and not isinstance(module, _ConvTransposeNd)
+
+
+def _without_columns(name: str, layer: str, why: str) -> UserError:
+    return UserError(
+        f"'{name}' has no inputs to measure: {why}; expected linear layers and convolutions (not transposed ones);"
+        f" exclude layer '{layer}'"
+    )
+
+
+def _columns(layer: nn.Module, x: Tensor) -> Tensor:
+    """The columns that the layer's weight matrix multiplies (G, d, n)."""
+    if isinstance(layer, nn.Linear):
+        return x.reshape(1, -1, x.shape[-1]).mT
+    assert isinstance(layer, _ConvNd)
+    spatial = len(layer.kernel_size)
+    around = layer._reversed_padding_repeated_twice
+    if isinstance(layer.padding, tuple):  # by axis, last axis first; "same" can differ between both ends
+        around = [amount for amount in reversed(layer.padding) for _ in range(2)]
+    x = x if x.ndim == spatial + 2 else x[None]
+    x = pad(x, around) if layer.padding_mode == "zeros" else pad(x, around, layer.padding_mode)
+    for axis in range(spatial):
+        reach, gap = layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1, layer.dilation[axis]
+        x = x.unfold(2 + axis, reach, layer.stride[axis])[..., ::gap]  # the kernel's axes gather at the end
+    # (B, C, positions..., kernel...) to (C, kernel..., B, positions...)
+    order = [1, *range(2 + spatial, 2 + 2 * spatial), 0, *range(2, 2 + spatial)]
+    return x.permute(order).reshape(layer.groups, layer.weight[0].numel(), -1)
