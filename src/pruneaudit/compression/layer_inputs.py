@@ -19,6 +19,7 @@ One that takes all inputs from the unchanged network asks for all of them first.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,7 @@ _MOST_NUMBERS = 2**24
 """Most numbers of the columns in memory at once, unless one sample has more."""
 
 
-class _Reached(Exception):
+class _LastUseError(Exception):
     """The last layer of interest has its inputs: the rest of the pass is not needed."""
 
 
@@ -145,7 +146,7 @@ def visit_inputs(
             see(name, inputs[0] if inputs else named["input"])
             seen += 1
             if seen == num_uses:
-                raise _Reached
+                raise _LastUseError
 
         return before
 
@@ -158,10 +159,8 @@ def visit_inputs(
         with evaluating(model):
             for start in range(0, len(samples), SAMPLES_AT_ONCE):
                 seen = 0
-                try:
+                with contextlib.suppress(_LastUseError):
                     model(samples.inputs(slice(start, start + SAMPLES_AT_ONCE)))
-                except _Reached:
-                    pass
     finally:
         for handle in handles:
             handle.remove()
