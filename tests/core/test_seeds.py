@@ -33,6 +33,7 @@ FROZEN = {
     "POWER_SUBSETS": "power subsets",
     "POWER_EXTRAPOLATION": "power extrapolation",
     "MIGRATION": "migration",
+    "CALIBRATION": "calibration",
     "SCORING": "scoring",
     "INITIALISE": "initialise",
     "TRAINING": "training",

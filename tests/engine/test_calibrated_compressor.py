@@ -26,7 +26,7 @@ class Calibrated(Rtn):
         return 40
 
     def compress(self, model, options, context):
-        SEEN.append(context.public.inputs(slice(None)))
+        SEEN.append(context.samples.inputs(slice(None)))
         return super().compress(model, options, context)
 
 
@@ -48,7 +48,7 @@ def inputs(audit_data, part, count):
     return (chosen / 255 - audit_data.mean[0]) / audit_data.std[0] if audit_data.mean else chosen
 
 
-@pytest.mark.parametrize(("public", "left"), [(0, 60), (50, 100)])
+@pytest.mark.parametrize(("public", "left"), [(0, 60), (80, 100)])
 def test_it_is_given_the_first_of_the_part_and_what_it_took_leaves_the_nulls(make, tmp_path, public, left):
     finished = run(make(num_holdout=100, num_public=public), out=tmp_path, runtime=Runtime(executor="serial"))
     folder = RunFolder.open(finished.folder)
@@ -76,14 +76,14 @@ def test_public_samples_are_part_of_its_identity(make):
 def test_what_is_left_is_counted_before_anything_is_trained(make):
     check_plugins(make(("loss", "attack_p"), num_holdout=540))
     with pytest.raises(
-        UserError, match=r"200 .*got 199 of 439 .*'small'.*'calibrated' uses 40; .*num_public=40.*num_holdout=500"
+        UserError, match=r"200 .*got 199 of 439 .*'small'.*'calibrated' uses 40; .*num_public=80.*num_holdout=500"
     ):
         check_plugins(make(("loss", "attack_p"), num_holdout=439))
-    check_plugins(make(("loss", "attack_p"), num_holdout=500, num_public=40))
+    check_plugins(make(("loss", "attack_p"), num_holdout=500, num_public=80))
     with pytest.raises(UserError, match=r"'small': compressor 'calibrated' .*data\.num_public"):
         check_plugins(make())
 
 
 def test_outside_a_study_it_is_refused(make):
-    with pytest.raises(UserError, match=r"'calibrated' .*public samples"):
+    with pytest.raises(UserError, match=r"'calibrated' .*samples"):
         pruneaudit.compress(torch.nn.Linear(4, 4), "calibrated:bits=4")

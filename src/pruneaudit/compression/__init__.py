@@ -44,6 +44,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "selection",
         "macs",
         "state",
+        "structure",
         "structured",
     },
     elsewhere=ELSEWHERE,

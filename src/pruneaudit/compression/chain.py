@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from pruneaudit.compression.mask import Masks
     from pruneaudit.training.hooks import Hook
+    from pruneaudit.training.samples import Samples
 
 _FROZEN_DEGREE = "sparsity"
-_ORDER: dict[Kind, int] = {"structure": 0, "mask": 1, "codes": 2, "codebook": 2}
-"""The order in a chain: channels, then masks, then the values of the remaining weights."""
+_ORDER: dict[Kind, int] = {"student": 0, "structure": 1, "mask": 2, "codes": 3, "codebook": 3}
+"""The order in a chain: another network, then its channels, then masks, then the values of the remaining weights."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,14 @@ class Step:
         return self.compressor.kind(self.options)
 
     @property
+    def changes_architecture(self) -> bool:
+        """Whether its result has another architecture than the network it is given."""
+        return self.compressor.changes_architecture(self.options)
+
+    @property
     def reads_public(self) -> bool:
         """Whether it uses public or holdout samples."""
-        return self.compressor.data(self.options) in ("public", "holdout")
+        return self.compressor.reads_public(self.options)
 
 
 def in_config(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -101,15 +107,19 @@ def counts_embeddings(steps: Sequence[Step]) -> bool:
     return any(getattr(step.options, "layers", "") == "with_embeddings" for step in steps)
 
 
-def check_order(steps: Sequence[Step]) -> None:
+def check_order(steps: Sequence[Step], num_inherited: int = 0) -> None:
     """Checks that compressors, including the ancestors', can follow each other.
+
+    Args:
+        steps: the ancestors' compressors, then the release's own, in order.
+        num_inherited: how many are the ancestors': their training is over.
 
     Raises:
         UserError: two of them cannot; the message names both.
     """
-    for first, second in pairwise(steps):
+    for place, (first, second) in enumerate(pairwise(steps)):
         problem = ""
-        if first.compressor.is_done_by_training(first.options):
+        if place >= num_inherited and first.compressor.is_done_by_training(first.options):
             problem = f"'{first.name}' is finished only by the training after it, so it must be the last step"
         elif second.compressor.origin(second.options) == "init":
             problem = (
@@ -119,7 +129,7 @@ def check_order(steps: Sequence[Step]) -> None:
             problem = f"it would destroy the result of '{first.name}' ({first.kind}); put '{second.name}' first"
         elif first.kind == second.kind == "structure":
             problem = "only one step can remove channels: give one of them the whole degree"
-        elif _ORDER[first.kind] == _ORDER[second.kind] == 2:
+        elif _ORDER[first.kind] == _ORDER[second.kind] == _ORDER["codes"]:
             problem = "both restrict the values of weights: keep one of them"
         if problem:
             raise UserError(f"compress: '{second.name}' cannot follow '{first.name}': {problem}")
@@ -138,11 +148,15 @@ class Chained:
     """The description that each step gave."""
     last: Compressed | None = None
     """The last step's result; its hooks may still change its constraint."""
+    samples: Samples | None = None
+    """The samples of the training that follows; None: the members."""
 
     @property
     def structure(self) -> str:
-        """What was removed from the architecture, as JSON text; empty if nothing was."""
-        return next((each.structure for each in self.constraints if each.structure), "")
+        """The changes of the architecture, in order, as JSON text; empty if there is none."""
+        from pruneaudit.compression.structure import joined
+
+        return joined([each.structure for each in self.constraints])
 
     def state(self) -> dict[str, Tensor]:
         """Every released compressed tensor of all steps, after the last training; see `compression.state`."""
@@ -174,7 +188,7 @@ def compressed(start: Chained, steps: Sequence[Step], context_of: Callable[[int]
         steps: the compressors to run.
         context_of: returns the context of step 0, 1, ...; its trainings run the hooks of earlier steps.
     """
-    from pruneaudit.compression.structured import replay
+    from pruneaudit.compression.structure import replay
 
     made = start
     for number, step in enumerate(steps):
@@ -205,5 +219,6 @@ def compressed(start: Chained, steps: Sequence[Step], context_of: Callable[[int]
             (*made.hooks, *result.hooks),
             [*made.descriptions, result.description],
             result,
+            result.samples or made.samples,
         )
     return made

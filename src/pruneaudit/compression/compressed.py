@@ -19,7 +19,7 @@ class Constraint:
     """A property of a compressed network's weights that any later training must keep."""
 
     structure: str = ""
-    """What was removed from the architecture, as JSON text for `structured.replay`; empty: nothing."""
+    """The change of the architecture, as JSON text for `structure.replay`; empty: none."""
 
     @property
     def masks(self) -> Masks | None:
@@ -55,6 +55,8 @@ class Compressed:
     """The hooks that keep the compression in training."""
     description: Mapping[str, Any] = field(default_factory=dict)
     """What the compressor did, as JSON data."""
+    samples: Samples | None = None
+    """The samples of the training that follows; None: the members."""
 
     @property
     def masks(self) -> Masks | None:
@@ -63,7 +65,7 @@ class Compressed:
 
     @property
     def structure(self) -> str:
-        """What was removed from the architecture, as JSON text; empty if nothing was."""
+        """The change of the architecture, as JSON text; empty if there is none."""
         return self.constraint.structure if self.constraint is not None else ""
 
 
@@ -83,9 +85,13 @@ class CompressionContext:
     """Returns a model of the same architecture with this model's initial weights."""
     masks: Masks | None = None
     """Which weights earlier compressors have kept; None if they removed none."""
-    public: Samples | None = None
-    """Samples for a compressor whose `data` is `public`: the first `Compressor.num_samples` of the study's public part,
-    or of its holdout if there is no public part; else None. They are members of no network."""
+    samples: Samples | None = None
+    """The samples that `Compressor.data` names, with labels; None for `none`. For `public`: the first
+    `Compressor.num_samples` of the study's public part, or of its holdout if there is no public part; they are members
+    of no network. For `members`: as many of the network's own members. At most half of what is there, unless it asks
+    for all."""
+    teacher: nn.Module | None = None
+    """The parent's network, in evaluation mode, for a compressor that `learns_from_parent`; else None."""
 
     def restart(self, model: nn.Module) -> None:
         """Gives `model` its initial weights again."""

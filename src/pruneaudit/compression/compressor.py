@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Compressed", "CompressionContext", "Compressor", "Constraint", "DataUse", "Kind"]
 
-Kind = Literal["structure", "mask", "codes", "codebook"]
-"""The result of a compressor: a smaller architecture, a mask, weights on a grid, or weights that share values."""
+Kind = Literal["student", "structure", "mask", "codes", "codebook"]
+"""The result of a compressor: another network, a smaller architecture, a mask, weights on a grid, or weights that share
+values."""
 DataUse = Literal["none", "public", "holdout", "members", "members-soft", "mixed"]
 """The samples that a compressor uses, in addition to those of the release's own training. `public` and `holdout`:
 public samples, or samples of the holdout in a study without a public part."""
 NUM_CALIBRATION = 256
-"""Default number of public or holdout samples."""
+"""Default number of samples for calibration."""
 
 
 class Compressor(Configured[OptionsT]):
@@ -46,7 +47,7 @@ class Compressor(Configured[OptionsT]):
     """Whether its choices depend on trained weights: then they can reveal what these weights know about members."""
 
     def kind(self, options: OptionsT) -> Kind:
-        """The kind of its result. A chain goes from structure to masks to codes or shared values."""
+        """The kind of its result. A chain goes from another network to structure, masks, codes or shared values."""
         return "mask"
 
     def changes_architecture(self, options: OptionsT) -> bool:
@@ -57,13 +58,21 @@ class Compressor(Configured[OptionsT]):
         """The samples that it uses, in addition to those of the release's own training."""
         return "none"
 
+    def reads_public(self, options: OptionsT) -> bool:
+        """Whether it uses public or holdout samples; they then leave all nulls of the release."""
+        return self.data(options) in ("public", "holdout", "mixed")
+
     def num_samples(self, options: OptionsT) -> int | None:
-        """How many public samples it gets if `data` is `public` or `holdout`: the first ones; None: all."""
+        """How many samples of its `data` it gets, at most half of those there; None: all of them."""
         return NUM_CALIBRATION
 
     def origin(self, options: OptionsT) -> Origin:
         """Whether the release starts from the same model's dense weights or from new ones."""
         return "own-dense"
+
+    def learns_from_parent(self, options: OptionsT) -> bool:
+        """Whether its network learns from the outputs of the parent's network, and can be of another architecture."""
+        return False
 
     def works_in_training(self, options: OptionsT) -> bool:
         """Whether it works during training, and gives no release without it."""
@@ -104,9 +113,10 @@ class Compressor(Configured[OptionsT]):
 
         if self.kind(options) != "structure":
             return masks_in(state) or Masks({})
+        from pruneaudit.compression.structure import CHANNELS, of_kind
         from pruneaudit.compression.structured import RemovedChannels
 
-        return RemovedChannels(structure_in(state))
+        return RemovedChannels(of_kind(structure_in(state), CHANNELS))
 
     def state(self, compressed: Compressed) -> dict[str, Tensor]:
         """Every released compressed tensor, after the last training; see `compression.state`.

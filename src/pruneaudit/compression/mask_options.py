@@ -21,6 +21,16 @@ class LayerOptions(options.Options):
     """Layers to compress: every weight matrix, only convolutions, or every weight matrix and tables of embeddings."""
 
 
+class CalibrationOptions(LayerOptions):
+    """Which samples a method looks at when it compresses."""
+
+    data: Literal["public", "members"] = "public"
+    """Public samples (samples of the holdout in a study without them), or the network's own members. An owner of a
+    network would use members; what that reveals about them is part of the audit."""
+    num_samples: int = Field(default=256, ge=1)
+    """How many samples, at most half of those there."""
+
+
 class MaskOptions(LayerOptions):
     """Which weights are ranked together, and how many are removed.
 

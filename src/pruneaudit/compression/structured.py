@@ -39,6 +39,7 @@ from pruneaudit.compression.macs import evaluating, layer_macs, layer_widths
 from pruneaudit.compression.matrices import counted_weights, matrices
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.selection import Scope
+from pruneaudit.compression.structure import CHANNELS, of_kind
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
 from pruneaudit.training.hooks import Hook
@@ -199,7 +200,8 @@ def kept_whole(structure: str) -> tuple[str, ...]:
     Args:
         structure: the JSON text that `remove_channels` returned; empty: nothing was removed.
     """
-    return kept_notes(_record(structure).kept) if structure else ()
+    channels = of_kind(structure, CHANNELS)
+    return kept_notes(_record(channels).kept) if channels else ()
 
 
 def replay(model: nn.Module, structure: str) -> nn.Module:

@@ -36,6 +36,8 @@ BOOTSTRAP = "bootstrap"
 BOOTSTRAP_POOLED = "bootstrap pooled"
 FRONTIER = "frontier"
 MIGRATION = "migration"
+CALIBRATION = "calibration"
+"""The order of all samples in which a compressor takes members, the same for all models and releases."""
 
 # What is drawn for one model
 SCORING = "scoring"

@@ -18,6 +18,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import check_file, read_json
 from pruneaudit.core.identity import sha256_of_arrays
 from pruneaudit.core.randomness import coins_of
+from pruneaudit.study.data import num_given
 
 # N samples: audited, canaries, holdout, copies, kept, public (with `drawn_first = "public"` public before, holdout
 # last)
@@ -116,9 +117,23 @@ class AuditData:
         """Returns (N,) bool: the samples that can influence models: public ones, or holdout samples if there are none.
 
         Args:
-            num_samples: how many, from the first; None: all.
+            num_samples: how many, from the first, at most half of them; None: all.
         """
-        return _first(self.public if self.public.any() else self.holdout, num_samples)
+        part = self.public if self.public.any() else self.holdout
+        return _first(part, num_given(num_samples, int(part.sum())))
+
+    def members_for(self, member: np.ndarray, num_samples: int | None, rng: np.random.Generator) -> np.ndarray:
+        """Returns (N,) bool: some of a network's members.
+
+        Args:
+            member: (N,) bool, the members.
+            num_samples: how many, at most half of them; None: all.
+            rng: draws one order of all samples; the first members in it are chosen.
+        """
+        order = rng.permutation(len(member))
+        chosen = np.zeros(len(member), dtype=bool)
+        chosen[order[member[order]][: num_given(num_samples, int(member.sum()))]] = True
+        return chosen
 
     def untouched_holdout(self, num_taken: int = 0) -> np.ndarray:
         """Returns (N,) bool: the holdout without its first `num_taken` samples, which influenced a model."""

@@ -40,8 +40,9 @@ def model_artifacts(
 def _model_files(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns the files that the artifact of a model must contain."""
     files = [WEIGHTS_FILE, "history.csv", SUMMARY_FILE]
-    kinds = {step.kind for step in (*inherited_steps(config), *steps_of(config))}
-    files += [COMPRESSED_FILE] if kinds else []
+    steps = (*inherited_steps(config), *steps_of(config))
+    kinds = {step.kind for step in steps}
+    files += [COMPRESSED_FILE] if kinds - {"student"} else []
     files += [MASK_FILE] if "mask" in kinds else []
-    files += [STRUCTURE_FILE] if "structure" in kinds else []
+    files += [STRUCTURE_FILE] if any(step.changes_architecture for step in steps) else []
     return tuple(files)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pruneaudit.compression.chain import Chained, compressed, inherited_steps, steps_of
+import numpy as np
+
+from pruneaudit.compression.chain import Chained, Step, compressed, inherited_steps, steps_of
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.audit_data import AuditData
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pruneaudit.training.hooks import Hook
+    from pruneaudit.training.samples import Samples
 
 SHAPES_THE_NETWORK = ("model", "prepared", "defense", "inherited", "pruner", "sparsity", "compress")
 """The settings of a release that the check covers; training is not covered."""
@@ -139,7 +142,6 @@ def _try_steps(task: Task, model: nn.Module, audit_data: AuditData, new: Callabl
 
     from pruneaudit.compression.compressor import CompressionContext
     from pruneaudit.compression.structured import kept_whole
-    from pruneaudit.training.samples import Samples
 
     defense, inherited, own = task.spec.get("defense"), inherited_steps(task.spec), steps_of(task.spec)
     steps = (*inherited, *own)
@@ -153,9 +155,19 @@ def _try_steps(task: Task, model: nn.Module, audit_data: AuditData, new: Callabl
                 )
 
         example, step = torch.zeros((1, *audit_data.x.shape[1:])), steps[number]
-        shaping = audit_data.shaping(step.compressor.num_samples(step.options))
-        public = Samples.of(audit_data, shaping) if step.reads_public else None
-        return CompressionContext(example, torch.Generator().manual_seed(0), train, new, public=public)
+        samples = None if step.compressor.data(step.options) == "none" else _calibration(step, audit_data)
+        return CompressionContext(example, torch.Generator().manual_seed(0), train, new, samples=samples)
 
     made = compressed(Chained(model), steps, context_of)
     return () if any(step.kind == "structure" for step in inherited) else kept_whole(made.structure)
+
+
+def _calibration(step: Step, audit_data: AuditData) -> Samples:
+    """Returns as many samples as the compressor will get, if that many influence any model."""
+    from pruneaudit.training.samples import Samples
+
+    num_samples = step.compressor.num_samples(step.options)
+    if step.reads_public:
+        return Samples.of(audit_data, audit_data.shaping(num_samples))
+    rng = np.random.default_rng(0)
+    return Samples.of(audit_data, audit_data.members_for(audit_data.coined, num_samples, rng))

@@ -166,9 +166,8 @@ def _compressed(model: nn.Module, context: TaskContext, defense: _Defended) -> C
             defense.train(network, hooks, settings, (seeds.PRUNE_PHASE, phase, *later))
 
         draws, step = context.generator(seeds.PRUNE, *later), steps[number]
-        public = context.public(step.compressor.num_samples(step.options)) if step.reads_public else None
-        example = context.members().inputs(slice(0, 1))
-        return CompressionContext(example, draws, train_phase, context.initial_model, public=public)
+        example, samples = context.members().inputs(slice(0, 1)), context.calibration(step)
+        return CompressionContext(example, draws, train_phase, context.initial_model, samples=samples)
 
     return compressed(_brought_along(model, context), steps, context_of)
 

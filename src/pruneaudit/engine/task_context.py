@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from pruneaudit.compression.chain import Step
 from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.compression.storage_size import size_facts
-from pruneaudit.compression.structured import replay
+from pruneaudit.compression.structure import replay
 from pruneaudit.core import seeds
 from pruneaudit.core.files import STRUCTURE_FILE, WEIGHTS_FILE
 from pruneaudit.core.randomness import numpy_generator, torch_generator
@@ -85,6 +86,17 @@ class TaskContext:
             num_samples: how many, from the first; None: all.
         """
         return Samples.of(self.audit_data, self.audit_data.shaping(num_samples), self.task_spec.device)
+
+    def calibration(self, step: Step) -> Samples | None:
+        """Returns the samples that a compressor gets beside the members that its release trains on; None: none."""
+        data, num_samples = step.compressor.data(step.options), step.compressor.num_samples(step.options)
+        if step.reads_public:
+            return self.public(num_samples)
+        if data == "none":
+            return None
+        rng = numpy_generator(self.seed, seeds.CALIBRATION)
+        chosen = self.audit_data.members_for(self.split.member, num_samples, rng)
+        return Samples.of(self.audit_data, chosen, self.task_spec.device)
 
     def sample_scores(self) -> np.ndarray | None:
         """Returns its members' scores from the scoring bank, (n,) float64, in the order of `members`; None if none."""

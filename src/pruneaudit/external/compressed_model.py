@@ -27,7 +27,7 @@ from pruneaudit.compression.compressor import Constraint
 from pruneaudit.compression.mask import Masks
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.state import load_state, masks_in, not_rebuilt, save_state, state_of, structure_in
-from pruneaudit.compression.structured import replay
+from pruneaudit.compression.structure import replay
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import (
     COMPRESSED_FILE,

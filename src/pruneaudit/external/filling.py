@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.structured import replay
+from pruneaudit.compression.structure import replay
 from pruneaudit.core.errors import UserError
 from pruneaudit.external.matching import Match, matched
 from pruneaudit.external.weight_files import structure_of

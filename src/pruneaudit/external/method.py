@@ -93,10 +93,8 @@ def method_of(method: str | Plugin | Sequence[str | Plugin], sparsity: float | N
     )
     check_order(chosen)
     for step in chosen:
-        if step.reads_public:
-            raise UserError(
-                f"method: '{step.name}' learns from public samples, which only a study has; make it a release of one"
-            )
+        if step.compressor.data(step.options) != "none":
+            raise UserError(f"method: '{step.name}' looks at samples, which only a study has; make it a release of one")
     return Method(asked, chosen)
 
 

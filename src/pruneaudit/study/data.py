@@ -109,3 +109,8 @@ class Membership(Options):
         return {"protocol": self.protocol} | (
             {"num_shadows": self.group_size - 1} if self.protocol == "disjoint" else {}
         )
+
+
+def num_given(asked: int | None, there: int) -> int:
+    """Returns how many samples of a part a method gets: as many as it asks for, at most half; None asks for all."""
+    return there if asked is None else min(asked, there // 2)

@@ -16,6 +16,7 @@ from typing import Any
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import registry_of
+from pruneaudit.study.data import num_given
 from pruneaudit.study.lineage import SCORING, origin_of, parent_of, plugin_options, scoring_models_of, training_of
 from pruneaudit.study.releases import DENSE, Release
 from pruneaudit.study.study import Study
@@ -34,7 +35,7 @@ class Use:
     what: str
     """The user of the samples, for messages."""
     num_samples: int | None = None
-    """How many of the part's first samples it uses; None: all."""
+    """How many of the part's first samples it uses, at most half of the part; None: all."""
 
 
 def uses_of(study: Study, release: Release | None) -> tuple[Use, ...]:
@@ -65,9 +66,14 @@ def own_uses(study: Study, release: Release | None) -> tuple[Use, ...]:
     for plugin in release.compress:
         compressor: Any = registry_of("compressor").get(plugin.name)
         options = plugin_options(registry_of("compressor"), plugin, f"release '{release.name}'")
-        if compressor.data(options) in ("public", "holdout"):
+        if compressor.reads_public(options):
             found.append(Use(f"compressor '{plugin.name}'", compressor.num_samples(options)))
     return tuple(found)
+
+
+def _enough_public(study: Study, release: Release | None, taken: int) -> int:
+    """Returns how many public samples give every use as many samples as it takes from the holdout."""
+    return max(taken if use.num_samples is None else 2 * min(use.num_samples, taken) for use in uses_of(study, release))
 
 
 def _defense_reads(release: Release) -> bool:
@@ -77,7 +83,7 @@ def _defense_reads(release: Release) -> bool:
 
 def num_used(uses: tuple[Use, ...], num_there: int) -> int:
     """Returns how many samples of a part are used in total; every use takes the first ones."""
-    return max((num_there if use.num_samples is None else min(use.num_samples, num_there) for use in uses), default=0)
+    return max((num_given(use.num_samples, num_there) for use in uses), default=0)
 
 
 def num_taken(study: Study, release: Release | None) -> int:
@@ -125,8 +131,10 @@ def lacking_holdout(study: Study, num_in_half: Callable[[int], int] | None = Non
             enough = SUFFICIENT_HOLDOUT if has < SUFFICIENT_HOLDOUT else 2 * has
             return f"{lacking}, got {usable} of {has}; set data.num_holdout={enough}"
         name, used_by = release.name if release else DENSE, uses_of(study, release)[0].what
+        enough = max(SUFFICIENT_HOLDOUT, has)
         return (
             f"{lacking} that influenced no model, got {usable} of {has} for release '{name}', because {used_by} uses"
-            f" {taken}; set data.num_public={taken} for it instead, and data.num_holdout={max(SUFFICIENT_HOLDOUT, has)}"
+            f" {taken}; set data.num_public={_enough_public(study, release, taken)} for it instead, and"
+            f" data.num_holdout={enough}"
         )
     return ""

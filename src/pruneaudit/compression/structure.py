@@ -1,0 +1,93 @@
+"""Changes of an architecture as JSON text, and how to repeat them on a freshly built network.
+
+The text is one record, or a list of records in order. The `kind` of a record says what it changes:
+
+| kind | record |
+|---|---|
+| none given | channels that were removed (`structured.Structure`) |
+
+After `replay` the state dict of a fresh network has the names and shapes of the saved weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from pruneaudit.core.errors import UserError
+
+CHANNELS = "channels"
+_REPLAYS = {CHANNELS: "pruneaudit.compression.structured:replay"}
+"""By kind of record, the function (model, text of one record) -> model that repeats the change."""
+
+
+def replay(model: nn.Module, text: str) -> nn.Module:
+    """Repeats changes of an architecture on a freshly built network.
+
+    Args:
+        model: of the architecture before the changes, with any weights; changed in place.
+        text: the JSON text; empty changes nothing.
+
+    Returns:
+        The network with the changed architecture.
+
+    Raises:
+        UserError: the text is no such record, or belongs to another architecture.
+    """
+    for record in records(text):
+        model = _replay_of(record)(model, json.dumps(record))
+    return model
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    """The changes that a text records, in order; none for an empty text.
+
+    Raises:
+        UserError: the text is no JSON object or list of objects.
+    """
+    if not text:
+        return []
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"structure: not JSON ({error}); make the release again") from None
+    several = found if isinstance(found, list) else [found]
+    if not all(isinstance(record, dict) for record in several):
+        raise UserError("structure: expected an object or a list of objects; make the release again")
+    return several
+
+
+def kind_of(record: Mapping[str, Any]) -> str:
+    """What a record changes."""
+    return str(record.get("kind", CHANNELS))
+
+
+def of_kind(text: str, kind: str) -> str:
+    """The part of a text whose records have this kind; empty if none has."""
+    found = records(text)
+    if all(kind_of(record) == kind for record in found):
+        return text  # to the letter, as its hash may be known
+    return joined([json.dumps(record) for record in found if kind_of(record) == kind])
+
+
+def joined(texts: Sequence[str]) -> str:
+    """One text for several changes in order; a single one stays as it is."""
+    there = [text for text in texts if text]
+    if len(there) < 2:
+        return "".join(there)
+    return json.dumps([record for text in there for record in records(text)])
+
+
+def _replay_of(record: Mapping[str, Any]) -> Callable[[nn.Module, str], nn.Module]:
+    kind = kind_of(record)
+    if kind not in _REPLAYS:
+        raise UserError(
+            f"structure: got kind '{kind}', expected {', '.join(_REPLAYS)}; read it with the version that wrote it"
+        )
+    module, _, function = _REPLAYS[kind].partition(":")
+    found: Callable[[nn.Module, str], nn.Module] = getattr(import_module(module), function)
+    return found
