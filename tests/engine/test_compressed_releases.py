@@ -106,6 +106,11 @@ def test_every_release_reports_what_it_costs_to_store(finished):
     assert 0.3 * 32 < bits["sparse"] < 0.3 * 32 + 1
     assert table["compressed_bytes"].idxmax() == "dense"
     assert table["macs"].nunique() == 1  # nothing was taken out of the architecture
+    operations = table["bit_operations"] / table["macs"]
+    assert [operations[name] for name in ("dense", "sparse", "kmeans-4")] == [32 * 32] * 3
+    assert [operations[name] for name in ("rtn-8", "rtn-4+relaxloss", "rtn-2")] == [8 * 32, 4 * 32, 2 * 32]
+    dense_bytes = table.loc["dense", "compressed_bytes"]
+    assert table["compression_ratio"].tolist() == pytest.approx((dense_bytes / table["compressed_bytes"]).tolist())
     entries = {entry["name"]: entry["size"] for entry in finished.results.about["release_report"]["releases"]}
     assert entries["rtn-8"]["effective_bits"] == pytest.approx(bits["rtn-8"], rel=0.05)
     assert entries["rtn-2"]["gzip_bytes"] < entries["rtn-8"]["gzip_bytes"] < entries["dense"]["gzip_bytes"]

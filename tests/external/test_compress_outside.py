@@ -50,6 +50,7 @@ def test_it_is_saved_and_comes_back_as_it_was(name, is_tuned, tmp_path):
     summary = json.loads((tmp_path / "made" / "summary.json").read_text())
     assert summary["before"]["effective_bits"] == 32
     assert summary["after"]["effective_bits"] < 8
+    assert summary["before"]["compression_ratio"] == 1 and summary["after"]["compression_ratio"] > 2
     assert summary["after"]["compressed_bytes"] < summary["before"]["compressed_bytes"] / 2
     assert made.sparsity == pytest.approx(0.7 if "sparse" in name else 0, abs=0.01)
     assert ("after_finetuning" in summary["accuracy"]) == is_tuned

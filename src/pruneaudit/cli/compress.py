@@ -137,14 +137,15 @@ def _print(summary: Mapping[str, Any], accuracy_of: str) -> None:
     rows = [("", "before", "after")]
     for key, label in (("sparsity", "sparsity"), ("sparsity_all", "  of all parameters")):
         rows.append((label, f"{before[key]:.1%}", f"{after[key]:.1%}"))
-    for key, label in (("parameters", "parameters"), ("nonzero_parameters", "nonzero"), ("macs", "MACs per sample")):
+    for key, label in (
+        *(("parameters", "parameters"), ("nonzero_parameters", "nonzero")),
+        *(("macs", "MACs per sample"), ("bit_operations", "bit operations")),
+    ):
         rows.append((label, _count(before[key]), _count(after[key])))
     rows.append(("bits per weight", f"{before['effective_bits']:.2f}", f"{after['effective_bits']:.2f}"))
-    rows.append(("compressed, bound", _bytes(before["compressed_bytes"]), _bytes(after["compressed_bytes"])))
-    disk = summary["disk"]
-    rows.append(("weights", _bytes(before["bytes"]), _bytes(after["bytes"])))
-    rows.append(("on disk", "", _bytes(disk["bytes"])))
-    rows.append(("compressed", "", _bytes(disk["compressed_bytes"])))
+    rows.append(("compressed size", _bytes(before["compressed_bytes"]), _bytes(after["compressed_bytes"])))
+    rows.append(("  ratio", "", f"{after['compression_ratio']:.2f}"))
+    rows.append(("float32 file", "", _bytes(summary["file_bytes"])))
     accuracy = summary["accuracy"]
     if accuracy:
         last = next(accuracy[key] for key in ("after_finetuning", "after_pruning", "before") if key in accuracy)

@@ -27,12 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.macs import count_macs
+from pruneaudit.compression.macs import FLOAT_BITS, code_bits, count_bit_operations, layer_macs
 from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.compression.state import restored
 from pruneaudit.training.checkpoint import own_tensors
 
-FLOAT_BITS = 32
 GZIP_LEVEL = 9
 
 
@@ -79,11 +78,12 @@ def size_facts(
         example: one input (1, ...).
         embeddings: count tables of embeddings among the weight matrices.
     """
-    found = cost(model, state, embeddings)
+    found, macs = cost(model, state, embeddings), layer_macs(model, example)
     return {
         "effective_bits": found.effective_bits(dense_weights),
         "compressed_bytes": found.bytes,
-        "macs": count_macs(model, example),
+        "macs": sum(macs.values()),
+        "bit_operations": count_bit_operations(model, macs, state),
     }
 
 
@@ -103,11 +103,9 @@ def _bits(name: str, tensor: Tensor, state: Mapping[str, Tensor]) -> float:
     count, mask = tensor.numel(), state.get(f"mask/{name}")
     kept = count if mask is None else int(mask.sum())
     bits = 0.0 if mask is None else count * entropy(torch.tensor([kept, count - kept]))
-    if f"codes/{name}" in state:
-        low, high, _ = state[f"grid/{name}"].tolist()
-        code_bits = math.ceil(math.log2(high - low + 1))
+    if (of_code := code_bits(state, name)) is not None:
         scales, zeros = state[f"scale/{name}"].numel(), state.get(f"zero/{name}", torch.empty(0)).numel()
-        return bits + _coded(state[f"codes/{name}"], mask, code_bits) + FLOAT_BITS * scales + code_bits * zeros
+        return bits + _coded(state[f"codes/{name}"], mask, of_code) + FLOAT_BITS * scales + of_code * zeros
     if f"index/{name}" in state:
         values = state[f"codebook/{name}"].numel()
         return bits + _coded(state[f"index/{name}"], mask, math.log2(values)) + FLOAT_BITS * values

@@ -188,11 +188,14 @@ def audit_study(
     """
     study = plan.study
     own = {name: baseline.name for name, baseline in baselines(study).items() if baseline.name}
+    facts = {release: release_facts(plan, store, release, left_out) for release in plan.releases}
+    for each in facts.values():
+        each["compression_ratio"] = facts[DENSE]["compressed_bytes"] / each["compressed_bytes"]
     known = Known(
         ComparisonPlan(
             tuple(compared_with_all(study)), own, counterparts(study), tuple(undefended_dense(study)), repeats(study)
         ),
-        {release: release_facts(plan, store, release, left_out) for release in plan.releases},
+        facts,
         about,
     )
     bounds = Bounds(

@@ -1,4 +1,4 @@
-"""Measures the releases of a study: remaining weights, multiply-accumulates, files, latency, accuracies, layers.
+"""Measures the releases of a study: remaining weights, sizes, operations, files, latency, accuracies, layers.
 
 Weights, multiply-accumulates, files and latency are measured on one network per release, the same model
 in each. Accuracies and reactivation rates are means over victims, as in the findings. The measurements
@@ -15,7 +15,6 @@ import json
 import math
 import statistics
 import warnings
-import zlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 
 from pruneaudit.compression.chain import Step, counts_embeddings, inherited_steps, steps_of
 from pruneaudit.compression.layer_sizes import LayerSize, layer_table, left_whole, weight_counts
-from pruneaudit.compression.macs import count_macs, num_parameters
+from pruneaudit.compression.macs import count_bit_operations, layer_macs, num_parameters
 from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.compression.state import load_state, num_left
 from pruneaudit.compression.storage_size import cost, packed_size
@@ -45,10 +44,12 @@ from pruneaudit.study import DENSE
 from pruneaudit.training.checkpoint import load_tensors
 from pruneaudit.training.samples import Samples
 
-GZIP_LEVEL = 6
 MAX_BYTES_COUNTED = 1024**3
 """Zeros are counted in the files of as many models as fit into this total size."""
-ABOUT_MACS = "multiply-accumulates of one input in convolutions and linear layers; zeros are multiplied as well"
+ABOUT_MACS = (
+    "multiply-accumulates of one input in convolutions and linear layers; zeros are multiplied as well; bit operations "
+    "are these times the bits of a weight times the bits of an input"
+)
 ABOUT_ZEROS = (
     "Zeros are multiplied like any other weight: they make no network faster. Where nothing was removed, a difference "
     "in latency is noise, not a speed-up."
@@ -84,7 +85,7 @@ def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Co
         left_out: models with a missing part.
 
     Returns:
-        JSON data: `model_id` (the measured model), `compression`, `macs` and `latency` (how they were measured;
+        JSON data: `model_id` (the measured model), `macs` and `latency` (how they were measured;
         latency is null if nothing could be timed), `releases` (one entry each; see `_entry`).
     """
     membership = plan.study.membership
@@ -107,7 +108,6 @@ def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Co
         entry["gaps"] = dict(subject.gaps)
     return {
         "model_id": used[0],
-        "compression": f"gzip, level {GZIP_LEVEL}",
         "macs": ABOUT_MACS,
         "latency": conditions,
         "releases": entries,
@@ -136,6 +136,7 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
             "sparsity_prunable",
             "size",
             "macs",
+            "bit_operations",
             "layers",
             "layers_of_models",
             "left_whole",
@@ -156,9 +157,7 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
         "sparsity_prunable", lambda: _sparsity(network, whole, subject.spec, left)
     )
     parts["size"] = gaps.measured("size", partial(_size, network, whole, subject.spec, state))
-    parts["macs"] = gaps.measured(
-        "macs", lambda: {"dense": count_macs(whole, example), "released": count_macs(network, example)}
-    )
+    parts |= gaps.measured("macs", lambda: _operations(network, whole, state, example)) or {}
     folders = _affordable(subject.folders, limit)
     rows = gaps.measured("layers", lambda: layer_table(network)) or ()
     parts["layers"] = rows and gaps.measured("layers", lambda: _layers(rows, layer_table(whole), folders))
@@ -193,6 +192,20 @@ def _size(
     }
 
 
+def _operations(
+    network: nn.Module, whole: nn.Module, state: Mapping[str, Tensor], example: Tensor
+) -> dict[str, dict[str, int]]:
+    """Returns multiply-accumulates and bit operations of one input, of the dense and of the released network."""
+    released, dense = layer_macs(network, example), layer_macs(whole, example)
+    return {
+        "macs": {"dense": sum(dense.values()), "released": sum(released.values())},
+        "bit_operations": {
+            "dense": count_bit_operations(whole, dense, {}),
+            "released": count_bit_operations(network, released, state),
+        },
+    }
+
+
 def _bytes(subject: Subject, dense: Subject) -> dict[str, int | None]:
     """Returns sizes of weight files; `physically_smaller` is null if nothing was removed from the architecture."""
     file = subject.folders[0] / WEIGHTS_FILE
@@ -200,18 +213,8 @@ def _bytes(subject: Subject, dense: Subject) -> dict[str, int | None]:
     return {
         "dense": (dense.folders[0] / WEIGHTS_FILE).stat().st_size,
         "released": size,
-        "compressed": _compressed_size(file),
         "physically_smaller": size if removed else None,
     }
-
-
-def _compressed_size(file: Path) -> int:
-    """Returns the size of the file under gzip, without writing it."""
-    packer, size = zlib.compressobj(GZIP_LEVEL, wbits=31), 0  # 31: with gzip's header and checksum
-    with file.open("rb") as opened:
-        while chunk := opened.read(1 << 20):
-            size += len(packer.compress(chunk))
-    return size + len(packer.flush())
 
 
 def _affordable(folders: Sequence[Path], limit: int) -> list[Path]:

@@ -21,11 +21,12 @@ RELEASE_COLUMNS = (
     *("test_accuracy", "test_accuracy_low", "test_accuracy_high"),
     *("test_accuracy_before", "test_accuracy_after_pruning", "test_accuracy_after_finetuning"),
 )
-SIZE_COLUMNS = ("effective_bits", "compressed_bytes", "macs")
+SIZE_COLUMNS = ("effective_bits", "compressed_bytes", "macs", "bit_operations")
 """Bits per weight of the dense network's matrices and bytes of the whole network, both by the entropy bound of
-`compression.storage_size`; multiply-accumulates of one input."""
-LATER_RELEASE_COLUMNS = ("sparsity_all", *SIZE_COLUMNS)
-"""Also `sparsity_all`, the fraction of all parameters that is zero or removed."""
+`compression.storage_size`; multiply-accumulates and bit operations of one input."""
+LATER_RELEASE_COLUMNS = ("sparsity_all", *SIZE_COLUMNS, "compression_ratio")
+"""Also `sparsity_all`, the fraction of all parameters that is zero or removed, and `compression_ratio`, the dense
+network's compressed bytes in those of the release."""
 CURVE_COLUMNS = ("release", "references", "attack", "fpr", "tpr")
 CLASS_COLUMNS = (
     *("release", "references", "attack", "class_id", "auc", "auc_low", "auc_high"),

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,7 +129,9 @@ class CompressedModel:
             if self.history:
                 write_history(self.history, staging)
             sums = {path.name: file_sha256(path) for path in sorted(staging.iterdir())}
-            write_summary({**self.summary, "disk": _disk(staging / WEIGHTS_FILE), "files": sums}, staging)
+            write_summary(
+                {**self.summary, "file_bytes": (staging / WEIGHTS_FILE).stat().st_size, "files": sums}, staging
+            )
         return folder
 
 
@@ -205,12 +206,3 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
     if foreign:
         raise UserError(f"model: '{foreign[0]}' in its state dict is not a tensor, and needs pickle to be saved")
     return state
-
-
-def _disk(path: Path) -> dict[str, int]:
-    """Bytes of a file, plain and compressed by zlib: zeros take space until they are compressed."""
-    squeezed, compressor = 0, zlib.compressobj(level=6)
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            squeezed += len(compressor.compress(part))
-    return {"bytes": path.stat().st_size, "compressed_bytes": squeezed + len(compressor.flush())}

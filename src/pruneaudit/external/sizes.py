@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pruneaudit.compression.layer_sizes import layer_table, left_whole, weight_counts
-from pruneaudit.compression.macs import count_macs, layer_macs
+from pruneaudit.compression.macs import count_bit_operations, layer_macs
 from pruneaudit.compression.matrices import matrices
 from pruneaudit.compression.state import num_left
 from pruneaudit.compression.storage_size import cost
@@ -74,7 +74,9 @@ def size_of(
     embeddings: bool = False,
     state: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Any]:
-    """Parameters, nonzero ones, both sparsities, MACs of one sample (None without an example), bytes of all tensors.
+    """Parameters, nonzero ones, both sparsities, bytes of all tensors, MACs and bit operations of one sample.
+
+    The latter two are None without an example.
 
     Args:
         model: the network.
@@ -90,8 +92,15 @@ def size_of(
         "compressed_bytes": found.bytes,
     }
     tensors = [tensor for tensor in own_tensors(model).values() if isinstance(tensor, Tensor)]
-    macs = None if example is None else count_macs(model, example)
-    return {**counts, **size, "macs": macs, "bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors)}
+    macs = None if example is None else layer_macs(model, example)
+    return {
+        **counts,
+        **size,
+        "compression_ratio": (dense or size)["compressed_bytes"] / found.bytes,
+        "macs": None if macs is None else sum(macs.values()),
+        "bit_operations": None if macs is None else count_bit_operations(model, macs, state or {}),
+        "bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+    }
 
 
 def layers_of(dense: nn.Module, pruned: nn.Module, example: Tensor | None, left: Mapping[str, int]) -> dict[str, Any]:

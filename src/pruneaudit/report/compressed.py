@@ -22,7 +22,7 @@ from pruneaudit.study import INIT
 from pruneaudit.study.lineage import compression_words, own_file
 
 FLOAT_BITS = 32
-"""Bits of an uncompressed weight."""
+"""Bits of an uncompressed weight; `compression.macs` has the same, and needs torch."""
 
 
 @once

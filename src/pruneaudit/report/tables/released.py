@@ -108,11 +108,12 @@ MOST_NAMED = 6
 COLUMNS = (
     *("Sparsity of prunable weights", "Sparsity of all parameters", "Nonzero parameters"),
     *("Effective bits per weight", "Compressed size"),
-    *("Multiply-accumulates", "File", "File, gzip", "Latency, ms", "Latency, ratio to dense"),
+    *("Multiply-accumulates", "Bit operations", "File", "Latency, ms", "Latency, ratio to dense"),
 )
 ZEROS = (
     "Zeros are multiplied like any other weight, so zeros alone make no network faster. Latency differences of such a "
-    "release are measurement noise. Only removed channels save multiply-accumulates."
+    "release are measurement noise. Only removed channels and factors save multiply-accumulates. Bit operations are "
+    "multiply-accumulates times the bits of a weight times the bits of an input: what integer kernels could save."
 )
 
 
@@ -181,8 +182,8 @@ def _size_line(results: Results, entry: Mapping[str, Any], notes: Notes) -> Size
         sparsity("sparsity_all"),
         _nonzero(entry) or missing("network"),
         *(cell or missing("size", "network") for cell in _compressed(entry)),
-        _macs(entry) or missing("macs", "network"),
-        *(_file(entry, key) or missing("bytes") for key in ("released", "compressed")),
+        *(_operations(entry, key) or missing("macs", "network") for key in ("macs", "bit_operations")),
+        _file(entry) or missing("bytes"),
         *(cell or missing("latency", "network") for cell in _latency(entry)),
     )
     name, method, defense = (str(entry.get(key) or "") for key in ("name", "method", "defense"))
@@ -211,18 +212,18 @@ def _compressed(entry: Mapping[str, Any]) -> tuple[Cell | None, Cell | None]:
     return Cell(f"{bits:.2f}"), Cell(bytes_text(size), "; ".join(part for part in (smaller, packed) if part))
 
 
-def _macs(entry: Mapping[str, Any]) -> Cell | None:
-    dense, left = _number(entry, "macs", "dense"), _number(entry, "macs", "released")
+def _operations(entry: Mapping[str, Any], key: str) -> Cell | None:
+    dense, left = _number(entry, key, "dense"), _number(entry, key, "released")
     if left is None:
         return None
     return Cell(f"{left:,.0f}", f"{100 * left / dense:.1f}% of dense" if dense and left != dense else "")
 
 
-def _file(entry: Mapping[str, Any], key: str) -> Cell | None:
-    size = _number(entry, "bytes", key)
+def _file(entry: Mapping[str, Any]) -> Cell | None:
+    size = _number(entry, "bytes", "released")
     if size is None:
         return None
-    is_smaller = key == "released" and _number(entry, "bytes", "physically_smaller") is not None
+    is_smaller = _number(entry, "bytes", "physically_smaller") is not None
     return Cell(bytes_text(size), "channels removed" if is_smaller else "")
 
 
