@@ -46,6 +46,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "state",
         "structure",
         "structured",
+        "teaching",
     },
     elsewhere=ELSEWHERE,
     shared={"filter_norm": ("l1structured", "l2structured")},

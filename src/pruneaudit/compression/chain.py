@@ -49,6 +49,11 @@ class Step:
         return self.compressor.changes_architecture(self.options)
 
     @property
+    def learns_from_parent(self) -> bool:
+        """Whether it learns from the outputs of the parent's network."""
+        return self.compressor.learns_from_parent
+
+    @property
     def reads_public(self) -> bool:
         """Whether it uses public or holdout samples."""
         return self.compressor.reads_public(self.options)
@@ -98,7 +103,8 @@ def inherited_steps(config: Mapping[str, Any]) -> tuple[Step, ...]:
 def constraints_of(state: Mapping[str, Tensor], steps: Sequence[Step]) -> tuple[Constraint, ...]:
     """The constraints on a network that these steps have compressed to this state."""
     # The state holds the masks of several steps as one.
-    by_kind = {step.kind: step.compressor.constraint(state, step.options) for step in steps}
+    constrained = [step for step in steps if step.kind != "student"]
+    by_kind = {step.kind: step.compressor.constraint(state, step.options) for step in constrained}
     return tuple(by_kind.values())
 
 

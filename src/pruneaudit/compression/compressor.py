@@ -43,6 +43,9 @@ class Compressor(Configured[OptionsT]):
     """The option for how much to compress. A release can give it beside the compressor; a list gives several."""
     semantics_version: ClassVar[int] = 1
     """Raised when results change, so that stale ones are not reused."""
+    learns_from_parent: ClassVar[bool] = False
+    """Whether its network is a new one, possibly of another architecture, that learns from the outputs of the parent's
+    network."""
     looks_at_weights: ClassVar[bool] = True
     """Whether its choices depend on trained weights: then they can reveal what these weights know about members."""
 
@@ -69,10 +72,6 @@ class Compressor(Configured[OptionsT]):
     def origin(self, options: OptionsT) -> Origin:
         """Whether the release starts from the same model's dense weights or from new ones."""
         return "own-dense"
-
-    def learns_from_parent(self, options: OptionsT) -> bool:
-        """Whether its network learns from the outputs of the parent's network, and can be of another architecture."""
-        return False
 
     def works_in_training(self, options: OptionsT) -> bool:
         """Whether it works during training, and gives no release without it."""

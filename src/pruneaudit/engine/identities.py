@@ -19,7 +19,10 @@ from pruneaudit.study.lineage import (
     described,
     function_source,
     inherited_compress,
+    learns_from_parent,
+    network_of,
     origin_of,
+    parent_of,
     training_of,
 )
 from pruneaudit.study.parts import own_uses
@@ -84,7 +87,7 @@ def release_config(
     config = {
         "kind": "release",
         "semantics_version": RELEASE_SEMANTICS,
-        "model": described(MODELS, release.model, where, source_hash) if release.model else bank["model"],
+        "model": _model(study, release, bank, source_hash),
         **in_config([_described_step(plugin, where) for plugin in release.compress]),
         **_which_weights(release, release.model or study.model),
         "finetune": training and training.identity,
@@ -94,6 +97,9 @@ def release_config(
     }
     if origin_of(release) == "init":
         config |= {"origin": "init", "parents": bank["parents"], **study.membership.identity}
+        if learns_from_parent(release):
+            config["parents"] = [*bank["parents"], identities[release.parent]]
+            config["teacher"] = _network(study, parent_of(study, release), bank, source_hash)
     else:
         config["parents"] = [identities[release.parent]]
         inherited = [_described_step(plugin, where) for plugin in inherited_compress(study, release)]
@@ -107,6 +113,20 @@ def release_config(
     # Defences can have changed the architecture of its networks.
     prepared = [described(DEFENSES, plugin, where) for plugin in defenses_of(study, release)]
     return config | ({"prepared": prepared} if prepared else {})
+
+
+def _model(study: Study, release: Release | None, bank: Mapping[str, Any], source_hash: SourceHash) -> dict[str, Any]:
+    """Describes the network of a release; None: of the bank."""
+    model = network_of(study, release)
+    of_bank: dict[str, Any] = bank["model"]
+    return of_bank if model == study.model else described(MODELS, model, "model", source_hash)
+
+
+def _network(study: Study, release: Release | None, bank: Mapping[str, Any], source_hash: SourceHash) -> dict[str, Any]:
+    """Describes the network of a teacher, as `task_context.new_model` builds it."""
+    prepared = [described(DEFENSES, plugin, "defense") for plugin in defenses_of(study, release)] if release else []
+    found: dict[str, Any] = {"model": _model(study, release, bank, source_hash)}
+    return found | ({"prepared": prepared} if prepared else {})
 
 
 def _described_step(plugin: Plugin, where: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from pruneaudit.study.baselines import added_baselines, with_baselines
 from pruneaudit.study.lineage import (
     SCORING,
     check_release,
+    depends_on_parent,
     described,
     inherited_compress,
     origin_of,
@@ -67,7 +68,7 @@ class Task:
     model_id: int
     artifact: Artifact
     inputs: Mapping[str, Artifact]
-    """Input artifacts by role: audit data, parent, weights, model, sample_scores; model-000, ... for several."""
+    """Input artifacts by role: audit data, parent, teacher, weights, model, sample_scores; model-000, ... for many."""
     spec: Mapping[str, Any]
     """The settings of the action, as JSON data."""
 
@@ -157,9 +158,11 @@ def check_plugins(study: Study) -> None:
 
 def _check_order(study: Study, release: Release) -> None:
     """Refuses compressors that cannot follow each other, or the parent's compressors."""
-    plugins = (*inherited_compress(study, release), *release.compress)
+    inherited = inherited_compress(study, release)
+    plugins = (*inherited, *release.compress)
+    steps = [Step.of(described(COMPRESSORS, plugin, f"release '{release.name}'")) for plugin in plugins]
     try:
-        check_order([Step.of(described(COMPRESSORS, plugin, f"release '{release.name}'")) for plugin in plugins])
+        check_order(steps, len(inherited))
     except UserError as error:
         raise UserError(f"release '{release.name}': {error}") from None
 
@@ -265,9 +268,10 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
             config_of_target = of_target
         count = 1 if release.is_file_alone else num_models
         made[release.name] = model_artifacts(release.name, config, count, config_of_target)
-        parents = made[release.parent] if origin_of(release) == "own-dense" else None
+        parents = made[release.parent] if depends_on_parent(release) else None
+        role = "parent" if origin_of(release) == "own-dense" else "teacher"
         for m, artifact in enumerate(made[release.name]):
-            inputs = {"audit_data": root} | ({"parent": parents[m]} if parents else {}) | read
+            inputs = {"audit_data": root} | ({role: parents[m]} if parents else {}) | read
             tasks.append(_model_task("release", release.name, m, artifact, inputs, files))
         tasks += _signals_tasks(study, release, made[release.name], root, needs)
     added = tuple(added_baselines(asked, study))

@@ -156,7 +156,8 @@ def _try_steps(task: Task, model: nn.Module, audit_data: AuditData, new: Callabl
 
         example, step = torch.zeros((1, *audit_data.x.shape[1:])), steps[number]
         samples = None if step.compressor.data(step.options) == "none" else _calibration(step, audit_data)
-        return CompressionContext(example, torch.Generator().manual_seed(0), train, new, samples=samples)
+        draws, teacher = torch.Generator().manual_seed(0), model if step.learns_from_parent else None
+        return CompressionContext(example, draws, train, new, samples=samples, teacher=teacher)
 
     made = compressed(Chained(model), steps, context_of)
     return () if any(step.kind == "structure" for step in inherited) else kept_whole(made.structure)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from pruneaudit.compression.chain import (
@@ -28,7 +29,7 @@ from pruneaudit.core.files import SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.defenses.defense import DefenseContext
-from pruneaudit.engine.task_context import TaskContext, stored_model
+from pruneaudit.engine.task_context import TaskContext, new_model, stored_model
 from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.study import Training
 from pruneaudit.training.by_function import train_by_function
@@ -36,6 +37,7 @@ from pruneaudit.training.checkpoint import save_weights
 from pruneaudit.training.history import write_history, write_summary
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.loop import train
+from pruneaudit.training.samples import Samples
 
 
 def make_release(task_spec: TaskSpec) -> None:
@@ -65,9 +67,28 @@ def make_release(task_spec: TaskSpec) -> None:
     write_history(history, staging)
     summary |= weight_counts(made.model, dense, embeddings, num_left(state)) | context.accuracies(made.model)
     example = context.members().inputs(slice(0, 1))
-    summary |= size_facts(made.model, state, dense["prunable_weights"], example, embeddings)
+    summary["dense_weights"] = _dense_weights(task_spec, context, dense["prunable_weights"])
+    summary |= size_facts(made.model, state, summary["dense_weights"], example, embeddings)
     summary |= {"defense": defense.report} if defense.report else {}
     write_summary(summary | {"num_members": int(context.split.member.sum())}, staging)
+
+
+def _dense_weights(task_spec: TaskSpec, context: TaskContext, own: int) -> int:
+    """Returns how many weights the network has that all compression began with: for students, their teacher's.
+
+    Args:
+        task_spec: the task.
+        context: its context.
+        own: the weights of this network before compression.
+    """
+    role = next((role for role in ("parent", "teacher") if role in task_spec.inputs), None)
+    if role is None:
+        return own
+    before = json.loads((Path(task_spec.inputs[role]) / SUMMARY_FILE).read_text())
+    if role == "parent":
+        return int(before.get("dense_weights", own))
+    teacher = new_model(task_spec.spec["teacher"], context.audit_data, torch.Generator())
+    return int(before.get("dense_weights", weight_counts(teacher)["prunable_weights"]))
 
 
 def _parents_model(task_spec: TaskSpec, context: TaskContext) -> nn.Module:
@@ -81,6 +102,13 @@ def _parents_model(task_spec: TaskSpec, context: TaskContext) -> nn.Module:
             f"defense '{task_spec.spec['defense']['name']}' changes the network, so it cannot start from weights of a"
             " parent without it; give the release parent = 'init', or a parent trained with the same defense"
         ) from error
+
+
+def _teacher(context: TaskContext) -> nn.Module:
+    """Loads the network that this one learns from, in evaluation mode."""
+    folder = Path(context.task_spec.inputs["teacher"])
+    teacher = stored_model(context.task_spec.spec["teacher"], context.audit_data, folder)
+    return teacher.to(context.task_spec.device).eval()
 
 
 class _Defended:
@@ -103,8 +131,9 @@ class _Defended:
         settings: Training,
         purpose: tuple[str, ...],
         after: Sequence[Hook] = (),
+        samples: Samples | None = None,
     ) -> Sequence[Mapping[str, Any]]:
-        """Trains a model on the members; returns one row per epoch.
+        """Trains a model; returns one row per epoch.
 
         Args:
             model: the model, trained in place.
@@ -113,9 +142,10 @@ class _Defended:
             purpose: names its random draws, with the release's seed if it has one; the words after the first name
                 its checkpoints.
             after: hooks to call after the defence's.
+            samples: the training set; None: the members.
         """
         context = self._own
-        members = context.members()
+        members = context.members() if samples is None else samples
         seed = context.task_spec.spec.get("finetune_seed", 0)
         drawn = (*purpose, seeds.FINETUNE_SEED.format(seed)) if seed else purpose
         if settings.function:  # the plan has checked that no compressor or defence works in this training
@@ -138,7 +168,7 @@ class _Defended:
     def _came_from(self) -> tuple[bool | None, bool | None]:
         """Returns whether weights and mask come from a training without this defence; None: from one with it."""
         spec = self._own.task_spec.spec
-        starts = "parent" in self._own.task_spec.inputs
+        starts = not {"parent", "teacher"}.isdisjoint(self._own.task_spec.inputs)
         if any(plugin["name"] == spec["defense"]["name"] for plugin in spec["prepared"][:-1]):
             return None, None
         return starts, starts and any(step.compressor.looks_at_weights for step in steps_of(spec))
@@ -167,7 +197,8 @@ def _compressed(model: nn.Module, context: TaskContext, defense: _Defended) -> C
 
         draws, step = context.generator(seeds.PRUNE, *later), steps[number]
         example, samples = context.members().inputs(slice(0, 1)), context.calibration(step)
-        return CompressionContext(example, draws, train_phase, context.initial_model, samples=samples)
+        teacher = _teacher(context) if step.learns_from_parent else None
+        return CompressionContext(example, draws, train_phase, context.initial_model, samples=samples, teacher=teacher)
 
     return compressed(_brought_along(model, context), steps, context_of)
 
@@ -191,6 +222,6 @@ def _trained(made: Chained, context: TaskContext, defense: _Defended) -> Sequenc
     # All releases of a model use the same draws, so that they differ only in their settings.
     purpose = (seeds.FINETUNE,) if "parent" in context.task_spec.inputs else (seeds.TRAINING,)
     after = context.hooks(settings)
-    history = defense.train(made.model, made.hooks, settings, purpose, after)
+    history = defense.train(made.model, made.hooks, settings, purpose, after, made.samples)
     made.settle(settings.select == "best_dev")
     return history

@@ -90,10 +90,13 @@ class TaskContext:
     def calibration(self, step: Step) -> Samples | None:
         """Returns the samples that a compressor gets beside the members that its release trains on; None: none."""
         data, num_samples = step.compressor.data(step.options), step.compressor.num_samples(step.options)
-        if step.reads_public:
-            return self.public(num_samples)
         if data == "none":
             return None
+        if data == "mixed":
+            chosen = self.split.member | self.audit_data.shaping(num_samples)
+            return Samples.of(self.audit_data, chosen, self.task_spec.device)
+        if step.reads_public:
+            return self.public(num_samples)
         rng = numpy_generator(self.seed, seeds.CALIBRATION)
         chosen = self.audit_data.members_for(self.split.member, num_samples, rng)
         return Samples.of(self.audit_data, chosen, self.task_spec.device)

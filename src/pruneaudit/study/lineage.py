@@ -107,6 +107,23 @@ def origin_of(release: Release) -> Origin:
     return origin
 
 
+def learns_from_parent(release: Release) -> bool:
+    """Returns whether its networks are new ones that learn from the outputs of the parent's."""
+    return any(_compressor(plugin).learns_from_parent for plugin in release.compress)
+
+
+def depends_on_parent(release: Release) -> bool:
+    """Returns whether the parent's networks influence its own, as first weights or as teachers."""
+    return origin_of(release) == "own-dense" or learns_from_parent(release)
+
+
+def network_of(study: Study, release: Release | None) -> Plugin:
+    """Returns the network of a release; None: of the dense bank."""
+    if release is None:
+        return study.model
+    return release.model or network_of(study, parent_of(study, release))
+
+
 def training_of(study: Study, release: Release) -> Training | None:
     """Returns the training after compression: fine-tuning, the whole training (from new weights), or None.
 
@@ -119,7 +136,8 @@ def training_of(study: Study, release: Release) -> Training | None:
     training = study.training_of(release) if release.finetune else None
     if training is None and origin_of(release) == "init":
         training = study.training
-    if study.training.function and origin_of(release) == "init":
+    is_taught = release.finetune is not None and learns_from_parent(release)  # the loop trains it, with these settings
+    if study.training.function and origin_of(release) == "init" and not is_taught:
         _check_whole_training(release, study.training.function)
     if training is None:
         _check_needs_no_training(release)
@@ -187,6 +205,8 @@ def check_release(study: Study, release: Release) -> None:
         _options(release, "model", release.model)
     for plugin in release.compress:
         _options(release, "compressor", plugin)
+    if learns_from_parent(release):
+        _check_teacher(release)
     if release.defense:
         _options(release, "defense", release.defense)
     training = training_of(study, release)
@@ -194,6 +214,14 @@ def check_release(study: Study, release: Release) -> None:
         raise UserError(
             f"release '{release.name}': finetune_seed = {release.finetune_seed} has no effect, because the release has"
             " no training; add finetune = { epochs = ... }, or leave the seed out"
+        )
+
+
+def _check_teacher(release: Release) -> None:
+    if release.parent == INIT:
+        raise UserError(
+            f"release '{release.name}': its network learns from the parent's, but parent = '{INIT}' has none; give the"
+            f" teacher's release as parent, such as {DENSE}"
         )
 
 

@@ -17,7 +17,14 @@ from typing import Any
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import registry_of
 from pruneaudit.study.data import num_given
-from pruneaudit.study.lineage import SCORING, origin_of, parent_of, plugin_options, scoring_models_of, training_of
+from pruneaudit.study.lineage import (
+    SCORING,
+    depends_on_parent,
+    parent_of,
+    plugin_options,
+    scoring_models_of,
+    training_of,
+)
 from pruneaudit.study.releases import DENSE, Release
 from pruneaudit.study.study import Study
 
@@ -48,7 +55,7 @@ def uses_of(study: Study, release: Release | None) -> tuple[Use, ...]:
     if release is None:
         return own_uses(study, None)
     inherited: tuple[Use, ...] = ()
-    if origin_of(release) == "own-dense":
+    if depends_on_parent(release):
         inherited = uses_of(study, parent_of(study, release))
     if scoring_models_of(release):
         inherited += tuple(Use(f"{use.what} of the {SCORING} bank", use.num_samples) for use in own_uses(study, None))

@@ -98,12 +98,14 @@ class Release(Options):
         if not compress and not defense and not value.get("model"):
             return f"{parent}+finetune"
         try:
-            parts = [_named_with_degree(_as_plugin(given)) for given in compress or ()]
+            plugins = [_as_plugin(given) for given in compress or ()]
+            parts = [_named_with_degree(plugin) for plugin in plugins]
             parts += [_with_options(_as_plugin(defense))] if defense else []
             model = _with_options(_as_plugin(as_network(value["model"]))) if value.get("model") else DENSE
         except (ValueError, TypeError):
             return "unnamed"  # validation of the plug-in itself reports the error
-        if parent not in (DENSE, INIT) or not compress or value.get("model"):
+        is_taught = any(_learns_from_parent(plugin.name) for plugin in plugins)
+        if parent not in (DENSE, INIT) or not compress or (value.get("model") and not is_taught):
             parts.insert(0, model if parent == INIT else str(parent) if compress else f"{parent}+finetune")
         return re.sub(r"[^A-Za-z0-9._+=-]", "_", "+".join(parts)[:80])
 
@@ -115,11 +117,19 @@ class Release(Options):
             raise ValueError("a release needs compress, finetune, or both ('dense' itself is always included)")
         if self.is_file_alone and self.parent != DENSE:
             raise ValueError(f"a release with weights and no recipe starts from {DENSE}, got parent = '{self.parent}'")
-        if self.model is not None and self.parent != INIT:
-            raise ValueError(f"a release with another model needs parent = 'init' (new weights), got '{self.parent}'")
+        if self.model is not None and self.parent != INIT and not self._has_teacher:
+            raise ValueError(
+                f"a release with another model needs parent = 'init' (new weights) or compress = 'distil', got"
+                f" '{self.parent}'"
+            )
         for plugin in self.compress:
             _check_degree(plugin)
         return self
+
+    @property
+    def _has_teacher(self) -> bool:
+        """Whether its network learns from the parent's."""
+        return any(_learns_from_parent(plugin.name) for plugin in self.compress)
 
     @property
     def has_recipe(self) -> bool:
@@ -165,6 +175,8 @@ def degree_words(plugin: Plugin) -> str:
     value = plugin.options[degree]
     if degree == _USUAL_DEGREE:
         return f"{label} {100 * float(value):.10g}%"
+    if isinstance(value, str):
+        return f"{label} {value}"
     return f"{label} {value} {degree}" if isinstance(value, int) else f"{label} {degree} {value}"
 
 
@@ -174,6 +186,15 @@ def degree_of(compressor: str) -> str:
         return str(registry_of("compressor").get(compressor).degree)
     except UserError:
         return _USUAL_DEGREE
+
+
+def _learns_from_parent(compressor: str) -> bool:
+    """Whether a compressor's network learns from the parent's; False for an unknown one."""
+    try:
+        found = registry_of("compressor").get(compressor)
+    except UserError:
+        return False
+    return bool(found.learns_from_parent)
 
 
 def _check_degree(plugin: Plugin) -> None:
