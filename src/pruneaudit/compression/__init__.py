@@ -20,6 +20,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
     "pruneaudit.compression",
     "COMPRESSOR",
     infrastructure={
+        "activations",
         "storage_size",
         "chain",
         "channel_check",

@@ -59,9 +59,10 @@ class LayerInputs:
     groups: int
     """Groups of a convolution, each with its own inputs; else 1. `weight.flatten(1).unflatten(0, (groups, -1))` is
     (groups, outputs, d): the rows that multiply the columns of each group."""
+    layers: tuple[nn.Module, ...]
+    """The modules that use it; several if they share it."""
     _model: nn.Module
     _samples: Samples
-    _layers: tuple[nn.Module, ...]
     _num_uses: int
 
     def moment(self) -> Tensor:
@@ -74,14 +75,14 @@ class LayerInputs:
 
     def visit(self, see: Callable[[Tensor], None]) -> None:
         """Calls `see` with the inputs of each use of the layer, for `SAMPLES_AT_ONCE` samples at a time."""
-        visit_inputs(self._model, self._samples, {self.name: self._layers}, lambda _, x: see(x), self._num_uses)
+        visit_inputs(self._model, self._samples, {self.name: self.layers}, lambda _, x: see(x), self._num_uses)
 
     def _summed(self, term: Callable[[Tensor], Tensor]) -> Tensor:
         total: list[Tensor] = []
 
         def see(x: Tensor) -> None:
-            for part in x.split(max(1, _MOST_NUMBERS // max(1, _columns(self._layers[0], x[:1]).numel()))):
-                found = term(_columns(self._layers[0], part.double()))
+            for part in x.split(max(1, _MOST_NUMBERS // max(1, _columns(self.layers[0], x[:1]).numel()))):
+                found = term(_columns(self.layers[0], part.double()))
                 total[:] = [total[0] + found if total else found]
 
         self.visit(see)
@@ -116,7 +117,7 @@ def layers_in_order(model: nn.Module, samples: Samples, names: Iterable[str]) ->
         if name not in uses:
             raise _without_columns(name, name.rpartition(".")[0], "the network never calls the layer")
     return [
-        LayerInputs(name, int(getattr(owners[name][0], "groups", 1)), model, samples, owners[name], count)
+        LayerInputs(name, int(getattr(owners[name][0], "groups", 1)), owners[name], model, samples, count)
         for name, count in uses.items()
     ]
 

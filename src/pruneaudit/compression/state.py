@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from pruneaudit.compression.compressed import Constraint
 from pruneaudit.compression.grids import Grids
 from pruneaudit.compression.mask import Masks
+from pruneaudit.compression.structure import joined
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE
 from pruneaudit.training.checkpoint import load_tensors, save_tensors
@@ -39,8 +40,11 @@ _VALUES = ("whole", "kept", "index", "codes")
 def state_of(model: nn.Module, constraints: Iterable[Constraint]) -> dict[str, Tensor]:
     """The state of a network with these constraints."""
     found: dict[str, Tensor] = {}
-    for constraint in constraints:
+    several = list(constraints)
+    for constraint in several:
         found |= constraint.state(model)
+    if changes := joined([constraint.structure for constraint in several]):
+        found["structure"] = torch.tensor(list(changes.encode()), dtype=torch.uint8)
     for name in names_in(found):
         said = [kind for kind in _VALUES if f"{kind}/{name}" in found]
         for kind in said[:-1]:

@@ -5,6 +5,7 @@ The text is one record, or a list of records in order. The `kind` of a record sa
 | kind | record |
 |---|---|
 | none given | channels that were removed (`structured.Structure`) |
+| `activations` | layers whose inputs are quantised (`activations.ActivationsRecord`) |
 
 After `replay` the state dict of a fresh network has the names and shapes of the saved weights.
 """
@@ -20,8 +21,11 @@ from torch import nn
 
 from pruneaudit.core.errors import UserError
 
-CHANNELS = "channels"
-_REPLAYS = {CHANNELS: "pruneaudit.compression.structured:replay"}
+CHANNELS, ACTIVATIONS = "channels", "activations"
+_REPLAYS = {
+    CHANNELS: "pruneaudit.compression.structured:replay",
+    ACTIVATIONS: "pruneaudit.compression.activations:replay_activations",
+}
 """By kind of record, the function (model, text of one record) -> model that repeats the change."""
 
 

@@ -148,7 +148,8 @@ class Release(Options):
 
     def asked(self, degree: str) -> float | None:
         """Returns the requested degree of that name, such as `sparsity`; None if no compressor has it."""
-        values = [plugin.options[degree] for plugin in self.compress if degree_of(plugin.name) == degree]
+        plugins = [plugin for plugin in self.compress if degree_of(plugin.name) == degree]
+        values = [plugin.options[degree] for plugin in plugins if degree in plugin.options]
         return float(values[-1]) if values else None
 
     def but_for_degrees(self) -> str:
@@ -336,8 +337,8 @@ def _without(options: Mapping[str, Any], degree: str) -> dict[str, Any]:
 def _named_with_degree(plugin: Plugin) -> str:
     """Returns a compressor with its degree and other options, as part of a name."""
     degree = degree_of(plugin.name)
-    rest = Plugin(name=f"{plugin.name}-{plugin.options.get(degree, 0)}", options=_without(plugin.options, degree))
-    return _with_options(rest)
+    named = f"{plugin.name}-{plugin.options[degree]}" if degree in plugin.options else plugin.name
+    return _with_options(Plugin(name=named, options=_without(plugin.options, degree)))
 
 
 def _with_options(plugin: Plugin) -> str:
