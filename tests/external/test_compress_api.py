@@ -76,13 +76,26 @@ def scaled():
 
 
 NETWORKS = {"residual": Residual, "plain": plain, "grouped": grouped, "table": table, "scaled": scaled}
-IN_TRAINING = ("dpf", "gradual", "iterative:rounds=2", "static:start=init", "iterative:rounds=2:rewind=init")
+IN_TRAINING = (
+    "dpf",
+    "gradual",
+    "iterative:rounds=2",
+    "static:start=init",
+    "iterative:rounds=2:rewind=init",
+    "synflow",
+    "rigl:period_steps=2",
+)
 BY_CHANNEL = ("l1structured", "l2structured", "slim")
 NEEDS_MORE = {method.partition(":")[0] for method in (*IN_TRAINING, *BY_CHANNEL)} - {"static"}
 BY_MASK = (
     # a new method whose degree is a sparsity is tried with them
     *(name for name in COMPRESSORS.names() if name not in NEEDS_MORE and COMPRESSORS.get(name).degree == "sparsity"),
-    *("l1unstructured:scope=layerwise", "l1unstructured:preset=mia_prune"),
+    *(
+        "l1unstructured:scope=layerwise",
+        "l1unstructured:preset=mia_prune",
+        "static:densities=erk",
+        "synflow:start=pretrained",
+    ),
 )
 
 
@@ -128,7 +141,7 @@ def test_masks_hold_on_every_network_and_come_back_from_disk(name, method, tmp_p
     model = made(name)
     before = copy.deepcopy(model.state_dict())
     x, _ = samples(model)
-    pruned = pruneaudit.compress(model, method, 0.6)
+    pruned = pruneaudit.compress(model, method, 0.6, example=x if "synflow" in method else None)
     assert pruned.sparsity == pytest.approx(zero_fraction(pruned.model))
     assert pruned.sparsity == pytest.approx(0.6, abs=0.02)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

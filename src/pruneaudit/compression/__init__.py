@@ -31,6 +31,8 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "codebooks",
         "compressed",
         "compressor",
+        "densities",
+        "drop_and_grow",
         "gamma_penalty",
         "grids",
         "latency",

@@ -57,6 +57,10 @@ class Compressor(Configured[OptionsT]):
         """Whether it returns a smaller network; `Compressed.structure` then says what was removed."""
         return self.kind(options) == "structure"
 
+    def needs_example(self, options: OptionsT) -> bool:
+        """Whether it must know the shape of one input."""
+        return self.changes_architecture(options)
+
     def data(self, options: OptionsT) -> DataUse:
         """The samples that it uses, in addition to those of the release's own training."""
         return "none"

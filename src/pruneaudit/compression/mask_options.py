@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pruneaudit.core import options
 
+Densities = Literal["uniform", "erk"]
+"""The same sparsity in each layer, or ERK; see `densities.num_removed_in`."""
 Symmetry = Literal["narrow", "full", "asymmetric"]
 """The codes of a grid: as many below 0 as above, one more below, or from the least to the greatest weight."""
 
@@ -31,7 +33,14 @@ class CalibrationOptions(LayerOptions):
     """How many samples, at most half of those there."""
 
 
-class MaskOptions(LayerOptions):
+class SparsityOptions(LayerOptions):
+    """How many weights are removed."""
+
+    sparsity: float = Field(gt=0, lt=1)
+    """Fraction of the prunable weights that become zero."""
+
+
+class MaskOptions(SparsityOptions):
     """Which weights are ranked together, and how many are removed.
 
     A method with presets lists them in `PRESETS` and has a field `preset`. A preset fills in settings that
@@ -41,8 +50,6 @@ class MaskOptions(LayerOptions):
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
     """The values of the settings that each preset fixes."""
 
-    sparsity: float = Field(gt=0, lt=1)
-    """Fraction of the prunable weights that become zero."""
     scope: Literal["global", "layerwise"] = "global"
     """Rank all weights together, or remove the same fraction of each layer."""
 
@@ -61,3 +68,31 @@ class MaskOptions(LayerOptions):
                     f"preset '{preset}' means {key} = {fixed!r}, got {got!r}; leave {key} out, or leave the preset out"
                 )
         return self
+
+
+class DensityOptions(MaskOptions):
+    """Which weights are ranked together, how many are removed, and how these are spread over the layers."""
+
+    densities: Densities = "uniform"
+    """How `scope = layerwise` spreads the removed weights: the same fraction of each layer, or by ERK (arXiv
+    1911.11134), which leaves small layers denser."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _erk_is_by_layer(cls, values: Any) -> Any:
+        return {"scope": "layerwise", **values} if isinstance(values, dict) and "densities" in values else values
+
+    @model_validator(mode="after")
+    def _densities_are_of_layers(self) -> DensityOptions:
+        if self.densities != "uniform" and self.scope == "global":
+            raise ValueError(
+                f"densities = '{self.densities}' gives every layer a number of weights, but scope = 'global' ranks all"
+                " together; leave one of them out"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out the default, which keeps the identities of banks that are older than this setting."""
+        values: dict[str, Any] = serialise(self)
+        return values if self.densities != "uniform" else {k: v for k, v in values.items() if k != "densities"}

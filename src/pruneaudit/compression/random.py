@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor
-from pruneaudit.compression.mask_options import MaskOptions
+from pruneaudit.compression.mask_options import DensityOptions
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Options(MaskOptions):
+class Options(DensityOptions):
     """Settings of random pruning."""
 
 
@@ -27,11 +27,12 @@ class Random(Compressor[Options]):
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Zeroes random weights and holds them there; see `Compressor.compress`."""
+        from pruneaudit.compression.densities import select_by
         from pruneaudit.compression.mask import held
-        from pruneaudit.compression.selection import chance, keep_highest, prunable_weights
+        from pruneaudit.compression.selection import chance, prunable_weights
 
         weights = prunable_weights(model, options.exclude, options.layers)
-        return held(model, keep_highest(chance(weights, context.generator), options.sparsity, options.scope))
+        return held(model, select_by(chance(weights, context.generator), options))
 
 
 COMPRESSOR = Random()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -42,6 +43,29 @@ class Ramp:
     def is_frozen(self, step: int, steps_per_epoch: int, num_epochs: int) -> bool:
         """Whether the mask no longer moves when `step` steps are finished."""
         return step / (steps_per_epoch * num_epochs) >= self.freeze_at
+
+
+@dataclass(frozen=True)
+class Replacing:
+    """When a mask of constant sparsity moves, and the fraction of its weights that it then replaces.
+
+    f_t = drop / 2 (1 + cos(pi t / T)) every `period_steps` steps, for t < T = until x steps. Source: Evci et al. 2020
+    (arXiv 1911.11134).
+    """
+
+    drop: float
+    """Fraction of the kept weights that a move at the beginning would replace, in (0, 1)."""
+    until: float
+    """Fraction of the training after which the mask no longer moves, in (0, 1]."""
+    period_steps: int
+    """Steps between two moves of the mask."""
+
+    def fraction(self, step: int, num_steps: int) -> float:
+        """The fraction of kept weights to replace when `step` of `num_steps` steps are finished; 0: no move is due."""
+        end = self.until * num_steps
+        if step % self.period_steps or step >= end:
+            return 0.0
+        return self.drop / 2 * (1 + math.cos(math.pi * step / end))
 
 
 def density_after_round(sparsity: float, finished: int, rounds: int) -> float:

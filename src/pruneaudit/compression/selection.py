@@ -165,14 +165,45 @@ def select_highest(
         UserError: the sparsity is out of range, or leaves no weight.
     """
     if scope == "layerwise":
-        return {
-            name: _keep(score.flatten(), num_removed(score.numel(), sparsity, name, rounding)).view(score.shape)
-            for name, score in scores.items()
-        }
+        return select_counts(
+            scores, {name: num_removed(score.numel(), sparsity, name, rounding) for name, score in scores.items()}
+        )
     together = torch.cat([score.flatten() for score in scores.values()])
     kept = _keep(together, num_removed(together.numel(), sparsity, rounding=rounding))
     parts = kept.split([score.numel() for score in scores.values()])
     return {name: part.view(scores[name].shape) for name, part in zip(scores, parts, strict=True)}
+
+
+def select_counts(scores: Mapping[str, Tensor], removed: Mapping[str, int]) -> dict[str, Tensor]:
+    """Which weights stay when the lowest scores of each layer go.
+
+    Args:
+        scores: the score of each weight, by parameter name, in the weights' shapes.
+        removed: how many weights each layer loses, from 0 to all of them.
+
+    Returns:
+        Bool by parameter name, on the scores' device; ties as in `select_highest`.
+    """
+    return {name: _keep(score.flatten(), removed[name]).view(score.shape) for name, score in scores.items()}
+
+
+def check_none_empty(kept: Mapping[str, Tensor], sparsity: float, method: str) -> None:
+    """Checks that every layer keeps a weight: nothing passes through a layer without any.
+
+    Args:
+        kept: bool by parameter name; True = the weight is kept.
+        sparsity: what was asked, for the message.
+        method: the compressor, for the message.
+
+    Raises:
+        UserError: a layer has lost all its weights; the message names it.
+    """
+    for name, mask in kept.items():
+        if mask.numel() and not mask.any():
+            raise UserError(
+                f"sparsity {sparsity:g}: '{method}' removes all {mask.numel():,} weights of '{name}', so nothing passes"
+                f" through that layer; use a lower one, or exclude that layer ('{name.removesuffix('.weight')}')"
+            )
 
 
 def _keep(scores: Tensor, removed: int) -> Tensor:

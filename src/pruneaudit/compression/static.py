@@ -18,18 +18,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor
-from pruneaudit.compression.mask_options import MaskOptions
+from pruneaudit.compression.mask_options import DensityOptions
 from pruneaudit.study import Origin
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Options(MaskOptions):
+class Options(DensityOptions):
     """Settings of static sparse training."""
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
-        "pruning_mia": {"start": "init", "scope": "global", "layers": "convolutions", "exclude": ()}
+        "pruning_mia": {
+            "densities": "uniform",
+            "start": "init",
+            "scope": "global",
+            "layers": "convolutions",
+            "exclude": (),
+        }
     }
 
     start: Literal["pretrained", "init"] = "pretrained"
@@ -51,13 +57,14 @@ class Static(Compressor[Options]):
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Zeroes the smallest weights and holds them there; see `Compressor.compress`."""
+        from pruneaudit.compression.densities import select_by
         from pruneaudit.compression.mask import held
-        from pruneaudit.compression.selection import keep_highest, magnitude, prunable_weights
+        from pruneaudit.compression.selection import magnitude, prunable_weights
 
         if options.start == "init":
             context.restart(model)
         weights = prunable_weights(model, options.exclude, options.layers)
-        return held(model, keep_highest(magnitude(weights), options.sparsity, options.scope))
+        return held(model, select_by(magnitude(weights), options))
 
 
 COMPRESSOR = Static()

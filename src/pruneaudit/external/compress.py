@@ -55,8 +55,9 @@ def compress(
             of its `target`. Give other degrees as options.
         finetuning: the training around the compression; default: none.
         test: x and y to measure accuracy on: before compression, after it, and after fine-tuning.
-        example: one input or more (B, ...), or the shape of one without the batch, such as (3, 32, 32). Methods that
-            remove channels need it, and MACs are counted with it; default: taken from the data or a first linear layer.
+        example: one input or more (B, ...), or the shape of one without the batch, such as (3, 32, 32). Some methods
+            need it (those that remove channels, `synflow`), and MACs are counted with it; default: taken from the data
+            or a first linear layer.
         seed: seed of all random draws.
 
     Returns:
@@ -151,7 +152,7 @@ class _Job:
 
     def compress(self, network: nn.Module, example: Tensor | None, initial: Callable[[], nn.Module]) -> Chained:
         """Runs the steps, which can train in phases of their own."""
-        # Only compressors that remove channels use the example, and for those there is one.
+        # Only compressors that need an example use it, and for those there is one.
         shown = torch.empty(1, 0) if example is None else example
 
         def context_of(number: int) -> CompressionContext:
@@ -233,11 +234,11 @@ def _check_weights(model: nn.Module) -> None:
 def _example(
     method: Method, given: Tensor | Sequence[int] | None, network: nn.Module, samples: Samples | None
 ) -> Tensor | None:
-    """One input (1, ...), or None if its shape is not known; methods that remove channels need it."""
+    """One input (1, ...), or None if its shape is not known; some methods need it."""
     example = example_of(given, network, samples)
     if example is None and method.needs_example:
         raise UserError(
-            f"example: method '{method.name}' removes channels and needs the shape of one input; give"
+            f"example: method '{method.name}' needs the shape of one input; give"
             " example=(3, 32, 32) or a batch, on the command line --example-shape 3,32,32"
         )
     return example

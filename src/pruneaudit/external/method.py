@@ -45,7 +45,7 @@ class Method:
     @property
     def needs_example(self) -> bool:
         """Whether it needs the shape of an input."""
-        return any(step.compressor.changes_architecture(step.options) for step in self.steps)
+        return any(step.compressor.needs_example(step.options) for step in self.steps)
 
     @property
     def needs_training(self) -> bool:
