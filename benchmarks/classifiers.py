@@ -29,7 +29,7 @@ import torch
 from interleaved import Spread, machine, parser, shown, table, take_turns
 
 from pruneaudit.attacks import ATTACKS
-from pruneaudit.attacks.classifier import Rows, posteriors
+from pruneaudit.attacks.learned import Rows, posteriors
 from pruneaudit.data.drawing import load_audit_data
 from pruneaudit.data.membership import draw_membership, write_membership
 from pruneaudit.engine.assemble import release_signals

@@ -30,8 +30,9 @@ from torch import Tensor
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack_input import AttackInput
-from pruneaudit.attacks.classifier import ClassifierAttack, posteriors
+from pruneaudit.attacks.classifier import ClassifierAttack
 from pruneaudit.attacks.groups import expand
+from pruneaudit.attacks.learned import posteriors
 from pruneaudit.data.splits import splits_of
 from pruneaudit.engine.task_context import stored_model
 from pruneaudit.evaluation.crossfit import thresholds

@@ -13,6 +13,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
             "classifier",
             "folds",
             "groups",
+            "learned",
             "moments",
             "primary",
             "ratios",
@@ -24,6 +25,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
     },
     shared={
         "one_prediction": ("loss", "confidence", "top1_confidence", "correctness", "entropy", "modified_entropy"),
+        "posterior_classifiers": ("posterior_lr", "posterior_rf", "pair_lr", "pair_rf"),
         "posterior_networks": ("nn", "nn_top3", "nn_cls"),
         "ranks": ("attack_p", "attack_r"),
     },

@@ -1,47 +1,29 @@
-"""Attacks that train a classifier to tell members from non-members, on the answers of references.
+"""Attacks that train a network to tell members from non-members, on the answers of references.
 
-The references' rows (model, sample) are pooled, members and non-members in equal numbers; victims' rows are
-scored by the classifier's log-odds. A victim's membership never trains the classifier that scores it:
-
-- models are dealt into at most four folds. A classifier trained on the references outside a fold scores the victims
-  of that fold. A victim that is not also a reference is scored by a classifier of all references allowed for it;
-- a quarter of those references (at least one) is held out. Half of the samples, on the held-out models,
-  select the epoch; the other half teach the threshold (`Scores.held_out`). Neither those rows nor the victims' fold
-  trained the classifier, so a threshold costs no further training.
-  With a single reference, a quarter of its samples selects the epoch, and there is no threshold.
-
-Scores do not depend on the order of samples or models, because all draws follow the order of ids.
+`learned.py` describes who learns from whom.
 
 Preset `mia_prune` trains as the published code does (arXiv 2202.03335): on all references outside the fold, for 100
 epochs of SGD from Xavier-normal weights, keeping the last epoch. It calls a sample a member if the log-odds are at
 least 0. Deviations: rows are balanced, and the batches of an epoch differ by at most one row.
 """
 
-# V victims, K references, N samples, F features, n rows
+# F features, n rows
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
 
-from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.attack_input import AttackInput, HeldOut, Scores
-from pruneaudit.attacks.folds import settings
+from pruneaudit.attacks.learned import LearnedAttack, Rows, Scorer
 from pruneaudit.core import options
-from pruneaudit.signals.derived import log_softmax
-from pruneaudit.signals.signals import Signals
 
 if TYPE_CHECKING:
     from torch import nn
 
     from pruneaudit.attacks._fitting import Recipe
 
-HELD_OUT_FRACTION = 0.25
 DEFAULT_MAX_ROWS = 20_000
 DEFAULT_EPOCHS = 20
 
@@ -61,42 +43,21 @@ class Options(options.Options):
     """Learning rate at the beginning."""
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Training rows of a classifier: some samples, each as answered by some models."""
+class ClassifierAttack(LearnedAttack[Options]):
+    """An attack whose score is a network's output for one model's signals."""
 
-    features: np.ndarray
-    """(n, F) float32."""
-    labels: np.ndarray
-    """(n,) int: the samples' classes."""
-    member: np.ndarray
-    """(n,) bool."""
-    num_classes: int
-
-    def where(self, chosen: np.ndarray) -> Rows:
-        """The rows where `chosen` (n,) is true."""
-        return Rows(self.features[chosen], self.labels[chosen], self.member[chosen], self.num_classes)
-
-
-Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Features (n, F) float32 and labels (n,) in, log-odds of membership (n,) float64 out."""
-
-
-class ClassifierAttack(Attack[Options]):
-    """An attack whose score is a classifier's output for one model's signals."""
-
-    needs = frozenset({"references"})
     semantics_version = 3
     """2: dropout from other bits. 3: preset mia_prune starts from that system's weights, learns from all references."""
-    trains = True
 
-    @abstractmethod
-    def features(self, signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:
-        """The classifier's inputs: (n, F) float32 for `samples` (n,), from the answers of the model in row `model`."""
+    @property
+    def selects_epoch(self) -> bool:
+        """Held-out rows select the epoch, except with preset mia_prune."""
+        return self.options.preset != "mia_prune"
 
-    def features_of(self, releases: Sequence[Signals], model: int, samples: np.ndarray) -> np.ndarray:
-        """The inputs from all releases of the model, the attacked one last; by default that one's `features`."""
-        return self.features(releases[-1], model, samples)
+    @property
+    def fixed_threshold(self) -> float | None:
+        """0 with preset mia_prune."""
+        return None if self.selects_epoch else 0.0
 
     def network(self, num_features: int) -> nn.Module:
         """The untrained classifier, (B, F) -> (B, 2); the MLP of arXiv 2202.03335 unless overridden."""
@@ -134,124 +95,15 @@ class ClassifierAttack(Attack[Options]):
             epochs=given.epochs or (100 if published else DEFAULT_EPOCHS),
             batch_size=128,
             steps_down=published,
-            select_epoch=not published,
+            select_epoch=self.selects_epoch,
             weights_of_mia_prune=published,
         )
-
-    def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
-        """Log-odds of membership, (V, N) float64; NaN for victims without a reference outside their fold."""
-        seed = int(rng.integers(2**62))
-        samples = _drawn_over(attack_input.attacked)  # the order of everything drawn below
-        scores = np.full(attack_input.eligible.shape, np.nan)
-        held_out: list[HeldOut] = []
-        recipe = self.recipe()
-        for index, (victims, references) in enumerate(settings(attack_input, seed)):
-            own = np.random.default_rng([seed, index])
-            if recipe.select_epoch:
-                scorer, kept = self._learned(attack_input, victims, references, samples, own)
-            else:
-                scorer, kept = self._learned_from_all(attack_input, references, samples, own), []
-            if scorer is None:
-                continue
-            held_out += kept
-            for victim in victims:
-                wanted = samples[attack_input.eligible[victim, samples]]
-                scores[victim, wanted] = self._scored(
-                    scorer, attack_input.releases, attack_input.victims[victim], wanted
-                )
-        variant = f"{self.options.preset} recipe, {recipe.epochs} epochs, {self.limit() or 'all'} rows"
-        threshold = None if recipe.select_epoch else 0.0
-        return Scores(scores, variant=variant, held_out=tuple(held_out), threshold=threshold)
-
-    def _learned_from_all(
-        self, attack_input: AttackInput, references: np.ndarray, samples: np.ndarray, rng: np.random.Generator
-    ) -> Scorer | None:
-        """The victims' scorer for recipes that hold out no rows."""
-        train = self._rows(attack_input.references, references, samples, self.limit(), rng)
-        nothing = train.where(np.zeros(len(train.member), dtype=bool))
-        return self.trained(train, nothing, rng) if len(train.member) else None
-
-    def _learned(
-        self,
-        attack_input: AttackInput,
-        victims: np.ndarray,
-        references: np.ndarray,
-        samples: np.ndarray,
-        rng: np.random.Generator,
-    ) -> tuple[Scorer | None, list[HeldOut]]:
-        """The victims' scorer, and the held-out scores from which their threshold may be learned."""
-        seen, limit = attack_input.references, self.limit()
-        mixed = rng.permutation(samples)
-        if len(references) > 1:
-            models = rng.permutation(references)
-            num_held = max(1, int(len(models) * HELD_OUT_FRACTION))
-            held, taught, shown = models[:num_held], models[num_held:], samples
-            selecting, deciding = np.array_split(mixed, 2)
-        else:
-            num_held = int(len(samples) * HELD_OUT_FRACTION)
-            held, taught, shown = references, references, mixed[num_held:]
-            selecting, deciding = mixed[:num_held], mixed[:0]
-        train = self._rows(seen, taught, shown, limit, rng)
-        if not len(train.member):
-            return None, []
-        selection = self._rows(seen, held, selecting, limit and int(limit * HELD_OUT_FRACTION), rng)
-        scorer = self.trained(train, selection, rng)
-        if not len(deciding):
-            return scorer, []
-        scores = np.full((len(held), attack_input.attacked.num_samples), np.nan)
-        for row, model in zip(scores, held, strict=True):
-            wanted = deciding[attack_input.reference.ordinary[model, deciding]]
-            row[wanted] = self._scored(scorer, seen, model, wanted)
-        return scorer, [HeldOut(victims, held, scores)]
 
     def limit(self) -> int | None:
         """Most rows that a classifier learns from; None: all."""
         published = self.options.preset == "mia_prune"
         return self.options.max_rows or (None if published else DEFAULT_MAX_ROWS)
 
-    def _rows(
-        self,
-        releases: Sequence[Signals],
-        models: np.ndarray,
-        samples: np.ndarray,
-        limit: int | None,
-        rng: np.random.Generator,
-    ) -> Rows:
-        """Equally many members and non-members from the ordinary samples of some models, at most `limit` rows."""
-        signals = releases[-1]
-        ordinary, member = (array[np.ix_(models, samples)].ravel() for array in (signals.ordinary, signals.member))
-        sides = [np.flatnonzero(ordinary & side) for side in (member, ~member)]
-        num_each = min(len(side) for side in sides)
-        num_each = num_each if limit is None else min(num_each, limit // 2)
-        drawn = np.sort(np.concatenate([rng.choice(side, num_each, replace=False) for side in sides]))
-        of_model, of_sample = np.divmod(drawn, len(samples))
-        parts = [self.features_of(releases, model, samples[of_sample[of_model == k]]) for k, model in enumerate(models)]
-        return Rows(np.concatenate(parts), signals.labels[samples[of_sample]], member[drawn], signals.num_classes)
-
-    def _scored(self, scorer: Scorer, releases: Sequence[Signals], model: int, samples: np.ndarray) -> np.ndarray:
-        if not len(samples):
-            return np.empty(0)
-        return scorer(self.features_of(releases, model, samples), releases[-1].labels[samples])
-
-
-def _drawn_over(signals: Signals) -> np.ndarray:
-    """Samples in the order of their ids, for all draws.
-
-    A holdout is left out if there are public samples: no classifier learns from it, so adding one to a study does
-    not change its scores.
-    """
-    ordered = np.argsort(signals.sample_ids)
-    beside = (signals.unseen & ~signals.untouched_holdout).any()
-    return ordered[~signals.untouched_holdout[ordered]] if beside else ordered
-
-
-def posteriors(signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:
-    """Class probabilities (n, C) of one model on some samples, float32: as given, or from a float64 softmax."""
-    if signals.probabilities is not None:
-        return signals.probabilities[model, samples].astype(np.float32)
-    return np.exp(log_softmax(signals.logits_of(model, samples))).astype(np.float32)
-
-
-def one_hot(signals: Signals, samples: np.ndarray) -> np.ndarray:
-    """The samples' labels, (n, C) float32 of zeros and ones."""
-    return np.eye(signals.num_classes, dtype=np.float32)[signals.labels[samples]]
+    def variant(self) -> str:
+        """Preset, epochs and rows."""
+        return f"{self.options.preset} recipe, {self.recipe().epochs} epochs, {self.limit() or 'all'} rows"

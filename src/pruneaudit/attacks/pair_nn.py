@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pruneaudit.attacks.classifier import ClassifierAttack, one_hot, posteriors
+from pruneaudit.attacks.classifier import ClassifierAttack
+from pruneaudit.attacks.learned import one_hot, ordered_by_first, posteriors
 from pruneaudit.signals.signals import Signals
 
 # n rows, C classes, d releases
@@ -33,8 +34,7 @@ class PairNetwork(ClassifierAttack):
     def features_of(self, releases: Sequence[Signals], model: int, samples: np.ndarray) -> np.ndarray:
         """[posteriors of each release | one-hot label], in descending order of the first posteriors, (n, (d+1)C)."""
         parts = [self.features(release, model, samples) for release in releases]
-        order = np.argsort(-parts[0], axis=1, kind="stable")
-        return np.hstack([np.take_along_axis(part, order, axis=1) for part in (*parts, one_hot(releases[-1], samples))])
+        return ordered_by_first([*parts, one_hot(releases[-1], samples)], descending=True)
 
 
 ATTACK = PairNetwork

@@ -1,11 +1,12 @@
 """Networks on posteriors: classifiers that learn from references how a model answers on its members.
 
-They differ in the network's inputs. `classifier.py` describes the training.
+They differ in the network's inputs. `classifier.py` and `learned.py` describe the training.
 """
 
 import numpy as np
 
-from pruneaudit.attacks.classifier import ClassifierAttack, one_hot, posteriors
+from pruneaudit.attacks.classifier import ClassifierAttack
+from pruneaudit.attacks.learned import one_hot, posteriors
 from pruneaudit.signals.signals import Signals
 
 

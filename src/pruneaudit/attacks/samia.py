@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pruneaudit.attacks.classifier import ClassifierAttack, one_hot, posteriors
+from pruneaudit.attacks.classifier import ClassifierAttack
+from pruneaudit.attacks.learned import one_hot, posteriors
 from pruneaudit.signals.signals import Signals
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ differ only in their design.
 
 import numpy as np
 
-from pruneaudit.attacks.classifier import ClassifierAttack, Rows, Scorer, posteriors
+from pruneaudit.attacks.classifier import ClassifierAttack
+from pruneaudit.attacks.learned import Rows, Scorer, posteriors
 from pruneaudit.signals.signals import Signals
 
 MIN_ROWS_PER_SIDE = 200

@@ -16,8 +16,9 @@ from dataclasses import replace
 import numpy as np
 
 from pruneaudit.attacks.attack_input import AttackInput
-from pruneaudit.attacks.classifier import HELD_OUT_FRACTION, ClassifierAttack
+from pruneaudit.attacks.classifier import ClassifierAttack
 from pruneaudit.attacks.folds import settings as classifiers_of
+from pruneaudit.attacks.learned import HELD_OUT_FRACTION
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import draw_membership

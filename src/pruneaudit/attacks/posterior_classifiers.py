@@ -1,0 +1,164 @@
+"""Random forests and logistic regressions on posteriors of one release, or of two.
+
+CompLeak (Li et al. 2025, arXiv 2507.16872) plays them on one model (CompLeakNR) and on a model and its compressed form
+(CompLeakSR). `posterior_rf` and `posterior_lr` see the posteriors in class order; `pair_rf` and `pair_lr` those of both
+releases, in ascending order of the first one's. With `label` the one-hot label is added, in the same order: SR2 in that
+system, and SR1 without. With more than two releases, the inputs are the posteriors of all.
+
+Forest and regression are scikit-learn's, on one thread. They have no epochs: all samples of the held-out references
+teach the threshold (`learned.py`).
+
+Deviations: that system fits on one shadow, with a threshold of one half; and its regression standardises the inputs of
+a victim by the victim's own mean and spread. Here the training rows determine both. Rows are balanced, and at most
+20,000; it takes all.
+"""
+
+# n rows, F features, C classes, d releases
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from pydantic import Field
+
+from pruneaudit.attacks.learned import LearnedAttack, Rows, Scorer, one_hot, ordered_by_first, posteriors
+from pruneaudit.core import options
+from pruneaudit.core.options import OptionsT
+from pruneaudit.core.threads import one_blas_thread
+from pruneaudit.signals.signals import Signals
+
+LEAST_VOTE = 1e-6
+"""Added to both shares of a forest's vote: a unanimous vote has finite log-odds, and the order of votes stays."""
+
+
+class RegressionOptions(options.Options):
+    """Settings of logistic regressions."""
+
+    label: bool = True
+    """Whether the classifier sees the one-hot label too."""
+    max_rows: int = Field(default=20_000, ge=2)
+    """Most training rows per classifier; half of them are members."""
+
+
+class ForestOptions(RegressionOptions):
+    """Settings of random forests."""
+
+    trees: int = Field(default=500, ge=1, le=100_000)
+    """Number of trees."""
+    min_leaf: int = Field(default=30, ge=1)
+    """Fewest training rows in a leaf."""
+
+
+class _OnPosteriors(LearnedAttack[OptionsT]):
+    """What regressions and forests have in common."""
+
+    options: RegressionOptions  # type: ignore[assignment]  # or those of a forest
+
+    def features(self, signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:
+        """Posteriors in class order, with `label` followed by the one-hot label: (n, C) or (n, 2C)."""
+        return np.hstack(self._parts([signals], model, samples))
+
+    def _parts(self, releases: Sequence[Signals], model: int, samples: np.ndarray) -> list[np.ndarray]:
+        label = [one_hot(releases[-1], samples)] if self.options.label else []
+        return [*(posteriors(release, model, samples) for release in releases), *label]
+
+    def limit(self) -> int:
+        """Most rows that a classifier learns from."""
+        return self.options.max_rows
+
+    def trained(self, train: Rows, held_out: Rows, rng: np.random.Generator) -> Scorer:
+        """A classifier of the rows `train`. It selects nothing, so `held_out` is empty."""
+        seed = int(rng.integers(2**31))
+        with one_blas_thread():
+            log_odds = self.fitted(train.features.astype(np.float64), train.member, seed)
+
+        def scorer(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+            with one_blas_thread():
+                return log_odds(features.astype(np.float64))
+
+        return scorer
+
+    @abstractmethod
+    def fitted(self, features: np.ndarray, member: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Fits to features (n, F) and membership (n,); returns a function from features to log-odds (n,)."""
+
+
+class _Pairs(_OnPosteriors[OptionsT]):
+    """Sees both releases."""
+
+    needs = frozenset({"references", "two releases"})
+
+    def features_of(self, releases: Sequence[Signals], model: int, samples: np.ndarray) -> np.ndarray:
+        """[posteriors of each release | one-hot label], in ascending order of the first posteriors: (n, dC + C)."""
+        return ordered_by_first(self._parts(releases, model, samples), descending=False)
+
+
+class PosteriorRegression(_OnPosteriors[RegressionOptions]):
+    """Logistic regression on the posteriors and the label."""
+
+    standard = "nn_cls"
+
+    def fitted(self, features: np.ndarray, member: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Fits to inputs that are standardised by the training rows."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000)).fit(features, member)
+        return lambda given: np.asarray(pipeline.decision_function(given), dtype=np.float64)
+
+    def variant(self) -> str:
+        """Inputs and rows."""
+        return f"{_inputs(self.options)}, {self.limit()} rows"
+
+
+class PosteriorForest(_OnPosteriors[ForestOptions]):
+    """Random forest on the posteriors and the label."""
+
+    standard = "nn_cls"
+
+    def fitted(self, features: np.ndarray, member: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Fits trees, each on a bootstrap sample of the rows."""
+        from sklearn.ensemble import RandomForestClassifier
+
+        settings = self.options
+        forest = RandomForestClassifier(
+            settings.trees, min_samples_leaf=settings.min_leaf, random_state=seed, n_jobs=1
+        ).fit(features, member)
+
+        def log_odds(given: np.ndarray) -> np.ndarray:
+            votes = forest.predict_proba(given)  # (n, 2): non-member, member
+            return np.asarray(np.log(votes[:, 1] + LEAST_VOTE) - np.log(votes[:, 0] + LEAST_VOTE))
+
+        return log_odds
+
+    def variant(self) -> str:
+        """Inputs, trees and rows."""
+        settings = self.options
+        return f"{_inputs(settings)}, {settings.trees} trees, leaf {settings.min_leaf}, {self.limit()} rows"
+
+
+class PairRegression(_Pairs[RegressionOptions], PosteriorRegression):
+    """Logistic regression on the posteriors of both releases and the label, in the order of the first release's."""
+
+    standard = "posterior_lr"
+
+
+class PairForest(_Pairs[ForestOptions], PosteriorForest):
+    """Random forest on the posteriors of both releases and the label, in the order of the first release's."""
+
+    standard = "posterior_rf"
+
+
+def _inputs(given: RegressionOptions) -> str:
+    return "posteriors and label" if given.label else "posteriors"
+
+
+ATTACK = {
+    "posterior_lr": PosteriorRegression,
+    "posterior_rf": PosteriorForest,
+    "pair_lr": PairRegression,
+    "pair_rf": PairForest,
+}
