@@ -31,6 +31,7 @@ def test_no_group_hides_an_attack(group):
 
 def test_scores_train_nothing():
     classifiers = {"nn", "nn_cls", "nn_top3", "pair_nn", "samia", "shokri_nn"}
+    classifiers |= {f"{kind}_{how}" for kind in ("posterior", "pair") for how in ("lr", "rf")}
     assert set(labels(ALL)) - set(labels(SCORES)) == classifiers | {"forgetting"}
     assert skips([Plugin(name=SCORES)])
     assert not skips([Plugin(name="advanced"), Plugin(name="lira")])

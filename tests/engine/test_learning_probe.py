@@ -85,6 +85,16 @@ def test_steps_are_counted_as_the_classifiers_take_them() -> None:
     assert found == pytest.approx([SECONDS_PER_TASK + 4 * EPOCHS] * 2)
 
 
+def test_forests_are_counted_by_the_rows_that_they_learn_from() -> None:
+    attacks = ["posterior_rf:trees=10:max_rows=100", "posterior_rf:trees=10:max_rows=2"]
+    plan, audit_data = plan_study(study(audit={"attacks": attacks}, releases=[]))
+    settings = expected_settings(plan, audit_data)
+    found = learning_seconds(attack_tasks(plan, settings), settings, Unit(audit_data))
+    assert found == pytest.approx([SECONDS_PER_TASK + 4 * 100, SECONDS_PER_TASK + 4 * 2])
+    measured = learning_seconds(attack_tasks(plan, settings), settings, Probe(audit_data))
+    assert measured[0] > measured[1] > SECONDS_PER_TASK
+
+
 def test_rows_that_are_scored_are_counted() -> None:
     settings = {"attacks": [f"nn:epochs={EPOCHS}:max_rows=100"], "references": ["matched"]}
     plan, audit_data = plan_study(study(audit=settings, releases=[]))

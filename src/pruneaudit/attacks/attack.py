@@ -34,6 +34,9 @@ class Attack(Configured[OptionsT], ABC):
     """Whether it by design finds less than its inputs reveal. Such an attack is never shown as the strongest."""
     from_classes: ClassVar[bool] = False
     """Whether predicted classes are enough; other attacks need logits or probabilities."""
+    finds_alike: ClassVar[bool] = True
+    """Whether it finds members whose confidence is raised by as much in every class, as in the made-up banks of
+    `sanity-check`. If not, only its false alarms are checked there."""
     standard: ClassVar[str] = "loss"
     """The attack to compare it with in paired comparisons."""
 

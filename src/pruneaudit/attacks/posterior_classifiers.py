@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from pydantic import Field
 
 from pruneaudit.attacks.learned import LearnedAttack, Rows, Scorer, one_hot, ordered_by_first, posteriors
 from pruneaudit.core import options
-from pruneaudit.core.options import OptionsT
 from pruneaudit.core.threads import one_blas_thread
 from pruneaudit.signals.signals import Signals
 
@@ -51,10 +51,11 @@ class ForestOptions(RegressionOptions):
     """Fewest training rows in a leaf."""
 
 
-class _OnPosteriors(LearnedAttack[OptionsT]):
-    """What regressions and forests have in common."""
+AnyOptions = TypeVar("AnyOptions", bound=RegressionOptions)
 
-    options: RegressionOptions  # type: ignore[assignment]  # or those of a forest
+
+class _OnPosteriors(LearnedAttack[AnyOptions]):
+    """What regressions and forests have in common."""
 
     def features(self, signals: Signals, model: int, samples: np.ndarray) -> np.ndarray:
         """Posteriors in class order, with `label` followed by the one-hot label: (n, C) or (n, 2C)."""
@@ -85,7 +86,7 @@ class _OnPosteriors(LearnedAttack[OptionsT]):
         """Fits to features (n, F) and membership (n,); returns a function from features to log-odds (n,)."""
 
 
-class _Pairs(_OnPosteriors[OptionsT]):
+class _Pairs(_OnPosteriors[AnyOptions]):
     """Sees both releases."""
 
     needs = frozenset({"references", "two releases"})
@@ -96,8 +97,13 @@ class _Pairs(_OnPosteriors[OptionsT]):
 
 
 class PosteriorRegression(_OnPosteriors[RegressionOptions]):
-    """Logistic regression on the posteriors and the label."""
+    """Logistic regression on the posteriors and the label, in class order.
 
+    Posteriors sum to 1, so a linear function of them sees only where members of one class are more or less certain than
+    those of another.
+    """
+
+    finds_alike = False
     standard = "nn_cls"
 
     def fitted(self, features: np.ndarray, member: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -143,6 +149,7 @@ class PosteriorForest(_OnPosteriors[ForestOptions]):
 class PairRegression(_Pairs[RegressionOptions], PosteriorRegression):
     """Logistic regression on the posteriors of both releases and the label, in the order of the first release's."""
 
+    finds_alike = True
     standard = "posterior_lr"
 
 

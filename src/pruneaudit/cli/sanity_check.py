@@ -90,12 +90,12 @@ def _table(trial: Trial) -> Table:
         table.add_column(header, justify="right", overflow="fold")
     table.add_column("Verdict", overflow="fold")
     for verdict in trial.verdicts:
-        played = [part for part in (verdict.null, verdict.planted) if part is not None]
+        played = [verdict.null, *([verdict.planted] if has_planted else [])]
         style = "bold red" if verdict.problem else ""
-        cells = [verdict.attack, *(_figure(part.auc) for part in played), verdict.problem or "works"]
+        cells = [verdict.attack, *(_figure(part.auc if part else None) for part in played), verdict.problem or "works"]
         table.add_row(*(Text(cell) for cell in cells), style=style)
     return table
 
 
-def _figure(auc: Estimate) -> str:
-    return "-" if auc.value != auc.value else f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]"
+def _figure(auc: Estimate | None) -> str:
+    return "-" if auc is None or auc.value != auc.value else f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]"

@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.attacks.classifier import ClassifierAttack
 from pruneaudit.attacks.folds import settings as classifiers_of
-from pruneaudit.attacks.learned import HELD_OUT_FRACTION
+from pruneaudit.attacks.learned import HELD_OUT_FRACTION, LearnedAttack, Rows
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import draw_membership
@@ -32,6 +33,8 @@ from pruneaudit.study.lineage import counterparts
 _PER_MODEL = ("logits", "member", "eligible", "is_victim", "group", "sensitivity")
 PROBED_BATCHES = 2
 """Classifier steps per unit of a probe."""
+ROWS_TO_FIT = 256
+"""Rows per unit of a probe, for classifiers that learn without steps."""
 
 
 def expected_settings(plan: Plan, audit_data: AuditData) -> list[AttackSetting]:
@@ -83,26 +86,33 @@ def learning_seconds(tasks: Sequence[Task], settings: Sequence[AttackSetting], p
     for task in tasks:
         attack = attack_in(task.spec)
         attack_input = views[task.spec["release"], task.spec["references"]]
-        learning = _seconds_of(attack, attack_input, probe) if isinstance(attack, ClassifierAttack) else 0.0
+        learning = _seconds_of(attack, attack_input, probe) if isinstance(attack, LearnedAttack) else 0.0
         found.append(SECONDS_PER_TASK + learning)
     return found
 
 
-def _seconds_of(attack: ClassifierAttack, attack_input: AttackInput, probe: Probe) -> float:
+def _seconds_of(attack: LearnedAttack[Any], attack_input: AttackInput, probe: Probe) -> float:
     """Estimates the seconds of one attack in one setting: steps of its classifiers, and rows that they score."""
-    recipe, limit = attack.recipe(), attack.limit()
-    step, row = _measured(attack, attack_input, probe)
+    limit = attack.limit()
+    measured = _measured if isinstance(attack, ClassifierAttack) else _measured_fit
+    step, row = measured(attack, attack_input, probe)
     total = 0.0
     for victims, references in classifiers_of(attack_input, 0):
         num_held = max(1, int(len(references) * HELD_OUT_FRACTION)) if len(references) > 1 else HELD_OUT_FRACTION
+        num_held = 0 if len(references) == 1 and not attack.selects_epoch else num_held
         share = num_held / len(references)  # fraction of the rows held out from training
         usable = _usable_rows(attack_input, references)
         trained, selecting = usable * (1 - share), usable * share / (2 if len(references) > 1 else 1)
         if limit is not None:
             trained, selecting = min(trained, limit), min(selecting, limit * HELD_OUT_FRACTION)
-        each_epoch = math.ceil(trained / recipe.batch_size) * step + (selecting * row if recipe.select_epoch else 0)
-        deciding = usable * share / 2 if len(references) > 1 else 0
-        total += recipe.epochs * each_epoch + (int(attack_input.eligible[victims].sum()) + deciding) * row
+        deciding = usable * share / (2 if attack.selects_epoch else 1) if len(references) > 1 else 0
+        total += (int(attack_input.eligible[victims].sum()) + deciding) * row
+        if isinstance(attack, ClassifierAttack):
+            recipe = attack.recipe()
+            each_epoch = math.ceil(trained / recipe.batch_size) * step
+            total += recipe.epochs * (each_epoch + (selecting * row if recipe.select_epoch else 0))
+        else:
+            total += trained * step
     return total
 
 
@@ -112,7 +122,37 @@ def _usable_rows(attack_input: AttackInput, references: np.ndarray) -> int:
     return 2 * int(min((ordinary & member).sum(), (ordinary & ~member).sum()))
 
 
-def _measured(attack: ClassifierAttack, attack_input: AttackInput, probe: Probe) -> tuple[float, float]:
+def _measured_fit(attack: LearnedAttack[Any], attack_input: AttackInput, probe: Probe) -> tuple[float, float]:
+    """Returns the seconds that a classifier without steps takes to learn from one row, and to score one."""
+    num_features = attack.features_of(attack_input.references, 0, np.arange(1)).shape[1]
+    rng = np.random.default_rng(0)
+
+    def made_up(units: int) -> Rows:
+        num_rows = units * ROWS_TO_FIT
+        member = np.arange(num_rows) % 2 == 0
+        return Rows(rng.random((num_rows, num_features), dtype=np.float32), member.astype(int), member, 2)
+
+    def fit(units: int) -> int:
+        rows = made_up(units)
+        attack.trained(rows, rows.where(np.zeros(len(rows.member), dtype=bool)), rng)
+        return len(rows.member)
+
+    few = made_up(1)
+    scorer = attack.trained(few, few.where(np.zeros(len(few.member), dtype=bool)), rng)
+
+    def score(units: int) -> int:
+        rows = made_up(units)
+        scorer(rows.features, rows.labels)
+        return len(rows.member)
+
+    kind = [type(attack).__module__, type(attack).__qualname__, attack.options.model_dump(mode="json"), num_features]
+    return (
+        probe.once(sha256_of(["classifier's fit", *kind]), lambda: seconds_each(fit, probe.device)),
+        probe.once(sha256_of(["classifier's row", *kind]), lambda: seconds_each(score, probe.device)),
+    )
+
+
+def _measured(attack: Any, attack_input: AttackInput, probe: Probe) -> tuple[float, float]:
     """Returns the seconds of one training step of an attack's classifier, and of scoring one row."""
     from pruneaudit.attacks._fitting import fit, log_odds
     from pruneaudit.attacks._private_draws import PrivateDraws

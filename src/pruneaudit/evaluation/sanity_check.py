@@ -70,7 +70,7 @@ class Verdict:
     attack: str
     null: Played
     planted: Played | None
-    """None if only the stored signals of a run were attacked."""
+    """None if only the stored signals of a run were attacked, or if it is no attack for the planted bank."""
     problem: str
     """The problem, in two words; empty if the attack works."""
 
@@ -327,17 +327,18 @@ def _tried(
     able = [label for label, lack in lacking.items() if not lack]
     on_null: list[Played] = []
     on_planted: list[Played] = []
+    with_planted = [label for label in able if planted is not None and attacks[label].finds_alike]
     for label in able:
         say(f"{name}: {label}")
         on_null.append(_played(attacks[label], null, numpy_generator(seed, seeds.SELFTEST, label, seeds.NULL)))
-        if planted is not None:
+        if planted is not None and label in with_planted:
             on_planted.append(
                 _played(attacks[label], planted, numpy_generator(seed, seeds.SELFTEST, label, seeds.PLANTED))
             )
     _judge(on_null, on_planted)
     verdicts = []
     for index, label in enumerate(able):
-        parts = on_null[index], on_planted[index] if on_planted else None
+        parts = on_null[index], on_planted[with_planted.index(label)] if label in with_planted else None
         problem = next((part.problem for part in parts if part and part.problem), "")
         verdicts.append(Verdict(label, *parts, problem))
     bank = null.attacked
