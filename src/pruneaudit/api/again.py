@@ -18,9 +18,11 @@ from pruneaudit.engine.assemble import audit_study, study_settings
 from pruneaudit.engine.learning import Players, learn
 from pruneaudit.engine.plan import Plan, attacks_of
 from pruneaudit.engine.scheduler import missing_tasks
+from pruneaudit.engine.shaping_check import shaping_checks
 from pruneaudit.evaluation.outputs import parsed_outputs
 from pruneaudit.evaluation.recorded_checks import SANITY_CHECK_RUN, record_sanity_checks
 from pruneaudit.evaluation.results import Results
+from pruneaudit.evaluation.shaping_samples import SHAPING
 from pruneaudit.report.page.html import write_report
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.lock import RunLock
@@ -83,6 +85,7 @@ def attack(
         learned = learn(plan, store, audit_data, settings, Players(executor, runtime.device, runtime.progress))
         audited = audit_study(plan, store, settings, about, recall=learned.recall)
         audited.results.about["declared"] = _primary_of(ran, audited.results)
+        audited.results.about[SHAPING] = shaping_checks(plan, audit_data, settings)
         record_sanity_checks(audited, attacks_of(study), study.seed, SANITY_CHECK_RUN)
         if out:
             audited.results.about["warnings"] += made_private(study, Path(out))

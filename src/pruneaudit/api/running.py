@@ -23,12 +23,14 @@ from pruneaudit.engine.learning import Players, learn
 from pruneaudit.engine.plan import Plan, attacks_of
 from pruneaudit.engine.preflight import preflight
 from pruneaudit.engine.scheduler import TasksFailedError, Work, carry_out, forget_finished
+from pruneaudit.engine.shaping_check import shaping_checks
 from pruneaudit.engine.sources import functions_importable
 from pruneaudit.engine.target_files import TARGET_ID
 from pruneaudit.evaluation import Audit
 from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.recorded_checks import SANITY_CHECK_RUN, record_sanity_checks
 from pruneaudit.evaluation.results import Results
+from pruneaudit.evaluation.shaping_samples import SHAPING
 from pruneaudit.report.words import counted
 from pruneaudit.runs.audit_data import settled
 from pruneaudit.runs.beginning import begin, plan_study, replaced
@@ -216,6 +218,7 @@ def evaluate(prepared: Prepared, executed: Executed, facts: Mapping[str, Any], w
     with functions_importable(prepared.plan):
         measured = release_report(made, store, prepared.audit_data, executed.left_out)
     told["release_report"] = measured
+    told[SHAPING] = shaping_checks(made, prepared.audit_data, executed.settings)
     told["warnings"] = [*told["warnings"], *release_notes(measured)]
     return audited
 

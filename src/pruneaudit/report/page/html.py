@@ -65,6 +65,7 @@ from pruneaudit.report.tables.power import power_table
 from pruneaudit.report.tables.released import released
 from pruneaudit.report.tables.releases import releases_table
 from pruneaudit.report.tables.sanity_checks import sanity_checks
+from pruneaudit.report.tables.shaping_samples import shaping_lines
 from pruneaudit.report.words import counted
 
 _TEMPLATE = "report.html"
@@ -190,6 +191,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "releases": releases,
         "release_notes": release_notes,
         "released": measured,
+        "shaping": shaping_lines(results),
         "refusals": refusals(results),
         "min_deciding": MIN_FALSE_POSITIVES,
         "kinds_of_references": reference_words(results),
