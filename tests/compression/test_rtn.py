@@ -16,7 +16,8 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from pruneaudit.compression import COMPRESSORS
 from pruneaudit.compression.compressor import Compressed, CompressionContext
-from pruneaudit.compression.grids import HoldGrids, grid_for
+from pruneaudit.compression.grid_rules import grid_for
+from pruneaudit.compression.grids import HoldGrids
 from pruneaudit.core.errors import UserError
 from pruneaudit.data.drawing import load_audit_data
 from pruneaudit.models import build_model

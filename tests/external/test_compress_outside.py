@@ -89,7 +89,7 @@ def test_a_training_that_lets_go_of_the_grid_is_refused():
     ("method", "sparsity", "message"),
     [
         ("rtn", None, "'rtn' needs bits"),
-        ("rtn:bits=9", None, "bits of 'rtn': got 9, expected: less than or equal to 8"),
+        ("rtn:bits=9", None, "bits of 'rtn': got 9, expected: a whole number from 2 to 8"),
         ("kmeans:clusters=1", None, "clusters of 'kmeans': got 1, expected: greater than or equal to 2"),
         ("rtn:bits=4", 0.5, "its degree is bits"),
         (["rtn:bits=4", MASKED], None, "'l1unstructured' cannot follow 'rtn'"),

@@ -34,6 +34,8 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "densities",
         "drop_and_grow",
         "gamma_penalty",
+        "grid_options",
+        "grid_rules",
         "grids",
         "latency",
         "layer_inputs",

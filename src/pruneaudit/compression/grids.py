@@ -1,36 +1,26 @@
-"""Weights on a grid: codes of few bits with a scale per channel, and the hook that keeps them there in training.
+"""Weights on a grid: codes of few bits with a scale per block, and the hook that keeps them there in training.
 
 A code q means the value s (q - z), always computed in float32 by this expression. z is a whole number, so that 0 is
-on the grid and removed weights stay zero. Rounding is half to even.
+on the grid and removed weights stay zero. Rounding is half to even. A block is a whole tensor, an output channel, or
+some consecutive weights of an output channel, in the order of `weight.flatten(1)`; the last block of a channel can be
+shorter. `grid_rules` chooses the scales.
 
-| symmetry | codes of b bits | scale s | z |
-|---|---|---|---|
-| narrow | -(2^(b-1) - 1) .. 2^(b-1) - 1 | max abs w / (2^(b-1) - 1) | 0 |
-| full | -2^(b-1) .. 2^(b-1) - 1 | max abs w / ((2^b - 1) / 2), as in torch's observers | 0 |
-| asymmetric | 0 .. 2^b - 1 | (hi - lo) / (2^b - 1), lo = min(w, 0), hi = max(w, 0) | round(-lo / s) |
-
-Narrow and asymmetric scales are adjusted, if needed by units in the last place, so that weights on the grid give the
-same grid again. Weights on a full grid may not give it again, because its lowest code is outside the range that
-determines its scale.
+Ternary grids have the codes -1, 0, 1 and a threshold: a weight beyond it in absolute value is rounded to -s or s, any
+other one to 0.
 """
 
-# C channels
+# C channels, G blocks in a channel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from pruneaudit.compression.compressed import Constraint
-from pruneaudit.compression.mask_options import Symmetry
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
-
-SMALLEST_SCALE = 1e-12
-"""Scale of a channel of zeros."""
-_MOST_MOVES = 16
 
 
 @dataclass(frozen=True)
@@ -38,24 +28,29 @@ class Grid:
     """The values that the weights of one tensor may have."""
 
     scale: Tensor
-    """(C,) float32, above 0."""
+    """(1,) for the whole tensor, (C,) by channel or (C, G) by block; float32, above 0."""
     zero: Tensor
-    """(C,) int64: the code of 0."""
+    """The code of 0, in the shape of `scale`, int64."""
     low: int
     """The lowest code."""
     high: int
     """The highest code."""
     axis: int
     """The tensor's channel axis."""
+    group: int = 0
+    """Weights in one of several blocks of a channel; 0: a channel is one block, or a part of it."""
+    threshold: Tensor | None = None
+    """The threshold of a ternary grid, in the shape of `scale`, float32; None: weights go to the nearest value."""
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether the code of 0 is 0 in every channel; then it is not stored."""
+        """Whether the code of 0 is 0 in every block; then it is not stored."""
         return self.low < 0
 
     def on(self, device: torch.device) -> Grid:
         """The same grid on a device."""
-        return replace(self, scale=self.scale.to(device), zero=self.zero.to(device))
+        threshold = None if self.threshold is None else self.threshold.to(device)
+        return replace(self, scale=self.scale.to(device), zero=self.zero.to(device), threshold=threshold)
 
     def unclamped(self, weight: Tensor) -> Tensor:
         """The code nearest to each weight, in its shape, float32; it can be outside the grid."""
@@ -64,7 +59,17 @@ class Grid:
 
     def codes(self, weight: Tensor) -> Tensor:
         """The codes of the nearest values on the grid, in the weight's shape, float32."""
-        return self.unclamped(weight).clamp_(self.low, self.high)
+        if self.threshold is None:
+            return self.unclamped(weight).clamp_(self.low, self.high)
+        numbers = weight.detach().float()
+        return numbers.sign() * (numbers.abs() > self._along(self.threshold, numbers))
+
+    def passes(self, weight: Tensor) -> Tensor:
+        """Where a straight-through gradient passes, bool in the weight's shape; ternary grids: everywhere."""
+        if self.threshold is not None:
+            return torch.ones_like(weight, dtype=torch.bool)
+        codes = self.unclamped(weight)
+        return (codes >= self.low) & (codes <= self.high)
 
     def values(self, codes: Tensor) -> Tensor:
         """The values of codes, in their shape, float32."""
@@ -75,53 +80,16 @@ class Grid:
         """The nearest values on the grid, in the weight's shape and type."""
         return self.values(self.codes(weight)).to(weight.dtype)
 
-    def _along(self, per_channel: Tensor, tensor: Tensor) -> Tensor:
+    def _along(self, per_block: Tensor, tensor: Tensor) -> Tensor:
+        """Numbers of blocks, spread over the weights of a tensor."""
+        there = per_block.to(tensor.device).float()
+        if self.group:
+            channels = tensor.movedim(self.axis, 0)
+            spread = there.repeat_interleave(self.group, 1)[:, : channels[0].numel()]
+            return spread.reshape(channels.shape).movedim(0, self.axis)
         shape = [1] * tensor.ndim
         shape[self.axis] = -1
-        return per_channel.to(tensor.device).float().view(shape)
-
-
-def grid_for(weight: Tensor, bits: int, symmetry: Symmetry, axis: int) -> Grid:
-    """The grid of a tensor, with a scale per channel; see the module.
-
-    Args:
-        weight: finite numbers, two dimensions or more.
-        bits: in 2..8.
-        symmetry: which codes exist.
-        axis: axis of the output channels.
-    """
-    channels = weight.detach().float().movedim(axis, 0).flatten(1)  # (C, weights)
-    low, high = channels.amin(1).clamp(max=0), channels.amax(1).clamp(min=0)  # (C,)
-    steps = 2**bits - 1
-    if symmetry == "asymmetric":
-        scale = _at_least((high.double() - low.double()) / steps)
-        zero = torch.round(-low / scale).long()
-
-        def again(scale: Tensor) -> Tensor:
-            ends = [(scale * codes).double() for codes in ((steps - zero).float(), zero.float())]
-            return (ends[0] + ends[1]) / steps
-
-        return Grid(_settled(scale, again), zero, 0, steps, axis)
-    largest, top = torch.maximum(high, -low).double(), 2 ** (bits - 1) - 1
-    zero = torch.zeros_like(largest, dtype=torch.int64)
-    if symmetry == "full":
-        return Grid(_at_least(largest / (steps / 2)), zero, -top - 1, top, axis)
-    scale = _settled(_at_least(largest / top), lambda scale: (scale * top).double() / top)
-    return Grid(scale, zero, -top, top, axis)
-
-
-def _at_least(scale: Tensor) -> Tensor:
-    return scale.float().clamp(min=SMALLEST_SCALE)
-
-
-def _settled(scale: Tensor, again: Callable[[Tensor], Tensor]) -> Tensor:
-    """The scale at which `again`, the scale of the weights rounded with it, returns the same scale."""
-    for _ in range(_MOST_MOVES):
-        found = _at_least(again(scale))
-        if torch.equal(found, scale):
-            break
-        scale = found
-    return scale
+        return there.view(shape)
 
 
 class Grids(Constraint):
@@ -136,9 +104,10 @@ class Grids(Constraint):
         names = [key.removeprefix("codes/") for key in state if key.startswith("codes/")]
         grids = {}
         for name in names:
-            scale, (low, high, axis) = state[f"scale/{name}"], state[f"grid/{name}"].tolist()
-            zero = state.get(f"zero/{name}", torch.zeros(len(scale), dtype=torch.uint8))
-            grids[name] = Grid(scale, zero.long(), low, high, axis)
+            scale, (low, high, axis, *group) = state[f"scale/{name}"], state[f"grid/{name}"].tolist()
+            zero = state.get(f"zero/{name}", torch.zeros_like(scale))
+            threshold = state.get(f"threshold/{name}")
+            grids[name] = Grid(scale, zero.long(), low, high, axis, group[0] if group else 0, threshold)
         return cls(grids)
 
     def hooks(self, model: nn.Module) -> tuple[Hook, ...]:
@@ -159,7 +128,10 @@ class Grids(Constraint):
             codes = grid.codes(model.get_parameter(name)).cpu()
             found[f"codes/{name}"] = codes.to(torch.int8 if grid.is_symmetric else torch.uint8)
             found[f"scale/{name}"] = grid.scale.cpu()
-            found[f"grid/{name}"] = torch.tensor([grid.low, grid.high, grid.axis], dtype=torch.int16)
+            shape = [grid.low, grid.high, grid.axis, *([grid.group] if grid.group else [])]
+            found[f"grid/{name}"] = torch.tensor(shape, dtype=torch.int16 if grid.group < 2**15 else torch.int32)
+            if grid.threshold is not None:
+                found[f"threshold/{name}"] = grid.threshold.cpu()
             if not grid.is_symmetric:
                 found[f"zero/{name}"] = grid.zero.to(torch.uint8).cpu()
         return found
@@ -202,8 +174,7 @@ class HoldGrids(Hook):
         for weight, unrounded, grid in zip(self._weights, self._unrounded, self._grids, strict=True):
             weight.copy_(unrounded)
             if weight.grad is not None:
-                codes = grid.unclamped(unrounded)
-                weight.grad.mul_((codes >= grid.low) & (codes <= grid.high))
+                weight.grad.mul_(grid.passes(unrounded))
 
     @torch.no_grad()
     def after_step(self, state: TrainingState) -> None:

@@ -1,43 +1,48 @@
-"""Rounding to nearest: rounds each weight to the nearest of a few evenly spaced values, one spacing per output channel.
+"""Rounding to nearest: rounds each weight to the nearest of a few evenly spaced values.
 
 Only weights are rounded: activations, biases and normalisation stay in float32, and BatchNorm statistics do not change.
-It needs no data. Rounding per output channel commutes with folding BatchNorm into the weights, so nothing is folded.
-Symmetric grids are `narrow` above 2 bits and `full` at 2 bits, where narrow has only three values; formulas in
-`grids.py` (Nagel et al. 2021, arXiv 2106.08295, section 2).
+It needs no data. Formulas of all grids: `grid_rules.py`.
+
+By default every output channel has a spacing of its own, and all layers have the same bits. Published work often keeps
+the first and the last layer at 8 bits (`first_last_bits = 8`): compare releases with the same setting. Rounding by
+output channel or group commutes with folding BatchNorm into the weights, so nothing is folded. With
+`granularity = "tensor"` it does not: the weights are rounded as the network stores them. A deployment that folds first
+rounds other numbers, and most codes differ. To audit that one, fold the network before you compress it.
 
 In later training the weights stay on their grids: gradients at the rounded weights update unrounded ones
-(straight-through, arXiv 1308.3432). Deviation from quantisation-aware training: the grids do not change after
-rounding. Published work keeps the first and the last layer at 8 bits; here all layers have the same bits, unless
-`exclude` leaves some out.
+(straight-through, arXiv 1308.3432). The grids do not change after rounding; in `qat` they do.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, Constraint, Kind
-from pruneaudit.compression.mask_options import LayerOptions, Symmetry
+from pruneaudit.compression.grid_options import GridOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor, nn
 
+_FIRST = ("bits", "symmetry", "exclude", "layers")
+"""The settings that identities have always held."""
 
-class Options(LayerOptions):
+
+class Options(GridOptions):
     """Settings of rounding to nearest."""
 
-    bits: int = Field(ge=2, le=8)
-    """Bits per weight."""
-    symmetry: Symmetry | None = None
-    """The values of the grid: as many below 0 as above; one more below; or from the least to the greatest weight.
-    Default: narrow; full at 2 bits."""
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dumped: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out later settings at their defaults: earlier releases keep their identities, and so their runs."""
+        fields = type(self).model_fields
+        return {key: value for key, value in dumped(self).items() if key in _FIRST or value != fields[key].default}
 
 
 class Rtn(Compressor[Options]):
-    """Rounds every weight to the nearest value of its channel's grid."""
+    """Rounds every weight to the nearest value of its grid."""
 
     degree = "bits"
 
@@ -47,16 +52,15 @@ class Rtn(Compressor[Options]):
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Rounds the weights, in place; see `Compressor.compress`."""
-        from pruneaudit.compression.grids import Grids, HoldGrids, grid_for
-        from pruneaudit.compression.matrices import channel_axes
+        from pruneaudit.compression.grid_rules import grids_for
+        from pruneaudit.compression.grids import Grids, HoldGrids
         from pruneaudit.compression.selection import prunable_weights
 
-        weights, axes = prunable_weights(model, options.exclude, options.layers), channel_axes(model)
-        symmetry: Symmetry = options.symmetry or ("full" if options.bits == 2 else "narrow")
-        grids = Grids({name: grid_for(weight, options.bits, symmetry, axes[name]) for name, weight in weights.items()})
+        weights = prunable_weights(model, options.exclude, options.layers)
+        grids = Grids(grids_for(model, weights, options))
         unrounded = {name: weight.detach().clone() for name, weight in weights.items()}
         grids.apply(model)
-        return Compressed(model, grids, (HoldGrids(model, grids, unrounded),), {"symmetry": symmetry})
+        return Compressed(model, grids, (HoldGrids(model, grids, unrounded),), options.described)
 
     def constraint(self, state: Mapping[str, Tensor], options: Options) -> Constraint:
         """The grids of a stored state."""

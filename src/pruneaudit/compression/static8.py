@@ -63,7 +63,8 @@ class Static8(Compressor[Options]):
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Rounds the weights and adds the rounding of inputs, in place; see `Compressor.compress`."""
         from pruneaudit.compression.activations import input_ranges, output_range, quantise
-        from pruneaudit.compression.grids import Grids, HoldGrids, grid_for
+        from pruneaudit.compression.grid_rules import grid_for
+        from pruneaudit.compression.grids import Grids, HoldGrids
         from pruneaudit.compression.layer_inputs import layers_in_order
         from pruneaudit.compression.selection import prunable_weights
 
