@@ -214,7 +214,13 @@ def compressed(start: Chained, steps: Sequence[Step], context_of: Callable[[int]
         def initial(structure: str = structure, context: CompressionContext = context) -> nn.Module:
             return replay(context.initial(), structure)
 
-        context = replace(context, train=train, initial=initial, masks=made.masks)
+        def early(structure: str = structure, context: CompressionContext = context) -> nn.Module:
+            assert context.early is not None
+            return replay(context.early(), structure)
+
+        context = replace(
+            context, train=train, initial=initial, early=early if context.early else None, masks=made.masks
+        )
         result = step.compressor.compress(made.model, step.options, context)
         for constraint in made.constraints:  # rewinding brings removed weights back
             constraint.apply(result.model)

@@ -83,6 +83,9 @@ class CompressionContext:
     number of epochs."""
     initial: Callable[[], nn.Module]
     """Returns a model of the same architecture with this model's initial weights."""
+    early: Callable[[], nn.Module] | None = None
+    """Returns a model of the same architecture with the weights that this model had early in its dense training; None
+    if they were not kept (`training.keep_early`)."""
     masks: Masks | None = None
     """Which weights earlier compressors have kept; None if they removed none."""
     samples: Samples | None = None

@@ -8,10 +8,10 @@ round is that fine-tuning itself.
 `rewind` chooses the weights to continue from after a round: those at the end of the previous round
 (`none`: Han et al. 2015, arXiv 1506.02626; WeMem's setting, 5 rounds), the initial weights (`init`: the
 lottery ticket), or those of early in training (`early`: Frankle et al. 2020, arXiv 1912.05671). With all
-three, the first round ranks the dense model's weights. Deviation of `early` from the paper: the dense
-model's own early weights are not on disk, so `early_epochs` epochs are trained again from the same
-initial weights, with another batch order, at the fine-tuning's learning rate and over its whole
-schedule.
+three, the first round ranks the dense model's weights. `early` takes the weights that the dense model had early in
+its own training, if the study keeps them (`training.keep_early`). Deviation from the paper without them:
+`early_epochs` epochs are trained again from the same initial weights, with another batch order, at the fine-tuning's
+learning rate and over its whole schedule.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pruneaudit.compression.compressor import Compressed, CompressionContext, Co
 from pruneaudit.compression.mask_options import MaskOptions
 from pruneaudit.compression.schedules import density_after_round
 from pruneaudit.core import seeds
+from pruneaudit.core.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,7 +38,7 @@ class Options(MaskOptions):
     rewind: Literal["none", "init", "early"] = "none"
     """Weights to continue from after each round: the current ones, the initial ones, or those of early in training."""
     early_epochs: int = Field(default=1, ge=1)
-    """Number of epochs after which `rewind = "early"` takes its weights."""
+    """Number of epochs after which `rewind = "early"` takes its weights, if it has to train them again."""
 
     @model_validator(mode="after")
     def _early_epochs_belong_to_early(self) -> Options:
@@ -87,9 +88,20 @@ class Iterative(Compressor[Options]):
 
 
 def _rewound_to(model: nn.Module, options: Options, context: CompressionContext) -> dict[str, Tensor]:
-    """The weights that each round goes back to; empty without rewinding."""
+    """The weights that each round goes back to; empty without rewinding.
+
+    Raises:
+        UserError: `early_epochs` beside stored early weights.
+    """
     if options.rewind == "none":
         return {}
+    if options.rewind == "early" and context.early is not None:
+        if options.early_epochs != 1:
+            raise UserError(
+                f"early_epochs: got {options.early_epochs}, but the rounds go back to the weights that"
+                " training.keep_early keeps; leave one of them out"
+            )
+        return context.early().state_dict()
     from pruneaudit.compression.parametrized import copied
 
     earlier = copied(model)

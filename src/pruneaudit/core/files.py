@@ -263,6 +263,8 @@ def system_reason(error: BaseException) -> str:
 WEIGHTS_FILE = "model.safetensors"
 MASK_FILE = "mask.safetensors"
 COMPRESSED_FILE = "compressed.safetensors"
+EARLY_FILE = "early.safetensors"
+"""The weights of an early step of a dense training, if the study keeps them."""
 STRUCTURE_FILE = "structure.json"
 """The parts that a method removed from the architecture."""
 STUDY_FILE = "study.json"

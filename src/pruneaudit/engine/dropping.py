@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
-from pruneaudit.core.files import COMPRESSED_FILE, WEIGHTS_FILE
+from pruneaudit.core.files import COMPRESSED_FILE, EARLY_FILE, WEIGHTS_FILE
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.store import SEAL, Store
 
@@ -35,6 +35,7 @@ def drop_weights(plan: Plan, store: Store, kept: int) -> int:
         if WEIGHTS_FILE in task.artifact.files and task.model_id != kept and all(seal.is_file() for seal in made):
             num_dropped += store.drop(task.artifact, WEIGHTS_FILE)
             num_dropped += store.drop(task.artifact, COMPRESSED_FILE)
+            num_dropped += store.drop(task.artifact, EARLY_FILE)
     return num_dropped
 
 

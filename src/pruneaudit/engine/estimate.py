@@ -12,7 +12,7 @@ import torch
 
 from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE
+from pruneaudit.core.files import COMPRESSED_FILE, EARLY_FILE, MASK_FILE
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.models import build_model
@@ -49,6 +49,7 @@ def disk_bytes(plan: Plan, audit_data: AuditData, tasks: Sequence[Task]) -> int:
         total += SMALL_FILES + sizes.get(task.action, weights)
         total += masks if MASK_FILE in task.artifact.files else 0
         total += weights if COMPRESSED_FILE in task.artifact.files else 0  # at most
+        total += weights if EARLY_FILE in task.artifact.files else 0
     return total
 
 

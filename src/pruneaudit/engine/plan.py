@@ -312,7 +312,8 @@ def _scoring_tasks(
         return [], {}
     # Its members are drawn independently under every protocol, so the protocol is not part of its identity.
     config = {key: value for key, value in bank.items() if key not in study.membership.identity}
-    models = model_artifacts(SCORING, config | {"kind": SCORING}, sizes[-1])
+    config |= {"kind": SCORING, "training": study.training.of_release.identity}
+    models = model_artifacts(SCORING, config, sizes[-1])
     tasks = [Task("train", SCORING, m, a, {"audit_data": audit_data}, a.config) for m, a in enumerate(models)]
     shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": 1, "seed": study.seed}
     queries = _query_tasks("signals", SCORING, models, audit_data, shape, ("logits.npy",), in_bank)

@@ -16,6 +16,7 @@ from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.defenses import DEFENSES
+from pruneaudit.engine.model_artifacts import keeps_early
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.store import Store
 from pruneaudit.models import MODELS
@@ -115,7 +116,9 @@ def _check(task: Task, makers: dict[str, Task], audit_data: AuditData) -> tuple[
             if "parent" in task.inputs:
                 _check_weights_fit(task, model, made(makers[task.inputs["parent"].folder]))
             if steps_of(task.spec):
-                return _try_steps(task, model, audit_data, lambda: made(task))
+                parent = makers[task.inputs["parent"].folder] if "parent" in task.inputs else None
+                has_early = parent is not None and keeps_early(parent.spec)
+                return _try_steps(task, model, audit_data, lambda: made(task), has_early)
         except UserError as error:
             raise UserError(f"release '{task.release}': {error}") from None
         except Exception:  # cannot be tried without data; the real task reports genuine errors
@@ -133,10 +136,19 @@ def _check_weights_fit(task: Task, model: nn.Module, parent: nn.Module) -> None:
         )
 
 
-def _try_steps(task: Task, model: nn.Module, audit_data: AuditData, new: Callable[[], nn.Module]) -> tuple[str, ...]:
+def _try_steps(
+    task: Task, model: nn.Module, audit_data: AuditData, new: Callable[[], nn.Module], has_early: bool
+) -> tuple[str, ...]:
     """Compresses a network with new weights, without training. Returns notes for the user.
 
     Also applies the compressors of its parents, which give a smaller or masked network.
+
+    Args:
+        task: the task that makes the first model of the release.
+        model: the network.
+        audit_data: the audit data of the study.
+        new: makes a network with new weights.
+        has_early: whether the parent keeps early weights; new ones take their place.
     """
     import torch
 
@@ -157,7 +169,8 @@ def _try_steps(task: Task, model: nn.Module, audit_data: AuditData, new: Callabl
         example, step = torch.zeros((1, *audit_data.x.shape[1:])), steps[number]
         samples = None if step.compressor.data(step.options) == "none" else _calibration(step, audit_data)
         draws, teacher = torch.Generator().manual_seed(0), model if step.learns_from_parent else None
-        return CompressionContext(example, draws, train, new, samples=samples, teacher=teacher)
+        early = new if has_early else None
+        return CompressionContext(example, draws, train, new, early=early, samples=samples, teacher=teacher)
 
     made = compressed(Chained(model), steps, context_of)
     return () if any(step.kind == "structure" for step in inherited) else kept_whole(made.structure)

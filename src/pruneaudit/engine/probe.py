@@ -35,7 +35,7 @@ PROBED_SECONDS = 0.5
 MAX_ROUNDS = 20
 SECONDS_PER_TASK = 0.05
 """Time for reading and writing files, and for the accuracies of a model."""
-_PLAIN = {"epochs": 1, "schedule": "constant", "milestones": (), "select": "last", "patience": None}
+_PLAIN = {"epochs": 1, "schedule": "constant", "milestones": (), "select": "last", "patience": None, "keep_early": None}
 
 
 @dataclass

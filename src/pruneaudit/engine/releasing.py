@@ -198,7 +198,12 @@ def _compressed(model: nn.Module, context: TaskContext, defense: _Defended) -> C
         draws, step = context.generator(seeds.PRUNE, *later), steps[number]
         example, samples = context.members().inputs(slice(0, 1)), context.calibration(step)
         teacher = _teacher(context) if step.learns_from_parent else None
-        return CompressionContext(example, draws, train_phase, context.initial_model, samples=samples, teacher=teacher)
+        return CompressionContext(
+            *(example, draws, train_phase, context.initial_model),
+            early=context.early_model if context.has_early else None,
+            samples=samples,
+            teacher=teacher,
+        )
 
     return compressed(_brought_along(model, context), steps, context_of)
 

@@ -18,7 +18,7 @@ from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.compression.storage_size import size_facts
 from pruneaudit.compression.structure import replay
 from pruneaudit.core import seeds
-from pruneaudit.core.files import STRUCTURE_FILE, WEIGHTS_FILE
+from pruneaudit.core.files import EARLY_FILE, STRUCTURE_FILE, WEIGHTS_FILE
 from pruneaudit.core.randomness import numpy_generator, torch_generator
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import from_text
@@ -121,6 +121,16 @@ class TaskContext:
         """Returns a network with the initial weights of this model."""
         model = new_model(self.task_spec.spec, self.audit_data, self.generator(seeds.INITIALISE))
         return model.to(self.task_spec.device)
+
+    def early_model(self) -> nn.Module:
+        """Returns a network with the weights that the parent had early in its training; only if it keeps them."""
+        return load_weights(self.initial_model(), Path(self.task_spec.inputs["parent"]) / EARLY_FILE)
+
+    @property
+    def has_early(self) -> bool:
+        """Whether the parent keeps the weights that it had early in its training."""
+        parent = self.task_spec.inputs.get("parent")
+        return parent is not None and (Path(parent) / EARLY_FILE).exists()
 
     def checkpoints(self, phase: str = "") -> Checkpoints | None:
         """Returns the checkpoints of a training of this task; every phase has a separate folder."""

@@ -17,6 +17,7 @@ from scipy.special import softmax
 from torch import nn
 
 from pruneaudit.core import seeds
+from pruneaudit.core.files import EARLY_FILE
 from pruneaudit.core.randomness import torch_generator
 from pruneaudit.core.threads import one_blas_thread, one_torch_thread
 from pruneaudit.data.audit_data import holdout_halves
@@ -43,6 +44,8 @@ from pruneaudit.signals.derived import scaled_confidence
 from pruneaudit.signals.sensitivity import sensitivity
 from pruneaudit.study import Training
 from pruneaudit.training.by_function import train_by_function
+from pruneaudit.training.checkpoint import save_tensors
+from pruneaudit.training.early import KeepEarly
 from pruneaudit.training.history import write_summary
 from pruneaudit.training.loop import train
 from pruneaudit.training.predict import predict
@@ -74,7 +77,11 @@ def _train_dense(task_spec: TaskSpec) -> None:
     if settings.function:
         history = train_by_function(model, members, settings.function, generator)
     else:
-        history = train(model, members, settings, generator, context.hooks(settings), context.checkpoints()).history
+        early = () if settings.keep_early is None else (KeepEarly(settings.keep_early),)
+        hooks = (*early, *context.hooks(settings))
+        history = train(model, members, settings, generator, hooks, context.checkpoints()).history
+        for hook in early:
+            save_tensors(hook.weights, Path(task_spec.staging) / EARLY_FILE)
     write_trained(context, model, history)
 
 

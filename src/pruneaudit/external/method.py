@@ -22,6 +22,8 @@ class Tuning(Training):
     learning_rate: float = Field(default=0.01, gt=0)
     select: Literal["last"] = "last"
     """Always the last epoch's weights: there is no dev set to choose by."""
+    keep_early: None = None
+    """None: only a study keeps early weights."""
 
 
 @dataclass(frozen=True)

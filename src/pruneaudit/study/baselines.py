@@ -119,4 +119,4 @@ def _shape(study: Study, release: Release) -> Any:
 
 
 def _shape_of_dense(study: Study) -> Any:
-    return INIT, None, study.training.model_dump_json(), None, 0
+    return INIT, None, study.training.of_release.model_dump_json(), None, 0

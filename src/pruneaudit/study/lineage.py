@@ -135,7 +135,7 @@ def training_of(study: Study, release: Release) -> Training | None:
     """
     training = study.training_of(release) if release.finetune else None
     if training is None and origin_of(release) == "init":
-        training = study.training
+        training = study.training.of_release
     is_taught = release.finetune is not None and learns_from_parent(release)  # the loop trains it, with these settings
     if study.training.function and origin_of(release) == "init" and not is_taught:
         _check_whole_training(release, study.training.function)

@@ -123,6 +123,11 @@ class Study(Options):
                 f"data.num_canaries: got {num} beside a target, whose training is over; leave it out, or set"
                 " target.canaries to the file of canaries that the target was trained with"
             )
+        if self.training.keep_early is not None:
+            raise ValueError(
+                f"training.keep_early: got {self.training.keep_early:g} beside a target, whose early weights are not"
+                " known; leave it out: iterative:rewind=early then trains early weights for all models alike"
+            )
         if noise := self.data.label_noise:
             raise ValueError(f"data.label_noise: got {noise} beside a target, which was trained without; leave it out")
         object.__setattr__(self, "membership", bank)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pruneaudit.core.options import Options, validated
 from pruneaudit.study.user_function import UserFunction
@@ -40,6 +40,9 @@ class Training(Options):
     """Precision of the forward and backward passes; `bfloat16` uses torch's autocast, for GPUs and for processors
     with AMX (there 1.8 to 2.8 times as fast for convolutional networks; on others slower). Weights, optimizer and all
     signals are float32 in both. Changing it makes a different bank."""
+    keep_early: int | float | None = None
+    """Keep the weights of each dense network after this epoch, or after this fraction of all steps (such as 0.02), for
+    `iterative:rewind=early`, which otherwise trains them again (arXiv 1903.01611)."""
     function: UserFunction | None = None
     """Your own training function, `package.module:train`, called with model, x, y, generator and device. It replaces
     the loop for networks trained from new weights without pruning or defence."""
@@ -52,10 +55,24 @@ class Training(Options):
         """
         if self.function is not None:
             return {"function": self.function}
-        usual = (
-            {"precision"} if self.precision == "float32" else set()
-        )  # keeps the identities of banks older than this setting
+        # Defaults of later settings are left out, which keeps the identities of older banks.
+        usual = {"precision"} if self.precision == "float32" else set()
+        usual |= {"keep_early"} if self.keep_early is None else set()
         return self.model_dump(mode="json", exclude={"function", *usual})
+
+    @property
+    def of_release(self) -> Training:
+        """The same training for a release from new weights: only the dense networks keep early weights."""
+        return self.model_copy(update={"keep_early": None})
+
+    @field_validator("keep_early")
+    @classmethod
+    def _epoch_or_fraction(cls, given: float | None) -> float | None:
+        if given is None or 0 < given < 1:
+            return given
+        if given < 1 or given != int(given):
+            raise ValueError(f"got {given:g}, expected an epoch (1, 2, ...), or a fraction of all steps such as 0.02")
+        return int(given)
 
     @model_validator(mode="after")
     def _settings_go_together(self) -> Training:
@@ -63,6 +80,13 @@ class Training(Options):
             raise ValueError("schedule 'step' needs milestones = [epoch, ...]; no other schedule takes them")
         if self.patience is not None and self.select != "best_dev":
             raise ValueError(f"patience = {self.patience} needs select = 'best_dev', because it uses the dev set")
+        if isinstance(self.keep_early, int) and self.keep_early >= self.epochs:
+            raise ValueError(
+                f"keep_early = {self.keep_early} is no early epoch of {self.epochs}; expected an epoch below"
+                f" {self.epochs}, or a fraction of all steps such as 0.02"
+            )
+        if self.function is not None and self.keep_early is not None:
+            raise ValueError(f"keep_early applies to the loop, which {self.function} replaces: leave it out")
         if self.function is not None and self.precision != "float32":
             raise ValueError(
                 f"precision = '{self.precision}' applies to the loop, which {self.function} replaces: leave it out"
@@ -94,7 +118,7 @@ class FineTuning(Options):
     def over(self, training: Training, where: str = "finetune") -> Training:
         """Returns `training`, overridden by the settings given here; `where` names it in messages."""
         # Fine-tuning always uses the loop, which reapplies the mask after each step.
-        values = training.model_dump() | self.model_dump(exclude_none=True) | {"function": None}
+        values = training.model_dump() | self.model_dump(exclude_none=True) | {"function": None, "keep_early": None}
         if values["schedule"] != "step" and self.milestones is None:
             values["milestones"] = ()
         if values["select"] != "best_dev" and self.patience is None:
