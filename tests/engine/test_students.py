@@ -11,6 +11,8 @@ from pruneaudit.api import Runtime, run
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.engine.plan import check_plugins
+from pruneaudit.report.compressed import taught_by
+from pruneaudit.report.sentences.changes import change_words
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.study.baselines import baselines
@@ -159,3 +161,11 @@ def test_accuracies_are_those_of_the_student(finished):
     found = [json.loads((folder_of(finished, "distil-public", m) / SUMMARY_FILE).read_text()) for m in range(2)]
     assert all(0 <= summary["test_accuracy"] <= 1 for summary in found)
     assert np.isfinite([summary["train_accuracy"] for summary in found]).all()
+
+
+def test_the_report_says_who_taught_whom_and_what_it_is_compared_with(finished):
+    words = change_words(finished.audit.results, "distil-members-soft", "dense")
+    assert "A student of dense, taught on members without their labels" in words
+    assert "trained from scratch on members" in words
+    assert taught_by(finished.audit.results, "rounded") == ("", "")
+    assert taught_by(finished.audit.results, "grandchild") == ("rounded", "public samples")

@@ -19,8 +19,15 @@ from pruneaudit.report.selection import (
     target_file,
 )
 from pruneaudit.study import INIT
-from pruneaudit.study.lineage import compression_words, own_file
+from pruneaudit.study.lineage import compression_words, learns_from_parent, own_file
 
+TAUGHT_ON = {
+    "members": "members",
+    "members-soft": "members without their labels",
+    "public": "public samples",
+    "mixed": "members and public samples, without labels",
+}
+"""The samples that a student learns from, in words."""
 FLOAT_BITS = 32
 """Bits of an uncompressed weight; `compression.macs` has the same, and needs torch."""
 
@@ -41,6 +48,20 @@ def compressed_by(results: Results, release: str) -> str:
     if row is None or not row["compress"]:
         return ""
     return f"{row['compress']} {sparsity_text(row['sparsity'])}" if row["sparsity"] > 0 else str(row["compress"])
+
+
+@once
+def taught_by(results: Results, release: str) -> tuple[str, str]:
+    """The teacher's release of a student and the samples that it learned from, in words; empty for other releases."""
+    study = study_of(results)
+    found = next((item for item in study.releases if item.name == release), None) if study else None
+    try:
+        if found is None or not learns_from_parent(found):
+            return "", ""
+    except UserError:  # a plug-in that is not here
+        return "", ""
+    data = next(str(plugin.options["data"]) for plugin in found.compress if "data" in plugin.options)
+    return found.parent, TAUGHT_ON.get(data, data)
 
 
 def made_by(results: Results, release: str) -> str:

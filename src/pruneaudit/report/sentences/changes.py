@@ -8,7 +8,7 @@ import pandas as pd
 
 from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.compressed import compressed_by, is_pruned_only, made_by, of_all_parameters
+from pruneaudit.report.compressed import compressed_by, is_pruned_only, made_by, of_all_parameters, taught_by
 from pruneaudit.report.conclusions.changes import Conclusion, Shown, concluded, direction
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, sparsity_text
 from pruneaudit.report.selection import (
@@ -152,6 +152,8 @@ def _baseline(results: Results, release: str, base: str, baseline: str) -> str:
     row = release_row(results, release)
     if row is None or (was_fine_tuned(row) and row["origin"] != "init"):
         return "the baseline" if why_not_alone(results, release) else "the baseline, fine-tuned the same way"
+    if taught_by(results, release)[0]:
+        return "the same network, trained from scratch on members"
     if row["origin"] == "init":
         return "the same network, trained the same way without compression"
     return "the release that it was made from"
@@ -179,6 +181,10 @@ def what_was_done(results: Results, release: str) -> str:
         return of_file
     defended = " with a defence" if row["defense"] else ""
     if row["compress"]:
+        teacher, taught_on = taught_by(results, release)
+        if teacher:
+            bits = f" ({row['effective_bits']:.2f} bits per weight)" if row["effective_bits"] > 0 else ""
+            return f"A student of {teacher}, taught on {taught_on}{bits}{defended}"
         trained = ", trained from new weights" if row["origin"] == "init" and row["release"] != DENSE else ""
         if not is_pruned_only(results, release):
             bits = f" ({row['effective_bits']:.2f} bits per weight)" if row["effective_bits"] > 0 else ""
