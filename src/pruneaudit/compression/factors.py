@@ -1,0 +1,457 @@
+"""Low rank: a layer becomes two smaller layers in a row, whose product is near its weights.
+
+| form | matrix W | the two layers |
+|---|---|---|
+| `linear` | (outputs, inputs) | inputs to r, r to outputs |
+| `channel` | (o, i h k) | an h x k convolution to r channels, then a 1x1 convolution |
+| `spatial` | (o h, i k) | a 1 x k convolution to r channels, then an h x 1 convolution |
+
+With the singular values S and vectors of W = U S V', the first layer gets sqrt(S) V' and the second U sqrt(S), both cut
+to rank r (Eckart and Young 1936); the bias goes to the second layer. Stride, padding and dilation of a `spatial` pair are split by axis,
+of a `channel` pair they belong to the first layer. Two layers hold r (rows + columns) weights: fewer than
+rows x columns only below the break-even rank.
+
+The change is recorded as JSON text: `replay_factors` repeats it on a freshly built network, whose state dict then has
+the names and shapes of the released one.
+"""
+
+# m outputs, n inputs of a matrix, r rank; o output channels, i input channels, h x k kernel
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, ValidationError
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils import skip_init
+
+from pruneaudit.compression.channel_choice import KeptWhole
+from pruneaudit.compression.compressed import Constraint
+from pruneaudit.compression.matrices import untouchable_layers
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import Options
+from pruneaudit.training.hooks import Hook
+
+Form = Literal["linear", "channel", "spatial"]
+"""How a weight tensor is read as a matrix; see above."""
+KIND = "factors"
+"""The kind of the record in structure.json."""
+DAMPING = 0.01
+"""Added to the second moments of inputs, relative to their mean: an input that is always 0 would have no inverse."""
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class LayerFactors(Options):
+    """One layer that became two."""
+
+    name: str
+    """Its module name."""
+    form: Form
+    """How it was split."""
+    rank: int = Field(ge=1)
+    """Channels or features between the two layers."""
+
+
+class FactorsRecord(Options):
+    """The layers of a network that became two layers each."""
+
+    kind: Literal["factors"] = KIND
+    layers: tuple[LayerFactors, ...]
+    kept: tuple[KeptWhole, ...] = ()
+    """Layers that stay as they are, though they are not excluded."""
+
+
+class Factored(nn.Module):
+    """Two layers in the place of one: `reduce`, then `expand`.
+
+    It has the attributes of the layer that it replaces, for networks that read them: sizes, `bias`, and the product of
+    both layers as `weight`.
+
+    Example:
+        >>> Factored(nn.Linear(64, 10), "linear", 4)(torch.zeros(1, 64)).shape
+        torch.Size([1, 10])
+    """
+
+    def __init__(self, layer: nn.Module, form: Form, rank: int) -> None:
+        """Takes the shapes of a layer; all weights are 0.
+
+        Args:
+            layer: an `nn.Linear`, or a convolution that is neither grouped nor transposed.
+            form: how to split it.
+            rank: r.
+        """
+        super().__init__()
+        self.form, self.rank = form, rank
+        for key in layer.__constants__ if isinstance(layer.__constants__, list) else ():
+            if key in vars(layer):
+                setattr(self, key, vars(layer)[key])
+        self.reduce, self.expand = _two_layers(layer, form, rank)
+        for part in (self.reduce, self.expand):
+            for key, parameter in part.named_parameters():
+                nn.init.zeros_(parameter)
+                parameter.requires_grad_(layer.get_parameter(key).requires_grad)
+        self.train(layer.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The output of the layer that it replaces, up to the error of rank r."""
+        result: Tensor = self.expand(self.reduce(x))
+        return result
+
+    @property
+    def weight(self) -> Tensor:
+        """The product of both layers' weights, in the shape of the weight that they replace."""
+        first, second = self.reduce.weight, self.expand.weight
+        assert isinstance(first, Tensor)
+        assert isinstance(second, Tensor)
+        if self.form == "spatial":
+            return torch.einsum("orh,rik->oihk", second[..., 0], first[:, :, 0])
+        return (second.flatten(1) @ first.flatten(1)).view(-1, *first.shape[1:])
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias of the second layer."""
+        bias = self.expand.bias
+        return bias if isinstance(bias, Tensor) else None
+
+    @torch.no_grad()
+    def fill(self, reduce: Tensor, expand: Tensor) -> None:
+        """Sets the weights of both layers.
+
+        Args:
+            reduce: (r, columns) as `Split` gives it.
+            expand: (rows, r).
+        """
+        first, second = self.reduce.weight, self.expand.weight
+        assert isinstance(first, Tensor)
+        assert isinstance(second, Tensor)
+        if self.form == "spatial":
+            expand = expand.view(second.shape[0], second.shape[2], -1).mT  # (o, r, h)
+        first.copy_(reduce.view(first.shape))
+        second.copy_(expand.reshape(second.shape))
+
+
+def _two_layers(layer: nn.Module, form: Form, rank: int) -> tuple[nn.Module, nn.Module]:
+    """The two layers, not filled; no random numbers are drawn for them."""
+    assert isinstance(layer.weight, Tensor)
+    common: dict[str, Any] = {"device": layer.weight.device, "dtype": layer.weight.dtype}
+    has_bias = layer.bias is not None
+    if form == "linear":
+        assert isinstance(layer, nn.Linear)
+        return (
+            skip_init(nn.Linear, layer.in_features, rank, bias=False, **common),
+            skip_init(nn.Linear, rank, layer.out_features, bias=has_bias, **common),
+        )
+    assert isinstance(layer, _CONVOLUTIONS)
+    kind = type(layer)
+    settings = {"padding_mode": layer.padding_mode, **common}
+    if form == "channel":
+        own = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+        return (
+            skip_init(kind, layer.in_channels, rank, layer.kernel_size, bias=False, **own, **settings),
+            skip_init(kind, rank, layer.out_channels, 1, bias=has_bias, **common),
+        )
+    down, across = (_along(layer, axis) for axis in (0, 1))
+    return (
+        skip_init(kind, layer.in_channels, rank, bias=False, **across, **settings),
+        skip_init(kind, rank, layer.out_channels, bias=has_bias, **down, **settings),
+    )
+
+
+def _along(layer: _ConvNd, axis: int) -> dict[str, Any]:
+    """The arguments of a two-dimensional convolution along one axis alone."""
+
+    def only(values: tuple[int, ...], other: int) -> tuple[int, ...]:
+        return tuple(value if place == axis else other for place, value in enumerate(values))
+
+    padding = layer.padding if isinstance(layer.padding, str) else only(layer.padding, 0)
+    return {
+        "kernel_size": only(layer.kernel_size, 1),
+        "stride": only(layer.stride, 1),
+        "dilation": only(layer.dilation, 1),
+        "padding": padding,
+    }
+
+
+# ------------------------------------------------------------------ splitting
+
+
+@dataclass(frozen=True)
+class Split:
+    """The singular value decomposition of one layer's matrix, weighted by its inputs if they are known."""
+
+    form: Form
+    left: Tensor
+    """U (rows, s) float64, s = min(rows, columns)."""
+    values: Tensor
+    """S (s,) float64, falling."""
+    right: Tensor
+    """V' (s, columns) float64, with the weighting undone."""
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, weight: Tensor, form: Form, moment: Tensor | None = None) -> Split:
+        """Decomposes a weight.
+
+        Args:
+            weight: (outputs, inputs), or (o, i, h, k) of a convolution.
+            form: how to read it as a matrix.
+            moment: X X' of the layer's inputs (d, d) in the order of `weight.flatten(1)`: the error of outputs on
+                these inputs is then as small as possible, instead of that of weights. `spatial` reads it row of kernel
+                by row of kernel, and neglects what inputs of different rows have in common.
+        """
+        matrix = as_matrix(weight.detach().double(), form)
+        if moment is None:
+            left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+            return cls(form, left, values, right)
+        root, inverse = _roots(_of_columns(moment.double(), weight, form))
+        left, values, right = torch.linalg.svd(matrix @ root, full_matrices=False)
+        return cls(form, left, values, right @ inverse)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the matrix."""
+        return self.left.shape[0], self.right.shape[1]
+
+    def rank_of_energy(self, energy: float) -> int:
+        """The smallest rank that keeps this fraction of the sum of squared singular values; at least 1."""
+        lost = self.values.square().flip(0).cumsum(0).flip(0)  # by rank 0, 1, ...: of all that are cut
+        return max(1, int((lost > (1 - energy) * lost[0]).sum()))
+
+    def rank_of_error(self, error: float) -> int:
+        """The smallest rank whose error, relative to the norm of the matrix, is at most this; at least 1."""
+        return self.rank_of_energy(1 - error**2)
+
+    def factors(self, rank: int) -> tuple[Tensor, Tensor]:
+        """The weights of both layers as matrices, (r, columns) and (rows, r), float64."""
+        root = self.values[:rank].sqrt()
+        return root[:, None] * self.right[:rank], self.left[:, :rank] * root
+
+
+def as_matrix(weight: Tensor, form: Form) -> Tensor:
+    """A weight as the matrix (rows, columns) of a form."""
+    if form == "spatial":
+        outputs, inputs, height, width = weight.shape
+        return weight.permute(0, 2, 1, 3).reshape(outputs * height, inputs * width)
+    return weight.flatten(1)
+
+
+def matrix_shape(weight: Tensor, form: Form) -> tuple[int, int]:
+    """(rows, columns) of the matrix of a form."""
+    if form == "spatial":
+        outputs, inputs, height, width = weight.shape
+        return outputs * height, inputs * width
+    return weight.shape[0], weight[0].numel()
+
+
+def break_even(shape: tuple[int, int]) -> float:
+    """The rank at which two layers hold as many weights as the matrix of this shape."""
+    rows, columns = shape
+    return rows * columns / (rows + columns)
+
+
+def rank_of_weights(layer: str, weight: Tensor, form: Form, fraction: float) -> int:
+    """The largest rank at which two layers hold at most this fraction of the layer's weights.
+
+    Args:
+        layer: its name, for messages.
+        weight: its weight.
+        form: how to split it.
+        fraction: in (0, 1].
+
+    Raises:
+        UserError: even rank 1 holds more.
+    """
+    limit = break_even(matrix_shape(weight, form))
+    rank = math.floor(fraction * limit * (1 + 1e-12))
+    if rank < 1 <= limit:
+        least = math.ceil(1e4 / limit) / 1e4
+        raise UserError(
+            f"fraction: got {fraction:g}, but rank 1 of layer '{layer}' {tuple(weight.shape)} holds {1 / limit:.4f} of"
+            f" its weights; give at least {least:g}, or exclude the layer"
+        )
+    return rank
+
+
+def _of_columns(moment: Tensor, weight: Tensor, form: Form) -> Tensor:
+    """The second moments of the columns of a form, from those of the columns of `weight.flatten(1)`."""
+    if form != "spatial":
+        return moment
+    _, inputs, height, width = weight.shape
+    by_row = moment.view(inputs, height, width, inputs, height, width)
+    return torch.einsum("ihkjhl->ikjl", by_row).reshape(inputs * width, inputs * width)
+
+
+def _roots(moment: Tensor) -> tuple[Tensor, Tensor]:
+    """The square root of second moments and its inverse, both symmetric, after damping."""
+    values, vectors = torch.linalg.eigh(moment)
+    mean = values.mean().clamp(min=torch.finfo(values.dtype).tiny)
+    root = (values.clamp(min=0) / mean + DAMPING).sqrt()
+    return (vectors * root) @ vectors.mT, (vectors / root) @ vectors.mT
+
+
+# ------------------------------------------------------------------ networks
+
+
+def layer_of(parameter: str) -> str:
+    """The module name of the layer with this weight."""
+    return parameter.rpartition(".")[0]
+
+
+def forms(
+    model: nn.Module, weights: Mapping[str, Tensor], convolutions: Form = "channel"
+) -> tuple[dict[str, Form], tuple[KeptWhole, ...]]:
+    """How each layer can be split, and the layers that cannot, with the reason.
+
+    Args:
+        model: any network.
+        weights: the weights that a method may change, from `selection.prunable_weights`.
+        convolutions: the form of two-dimensional convolutions; others take `channel`.
+
+    Returns:
+        The form by parameter name, and the layers that stay whole.
+    """
+    untouchable, found, kept = untouchable_layers(model), {}, []
+    for name in weights:
+        layer, _, key = name.rpartition(".")
+        module = model.get_submodule(layer)
+        reason = _why_whole(model, layer, module, key, untouchable)
+        if reason:
+            kept.append(KeptWhole(layers=(name if key != "weight" else layer,), reason=reason))
+        elif isinstance(module, nn.Linear):
+            found[name] = "linear"
+        else:
+            found[name] = convolutions if isinstance(module, nn.Conv2d) else "channel"
+    return found, tuple(kept)
+
+
+def _why_whole(model: nn.Module, layer: str, module: nn.Module, key: str, untouchable: frozenset[str]) -> str:
+    """Why a layer cannot become two; empty if it can."""
+    if layer in untouchable:
+        return "their weights are shared or computed from others"
+    if isinstance(module, Factored) or isinstance(model.get_submodule(layer_of(layer)), Factored):
+        return "they are factors already"
+    if key != "weight" or type(module) not in (nn.Linear, *_CONVOLUTIONS):
+        return f"weights of {type(module).__name__} cannot become two layers"
+    if isinstance(module, _ConvNd) and module.groups > 1:
+        return "grouped convolutions cannot become two layers"
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+        return "they have hooks, which two layers would lose"
+    return ""
+
+
+def factorise(model: nn.Module, ranks: Mapping[str, int], splits: Mapping[str, Split]) -> nn.Module:
+    """Replaces layers by two, with weights from their decompositions, in place.
+
+    Args:
+        model: the network.
+        ranks: the rank by parameter name; the largest possible one loses nothing but rounding.
+        splits: the decompositions by parameter name.
+
+    Returns:
+        `model`, or the pair of layers if the network is a single layer.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(64, 10))
+        >>> split = Split.of(network[0].weight, "linear")
+        >>> factorise(network, {"0.weight": 4}, {"0.weight": split})[0].weight.shape
+        torch.Size([10, 64])
+    """
+    for name, rank in ranks.items():
+        split = splits[name]
+
+        def fill(made: Factored, split: Split = split, rank: int = rank) -> None:
+            made.fill(*split.factors(rank))
+
+        model = _replaced(model, LayerFactors(name=layer_of(name), form=split.form, rank=rank), fill)
+    return model
+
+
+def _replaced(model: nn.Module, wanted: LayerFactors, fill: Callable[[Factored], None] = lambda _: None) -> nn.Module:
+    """The network with one layer replaced; the bias stays."""
+    layer = model.get_submodule(wanted.name)
+    made = Factored(layer, wanted.form, wanted.rank)
+    with torch.no_grad():
+        if made.bias is not None:
+            made.bias.copy_(layer.bias)  # type: ignore[arg-type]
+    fill(made)
+    if not wanted.name:
+        return made
+    model.set_submodule(wanted.name, made)
+    return model
+
+
+class Factors(Constraint):
+    """Layers that became two; any training trains the factors, so that the rank stays."""
+
+    def __init__(self, structure: str) -> None:
+        self.structure = structure
+
+    def hooks(self, model: nn.Module) -> tuple[Hook, ...]:
+        """No hooks: the architecture keeps the rank."""
+        return ()
+
+    def apply(self, model: nn.Module) -> None:
+        """Changes nothing."""
+
+    def state(self, model: nn.Module) -> dict[str, Tensor]:
+        """The record, and the weights of all factors."""
+        text = torch.tensor(list(self.structure.encode()), dtype=torch.uint8)
+        weights = {
+            f"{name}.{part}.weight": module.get_parameter(f"{part}.weight").detach().cpu().contiguous()
+            for name, module in model.named_modules()
+            if isinstance(module, Factored)
+            for part in ("reduce", "expand")
+        }
+        return {"structure": text} | {f"whole/{name.removeprefix('.')}": weight for name, weight in weights.items()}
+
+
+def replay_factors(model: nn.Module, text: str) -> nn.Module:
+    """Gives a freshly built network the layers of one that was factorised; their weights are 0.
+
+    Args:
+        model: of the architecture that was factorised, with any weights; changed in place.
+        text: the record, as JSON text.
+
+    Returns:
+        `model`, whose state dict now has the names and shapes of the factorised one.
+
+    Raises:
+        UserError: the text is not such a record, or belongs to another architecture.
+    """
+    for layer in record_of(text).layers:
+        try:
+            module = model.get_submodule(layer.name)
+        except AttributeError:
+            module = None
+        wanted: tuple[type, ...] = {"linear": (nn.Linear,), "spatial": (nn.Conv2d,)}.get(layer.form, _CONVOLUTIONS)
+        if type(module) not in wanted or layer.rank > min(matrix_shape(_weight(module), layer.form)):
+            raise UserError(
+                f"structure: no layer '{layer.name}' of this network has factors of rank {layer.rank} and form"
+                f" {layer.form}; it was made for another architecture"
+            )
+        model = _replaced(model, layer)
+    return model
+
+
+def _weight(module: nn.Module | None) -> Tensor:
+    assert module is not None
+    assert isinstance(module.weight, Tensor)
+    return module.weight
+
+
+def record_of(text: str) -> FactorsRecord:
+    """Reads a record.
+
+    Raises:
+        UserError: the text is not one.
+    """
+    try:
+        return FactorsRecord.model_validate_json(text)
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"]
+        raise UserError(f"structure: not a record of factors ({reason}); make the release again") from None

@@ -1,0 +1,108 @@
+"""Low rank: replaces each layer by two smaller ones in a row, from its singular value decomposition.
+
+Linear layers: Denton et al. 2014 (arXiv 1404.0736). Convolutions: over channels (an h x k convolution to r channels, then
+1x1; Zhang et al. 2015, arXiv 1505.06798, without their treatment of activations), or over space (1 x k, then h x 1; Jaderberg et al. 2014, arXiv
+1405.3866). Formulas in `factors.py`. Fine-tuning trains the factors, so the rank stays.
+
+A layer stays whole if its rank is not below break-even, where two layers hold as many weights as one, and if it is
+grouped, transposed, shared or computed from other tensors. With `data`, the decomposition minimises the error of
+outputs on calibration samples instead of that of weights: W C^(1/2) is decomposed, C being the second moment of the
+layer's inputs in the uncompressed network, and C^(1/2) is undone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, Constraint, DataUse, Kind
+from pruneaudit.compression.mask_options import LayerOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+
+class Options(LayerOptions):
+    """Settings of low rank."""
+
+    fraction: float = Field(gt=0, le=1)
+    """How much of each layer remains; `by` says of what. With `by = "error"`, the largest relative error instead."""
+    by: Literal["weights", "energy", "error"] = "weights"
+    """Chooses the rank of each layer: the largest with at most this fraction of the layer's weights, the smallest that
+    keeps this fraction of the energy (sum of squared singular values), or the smallest whose relative error is at most
+    this. Trained layers spread their energy: 0.9 of it often takes as many weights as before."""
+    form: Literal["channel", "spatial"] = "channel"
+    """How to split a two-dimensional convolution: h x k then 1x1, or 1 x k then h x 1."""
+    data: Literal["none", "public", "members"] = "none"
+    """Calibration samples whose outputs are to change least; none: weights are to change least."""
+    num_samples: int = Field(default=256, ge=1)
+    """Number of calibration samples."""
+
+
+class Svd(Compressor[Options]):
+    """Replaces layers by two of low rank."""
+
+    degree = "fraction"
+
+    def kind(self, options: Options) -> Kind:
+        """Two layers instead of one."""
+        return "structure"
+
+    def data(self, options: Options) -> DataUse:
+        """The calibration samples, if it uses any."""
+        return options.data
+
+    def num_samples(self, options: Options) -> int:
+        """The number of calibration samples."""
+        return options.num_samples
+
+    def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
+        """Replaces layers, in place; see `Compressor.compress`."""
+        from pruneaudit.compression import factors
+        from pruneaudit.compression.channel_choice import KeptWhole, kept_notes
+        from pruneaudit.compression.layer_inputs import layers_in_order
+        from pruneaudit.compression.selection import prunable_weights
+        from pruneaudit.core.errors import UserError
+
+        weights = prunable_weights(model, options.exclude, options.layers)
+        forms, kept = factors.forms(model, weights, options.form)
+        if not forms:
+            raise UserError(f"svd: no layer of this network can become two ({'; '.join(kept_notes(kept))})")
+        if options.by == "weights":  # refused before the costly part
+            ranks = {
+                n: factors.rank_of_weights(factors.layer_of(n), weights[n], form, options.fraction)
+                for n, form in forms.items()
+            }
+        moments: dict[str, Tensor] = {}
+        if options.data != "none":
+            assert context.samples is not None
+            moments = {each.name: each.moment()[0] for each in layers_in_order(model, context.samples, forms)}
+        splits = {name: factors.Split.of(weights[name], form, moments.get(name)) for name, form in forms.items()}
+        if options.by != "weights":
+            ranks = {
+                name: split.rank_of_energy(options.fraction)
+                if options.by == "energy"
+                else split.rank_of_error(options.fraction)
+                for name, split in splits.items()
+            }
+        for name, split in splits.items():
+            limit = factors.break_even(split.shape)
+            if ranks[name] >= limit:
+                reason = (
+                    f"rank {ranks.pop(name)} is not below {limit:.4g}, where two layers hold as many weights as one"
+                )
+                kept = (*kept, KeptWhole(layers=(factors.layer_of(name),), reason=reason))
+        by_layer = tuple(
+            factors.LayerFactors(name=factors.layer_of(name), form=splits[name].form, rank=rank)
+            for name, rank in ranks.items()
+        )
+        record = factors.FactorsRecord(layers=by_layer, kept=kept)
+        smaller = factors.factorise(model, ranks, splits)
+        description = {"ranks": {layer.name: layer.rank for layer in by_layer}, "kept_whole": list(kept_notes(kept))}
+        return Compressed(smaller, factors.Factors(record.model_dump_json()), description=description)
+
+
+COMPRESSOR = Svd()
