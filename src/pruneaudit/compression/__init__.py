@@ -33,6 +33,8 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "compressor",
         "densities",
         "drop_and_grow",
+        "factored",
+        "factors",
         "gamma_penalty",
         "grid_options",
         "grid_rules",

@@ -22,28 +22,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, ValidationError
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.utils import skip_init
 
-from pruneaudit.compression.channel_choice import KeptWhole
+from pruneaudit.compression.channel_choice import KeptWhole, kept_notes
 from pruneaudit.compression.compressed import Constraint
+from pruneaudit.compression.factored import CONVOLUTIONS, PARTS, Factored, Form
 from pruneaudit.compression.matrices import untouchable_layers
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
 from pruneaudit.training.hooks import Hook
 
-Form = Literal["linear", "channel", "spatial"]
-"""How a weight tensor is read as a matrix; see above."""
 KIND = "factors"
 """The kind of the record in structure.json."""
 DAMPING = 0.01
 """Added to the second moments of inputs, relative to their mean: an input that is always 0 would have no inverse."""
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class LayerFactors(Options):
@@ -63,118 +60,9 @@ class FactorsRecord(Options):
     kind: Literal["factors"] = KIND
     layers: tuple[LayerFactors, ...]
     kept: tuple[KeptWhole, ...] = ()
-    """Layers that stay as they are, though they are not excluded."""
-
-
-class Factored(nn.Module):
-    """Two layers in the place of one: `reduce`, then `expand`.
-
-    It has the attributes of the layer that it replaces, for networks that read them: sizes, `bias`, and the product of
-    both layers as `weight`.
-
-    Example:
-        >>> Factored(nn.Linear(64, 10), "linear", 4)(torch.zeros(1, 64)).shape
-        torch.Size([1, 10])
-    """
-
-    def __init__(self, layer: nn.Module, form: Form, rank: int) -> None:
-        """Takes the shapes of a layer; all weights are 0.
-
-        Args:
-            layer: an `nn.Linear`, or a convolution that is neither grouped nor transposed.
-            form: how to split it.
-            rank: r.
-        """
-        super().__init__()
-        self.form, self.rank = form, rank
-        for key in layer.__constants__ if isinstance(layer.__constants__, list) else ():
-            if key in vars(layer):
-                setattr(self, key, vars(layer)[key])
-        self.reduce, self.expand = _two_layers(layer, form, rank)
-        for part in (self.reduce, self.expand):
-            for key, parameter in part.named_parameters():
-                nn.init.zeros_(parameter)
-                parameter.requires_grad_(layer.get_parameter(key).requires_grad)
-        self.train(layer.training)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The output of the layer that it replaces, up to the error of rank r."""
-        result: Tensor = self.expand(self.reduce(x))
-        return result
-
-    @property
-    def weight(self) -> Tensor:
-        """The product of both layers' weights, in the shape of the weight that they replace."""
-        first, second = self.reduce.weight, self.expand.weight
-        assert isinstance(first, Tensor)
-        assert isinstance(second, Tensor)
-        if self.form == "spatial":
-            return torch.einsum("orh,rik->oihk", second[..., 0], first[:, :, 0])
-        return (second.flatten(1) @ first.flatten(1)).view(-1, *first.shape[1:])
-
-    @property
-    def bias(self) -> Tensor | None:
-        """The bias of the second layer."""
-        bias = self.expand.bias
-        return bias if isinstance(bias, Tensor) else None
-
-    @torch.no_grad()
-    def fill(self, reduce: Tensor, expand: Tensor) -> None:
-        """Sets the weights of both layers.
-
-        Args:
-            reduce: (r, columns) as `Split` gives it.
-            expand: (rows, r).
-        """
-        first, second = self.reduce.weight, self.expand.weight
-        assert isinstance(first, Tensor)
-        assert isinstance(second, Tensor)
-        if self.form == "spatial":
-            expand = expand.view(second.shape[0], second.shape[2], -1).mT  # (o, r, h)
-        first.copy_(reduce.view(first.shape))
-        second.copy_(expand.reshape(second.shape))
-
-
-def _two_layers(layer: nn.Module, form: Form, rank: int) -> tuple[nn.Module, nn.Module]:
-    """The two layers, not filled; no random numbers are drawn for them."""
-    assert isinstance(layer.weight, Tensor)
-    common: dict[str, Any] = {"device": layer.weight.device, "dtype": layer.weight.dtype}
-    has_bias = layer.bias is not None
-    if form == "linear":
-        assert isinstance(layer, nn.Linear)
-        return (
-            skip_init(nn.Linear, layer.in_features, rank, bias=False, **common),
-            skip_init(nn.Linear, rank, layer.out_features, bias=has_bias, **common),
-        )
-    assert isinstance(layer, _CONVOLUTIONS)
-    kind = type(layer)
-    settings = {"padding_mode": layer.padding_mode, **common}
-    if form == "channel":
-        own = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
-        return (
-            skip_init(kind, layer.in_channels, rank, layer.kernel_size, bias=False, **own, **settings),
-            skip_init(kind, rank, layer.out_channels, 1, bias=has_bias, **common),
-        )
-    down, across = (_along(layer, axis) for axis in (0, 1))
-    return (
-        skip_init(kind, layer.in_channels, rank, bias=False, **across, **settings),
-        skip_init(kind, rank, layer.out_channels, bias=has_bias, **down, **settings),
-    )
-
-
-def _along(layer: _ConvNd, axis: int) -> dict[str, Any]:
-    """The arguments of a two-dimensional convolution along one axis alone."""
-
-    def only(values: tuple[int, ...], other: int) -> tuple[int, ...]:
-        return tuple(value if place == axis else other for place, value in enumerate(values))
-
-    padding = layer.padding if isinstance(layer.padding, str) else only(layer.padding, 0)
-    return {
-        "kernel_size": only(layer.kernel_size, 1),
-        "stride": only(layer.stride, 1),
-        "dilation": only(layer.dilation, 1),
-        "padding": padding,
-    }
+    """Layers of other kinds, which stay as they are, though they are not excluded."""
+    above: tuple[KeptWhole, ...] = ()
+    """Layers that would not get smaller at the rank of their weights."""
 
 
 # ------------------------------------------------------------------ splitting
@@ -335,7 +223,7 @@ def _why_whole(model: nn.Module, layer: str, module: nn.Module, key: str, untouc
         return "their weights are shared or computed from others"
     if isinstance(module, Factored) or isinstance(model.get_submodule(layer_of(layer)), Factored):
         return "they are factors already"
-    if key != "weight" or type(module) not in (nn.Linear, *_CONVOLUTIONS):
+    if key != "weight" or type(module) not in (nn.Linear, *CONVOLUTIONS):
         return f"weights of {type(module).__name__} cannot become two layers"
     if isinstance(module, _ConvNd) and module.groups > 1:
         return "grouped convolutions cannot become two layers"
@@ -399,15 +287,14 @@ class Factors(Constraint):
         """Changes nothing."""
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
-        """The record, and the weights of all factors."""
-        text = torch.tensor(list(self.structure.encode()), dtype=torch.uint8)
+        """The weights of all factors."""
         weights = {
             f"{name}.{part}.weight": module.get_parameter(f"{part}.weight").detach().cpu().contiguous()
             for name, module in model.named_modules()
             if isinstance(module, Factored)
-            for part in ("reduce", "expand")
+            for part in PARTS
         }
-        return {"structure": text} | {f"whole/{name.removeprefix('.')}": weight for name, weight in weights.items()}
+        return {f"whole/{name.removeprefix('.')}": weight for name, weight in weights.items()}
 
 
 def replay_factors(model: nn.Module, text: str) -> nn.Module:
@@ -428,7 +315,7 @@ def replay_factors(model: nn.Module, text: str) -> nn.Module:
             module = model.get_submodule(layer.name)
         except AttributeError:
             module = None
-        wanted: tuple[type, ...] = {"linear": (nn.Linear,), "spatial": (nn.Conv2d,)}.get(layer.form, _CONVOLUTIONS)
+        wanted: tuple[type, ...] = {"linear": (nn.Linear,), "spatial": (nn.Conv2d,)}.get(layer.form, CONVOLUTIONS)
         if type(module) not in wanted or layer.rank > min(matrix_shape(_weight(module), layer.form)):
             raise UserError(
                 f"structure: no layer '{layer.name}' of this network has factors of rank {layer.rank} and form"
@@ -442,6 +329,16 @@ def _weight(module: nn.Module | None) -> Tensor:
     assert module is not None
     assert isinstance(module.weight, Tensor)
     return module.weight
+
+
+def kept_whole(text: str) -> tuple[str, ...]:
+    """The layers that cannot become two, and why: one sentence per reason; `text` is the record as JSON text."""
+    return kept_notes(record_of(text).kept)
+
+
+def kept_by_weights(text: str) -> tuple[str, ...]:
+    """The layers that would not get smaller at the rank of their weights; `text` is the record as JSON text."""
+    return kept_notes(record_of(text).above)
 
 
 def record_of(text: str) -> FactorsRecord:

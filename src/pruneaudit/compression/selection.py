@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pruneaudit.compression.factored import Factored
 from pruneaudit.compression.mask import Masks
 from pruneaudit.compression.matrices import Matrix, matrices
 from pruneaudit.compression.parametrized import refuse
@@ -68,6 +69,7 @@ def _eligible(model: nn.Module) -> list[Matrix]:
 def _excluded(model: nn.Module, eligible: Sequence[Matrix], exclude: Sequence[str]) -> list[Matrix]:
     """The matrices that `exclude` names."""
     alias, layers = _alias(model, eligible), {layer for matrix in eligible for layer in matrix.layers}
+    layers |= {name for name, module in model.named_modules() if isinstance(module, Factored)}
     found: list[Matrix] = []
     for name in exclude:
         layer = alias.get(name) or name
@@ -83,7 +85,14 @@ def _alias(model: nn.Module, eligible: Sequence[Matrix]) -> dict[str, str | None
     """The layers that `first_conv` and `classifier` mean."""
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     convolutions = [matrix.layers[0] for matrix in eligible if matrix.kind == "convolution"]
-    return {"first_conv": next(iter(convolutions), None), "classifier": linear[-1] if linear else None}
+    found = {"first_conv": next(iter(convolutions), None), "classifier": linear[-1] if linear else None}
+    return {alias: layer and _whole(model, layer) for alias, layer in found.items()}
+
+
+def _whole(model: nn.Module, layer: str) -> str:
+    """The name of the pair of layers to which a layer belongs, else its own."""
+    outer = layer.rpartition(".")[0]
+    return outer if isinstance(model.get_submodule(outer), Factored) else layer
 
 
 def _named(eligible: Sequence[Matrix]) -> list[str]:

@@ -8,8 +8,8 @@
 | `scale/NAME`, `zero/NAME` | scale and code of 0 per channel; the latter only if it is not 0 everywhere |
 | `grid/NAME` | lowest code, highest code, axis of the channels |
 | `index/NAME`, `codebook/NAME` | weights that share values: the index of each weight's value, and the values |
-| `whole/NAME` | the weights of a layer of a network that has lost channels |
-| `structure` | what was removed from the architecture, as text, one byte per character |
+| `whole/NAME` | the weights of a layer of a network that has lost channels, or of a factor of low rank |
+| `structure` | how the architecture was changed, as text, one byte per character; see `compression.structure` |
 
 Biases, normalisation and uncompressed tensors are in the weights file that is attacked. On disk masks and
 structure have separate files; one file holds the rest.
@@ -126,7 +126,7 @@ def masks_in(state: State) -> Masks | None:
 
 
 def structure_in(state: State) -> str:
-    """What was removed from the architecture, as JSON text; empty if nothing was."""
+    """How the architecture was changed, as JSON text; empty if it was not."""
     return bytes(state["structure"].tolist()).decode(errors="replace") if "structure" in state else ""
 
 

@@ -5,6 +5,7 @@ The text is one record, or a list of records in order. The `kind` of a record sa
 | kind | record |
 |---|---|
 | none given | channels that were removed (`structured.Structure`) |
+| `factors` | layers that became two of low rank (`factors.FactorsRecord`) |
 | `activations` | layers whose inputs are quantised (`activations.ActivationsRecord`) |
 
 After `replay` the state dict of a fresh network has the names and shapes of the saved weights.
@@ -21,12 +22,20 @@ from torch import nn
 
 from pruneaudit.core.errors import UserError
 
-CHANNELS, ACTIVATIONS = "channels", "activations"
+CHANNELS, FACTORS, ACTIVATIONS = "channels", "factors", "activations"
 _REPLAYS = {
     CHANNELS: "pruneaudit.compression.structured:replay",
+    FACTORS: "pruneaudit.compression.factors:replay_factors",
     ACTIVATIONS: "pruneaudit.compression.activations:replay_activations",
 }
 """By kind of record, the function (model, text of one record) -> model that repeats the change."""
+_KEPT = {
+    CHANNELS: "pruneaudit.compression.structured:kept_whole",
+    FACTORS: "pruneaudit.compression.factors:kept_whole",
+}
+"""By kind of record, the function (text of one record) -> notes on layers that stay whole."""
+_KEPT_BY_WEIGHTS = {FACTORS: "pruneaudit.compression.factors:kept_by_weights"}
+"""The same for layers that stay whole because of the values of their weights."""
 
 
 def replay(model: nn.Module, text: str) -> nn.Module:
@@ -45,6 +54,22 @@ def replay(model: nn.Module, text: str) -> nn.Module:
     for record in records(text):
         model = _replay_of(record)(model, json.dumps(record))
     return model
+
+
+def kept_whole(text: str, weights_are_final: bool = True) -> tuple[str, ...]:
+    """The layers that a change of the architecture had to leave whole, and why: one sentence per reason.
+
+    Args:
+        text: the JSON text; empty: nothing was changed.
+        weights_are_final: also those that stay whole because of their weights. False after a trial on new weights.
+    """
+    tables = [_KEPT, _KEPT_BY_WEIGHTS] if weights_are_final else [_KEPT]
+    notes: list[str] = []
+    for record in records(text):
+        for table in tables:
+            if kind_of(record) in table:
+                notes += _function(table[kind_of(record)])(json.dumps(record))
+    return tuple(notes)
 
 
 def records(text: str) -> list[dict[str, Any]]:
@@ -92,6 +117,12 @@ def _replay_of(record: Mapping[str, Any]) -> Callable[[nn.Module, str], nn.Modul
         raise UserError(
             f"structure: got kind '{kind}', expected {', '.join(_REPLAYS)}; read it with the version that wrote it"
         )
-    module, _, function = _REPLAYS[kind].partition(":")
-    found: Callable[[nn.Module, str], nn.Module] = getattr(import_module(module), function)
+    found: Callable[[nn.Module, str], nn.Module] = _function(_REPLAYS[kind])
+    return found
+
+
+def _function(named: str) -> Callable[..., Any]:
+    """The function that `module:function` names; these modules import this one."""
+    module, _, function = named.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
     return found

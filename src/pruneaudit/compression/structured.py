@@ -79,11 +79,10 @@ class RemovedChannels(Constraint):
         """Changes nothing."""
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
-        """The removal, and all remaining weight matrices."""
-        text = torch.tensor(list(self.structure.encode()), dtype=torch.uint8)
+        """All remaining weight matrices."""
         own = dict(model.named_parameters())
         names = [matrix.name for matrix in matrices(model) if matrix.name in own]
-        return {"structure": text} | {f"whole/{name}": own[name].detach().cpu().contiguous() for name in names}
+        return {f"whole/{name}": own[name].detach().cpu().contiguous() for name in names}
 
 
 @dataclass(frozen=True)

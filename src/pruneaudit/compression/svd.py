@@ -88,20 +88,19 @@ class Svd(Compressor[Options]):
                 else split.rank_of_error(options.fraction)
                 for name, split in splits.items()
             }
+        above = []
         for name, split in splits.items():
             limit = factors.break_even(split.shape)
-            if ranks[name] >= limit:
-                reason = (
-                    f"rank {ranks.pop(name)} is not below {limit:.4g}, where two layers hold as many weights as one"
-                )
-                kept = (*kept, KeptWhole(layers=(factors.layer_of(name),), reason=reason))
-        by_layer = tuple(
+            if not 1 <= ranks[name] < limit:
+                reason = f"rank {ranks.pop(name)} is not below {limit:.4g}, where two layers hold as many weights as one"
+                above.append(KeptWhole(layers=(factors.layer_of(name),), reason=reason))
+        layers = tuple(
             factors.LayerFactors(name=factors.layer_of(name), form=splits[name].form, rank=rank)
             for name, rank in ranks.items()
         )
-        record = factors.FactorsRecord(layers=by_layer, kept=kept)
+        record = factors.FactorsRecord(layers=layers, kept=kept, above=tuple(above))
         smaller = factors.factorise(model, ranks, splits)
-        description = {"ranks": {layer.name: layer.rank for layer in by_layer}, "kept_whole": list(kept_notes(kept))}
+        description = {"ranks": {layer.name: layer.rank for layer in layers}}
         return Compressed(smaller, factors.Factors(record.model_dump_json()), description=description)
 
 

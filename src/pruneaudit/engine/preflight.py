@@ -153,7 +153,7 @@ def _try_steps(
     import torch
 
     from pruneaudit.compression.compressor import CompressionContext
-    from pruneaudit.compression.structured import kept_whole
+    from pruneaudit.compression.structure import kept_whole
 
     defense, inherited, own = task.spec.get("defense"), inherited_steps(task.spec), steps_of(task.spec)
     steps = (*inherited, *own)
@@ -173,7 +173,7 @@ def _try_steps(
         return CompressionContext(example, draws, train, new, early=early, samples=samples, teacher=teacher)
 
     made = compressed(Chained(model), steps, context_of)
-    return () if any(step.kind == "structure" for step in inherited) else kept_whole(made.structure)
+    return () if any(step.kind == "structure" for step in inherited) else kept_whole(made.structure, weights_are_final=False)
 
 
 def _calibration(step: Step, audit_data: AuditData) -> Samples:

@@ -31,7 +31,7 @@ from pruneaudit.compression.macs import count_bit_operations, layer_macs, num_pa
 from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.compression.state import load_state, num_left
 from pruneaudit.compression.storage_size import cost, packed_size
-from pruneaudit.compression.structured import kept_whole
+from pruneaudit.compression.structure import kept_whole
 from pruneaudit.core.files import HISTORY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.threads import one_torch_thread
 from pruneaudit.data.audit_data import AuditData

@@ -18,7 +18,7 @@ from pruneaudit.compression.compressor import CompressionContext
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.selection import check_finite
 from pruneaudit.compression.state import not_rebuilt, num_left
-from pruneaudit.compression.structured import kept_whole
+from pruneaudit.compression.structure import kept_whole
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.randomness import torch_generator
