@@ -103,8 +103,10 @@ def inherited_steps(config: Mapping[str, Any]) -> tuple[Step, ...]:
 def constraints_of(state: Mapping[str, Tensor], steps: Sequence[Step]) -> tuple[Constraint, ...]:
     """The constraints on a network that these steps have compressed to this state."""
     # The state holds the masks of several steps as one.
-    constrained = [step for step in steps if step.kind != "student"]
-    by_kind = {step.kind: step.compressor.constraint(state, step.options) for step in constrained}
+    by_kind = {}
+    for step in (step for step in steps if step.kind not in ("student", "training")):
+        record = step.compressor.record if step.kind == "structure" else ""
+        by_kind[step.kind, record] = step.compressor.constraint(state, step.options)
     return tuple(by_kind.values())
 
 
@@ -123,7 +125,14 @@ def check_order(steps: Sequence[Step], num_inherited: int = 0) -> None:
     Raises:
         UserError: two of them cannot; the message names both.
     """
-    for place, (first, second) in enumerate(pairwise(steps)):
+    own = steps[num_inherited:]
+    if own and own[-1].kind == "training":
+        raise UserError(
+            f"compress: '{own[-1].name}' trains between two steps, and none follows it; leave it out: the release's own"
+            " fine-tuning comes after the last step"
+        )
+    placed = [(place, step) for place, step in enumerate(steps) if step.kind != "training"]
+    for (place, first), (_, second) in pairwise(placed):
         problem = ""
         if place >= num_inherited and first.compressor.is_done_by_training(first.options):
             problem = f"'{first.name}' is finished only by the training after it, so it must be the last step"
@@ -132,13 +141,36 @@ def check_order(steps: Sequence[Step], num_inherited: int = 0) -> None:
                 f"'{second.name}' starts from new weights and would undo it; put it first, or set start=pretrained"
             )
         elif _ORDER[second.kind] < _ORDER[first.kind]:
-            problem = f"it would destroy the result of '{first.name}' ({first.kind}); put '{second.name}' first"
+            problem = f"{_undoing(first, second)}; put '{second.name}' first"
         elif first.kind == second.kind == "structure":
-            problem = "only one step can remove channels: give one of them the whole degree"
+            problem = _no_second_structure(first, second)
         elif _ORDER[first.kind] == _ORDER[second.kind] == _ORDER["codes"]:
             problem = "both restrict the values of weights: keep one of them"
         if problem:
             raise UserError(f"compress: '{second.name}' cannot follow '{first.name}': {problem}")
+
+
+def _undoing(first: Step, second: Step) -> str:
+    """Why a step of an earlier kind cannot come after one of a later kind."""
+    if second.kind == "student":
+        return f"another network keeps nothing of it ({first.kind})"
+    if second.kind == "mask":
+        return f"it would rank rounded weights ({first.kind}), many of which are equal"
+    if second.compressor.record == "factors":
+        filled = "fill its zeros again" if first.kind == "mask" else "leave its values"
+        return f"the product of two layers would {filled} ({first.kind})"
+    return f"it removes channels, and the {first.kind} of '{first.name}' belongs to all of them"
+
+
+def _no_second_structure(first: Step, second: Step) -> str:
+    """Why a second change of the architecture cannot follow; empty if it can."""
+    records = first.compressor.record, second.compressor.record
+    if records == ("channels", "factors"):
+        return ""
+    if records == ("factors", "channels"):
+        return f"channels cannot be removed from pairs of layers; put '{second.name}' first"
+    what = "remove channels" if records[0] == "channels" else "split layers"
+    return f"only one step can {what}: give one of them the whole degree"
 
 
 @dataclass
@@ -194,7 +226,7 @@ def compressed(start: Chained, steps: Sequence[Step], context_of: Callable[[int]
         steps: the compressors to run.
         context_of: returns the context of step 0, 1, ...; its trainings run the hooks of earlier steps.
     """
-    from pruneaudit.compression.structure import replay
+    from pruneaudit.compression.structure import of_kind, replay
 
     made = start
     for number, step in enumerate(steps):
@@ -211,7 +243,14 @@ def compressed(start: Chained, steps: Sequence[Step], context_of: Callable[[int]
         ) -> None:
             context.train(model, (*held, *hooks), phase, epochs)
 
-        def initial(structure: str = structure, context: CompressionContext = context) -> nn.Module:
+        def initial(
+            structure: str = structure, context: CompressionContext = context, name: str = step.name
+        ) -> nn.Module:
+            if of_kind(structure, "factors"):
+                raise UserError(
+                    f"compress: '{name}' cannot follow 'svd': it goes back to the initial weights, which have no"
+                    " factors of low rank; set rewind=none, or leave one of them out"
+                )
             return replay(context.initial(), structure)
 
         def early(structure: str = structure, context: CompressionContext = context) -> nn.Module:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Compressed", "CompressionContext", "Compressor", "Constraint", "DataUse", "Kind"]
 
-Kind = Literal["student", "structure", "mask", "codes", "codebook"]
-"""The result of a compressor: another network, a smaller architecture, a mask, weights on a grid, or weights that share
-values."""
+Kind = Literal["student", "structure", "mask", "codes", "codebook", "training"]
+"""The result of a compressor: another network, a smaller architecture, a mask, weights on a grid, weights that share
+values, or only trained weights."""
 DataUse = Literal["none", "public", "holdout", "members", "members-soft", "mixed"]
 """The samples that a compressor uses, in addition to those of the release's own training. `public` and `holdout`:
 public samples, or samples of the holdout in a study without a public part."""
@@ -46,6 +46,8 @@ class Compressor(Configured[OptionsT]):
     learns_from_parent: ClassVar[bool] = False
     """Whether its network is a new one, possibly of another architecture, that learns from the outputs of the parent's
     network."""
+    record: ClassVar[str] = "channels"
+    """For the kind `structure`: the kind of record that it writes; see `compression.structure`."""
     looks_at_weights: ClassVar[bool] = True
     """Whether its choices depend on trained weights: then they can reveal what these weights know about members."""
 

@@ -19,6 +19,13 @@ PARTS = ("reduce", "expand")
 """The names of the two layers, in order."""
 
 
+def possible_parameters(layer: str) -> tuple[str, ...]:
+    """The names that a layer's weights can have: its own, or those of the two layers in its place."""
+    return tuple(
+        ".".join(part for part in (layer, *inside, "weight") if part) for inside in ((), *((p,) for p in PARTS))
+    )
+
+
 class Factored(nn.Module):
     """Two layers in the place of one: `reduce`, then `expand`.
 

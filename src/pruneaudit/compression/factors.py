@@ -7,9 +7,9 @@
 | `spatial` | (o h, i k) | a 1 x k convolution to r channels, then an h x 1 convolution |
 
 With the singular values S and vectors of W = U S V', the first layer gets sqrt(S) V' and the second U sqrt(S), both cut
-to rank r (Eckart and Young 1936); the bias goes to the second layer. Stride, padding and dilation of a `spatial` pair are split by axis,
-of a `channel` pair they belong to the first layer. Two layers hold r (rows + columns) weights: fewer than
-rows x columns only below the break-even rank.
+to rank r (Eckart and Young 1936); the bias goes to the second layer. Stride, padding and dilation of a `spatial` pair
+are split by axis; those of a `channel` pair belong to the first layer. Two layers hold r (rows + columns) weights:
+fewer than rows x columns only below the break-even rank.
 
 The change is recorded as JSON text: `replay_factors` repeats it on a freshly built network, whose state dict then has
 the names and shapes of the released one.
@@ -31,8 +31,8 @@ from torch.nn.modules.conv import _ConvNd
 
 from pruneaudit.compression.channel_choice import KeptWhole, kept_notes
 from pruneaudit.compression.compressed import Constraint
-from pruneaudit.compression.factored import CONVOLUTIONS, PARTS, Factored, Form
-from pruneaudit.compression.matrices import untouchable_layers
+from pruneaudit.compression.factored import CONVOLUTIONS, Factored, Form
+from pruneaudit.compression.matrices import untouchable_layers, whole_matrices
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
 from pruneaudit.training.hooks import Hook
@@ -287,14 +287,8 @@ class Factors(Constraint):
         """Changes nothing."""
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
-        """The weights of all factors."""
-        weights = {
-            f"{name}.{part}.weight": module.get_parameter(f"{part}.weight").detach().cpu().contiguous()
-            for name, module in model.named_modules()
-            if isinstance(module, Factored)
-            for part in PARTS
-        }
-        return {f"whole/{name.removeprefix('.')}": weight for name, weight in weights.items()}
+        """All weight matrices, of factors and of other layers."""
+        return whole_matrices(model)
 
 
 def replay_factors(model: nn.Module, text: str) -> nn.Module:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from pruneaudit.compression.factored import Factored
 from pruneaudit.compression.macs import num_parameters
 from pruneaudit.compression.matrices import Kind, Matrix, counted_weights, matrices
 
@@ -38,6 +39,13 @@ class LayerSize:
     """The function that computes it, such as `weight_norm`; empty for a parameter."""
     shared_with: tuple[str, ...]
     """Other layers that use this tensor."""
+    replaces: str = ""
+    """The layer of the dense network that became this one and another, of low rank; empty: it is a layer of its own."""
+
+    @property
+    def dense_name(self) -> str:
+        """The name of the dense network's layer that its weights stand for."""
+        return self.replaces or self.name
 
     @property
     def sparsity(self) -> float:
@@ -57,13 +65,28 @@ def layer_table(model: nn.Module) -> tuple[LayerSize, ...]:
     owned: dict[str, list[Matrix]] = defaultdict(list)
     for matrix in by_name.values():
         owned[matrix.layers[0]].append(matrix)
-    rows = []
+    rows: list[LayerSize] = []
     for layer, module in model.named_modules():
-        rows += [_row(matrix) for matrix in owned[layer] if matrix.weight.numel()]
+        outer = layer.rpartition(".")[0]
+        pair = outer if isinstance(model.get_submodule(outer), Factored) else ""
+        rows += [replace(_row(matrix), replaces=pair) for matrix in owned[layer] if matrix.weight.numel()]
         weight, name = module._parameters.get("weight"), f"{layer}.weight" if layer else "weight"
         if weight is not None and weight.numel() and name not in by_name and name not in shared:
             rows.append(LayerSize(layer, type(module).__name__, *_size(weight), "vector", name, "", ()))
     return tuple(rows)
+
+
+def weights_left(rows: Iterable[LayerSize], left: Iterable[int]) -> dict[str, int]:
+    """The number of remaining weights that stand for each layer of the dense network, by its name.
+
+    Args:
+        rows: the rows of the released network.
+        left: the number of remaining weights of each row.
+    """
+    total: dict[str, int] = defaultdict(int)
+    for row, number in zip(rows, left, strict=True):
+        total[row.dense_name] += number
+    return dict(total)
 
 
 def _row(matrix: Matrix) -> LayerSize:

@@ -94,6 +94,13 @@ def counted_weights(model: nn.Module, embeddings: bool = False) -> dict[str, Ten
     return {matrix.name: matrix.weight for matrix in matrices(model) if matrix.counts(embeddings)}
 
 
+def whole_matrices(model: nn.Module) -> dict[str, Tensor]:
+    """All matrices that are parameters, with their values, on the CPU, by their keys in a compressed state."""
+    own = dict(model.named_parameters())
+    names = [matrix.name for matrix in matrices(model) if matrix.name in own]
+    return {f"whole/{name}": own[name].detach().cpu().contiguous() for name in names}
+
+
 def channel_axes(model: nn.Module) -> dict[str, int]:
     """The axis of each matrix's output channels, by name: 0, or 1 in transposed convolutions."""
     return {

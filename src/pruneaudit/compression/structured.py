@@ -36,7 +36,7 @@ from pruneaudit.compression.channel_choice import (
 from pruneaudit.compression.channel_graph import Importance, Removal, channel_groups, cut, one_input, unfit
 from pruneaudit.compression.compressed import Constraint
 from pruneaudit.compression.macs import evaluating, layer_macs, layer_widths
-from pruneaudit.compression.matrices import counted_weights, matrices
+from pruneaudit.compression.matrices import counted_weights, whole_matrices
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.selection import Scope
 from pruneaudit.compression.structure import CHANNELS, of_kind
@@ -80,9 +80,7 @@ class RemovedChannels(Constraint):
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
         """All remaining weight matrices."""
-        own = dict(model.named_parameters())
-        names = [matrix.name for matrix in matrices(model) if matrix.name in own]
-        return {f"whole/{name}": own[name].detach().cpu().contiguous() for name in names}
+        return whole_matrices(model)
 
 
 @dataclass(frozen=True)

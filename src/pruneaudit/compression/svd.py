@@ -1,8 +1,9 @@
 """Low rank: replaces each layer by two smaller ones in a row, from its singular value decomposition.
 
-Linear layers: Denton et al. 2014 (arXiv 1404.0736). Convolutions: over channels (an h x k convolution to r channels, then
-1x1; Zhang et al. 2015, arXiv 1505.06798, without their treatment of activations), or over space (1 x k, then h x 1; Jaderberg et al. 2014, arXiv
-1405.3866). Formulas in `factors.py`. Fine-tuning trains the factors, so the rank stays.
+Linear layers: Denton et al. 2014 (arXiv 1404.0736). Convolutions over channels, an h x k convolution and then 1x1:
+Zhang et al. 2015 (arXiv 1505.06798), without their treatment of activations. Convolutions over space, 1 x k and then
+h x 1: Jaderberg et al. 2014 (arXiv 1405.3866). Formulas in `factors.py`. Fine-tuning trains the factors, so the rank
+stays.
 
 A layer stays whole if its rank is not below break-even, where two layers hold as many weights as one, and if it is
 grouped, transposed, shared or computed from other tensors. With `data`, the decomposition minimises the error of
@@ -46,10 +47,15 @@ class Svd(Compressor[Options]):
     """Replaces layers by two of low rank."""
 
     degree = "fraction"
+    record = "factors"
 
     def kind(self, options: Options) -> Kind:
         """Two layers instead of one."""
         return "structure"
+
+    def needs_example(self, options: Options) -> bool:
+        """False: it looks at weights alone."""
+        return False
 
     def data(self, options: Options) -> DataUse:
         """The calibration samples, if it uses any."""
@@ -92,7 +98,9 @@ class Svd(Compressor[Options]):
         for name, split in splits.items():
             limit = factors.break_even(split.shape)
             if not 1 <= ranks[name] < limit:
-                reason = f"rank {ranks.pop(name)} is not below {limit:.4g}, where two layers hold as many weights as one"
+                reason = (
+                    f"rank {ranks.pop(name)} is not below {limit:.4g}, where two layers hold as many weights as one"
+                )
                 above.append(KeptWhole(layers=(factors.layer_of(name),), reason=reason))
         layers = tuple(
             factors.LayerFactors(name=factors.layer_of(name), form=splits[name].form, rank=rank)
@@ -102,6 +110,14 @@ class Svd(Compressor[Options]):
         smaller = factors.factorise(model, ranks, splits)
         description = {"ranks": {layer.name: layer.rank for layer in layers}}
         return Compressed(smaller, factors.Factors(record.model_dump_json()), description=description)
+
+    def constraint(self, state: Mapping[str, Tensor], options: Options) -> Constraint:
+        """The factors of a stored state."""
+        from pruneaudit.compression.factors import Factors
+        from pruneaudit.compression.state import structure_in
+        from pruneaudit.compression.structure import of_kind
+
+        return Factors(of_kind(structure_in(state), self.record))
 
 
 COMPRESSOR = Svd()

@@ -42,7 +42,7 @@ def _model_files(config: Mapping[str, Any]) -> tuple[str, ...]:
     files = [WEIGHTS_FILE, "history.csv", SUMMARY_FILE]
     steps = (*inherited_steps(config), *steps_of(config))
     kinds = {step.kind for step in steps}
-    files += [COMPRESSED_FILE] if kinds - {"student"} else []
+    files += [COMPRESSED_FILE] if kinds - {"student", "training"} else []
     files += [MASK_FILE] if "mask" in kinds else []
     files += [STRUCTURE_FILE] if any(step.changes_architecture for step in steps) else []
     files += [EARLY_FILE] if keeps_early(config) else []

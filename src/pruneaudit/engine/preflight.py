@@ -173,7 +173,11 @@ def _try_steps(
         return CompressionContext(example, draws, train, new, early=early, samples=samples, teacher=teacher)
 
     made = compressed(Chained(model), steps, context_of)
-    return () if any(step.kind == "structure" for step in inherited) else kept_whole(made.structure, weights_are_final=False)
+    return (
+        ()
+        if any(step.kind == "structure" for step in inherited)
+        else kept_whole(made.structure, weights_are_final=False)
+    )
 
 
 def _calibration(step: Step, audit_data: AuditData) -> Samples:

@@ -26,6 +26,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from pruneaudit.compression.chain import Step, counts_embeddings, inherited_steps, steps_of
+from pruneaudit.compression.factored import possible_parameters
 from pruneaudit.compression.layer_sizes import LayerSize, layer_table, left_whole, weight_counts
 from pruneaudit.compression.macs import count_bit_operations, layer_macs, num_parameters
 from pruneaudit.compression.matrices import counted_weights
@@ -235,30 +236,47 @@ def _affordable(folders: Sequence[Path], limit: int) -> list[Path]:
 def _layers(rows: Sequence[LayerSize], dense: Sequence[LayerSize], folders: Sequence[Path]) -> list[dict[str, Any]]:
     """Returns the layers of the measured network, with the range of sparsities over the networks in `folders`."""
     whole = {row.name: row for row in rows} | {row.name: row for row in dense}  # a defence can add layers
-    left: dict[str, list[int]] = defaultdict(list)
+    own: dict[str, int] = {}
+    left: dict[str, list[int]] = defaultdict(list)  # by layer of the dense network
     for folder in folders:
         weights, coded = load_tensors(folder / WEIGHTS_FILE), num_left(load_state(folder))
-        for row in rows:
-            if row.parameter in coded:
-                left[row.name].append(coded[row.parameter])
-            else:  # a weight computed from other tensors is in no file, and never compressed
-                left[row.name].append(int(weights[row.parameter].count_nonzero()) if row.parameter else row.nonzero)
+        counts = {name: coded.get(name, int(tensor.count_nonzero())) for name, tensor in weights.items()}
+        # A weight computed from other tensors is in no file, and never compressed.
+        own = own or {row.name: counts[row.parameter] if row.parameter else row.nonzero for row in rows}
+        for name in dict.fromkeys(row.dense_name for row in rows):
+            left[name].append(_left(name, rows, counts))
     return [
         {
             "name": row.name,
             "type": row.type,
             "shared_with": list(row.shared_with),
             "shape": list(row.shape),
-            "dense_shape": list(whole[row.name].shape),
+            "dense_shape": list(whole[row.dense_name].shape),
             "weights": row.weights,
-            "dense_weights": whole[row.name].weights,
-            "nonzero": left[row.name][0],
-            "sparsity": 1 - left[row.name][0] / whole[row.name].weights,
-            "sparsity_low": 1 - max(left[row.name]) / whole[row.name].weights,
-            "sparsity_high": 1 - min(left[row.name]) / whole[row.name].weights,
+            "dense_weights": whole[row.dense_name].weights,
+            "nonzero": own[row.name],
+            "sparsity": 1 - left[row.dense_name][0] / whole[row.dense_name].weights,
+            "sparsity_low": 1 - max(left[row.dense_name]) / whole[row.dense_name].weights,
+            "sparsity_high": 1 - min(left[row.dense_name]) / whole[row.dense_name].weights,
         }
         for row in rows
     ]
+
+
+def _left(name: str, rows: Sequence[LayerSize], counts: Mapping[str, int]) -> int:
+    """Returns how many weights of a network stand for a layer of the dense one.
+
+    Args:
+        name: the dense network's layer.
+        rows: the layers of another model of the release.
+        counts: the remaining weights of each tensor of this model.
+    """
+    of_layer = [row for row in rows if row.dense_name == name]
+    if all(row.parameter in counts for row in of_layer):
+        return sum(counts[row.parameter] for row in of_layer)
+    # Either it is computed from other tensors, or only one of both models has two layers in its place.
+    found = [counts[parameter] for parameter in possible_parameters(name) if parameter in counts]
+    return sum(found) if found else sum(row.nonzero for row in of_layer)
 
 
 def _left_whole(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.layer_sizes import layer_table, left_whole, weight_counts
+from pruneaudit.compression.layer_sizes import layer_table, left_whole, weight_counts, weights_left
 from pruneaudit.compression.macs import count_bit_operations, layer_macs
 from pruneaudit.compression.matrices import matrices
 from pruneaudit.compression.state import num_left
@@ -109,15 +109,16 @@ def layers_of(dense: nn.Module, pruned: nn.Module, example: Tensor | None, left:
     macs = {} if example is None else layer_macs(pruned, example)
     rows = layer_table(pruned)
     not_removed = [left.get(row.parameter, row.nonzero) for row in rows]
-    sparsities = [1 - number / before[row.name].weights for row, number in zip(rows, not_removed, strict=True)]
+    together = weights_left(rows, not_removed)
+    sparsities = [1 - together[row.dense_name] / before[row.dense_name].weights for row in rows]
     layers = [
         {
             "name": row.name,
             "type": row.type,
             "shared_with": list(row.shared_with),
-            "shape_before": list(before[row.name].shape),
+            "shape_before": list(before[row.dense_name].shape),
             "shape": list(row.shape),
-            "weights_before": before[row.name].weights,
+            "weights_before": before[row.dense_name].weights,
             "nonzero": number,
             "sparsity": sparsity,
             "macs": macs.get(row.name),
