@@ -37,8 +37,6 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
 from pruneaudit.training.hooks import Hook
 
-KIND = "factors"
-"""The kind of the record in structure.json."""
 DAMPING = 0.01
 """Added to the second moments of inputs, relative to their mean: an input that is always 0 would have no inverse."""
 
@@ -57,7 +55,7 @@ class LayerFactors(Options):
 class FactorsRecord(Options):
     """The layers of a network that became two layers each."""
 
-    kind: Literal["factors"] = KIND
+    kind: Literal["factors"] = "factors"
     layers: tuple[LayerFactors, ...]
     kept: tuple[KeptWhole, ...] = ()
     """Layers of other kinds, which stay as they are, though they are not excluded."""
@@ -203,7 +201,8 @@ def forms(
     Returns:
         The form by parameter name, and the layers that stay whole.
     """
-    untouchable, found, kept = untouchable_layers(model), {}, []
+    untouchable, kept = untouchable_layers(model), []
+    found: dict[str, Form] = {}
     for name in weights:
         layer, _, key = name.rpartition(".")
         module = model.get_submodule(layer)

@@ -95,7 +95,7 @@ def method_of(method: str | Plugin | Sequence[str | Plugin], sparsity: float | N
     )
     check_order(chosen)
     for step in chosen:
-        if step.compressor.data(step.options) != "none":
+        if step.compressor.data(step.options) != "none" and not step.compressor.trains(step.options):
             raise UserError(f"method: '{step.name}' looks at samples, which only a study has; make it a release of one")
     return Method(asked, chosen)
 
