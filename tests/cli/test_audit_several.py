@@ -75,6 +75,27 @@ def test_one_set_of_references_serves_all_releases(call, files):
     assert set(findings(files / "b")["references"]) == {"dense"}
 
 
+def test_releases_with_sizes_are_compared_at_equal_size(call, files):
+    import torch
+
+    import pruneaudit
+
+    folder = pruneaudit.compress(torch.nn.Sequential(torch.nn.Linear(40, 20)), "rtn:bits=8").save(files / "rounded")
+    written = json.loads((folder / "summary.json").read_text())
+    sizes = [f"--size={size}" for size in ("dense=4 kB", "pruned=1500", "int8=rounded")]
+    given = ["audit", *(f"{name}={name}.npz" for name in NAMES), "--attacks", "loss", *sizes, "--out", "all"]
+    code, out, err = call(*given, "--fpr-levels", "0.3")
+    assert code == 0, err
+    table = pd.read_csv(files / "all" / "frontier.csv").drop_duplicates("release").set_index("release")
+    size = written["after"]["compressed_bytes"]
+    assert table["compressed_bytes"].to_dict() == {"dense": 4000, "pruned": 1500, "int8": size}
+    assert size < 1500
+    assert f"{size:,} bytes" in table["size_suppressed"]["int8"]
+    code, out, err = call("frontier", "all")
+    assert code == 0, err
+    assert ("At equal size" in " ".join(out.split())) == table["size_difference"].notna().any()
+
+
 @pytest.mark.parametrize(
     "more", [[], ["--name", "cut", "--seed=4"], ["--references", "rpruned.npz", "--paired-references=rdense.npz"]]
 )
@@ -107,6 +128,14 @@ def test_a_former_second_release_is_answered_with_what_to_type_now(call, files, 
         (["dense.npz", "rpruned.npz"], ["dense and rpruned", "model_ids"]),
         (["dense.npz", "pruned=absent.npz"], ["absent.npz"]),
         (["."], ["releases.json", "*.npz"]),
+        (["dense.npz", "pruned.npz", "--size", "prunde=5"], ["prunde", "did you mean 'pruned'"]),
+        (["dense.npz", "pruned.npz", "--size", "pruned"], ["'pruned'", "NAME=BYTES"]),
+        (["dense.npz", "pruned.npz", "--size", "pruned=big"], ["pruned=big", "241kB"]),
+        (["dense.npz", "pruned.npz", "--size", "pruned=0"], ["'pruned'", "0.0"]),
+        (["dense.npz", "pruned.npz", "--size", "pruned=5TB"], ["pruned=5TB", "1.2MB"]),
+        (["dense.npz", "pruned.npz", "--size", "pruned=."], ["summary.json"]),
+        (["dense.npz", "pruned.npz", "--size", "pruned=5", "--size", "pruned=6"], ["'pruned' twice"]),
+        (["dense.npz", "--size", "dense=5"], ["'dense'", "several"]),
         (
             ["dense.npz", "pruned.npz", "--references", "dense=rdense.npz", "--references", "pruned=rdense.npz"],
             ["once"],

@@ -11,11 +11,12 @@ from hypothesis.extra.numpy import arrays
 from pruneaudit.attacks.primary import attack_by_rule
 from pruneaudit.evaluation.attack_setting import bank_settings
 from pruneaudit.evaluation.audit import audit
-from pruneaudit.evaluation.columns import FRONTIER_COLUMNS
+from pruneaudit.evaluation.candidates import at_equal_accuracy
+from pruneaudit.evaluation.columns import EQUAL_SIZE_COLUMNS, FRONTIER_COLUMNS
 from pruneaudit.evaluation.comparison_plan import ComparisonPlan, ready
-from pruneaudit.evaluation.equal_accuracy import (
+from pruneaudit.evaluation.envelope import (
     OF_BASELINE,
-    at_equal_accuracy,
+    against_envelope,
     dominated,
     joint_replicates,
     lower_envelope,
@@ -141,7 +142,7 @@ def test_differences_are_those_of_a_bootstrap_written_out(made_up):
     values, replicates = made_up
     joint = joint_replicates(values, replicates, 1000, np.random.default_rng(0))
     baseline = np.array([True, True, True, True, False])
-    found = at_equal_accuracy(values.mean(axis=0), joint, baseline)[4]
+    found = against_envelope(values.mean(axis=0), joint, at_equal_accuracy(baseline))[4]
 
     def difference(row, among):
         return row[9] - min((row[5 + place] for place in among), default=np.inf)
@@ -177,7 +178,7 @@ def test_what_is_refused_says_why():
     values = np.array([0.80, 0.85, 0.79, 0.70, 0.60, 0.65])  # three accuracies, three leakages
     joint = values + np.random.default_rng(0).normal(scale=0.01, size=(1000, 6))
     baseline = np.array([True, False, False])
-    own, above, below = at_equal_accuracy(values, joint, baseline)
+    own, above, below = against_envelope(values, joint, at_equal_accuracy(baseline))
     assert own == (0, own.low, own.high, 0, OF_BASELINE)
     assert np.isnan([own.low, own.high]).all()
     assert np.isnan([above.value, above.low, above.high]).all()
@@ -188,7 +189,7 @@ def test_what_is_refused_says_why():
     assert np.isnan(below.low)
     assert below.value < below.high < 0
     assert below.suppressed.startswith("lower end: in ")
-    nobody = at_equal_accuracy(values, joint, np.zeros(3, bool))
+    nobody = against_envelope(values, joint, at_equal_accuracy(np.zeros(3, bool)))
     assert {found.suppressed for found in nobody} == {"no undefended dense release has a figure here"}
 
 
@@ -220,7 +221,7 @@ def frontier_of(releases, undefended, attacks=("loss",), levels=(0.1, 0.01), ref
 def test_the_table_holds_every_release_and_agrees_with_the_other_tables(bank):
     releases = {"dense": bank(0.9, 3, 0), "early": bank(0.7, 1, 1), "pruned": bank(0.6, 2, 2), "best": bank(1.0, 3, 3)}
     results, table = frontier_of(releases, ["dense", "early"], levels=(0.1, 0.01, 0.001))
-    assert tuple(table.columns) == FRONTIER_COLUMNS
+    assert tuple(table.columns) == (*FRONTIER_COLUMNS, *EQUAL_SIZE_COLUMNS)
     assert table["metric"].drop_duplicates().tolist() == ["auc", "tpr_at_1%_fpr", "tpr_at_0.1%_fpr"]
     area = table[table["metric"] == "auc"].set_index("release")
     assert area.index.tolist() == list(releases)

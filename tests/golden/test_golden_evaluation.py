@@ -5,7 +5,7 @@ import pytest
 from golden_bank import LEVELS, TABLES, evaluated, expected
 
 from pruneaudit.attacks import ATTACKS
-from pruneaudit.evaluation.columns import LATER_FINDING_COLUMNS
+from pruneaudit.evaluation.columns import EQUAL_SIZE_COLUMNS, LATER_FINDING_COLUMNS
 from pruneaudit.metrics import all_metrics
 
 
@@ -20,7 +20,7 @@ def without_later_metrics(table):
     quantities = [quantity for metric in all_metrics() for quantity in metric.quantities(LEVELS)]
     later = [quantity for quantity in quantities if quantity.column not in known]
     columns = [f"{quantity.column}{end}" for quantity in later for end in ("", "_low", "_high")]
-    table = table.drop(columns=[*columns, *LATER_FINDING_COLUMNS], errors="ignore")
+    table = table.drop(columns=[*columns, *LATER_FINDING_COLUMNS, *EQUAL_SIZE_COLUMNS], errors="ignore")
     if "metric" in table:
         table = table[~table["metric"].isin(columns)].reset_index(drop=True)
     titles = tuple(f"{quantity.title}:" for quantity in later)

@@ -90,6 +90,44 @@ def test_the_table_shows_every_release_with_its_difference_or_the_reason(with_fr
     assert table.notes[by_name["better"].compared[0].difference.note - 1] == "nothing is extrapolated"
 
 
+def sized(frontier):
+    """The same with sizes: the pruned release is compared with a smaller one."""
+    added = {"size_difference": 0.04, "size_difference_low": 0.01, "size_difference_high": 0.07}
+    is_pruned = (frontier["release"] == "l1unstructured-0.9") & (frontier["metric"] == "auc")
+    found = frontier.assign(compressed_bytes=4000.0, size_release="", size_suppressed="no other release is as small")
+    for column, value in (added | {"size_release": "better", "size_suppressed": ""}).items():
+        found[column] = [
+            value if its else other
+            for its, other in zip(is_pruned, found.get(column, [math.nan] * len(found)), strict=True)
+        ]
+    return found
+
+
+def test_equal_size_has_columns_only_where_releases_were_compared_so(with_frontier):
+    plain, table = frontier_table(with_frontier()), frontier_table(with_frontier(sized))
+    assert not plain.with_sizes and {item.at_size for line in plain.lines for item in line.compared} == {None}
+    assert table.with_sizes
+    by_name = {line.release: line.compared[0] for line in table.lines}
+    pruned = by_name["l1unstructured-0.9"]
+    assert (pruned.at_size.value, pruned.at_size.interval, pruned.size_against) == (
+        "+0.040",
+        "[+0.010, +0.070]",
+        "better",
+    )
+    assert pruned.at_size.stands_out
+    assert table.notes[by_name["dense"].at_size.note - 1] == "no other release is as small"
+    assert pruned.difference.value == "+0.020"
+
+
+@pytest.mark.slow
+def test_the_page_says_what_equal_size_compares(with_frontier):
+    text, plain = words(render(with_frontier(sized))), words(render(with_frontier()))
+    assert "AUC at equal size" in text and "at equal size" not in plain
+    assert "(1% more counts as equal)" in text
+    assert "Defended releases are compared, but no release is compared with them" in text
+    assert "against better" in text
+
+
 def test_a_metric_that_was_refused_gives_its_reason_when_asked_for(with_frontier):
     results = with_frontier()
     table = frontier_table(results, tpr_quantities([TPR]))

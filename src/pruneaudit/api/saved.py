@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.evaluation.audit import audit
 from pruneaudit.evaluation.canaries import BONFERRONI
 from pruneaudit.evaluation.comparison_plan import named, ready
-from pruneaudit.evaluation.given import check_names, chosen_baseline
+from pruneaudit.evaluation.given import check_names, checked_sizes, chosen_baseline
 from pruneaudit.evaluation.outcome import Audit
 from pruneaudit.evaluation.recorded_checks import SELFTEST, record_sanity_checks
 from pruneaudit.external.release_files import read_release_files
@@ -42,6 +42,8 @@ class PredictionFiles:
     """Predictions of other models on the same samples: one set, or each release's own by name."""
     baseline: str | None = None
     """The release with which the others are compared; default: `dense`."""
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    """Compressed bytes of releases, by name, for the comparison at equal size."""
 
     def releases(self, name: str | None = None) -> dict[str, Path]:
         """The files of the attacked models by release.
@@ -50,7 +52,7 @@ class PredictionFiles:
             name: the name of a single release; default: the file's name without its suffix.
 
         Raises:
-            UserError: a name is missing, taken or of no use here, or a file stands for two releases.
+            UserError: a name is missing, taken or of no use here, a size is none, or a file stands for two releases.
         """
         if isinstance(self.signals, Mapping):
             if name is not None:
@@ -63,6 +65,7 @@ class PredictionFiles:
             found = {path.stem if name is None else name: path}
         check_names(list(found))
         chosen_baseline(list(found), self.baseline)
+        checked_sizes(list(found), self.sizes)
         _check_different(found, "leave one out")
         return found
 
@@ -138,6 +141,7 @@ def audit_files(
             seed=seed,
             fpr_levels=fpr_levels,
             baseline=base,
+            sizes=files.sizes,
             outputs=outputs,
             epsilon_thresholds=epsilon_thresholds,
             runtime=runtime,

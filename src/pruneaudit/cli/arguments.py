@@ -53,6 +53,42 @@ def files_by_release(option: str, given: list[str]) -> Path | dict[str, Path]:
     return found
 
 
+UNITS = {"": 1, "B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
+"""Units of sizes."""
+
+
+def sizes(option: str, given: list[str]) -> dict[str, float]:
+    """Parses `name=BYTES` texts, such as `pruned=241kB`, and `name=FOLDER` of a compressed network, into bytes by name.
+
+    Raises:
+        UserError: a text has another form, a name stands twice, or a folder holds no compressed network.
+    """
+    found: dict[str, float] = {}
+    for text in given:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise UserError(f"{option}: got '{text}', expected NAME=BYTES, such as pruned=241kB")
+        if name in found:
+            raise UserError(f"{option}: got the name '{name}' twice, expected one size for each release")
+        found[name] = _bytes(option, text, value)
+    return found
+
+
+def _bytes(option: str, text: str, value: str) -> float:
+    number = value.rstrip("BMGk ")
+    unit = value[len(number) :].strip()
+    if unit in UNITS and number.replace(".", "", 1).isdecimal():
+        return float(number) * UNITS[unit]
+    if not Path(value).is_dir():
+        raise UserError(
+            f"{option}: got '{text}', expected bytes, such as 241000, 241kB or 1.2MB, or a folder that compress wrote"
+        )
+    from pruneaudit.core.files import SUMMARY_FILE
+    from pruneaudit.external.folder import read_summary
+
+    return float(read_summary(Path(value) / SUMMARY_FILE)["after"]["compressed_bytes"])
+
+
 def named_path(text: str) -> tuple[str, Path]:
     """Splits `name=PATH`; the name is empty without one, or if the whole text is a path or pattern of something."""
     name, equals, path = text.partition("=")

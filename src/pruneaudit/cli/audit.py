@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pruneaudit.cli.arguments import files_by_release, names, rates
+from pruneaudit.cli.arguments import files_by_release, names, rates, sizes
 from pruneaudit.cli.common import (
     ForceOption,
     OutputsOption,
@@ -49,6 +49,15 @@ def command(
             help="The undefended dense release, with which the others are compared; default: dense.",
         ),
     ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--size",
+            metavar="NAME=BYTES",
+            help="Compressed size of a release, such as 241000 or 241kB, or the folder that compress wrote. Releases"
+            " with one are compared at equal size. Repeatable.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for findings and report.")] = Path("audit"),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of folds and bootstrap.")] = 0,
     fpr_levels: Annotated[
@@ -88,7 +97,7 @@ def command(
     check_results_folder(out, force)
     levels = DEFAULT_LEVELS if fpr_levels is None else rates("--fpr-levels", fpr_levels)
     others = files_by_release("--references", references) if references else None
-    given = PredictionFiles(files_by_release("FILE", files), others, baseline)
+    given = PredictionFiles(files_by_release("FILE", files), others, baseline, sizes("--size", size or []))
     page = PageSettings(command_line(), show_records=show_records or None)
     with StepLine(quiet) as line:
         machine = Here(progress=line)

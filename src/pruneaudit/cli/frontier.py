@@ -1,4 +1,4 @@
-"""`pruneaudit frontier`: shows leakage against accuracy, and leakage at equal accuracy."""
+"""`pruneaudit frontier`: shows leakage against accuracy, at equal accuracy and at equal size."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pruneaudit.evaluation.results import Results
     from pruneaudit.metrics import Metric
     from pruneaudit.report.quantities import Quantity
+    from pruneaudit.report.tables.equal_accuracy import FrontierTable
 
 
 SHORT = {"tpr_at_fpr": "tpr"}
@@ -61,9 +62,9 @@ def command(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Compare releases with dense networks of equal accuracy.
+    """Compare releases with others of equal accuracy, and of equal size.
 
-    The dense networks are undefended. A study or recipe is run first.
+    At equal accuracy: with undefended dense networks. A study or recipe is run first.
     """
     if metric not in (known := _choices()):
         raise UserError(f"--metric: got '{metric}', expected one of: {', '.join(known)}")
@@ -161,7 +162,8 @@ def _print_table(results: Results, quantity: Quantity) -> None:
     title = _text(f"Attack: {found.attack}; references: {found.references}; value [95% interval]")
     printed = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     printed.add_column("Release", overflow="fold")
-    for column in ("Test accuracy", quantity.title, "At equal accuracy"):
+    at_size = ["At equal size"] if found.with_sizes else []
+    for column in ("Test accuracy", quantity.title, "At equal accuracy", *at_size):
         printed.add_column(column, justify="right", overflow="fold")
 
     def figure(cell: Cell, remark: str = "") -> Text:
@@ -174,20 +176,26 @@ def _print_table(results: Results, quantity: Quantity) -> None:
             figure(line.accuracy),
             figure(item.leakage, "dominated" if item.dominated else ""),
             figure(item.difference, f"minus {item.against}") if item.against != line.release else _text("a baseline"),
+            *([figure(item.at_size, f"minus {item.size_against}")] if item.at_size else []),
         )
         printed.add_row(_text(line.release), *figures, style="dim" if item.dominated else None)
     console.print(printed)
     for number, reason in enumerate(found.notes, start=1):
         console.print(_text(f"({number}) {reason}"), style="dim")
-    console.print(_text(_words(found.num_baselines, found.conditional)))
+    console.print(_text(_words(found)))
 
 
-def _words(num_baselines: int, conditional: bool) -> str:
+def _words(found: FrontierTable) -> str:
     """Returns the sentences below the table: what was compared, and how far it holds."""
-    compared = f"Compared with the least leaking of {num_baselines} undefended dense releases at least as accurate"
-    only = "Compared with the one undefended dense release, where it is at least as accurate"
-    few = " So few networks: intervals are conditional on this bank." if conditional else ""
-    return f"{only if num_baselines == 1 else compared}.{few} These results do not generalise beyond this study."
+    compared = f"the least leaking of {found.num_baselines} undefended dense releases at least as accurate"
+    only = "the one undefended dense release, where it is at least as accurate"
+    others = "other" if found.all_are_candidates else "other undefended"
+    of_size = f" At equal size: the least leaking of the {others} releases that are at least as accurate and as small."
+    few = " So few networks: intervals are conditional on this bank." if found.conditional else ""
+    return (
+        f"Compared with {only if found.num_baselines == 1 else compared}.{of_size if found.with_sizes else ''}{few} "
+        "These results do not generalise beyond this study."
+    )
 
 
 def _text(given: str) -> Text:

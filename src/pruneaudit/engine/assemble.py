@@ -26,7 +26,7 @@ from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.canaries import Bounds
 from pruneaudit.evaluation.columns import SIZE_COLUMNS
 from pruneaudit.evaluation.comparison_plan import ComparisonPlan
-from pruneaudit.evaluation.evaluating import Known, Measuring, Recall, evaluate
+from pruneaudit.evaluation.evaluating import Known, Measuring, Recall, evaluate, with_ratios
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.baselines import baselines
@@ -155,6 +155,15 @@ def undefended_dense(study: Study) -> list[str]:
     return [DENSE, *(release.name for release in untouched)]
 
 
+def without_defense(study: Study) -> list[str]:
+    """Returns the candidates at equal size: releases without a defence, also in their ancestors.
+
+    Nobody says whether a user's file without a recipe is defended, so it is none.
+    """
+    own = [release for release in study.releases if not release.is_file_alone]
+    return [DENSE, *(release.name for release in own if not defenses_of(study, release))]
+
+
 def study_settings(
     plan: Plan, store: Store, audit_data: AuditData, left_out: Collection[int] = ()
 ) -> list[AttackSetting]:
@@ -188,12 +197,15 @@ def audit_study(
     """
     study = plan.study
     own = {name: baseline.name for name, baseline in baselines(study).items() if baseline.name}
-    facts = {release: release_facts(plan, store, release, left_out) for release in plan.releases}
-    for each in facts.values():
-        each["compression_ratio"] = facts[DENSE]["compressed_bytes"] / each["compressed_bytes"]
+    facts = with_ratios({name: release_facts(plan, store, name, left_out) for name in plan.releases}, DENSE)
     known = Known(
         ComparisonPlan(
-            tuple(compared_with_all(study)), own, counterparts(study), tuple(undefended_dense(study)), repeats(study)
+            tuple(compared_with_all(study)),
+            own,
+            counterparts(study),
+            tuple(undefended_dense(study)),
+            tuple(without_defense(study)),
+            repeats(study),
         ),
         facts,
         about,

@@ -13,9 +13,16 @@ from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.evaluation.canaries import BONFERRONI, Bounds
 from pruneaudit.evaluation.comparison_plan import ComparisonPlan, named, offline_where_needed, ready
 from pruneaudit.evaluation.data_checks import record_data_checks
-from pruneaudit.evaluation.evaluating import NO_COMPARISONS, Known, Measuring, evaluate
+from pruneaudit.evaluation.evaluating import NO_COMPARISONS, Known, Measuring, evaluate, with_ratios
 from pruneaudit.evaluation.floors import tell_floors
-from pruneaudit.evaluation.given import BASELINE, check_names, chosen_baseline, given_settings, notes_on_copies
+from pruneaudit.evaluation.given import (
+    BASELINE,
+    check_names,
+    checked_sizes,
+    chosen_baseline,
+    given_settings,
+    notes_on_copies,
+)
 from pruneaudit.evaluation.left_out import unknown_words
 from pruneaudit.evaluation.outcome import Audit
 from pruneaudit.evaluation.outputs import check_outputs, parsed_outputs
@@ -36,6 +43,7 @@ def audit(
     fpr_levels: Sequence[float] = DEFAULT_LEVELS,
     name: str | None = None,
     baseline: str | None = None,
+    sizes: Mapping[str, float] | None = None,
     outputs: Sequence[str] = (),
     epsilon_thresholds: str = BONFERRONI,
     runtime: Machine = HERE,
@@ -54,6 +62,8 @@ def audit(
         name: name of a single release in findings and reports; no figure depends on it. Default: "signals".
         baseline: with several releases the undefended dense one, with which the others are compared; attacks on two
             releases see it beside the attacked one. Default: the one that is called "dense".
+        sizes: compressed bytes of releases, by name: those that have one are compared at equal size, too. Count all
+            by one rule; `pruneaudit.compress` reports the entropy bound as `compressed_bytes`.
         outputs: what the attacker sees, such as "round:2", "top:1" or "label": the attacks are repeated for each on
             reduced signals of victims and references, for the table `results.outputs`.
         epsilon_thresholds: how one-run bounds on epsilon choose the number of guesses about canaries: "bonferroni", or
@@ -65,7 +75,8 @@ def audit(
 
     Raises:
         UserError: an attack is unknown, or lacks what it needs; a rate is out of range; a name is empty; releases are
-            of different models or samples; there are no such outputs, or the signals do not determine them.
+            of different models or samples; a size is no number of bytes; there are no such outputs, or the signals do
+            not determine them.
 
     Example:
         >>> found = pruneaudit.audit(pruneaudit.Signals.load("signals.npz"), attacks="rmia,loss")
@@ -77,6 +88,7 @@ def audit(
     releases = dict(signals) if isinstance(signals, Mapping) else {GIVEN if name is None else name: signals}
     check_names(list(releases))
     base = chosen_baseline(list(releases), baseline)
+    facts = with_ratios(checked_sizes(list(releases), sizes or {}), base)
     fpr_levels = tuple(dict.fromkeys(fpr_levels))
     if not fpr_levels or not all(0 < level < 1 for level in fpr_levels):
         raise UserError(f"fpr_levels: got {list(fpr_levels)}, expected rates above 0 and below 1 (0.01 is 1%)")
@@ -92,10 +104,12 @@ def audit(
         check_outputs(ladder, setting.attack_input)
     is_compared = len(releases) > 1
     left_out = unknown_words(settings[0].attack_input.attacked)
-    plan = ComparisonPlan((base,), undefended=(base,)) if is_compared else NO_COMPARISONS
+    # Nobody says which releases are defended: at equal size all are candidates.
+    compared = ComparisonPlan((base,), undefended=(base,), without_defense=tuple(releases))
+    plan = compared if is_compared else NO_COMPARISONS
     notes = [*([left_out] if left_out else []), *notes_on_copies(releases, settings, base)]
     about = {"warnings": notes} | ({BASELINE: base} if is_compared else {})
-    known = Known(plan, about=about)
+    known = Known(plan, facts, about)
     measuring = Measuring(seed, fpr_levels, Bounds(thresholds=epsilon_thresholds), ladder)
     skip = skips(named(attacks))
     if skip:

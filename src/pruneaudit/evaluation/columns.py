@@ -50,6 +50,11 @@ FRONTIER_COLUMNS = (
     *("test_accuracy", "test_accuracy_low", "test_accuracy_high", "dominated", "is_baseline"),
     *("envelope_release", "difference", "difference_low", "difference_high", "num_victims", "suppressed"),
 )
+EQUAL_SIZE_COLUMNS = (
+    *("compressed_bytes", "size_release", "size_difference", "size_difference_low", "size_difference_high"),
+    "size_suppressed",
+)
+"""The same at equal size: the release's compressed bytes, and the one of at most these that leaks least."""
 DETECTION_CHANGE_COLUMNS = (
     *("release", "baseline", "attack", "fpr", "class", "newly_detected", "no_longer_detected", "detected_before"),
     *("num_samples", "p_value", "noise_newly", "noise_no_longer"),
@@ -94,6 +99,7 @@ LATER_FINDING_COLUMNS = ("num_trainings",)
 LATER_COLUMNS = {
     "findings": LATER_FINDING_COLUMNS,
     "canaries": LATER_CANARY_COLUMNS,
+    "frontier": EQUAL_SIZE_COLUMNS,
     "ppv": LEARNED_PPV_COLUMNS,
     "releases": LATER_RELEASE_COLUMNS,
 }
@@ -115,11 +121,13 @@ TEXT_COLUMNS = frozenset(
         "victim",
         "figure",
         "suppressed",
+        "size_suppressed",
         "thresholds",
         "hypothesis",
         "baseline",
         "metric",
         "envelope_release",
+        "size_release",
         "class",
         "sample_id",
         "compress",

@@ -28,6 +28,8 @@ class ComparisonPlan:
     undefended: tuple[str, ...] = ()
     """The dense releases without any defence: the others are compared with their leakage at equal accuracy. Without any
     there is no frontier."""
+    without_defense: tuple[str, ...] = ()
+    """The releases without any defence, compressed or not: at equal size the others are compared with them."""
     repeats: Mapping[str, str] = field(default_factory=dict)
     """For each release that repeats another with a different `finetune_seed`, the repeated one: the noise floor."""
 

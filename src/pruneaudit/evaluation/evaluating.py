@@ -74,6 +74,21 @@ class Known:
 NOTHING_KNOWN = Known()
 
 
+def with_ratios(facts: Mapping[str, Mapping[str, Any]], dense: str) -> dict[str, dict[str, Any]]:
+    """Facts with the compression ratio of each release: the bytes of the dense one in its own.
+
+    Args:
+        facts: of releases, with `compressed_bytes` where they are known.
+        dense: the name of the dense release.
+    """
+    unknown = float("nan")
+    whole = facts.get(dense, {}).get("compressed_bytes", unknown)
+    return {
+        name: {**each, "compression_ratio": whole / each.get("compressed_bytes", unknown)}
+        for name, each in facts.items()
+    }
+
+
 def evaluate(
     settings: Sequence[AttackSetting],
     attacks: Mapping[str, Attack],
@@ -100,6 +115,7 @@ def evaluate(
     seed, levels, comparison_plan, facts = measuring.seed, measuring.fpr_levels, known.comparison_plan, known.facts
     found = {setting.release: accuracies(setting.attack_input.attacked) for setting in settings}
     sparsity = {name: facts.get(name, {}).get("sparsity", float("nan")) for name in found}
+    sizes = {name: facts.get(name, {}).get("compressed_bytes", float("nan")) for name in found}
     pairs = comparison_plan.pairs(found)
     kinds = shown_kinds((setting.release, setting.references) for setting in settings)
     scores = tuple(SettingScores(setting) for setting in settings)
@@ -139,7 +155,7 @@ def evaluate(
                 alike = {
                     release: writer for (release, what), writer in written[label].items() if what == kinds[release]
                 }
-                rows[label]["frontier"] += frontier_rows(alike, comparison_plan.undefended, seed)
+                rows[label]["frontier"] += frontier_rows(alike, comparison_plan, sizes, seed)
                 rows[label]["detection_changes"], samples["sample_detection"] = detection_changes(
                     alike, pairs, comparison_plan.repeats, seed
                 )

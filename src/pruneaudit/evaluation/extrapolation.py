@@ -21,7 +21,7 @@ import scipy
 
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
-from pruneaudit.evaluation.equal_accuracy import joint_replicates
+from pruneaudit.evaluation.envelope import joint_replicates
 from pruneaudit.evaluation.measure import NUM_RESAMPLES
 from pruneaudit.metrics import PerVictim
 from pruneaudit.metrics.arrays import Floats

@@ -7,6 +7,7 @@ for attacks on two releases; attacks on one release do not look at it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -78,6 +79,26 @@ def chosen_baseline(names: Sequence[str], baseline: str | None) -> str:
             f" others are compared; add --baseline {names[0]} (in Python: baseline='{names[0]}')"
         )
     return baseline or (DENSE if DENSE in names else names[0])
+
+
+def checked_sizes(names: Sequence[str], sizes: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """The stated sizes as facts about releases.
+
+    Args:
+        names: the releases.
+        sizes: compressed bytes by release; a release without one is not compared at equal size.
+
+    Raises:
+        UserError: no release has this name, there is one release alone, or a size is no number of bytes.
+    """
+    for name, size in sizes.items():
+        if name not in names:
+            raise UserError(f"size: got '{name}'{nearest(name, names)}, expected a release: {', '.join(names)}")
+        if len(names) == 1:
+            raise UserError(f"size: got one for '{name}' alone, expected several releases to compare; leave it out")
+        if isinstance(size, bool) or not isinstance(size, int | float) or not 0 < size < math.inf:
+            raise UserError(f"size of '{name}': got {size!r}, expected bytes above 0, such as 241000")
+    return {name: {"compressed_bytes": float(size)} for name, size in sizes.items()}
 
 
 def parts_of(attack_input: AttackInput) -> Iterator[Signals]:

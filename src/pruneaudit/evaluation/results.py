@@ -82,7 +82,9 @@ class Results:
 
     frontier: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(FRONTIER_COLUMNS)))
     """Each release's leakage (under the primary attack) and accuracy, and its `difference` to `envelope_release`, the
-    undefended dense release of at least its accuracy that leaks least. `dominated` and `is_baseline` are 0 or 1."""
+    undefended dense release of at least its accuracy that leaks least; and its `size_difference` to `size_release`, the
+    undefended release of at least its accuracy and at most its `compressed_bytes` that leaks least. `dominated` and
+    `is_baseline` are 0 or 1."""
 
     detection_changes: pd.DataFrame = field(
         default_factory=lambda: pd.DataFrame(columns=list(DETECTION_CHANGE_COLUMNS))

@@ -124,8 +124,9 @@ def effective_bits(results: Results, release: str) -> float:
 
 @once
 def shows_sizes(results: Results) -> bool:
-    """Whether some release needs fewer bits per weight than float32 has."""
-    return any(effective_bits(results, name) < FLOAT_BITS for name in release_names(results))
+    """Whether some release needs fewer bits per weight than float32 has, or fewer bytes than the dense one."""
+    is_smaller = bool((results.releases["compression_ratio"] > 1).any())
+    return is_smaller or any(effective_bits(results, name) < FLOAT_BITS for name in release_names(results))
 
 
 def most_compressed(results: Results, releases: Iterable[str]) -> str:

@@ -16,8 +16,8 @@ from pruneaudit.attacks.primary import Primary, attack_by_rule
 from pruneaudit.attacks.reference_free import ReferenceFree, reference_free
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation.attack_setting import primary_kind, shown_kinds
+from pruneaudit.evaluation.candidates import ROUNDING
 from pruneaudit.evaluation.columns import MEAN, POOLED
-from pruneaudit.evaluation.equal_accuracy import ROUNDING
 from pruneaudit.evaluation.given import BASELINE
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES

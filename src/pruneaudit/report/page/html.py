@@ -72,7 +72,7 @@ _TEMPLATE = "report.html"
 _FIGURES_SCRIPT = "figures.js"
 _TABLES_SCRIPT = "tables.js"
 _SECTIONS = (
-    ("frontier-heading", "Leakage at equal accuracy", "frontier"),
+    ("frontier-heading", "At equal accuracy and size", "frontier"),
     ("leakage", "Leakage", ""),
     ("changes", "What each release changes", ""),
     ("outputs-heading", "What hiding outputs buys", "outputs"),

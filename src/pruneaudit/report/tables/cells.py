@@ -121,11 +121,14 @@ def sparsity_cell(row: pd.Series, notes: Notes, with_bits: bool = True) -> Cell:
 
 
 def size_cell(row: pd.Series, notes: Notes) -> Cell:
-    """Bytes of the whole network and bits per weight, both by the entropy bound, in a row of the releases table."""
+    """Bytes of the whole network and bits per weight, both by the entropy bound, in a row of the releases table.
+
+    Of a user's own release bytes alone may be known.
+    """
     bits, size = float(row["effective_bits"]), float(row["compressed_bytes"])
-    if math.isnan(bits) or math.isnan(size):
+    if math.isnan(size):
         return Cell("", note=notes.number(NOT_RECORDED))
-    return Cell(bytes_text(size), f"{bits:.2f} bits per weight")
+    return Cell(bytes_text(size), "" if math.isnan(bits) else f"{bits:.2f} bits per weight")
 
 
 def nonzero_cell(row: pd.Series, notes: Notes) -> Cell:

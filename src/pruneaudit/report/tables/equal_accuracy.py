@@ -1,4 +1,4 @@
-"""Each release at equal accuracy, as a table."""
+"""Each release at equal accuracy and at equal size, as a table."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pruneaudit.evaluation.candidates import SIZE_TOLERANCE
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
 from pruneaudit.report.quantities import TEST_ACCURACY, Quantity, ranking_quantities
@@ -33,6 +34,10 @@ class Compared:
     difference: Cell
     against: str
     """The release that is the envelope at its accuracy; empty where there is none."""
+    at_size: Cell | None
+    """The difference at equal size; None where the table does not show it."""
+    size_against: str
+    """The release that is the envelope at its accuracy and size; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,14 @@ class FrontierTable:
     """Releases without a baseline of similar accuracy."""
     conditional: bool
     """There are so few victims that intervals are conditional on this bank."""
+    with_sizes: bool
+    """Releases were compared at equal size."""
+    all_are_candidates: bool
+    """Nobody says which releases are defended, so at equal size all are candidates."""
     near_points: float = 100 * NEAR
     """Percentage points of test accuracy up to which networks are similar."""
+    tolerance_percent: float = 100 * SIZE_TOLERANCE
+    """Per cent of its size by which a release that is as small may be larger."""
 
 
 def frontier_metrics(results: Results) -> tuple[Quantity, ...]:
@@ -80,7 +91,7 @@ def frontier_table(results: Results, metrics: tuple[Quantity, ...] | None = None
         results: of a study.
         metrics: those to show; default: `frontier_metrics`.
     """
-    shown = frontier_metrics(results) if metrics is None else metrics
+    shown, with_sizes = frontier_metrics(results) if metrics is None else metrics, has_equal_size(results)
     table, notes = results.frontier, Notes()
     if not shown or table.empty:
         return None
@@ -90,7 +101,7 @@ def frontier_table(results: Results, metrics: tuple[Quantity, ...] | None = None
         limits = TEST_ACCURACY.interval(first["test_accuracy_low"], first["test_accuracy_high"])
         accuracy = Cell(TEST_ACCURACY.value(first["test_accuracy"]), limits)
         by_metric = {row["metric"]: row for _, row in rows.iterrows()}
-        compared = tuple(_compared(by_metric.get(metric.column), metric, notes) for metric in shown)
+        compared = tuple(_compared(by_metric.get(metric.column), metric, with_sizes, notes) for metric in shown)
         lines.append(FrontierLine(str(release), kind_of(results, str(release)), accuracy, compared))
     return FrontierTable(
         str(table["attack"].iloc[0]),
@@ -101,22 +112,49 @@ def frontier_table(results: Results, metrics: tuple[Quantity, ...] | None = None
         int((table.drop_duplicates("release")["is_baseline"] == 1).sum()),
         len(far_from_baselines(results)),
         bool(table["num_victims"].min() < FEW_MODELS),
+        with_sizes,
+        bool(given_baseline(results)),
     )
 
 
-def _compared(row: pd.Series | None, metric: Quantity, notes: Notes) -> Compared:
+def has_equal_size(results: Results) -> bool:
+    """Whether any release was compared at equal size: some are smaller than others."""
+    return bool(results.frontier["size_difference"].notna().any())
+
+
+def _compared(row: pd.Series | None, metric: Quantity, with_sizes: bool, notes: Notes) -> Compared:
     if row is None or math.isnan(row["leakage"]):
         missing = Cell("", note=notes.number(NO_REASON if row is None else row["suppressed"] or NO_REASON))
-        return Compared(missing, False, missing, "")
+        return Compared(missing, False, missing, "", missing if with_sizes else None, "")
     leakage = Cell(metric.value(row["leakage"]), metric.interval(row["leakage_low"], row["leakage_high"]))
-    return Compared(leakage, row["dominated"] == 1, _difference(row, metric, notes), row["envelope_release"])
+    differences = equal_accuracy_cell(row, metric, notes), equal_size_cell(row, metric, notes) if with_sizes else None
+    return Compared(
+        leakage, row["dominated"] == 1, differences[0], row["envelope_release"], differences[1], row["size_release"]
+    )
 
 
-def _difference(row: pd.Series, metric: Quantity, notes: Notes) -> Cell:
-    """The difference at equal accuracy; its interval may have no lower end."""
-    value, low, high = row["difference"], row["difference_low"], row["difference_high"]
+def equal_accuracy_cell(row: pd.Series, metric: Quantity, notes: Notes) -> Cell:
+    """The difference at equal accuracy in a row of the frontier."""
+    return _difference(row, "", metric, notes)
+
+
+def equal_size_cell(row: pd.Series, metric: Quantity, notes: Notes) -> Cell:
+    """The difference at equal size in a row of the frontier."""
+    return _difference(row, "size_", metric, notes)
+
+
+def _difference(row: pd.Series, prefix: str, metric: Quantity, notes: Notes) -> Cell:
+    """A difference to an envelope; its interval may have no lower end.
+
+    Args:
+        row: of the frontier.
+        prefix: of the columns: none at equal accuracy, `size_` at equal size.
+        metric: that it is of.
+        notes: why numbers are missing.
+    """
+    value, low, high = (row[f"{prefix}difference{end}"] for end in ("", "_low", "_high"))
     if math.isnan(value):
-        return Cell("", note=notes.number(row["suppressed"] or NO_REASON))
+        return Cell("", note=notes.number(row[f"{prefix}suppressed"] or NO_REASON))
     return Cell(metric.signed(value), metric.signed_interval(low, high), stands_out=bool(low > 0 or high < 0))
 
 

@@ -1,7 +1,8 @@
-"""Leakage at equal accuracy, with joint intervals: a release's leakage minus the lower envelope of the baseline's.
+"""Leakage against the lower envelope of other releases, with joint intervals: at equal accuracy and at equal size.
 
-The envelope at an accuracy is the least leakage of the baseline releases that are at least as accurate. It is a step
-function without interpolation, and refused above the most accurate baseline.
+`candidates.py` says with which releases each one is compared. The envelope at an accuracy is the least leakage of the
+candidates that are at least as accurate. It is a step function without interpolation, and refused above the most
+accurate candidate.
 
 Every replicate draws samples and models once, for all releases and for both axes. It recomputes accuracies, leakages,
 the envelope with its choice of a release, and the difference. Samples get the weights of `metrics.bootstrap`.
@@ -9,11 +10,12 @@ Models get no weights: a weight per model times a weight per sample counts the n
 times (Owen 2007), and releases of one bank differ in little else. Instead, the means over samples move along the
 directions in which models vary beyond their samples, as in `metrics.intervals`.
 
-A minimum over baselines is biased downwards, so the difference is biased upwards, and replicates add the same bias
+A minimum over candidates is biased downwards, so the difference is biased upwards, and replicates add the same bias
 again. The percentile interval is therefore moved down by twice the shift that the choice causes in replicates. Where
-baselines tie, replicates understate the shift (they start from leakages that differ already). So the lower end is also
-limited by a bound that holds simultaneously for all candidates for the least.
-`tests/evaluation/test_frontier_coverage.py` simulates the interval with and without this.
+candidates tie, replicates understate the shift (they start from leakages that differ already). So the lower end is also
+limited by a bound that holds simultaneously for all that may leak least.
+`tests/evaluation/test_frontier_coverage.py` and `test_equal_size_coverage.py` simulate the interval with and without
+this.
 """
 
 # R releases, V victims, N samples, B replicates, K = 2 R figures: the accuracies, then the leakages
@@ -25,23 +27,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pruneaudit.evaluation.candidates import ROUNDING, Candidates
 from pruneaudit.metrics import PerVictim
 from pruneaudit.metrics.arrays import Bools, Floats
 
-ROUNDING = 1e-9
-"""Accuracies that differ by less are equal: rounding of sums must not distinguish two equal releases."""
 ALPHA = 0.05
 CLEARLY = 2.0
-"""A baseline that leaks more than the least leaking one by this many deviations leaks clearly more."""
+"""A candidate that leaks more than the least leaking one by this many deviations leaks clearly more."""
 OF_BASELINE = "a baseline: it is part of the envelope that it is compared with, so there is no interval"
-_NO_BASELINE = "no undefended dense release has a figure here"
 
 
 class Difference(NamedTuple):
-    """Leakage of one release at equal accuracy."""
+    """Leakage of one release minus the envelope's."""
 
     value: float
-    """Its leakage minus the envelope's; below 0 it leaks less than every baseline that is as accurate. NaN: refused."""
+    """Below 0 it leaks less than every candidate that is as accurate. NaN: refused."""
     low: float
     """Lower end of the interval; NaN if there is none, or if it is open."""
     high: float
@@ -64,11 +64,11 @@ def dominated(accuracy: Floats, leakage: Floats) -> Bools:
 
 
 def lower_envelope(accuracy: Floats, leakage: Floats, at: Floats) -> tuple[Floats, np.ndarray]:
-    """The least leakage among the baseline points that are at least as accurate.
+    """The least leakage among the points that are at least as accurate.
 
     Args:
-        accuracy: (..., R) accuracies of the baseline, which can be empty.
-        leakage: (..., R) leakages of the baseline.
+        accuracy: (..., R) accuracies of the candidates, of which there can be none.
+        leakage: (..., R) leakages of the candidates.
         at: (...) accuracies.
 
     Returns:
@@ -147,41 +147,42 @@ def _root(symmetric: Floats) -> Floats:
     return np.asarray(directions * np.sqrt(kept))
 
 
-def at_equal_accuracy(values: Floats, joint: Floats, baseline: Bools, alpha: float = ALPHA) -> list[Difference]:
+def against_envelope(values: Floats, joint: Floats, candidates: Candidates, alpha: float = ALPHA) -> list[Difference]:
     """Every release's leakage minus the envelope's at its accuracy.
 
     Args:
         values: (K,) accuracies and leakages.
         joint: (B, K) their joint replicates.
-        baseline: (R,) bool.
+        candidates: with which releases each is compared.
         alpha: error probability of each interval.
     """
-    num_releases = len(baseline)
-    places = np.flatnonzero(baseline)
+    num_releases = len(candidates.allowed)
     accuracy, leakage = values[:num_releases], values[num_releases:]
     found = []
     for release in range(num_releases):
+        places = np.flatnonzero(candidates.allowed[release])
         envelope, chosen = lower_envelope(accuracy[places], leakage[places], accuracy[release])
         value = float(leakage[release] - envelope)
         if not np.isfinite(value):
-            found.append(Difference(np.nan, np.nan, np.nan, -1, _unreached(accuracy[release], accuracy[places])))
-        elif baseline[release]:
+            why = candidates.unreached(release, accuracy[release], accuracy[places])
+            found.append(Difference(np.nan, np.nan, np.nan, -1, why))
+        elif candidates.allowed[release, release]:
             found.append(Difference(value, np.nan, np.nan, int(places[chosen]), OF_BASELINE))
         else:
-            limits = _limits(values, joint, places, release, value, alpha)
-            found.append(Difference(value, *limits[:2], int(places[chosen]), limits[2]))
+            low, high, share = _limits(values, joint, places, release, value, alpha)
+            why = f"lower end: in {share} of the resamples no {candidates.called} is as accurate" if share else ""
+            found.append(Difference(value, low, high, int(places[chosen]), why))
     return found
 
 
 def _limits(
     values: Floats, joint: Floats, places: np.ndarray, release: int, value: float, alpha: float
 ) -> tuple[float, float, str]:
-    """Ends of one difference's interval, and why the lower one is open, if it is."""
+    """Ends of one difference's interval; where the lower one is open, the share of replicates without an envelope."""
     num_releases = values.size // 2
     accuracies, leakages = joint[:, :num_releases], joint[:, num_releases:]
     envelope, _ = lower_envelope(accuracies[:, places], leakages[:, places], accuracies[:, release])  # (B,)
-    missed = np.isinf(envelope)
-    differences = leakages[:, release] - envelope  # -inf where no baseline is as accurate, whatever it leaks
+    differences = leakages[:, release] - envelope  # -inf where no candidate is as accurate, whatever it leaks
     # Only the choice of the least counts as a shift. A choice that changes with the accuracies goes either way, and
     # rightly widens the interval.
     as_accurate = places[values[places] >= values[release] - ROUNDING]
@@ -193,8 +194,7 @@ def _limits(
     ends = max(min(low, _simultaneous(own, each, alpha), value), -1.0), min(max(high, value), 1.0)
     if low > -np.inf:
         return *ends, ""
-    share = f"{100 * missed.mean():.0f}% of the resamples"
-    return np.nan, ends[1], f"lower end: in {share} no undefended dense release is as accurate"
+    return np.nan, ends[1], f"{100 * np.isinf(envelope).mean():.0f}%"
 
 
 def _simultaneous(own: Floats, each: Floats, alpha: float) -> float:
@@ -213,12 +213,3 @@ def _simultaneous(own: Floats, each: Floats, alpha: float) -> float:
     near = own >= own[greatest] - CLEARLY * behind
     errors = (each - own)[:, near].max(axis=1)
     return float(own[greatest] - np.quantile(errors, 1 - alpha / 2, method="higher"))
-
-
-def _unreached(accuracy: float, baseline: Floats) -> str:
-    if not baseline.size:
-        return _NO_BASELINE
-    return (
-        f"its test accuracy of {100 * accuracy:.3f}% is above that of every undefended dense release (at most "
-        f"{100 * baseline.max():.3f}%), and nothing is extrapolated"
-    )
