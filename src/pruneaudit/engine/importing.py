@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.compression.state import save_state, state_of
 from pruneaudit.compression.storage_size import size_facts
 from pruneaudit.core.errors import UserError, in_one_line
-from pruneaudit.core.files import STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.files import STRUCTURE_FILE, WEIGHTS_FILE
 from pruneaudit.core.threads import one_torch_thread
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.target_files import UsersWeights, one_file, source_on_disk
@@ -103,7 +102,7 @@ def import_model(task_spec: TaskSpec) -> None:
     write_history([], staging)
     state = _state_of(model)
     save_state(state, staging)
-    write_summary(_facts(model, state, context, _parents_summary(task_spec)), staging)
+    write_summary(_facts(model, state, context), staging)
 
 
 def _state_of(model: nn.Module) -> dict[str, Tensor]:
@@ -112,26 +111,22 @@ def _state_of(model: nn.Module) -> dict[str, Tensor]:
     return state_of(model, [Masks.of_zeros(model, with_zeros)]) if with_zeros else {}
 
 
-def _facts(
-    model: nn.Module, state: Mapping[str, Tensor], context: TaskContext, parent: Mapping[str, Any]
-) -> dict[str, Any]:
+def _facts(model: nn.Module, state: Mapping[str, Tensor], context: TaskContext) -> dict[str, Any]:
     """Returns the summary of a release that is a file: sizes as fractions of the dense network, and accuracies."""
     dense = weight_counts(context.initial_model())
     accuracies = context.accuracies(model)
     example = context.members().inputs(slice(0, 1))
+    starts, dense_weights = "parent" in context.task_spec.inputs, context.dense_weights(dense["prunable_weights"])
+    before = {"test_accuracy_before": context.parents_summary()["test_accuracy"]} if starts else {}
     return {
-        "test_accuracy_before": parent["test_accuracy"],
+        **before,
         "test_accuracy_after_pruning": accuracies["test_accuracy"],
+        "dense_weights": dense_weights,
         **weight_counts(model, dense),
         **accuracies,
-        **size_facts(model, state, dense["prunable_weights"], example),
+        **size_facts(model, state, dense_weights, example),
         "num_members": int(context.split.member.sum()),
     }
-
-
-def _parents_summary(task_spec: TaskSpec) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads((Path(task_spec.inputs["parent"]) / SUMMARY_FILE).read_text())
-    return found
 
 
 def _read(weights: UsersWeights, audit_data: AuditData, note: Callable[[str], None]) -> nn.Module:

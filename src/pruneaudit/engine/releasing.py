@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from pruneaudit.compression.chain import (
@@ -25,11 +23,11 @@ from pruneaudit.compression.state import load_state, not_rebuilt, num_left, save
 from pruneaudit.compression.storage_size import size_facts
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.files import WEIGHTS_FILE
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.defenses.defense import DefenseContext
-from pruneaudit.engine.task_context import TaskContext, new_model, stored_model
+from pruneaudit.engine.task_context import TaskContext, stored_model
 from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.study import Training
 from pruneaudit.training.by_function import train_by_function
@@ -46,8 +44,7 @@ def make_release(task_spec: TaskSpec) -> None:
     summary: dict[str, Any] = {}
     model = _parents_model(task_spec, context) if "parent" in task_spec.inputs else context.initial_model()
     if "parent" in task_spec.inputs:
-        before = json.loads((Path(task_spec.inputs["parent"]) / SUMMARY_FILE).read_text())
-        summary["test_accuracy_before"] = before["test_accuracy"]
+        summary["test_accuracy_before"] = context.parents_summary()["test_accuracy"]
     steps = steps_of(spec)
     embeddings = counts_embeddings((*inherited_steps(spec), *steps))
     # A parent can have lost channels: sizes are fractions of the network before all compression.
@@ -67,28 +64,10 @@ def make_release(task_spec: TaskSpec) -> None:
     write_history(history, staging)
     summary |= weight_counts(made.model, dense, embeddings, num_left(state)) | context.accuracies(made.model)
     example = context.members().inputs(slice(0, 1))
-    summary["dense_weights"] = _dense_weights(task_spec, context, dense["prunable_weights"])
+    summary["dense_weights"] = context.dense_weights(dense["prunable_weights"])
     summary |= size_facts(made.model, state, summary["dense_weights"], example, embeddings)
     summary |= {"defense": defense.report} if defense.report else {}
     write_summary(summary | {"num_members": int(context.split.member.sum())}, staging)
-
-
-def _dense_weights(task_spec: TaskSpec, context: TaskContext, own: int) -> int:
-    """Returns how many weights the network has that all compression began with: for students, their teacher's.
-
-    Args:
-        task_spec: the task.
-        context: its context.
-        own: the weights of this network before compression.
-    """
-    role = next((role for role in ("parent", "teacher") if role in task_spec.inputs), None)
-    if role is None:
-        return own
-    before = json.loads((Path(task_spec.inputs[role]) / SUMMARY_FILE).read_text())
-    if role == "parent":
-        return int(before.get("dense_weights", own))
-    teacher = new_model(task_spec.spec["teacher"], context.audit_data, torch.Generator())
-    return int(before.get("dense_weights", weight_counts(teacher)["prunable_weights"]))
 
 
 def _parents_model(task_spec: TaskSpec, context: TaskContext) -> nn.Module:

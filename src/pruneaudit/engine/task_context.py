@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.compression.storage_size import size_facts
 from pruneaudit.compression.structure import replay
 from pruneaudit.core import seeds
-from pruneaudit.core.files import EARLY_FILE, STRUCTURE_FILE, WEIGHTS_FILE
+from pruneaudit.core.files import EARLY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.randomness import numpy_generator, torch_generator
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import from_text
@@ -131,6 +132,26 @@ class TaskContext:
         """Whether the parent keeps the weights that it had early in its training."""
         parent = self.task_spec.inputs.get("parent")
         return parent is not None and (Path(parent) / EARLY_FILE).exists()
+
+    def parents_summary(self) -> dict[str, Any]:
+        """Returns the summary of the network that this one starts or learns from; empty without one."""
+        role = next((role for role in ("parent", "teacher") if role in self.task_spec.inputs), None)
+        if role is None:
+            return {}
+        found: dict[str, Any] = json.loads((Path(self.task_spec.inputs[role]) / SUMMARY_FILE).read_text())
+        return found
+
+    def dense_weights(self, own: int) -> int:
+        """Returns how many weights the network has that all compression began with: for students, their teacher's.
+
+        Args:
+            own: the weights of this network before its compression.
+        """
+        usual = own
+        if "teacher" in self.task_spec.inputs:
+            teacher = new_model(self.task_spec.spec["teacher"], self.audit_data, torch.Generator())
+            usual = sum(weight.numel() for weight in counted_weights(teacher).values())
+        return int(self.parents_summary().get("dense_weights", usual))
 
     def checkpoints(self, phase: str = "") -> Checkpoints | None:
         """Returns the checkpoints of a training of this task; every phase has a separate folder."""
