@@ -116,7 +116,7 @@ def test_the_statement_names_what_was_not_private(pretrained: bool, masked: bool
     text = statement(pretrained, masked)
     assert (FAILS in text) == (pretrained or masked)
     assert ("began from weights that were not trained privately" in text) == pretrained
-    assert ("the mask was chosen from weights that were not trained privately" in text) == masked
+    assert ("the mask was chosen" in text) == masked
 
 
 @pytest.mark.parametrize("masked", [False, True])

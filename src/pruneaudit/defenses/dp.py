@@ -159,14 +159,15 @@ def statement(pretrained: bool | None, masked: bool | None) -> str:
         pretrained: whether the training began from weights that had been trained on members without this
             protection; None: not recorded.
         masked: whether the mask was chosen from such weights, before the training. False for a random mask, one
-            chosen from initial weights, and one that moves in the training itself. True for the mask of an earlier
-            unprotected round, even if the weights were reset afterwards. None: not recorded.
+            chosen from initial weights, and one that moves in the training itself. True for one that members chose
+            (`snip:data=members`), and for the mask of an earlier unprotected round, even if the weights were reset
+            afterwards. None: not recorded.
     """
     reasons = []
     if pretrained:
         reasons.append("the training began from weights that were not trained privately")
     if masked:
-        reasons.append("the mask was chosen from weights that were not trained privately")
+        reasons.append("the mask was chosen from weights that were not trained privately, or by looking at members")
     if reasons:
         return f"{DOES_NOT_HOLD}: {' and '.join(reasons)}. It covers only the last training."
     scope = (

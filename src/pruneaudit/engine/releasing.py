@@ -150,7 +150,9 @@ class _Defended:
         starts = not {"parent", "teacher"}.isdisjoint(self._own.task_spec.inputs)
         if any(plugin["name"] == spec["defense"]["name"] for plugin in spec["prepared"][:-1]):
             return None, None
-        return starts, starts and any(step.compressor.looks_at_weights for step in steps_of(spec))
+        steps = steps_of(spec)
+        looked = any(step.kind == "mask" and step.compressor.data(step.options) == "members" for step in steps)
+        return starts, looked or (starts and any(step.compressor.looks_at_weights for step in steps))
 
     def check_may_train_again(self, compressor: str) -> None:
         """Refuses a compressor that trains several times if the defence works for a single training only."""
