@@ -86,7 +86,8 @@ IN_TRAINING = (
     "rigl:period_steps=2",
 )
 BY_CHANNEL = ("l1structured", "l2structured", "slim")
-NEEDS_MORE = {method.partition(":")[0] for method in (*IN_TRAINING, *BY_CHANNEL)} - {"static"}
+BY_SAMPLES = ("snip", "wanda")
+NEEDS_MORE = {method.partition(":")[0] for method in (*IN_TRAINING, *BY_CHANNEL, *BY_SAMPLES)} - {"static"}
 BY_MASK = (
     # a new method whose degree is a sparsity is tried with them
     *(name for name in COMPRESSORS.names() if name not in NEEDS_MORE and COMPRESSORS.get(name).degree == "sparsity"),
