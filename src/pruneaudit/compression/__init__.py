@@ -31,6 +31,8 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "codebooks",
         "compressed",
         "compressor",
+        "corrected_grids",
+        "error_correction",
         "densities",
         "drop_and_grow",
         "factored",
@@ -56,5 +58,8 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "teaching",
     },
     elsewhere=ELSEWHERE,
-    shared={"filter_norm": ("l1structured", "l2structured")},
+    shared={
+        "filter_norm": ("l1structured", "l2structured"),
+        "optimal_brain": ("sparsegpt", "obc"),
+    },
 )

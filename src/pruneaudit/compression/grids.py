@@ -54,7 +54,7 @@ class Grid:
 
     def unclamped(self, weight: Tensor) -> Tensor:
         """The code nearest to each weight, in its shape, float32; it can be outside the grid."""
-        scale, zero = self._along(self.scale, weight), self._along(self.zero, weight)
+        scale, zero = self.spread(self.scale, weight), self.spread(self.zero, weight)
         return torch.round(weight.detach().float() / scale) + zero
 
     def codes(self, weight: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class Grid:
         if self.threshold is None:
             return self.unclamped(weight).clamp_(self.low, self.high)
         numbers = weight.detach().float()
-        return numbers.sign() * (numbers.abs() > self._along(self.threshold, numbers))
+        return numbers.sign() * (numbers.abs() > self.spread(self.threshold, numbers))
 
     def passes(self, weight: Tensor) -> Tensor:
         """Where a straight-through gradient passes, bool in the weight's shape; ternary grids: everywhere."""
@@ -73,15 +73,15 @@ class Grid:
 
     def values(self, codes: Tensor) -> Tensor:
         """The values of codes, in their shape, float32."""
-        scale, zero = self._along(self.scale, codes), self._along(self.zero, codes)
+        scale, zero = self.spread(self.scale, codes), self.spread(self.zero, codes)
         return scale * (codes.float() - zero)
 
     def rounded(self, weight: Tensor) -> Tensor:
         """The nearest values on the grid, in the weight's shape and type."""
         return self.values(self.codes(weight)).to(weight.dtype)
 
-    def _along(self, per_block: Tensor, tensor: Tensor) -> Tensor:
-        """Numbers of blocks, spread over the weights of a tensor."""
+    def spread(self, per_block: Tensor, tensor: Tensor) -> Tensor:
+        """Numbers of blocks, float32, in a shape that broadcasts with a tensor of the grid's shape."""
         there = per_block.to(tensor.device).float()
         if self.group:
             channels = tensor.movedim(self.axis, 0)
