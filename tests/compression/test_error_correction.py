@@ -17,6 +17,7 @@ from pruneaudit.compression.chain import Chained, Step, compressed
 from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.corrected_grids import ColumnOrder, rounded_with_correction
 from pruneaudit.compression.error_correction import (
+    Removal,
     corrected,
     damped,
     least_loss_removed,
@@ -52,6 +53,10 @@ def problem(rows: int = 5, width: int = 12, seed: int = 0) -> tuple[Tensor, Tens
     mixed = torch.randn(width, width, generator=generator, dtype=torch.float64)
     inputs = mixed @ torch.randn(width, 4 * width, generator=generator, dtype=torch.float64)
     return torch.randn(rows, width, generator=generator), (inputs @ inputs.T).unsqueeze(0)
+
+
+def asked(rows: Tensor, sparsity: float, before: Tensor | None = None, name: str = "layer") -> Removal:
+    return Removal(name, sparsity, torch.zeros(1, rows.shape[2], dtype=torch.bool), before)
 
 
 def loss(change: Tensor, hessian: Tensor) -> float:
@@ -172,7 +177,8 @@ def naive_obc(weight: np.ndarray, hessian: np.ndarray, total: int) -> np.ndarray
 def test_obc_removes_what_a_naive_search_removes(width: int, sparsity: float) -> None:
     weight, moment = problem(4, width, seed=5)
     hessian, _ = damped(moment, 0.01, "layer")
-    fixed, kept = least_loss_removed(rows_of(weight, 1), hessian, "layer", sparsity, None)
+    rows = rows_of(weight, 1)
+    fixed, kept = least_loss_removed(rows, hessian, asked(rows, sparsity))
     total = round(sparsity * weight.numel())
     expected = naive_obc(weight.numpy(), hessian[0].numpy(), total)
     assert int((~kept).sum()) == total
@@ -183,7 +189,8 @@ def test_obc_removes_what_a_naive_search_removes(width: int, sparsity: float) ->
 def test_sparsegpt_removes_what_a_naive_loop_removes() -> None:
     weight, moment = problem(4, 200, seed=6)
     hessian, _ = damped(moment, 0.01, "layer")
-    fixed, kept = removed_by_block(rows_of(weight, 1), upper_factor(hessian), "layer", 0.5, None)
+    rows = rows_of(weight, 1)
+    fixed, kept = removed_by_block(rows, upper_factor(hessian), asked(rows, 0.5))
     mask = np.ones(weight.shape, dtype=bool)
     left = weight.double().numpy().copy()
     for first, last in ((0, 128), (128, 200)):
@@ -205,18 +212,32 @@ def test_counts_are_exact_and_earlier_removals_count(method: Any) -> None:
     before = torch.rand(1, 5, 30, generator=torch.Generator().manual_seed(1)) < 0.4
     rows = rows_of(weight, 1) * ~before
     for sparsity in (0.2, 0.41, 0.77):
-        fixed, kept = method(rows.clone(), prepared, "layer", sparsity, before)
+        fixed, kept = method(rows.clone(), prepared, asked(rows, sparsity, before))
         assert int((~kept).sum()) == max(int(before.sum()), round(sparsity * 150))
         assert not kept[before].any()
         assert (fixed[~kept] == 0).all()
     with pytest.raises(UserError, match=r"leaves none.*layer"):
-        method(rows, prepared, "layer", 0.999, None)
+        method(rows, prepared, asked(rows, 0.999))
 
 
 def test_layers_too_large_for_obc_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pruneaudit.compression.error_correction.MOST_WORK", 1000)
     with pytest.raises(UserError, match=r"'a\.b\.weight' with 5 rows of 12 .*sparsegpt.*'a\.b'"):
-        least_loss_removed(torch.zeros(1, 5, 12), torch.eye(12)[None], "a.b.weight", 0.5, None)
+        rows = torch.zeros(1, 5, 12)
+        least_loss_removed(rows, torch.eye(12)[None], asked(rows, 0.5, name="a.b.weight"))
+
+
+@pytest.mark.parametrize("method", [removed_by_block, least_loss_removed])
+def test_weights_of_inputs_that_never_occur_go_first_and_do_not_change_otherwise(method: Any) -> None:
+    weight, moment = problem(5, 30, seed=8)
+    weight[:, 7] = 100.0
+    moment[0, 7], moment[0, :, 7] = 0, 0
+    hessian, dead = damped(moment, 0.01, "layer")
+    prepared = upper_factor(hessian) if method is removed_by_block else hessian
+    for sparsity, gone in ((0.5, 5), (0.02, 3)):
+        fixed, kept = method(rows_of(weight, 1), prepared, Removal("layer", sparsity, dead))
+        assert int((~kept[..., 7]).sum()) == gone
+        assert (fixed[..., 7][kept[..., 7]] == 100).all()
 
 
 # ------------------------------------------------------------------ whole networks

@@ -78,11 +78,12 @@ def rounded_with_correction(
 
         def target(j: int, column: Tensor) -> Tensor:
             if moves_scales:
-                its = Grid(*(each.view(-1) for each in chosen[-1][:2]), *rule.limits, 0, 0, _flat(chosen[-1][2]))
+                step, shift, limit = chosen[-1]
             else:
-                at = first + j
-                limit = None if threshold is None else threshold[..., at].reshape(-1)
-                its = Grid(scale[..., at].reshape(-1), zero[..., at].reshape(-1), *rule.limits, 0, 0, limit)
+                step, shift = scale[..., first + j], zero[..., first + j]
+                limit = None if threshold is None else threshold[..., first + j]
+            flat = None if limit is None else limit.reshape(-1)
+            its = Grid(step.reshape(-1), shift.reshape(-1), *rule.limits, 0, 0, flat)
             values = its.rounded(column.float().reshape(-1, 1)).double().view(column.shape)
             return values if stays is None else values * stays[..., first + j]
 
@@ -98,7 +99,3 @@ def rounded_with_correction(
     back = along.argsort(dim=2)
     values, before = (each.gather(2, back).reshape(weight.shape) for each in (fixed, rows))
     return Corrected(values.to(weight.dtype), before.float(), grid)
-
-
-def _flat(threshold: Tensor | None) -> Tensor | None:
-    return None if threshold is None else threshold.view(-1)

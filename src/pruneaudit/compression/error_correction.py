@@ -18,6 +18,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -102,17 +103,32 @@ def corrected(rows: Tensor, upper: Tensor, begin: Callable[[int, Tensor], Target
     return fixed
 
 
-def removed_by_block(
-    rows: Tensor, upper: Tensor, name: str, sparsity: float, before: Tensor | None
-) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Removal:
+    """How many weights of a layer to remove, and which first."""
+
+    name: str
+    """The parameter's name, for messages."""
+    sparsity: float
+    """Fraction of the weights to remove."""
+    dead: Tensor
+    """Inputs that are always 0 (G, d) bool: removing their weights costs nothing."""
+    before: Tensor | None = None
+    """Weights that were removed before (G, R, d) bool: they stay removed, and count."""
+
+    def scores(self, found: Tensor, columns: slice = slice(None)) -> Tensor:
+        """Losses (G, R, columns) with those of dead inputs and earlier removals set to 0 and -1."""
+        found = found.masked_fill(self.dead[:, None, columns], 0.0)
+        return found if self.before is None else found.masked_fill(self.before[..., columns], -1.0)
+
+
+def removed_by_block(rows: Tensor, upper: Tensor, asked: Removal) -> tuple[Tensor, Tensor]:
     """SparseGPT: in each block of columns, removes the weights of least w_j^2 / U_jj^2, and corrects the others.
 
     Args:
         rows: (G, R, d) float64; changed.
         upper: from `upper_factor`.
-        name: the parameter's name, for messages.
-        sparsity: fraction of the weights to remove; each block loses the same fraction, to a weight.
-        before: weights that were removed before (G, R, d) bool, which stay removed and count; None: none.
+        asked: how many to remove; each block loses the same fraction, to a weight.
 
     Returns:
         The remaining weights, zero where removed, and which are kept (both G, R, d).
@@ -120,16 +136,14 @@ def removed_by_block(
     Raises:
         UserError: no weight would be left.
     """
-    width, total = rows.shape[2], num_removed(rows.numel(), sparsity, name)
+    width, total = rows.shape[2], num_removed(rows.numel(), asked.sparsity, asked.name)
     kept = torch.ones_like(rows, dtype=torch.bool)
 
     def begin(first: int, part: Tensor) -> Target:
         last = first + part.shape[2]
-        scores = (part / upper.diagonal(dim1=1, dim2=2)[:, None, first:last]) ** 2
-        gone = 0
-        if before is not None:
-            scores = scores.masked_fill(before[..., first:last], -1.0)
-            gone = int(before[..., first:last].sum())
+        costs = (part / upper.diagonal(dim1=1, dim2=2)[:, None, first:last]) ** 2
+        scores = asked.scores(costs, slice(first, last))
+        gone = 0 if asked.before is None else int(asked.before[..., first:last].sum())
         so_far = rows.numel() // width * first - int(kept[..., :first].sum())
         count = min(max(round(total * last / width) - so_far, gone), part.numel())
         lowest = scores.flatten().argsort(stable=True)[:count]
@@ -141,17 +155,13 @@ def removed_by_block(
     return corrected(rows, upper, begin), kept
 
 
-def least_loss_removed(
-    rows: Tensor, hessian: Tensor, name: str, sparsity: float, before: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def least_loss_removed(rows: Tensor, hessian: Tensor, asked: Removal) -> tuple[Tensor, Tensor]:
     """OBC: removes the weight of least loss in a row, corrects the row, and so on; rows compete for removals.
 
     Args:
         rows: (G, R, d) float64.
         hessian: from `damped`.
-        name: the parameter's name, for messages.
-        sparsity: fraction of the weights to remove.
-        before: as in `removed_by_block`.
+        asked: how many to remove.
 
     Returns:
         The remaining weights, zero where removed, and which are kept (both G, R, d).
@@ -162,14 +172,14 @@ def least_loss_removed(
     groups, count, width = rows.shape
     if groups * count * width**3 > MOST_WORK:
         raise UserError(
-            f"'{name}' with {groups * count:,} rows of {width:,} weights is too large for obc; use sparsegpt, or"
-            f" exclude layer '{name.rpartition('.')[0]}'"
+            f"'{asked.name}' with {groups * count:,} rows of {width:,} weights is too large for obc; use sparsegpt, or"
+            f" exclude layer '{asked.name.rpartition('.')[0]}'"
         )
-    inverses = inverse(hessian)
-    total = max(num_removed(rows.numel(), sparsity, name), 0 if before is None else int(before.sum()))
+    inverses, scores = inverse(hessian), asked.scores(torch.ones_like(rows))
+    total = max(num_removed(rows.numel(), asked.sparsity, asked.name), int((scores < 0).sum()))
     steps = min(width, math.ceil(1.25 * total / (groups * count)) + 8)
     while True:
-        traces = [_traces(rows[g], inverses[g], steps, None if before is None else before[g]) for g in range(groups)]
+        traces = [_traces(rows[g], inverses[g], scores[g], steps) for g in range(groups)]
         orders, losses = (torch.cat(each).cpu() for each in zip(*traces, strict=True))  # (G R, steps)
         taken = _cheapest(losses.tolist(), total)
         if steps == width or max(taken) < steps:
@@ -186,15 +196,14 @@ def least_loss_removed(
     return fixed, kept
 
 
-def _traces(rows: Tensor, whole: Tensor, steps: int, before: Tensor | None) -> tuple[Tensor, Tensor]:
+def _traces(rows: Tensor, whole: Tensor, scores: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """For each row (R, d), the inputs in order of their removal, and the loss of each removal (both R, steps).
 
-    Weights that were removed before go first, with a loss of -1.
+    `scores` (R, d) are at most 0 where they replace a loss.
     """
     orders, losses = [], []
-    removed = torch.zeros_like(rows, dtype=torch.bool) if before is None else before
     several = max(1, _MOST_NUMBERS // whole.numel())
-    for part, first in zip(rows.split(several), removed.split(several), strict=True):
+    for part, first in zip(rows.split(several), scores.split(several), strict=True):
         weights = part.clone()
         inverses, left = whole.repeat(len(part), 1, 1), torch.arange(whole.shape[0], device=part.device)
         left = left.repeat(len(part), 1)  # the inputs that the columns stand for
@@ -208,7 +217,7 @@ def _traces(rows: Tensor, whole: Tensor, steps: int, before: Tensor | None) -> t
                 inverses = inverses.gather(1, places.unsqueeze(2).expand(-1, -1, inverses.shape[2]))
                 inverses = inverses.gather(2, places.unsqueeze(1).expand(-1, places.shape[1], -1))
             diagonal = inverses.diagonal(dim1=1, dim2=2)
-            costs = (weights**2 / diagonal).masked_fill(first, -1.0).masked_fill(~alive, math.inf)
+            costs = torch.where(first <= 0, first, weights**2 / diagonal).masked_fill(~alive, math.inf)
             least = costs.argmin(1)
             order.append(left[each, least])
             loss.append(costs[each, least])

@@ -11,8 +11,8 @@ pruned, and remove the same fraction of every layer. They share GPTQ's second mo
 
 `obc` is exact, and its work grows with outputs x inputs^3: layers for which that is too much are refused by name.
 Deviations: every layer has the same sparsity (OBC's paper can share it out between layers), and N:M patterns are not
-offered. Inputs that are 0 in all samples cost nothing: their weights become 0 and go first. Later training holds the
-mask.
+offered. Inputs that are 0 in all samples cost nothing, so their weights go first; those that remain do not change (in
+SparseGPT's code they become 0, which would be more zeros than asked for). Later training holds the mask.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from pruneaudit.compression.mask_options import CalibrationOptions
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from pruneaudit.compression.error_correction import Removal
 
 
 class Options(CalibrationOptions):
@@ -52,7 +54,7 @@ class OptimalBrain(Compressor[Options]):
         """Removes weights, in place; see `Compressor.compress`."""
         import torch
 
-        from pruneaudit.compression.error_correction import damped, rows_of
+        from pruneaudit.compression.error_correction import Removal, damped, rows_of
         from pruneaudit.compression.layer_inputs import layers_in_order
         from pruneaudit.compression.mask import held
         from pruneaudit.compression.selection import prunable_weights
@@ -62,18 +64,16 @@ class OptimalBrain(Compressor[Options]):
         for layer in layers_in_order(model, context.samples, weights):
             weight = weights[layer.name]
             hessian, dead = damped(layer.moment(), options.damping, layer.name)
-            rows, before = rows_of(weight, layer.groups).masked_fill(dead.unsqueeze(1), 0.0), None
+            rows, before = rows_of(weight, layer.groups), None
             if context.masks is not None and layer.name in context.masks:
                 before = ~context.masks[layer.name].to(rows.device).reshape(rows.shape)
-            fixed, kept = self.removed(rows, hessian, layer.name, options.sparsity, before)
+            fixed, kept = self.removed(rows, hessian, Removal(layer.name, options.sparsity, dead, before))
             masks[layer.name] = kept.reshape(weight.shape)
             with torch.no_grad():
                 weight.copy_(fixed.reshape(weight.shape))
         return held(model, masks)
 
-    def removed(
-        self, rows: Tensor, hessian: Tensor, name: str, sparsity: float, before: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def removed(self, rows: Tensor, hessian: Tensor, asked: Removal) -> tuple[Tensor, Tensor]:
         """The remaining weights and the mask; see `error_correction`."""
         raise NotImplementedError
 
@@ -81,25 +81,21 @@ class OptimalBrain(Compressor[Options]):
 class SparseGpt(OptimalBrain):
     """Chooses by blocks of inputs."""
 
-    def removed(
-        self, rows: Tensor, hessian: Tensor, name: str, sparsity: float, before: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def removed(self, rows: Tensor, hessian: Tensor, asked: Removal) -> tuple[Tensor, Tensor]:
         """The remaining weights and the mask."""
         from pruneaudit.compression.error_correction import removed_by_block, upper_factor
 
-        return removed_by_block(rows, upper_factor(hessian), name, sparsity, before)
+        return removed_by_block(rows, upper_factor(hessian), asked)
 
 
 class Obc(OptimalBrain):
     """Chooses one weight at a time."""
 
-    def removed(
-        self, rows: Tensor, hessian: Tensor, name: str, sparsity: float, before: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def removed(self, rows: Tensor, hessian: Tensor, asked: Removal) -> tuple[Tensor, Tensor]:
         """The remaining weights and the mask."""
         from pruneaudit.compression.error_correction import least_loss_removed
 
-        return least_loss_removed(rows, hessian, name, sparsity, before)
+        return least_loss_removed(rows, hessian, asked)
 
 
 COMPRESSOR = {"sparsegpt": SparseGpt(), "obc": Obc()}
