@@ -1,5 +1,6 @@
 """A compressor that learns from public samples: which ones it is given, and what that leaves of the holdout."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from pruneaudit.api import Runtime, run
 from pruneaudit.compression import COMPRESSORS
 from pruneaudit.compression.rtn import Rtn
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.engine.plan import check_plugins
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.runs.folder import RunFolder
@@ -87,3 +89,34 @@ def test_what_is_left_is_counted_before_anything_is_trained(make):
 def test_outside_a_study_it_is_refused(make):
     with pytest.raises(UserError, match=r"'calibrated' .*samples"):
         pruneaudit.compress(torch.nn.Linear(4, 4), "calibrated:bits=4")
+
+
+class OnMembers(Calibrated):
+    """The same, with the network's own members."""
+
+    def data(self, options):
+        return "members"
+
+
+def test_members_are_the_networks_own_first_ones_in_one_order(make, tmp_path, monkeypatch):
+    monkeypatch.setitem(COMPRESSORS._registered, "calibrated", OnMembers())
+    finished = run(make(num_holdout=100), out=tmp_path, runtime=Runtime(executor="serial"))
+    folder = RunFolder.open(finished.folder)
+    plan, audit_data = folder.finished()
+    signals = folder.signals(plan, audit_data, "small")
+    assert signals.untouched_holdout.sum() == 100  # no null is lost
+    everyone = inputs(audit_data, np.ones(len(audit_data.y), bool), None).flatten(1)
+    chosen = [{int((everyone == row).all(dim=1).nonzero()[0]) for row in seen.flatten(1)} for seen in SEEN[-4:]]
+    for member, rows in zip(signals.member, chosen, strict=True):
+        assert len(rows) == min(40, member.sum() // 2)
+        assert member[list(rows)].all()
+    # One order of all samples for every network.
+    order = numpy_generator(plan.study.seed, "calibration").permutation(len(audit_data.y))
+    for member, rows in zip(signals.member, chosen, strict=True):
+        assert rows == set(order[member[order]][: len(rows)].tolist())
+
+
+def test_whose_samples_it_sees_is_part_of_its_identity(make, monkeypatch):
+    first = plan_study(make(num_holdout=100))[0].models("small")[0].artifact.identity
+    monkeypatch.setitem(COMPRESSORS._registered, "calibrated", OnMembers())
+    assert plan_study(make(num_holdout=100))[0].models("small")[0].artifact.identity != first
