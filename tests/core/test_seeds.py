@@ -42,6 +42,7 @@ FROZEN = {
     "PRUNE": "prune",
     "PRUNE_PHASE": "prune phase",
     "PRUNE_OUTSIDE": "prune outside a study",
+    "EXPORT_INPUTS": "export inputs",
     "FORGETTING": "forgetting",
     "DEFENSE": "defense",
     "ROUND": "round {}",

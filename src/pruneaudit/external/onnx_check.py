@@ -1,0 +1,271 @@
+"""Compares an ONNX file in onnxruntime with the network that was audited, and times it.
+
+The audited network simulates integers in float32: the same values up to rounding. Onnxruntime adds in another order,
+and its int8 kernels round once where the simulation rounds at several places. So a value halfway between two codes can
+get either, and that code reaches later layers. What is accepted:
+
+| the file | accepted |
+|---|---|
+| float activations | logits differ by less than 1e-5 of the largest |
+| int8 activations, float logits | the same class, except on at most 2 inputs, or 0.1% |
+| int8 activations, int8 logits | as above, and logits differ by at most one step of their scale |
+
+Inputs whose two largest logits are closer than one step are counted apart: their class can change by rounding alone.
+With float logits, one step is what one code of one input of the last layer changes in a logit, at most.
+"""
+
+# N inputs, B batch, C classes
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.compression.macs import evaluating
+from pruneaudit.core import seeds
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.randomness import torch_generator
+from pruneaudit.external.onnx_graph import INPUT, OUTPUT
+from pruneaudit.models._outputs import is_one, logits_in, two_classes
+
+NUM_INPUTS = 1000
+"""Number of inputs to compare on."""
+FLOAT_TOLERANCE = 1e-5
+"""Largest difference of logits without int8 activations, relative to the largest logit (or to 1)."""
+MOST_OTHERS, MOST_OTHERS_FRACTION = 2, 0.001
+"""Most inputs that may get another class: the larger of a number and a fraction."""
+NOISE = 0.1
+"""Standard deviation of noise on inputs, relative to theirs."""
+_BATCH = 128
+_TIMED_BATCH, _ROUNDS = 64, 15
+_SLACK = 1e-3
+"""In steps: float32 rounding of a logit that is a whole number of steps."""
+INT8_KERNELS = frozenset(
+    {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger", "MatMulNBits"}
+)
+"""Operations of onnxruntime that multiply integers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Inputs of a network to compare on, and where they are from."""
+
+    x: Tensor
+    """(N, ...) contiguous."""
+    sources: Mapping[str, int]
+    """How many come from each source, in order; "noise": inputs of the sources before it, with noise on them; "seeded":
+    random numbers alone."""
+
+
+def inputs_of(parts: Mapping[str, Tensor], shape: Sequence[int], dtype: torch.dtype, seed: int = 0) -> Inputs:
+    """The first inputs of each part, then the same with noise on them, `NUM_INPUTS` in total.
+
+    Args:
+        parts: inputs by source, in order of preference; if all are empty, inputs are standard normal numbers.
+        shape: the shape of one input.
+        dtype: the type of inputs; whole numbers get no noise, and are 0 or 1 if nothing is given.
+        seed: seed of the noise.
+    """
+    generator = torch_generator(seed, seeds.EXPORT_INPUTS)
+    sources: dict[str, int] = {}
+    taken: list[Tensor] = []
+    for name, x in parts.items():
+        chosen = x[: NUM_INPUTS - sum(sources.values())].detach().cpu().contiguous()
+        if len(chosen):
+            sources[name] = len(chosen)
+            taken.append(chosen)
+    if not taken:
+        full = (NUM_INPUTS, *shape)
+        if not dtype.is_floating_point:
+            return Inputs(torch.randint(2, full, generator=generator).to(dtype), {"seeded": NUM_INPUTS})
+        return Inputs(torch.randn(full, generator=generator).to(dtype), {"seeded": NUM_INPUTS})
+    given = torch.cat(taken)
+    missing = NUM_INPUTS - len(given)
+    if missing > 0 and given.is_floating_point():
+        again = given.repeat(-(-missing // len(given)), *(1 for _ in given.shape[1:]))[:missing]
+        noise = torch.randn(again.shape, generator=generator).to(given.dtype)
+        given = torch.cat([given, again + NOISE * float(given.std(correction=0)) * noise])
+        sources["noise"] = missing
+    return Inputs(given, sources)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far onnxruntime and the audited network agree."""
+
+    sources: Mapping[str, int]
+    """The inputs, by source."""
+    same_class: int
+    """Number of inputs with the same class."""
+    near_ties: int
+    """Number of inputs with another class whose two largest logits are within one step."""
+    others: int
+    """Number of further inputs with another class."""
+    difference: float
+    """Largest difference of a logit."""
+    relative: float
+    """The same, relative to the largest logit (or to 1)."""
+    step: float | None
+    """One step of the logits, in their unit; None without int8 activations."""
+    has_int8_logits: bool
+    """Whether the logits are rounded to 8 bits."""
+
+    @property
+    def num_inputs(self) -> int:
+        """N."""
+        return sum(self.sources.values())
+
+    @property
+    def steps(self) -> float | None:
+        """The largest difference of a logit in steps."""
+        return None if not self.step else self.difference / self.step
+
+    @property
+    def most_others(self) -> int:
+        """How many inputs with another class are accepted."""
+        return max(MOST_OTHERS, int(MOST_OTHERS_FRACTION * self.num_inputs))
+
+    @property
+    def problem(self) -> str:
+        """Why the file must not be written; empty if it may."""
+        if self.step is None:
+            if self.relative < FLOAT_TOLERANCE:
+                return ""
+            return (
+                f"onnxruntime differs from torch by {self.relative:.2g} of the largest logit, expected below"
+                f" {FLOAT_TOLERANCE:g}"
+            )
+        if self.has_int8_logits and not (self.steps or 0.0) <= 1 + _SLACK:
+            return f"onnxruntime's logits differ by up to {self.steps:.3g} steps of {self.step:.3g}, expected at most 1"
+        if self.others > self.most_others:
+            return (
+                f"onnxruntime gives another class for {self.others:,} of {self.num_inputs:,} inputs, expected at most"
+                f" {self.most_others:,}"
+            )
+        return ""
+
+    def described(self) -> dict[str, Any]:
+        """The figures as JSON data."""
+        return {
+            "inputs": dict(self.sources),
+            "num_inputs": self.num_inputs,
+            "same_class": self.same_class,
+            "near_ties": self.near_ties,
+            "other_class": self.others,
+            "largest_difference": self.difference,
+            "step": self.step,
+            "largest_difference_in_steps": self.steps,
+            "logits": "int8" if self.has_int8_logits else "float32",
+        }
+
+
+def compare(model: nn.Module, session: Any, inputs: Inputs, step: float | None, has_int8_logits: bool) -> Agreement:
+    """Compares onnxruntime with a network.
+
+    Args:
+        model: the audited network, on the CPU.
+        session: the file in onnxruntime.
+        inputs: what to compare on.
+        step: one step of the logits; None without int8 activations.
+        has_int8_logits: whether the logits are rounded to 8 bits.
+
+    Raises:
+        UserError: onnxruntime cannot run the file.
+    """
+    # Also a single input, to check that the batch size is not fixed in the file.
+    batches = [inputs.x[:1], *inputs.x.split(_BATCH)]
+    try:
+        found = [torch.from_numpy(np.array(_run(session, batch))) for batch in batches]
+    except Exception as error:  # onnxruntime raises errors of its own
+        raise UserError(
+            f"onnx: onnxruntime cannot run it ({' '.join(str(error).split())[:200]}); use format torch or safetensors"
+        ) from None
+    with evaluating(model), torch.no_grad():
+        expected = [logits_in(model(batch)) for batch in batches]
+    got, wanted = (_logits(torch.cat(parts).double()) for parts in (found, expected))
+    difference, largest = float((got - wanted).abs().max()), float(wanted.abs().max())
+    relative = difference / max(1.0, largest)
+    got, wanted = got[1:], wanted[1:]  # (N, C)
+    differs = got.argmax(1) != wanted.argmax(1)
+    two = wanted.topk(min(2, wanted.shape[1]), dim=1).values
+    within = step if step is not None else FLOAT_TOLERANCE * max(1.0, largest)
+    is_near = two[:, 0] - two[:, -1] <= within * (1 + _SLACK)
+    near, others = int((differs & is_near).sum()), int((differs & ~is_near).sum())
+    if not np.isfinite(difference):
+        difference = relative = float("inf")
+    same = len(got) - near - others
+    return Agreement(inputs.sources, same, near, others, difference, relative, step, has_int8_logits)
+
+
+def _logits(output: Tensor) -> Tensor:
+    """Logits (N, C); one logit becomes those of two classes."""
+    return two_classes(output) if is_one(output) else output
+
+
+def _run(session: Any, x: Tensor) -> np.ndarray:
+    answer: np.ndarray = session.run([OUTPUT], {INPUT: x.numpy()})[0]
+    return answer
+
+
+def session_of(model: Any, optimised: Path | None = None) -> Any:
+    """An ONNX model in onnxruntime, on one thread.
+
+    Args:
+        model: the model's bytes.
+        optimised: write the graph that onnxruntime runs to this file.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if optimised is not None:
+        options.optimized_model_filepath = str(optimised)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def int8_kernels(model: bytes) -> int:
+    """How many layers onnxruntime computes with integers, on this machine."""
+    import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimised.onnx"
+        session_of(model, path)
+        return sum(node.op_type in INT8_KERNELS for node in onnx.load(path).graph.node)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds for one batch, with float weights and as compressed; medians, on one thread."""
+
+    float_seconds: float
+    seconds: float
+    batch_size: int
+    rounds: int
+
+    @property
+    def ratio(self) -> float:
+        """Time as compressed, relative to float; below 1 is faster."""
+        return self.seconds / self.float_seconds
+
+
+def times(float_session: Any, session: Any, x: Tensor) -> Times:
+    """Times one batch in two sessions, in turns."""
+    batch = x[:_TIMED_BATCH]
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for turn in range(-2, _ROUNDS):
+        for which in (0, 1) if turn % 2 else (1, 0):
+            started = time.perf_counter()
+            _run((float_session, session)[which], batch)
+            if turn >= 0:
+                seconds[which].append(time.perf_counter() - started)
+    return Times(*(statistics.median(each) for each in seconds), len(batch), _ROUNDS)

@@ -1,0 +1,162 @@
+"""Writes a network as an ONNX file that holds what was audited, after comparing it in onnxruntime.
+
+Weights on a grid are stored as codes and scales, shared values once, and activations of 8 bits as int8 kernels
+(`onnx_codes.py`). The file is written only if onnxruntime agrees with the network (`onnx_check.py`). It holds no
+sample: the graph is traced with zeros.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pruneaudit.compression.matrices import matrices
+from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.external.onnx_check import Agreement, Inputs, Times, compare, int8_kernels, session_of, times
+from pruneaudit.external.onnx_codes import activations, fold_into, put_activations, put_codes, without_rounding
+from pruneaudit.external.onnx_graph import float_graph, fold_norms
+
+ONNX_MODULES = ("onnx", "onnxscript", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class OnnxFacts:
+    """What a file holds, and how it compares with its network."""
+
+    agreement: Agreement
+    """Onnxruntime against the network."""
+    stored: Mapping[str, str]
+    """By parameter name the type of the codes of each weight that has codes; `float32` where they had to be left."""
+    num_bytes: int
+    """Size of the file."""
+    float_bytes: int
+    """Size of the same network with float weights."""
+    num_kernels: int
+    """How many layers onnxruntime computes with integers, on this machine."""
+    num_rounded: int
+    """How many layers have int8 activations."""
+    times: Times | None
+    """Time as stored and with float weights; None if all weights are float."""
+
+    def described(self) -> dict[str, Any]:
+        """The facts as JSON data."""
+        found = {
+            "agreement": self.agreement.described(),
+            "weights": dict(self.stored),
+            "bytes": self.num_bytes,
+            "bytes_float32": self.float_bytes,
+            "int8_layers": self.num_rounded,
+            "int8_kernels": self.num_kernels,
+        }
+        if self.times is not None:
+            found["latency"] = {
+                "ratio_to_float32": self.times.ratio,
+                "seconds": self.times.seconds,
+                "seconds_float32": self.times.float_seconds,
+                "batch_size": self.times.batch_size,
+                "rounds": self.times.rounds,
+                "threads": 1,
+            }
+        return found
+
+    def lines(self) -> list[str]:
+        """The facts for a terminal."""
+        agreement = self.agreement
+        where = " + ".join(f"{count:,} {name}" for name, count in agreement.sources.items())
+        lines = [
+            f"onnxruntime gives the class of the audited network for {agreement.same_class:,} of"
+            f" {agreement.num_inputs:,} inputs ({where})"
+        ]
+        if agreement.near_ties or agreement.others:
+            lines.append(
+                f"  of the others, {agreement.near_ties:,} have two logits within one step, and {agreement.others:,}"
+                f" do not (at most {agreement.most_others:,} accepted)"
+            )
+        steps = "" if agreement.steps is None else f", {agreement.steps:.2g} steps of {agreement.step:.3g}"
+        lines.append(
+            f"onnxruntime and torch differ by at most {agreement.relative:.1e} (relative to the largest logit{steps})"
+        )
+        if self.num_rounded:
+            lines.append(f"int8 kernels: {self.num_kernels} of {self.num_rounded} layers with int8 activations")
+        if self.times is not None:
+            lines.append(
+                f"size {self.num_bytes / self.float_bytes:.2f} of the float file's ({self.float_bytes:,} bytes); time"
+                f" {self.times.ratio:.2f} of its time (batches of {self.times.batch_size}, one thread, this machine)"
+            )
+        return lines
+
+
+def check_installed() -> None:
+    """Checks that the packages of ONNX are installed.
+
+    Raises:
+        UserError: one is missing.
+    """
+    for name in ONNX_MODULES:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            raise UserError(f"format onnx: {name} is not installed; pip install 'pruneaudit[onnx]'") from None
+
+
+def write_onnx(model: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, file: Path) -> OnnxFacts:
+    """Writes a network as ONNX, if onnxruntime agrees with it.
+
+    Args:
+        model: the audited network, on the CPU.
+        state: its compressed state, which rebuilds its weights bit for bit; empty for a dense network.
+        inputs: what to compare on.
+        file: the file to write.
+
+    Raises:
+        UserError: the network cannot be written as ONNX, or onnxruntime's answers differ. Nothing is then written.
+    """
+    is_rounded = bool(activations(model))
+    with without_rounding(model) as plain:
+        graph = float_graph(plain, inputs.x.shape[1:], inputs.x.dtype)
+        floats = float_graph(plain, inputs.x.shape[1:], inputs.x.dtype)
+    try:
+        fold_into(floats, fold_norms(floats))
+        stored = put_codes(graph, model, state, fold_norms(graph))
+        if is_rounded:
+            put_activations(graph, model)
+        made, float_made = (each.model().SerializeToString() for each in (graph, floats))
+        session = session_of(made)
+    except UserError:
+        raise
+    except Exception as error:  # a network's graph can have any form
+        raise UserError(
+            f"onnx: this network cannot be written ({in_one_line(error)}); use format torch or safetensors"
+        ) from error
+    outputs = activations(model, "output")
+    step = next((each.scale for each in outputs.values()), None) or (_step(model) if is_rounded else None)
+    agreement = compare(model, session, inputs, step, bool(outputs))
+    file.write_bytes(made)
+    if agreement.problem:
+        raise UserError(
+            f"onnx: {agreement.problem}; nothing is written: use format torch or safetensors, which hold the audited"
+            " weights, or compress the network again"
+        )
+    timed = times(session_of(float_made), session, inputs.x) if stored or is_rounded else None
+    kernels = int8_kernels(made) if is_rounded else 0
+    file.write_bytes(made)
+    return OnnxFacts(agreement, stored, len(made), len(float_made), kernels, len(activations(model)), timed)
+
+
+def _step(model: nn.Module) -> float:
+    """What one code of one input of the last layer with int8 activations changes in a logit, at most."""
+    name, activation = list(activations(model).items())[-1]
+    weight = next(matrix.weight for matrix in matrices(model) if name in matrix.layers)
+    return activation.scale * float(weight.detach().abs().max())
+
+
+def inputs_like(x: Any) -> Tensor:
+    """A user's inputs as a contiguous tensor on the CPU."""
+    return torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x).detach().cpu().contiguous()
