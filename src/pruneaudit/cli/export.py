@@ -37,5 +37,5 @@ def command(
     exported = export(run, release, out, format, model_id, force, factory)
     for file in exported.files:
         print(printable(f"written: {file} ({file.stat().st_size:,} bytes)"))
-    if exported.difference is not None:
-        print(f"onnxruntime and torch differ by at most {exported.difference:.1e} (relative to the largest logit)")
+    for line in exported.onnx.lines() if exported.onnx else ():
+        print(printable(line))

@@ -46,6 +46,38 @@ def new_folder(folder: Path, names: Sequence[str]) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+@contextmanager
+def new_files(out: Path, suffixes: Sequence[str]) -> Iterator[Path]:
+    """A private folder to write in; its files are moved beside `out` once all of them are there, `out` itself last.
+
+    Args:
+        out: the file.
+        suffixes: of the files that can stand beside it; the first is always written. Earlier ones are removed.
+
+    Raises:
+        UserError: the folder cannot be written to.
+        StorageError: the disk is full.
+    """
+    staging = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        staging.mkdir(parents=True)
+        yield staging
+        make_readable(staging, out.name + suffixes[0])
+        for suffix in suffixes:  # of an earlier export
+            beside(out, suffix).unlink(missing_ok=True)
+        for path in sorted(staging.iterdir(), key=lambda path: path.name == out.name):
+            path.replace(out.with_name(path.name))
+    except OSError as error:
+        raise writing_error(out, error) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def beside(file: Path, suffix: str) -> Path:
+    """The file next to another one, with its name and a suffix."""
+    return file.with_name(file.name + suffix)
+
+
 def make_readable(folder: Path, like: str) -> None:
     """Gives all files of a folder default permissions; safetensors makes them readable only for their owner."""
     mode = (folder / like).stat().st_mode & 0o777

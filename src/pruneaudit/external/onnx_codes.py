@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from pruneaudit.compression.activations import round_input, round_output
 from pruneaudit.compression.matrices import matrices
 from pruneaudit.core.errors import UserError
 from pruneaudit.external.onnx_graph import Graph, attribute, channel_axis, scaled
@@ -143,9 +144,7 @@ def _without_tiny_scales(
     return codes, np.where(empty, scale.max(initial=0) or 1.0, scale)
 
 
-def _typed(
-    codes: np.ndarray, zero: np.ndarray, is_signed: bool, is_small: bool
-) -> tuple[np.ndarray, np.ndarray, str]:
+def _typed(codes: np.ndarray, zero: np.ndarray, is_signed: bool, is_small: bool) -> tuple[np.ndarray, np.ndarray, str]:
     import ml_dtypes
 
     kinds = {(True, True): ml_dtypes.int4, (False, True): ml_dtypes.uint4, (True, False): np.int8}
@@ -194,9 +193,7 @@ def _dequantised(
     graph.add("DequantizeLinear", list(parts), output, axis=axis, **blocks)
 
 
-def _put_shared(
-    graph: Graph, name: str, parameter: str, state: Mapping[str, Tensor], factor: np.ndarray | None
-) -> str:
+def _put_shared(graph: Graph, name: str, parameter: str, state: Mapping[str, Tensor], factor: np.ndarray | None) -> str:
     """Stores one weight as indices of shared values; a removed weight gets the index of a further value, 0."""
     import ml_dtypes
     from onnx import TensorProto
@@ -358,4 +355,14 @@ def _inputs_of_weights(model: nn.Module) -> set[str]:
 @contextmanager
 def without_rounding(model: nn.Module) -> Iterator[nn.Module]:
     """Within the context, layers do not round their inputs and outputs, so that torch writes them without it."""
-    yield model
+    tables = [table for module in model.modules() for table in (module._forward_pre_hooks, module._forward_hooks)]
+    before = [dict(table) for table in tables]
+    for table in tables:
+        for key in [key for key, hook in table.items() if hook in (round_input, round_output)]:
+            del table[key]
+    try:
+        yield model
+    finally:
+        for table, hooks in zip(tables, before, strict=True):
+            table.clear()
+            table.update(hooks)

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from pruneaudit.compression.matrices import matrices
@@ -23,6 +21,8 @@ from pruneaudit.external.onnx_check import Agreement, Inputs, Times, compare, in
 from pruneaudit.external.onnx_codes import activations, fold_into, put_activations, put_codes, without_rounding
 from pruneaudit.external.onnx_graph import float_graph, fold_norms
 
+NOTE = ".json"
+"""Suffix of the note beside a file."""
 ONNX_MODULES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -121,8 +121,8 @@ def write_onnx(model: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, fi
     is_rounded = bool(activations(model))
     with without_rounding(model) as plain:
         graph = float_graph(plain, inputs.x.shape[1:], inputs.x.dtype)
-        floats = float_graph(plain, inputs.x.shape[1:], inputs.x.dtype)
     try:
+        floats = graph.copy()
         fold_into(floats, fold_norms(floats))
         stored = put_codes(graph, model, state, fold_norms(graph))
         if is_rounded:
@@ -138,7 +138,6 @@ def write_onnx(model: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, fi
     outputs = activations(model, "output")
     step = next((each.scale for each in outputs.values()), None) or (_step(model) if is_rounded else None)
     agreement = compare(model, session, inputs, step, bool(outputs))
-    file.write_bytes(made)
     if agreement.problem:
         raise UserError(
             f"onnx: {agreement.problem}; nothing is written: use format torch or safetensors, which hold the audited"
@@ -155,8 +154,3 @@ def _step(model: nn.Module) -> float:
     name, activation = list(activations(model).items())[-1]
     weight = next(matrix.weight for matrix in matrices(model) if name in matrix.layers)
     return activation.scale * float(weight.detach().abs().max())
-
-
-def inputs_like(x: Any) -> Tensor:
-    """A user's inputs as a contiguous tensor on the CPU."""
-    return torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x).detach().cpu().contiguous()

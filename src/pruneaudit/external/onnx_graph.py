@@ -12,6 +12,7 @@ source. So a file holds weights and nothing else.
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -48,6 +49,13 @@ class Graph:
         """Initial values by name: weights and constants."""
         self.transposed: dict[str, list[str]] = {}
         """By name of a weight that is stored transposed: the names of what its readers now read."""
+
+    def copy(self) -> Graph:
+        """A copy whose nodes and values can change independently."""
+        made = copy.copy(self)
+        made.nodes = [copy.deepcopy(node) for node in self.nodes]
+        made.values, made.transposed = dict(self.values), {}
+        return made
 
     def users(self, name: str) -> list[Any]:
         """The nodes that read a value."""

@@ -19,38 +19,27 @@ weights in the file, bit for bit.
 
 from __future__ import annotations
 
-import importlib
 import json
-import logging
-import os
 import shutil
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pruneaudit.compression.state import check_rebuilt, has_codes
-from pruneaudit.core.errors import UserError, in_one_line
-from pruneaudit.core.files import (
-    COMPRESSED_FILE,
-    MASK_FILE,
-    STRUCTURE_FILE,
-    SUMMARY_FILE,
-    WEIGHTS_FILE,
-    read_json,
-    writing_error,
-)
+from pruneaudit.compression.state import check_rebuilt, has_codes, load_state
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, read_json
 from pruneaudit.core.registry import nearest
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.plan import Task
 from pruneaudit.engine.task_context import stored_model
-from pruneaudit.external.folder import make_readable
+from pruneaudit.external.folder import beside, new_files
+from pruneaudit.external.onnx_check import NUM_INPUTS, Inputs, inputs_of
+from pruneaudit.external.onnx_file import NOTE, OnnxFacts, check_installed, write_onnx
 from pruneaudit.external.output import check_new
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.study.lineage import network_function
@@ -59,18 +48,9 @@ from pruneaudit.training.checkpoint import load_tensors, save_tensors
 from pruneaudit.training.samples import Samples
 
 FORMATS = ("onnx", "torch", "safetensors")
-ONNX_MODULES = ("onnx", "onnxscript", "onnxruntime")
-ONNX_TOLERANCE = 1e-5
-"""Largest difference between the logits of onnxruntime and torch, relative to the largest logit (or to 1)."""
-NOTE, STRUCTURE, MASK, COMPRESSED = BESIDE = (
-    ".json",
-    ".structure.json",
-    ".mask.safetensors",
-    ".compressed.safetensors",
-)
+STRUCTURE, MASK, COMPRESSED = ".structure.json", ".mask.safetensors", ".compressed.safetensors"
+BESIDE = (NOTE, STRUCTURE, MASK, COMPRESSED)
 """Suffixes of the files beside the model."""
-NUM_CHECKED = 8
-"""Number of samples on which to compare onnxruntime with torch."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +59,8 @@ class Exported:
 
     files: tuple[Path, ...]
     """The model first, then the files beside it."""
-    difference: float | None
-    """onnx: the largest difference from torch's logits, relative to the largest logit (or to 1); otherwise None."""
+    onnx: OnnxFacts | None
+    """onnx: what the file holds, and how onnxruntime compares with the network; otherwise None."""
 
 
 def export(
@@ -115,27 +95,28 @@ def export(
     """
     run, out = Path(run), Path(out).expanduser()
     check_format(format)
-    for path in (out, *(_beside(out, suffix) for suffix in BESIDE)):
+    for path in (out, *(beside(out, suffix) for suffix in BESIDE)):
         check_new(path, force, f"model.{format}")
     held = RunFolder.open(run)
     plan, audit_data = held.finished()
     task, folder = held.model(plan, release, model_id)
     spec = _buildable(task.spec, format, factory)
     check_rebuilt(load_tensors(folder / WEIGHTS_FILE), folder)
-    difference = None
-    with _written(out) as staging:
+    facts = None
+    with new_files(out, BESIDE) as staging:
         file = staging / out.name
         if format == "onnx":
             with working_folder_searched() if factory else nullcontext():
-                difference = _write_onnx(stored_model(spec, audit_data, folder).eval(), _inputs(audit_data), file)
+                model = stored_model(spec, audit_data, folder).eval()
+                facts = write_onnx(model, load_state(folder), _inputs(audit_data), file)
         else:
             state = stored_state(spec, audit_data, folder, factory)
             save_tensors(state, file) if format == "safetensors" else torch.save(state, file)
             _copy_beside(folder, file)
-        note = _note(task, audit_data, folder, format, difference)
-        _beside(file, NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        note = _note(task, audit_data, folder, format, facts)
+        beside(file, NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         names = sorted(path.name for path in staging.iterdir() if path.name != out.name)
-    return Exported((out, *(out.with_name(name) for name in names)), difference)
+    return Exported((out, *(out.with_name(name) for name in names)), facts)
 
 
 def check_format(format: str) -> None:
@@ -146,17 +127,16 @@ def check_format(format: str) -> None:
     """
     if format not in FORMATS:
         raise UserError(f"format: got '{format}'{nearest(format, FORMATS)}, expected {', '.join(FORMATS)}")
-    for name in ONNX_MODULES if format == "onnx" else ():
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            raise UserError(f"format onnx: {name} is not installed; pip install 'pruneaudit[onnx]'") from None
+    if format == "onnx":
+        check_installed()
 
 
-def _inputs(audit_data: AuditData) -> Tensor:
-    """Returns a few network inputs (B, ...), contiguous in memory."""
-    chosen = np.arange(len(audit_data.y)) < NUM_CHECKED
-    return Samples.of(audit_data, chosen).inputs(slice(None)).contiguous()
+def _inputs(audit_data: AuditData) -> Inputs:
+    """Returns inputs to compare onnxruntime with torch on: of the holdout, then public ones, then noise on them."""
+    parts = {"holdout": audit_data.holdout, "public": audit_data.public}
+    chosen = {name: part & (part.cumsum() <= NUM_INPUTS) for name, part in parts.items()}
+    x = {name: Samples.of(audit_data, part).inputs(slice(None)) for name, part in chosen.items() if part.any()}
+    return inputs_of(x, audit_data.x.shape[1:], torch.float32)
 
 
 def _buildable(spec: Mapping[str, Any], format: str, factory: str) -> Mapping[str, Any]:
@@ -216,18 +196,14 @@ def _copy_beside(folder: Path, file: Path) -> None:
     files = {STRUCTURE_FILE: STRUCTURE, MASK_FILE: MASK} | ({COMPRESSED_FILE: COMPRESSED} if has_codes(folder) else {})
     for name, suffix in files.items():
         if (folder / name).exists():
-            shutil.copyfile(folder / name, _beside(file, suffix))
+            shutil.copyfile(folder / name, beside(file, suffix))
 
 
-def _beside(file: Path, suffix: str) -> Path:
-    return file.with_name(file.name + suffix)
-
-
-def _note(task: Task, audit_data: AuditData, folder: Path, format: str, difference: float | None) -> dict[str, Any]:
+def _note(task: Task, audit_data: AuditData, folder: Path, format: str, facts: OnnxFacts | None) -> dict[str, Any]:
     """Returns the note beside the file, as JSON data."""
     summary = read_json(folder / SUMMARY_FILE)
     scale = audit_data.mean and {"divide_by": 255, "mean": audit_data.mean, "std": audit_data.std}
-    checked = {} if difference is None else {"difference_from_torch": difference}
+    checked = {} if facts is None else {"difference_from_torch": facts.agreement.relative, "onnx": facts.described()}
     return checked | {
         "format": format,
         "release": task.release,
@@ -242,80 +218,3 @@ def _note(task: Task, audit_data: AuditData, folder: Path, format: str, differen
         "artifact": task.artifact.identity,
         "torch": torch.__version__,
     }
-
-
-def _write_onnx(model: nn.Module, x: Tensor, file: Path) -> float:
-    """Writes the model as ONNX, and compares onnxruntime with torch on `x` (B, ...).
-
-    Returns:
-        The largest difference from torch's logits, relative to the largest logit (or to 1).
-
-    Raises:
-        UserError: the difference is too large, or the model cannot be written as ONNX.
-    """
-    with _quiet(), torch.no_grad():
-        try:
-            shapes = ({0: torch.export.Dim("batch")},)
-            program = torch.onnx.export(
-                model, (x,), dynamo=True, verbose=False, input_names=["input"], output_names=["logits"],
-                dynamic_shapes=shapes,
-            )  # fmt: skip
-            assert program is not None
-            program.save(file, external_data=False)
-        except Exception as error:  # ONNX does not support every network
-            reason = in_one_line(error)
-            raise UserError(
-                f"onnx: this network cannot be written ({reason}); use format torch or safetensors"
-            ) from error
-        # Also a single sample, to check that the batch size is not fixed in the graph.
-        difference = max(_difference(model, part, file) for part in (x, x[:1]))
-    if not difference < ONNX_TOLERANCE:
-        raise UserError(
-            f"onnx: onnxruntime differs from torch by {difference:.2g} of the largest logit, expected below"
-            f" {ONNX_TOLERANCE:g}; use format torch or safetensors"
-        )
-    return difference
-
-
-def _difference(model: nn.Module, x: Tensor, file: Path) -> float:
-    """Returns the largest difference of the logits (B, C), relative to the largest of torch's (or to 1)."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    (answer,) = session.run(["logits"], {"input": x.numpy()})
-    expected = model(x).numpy()
-    return float(np.abs(answer - expected).max() / max(1.0, np.abs(expected).max()))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides the exporter's internal messages from the user."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-@contextmanager
-def _written(out: Path) -> Iterator[Path]:
-    """Yields a private folder; moves its files beside `out` when all are written, `out` itself last."""
-    staging = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        staging.mkdir(parents=True)
-        yield staging
-        make_readable(staging, out.name + NOTE)
-        for suffix in BESIDE:  # of an earlier export
-            _beside(out, suffix).unlink(missing_ok=True)
-        for path in sorted(staging.iterdir(), key=lambda path: path.name == out.name):
-            path.replace(out.with_name(path.name))
-    except OSError as error:
-        raise writing_error(out, error) from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
