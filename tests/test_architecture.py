@@ -29,8 +29,12 @@ NO_MODELS = {"attacks", "metrics", "evaluation", "report"}
 """Pure functions of arrays: they never touch a network that is attacked."""
 CLASSIFIERS = {"torch"}
 """What attacks may use besides, to train classifiers of their own on signals."""
-AUDITS = {"pruneaudit.evaluation.audit.audit", "pruneaudit.api.saved.audit_files"}
-"""Their keyword arguments are the settings of an audit of predictions, as the options of a command are."""
+AUDITS = {
+    *("pruneaudit.evaluation.audit.audit", "pruneaudit.api.saved.audit_files"),
+    "pruneaudit.external.compress.compress",
+}
+"""Their keyword arguments are the settings of an audit of predictions, or of a compression, as the options of a command
+are."""
 HEAVY = {"torch", "pandas", "scipy", "sklearn", "pyarrow", "safetensors"}
 """What takes long to import."""
 

@@ -58,6 +58,22 @@ def command(
     test_data: Annotated[
         str | None, typer.Option("--test-data", help="Data for accuracy only; default: --data.")
     ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            "--calibration",
+            help="Samples for methods that look at some (static8, gptq, snip, ...): FILE.npz with x, and with y for"
+            " methods that need labels; or a source. Use samples that the network was not trained on.",
+        ),
+    ] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(
+            "--onnx",
+            help="Also write an ONNX file of the compressed network, compared in onnxruntime on the calibration"
+            " samples; needs the extra 'onnx'.",
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", help="Fine-tune for this many epochs on --data; default: no fine-tuning.")
     ] = None,
@@ -96,7 +112,7 @@ def command(
     Saves the network with a summary of what was done.
     """
     from pruneaudit.core.files import check_new_folder
-    from pruneaudit.external.method import check_trained, method_of, tuning_of
+    from pruneaudit.external.method import check_calibration, check_trained, method_of, tuning_of
     from pruneaudit.models.factory import check_function_name
 
     given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "optimizer": optimizer}
@@ -104,13 +120,19 @@ def command(
     training = {key: value for key, value in given.items() if value is not None}
     # Checks that need no torch come before its import, and all checks before any training.
     tuning_of(training, epochs is not None)
-    check_trained(method_of(method, sparsity), epochs is not None)
+    asked_for = method_of(method, sparsity)
+    check_trained(asked_for, epochs is not None)
+    check_calibration(asked_for, calibration is not None, onnx is not None)
     check_function_name(factory)
     check_new_folder(out, force)
     if device != "cpu":
         from pruneaudit.engine.devices import check_device
 
         check_device(device)
+    if onnx is not None:
+        from pruneaudit.external.onnx_compressed import check_onnx_file
+
+        check_onnx_file(onnx.expanduser(), force)
     from pruneaudit.core.files import SUMMARY_FILE
     from pruneaudit.core.machine import Here
     from pruneaudit.external.asked import NetworkOptions
@@ -118,7 +140,7 @@ def command(
     from pruneaudit.external.folder import read_summary
 
     shape = lengths("--example-shape", example_shape)
-    asked = Asked(method, sparsity, training or None, initial_weights, shape, seed)
+    asked = Asked(method, sparsity, training or None, initial_weights, shape, seed, calibration, onnx is not None)
     arguments = keyed_values("--factory-option", factory_option or [])
     options = NetworkOptions(arguments, weights_key, numbers("--mean", mean), numbers("--std", std))
     made = prune_checkpoint(factory, weights, asked, data, test_data, options, Here(device, data_root))
@@ -129,6 +151,11 @@ def command(
     for how in made.fed_as:
         print(printable(f"samples are fed as {how}"))
     print(f"\nsaved: {printable(str(out))}")
+    if onnx is not None:
+        facts = made.to_onnx(onnx, force)
+        print(printable(f"\nwritten: {onnx} ({facts.num_bytes:,} bytes)"))
+        for line in facts.lines():
+            print(printable(line))
 
 
 def _print(summary: Mapping[str, Any], accuracy_of: str) -> None:

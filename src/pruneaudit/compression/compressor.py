@@ -75,6 +75,10 @@ class Compressor(Configured[OptionsT]):
         """How many samples of its `data` it gets, at most half of those there; None: all of them."""
         return NUM_CALIBRATION
 
+    def needs_labels(self, options: OptionsT) -> bool:
+        """Whether it looks at the labels of these samples too."""
+        return False
+
     def origin(self, options: OptionsT) -> Origin:
         """Whether the release starts from the same model's dense weights or from new ones."""
         return "own-dense"

@@ -48,23 +48,40 @@ class Npz(Source[NpzOptions]):
 
     def load(self, options: NpzOptions, data_root: Path | None) -> RawData:
         """Loads all samples, in the order of the file."""
-        path = options.path.expanduser()
-        arrays = read_arrays(path, KEYS)
-        for key in ("x", "y"):
-            if key not in arrays:
-                raise UserError(
-                    f"{path}: no array '{key}' among {', '.join(arrays) or 'none'}; expected x, y (and classes)"
-                )
-        try:
-            x = samples_of(arrays["x"])
-            _check_no_row_numbers(x, options.keep)
-            y, is_named = labels_of(arrays["y"]), "classes" in arrays
-            classes = _class_names(arrays["classes"]) if is_named else _numbered(y)
-            known = (GENERIC_MEAN,) * x.shape[1], (GENERIC_STD,) * x.shape[1]
-            mean, std = known if x.dtype == np.uint8 else (None, None)
-            return RawData(x, y, classes, mean, std, is_named)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+        return read_samples(options.path.expanduser(), options.keep)[0]
+
+
+def read_samples(path: Path, keep: tuple[int, ...] = (), may_lack_labels: bool = False) -> tuple[RawData, bool]:
+    """Reads all samples of a file, in its order.
+
+    Args:
+        path: the file.
+        keep: columns of a table to accept although they number the rows.
+        may_lack_labels: whether `y` can be missing.
+
+    Returns:
+        The samples, and whether they have labels; without, all labels are 0.
+
+    Raises:
+        UserError: the file cannot be read, or its arrays are not those of this module.
+    """
+    arrays = read_arrays(path, KEYS)
+    for key in ("x",) if may_lack_labels else ("x", "y"):
+        if key not in arrays:
+            expected = "x" if may_lack_labels else "x, y (and classes)"
+            raise UserError(f"{path}: no array '{key}' among {', '.join(arrays) or 'none'}; expected {expected}")
+    try:
+        x = samples_of(arrays["x"])
+        _check_no_row_numbers(x, keep)
+        known = (GENERIC_MEAN,) * x.shape[1], (GENERIC_STD,) * x.shape[1]
+        mean, std = known if x.dtype == np.uint8 else (None, None)
+        if "y" not in arrays:
+            return RawData(x, np.zeros(len(x), np.int64), ("0", "1"), mean, std, False), False
+        y, is_named = labels_of(arrays["y"]), "classes" in arrays
+        classes = _class_names(arrays["classes"]) if is_named else _numbered(y)
+        return RawData(x, y, classes, mean, std, is_named), True
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def read_arrays(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:

@@ -7,21 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.npz import read_samples
 from pruneaudit.external.asked import NetworkOptions
 from pruneaudit.external.collect import AS_THEY_ARE, device_samples, fed_as, whole_source
-from pruneaudit.external.compress import make_compressed
+from pruneaudit.external.compress import Given, make_compressed
 from pruneaudit.external.compressed_model import CompressedModel
 from pruneaudit.external.filling import filled
-from pruneaudit.external.method import method_of
+from pruneaudit.external.method import Method, check_calibration, method_of
 from pruneaudit.external.networks import maker_of
-from pruneaudit.external.tuning import FineTuning
+from pruneaudit.external.onnx_check import NUM_INPUTS
+from pruneaudit.external.onnx_file import OnnxFacts
+from pruneaudit.external.tuning import NO_LABEL, FineTuning
 from pruneaudit.external.weight_files import find_weights, structure_of
 from pruneaudit.study.user_function import working_folder_searched
+from pruneaudit.training.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,10 @@ class Asked:
     """Shape of one input, without the batch; default: that of the data."""
     seed: int = 0
     """Seed of all random draws."""
+    calibration: str | None = None
+    """Samples for methods that look at some: a source, or an `.npz` file, whose labels only some methods need."""
+    is_exported: bool = False
+    """Whether the calibration samples also serve to compare an exported file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +60,14 @@ class PrunedCheckpoint:
     """How samples were fed to the network."""
     notes: tuple[str, ...]
     """One line for each choice made in a file, and for layers that were kept whole."""
+    calibration: Samples | None = None
+    """The calibration samples."""
+
+    def to_onnx(self, file: Path, force: bool) -> OnnxFacts:
+        """Writes the network as ONNX, compared on the calibration samples; see `CompressedModel.to_onnx`."""
+        inputs = None if self.calibration is None else self.calibration.inputs(slice(NUM_INPUTS))
+        with working_folder_searched():
+            return self.pruned.to_onnx(file, inputs, force=force)
 
 
 def prune_checkpoint(
@@ -83,15 +100,20 @@ def prune_checkpoint(
     """
     if asked.training is not None and data is None:
         raise UserError(f"{next(iter(asked.training), 'training')}: fine-tuning needs samples; give --data")
+    method = method_of(asked.method, asked.sparsity)
+    check_calibration(method, asked.calibration is not None, asked.is_exported)
     folder, given = machine.data_folder, (data, test_data)
     sources = [None if name is None else whole_source(name, options, folder) for name in given]
-    known = next((source for source in sources if source is not None), None)
     if sources[0] and sources[1]:
         _check_alike(sources[0], sources[1])
+    calibration, has_labels = None, False
+    if asked.calibration is not None:
+        calibration, has_labels = _calibration(asked.calibration, options, folder, method)
+    known = next((source for source in (*sources, calibration) if source is not None), None)
     shape = None if known is None else known.x.shape[1:]
     if asked.example_shape is not None:
         shape = tuple(asked.example_shape)
-    make = maker_of(factory, options.factory_options, shape, known.num_classes if known else None)
+    make = maker_of(factory, options.factory_options, shape, _num_classes(sources))
     notes = dict[str, None]()  # each once, in order
     network = _read(make, weights, options.weights_key, notes.setdefault).to(machine.device)
     tuned, tested = (None if source is None else device_samples(source, machine.device) for source in sources)
@@ -99,11 +121,39 @@ def prune_checkpoint(
     if asked.initial_weights is not None:
         initial = _read(make, asked.initial_weights, options.weights_key, notes.setdefault)
     finetuning = FineTuning(None if asked.training is None else tuned, initial=initial, **(asked.training or {}))
-    method, measured_on = method_of(asked.method, asked.sparsity), tested if tested is not None else tuned
+    seen = _seen(calibration, has_labels, machine.device)
+    asked_for = Given(finetuning, tested if tested is not None else tuned, shape, seen, asked.is_exported)
     with working_folder_searched():  # the network predicts and trains
-        pruned = make_compressed(network, method, finetuning, measured_on, shape, asked.seed)
-    fed = dict.fromkeys(fed_as(source, options) for source in sources if source is not None)
-    return PrunedCheckpoint(pruned, tuple(fed), (*notes, *pruned.summary["kept_whole"]))
+        pruned = make_compressed(network, method, asked_for, asked.seed)
+    fed = dict.fromkeys(fed_as(source, options) for source in (*sources, calibration) if source is not None)
+    return PrunedCheckpoint(pruned, tuple(fed), (*notes, *pruned.summary["kept_whole"]), seen)
+
+
+def _num_classes(sources: Sequence[AuditData | None]) -> int | None:
+    """The number of classes of the data for training or accuracy; calibration samples can have no labels."""
+    return next((source.num_classes for source in sources if source is not None), None)
+
+
+def _calibration(
+    name: str, options: NetworkOptions, folder: Path | None, method: Method
+) -> tuple[AuditData | None, bool]:
+    """Calibration samples, a source or a file, and whether they have labels.
+
+    Raises:
+        UserError: they cannot be read, or labels are missing for a method that needs them.
+    """
+    path = Path(name.removeprefix("npz:")).expanduser()
+    if not name.startswith("npz:") and not (path.suffix == ".npz" and path.is_file()):
+        return whole_source(name, options, folder), True
+    raw, has_labels = read_samples(path, may_lack_labels=not method.needs_labels)
+    return whole_source(raw, options, folder), has_labels
+
+
+def _seen(calibration: AuditData | None, has_labels: bool, device: str) -> Samples | None:
+    if calibration is None:
+        return None
+    samples = device_samples(calibration, device)
+    return samples if has_labels else Samples(samples.stored, torch.full_like(samples.y, NO_LABEL))
 
 
 def _read(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pruneaudit import __version__
-from pruneaudit.compression.chain import Chained, compressed, counts_embeddings
+from pruneaudit.compression.chain import Chained, Step, compressed, counts_embeddings
 from pruneaudit.compression.compressor import CompressionContext
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.selection import check_finite
@@ -23,7 +23,7 @@ from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.randomness import torch_generator
 from pruneaudit.external.compressed_model import CompressedModel
-from pruneaudit.external.method import Method, check_trained, method_of, needs_training
+from pruneaudit.external.method import Method, check_calibration, check_trained, method_of, needs_training
 from pruneaudit.external.sizes import example_of, layers_of, size_of
 from pruneaudit.external.tuning import FineTuning, accuracy_of, fine_tune, samples_of
 from pruneaudit.study import Plugin
@@ -41,6 +41,7 @@ def compress(
     finetuning: FineTuning | None = None,
     test: tuple[Any, Any] | Samples | None = None,
     example: Tensor | Sequence[int] | None = None,
+    calibration: Any = None,
     seed: int = 0,
 ) -> CompressedModel:
     """Returns a compressed copy of a network, fine-tuned if requested.
@@ -58,6 +59,8 @@ def compress(
         example: one input or more (B, ...), or the shape of one without the batch, such as (3, 32, 32). Some methods
             need it (those that remove channels, `synflow`), and MACs are counted with it; default: taken from the data
             or a first linear layer.
+        calibration: samples for methods that look at some when they compress (static8, gptq, snip, ...): x as input
+            of the network, or (x, y) for methods that need labels. Each uses its first `num_samples`, in order.
         seed: seed of all random draws.
 
     Returns:
@@ -70,31 +73,43 @@ def compress(
         >>> pruned = pruneaudit.compress(model, "l1unstructured", 0.9)
         >>> folder = pruned.save("pruned")
         >>> rounded = pruneaudit.compress(model, "rtn:bits=4")
+        >>> integers = pruneaudit.compress(model, "static8", calibration=x[:256])
     """
-    pruned = make_compressed(model, method_of(method, sparsity), finetuning or FineTuning(), test, example, seed)
+    given = Given(finetuning or FineTuning(), test, example, calibration)
+    pruned = make_compressed(model, method_of(method, sparsity), given, seed)
     for note in pruned.summary["kept_whole"]:
         warnings.warn(note, stacklevel=2)
     return pruned
 
 
-def make_compressed(
-    model: nn.Module,
-    method: Method,
-    finetuning: FineTuning,
-    test: tuple[Any, Any] | Samples | None,
-    example: Tensor | Sequence[int] | None,
-    seed: int,
-) -> CompressedModel:
+@dataclass(frozen=True, eq=False)
+class Given:
+    """The user's training, samples and example, as `compress` describes them."""
+
+    finetuning: FineTuning
+    test: tuple[Any, Any] | Samples | None = None
+    example: Tensor | Sequence[int] | None = None
+    calibration: Any = None
+    has_calibration_for_more: bool = False
+    """Whether the calibration samples are used for something besides the method."""
+
+
+def make_compressed(model: nn.Module, method: Method, given: Given, seed: int) -> CompressedModel:
     """Like `compress`, which describes the arguments, but layers that keep all channels are only in `summary`."""
     if not isinstance(model, nn.Module):
         raise UserError(f"model: got {type(model).__name__}, expected a torch.nn.Module")
+    finetuning = given.finetuning
     check_trained(method, finetuning.trains)
+    check_calibration(method, given.calibration is not None, given.has_calibration_for_more)
     network = _copied(model)
     _check_weights(network)
     samples = None if finetuning.data is None else samples_of(finetuning.data, network)
-    tested = None if test is None else samples_of(test, network, "test")
-    shown = _example(method, example, network, samples or tested)
-    job = _Job(method, finetuning, samples, tested, seed)
+    tested = None if given.test is None else samples_of(given.test, network, "test")
+    seen = None
+    if given.calibration is not None:
+        seen = samples_of(given.calibration, network, "calibration", may_lack_labels=not method.needs_labels)
+    shown = _example(method, given.example, network, samples or tested or seen)
+    job = _Job(method, finetuning, samples, tested, seed, seen)
     modes = {name: module.training for name, module in network.named_modules()}
     embeddings = counts_embeddings(method.steps)
     before = size_of(network, shown, embeddings=embeddings)
@@ -114,7 +129,8 @@ def make_compressed(
     after = size_of(made.model, shown, before, embeddings, state)
     reached = {"sparsity": after["sparsity"], "accuracy": accuracy or None, "before": before, "after": after}
     whole = {"kept_whole": list(kept_whole(made.structure))}
-    summary = job.asked() | reached | whole | layers_of(model, made.model, shown, num_left(state))
+    shape = None if shown is None else {"shape": list(shown.shape[1:]), "type": str(shown.dtype).removeprefix("torch.")}
+    summary = job.asked() | {"input": shape} | reached | whole | layers_of(model, made.model, shown, num_left(state))
     # Moving masks are final after training: from here on they are held.
     held = tuple(hook for constraint in made.constraints for hook in constraint.hooks(made.model))
     hooks = held if finetuning.trains else made.hooks
@@ -130,6 +146,7 @@ class _Job:
     samples: Samples | None
     tested: Samples | None
     seed: int
+    calibration: Samples | None = None
 
     def asked(self) -> dict[str, Any]:
         """The job as JSON data."""
@@ -140,9 +157,23 @@ class _Job:
             "method": self.method.described[0] if len(self.method.steps) == 1 else self.method.described,
             "asked_sparsity": self.method.sparsity,
             "finetuning": how,
+            "calibration": self._looked_at(),
             "seed": self.seed,
             "versions": {"pruneaudit": __version__, "torch": torch.__version__},
         }
+
+    def _looked_at(self) -> dict[str, int] | None:
+        """How many calibration samples each step looked at; None if none looks at any."""
+        if self.calibration is None or not self.method.looking:
+            return None
+        return {step.name: len(self._samples_for(step) or ()) for step in self.method.looking}
+
+    def _samples_for(self, step: Step) -> Samples | None:
+        """The first calibration samples, as many as a step looks at."""
+        if self.calibration is None or step not in self.method.looking:
+            return None
+        first = slice(step.compressor.num_samples(step.options))
+        return Samples(self.calibration.stored[first], self.calibration.y[first])
 
     def accuracy(self, network: nn.Module, when: str) -> dict[str, Any]:
         """Accuracy on the test samples, if there are any."""
@@ -162,7 +193,8 @@ class _Job:
                 self.train(model, hooks, " ".join((name, *later)), epochs)
 
             generator = torch_generator(self.seed, seeds.PRUNE_OUTSIDE, *later)
-            return CompressionContext(shown, generator, phase, initial)
+            samples = self._samples_for(self.method.steps[number])
+            return CompressionContext(shown, generator, phase, initial, samples=samples)
 
         return compressed(Chained(network), self.method.steps, context_of)
 

@@ -12,10 +12,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,9 @@ from pruneaudit.external.folder import check_sums, new_folder, read_summary
 from pruneaudit.training.checkpoint import load_tensors, own_tensors, save_tensors, with_further_names
 from pruneaudit.training.history import write_history, write_summary
 from pruneaudit.training.hooks import Hook
+
+if TYPE_CHECKING:
+    from pruneaudit.external.onnx_file import OnnxFacts
 
 FILES = (WEIGHTS_FILE, COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, HISTORY_FILE, SUMMARY_FILE)
 """All files that a folder can hold."""
@@ -133,6 +136,34 @@ class CompressedModel:
                 {**self.summary, "file_bytes": (staging / WEIGHTS_FILE).stat().st_size, "files": sums}, staging
             )
         return folder
+
+    def to_onnx(
+        self, file: str | Path, inputs: Any = None, shape: Sequence[int] | None = None, force: bool = False
+    ) -> OnnxFacts:
+        """Writes the network as ONNX: with its codes, shared values or int8 activations, as far as it has them.
+
+        The file is written only if onnxruntime agrees with the network on 1,000 inputs; `external.onnx_check` has the
+        limits. A note `FILE.json` beside it has the figures, the format of inputs, and the summary.
+
+        Args:
+            file: the file. It takes float inputs as the network does, in batches of any size.
+            inputs: inputs to compare on (N, ...), such as the calibration samples; those missing are these with noise.
+                Default: random numbers, which say less.
+            shape: the shape of one input, without the batch; default: that of `inputs`, or of the compression.
+            force: replace an existing file.
+
+        Raises:
+            UserError: the shape is unknown, the file exists, the network cannot be written as ONNX, or onnxruntime's
+                answers differ. Nothing is then written.
+
+        Example:
+            >>> facts = pruneaudit.compress(model, "rtn:bits=4").to_onnx("rounded.onnx", inputs=x)
+            >>> facts.agreement.same_class
+            1000
+        """
+        from pruneaudit.external.onnx_compressed import write_compressed
+
+        return write_compressed(self, Path(file).expanduser(), inputs, shape, force)
 
 
 def load_compressed(model: nn.Module | Callable[[], nn.Module], folder: str | Path) -> CompressedModel:

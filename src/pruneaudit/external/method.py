@@ -55,6 +55,20 @@ class Method:
         return any(step.compressor.works_in_training(step.options) for step in self.steps)
 
     @property
+    def looking(self) -> tuple[Step, ...]:
+        """The steps that look at samples when they compress, which a calibration file gives."""
+        return tuple(
+            step
+            for step in self.steps
+            if step.compressor.data(step.options) != "none" and not step.compressor.trains(step.options)
+        )
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether one of them also looks at labels."""
+        return any(step.compressor.needs_labels(step.options) for step in self.looking)
+
+    @property
     def starts_anew(self) -> bool:
         """Whether it trains from initial weights instead of trained ones."""
         return any(step.compressor.origin(step.options) == "init" for step in self.steps)
@@ -95,8 +109,11 @@ def method_of(method: str | Plugin | Sequence[str | Plugin], sparsity: float | N
     )
     check_order(chosen)
     for step in chosen:
-        if step.compressor.data(step.options) != "none" and not step.compressor.trains(step.options):
-            raise UserError(f"method: '{step.name}' looks at samples, which only a study has; make it a release of one")
+        if step.compressor.learns_from_parent:
+            raise UserError(
+                f"method: '{step.name}' trains a new network with the outputs of another, which only a study does; make"
+                " it a release of one ([target] takes your own network as the teacher)"
+            )
     return Method(asked, chosen)
 
 
@@ -123,6 +140,29 @@ def check_trained(method: Method, has_training: bool) -> None:
     """
     if method.needs_training and not has_training:
         raise needs_training(method.name)
+
+
+def check_calibration(method: Method, has_samples: bool, has_other_use: bool = False) -> None:
+    """Checks that there are samples for a method that looks at them, and none for one that does not.
+
+    Args:
+        method: the method.
+        has_samples: whether calibration samples are given.
+        has_other_use: whether they are used for something else too.
+
+    Raises:
+        UserError: they are missing, or would have no effect.
+    """
+    if method.looking and not has_samples:
+        step = method.looking[0]
+        wanted = step.compressor.num_samples(step.options)
+        labels = " with labels, (x, y)" if method.needs_labels else ""
+        raise UserError(
+            f"calibration: method '{step.name}' looks at {wanted or 'all'} samples{labels}, and there are none; give"
+            f" calibration={'(x, y)' if labels else 'x'}, on the command line --calibration FILE.npz"
+        )
+    if has_samples and not method.looking and not has_other_use:
+        raise UserError(f"calibration: method '{method.name}' looks at no samples; leave them out")
 
 
 def needs_training(name: str) -> UserError:

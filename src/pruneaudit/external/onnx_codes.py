@@ -4,7 +4,7 @@
 |---|---|
 | codes and scales | an integer tensor and `DequantizeLinear`; 4 bits or fewer: two codes in a byte |
 | indices and shared values | `Gather` from the shared values; up to 16 of them: two indices in a byte |
-| scales of activations | `QuantizeLinear` and `DequantizeLinear` around each layer, which onnxruntime turns into int8 kernels |
+| scales of activations | `QuantizeLinear` and `DequantizeLinear` before each layer: int8 kernels in onnxruntime |
 | masks | zeros among float weights |
 | fewer channels, factors | smaller layers |
 
@@ -278,12 +278,17 @@ def _layers_with(graph: Graph, names: Sequence[str]) -> list[Any]:
 
 def _rounding(graph: Graph, x: str, activation: Activation) -> str:
     """Adds the rounding of a value, once, and returns the name of the result."""
-    result = f"{x}/rounded/{activation.scale!r}/{activation.zero}"
-    if graph.maker(result) is None:
-        scale, zero = f"{result}/scale", f"{result}/zero"
-        graph.values |= {scale: np.array(activation.scale, np.float32), zero: np.array(activation.zero, np.uint8)}
-        graph.add("QuantizeLinear", [x, scale, zero], f"{result}/codes")
-        graph.add("DequantizeLinear", [f"{result}/codes", scale, zero], result)
+    known = [node for node in graph.users(x) if node.op_type == "QuantizeLinear"]
+    wanted = (np.float32(activation.scale), np.uint8(activation.zero))
+    for node in known:
+        if tuple(graph.values[name] for name in node.input[1:]) == wanted:
+            (reader,) = graph.users(node.output[0])
+            return str(reader.output[0])
+    result = f"{x}/rounded{len(known) or ''}"
+    scale, zero = f"{result}/scale", f"{result}/zero"
+    graph.values |= {name: np.array(value) for name, value in zip((scale, zero), wanted, strict=True)}
+    graph.add("QuantizeLinear", [x, scale, zero], f"{result}/codes")
+    graph.add("DequantizeLinear", [f"{result}/codes", scale, zero], result)
     return result
 
 
@@ -311,7 +316,7 @@ def _round_bias(graph: Graph, node: Any, activation: Activation) -> None:
     if bias is None or scale.ndim > 1:
         return
     step = np.broadcast_to(scale.astype(np.float64) * activation.scale, bias.shape).astype(np.float32)
-    name = f"{node.input[2]}/for/{node.output[0]}"
+    name = f"{node.output[0]}/bias"
     codes = np.round(bias.astype(np.float64) / step)
     if np.abs(codes).max(initial=0) < _LARGEST_BIAS:
         zero = np.zeros(len(bias), np.int32)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pruneaudit.compression.macs import evaluating
 from pruneaudit.core.errors import UserError, in_one_line

@@ -28,6 +28,8 @@ Train = Callable[[nn.Module, Sequence[Hook], str, int | None], Any]
 `phase` names the training ("finetune" is the one after pruning); `epochs` None leaves their number to it."""
 TRIED = 4
 """Samples to try a network on before it is trained."""
+NO_LABEL = -1
+"""Label of samples without labels: no class, so that a method that uses it fails."""
 TWO = 2
 """Number of classes of a network with one output; data with more classes are refused earlier."""
 
@@ -92,27 +94,39 @@ class PlainOrder(Hook):
         return x.contiguous(), y
 
 
-def samples_of(data: Any, model: nn.Module, what: str = "data") -> Samples:
+def samples_of(data: Any, model: nn.Module, what: str = "data", may_lack_labels: bool = False) -> Samples:
     """The user's samples on the model's device, checked.
 
     Args:
         data: x and y, arrays or tensors: x as input of the network, floats (N, K, H, W) or (N, ...), y integers (N,).
         model: the network.
         what: name of the data in messages.
+        may_lack_labels: whether it can be x alone; y is then `NO_LABEL`.
 
     Raises:
         UserError: they are not such a pair, or the network does not return logits (N, C) for them.
     """
     if not isinstance(data, Samples):
-        if not isinstance(data, tuple | list) or len(data) != 2:
-            raise UserError(f"{what}: got {type(data).__name__}, expected a pair (x, y) of arrays or tensors")
-        x, y = (_tensor(part, f"{what}: {name}") for part, name in zip(data, "xy", strict=True))
+        if may_lack_labels and not isinstance(data, tuple | list):
+            x = tensor_of(data, f"{what}: x")
+            y = torch.full(x.shape[:1], NO_LABEL)
+        elif not isinstance(data, tuple | list) or len(data) != 2:
+            alone = " or x alone" if may_lack_labels else ""
+            raise UserError(f"{what}: got {type(data).__name__}, expected a pair (x, y) of arrays or tensors{alone}")
+        else:
+            x, y = (tensor_of(part, f"{what}: {name}") for part, name in zip(data, "xy", strict=True))
+            _check_labels(y, what)
         data = _stored(x, y, model, what)
     _try(model, data, what)
     return data
 
 
-def _tensor(given: Any, name: str) -> Tensor:
+def tensor_of(given: Any, name: str) -> Tensor:
+    """A user's array or tensor as a dense tensor.
+
+    Raises:
+        UserError: it is neither.
+    """
     if isinstance(given, Tensor):
         return given.detach().to_dense() if given.layout != torch.strided else given.detach()
     try:
@@ -122,6 +136,11 @@ def _tensor(given: Any, name: str) -> Tensor:
         raise UserError(f"{name}: got {type(given).__name__}, expected an array or a tensor ({error})") from None
 
 
+def _check_labels(y: Tensor, what: str) -> None:
+    if len(y) and (y.is_floating_point() or y.dtype == torch.bool or int(y.min()) < 0):
+        raise UserError(f"{what}: got y of {y.dtype} from {y.min().item()}, expected integer labels from 0 up")
+
+
 def _stored(x: Tensor, y: Tensor, model: nn.Module, what: str) -> Samples:
     if x.ndim < 2 or y.ndim != 1 or len(x) != len(y) or not len(x):
         raise UserError(
@@ -129,8 +148,6 @@ def _stored(x: Tensor, y: Tensor, model: nn.Module, what: str) -> Samples:
         )
     if x.dtype in (torch.uint8, torch.bool):
         raise UserError(f"{what}: got x of {x.dtype}, expected the network's input: floats, normalised as in training")
-    if y.is_floating_point() or y.dtype == torch.bool or int(y.min()) < 0:
-        raise UserError(f"{what}: got y of {y.dtype} from {y.min().item()}, expected integer labels from 0 up")
     weight = next(model.parameters())
     if x.is_floating_point():
         x = x.to(weight.dtype)

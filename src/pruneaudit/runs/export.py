@@ -62,6 +62,11 @@ class Exported:
     onnx: OnnxFacts | None
     """onnx: what the file holds, and how onnxruntime compares with the network; otherwise None."""
 
+    @property
+    def difference(self) -> float | None:
+        """onnx: largest difference from torch's logits, relative to the largest logit (or to 1); otherwise None."""
+        return self.onnx and self.onnx.agreement.relative
+
 
 def export(
     run: str | Path,
