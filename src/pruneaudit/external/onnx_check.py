@@ -268,4 +268,4 @@ def times(float_session: Any, session: Any, x: Tensor) -> Times:
             _run((float_session, session)[which], batch)
             if turn >= 0:
                 seconds[which].append(time.perf_counter() - started)
-    return Times(*(statistics.median(each) for each in seconds), len(batch), _ROUNDS)
+    return Times(statistics.median(seconds[0]), statistics.median(seconds[1]), len(batch), _ROUNDS)

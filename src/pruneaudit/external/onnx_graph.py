@@ -169,7 +169,7 @@ def fold_norms(graph: Graph) -> dict[str, np.ndarray]:
     """
     factors: dict[str, np.ndarray] = {}
     for norm in [node for node in graph.nodes if node.op_type == "BatchNormalization"]:
-        layer = graph.maker(norm.input[0])
+        layer: Any = graph.maker(norm.input[0])
         if layer is None or not _can_take_factors(graph, layer, norm):
             continue
         gamma, beta, mean, var = (graph.values[name].astype(np.float64) for name in norm.input[1:5])

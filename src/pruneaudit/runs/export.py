@@ -65,7 +65,7 @@ class Exported:
     @property
     def difference(self) -> float | None:
         """onnx: largest difference from torch's logits, relative to the largest logit (or to 1); otherwise None."""
-        return self.onnx and self.onnx.agreement.relative
+        return None if self.onnx is None else self.onnx.agreement.relative
 
 
 def export(
