@@ -169,7 +169,7 @@ def fold_norms(graph: Graph) -> dict[str, np.ndarray]:
     """
     factors: dict[str, np.ndarray] = {}
     for norm in [node for node in graph.nodes if node.op_type == "BatchNormalization"]:
-        layer: Any = graph.maker(norm.input[0])
+        layer = graph.maker(norm.input[0])
         if layer is None or not _can_take_factors(graph, layer, norm):
             continue
         gamma, beta, mean, var = (graph.values[name].astype(np.float64) for name in norm.input[1:5])
@@ -188,11 +188,12 @@ def fold_norms(graph: Graph) -> dict[str, np.ndarray]:
 
 def _can_take_factors(graph: Graph, layer: Any, norm: Any) -> bool:
     """Whether a layer's only reader is this BatchNorm, and a factor per output channel fits its weight."""
-    if layer.op_type not in _LAYERS or graph.only_user(layer.output[0]) is not norm:
+    is_alone = len(graph.users(layer.output[0])) == 1 and not graph.is_output(layer.output[0])
+    if layer.op_type not in _LAYERS or not is_alone:
         return False
     if any(name not in graph.values for name in (*norm.input[1:], *layer.input[1:]) if name):
         return False
-    if graph.only_user(layer.input[1]) is not layer or attribute(norm, "training_mode", 0):
+    if len(graph.users(layer.input[1])) > 1 or attribute(norm, "training_mode", 0):
         return False
     if layer.op_type == "Gemm":
         return bool(attribute(layer, "transB", 0)) and attribute(layer, "alpha", 1.0) == 1.0
