@@ -8,6 +8,7 @@ import pytest
 from pruneaudit.api import Runtime, run, verify
 from pruneaudit.compression.densities import num_removed_in
 from pruneaudit.compression.selection import num_removed
+from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import MASK_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.study.parts import own_uses
@@ -99,3 +100,47 @@ def test_what_a_pruner_sees_leaves_the_nulls_and_is_part_of_its_identity(make_st
     plan, _ = plan_study(study)
     by_public, by_members = (plan.models(name)[0].artifact for name in ("snip-0.8", "snip-members"))
     assert by_public.identity != by_members.identity
+
+
+@pytest.mark.slow
+def test_a_private_training_under_a_mask_says_whether_members_chose_it(make_study, tmp_path):
+    how = {"parent": "init", "sparsity": 0.8, "defense": "dp:noise_multiplier=1"}
+    releases = {
+        "by-public": "snip:num_samples=20",
+        "by-members": "snip:data=members:num_samples=20",
+        "moving": "rigl:period_steps=2",
+        "free": "synflow:rounds=5",
+    }
+    study = make_study(
+        membership={"num_models": 2},
+        training={"epochs": 2, "batch_size": 16},
+        releases=[{"name": name, "compress": compress, **how} for name, compress in releases.items()],
+        audit={"attacks": ["loss"]},
+    )
+    folder = run(study, tmp_path, runtime=Runtime("serial")).folder
+    for name in releases:
+        (place,) = folder.glob(f"{name}-????????/model-000")
+        summary = json.loads((place / SUMMARY_FILE).read_text())
+        holds = "does not hold" not in summary["defense"]["statement"]
+        assert holds == (name != "by-members")
+        assert summary["sparsity"] == pytest.approx(0.8, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("chain", "message"),
+    [
+        (["rigl:sparsity=0.5", "kmeans:clusters=4"], "'kmeans' cannot follow 'rigl': 'rigl' is finished only by"),
+        (["rtn:bits=4", "lamp:sparsity=0.5"], "'lamp' cannot follow 'rtn'"),
+        (["lamp:sparsity=0.5", "snip:sparsity=0.8"], "'snip' cannot follow 'lamp': 'snip' starts from new weights"),
+        (["wanda:sparsity=0.5", "synflow:sparsity=0.8"], "'synflow' starts from new weights .* start=pretrained"),
+        (["lamp:sparsity=0.5", "synflow:sparsity=0.8:start=pretrained", "rtn:bits=4"], ""),
+        (["snip:sparsity=0.5", "kmeans:clusters=4"], ""),
+    ],
+)
+def test_orders_that_undo_a_step_are_refused(chain, message, make_study):
+    study = make_study(releases=[{"name": "chain", "compress": chain, "finetune": {"epochs": 1}}])
+    if not message:
+        plan_study(study)
+        return
+    with pytest.raises(UserError, match=message):
+        plan_study(study)

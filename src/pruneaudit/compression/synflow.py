@@ -71,7 +71,7 @@ def _kept(model: nn.Module, options: Options, example: Tensor) -> dict[str, Tens
     import torch
 
     from pruneaudit.compression.parametrized import copied
-    from pruneaudit.compression.selection import check_none_empty, prunable_weights, select_highest
+    from pruneaudit.compression.selection import check_none_empty, num_removed, prunable_weights, select_counts
 
     positive = copied(model).double().eval()
     with torch.no_grad():
@@ -79,31 +79,36 @@ def _kept(model: nn.Module, options: Options, example: Tensor) -> dict[str, Tens
             if tensor.is_floating_point():
                 tensor.abs_()
     weights = prunable_weights(positive, options.exclude, options.layers)
-    whole = {name: weight.detach().clone() for name, weight in weights.items()}
-    kept = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in whole.items()}
+    shapes = {name: weight.shape for name, weight in weights.items()}
+    flat = torch.cat([weight.detach().flatten() for weight in weights.values()])  # all weights, in parameter order
+    sizes = [weight.numel() for weight in weights.values()]
+    for weight, part in zip(weights.values(), flat.split(sizes), strict=True):
+        weight.data = part.view(weight.shape)
     ones = torch.ones_like(example, dtype=torch.float64)
+    left = torch.arange(len(flat), device=flat.device)
     for finished in range(1, options.rounds + 1):
-        scores = _scores(positive, weights, ones)
+        scores = flat[left] * _slopes(positive, list(weights.values()), ones)[left]
         sparsity = options.sparsity
         if finished < options.rounds:
             sparsity = 1 - density_after_round(options.sparsity, finished, options.rounds)
-        kept = select_highest(
-            {name: score.masked_fill(~kept[name], -1.0) for name, score in scores.items()}, sparsity, "global"
-        )
-        check_none_empty(kept, options.sparsity, "synflow")
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(whole[name] * kept[name])
-    return kept
+        num_dropped = num_removed(len(flat), sparsity) - (len(flat) - len(left))
+        stays = select_counts({"": scores}, {"": num_dropped})[""]
+        flat[left[~stays]] = 0
+        left = left[stays]
+        kept = torch.zeros_like(flat, dtype=torch.bool)
+        kept[left] = True
+        masks = dict(zip(shapes, kept.split(sizes), strict=True))
+        check_none_empty(masks, options.sparsity, "synflow")
+    return {name: mask.view(shapes[name]) for name, mask in masks.items()}
 
 
-def _scores(positive: nn.Module, weights: dict[str, Tensor], ones: Tensor) -> dict[str, Tensor]:
-    """Scores w dR/dw of the weights of a network without negative numbers, R the sum of its outputs."""
+def _slopes(positive: nn.Module, weights: list[Tensor], ones: Tensor) -> Tensor:
+    """The slopes dR/dw, one after the other, of a network without negative numbers; R is the sum of its outputs."""
     import torch
 
     try:
         total = positive(ones).sum()
-        slopes = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+        slopes = torch.autograd.grad(total, weights, allow_unused=True)
     except Exception as error:  # a user's network can raise anything
         raise UserError(
             f"'synflow' asks the network in float64, with an input of ones of shape {tuple(ones.shape)}, and it failed"
@@ -114,9 +119,13 @@ def _scores(positive: nn.Module, weights: dict[str, Tensor], ones: Tensor) -> di
             f"'synflow': the outputs of the network with absolute weights sum up to {found:g}, expected a positive"
             " finite number; use another method, such as l1unstructured"
         )
-    # A layer that the outputs do not depend on scores 0.
-    pairs = zip(weights.items(), slopes, strict=True)
-    return {name: (w * slope if slope is not None else torch.zeros_like(w)).detach() for (name, w), slope in pairs}
+    # The outputs do not depend on some layers, whose weights score 0.
+    return torch.cat(
+        [
+            torch.zeros(weight.numel(), dtype=weight.dtype, device=weight.device) if slope is None else slope.flatten()
+            for weight, slope in zip(weights, slopes, strict=True)
+        ]
+    )
 
 
 COMPRESSOR = SynFlow()
