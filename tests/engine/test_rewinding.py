@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pruneaudit.api import Runtime, run, verify
+from pruneaudit.api.upkeep import clean_run
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import EARLY_FILE, WEIGHTS_FILE
 from pruneaudit.engine.scheduler import tasks_to_do
@@ -80,6 +81,16 @@ def test_verify_sees_the_file_and_a_changed_one(finished, make_early, tmp_path):
     assert [(part.place, part.reason) for part in damaged] == [
         (place.relative_to(folder).as_posix(), f"{EARLY_FILE} has changed")
     ]
+
+
+def test_clean_removes_early_weights_that_the_study_no_longer_keeps(make_early, tmp_path):
+    folder = run(make_early([]), tmp_path, runtime=Runtime("serial")).folder
+    assert clean_run(folder, dry_run=True) == []  # nothing of the study itself
+    run(make_early([], keep_early=None), tmp_path, runtime=Runtime("serial"))
+    assert len(list(folder.rglob(EARLY_FILE))) == 2
+    clean_run(folder)
+    assert not list(folder.rglob(EARLY_FILE))
+    assert {part.state for part in verify(folder)} == {"whole"}
 
 
 def test_only_the_dense_networks_know_of_it(make_early):

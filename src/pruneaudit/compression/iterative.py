@@ -9,7 +9,8 @@ round is that fine-tuning itself.
 (`none`: Han et al. 2015, arXiv 1506.02626; WeMem's setting, 5 rounds), the initial weights (`init`: the
 lottery ticket), or those of early in training (`early`: Frankle et al. 2020, arXiv 1912.05671). With all
 three, the first round ranks the dense model's weights. `early` takes the weights that the dense model had early in
-its own training, if the study keeps them (`training.keep_early`). Deviation from the paper without them:
+its own training, if the study keeps them (`training.keep_early`) and the release starts from it. Deviation from the
+paper without them:
 `early_epochs` epochs are trained again from the same initial weights, with another batch order, at the fine-tuning's
 learning rate and over its whole schedule.
 """

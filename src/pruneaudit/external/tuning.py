@@ -57,8 +57,8 @@ class FineTuning:
                 integer labels (N,).
             train: the user's training: `train(model, hooks, phase, epochs)`; see `Train`.
             initial: the network with its initial weights, or a function that builds it. Methods that rewind need it
-                (iterative:rewind=init). Methods that train from scratch (dpf, static:start=init) start from it, or
-                without it from the network to prune.
+                (iterative:rewind=init). Methods that train from scratch (dpf, rigl, static:start=init) start from it,
+                or without it from the network to prune.
             settings: settings for `data`: `epochs` (10), `learning_rate` (0.01), `batch_size`, `optimizer`,
                 `weight_decay`, `augment` and other fields of `study.Training`.
 
