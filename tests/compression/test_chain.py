@@ -10,9 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.chain import Chained, Step, compressed, constraints_of, described_steps, in_config
+from pruneaudit.compression.chain import (
+    Chained,
+    Step,
+    check_order,
+    compressed,
+    constraints_of,
+    described_steps,
+    in_config,
+)
 from pruneaudit.compression.compressor import CompressionContext
 from pruneaudit.compression.state import load_state, masks_in, num_left, restored, save_state
+from pruneaudit.core.errors import UserError
 from pruneaudit.study import Training
 from pruneaudit.training.loop import train
 from pruneaudit.training.resume import Checkpoints
@@ -26,6 +35,9 @@ SPARSE = {"name": "l1unstructured", "options": {"sparsity": 0.7}}
 SMALLER = {"name": "l1structured", "options": {"sparsity": 0.4}}
 RTN = {"name": "rtn", "options": {"bits": 4}}
 KMEANS = {"name": "kmeans", "options": {"clusters": 4}}
+FACTORS = {"name": "svd", "options": {"fraction": 0.6}}
+PATTERN = {"name": "nm", "options": {"pattern": "2:4"}}
+BETWEEN = {"name": "finetune", "options": {"epochs": 1}}
 CHAINS: dict[str, list[dict[str, Any]]] = {
     "rtn": [RTN],
     "kmeans": [KMEANS],
@@ -33,6 +45,10 @@ CHAINS: dict[str, list[dict[str, Any]]] = {
     "sparse, kmeans": [SPARSE, KMEANS],
     "smaller, sparse, kmeans": [SMALLER, SPARSE, KMEANS],
     "smaller, rtn": [SMALLER, RTN],
+    "factors": [FACTORS],
+    "smaller, factors, sparse, kmeans": [SMALLER, {"name": "svd", "options": {"fraction": 0.9}}, SPARSE, KMEANS],
+    "pattern, kmeans": [PATTERN, KMEANS],
+    "sparse, trained, kmeans": [SPARSE, BETWEEN, KMEANS],
     "gradual": [{"name": "gradual", "options": {"sparsity": 0.8, "period_steps": 3}}],
 }
 
@@ -109,7 +125,10 @@ def test_a_killed_training_ends_with_the_same_bits(
     assert all(torch.equal(states[0][key], value) for key, value in states[1].items())
 
 
-@pytest.mark.parametrize("name", ["rtn", "sparse, rtn", "sparse, kmeans", "smaller, sparse, kmeans"])
+TRAVELLING = ["rtn", "sparse, rtn", "sparse, kmeans", "smaller, sparse, kmeans", "smaller, factors, sparse, kmeans"]
+
+
+@pytest.mark.parametrize("name", [*TRAVELLING, "factors", "pattern, kmeans", "sparse, trained, kmeans"])
 def test_a_constraint_travels_to_what_is_trained_further(
     name: str, make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
@@ -156,3 +175,56 @@ def test_steps_stand_in_an_identity_and_are_read_from_it(steps: list[dict[str, A
     assert described_steps(config) == described
     one_pruner_or_none = len(steps) == 0 or (len(steps) == 1 and steps[0] is SPARSE)
     assert config.keys() == ({"pruner", "sparsity"} if one_pruner_or_none else {"compress"})  # as in every older bank
+
+
+ANEW = {"name": "dpf", "options": {"sparsity": 0.5}}
+MOVING = {"name": "nm", "options": {"pattern": "2:4", "sr_ste": True}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "named", "reason"),
+    [
+        ([SPARSE, FACTORS], ("svd", "l1unstructured"), "zeros"),
+        ([KMEANS, FACTORS], ("svd", "kmeans"), "codebook"),
+        ([RTN, SPARSE], ("l1unstructured", "rtn"), "rounded weights"),
+        ([RTN, PATTERN], ("nm", "rtn"), "rounded weights"),
+        ([RTN, KMEANS], ("kmeans", "rtn"), "both restrict the values"),
+        ([FACTORS, SMALLER], ("l1structured", "svd"), "put 'l1structured' first"),
+        ([FACTORS, FACTORS], ("svd", "svd"), "only one step can split"),
+        ([SMALLER, SMALLER], ("l1structured", "l1structured"), "only one step can remove channels"),
+        ([SPARSE, SMALLER], ("l1structured", "l1unstructured"), "channels"),
+        ([SPARSE, BETWEEN, FACTORS], ("svd", "l1unstructured"), "zeros"),
+        ([SPARSE, ANEW], ("dpf", "l1unstructured"), "new weights"),
+        ([MOVING, KMEANS], ("kmeans", "nm"), "last step"),
+    ],
+)
+def test_an_order_that_undoes_itself_is_refused_with_both_names_and_the_reason(
+    steps: list[dict[str, Any]], named: tuple[str, str], reason: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        check_order([Step.of(step) for step in steps])
+    assert f"'{named[0]}' cannot follow '{named[1]}'" in str(caught.value)
+    assert reason in str(caught.value)
+
+
+def test_a_training_belongs_between_two_steps() -> None:
+    for steps in ([BETWEEN], [SPARSE, BETWEEN]):
+        with pytest.raises(UserError, match=r"'finetune' trains between two steps, and none follows"):
+            check_order([Step.of(step) for step in steps])
+
+
+def test_the_training_between_two_steps_holds_the_mask_and_comes_before_clustering(
+    make_net: MakeNet, make_context: MakeContext
+) -> None:
+    phases: list[Any] = []
+    steps = [Step.of(step) for step in CHAINS["sparse, trained, kmeans"]]
+    chained = compressed(Chained(make_net()), steps, lambda number: make_context(make_net, phases))
+    ((phase, epochs, before),) = phases
+    assert (phase, epochs) == ("between steps", 1)
+    assert chained.masks is not None
+    for name, mask in chained.masks.items():
+        assert (before[name][~mask] == 0).all()
+        weight = chained.model.get_parameter(name).detach()
+        assert (weight[~mask] == 0).all()
+        assert not torch.equal(weight, before[name])
+        assert len(weight[mask].unique()) <= 4

@@ -48,6 +48,7 @@ FROZEN = {
     "ROUND": "round {}",
     "EARLY": "early",
     "SPARSITY_TRAINING": "sparsity training",
+    "BETWEEN_STEPS": "between steps",
     "COMPRESS_STEP": "step {}",
     "RELEASE_COMPRESS": "compress",
     "RELEASE_PRUNER": "pruner",

@@ -57,6 +57,7 @@ def _rows(kind: Kind) -> list[tuple[str, str]]:
     from pruneaudit.defenses import DEFENSES
     from pruneaudit.metrics import METRICS
     from pruneaudit.models import MODELS
+    from pruneaudit.study.chains import CHAINS
 
     registries: dict[Kind, Any] = {
         Kind.attacks: ATTACKS,
@@ -67,4 +68,6 @@ def _rows(kind: Kind) -> list[tuple[str, str]]:
         Kind.metrics: METRICS,
     }
     registry = registries[kind]
-    return [(name, registry.summary(name)) for name in registry.names()]
+    rows = [(name, registry.summary(name)) for name in registry.names()]
+    chains = [(name, chain.summary) for name, chain in CHAINS.items()] if kind is Kind.compressors else []
+    return sorted([*rows, *chains])

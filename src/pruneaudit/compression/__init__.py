@@ -49,6 +49,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "matrices",
         "moving_mask",
         "parametrized",
+        "patterns",
         "schedules",
         "selection",
         "macs",

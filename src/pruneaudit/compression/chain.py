@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -173,6 +173,11 @@ def _no_second_structure(first: Step, second: Step) -> str:
     return f"only one step can {what}: give one of them the whole degree"
 
 
+def notes_of(descriptions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The notes on layers that were left whole, in what steps say of themselves."""
+    return [note for description in descriptions for note in description.get("kept_whole", ())]
+
+
 @dataclass
 class Chained:
     """A network after all steps of a chain."""
@@ -195,6 +200,13 @@ class Chained:
         from pruneaudit.compression.structure import joined
 
         return joined([each.structure for each in self.constraints])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The layers that were left whole, and why: one sentence per reason."""
+        from pruneaudit.compression.structure import kept_whole
+
+        return (*kept_whole(self.structure), *notes_of(self.descriptions))
 
     def state(self) -> dict[str, Tensor]:
         """Every released compressed tensor of all steps, after the last training; see `compression.state`."""

@@ -29,6 +29,8 @@ class Options(LayerOptions):
 
     clusters: int = Field(ge=2, le=256)
     """Number of values that the weights of one layer share."""
+    convolution_clusters: int | None = Field(default=None, ge=2, le=256)
+    """The same for convolutions; default: `clusters`."""
     init: Literal["linear", "density", "kmeans++"] = "linear"
     """First centroids of k-means: equal steps from least to greatest weight, quantiles, or weights drawn far apart."""
     reduce: Literal["mean", "sum"] = "mean"
@@ -47,16 +49,18 @@ class KMeans(Compressor[Options]):
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Clusters the weights, in place; see `Compressor.compress`."""
         from pruneaudit.compression.codebooks import Codebook, Codebooks, centroids_of, nearest
+        from pruneaudit.compression.matrices import matrices
         from pruneaudit.compression.selection import prunable_weights
 
-        books = {}
+        books, convolutions = {}, {matrix.name for matrix in matrices(model) if matrix.kind == "convolution"}
         for name, weight in prunable_weights(model, options.exclude, options.layers).items():
             kept = None if context.masks is None else context.masks.get(name)
             values = weight.detach().cpu()
             values = values.flatten() if kept is None else values[kept]
             if not len(values):  # all of them are removed
                 continue
-            centroids = centroids_of(values, options.clusters, options.init, context.generator)
+            own = options.convolution_clusters if name in convolutions else None
+            centroids = centroids_of(values, own or options.clusters, options.init, context.generator)
             books[name] = Codebook.of(nearest(weight, centroids), kept, centroids)
         codebooks = Codebooks(books, options.reduce)
         codebooks.write(model)

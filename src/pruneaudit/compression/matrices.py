@@ -109,6 +109,19 @@ def channel_axes(model: nn.Module) -> dict[str, int]:
     }
 
 
+def input_axes(model: nn.Module) -> dict[str, int | None]:
+    """The axis of each matrix's input channels, by name: 1, or 0 in transposed convolutions; None if it is not known.
+
+    Those of a user's own parameters and of `Bilinear`, which has two inputs, are not known.
+    """
+    ordered = (_ConvNd, nn.Linear, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, *_EMBEDDINGS)
+    found: dict[str, int | None] = {}
+    for matrix in matrices(model):
+        module = model.get_submodule(matrix.layers[0])
+        found[matrix.name] = int(not isinstance(module, _ConvTransposeNd)) if isinstance(module, ordered) else None
+    return found
+
+
 def untouchable_layers(model: nn.Module) -> frozenset[str]:
     """Layers whose shape must not change: they share a matrix with another layer, or compute it from other tensors."""
     found = [matrix for matrix in matrices(model) if matrix.computed or len(set(matrix.layers)) > 1]

@@ -57,6 +57,10 @@ class MovingMask(Hook):
         """The current score of each weight, by name; the lowest go."""
         raise NotImplementedError
 
+    def selected(self, sparsity: float) -> dict[str, Tensor]:
+        """The weights that stay at a sparsity, bool by name."""
+        return select_highest(self.scores(), sparsity, self._scope)
+
     @property
     def held_masks(self) -> Masks | None:
         """The masks; only the weights that they keep learn."""
@@ -103,7 +107,7 @@ class MovingMask(Hook):
 
     def _move(self, sparsity: float) -> None:
         """Recomputes the mask at a sparsity."""
-        kept = select_highest(self.scores(), sparsity, self._scope)
+        kept = self.selected(sparsity)
         for name, mask in zip(self._names, self._masks, strict=True):
             mask.copy_(kept[name])
         self._sparsity = sparsity

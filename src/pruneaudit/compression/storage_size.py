@@ -8,7 +8,7 @@ Compressed tensors cost:
 | a mask over N weights, a fraction p of them kept | N H(p): the entropy of the mask, at most N |
 | kept weights | 32 each |
 | codes of b bits | the entropy of the codes of the kept weights, at most b each; 32 per scale, b per code of 0 |
-| indices of K shared values | the entropy of the indices of the kept weights, at most log2 K each; 32 per value |
+| indices of K shared values | the entropy of the kept indices, at most log2 K each; 32 per value; at most 32 each |
 | what was removed from the architecture | 0 |
 
 Releases are compared by this bound: it needs no library and no format, and arithmetic codes reach it. The sizes of the
@@ -108,7 +108,8 @@ def _bits(name: str, tensor: Tensor, state: Mapping[str, Tensor]) -> float:
         return bits + _coded(state[f"codes/{name}"], mask, of_code) + FLOAT_BITS * scales + of_code * zeros
     if f"index/{name}" in state:
         values = state[f"codebook/{name}"].numel()
-        return bits + _coded(state[f"index/{name}"], mask, math.log2(values)) + FLOAT_BITS * values
+        shared = _coded(state[f"index/{name}"], mask, math.log2(values)) + FLOAT_BITS * values
+        return bits + min(shared, FLOAT_BITS * kept)  # a small layer can have hardly more weights than values
     return bits + FLOAT_BITS * kept
 
 

@@ -65,6 +65,8 @@ COMPRESS_STEP = "step {}"
 """Stands after the purpose, from the second compressor of a chain on."""
 EARLY = "early"
 SPARSITY_TRAINING = "sparsity training"
+BETWEEN_STEPS = "between steps"
+"""The training between two compressors of a chain."""
 
 # The parts of a release that a defence's draws depend on, as keys of the hash
 RELEASE_PRUNER = "pruner"

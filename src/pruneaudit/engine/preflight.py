@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pruneaudit.compression.chain import Chained, Step, compressed, inherited_steps, steps_of
+from pruneaudit.compression.chain import Chained, Step, compressed, inherited_steps, notes_of, steps_of
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.audit_data import AuditData
@@ -173,11 +173,10 @@ def _try_steps(
         return CompressionContext(example, draws, train, new, early=early, samples=samples, teacher=teacher)
 
     made = compressed(Chained(model), steps, context_of)
-    return (
-        ()
-        if any(step.kind == "structure" for step in inherited)
-        else kept_whole(made.structure, weights_are_final=False)
-    )
+    notes = notes_of(made.descriptions[len(inherited) :])
+    if any(step.kind == "structure" for step in inherited):
+        return tuple(notes)
+    return (*kept_whole(made.structure, weights_are_final=False), *notes)
 
 
 def _calibration(step: Step, audit_data: AuditData) -> Samples:

@@ -348,9 +348,11 @@ def release_notes(report: Mapping[str, Any] | None) -> list[str]:
 
 
 def _kept_whole(folders: Sequence[Path]) -> list[str]:
-    """Returns notes on layers of any model whose channels could not be removed safely, and why."""
+    """Returns notes on layers of any model that were left whole, and why."""
     files = [folder / STRUCTURE_FILE for folder in folders]
     notes = [note for file in files if file.exists() for note in kept_whole(file.read_text(encoding="utf-8"))]
+    summaries = (json.loads((folder / SUMMARY_FILE).read_text()) for folder in folders)
+    notes += [note for summary in summaries for note in summary.get("kept_whole", ())]
     return list(dict.fromkeys(notes))
 
 

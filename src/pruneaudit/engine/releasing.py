@@ -14,6 +14,7 @@ from pruneaudit.compression.chain import (
     constraints_of,
     counts_embeddings,
     inherited_steps,
+    notes_of,
     steps_of,
 )
 from pruneaudit.compression.compressor import CompressionContext
@@ -67,6 +68,7 @@ def make_release(task_spec: TaskSpec) -> None:
     summary["dense_weights"] = context.dense_weights(dense["prunable_weights"])
     summary |= size_facts(made.model, state, summary["dense_weights"], example, embeddings)
     summary |= {"defense": defense.report} if defense.report else {}
+    summary |= {"kept_whole": notes} if (notes := notes_of(made.descriptions)) else {}
     write_summary(summary | {"num_members": int(context.split.member.sum())}, staging)
 
 

@@ -18,7 +18,6 @@ from pruneaudit.compression.compressor import CompressionContext
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.selection import check_finite
 from pruneaudit.compression.state import not_rebuilt, num_left
-from pruneaudit.compression.structure import kept_whole
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.randomness import torch_generator
@@ -128,7 +127,7 @@ def make_compressed(model: nn.Module, method: Method, given: Given, seed: int) -
     state = job.state_of(made)
     after = size_of(made.model, shown, before, embeddings, state)
     reached = {"sparsity": after["sparsity"], "accuracy": accuracy or None, "before": before, "after": after}
-    whole = {"kept_whole": list(kept_whole(made.structure))}
+    whole = {"kept_whole": list(made.notes)}
     shape = None if shown is None else {"shape": list(shown.shape[1:]), "type": str(shown.dtype).removeprefix("torch.")}
     summary = job.asked() | {"input": shape} | reached | whole | layers_of(model, made.model, shown, num_left(state))
     # Moving masks are final after training: from here on they are held.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from pruneaudit.compression.chain import Step, check_order
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import validated
 from pruneaudit.study import Plugin, Release, Training
+from pruneaudit.study.chains import steps_of_chain
 
 
 class Tuning(Training):
@@ -94,7 +95,7 @@ def method_of(method: str | Plugin | Sequence[str | Plugin], sparsity: float | N
         raise UserError(f"sparsity: got {sparsity!r}, expected above 0 and below 1 (0.9 removes 90%)")
     given = {} if sparsity is None else {"sparsity": float(sparsity)}
     steps = method if isinstance(method, list | tuple) else (method,)
-    plugins = tuple(step if isinstance(step, Plugin) else validated(Plugin, step, "method") for step in steps)
+    plugins = tuple(_plugins(steps, given))
     degrees = [COMPRESSORS.get(plugin.name).degree for plugin in plugins]
     if given and "sparsity" not in degrees:
         raise UserError(
@@ -115,6 +116,16 @@ def method_of(method: str | Plugin | Sequence[str | Plugin], sparsity: float | N
                 " it a release of one ([target] takes your own network as the teacher)"
             )
     return Method(asked, chosen)
+
+
+def _plugins(steps: Sequence[str | Plugin], beside: Mapping[str, Any]) -> Iterator[Plugin]:
+    """The compressors; a chain's name stands for its steps."""
+    for step in steps:
+        plugin = step if isinstance(step, Plugin) else validated(Plugin, step, "method")
+        try:
+            yield from steps_of_chain(plugin, beside)
+        except ValueError as error:
+            raise UserError(f"method: {error}") from None
 
 
 def tuning_of(given: Mapping[str, Any], is_wanted: bool) -> Tuning:

@@ -11,6 +11,9 @@ from pruneaudit.core.options import Options
 from pruneaudit.core.settings_file import scalar
 from pruneaudit.study.user_function import NAMES_FUNCTION, function_name_of
 
+_COLON = re.compile(r"(?<!\d):|:(?!\s*\d+\s*(?::|$))")
+"""The colon between two options; not the one within a value such as 2:4."""
+
 
 class Plugin(Options):
     """One plug-in and its options."""
@@ -36,8 +39,8 @@ class Plugin(Options):
 
     @classmethod
     def parse(cls, text: str) -> dict[str, Any]:
-        """Parses `name:key=value:key=value` into {name, options}."""
-        name, *pairs = text.split(":")
+        """Parses `name:key=value:key=value` into {name, options}; a value such as 2:4 keeps its colon."""
+        name, *pairs = _COLON.split(text)
         wrong = [pair for pair in pairs if "=" not in pair]
         if wrong:
             raise ValueError(f"got '{text}', expected name:key=value ('{wrong[0]}' has no '=')")

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
 from pruneaudit.core.registry import nearest, registry_of
+from pruneaudit.study.chains import CHAINS, steps_of_chain
 from pruneaudit.study.plugins import Network, Plugin, as_network
 from pruneaudit.study.training import FineTuning
 
@@ -216,7 +217,7 @@ def _check_degree(plugin: Plugin) -> None:
                 f"compress: '{name}' needs {degree}, beside it or as '{name}:{degree}=...'"
                 " (for the uncompressed baseline, leave compress out)"
             ) from None
-        expected = str(what["msg"]).removeprefix("Input should be ")
+        expected = str(what["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
         raise ValueError(f"{degree} of '{name}': got {what['input']!r}, expected: {expected}") from None
 
 
@@ -308,11 +309,32 @@ def _check_no_near_miss(beside: Mapping[str, Any], degrees: Sequence[str]) -> No
 
 
 def _in_order(value: Mapping[str, Any]) -> list[Any]:
-    """Returns the compressors of a release, as written, as a list."""
+    """Returns the compressors of a release, as written, as a list; a chain's name stands for its steps."""
     given = value.get("compress")
     if given is None:
         return []
-    return list(given) if isinstance(given, list | tuple) else [given]
+    return steps_in(given if isinstance(given, list | tuple) else [given], value)
+
+
+def steps_in(given: Sequence[Any], beside: Mapping[str, Any]) -> list[Any]:
+    """Returns compressors, as written, with the steps of each chain in the place of its name.
+
+    Args:
+        given: compressors and chains, as texts, tables or plug-ins.
+        beside: the settings beside them, among which degrees can stand.
+
+    Raises:
+        ValueError: a chain has an unknown option.
+    """
+    found: list[Any] = []
+    for each in given:
+        try:
+            plugin = _as_plugin(each)
+        except ValueError:  # validation of the unreadable one reports the error
+            found.append(each)
+            continue
+        found += steps_of_chain(plugin, beside) if plugin.name in CHAINS else [each]
+    return found
 
 
 def _readable(given: Sequence[Any]) -> list[Plugin]:
@@ -337,7 +359,8 @@ def _without(options: Mapping[str, Any], degree: str) -> dict[str, Any]:
 def _named_with_degree(plugin: Plugin) -> str:
     """Returns a compressor with its degree and other options, as part of a name."""
     degree = degree_of(plugin.name)
-    named = f"{plugin.name}-{plugin.options[degree]}" if degree in plugin.options else plugin.name
+    value = str(plugin.options.get(degree, "")).replace(":", "x")  # 2:4 names a folder as 2x4
+    named = f"{plugin.name}-{value}" if value else plugin.name
     return _with_options(Plugin(name=named, options=_without(plugin.options, degree)))
 
 

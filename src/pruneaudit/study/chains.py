@@ -1,0 +1,78 @@
+"""Published chains of compressors under one name.
+
+| name | steps | source |
+|---|---|---|
+| `deep-compression` | `l1unstructured`, `finetune`, `kmeans` | Han et al. 2016, arXiv 1510.00149 |
+
+Wherever compressors are named, such a name stands for its steps. An option goes to the steps that have it; a degree
+can also stand beside it. Defaults of `deep-compression` are those of the paper: 90% of the weights go, 32 shared values
+in linear layers and 256 in convolutions (with `clusters` given, that many in both). The release's own fine-tuning
+comes last, and sizes count the entropy of cluster numbers, which the paper's Huffman codes come near. Deviation: one
+threshold for all layers, as in `l1unstructured`, instead of one for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pruneaudit.core.registry import nearest
+from pruneaudit.study.plugins import Plugin
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A chain with a name."""
+
+    summary: str
+    steps: tuple[tuple[str, tuple[str, ...]], ...]
+    """By step: the compressor, and those of the chain's options that it gets."""
+    defaults: tuple[Mapping[str, Any], ...]
+    """Groups of options that are filled in together, unless the first of the group is given."""
+
+
+CHAINS = {
+    "deep-compression": Chain(
+        "Prunes, fine-tunes, and clusters what is left; the release's fine-tuning follows.",
+        (
+            ("l1unstructured", ("sparsity", "scope", "exclude", "layers")),
+            ("finetune", ("epochs",)),
+            ("kmeans", ("clusters", "convolution_clusters", "init", "reduce", "exclude", "layers")),
+        ),
+        ({"sparsity": 0.9}, {"clusters": 32, "convolution_clusters": 256}),
+    )
+}
+
+
+def steps_of_chain(plugin: Plugin, beside: Mapping[str, Any]) -> list[Plugin]:
+    """Returns the steps that a plug-in stands for: those of a chain, or the plug-in itself.
+
+    Args:
+        plugin: a compressor, or a chain with its options.
+        beside: the settings beside it, among which degrees can stand.
+
+    Raises:
+        ValueError: the chain has no such option.
+
+    Example:
+        >>> [step.label for step in steps_of_chain(Plugin(name="deep-compression"), {"sparsity": 0.7})]
+        ['l1unstructured', 'finetune', 'kmeans:clusters=32:convolution_clusters=256']
+    """
+    chain = CHAINS.get(plugin.name)
+    if chain is None:
+        return [plugin]
+    known = sorted({key for _, keys in chain.steps for key in keys})
+    for key in plugin.options:
+        if key not in known:
+            raise ValueError(
+                f"'{plugin.name}': unknown option '{key}'{nearest(key, known)}; known options: {', '.join(known)}"
+            )
+    given = {*plugin.options, *beside}
+    defaults = {
+        key: value for group in chain.defaults if next(iter(group)) not in given for key, value in group.items()
+    }
+    options = defaults | plugin.options
+    return [
+        Plugin(name=name, options={key: options[key] for key in keys if key in options}) for name, keys in chain.steps
+    ]

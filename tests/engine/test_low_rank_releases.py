@@ -1,0 +1,135 @@
+"""Studies with low rank, N:M patterns and Deep Compression: fine-tuned, stored, reported, and inherited by children."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+
+from pruneaudit.api import Runtime, run, verify
+from pruneaudit.compression.state import load_state, masks_in, restored, structure_in
+from pruneaudit.compression.structure import records
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.engine.plan import check_plugins
+from pruneaudit.runs.export import export
+from pruneaudit.training.checkpoint import load_tensors
+
+TUNED = {"finetune": {"epochs": 1, "learning_rate": 0.02}}
+RELEASES = [
+    {"compress": "svd", "fraction": 0.5},
+    {"name": "spatial", "compress": "svd:fraction=0.8:by=energy:form=spatial", **TUNED},
+    {"name": "with-inputs", "compress": "svd:fraction=0.5:data=members", **TUNED},
+    {"name": "smaller", "compress": ["l1structured:sparsity=0.3", "svd:fraction=0.7"], **TUNED},
+    {"compress": "nm", "pattern": "2:4", **TUNED},
+    {"name": "moving", "compress": "nm:pattern=1:4:sr_ste=true", **TUNED},
+    {"name": "deep", "compress": "deep-compression", "sparsity": 0.6, "clusters": 8, **TUNED},
+    {"name": "rounded", "parent": "smaller", "compress": "rtn:bits=4", **TUNED},
+    {"name": "clustered", "parent": "nm-2x4", "compress": "kmeans:clusters=4"},
+    {"name": "longer", "parent": "spatial", **TUNED},
+]
+LOW_RANK = ("svd-0.5", "spatial", "with-inputs", "smaller", "rounded", "longer")
+
+
+@pytest.fixture(scope="module")
+def finished(make_study, tmp_path_factory):
+    study = make_study(
+        membership={"num_models": 2},
+        model={"name": "tinycnn", "options": {"width": 8}},
+        releases=RELEASES,
+        audit={"attacks": ["loss"]},
+    )
+    return run(study, tmp_path_factory.mktemp("runs"), runtime=Runtime("serial"))
+
+
+def folders(finished, name):
+    found = sorted(finished.folder.glob(f"{name}-????????/model-*"))
+    assert len(found) == 2
+    return found
+
+
+def entries(finished):
+    return {entry["name"]: entry for entry in finished.results.about["release_report"]["releases"]}
+
+
+@pytest.mark.slow
+def test_what_is_stored_rebuilds_what_is_attacked(finished):
+    for name in (*LOW_RANK, "nm-2x4", "moving", "deep", "clustered"):
+        for folder in folders(finished, name):
+            state, weights = load_state(folder), load_tensors(folder / WEIGHTS_FILE)
+            rebuilt = restored(state)
+            assert rebuilt
+            assert all(torch.equal(weights[key], value) for key, value in rebuilt.items())
+            assert (folder / STRUCTURE_FILE).exists() == (name in LOW_RANK)
+    assert verify(finished.folder)
+
+
+@pytest.mark.slow
+def test_architectures_travel_from_parents_to_children(finished):
+    for parent, child in (("smaller", "rounded"), ("spatial", "longer")):
+        for before, after in zip(folders(finished, parent), folders(finished, child), strict=True):
+            assert structure_in(load_state(before)) == structure_in(load_state(after))
+            assert load_tensors(before / WEIGHTS_FILE).keys() == load_tensors(after / WEIGHTS_FILE).keys()
+    (one, two) = records(structure_in(load_state(folders(finished, "smaller")[0])))
+    assert "removed" in one
+    assert two["kind"] == "factors"
+    for before, after in zip(folders(finished, "nm-2x4"), folders(finished, "clustered"), strict=True):
+        masks, held = masks_in(load_state(before)), masks_in(load_state(after))
+        assert all(torch.equal(held[key], mask) for key, mask in masks.items())
+
+
+@pytest.mark.slow
+def test_sizes_operations_and_layers_are_those_of_the_factors(finished):
+    table = pd.read_csv(finished.folder / "releases.csv").set_index("release")
+    assert (table.loc[list(LOW_RANK), "macs"] < table.loc["dense", "macs"]).all()
+    assert 14 < table.loc["svd-0.5", "effective_bits"] < 16
+    assert 0.5 <= table.loc["svd-0.5", "sparsity"] < 0.56
+    assert table.loc["rounded", "effective_bits"] < table.loc["smaller", "effective_bits"] / 4
+    dense = 8 * 9 + 8 * 16 * 9 + 16 * 32 * 9 + 320
+    assert table.loc["nm-2x4", "sparsity"] == pytest.approx(0.5 * (dense - 72) / dense)
+    assert table.loc["moving", "sparsity"] == pytest.approx(0.75 * (dense - 72) / dense)
+    assert table.loc["deep", "sparsity"] == pytest.approx(0.6, abs=1e-3)
+    assert table.loc["deep", "effective_bits"] < 3
+    found = entries(finished)
+    assert not any(found[name]["gaps"] for name in (*LOW_RANK, "nm-2x4", "moving", "deep"))
+    assert found["svd-0.5"]["left_whole"] == []
+    rows = {row["name"]: row for row in found["svd-0.5"]["layers"]}
+    pair = rows["features.2.conv.reduce"], rows["features.2.conv.expand"]
+    assert pair[0]["dense_shape"] == pair[1]["dense_shape"] == [32, 16, 3, 3]
+    assert pair[0]["sparsity"] == pair[1]["sparsity"] == 1 - (pair[0]["weights"] + pair[1]["weights"]) / (32 * 144)
+
+
+@pytest.mark.slow
+def test_layers_that_stay_whole_are_told_and_both_trainings_happened(finished):
+    found = entries(finished)
+    assert found["nm-2x4"]["kept_whole"] == ["kept whole: features.0.conv: 4 does not divide their 1 inputs"]
+    assert all("is not below" in note for note in found["spatial"]["kept_whole"])
+    assert found["moving"]["reactivation"]
+    for folder in folders(finished, "deep"):
+        state = load_state(folder)
+        assert all(len(value) <= 8 for key, value in state.items() if key.startswith("codebook/"))
+        summary = json.loads((folder / SUMMARY_FILE).read_text())
+        assert {"test_accuracy_after_pruning", "test_accuracy"} <= summary.keys()
+
+
+@pytest.mark.slow
+def test_factors_are_exported_as_layers(finished, tmp_path):
+    made = export(finished.folder, "smaller", tmp_path / "net.safetensors", format="safetensors")
+    assert {path.name for path in made.files} == {
+        "net.safetensors", "net.safetensors.json", "net.safetensors.structure.json",
+    }  # fmt: skip
+    assert "classifier.reduce.weight" in load_tensors(tmp_path / "net.safetensors")
+
+
+def test_orders_that_cannot_be_are_refused_before_any_work(make_study):
+    for releases, named in (
+        ([{"compress": ["l1unstructured:sparsity=0.5", "svd:fraction=0.5"]}], "'svd' cannot follow 'l1unstructured'"),
+        (
+            [{"name": "a", "compress": "nm:pattern=2:4"}, {"parent": "a", "compress": "svd:fraction=0.5"}],
+            "'svd' cannot follow 'nm'",
+        ),
+        ([{"compress": "deep-compression"}], "'finetune' works during training"),
+        ([{"compress": "nm:pattern=2:4:sr_ste=true"}], "'nm' works during training"),
+    ):
+        with pytest.raises(UserError, match=named):
+            check_plugins(make_study(releases=releases))
