@@ -93,7 +93,8 @@ def count_bit_operations(model: nn.Module, macs: Mapping[str, int], state: Mappi
     total = 0
     for layer, number in macs.items():
         module = model.get_submodule(layer)
-        weights = code_bits(state, names.get(id(module.weight), "")) or FLOAT_BITS
+        own = module._parameters.get("weight")  # reading a computed weight in training mode could change buffers
+        weights = code_bits(state, names.get(id(own), "")) or FLOAT_BITS
         inputs = INPUT_CODE_BITS if INPUT_SCALE in dict(module.named_buffers(recurse=False)) else FLOAT_BITS
         total += number * weights * inputs
     return total
