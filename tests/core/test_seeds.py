@@ -34,6 +34,8 @@ FROZEN = {
     "POWER_EXTRAPOLATION": "power extrapolation",
     "MIGRATION": "migration",
     "CALIBRATION": "calibration",
+    "COMPLEAK_VIEWS": "compleak views",
+    "COMPLEAK_CALLED": "compleak called members",
     "SCORING": "scoring",
     "INITIALISE": "initialise",
     "TRAINING": "training",

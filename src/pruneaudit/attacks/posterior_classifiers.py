@@ -72,14 +72,8 @@ class _OnPosteriors(LearnedAttack[AnyOptions]):
     def trained(self, train: Rows, held_out: Rows, rng: np.random.Generator) -> Scorer:
         """A classifier of the rows `train`. It selects nothing, so `held_out` is empty."""
         seed = int(rng.integers(2**31))
-        with one_blas_thread():
-            log_odds = self.fitted(train.features.astype(np.float64), train.member, seed)
-
-        def scorer(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-            with one_blas_thread():
-                return log_odds(features.astype(np.float64))
-
-        return scorer
+        log_odds = self.fitted(train.features.astype(np.float64), train.member, seed)
+        return lambda features, labels: log_odds(features.astype(np.float64))
 
     @abstractmethod
     def fitted(self, features: np.ndarray, member: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -112,8 +106,14 @@ class PosteriorRegression(_OnPosteriors[RegressionOptions]):
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000)).fit(features, member)
-        return lambda given: np.asarray(pipeline.decision_function(given), dtype=np.float64)
+        with one_blas_thread():
+            pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000)).fit(features, member)
+
+        def log_odds(given: np.ndarray) -> np.ndarray:
+            with one_blas_thread():
+                return np.asarray(pipeline.decision_function(given), dtype=np.float64)
+
+        return log_odds
 
     def variant(self) -> str:
         """Inputs and rows."""

@@ -17,6 +17,7 @@ from pruneaudit.cli import (
     check,
     clean,
     collect,
+    compleak,
     compress,
     demo,
     export,
@@ -55,6 +56,7 @@ app.command("run", cls=RunCommand, rich_help_panel=STUDIES)(run.command)
 app.command("attack", cls=PanelCommand, rich_help_panel=STUDIES)(attack.command)
 app.add_typer(mia_prune.app, rich_help_panel=STUDIES)
 app.add_typer(pruning_mia.app, rich_help_panel=STUDIES)
+app.add_typer(compleak.app, rich_help_panel=STUDIES)
 app.command("audit-model", cls=PanelCommand, rich_help_panel=OWN)(audit_model.command)
 app.command("collect", cls=PanelCommand, rich_help_panel=OWN)(collect.command)
 app.add_typer(canaries.app, rich_help_panel=OWN)
@@ -74,7 +76,7 @@ app.command("migrate", cls=PanelCommand, rich_help_panel=MAINTENANCE)(migrate.co
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
-GROUPS = ("canaries", "mia-prune", "pruning-mia")
+GROUPS = ("canaries", "mia-prune", "pruning-mia", "compleak")
 """Commands with subcommands."""
 GO_ON = (
     *("run", "demo", "audit-model", "attack", "mia-prune pretrain", "mia-prune prune", "mia-prune mia"),

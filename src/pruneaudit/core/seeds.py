@@ -84,6 +84,11 @@ NO_DEFENSE = "no-defense"
 INPUTS = "inputs"
 """Folds and classifiers that see only inputs."""
 
+COMPLEAK_VIEWS = "compleak views"
+"""How samples are cropped for one network of one release, in a replay of CompLeak's queries."""
+COMPLEAK_CALLED = "compleak called members"
+"""Which samples that nobody trained on a replay calls members."""
+
 # Metrics of the frontier
 AUC = "auc"
 TPR = "tpr_at_{:g}%_fpr"

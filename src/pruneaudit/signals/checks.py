@@ -14,6 +14,9 @@ from pruneaudit.signals.copies import first_copy
 if TYPE_CHECKING:
     from pruneaudit.signals.signals import Signals
 
+UNASKED, ASKED = 0.99, 0.5
+"""A side with at least the first share of samples that were asked once, beside one with at most the second."""
+
 
 def check_shapes(signals: Signals, form: str) -> None:
     """Checks that all arrays have the models, samples and classes of the answers, whose key is `form`."""
@@ -82,6 +85,31 @@ def check_queries(signals: Signals) -> None:
             f"correct: got shape {signals.correct.shape}, but confidence {signals.confidence.shape},"
             " expected equal shapes; give both for the same queries"
         )
+
+
+def check_asked_alike(signals: Signals) -> None:
+    """Checks that members and others got the same queries, as far as the answers show it.
+
+    If the further queries of one side only repeat its plain one, that side was never asked them, and attacks would find
+    who was asked. Other asymmetries, such as members that are cropped in the plain query, need placebo rows
+    (`evaluation/placebo.py`).
+    """
+    if signals.confidence is None or signals.num_queries == 1:
+        return
+    repeated = (signals.confidence[..., 1:] == signals.confidence[..., :1]).all(axis=2)  # (M, N)
+    for row in signals.victims:
+        wanted, member = signals.ordinary[row], signals.member[row]
+        shares = {
+            "members": float(repeated[row][wanted & member].mean()),
+            "others": float(repeated[row][wanted & ~member].mean()),
+        }
+        fewer, more = sorted(shares, key=lambda side: shares[side])
+        if shares[more] >= UNASKED and shares[fewer] <= ASKED:
+            raise UserError(
+                f"confidence: of model {signals.model_names[row]} the further queries repeat query 0 for"
+                f" {shares[more]:.0%} of the {more}, and for {shares[fewer]:.0%} of the {fewer}, expected the same"
+                " queries for both; query members and others with the same views, or leave confidence and correct out"
+            )
 
 
 def check_victims(signals: Signals) -> None:

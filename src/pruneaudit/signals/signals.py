@@ -34,6 +34,7 @@ from pruneaudit.signals.answers import (
 )
 from pruneaudit.signals.arrays import as_array, as_bool, as_floats
 from pruneaudit.signals.checks import (
+    check_asked_alike,
     check_copies,
     check_holdout,
     check_labels,
@@ -57,8 +58,8 @@ class Signals:
 
     Raises:
         UserError: shapes do not fit, numbers are not finite, labels are out of range, values are not logits or
-            probabilities, two models give the same answers, or a victim has no member or no non-member; the
-            message names the remedy.
+            probabilities, two models give the same answers, a victim has no member or no non-member, or one of the two
+            was asked fewer queries; the message names the remedy.
 
     Example:
         >>> p = np.array([[[0.9, 0.1], [0.6, 0.4]]])  # one model, two samples, two classes
@@ -148,6 +149,7 @@ class Signals:
         check_labels(self.labels, num_classes, form)
         self._keep(answers)
         check_victims(self)
+        check_asked_alike(self)
         check_holdout(self)
         check_copies(self, the_form({name: getattr(self, name) for name in FORMS}))
 
