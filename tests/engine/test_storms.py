@@ -7,8 +7,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from killed_runs import Driver
 from pruneaudit.api import Runtime, run, verify
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.retries import MAX_ATTEMPTS
@@ -29,66 +28,6 @@ pytestmark = [
 NUM_KILLS = 50
 NUM_FLIPS = 100
 NEITHER_SEALED_NOR_READ = {"run.log", ".lock"}
-DRIVER = """
-import sys
-
-from pruneaudit.api import Runtime, run
-from pruneaudit.study import Study
-
-finished = run(Study.load(sys.argv[1]), sys.argv[2], Runtime(jobs=2, checkpoint_seconds=0))
-sys.exit(1 if finished.failures else 0)
-"""
-
-
-def is_alive(pid):
-    """Whether a process runs; one that has ended and is not waited for (a zombie) does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-class Driver:
-    """A run in a process of its own, and its workers."""
-
-    def __init__(self, place, study_file, out):
-        script = place / "driver.py"
-        script.write_text(DRIVER)
-        self.began = time.monotonic()
-        self.log = out / "small" / "run.log"
-        self._num_done = self.num_done()
-        self.recovery_seconds = None
-        self._process = subprocess.Popen([sys.executable, script, study_file, out], start_new_session=True)
-
-    def num_done(self):
-        return self.log.read_text().count("event=done") if self.log.exists() else 0
-
-    def workers(self):
-        lists = Path(f"/proc/{self._process.pid}/task").glob("*/children")
-        try:
-            return [int(pid) for children in lists for pid in children.read_text().split()]
-        except OSError:
-            return []
-
-    def code_within(self, seconds):
-        """The exit code, if it ends in time; notes when the first task is done on the way."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and self._process.poll() is None:
-            if self.recovery_seconds is None and self.num_done() > self._num_done:
-                self.recovery_seconds = time.monotonic() - self.began
-            time.sleep(0.02)
-        return self._process.poll()
-
-    def kill(self):
-        """Kills it; seconds until the last of its workers is gone too."""
-        workers = self.workers()
-        self._process.kill()
-        self._process.wait()
-        killed = time.monotonic()
-        while any(is_alive(pid) for pid in workers):
-            assert time.monotonic() - killed < 20, "workers outlive their driver"
-            time.sleep(0.01)
-        return time.monotonic() - killed
 
 
 @pytest.fixture
