@@ -86,7 +86,7 @@ IN_TRAINING = (
     "rigl:period_steps=2",
 )
 BY_CHANNEL = ("l1structured", "l2structured", "slim")
-BY_SAMPLES = ("snip", "wanda")
+BY_SAMPLES = ("snip", "wanda", "sparsegpt", "obc")
 NEEDS_MORE = {method.partition(":")[0] for method in (*IN_TRAINING, *BY_CHANNEL, *BY_SAMPLES)} - {"static"}
 BY_MASK = (
     # a new method whose degree is a sparsity is tried with them

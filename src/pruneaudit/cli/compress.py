@@ -74,6 +74,15 @@ def command(
             " samples; needs the extra 'onnx'.",
         ),
     ] = None,
+    student: Annotated[
+        str,
+        typer.Option(
+            "--student",
+            metavar="MODULE:FUNCTION",
+            help="For distil: function that builds the network that learns from yours on --data; it gets input_shape"
+            " and num_classes if its signature names them.",
+        ),
+    ] = "",
     epochs: Annotated[
         int | None, typer.Option("--epochs", help="Fine-tune for this many epochs on --data; default: no fine-tuning.")
     ] = None,
@@ -112,7 +121,7 @@ def command(
     Saves the network with a summary of what was done.
     """
     from pruneaudit.core.files import check_new_folder
-    from pruneaudit.external.method import check_calibration, check_trained, method_of, tuning_of
+    from pruneaudit.external.method import check_calibration, check_student, check_trained, method_of, tuning_of
     from pruneaudit.models.factory import check_function_name
 
     given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "optimizer": optimizer}
@@ -123,7 +132,9 @@ def command(
     asked_for = method_of(method, sparsity)
     check_trained(asked_for, epochs is not None)
     check_calibration(asked_for, calibration is not None, onnx is not None)
-    check_function_name(factory)
+    check_student(asked_for, bool(student))
+    for name in filter(None, (factory, student)):
+        check_function_name(name)
     check_new_folder(out, force)
     if device != "cpu":
         from pruneaudit.engine.devices import check_device
@@ -140,7 +151,17 @@ def command(
     from pruneaudit.external.folder import read_summary
 
     shape = lengths("--example-shape", example_shape)
-    asked = Asked(method, sparsity, training or None, initial_weights, shape, seed, calibration, onnx is not None)
+    asked = Asked(
+        method,
+        sparsity,
+        training or None,
+        initial_weights,
+        shape,
+        seed,
+        calibration=calibration,
+        student=student or None,
+        is_exported=onnx is not None,
+    )
     arguments = keyed_values("--factory-option", factory_option or [])
     options = NetworkOptions(arguments, weights_key, numbers("--mean", mean), numbers("--std", std))
     made = prune_checkpoint(factory, weights, asked, data, test_data, options, Here(device, data_root))

@@ -23,7 +23,7 @@ class FollowTeacher(Hook):
             temperature: T, above 0.
             alpha: weight of the teacher's outputs, in [0, 1].
         """
-        self._teacher = teacher.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._teacher = teacher.eval()
         self._temperature, self._alpha = temperature, alpha
         self._logits: Tensor | None = None  # the teacher's, of this batch (B, C)
 

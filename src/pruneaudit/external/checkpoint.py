@@ -19,7 +19,7 @@ from pruneaudit.external.collect import AS_THEY_ARE, device_samples, fed_as, who
 from pruneaudit.external.compress import Given, make_compressed
 from pruneaudit.external.compressed_model import CompressedModel
 from pruneaudit.external.filling import filled
-from pruneaudit.external.method import Method, check_calibration, method_of
+from pruneaudit.external.method import Method, check_calibration, check_student, method_of
 from pruneaudit.external.networks import maker_of
 from pruneaudit.external.onnx_check import NUM_INPUTS
 from pruneaudit.external.onnx_file import OnnxFacts
@@ -47,6 +47,8 @@ class Asked:
     """Seed of all random draws."""
     calibration: str | None = None
     """Samples for methods that look at some: a source, or an `.npz` file, whose labels only some methods need."""
+    student: str | Callable[..., Any] | None = None
+    """For `distil`: builds the network that learns, as `factory` does the other."""
     is_exported: bool = False
     """Whether the calibration samples also serve to compare an exported file."""
 
@@ -102,6 +104,7 @@ def prune_checkpoint(
         raise UserError(f"{next(iter(asked.training), 'training')}: fine-tuning needs samples; give --data")
     method = method_of(asked.method, asked.sparsity)
     check_calibration(method, asked.calibration is not None, asked.is_exported)
+    check_student(method, asked.student is not None)
     folder, given = machine.data_folder, (data, test_data)
     sources = [None if name is None else whole_source(name, options, folder) for name in given]
     if sources[0] and sources[1]:
@@ -122,7 +125,11 @@ def prune_checkpoint(
         initial = _read(make, asked.initial_weights, options.weights_key, notes.setdefault)
     finetuning = FineTuning(None if asked.training is None else tuned, initial=initial, **(asked.training or {}))
     seen = _seen(calibration, has_labels, machine.device)
-    asked_for = Given(finetuning, tested if tested is not None else tuned, shape, seen, asked.is_exported)
+    student = None
+    if asked.student is not None:
+        student = maker_of(asked.student, {}, shape, _num_classes(sources))
+    tests = tested if tested is not None else tuned
+    asked_for = Given(finetuning, tests, shape, seen, student, asked.is_exported)
     with working_folder_searched():  # the network predicts and trains
         pruned = make_compressed(network, method, asked_for, asked.seed)
     fed = dict.fromkeys(fed_as(source, options) for source in (*sources, calibration) if source is not None)

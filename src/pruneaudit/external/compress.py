@@ -22,7 +22,14 @@ from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.randomness import torch_generator
 from pruneaudit.external.compressed_model import CompressedModel
-from pruneaudit.external.method import Method, check_calibration, check_trained, method_of, needs_training
+from pruneaudit.external.method import (
+    Method,
+    check_calibration,
+    check_student,
+    check_trained,
+    method_of,
+    needs_training,
+)
 from pruneaudit.external.sizes import example_of, layers_of, size_of
 from pruneaudit.external.tuning import FineTuning, accuracy_of, fine_tune, samples_of
 from pruneaudit.study import Plugin
@@ -41,6 +48,7 @@ def compress(
     test: tuple[Any, Any] | Samples | None = None,
     example: Tensor | Sequence[int] | None = None,
     calibration: Any = None,
+    student: nn.Module | Callable[[], nn.Module] | None = None,
     seed: int = 0,
 ) -> CompressedModel:
     """Returns a compressed copy of a network, fine-tuned if requested.
@@ -60,6 +68,8 @@ def compress(
             or a first linear layer.
         calibration: samples for methods that look at some when they compress (static8, gptq, snip, ...): x as input
             of the network, or (x, y) for methods that need labels. Each uses its first `num_samples`, in order.
+        student: for `distil`: a new network, with its first weights, or a function that builds it. It learns from the
+            outputs of `model` on the data of `finetuning`, whatever the method's `data` says: you know whose they are.
         seed: seed of all random draws.
 
     Returns:
@@ -74,7 +84,7 @@ def compress(
         >>> rounded = pruneaudit.compress(model, "rtn:bits=4")
         >>> integers = pruneaudit.compress(model, "static8", calibration=x[:256])
     """
-    given = Given(finetuning or FineTuning(), test, example, calibration)
+    given = Given(finetuning or FineTuning(), test, example, calibration, student)
     pruned = make_compressed(model, method_of(method, sparsity), given, seed)
     for note in pruned.summary["kept_whole"]:
         warnings.warn(note, stacklevel=2)
@@ -89,6 +99,7 @@ class Given:
     test: tuple[Any, Any] | Samples | None = None
     example: Tensor | Sequence[int] | None = None
     calibration: Any = None
+    student: nn.Module | Callable[[], nn.Module] | None = None
     has_calibration_for_more: bool = False
     """Whether the calibration samples are used for something besides the method."""
 
@@ -100,6 +111,7 @@ def make_compressed(model: nn.Module, method: Method, given: Given, seed: int) -
     finetuning = given.finetuning
     check_trained(method, finetuning.trains)
     check_calibration(method, given.calibration is not None, given.has_calibration_for_more)
+    check_student(method, given.student is not None)
     network = _copied(model)
     _check_weights(network)
     samples = None if finetuning.data is None else samples_of(finetuning.data, network)
@@ -108,11 +120,13 @@ def make_compressed(model: nn.Module, method: Method, given: Given, seed: int) -
     if given.calibration is not None:
         seen = samples_of(given.calibration, network, "calibration", may_lack_labels=not method.needs_labels)
     shown = _example(method, given.example, network, samples or tested or seen)
-    job = _Job(method, finetuning, samples, tested, seed, seen)
-    modes = {name: module.training for name, module in network.named_modules()}
     embeddings = counts_embeddings(method.steps)
     before = size_of(network, shown, embeddings=embeddings)
+    job = _Job(method, finetuning, samples, tested, seed, seen, network if method.has_teacher else None)
     accuracy = job.accuracy(network, "before")
+    if given.student is not None:
+        network = model = _student(given.student, network, samples or tested)
+    modes = {name: module.training for name, module in network.named_modules()}
     made = job.compress(network, shown, _beginning(finetuning.initial, model, method))
     if not all(step.compressor.is_done_by_training(step.options) for step in method.steps):
         accuracy |= job.accuracy(made.model, "after_pruning")
@@ -125,7 +139,8 @@ def make_compressed(model: nn.Module, method: Method, given: Given, seed: int) -
         module.training = modes.get(name, module.training)
     made.model.zero_grad(set_to_none=True)
     state = job.state_of(made)
-    after = size_of(made.model, shown, before, embeddings, state)
+    after = size_of(made.model, shown, None if job.teacher else before, embeddings, state)
+    after |= _beside_teacher(after, before) if job.teacher else {}
     reached = {"sparsity": after["sparsity"], "accuracy": accuracy or None, "before": before, "after": after}
     whole = {"kept_whole": list(made.notes)}
     shape = None if shown is None else {"shape": list(shown.shape[1:]), "type": str(shown.dtype).removeprefix("torch.")}
@@ -146,6 +161,8 @@ class _Job:
     tested: Samples | None
     seed: int
     calibration: Samples | None = None
+    teacher: nn.Module | None = None
+    """The given network, if a new one learns from it."""
 
     def asked(self) -> dict[str, Any]:
         """The job as JSON data."""
@@ -193,7 +210,7 @@ class _Job:
 
             generator = torch_generator(self.seed, seeds.PRUNE_OUTSIDE, *later)
             samples = self._samples_for(self.method.steps[number])
-            return CompressionContext(shown, generator, phase, initial, samples=samples)
+            return CompressionContext(shown, generator, phase, initial, samples=samples, teacher=self.teacher)
 
         return compressed(Chained(network), self.method.steps, context_of)
 
@@ -249,6 +266,33 @@ def _copied(model: nn.Module) -> nn.Module:
     except Exception as error:  # a user's module may refuse in any way
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"model: cannot be copied ({reason}); remove what copy.deepcopy cannot copy") from None
+
+
+def _student(given: nn.Module | Callable[[], nn.Module], teacher: nn.Module, samples: Samples | None) -> nn.Module:
+    """The network that learns, on the teacher's device.
+
+    Raises:
+        UserError: it is no network, or does not take the samples.
+    """
+    student = _copied(given) if isinstance(given, nn.Module) else given()
+    if not isinstance(student, nn.Module):
+        raise UserError(
+            f"student: got {type(student).__name__}, expected a torch.nn.Module or a function that makes one"
+        )
+    _check_weights(student)
+    student.to(next(teacher.parameters()).device)
+    if samples is not None:
+        samples_of(samples, student, "student")
+    return student
+
+
+def _beside_teacher(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a student's size that are fractions of its teacher's."""
+    share = student["prunable_weights"] / teacher["prunable_weights"]
+    return {
+        "effective_bits": student["effective_bits"] * share,
+        "compression_ratio": teacher["compressed_bytes"] / student["compressed_bytes"],
+    }
 
 
 def _check_weights(model: nn.Module) -> None:

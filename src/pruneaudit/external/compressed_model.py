@@ -207,7 +207,8 @@ def _steps(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The compressors of a summary; earlier versions have one, with a separate sparsity."""
     steps = [summary["method"]] if isinstance(summary["method"], Mapping) else list(summary["method"])
     if COMPRESSED_FILE not in summary["files"]:
-        steps = [{**step, "options": {"sparsity": summary["asked_sparsity"], **step["options"]}} for step in steps]
+        asked = {} if summary["asked_sparsity"] is None else {"sparsity": summary["asked_sparsity"]}
+        steps = [{**step, "options": {**asked, **step["options"]}} for step in steps]
     return steps
 
 

@@ -61,13 +61,20 @@ class Method:
         return tuple(
             step
             for step in self.steps
-            if step.compressor.data(step.options) != "none" and not step.compressor.trains(step.options)
+            if step.compressor.data(step.options) != "none"
+            and not step.compressor.trains(step.options)
+            and not step.compressor.learns_from_parent
         )
 
     @property
     def needs_labels(self) -> bool:
         """Whether one of them also looks at labels."""
         return any(step.compressor.needs_labels(step.options) for step in self.looking)
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether a new network learns from the given one."""
+        return any(step.compressor.learns_from_parent for step in self.steps)
 
     @property
     def starts_anew(self) -> bool:
@@ -109,12 +116,6 @@ def method_of(method: str | Plugin | Sequence[str | Plugin], sparsity: float | N
         for found in (COMPRESSORS.get(plugin.name),)
     )
     check_order(chosen)
-    for step in chosen:
-        if step.compressor.learns_from_parent:
-            raise UserError(
-                f"method: '{step.name}' trains a new network with the outputs of another, which only a study does; make"
-                " it a release of one ([target] takes your own network as the teacher)"
-            )
     return Method(asked, chosen)
 
 
@@ -151,6 +152,21 @@ def check_trained(method: Method, has_training: bool) -> None:
     """
     if method.needs_training and not has_training:
         raise needs_training(method.name)
+
+
+def check_student(method: Method, has_student: bool) -> None:
+    """Checks that there is a student for a method that teaches one, and none for another method.
+
+    Raises:
+        UserError: it is missing, or would have no effect.
+    """
+    if method.has_teacher and not has_student:
+        raise UserError(
+            f"student: method '{method.name}' teaches a new network, and there is none; give student=a network or a"
+            " function that builds it, on the command line --student MODULE:FUNCTION"
+        )
+    if has_student and not method.has_teacher:
+        raise UserError(f"student: method '{method.name}' teaches no network; leave it out, or use distil")
 
 
 def check_calibration(method: Method, has_samples: bool, has_other_use: bool = False) -> None:
