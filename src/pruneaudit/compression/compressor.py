@@ -17,11 +17,21 @@ if TYPE_CHECKING:
 
     from pruneaudit.study import Origin
 
-__all__ = ["Compressed", "CompressionContext", "Compressor", "Constraint", "DataUse", "Kind"]
+__all__ = ["Compressed", "CompressionContext", "Compressor", "Constraint", "DataUse", "Family", "Kind"]
 
 Kind = Literal["student", "structure", "mask", "codes", "codebook", "training"]
 """The result of a compressor: another network, a smaller architecture, a mask, weights on a grid, weights that share
 values, or only trained weights."""
+Family = Literal["pruning", "structure", "quantisation", "clustering", "low rank", "distillation", ""]
+"""The family of methods under which reports list a compressor; empty for one that only trains."""
+_FAMILIES: dict[Kind, Family] = {
+    "mask": "pruning",
+    "structure": "structure",
+    "codes": "quantisation",
+    "codebook": "clustering",
+    "student": "distillation",
+    "training": "",
+}
 DataUse = Literal["none", "public", "holdout", "members", "members-soft", "mixed"]
 """The samples that a compressor uses, in addition to those of the release's own training. `public` and `holdout`:
 public samples, or samples of the holdout in a study without a public part."""
@@ -54,6 +64,10 @@ class Compressor(Configured[OptionsT]):
     def kind(self, options: OptionsT) -> Kind:
         """The kind of its result. A chain goes from another network to structure, masks, codes or shared values."""
         return "mask"
+
+    def family(self, options: OptionsT) -> Family:
+        """The family of methods that it belongs to. Default: by the kind of its result."""
+        return _FAMILIES[self.kind(options)]
 
     def changes_architecture(self, options: OptionsT) -> bool:
         """Whether it returns a smaller network; `Compressed.structure` then says what was removed."""

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, Constraint, DataUse, Kind
+from pruneaudit.compression.compressor import (
+    Compressed,
+    CompressionContext,
+    Compressor,
+    Constraint,
+    DataUse,
+    Family,
+    Kind,
+)
 from pruneaudit.compression.mask_options import LayerOptions
 
 if TYPE_CHECKING:
@@ -52,6 +60,10 @@ class Svd(Compressor[Options]):
     def kind(self, options: Options) -> Kind:
         """Two layers instead of one."""
         return "structure"
+
+    def family(self, options: Options) -> Family:
+        """Its own."""
+        return "low rank"
 
     def needs_example(self, options: Options) -> bool:
         """False: it looks at weights alone."""

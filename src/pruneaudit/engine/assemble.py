@@ -30,7 +30,16 @@ from pruneaudit.evaluation.evaluating import Known, Measuring, Recall, evaluate,
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.baselines import baselines
-from pruneaudit.study.lineage import compression_of, counterparts, defenses_of, origin_of, own_file, release_of, repeats
+from pruneaudit.study.lineage import (
+    compression_of,
+    counterparts,
+    defenses_of,
+    learns_from_parent,
+    origin_of,
+    own_file,
+    release_of,
+    repeats,
+)
 from pruneaudit.study.outputs import Outputs
 from pruneaudit.study.parts import MIN_HOLDOUT, num_taken
 
@@ -102,18 +111,20 @@ def signals_in(
 def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[int] = ()) -> dict[str, Any]:
     """Returns facts about a release other than its leakage: means over its victims, without those left out."""
     described = release_of(plan.study, release)
-    tasks = plan.models(release)
-    summaries = [
-        json.loads((store.path(task.artifact) / SUMMARY_FILE).read_text())
-        for task in tasks
-        if task.model_id not in left_out and plan.study.membership.is_victim(task.model_id)
-    ]
 
-    def mean(key: str) -> float:
+    def mean(key: str, of: str = release) -> float:
+        summaries = [
+            json.loads((store.path(task.artifact) / SUMMARY_FILE).read_text())
+            for task in plan.models(of)
+            if task.model_id not in left_out and plan.study.membership.is_victim(task.model_id)
+        ]
         return float(np.mean([summary.get(key, np.nan) for summary in summaries]))
 
     facts: dict[str, Any] = {"compress": "", "origin": "own-dense", "parameters": mean("parameters")}
     facts |= {column: mean(column) for column in SIZE_COLUMNS}
+    if described is not None and described.model and not learns_from_parent(described):
+        # Its own task does not know the study's dense networks, of whose weights bits are counted.
+        facts["effective_bits"] *= mean("dense_weights") / mean("matrix_weights", DENSE)
     if described is None:
         return facts | {
             "origin": "init",

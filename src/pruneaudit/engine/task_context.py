@@ -206,6 +206,7 @@ def write_trained(context: TaskContext, model: nn.Module, history: Sequence[Mapp
     summary = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **context.accuracies(model),
+        "matrix_weights": weights,
         **size_facts(model, {}, weights, context.members().inputs(slice(0, 1))),
         "num_members": int(context.split.member.sum()),
     }

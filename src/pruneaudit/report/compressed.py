@@ -18,8 +18,8 @@ from pruneaudit.report.selection import (
     study_of,
     target_file,
 )
-from pruneaudit.study import INIT
-from pruneaudit.study.lineage import compression_words, learns_from_parent, own_file
+from pruneaudit.study import INIT, lineage
+from pruneaudit.study.lineage import CHAINS, compression_words, learns_from_parent, own_file
 
 TAUGHT_ON = {
     "members": "members",
@@ -30,6 +30,19 @@ TAUGHT_ON = {
 """The samples that a student learns from, in words."""
 FLOAT_BITS = 32
 """Bits of an uncompressed weight; `compression.macs` has the same, and needs torch."""
+NOT_COMPRESSED, OTHER = "not compressed", "other"
+FAMILIES = {
+    NOT_COMPRESSED: "Not compressed",
+    "pruning": "Pruned weights",
+    "structure": "Removed channels",
+    "quantisation": "Quantisation",
+    "clustering": "Clustering",
+    "low rank": "Low rank",
+    "distillation": "Distillation",
+    CHAINS: "Chains of methods",
+    OTHER: "Others",
+}
+"""Families of methods with their titles, in the order of reports."""
 
 
 @once
@@ -62,6 +75,18 @@ def taught_by(results: Results, release: str) -> tuple[str, str]:
         return "", ""
     data = next(str(plugin.options["data"]) for plugin in found.compress if "data" in plugin.options)
     return found.parent, TAUGHT_ON.get(data, data)
+
+
+@once
+def family_of(results: Results, release: str) -> str:
+    """The family of methods that compressed a release, one of `FAMILIES`."""
+    study, row = study_of(results), release_row(results, release)
+    found = next((item for item in study.releases if item.name == release), None) if study else None
+    try:
+        family = lineage.family_of(study, found) if study and found else ""
+    except UserError:  # a plug-in that is not here
+        family = ""
+    return family or (OTHER if row is not None and row["compress"] else NOT_COMPRESSED)
 
 
 def made_by(results: Results, release: str) -> str:

@@ -15,6 +15,8 @@ from pruneaudit.study.releases import degree_words, method_label
 from pruneaudit.study.user_function import SourceHash, source_sha256
 
 OWN_FILE = "your file"
+CHAINS = "chains"
+"""The family of releases with several compressors."""
 SCORING = "scoring"
 """Reserved release name of the scoring bank, whose models are never victims or references."""
 
@@ -252,6 +254,18 @@ def compression_of(study: Study, release: Release) -> str:
     """Returns the compressors applied to its networks, its ancestors' first, with options but without degrees."""
     inherited = method_label(inherited_compress(study, release))
     return "+".join(part for part in (inherited, release.method) if part)
+
+
+def family_of(study: Study, release: Release) -> str:
+    """Returns the family of methods of a release's compressors, `chains` for several; empty without a compressor.
+
+    Raises:
+        UserError: a compressor is not here.
+    """
+    plugins = (*inherited_compress(study, release), *release.compress)
+    found = [_compressor(plugin).family(_options(release, "compressor", plugin)) for plugin in plugins]
+    named = [family for family in found if family]
+    return CHAINS if len(named) > 1 else next(iter(named), "")
 
 
 def own_file(release: Release) -> str:

@@ -116,11 +116,11 @@ def at_equal_accuracy(results: Results, release: str) -> AtEqualAccuracy | None:
     if rows.empty:
         return None
     row = rows.iloc[0]
-    low, high = row["difference_low"], row["difference_high"]
     if row["attack"] in failures(results.about):
         return AtEqualAccuracy("not compared", "distrusted")
-    if not math.isnan(row["difference"]) and not math.isnan(high) and not (math.isnan(low) and high >= 0):
-        return AtEqualAccuracy(READINGS[direction(low, high)], None)
+    reading = _read(row["difference"], row["difference_low"], row["difference_high"])
+    if reading != "not compared":
+        return AtEqualAccuracy(reading, None)
     if math.isnan(row["leakage"]):
         why: WhyNot = "no figure"
     elif table.loc[table["is_baseline"] == 1, "leakage"].isna().all():
@@ -128,6 +128,21 @@ def at_equal_accuracy(results: Results, release: str) -> AtEqualAccuracy | None:
     else:
         why = "too accurate" if math.isnan(row["difference"]) else "open"
     return AtEqualAccuracy("not compared", why)
+
+
+def at_equal_size(results: Results, release: str) -> Reading:
+    """Returns what the frontier shows of a release's AUC against others as small and as accurate; never `disagree`."""
+    table = results.frontier[results.frontier["metric"] == AUC.column]
+    rows = table[table["release"] == release]
+    if rows.empty or rows.iloc[0]["attack"] in failures(results.about):
+        return "not compared"
+    return _read(*(rows.iloc[0][f"size_difference{end}"] for end in ("", "_low", "_high")))
+
+
+def _read(value: float, low: float, high: float) -> Reading:
+    """The reading of a difference to an envelope, whose interval may have no lower end."""
+    is_open = math.isnan(low) and high >= 0
+    return "not compared" if math.isnan(value) or math.isnan(high) or is_open else READINGS[direction(low, high)]
 
 
 def direction(low: float, high: float) -> int:

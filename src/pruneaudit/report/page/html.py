@@ -26,6 +26,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
 from pruneaudit.report.figures.against_accuracy import leakage_against_accuracy
 from pruneaudit.report.figures.by_degree import leakage_by_bits, leakage_by_sparsity
+from pruneaudit.report.figures.by_method import leakage_by_method
 from pruneaudit.report.figures.by_outputs import leakage_by_outputs
 from pruneaudit.report.figures.by_references import leakage_by_references
 from pruneaudit.report.figures.by_release import leakage_by_release
@@ -50,6 +51,7 @@ from pruneaudit.report.selection import (
 from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
 from pruneaudit.report.sentences.certainty import DEMONSTRATION, of_target
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
+from pruneaudit.report.sentences.counts import counted_at_equal_size
 from pruneaudit.report.sentences.networks import mean_of, networks_of, paired_on
 from pruneaudit.report.sentences.next_steps import trains_by_function
 from pruneaudit.report.sentences.outputs import hiding_words
@@ -59,6 +61,7 @@ from pruneaudit.report.tables.accusations import accusations
 from pruneaudit.report.tables.detected import NO_SAMPLES, are_public, detected, shown_samples
 from pruneaudit.report.tables.equal_accuracy import frontier_table
 from pruneaudit.report.tables.facts import listed_data, run_facts
+from pruneaudit.report.tables.families import by_family, families_table
 from pruneaudit.report.tables.findings import canaries_table, differences_table, findings_table, refusals
 from pruneaudit.report.tables.outputs import outputs_table
 from pruneaudit.report.tables.power import power_table
@@ -73,6 +76,7 @@ _FIGURES_SCRIPT = "figures.js"
 _TABLES_SCRIPT = "tables.js"
 _SECTIONS = (
     ("frontier-heading", "At equal accuracy and size", "frontier"),
+    ("families-heading", "Ways of compressing", "families"),
     ("leakage", "Leakage", ""),
     ("changes", "What each release changes", ""),
     ("outputs-heading", "What hiding outputs buys", "outputs"),
@@ -114,8 +118,10 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
     figures = _figures(results)
     picture = first_picture(results)
     moved = detected_figures(results, samples)
-    by_outputs, by_references = leakage_by_outputs(results), leakage_by_references(results)
-    has_figures = bool(figures or picture or moved or by_outputs or by_references)
+    by_outputs, by_references, by_method = (
+        drawn(results) for drawn in (leakage_by_outputs, leakage_by_references, leakage_by_method)
+    )
+    has_figures = bool(figures or picture or moved or by_outputs or by_references or by_method)
     scripts = [_source(environment, _TABLES_SCRIPT), *([_source(environment, _FIGURES_SCRIPT)] if has_figures else [])]
     return environment.get_template(_TEMPLATE).render(
         _context(results, samples, shown),
@@ -125,6 +131,7 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
         detected_figures=moved,
         outputs_figure=by_outputs,
         power_figure=by_references,
+        methods_figure=by_method,
         has_figures=has_figures,
         vega=Markup(packed_vega_script()) if has_figures else "",
         scripts=[Markup(script) for script in scripts],
@@ -145,7 +152,9 @@ def _environment() -> Environment:
 
 def _figures(results: Results) -> list[tuple[Figure, str]]:
     """The figures that have something to draw, each with the table of its numbers."""
-    drawn = [(leakage_by_sparsity(results), "glance"), (leakage_by_bits(results), "glance")]
+    drawn = [(leakage_by_sparsity(results), "glance")]
+    # Several families of methods have a figure of their own, in their own section.
+    drawn += [] if by_family(results) else [(leakage_by_bits(results), "glance")]
     drawn += [(leakage_by_release(results), "findings")] if len(release_names(results)) > 1 else []
     drawn += [(roc_by_release(results), ""), (roc_by_attack(results), "")]
     return [(figure, table) for figure, table in drawn if figure is not None]
@@ -164,6 +173,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
     releases, release_notes = releases_table(results, with_nonzero=measured is None)
     shown = {
         "frontier": frontier_table(results),
+        "families": families_table(results),
         "outputs": outputs_table(results),
         "power": power_table(results.power),
         "canaries": canaries_table(results),
@@ -174,6 +184,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "description": str(about.get("description") or ""),
         "first": first,
         "demonstration": DEMONSTRATION,
+        "at_equal_size": counted_at_equal_size(results),
         "had_references": num_references(results) != 0,
         "has_counterparts": any(line.counterpart_of for line in first.lines),
         "hiding": hiding_words(results),

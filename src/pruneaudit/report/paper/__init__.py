@@ -4,6 +4,7 @@
 |---|---|
 | `sparsity-leakage` | AUC, TPR and test accuracy against sparsity, a curve per pruning method |
 | `frontier` | AUC against test accuracy, a marker per release |
+| `methods-bits`, `methods-accuracy` | AUC of all ways of compressing, against effective bits and test accuracy |
 | `roc-RELEASE` | every attack on one release, both axes logarithmic |
 | `attacks` | AUC of every attack on the release that others are compared with |
 
@@ -25,6 +26,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.figures.against_accuracy import leakage_against_accuracy
 from pruneaudit.report.figures.attacks import attacks
 from pruneaudit.report.figures.by_degree import leakage_by_sparsity
+from pruneaudit.report.figures.by_method import TITLES, leakage_by_method
 from pruneaudit.report.figures.figure import Figure
 from pruneaudit.report.figures.files import FORMATS, rendered, require_vl_convert
 from pruneaudit.report.figures.look import PAPER
@@ -32,6 +34,7 @@ from pruneaudit.report.figures.roc import roc_of_release
 from pruneaudit.report.paper.latex import latex_tables
 from pruneaudit.report.paper.names import file_stems
 from pruneaudit.report.selection import release_names
+from pruneaudit.report.tables.families import by_family
 from pruneaudit.runs.folder import RunFolder
 
 __all__ = ["FORMATS", "Written", "draw", "figures"]
@@ -100,6 +103,10 @@ def draw(results: Results) -> tuple[dict[str, Figure], tuple[str, ...]]:
             "frontier",
             leakage_against_accuracy(results, PAPER),
             "no release has both a test accuracy and a figure of the primary attack",
+        ),
+        *(
+            (f"methods-{across}", leakage_by_method(results, PAPER, across), "no compressed release has both numbers")
+            for across in (TITLES if by_family(results) else ())
         ),
         *(
             (stem, roc_of_release(results, release), "no attack has a curve that can be told")

@@ -11,6 +11,7 @@ from pruneaudit.report.conclusions.changes import (
     Reading,
     WhyNot,
     at_equal_accuracy,
+    at_equal_size,
     changed_releases,
     concluded,
     far_changed,
@@ -147,6 +148,19 @@ def counted_changes(results: Results, base: str) -> str:
     # Of predictions one baseline is known, and many a release is more accurate: the paired comparison is always shown.
     at_equal = _at_equal_accuracy(results, changed)
     return f"{paired} {at_equal}" if given_baseline(results) else at_equal
+
+
+def counted_at_equal_size(results: Results) -> str:
+    """Counts the compressed and defended releases by what the primary attack shows at equal size.
+
+    Empty where none could be compared.
+    """
+    readings = [at_equal_size(results, name) for name in changed_releases(results, base_release(results))]
+    if not readings or set(readings) == {"not compared"}:
+        return ""
+    others = "other" if given_baseline(results) else "other undefended"
+    said = _counted(results, readings, f"the least leaking {others} release as small and as accurate", "")
+    return f"At equal size and under {attack_name(primary_attack(results))}, {said}."
 
 
 def _undefended(results: Results) -> str:
