@@ -34,6 +34,7 @@ SETTINGS = Training(epochs=4, batch_size=8, learning_rate=0.02, weight_decay=0.0
 SPARSE = {"name": "l1unstructured", "options": {"sparsity": 0.7}}
 SMALLER = {"name": "l1structured", "options": {"sparsity": 0.4}}
 RTN = {"name": "rtn", "options": {"bits": 4}}
+QAT = {"name": "qat", "options": {"bits": "ternary", "granularity": "group", "group_size": 8}}
 KMEANS = {"name": "kmeans", "options": {"clusters": 4}}
 FACTORS = {"name": "svd", "options": {"fraction": 0.6}}
 PATTERN = {"name": "nm", "options": {"pattern": "2:4"}}
@@ -41,6 +42,8 @@ BETWEEN = {"name": "finetune", "options": {"epochs": 1}}
 CHAINS: dict[str, list[dict[str, Any]]] = {
     "rtn": [RTN],
     "kmeans": [KMEANS],
+    "qat": [QAT],
+    "sparse, qat": [SPARSE, QAT],
     "sparse, rtn": [SPARSE, RTN],
     "sparse, kmeans": [SPARSE, KMEANS],
     "smaller, sparse, kmeans": [SMALLER, SPARSE, KMEANS],
@@ -84,7 +87,7 @@ def test_a_state_rebuilds_the_weights_also_from_disk(
     assert restored(again).keys() == matrices
 
 
-@pytest.mark.parametrize("name", ["sparse, rtn", "sparse, kmeans"])
+@pytest.mark.parametrize("name", ["sparse, rtn", "sparse, kmeans", "sparse, qat"])
 def test_what_was_removed_first_stays_zero(
     name: str, make_net: MakeNet, make_context: MakeContext, noise: Samples
 ) -> None:
@@ -105,7 +108,7 @@ def test_what_was_removed_first_stays_zero(
 
 
 @pytest.mark.parametrize("killed_in", [2, 4])
-@pytest.mark.parametrize("name", ["rtn", "sparse, rtn", "sparse, kmeans"])
+@pytest.mark.parametrize("name", ["rtn", "sparse, rtn", "sparse, kmeans", "sparse, qat"])
 def test_a_killed_training_ends_with_the_same_bits(
     name: str, killed_in: int, make_net: MakeNet, make_context: MakeContext, noise: Samples, tmp_path: Path
 ) -> None:
@@ -125,7 +128,14 @@ def test_a_killed_training_ends_with_the_same_bits(
     assert all(torch.equal(states[0][key], value) for key, value in states[1].items())
 
 
-TRAVELLING = ["rtn", "sparse, rtn", "sparse, kmeans", "smaller, sparse, kmeans", "smaller, factors, sparse, kmeans"]
+TRAVELLING = [
+    "rtn",
+    "qat",
+    "sparse, rtn",
+    "sparse, kmeans",
+    "smaller, sparse, kmeans",
+    "smaller, factors, sparse, kmeans",
+]
 
 
 @pytest.mark.parametrize("name", [*TRAVELLING, "factors", "pattern, kmeans", "sparse, trained, kmeans"])

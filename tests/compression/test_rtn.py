@@ -97,7 +97,7 @@ def test_rounding_is_what_a_naive_one_gives(seed: int, bits: int, symmetry: Any,
     expected = torch.from_numpy(naive(weight.numpy(), bits, symmetry))
     equally_near = ((got - weight).abs() - (expected - weight).abs()).abs() <= 1e-4 * step  # halfway, either will do
     assert equally_near.all()
-    assert ((got - expected).abs() <= 1e-5 * step).float().mean() > 0.9
+    assert ((got - expected).abs() <= 1e-4 * step).float().mean() > 0.9
     clipped = (grid.unclamped(weight) < grid.low) | (grid.unclamped(weight) > grid.high)
     assert ((got - weight).abs()[~clipped] <= (0.5 + 1e-4) * step.expand_as(got)[~clipped]).all()
     assert all(len(row.unique()) <= 2**bits for row in got)

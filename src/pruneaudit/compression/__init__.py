@@ -50,6 +50,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "moving_mask",
         "parametrized",
         "patterns",
+        "quantised_training",
         "schedules",
         "selection",
         "macs",

@@ -62,7 +62,7 @@ class Grid:
         if self.threshold is None:
             return self.unclamped(weight).clamp_(self.low, self.high)
         numbers = weight.detach().float()
-        return numbers.sign() * (numbers.abs() > self.spread(self.threshold, numbers))
+        return (numbers.sign() * (numbers.abs() > self.spread(self.threshold, numbers))).add_(0.0)  # no -0.0
 
     def passes(self, weight: Tensor) -> Tensor:
         """Where a straight-through gradient passes, bool in the weight's shape; ternary grids: everywhere."""
