@@ -88,8 +88,9 @@ class MovingGrids(HoldGrids):
         for epoch in range(num_epochs):
             grids = {}
             for name, grid in zip(self._names, self._grids, strict=True):
-                parts = {p: tensors[f"{p}/{name}"][epoch] for p in _MOVING if f"{p}/{name}" in tensors}
-                grids[name] = replace(grid, **parts).on(grid.scale.device)
+                scale, zero = (tensors[f"{part}/{name}"][epoch] for part in _MOVING[:2])
+                limit = tensors[f"threshold/{name}"][epoch] if grid.threshold is not None else None
+                grids[name] = replace(grid, scale=scale, zero=zero, threshold=limit).on(grid.scale.device)
             self._epochs.append(grids)
         if self._epochs:
             self._made.constraint = MovedGrids(self._epochs[-1], self._epochs[:-1])
