@@ -212,6 +212,7 @@ def test_a_killed_training_with_sr_ste_ends_with_the_same_bits(
     [
         ({"pattern": "4:2"}, "N:M with 1 <= N < M"),
         ({"pattern": "0:4"}, "N:M with 1 <= N < M"),
+        ({"pattern": "2:65"}, "N:M with 1 <= N < M"),
         ({"pattern": "2/4"}, "N:M with 1 <= N < M"),
         ({"pattern": "2:4", "decay": 0.1}, "decay"),
     ],

@@ -119,6 +119,9 @@ def test_factors_are_exported_as_layers(finished, tmp_path):
         "net.safetensors", "net.safetensors.json", "net.safetensors.structure.json",
     }  # fmt: skip
     assert "classifier.reduce.weight" in load_tensors(tmp_path / "net.safetensors")
+    pytest.importorskip("onnxruntime")
+    for name in ("spatial", "smaller"):
+        assert export(finished.folder, name, tmp_path / f"{name}.onnx").difference < 1e-5
 
 
 def test_orders_that_cannot_be_are_refused_before_any_work(make_study):
@@ -133,3 +136,19 @@ def test_orders_that_cannot_be_are_refused_before_any_work(make_study):
     ):
         with pytest.raises(UserError, match=named):
             check_plugins(make_study(releases=releases))
+
+
+@pytest.mark.parametrize(
+    ("compress", "message"),
+    [
+        ("svd:fraction=0.01", r"fraction: got 0.01, but rank 1 of layer '.*' \(16, 64\)"),
+        (
+            "nm:pattern=2:3",
+            r"pattern: got 2:3, but 3 divides .* the 64 of '.*' \(16, 64\); the nearest that fits is 1:2",
+        ),
+    ],
+)
+def test_what_fits_no_layer_is_refused_before_any_training(compress, message, make_study, tmp_path):
+    with pytest.raises(UserError, match=message):
+        run(make_study(releases=[{"name": "x", "compress": compress, **TUNED}]), tmp_path, runtime=Runtime("serial"))
+    assert not list(tmp_path.rglob(WEIGHTS_FILE))

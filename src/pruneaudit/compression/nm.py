@@ -24,6 +24,8 @@ from pruneaudit.compression.mask_options import LayerOptions
 if TYPE_CHECKING:
     from torch import nn
 
+MOST = 64
+"""Largest M."""
 DECAY = 2e-4
 """The pull to zero of the paper on SR-STE."""
 
@@ -42,8 +44,8 @@ class Options(LayerOptions):
     @classmethod
     def _is_a_pattern(cls, pattern: str) -> str:
         match = re.fullmatch(r"\s*(\d{1,4})\s*[:x]\s*(\d{1,4})\s*", pattern)
-        if not match or not 1 <= int(match[1]) < int(match[2]):
-            raise ValueError("N:M with 1 <= N < M, such as 2:4, 1:4 or 4:8")
+        if not match or not 1 <= int(match[1]) < int(match[2]) <= MOST:
+            raise ValueError(f"N:M with 1 <= N < M <= {MOST}, such as 2:4, 1:4 or 4:8")
         return f"{int(match[1])}:{int(match[2])}"
 
     @model_validator(mode="after")
