@@ -10,6 +10,7 @@ import pruneaudit
 from command_line import called
 from pruneaudit.compression.state import restored
 from pruneaudit.core.errors import UserError
+from pruneaudit.external.filling import filled
 
 METHODS = {
     "svd": "svd:fraction=0.5",
@@ -51,6 +52,25 @@ def test_it_is_saved_and_comes_back_as_it_was(name, is_tuned, tmp_path):
     assert summary["after"]["macs"] <= summary["before"]["macs"]
     assert 0 < made.sparsity < 1
     assert [layer["name"] for layer in summary["left_whole"]] == []
+
+
+def test_its_folder_is_read_as_a_checkpoint_but_not_compressed_again(tmp_path, monkeypatch):
+    (tmp_path / "deeper.py").write_text(
+        "from torch import nn\n"
+        "def build():\n"
+        "    return nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 4))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import deeper
+
+    made = pruneaudit.compress(deeper.build(), ["svd:fraction=0.6", "rtn:bits=4"])
+    made.save(tmp_path / "made")
+    x, _ = samples()
+    assert torch.equal(filled(deeper.build(), tmp_path / "made" / "model.safetensors")(x), made.model(x))
+    common = ["compress", "--factory", "deeper:build", "--weights", tmp_path / "made"]
+    code, _, err = called(*common, "--method", "rtn:bits=4", "--out", tmp_path / "again")
+    assert code == 2
+    assert "layers of low rank" in err
 
 
 def test_the_command_says_which_layers_stay_whole(tmp_path, monkeypatch):

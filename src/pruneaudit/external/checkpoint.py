@@ -173,8 +173,8 @@ def _read(
     structure = structure_of(files[0])
     if structure is not None:
         raise UserError(
-            f"{files[0]}: already has fewer channels ({structure.name}), expected the network that the factory builds;"
-            " prune the dense one, with a higher sparsity"
+            f"{files[0]}: has another architecture ({structure.name}: removed channels or layers of low rank), expected"
+            " the network that the factory builds; compress the dense one, with all steps in one chain"
         )
     return filled(make(), files[0], weights_key, warn)
 

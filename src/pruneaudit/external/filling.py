@@ -35,7 +35,7 @@ def filled(
 ) -> nn.Module:
     """Loads the weights of a file, which must hold exactly the network's tensors in their shapes.
 
-    If channels were removed, the structure file beside the weights says which, and the network becomes as small.
+    If the architecture was changed, the structure file beside the weights says how, and the network is changed alike.
 
     Args:
         network: a new network; changed in place.

@@ -152,7 +152,7 @@ def rows_named_after(file: Path, names: Sequence[str]) -> list[int]:
 
 
 def structure_of(path: Path) -> Path | None:
-    """The file of removed channels that `compress`, a run or `export` writes beside weights; or None."""
+    """The file on the changed architecture that `compress`, a run or `export` writes beside weights; or None."""
     beside = [path.with_name(f"{path.name}.{STRUCTURE_FILE}")]
     if path.name == WEIGHTS_FILE:
         beside.append(path.with_name(STRUCTURE_FILE))

@@ -8,7 +8,7 @@
 
 A note `FILE.json` beside it describes the network, the format of inputs, and the class names. In every format the input
 is the same as in training: uint8 images as (x / 255 - mean) / std with the constants of the note, float data as they
-are. Weights also come with `FILE.structure.json` if channels were removed (for
+are. Weights also come with `FILE.structure.json` if the architecture was changed (for
 `pruneaudit.compression.structure.replay`), with `FILE.mask.safetensors` if the method uses a mask, and with
 `FILE.compressed.safetensors` if weights were rounded or clustered: the codes and scales, or the indices and shared
 values, from which they are rebuilt (`pruneaudit.compression.state`). The export first checks that these give the
