@@ -13,6 +13,7 @@ import typer
 from pruneaudit.cli.arguments import keyed_values, lengths, numbers
 from pruneaudit.cli.common import DataRootOption, DeviceOption, WeightsKeyOption
 from pruneaudit.core.errors import printable
+from pruneaudit.core.settings_file import scalar
 
 
 def command(
@@ -37,6 +38,18 @@ def command(
     sparsity: Annotated[
         float | None,
         typer.Option("--sparsity", help="Fraction of weights to remove, in (0, 1); for methods that prune."),
+    ] = None,
+    bits: Annotated[
+        str | None, typer.Option("--bits", help="Bits per weight; for methods that round (rtn, gptq, ...).")
+    ] = None,
+    clusters: Annotated[
+        int | None, typer.Option("--clusters", help="Shared values per layer; for methods that cluster (kmeans).")
+    ] = None,
+    fraction: Annotated[
+        float | None, typer.Option("--fraction", help="Fraction of weights to keep; for low rank (svd).")
+    ] = None,
+    pattern: Annotated[
+        str | None, typer.Option("--pattern", help="Weights to keep in each group, such as 2:4; for nm.")
     ] = None,
     factory_option: Annotated[
         list[str] | None,
@@ -129,7 +142,9 @@ def command(
     training = {key: value for key, value in given.items() if value is not None}
     # Checks that need no torch come before its import, and all checks before any training.
     tuning_of(training, epochs is not None)
-    asked_for = method_of(method, sparsity)
+    degrees = {"sparsity": sparsity, "bits": bits and scalar(bits), "clusters": clusters, "fraction": fraction}
+    degrees |= {"pattern": pattern}
+    asked_for = method_of(method, degrees)
     check_trained(asked_for, epochs is not None)
     check_calibration(asked_for, calibration is not None, onnx is not None)
     check_student(asked_for, bool(student))
@@ -153,7 +168,7 @@ def command(
     shape = lengths("--example-shape", example_shape)
     asked = Asked(
         method,
-        sparsity,
+        degrees,
         training or None,
         initial_weights,
         shape,

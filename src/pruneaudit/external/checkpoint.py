@@ -35,8 +35,8 @@ class Asked:
 
     method: str | Sequence[str]
     """A compressor and its options, such as "l1structured:target=macs"; or several, applied in order."""
-    sparsity: float | None
-    """Fraction to remove, in (0, 1), for a compressor with a sparsity."""
+    degrees: Mapping[str, Any]
+    """Degrees of the compressors by name, such as `sparsity` or `bits`, unless their options have them."""
     training: Mapping[str, Any] | None = None
     """Settings of fine-tuning (epochs, learning_rate, ...; see `FineTuning`); None: no fine-tuning."""
     initial_weights: str | Path | None = None
@@ -87,7 +87,7 @@ def prune_checkpoint(
         factory: builds the network: `package.module:function`, or the function; it gets `input_shape` and
             `num_classes` if its signature names them and they are known.
         weights: one file, or a folder with one: `.safetensors`, or a state dict written by `torch.save`.
-        asked: method, sparsity and training.
+        asked: method, degrees and training.
         data: a source such as "cifar10" or "npz:FILE" to fine-tune on, and to measure accuracy on if there is no
             `test_data`.
         test_data: a source to measure accuracy on.
@@ -102,7 +102,7 @@ def prune_checkpoint(
     """
     if asked.training is not None and data is None:
         raise UserError(f"{next(iter(asked.training), 'training')}: fine-tuning needs samples; give --data")
-    method = method_of(asked.method, asked.sparsity)
+    method = method_of(asked.method, asked.degrees)
     check_calibration(method, asked.calibration is not None, asked.is_exported)
     check_student(method, asked.student is not None)
     folder, given = machine.data_folder, (data, test_data)

@@ -50,6 +50,7 @@ def compress(
     calibration: Any = None,
     student: nn.Module | Callable[[], nn.Module] | None = None,
     seed: int = 0,
+    **degrees: Any,
 ) -> CompressedModel:
     """Returns a compressed copy of a network, fine-tuned if requested.
 
@@ -60,7 +61,7 @@ def compress(
         method: a compressor and its options, such as "l1unstructured" or "l1structured:target=macs"; or several,
             applied in order.
         sparsity: fraction to remove, in (0, 1), for a compressor with a sparsity: of the weights that it prunes, or
-            of its `target`. Give other degrees as options.
+            of its `target`. Give other degrees by name, or as options.
         finetuning: the training around the compression; default: none.
         test: x and y to measure accuracy on: before compression, after it, and after fine-tuning.
         example: one input or more (B, ...), or the shape of one without the batch, such as (3, 32, 32). Some methods
@@ -71,6 +72,7 @@ def compress(
         student: for `distil`: a new network, with its first weights, or a function that builds it. It learns from the
             outputs of `model` on the data of `finetuning`, whatever the method's `data` says: you know whose they are.
         seed: seed of all random draws.
+        degrees: degrees of compressors without a sparsity: `bits`, `clusters`, `fraction`, `pattern`.
 
     Returns:
         The compressed network in the modes of `model`, with its constraints and sizes.
@@ -81,11 +83,11 @@ def compress(
     Example:
         >>> pruned = pruneaudit.compress(model, "l1unstructured", 0.9)
         >>> folder = pruned.save("pruned")
-        >>> rounded = pruneaudit.compress(model, "rtn:bits=4")
+        >>> rounded = pruneaudit.compress(model, "rtn", bits=4)
         >>> integers = pruneaudit.compress(model, "static8", calibration=x[:256])
     """
     given = Given(finetuning or FineTuning(), test, example, calibration, student)
-    pruned = make_compressed(model, method_of(method, sparsity), given, seed)
+    pruned = make_compressed(model, method_of(method, {"sparsity": sparsity, **degrees}), given, seed)
     for note in pruned.summary["kept_whole"]:
         warnings.warn(note, stacklevel=2)
     return pruned

@@ -12,6 +12,7 @@ from pruneaudit.compression import COMPRESSORS
 from pruneaudit.compression.chain import Step, check_order
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import validated
+from pruneaudit.core.registry import nearest
 from pruneaudit.study import Plugin, Release, Training
 from pruneaudit.study.chains import steps_of_chain
 
@@ -87,28 +88,28 @@ class Method:
         return [{"name": step.name, "options": step.options.model_dump(mode="json")} for step in self.steps]
 
 
-def method_of(method: str | Plugin | Sequence[str | Plugin], sparsity: float | None) -> Method:
+def method_of(method: str | Plugin | Sequence[str | Plugin], degrees: Mapping[str, Any]) -> Method:
     """The compressors that texts such as "l1structured:target=macs" or "rtn:bits=4" name, with their settings.
 
     Args:
         method: one compressor, or several in order.
-        sparsity: the degree of the compressor with a sparsity, unless its options have it.
+        degrees: degrees of the compressors by name, such as `sparsity` or `bits`, unless their options have them.
 
     Raises:
         UserError: a compressor or an option is unknown or wrong, or two cannot follow each other.
     """
-    is_number = isinstance(sparsity, int | float) and not isinstance(sparsity, bool)
-    if sparsity is not None and not (is_number and 0 < sparsity < 1):
-        raise UserError(f"sparsity: got {sparsity!r}, expected above 0 and below 1 (0.9 removes 90%)")
-    given = {} if sparsity is None else {"sparsity": float(sparsity)}
+    given = {degree: value for degree, value in degrees.items() if value is not None}
+    if "sparsity" in given:
+        given["sparsity"] = _checked_sparsity(given["sparsity"])
     steps = method if isinstance(method, list | tuple) else (method,)
     plugins = tuple(_plugins(steps, given))
-    degrees = [COMPRESSORS.get(plugin.name).degree for plugin in plugins]
-    if given and "sparsity" not in degrees:
-        raise UserError(
-            f"sparsity: got {sparsity:g}, but the method has none; its degree is {degrees[0]}: give it as an"
-            f" option, '{plugins[0].name}:{degrees[0]}=...'"
-        )
+    there = [COMPRESSORS.get(plugin.name).degree for plugin in plugins]
+    for degree, value in given.items():
+        if degree not in there:
+            raise UserError(
+                f"{degree}: got {value}, but '{plugins[0].name}' has none{nearest(degree, there)}; its degree is"
+                f" {there[0]}: give it as an option, '{plugins[0].name}:{there[0]}=...'"
+            )
     asked = validated(Release, {"name": "asked", "compress": plugins, **given}, "method")
     chosen = tuple(
         Step(plugin.name, found, validated(found.Options, plugin.options, f"options of '{plugin.name}'"))
@@ -154,6 +155,7 @@ def check_trained(method: Method, has_training: bool) -> None:
         raise needs_training(method.name)
 
 
+<<<<<<< HEAD
 def check_student(method: Method, has_student: bool) -> None:
     """Checks that there is a student for a method that teaches one, and none for another method.
 
@@ -167,6 +169,13 @@ def check_student(method: Method, has_student: bool) -> None:
         )
     if has_student and not method.has_teacher:
         raise UserError(f"student: method '{method.name}' teaches no network; leave it out, or use distil")
+=======
+def _checked_sparsity(sparsity: Any) -> float:
+    is_number = isinstance(sparsity, int | float) and not isinstance(sparsity, bool)
+    if not is_number or not 0 < sparsity < 1:
+        raise UserError(f"sparsity: got {sparsity!r}, expected above 0 and below 1 (0.9 removes 90%)")
+    return float(sparsity)
+>>>>>>> bea0447 (compress takes the degree of every method by its name: bits, clusters, fraction, pattern)
 
 
 def check_calibration(method: Method, has_samples: bool, has_other_use: bool = False) -> None:
