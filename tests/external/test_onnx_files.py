@@ -120,6 +120,8 @@ METHODS = {
     "rtn:bits=4": "int4",
     "rtn:bits=2": "int4",
     "rtn:bits=3:symmetry=asymmetric": "uint4",
+    "rtn:bits=4:granularity=group:group_size=32": "int4",
+    "rtn:bits=8:granularity=tensor": "int8",
     "kmeans:clusters=16": "uint4",
     "kmeans:clusters=64": "uint8",
     "static8": "int8",
@@ -231,6 +233,31 @@ def test_smaller_layers_and_zeros_stay(file, x):
     weight = numpy_helper.to_array(values(file)["4.weight"])
     removed = ~masked.masks["4.weight"].numpy()
     assert removed.any() and not weight[removed].any() and facts.stored == {} and facts.times is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["rtn:bits=4:granularity=group:group_size=32", "rtn:bits=8"])
+def test_transposed_convolutions_have_their_channels_on_the_second_axis(file, x, method):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        *(nn.ConvTranspose2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.ConvTranspose2d(8, 6, 3, groups=2)),
+        *(nn.Flatten(), nn.Linear(6 * 144, 3)),
+    ).eval()
+    nn.init.normal_(network[1].weight)
+    compressed = pruneaudit.compress(network, method)
+    compressed.to_onnx(file, inputs=x)
+    with torch.no_grad():
+        assert (answers(file, x) - compressed.model(x)).abs().max() < 1e-5
+
+
+@pytest.mark.slow
+def test_factors_are_layers(file, x):
+    """Two layers of rank r in the place of one, with their own weights."""
+    compressed = pruneaudit.compress(made("mlp"), "svd", fraction=0.3)
+    compressed.to_onnx(file, inputs=x)
+    weights = {tuple(value.dims) for value in values(file).values() if len(value.dims) == 2}
+    own = {tuple(weight.shape) for weight in compressed.model.parameters() if weight.ndim == 2}
+    assert weights == own and len(own) >= 3
 
 
 @pytest.mark.slow

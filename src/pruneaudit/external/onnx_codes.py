@@ -28,6 +28,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from pruneaudit.compression.activations import round_input, round_output
+from pruneaudit.compression.grids import Grids
 from pruneaudit.compression.matrices import matrices
 from pruneaudit.core.errors import UserError
 from pruneaudit.external.onnx_graph import Graph, attribute, channel_axis, scaled
@@ -95,18 +96,21 @@ def _put_rounded(
     is_for_kernels: bool,
 ) -> str:
     """Stores one weight as codes and scales; returns the type of the codes."""
-    low, high, axis = (int(number) for number in state[f"grid/{parameter}"].tolist()[:3])
+    grid = Grids.of(state).grids[parameter]
+    low, high, axis = grid.low, grid.high, grid.axis
     codes = state[f"codes/{parameter}"].numpy().astype(np.int16)
-    scale = state[f"scale/{parameter}"].numpy().astype(np.float64)  # (C,) or (C, G)
-    zero = state[f"zero/{parameter}"].numpy().astype(np.int16) if f"zero/{parameter}" in state else None
-    zero = np.zeros(scale.shape, np.int16) if zero is None else zero
+    scale, zero = grid.scale.numpy().astype(np.float64), grid.zero.numpy().astype(np.int16)  # (1,), (C,) or (C, G)
+    if scale.ndim == 1 or scale.shape[1] == 1:
+        whole = (codes.shape[axis],)
+        scale, zero = np.broadcast_to(scale.reshape(-1), whole), np.broadcast_to(zero.reshape(-1), whole)
     if factor is not None:
         codes, scale, zero = _folded(codes, scale, zero, factor, axis, high)
     is_signed = low < 0
+    is_for_kernels &= scale.ndim == 1
     is_small = not is_for_kernels and high - low < 16
     codes, scale = _without_tiny_scales(codes, scale, zero, axis)
     codes, zero, kind = _typed(codes, zero, is_signed, is_small)
-    _add_dequantise(graph, name, codes, scale, zero, axis, is_for_kernels)
+    _add_dequantise(graph, name, _Codes(codes, scale, zero, axis, grid.group), is_for_kernels)
     return kind
 
 
@@ -152,11 +156,23 @@ def _typed(codes: np.ndarray, zero: np.ndarray, is_signed: bool, is_small: bool)
     return codes.astype(kind), zero.astype(kind), kind.name
 
 
-def _add_dequantise(
-    graph: Graph, name: str, codes: np.ndarray, scale: np.ndarray, zero: np.ndarray, axis: int, is_for_kernels: bool
-) -> None:
+@dataclass(frozen=True)
+class _Codes:
+    """A weight on a grid."""
+
+    codes: np.ndarray
+    scale: np.ndarray
+    """(C,), or (C, G) for groups."""
+    zero: np.ndarray
+    axis: int
+    group: int
+    """Weights in a group."""
+
+
+def _add_dequantise(graph: Graph, name: str, weight: _Codes, is_for_kernels: bool) -> None:
     """Makes `name` the output of `DequantizeLinear`."""
     del graph.values[name]
+    codes, scale, zero, axis = weight.codes, weight.scale, weight.zero, weight.axis
     readers = graph.users(name)
     is_transposed = codes.ndim == 2 and bool(readers) and all(node.op_type == "Transpose" for node in readers)
     if is_transposed and is_for_kernels:  # which need the codes as they are multiplied
@@ -174,14 +190,17 @@ def _add_dequantise(
     if scale.ndim == 1:
         _dequantised(graph, result, codes, scale, zero, axis)
         return
-    flat = codes.reshape(len(codes), -1)  # groups follow each other in an output channel
-    size = -(-flat.shape[1] // scale.shape[1])
-    if codes.ndim == 2:
-        _dequantised(graph, result, flat, scale, zero, 1, size)
+    channels = np.moveaxis(codes, axis, 0)
+    flat = channels.reshape(len(channels), -1)  # groups follow each other in an output channel
+    if codes.ndim == 2 and not axis:
+        _dequantised(graph, result, flat, scale, zero, 1, weight.group)
         return
-    _dequantised(graph, f"{name}/flat", flat, scale, zero, 1, size)
-    graph.values[f"{name}/shape"] = np.array(codes.shape, np.int64)
-    graph.add("Reshape", [f"{name}/flat", f"{name}/shape"], result)
+    _dequantised(graph, f"{name}/flat", flat, scale, zero, 1, weight.group)
+    graph.values[f"{name}/shape"] = np.array(channels.shape, np.int64)
+    shaped = f"{name}/channels" if axis else result
+    graph.add("Reshape", [f"{name}/flat", f"{name}/shape"], shaped)
+    if axis:
+        graph.add("Transpose", [shaped], result, perm=[*range(1, axis + 1), 0, *range(axis + 1, codes.ndim)])
 
 
 def _dequantised(
