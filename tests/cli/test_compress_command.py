@@ -68,6 +68,8 @@ def trained(tmp_path_factory):
     np.savez(folder / "train.npz", x=x[:90], y=y[:90])
     np.savez(folder / "test.npz", x=x[90:], y=y[90:])
     np.savez(folder / "four.npz", x=x, y=np.arange(120) % 4)
+    np.savez(folder / "alone.npz", x=x[:90])
+    np.savez(folder / "larger.npz", x=np.zeros((20, 3, 6, 6), np.uint8))
     return folder
 
 
@@ -155,6 +157,36 @@ def test_two_that_say_which_values_there_are_do_not_go_together(compress, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+def test_calibrated_and_exported(compress, tmp_path):
+    """uint8 samples without labels are fed as training fed them, and the file is compared on them."""
+    file = tmp_path / "net.onnx"
+    code, out, err = compress("--onnx", file, method="static8", sparsity=None, calibration="alone.npz")
+    assert (code, err) == (0, "")
+    assert re.search(r"class of the audited network for [\d,]+ of 1,000 inputs \(90 calibration \+ 910 noise\)", out)
+    assert re.search(r"int8 kernels: \d of 2 layers", out) and re.search(r"time \d+\.\d\d of its time", out)
+    assert f"written: {file} ({file.stat().st_size:,} bytes)" in out
+    assert re.search(r"x / 255.* with mean 0\.5 and std 0\.25", out)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["calibration"] == {"static8": 90} and summary["input"]["shape"] == [1, 6, 6]
+    note = json.loads((tmp_path / "net.onnx.json").read_text())
+    assert note["onnx"]["agreement"]["inputs"] == {"calibration": 90, "noise": 910}
+    assert note["input"] == {"name": "input", "shape": ["batch", 1, 6, 6], "type": "float32"}
+
+
+@pytest.mark.slow
+def test_exported_without_samples_says_so(compress, tmp_path):
+    file = tmp_path / "net.onnx"
+    code, out, err = compress("--onnx", file, "--bits", "4", "--example-shape", "1,6,6", method="rtn", sparsity=None)
+    assert (code, err) == (0, "") and "(1,000 seeded)" in out
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["method"]["options"]["bits"] == 4
+
+
+def test_a_network_that_cannot_be_exported_is_saved_nevertheless(compress, tmp_path):
+    code, out, err = compress("--onnx", tmp_path / "net.onnx", method="rtn:bits=4", sparsity=None)
+    assert code == 2 and "shape of an input is unknown" in err and "--example-shape" in err
+    assert f"saved: {tmp_path / 'out'}" in out and not (tmp_path / "net.onnx").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "constants"),
     [
@@ -224,6 +256,13 @@ REFUSED = [
     ({"data": "npz:train.npz", "test-data": "npz:four.npz"}, (), "test: got outputs of shape (4, 3)"),
     ({"data": "npz:four.npz"}, (), "net.pt: does not fit the factory's network (size mismatch"),
     ({"device": "tpu"}, (), "device: got 'tpu'"),
+    ({"method": "static8", "sparsity": None}, (), "'static8' looks at 256 samples, and there are none"),
+    ({"calibration": "alone.npz"}, (), "'l1unstructured' looks at no samples"),
+    ({"calibration": "absent.npz", "method": "static8", "sparsity": None}, (), "absent.npz: no such file"),
+    ({"calibration": "larger.npz", "method": "static8", "sparsity": None}, (), "calibration: inputs of shape (4, 3, 6"),
+    ({"calibration": "alone.npz", "method": "snip:start=pretrained"}, (), "alone.npz: no array 'y' among x"),
+    ({"sparsity": None}, ("--bits", "4"), "bits: got 4, but 'l1unstructured' has none; its degree is sparsity"),
+    ({"onnx": "net.pt"}, (), "net.pt: exists already; choose another file with --onnx"),
 ]
 
 

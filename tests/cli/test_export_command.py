@@ -24,10 +24,13 @@ data = { source = "digits", num_samples = 120, num_holdout = 40 }
 membership = { num_models = 2 }
 model = { name = "tinycnn", options = { width = 4 } }
 training = { epochs = 1, batch_size = 32 }
-releases = [{ compress = "l1unstructured", sparsity = 0.5 }, { compress = "l1structured", sparsity = 0.5 }]
+releases = [
+    { compress = "l1unstructured", sparsity = 0.5 }, { compress = "l1structured", sparsity = 0.5 },
+    { compress = "static8" },
+]
 audit = { attacks = ["loss"] }
 """
-MASKED, SMALLER = "l1unstructured-0.5", "l1structured-0.5"
+MASKED, SMALLER, INTEGERS = "l1unstructured-0.5", "l1structured-0.5", "static8"
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,33 @@ def test_onnx_answers_as_the_run_did(export, inputs, run_folder, release):
     for batch in (1, 3, len(x)):
         (logits,) = session.run(["logits"], {"input": x[:batch]})
         assert np.abs(logits - expected[:batch]).max() < 1e-5 * max(1, np.abs(expected).max())
+
+
+@pytest.mark.slow
+def test_integers_are_compared_on_the_holdout_and_noise_on_it(export, inputs, run_folder):
+    code, out, err, file = export(INTEGERS, "onnx")
+    assert (code, err) == (0, "")
+    note = json.loads((file.parent / "model.onnx.json").read_text())
+    assert note["onnx"]["agreement"]["inputs"] == {"holdout": 40, "noise": 960}
+    assert "1,000 inputs (40 holdout + 960 noise)" in out and "int8 kernels: 3 of 4 layers" in out
+    assert set(note["onnx"]["weights"].values()) == {"int8"} and len(note["onnx"]["weights"]) == 4
+    assert note["onnx"]["latency"]["ratio_to_float32"] > 0
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"input": inputs(note)})
+    expected = stored_logits(run_folder, INTEGERS)
+    assert (logits.argmax(1) == expected.argmax(1)).mean() > 0.98
+
+
+@pytest.mark.parametrize("format", ["torch", "safetensors", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_no_file_holds_a_sample(export, inputs, run_folder, tmp_path, format):
+    """Neither as stored nor as the network takes it: torch's own export would keep the inputs that it was shown."""
+    *_, file = export(INTEGERS, format)
+    audit_data = AuditData.load(next(run_folder.glob("audit_data-*")))
+    prepared = inputs(json.loads((file.parent / f"{file.name}.json").read_text()))
+    parts = {x[number].tobytes()[: 4 * 16] for x in (audit_data.x, prepared) for number in range(len(x))}
+    for path in tmp_path.iterdir():
+        content = path.read_bytes()
+        assert not any(part in content for part in parts), path.name
 
 
 @pytest.mark.parametrize("format", ["torch", "safetensors"])
@@ -137,7 +167,9 @@ def test_a_name_that_would_steer_the_terminal_is_shown_escaped(export, tmp_path)
 
 
 def test_what_is_not_there_is_one_line_that_says_what_is(export, run_folder, tmp_path):
-    refused(export("l1structured", "torch"), "did you mean 'l1structured-0.5'?", f"dense, {MASKED}, {SMALLER}")
+    refused(
+        export("l1structured", "torch"), "did you mean 'l1structured-0.5'?", f"dense, {MASKED}, {SMALLER}, {INTEGERS}"
+    )
     refused(export("dense", "torch", "--model-id", "2"), "has no model 2; there are: 0, 1")
     refused(export("dense", "torch", "--model-id", "-1"), "has no model -1")
     refused(export("dense", "onxx"), "did you mean 'onnx'?", "onnx, torch, safetensors")

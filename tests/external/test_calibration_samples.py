@@ -126,17 +126,34 @@ def test_every_compressor_that_looks_at_samples_runs_on_a_users_network(x):
         degree = {compressor.degree: degrees[compressor.degree]} if compressor.degree in degrees else {}
         options = compressor.Options.model_validate({**degree, **({"data": "public"} if name == "distil" else {})})
         looks = compressor.data(options) != "none" and not compressor.trains(options)
-        if not looks or compressor.learns_from_parent or compressor.works_in_training(options):
+        if not looks or compressor.learns_from_parent:
             continue
         y = torch.arange(40) % 3
         given = (x, y) if compressor.needs_labels(options) else x
-        made = pruneaudit.compress(network(), name, example=(4,), calibration=given, **degree)
+        trains = compressor.works_in_training(options)
+        tuning = pruneaudit.FineTuning((x, y), epochs=1) if trains else None
+        made = pruneaudit.compress(network(), name, finetuning=tuning, example=(4,), calibration=given, **degree)
         assert made.summary["calibration"] == {name: min(40, compressor.num_samples(options) or 40)}
         if compressor.needs_labels(options):
             with pytest.raises(UserError, match="expected a pair"):
-                pruneaudit.compress(network(), name, calibration=x, **degree)
+                pruneaudit.compress(network(), name, finetuning=tuning, calibration=x, **degree)
         ran.append(name)
-    assert {"static8", "gptq"} <= set(ran), ran
+    assert {"static8", "gptq", "snip", "wanda"} <= set(ran), ran
+
+
+@pytest.mark.parametrize("outputs", [1, 0])
+def test_methods_that_compute_a_loss_need_a_logit_for_each_class(x, outputs):
+    class InADict(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.plain = network()
+
+        def forward(self, x):
+            return {"logits": self.plain(x)}
+
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 1)) if outputs else InADict()
+    with pytest.raises(UserError, match=r"'snip' needs a network that returns logits \(N, C\)"):
+        pruneaudit.compress(model, "snip:start=pretrained", 0.5, calibration=(x, torch.arange(40) % 2))
 
 
 def test_the_summary_names_the_shape_of_an_input(x, tmp_path):

@@ -56,6 +56,10 @@ class Snip(Compressor[Options]):
         """The size of the batch."""
         return options.num_samples
 
+    def needs_labels(self, options: Options) -> bool:
+        """True: the loss needs them."""
+        return True
+
     def origin(self, options: Options) -> Origin:
         """`init` unless it scores dense weights."""
         return "init" if options.start == "init" else "own-dense"

@@ -150,7 +150,7 @@ def _calibration(
         UserError: they cannot be read, or labels are missing for a method that needs them.
     """
     path = Path(name.removeprefix("npz:")).expanduser()
-    if not name.startswith("npz:") and not (path.suffix == ".npz" and path.is_file()):
+    if not name.startswith("npz:") and path.suffix != ".npz":
         return whole_source(name, options, folder), True
     raw, has_labels = read_samples(path, may_lack_labels=not method.needs_labels)
     return whole_source(raw, options, folder), has_labels

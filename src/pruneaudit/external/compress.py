@@ -31,7 +31,7 @@ from pruneaudit.external.method import (
     needs_training,
 )
 from pruneaudit.external.sizes import example_of, layers_of, size_of
-from pruneaudit.external.tuning import FineTuning, accuracy_of, fine_tune, samples_of
+from pruneaudit.external.tuning import FineTuning, accuracy_of, fine_tune, samples_of, tried
 from pruneaudit.study import Plugin
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.samples import Samples
@@ -121,6 +121,8 @@ def make_compressed(model: nn.Module, method: Method, given: Given, seed: int) -
     seen = None
     if given.calibration is not None:
         seen = samples_of(given.calibration, network, "calibration", may_lack_labels=not method.needs_labels)
+        if method.needs_labels:
+            _check_scores_classes(network, seen, method)
     shown = _example(method, given.example, network, samples or tested or seen)
     embeddings = counts_embeddings(method.steps)
     before = size_of(network, shown, embeddings=embeddings)
@@ -260,6 +262,17 @@ class _Job:
                 " pruneaudit.training.loop.train does"
             )
         return state
+
+
+def _check_scores_classes(network: nn.Module, samples: Samples, method: Method) -> None:
+    """Refuses a network without a logit per class, for methods that compute a loss."""
+    output = tried(network, samples.inputs(slice(0, 2)).contiguous(), "calibration")
+    if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < 2:
+        got = f"outputs {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise UserError(
+            f"calibration: method '{method.name}' needs a network that returns logits (N, C) of two classes or more,"
+            f" got {got}; return those, or choose a method without labels"
+        )
 
 
 def _copied(model: nn.Module) -> nn.Module:
