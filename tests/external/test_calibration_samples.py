@@ -88,13 +88,6 @@ def test_what_does_not_fit_is_refused_in_one_line(x, method, given, words):
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_methods_that_learn_from_another_network_name_the_study():
-    with pytest.raises(
-        UserError, match="'distil' trains a new network with the outputs of another, which only a study"
-    ):
-        pruneaudit.compress(network(), "distil:data=members")
-
-
 @pytest.mark.parametrize(
     ("method", "degree"), [("rtn", {"bits": 4}), ("kmeans", {"clusters": 4}), ("svd", {"fraction": 0.5})]
 )

@@ -86,7 +86,7 @@ IN_TRAINING = (
     "rigl:period_steps=2",
 )
 BY_CHANNEL = ("l1structured", "l2structured", "slim")
-BY_SAMPLES = ("snip", "wanda", "sparsegpt", "obc")
+BY_SAMPLES = ("obc", "snip", "sparsegpt", "wanda")
 NEEDS_MORE = {method.partition(":")[0] for method in (*IN_TRAINING, *BY_CHANNEL, *BY_SAMPLES)} - {"static"}
 BY_MASK = (
     # a new method whose degree is a sparsity is tried with them
@@ -146,6 +146,16 @@ def test_masks_hold_on_every_network_and_come_back_from_disk(name, method, tmp_p
     assert pruned.sparsity == pytest.approx(zero_fraction(pruned.model))
     assert pruned.sparsity == pytest.approx(0.6, abs=0.02)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    check_saved(pruned, NETWORKS[name], x, tmp_path / "pruned")
+
+
+@pytest.mark.parametrize("method", ["obc", "snip:start=pretrained", "sparsegpt", "wanda"])
+@pytest.mark.parametrize("name", ["residual", "table"])
+def test_masks_that_samples_determine_come_back_from_disk(name, method, tmp_path):
+    model = made(name)
+    x, y = samples(model)
+    pruned = pruneaudit.compress(model, method, 0.6, calibration=(x, y))
+    assert pruned.sparsity == pytest.approx(0.6, abs=0.02)
     check_saved(pruned, NETWORKS[name], x, tmp_path / "pruned")
 
 

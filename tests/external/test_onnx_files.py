@@ -253,7 +253,7 @@ def test_transposed_convolutions_have_their_channels_on_the_second_axis(file, x,
 @pytest.mark.slow
 def test_factors_are_layers(file, x):
     """Two layers of rank r in the place of one, with their own weights."""
-    compressed = pruneaudit.compress(made("mlp"), "svd", fraction=0.3)
+    compressed = pruneaudit.compress(made("mlp"), "svd", fraction=0.5)
     compressed.to_onnx(file, inputs=x)
     weights = {tuple(value.dims) for value in values(file).values() if len(value.dims) == 2}
     own = {tuple(weight.shape) for weight in compressed.model.parameters() if weight.ndim == 2}
@@ -261,11 +261,15 @@ def test_factors_are_layers(file, x):
 
 
 @pytest.mark.slow
-def test_a_removed_weight_of_a_cluster_stays_zero(file, x):
-    compressed = pruneaudit.compress(made("plain"), ["l1unstructured:sparsity=0.5", "kmeans:clusters=4"])
+@pytest.mark.parametrize(("clusters", "kind"), [(4, "uint4"), (16, "uint8"), (256, "uint16")])
+def test_removed_weights_are_one_more_shared_value(file, x, clusters, kind):
+    compressed = pruneaudit.compress(made("mlp"), ["l1unstructured:sparsity=0.5", f"kmeans:clusters={clusters}"])
     facts = compressed.to_onnx(file, inputs=x)
-    assert set(facts.stored.values()) == {"uint4"}
-    assert len(numpy_helper.to_array(values(file)["4.weight/values"])) == 5
+    assert facts.stored["1.weight"] == kind
+    shared = numpy_helper.to_array(values(file)["1.weight/values"])
+    assert len(shared) == clusters + 1 and shared[-1] == 0
+    index = numpy_helper.to_array(values(file)["1.weight/index"]).astype(int)
+    assert ((index == clusters) == ~compressed.masks["1.weight"].numpy()).all()
 
 
 def flipped(state, name, by):

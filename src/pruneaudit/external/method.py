@@ -155,7 +155,6 @@ def check_trained(method: Method, has_training: bool) -> None:
         raise needs_training(method.name)
 
 
-<<<<<<< HEAD
 def check_student(method: Method, has_student: bool) -> None:
     """Checks that there is a student for a method that teaches one, and none for another method.
 
@@ -169,13 +168,13 @@ def check_student(method: Method, has_student: bool) -> None:
         )
     if has_student and not method.has_teacher:
         raise UserError(f"student: method '{method.name}' teaches no network; leave it out, or use distil")
-=======
+
+
 def _checked_sparsity(sparsity: Any) -> float:
     is_number = isinstance(sparsity, int | float) and not isinstance(sparsity, bool)
     if not is_number or not 0 < sparsity < 1:
         raise UserError(f"sparsity: got {sparsity!r}, expected above 0 and below 1 (0.9 removes 90%)")
     return float(sparsity)
->>>>>>> bea0447 (compress takes the degree of every method by its name: bits, clusters, fraction, pattern)
 
 
 def check_calibration(method: Method, has_samples: bool, has_other_use: bool = False) -> None:

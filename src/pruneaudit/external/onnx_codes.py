@@ -222,11 +222,7 @@ def _put_shared(graph: Graph, name: str, parameter: str, state: Mapping[str, Ten
     if f"mask/{parameter}" in state:
         index = np.where(state[f"mask/{parameter}"].numpy(), index, len(values))
         values = np.append(values, np.float32(0))
-    if len(values) > 256:
-        if factor is not None:
-            graph.values[name] = scaled(graph.values[name], factor, channel_axis(graph, name))
-        return "float32"
-    kind = np.dtype(ml_dtypes.uint4 if len(values) <= 16 else np.uint8)
+    kind = np.dtype(ml_dtypes.uint4 if len(values) <= 16 else np.uint8 if len(values) <= 256 else np.uint16)
     axis = channel_axis(graph, name)
     del graph.values[name]
     graph.values[f"{name}/index"], graph.values[f"{name}/values"] = index.astype(kind), values
