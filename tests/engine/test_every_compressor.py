@@ -35,7 +35,7 @@ TRAINED = [
     *("static:sparsity=0.7", "dpf:sparsity=0.7", "gradual:sparsity=0.7", "iterative:sparsity=0.7"),
     *("rigl:sparsity=0.7:period_steps=3", "snip:sparsity=0.7", "synflow:sparsity=0.7", "qat:bits=4"),
     *("l1structured:sparsity=0.4", "l2structured:sparsity=0.4", "slim:sparsity=0.4"),
-    *("gptq:bits=4:data=members", "deep-compression"),
+    *("gptq:bits=4:data=members", "deep-compression:sparsity=0.5"),
 ]
 RELEASES = [
     *({"compress": method} for method in ONE_SHOT),
