@@ -29,8 +29,8 @@ def operations(model, state):
     return count_bit_operations(model, layer_macs(model, torch.zeros(1, 1, 8, 8)), state)
 
 
-def released(method, model=None):
-    made = pruneaudit.compress(Network() if model is None else model, method)
+def released(method, model=None, **given):
+    made = pruneaudit.compress(Network() if model is None else model, method, **given)
     return made.model, made.state
 
 
@@ -57,6 +57,24 @@ def test_quantised_inputs_have_8_bits():
     model, state = released("rtn:bits=8")
     model.hidden.register_buffer(INPUT_SCALE, torch.tensor(0.1))
     assert operations(model, state) == MACS[0] * 8 * 32 + MACS[1] * 8 * 8 + MACS[2] * 8 * 32
+
+
+def test_static_quantisation_multiplies_8_bits_by_8():
+    inputs = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert operations(*released("static8", calibration=inputs)) == sum(MACS) * 8 * 8
+
+
+def test_first_and_last_layers_with_bits_of_their_own_and_groups():
+    assert operations(*released("rtn:bits=4:first_last_bits=8")) == (MACS[0] * 8 + MACS[1] * 4 + MACS[2] * 8) * 32
+    assert operations(*released("rtn:bits=4:granularity=group:group_size=32")) == sum(MACS) * 4 * 32
+
+
+def test_factors_save_multiplications_and_no_bits():
+    network = nn.Sequential(nn.Linear(40, 30, bias=False))
+    made = pruneaudit.compress(network, "svd:fraction=0.5")
+    rank = made.model[0].rank
+    assert made.summary["after"]["macs"] == rank * (40 + 30) < 1200
+    assert made.summary["after"]["bit_operations"] == rank * (40 + 30) * 1024
 
 
 def test_a_dense_network_and_a_batch():

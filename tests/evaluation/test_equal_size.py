@@ -12,6 +12,8 @@ from pruneaudit.evaluation.candidates import SIZE_TOLERANCE, at_equal_size
 from pruneaudit.evaluation.comparison_plan import ComparisonPlan, ready
 from pruneaudit.evaluation.envelope import against_envelope
 from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
+from pruneaudit.report.page.first_screen import first_screen
+from pruneaudit.report.sentences.certainty import caveats
 from pruneaudit.signals.signals import Signals
 
 # R releases, B replicates
@@ -159,6 +161,9 @@ def test_sizes_of_users_own_releases(releases):
     plain = audit(releases, attacks="loss", fpr_levels=(0.1,)).results
     assert plain.frontier["size_difference"].isna().all()
     assert plain.findings.equals(found.findings)
+    assert ["equal size" in " ".join(caveats(each)) for each in (found, plain)] == [False, True]
+    sizes = {line.release: line.size and line.size.value for line in first_screen(found).lines}
+    assert sizes["pruned"] == "1.5\u00a0kB" and {line.size for line in first_screen(plain).lines} == {None}
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,12 @@ def shows_sizes(results: Results) -> bool:
     return is_smaller or any(effective_bits(results, name) < FLOAT_BITS for name in release_names(results))
 
 
+@once
+def sizes_are_stated(results: Results) -> bool:
+    """Whether somebody states the sizes of releases of which only predictions are known."""
+    return bool(given_baseline(results)) and bool(results.releases["compressed_bytes"].notna().any())
+
+
 def most_compressed(results: Results, releases: Iterable[str]) -> str:
     """The sparsest release, or the one of fewest bits per weight if none is pruned; the first of equals.
 

@@ -24,6 +24,7 @@ from pruneaudit.evaluation.canaries import SPLIT
 from pruneaudit.evaluation.columns import POOLED
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.rates import MIN_FALSE_POSITIVES
+from pruneaudit.report.compressed import sizes_are_stated
 from pruneaudit.report.figures.against_accuracy import leakage_against_accuracy
 from pruneaudit.report.figures.by_degree import leakage_by_bits, leakage_by_sparsity
 from pruneaudit.report.figures.by_method import leakage_by_method
@@ -75,7 +76,7 @@ _TEMPLATE = "report.html"
 _FIGURES_SCRIPT = "figures.js"
 _TABLES_SCRIPT = "tables.js"
 _SECTIONS = (
-    ("frontier-heading", "At equal accuracy and size", "frontier"),
+    ("frontier-heading", "Leakage at equal accuracy", "frontier"),
     ("families-heading", "Ways of compressing", "families"),
     ("leakage", "Leakage", ""),
     ("changes", "What each release changes", ""),
@@ -209,6 +210,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "not_tested": NOT_TESTED,
         "with_baseline": _with_baseline(results),
         "given_baseline": given_baseline(results),
+        "sizes_are_stated": sizes_are_stated(results),
         "all_that_was_done": ALL_THAT_WAS_DONE,
         "chosen_later": chosen_later(results),
         "rule": _rule(results),

@@ -10,6 +10,7 @@ from pruneaudit.attacks.groups import is_lower_bound
 from pruneaudit.attacks.reference_free import WEAKEST, WRONG_WAY
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
+from pruneaudit.report.compressed import sizes_are_stated
 from pruneaudit.report.conclusions.collapsed import collapsed
 from pruneaudit.report.conclusions.next_steps import FEW_REFERENCES
 from pruneaudit.report.quantities import TEST_ACCURACY
@@ -82,7 +83,9 @@ def _of_given_releases(results: Results) -> list[str]:
     return [
         f"The differences from {base} show {ALL_THAT_WAS_DONE}. The effect of compression alone is suppressed: "
         f"{NOT_STATED}.",
-        "Predictions do not say how large a network is, so releases are not compared at equal size.",
+        "Predictions do not say how large a network is: sizes are as they were stated."
+        if sizes_are_stated(results)
+        else "Predictions do not say how large a network is, so releases are not compared at equal size.",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pruneaudit.evaluation.results import Results
+from pruneaudit.report.compressed import sizes_are_stated
 from pruneaudit.report.conclusions.leakage import PER
 from pruneaudit.report.selection import given_baseline, headline_rate, primary_attack, references_shown, release_names
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
@@ -44,7 +45,8 @@ def releases_caption(results: Results, with_equal: bool, with_sizes: bool) -> st
         others = f"{PER * rate.level:g} of {PER:,} others are taken for members"
         said.append(f"Members of {PER:,}: those recognised, while {others} (guessing recognises as many).")
     if with_sizes:
-        said.append("Size: of the whole network, by one entropy rule for all compressors.")
+        rule = "as it was stated" if sizes_are_stated(results) else "by one entropy rule for all compressors"
+        said.append(f"Size: of the whole network, {rule}.")
     if len(release_names(results)) > 1:
         said.append(
             f"Change of AUC: from the release that is named, on the same {paired_on(results)}. The words take all "
