@@ -14,6 +14,7 @@ from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, SUMMARY_FILE, WEIG
 from pruneaudit.gate import budgets_of, check
 from pruneaudit.report.selection import baseline_of
 from pruneaudit.report.sentences.answer import answer
+from pruneaudit.report.tables.families import families_table
 from pruneaudit.runs.export import export
 from pruneaudit.training.checkpoint import load_tensors, save_tensors
 
@@ -114,6 +115,34 @@ def test_every_release_reports_what_it_costs_to_store(finished):
     entries = {entry["name"]: entry["size"] for entry in finished.results.about["release_report"]["releases"]}
     assert entries["rtn-8"]["effective_bits"] == pytest.approx(bits["rtn-8"], rel=0.05)
     assert entries["rtn-2"]["gzip_bytes"] < entries["rtn-8"]["gzip_bytes"] < entries["dense"]["gzip_bytes"]
+
+
+def test_each_is_compared_with_the_undefended_ones_that_are_as_small_and_as_accurate(finished):
+    sizes = pd.read_csv(finished.folder / "releases.csv").set_index("release")["compressed_bytes"]
+    table = finished.results.frontier
+    table = table[table["metric"] == "auc"].set_index("release")
+    assert table["compressed_bytes"].to_dict() == sizes.to_dict()
+    defended = {name for name in sizes.index if "relaxloss" in name}
+    compared = table[table["size_difference"].notna()]
+    assert len(compared) > 2
+    for name, row in compared.iterrows():
+        allowed = table[
+            (table.index != name)
+            & ~table.index.isin(defended)
+            & (table["compressed_bytes"] <= 1.01 * row["compressed_bytes"])
+            & (table["test_accuracy"] >= row["test_accuracy"] - 1e-9)
+        ]
+        assert row["size_difference"] == pytest.approx(row["leakage"] - allowed["leakage"].min())
+        assert row["size_release"] in allowed.index
+    families = families_table(finished.results)
+    assert {
+        group.release: [row.head for row in group.rows] for group in families.groups if "Not" not in group.release
+    } == {
+        "Pruned weights": ["sparse"],
+        "Quantisation": ["rtn-8", "rtn-2", "rtn-4+relaxloss"],
+        "Clustering": ["kmeans-4", "clustered-longer"],
+        "Chains of methods": ["l1unstructured-0.7+rtn-4", "l1unstructured-0.7+kmeans-4", "sparse-then-rounded"],
+    }
 
 
 def test_accuracy_of_eight_bits_is_that_of_the_dense_network(finished):
