@@ -5,14 +5,16 @@
 | `mask/NAME` | which weights of the parameter are kept, bool |
 | `kept/NAME` | the kept weights, in order (num_kept,) |
 | `codes/NAME` | the codes of weights on a grid, int8 or uint8 |
-| `scale/NAME`, `zero/NAME` | scale and code of 0 per channel; the latter only if it is not 0 everywhere |
-| `grid/NAME` | lowest code, highest code, axis of the channels |
+| `scale/NAME` | of the tensor (1,), per channel (C,), or per group (C, G) |
+| `zero/NAME` | the codes of 0, in the same shape, only if they are not 0 everywhere |
+| `grid/NAME` | lowest code, highest code, axis of the channels, and the weights of a group if there are groups |
+| `threshold/NAME` | only of ternary weights, in the same shape: later training rounds up to here to 0 |
 | `index/NAME`, `codebook/NAME` | weights that share values: the index of each weight's value, and the values |
 | `whole/NAME` | the weights of a layer of a network that has lost channels, or of a factor of low rank |
 | `structure` | how the architecture was changed, as text, one byte per character; see `compression.structure` |
 
-Biases, normalisation and uncompressed tensors are in the weights file that is attacked. On disk masks and
-structure have separate files; one file holds the rest.
+Biases, normalisation, scales of quantised inputs and uncompressed tensors are in the weights file that is attacked. On
+disk masks and structure have separate files; one file holds the rest.
 """
 
 from __future__ import annotations

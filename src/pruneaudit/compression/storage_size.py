@@ -1,6 +1,7 @@
 """The storage size of a network, by one rule for all compressors.
 
-All parameters count, and the buffers that inference needs (running means and variances), by default at 32 bits each.
+All parameters count, and the buffers that inference needs (running means and variances, scales and codes of 0 of
+quantised inputs), by default at 32 bits each.
 Compressed tensors cost:
 
 | what | bits |
