@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,11 +29,14 @@ from pruneaudit.compression.error_correction import (
 from pruneaudit.compression.grid_rules import GridRule
 from pruneaudit.compression.grids import Grids
 from pruneaudit.compression.layer_inputs import layers_in_order
+from pruneaudit.compression.selection import prunable_weights
 from pruneaudit.compression.state import not_rebuilt
 from pruneaudit.core.errors import UserError
-from pruneaudit.study import Training
+from pruneaudit.data.drawing import load_audit_data
+from pruneaudit.models import build_model
+from pruneaudit.study import Data, Training
 from pruneaudit.training.loop import train
-from pruneaudit.training.predict import predict
+from pruneaudit.training.predict import accuracy, predict
 from pruneaudit.training.samples import Samples
 
 MakeNet = Callable[..., Any]
@@ -343,6 +347,35 @@ def test_it_follows_a_mask(name: str, make_net: MakeNet, make_context: MakeConte
         assert (chained.model.get_parameter(key)[~mask] == 0).all()
     assert chained.masks is not None
     assert chained.masks.sparsity == pytest.approx(0.6 if name == "gptq" else 0.8, abs=0.03)
+
+
+def test_on_a_trained_network_it_keeps_more_than_rounding() -> None:
+    """On images that neither training nor calibration used: the first layer's outputs, and accuracy."""
+    audit_data = load_audit_data(Data(source="fashion_mnist_5k", num_samples=3256), seed=0)
+    place = np.arange(len(audit_data.y))
+    members, others, public = (
+        Samples.of(audit_data, (place >= first) & (place < last))
+        for first, last in ((0, 1500), (1500, 3000), (3000, 3256))
+    )
+    model = build_model("mlp", {"hidden": [64]}, (1, 28, 28), 10, torch.Generator().manual_seed(0))
+    settings = Training(epochs=5, batch_size=64, learning_rate=0.05)
+    train(model, members, settings, torch.Generator().manual_seed(1))
+    context: Any = CompressionContext(
+        public.inputs(slice(0, 1)), torch.Generator(), lambda *_: None, lambda: model, samples=public
+    )
+    first = next(iter(prunable_weights(model)))
+    x = others.inputs(slice(None)).flatten(1).double()
+    for bits in (4, 2):
+        errors, accuracies = [], []
+        for name in ("rtn", "gptq"):
+            found, copied = COMPRESSORS.get(name), copy.deepcopy(model)
+            found.compress(copied, found.Options(bits=bits), context)
+            change = copied.get_parameter(first).detach() - model.get_parameter(first).detach()
+            errors.append(float((x @ change.double().T).square().mean()))
+            accuracies.append(accuracy(copied, others))
+        assert errors[1] < 0.7 * errors[0]
+        assert accuracies[1] > accuracies[0] - 0.01
+    assert accuracies[1] > accuracies[0]  # 2 bits
 
 
 def test_gptq_takes_at_most_a_second_and_refuses_settings_without_effect(

@@ -66,6 +66,21 @@ def test_ranges_include_zero_and_percentiles_leave_out_the_largest(quantised: Ca
         assert model[0].input_zero.item() == 0
 
 
+def test_percentiles_are_those_of_all_inputs_of_a_layer(
+    make_net: MakeNet, quantised: Callable[..., Compressed], noise: Samples
+) -> None:
+    model, dense = make_net("tinycnn"), make_net("tinycnn").eval()
+    quantised(model, percentile=97.3)
+    seen: list[Tensor] = []
+    dense.get_submodule("features.1.conv").register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
+    dense(noise.inputs(slice(None)))
+    ordered = seen[0].flatten().sort().values
+    left_out = int(0.027 * len(ordered))
+    layer = model.get_submodule("features.1.conv")
+    assert layer.input_zero.item() == 0  # behind a ReLU
+    assert layer.input_scale.item() == pytest.approx(ordered[-1 - left_out].item() / 255)
+
+
 def test_rounding_and_its_gradient_are_torch_s() -> None:
     torch.manual_seed(0)
     scale, zero = torch.tensor(0.031), torch.tensor(77.0)

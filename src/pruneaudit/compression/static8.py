@@ -32,7 +32,7 @@ class Options(CalibrationOptions):
 
     bits: Literal[8] = 8
     """Bits per weight and per input; there are kernels for 8 only."""
-    percentile: float = Field(default=100, gt=50, le=100)
+    percentile: float = Field(default=100, ge=90, le=100)
     """Percentile of a layer's inputs, at either end, that its range must cover: 99.999 leaves out rare large ones; 100
     goes from the least to the greatest."""
     output: Literal["float", "int8"] = "float"
