@@ -108,7 +108,9 @@ def test_what_was_removed_first_stays_zero(
 
 
 @pytest.mark.parametrize("killed_in", [2, 4])
-@pytest.mark.parametrize("name", ["rtn", "sparse, rtn", "sparse, kmeans", "sparse, qat"])
+@pytest.mark.parametrize(
+    "name", ["rtn", "sparse, rtn", "sparse, kmeans", "sparse, qat", "factors", "sparse, trained, kmeans"]
+)
 def test_a_killed_training_ends_with_the_same_bits(
     name: str, killed_in: int, make_net: MakeNet, make_context: MakeContext, noise: Samples, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from pruneaudit.api import Runtime, run, verify
 from pruneaudit.compression.state import load_state, masks_in, restored, structure_in
 from pruneaudit.compression.structure import records
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.files import STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, file_sha256
 from pruneaudit.engine.plan import check_plugins
 from pruneaudit.runs.export import export
 from pruneaudit.training.checkpoint import load_tensors
@@ -20,6 +20,7 @@ RELEASES = [
     {"compress": "svd", "fraction": 0.5},
     {"name": "spatial", "compress": "svd:fraction=0.8:by=energy:form=spatial", **TUNED},
     {"name": "with-inputs", "compress": "svd:fraction=0.5:data=members", **TUNED},
+    {"name": "with-public", "compress": "svd:fraction=0.5:data=public:form=spatial"},
     {"name": "smaller", "compress": ["l1structured:sparsity=0.3", "svd:fraction=0.7"], **TUNED},
     {"compress": "nm", "pattern": "2:4", **TUNED},
     {"name": "moving", "compress": "nm:pattern=1:4:sr_ste=true", **TUNED},
@@ -28,18 +29,21 @@ RELEASES = [
     {"name": "clustered", "parent": "nm-2x4", "compress": "kmeans:clusters=4"},
     {"name": "longer", "parent": "spatial", **TUNED},
 ]
-LOW_RANK = ("svd-0.5", "spatial", "with-inputs", "smaller", "rounded", "longer")
+LOW_RANK = ("svd-0.5", "spatial", "with-inputs", "with-public", "smaller", "rounded", "longer")
+
+
+def study_of(make_study, releases):
+    return make_study(
+        membership={"num_models": 2},
+        model={"name": "tinycnn", "options": {"width": 8}},
+        releases=releases,
+        audit={"attacks": ["loss"]},
+    )
 
 
 @pytest.fixture(scope="module")
 def finished(make_study, tmp_path_factory):
-    study = make_study(
-        membership={"num_models": 2},
-        model={"name": "tinycnn", "options": {"width": 8}},
-        releases=RELEASES,
-        audit={"attacks": ["loss"]},
-    )
-    return run(study, tmp_path_factory.mktemp("runs"), runtime=Runtime("serial"))
+    return run(study_of(make_study, RELEASES), tmp_path_factory.mktemp("runs"), runtime=Runtime("serial"))
 
 
 def folders(finished, name):
@@ -62,6 +66,15 @@ def test_what_is_stored_rebuilds_what_is_attacked(finished):
             assert all(torch.equal(weights[key], value) for key, value in rebuilt.items())
             assert (folder / STRUCTURE_FILE).exists() == (name in LOW_RANK)
     assert verify(finished.folder)
+
+
+@pytest.mark.slow
+def test_processes_make_the_same_bytes(finished, make_study, tmp_path):
+    kept = [release for release in RELEASES if "parent" not in release]
+    again = run(study_of(make_study, kept), tmp_path, runtime=Runtime("processes", jobs=2))
+    for name in ("svd-0.5", "spatial", "with-inputs", "with-public", "smaller", "nm-2x4", "moving", "deep"):
+        for one, other in zip(folders(finished, name), folders(again, name), strict=True):
+            assert file_sha256(one / WEIGHTS_FILE) == file_sha256(other / WEIGHTS_FILE), name
 
 
 @pytest.mark.slow

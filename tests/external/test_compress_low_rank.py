@@ -54,6 +54,19 @@ def test_it_is_saved_and_comes_back_as_it_was(name, is_tuned, tmp_path):
     assert [layer["name"] for layer in summary["left_whole"]] == []
 
 
+def test_calibration_steers_low_rank():
+    x, _ = samples()
+    x[:, 6:] *= 0.01
+    model, errors = network(), []
+    for method in ("svd:fraction=0.5", "svd:fraction=0.5:data=public"):
+        made = pruneaudit.compress(model, method, calibration=x if "public" in method else None)
+        with torch.no_grad():
+            errors.append(float((made.model[0](x) - model[0](x)).norm()))
+    assert errors[1] < errors[0]
+    with pytest.raises(UserError, match="calibration"):
+        pruneaudit.compress(model, "svd:fraction=0.5:data=public")
+
+
 def test_its_folder_is_read_as_a_checkpoint_but_not_compressed_again(tmp_path, monkeypatch):
     (tmp_path / "deeper.py").write_text(
         "from torch import nn\n"

@@ -94,9 +94,9 @@ class Split:
         if moment is None:
             left, values, right = torch.linalg.svd(matrix, full_matrices=False)
             return cls(form, left, values, right)
-        root, inverse = _roots(_of_columns(moment.double(), weight, form))
+        root = _root(_of_columns(moment.double(), weight, form))
         left, values, right = torch.linalg.svd(matrix @ root, full_matrices=False)
-        return cls(form, left, values, right @ inverse)
+        return cls(form, left, values, torch.linalg.solve_triangular(root, right, upper=False, left=False))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -172,12 +172,12 @@ def _of_columns(moment: Tensor, weight: Tensor, form: Form) -> Tensor:
     return torch.einsum("ihkjhl->ikjl", by_row).reshape(inputs * width, inputs * width)
 
 
-def _roots(moment: Tensor) -> tuple[Tensor, Tensor]:
-    """The square root of second moments and its inverse, both symmetric, after damping."""
-    values, vectors = torch.linalg.eigh(moment)
-    mean = values.mean().clamp(min=torch.finfo(values.dtype).tiny)
-    root = (values.clamp(min=0) / mean + DAMPING).sqrt()
-    return (vectors * root) @ vectors.mT, (vectors / root) @ vectors.mT
+def _root(moment: Tensor) -> Tensor:
+    """A lower triangular L with L L' = the second moments, after damping; any root gives the same factors' product."""
+    mean = moment.diagonal().mean().clamp(min=torch.finfo(moment.dtype).tiny)
+    return torch.linalg.cholesky(
+        moment / mean + DAMPING * torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
+    )
 
 
 # ------------------------------------------------------------------ networks
