@@ -40,7 +40,7 @@ def made(model: nn.Module, samples: Samples | None = None, **options: Any) -> Co
     context: Any = CompressionContext(
         torch.empty(1, 0), torch.Generator(), lambda *_: None, lambda: model, samples=samples
     )
-    return svd.compress(model, svd.Options(**options), context)
+    return svd.compress(model, svd.Options(**{"split_ends": True} | options), context)
 
 
 def seeded(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
@@ -159,7 +159,7 @@ def test_a_layer_above_break_even_stays_whole_and_is_told(make_net: MakeNet) -> 
     assert isinstance(found.model.classifier, nn.Linear)
     assert kept_whole(found.structure, weights_are_final=False) == ()
     with warnings.catch_warnings(record=True, action="always") as caught:
-        pruneaudit.compress(make_net(), "svd:fraction=0.9999:by=energy")
+        pruneaudit.compress(make_net(), "svd:fraction=0.9999:by=energy:split_ends=true")
     assert {str(each.message) for each in caught} == set(notes)
 
 
@@ -173,6 +173,16 @@ def test_too_low_a_fraction_names_layer_shape_and_one_that_works() -> None:
     with pytest.raises(UserError, match=r"layer '1' \(3, 10\)"):
         made(copy.deepcopy(model), fraction=advised)
     assert made(model, fraction=advised, exclude=("1",)).description["ranks"] == {"0": 1}
+
+
+def test_the_first_convolution_and_the_last_linear_layer_stay_whole_unless_asked(make_net: MakeNet) -> None:
+    inner = {"features.1.conv", "features.2.conv"}
+    assert made(make_net(), fraction=0.5, split_ends=False).description["ranks"].keys() == inner
+    both = {*inner, "features.0.conv", "classifier"}
+    assert made(make_net(), fraction=0.5).description["ranks"].keys() == both
+    wide = made(make_net("mlp", hidden=[20, 10]), fraction=0.5, split_ends=False)  # the first linear layer is no end
+    assert len(wide.description["ranks"]) == 2
+    assert made(nn.Sequential(nn.Linear(30, 20)), fraction=0.5, split_ends=False).description["ranks"] == {"0": 6}
 
 
 class Nested(nn.Module):

@@ -18,6 +18,7 @@ from pruneaudit.training.checkpoint import load_tensors
 TUNED = {"finetune": {"epochs": 1, "learning_rate": 0.02}}
 RELEASES = [
     {"compress": "svd", "fraction": 0.5},
+    {"name": "split", "compress": "svd:fraction=0.5:split_ends=true"},
     {"name": "spatial", "compress": "svd:fraction=0.8:by=energy:form=spatial", **TUNED},
     {"name": "with-inputs", "compress": "svd:fraction=0.5:data=members", **TUNED},
     {"name": "with-public", "compress": "svd:fraction=0.5:data=public:form=spatial"},
@@ -29,7 +30,7 @@ RELEASES = [
     {"name": "clustered", "parent": "nm-2x4", "compress": "kmeans:clusters=4"},
     {"name": "longer", "parent": "spatial", **TUNED},
 ]
-LOW_RANK = ("svd-0.5", "spatial", "with-inputs", "with-public", "smaller", "rounded", "longer")
+LOW_RANK = ("svd-0.5", "split", "spatial", "with-inputs", "with-public", "smaller", "rounded", "longer")
 
 
 def study_of(make_study, releases):
@@ -94,9 +95,10 @@ def test_architectures_travel_from_parents_to_children(finished):
 @pytest.mark.slow
 def test_sizes_operations_and_layers_are_those_of_the_factors(finished):
     table = pd.read_csv(finished.folder / "releases.csv").set_index("release")
-    assert (table.loc[list(LOW_RANK), "macs"] < table.loc["dense", "macs"]).all()
-    assert 14 < table.loc["svd-0.5", "effective_bits"] < 16
-    assert 0.5 <= table.loc["svd-0.5", "sparsity"] < 0.56
+    channel = [name for name in LOW_RANK if name not in ("spatial", "longer")]  # rows are not skipped at once there
+    assert (table.loc[channel, "macs"] < table.loc["dense", "macs"]).all()
+    assert 16 < table.loc["svd-0.5", "effective_bits"] < 17.1  # the first and the last layer stay whole
+    assert 0.46 < table.loc["svd-0.5", "sparsity"] < 0.5
     assert table.loc["rounded", "effective_bits"] < table.loc["smaller", "effective_bits"] / 4
     dense = 8 * 9 + 8 * 16 * 9 + 16 * 32 * 9 + 320
     assert table.loc["nm-2x4", "sparsity"] == pytest.approx(0.5 * (dense - 72) / dense)
@@ -105,7 +107,9 @@ def test_sizes_operations_and_layers_are_those_of_the_factors(finished):
     assert table.loc["deep", "effective_bits"] < 3
     found = entries(finished)
     assert not any(found[name]["gaps"] for name in (*LOW_RANK, "nm-2x4", "moving", "deep"))
-    assert found["svd-0.5"]["left_whole"] == []
+    assert {row["name"] for row in found["svd-0.5"]["left_whole"]} == {"features.0.conv", "classifier"}
+    assert table.loc["split", "effective_bits"] < 16
+    assert found["split"]["left_whole"] == []
     rows = {row["name"]: row for row in found["svd-0.5"]["layers"]}
     pair = rows["features.2.conv.reduce"], rows["features.2.conv.expand"]
     assert pair[0]["dense_shape"] == pair[1]["dense_shape"] == [32, 16, 3, 3]
@@ -131,7 +135,7 @@ def test_factors_are_exported_as_layers(finished, tmp_path):
     assert {path.name for path in made.files} == {
         "net.safetensors", "net.safetensors.json", "net.safetensors.structure.json",
     }  # fmt: skip
-    assert "classifier.reduce.weight" in load_tensors(tmp_path / "net.safetensors")
+    assert "features.2.conv.reduce.weight" in load_tensors(tmp_path / "net.safetensors")
     pytest.importorskip("onnxruntime")
     for name in ("spatial", "smaller"):
         assert export(finished.folder, name, tmp_path / f"{name}.onnx").difference < 1e-5

@@ -13,11 +13,11 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.external.filling import filled
 
 METHODS = {
-    "svd": "svd:fraction=0.5",
-    "energy": "svd:fraction=0.6:by=energy",
+    "svd": "svd:fraction=0.5:split_ends=true",
+    "energy": "svd:fraction=0.6:by=energy:split_ends=true",
     "nm": "nm:pattern=2:4",
     "moving": "nm:pattern=2:4:sr_ste=true",
-    "svd, nm, kmeans": ["svd:fraction=0.7", "nm:pattern=1:2", "kmeans:clusters=4"],
+    "svd, nm, kmeans": ["svd:fraction=0.7:split_ends=true", "nm:pattern=1:2", "kmeans:clusters=4"],
     "deep": "deep-compression:sparsity=0.6:clusters=4",
 }
 
@@ -101,7 +101,7 @@ def test_the_command_says_which_layers_stay_whole(tmp_path, monkeypatch):
     assert code == 0
     assert "left whole: 0 (160 weights)" in out
     assert "kept whole: 0: 4 does not divide their 10 inputs" in err
-    code, out, err = called(*common, "--method", "svd:fraction=0.5", "--out", tmp_path / "b")
+    code, out, err = called(*common, "--method", "svd:fraction=0.5:split_ends=true", "--out", tmp_path / "b")
     assert code == 0
     assert "kept whole: 4: rank 0 is not below 0.75" in err
     code, _, err = called(*common, "--method", "svd:fraction=0.2", "--out", tmp_path / "c")

@@ -62,6 +62,11 @@ def excluded_layers(model: nn.Module, exclude: Sequence[str]) -> frozenset[str]:
     return frozenset(layer for matrix in _excluded(model, _eligible(model), exclude) for layer in matrix.layers)
 
 
+def end_layers(model: nn.Module) -> frozenset[str]:
+    """The first convolution and the last linear layer, by module name, as far as there are such layers."""
+    return frozenset(layer for layer in _alias(model, _eligible(model)).values() if layer)
+
+
 def _eligible(model: nn.Module) -> list[Matrix]:
     return [matrix for matrix in matrices(model) if matrix.counts(embeddings=True)]
 

@@ -6,9 +6,11 @@ h x 1: Jaderberg et al. 2014 (arXiv 1405.3866). Formulas in `factors.py`. Fine-t
 stays.
 
 A layer stays whole if its rank is not below break-even, where two layers hold as many weights as one, and if it is
-grouped, transposed, shared or computed from other tensors. With `data`, the decomposition minimises the error of
-outputs on calibration samples instead of that of weights: W C^(1/2) is decomposed, C being the second moment of the
-layer's inputs in the uncompressed network, and C^(1/2) is undone.
+grouped, transposed, shared or computed from other tensors. So do the first convolution and the last linear layer,
+unless `split_ends` is set: our own choice, because they have few weights and the network loses most by them.
+
+With `data`, the decomposition minimises the error of outputs on calibration samples instead of that of weights: W L is
+decomposed, L L' being the second moment of the layer's inputs in the uncompressed network, and L is undone.
 """
 
 from __future__ import annotations
@@ -45,6 +47,9 @@ class Options(LayerOptions):
     this. Trained layers spread their energy: 0.9 of it often takes as many weights as before."""
     form: Literal["channel", "spatial"] = "channel"
     """How to split a two-dimensional convolution: h x k then 1x1, or 1 x k then h x 1."""
+    split_ends: bool = False
+    """Split the first convolution and the last linear layer too. They have few weights and suffer most: a classifier of
+    rank 4 can hardly tell 10 classes apart. In a network with no other layers they are split in any case."""
     data: Literal["none", "public", "members"] = "none"
     """Calibration samples whose outputs are to change least; none: weights are to change least."""
     num_samples: int = Field(default=256, ge=1)
@@ -79,16 +84,18 @@ class Svd(Compressor[Options]):
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Replaces layers, in place; see `Compressor.compress`."""
-        from pruneaudit.compression import factors
+        from pruneaudit.compression import factors, selection
         from pruneaudit.compression.channel_choice import KeptWhole, kept_notes
         from pruneaudit.compression.layer_inputs import layers_in_order
-        from pruneaudit.compression.selection import prunable_weights
         from pruneaudit.core.errors import UserError
 
-        weights = prunable_weights(model, options.exclude, options.layers)
+        weights = selection.prunable_weights(model, options.exclude, options.layers)
         forms, kept = factors.forms(model, weights, options.form)
         if not forms:
             raise UserError(f"svd: no layer of this network can become two ({'; '.join(kept_notes(kept))})")
+        ends = selection.end_layers(model)
+        inner = {name: form for name, form in forms.items() if factors.layer_of(name) not in ends}
+        forms = inner if inner and not options.split_ends else forms
         if options.by == "weights":  # refused before the costly part
             ranks = {
                 n: factors.rank_of_weights(factors.layer_of(n), weights[n], form, options.fraction)
