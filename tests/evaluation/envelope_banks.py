@@ -66,6 +66,8 @@ class World:
 
 
 WORLDS = {"shared": World(3.0, 0.05), "mixed": World(1.0, 0.3), "models": World(0.3, 0.5)}
+ALIKE = World(1.0, 0.0)
+"""Networks that do not differ beyond their samples: the truth is that of each one."""
 
 
 def figures(member, drawn, metric, seed):
@@ -102,7 +104,7 @@ def simulate(world, case, num_victims, metric, num_simulations):
     """Simulates banks: (errors, whether three intervals hold the truth, whether ours is below 0, two widths) each.
 
     Args:
-        world: one of `WORLDS`.
+        world: one of `WORLDS`, or `alike`.
         case: its releases, of which the last one is compared.
         num_victims: models in a bank.
         metric: `auc` or `tpr`.
@@ -110,10 +112,11 @@ def simulate(world, case, num_victims, metric, num_simulations):
     """
     gains, skills, candidates, rows = case.gains, case.skills, case.candidates, []
     among = np.flatnonzero(candidates.allowed[-1])
-    truth = WORLDS[world].truth(gains, skills, metric, among)
+    drawn_from = WORLDS.get(world, ALIKE)
+    truth = drawn_from.truth(gains, skills, metric, among)
     for simulation in range(num_simulations):
         rng = np.random.default_rng([simulation, num_victims, 3])
-        member, drawn = WORLDS[world].draw(gains, skills, num_victims, rng)
+        member, drawn = drawn_from.draw(gains, skills, num_victims, rng)
         values, replicates = figures(member, drawn, metric, simulation)
         joint = joint_replicates(values, replicates, NUM_JOINT, rng)
         found = against_envelope(values.mean(axis=0), joint, candidates)[-1]

@@ -76,3 +76,9 @@ def test_coverage_of_the_auc_at_equal_size(case, world, num_victims):
 @pytest.mark.parametrize("case", CASES)
 def test_coverage_of_the_tpr_at_equal_size(case, world):
     assert simulate(world, CASES[case], 16, "tpr", 200)[:, 1].mean() >= 0.915  # as above
+
+
+@pytest.mark.parametrize("metric", ["auc", "tpr"])
+@pytest.mark.parametrize("case", CASES)
+def test_coverage_for_one_network(case, metric):
+    assert simulate("alike", CASES[case], 1, metric, 300)[:, 1].mean() >= 0.92  # as above, with more simulations
