@@ -17,6 +17,8 @@ from pruneaudit.evaluation.measure import play
 from pruneaudit.evaluation.sanity_check import redrawn_setting
 from pruneaudit.metrics import auc_influence, two_way
 from pruneaudit.runs.folder import RunFolder
+from pruneaudit.study import Plugin
+from pruneaudit.study.lineage import plugin_options
 from run_bytes import reproducible_bytes
 
 pytestmark = [
@@ -44,7 +46,7 @@ RELEASES = [
     {"name": "chain", "compress": ["l1unstructured:sparsity=0.5", "rtn:bits=4"], **TUNED},
     {"name": "students-child", "parent": "distil-members", "compress": "kmeans:clusters=4", **TUNED},
 ]
-ATTACKS_PLAYED = ("loss", "lira", "rmia", "joint_lira", "back_front")
+ATTACKS_PLAYED = ("loss", "lira", "rmia", "joint_lira", "back_front", "pair_lr", "pair_rf:trees=30", "pair_nn:epochs=3")
 FAMILY_ERROR = 0.001
 """Probability that a sound bank fails the null test."""
 
@@ -103,13 +105,17 @@ def test_with_membership_redrawn_no_attack_finds_anything_under_any_compressor(c
     signals = {name: held.signals(plan, audit_data, name) for name in plan.releases}
     settings = bank_settings(signals, ("matched", "dense"))
     alpha = FAMILY_ERROR / len(settings) / len(ATTACKS_PLAYED)
+    plugins = {label: Plugin.model_validate(label) for label in ATTACKS_PLAYED}
+    attacks = {
+        label: ATTACKS.get(plugin.name)(plugin_options(ATTACKS, plugin, "test")) for label, plugin in plugins.items()
+    }
     found = []
     for setting in settings:
         nothing = redrawn_setting(setting.attack_input, 5)
         given = AttackSetting(setting.release, setting.references, nothing)
         for label in ATTACKS_PLAYED:
-            attack = ATTACKS.get(label)()
-            if "two releases" in attack.needs and len(nothing.releases) < 2:
+            attack = attacks[label]
+            if "two releases" in attack.needs and min(len(nothing.releases), len(nothing.references)) < 2:
                 continue
             scores = play(attack, label, given, 3).victims
             member = nothing.attacked.member[nothing.victims]
