@@ -133,15 +133,15 @@ def test_a_table_has_a_group_for_each_family(make_results):
     assert rtn_8.detail == "rtn 8 bits"
 
 
-def test_one_family_has_neither_table_nor_figure(make_results):
-    for names in ((), ("rtn-8", "rtn-2"), ("pruned",)):
+def test_one_family_or_few_releases_have_neither_table_nor_figure(make_results):
+    for names in ((), ("rtn-8", "rtn-2"), ("pruned",), ("pruned", "rtn-8", "shared")):
         results = make_results(of_families(*names))
         assert families_table(results) is None and by_family(results) == {}
         assert leakage_by_method(results) is None
         assert "families.tex" not in latex_tables(results)
         assert not [stem for stem in draw(results)[0] if stem.startswith("methods")]
         assert not [line for line in draw(results)[1] if line.startswith("methods")]
-    without_sizes = families_table(make_results(of_families("pruned", "rtn-8", sizes=False)))
+    without_sizes = families_table(make_results(of_families("pruned", "rtn-8", "rtn-2", "shared", sizes=False)))
     assert "AUC at equal size" not in without_sizes.columns
 
 

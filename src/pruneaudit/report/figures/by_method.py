@@ -55,7 +55,7 @@ _BITS_ROOM = 1.15
 
 
 def leakage_by_method(results: Results, theme: Theme = PAGE, first: Across = "bits") -> Figure | None:
-    """The primary attack's AUC of all releases; None with fewer than two families of methods, or without figures.
+    """The primary attack's AUC of all releases; None with few of them, or without figures.
 
     Args:
         results: of a study.

@@ -13,22 +13,23 @@ from pruneaudit.report.selection import finding, headline_rate, primary_attack, 
 from pruneaudit.report.tables.cells import NO_REASON, NOT_RECORDED, Cell, Group, Notes, Row, Table, estimate
 from pruneaudit.report.tables.equal_accuracy import equal_accuracy_cell, equal_size_cell, has_equal_size
 
-_FEWEST = 2
-"""Families of compressed releases from which on they are shown beside each other."""
+_FEWEST_FAMILIES, _FEWEST_RELEASES = 2, 4
+"""Families and compressed releases from which on they are shown by family: other tables show fewer as well."""
 
 
 def by_family(results: Results) -> dict[str, list[str]]:
-    """The releases of each family, in the order of reports; empty with fewer than two families of compressed ones."""
+    """The releases of each family, in the order of reports; empty where these are too few."""
     found: dict[str, list[str]] = {}
     for release in results.releases["release"]:
         found.setdefault(family_of(results, release), []).append(str(release))
-    if len(found.keys() - {NOT_COMPRESSED}) < _FEWEST:
+    compressed = [names for family, names in found.items() if family != NOT_COMPRESSED]
+    if len(compressed) < _FEWEST_FAMILIES or sum(map(len, compressed)) < _FEWEST_RELEASES:
         return {}
     return {family: found[family] for family in FAMILIES if family in found}
 
 
 def families_table(results: Results) -> Table | None:
-    """A group of lines for each family; None with fewer than two families of compressed releases."""
+    """A group of lines for each family; None where there are too few compressed releases."""
     families, rate, notes = by_family(results), headline_rate(results), Notes()
     if not families:
         return None
