@@ -42,8 +42,15 @@ train.py --epochs 200 --wandb
 mia/mia_advanced.py --attacks lira --runs-dir ./runs
 train.py --verbose
 train.py --methods static --sparsities 0.8 --skip-existing
+train.py --dataset_name cifar10 --model_name resnet18 --num_cls 10 --lr 0.1 --epochs 100 --batch_size 128
+pruning/prune.py --dataset_name cifar10 --model_name resnet18 --num_cls 10 --lr 0.001 --prune_epochs 30 --prune_sparsity 0.6
+quantization/qat.py --dataset_name cifar10 --model_name resnet18 --num_cls 10 --lr 0.001 --quantized_epochs 30 --degree int8
+clustering/clustering.py --dataset_name cifar10 --model_name resnet18 --num_cls 10 --lr 0.00001 --epochs 30 --bit 2
+CompLeakNR.py --model_name resnet18 --dataset_name cifar10 --num_cls 10 --batch_size 128 --original
+CompLeakNR.py --compress_degree 0.6 --dataset_name cifar10 --num_cls 10 --batch_size 128 --compress --compress_name pruning --model_name resnet18
+CompLeakSR.py --compress_degree 0.6 --dataset_name cifar10 --num_cls 10 --batch_size 128 --original --compress --model_name resnet18 --compress_name pruning
 """.strip().splitlines()  # noqa: E501
-"""The commands in the READMEs of mia_prune (commit db3a7af) and Pruning_MIA (commit 6f8d7c6)."""
+"""Commands in the READMEs of mia_prune (commit db3a7af), Pruning_MIA (6f8d7c6) and CompLeak (a3ff346; one of each)."""
 CONFIGS = {
     "cifar10_resnet18": {"dataset_name": "cifar10", "model_name": "resnet18", "epochs": 100, "num_cls": 10},
     "location": {"dataset_name": "location", "model_name": "columnfc", "epochs": 50, "num_cls": 30, "input_dim": 446},
@@ -55,6 +62,7 @@ TINY = (
 """Of every study that is begun here; what follows goes on from there."""
 TINY_GROUPS = (*TINY, "membership.num_shadows=2", "membership.num_models=6")
 TINY_GRID = (*TINY, "membership.num_models=4", "training.milestones=[]", "training.schedule=constant")
+TINY_COMPLEAK = (*TINY, "data.num_holdout=200", "data.num_public=80", 'audit.attacks=["loss", "pair_lr"]')
 RESNET = ("model.options.depth=8", "model.options.width=4")
 WIDE_RESNET = ("model.options.depth=10", "model.options.width_factor=1")
 
@@ -79,6 +87,12 @@ def tiny(arguments):
             return [*arguments, "--device", "cpu", "--executor", "serial"]
         case ["mia-prune", *_]:
             return [*arguments, "--device", "cpu"]
+        case ["run", study, *_] if study.startswith("compleak"):
+            groups = ("membership.num_shadows=1",) if "cifar10" in study else ("membership.num_models=4",)
+            network = ("model.options.width=4",)
+            return [*arguments, *set_all(*TINY_COMPLEAK, *groups, *network), "--executor", "serial"]
+        case ["attack", *_]:
+            return [*arguments[:-1], "posterior_lr,pair_lr"]
         case ["run", study, *_]:
             its = (*TINY_GRID, *RESNET) if study.startswith("pruning-mia") else TINY_GROUPS
             return [*arguments, *set_all(*its), "--executor", "serial"]
@@ -107,9 +121,12 @@ def test_every_command_is_understood(line, check_command):
 
 @pytest.mark.parametrize("theirs", THEIRS)
 def test_every_command_of_their_readmes_has_a_line(theirs):
-    followed = re.findall(rf"^# python {re.escape(theirs)}\n(pruneaudit [a-z-]+ [a-z-]+)\b", PAGE.read_text(), re.M)
+    """Several of theirs may have one line of ours."""
+    others = r"(?:# python .*\n)*"
+    line = rf"^# python {re.escape(theirs)}\n{others}(pruneaudit [a-z-]+ \S+)"
+    followed = re.findall(line, PAGE.read_text(), re.M)
     assert len(followed) == 1
-    assert followed[0].split()[1] in ("mia-prune", "pruning-mia")
+    assert re.search(r"mia-prune|pruning-mia|compleak", followed[0])
 
 
 @pytest.fixture
@@ -152,6 +169,19 @@ def test_every_command_of_pruning_mia_runs(empty, capsys):
     assert [release["name"] for release in study["releases"]] == cells
     assert "neural_network_auc" in pd.read_csv("results/unified_mia/comprehensive_mia_results.csv")
     assert Path("exported/runs/static/sparsity_0.8/digits/seed43/experiment_summary.json").is_file()
+
+
+@pytest.mark.slow
+def test_every_command_of_compleak_runs(empty, capsys):
+    lines = lines_of("CompLeak")
+    assert [line.split()[1] for line in lines] == ["run", "attack", "attack", "run", "compleak"]
+    for line in lines:
+        run(line, capsys)
+    findings = pd.read_csv("runs/compleak-fashion/findings.csv")
+    assert {"dense", "pruning-0.6", "int8-as-released", "clustering-16"} <= set(findings["release"])
+    replayed = pd.read_csv("replayed.csv")
+    assert set(replayed["queries"]) == {"as released", "plain", "cropped"}
+    assert set(replayed["is_audit"]) == {True, False}
 
 
 def test_links_lead_somewhere():
