@@ -12,7 +12,7 @@ from pruneaudit.api import Runtime, run
 from pruneaudit.cli import main
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.plan import check_plugins
-from pruneaudit.published.compleak import AS_RELEASED, SYSTEM
+from pruneaudit.published.compleak import AS_MEANT, AS_RELEASED, SYSTEM
 from pruneaudit.published.compleak_protocol import MEMBERS, NO_AUDIT, NOBODYS, QUERIES, replay
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.study.baselines import baselines
@@ -63,16 +63,17 @@ def test_the_recipe_has_its_numbers() -> None:
 def test_eight_bits_as_released_are_float_finetuning_that_is_quantised_later(name: str) -> None:
     study = load_recipe(name)
     releases = {release.name: release for release in study.releases}
-    released = releases[AS_RELEASED]
+    released, meant = releases[AS_RELEASED], releases[AS_MEANT]
     assert (released.finetune, released.compress[0].name) == (None, "static8")
     tuned = releases[released.parent]
-    assert tuned.compress == () and tuned.finetune == releases["pruning-0.7"].finetune
+    assert tuned.compress == () and tuned.finetune == meant.finetune
+    assert meant.compress[0].name == "qat" and meant.parent == "dense"
 
 
 def test_every_release_has_a_baseline_with_the_same_training() -> None:
     study = load_recipe(SMALL)
     found = {name: baseline.name for name, baseline in baselines(study).items()}
-    assert found[AS_RELEASED] == found["pruning-0.7"] == "dense+finetune"
+    assert found[AS_RELEASED] == found["pruning-0.7"] == found[AS_MEANT] == "dense+finetune"
 
 
 def small_study(*changes: str):

@@ -126,6 +126,7 @@ def study_of(name: str) -> Study:
             for sparsity in SPARSITIES
         ),
         {"name": AS_RELEASED, "parent": TUNED, "compress": "static8"},
+        {"name": AS_MEANT, "compress": "qat:bits=8", "finetune": tuned},
         *(
             {"name": f"clustering-{number}", "compress": clusters, "clusters": number, "finetune": clustered}
             for number in CLUSTERS
