@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from pruneaudit.api import Runtime, run
+from pruneaudit.attacks import ATTACKS
+from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.cli import main
+from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.engine.plan import check_plugins
+from pruneaudit.metrics import auc, auc_influence, two_way
 from pruneaudit.published.compleak import AS_MEANT, AS_RELEASED, SYSTEM
+from pruneaudit.published.compleak_epochs import best_on_victims
 from pruneaudit.published.compleak_protocol import MEMBERS, NO_AUDIT, NOBODYS, QUERIES, replay
 from pruneaudit.runs.folder import RunFolder
+from pruneaudit.signals.signals import Signals
 from pruneaudit.study.baselines import baselines
 from pruneaudit.study.recipes import load_recipe
 from run_bytes import reproducible_bytes
@@ -134,12 +142,6 @@ def test_the_same_again_whatever_the_number_of_jobs(finished, replayed) -> None:
 
 def test_plain_queries_of_members_are_those_of_the_run(finished, replayed) -> None:
     """The replay changes the queries alone: with plain ones it is the run's own attack."""
-    from pruneaudit.attacks import ATTACKS
-    from pruneaudit.attacks.attack_input import AttackInput
-    from pruneaudit.core import seeds
-    from pruneaudit.core.randomness import numpy_generator
-    from pruneaudit.metrics import auc
-
     held = RunFolder.open(finished)
     signals = held.signals(*held.finished(), "dense")
     options = ATTACKS.get("posterior_rf").Options(trees=20, min_leaf=5, max_rows=600)
@@ -218,3 +220,47 @@ def test_its_own_study_can_be_stepped_through(tmp_path) -> None:
     findings = pd.read_csv(found.folder / "findings.csv")
     assert {release.name for release in study.releases} <= set(findings["release"])
     assert len(set(findings["attack"])) == len(study.audit.attacks)
+
+
+def nothing_to_find(num_models=8, num_samples=200):
+    rng = np.random.default_rng(3)
+    member = rng.random((num_models, num_samples)) < 0.5
+    logits = rng.normal(size=(num_models, num_samples, 3)).astype(np.float32)
+    signals = Signals(logits, rng.integers(3, size=num_samples), member)
+    return AttackInput.of([signals], [signals])
+
+
+def test_the_best_epoch_on_the_victim_finds_what_is_not_there() -> None:
+    attack_input = nothing_to_find()
+    kind = ATTACKS.get("nn_cls")
+    attack = kind(kind.Options(epochs=40, max_rows=200, learning_rate=3e-3))
+    member = attack_input.attacked.member
+    best = best_on_victims(attack, attack_input, np.random.default_rng(0))
+    fair = attack.score(attack_input, np.random.default_rng(0)).victims
+    accuracies = [
+        np.mean([((s >= 0) == m).mean() for s, m in zip(scores, member, strict=True)]) for scores in (best, fair)
+    ]
+    assert accuracies[0] > accuracies[1] + 0.02
+    assert accuracies[0] > 0.52
+    null = two_way(*auc_influence(fair, member))
+    assert null.low < 0.5 < null.high
+
+
+def test_the_best_of_one_epoch_is_that_epoch() -> None:
+    """Without a choice nothing is read of the victim: its members turned round, the scores stay."""
+    attack_input = nothing_to_find(4, 60)
+    kind = ATTACKS.get("nn")
+    attack = kind(kind.Options(epochs=1, max_rows=50))
+    turned = replace(attack_input.attacked, member=~attack_input.attacked.member)
+    other = AttackInput.of([turned], attack_input.references, attack_input.allowed)
+    first, second = (best_on_victims(attack, each, np.random.default_rng(0)) for each in (attack_input, other))
+    np.testing.assert_array_equal(first, second)
+    assert np.isfinite(first).all()
+
+
+def test_networks_are_played_with_both_choices_of_the_epoch(finished) -> None:
+    found = replay(finished, ["dense"], ["nn:epochs=3:max_rows=300"])
+    assert len(found) == 2 * 3 * 2
+    chosen = found[found["epoch"] == "chosen on references"]
+    assert (chosen["is_audit"] == (chosen["queries"] != "as released")).all()
+    assert not found.loc[found["epoch"] == "best on the victim", "is_audit"].any()

@@ -94,7 +94,7 @@ class LearnedAttack(Attack[OptionsT]):
     def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """Log-odds of membership, (V, N) float64; NaN for victims without a reference outside their fold."""
         seed = int(rng.integers(2**62))
-        samples = _drawn_over(attack_input.attacked)  # the order of everything drawn below
+        samples = drawn_over(attack_input.attacked)  # the order of everything drawn below
         scores = np.full(attack_input.eligible.shape, np.nan)
         held_out: list[HeldOut] = []
         for index, (victims, references) in enumerate(settings(attack_input, seed)):
@@ -117,7 +117,7 @@ class LearnedAttack(Attack[OptionsT]):
         self, attack_input: AttackInput, references: np.ndarray, samples: np.ndarray, rng: np.random.Generator
     ) -> Scorer | None:
         """The victims' scorer for attacks with a fixed threshold, which hold out no rows."""
-        train = self._rows(attack_input.references, references, samples, self.limit(), rng)
+        train = self.rows(attack_input.references, references, samples, self.limit(), rng)
         nothing = train.where(np.zeros(len(train.member), dtype=bool))
         return self.trained(train, nothing, rng) if len(train.member) else None
 
@@ -141,10 +141,10 @@ class LearnedAttack(Attack[OptionsT]):
             num_held = int(len(samples) * HELD_OUT_FRACTION) if self.selects_epoch else 0
             held, taught, shown = references, references, mixed[num_held:]
             selecting, deciding = mixed[:num_held], mixed[:0]
-        train = self._rows(seen, taught, shown, limit, rng)
+        train = self.rows(seen, taught, shown, limit, rng)
         if not len(train.member):
             return None, []
-        selection = self._rows(seen, held, selecting, limit and int(limit * HELD_OUT_FRACTION), rng)
+        selection = self.rows(seen, held, selecting, limit and int(limit * HELD_OUT_FRACTION), rng)
         scorer = self.trained(train, selection, rng)
         if not len(deciding):
             return scorer, []
@@ -154,7 +154,7 @@ class LearnedAttack(Attack[OptionsT]):
             row[wanted] = self._scored(scorer, seen, model, wanted)
         return scorer, [HeldOut(victims, held, scores)]
 
-    def _rows(
+    def rows(
         self,
         releases: Sequence[Signals],
         models: np.ndarray,
@@ -179,7 +179,7 @@ class LearnedAttack(Attack[OptionsT]):
         return scorer(self.features_of(releases, model, samples), releases[-1].labels[samples])
 
 
-def _drawn_over(signals: Signals) -> np.ndarray:
+def drawn_over(signals: Signals) -> np.ndarray:
     """Samples in the order of their ids, for all draws.
 
     A holdout is left out if there are public samples: no classifier learns from it, so adding one to a study does

@@ -75,11 +75,11 @@ def _print(found: pd.DataFrame) -> None:
     from pruneaudit.published.compleak_protocol import AS_RELEASED, QUERIES
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for header in ("Samples", "Release", "Attack"):
+    for header in ("Samples", "Release", "Attack", "Epoch"):
         table.add_column(header, overflow="fold")
     for queries in QUERIES:
         table.add_column(f"{queries} (no audit)" if queries == AS_RELEASED else queries, justify="right")
-    for key, rows in found.groupby(["samples", "release", "attack"], sort=False):
+    for key, rows in found.groupby(["samples", "release", "attack", "epoch"], sort=False):
         by_queries = rows.set_index("queries")
         values = [by_queries.loc[queries, ["auc", "auc_low", "auc_high"]] for queries in QUERIES]
         cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*each) for each in values]

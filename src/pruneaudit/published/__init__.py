@@ -18,6 +18,7 @@ SYSTEMS: Registry[System] = Registry(
     "pruneaudit.published",
     "SYSTEM",
     infrastructure={
+        "compleak_epochs",
         "compleak_protocol",
         "finished",
         "old_options",

@@ -85,11 +85,11 @@ _RECIPES = {
         " cores",
         {
             "seed": 7,
-            "model": "tinycnn:width=8",
+            "model": "tinycnn:width=16",
             "data": {"source": "fashion_mnist_5k", "num_samples": 2_200, "num_public": 800, "num_holdout": 2_000},
             "membership": {"num_models": 12},
             "training": {
-                "epochs": 30,
+                "epochs": 40,
                 "batch_size": 32,
                 "learning_rate": 0.05,
                 "weight_decay": 5.5e-4,
@@ -98,8 +98,8 @@ _RECIPES = {
                 "patience": 10,
             },
         },
-        9,
-        5e-4,
+        10,
+        0.01,
         CLUSTERING_RATE,
         (
             *(f"{attack}:max_rows=3000" for attack in ("posterior_lr", "posterior_rf", "pair_lr", "pair_rf")),

@@ -12,6 +12,10 @@ The replay keeps the networks, the attacks and their cross-fitting, and changes 
 | plain | plain | plain | yes |
 | cropped | cropped | cropped | yes |
 
+Its networks (SAMIA) also keep the epoch that is best on the victim. Attacks that train a network are therefore played
+twice, with the epoch chosen on references, and with the victim's best one, which is no audit either. That network
+learns from all references outside the victim's fold.
+
 Each is played on real members, and on samples that nobody trained on, half of them called members: there every AUC
 apart from 0.5 comes from the queries. An audit never plays these queries: `Signals` refuses asymmetric ones where it
 can see them, and placebo rows reveal the others (`evaluation/placebo.py`).
@@ -32,6 +36,7 @@ import pandas as pd
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import AttackInput
+from pruneaudit.attacks.classifier import ClassifierAttack
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.randomness import numpy_generator, torch_generator
@@ -43,6 +48,7 @@ from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.task_context import stored_model
 from pruneaudit.evaluation.comparison_plan import ready
 from pruneaudit.metrics import auc_influence, two_way
+from pruneaudit.published.compleak_epochs import best_on_victims
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE
@@ -51,12 +57,14 @@ from pruneaudit.training.predict import predict
 from pruneaudit.training.samples import Samples
 
 NO_AUDIT = (
-    "This is no audit. The rows 'as released' query members in another way than others, as CompLeak's code does, and"
-    " measure that difference."
+    "This is no audit. The rows 'as released' query members in another way than others, as CompLeak's code does; those"
+    " of the epoch 'best on the victim' choose it by the victim's members. They measure these faults."
 )
 AS_RELEASED, PLAIN, CROPPED = "as released", "plain", "cropped"
 QUERIES = (AS_RELEASED, PLAIN, CROPPED)
 """Who is cropped: members alone, nobody, everybody."""
+ON_REFERENCES, ON_VICTIM = "chosen on references", "best on the victim"
+"""How the epoch of a network is chosen."""
 MEMBERS, NOBODYS = "real members", "nobody trained on"
 ATTACKS = ("posterior_rf", "pair_rf")
 """Its forests: NR and SR2."""
@@ -108,12 +116,13 @@ def replay(
         )
     half = _half(np.flatnonzero(unused), answers[DENSE].signals.model_names, seed)
     work = [
-        _Attacked(release, label, attack, [answers[name] for name in _seen(attack, release)], queries, called)
+        _Attacked(release, label, attack, [answers[name] for name in _seen(attack, release)], queries, called, epoch)
         for called in (half, None)
         for release in asked
         for label, attack in played.items()
         if release != DENSE or "two releases" not in attack.needs
         for queries in QUERIES
+        for epoch in ((ON_REFERENCES, ON_VICTIM) if isinstance(attack, ClassifierAttack) else ("",))
     ]
     for one in work:
         if one.queries == PLAIN and (lack := one.attack.lacks(one.attack_input())):
@@ -215,6 +224,8 @@ class _Attacked:
     queries: str
     called: _Called | None
     """None: real members."""
+    epoch: str
+    """How the epoch of a network is chosen; empty for other attacks."""
 
     def attack_input(self) -> AttackInput:
         """Returns the networks of the run, as victims and as references of one another."""
@@ -227,13 +238,18 @@ class _Attacked:
         say(f"{samples}, {self.queries}: {self.label} on {self.release}")
         attack_input = self.attack_input()
         attacked, victims = attack_input.attacked, attack_input.victims
-        scores = self.attack.score(attack_input, numpy_generator(seed, seeds.ATTACK, self.label, self.release)).victims
+        rng = numpy_generator(seed, seeds.ATTACK, self.label, self.release)
+        if self.epoch == ON_VICTIM and isinstance(self.attack, ClassifierAttack):
+            scores = best_on_victims(self.attack, attack_input, rng)
+        else:
+            scores = self.attack.score(attack_input, rng).victims
         counted, member = np.where(attacked.ordinary[victims], scores, np.nan), attacked.member[victims]
         fewest = min(int((~np.isnan(counted) & side).sum(axis=1).min()) for side in (member, ~member))
         with one_blas_thread():
             auc = two_way(*auc_influence(counted, member), num_trials=fewest)
         return {
-            **{"samples": samples, "queries": self.queries, "is_audit": self.queries != AS_RELEASED},
+            **{"samples": samples, "queries": self.queries, "epoch": self.epoch},
+            **{"is_audit": self.queries != AS_RELEASED and self.epoch != ON_VICTIM},
             **{"release": self.release, "attack": self.label},
             **{"auc": float(auc.value), "auc_low": float(auc.low), "auc_high": float(auc.high)},
             **{"num_victims": len(victims), "num_samples": int((~np.isnan(counted)).any(axis=0).sum())},
