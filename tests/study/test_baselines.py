@@ -69,6 +69,32 @@ def test_a_network_from_new_weights_is_compared_with_itself_from_new_weights():
     assert (new.parent, new.model.label, new.compress) == ("init", "tinycnn:width=3", ())
 
 
+def test_trainings_between_steps_are_made_without_the_steps_too():
+    deep = {"name": "deep", "compress": "deep-compression", "finetune": TUNED}
+    (one, two) = with_baselines(study(deep)).releases[1:]
+    assert (one.name, one.parent, one.compress) == ("dense+finetune", DENSE, ())
+    assert (two.name, two.parent, two.compress) == ("dense+finetune+finetune", "dense+finetune", ())
+    assert one.finetune == two.finetune
+    found = baselines(study(deep))["deep"]
+    assert (found.name, found.gap) == (two.name, "")
+    plain = {"name": "small", "compress": "rtn:bits=4", "finetune": TUNED}
+    assert added(plain, deep) == ["dense+finetune", "dense+finetune+finetune"]  # the first serves both
+    shorter = {**deep, "name": "shorter", "compress": "deep-compression:epochs=1"}
+    assert added(deep, shorter) == [
+        "dense+finetune",
+        "dense+finetune+finetune",
+        "dense+finetune-2",
+        "dense+finetune-2+finetune",
+    ]
+    assert with_baselines(study(shorter)).releases[1].finetune.epochs == 1
+    assert added({"name": "longer", "finetune": TUNED}, deep) == ["longer+finetune"]
+    for other in (
+        {**deep, "defense": "relaxloss"},
+        {**deep, "compress": ["slim:sparsity=0.3", "finetune", "kmeans:clusters=4"]},
+    ):
+        assert "own training phases" in baselines(study(other))["deep"].gap
+
+
 def test_a_compressed_parent_stays_as_it_is():
     releases = [
         {"name": "sparse", "compress": "l1unstructured:sparsity=0.7"},

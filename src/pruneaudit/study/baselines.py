@@ -30,8 +30,15 @@ class Baseline:
     """A release of the study, `dense`, or that of `missing`; empty if it cannot be made."""
     missing: Release | None = None
     """The release to add, if the study does not have it."""
+    before: tuple[Release, ...] = ()
+    """Releases to add before it: the trainings between two steps of a chain, without the steps."""
     gap: str = ""
     """Why the two differ in more than the compression; empty if they do not."""
+
+    @property
+    def added(self) -> tuple[Release, ...]:
+        """All releases to add, parents first."""
+        return (*self.before, self.missing) if self.missing else self.before
 
 
 def baselines(study: Study) -> dict[str, Baseline]:
@@ -49,16 +56,16 @@ def baselines(study: Study) -> dict[str, Baseline]:
     for release in study.releases:
         if release.compress:
             baseline = found[release.name] = _baseline_of(study, release, known, taken)
-            if baseline.missing:
-                known[_shape(study, baseline.missing)] = baseline.name
-                taken.add(baseline.name)
+            for added in baseline.added:
+                known[_shape(study, added)] = added.name
+                taken.add(added.name)
     return found
 
 
 def with_baselines(study: Study) -> Study:
     """Returns the study with the missing baselines and undefended counterparts added."""
     study = with_counterparts(study)
-    missing = [baseline.missing for baseline in baselines(study).values() if baseline.missing]
+    missing = [added for baseline in baselines(study).values() for added in baseline.added]
     return with_counterparts(study.model_copy(update={"releases": (*study.releases, *missing)}) if missing else study)
 
 
@@ -82,21 +89,63 @@ def _baseline_of(study: Study, release: Release, known: dict[Any, str], taken: C
     from_new_weights = origin_of(release) == "init"
     if release.finetune is None and not from_new_weights:
         return Baseline(release.parent)
-    gap = _own_trainings(release)
+    between = _trainings_between(release)
+    gap = "" if between else _own_trainings(release)
     values = {"parent": INIT if from_new_weights else release.parent, "model": release.model}
+    before: list[Release] = []
+    for finetune in between:
+        step = Release.model_validate({**values, "finetune": finetune})
+        name, missing = _placed(study, step, known, taken, before)
+        before += [missing] if missing else []
+        values["parent"] = name
     plain = Release.model_validate({**values, "finetune": release.finetune, "defense": release.defense})
     try:
         check_release(study, plain)
-        shape = _shape(study, plain)
+        name, missing = _placed(study, plain, known, taken, before)
     except UserError as error:
         return Baseline("", gap=f"it cannot be made without its compression: {error}")
+    return Baseline(name, missing, tuple(before), gap)
+
+
+def _placed(
+    study: Study, plain: Release, known: dict[Any, str], taken: Collection[str], before: list[Release]
+) -> tuple[str, Release | None]:
+    """Returns the name of an uncompressed release, and the release itself if it has to be added.
+
+    Args:
+        study: the study.
+        plain: the release, with any name.
+        known: the names of uncompressed releases, by the settings that determine them.
+        taken: the names already in use.
+        before: releases that will be added too.
+    """
+    shape = _shape(study, plain)
     if shape == _shape_of_dense(study):
-        return Baseline(DENSE, gap=gap)
+        return DENSE, None
     if shape in known:
-        return Baseline(known[shape], gap=gap)
+        return known[shape], None
+    used = {*taken, *(release.name for release in before)}
     names = (plain.name if number == 1 else f"{plain.name}-{number}" for number in count(1))
-    name = next(name for name in names if name not in taken)
-    return Baseline(name, plain.model_copy(update={"name": name}), gap)
+    name = next(name for name in names if name not in used)
+    return name, plain.model_copy(update={"name": name})
+
+
+def _trainings_between(release: Release) -> list[dict[str, Any]]:
+    """Returns the settings of the trainings between steps, if a release without the steps can have them too.
+
+    Empty if a step trains in another way, or a defence works in all trainings.
+    """
+    if release.finetune is None or release.defense or origin_of(release) == "init":
+        return []
+    registry, found = registry_of("compressor"), []
+    for plugin in release.compress:
+        compressor, options = registry.get(plugin.name), plugin_options(registry, plugin, f"release '{release.name}'")
+        if compressor.kind(options) == "training":
+            own = getattr(options, "epochs", None)
+            found.append(release.finetune.model_dump() | ({"epochs": own} if own else {}))
+        elif compressor.trains(options):
+            return []
+    return found
 
 
 def _own_trainings(release: Release) -> str:
