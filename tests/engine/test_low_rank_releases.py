@@ -12,7 +12,7 @@ from pruneaudit.compression.structure import records
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, file_sha256
 from pruneaudit.engine.plan import check_plugins
-from pruneaudit.report.selection import baseline_of
+from pruneaudit.report.selection import own_baseline
 from pruneaudit.runs.export import export
 from pruneaudit.training.checkpoint import load_tensors
 
@@ -123,8 +123,8 @@ def test_layers_that_stay_whole_are_told_and_both_trainings_happened(finished):
     assert found["nm-2x4"]["kept_whole"] == ["kept whole: features.0.conv: 4 does not divide their 1 inputs"]
     assert all("is not below" in note for note in found["spatial"]["kept_whole"])
     assert found["moving"]["reactivation"]
-    assert baseline_of(finished.results, "deep").name == "dense+finetune+finetune"
-    assert not baseline_of(finished.results, "deep").gap
+    assert own_baseline(finished.results, "deep").name == "dense+finetune+finetune"
+    assert not own_baseline(finished.results, "deep").gap
     for folder in folders(finished, "deep"):
         state = load_state(folder)
         assert all(len(value) <= 8 for key, value in state.items() if key.startswith("codebook/"))
