@@ -55,6 +55,10 @@ INT8_KERNELS = frozenset(
 """Operations of onnxruntime that multiply integers."""
 
 
+WEIGHTS_ONCE = "session.disable_quant_qdq"
+"""The option of a session with which onnxruntime computes float weights once, when loading."""
+
+
 @dataclass(frozen=True, eq=False)
 class Inputs:
     """Inputs of a network to compare on, and where they are from."""
@@ -216,18 +220,22 @@ def _run(session: Any, x: Tensor) -> np.ndarray:
     return answer
 
 
-def session_of(model: Any, optimised: Path | None = None) -> Any:
+def session_of(model: bytes, optimised: Path | None = None, computes_weights_once: bool = False) -> Any:
     """An ONNX model in onnxruntime, on one thread.
 
     Args:
         model: the model's bytes.
         optimised: write the graph that onnxruntime runs to this file.
+        computes_weights_once: compute float weights of codes when loading, instead of in each run; then no layer runs
+            on integers.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if computes_weights_once:
+        options.add_session_config_entry(WEIGHTS_ONCE, "1")
     if optimised is not None:
         options.optimized_model_filepath = str(optimised)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -17,7 +17,16 @@ from torch import Tensor, nn
 
 from pruneaudit.compression.matrices import matrices
 from pruneaudit.core.errors import UserError, in_one_line
-from pruneaudit.external.onnx_check import Agreement, Inputs, Times, compare, int8_kernels, session_of, times
+from pruneaudit.external.onnx_check import (
+    WEIGHTS_ONCE,
+    Agreement,
+    Inputs,
+    Times,
+    compare,
+    int8_kernels,
+    session_of,
+    times,
+)
 from pruneaudit.external.onnx_codes import activations, fold_into, put_activations, put_codes, without_rounding
 from pruneaudit.external.onnx_graph import float_graph, fold_norms
 
@@ -44,6 +53,8 @@ class OnnxFacts:
     """How many layers have int8 activations."""
     times: Times | None
     """Time as stored and with float weights; None if all weights are float."""
+    times_computed_once: Times | None
+    """The same if onnxruntime computes float weights once, when it loads the file; None with int8 activations."""
 
     def described(self) -> dict[str, Any]:
         """The facts as JSON data."""
@@ -64,6 +75,8 @@ class OnnxFacts:
                 "rounds": self.times.rounds,
                 "threads": 1,
             }
+        if self.times_computed_once is not None:
+            found["latency"]["ratio_to_float32_with_weights_computed_once"] = self.times_computed_once.ratio
         return found
 
     def lines(self) -> list[str]:
@@ -89,6 +102,11 @@ class OnnxFacts:
             lines.append(
                 f"size {self.num_bytes / self.float_bytes:.2f} of the float file's ({self.float_bytes:,} bytes); time"
                 f" {self.times.ratio:.2f} of its time (batches of {self.times.batch_size}, one thread, this machine)"
+            )
+        if self.times_computed_once is not None:
+            lines.append(
+                f"  {self.times_computed_once.ratio:.2f} of its time with the session option {WEIGHTS_ONCE} = 1, which"
+                " computes float weights once, when loading"
             )
         return lines
 
@@ -143,10 +161,14 @@ def write_onnx(model: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, fi
             f"onnx: {agreement.problem}; nothing is written: use format torch or safetensors, which hold the audited"
             " weights, or compress the network again"
         )
-    timed = times(session_of(float_made), session, inputs.x) if stored or is_rounded else None
+    float_session = session_of(float_made)
+    timed = times(float_session, session, inputs.x) if stored or is_rounded else None
+    once = None
+    if stored and not is_rounded:
+        once = times(float_session, session_of(made, computes_weights_once=True), inputs.x)
     kernels = int8_kernels(made) if is_rounded else 0
     file.write_bytes(made)
-    return OnnxFacts(agreement, stored, len(made), len(float_made), kernels, len(activations(model)), timed)
+    return OnnxFacts(agreement, stored, len(made), len(float_made), kernels, len(activations(model)), timed, once)
 
 
 def _step(model: nn.Module) -> float:
