@@ -212,6 +212,59 @@ def test_activations_of_8_bits_run_as_integers(file, x):
 
 
 @pytest.mark.slow
+def test_integers_of_the_file_give_its_logits(file, x):
+    """Integer sums in numpy, from nothing but the parts of the file."""
+    pruneaudit.compress(made("mlp"), "static8", calibration=x[:64]).to_onnx(file, inputs=x)
+    held = {name: numpy_helper.to_array(value) for name, value in values(file).items()}
+    reads = {node.output[0]: node for node in onnx.load(file).graph.node}
+
+    def layer(node, codes, scale, zero):
+        weights, weight_scale = (held[name] for name in reads[node.input[1]].input[:2])
+        bias, bias_scale = (held[name] for name in reads[node.input[2]].input[:2])
+        assert bias.dtype == np.int32 and bias_scale == pytest.approx(scale * weight_scale, rel=1e-6)
+        sums = (codes - int(zero)) @ weights.astype(np.int64).T + bias
+        return sums * (float(scale) * weight_scale.astype(np.float64))
+
+    def parts_of(node):
+        return (held[name] for name in reads[node.input[0]].input[1:3])
+
+    def rounded(numbers, scale, zero):
+        return np.clip(np.rint(numbers / float(scale)) + int(zero), 0, 255).astype(np.int64)
+
+    first, last = (node for node in onnx.load(file).graph.node if node.op_type == "Gemm")
+    found = x.flatten(1).double().numpy()
+    for node in (first, last):
+        scale, zero = parts_of(node)
+        found = layer(node, rounded(np.maximum(found, 0) if node is last else found, scale, zero), scale, zero)
+    # float32 divides by the scale a little differently: a code next to half a step can move
+    assert np.abs(found - answers(file, x).numpy()).max() < 0.02 * np.abs(found).max()
+    assert np.median(np.abs(found - answers(file, x).numpy())) < 1e-5
+
+
+@pytest.mark.slow
+def test_a_bias_too_large_for_an_integer_is_added_later(file, x):
+    network = made("plain")
+    with torch.no_grad():
+        network[1].weight[0] = 1e-9
+    facts = pruneaudit.compress(network, "static8", calibration=x[:64]).to_onnx(file, inputs=x)
+    operations = [node.op_type for node in onnx.load(file).graph.node]
+    assert operations.count("Add") == 1 and (facts.num_kernels, facts.num_rounded) == (2, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["rtn:bits=4", "static8", "kmeans:clusters=4"])
+def test_a_weight_of_two_layers_is_stored_once(file, x, method):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3))
+    network[3].weight = network[1].weight
+    compressed = pruneaudit.compress(network, method, calibration=x if method == "static8" else None)
+    facts = compressed.to_onnx(file, inputs=x)
+    assert len(facts.stored) == 2 and facts.num_bytes < 64 * 64 * 2 + 4000
+    if method == "static8":  # both get one range, which ReLU's output does not fill: it stays an operation of its own
+        assert (facts.num_kernels, facts.num_rounded) == (2, 3)
+
+
+@pytest.mark.slow
 def test_rounded_logits_differ_by_at_most_one_step(file, x):
     compressed = pruneaudit.compress(made("plain"), "static8:output=int8", calibration=x[:64])
     facts = compressed.to_onnx(file, inputs=x)
@@ -321,6 +374,7 @@ def test_what_is_compared_on_is_labelled():
 def test_without_inputs_seeded_ones_are_used_and_labelled(file):
     compressed = pruneaudit.compress(made("mlp"), "rtn:bits=8", example=SHAPE)
     facts = compressed.to_onnx(file)
+    assert facts.times_computed_once.ratio > 0
     assert facts.agreement.sources == {"seeded": 1000} and "1,000 seeded" in facts.lines()[0]
     assert json.loads((file.parent / "model.onnx.json").read_text())["onnx"]["agreement"]["inputs"] == {"seeded": 1000}
 

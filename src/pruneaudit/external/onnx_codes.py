@@ -274,6 +274,7 @@ def put_activations(graph: Graph, model: nn.Module) -> None:
         (activation,) = rounded
         assert activation is not None
         for node in _layers_with(graph, (matrix.name, *matrix.aliases)):
+            _own_weight(graph, node)
             _round_input(graph, node, activation)
             _round_bias(graph, node, activation)
             for layer in matrix.layers:
@@ -289,6 +290,15 @@ def _layers_with(graph: Graph, names: Sequence[str]) -> list[Any]:
             found += graph.users(node.output[0]) if node.op_type == "Transpose" else [node]
         found += [node for turned in graph.transposed.get(name, ()) for node in graph.users(turned)]
     return found
+
+
+def _own_weight(graph: Graph, node: Any) -> None:
+    """Gives a layer that shares its codes a `DequantizeLinear` of its own, as kernels need it."""
+    made = graph.maker(node.input[1])
+    if made is None or made.op_type != "DequantizeLinear" or len(graph.users(node.input[1])) == 1:
+        return
+    axis = attribute(made, "axis", 1)
+    node.input[1] = graph.add("DequantizeLinear", made.input, f"{node.output[0]}/weight", axis=axis).output[0]
 
 
 def _rounding(graph: Graph, x: str, activation: Activation) -> str:

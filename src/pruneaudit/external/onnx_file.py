@@ -54,7 +54,8 @@ class OnnxFacts:
     times: Times | None
     """Time as stored and with float weights; None if all weights are float."""
     times_computed_once: Times | None
-    """The same if onnxruntime computes float weights once, when it loads the file; None with int8 activations."""
+    """The same if onnxruntime computes float weights of codes once, when loading; None without codes, or with int8
+    activations."""
 
     def described(self) -> dict[str, Any]:
         """The facts as JSON data."""
@@ -164,7 +165,7 @@ def write_onnx(model: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, fi
     float_session = session_of(float_made)
     timed = times(float_session, session, inputs.x) if stored or is_rounded else None
     once = None
-    if stored and not is_rounded:
+    if not is_rounded and any(key.startswith("codes/") for key in state):
         once = times(float_session, session_of(made, computes_weights_once=True), inputs.x)
     kernels = int8_kernels(made) if is_rounded else 0
     file.write_bytes(made)
