@@ -11,13 +11,14 @@ get either, and that code reaches later layers. What is accepted:
 | int8 activations, int8 logits | as above, and logits differ by at most one step of their scale |
 
 Inputs whose two largest logits are closer than one step are counted apart: their class can change by rounding alone.
-With float logits, one step is what one code of one input of the last layer changes in a logit, at most.
+With float logits, one step is what it would be with int8 logits: 1/255 of their range on these inputs.
 """
 
 # N inputs, B batch, C classes
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 import time
@@ -141,6 +142,8 @@ class Agreement:
     @property
     def problem(self) -> str:
         """Why the file must not be written; empty if it may."""
+        if not math.isfinite(self.difference):
+            return "logits of onnxruntime or of the network are not finite"
         if self.step is None:
             if self.relative < FLOAT_TOLERANCE:
                 return ""
@@ -172,15 +175,17 @@ class Agreement:
         }
 
 
-def compare(model: nn.Module, session: Any, inputs: Inputs, step: float | None, has_int8_logits: bool) -> Agreement:
+def compare(
+    model: nn.Module, session: Any, inputs: Inputs, has_int8_activations: bool, logit_step: float | None
+) -> Agreement:
     """Compares onnxruntime with a network.
 
     Args:
         model: the audited network, on the CPU.
         session: the file in onnxruntime.
         inputs: what to compare on.
-        step: one step of the logits; None without int8 activations.
-        has_int8_logits: whether the logits are rounded to 8 bits.
+        has_int8_activations: whether layers round their inputs to 8 bits.
+        logit_step: the step of logits that are rounded to 8 bits; None: they are float.
 
     Raises:
         UserError: onnxruntime cannot run the file.
@@ -196,6 +201,8 @@ def compare(model: nn.Module, session: Any, inputs: Inputs, step: float | None, 
     with evaluating(model), torch.no_grad():
         expected = [logits_in(model(batch)) for batch in batches]
     got, wanted = (_logits(torch.cat(parts).double()) for parts in (found, expected))
+    low, high = (float(end) for end in wanted.aminmax())
+    step = logit_step or (_range_step(low, high) if has_int8_activations else None)
     difference, largest = float((got - wanted).abs().max()), float(wanted.abs().max())
     relative = difference / max(1.0, largest)
     got, wanted = got[1:], wanted[1:]  # (N, C)
@@ -204,10 +211,13 @@ def compare(model: nn.Module, session: Any, inputs: Inputs, step: float | None, 
     within = step if step is not None else FLOAT_TOLERANCE * max(1.0, largest)
     is_near = two[:, 0] - two[:, -1] <= within * (1 + _SLACK)
     near, others = int((differs & is_near).sum()), int((differs & ~is_near).sum())
-    if not np.isfinite(difference):
-        difference = relative = float("inf")
     same = len(got) - near - others
-    return Agreement(inputs.sources, same, near, others, difference, relative, step, has_int8_logits)
+    return Agreement(inputs.sources, same, near, others, difference, relative, step, logit_step is not None)
+
+
+def _range_step(low: float, high: float) -> float:
+    """1/255 of a range that includes 0."""
+    return max((max(high, 0.0) - min(low, 0.0)) / 255, 1e-12)
 
 
 def _logits(output: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pruneaudit.compression.matrices import matrices
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.external.onnx_check import (
     WEIGHTS_ONCE,
@@ -59,7 +58,7 @@ class OnnxFacts:
 
     def described(self) -> dict[str, Any]:
         """The facts as JSON data."""
-        found = {
+        found: dict[str, Any] = {
             "agreement": self.agreement.described(),
             "weights": dict(self.stored),
             "bytes": self.num_bytes,
@@ -68,16 +67,16 @@ class OnnxFacts:
             "int8_kernels": self.num_kernels,
         }
         if self.times is not None:
+            once = self.times_computed_once
             found["latency"] = {
                 "ratio_to_float32": self.times.ratio,
+                "ratio_with_weights_computed_once": None if once is None else once.ratio,
                 "seconds": self.times.seconds,
                 "seconds_float32": self.times.float_seconds,
                 "batch_size": self.times.batch_size,
                 "rounds": self.times.rounds,
                 "threads": 1,
             }
-        if self.times_computed_once is not None:
-            found["latency"]["ratio_to_float32_with_weights_computed_once"] = self.times_computed_once.ratio
         return found
 
     def lines(self) -> list[str]:
@@ -154,9 +153,8 @@ def write_onnx(model: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, fi
         raise UserError(
             f"onnx: this network cannot be written ({in_one_line(error)}); use format torch or safetensors"
         ) from error
-    outputs = activations(model, "output")
-    step = next((each.scale for each in outputs.values()), None) or (_step(model) if is_rounded else None)
-    agreement = compare(model, session, inputs, step, bool(outputs))
+    logit_step = next((each.scale for each in activations(model, "output").values()), None)
+    agreement = compare(model, session, inputs, is_rounded, logit_step)
     if agreement.problem:
         raise UserError(
             f"onnx: {agreement.problem}; nothing is written: use format torch or safetensors, which hold the audited"
@@ -170,10 +168,3 @@ def write_onnx(model: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, fi
     kernels = int8_kernels(made) if is_rounded else 0
     file.write_bytes(made)
     return OnnxFacts(agreement, stored, len(made), len(float_made), kernels, len(activations(model)), timed, once)
-
-
-def _step(model: nn.Module) -> float:
-    """What one code of one input of the last layer with int8 activations changes in a logit, at most."""
-    name, activation = list(activations(model).items())[-1]
-    weight = next(matrix.weight for matrix in matrices(model) if name in matrix.layers)
-    return activation.scale * float(weight.detach().abs().max())
