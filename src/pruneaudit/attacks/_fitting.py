@@ -43,6 +43,8 @@ class Recipe:
     """Keep the epoch with the lowest held-out loss instead of the last one."""
     weights_of_mia_prune: bool = False
     """Draw first weights as mia_prune does (Xavier-normal, zero biases) instead of torch's defaults."""
+    after_epoch: Callable[[nn.Module], None] | None = None
+    """Called with the network after each epoch, for a look at its training; it must not change the network."""
 
 
 def fit(
@@ -53,7 +55,6 @@ def fit(
     recipe: Recipe,
     seed: int,
     device: str = "cpu",
-    after_epoch: Callable[[nn.Module], None] | None = None,
 ) -> nn.Module:
     """Trains a classifier of members and non-members by cross-entropy.
 
@@ -65,7 +66,6 @@ def fit(
         recipe: optimizer, epochs and so on.
         seed: seed of everything random: initialisation, order of the rows, dropout.
         device: where to train; the network stays there.
-        after_epoch: called with the network after each epoch; it must not change it.
     """
     x, y = torch.from_numpy(features).to(device), torch.from_numpy(member.astype(np.int64)).to(device)
     num_batches = math.ceil(len(x) / recipe.batch_size)
@@ -92,8 +92,8 @@ def fit(
                 optimizer.step()
             if selects and (found := _loss(log_odds(network, held_out[0]), held_out[1])) < lowest:
                 lowest, best = found, copy.deepcopy(network.state_dict())
-            if after_epoch is not None:
-                after_epoch(network)
+            if recipe.after_epoch is not None:
+                recipe.after_epoch(network)
     if best:
         network.load_state_dict(best)
     return network.eval()

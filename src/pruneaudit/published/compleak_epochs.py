@@ -49,10 +49,9 @@ def best_on_victims(attack: ClassifierAttack, attack_input: AttackInput, rng: np
             train.features,
             train.member,
             (train.features[:0], train.member[:0]),
-            replace(attack.recipe(), select_epoch=False),
+            replace(attack.recipe(), select_epoch=False, after_epoch=partial(_measure, watched)),
             int(own.integers(2**62)),
             attack.device,
-            after_epoch=partial(_measure, watched),
         )
         for victim, one in zip(victims, watched, strict=True):
             scores[victim, one.samples] = one.best
