@@ -20,8 +20,9 @@ import pruneaudit
 from pruneaudit.compression import COMPRESSORS
 from pruneaudit.compression.chain import Chained, Step, compressed
 from pruneaudit.compression.compressor import Compressed, CompressionContext
+from pruneaudit.compression.decompositions import Split, as_matrix
 from pruneaudit.compression.factored import Factored
-from pruneaudit.compression.factors import Split, as_matrix, factorise, forms
+from pruneaudit.compression.factors import factorise, forms
 from pruneaudit.compression.macs import count_macs
 from pruneaudit.compression.selection import prunable_weights
 from pruneaudit.compression.storage_size import cost

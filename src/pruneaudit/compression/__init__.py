@@ -33,6 +33,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "compressor",
         "corrected_grids",
         "error_correction",
+        "decompositions",
         "densities",
         "drop_and_grow",
         "factored",

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from pruneaudit.compression.factored import Form
+
 
 class Options(LayerOptions):
     """Settings of low rank."""
@@ -86,6 +88,7 @@ class Svd(Compressor[Options]):
         """Replaces layers, in place; see `Compressor.compress`."""
         from pruneaudit.compression import factors, selection
         from pruneaudit.compression.channel_choice import KeptWhole, kept_notes
+        from pruneaudit.compression.decompositions import Split, break_even
         from pruneaudit.compression.layer_inputs import layers_in_order
         from pruneaudit.core.errors import UserError
 
@@ -96,30 +99,22 @@ class Svd(Compressor[Options]):
         ends = selection.end_layers(model)
         inner = {name: form for name, form in forms.items() if factors.layer_of(name) not in ends}
         forms = inner if inner and not options.split_ends else forms
-        if options.by == "weights":  # refused before the costly part
-            ranks = {
-                n: factors.rank_of_weights(factors.layer_of(n), weights[n], form, options.fraction)
-                for n, form in forms.items()
-            }
+        ranks = _ranks_of_sizes(weights, forms, options.fraction) if options.by == "weights" else {}
         moments: dict[str, Tensor] = {}
         if options.data != "none":
             assert context.samples is not None
             moments = {each.name: each.moment()[0] for each in layers_in_order(model, context.samples, forms)}
-        splits = {name: factors.Split.of(weights[name], form, moments.get(name)) for name, form in forms.items()}
-        if options.by != "weights":
-            ranks = {
-                name: split.rank_of_energy(options.fraction)
-                if options.by == "energy"
-                else split.rank_of_error(options.fraction)
-                for name, split in splits.items()
-            }
+        splits = {name: Split.of(weights[name], form, moments.get(name)) for name, form in forms.items()}
+        for name, split in splits.items():
+            if options.by != "weights":
+                of_values = split.rank_of_energy if options.by == "energy" else split.rank_of_error
+                ranks[name] = of_values(options.fraction)
         above = []
         for name, split in splits.items():
-            limit = factors.break_even(split.shape)
+            limit = break_even(split.shape)
             if not 1 <= ranks[name] < limit:
-                reason = (
-                    f"rank {ranks.pop(name)} is not below {limit:.4g}, where two layers hold as many weights as one"
-                )
+                rank = ranks.pop(name)
+                reason = f"rank {rank} is not below {limit:.4g}, where two layers hold as many weights as one"
                 above.append(KeptWhole(layers=(factors.layer_of(name),), reason=reason))
         layers = tuple(
             factors.LayerFactors(name=factors.layer_of(name), form=splits[name].form, rank=rank)
@@ -137,6 +132,14 @@ class Svd(Compressor[Options]):
         from pruneaudit.compression.structure import of_kind
 
         return Factors(of_kind(structure_in(state), self.record))
+
+
+def _ranks_of_sizes(weights: Mapping[str, Tensor], forms: Mapping[str, Form], fraction: float) -> dict[str, int]:
+    """The rank of each layer by its number of weights; refused before the costly part."""
+    from pruneaudit.compression.decompositions import rank_of_weights
+    from pruneaudit.compression.factors import layer_of
+
+    return {name: rank_of_weights(layer_of(name), weights[name], form, fraction) for name, form in forms.items()}
 
 
 COMPRESSOR = Svd()
