@@ -19,6 +19,7 @@ from pruneaudit.compression.chain import Chained, Step, compressed
 from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.macs import count_bit_operations, layer_macs
 from pruneaudit.compression.state import load_state, not_rebuilt, save_state, structure_in
+from pruneaudit.compression.storage_size import cost
 from pruneaudit.compression.structure import replay
 from pruneaudit.compression.structured import kept_whole
 from pruneaudit.core.errors import UserError
@@ -55,6 +56,17 @@ def test_ranges_and_codes_by_hand(quantised: Callable[..., Compressed]) -> None:
     assert model[0].input_scale.dtype == model[0].input_zero.dtype == torch.float32
     found = model(torch.tensor([[0.029, 9.0], [-7.0, 0.0]]))
     assert torch.allclose(found, torch.tensor([[0.02, 4.1], [-1.0, 0.0]]))
+
+
+def test_a_range_costs_a_scale_of_32_bits_and_a_code_of_8(quantised: Callable[..., Compressed]) -> None:
+    model = nn.Sequential(nn.Linear(2, 2, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    made = quantised(model, table([[-1.0, 0.5], [4.1, 0.0]]))
+    found = cost(made.model, STATIC8.state(made))
+    codes, scales, of_range = 4 * 1, 2 * 32, 32 + 8  # two codes, alike often: a bit each
+    assert found.weight_bits == codes + scales
+    assert found.bytes == -(-(codes + scales + of_range) // 8)
 
 
 def test_ranges_include_zero_and_percentiles_leave_out_the_largest(quantised: Callable[..., Compressed]) -> None:

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from pruneaudit.api import Runtime, run
+from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.data.digits import Digits
 from pruneaudit.data.source import NoOptions
 from pruneaudit.models import build_model
-from pruneaudit.study import Study
+from pruneaudit.study import Release, Study
 from pruneaudit.training.checkpoint import load_tensors
 
 BIG, SMALL = ({"name": "mlp", "options": {"hidden": [width]}} for width in (32, 6))
@@ -59,6 +60,7 @@ def made(tmp_path_factory):
                     "model": SMALL,
                     **tuned,
                 },
+                {"name": "int8", "weights": str(folder / "prod.pt"), "compressed_bytes": 1234},
                 {"name": "retrained", "weights": str(folder / "prod.pt"), "compress": "static:sparsity=0.5:start=init"},
             ],
             "audit": {"attacks": ["loss", "rmia"]},
@@ -95,3 +97,21 @@ def test_both_are_measured_with_students_as_references(made):
         rows = findings[(findings["release"] == release) & (findings["victim"] == "mean")]
         assert set(rows["references"]) == {"matched"}
         assert rows["auc"].notna().all()
+
+
+def test_a_file_is_compared_at_the_size_that_its_owner_states(made):
+    results = made[0].audit.results
+    row = results.releases.set_index("release").loc["int8"]
+    assert row["compressed_bytes"] == 1234
+    assert np.isnan(row["effective_bits"])
+    dense = results.releases.set_index("release").loc["dense"]
+    assert row["compression_ratio"] == pytest.approx(dense["compressed_bytes"] / 1234)
+    entry = next(one for one in results.about["release_report"]["releases"] if one["name"] == "int8")
+    assert entry["size"]["bytes"] == 1234 and entry["size"]["effective_bits"] is None
+    frontier = results.frontier[results.frontier["release"] == "int8"]
+    assert set(frontier["compressed_bytes"]) == {1234}
+
+
+def test_only_a_file_has_a_stated_size():
+    with pytest.raises(UserError, match=r"compressed_bytes: got 5 without weights.*leave it out"):
+        Release(compress="rtn:bits=4", compressed_bytes=5)

@@ -9,6 +9,7 @@ Compressed tensors cost:
 | a mask over N weights, a fraction p of them kept | N H(p): the entropy of the mask, at most N |
 | kept weights | 32 each |
 | codes of b bits | the entropy of the codes of the kept weights, at most b each; 32 per scale, b per code of 0 |
+| the code of 0 among the inputs or outputs of a layer | 8 |
 | indices of K shared values | the entropy of the kept indices, at most log2 K each; 32 per value; at most 32 each |
 | what was removed from the architecture | 0 |
 
@@ -28,12 +29,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.compression.macs import FLOAT_BITS, code_bits, count_bit_operations, layer_macs
+from pruneaudit.compression.macs import FLOAT_BITS, INPUT_CODE_BITS, code_bits, count_bit_operations, layer_macs
 from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.compression.state import restored
 from pruneaudit.training.checkpoint import own_tensors
 
 GZIP_LEVEL = 9
+ZERO_BUFFERS = ("input_zero", "output_zero")
+"""Buffers of `compression.activations` that hold a code."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ def _bits(name: str, tensor: Tensor, state: Mapping[str, Tensor]) -> float:
         values = state[f"codebook/{name}"].numel()
         shared = _coded(state[f"index/{name}"], mask, math.log2(values)) + FLOAT_BITS * values
         return bits + min(shared, FLOAT_BITS * kept)  # a small layer can have hardly more weights than values
-    return bits + FLOAT_BITS * kept
+    # The code of 0 among a layer's inputs is kept as a float.
+    return bits + (INPUT_CODE_BITS if name.rpartition(".")[2] in ZERO_BUFFERS else FLOAT_BITS) * kept
 
 
 def _coded(codes: Tensor, mask: Tensor | None, at_most: float) -> float:

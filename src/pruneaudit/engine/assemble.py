@@ -122,6 +122,8 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
 
     facts: dict[str, Any] = {"compress": "", "origin": "own-dense", "parameters": mean("parameters")}
     facts |= {column: mean(column) for column in SIZE_COLUMNS}
+    if described is not None and described.compressed_bytes:
+        facts |= {"compressed_bytes": float(described.compressed_bytes), "effective_bits": float("nan")}
     if described is not None and described.model and not learns_from_parent(described):
         # Its own task does not know the study's dense networks, of whose weights bits are counted.
         facts["effective_bits"] *= mean("dense_weights") / mean("matrix_weights", DENSE)

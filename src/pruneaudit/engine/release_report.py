@@ -42,6 +42,7 @@ from pruneaudit.engine.release_timing import MAX_BATCH, Gaps, machine, time_in_t
 from pruneaudit.engine.store import Store
 from pruneaudit.engine.task_context import stored_model
 from pruneaudit.study import DENSE
+from pruneaudit.study.lineage import release_of
 from pruneaudit.training.checkpoint import load_tensors
 from pruneaudit.training.samples import Samples
 
@@ -106,6 +107,7 @@ def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Co
         conditions = _latencies(subjects, entries, inputs)
     for subject, entry in zip(subjects, entries, strict=True):
         entry |= _facts(subject, plan, store, left_out)
+        _state_size(entry, plan, subject.name)
         entry["gaps"] = dict(subject.gaps)
     return {
         "model_id": used[0],
@@ -165,6 +167,16 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
     parts["left_whole"] = _left_whole(rows, parts["layers"], left) if _steps(subject.spec) else []
     parts["layers_of_models"] = len(folders)
     return entry | parts
+
+
+def _state_size(entry: dict[str, Any], plan: Plan, name: str) -> None:
+    """Replaces what the zeros of a user's file show by the size that its owner states."""
+    release = release_of(plan.study, name)
+    if release is None or not release.compressed_bytes or not entry.get("size"):
+        return
+    size = entry["size"]
+    ratio = size["ratio"] * size["bytes"] / release.compressed_bytes
+    entry["size"] = {**dict.fromkeys(size), "bytes": release.compressed_bytes, "ratio": ratio}
 
 
 def _steps(spec: Mapping[str, Any]) -> tuple[Step, ...]:

@@ -298,7 +298,7 @@ def undefended(study: Study, release: Release) -> Release | None:
         return None
     # All seeds of a release share one undefended counterpart.
     values = release.model_dump() | {"defense": None, "parent": parent_name, "name": "", "finetune_seed": 0}
-    values |= {"weights": "", "weights_key": ""}  # the target's file has the defence
+    values |= {"weights": "", "weights_key": "", "compressed_bytes": None}  # the target's file has the defence
     counterpart = Release.model_validate(values)
     same = (other for other in study.releases if other.model_copy(update={"name": counterpart.name}) == counterpart)
     return next(same, counterpart)

@@ -75,6 +75,9 @@ class Release(Options):
     The references go through `compress`, `finetune` and `defense`; without these, the references are the dense ones."""
     weights_key: str = ""
     """Key of the weights in that file; default: the key that fits."""
+    compressed_bytes: int | None = Field(default=None, ge=1)
+    """With weights: the bytes of the network as you ship it, such as those of an int8 file. It is compared with other
+    releases at this size. Default: 32 bits for each weight that is not zero, because codes cannot be seen in a file."""
     finetune_seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed for the order of the samples (and the random draws of a defence) in all training of this release. Two
     releases that differ only in it show how much changes by chance alone."""
@@ -114,6 +117,11 @@ class Release(Options):
     def _does_something(self) -> Release:
         if self.weights_key and not self.weights:
             raise ValueError(f"weights_key: got '{self.weights_key}' without weights; give the file, or leave it out")
+        if self.compressed_bytes and not self.weights:
+            raise ValueError(
+                f"compressed_bytes: got {self.compressed_bytes} without weights; the size of what is made here is counted,"
+                " so leave it out"
+            )
         if not self.has_recipe and not self.weights:
             raise ValueError("a release needs compress, finetune, or both ('dense' itself is always included)")
         if self.is_file_alone and self.parent != DENSE:
