@@ -119,8 +119,8 @@ class Release(Options):
             raise ValueError(f"weights_key: got '{self.weights_key}' without weights; give the file, or leave it out")
         if self.compressed_bytes and not self.weights:
             raise ValueError(
-                f"compressed_bytes: got {self.compressed_bytes} without weights; the size of what is made here is counted,"
-                " so leave it out"
+                f"compressed_bytes: got {self.compressed_bytes} without weights; the size of what is made here is"
+                " counted, so leave it out"
             )
         if not self.has_recipe and not self.weights:
             raise ValueError("a release needs compress, finetune, or both ('dense' itself is always included)")
