@@ -340,7 +340,7 @@ def test_one_wrong_code_is_refused_and_nothing_written(file, x, method, by):
     with pytest.raises(pruneaudit.UserError, match=r"'8\.weight' differs from its compressed state"):
         dataclasses.replace(compressed, state=wrong).to_onnx(file, inputs=x)
     inputs = inputs_of({"calibration": x}, SHAPE, torch.float32)
-    with pytest.raises(pruneaudit.UserError, match=r"onnxruntime.* differ.* nothing is written"):
+    with pytest.raises(pruneaudit.UserError, match=r"onnxruntime.* differ.* no ONNX file is written.*safetensors"):
         write_onnx(compressed.model.eval(), wrong, inputs, file)
     assert list(file.parent.iterdir()) == []
 
@@ -382,6 +382,8 @@ def test_without_inputs_seeded_ones_are_used_and_labelled(file):
 @pytest.mark.slow
 def test_a_saved_network_is_written_too(file, x, tmp_path):
     folder = pruneaudit.compress(made("plain"), "static8", calibration=x[:64]).save(tmp_path / "rounded")
+    with pytest.raises(pruneaudit.UserError, match=r"`compress` saved.*--onnx FILE.*to_onnx"):
+        pruneaudit.export(folder, "dense", file)
     again = pruneaudit.load_compressed(plain, folder)
     assert again.to_onnx(file).agreement.num_inputs == 1000
     assert list(values(file)["0.weight/codes"].dims) == [8, 1, 3, 3]

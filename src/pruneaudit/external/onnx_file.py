@@ -157,8 +157,8 @@ def write_onnx(model: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, fi
     agreement = compare(model, session, inputs, is_rounded, logit_step)
     if agreement.problem:
         raise UserError(
-            f"onnx: {agreement.problem}; nothing is written: use format torch or safetensors, which hold the audited"
-            " weights, or compress the network again"
+            f"onnx: {agreement.problem}; no ONNX file is written: use the audited weights themselves, from"
+            " --format safetensors or the folder that compress saved"
         )
     float_session = session_of(float_made)
     timed = times(float_session, session, inputs.x) if stored or is_rounded else None

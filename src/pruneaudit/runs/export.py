@@ -102,7 +102,7 @@ def export(
     check_format(format)
     for path in (out, *(beside(out, suffix) for suffix in BESIDE)):
         check_new(path, force, f"model.{format}")
-    held = RunFolder.open(run)
+    held = _opened(run)
     plan, audit_data = held.finished()
     task, folder = held.model(plan, release, model_id)
     spec = _buildable(task.spec, format, factory)
@@ -122,6 +122,15 @@ def export(
         beside(file, NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         names = sorted(path.name for path in staging.iterdir() if path.name != out.name)
     return Exported((out, *(out.with_name(name) for name in names)), facts)
+
+
+def _opened(run: Path) -> RunFolder:
+    if not RunFolder(run).is_begun and (run / WEIGHTS_FILE).is_file() and (run / SUMMARY_FILE).is_file():
+        raise UserError(
+            f"{run}: holds a network that `compress` saved, expected the folder of a run; add --onnx FILE to"
+            f" `compress`, or call pruneaudit.load_compressed(build, {str(run)!r}).to_onnx(FILE) in Python"
+        )
+    return RunFolder.open(run)
 
 
 def check_format(format: str) -> None:
