@@ -152,7 +152,10 @@ class Agreement:
                 f" {FLOAT_TOLERANCE:g}"
             )
         if self.has_int8_logits and not (self.steps or 0.0) <= 1 + _SLACK:
-            return f"onnxruntime's logits differ by up to {self.steps:.3g} steps of {self.step:.3g}, expected at most 1"
+            return (
+                f"onnxruntime's logits differ by up to {self.steps:.3g} steps of {self.step:.3g}, expected at most 1"
+                " with output=int8 (output=float compares classes only)"
+            )
         if self.others > self.most_others:
             return (
                 f"onnxruntime gives another class for {self.others:,} of {self.num_inputs:,} inputs, expected at most"
