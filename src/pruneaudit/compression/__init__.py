@@ -20,6 +20,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
     "pruneaudit.compression",
     "COMPRESSOR",
     infrastructure={
+        "calibrated",
         "activations",
         "storage_size",
         "chain",

@@ -136,10 +136,9 @@ class Compressor(Configured[OptionsT]):
 
         if self.kind(options) != "structure":
             return masks_in(state) or Masks({})
-        from pruneaudit.compression.structure import CHANNELS, of_kind
-        from pruneaudit.compression.structured import RemovedChannels
+        from pruneaudit.compression.structure import CHANNELS, ChangedArchitecture, of_kind
 
-        return RemovedChannels(of_kind(structure_in(state), CHANNELS))
+        return ChangedArchitecture(of_kind(structure_in(state), CHANNELS))
 
     def state(self, compressed: Compressed) -> dict[str, Tensor]:
         """Every released compressed tensor, after the last training; see `compression.state`.

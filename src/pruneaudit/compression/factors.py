@@ -28,13 +28,11 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from pruneaudit.compression.channel_choice import KeptWhole, kept_notes
-from pruneaudit.compression.compressed import Constraint
 from pruneaudit.compression.decompositions import Split, matrix_shape
 from pruneaudit.compression.factored import CONVOLUTIONS, Factored, Form
-from pruneaudit.compression.matrices import untouchable_layers, whole_matrices
+from pruneaudit.compression.matrices import untouchable_layers
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
-from pruneaudit.training.hooks import Hook
 
 
 class LayerFactors(Options):
@@ -146,24 +144,6 @@ def _replaced(model: nn.Module, wanted: LayerFactors, fill: Callable[[Factored],
         return made
     model.set_submodule(wanted.name, made)
     return model
-
-
-class Factors(Constraint):
-    """Layers that became two; any training trains the factors, so that the rank stays."""
-
-    def __init__(self, structure: str) -> None:
-        self.structure = structure
-
-    def hooks(self, model: nn.Module) -> tuple[Hook, ...]:
-        """No hooks: the architecture keeps the rank."""
-        return ()
-
-    def apply(self, model: nn.Module) -> None:
-        """Changes nothing."""
-
-    def state(self, model: nn.Module) -> dict[str, Tensor]:
-        """All weight matrices, of factors and of other layers."""
-        return whole_matrices(model)
 
 
 def replay_factors(model: nn.Module, text: str) -> nn.Module:

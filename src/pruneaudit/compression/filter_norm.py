@@ -45,7 +45,8 @@ class FilterNorm(Compressor[Options]):
         """A smaller network or, with the preset, a masked one; see `Compressor.compress`."""
         from pruneaudit.compression.channel_masks import filter_masks
         from pruneaudit.compression.mask import held
-        from pruneaudit.compression.structured import Limits, RemovedChannels, remove_channels
+        from pruneaudit.compression.structure import ChangedArchitecture
+        from pruneaudit.compression.structured import Limits, remove_channels
 
         if options.preset == "mia_prune":
             return held(model, filter_masks(model, options.sparsity, self.norm))
@@ -58,7 +59,7 @@ class FilterNorm(Compressor[Options]):
             options.scope,
             Limits(options.exclude, options.max_channel_sparsity),
         )
-        return Compressed(smaller, RemovedChannels(structure))
+        return Compressed(smaller, ChangedArchitecture(structure))
 
 
 class L1Structured(FilterNorm):

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, Constraint, DataUse, Kind
+from pruneaudit.compression.calibrated import CalibratedCompressor
+from pruneaudit.compression.compressor import Compressed, CompressionContext, Constraint, Kind
 from pruneaudit.compression.grid_options import GridOptions
 from pruneaudit.compression.mask_options import CalibrationOptions
 
@@ -48,7 +49,7 @@ class Options(GridOptions, CalibrationOptions):
         return self
 
 
-class Gptq(Compressor[Options]):
+class Gptq(CalibratedCompressor[Options]):
     """Rounds weights to grids with error correction."""
 
     degree = "bits"
@@ -56,14 +57,6 @@ class Gptq(Compressor[Options]):
     def kind(self, options: Options) -> Kind:
         """Codes of few bits."""
         return "codes"
-
-    def data(self, options: Options) -> DataUse:
-        """The samples that give the inputs of layers."""
-        return options.data
-
-    def num_samples(self, options: Options) -> int:
-        """How many of them."""
-        return options.num_samples
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Rounds the weights, in place; see `Compressor.compress`."""

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, DataUse
+from pruneaudit.compression.calibrated import CalibratedCompressor
+from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.mask_options import CalibrationOptions
 
 if TYPE_CHECKING:
@@ -39,16 +40,8 @@ class Options(CalibrationOptions):
     """Damping, as a fraction of the mean square of an input."""
 
 
-class OptimalBrain(Compressor[Options]):
+class OptimalBrain(CalibratedCompressor[Options]):
     """Removes weights layer by layer, and corrects the remaining ones."""
-
-    def data(self, options: Options) -> DataUse:
-        """The samples that give the inputs of layers."""
-        return options.data
-
-    def num_samples(self, options: Options) -> int:
-        """How many of them."""
-        return options.num_samples
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Removes weights, in place; see `Compressor.compress`."""

@@ -63,7 +63,8 @@ class Slim(Compressor[Options]):
         from pruneaudit.compression.channel_masks import gamma_masks, no_batch_norm
         from pruneaudit.compression.gamma_penalty import GammaPenalty, batch_norms
         from pruneaudit.compression.mask import held
-        from pruneaudit.compression.structured import Limits, RemovedChannels, remove_channels
+        from pruneaudit.compression.structure import ChangedArchitecture
+        from pruneaudit.compression.structured import Limits, remove_channels
 
         if options.preset == "mia_prune":
             return held(model, gamma_masks(model, options.sparsity))
@@ -78,7 +79,7 @@ class Slim(Compressor[Options]):
         smaller()  # refuses a removal that is impossible before the training, not after it
         context.train(model, (GammaPenalty(options.strength),), seeds.SPARSITY_TRAINING, options.sparsity_epochs)
         pruned, structure = smaller()
-        return Compressed(pruned, RemovedChannels(structure))
+        return Compressed(pruned, ChangedArchitecture(structure))
 
 
 COMPRESSOR = Slim()

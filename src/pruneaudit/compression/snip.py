@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, DataUse
+from pruneaudit.compression.calibrated import CalibratedCompressor
+from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.mask_options import CalibrationOptions, MaskOptions
 from pruneaudit.core.errors import UserError
 from pruneaudit.study import Origin
@@ -45,16 +46,8 @@ class Options(MaskOptions, CalibrationOptions):
     """Weights that are scored and kept: the initial ones, or the dense model's."""
 
 
-class Snip(Compressor[Options]):
+class Snip(CalibratedCompressor[Options]):
     """Removes the weights to which the loss of one batch is least sensitive."""
-
-    def data(self, options: Options) -> DataUse:
-        """Where the batch comes from."""
-        return options.data
-
-    def num_samples(self, options: Options) -> int:
-        """The size of the batch."""
-        return options.num_samples
 
     def needs_labels(self, options: Options) -> bool:
         """True: the loss needs them."""

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, Constraint, DataUse, Kind
+from pruneaudit.compression.calibrated import CalibratedCompressor
+from pruneaudit.compression.compressor import Compressed, CompressionContext, Constraint, Kind
 from pruneaudit.compression.mask_options import CalibrationOptions
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Options(CalibrationOptions):
     """Whether logits are float32 or rounded to 256 values."""
 
 
-class Static8(Compressor[Options]):
+class Static8(CalibratedCompressor[Options]):
     """Rounds weights, and in each pass the inputs of all layers."""
 
     degree = "bits"
@@ -51,14 +52,6 @@ class Static8(Compressor[Options]):
     def changes_architecture(self, options: Options) -> bool:
         """Layers get hooks and buffers."""
         return True
-
-    def data(self, options: Options) -> DataUse:
-        """The samples that determine the ranges."""
-        return options.data
-
-    def num_samples(self, options: Options) -> int:
-        """How many of them."""
-        return options.num_samples
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Rounds the weights and adds the rounding of inputs, in place; see `Compressor.compress`."""

@@ -18,9 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from pruneaudit.compression.compressed import Constraint
+from pruneaudit.compression.matrices import whole_matrices
 from pruneaudit.core.errors import UserError
+from pruneaudit.training.hooks import Hook
 
 CHANNELS, FACTORS, ACTIVATIONS = "channels", "factors", "activations"
 _REPLAYS = {
@@ -70,6 +73,24 @@ def kept_whole(text: str, weights_are_final: bool = True) -> tuple[str, ...]:
             if kind_of(record) in table:
                 notes += _function(table[kind_of(record)])(json.dumps(record))
     return tuple(notes)
+
+
+class ChangedArchitecture(Constraint):
+    """A smaller architecture, of fewer channels or of low rank; no training makes it larger."""
+
+    def __init__(self, structure: str) -> None:
+        self.structure = structure
+
+    def hooks(self, model: nn.Module) -> tuple[Hook, ...]:
+        """No hooks: the architecture needs none."""
+        return ()
+
+    def apply(self, model: nn.Module) -> None:
+        """Changes nothing."""
+
+    def state(self, model: nn.Module) -> dict[str, Tensor]:
+        """All weight matrices that the network has."""
+        return whole_matrices(model)
 
 
 def records(text: str) -> list[dict[str, Any]]:

@@ -34,15 +34,13 @@ from pruneaudit.compression.channel_choice import (
     removed_costs,
 )
 from pruneaudit.compression.channel_graph import Importance, Removal, channel_groups, cut, one_input, unfit
-from pruneaudit.compression.compressed import Constraint
 from pruneaudit.compression.macs import evaluating, layer_macs, layer_widths
-from pruneaudit.compression.matrices import counted_weights, whole_matrices
+from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.selection import Scope
 from pruneaudit.compression.structure import CHANNELS, of_kind
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
-from pruneaudit.training.hooks import Hook
 
 Target = Literal["channels", "params", "macs"]
 """Sparsity is the removed fraction of this: of channels of the layers that can shrink, of weights of all convolutional
@@ -63,24 +61,6 @@ class Structure(Options):
     """The removed fraction."""
     kept: tuple[KeptWhole, ...] = ()
     """Layers that keep all channels because removing them would not be safe."""
-
-
-class RemovedChannels(Constraint):
-    """A smaller architecture; no training makes it larger."""
-
-    def __init__(self, structure: str) -> None:
-        self.structure = structure
-
-    def hooks(self, model: nn.Module) -> tuple[Hook, ...]:
-        """No hooks: the smaller architecture needs none."""
-        return ()
-
-    def apply(self, model: nn.Module) -> None:
-        """Changes nothing."""
-
-    def state(self, model: nn.Module) -> dict[str, Tensor]:
-        """All remaining weight matrices."""
-        return whole_matrices(model)
 
 
 @dataclass(frozen=True)

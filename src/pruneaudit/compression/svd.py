@@ -90,6 +90,7 @@ class Svd(Compressor[Options]):
         from pruneaudit.compression.channel_choice import KeptWhole, kept_notes
         from pruneaudit.compression.decompositions import Split, break_even
         from pruneaudit.compression.layer_inputs import layers_in_order
+        from pruneaudit.compression.structure import ChangedArchitecture
         from pruneaudit.core.errors import UserError
 
         weights = selection.prunable_weights(model, options.exclude, options.layers)
@@ -123,15 +124,14 @@ class Svd(Compressor[Options]):
         record = factors.FactorsRecord(layers=layers, kept=kept, above=tuple(above))
         smaller = factors.factorise(model, ranks, splits)
         description = {"ranks": {layer.name: layer.rank for layer in layers}}
-        return Compressed(smaller, factors.Factors(record.model_dump_json()), description=description)
+        return Compressed(smaller, ChangedArchitecture(record.model_dump_json()), description=description)
 
     def constraint(self, state: Mapping[str, Tensor], options: Options) -> Constraint:
         """The factors of a stored state."""
-        from pruneaudit.compression.factors import Factors
         from pruneaudit.compression.state import structure_in
-        from pruneaudit.compression.structure import of_kind
+        from pruneaudit.compression.structure import ChangedArchitecture, of_kind
 
-        return Factors(of_kind(structure_in(state), self.record))
+        return ChangedArchitecture(of_kind(structure_in(state), self.record))
 
 
 def _ranks_of_sizes(weights: Mapping[str, Tensor], forms: Mapping[str, Form], fraction: float) -> dict[str, int]:

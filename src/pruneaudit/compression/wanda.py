@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, DataUse
+from pruneaudit.compression.calibrated import CalibratedCompressor
+from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.mask_options import CalibrationOptions, SparsityOptions
 
 if TYPE_CHECKING:
@@ -33,16 +34,8 @@ class Options(SparsityOptions, CalibrationOptions):
     """How many samples, at most half of those there."""
 
 
-class Wanda(Compressor[Options]):
+class Wanda(CalibratedCompressor[Options]):
     """Removes the smallest |w| x length of the input of each output's weights."""
-
-    def data(self, options: Options) -> DataUse:
-        """Where the calibration samples come from."""
-        return options.data
-
-    def num_samples(self, options: Options) -> int:
-        """The number of calibration samples."""
-        return options.num_samples
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Zeroes the lowest scores of each row and holds them there; see `Compressor.compress`."""
