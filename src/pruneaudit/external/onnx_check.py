@@ -48,6 +48,7 @@ NOISE = 0.1
 """Standard deviation of noise on inputs, relative to theirs."""
 _BATCH = 128
 _TIMED_BATCH, _ROUNDS = 64, 15
+_FEWEST_ROUNDS, _MOST_SECONDS = 3, 3.0
 _SLACK = 1e-3
 """In steps: float32 rounding of a logit that is a whole number of steps."""
 INT8_KERNELS = frozenset(
@@ -280,13 +281,16 @@ class Times:
 
 
 def times(float_session: Any, session: Any, x: Tensor) -> Times:
-    """Times one batch in two sessions, in turns."""
+    """Times one batch in two sessions, in turns; after `_MOST_SECONDS` only the fewest rounds are finished."""
     batch = x[:_TIMED_BATCH]
     seconds: tuple[list[float], list[float]] = ([], [])
-    for turn in range(-2, _ROUNDS):
+    began = time.perf_counter()
+    for turn in range(-1, _ROUNDS):
+        if turn >= _FEWEST_ROUNDS and time.perf_counter() - began > _MOST_SECONDS:
+            break
         for which in (0, 1) if turn % 2 else (1, 0):
             started = time.perf_counter()
             _run((float_session, session)[which], batch)
-            if turn >= 0:
+            if turn >= 0:  # the first warms up
                 seconds[which].append(time.perf_counter() - started)
-    return Times(statistics.median(seconds[0]), statistics.median(seconds[1]), len(batch), _ROUNDS)
+    return Times(statistics.median(seconds[0]), statistics.median(seconds[1]), len(batch), len(seconds[0]))
