@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from sklearn.ensemble import RandomForestClassifier
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.attacks.learned import Rows
+from pruneaudit.attacks.posterior_classifiers import LEAST_VOTE
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation.crossfit import thresholds
 from pruneaudit.metrics import auc, auc_influence, two_way
@@ -121,6 +123,17 @@ def test_a_forest_of_one_leaf_says_nothing_and_a_pure_leaf_stays_finite():
     pure = attack_of("posterior_rf", min_leaf=1).trained(rows, nothing, rng)(x, rows.labels)
     assert np.isfinite(pure).all()
     assert pure[member].min() > 5 > -5 > pure[~member].max()
+
+
+def test_a_forest_is_scikit_learns():
+    rng = np.random.default_rng(2)
+    member = rng.random(300) < 0.5
+    x = (rng.normal(size=(300, 6)) + 0.5 * member[:, None]).astype(np.float32)
+    own = RandomForestClassifier(30, min_samples_leaf=8, random_state=17, n_jobs=1).fit(x, member)
+    votes = own.predict_proba(x)
+    expected = np.log(votes[:, 1] + LEAST_VOTE) - np.log(votes[:, 0] + LEAST_VOTE)
+    found = attack_of("posterior_rf", trees=30, min_leaf=8).fitted(x, member, 17)(x)
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("name", ["posterior_lr", "posterior_rf"])

@@ -5,7 +5,7 @@ CompLeak (Li et al. 2025, arXiv 2507.16872) plays them on one model (CompLeakNR)
 releases, in ascending order of the first one's. With `label` the one-hot label is added, in the same order: SR2 in that
 system, and SR1 without. With more than two releases, the inputs are the posteriors of all.
 
-Forest and regression are scikit-learn's, on one thread. They have no epochs: all samples of the held-out references
+Trees and regression are scikit-learn's, on one thread. They have no epochs: all samples of the held-out references
 teach the threshold (`learned.py`).
 
 Deviations: that system fits on one shadow, with a threshold of one half; and its regression standardises the inputs of
@@ -126,16 +126,26 @@ class PosteriorForest(_OnPosteriors[ForestOptions]):
     standard = "nn_cls"
 
     def fitted(self, features: np.ndarray, member: np.ndarray, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-        """Fits trees, each on a bootstrap sample of the rows."""
-        from sklearn.ensemble import RandomForestClassifier
+        """Fits trees, each on a bootstrap sample of the rows.
 
-        settings = self.options
-        forest = RandomForestClassifier(
-            settings.trees, min_samples_leaf=settings.min_leaf, random_state=seed, n_jobs=1
-        ).fit(features, member)
+        The forest is that of scikit-learn's `RandomForestClassifier`, to the bit. That class itself may not run in two
+        threads at a time: each of its calls replaces Python's list of warning filters.
+        """
+        from sklearn.tree import DecisionTreeClassifier
+
+        draws, num_rows, trees = np.random.RandomState(seed), len(member), []
+        rows = features.astype(np.float32)
+        for own in (int(draws.randint(np.iinfo(np.int32).max)) for _ in range(self.options.trees)):
+            tree = DecisionTreeClassifier(max_features="sqrt", min_samples_leaf=self.options.min_leaf, random_state=own)
+            bootstrap = np.random.RandomState(own).randint(0, num_rows, num_rows, dtype=np.int32)
+            weights = np.bincount(bootstrap, minlength=num_rows).astype(np.float64)
+            trees.append(tree.fit(rows, member, sample_weight=weights))
 
         def log_odds(given: np.ndarray) -> np.ndarray:
-            votes = forest.predict_proba(given)  # (n, 2): non-member, member
+            asked, votes = given.astype(np.float32), np.zeros((len(given), 2))  # non-member, member
+            for tree in trees:
+                votes += tree.predict_proba(asked)
+            votes /= len(trees)
             return np.asarray(np.log(votes[:, 1] + LEAST_VOTE) - np.log(votes[:, 0] + LEAST_VOTE))
 
         return log_odds
