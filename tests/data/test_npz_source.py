@@ -78,7 +78,7 @@ def test_class_names(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"x": TABLE}, "no array 'y' among x"),
-        ({"data": TABLE, "y": LABELS}, "no array 'x'"),
+        ({"data": TABLE, "y": LABELS}, "no array 'x' among data, y"),
         ({"x": TABLE.astype(object), "y": LABELS}, "never loaded"),
         ({"x": TABLE, "y": LABELS.astype(object)}, "never loaded"),
         ({"x": TABLE.astype(complex), "y": LABELS}, "got complex128"),

@@ -366,7 +366,7 @@ def test_what_is_compared_on_is_labelled():
     assert float(noise.std()) == pytest.approx(0.1 * float(x.std()), rel=0.1) and float(noise.abs().min()) > 0
     assert torch.equal(inputs_of(parts, (2,), torch.float32).x, found.x)
     assert inputs_of({"holdout": torch.zeros(1500, 2)}, (2,), torch.float32).sources == {"holdout": 1000}
-    assert inputs_of({}, (2,), torch.float32).sources == {"seeded": 1000}
+    assert inputs_of({}, (2,), torch.float32).sources == {"random": 1000}
     tokens = inputs_of({"public": torch.ones(5, 2, dtype=torch.int64)}, (2,), torch.int64)
     assert tokens.sources == {"public": 5}
 
@@ -376,8 +376,8 @@ def test_without_inputs_seeded_ones_are_used_and_labelled(file):
     compressed = pruneaudit.compress(made("mlp"), "rtn:bits=8", example=SHAPE)
     facts = compressed.to_onnx(file)
     assert facts.times_computed_once.ratio > 0
-    assert facts.agreement.sources == {"seeded": 1000} and "1,000 seeded" in facts.lines()[0]
-    assert json.loads((file.parent / "model.onnx.json").read_text())["onnx"]["agreement"]["inputs"] == {"seeded": 1000}
+    assert facts.agreement.sources == {"random": 1000} and "1,000 random" in facts.lines()[0]
+    assert json.loads((file.parent / "model.onnx.json").read_text())["onnx"]["agreement"]["inputs"] == {"random": 1000}
 
 
 @pytest.mark.slow

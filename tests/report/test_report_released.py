@@ -65,7 +65,7 @@ def entry(name, left=61706, whole=61706, macs=1_200_000, size=250_000, milliseco
 
 
 def made_up():
-    sizes = {"dense": 250_000, "released": 44_736_000, "physically_smaller": 44_736_000}
+    sizes = {"dense": 247_800_000, "released": 44_736_000, "physically_smaller": 44_736_000}
     rates = [(1, 0.5, 0.0), (2, 0.9, 0.0312), (3, 0.9, 0.004)]
     back = [{"epoch": e, "sparsity": s, "reactivation_rate": r} for e, s, r in rates]
     return {
@@ -113,7 +113,7 @@ def test_each_release_has_its_line(with_report):
         "Compressed size": ("24.1 kB", "1/10.3 of dense; gzip 25.2\u00a0kB, xz 26.3\u00a0kB"),
         "Multiply-accumulates": ("300,000", "25.0% of dense"),
         "Bit operations": ("307,200,000", "25.0% of dense"),
-        "File": ("44.7 MB", "channels removed"),
+        "File": ("44.7 MB", "smaller architecture"),
         "Latency, ms": ("0.0133", "[0.0120, 1,300]"),
         "Latency, ratio to dense": ("0.50", ""),
     }
@@ -224,3 +224,11 @@ def test_numbers_that_are_none_are_not_shown_as_numbers(with_report):
     cells = row(released(with_report(spoil)), "dense")
     columns = "Nonzero parameters", "Sparsity of all parameters", "Sparsity of prunable weights", "Multiply-accumulates"
     assert [cells[column].value for column in columns] == ["", "", "", ""]
+
+
+def test_a_structure_that_removes_nothing_is_no_smaller_architecture(with_report):
+    def quantised_inputs(report):
+        sizes = report["releases"][2]["bytes"]
+        sizes["dense"] = sizes["released"] - 600
+
+    assert row(released(with_report(quantised_inputs)), "small")["File"].interval == ""

@@ -60,6 +60,9 @@ def test_a_list_of_degrees_makes_a_release_each() -> None:
     [
         ({"compress": "random:sparsity=0.5", "sparsity": 0.9}, "sparsity: got 0.9 beside 'random' and 0.5 among its"),
         ({"compress": "random"}, "compress: 'random' needs sparsity, beside it or as 'random:sparsity=...'"),
+        ({"compress": "rtn", "sparsity": 0.5}, "unknown key 'sparsity'; the degree of 'rtn' is bits"),
+        ({"compress": "gtpq", "bits": 4}, "unknown compressor 'gtpq' (did you mean 'gptq'?)"),
+        ({"compress": "nm", "pattern": 3}, "pattern of 'nm': got 3, expected: N:M"),
         ({"pruner": "random", "sparsity": 0.5}, "got pruner = 'random'; it is now called compress"),
         ({"compress": "random", "sparsity": 0.5, "bits": 4}, "bits"),
     ],

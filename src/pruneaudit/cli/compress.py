@@ -12,7 +12,7 @@ import typer
 
 from pruneaudit.cli.arguments import keyed_values, lengths, numbers
 from pruneaudit.cli.common import DataRootOption, DeviceOption, WeightsKeyOption
-from pruneaudit.core.errors import printable
+from pruneaudit.core.errors import UserError, printable
 from pruneaudit.core.settings_file import scalar
 
 
@@ -156,9 +156,11 @@ def command(
 
         check_device(device)
     if onnx is not None:
-        from pruneaudit.external.onnx_compressed import check_onnx_file
+        from pruneaudit.external.onnx_compressed import NO_SHAPE, check_onnx_file
 
         check_onnx_file(onnx.expanduser(), force)
+        if not (example_shape or calibration or data or test_data):
+            raise UserError(NO_SHAPE)
     from pruneaudit.core.files import SUMMARY_FILE
     from pruneaudit.core.machine import Here
     from pruneaudit.external.asked import NetworkOptions
@@ -189,7 +191,7 @@ def command(
     print(f"\nsaved: {printable(str(out))}")
     if onnx is not None:
         facts = made.to_onnx(onnx, force)
-        print(printable(f"\nwritten: {onnx} ({facts.num_bytes:,} bytes)"))
+        print(printable(f"\nwritten: {onnx} ({facts.num_bytes:,} bytes)", "\n"))
         for line in facts.lines():
             print(printable(line))
 

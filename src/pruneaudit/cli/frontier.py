@@ -178,7 +178,9 @@ def _print_table(results: Results, quantity: Quantity) -> None:
             figure(item.difference, f"minus {item.against}") if item.against != line.release else _text("a baseline"),
             *([figure(item.at_size, f"minus {item.size_against}")] if item.at_size else []),
         )
-        printed.add_row(_text(line.release), *figures, style="dim" if item.dominated else None)
+        size = line.size.replace("\u00a0", " ") if found.with_sizes else ""
+        sized = f"{line.release}\n{size}" if size else line.release
+        printed.add_row(_text(sized), *figures, style="dim" if item.dominated else None)
     console.print(printed)
     for number, reason in enumerate(found.notes, start=1):
         console.print(_text(f"({number}) {reason}"), style="dim")

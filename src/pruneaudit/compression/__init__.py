@@ -15,6 +15,18 @@ ELSEWHERE = {
 }
 """mia_prune's names that differ from ours by a letter. They do not imply its settings, so a study has to choose."""
 
+COMMON_WORDS = {
+    "magnitude": "here: l1unstructured",
+    "l1": "l1unstructured removes weights, l1structured channels",
+    "l2": "l2structured removes channels",
+    "deep_compression": "here: deep-compression",
+    "quantize": "rtn rounds weights, static8 also the inputs of layers",
+    "int8": "rtn:bits=8 rounds weights, static8 also the inputs of layers",
+    "ptq": "rtn or gptq for weights, static8 also for the inputs of layers",
+    "ternary": "here: rtn:bits=ternary",
+}
+"""Common words for compressors, with their names here."""
+
 COMPRESSORS: Registry[Compressor[Any]] = Registry(
     "compressor",
     "pruneaudit.compression",
@@ -61,7 +73,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "structured",
         "teaching",
     },
-    elsewhere=ELSEWHERE,
+    elsewhere=ELSEWHERE | COMMON_WORDS,
     shared={
         "filter_norm": ("l1structured", "l2structured"),
         "optimal_brain": ("sparsegpt", "obc"),

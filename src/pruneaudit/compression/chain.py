@@ -159,7 +159,8 @@ def _undoing(first: Step, second: Step) -> str:
     if second.compressor.record == "factors":
         filled = "fill its zeros again" if first.kind == "mask" else "leave its values"
         return f"the product of two layers would {filled} ({first.kind})"
-    return f"it removes channels, and the {first.kind} of '{first.name}' belongs to all of them"
+    belong = "belong" if first.kind.endswith("s") else "belongs"
+    return f"it removes channels, and the {first.kind} of '{first.name}' {belong} to all of them"
 
 
 def _no_second_structure(first: Step, second: Step) -> str:

@@ -40,10 +40,10 @@ class Options(LayerOptions):
     decay: float = Field(default=DECAY, ge=0)
     """SR-STE's pull of masked weights to zero."""
 
-    @field_validator("pattern")
+    @field_validator("pattern", mode="before")
     @classmethod
-    def _is_a_pattern(cls, pattern: str) -> str:
-        match = re.fullmatch(r"\s*(\d{1,4})\s*[:x]\s*(\d{1,4})\s*", pattern)
+    def _is_a_pattern(cls, pattern: object) -> str:
+        match = re.fullmatch(r"\s*(\d{1,4})\s*[:x]\s*(\d{1,4})\s*", str(pattern))
         if not match or not 1 <= int(match[1]) < int(match[2]) <= MOST:
             raise ValueError(f"N:M with 1 <= N < M <= {MOST}, such as 2:4, 1:4 or 4:8")
         return f"{int(match[1])}:{int(match[2])}"

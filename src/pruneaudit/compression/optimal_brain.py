@@ -72,7 +72,7 @@ class OptimalBrain(CalibratedCompressor[Options]):
 
 
 class SparseGpt(OptimalBrain):
-    """Chooses by blocks of inputs."""
+    """SparseGPT: layer by layer, removes the weights that matter least for the outputs; the others make up for them."""
 
     def removed(self, rows: Tensor, hessian: Tensor, asked: Removal) -> tuple[Tensor, Tensor]:
         """The remaining weights and the mask."""
@@ -82,7 +82,7 @@ class SparseGpt(OptimalBrain):
 
 
 class Obc(OptimalBrain):
-    """Chooses one weight at a time."""
+    """OBC: as SparseGPT, but exact, one weight at a time, and slow."""
 
     def removed(self, rows: Tensor, hessian: Tensor, asked: Removal) -> tuple[Tensor, Tensor]:
         """The remaining weights and the mask."""

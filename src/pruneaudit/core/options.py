@@ -108,7 +108,10 @@ def _problem(details: dict[str, Any], model: type[BaseModel]) -> str:
             f"'{key}': {message.removeprefix('Value error, ')}" if location else message.removeprefix("Value error, ")
         )
     expected = _IN_A_FILE.get(kind) or message.removeprefix("Input should be ")
-    return f"'{key}': got {_shortened(repr(details.get('input')))}, expected: {expected}"
+    given = details.get("input")
+    if kind == "tuple_type" and isinstance(given, str):
+        expected += f", such as {[given]}"
+    return f"'{key}': got {_shortened(repr(given))}, expected: {expected}"
 
 
 def _shortened(text: str) -> str:

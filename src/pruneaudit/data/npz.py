@@ -69,7 +69,9 @@ def read_samples(path: Path, keep: tuple[int, ...] = (), may_lack_labels: bool =
     for key in ("x",) if may_lack_labels else ("x", "y"):
         if key not in arrays:
             expected = "x" if may_lack_labels else "x, y (and classes)"
-            raise UserError(f"{path}: no array '{key}' among {', '.join(arrays) or 'none'}; expected {expected}")
+            with np.load(path, allow_pickle=False) as file:
+                names = ", ".join(file.files[:10]) or "none"
+            raise UserError(f"{path}: no array '{key}' among {names}; expected {expected}")
     try:
         x = samples_of(arrays["x"])
         _check_no_row_numbers(x, keep)

@@ -68,7 +68,7 @@ class Inputs:
     x: Tensor
     """(N, ...) contiguous."""
     sources: Mapping[str, int]
-    """How many come from each source, in order; "noise": inputs of the sources before it, with noise on them; "seeded":
+    """How many come from each source, in order; "noise": inputs of the sources before it, with noise on them; "random":
     random numbers alone."""
 
 
@@ -92,8 +92,8 @@ def inputs_of(parts: Mapping[str, Tensor], shape: Sequence[int], dtype: torch.dt
     if not taken:
         full = (NUM_INPUTS, *shape)
         if not dtype.is_floating_point:
-            return Inputs(torch.randint(2, full, generator=generator).to(dtype), {"seeded": NUM_INPUTS})
-        return Inputs(torch.randn(full, generator=generator).to(dtype), {"seeded": NUM_INPUTS})
+            return Inputs(torch.randint(2, full, generator=generator).to(dtype), {"random": NUM_INPUTS})
+        return Inputs(torch.randn(full, generator=generator).to(dtype), {"random": NUM_INPUTS})
     given = torch.cat(taken)
     missing = NUM_INPUTS - len(given)
     if missing > 0 and given.is_floating_point():

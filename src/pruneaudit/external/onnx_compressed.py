@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from pruneaudit.external.compressed_model import CompressedModel
 
 
+NO_SHAPE = (
+    "onnx: the shape of an input is unknown; give inputs, or shape=(3, 32, 32), on the command line"
+    " --example-shape 3,32,32"
+)
+"""The error without inputs and shape."""
+
+
 def check_onnx_file(file: Path, force: bool) -> None:
     """Checks that an ONNX file can be written, before anything is computed for it.
 
@@ -79,10 +86,7 @@ def _inputs(network: nn.Module, summary: Mapping[str, Any], given: Any, shape: S
     else:
         lengths = tuple(shape or known.get("shape", ()))
         if not lengths:
-            raise UserError(
-                "onnx: the shape of an input is unknown; give inputs, or shape=(3, 32, 32), on the command line"
-                " --example-shape 3,32,32"
-            )
+            raise UserError(NO_SHAPE)
         chosen = inputs_of({}, lengths, getattr(torch, known.get("type", _name(weight.dtype))))
     tried(network, chosen.x[:2], f"inputs of shape {tuple(chosen.x.shape[1:])}")
     return chosen

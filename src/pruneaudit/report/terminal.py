@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from textwrap import fill
 
 from rich import box
 from rich.console import Console
@@ -40,6 +41,8 @@ _WIDTH_OF_NUMBERS = 76
 """Columns that the widest numbers need, with some room for names."""
 _FIRST = 2
 """Number of figures shown in a terminal of any width: AUC and a TPR. Others need room."""
+_WORDS_WIDTH = 28
+"""Columns of the words for a release's compressors; longer ones wrap."""
 _NO_LIMIT = 10_000
 """Columns in which no name breaks."""
 
@@ -136,7 +139,7 @@ def _release_facts(results: Results, release: str, notes: Notes, between: str) -
     compressors = compressed_by(results, release)
     has_zeros_alone = bool(target_file(results, release)) and row["sparsity"] > 0  # the recipe is its references'
     if compressors and not has_zeros_alone and not is_pruned_only(results, release):
-        made = printable(compressors)
+        made = fill(printable(compressors), _WORDS_WIDTH)  # one line of a long chain would squeeze the names
     elif math.isnan(row["sparsity"]):  # predictions alone say nothing of weights
         return facts
     else:

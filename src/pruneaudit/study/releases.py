@@ -288,7 +288,7 @@ def _with_degrees_inside(value: Mapping[str, Any]) -> dict[str, Any]:
         rest.pop(_USUAL_DEGREE, None)
         return {**rest, "compress": tuple(compress)}
     degrees = [degree_of(plugin.name) for plugin in plugins]
-    _check_no_near_miss(rest, degrees)
+    _check_degrees_beside(rest, plugins, degrees)
     options = [dict(plugin.options) for plugin in plugins]
     for degree in dict.fromkeys(degrees):
         if degree not in rest:
@@ -309,11 +309,27 @@ def _with_degrees_inside(value: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, "compress": tuple({"name": plugin.name, "options": own} for plugin, own in steps)}
 
 
-def _check_no_near_miss(beside: Mapping[str, Any], degrees: Sequence[str]) -> None:
-    """Refuses a mistyped key beside a compressor, and names the degree that it probably means."""
+def _check_degrees_beside(beside: Mapping[str, Any], plugins: Sequence[Plugin], degrees: Sequence[str]) -> None:
+    """Refuses a mistyped degree beside compressors, and that of another compressor; names theirs."""
     for key in beside:
-        if key not in Release.model_fields and key not in degrees and (hint := nearest(str(key), degrees)):
-            raise ValueError(f"unknown key '{key}'{hint}; the degree beside a compressor: {', '.join(degrees)}")
+        if key in Release.model_fields or key in degrees:
+            continue
+        for plugin in plugins:
+            if plugin.name not in registry_of("compressor").names():  # the meaning of the key depends on it
+                raise ValueError(str(registry_of("compressor").unknown(plugin.name)))
+        hint = nearest(str(key), degrees)
+        if hint or key in _degrees_of_all():
+            raise ValueError(f"unknown key '{key}'{hint}; the degree of {_degrees_in_words(plugins, degrees)}")
+
+
+def _degrees_of_all() -> set[str]:
+    return {degree_of(name) for name in registry_of("compressor").names()}
+
+
+def _degrees_in_words(plugins: Sequence[Plugin], degrees: Sequence[str]) -> str:
+    """Returns for example `'rtn' is bits, that of 'kmeans' clusters`."""
+    named = [f"'{plugin.name}' is {degree or 'none'}" for plugin, degree in zip(plugins, degrees, strict=True)]
+    return ", that of ".join(dict.fromkeys(named))
 
 
 def _in_order(value: Mapping[str, Any]) -> list[Any]:

@@ -10,7 +10,7 @@ import pandas as pd
 from pruneaudit.evaluation.candidates import SIZE_TOLERANCE
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
-from pruneaudit.report.quantities import TEST_ACCURACY, Quantity, ranking_quantities
+from pruneaudit.report.quantities import TEST_ACCURACY, Quantity, bytes_text, ranking_quantities
 from pruneaudit.report.selection import NEAR, far_from_baselines, given_baseline, release_row
 from pruneaudit.report.tables.cells import NO_REASON, Cell, Notes
 
@@ -50,6 +50,8 @@ class FrontierLine:
     accuracy: Cell
     compared: tuple[Compared, ...]
     """One for each metric."""
+    size: str
+    """The compressed size of its whole network; empty where it is unknown."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def frontier_table(results: Results, metrics: tuple[Quantity, ...] | None = None
         accuracy = Cell(TEST_ACCURACY.value(first["test_accuracy"]), limits)
         by_metric = {row["metric"]: row for _, row in rows.iterrows()}
         compared = tuple(_compared(by_metric.get(metric.column), metric, with_sizes, notes) for metric in shown)
-        lines.append(FrontierLine(str(release), kind_of(results, str(release)), accuracy, compared))
+        size = "" if math.isnan(first["compressed_bytes"]) else bytes_text(first["compressed_bytes"])
+        lines.append(FrontierLine(str(release), kind_of(results, str(release)), accuracy, compared, size))
     return FrontierTable(
         str(table["attack"].iloc[0]),
         str(table["references"].iloc[0]),

@@ -223,8 +223,9 @@ def _file(entry: Mapping[str, Any]) -> Cell | None:
     size = _number(entry, "bytes", "released")
     if size is None:
         return None
-    is_smaller = _number(entry, "bytes", "physically_smaller") is not None
-    return Cell(bytes_text(size), "channels removed" if is_smaller else "")
+    dense, smaller = _number(entry, "bytes", "dense"), _number(entry, "bytes", "physically_smaller")
+    is_smaller = dense is not None and smaller is not None and smaller < dense  # not if only inputs are quantised
+    return Cell(bytes_text(size), "smaller architecture" if is_smaller else "")
 
 
 def _latency(entry: Mapping[str, Any]) -> tuple[Cell | None, Cell | None]:
