@@ -63,6 +63,7 @@ TINY = (
 TINY_GROUPS = (*TINY, "membership.num_shadows=2", "membership.num_models=6")
 TINY_GRID = (*TINY, "membership.num_models=4", "training.milestones=[]", "training.schedule=constant")
 TINY_COMPLEAK = (*TINY, "data.num_holdout=200", "data.num_public=80", 'audit.attacks=["loss", "pair_lr"]')
+TINY_COMPLEAK += ("membership.num_models=2", "model.options.width=2", "training.augment=none")
 RESNET = ("model.options.depth=8", "model.options.width=4")
 WIDE_RESNET = ("model.options.depth=10", "model.options.width_factor=1")
 
@@ -88,9 +89,7 @@ def tiny(arguments):
         case ["mia-prune", *_]:
             return [*arguments, "--device", "cpu"]
         case ["run", study, *_] if study.startswith("compleak"):
-            groups = ("membership.num_shadows=1",) if "cifar10" in study else ("membership.num_models=4",)
-            network = ("model.options.width=4",)
-            return [*arguments, *set_all(*TINY_COMPLEAK, *groups, *network), "--executor", "serial"]
+            return [*arguments, *set_all(*TINY_COMPLEAK), "--executor", "serial"]
         case ["attack", *_]:
             return [*arguments[:-1], "posterior_lr,pair_lr"]
         case ["run", study, *_]:
