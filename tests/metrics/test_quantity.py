@@ -22,3 +22,12 @@ AUC, RATE = Quantity("auc", "AUC"), Quantity("tpr", "TPR", is_percent=True, plac
 )
 def test_the_limits_of_a_difference(quantity, limits, expected):
     assert quantity.signed_interval(*limits) == expected
+
+
+def test_an_interval_without_a_value_shows_that_it_is_without() -> None:
+    auc = Quantity("auc", "AUC", places=3)
+    assert auc.interval(0.50032, 0.52403) == "[0.500, 0.524]"
+    assert auc.interval(0.50032, 0.52403, tells_from=0.5) == "[0.5003, 0.5240]"
+    assert auc.interval(0.4, 0.49996, tells_from=0.5) == "[0.40000, 0.49996]"
+    assert auc.interval(0.499, 0.52403, tells_from=0.5) == "[0.499, 0.524]"
+    assert auc.interval(0.5, 0.52403, tells_from=0.5) == "[0.500, 0.524]"

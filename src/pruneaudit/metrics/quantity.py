@@ -31,11 +31,18 @@ class Quantity:
         """`0.763`, or `12.3%`."""
         return f"{self._scaled(value)}%" if self.is_percent else self._scaled(value)
 
-    def interval(self, low: float, high: float) -> str:
-        """`[0.751, 0.775]`, without percent signs. Empty if a limit is missing."""
+    def interval(self, low: float, high: float, tells_from: float | None = None) -> str:
+        """`[0.751, 0.775]`, without percent signs. Empty if a limit is missing.
+
+        Args:
+            low: the lower limit.
+            high: the upper limit.
+            tells_from: a value, such as guessing; an interval without it gets as many decimals as show that.
+        """
         if math.isnan(low) or math.isnan(high):
             return ""
-        return f"[{self._scaled(low)}, {self._scaled(high)}]"
+        shown = self if tells_from is None else self._that_tells_from(tells_from, low, high)
+        return f"[{shown._scaled(low)}, {shown._scaled(high)}]"
 
     def difference(self, value: float) -> str:
         """`-0.120`, or `-3.1 points`."""
@@ -51,14 +58,14 @@ class Quantity:
             return f"[at most {self.signed(high)}]"
         if math.isnan(low) or math.isnan(high):
             return ""
-        exact = self._that_tells_from_0(low, high)
+        exact = self._that_tells_from(0.0, low, high)
         return f"[{exact.signed(low)}, {exact.signed(high)}]"
 
-    def _that_tells_from_0(self, low: float, high: float) -> Quantity:
-        """With as many decimals as an interval on one side of 0 needs to show that it does not end at 0."""
+    def _that_tells_from(self, value: float, low: float, high: float) -> Quantity:
+        """With as many decimals as an interval on one side of a value needs to show that it does not end there."""
         shown = self
-        while shown.places < _MOST_PLACES and 0 not in (low, high) and low * high > 0:
-            if float(shown._scaled(low)) and float(shown._scaled(high)):
+        while shown.places < _MOST_PLACES and (low - value) * (high - value) > 0:
+            if shown._scaled(value) not in (shown._scaled(low), shown._scaled(high)):
                 break
             shown = replace(shown, places=shown.places + 1)
         return shown

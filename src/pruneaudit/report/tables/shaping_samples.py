@@ -31,7 +31,7 @@ def shaping_lines(results: Results) -> tuple[ShapingLine, ...]:
         if "reason" in row:
             lines.append(ShapingLine(str(row["release"]), used, "", "", str(row["reason"])))
             continue
-        interval, finding = AUC.interval(row["low"], row["high"]), _finding(row["low"], row["high"])
+        interval, finding = AUC.interval(row["low"], row["high"], tells_from=0.5), _finding(row["low"], row["high"])
         lines.append(ShapingLine(str(row["release"]), used, AUC.value(row["auc"]), interval, finding))
     return tuple(lines)
 
