@@ -70,6 +70,7 @@ def test_a_study_is_run_and_its_run_read_alike(call, study_file):
     assert "do not generalise beyond this study" in text
     assert "conditional on this bank" in text
     assert re.search(r"\b0\.\d{3}\b", first)
+    assert len(re.findall(r"^\d+\.\d kB ", first, re.MULTILINE)) == 3  # a size below each name
 
 
 def test_json_holds_the_rows_of_the_table(call, study_file):

@@ -67,7 +67,7 @@ def test_the_largest_of_each_group_along_the_inputs_stay(
 def test_layers_that_the_group_does_not_divide_stay_dense_and_are_told(make_net: MakeNet) -> None:
     model = make_net()  # convolutions with 1, 4 and 8 inputs, a classifier with 16
     before = copy.deepcopy(model)
-    with pytest.warns(UserWarning, match=r"kept whole: features.0.conv: 4 does not divide their 1 inputs"):
+    with pytest.warns(UserWarning, match=r"kept whole: features.0.conv: the number of inputs, 1, is no multiple of 4"):
         found = pruneaudit.compress(model, "nm:pattern=2:4")
     assert found.masks is not None
     assert set(found.masks) == {"features.1.conv.weight", "features.2.conv.weight", "classifier.weight"}
@@ -107,14 +107,14 @@ def test_the_axis_of_inputs_of_other_layers() -> None:
         weight = before.get_parameter(name).detach().transpose(1, axis)
         assert torch.equal(found.masks[name].transpose(1, axis), naive(weight, 2, 4))
     notes = " ".join(found.description["kept_whole"])
-    assert "gru.weight_hh_l0: 4 does not divide their 5 inputs" in notes
+    assert "gru.weight_hh_l0: the number of inputs, 5, is no multiple of 4" in notes
     assert "own" in notes.partition("which axis")[0]
     assert "two" in notes.partition("which axis")[0]
 
 
 def test_no_layer_that_fits_is_refused_with_the_nearest_that_does() -> None:
     model = nn.Sequential(nn.Linear(15, 30), nn.Linear(30, 2))
-    with pytest.raises(UserError, match=r"4 divides the inputs of no layer, not the 30 of '1' \(2, 30\)") as caught:
+    with pytest.raises(UserError, match=r"a multiple of 4; the largest is 30, of '1' \(2, 30\)") as caught:
         made(model)
     advised = str(caught.value).rpartition(" is ")[2]
     assert advised == "2:3"

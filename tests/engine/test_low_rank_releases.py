@@ -120,7 +120,9 @@ def test_sizes_operations_and_layers_are_those_of_the_factors(finished):
 @pytest.mark.slow
 def test_layers_that_stay_whole_are_told_and_both_trainings_happened(finished):
     found = entries(finished)
-    assert found["nm-2x4"]["kept_whole"] == ["kept whole: features.0.conv: 4 does not divide their 1 inputs"]
+    assert found["nm-2x4"]["kept_whole"] == [
+        "kept whole: features.0.conv: the number of inputs, 1, is no multiple of 4"
+    ]
     assert all("is not below" in note for note in found["spatial"]["kept_whole"])
     assert found["moving"]["reactivation"]
     assert own_baseline(finished.results, "deep").name == "dense+finetune+finetune"
@@ -164,7 +166,7 @@ def test_orders_that_cannot_be_are_refused_before_any_work(make_study):
         ("svd:fraction=0.01", r"fraction: got 0.01, but rank 1 of layer '.*' \(16, 64\)"),
         (
             "nm:pattern=2:3",
-            r"pattern: got 2:3, but 3 divides .* the 64 of '.*' \(16, 64\); the nearest that fits is 1:2",
+            r"pattern: got 2:3, but no layer's .* of 3; the largest is 64, of '.*' \(16, 64\); the nearest that fits is 1:2",
         ),
     ],
 )

@@ -100,7 +100,7 @@ def test_the_command_says_which_layers_stay_whole(tmp_path, monkeypatch):
     code, out, err = called(*common, "--method", "nm:pattern=2:4", "--out", tmp_path / "a")
     assert code == 0
     assert "left whole: 0 (160 weights)" in out
-    assert "kept whole: 0: 4 does not divide their 10 inputs" in err
+    assert "kept whole: 0: the number of inputs, 10, is no multiple of 4" in err
     code, out, err = called(*common, "--method", "svd:fraction=0.5:split_ends=true", "--out", tmp_path / "b")
     assert code == 0
     assert "kept whole: 4: rank 0 is not below 0.75" in err

@@ -70,7 +70,7 @@ def weights_in_groups(
         if axis is None:
             kept.append(KeptWhole(layers=(layer,), reason="which axis has their inputs is not known"))
         elif weight.shape[axis] % group:
-            reason = f"{group} does not divide their {weight.shape[axis]} inputs"
+            reason = f"the number of inputs, {weight.shape[axis]}, is no multiple of {group}"
             kept.append(KeptWhole(layers=(layer,), reason=reason))
         else:
             found[name] = axis
@@ -90,8 +90,9 @@ def _none_fits(weights: Mapping[str, Tensor], axes: Mapping[str, int | None], pa
     nearest = min(divisors, key=lambda number: (abs(number - group), number))
     advised = min(max(1, round(kept * nearest / group)), nearest - 1)
     return UserError(
-        f"pattern: got {kept}:{group}, but {group} divides the inputs of no layer, not the {inputs[name]} of"
-        f" '{name.removesuffix('.weight')}' {tuple(weights[name].shape)}; the nearest that fits is {advised}:{nearest}"
+        f"pattern: got {kept}:{group}, but no layer's number of inputs is a multiple of {group}; the largest is"
+        f" {inputs[name]}, of '{name.removesuffix('.weight')}' {tuple(weights[name].shape)}; the nearest that fits is"
+        f" {advised}:{nearest}"
     )
 
 
