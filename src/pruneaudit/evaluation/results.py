@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,17 @@ def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:
         raise UserError(f"{name}: got a table without the column '{absent[0]}', expected at least: {', '.join(wanted)}")
     later = [column for column in LATER_COLUMNS.get(name, ()) if column not in table.columns]
     table = table.reindex(columns=[*table.columns, *later]) if later else table
+    if not len(table) and (table.dtypes == object).all():  # most tables of most results
+        return _empty(name, tuple(table.columns)).copy()
+    return _typed(table, name)
+
+
+@cache
+def _empty(name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    return _typed(pd.DataFrame(columns=list(columns)), name)
+
+
+def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:
     columns = {
         column: _texts(table[column]) if column in TEXT_COLUMNS else _numbers(table[column], name)
         for column in table.columns
@@ -180,10 +192,10 @@ def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _texts(column: pd.Series) -> pd.Series:
-    # Via objects: a column without any text has a number type, which cannot hold "".
-    texts = column.astype(object).where(column.notna(), "").astype(str)
     # A carriage return is written without quotes and would split the row when read.
-    return texts.str.replace("\r", " ", regex=False)
+    values = zip(column.astype(object), column.isna(), strict=True)
+    texts = ["" if missing else str(value).replace("\r", " ") for value, missing in values]
+    return pd.Series(texts, index=column.index, name=column.name, dtype=str)
 
 
 def _numbers(column: pd.Series, name: str) -> pd.Series:
