@@ -3,12 +3,18 @@
 import contextlib
 import io
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from pruneaudit.study import Study
+
+
+built = cache(get_command)
+"""A program's commands. To build them takes longer than most commands do, and a call changes nothing of them."""
 
 
 def called(*arguments: Any) -> tuple[int, str, str]:
@@ -19,6 +25,7 @@ def called(*arguments: Any) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
         patch.setattr(sys, "argv", ["pruneaudit", *words])
+        patch.setattr("typer.main.get_command", built)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             main(words)
     return end.value.code or 0, out.getvalue(), err.getvalue()

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 
-from command_line import called
+from command_line import built, called
 from pruneaudit.evaluation.columns import (
     COMPARISON_COLUMNS,
     CURVE_COLUMNS,
@@ -169,11 +169,9 @@ def make_results() -> Callable[..., Results]:
 @pytest.fixture(scope="session")
 def check_command() -> Callable[[str], None]:
     """Fails where a line of a page is no command, or one of its words goes to no option; runs nothing."""
-    from typer.main import get_command
-
     from pruneaudit.cli import _usual_form, app
 
-    root: Any = get_command(app)
+    root: Any = built(app)
 
     def check(line: str) -> None:
         program, *words = shlex.split(line, comments=True)
