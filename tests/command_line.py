@@ -12,7 +12,6 @@ from typer.main import get_command
 
 from pruneaudit.study import Study
 
-
 built = cache(get_command)
 """A program's commands. To build them takes longer than most commands do, and a call changes nothing of them."""
 

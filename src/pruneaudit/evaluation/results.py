@@ -173,7 +173,7 @@ def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:
         raise UserError(f"{name}: got a table without the column '{absent[0]}', expected at least: {', '.join(wanted)}")
     later = [column for column in LATER_COLUMNS.get(name, ()) if column not in table.columns]
     table = table.reindex(columns=[*table.columns, *later]) if later else table
-    if not len(table) and (table.dtypes == object).all():  # most tables of most results
+    if not len(table) and all(map(pd.api.types.is_object_dtype, table.dtypes)):  # most tables of most results
         return _empty(name, tuple(table.columns)).copy()
     return _typed(table, name)
 
