@@ -48,10 +48,33 @@ def test_a_chain_is_named_after_its_steps_with_their_degrees() -> None:
         Release(compress=chain, sparsity=0.7)
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, "deep-compression"),
+        ({"sparsity": 0.9}, "deep-compression-0.9"),
+        ({"clusters": 8}, "deep-compression-0.9-8"),
+        ({"sparsity": 0.7, "clusters": 8}, "deep-compression-0.7-8"),
+        ({"epochs": 2}, "deep-compression-epochs=2"),
+        ({"compress": "deep-compression:clusters=8:scope=layerwise"}, "deep-compression-0.9-8-scope=layerwise"),
+        ({"compress": ["deep-compression", "rtn:bits=4"], "parent": "old"}, "old+deep-compression+rtn-4"),
+        ({"compress": ["l1unstructured:sparsity=0.9", "finetune", "rtn:bits=4"]}, "l1unstructured-0.9+finetune+rtn-4"),
+    ],
+)
+def test_a_chain_s_own_name_names_its_release(given: dict[str, Any], name: str) -> None:
+    release = Release.model_validate({"compress": "deep-compression", **TUNED, **given})
+    assert release.name == name
+    assert Release.model_validate(json.loads(release.model_dump_json())) == release
+    named = Release.model_validate({"compress": "deep-compression", **TUNED, **given, "name": "own"})
+    assert named.model_copy(update={"name": name}) == release
+
+
 def test_a_list_of_degrees_makes_a_release_each() -> None:
     found = study({"compress": "random:scope=layerwise", "sparsity": [0.5, 0.9]}).releases
     assert [release.name for release in found] == ["random-0.5-scope=layerwise", "random-0.9-scope=layerwise"]
     assert len({release.but_for_degrees() for release in found}) == 1
+    both = study({"compress": "deep-compression", "sparsity": 0.7, "clusters": [8, 16], **TUNED}).releases
+    assert [release.name for release in both] == ["deep-compression-0.7-8", "deep-compression-0.7-16"]
     assert found[0].but_for_degrees() != Release(compress="random:sparsity=0.5").but_for_degrees()
 
 

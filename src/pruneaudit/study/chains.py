@@ -31,6 +31,11 @@ class Chain:
     defaults: tuple[Mapping[str, Any], ...]
     """Groups of options that are filled in together, unless the first of the group is given."""
 
+    @property
+    def degrees(self) -> tuple[str, ...]:
+        """The options that say how much, which name its releases: the first of each group."""
+        return tuple(next(iter(group)) for group in self.defaults)
+
 
 CHAINS = {
     "deep-compression": Chain(

@@ -87,15 +87,16 @@ class Release(Options):
     def _named(cls, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        value = _with_degrees_inside(value)
+        written, value = value, _with_degrees_inside(value)
         if value.get("name") in (None, ""):
             seed = value.get("finetune_seed")
             suffix = f"+seed{seed}" if isinstance(seed, int) and seed else ""
-            return {**value, "name": cls._default_name(value)[: 80 - len(suffix)] + suffix}
+            return {**value, "name": cls._default_name(value, written)[: 80 - len(suffix)] + suffix}
         return value
 
     @staticmethod
-    def _default_name(value: Mapping[str, Any]) -> str:
+    def _default_name(value: Mapping[str, Any], written: Mapping[str, Any]) -> str:
+        """Returns a name made from the settings; a chain's name as it is `written` stands for its steps."""
         parent, compress, defense = value.get("parent", DENSE), value.get("compress"), value.get("defense")
         if value.get("weights") and not (compress or defense or value.get("finetune") or value.get("model")):
             return name_of_file(value["weights"]) or "file"
@@ -103,7 +104,7 @@ class Release(Options):
             return f"{parent}+finetune"
         try:
             plugins = [_as_plugin(given) for given in compress or ()]
-            parts = [_named_with_degree(plugin) for plugin in plugins]
+            parts = _names_of_compressors(plugins, written)
             parts += [_with_options(_as_plugin(defense))] if defense else []
             model = _with_options(_as_plugin(as_network(value["model"]))) if value.get("model") else DENSE
         except (ValueError, TypeError):
@@ -334,10 +335,15 @@ def _degrees_in_words(plugins: Sequence[Plugin], degrees: Sequence[str]) -> str:
 
 def _in_order(value: Mapping[str, Any]) -> list[Any]:
     """Returns the compressors of a release, as written, as a list; a chain's name stands for its steps."""
+    return steps_in(_as_written(value), value)
+
+
+def _as_written(value: Mapping[str, Any]) -> Sequence[Any]:
+    """Returns the compressors and chains of a release, as written, as a list."""
     given = value.get("compress")
     if given is None:
         return []
-    return steps_in(given if isinstance(given, list | tuple) else [given], value)
+    return given if isinstance(given, list | tuple) else [given]
 
 
 def steps_in(given: Sequence[Any], beside: Mapping[str, Any]) -> list[Any]:
@@ -378,6 +384,30 @@ def _as_plugin(given: Any) -> Plugin:
 
 def _without(options: Mapping[str, Any], degree: str) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key != degree}
+
+
+def _names_of_compressors(steps: Sequence[Plugin], written: Mapping[str, Any]) -> list[str]:
+    """Returns the parts of a default name: one for each compressor and each chain.
+
+    Args:
+        steps: the compressors, with the steps of chains in their places.
+        written: the release as written.
+    """
+    left, parts = iter(steps), []
+    for plugin in map(_as_plugin, _as_written(written)):
+        own = [next(left) for _ in steps_of_chain(plugin, written)]
+        parts.append(_name_of_chain(plugin, own, written) if plugin.name in CHAINS else _named_with_degree(own[0]))
+    return parts
+
+
+def _name_of_chain(chain: Plugin, steps: Sequence[Plugin], beside: Mapping[str, Any]) -> str:
+    """Returns a chain's name with its degrees up to the last that is given, then its other options."""
+    options = {key: value for step in steps for key, value in step.options.items()}
+    given = {key: options[key] for key in sorted(options.keys() & {*chain.options, *beside})} | chain.options
+    degrees = CHAINS[chain.name].degrees
+    shown = degrees[: max((number for number, key in enumerate(degrees, 1) if key in given), default=0)]
+    name = "-".join([chain.name, *(str(options[key]) for key in shown)])
+    return _with_options(Plugin(name=name, options={key: given[key] for key in given if key not in shown}))
 
 
 def _named_with_degree(plugin: Plugin) -> str:
