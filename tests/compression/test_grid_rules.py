@@ -276,7 +276,15 @@ def test_settings_without_effect_and_groups_that_are_too_large_are_refused(make_
         ({"bits": "ternary", "symmetry": "full"}, "symmetry"),
         ({"bits": "ternary", "clip": "mse"}, "clip"),
         ({"bits": 4, "ternary": "absmean"}, "ternary"),
-        ({"bits": 4, "group_size": 64}, "granularity"),
+        ({"bits": 4, "group_size": 64, "granularity": "channel"}, "granularity"),
     ):
         with pytest.raises(UserError, match=word):
             RTN.Options(**options)
+
+
+def test_a_size_of_groups_alone_means_groups() -> None:
+    rtn = COMPRESSORS.get("rtn")
+    assert rtn.Options(bits=4, group_size=16).granularity == "group"
+    given = rtn.Options(bits=4, group_size=32)
+    assert rtn.Options.model_validate(given.model_dump()) == given
+    assert rtn.Options.model_validate(rtn.Options(bits=4).model_dump()).granularity == "channel"

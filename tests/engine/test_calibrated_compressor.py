@@ -120,3 +120,11 @@ def test_whose_samples_it_sees_is_part_of_its_identity(make, monkeypatch):
     first = plan_study(make(num_holdout=100))[0].models("small")[0].artifact.identity
     monkeypatch.setitem(COMPRESSORS._registered, "calibrated", OnMembers())
     assert plan_study(make(num_holdout=100))[0].models("small")[0].artifact.identity != first
+
+
+def test_fewer_samples_than_asked_for_are_told_before_the_run(make, tmp_path):
+    finished = run(make(num_holdout=60), out=tmp_path, runtime=Runtime(executor="serial"))
+    log = (finished.folder / "run.log").read_text()
+    assert "release 'small': 'calibrated' asks for 40 samples and gets 30" in log
+    more = run(make(num_holdout=100), out=tmp_path / "more", runtime=Runtime(executor="serial"))
+    assert "asks for" not in (more.folder / "run.log").read_text()

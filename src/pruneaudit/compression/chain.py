@@ -53,6 +53,17 @@ class Step:
         """Whether it learns from the outputs of the parent's network."""
         return self.compressor.learns_from_parent
 
+    def note_on_few_samples(self, num_given: int) -> list[str]:
+        """A note for users if it gets fewer samples than it asks for.
+
+        Args:
+            num_given: how many it gets.
+        """
+        wanted = self.compressor.num_samples(self.options)
+        if wanted is None or num_given >= wanted:
+            return []
+        return [f"'{self.name}' asks for {wanted:,} samples and gets {num_given:,}"]
+
     @property
     def reads_public(self) -> bool:
         """Whether it uses public or holdout samples."""

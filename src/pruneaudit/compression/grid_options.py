@@ -45,6 +45,13 @@ class GridOptions(LayerOptions):
     first_last_bits: int | None = Field(default=None, ge=LEAST_BITS, le=MOST_BITS)
     """Bits of the first and of the last weight matrix of the network; published work uses 8. Default: `bits`."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_groups(cls, values: Any) -> Any:
+        """A size of groups alone means groups."""
+        has_size = isinstance(values, dict) and "group_size" in values and "granularity" not in values
+        return {**values, "granularity": "group"} if has_size else values
+
     @model_validator(mode="after")
     def _has_effect(self) -> GridOptions:
         if self.bits == TERNARY and self.symmetry is not None:

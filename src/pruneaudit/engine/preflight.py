@@ -174,6 +174,9 @@ def _try_steps(
 
     made = compressed(Chained(model), steps, context_of)
     notes = notes_of(made.descriptions[len(inherited) :])
+    for step in own:
+        if step.compressor.data(step.options) != "none":
+            notes += step.note_on_few_samples(len(_calibration(step, audit_data)))
     if any(step.kind == "structure" for step in inherited):
         return tuple(notes)
     return (*kept_whole(made.structure, weights_are_final=False), *notes)

@@ -133,7 +133,9 @@ def prune_checkpoint(
     with working_folder_searched():  # the network predicts and trains
         pruned = make_compressed(network, method, asked_for, asked.seed)
     fed = dict.fromkeys(fed_as(source, options) for source in (*sources, calibration) if source is not None)
-    return PrunedCheckpoint(pruned, tuple(fed), (*notes, *pruned.summary["kept_whole"]), seen)
+    looked_at = pruned.summary["calibration"] or {}
+    few = [note for step in method.looking for note in step.note_on_few_samples(looked_at[step.name])]
+    return PrunedCheckpoint(pruned, tuple(fed), (*notes, *few, *pruned.summary["kept_whole"]), seen)
 
 
 def _num_classes(sources: Sequence[AuditData | None]) -> int | None:
