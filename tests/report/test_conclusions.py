@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,25 @@ def test_the_groups_of_the_first_screen_hold_each_changed_release_once(make_resu
     assert list(groups.values()) == [[PRUNED], ["b"], ["c"]]
     facts = dict(first_screen(results).groups[0].releases)
     assert "78.9% accuracy" in facts[PRUNED]
+
+
+def test_the_first_screen_says_why_releases_could_not_be_compared_as_the_terminal_does(make_results):
+    rows = [frontier_row(PRUNED, -0.03, -0.05, -0.01), frontier_row("b", -0.04, math.nan, 0.003)]
+    rows += [frontier_row("c", *NONE), frontier_row("d", *NONE)]
+    results = make_results(with_frontier(*rows))
+    less, unknown = first_screen(results).groups
+    assert less.why == ""
+    assert [name for name, _ in unknown.releases] == ["b", "c", "d"]
+    assert re.match(r"1 has, in too many resamples, .* and 2 are more accurate", unknown.why)
+    assert f"({unknown.why})" in answer(results).counts
+    page = " ".join(re.sub("<[^>]+>", " ", render(results)).split())
+    assert f"{unknown.words} ({unknown.why}) b " in page
+
+
+def test_no_reason_of_equal_accuracy_stands_beside_paired_comparisons(make_results):
+    def edit(parts):
+        parts["comparisons"][["difference", "low", "high"]] = math.nan
+
+    results = make_results(edit)
+    (unknown,) = first_screen(results).groups
+    assert ([name for name, _ in unknown.releases], unknown.why) == ([PRUNED], "")

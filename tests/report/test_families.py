@@ -1,13 +1,16 @@
 """All ways of compressing beside each other: families, their table and figure, and what is said at equal size."""
 
+import io
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from frontier_rows import frontier_row
+from rich.console import Console
 
 from pruneaudit.compression import COMPRESSORS
 from pruneaudit.core.registry import registry_of
@@ -15,11 +18,15 @@ from pruneaudit.report.compressed import FAMILIES, family_of
 from pruneaudit.report.conclusions.changes import at_equal_size
 from pruneaudit.report.figures.by_method import leakage_by_method
 from pruneaudit.report.figures.look import PAPER
+from pruneaudit.report.notebook import run_html
 from pruneaudit.report.page.html import render
 from pruneaudit.report.paper import draw
 from pruneaudit.report.paper.latex import latex_tables
+from pruneaudit.report.sentences.answer import answer
 from pruneaudit.report.sentences.counts import counted_at_equal_size
+from pruneaudit.report.summary.content import Limits, summary_of
 from pruneaudit.report.tables.families import by_family, families_table
+from pruneaudit.report.terminal import print_results
 from pruneaudit.study import Study
 from pruneaudit.study.lineage import family_of as family_in_study
 
@@ -214,6 +221,44 @@ def test_an_attack_that_failed_its_sanity_checks_says_nothing(make_results):
 
     assert at_equal_size(make_results(edit), "rtn-8") == "not compared"
     assert counted_at_equal_size(make_results(edit)) == counted_at_equal_size(make_results()) == ""
+
+
+def test_page_terminal_notebook_and_summary_say_the_same_at_equal_size(make_results):
+    def edit(parts):
+        of_families("pruned", "rtn-8", "rtn-2", "shared", "factors")(parts)
+        table, ends = parts["frontier"], ["size_difference", "size_difference_low", "size_difference_high"]
+        for name, values in (
+            ("pruned", (-0.02, -0.03, -0.01)),
+            ("rtn-8", (0.0, -0.01, 0.01)),
+            ("shared", (0.0, math.nan, 0.01)),
+            ("rtn-2", (math.nan,) * 3),
+        ):
+            table.loc[table["release"] == name, ends] = values
+
+    results = make_results(edit)
+    said = answer(results).at_equal_size
+    assert "under LiRA" in said
+    number = re.findall(r"(\d) (?:of|compressed|leak|is not shown to differ|could not be compared)", said)
+    assert number == ["1", "5", "1", "1", "2"]
+    stream = io.StringIO()
+    print_results(results, Console(file=stream, width=80))
+    shown = [stream.getvalue(), run_html(results, Path("report.html")), words(render(results))]
+    shown += [sentence for part in summary_of(results, "5" * 64, Limits()).parts for sentence in part.said]
+    assert [said in " ".join(text.split()) for text in shown[:3]] == [True] * 3
+    assert said in shown[3:]
+
+
+@pytest.mark.parametrize("sizes", [True, False])
+def test_nothing_is_said_at_equal_size_where_no_size_is_known_or_no_release_compared(make_results, sizes):
+    def edit(parts):
+        of_families("pruned", "rtn-8", sizes=sizes)(parts)
+        if sizes:
+            parts["frontier"].loc[parts["frontier"]["is_baseline"] == 0, "size_difference"] = math.nan
+
+    results = make_results(edit)
+    assert answer(results).counts
+    assert answer(results).at_equal_size == ""
+    assert "At equal size and under" not in render(results)
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def run_html(results: Results, page: Path, failures: Sequence[str] = ()) -> str:
     """
     told = answer(results)
     said = [*told.alarms, *([told.disagreement] if told.disagreement else []), *told.unlearned, told.leakage.whole]
-    more = [*([told.counts] if told.counts else []), *told.collapsed, *told.agreement]
+    more = [*filter(None, (told.counts, told.at_equal_size)), *told.collapsed, *told.agreement]
     changes = "".join(f"<li>{code(change.release)}: {escape(change.text)}</li>" for change in told.changes)
     failed = "".join(f"<li>failed: {escape(failure)}</li>" for failure in failures)
     parts = [

@@ -83,7 +83,8 @@ def _said(results: Results) -> Iterator[tuple[str, str]]:
     change = shown_change(results, told.changes)
     if change is not None:
         yield f"{change.release}: {change.text}", ""
-    yield from ((sentence, "") for sentence in (told.counts, *told.collapsed, *told.agreement) if sentence)
+    counts = (told.counts, told.at_equal_size)
+    yield from ((sentence, "") for sentence in (*counts, *told.collapsed, *told.agreement) if sentence)
     yield from ((sentence, "") for sentence in (*canary_words(results), *power_words(results)))
     yield from ((sentence, "dim") for sentence in unchecked_data_words(results))
     alone = reference_free_of(results)

@@ -99,6 +99,8 @@ class GroupLine:
 
     words: str
     releases: tuple[tuple[str, str], ...]
+    why: str
+    """Why they could not be compared; else empty."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def first_screen(results: Results) -> FirstScreen:
 
 def _groups(results: Results, lines: Mapping[str, ReleaseLine]) -> tuple[GroupLine, ...]:
     return tuple(
-        GroupLine(group.words, tuple((name, _facts(lines[name])) for name in group.releases))
+        GroupLine(group.words, tuple((name, _facts(lines[name])) for name in group.releases), group.why)
         for group in change_groups(results, base_release(results))
     )
 

@@ -52,7 +52,6 @@ from pruneaudit.report.selection import (
 from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
 from pruneaudit.report.sentences.certainty import DEMONSTRATION, of_target
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
-from pruneaudit.report.sentences.counts import counted_at_equal_size
 from pruneaudit.report.sentences.networks import mean_of, networks_of, paired_on
 from pruneaudit.report.sentences.next_steps import trains_by_function
 from pruneaudit.report.sentences.outputs import hiding_words
@@ -185,7 +184,6 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "description": str(about.get("description") or ""),
         "first": first,
         "demonstration": DEMONSTRATION,
-        "at_equal_size": counted_at_equal_size(results),
         "had_references": num_references(results) != 0,
         "has_counterparts": any(line.counterpart_of for line in first.lines),
         "hiding": hiding_words(results),

@@ -14,7 +14,7 @@ from pruneaudit.report.selection import base_release, release_names
 from pruneaudit.report.sentences.agreement import agreement_words, disagreement
 from pruneaudit.report.sentences.certainty import caveats, certainty, collapsed_words
 from pruneaudit.report.sentences.changes import change_words
-from pruneaudit.report.sentences.counts import counted_changes
+from pruneaudit.report.sentences.counts import counted_at_equal_size, counted_changes
 from pruneaudit.report.sentences.doubts import doubt_words
 from pruneaudit.report.sentences.leakage import LeakageWords, leakage_words
 from pruneaudit.report.sentences.next_steps import StepWords, next_step_words
@@ -43,6 +43,8 @@ class Answer:
     """Whether the networks of the base release leak."""
     counts: str
     """How many releases leak less, and how many more; empty without compressed or defended releases."""
+    at_equal_size: str
+    """The same at equal size; empty where no such release could be compared."""
     changes: tuple[Change, ...]
     """One for each release but the base, in the order of the study."""
     collapsed: tuple[str, ...]
@@ -67,6 +69,7 @@ def answer(results: Results) -> Answer:
         disagreement(results),
         leakage_words(results, base),
         counted_changes(results, base),
+        counted_at_equal_size(results),
         tuple(Change(release, change_words(results, release, base)) for release in others),
         collapsed_words(results),
         agreement_words(results),

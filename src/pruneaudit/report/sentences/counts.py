@@ -82,6 +82,8 @@ class ChangeGroup:
     words: str
     """Such as `leak less`."""
     releases: tuple[str, ...]
+    why: str = ""
+    """Why they could not be compared, as `counted_changes` says it; else empty."""
 
 
 _OF_GROUP: dict[Reading, str] = {
@@ -107,12 +109,13 @@ def comparison_words(results: Results) -> str:
 
 def change_groups(results: Results, base: str) -> tuple[ChangeGroup, ...]:
     """The compressed and the defended releases, by what is shown of them."""
-    readings = readings_of_changed(results, base)
-    groups = (
-        (words, tuple(name for name, found in readings.items() if found == reading))
-        for reading, words in _OF_GROUP.items()
-    )
-    return tuple(ChangeGroup(words, names) for words, names in groups if names)
+    readings, groups = readings_of_changed(results, base), []
+    for reading, words in _OF_GROUP.items():
+        names = tuple(name for name, found in readings.items() if found == reading)
+        is_unknown = reading == "not compared" and is_read_at_equal_accuracy(results)
+        if names:
+            groups.append(ChangeGroup(words, names, _why_not_compared(results, names) if is_unknown else ""))
+    return tuple(groups)
 
 
 def far_words(results: Results, base: str) -> tuple[str, tuple[str, ...]]:
@@ -173,10 +176,10 @@ def _undefended(results: Results) -> str:
 
 def _at_equal_accuracy(results: Results, changed: Sequence[str]) -> str:
     """Counts the releases by what the primary attack shows at equal accuracy."""
-    found = {name: at_equal_accuracy(results, name) for name in changed}
-    readings = [item.reading if item else "not compared" for item in found.values()]
-    reasons = [item.why_not if item and item.why_not else "no figure" for item in found.values()]
-    why = _reasons([why for why, reading in zip(reasons, readings, strict=True) if reading == "not compared"])
+    found = [at_equal_accuracy(results, name) for name in changed]
+    readings: list[Reading] = [item.reading if item else "not compared" for item in found]
+    unknown = [name for name, reading in zip(changed, readings, strict=True) if reading == "not compared"]
+    why = _why_not_compared(results, unknown)
     if set(readings) == {"not compared"}:
         return f"At equal accuracy no release could be compared: of {_releases(results, len(changed))}, {why}."
     said = _counted(results, readings, _undefended(results), why)
@@ -230,8 +233,10 @@ def _counted(results: Results, readings: Sequence[Reading], than: str, why: str)
     return listed(parts)
 
 
-def _reasons(reasons: Sequence[WhyNot]) -> str:
-    """How many releases could not be compared, by reason."""
+def _why_not_compared(results: Results, releases: Sequence[str]) -> str:
+    """How many of these releases could not be compared at equal accuracy, by reason."""
+    found = [at_equal_accuracy(results, name) for name in releases]
+    reasons: list[WhyNot] = [item.why_not if item and item.why_not else "no figure" for item in found]
     counts = {why: reasons.count(why) for why in dict.fromkeys(reasons)}
     return listed([f"{number} {verb(number, *_WHY_NOT[why])}" for why, number in counts.items()])
 

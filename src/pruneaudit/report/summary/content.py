@@ -174,7 +174,8 @@ def _changes(results: Results, first: FirstScreen, limits: Limits) -> Part:
         + _names([f"{name} ({facts})" if facts else name for name, facts in group.releases], limits.items)
         for group in first.groups
     ]
-    said = (first.answer.counts, *groups) if first.answer.counts else ()
+    told = first.answer
+    said = (*filter(None, (told.counts, told.at_equal_size)), *groups) if told.counts else ()
     alone = () if len(first.lines) > 1 else (ONE_RELEASE,)
     return Part(
         "What does each release change?",
