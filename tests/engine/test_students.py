@@ -169,3 +169,13 @@ def test_the_report_says_who_taught_whom_and_what_it_is_compared_with(finished):
     assert "trained from scratch on members" in words
     assert taught_by(finished.audit.results, "rounded") == ("", "")
     assert taught_by(finished.audit.results, "grandchild") == ("rounded", "public samples")
+
+
+def test_a_student_is_small_and_not_sparse(finished):
+    entries = {entry["name"]: entry for entry in finished.audit.results.about["release_report"]["releases"]}
+    rows = finished.audit.results.releases.set_index("release")
+    for name in ("distil-members", "rounded"):
+        assert entries[name]["sparsity_prunable"] == entries[name]["sparsity_all"] == rows.loc[name, "sparsity"] == 0
+        assert all(layer["dense_shape"] == layer["shape"] for layer in entries[name]["layers"])
+    assert entries["distil-members"]["parameters"]["released"] < entries["distil-members"]["parameters"]["dense"]
+    assert not any(entry["gaps"].get("network") for entry in entries.values())

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from pruneaudit.compression.chain import Step, counts_embeddings, inherited_steps, steps_of
@@ -40,7 +41,7 @@ from pruneaudit.engine.assemble import release_facts
 from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.release_timing import MAX_BATCH, Gaps, machine, time_in_turns
 from pruneaudit.engine.store import Store
-from pruneaudit.engine.task_context import stored_model
+from pruneaudit.engine.task_context import new_model, stored_model
 from pruneaudit.study import DENSE
 from pruneaudit.study.lineage import release_of
 from pruneaudit.training.checkpoint import load_tensors
@@ -70,11 +71,21 @@ class Subject:
     gaps: Gaps = field(default_factory=Gaps)
     network: nn.Module | None = None
     """On the CPU; None until it is loaded, or if it cannot be."""
+    unlike_dense: nn.Module | None = None
+    """A new network of its own architecture before compression, if that is not the dense networks'."""
 
-    def load(self, audit_data: AuditData) -> None:
-        """Loads its network from its folder."""
+    def load(self, audit_data: AuditData, dense: Mapping[str, Any]) -> None:
+        """Loads its network from its folder.
+
+        Args:
+            audit_data: the audit data of the study.
+            dense: how the dense networks are built.
+        """
         load = partial(stored_model, self.spec, audit_data, self.folders[0])
         self.network = self.gaps.measured("network", load)
+        if self.spec["model"] != dense["model"]:
+            new = partial(new_model, self.spec, audit_data, torch.Generator().manual_seed(0))
+            self.unlike_dense = self.gaps.measured("network", new)
 
 
 def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Collection[int] = ()) -> dict[str, Any]:
@@ -101,7 +112,7 @@ def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Co
     with one_torch_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tasks that made these networks have shown the same warnings
         for subject in subjects:
-            subject.load(audit_data)
+            subject.load(audit_data, subjects[0].spec)
         limit = MAX_BYTES_COUNTED // len(subjects)
         entries = [_entry(subject, subjects[0], inputs[:1], limit) for subject in subjects]
         conditions = _latencies(subjects, entries, inputs)
@@ -120,7 +131,8 @@ def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Co
 def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dict[str, Any]:
     """Returns the measurements of one release.
 
-    Sparsities are fractions of the dense network's weights: removed weights count as zeros.
+    Sparsities are fractions of the weights of the dense network, or of a smaller network before its own compression:
+    removed weights count as zeros, and a student is not sparse because it is small.
 
     Args:
         subject: the release.
@@ -155,15 +167,16 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
         return entry | parts
     left = num_left(state)
     parts["nonzero"] = weight_counts(network, left=left)["nonzero_parameters"]
-    parts["sparsity_all"] = 1 - parts["nonzero"] / parts["parameters"]["dense"]
+    before = subject.unlike_dense or whole
+    parts["sparsity_all"] = 1 - parts["nonzero"] / num_parameters(before)
     parts["sparsity_prunable"] = gaps.measured(
-        "sparsity_prunable", lambda: _sparsity(network, whole, subject.spec, left)
+        "sparsity_prunable", lambda: _sparsity(network, before, subject.spec, left)
     )
     parts["size"] = gaps.measured("size", partial(_size, network, whole, subject.spec, state))
     parts |= gaps.measured("macs", lambda: _operations(network, whole, state, example)) or {}
     folders = _affordable(subject.folders, limit)
     rows = gaps.measured("layers", lambda: layer_table(network)) or ()
-    parts["layers"] = rows and gaps.measured("layers", lambda: _layers(rows, layer_table(whole), folders))
+    parts["layers"] = rows and gaps.measured("layers", lambda: _layers(rows, layer_table(before), folders))
     parts["left_whole"] = _left_whole(rows, parts["layers"], left) if _steps(subject.spec) else []
     parts["layers_of_models"] = len(folders)
     return entry | parts
