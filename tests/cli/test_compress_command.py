@@ -207,6 +207,13 @@ def test_data_alone_measure_accuracy(compress):
     assert "MACs per sample" in out and "unknown" not in out
 
 
+def test_unknown_macs_name_the_option_that_makes_them_known(compress, tmp_path):
+    code, out, _ = compress()
+    assert code == 0 and re.search(r"MACs per sample +unknown", out) and "give --example-shape" in out
+    code, out, _ = compress("--force", "--example-shape", "1,6,6")
+    assert code == 0 and re.search(r"MACs per sample +\d", out) and "--example-shape" not in out
+
+
 def test_weights_that_training_began_from(compress, trained):
     given = {"method": "iterative:rounds=2:rewind=init", "data": "npz:train.npz", "initial-weights": "net.pt"}
     assert compress("--epochs", "1", **given)[0] == 0
@@ -233,6 +240,7 @@ REFUSED = [
     ({"sparsity": 1.5}, (), "sparsity: got 1.5, expected above 0 and below 1"),
     ({"method": "magnitude"}, (), "unknown compressor 'magnitude' (here: l1unstructured); expected one of"),
     ({"method": 'l1unstructured:exclude=["fc"]'}, (), "exclude: no layer 'fc'"),
+    ({"method": "l1unstructured", "sparsity": None}, (), "write 'l1unstructured:sparsity=...'"),
     ({"method": "dpf"}, (), "on the command line --data and --epochs"),
     ({"method": "l1structured"}, (), "on the command line --example-shape 3,32,32"),
     (

@@ -221,7 +221,7 @@ def test_an_order_that_undoes_itself_is_refused_with_both_names_and_the_reason(
 
 def test_a_training_belongs_between_two_steps() -> None:
     for steps in ([BETWEEN], [SPARSE, BETWEEN]):
-        with pytest.raises(UserError, match=r"'finetune' trains between two steps, and none follows"):
+        with pytest.raises(UserError, match=r"'finetune' trains between two steps, and none follows.*key finetune"):
             check_order([Step.of(step) for step in steps])
 
 

@@ -101,6 +101,11 @@ def test_a_student_needs_training(teacher):
         pruneaudit.compress(teacher, "distil:data=members", student=student)
 
 
+def test_the_samples_are_an_option_of_the_method(teacher):
+    with pytest.raises(UserError, match=r"write 'distil:data=members' \(or .*public.*\)$"):
+        pruneaudit.compress(teacher, "distil", student=student)
+
+
 def test_on_the_command_line(teacher, data, tmp_path, monkeypatch):
     code = "from torch import nn\n\n\n"
     code += "def big(): return nn.Sequential(nn.Flatten(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 3))\n"
@@ -117,4 +122,6 @@ def test_on_the_command_line(teacher, data, tmp_path, monkeypatch):
     assert load_tensors(tmp_path / "small" / "model.safetensors")["1.weight"].shape == (4, 32)
     code, _, err = called(*shared[:-1], "other", *taught)
     assert code == 2 and "--student" in err
+    code, _, err = called(*shared[:-1], "other", "--method", "distil", *taught[2:])
+    assert code == 2 and "write 'distil:data=members'" in err and "baseline" not in err
     assert not (tmp_path / "other").exists()

@@ -133,6 +133,15 @@ def test_an_order_that_undoes_itself_is_refused_before_any_training(
         check_plugins(study(*releases))
 
 
+@pytest.mark.parametrize("compress", ["finetune", "finetune:epochs=2", ["rtn:bits=4", "finetune"]])
+@pytest.mark.parametrize("more", [{}, TUNED])
+def test_a_last_step_that_trains_is_refused_at_once_for_the_key_finetune(compress: Any, more: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"step 'finetune' trains between two steps.* leave it out.* key finetune"):
+        check_plugins(study({"name": "x", "compress": compress, **more}))
+    without = {"compress": compress[:-1]} if isinstance(compress, list) else {}
+    check_plugins(study({"name": "x", **without, "finetune": {"epochs": 5}}))
+
+
 def test_what_shaped_a_release_includes_its_ancestors() -> None:
     made = study(
         {"name": "sparse", "compress": "l1unstructured", "sparsity": 0.5, **TUNED},

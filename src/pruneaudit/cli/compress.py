@@ -219,6 +219,8 @@ def _print(summary: Mapping[str, Any], accuracy_of: str) -> None:
             rows.append(("  not fine-tuned", "", f"{accuracy['after_pruning']:.1%}"))
     for label, left, right in rows:
         print(f"{label:<20}{left:>14}{right:>14}")
+    if before["macs"] is None:
+        print("operations are unknown without the shape of an input: give --example-shape, such as 3,32,32")
     for whole in summary["left_whole"]:
         why = f": {whole['why']}" if whole["why"] else ""
         print(printable(f"left whole: {whole['name'] or 'the network itself'} ({whole['weights']:,} weights){why}"))

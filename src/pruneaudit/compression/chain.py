@@ -139,8 +139,9 @@ def check_order(steps: Sequence[Step], num_inherited: int = 0) -> None:
     own = steps[num_inherited:]
     if own and own[-1].kind == "training":
         raise UserError(
-            f"compress: '{own[-1].name}' trains between two steps, and none follows it; leave it out: the release's own"
-            " fine-tuning comes after the last step"
+            f"compress: the step '{own[-1].name}' trains between two steps, and none follows it; leave it out: training"
+            " after the last step is the release's key finetune, such as finetune = { epochs = 5 } (outside a study"
+            " --data and --epochs)"
         )
     placed = [(place, step) for place, step in enumerate(steps) if step.kind != "training"]
     for (place, first), (_, second) in pairwise(placed):

@@ -149,22 +149,24 @@ def check_plugins(study: Study) -> None:
     plugin_options(SOURCES, study.data.source, "data.source")
     plugin_options(MODELS, study.model, "model")
     for release in study.releases:
+        _check_order(study, release)  # first: a step that cannot stay needs no training
         check_release(study, release)
         check_has_public(study, release)
-        _check_order(study, release)
     if not skips(study.audit.attacks):
         _check_attacks(study)
 
 
 def _check_order(study: Study, release: Release) -> None:
     """Refuses compressors that cannot follow each other, or the parent's compressors."""
+    where = f"release '{release.name}'"
+    for plugin in release.compress:
+        plugin_options(COMPRESSORS, plugin, where)
     inherited = inherited_compress(study, release)
-    plugins = (*inherited, *release.compress)
-    steps = [Step.of(described(COMPRESSORS, plugin, f"release '{release.name}'")) for plugin in plugins]
+    steps = [Step.of(described(COMPRESSORS, plugin, where)) for plugin in (*inherited, *release.compress)]
     try:
         check_order(steps, len(inherited))
     except UserError as error:
-        raise UserError(f"release '{release.name}': {error}") from None
+        raise UserError(f"{where}: {error}") from None
 
 
 def check_functions(study: Study) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import Field
 
@@ -110,6 +110,8 @@ def method_of(method: str | Plugin | Sequence[str | Plugin], degrees: Mapping[st
                 f"{degree}: got {value}, but '{plugins[0].name}' has none{nearest(degree, there)}; its degree is"
                 f" {there[0]}: give it as an option, '{plugins[0].name}:{there[0]}=...'"
             )
+    for plugin in plugins:
+        _check_has_degree(plugin, given)
     asked = validated(Release, {"name": "asked", "compress": plugins, **given}, "method")
     chosen = tuple(
         Step(plugin.name, found, validated(found.Options, plugin.options, f"options of '{plugin.name}'"))
@@ -128,6 +130,20 @@ def _plugins(steps: Sequence[str | Plugin], beside: Mapping[str, Any]) -> Iterat
             yield from steps_of_chain(plugin, beside)
         except ValueError as error:
             raise UserError(f"method: {error}") from None
+
+
+def _check_has_degree(plugin: Plugin, beside: Mapping[str, Any]) -> None:
+    """Refuses a compressor without its degree; a study's message would speak of releases."""
+    degree = COMPRESSORS.get(plugin.name).degree
+    field = COMPRESSORS.get(plugin.name).Options.model_fields.get(degree)
+    if field is None or not field.is_required() or degree in {*plugin.options, *beside}:
+        return
+    values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    others = f" (or {', '.join(values[1:])})" if values else ""
+    raise UserError(
+        f"method: '{plugin.name}' needs {degree} among its options: write"
+        f" '{plugin.name}:{degree}={values[0] if values else '...'}'{others}"
+    )
 
 
 def tuning_of(given: Mapping[str, Any], is_wanted: bool) -> Tuning:
