@@ -54,8 +54,19 @@ def test_settings_that_come_to_the_same_are_one_baseline():
 
 def test_two_that_differ_get_two_baselines_with_names_of_their_own():
     releases = [{"name": f"r{n}", "compress": "rtn:bits=4", "finetune": {"epochs": n}} for n in (2, 3)]
-    assert named(*releases) == {"r2": "dense+finetune", "r3": "dense+finetune-2"}
-    assert added(*releases) == ["dense+finetune", "dense+finetune-2"]
+    assert named(*releases) == {"r2": "dense+finetune", "r3": "dense+finetune-3-epochs"}
+    assert added(*releases) == ["dense+finetune", "dense+finetune-3-epochs"]
+    once = {"name": "r1", "compress": "rtn:bits=4", "finetune": {"epochs": 1}}
+    slower = [{**releases[1], "name": f"s{n}", "finetune": {"epochs": 3, "learning_rate": n / 100}} for n in (1, 2)]
+    assert added(*releases, *slower, once) == [
+        "dense+finetune",
+        "dense+finetune-3-epochs",
+        "dense+finetune-3-epochs-2",
+        "dense+finetune-3-epochs-3",
+        "dense+finetune-1-epoch",
+    ]
+    mine = {"name": "dense+finetune", "parent": "init", "finetune": {"epochs": 9}}
+    assert added(mine, releases[0]) == ["dense+finetune-2-epochs"]
 
 
 def test_a_network_from_new_weights_is_compared_with_itself_from_new_weights():
@@ -83,8 +94,8 @@ def test_trainings_between_steps_are_made_without_the_steps_too():
     assert added(deep, shorter) == [
         "dense+finetune",
         "dense+finetune+finetune",
-        "dense+finetune-2",
-        "dense+finetune-2+finetune",
+        "dense+finetune-1-epoch",
+        "dense+finetune-1-epoch+finetune",
     ]
     assert with_baselines(study(shorter)).releases[1].finetune.epochs == 1
     assert added({"name": "longer", "finetune": TUNED}, deep) == ["longer+finetune"]

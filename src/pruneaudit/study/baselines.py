@@ -11,7 +11,7 @@ says why, and no report then attributes a change to compression alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -125,9 +125,20 @@ def _placed(
     if shape in known:
         return known[shape], None
     used = {*taken, *(release.name for release in before)}
-    names = (plain.name if number == 1 else f"{plain.name}-{number}" for number in count(1))
-    name = next(name for name in names if name not in used)
+    name = next(name for name in _names(plain) if name not in used)
     return name, plain.model_copy(update={"name": name})
+
+
+def _names(plain: Release) -> Iterator[str]:
+    """Yields names to choose from: the default, the same with the epochs of its fine-tuning, and then with a number."""
+    yield plain.name
+    epochs = plain.finetune.epochs if plain.finetune else 0
+    length = f"-{epochs}-epoch{'s' if epochs > 1 else ''}" if epochs else ""
+    if length:
+        yield plain.name[: 80 - len(length)] + length
+    for number in count(2):
+        suffix = f"{length}-{number}"
+        yield plain.name[: 80 - len(suffix)] + suffix
 
 
 def _trainings_between(release: Release) -> list[dict[str, Any]]:
