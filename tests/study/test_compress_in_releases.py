@@ -10,7 +10,7 @@ import pytest
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.plan import check_plugins
 from pruneaudit.study import Plugin, Release, Study
-from pruneaudit.study.lineage import compression_of
+from pruneaudit.study.lineage import compression_of, undefended
 
 TUNED = {"finetune": {"epochs": 1}}
 
@@ -131,6 +131,23 @@ def test_an_order_that_undoes_itself_is_refused_before_any_training(
 ) -> None:
     with pytest.raises(UserError, match=message):
         check_plugins(study(*releases))
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"compress": "deep-compression", "sparsity": 0.7, "clusters": 8}, "deep-compression-0.7-8"),
+        ({"compress": "deep-compression:exclude=['a']"}, "deep-compression-exclude=__a__"),
+        ({"compress": ["svd:fraction=0.5", "deep-compression:epochs=2"]}, "svd-0.5+deep-compression-epochs=2"),
+        ({"compress": ["l1unstructured:sparsity=0.7", "finetune", "kmeans:clusters=8"]}, ""),
+    ],
+)
+def test_the_undefended_counterpart_of_a_chain_is_named_like_it(given: dict[str, Any], name: str) -> None:
+    release = Release.model_validate({**given, **TUNED, "defense": "relaxloss"})
+    plain = undefended(study(), release)
+    assert plain is not None
+    assert plain.name == (name or "l1unstructured-0.7+finetune+kmeans-8") == release.name.removesuffix("+relaxloss")
+    assert plain.compress == release.compress
 
 
 @pytest.mark.parametrize("compress", ["finetune", "finetune:epochs=2", ["rtn:bits=4", "finetune"]])

@@ -13,7 +13,7 @@ threshold for all layers, as in `l1unstructured`, instead of one for each.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,3 +81,33 @@ def steps_of_chain(plugin: Plugin, beside: Mapping[str, Any]) -> list[Plugin]:
     return [
         Plugin(name=name, options={key: options[key] for key in keys if key in options}) for name, keys in chain.steps
     ]
+
+
+def with_chains(steps: Sequence[Plugin], release_name: str) -> list[Plugin]:
+    """Returns compressors with each chain after which a release is named in the place of its steps.
+
+    The reverse of `steps_of_chain`, apart from options that equal the chain's defaults.
+
+    Args:
+        steps: the compressors, in order.
+        release_name: the name of the release.
+    """
+    left, found = list(steps), []
+    while left:
+        chains = (_chain_at(name, left) for name in CHAINS if name in release_name)
+        chain = next((chain for chain in chains if chain), None)
+        found.append(chain or left[0])
+        left = left[len(CHAINS[chain.name].steps) if chain else 1 :]
+    return found
+
+
+def _chain_at(name: str, steps: Sequence[Plugin]) -> Plugin | None:
+    """Returns the chain of that name, with options, whose steps come first; None if they do not."""
+    first = list(steps[: len(CHAINS[name].steps)])
+    options = {key: value for step in first for key, value in step.options.items()}
+    for group in CHAINS[name].defaults:
+        if group.items() <= options.items():
+            options = {key: value for key, value in options.items() if key not in group}
+    keys = {key for _, keys in CHAINS[name].steps for key in keys}
+    chain = Plugin(name=name, options=options)
+    return chain if options.keys() <= keys and steps_of_chain(chain, {}) == first else None

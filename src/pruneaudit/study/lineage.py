@@ -11,6 +11,7 @@ from pruneaudit.core.options import Options, validated
 from pruneaudit.core.registry import Registry, registry_of
 from pruneaudit.study import DENSE, INIT, Origin, Plugin, Release, Study, Training
 from pruneaudit.study.audit import UNDEFENDED
+from pruneaudit.study.chains import with_chains
 from pruneaudit.study.releases import degree_words, method_label
 from pruneaudit.study.user_function import SourceHash, source_sha256
 
@@ -298,6 +299,7 @@ def undefended(study: Study, release: Release) -> Release | None:
         return None
     # All seeds of a release share one undefended counterpart.
     values = release.model_dump() | {"defense": None, "parent": parent_name, "name": "", "finetune_seed": 0}
+    values |= {"compress": with_chains(release.compress, release.name)}  # named like the release
     values |= {"weights": "", "weights_key": "", "compressed_bytes": None}  # the target's file has the defence
     counterpart = Release.model_validate(values)
     same = (other for other in study.releases if other.model_copy(update={"name": counterpart.name}) == counterpart)
