@@ -56,8 +56,8 @@ CONFIGS = {
     "location": {"dataset_name": "location", "model_name": "columnfc", "epochs": 50, "num_cls": 30, "input_dim": 446},
 }
 TINY = (
-    *("data.source=digits", "data.num_samples=160", "data.num_holdout=40", "audit.fpr_levels=[0.3]"),
-    *("training.epochs=1", "training.batch_size=32"),
+    *("data.source=digits", "data.num_samples=160", "data.num_holdout=40", "data.num_public=30"),
+    *("audit.fpr_levels=[0.3]", "training.epochs=1", "training.batch_size=32"),
 )
 """Of every study that is begun here; what follows goes on from there."""
 TINY_GROUPS = (*TINY, "membership.num_shadows=2", "membership.num_models=6")
