@@ -177,5 +177,6 @@ def test_a_student_is_small_and_not_sparse(finished):
     for name in ("distil-members", "rounded"):
         assert entries[name]["sparsity_prunable"] == entries[name]["sparsity_all"] == rows.loc[name, "sparsity"] == 0
         assert all(layer["dense_shape"] == layer["shape"] for layer in entries[name]["layers"])
+    assert entries["distil-members"]["left_whole"] == []
     assert entries["distil-members"]["parameters"]["released"] < entries["distil-members"]["parameters"]["dense"]
     assert not any(entry["gaps"].get("network") for entry in entries.values())

@@ -177,7 +177,8 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
     folders = _affordable(subject.folders, limit)
     rows = gaps.measured("layers", lambda: layer_table(network)) or ()
     parts["layers"] = rows and gaps.measured("layers", lambda: _layers(rows, layer_table(before), folders))
-    parts["left_whole"] = _left_whole(rows, parts["layers"], left) if _steps(subject.spec) else []
+    compresses_layers = any(step.kind not in ("student", "training") for step in _steps(subject.spec))
+    parts["left_whole"] = _left_whole(rows, parts["layers"], left) if compresses_layers else []
     parts["layers_of_models"] = len(folders)
     return entry | parts
 
