@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from npz_files import arrays_in
+
 # M models, N samples, C classes
 
 NETWORK = """
@@ -118,7 +120,7 @@ def test_models_of_one_training_set(collect, tmp_path):
 
 
 def test_few_samples_with_both_sides(collect, trained, tmp_path):
-    member = np.load(trained / "member.npz")["member"][:2]
+    member = arrays_in(trained / "member.npz")["member"][:2]
     np.savez(tmp_path / "two.npz", member=member, model_ids=["m0", "m1"])
     code, _, err = collect("--weights", "m1.pt", weights="m0.pt", membership=tmp_path / "two.npz")
     assert code == 0

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import pruneaudit
+from npz_files import arrays_in
 from pruneaudit.signals.signals import Signals
 
 # M models, N samples
@@ -60,7 +61,7 @@ def test_there_and_back(call, bank, method):
     signals = Signals.load(bank / "pruned.npz")
     assert signals.model_names.tolist() == Signals.load(bank / "dense.npz").model_names.tolist()
     networks = __import__(MODULE)
-    x = torch.from_numpy(np.load(bank / "data.npz")["x"])
+    x = torch.from_numpy(arrays_in(bank / "data.npz")["x"])
     for row in range(NUM_MODELS):
         pruned = pruneaudit.load_compressed(lambda: networks.Net(2), bank / "pruned" / f"m{row}")
         assert pruned.sparsity > 0.4

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from npz_files import arrays_in
 from pruneaudit.api import Runtime, run, sanity_check
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.assemble import release_signals
@@ -25,7 +26,7 @@ def disjoint(make_study, tmp_path_factory):
 def test_only_victims_are_scored_and_only_on_their_half(disjoint):
     findings = disjoint.audit.findings
     assert set(findings["victim"]) == {"mean", "pooled", "0", "4"}
-    manifest = np.load(disjoint.folder / "membership.npz")
+    manifest = arrays_in(disjoint.folder / "membership.npz")
     scores = pd.read_parquet(disjoint.folder / "scores.parquet")
     for victim in (0, 4):
         scored = scores[(scores["model_id"] == victim) & (scores["release"] == "dense")]
@@ -37,7 +38,7 @@ def test_only_victims_are_scored_and_only_on_their_half(disjoint):
 
 
 def test_every_model_trained_on_what_the_manifest_says(disjoint):
-    manifest = np.load(disjoint.folder / "membership.npz")
+    manifest = arrays_in(disjoint.folder / "membership.npz")
     folder = next(disjoint.folder.glob("dense-????????"))
     summaries = [json.loads(path.read_text()) for path in sorted(folder.glob("model-*/summary.json"))]
     assert [summary["num_members"] for summary in summaries] == manifest["member"].sum(axis=1).tolist()
@@ -97,7 +98,7 @@ def test_canaries_are_memorised_and_kept_apart(with_canaries):
     one = findings[findings["victim"].str.isdigit()]
     assert (one["num_members"] + one["num_nonmembers"] + one["num_unscored"] == 200).all()
     assert "Canaries: the worst case" in (finished.folder / "report.html").read_text()
-    manifest = np.load(finished.folder / "membership.npz")
+    manifest = arrays_in(finished.folder / "membership.npz")
     share = manifest["member"][:, manifest["canary"]].mean()
     assert abs(share - 0.5) < 4 * 0.5 / np.sqrt(240)
 

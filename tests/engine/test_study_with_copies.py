@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from command_line import succeed
+from npz_files import arrays_in
 from pruneaudit.api import Runtime, run, verify
 from pruneaudit.engine.assemble import release_signals
 from pruneaudit.engine.store import Store
@@ -39,7 +40,7 @@ def finished(make_study, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def manifest(finished):
-    return dict(np.load(finished.folder / "membership.npz"))
+    return dict(arrays_in(finished.folder / "membership.npz"))
 
 
 def test_membership_is_of_samples_not_of_rows(manifest):

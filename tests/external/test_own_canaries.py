@@ -8,6 +8,7 @@ from torch import nn
 
 import pruneaudit
 from command_line import succeed
+from npz_files import arrays_in
 from pruneaudit.core.errors import UserError
 from pruneaudit.data.canaries import read_canaries
 from pruneaudit.external.asked import NetworkOptions
@@ -55,7 +56,7 @@ def folder(tmp_path_factory, request):
     np.savez(folder / "member.npz", member=np.arange(len(x)) < 500)
     out = ("--out", folder / "canaries.npz", "--train", folder / "rows.npz")
     succeed("canaries", "make", f"npz:{folder / 'pool.npz'}", "--num", NUM_CANARIES, *out)
-    rows = np.load(folder / "rows.npz")
+    rows = arrays_in(folder / "rows.npz")
     train(np.concatenate([x[:500], rows["x"]]), np.concatenate([y[:500], rows["y"]]), folder / "model.pt")
     train(x[:500], y[:500], folder / "without.pt")
     return folder
@@ -89,7 +90,7 @@ def test_an_overfit_network_shows_epsilon_and_one_without_canaries_does_not(give
 @pytest.mark.filterwarnings("ignore:.*repeat another")
 def test_members_are_the_coins_and_rows_with_the_same_x_are_not_scored(given, folder):
     signals = pruneaudit.collect_signals(**given)
-    canaries, data = read_canaries(folder / "canaries.npz"), np.load(folder / "all.npz")
+    canaries, data = read_canaries(folder / "canaries.npz"), arrays_in(folder / "all.npz")
     planted = np.flatnonzero(signals.canaries)
     np.testing.assert_array_equal(signals.member[0, planted], canaries.member)
     np.testing.assert_array_equal(signals.labels[planted], canaries.y)
@@ -122,7 +123,7 @@ def joined(folder, **changes):
 
 def test_a_canary_that_was_trained_on_beside_its_coin_is_refused(folder):
     canaries = read_canaries(folder / "canaries.npz")
-    member = (np.arange(len(np.load(folder / "all.npz")["y"])) < 500)[None]
+    member = (np.arange(len(arrays_in(folder / "all.npz")["y"])) < 500)[None]
     member[0, 500 + canaries.ids[3]] = True
     with pytest.raises(UserError, match=rf"1 of {NUM_CANARIES} .* row {500 + canaries.ids[3]} "):
         joined(folder, member=member)
@@ -130,7 +131,7 @@ def test_a_canary_that_was_trained_on_beside_its_coin_is_refused(folder):
 
 def test_the_training_file_with_canaries_can_be_the_data(folder, tmp_path):
     """Rows that were added to the training set are the canaries themselves; an excluded one among them is refused."""
-    canaries, data = read_canaries(folder / "canaries.npz"), np.load(folder / "train.npz")
+    canaries, data = read_canaries(folder / "canaries.npz"), arrays_in(folder / "train.npz")
     for chosen in (canaries.member, np.ones(NUM_CANARIES, bool)):
         x, y = (np.concatenate([data[key], getattr(canaries, key)[chosen]]) for key in ("x", "y"))
         np.savez(tmp_path / "trained.npz", x=x, y=y)
@@ -146,7 +147,7 @@ def test_the_training_file_with_canaries_can_be_the_data(folder, tmp_path):
 
 def test_a_reference_that_saw_x_counts_as_trained_on_it(folder):
     canaries = read_canaries(folder / "canaries.npz")
-    num = len(np.load(folder / "all.npz")["y"])
+    num = len(arrays_in(folder / "all.npz")["y"])
     member = np.stack([np.arange(num) < 500, np.arange(num) == 500 + canaries.ids[5]])
     found, both = joined(folder, member=member, is_victim=np.array([True, False]))
     np.testing.assert_array_equal(found["member"][0, both.canary], canaries.member)
@@ -154,7 +155,7 @@ def test_a_reference_that_saw_x_counts_as_trained_on_it(folder):
 
 
 def test_several_victims_and_other_data_are_refused(folder):
-    num = len(np.load(folder / "all.npz")["y"])
+    num = len(arrays_in(folder / "all.npz")["y"])
     with pytest.raises(UserError, match="2 victims"):
         joined(folder, member=np.stack([np.arange(num) < 500, np.arange(num) < 400]))
     digits = whole_source("digits", NetworkOptions(), None)
@@ -165,7 +166,7 @@ def test_several_victims_and_other_data_are_refused(folder):
 
 
 def test_holdout_rows_with_the_x_of_a_canary_leave_the_holdout(folder):
-    num = len(np.load(folder / "all.npz")["y"])
+    num = len(arrays_in(folder / "all.npz")["y"])
     holdout = np.arange(num) >= 600
     found, both = joined(folder, holdout=holdout, eligible=~holdout[None])
     assert not found["holdout"][both.canary].any()
@@ -181,7 +182,7 @@ def test_files_keep_the_form_of_the_data_and_the_rest_has_no_x_of_a_canary(tmp_p
     data = f"npz:{tmp_path / 'data.npz'}"
     files = CanaryFiles(tmp_path / "c.npz", tmp_path / "train.npz", tmp_path / "rest.npz")
     canaries = write_canaries(data, whole_source(data, NetworkOptions(), None), 12, 3, files)
-    train, rest = np.load(tmp_path / "train.npz"), np.load(tmp_path / "rest.npz")
+    train, rest = arrays_in(tmp_path / "train.npz"), arrays_in(tmp_path / "rest.npz")
     np.testing.assert_array_equal(train["x"], images[canaries.ids[canaries.member]])
     assert train["classes"].tolist() == ["a", "b", "c", "d"]
     assert not (rest["x"][:, None] == canaries.x[None]).all(axis=(2, 3, 4)).any()
@@ -213,7 +214,7 @@ def test_what_cannot_be_made_is_refused_in_one_line(call, tmp_path, monkeypatch,
 @pytest.mark.filterwarnings("ignore:.*repeat another", "ignore:.*unknown")
 def test_a_canary_whose_x_may_be_in_the_training_set_is_not_scored(given, folder):
     canaries = read_canaries(folder / "canaries.npz")
-    member = (np.arange(len(np.load(folder / "all.npz")["y"])) < 500).astype(float)
+    member = (np.arange(len(arrays_in(folder / "all.npz")["y"])) < 500).astype(float)
     member[500 + canaries.ids[2]] = np.nan
     signals = pruneaudit.collect_signals(**given | {"membership": member})
     scored = signals.scored[0, signals.canaries]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from npz_files import arrays_in
 from pruneaudit.core.errors import UserError
 from pruneaudit.published.finished import Finished, all_seeds, load_runs
 from pruneaudit.published.pruning_mia_tables import attack_column, results_over_seeds, write_tables
@@ -98,7 +99,7 @@ def test_accuracies_are_those_of_the_releases(tables, grid_runs):
 
 def stored_loss(run, release, model_id):
     """The cross-entropy of a model's non-members, by torch, from the files of the run."""
-    membership = np.load(run / "membership.npz")
+    membership = arrays_in(run / "membership.npz")
     chosen = membership["eligible"][model_id] & ~membership["member"][model_id]  # (N,)
     labels = np.load(next(run.glob("audit_data-*/y.npy")))
     logits = np.load(next(run.glob(f"{release}-*/signals-*/model-{model_id:03d}/logits.npy")))  # (N, C)
