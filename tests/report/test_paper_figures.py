@@ -110,6 +110,10 @@ def test_every_file_is_of_the_kind_it_says_and_another_process_writes_the_same_b
             assert root.get("width") == "3.4in"
             assert root[0].text == path.stem
             assert "95% intervals" in root[1].text or "logarithmic" in root[1].text
+    later = figures(run_folder, tmp_path / "later", "svg")  # of the same process, which has drawn before
+    assert {path.name: path.read_bytes() for path in later.files if path.suffix == ".svg"} == {
+        path.name: path.read_bytes() for path in written.files if path.suffix == ".svg"
+    }
     program = "import sys, pruneaudit; pruneaudit.figures(sys.argv[1], sys.argv[2], 'svg,pdf', True)"
     arguments = [sys.executable, "-c", program, str(run_folder), str(tmp_path / "again")]
     subprocess.run(arguments, check=True, env={**os.environ, "PYTHONHASHSEED": "7"})

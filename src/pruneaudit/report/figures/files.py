@@ -19,6 +19,7 @@ from pruneaudit.report.figures.pdf import canonical_pdf
 
 FORMATS = ("pdf", "png", "svg")
 _DPI = 300
+_ID = re.compile(r"""(id="|url\(#)(clip|gradient_|pattern_)(\d+)(?=["')])""")
 _FRAME = re.compile(r'(<svg [^>]*?)width="[\d.]+" height="([\d.]+)" viewBox="[^"]*"')
 
 
@@ -46,7 +47,8 @@ def rendered(figure: Figure, stem: str, formats: tuple[str, ...] = FORMATS) -> d
     """
     import vl_convert
 
-    picture, caption = _a_column_wide(vl_convert.vegalite_to_svg(figure.spec)), one_line(figure.caption)
+    drawn = _numbered_anew(vl_convert.vegalite_to_svg(figure.spec))
+    picture, caption = _a_column_wide(drawn), one_line(figure.caption)
     files = {}
     for format in formats:
         if format == "pdf":
@@ -57,6 +59,16 @@ def rendered(figure: Figure, stem: str, formats: tuple[str, ...] = FORMATS) -> d
         else:
             files[format] = _described_svg(picture, stem, caption).encode()
     return files
+
+
+def _numbered_anew(picture: str) -> str:
+    """The picture with its ids numbered from 1: Vega counts on from one picture of a process to the next."""
+    numbers: dict[str, int] = {}
+
+    def anew(found: re.Match[str]) -> str:
+        return f"{found[1]}{found[2]}{numbers.setdefault(found[2] + found[3], len(numbers) + 1)}"
+
+    return _ID.sub(anew, picture)
 
 
 def _a_column_wide(picture: str) -> str:
