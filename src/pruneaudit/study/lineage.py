@@ -12,7 +12,7 @@ from pruneaudit.core.registry import Registry, registry_of
 from pruneaudit.study import DENSE, INIT, Origin, Plugin, Release, Study, Training
 from pruneaudit.study.audit import UNDEFENDED
 from pruneaudit.study.chains import with_chains
-from pruneaudit.study.releases import degree_words, method_label
+from pruneaudit.study.degrees import degree_words, method_label
 from pruneaudit.study.user_function import SourceHash, source_sha256
 
 OWN_FILE = "your file"

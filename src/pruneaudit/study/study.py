@@ -15,9 +15,10 @@ from pruneaudit.core.registry import nearest
 from pruneaudit.core.settings_file import parse_settings, read_settings, with_overrides
 from pruneaudit.study.audit import MATCHED, UNDEFENDED, Audit
 from pruneaudit.study.data import Data, Membership
+from pruneaudit.study.degrees import one_release_per_degree, with_degrees_beside
 from pruneaudit.study.former import FORMAT, check_format
 from pruneaudit.study.plugins import Network, Plugin
-from pruneaudit.study.releases import DENSE, INIT, Name, Release, one_release_per_degree, with_degrees_beside
+from pruneaudit.study.releases import DENSE, INIT, Name, Release
 from pruneaudit.study.target import Target
 from pruneaudit.study.training import FineTuning, Training
 
