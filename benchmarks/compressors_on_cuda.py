@@ -97,11 +97,13 @@ class Bench:
         def train_phase(model: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
             train(model, members, settings, torch.Generator().manual_seed(2), hooks)
 
+        def new() -> nn.Module:
+            return self.new().to(device)
+
         def context_of(number: int) -> CompressionContext:
             draws, example = torch.Generator().manual_seed(3), members.inputs(slice(0, 1))
             calibration = Samples(holdout.stored[:256], holdout.y[:256])
             teacher = copy.deepcopy(self.dense).to(device)
-            new = lambda: self.new().to(device)  # noqa: E731
             return CompressionContext(example, draws, train_phase, new, samples=calibration, teacher=teacher)
 
         start = time.perf_counter()

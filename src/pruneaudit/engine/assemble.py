@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,6 @@ from pruneaudit.study.lineage import (
     compression_of,
     counterparts,
     defenses_of,
-    learns_from_parent,
     origin_of,
     own_file,
     release_of,
@@ -112,21 +112,25 @@ def release_facts(plan: Plan, store: Store, release: str, left_out: Collection[i
     """Returns facts about a release other than its leakage: means over its victims, without those left out."""
     described = release_of(plan.study, release)
 
-    def mean(key: str, of: str = release) -> float:
-        summaries = [
+    def summaries_of(name: str) -> list[dict[str, Any]]:
+        return [
             json.loads((store.path(task.artifact) / SUMMARY_FILE).read_text())
-            for task in plan.models(of)
+            for task in plan.models(name)
             if task.model_id not in left_out and plan.study.membership.is_victim(task.model_id)
         ]
+
+    def mean_of(summaries: Sequence[Mapping[str, Any]], key: str) -> float:
         return float(np.mean([summary.get(key, np.nan) for summary in summaries]))
+
+    mean = partial(mean_of, summaries_of(release))
 
     facts: dict[str, Any] = {"compress": "", "origin": "own-dense", "parameters": mean("parameters")}
     facts |= {column: mean(column) for column in SIZE_COLUMNS}
     if described is not None and described.compressed_bytes:
         facts |= {"compressed_bytes": float(described.compressed_bytes), "effective_bits": float("nan")}
-    if described is not None and described.model and not learns_from_parent(described):
+    if described is not None and described.model and not described.has_teacher:
         # Its own task does not know the study's dense networks, of whose weights bits are counted.
-        facts["effective_bits"] *= mean("dense_weights") / mean("matrix_weights", DENSE)
+        facts["effective_bits"] *= mean("dense_weights") / mean_of(summaries_of(DENSE), "matrix_weights")
     if described is None:
         return facts | {
             "origin": "init",

@@ -19,7 +19,6 @@ from pruneaudit.study.lineage import (
     described,
     function_source,
     inherited_compress,
-    learns_from_parent,
     network_of,
     origin_of,
     parent_of,
@@ -97,7 +96,7 @@ def release_config(
     }
     if origin_of(release) == "init":
         config |= {"origin": "init", "parents": bank["parents"], **study.membership.identity}
-        if learns_from_parent(release):
+        if release.has_teacher:
             config["parents"] = [*bank["parents"], identities[release.parent]]
             config["teacher"] = _network(study, parent_of(study, release), bank, source_hash)
     else:

@@ -157,6 +157,7 @@ def _try_steps(
 
     defense, inherited, own = task.spec.get("defense"), inherited_steps(task.spec), steps_of(task.spec)
     steps = (*inherited, *own)
+    num_samples: dict[int, int] = {}  # by step
 
     def context_of(number: int) -> CompressionContext:
         def train(network: nn.Module, hooks: Sequence[Hook], phase: str, epochs: int | None) -> None:
@@ -168,15 +169,16 @@ def _try_steps(
 
         example, step = torch.zeros((1, *audit_data.x.shape[1:])), steps[number]
         samples = None if step.compressor.data(step.options) == "none" else _calibration(step, audit_data)
+        if samples is not None:
+            num_samples[number] = len(samples)
         draws, teacher = torch.Generator().manual_seed(0), model if step.learns_from_parent else None
         early = new if has_early else None
         return CompressionContext(example, draws, train, new, early=early, samples=samples, teacher=teacher)
 
     made = compressed(Chained(model), steps, context_of)
     notes = notes_of(made.descriptions[len(inherited) :])
-    for step in own:
-        if step.compressor.data(step.options) != "none":
-            notes += step.note_on_few_samples(len(_calibration(step, audit_data)))
+    for number, num_given in num_samples.items():
+        notes += steps[number].note_on_few_samples(num_given) if number >= len(inherited) else []
     if any(step.kind == "structure" for step in inherited):
         return tuple(notes)
     return (*kept_whole(made.structure, weights_are_final=False), *notes)

@@ -19,7 +19,7 @@ from pruneaudit.report.selection import (
     target_file,
 )
 from pruneaudit.study import INIT, lineage
-from pruneaudit.study.lineage import CHAINS, compression_words, learns_from_parent, own_file
+from pruneaudit.study.lineage import CHAINS, compression_words, own_file
 
 TAUGHT_ON = {
     "members": "members",
@@ -68,10 +68,7 @@ def taught_by(results: Results, release: str) -> tuple[str, str]:
     """The teacher's release of a student and the samples that it learned from, in words; empty for other releases."""
     study = study_of(results)
     found = next((item for item in study.releases if item.name == release), None) if study else None
-    try:
-        if found is None or not learns_from_parent(found):
-            return "", ""
-    except UserError:  # a plug-in that is not here
+    if found is None or not found.has_teacher:
         return "", ""
     data = next(str(plugin.options["data"]) for plugin in found.compress if "data" in plugin.options)
     return found.parent, TAUGHT_ON.get(data, data)

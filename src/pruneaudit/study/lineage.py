@@ -110,14 +110,9 @@ def origin_of(release: Release) -> Origin:
     return origin
 
 
-def learns_from_parent(release: Release) -> bool:
-    """Returns whether its networks are new ones that learn from the outputs of the parent's."""
-    return any(_compressor(plugin).learns_from_parent for plugin in release.compress)
-
-
 def depends_on_parent(release: Release) -> bool:
     """Returns whether the parent's networks influence its own, as first weights or as teachers."""
-    return origin_of(release) == "own-dense" or learns_from_parent(release)
+    return origin_of(release) == "own-dense" or release.has_teacher
 
 
 def network_of(study: Study, release: Release | None) -> Plugin:
@@ -139,7 +134,7 @@ def training_of(study: Study, release: Release) -> Training | None:
     training = study.training_of(release) if release.finetune else None
     if training is None and origin_of(release) == "init":
         training = study.training.of_release
-    is_taught = release.finetune is not None and learns_from_parent(release)  # the loop trains it, with these settings
+    is_taught = release.finetune is not None and release.has_teacher  # the loop trains it, with these settings
     if study.training.function and origin_of(release) == "init" and not is_taught:
         _check_whole_training(release, study.training.function)
     if training is None:
@@ -208,7 +203,7 @@ def check_release(study: Study, release: Release) -> None:
         _options(release, "model", release.model)
     for plugin in release.compress:
         _options(release, "compressor", plugin)
-    if learns_from_parent(release):
+    if release.has_teacher:
         _check_teacher(release)
     if release.defense:
         _options(release, "defense", release.defense)

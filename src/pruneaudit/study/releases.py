@@ -131,7 +131,7 @@ class Release(Options):
             raise ValueError("a release needs compress, finetune, or both ('dense' itself is always included)")
         if self.is_file_alone and self.parent != DENSE:
             raise ValueError(f"a release with weights and no recipe starts from {DENSE}, got parent = '{self.parent}'")
-        if self.model is not None and self.parent != INIT and not self._has_teacher:
+        if self.model is not None and self.parent != INIT and not self.has_teacher:
             raise ValueError(
                 f"a release with another model needs parent = 'init' (new weights) or compress = 'distil', got"
                 f" '{self.parent}'"
@@ -141,8 +141,8 @@ class Release(Options):
         return self
 
     @property
-    def _has_teacher(self) -> bool:
-        """Whether its network learns from the parent's."""
+    def has_teacher(self) -> bool:
+        """Whether its networks are new ones that learn from the outputs of the parent's."""
         return any(learns_from_parent(plugin.name) for plugin in self.compress)
 
     @property
