@@ -19,7 +19,7 @@ from pruneaudit.report.selection import (
     target_file,
 )
 from pruneaudit.study import INIT, lineage
-from pruneaudit.study.lineage import CHAINS, compression_words, own_file
+from pruneaudit.study.lineage import CHAINS, compression_words, own_file, release_of
 
 TAUGHT_ON = {
     "members": "members",
@@ -52,7 +52,7 @@ def compressed_by(results: Results, release: str) -> str:
     Without a study, as the table of releases names them.
     """
     study, row = study_of(results), release_row(results, release)
-    found = next((item for item in study.releases if item.name == release), None) if study else None
+    found = release_of(study, release) if study else None
     try:
         if study and found:
             return compression_words(study, found) or own_file(found)
@@ -67,7 +67,7 @@ def compressed_by(results: Results, release: str) -> str:
 def taught_by(results: Results, release: str) -> tuple[str, str]:
     """The teacher's release of a student and the samples that it learned from, in words; empty for other releases."""
     study = study_of(results)
-    found = next((item for item in study.releases if item.name == release), None) if study else None
+    found = release_of(study, release) if study else None
     if found is None or not found.has_teacher:
         return "", ""
     data = next(str(plugin.options["data"]) for plugin in found.compress if "data" in plugin.options)
@@ -78,7 +78,7 @@ def taught_by(results: Results, release: str) -> tuple[str, str]:
 def family_of(results: Results, release: str) -> str:
     """The family of methods that compressed a release, one of `FAMILIES`."""
     study, row = study_of(results), release_row(results, release)
-    found = next((item for item in study.releases if item.name == release), None) if study else None
+    found = release_of(study, release) if study else None
     try:
         family = lineage.family_of(study, found) if study and found else ""
     except UserError:  # a plug-in that is not here
@@ -89,7 +89,7 @@ def family_of(results: Results, release: str) -> str:
 def made_by(results: Results, release: str) -> str:
     """What the references of a release that is a file of the target went through; empty if they are dense."""
     study = study_of(results)
-    found = next((item for item in study.releases if item.name == release), None) if study else None
+    found = release_of(study, release) if study else None
     if study is None or found is None or found.is_file_alone:
         return ""
     try:
