@@ -14,7 +14,7 @@ from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, SUMMARY_FILE, WEIG
 from pruneaudit.gate import budgets_of, check
 from pruneaudit.report.selection import baseline_of
 from pruneaudit.report.sentences.answer import answer
-from pruneaudit.report.tables.families import families_table
+from pruneaudit.report.tables.ways import ways_table
 from pruneaudit.runs.export import export
 from pruneaudit.training.checkpoint import load_tensors, save_tensors
 
@@ -134,10 +134,8 @@ def test_each_is_compared_with_the_undefended_ones_that_are_as_small_and_as_accu
         ]
         assert row["size_difference"] == pytest.approx(row["leakage"] - allowed["leakage"].min())
         assert row["size_release"] in allowed.index
-    families = families_table(finished.results)
-    assert {
-        group.release: [row.head for row in group.rows] for group in families.groups if "Not" not in group.release
-    } == {
+    ways = ways_table(finished.results)
+    assert {group.release: [row.head for row in group.rows] for group in ways.groups if "Not" not in group.release} == {
         "Pruned weights": ["sparse"],
         "Quantisation": ["rtn-8", "rtn-2", "rtn-4+relaxloss"],
         "Clustering": ["kmeans-4", "clustered-longer"],

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from pruneaudit.study import Origin
 
-__all__ = ["Compressed", "CompressionContext", "Compressor", "Constraint", "DataUse", "Family", "Kind"]
+__all__ = ["Compressed", "CompressionContext", "Compressor", "Constraint", "DataUse", "Kind", "Way"]
 
 Kind = Literal["student", "structure", "mask", "codes", "codebook", "training"]
 """The result of a compressor: another network, a smaller architecture, a mask, weights on a grid, weights that share
 values, or only trained weights."""
-Family = Literal["pruning", "structure", "quantisation", "clustering", "low rank", "distillation", ""]
-"""The family of methods under which reports list a compressor; empty for one that only trains."""
-_FAMILIES: dict[Kind, Family] = {
+Way = Literal["pruning", "structure", "quantisation", "clustering", "low rank", "distillation", ""]
+"""The way of compressing under which reports list a compressor; empty for one that only trains."""
+_WAYS: dict[Kind, Way] = {
     "mask": "pruning",
     "structure": "structure",
     "codes": "quantisation",
@@ -65,9 +65,9 @@ class Compressor(Configured[OptionsT]):
         """The kind of its result. A chain goes from another network to structure, masks, codes or shared values."""
         return "mask"
 
-    def family(self, options: OptionsT) -> Family:
-        """The family of methods that it belongs to. Default: by the kind of its result."""
-        return _FAMILIES[self.kind(options)]
+    def way(self, options: OptionsT) -> Way:
+        """The way of compressing under which reports list it. Default: by the kind of its result."""
+        return _WAYS[self.kind(options)]
 
     def changes_architecture(self, options: OptionsT) -> bool:
         """Whether it returns a smaller network; `Compressed.structure` then says what was removed."""

@@ -25,8 +25,8 @@ from pruneaudit.compression.compressor import (
     Compressor,
     Constraint,
     DataUse,
-    Family,
     Kind,
+    Way,
 )
 from pruneaudit.compression.mask_options import LayerOptions
 
@@ -68,7 +68,7 @@ class Svd(Compressor[Options]):
         """Two layers instead of one."""
         return "structure"
 
-    def family(self, options: Options) -> Family:
+    def way(self, options: Options) -> Way:
         """Its own."""
         return "low rank"
 

@@ -80,6 +80,16 @@ POWER_COLUMNS = (
     *("difference", "difference_low", "difference_high", "lowest", "highest"),
     *("share_scored", "num_subsets", "num_victims", "suppressed"),
 )
+FAMILY_COLUMNS = (
+    *("family", "releases", "num_releases", "references", "attack", "metric", "value", "low", "high", "num_victims"),
+    *("best_part", "difference", "difference_low", "difference_high", "suppressed"),
+)
+MARGINAL_COLUMNS = (
+    *("family", "given", "added", "references", "attack", "metric", "difference", "low", "high", "num_victims"),
+    *("p_value", "p_adjusted", "step", "repeats", "post_processing_of", "suppressed"),
+)
+RELEASE_SEPARATOR = "; "
+"""Between the releases of a set, in one cell."""
 TABLES = {
     "findings": FINDING_COLUMNS,
     "comparisons": COMPARISON_COLUMNS,
@@ -106,7 +116,12 @@ LATER_COLUMNS = {
 """Columns that tables of older runs lack; they are read as missing."""
 LONG_TABLES = {"sample_detection": SAMPLE_DETECTION_COLUMNS}
 """Tables with a row per sample: they have separate files and are not in findings.json."""
-OPTIONAL_TABLES = {"outputs": OUTPUT_COLUMNS, "power": POWER_COLUMNS}
+OPTIONAL_TABLES = {
+    "outputs": OUTPUT_COLUMNS,
+    "power": POWER_COLUMNS,
+    "families": FAMILY_COLUMNS,
+    "marginal_leakage": MARGINAL_COLUMNS,
+}
 """Tables that are written only if they have rows: most audits do not ask for them."""
 TEXT_COLUMNS = frozenset(
     (
@@ -133,6 +148,13 @@ TEXT_COLUMNS = frozenset(
         "compress",
         "defense",
         "origin",
+        "family",
+        "releases",
+        "best_part",
+        "given",
+        "added",
+        "repeats",
+        "post_processing_of",
     )
 )
 """Columns of text; all others hold numbers."""

@@ -25,9 +25,11 @@ from pruneaudit.evaluation.columns import (
     CANARY_COLUMNS,
     CLASS_COLUMNS,
     DETECTION_CHANGE_COLUMNS,
+    FAMILY_COLUMNS,
     FRONTIER_COLUMNS,
     LATER_COLUMNS,
     LONG_TABLES,
+    MARGINAL_COLUMNS,
     OPTIONAL_TABLES,
     OUTPUT_COLUMNS,
     POWER_COLUMNS,
@@ -106,6 +108,15 @@ class Results:
     `samples` is "scored" (all that `num_references` allow to score) or "common" (those that the fewest allow).
     `difference` is the paired one from the next smaller number of references, on the same samples. `lowest` and
     `highest` are of single victims; with one victim, of references that play it."""
+
+    families: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(FAMILY_COLUMNS)))
+    """What an attacker finds who sees several releases of the same models: a row per set of `releases`, attack and
+    figure. `difference` is the paired one from the `best_part`, the release of the set that leaks most alone; for
+    attacks other than `family`, from the attack `family` on the same set."""
+
+    marginal_leakage: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MARGINAL_COLUMNS)))
+    """What one release adds to what is `given`: the paired difference of the figures with and without the `added` one.
+    `p_value` is of the consistency test (`evaluation/families.py`), `step` the place in the greedy order."""
 
     def __post_init__(self) -> None:
         for name in (*TABLES, *LONG_TABLES, *OPTIONAL_TABLES):

@@ -31,7 +31,7 @@ TAUGHT_ON = {
 FLOAT_BITS = 32
 """Bits of an uncompressed weight; `compression.macs` has the same, and needs torch."""
 NOT_COMPRESSED, OTHER = "not compressed", "other"
-FAMILIES = {
+WAYS = {
     NOT_COMPRESSED: "Not compressed",
     "pruning": "Pruned weights",
     "structure": "Removed channels",
@@ -42,7 +42,7 @@ FAMILIES = {
     CHAINS: "Chains of methods",
     OTHER: "Others",
 }
-"""Families of methods with their titles, in the order of reports."""
+"""Ways of compressing with their titles, in the order of reports."""
 
 
 @once
@@ -75,15 +75,15 @@ def taught_by(results: Results, release: str) -> tuple[str, str]:
 
 
 @once
-def family_of(results: Results, release: str) -> str:
-    """The family of methods that compressed a release, one of `FAMILIES`."""
+def way_of(results: Results, release: str) -> str:
+    """The way in which a release was compressed, one of `WAYS`."""
     study, row = study_of(results), release_row(results, release)
     found = release_of(study, release) if study else None
     try:
-        family = lineage.family_of(study, found) if study and found else ""
+        way = lineage.way_of(study, found) if study and found else ""
     except UserError:  # a plug-in that is not here
-        family = ""
-    return family or (OTHER if row is not None and row["compress"] else NOT_COMPRESSED)
+        way = ""
+    return way or (OTHER if row is not None and row["compress"] else NOT_COMPRESSED)
 
 
 def made_by(results: Results, release: str) -> str:

@@ -17,7 +17,7 @@ from pruneaudit.study.user_function import SourceHash, source_sha256
 
 OWN_FILE = "your file"
 CHAINS = "chains"
-"""The family of releases with several compressors."""
+"""The way of releases with several compressors."""
 SCORING = "scoring"
 """Reserved release name of the scoring bank, whose models are never victims or references."""
 
@@ -252,15 +252,15 @@ def compression_of(study: Study, release: Release) -> str:
     return "+".join(part for part in (inherited, release.method) if part)
 
 
-def family_of(study: Study, release: Release) -> str:
-    """Returns the family of methods of a release's compressors, `chains` for several; empty without a compressor.
+def way_of(study: Study, release: Release) -> str:
+    """Returns the way in which a release was compressed, `chains` for several compressors; empty without a compressor.
 
     Raises:
         UserError: a compressor is not here.
     """
     plugins = (*inherited_compress(study, release), *release.compress)
-    found = [_compressor(plugin).family(_options(release, "compressor", plugin)) for plugin in plugins]
-    named = [family for family in found if family]
+    found = [_compressor(plugin).way(_options(release, "compressor", plugin)) for plugin in plugins]
+    named = [way for way in found if way]
     return CHAINS if len(named) > 1 else next(iter(named), "")
 
 

@@ -1,6 +1,6 @@
 """Leakage of all ways of compressing in one figure: against effective bits or against test accuracy.
 
-A point per release, a colour per family of methods. Releases that differ only in the degree of compression are joined.
+A point per release, a colour per way of compressing. Releases that differ only in the degree of compression are joined.
 The page has both axes to choose from; a paper has one file for each.
 """
 
@@ -10,7 +10,7 @@ import math
 from typing import Any, Literal
 
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.compressed import FAMILIES, effective_bits
+from pruneaudit.report.compressed import WAYS, effective_bits
 from pruneaudit.report.figures.figure import Choice, Figure, Spec
 from pruneaudit.report.figures.layers import (
     HOVER,
@@ -41,7 +41,7 @@ from pruneaudit.report.figures.points import Point, accuracy, leakage, methods
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY
 from pruneaudit.report.selection import primary_attack, references_shown
 from pruneaudit.report.sentences.networks import means_words
-from pruneaudit.report.tables.families import by_family
+from pruneaudit.report.tables.ways import by_way
 from pruneaudit.report.words import attack_name
 
 Across = Literal["bits", "accuracy"]
@@ -123,12 +123,12 @@ def _spec(results: Results, across: Across, theme: Theme) -> Spec | None:
 
 
 def _looked_at(results: Results, across: Across, theme: Theme) -> tuple[list[Series], Data]:
-    """The families with a point, and the points of their releases."""
+    """The ways with a point, and the points of their releases."""
     joined = {name: method.label for method in methods(results, effective_bits) for name in method.releases}
     looks: list[Series] = []
     data: Data = []
-    for index, (family, names) in enumerate(by_family(results).items()):
-        title = FAMILIES[family]
+    for index, (way, names) in enumerate(by_way(results).items()):
+        title = WAYS[way]
         drawn = [
             datum for name in names if (datum := _datum(results, name, across, joined.get(name, name))) is not None
         ]

@@ -61,7 +61,6 @@ from pruneaudit.report.tables.accusations import accusations
 from pruneaudit.report.tables.detected import NO_SAMPLES, are_public, detected, shown_samples
 from pruneaudit.report.tables.equal_accuracy import frontier_table
 from pruneaudit.report.tables.facts import listed_data, run_facts
-from pruneaudit.report.tables.families import by_family, families_table
 from pruneaudit.report.tables.findings import canaries_table, differences_table, findings_table, refusals
 from pruneaudit.report.tables.outputs import outputs_table
 from pruneaudit.report.tables.power import power_table
@@ -69,6 +68,7 @@ from pruneaudit.report.tables.released import released
 from pruneaudit.report.tables.releases import releases_table
 from pruneaudit.report.tables.sanity_checks import sanity_checks
 from pruneaudit.report.tables.shaping_samples import shaping_lines
+from pruneaudit.report.tables.ways import by_way, ways_table
 from pruneaudit.report.words import counted
 
 _TEMPLATE = "report.html"
@@ -76,7 +76,7 @@ _FIGURES_SCRIPT = "figures.js"
 _TABLES_SCRIPT = "tables.js"
 _SECTIONS = (
     ("frontier-heading", "Leakage at equal accuracy", "frontier"),
-    ("families-heading", "Ways of compressing", "families"),
+    ("ways-heading", "Ways of compressing", "ways"),
     ("leakage", "Leakage", ""),
     ("changes", "What each release changes", ""),
     ("outputs-heading", "What hiding outputs buys", "outputs"),
@@ -153,8 +153,8 @@ def _environment() -> Environment:
 def _figures(results: Results) -> list[tuple[Figure, str]]:
     """The figures that have something to draw, each with the table of its numbers."""
     drawn = [(leakage_by_sparsity(results), "glance")]
-    # Several families of methods have a figure of their own, in their own section.
-    drawn += [] if by_family(results) else [(leakage_by_bits(results), "glance")]
+    # Several ways of compressing have a figure of their own, in their own section.
+    drawn += [] if by_way(results) else [(leakage_by_bits(results), "glance")]
     drawn += [(leakage_by_release(results), "findings")] if len(release_names(results)) > 1 else []
     drawn += [(roc_by_release(results), ""), (roc_by_attack(results), "")]
     return [(figure, table) for figure, table in drawn if figure is not None]
@@ -173,7 +173,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
     releases, release_notes = releases_table(results, with_nonzero=measured is None)
     shown = {
         "frontier": frontier_table(results),
-        "families": families_table(results),
+        "ways": ways_table(results),
         "outputs": outputs_table(results),
         "power": power_table(results.power),
         "canaries": canaries_table(results),

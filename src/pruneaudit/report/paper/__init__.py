@@ -34,7 +34,7 @@ from pruneaudit.report.figures.roc import roc_of_release
 from pruneaudit.report.paper.latex import latex_tables
 from pruneaudit.report.paper.names import file_stems
 from pruneaudit.report.selection import release_names
-from pruneaudit.report.tables.families import by_family
+from pruneaudit.report.tables.ways import by_way
 from pruneaudit.runs.folder import RunFolder
 
 __all__ = ["FORMATS", "Written", "draw", "figures"]
@@ -106,7 +106,7 @@ def draw(results: Results) -> tuple[dict[str, Figure], tuple[str, ...]]:
         ),
         *(
             (f"methods-{across}", leakage_by_method(results, PAPER, across), "no compressed release has both numbers")
-            for across in (TITLES if by_family(results) else ())
+            for across in (TITLES if by_way(results) else ())
         ),
         *(
             (stem, roc_of_release(results, release), "no attack has a curve that can be told")

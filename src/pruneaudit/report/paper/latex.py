@@ -15,9 +15,9 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.escaping import one_line
 from pruneaudit.report.paper.names import file_stems
 from pruneaudit.report.tables.cells import Cell, Row
-from pruneaudit.report.tables.families import families_table
 from pruneaudit.report.tables.findings import differences_table, findings_table
 from pruneaudit.report.tables.releases import releases_table
+from pruneaudit.report.tables.ways import ways_table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -41,7 +41,7 @@ _Block = tuple[str, Sequence[Row]]
 
 
 def latex_tables(results: Results) -> dict[str, str]:
-    """By file name: findings (mean over victims) and differences for each kind of references, releases, families."""
+    """By file name: findings (mean over victims) and differences for each kind of references, releases, ways."""
     kinds_of_references = list(dict.fromkeys(results.findings["references"]))
     findings, differences = file_stems("findings", kinds_of_references), file_stems("differences", kinds_of_references)
     texts = {}
@@ -52,10 +52,10 @@ def latex_tables(results: Results) -> dict[str, str]:
             texts[f"{differences[references]}.tex"] = _differences(part)
     if not results.releases.empty:
         texts["releases.tex"] = _releases(results)
-    table = families_table(results)
+    table = ways_table(results)
     if table is not None:
         blocks = [(escaped(group.release), [replace(row, detail="") for row in group.rows]) for group in table.groups]
-        texts["families.tex"] = _tabular("Release", table.columns, blocks, table.notes)
+        texts["ways.tex"] = _tabular("Release", table.columns, blocks, table.notes)
     return texts
 
 

@@ -1,4 +1,4 @@
-"""All ways of compressing beside each other: families, their table and figure, and what is said at equal size."""
+"""All ways of compressing beside each other: ways, their table and figure, and what is said at equal size."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pruneaudit.compression import COMPRESSORS
 from pruneaudit.core.registry import registry_of
-from pruneaudit.report.compressed import FAMILIES, family_of
+from pruneaudit.report.compressed import WAYS, way_of
 from pruneaudit.report.conclusions.changes import at_equal_size
 from pruneaudit.report.figures.by_method import leakage_by_method
 from pruneaudit.report.figures.look import PAPER
@@ -25,13 +25,13 @@ from pruneaudit.report.paper.latex import latex_tables
 from pruneaudit.report.sentences.answer import answer
 from pruneaudit.report.sentences.counts import counted_at_equal_size
 from pruneaudit.report.summary.content import Limits, summary_of
-from pruneaudit.report.tables.families import by_family, families_table
+from pruneaudit.report.tables.ways import by_way, ways_table
 from pruneaudit.report.terminal import print_results
 from pruneaudit.study import Study
-from pruneaudit.study.lineage import family_of as family_in_study
+from pruneaudit.study.lineage import way_of as way_in_study
 
 MADE = {
-    # name: what the study says, family, bits, bytes, AUC, test accuracy
+    # name: what the study says, way, bits, bytes, AUC, test accuracy
     "pruned": ({"compress": "l1unstructured", "sparsity": 0.7}, "pruning", 10.5, 90_000, 0.66, 0.82),
     "narrow": ({"compress": "l1structured", "sparsity": 0.5}, "structure", 16.0, 120_000, 0.67, 0.83),
     "rtn-8": ({"compress": "rtn", "bits": 8}, "quantisation", 8.0, 62_000, 0.69, 0.83),
@@ -43,7 +43,7 @@ MADE = {
 }
 
 
-def of_families(*names, sizes=True):
+def of_ways(*names, sizes=True):
     """An edit: these releases beside the dense ones, in all tables and in the study."""
 
     def edit(parts):
@@ -84,14 +84,14 @@ def test_each_compressor_has_a_family():
         required = {"sparsity": 0.5, "bits": 8, "clusters": 4, "fraction": 0.5, "data": "members"}
         wanted = [key for key, field in compressor.Options.model_fields.items() if field.is_required()]
         if set(wanted) <= set(required):
-            found[name] = compressor.family(compressor.Options(**{key: required[key] for key in wanted}))
+            found[name] = compressor.way(compressor.Options(**{key: required[key] for key in wanted}))
     assert {found[name] for name in ("l1unstructured", "random", "iterative", "dpf")} == {"pruning"}
     assert [found[name] for name in ("l1structured", "rtn", "kmeans")] == ["structure", "quantisation", "clustering"]
     assert [found[name] for name in ("svd", "distil")] == ["low rank", "distillation"]
-    assert set(found.values()) <= {*FAMILIES, ""}
+    assert set(found.values()) <= {*WAYS, ""}
 
 
-def test_a_release_belongs_to_the_family_of_all_that_compressed_it(make_results):
+def test_a_release_belongs_to_the_way_of_all_that_compressed_it(make_results):
     study = Study.model_validate(
         {
             "name": "s",
@@ -101,22 +101,22 @@ def test_a_release_belongs_to_the_family_of_all_that_compressed_it(make_results)
         }
     )
     assert registry_of("compressor") is COMPRESSORS
-    assert {release.name: family_in_study(study, release) for release in study.releases} == {
-        name: family for name, (_, family, *_) in MADE.items()
+    assert {release.name: way_in_study(study, release) for release in study.releases} == {
+        name: way for name, (_, way, *_) in MADE.items()
     }
-    results = make_results(of_families(*MADE))
-    assert {name: family_of(results, name) for name in MADE} == {name: made[1] for name, made in MADE.items()}
-    assert family_of(results, "dense") == "not compressed"
+    results = make_results(of_ways(*MADE))
+    assert {name: way_of(results, name) for name in MADE} == {name: made[1] for name, made in MADE.items()}
+    assert way_of(results, "dense") == "not compressed"
 
     def without_study(parts):
-        of_families(*MADE)(parts)
+        of_ways(*MADE)(parts)
         parts["about"]["study"] = None
 
-    assert family_of(make_results(without_study), "rtn-8") == "other"
+    assert way_of(make_results(without_study), "rtn-8") == "other"
 
 
 def test_a_table_has_a_group_for_each_family(make_results):
-    table = families_table(make_results(of_families(*MADE)))
+    table = ways_table(make_results(of_ways(*MADE)))
     assert [group.release for group in table.groups] == [
         *("Not compressed", "Pruned weights", "Removed channels", "Quantisation", "Clustering", "Low rank"),
         "Chains of methods",
@@ -142,25 +142,25 @@ def test_a_table_has_a_group_for_each_family(make_results):
 
 def test_one_family_or_few_releases_have_neither_table_nor_figure(make_results):
     for names in ((), ("rtn-8", "rtn-2"), ("pruned",), ("pruned", "rtn-8", "shared")):
-        results = make_results(of_families(*names))
-        assert families_table(results) is None and by_family(results) == {}
+        results = make_results(of_ways(*names))
+        assert ways_table(results) is None and by_way(results) == {}
         assert leakage_by_method(results) is None
-        assert "families.tex" not in latex_tables(results)
+        assert "ways.tex" not in latex_tables(results)
         assert not [stem for stem in draw(results)[0] if stem.startswith("methods")]
         assert not [line for line in draw(results)[1] if line.startswith("methods")]
-    without_sizes = families_table(make_results(of_families("pruned", "rtn-8", "rtn-2", "shared", sizes=False)))
+    without_sizes = ways_table(make_results(of_ways("pruned", "rtn-8", "rtn-2", "shared", sizes=False)))
     assert "AUC at equal size" not in without_sizes.columns
 
 
 def test_the_figure_has_every_release_against_bits_and_against_accuracy(make_results):
-    figure = leakage_by_method(make_results(of_families(*MADE)))
+    figure = leakage_by_method(make_results(of_ways(*MADE)))
     assert [choice.name for choice in figure.choices] == ["Effective bits per weight", "Test accuracy"]
     bits, accuracy = (choice.spec["data"]["values"] for choice in figure.choices)
     assert len(bits) == len(accuracy) == len(MADE) + 2
     by_name = {datum["tooltip"].strip("\u2068").partition("\u2069")[0]: datum for datum in bits}
-    for name, (_, family, number, _, auc, _) in MADE.items():
+    for name, (_, way, number, _, auc, _) in MADE.items():
         datum = by_name[name]
-        assert (datum["at"], datum["auc"], datum["series"]) == (number, auc, FAMILIES[family])
+        assert (datum["at"], datum["auc"], datum["series"]) == (number, auc, WAYS[way])
         np.testing.assert_allclose([datum["auc_low"], datum["auc_high"]], [auc - 0.01, auc + 0.01])
     assert by_name["dense"]["at"] == 32
     assert by_name["rtn-8"]["method"] == by_name["rtn-2"]["method"] != by_name["shared"]["method"]
@@ -172,7 +172,7 @@ def test_the_figure_has_every_release_against_bits_and_against_accuracy(make_res
 
 def test_every_figure_is_what_vega_lite_understands(make_results):
     altair = pytest.importorskip("altair")
-    results = make_results(of_families(*MADE))
+    results = make_results(of_ways(*MADE))
     specs = [choice.spec for choice in leakage_by_method(results).choices]
     specs += [leakage_by_method(results, PAPER, across).spec for across in ("bits", "accuracy")]
     for spec in specs:
@@ -182,7 +182,7 @@ def test_every_figure_is_what_vega_lite_understands(make_results):
 
 
 def test_latex_has_a_block_for_each_family(make_results):
-    text = latex_tables(make_results(of_families(*MADE)))["families.tex"]
+    text = latex_tables(make_results(of_ways(*MADE)))["ways.tex"]
     assert text.count(r"\multicolumn") == 7
     assert text.index("Quantisation") < text.index(r"\texttt{rtn-8}") < text.index("Clustering")
 
@@ -200,7 +200,7 @@ def test_latex_has_a_block_for_each_family(make_results):
 )
 def test_what_is_said_at_equal_size_follows_from_the_interval(make_results, ends, reading):
     def edit(parts):
-        of_families("pruned", "rtn-8")(parts)
+        of_ways("pruned", "rtn-8")(parts)
         of_it = parts["frontier"]["release"] == "rtn-8"
         for end, value in zip(("", "_low", "_high"), ends, strict=True):
             parts["frontier"].loc[of_it, f"size_difference{end}"] = value
@@ -215,7 +215,7 @@ def test_what_is_said_at_equal_size_follows_from_the_interval(make_results, ends
 
 def test_an_attack_that_failed_its_sanity_checks_says_nothing(make_results):
     def edit(parts):
-        of_families("pruned", "rtn-8")(parts)
+        of_ways("pruned", "rtn-8")(parts)
         row = {"attack": "lira", "bank": "made-up bank", "kind": "null", "passed": False, "auc": 0.6}
         parts["about"]["sanity_checks"] = [row]
 
@@ -225,7 +225,7 @@ def test_an_attack_that_failed_its_sanity_checks_says_nothing(make_results):
 
 def test_page_terminal_notebook_and_summary_say_the_same_at_equal_size(make_results):
     def edit(parts):
-        of_families("pruned", "rtn-8", "rtn-2", "shared", "factors")(parts)
+        of_ways("pruned", "rtn-8", "rtn-2", "shared", "factors")(parts)
         table, ends = parts["frontier"], ["size_difference", "size_difference_low", "size_difference_high"]
         for name, values in (
             ("pruned", (-0.02, -0.03, -0.01)),
@@ -251,7 +251,7 @@ def test_page_terminal_notebook_and_summary_say_the_same_at_equal_size(make_resu
 @pytest.mark.parametrize("sizes", [True, False])
 def test_nothing_is_said_at_equal_size_where_no_size_is_known_or_no_release_compared(make_results, sizes):
     def edit(parts):
-        of_families("pruned", "rtn-8", sizes=sizes)(parts)
+        of_ways("pruned", "rtn-8", sizes=sizes)(parts)
         if sizes:
             parts["frontier"].loc[parts["frontier"]["is_baseline"] == 0, "size_difference"] = math.nan
 
@@ -263,11 +263,11 @@ def test_nothing_is_said_at_equal_size_where_no_size_is_known_or_no_release_comp
 
 @pytest.mark.slow
 def test_the_page_has_the_section_only_with_several_families(make_results):
-    page = render(make_results(of_families(*MADE)))
+    page = render(make_results(of_ways(*MADE)))
     assert "Ways of compressing" in page
     assert 'data-figure="methods"' in page and 'data-figure="bits"' not in page
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r' id="([^"]+)"', page))
     assert "At equal size and under LiRA" in words(page)
-    single = render(make_results(of_families("rtn-8", "rtn-2")))
+    single = render(make_results(of_ways("rtn-8", "rtn-2")))
     assert "Ways of compressing" not in single
     assert 'data-figure="bits"' in single

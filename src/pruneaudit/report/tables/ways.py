@@ -1,4 +1,4 @@
-"""The releases by family of methods, each with accuracy, size and leakage: what compression alone costs and changes."""
+"""The releases by way of compressing, each with accuracy, size and leakage: what compression costs and changes."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import math
 import pandas as pd
 
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.compressed import FAMILIES, NOT_COMPRESSED, compressed_by, family_of
+from pruneaudit.report.compressed import NOT_COMPRESSED, WAYS, compressed_by, way_of
 from pruneaudit.report.quantities import AUC, TEST_ACCURACY, Quantity, bytes_text
 from pruneaudit.report.selection import finding, headline_rate, primary_attack, references_shown, release_row
 from pruneaudit.report.tables.cells import NO_REASON, NOT_RECORDED, Cell, Group, Notes, Row, Table, estimate
 from pruneaudit.report.tables.equal_accuracy import equal_accuracy_cell, equal_size_cell, has_equal_size
 
-_FEWEST_FAMILIES, _FEWEST_RELEASES = 2, 4
-"""Families and compressed releases from which on they are shown by family: other tables show fewer as well."""
+_FEWEST_WAYS, _FEWEST_RELEASES = 2, 4
+"""Ways and compressed releases from which on they are shown by way: other tables show fewer as well."""
 
 
-def by_family(results: Results) -> dict[str, list[str]]:
-    """The releases of each family, in the order of reports; empty where these are too few."""
+def by_way(results: Results) -> dict[str, list[str]]:
+    """The releases of each way, in the order of reports; empty where these are too few."""
     found: dict[str, list[str]] = {}
     for release in results.releases["release"]:
-        found.setdefault(family_of(results, release), []).append(str(release))
-    compressed = [names for family, names in found.items() if family != NOT_COMPRESSED]
-    if len(compressed) < _FEWEST_FAMILIES or sum(map(len, compressed)) < _FEWEST_RELEASES:
+        found.setdefault(way_of(results, release), []).append(str(release))
+    compressed = [names for way, names in found.items() if way != NOT_COMPRESSED]
+    if len(compressed) < _FEWEST_WAYS or sum(map(len, compressed)) < _FEWEST_RELEASES:
         return {}
-    return {family: found[family] for family in FAMILIES if family in found}
+    return {way: found[way] for way in WAYS if way in found}
 
 
-def families_table(results: Results) -> Table | None:
-    """A group of lines for each family; None where there are too few compressed releases."""
-    families, rate, notes = by_family(results), headline_rate(results), Notes()
-    if not families:
+def ways_table(results: Results) -> Table | None:
+    """A group of lines for each way; None where there are too few compressed releases."""
+    ways, rate, notes = by_way(results), headline_rate(results), Notes()
+    if not ways:
         return None
     quantities = (AUC,) if rate is None else (AUC, rate)
     with_sizes = has_equal_size(results)
@@ -43,7 +43,7 @@ def families_table(results: Results) -> Table | None:
     )
     groups = tuple(
         Group(
-            FAMILIES[family],
+            WAYS[way],
             references_shown(results),
             None,
             tuple(
@@ -51,7 +51,7 @@ def families_table(results: Results) -> Table | None:
                 for name in names
             ),
         )
-        for family, names in families.items()
+        for way, names in ways.items()
     )
     return Table(columns, groups, notes.listed())
 
