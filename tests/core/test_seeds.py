@@ -25,6 +25,7 @@ FROZEN = {
     "QUERY": "query",
     "SENSITIVITY": "sensitivity",
     "FOLDS": "folds",
+    "BANK_HALVES": "bank halves",
     "ATTACK": "attack",
     "INPUTS": "inputs",
     "BOOTSTRAP": "bootstrap",

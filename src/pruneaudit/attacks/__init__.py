@@ -11,6 +11,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
         *(
             "attack",
             "classifier",
+            "disjoint",
             "folds",
             "groups",
             "learned",
