@@ -1,0 +1,92 @@
+"""Determines which releases are functions of other releases, and which touch private data.
+
+A release made from another one without any data is *post-processing* of it: whoever has that one's weights can make it
+alone, so it tells them nothing more about members (data processing inequality). This is a statement about weights. To
+an attacker who sees outputs only, its outputs can still tell more than the other one's did.
+
+Public data are data: a release calibrated on public samples is not listed as post-processing here. But it touches no
+private data, so it costs no privacy either (`touches_private_data`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from pruneaudit.core.registry import registry_of
+from pruneaudit.study.lineage import origin_of, plugin_options, scoring_models_of, training_of
+from pruneaudit.study.releases import INIT, Release
+from pruneaudit.study.study import Study
+
+_PRIVATE = ("members", "members-soft", "mixed")
+"""The uses of data (`Compressor.data`) with members among the samples."""
+
+
+def post_processing_of(study: Study, release: Release) -> str:
+    """Returns the release from which a release is made without any data, `dense` included; empty if there is none.
+
+    That is its parent, if nothing but compressors without data and without training lies between the two. A file of the
+    target's owner counts as made with data, because its making is not known.
+
+    Example:
+        >>> study = Study(name="small", releases=[{"compress": "rtn:bits=4"}, {"compress": "gptq:bits=4"}])
+        >>> [post_processing_of(study, release) for release in study.releases]
+        ['dense', '']
+    """
+    if release.weights or release.defense or release.parent == INIT or origin_of(release) == INIT:
+        return ""
+    uses_data = training_of(study, release) is not None or any(
+        compressor.data(options) != "none" or compressor.trains(options) for compressor, options in _steps(release)
+    )
+    return "" if uses_data else release.parent
+
+
+def post_processing(study: Study) -> dict[str, str]:
+    """Returns the releases that are made from another one without any data, with that one's name."""
+    found = {release.name: post_processing_of(study, release) for release in study.releases}
+    return {name: source for name, source in found.items() if source}
+
+
+def source_in(released: Collection[str], name: str, mapping: Mapping[str, str]) -> str:
+    """Returns the release of a set from which another one is made without any data; empty if there is none.
+
+    Args:
+        released: the set, by name.
+        name: the release; itself in the set or not.
+        mapping: as from `post_processing`. Releases between the two need not be in the set.
+
+    Example:
+        >>> source_in({"dense"}, "l1-0.9-int8", {"l1-0.9-int8": "l1-0.9", "l1-0.9": "dense"})
+        'dense'
+    """
+    source = mapping.get(name, "")
+    while source and source not in released:
+        source = mapping.get(source, "")
+    return source
+
+
+def touches_private_data(study: Study, release: Release | None) -> bool:
+    """Returns whether the making of a release reads members, in its own step; its ancestors' steps do not count.
+
+    Members are read by training on them, by calibration or saliency on them, and by a defence that needs scores of
+    them. The dev set, public samples and the holdout are not private. A file of the target's owner counts as private,
+    because its making is not known.
+
+    Args:
+        study: the study.
+        release: one of its releases; None: the dense bank, which is trained on members.
+    """
+    if release is None or release.weights or scoring_models_of(release):
+        return True
+    # A student reads the samples of its teaching, and the members only if they are among these.
+    trains_on_members = training_of(study, release) is not None and not release.has_teacher
+    return trains_on_members or any(
+        compressor.data(options) in _PRIVATE or compressor.trains(options) for compressor, options in _steps(release)
+    )
+
+
+def _steps(release: Release) -> Iterator[tuple[Any, Any]]:
+    """Yields the compressors of a release with their options."""
+    registry = registry_of("compressor")
+    for plugin in release.compress:
+        yield registry.get(plugin.name), plugin_options(registry, plugin, f"release '{release.name}'")
