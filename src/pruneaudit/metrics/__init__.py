@@ -83,7 +83,7 @@ METRICS: Registry[Metric] = Registry(
     "METRIC",
     infrastructure={
         *("arrays", "bootstrap", "epsilon", "detection", "intervals", "measurement", "metric", "one_run_gaussian"),
-        *("pooled", "quantity", "rates", "roc", "trade_off"),
+        *("pooled", "quantity", "rates", "roc", "trade_off", "verdicts"),
     },
     shared={"standard": STANDARD},
 )
