@@ -54,4 +54,5 @@ def complete(arrays: dict[str, Any]) -> Signals:
         canary=np.arange(num_samples) >= 290,
         ids=np.array([f"sample-{n}" for n in range(num_samples)]),
         model_ids=np.arange(100, 100 + num_models),
+        structure=rng.random((num_models, 37)) < 0.3,
     )

@@ -34,6 +34,7 @@ def check_shapes(signals: Signals, form: str) -> None:
         "sensitivity": (num_models, num_samples, num_classes),
         "features": (num_samples, None),
         "forgotten": (num_models, num_samples),
+        "structure": (num_models, None),
         "canary": (num_samples,),
         "copy": (num_samples,),
         "holdout": (num_samples,),
@@ -47,7 +48,7 @@ def check_shapes(signals: Signals, form: str) -> None:
             continue
         fits = value.ndim == len(shape) and all(e in (None, g) for g, e in zip(value.shape, shape, strict=True))
         if not fits or 0 in value.shape:
-            open_axis = {"sensitivity": "classes", "features": "features"}.get(name, "queries")
+            open_axis = {"sensitivity": "classes", "features": "features", "structure": "bits"}.get(name, "queries")
             words = ", ".join(open_axis if size is None else str(size) for size in shape)
             raise UserError(f"{name}: got shape {value.shape}, expected ({words}) to fit {form} {answers.shape}")
 

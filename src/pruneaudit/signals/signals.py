@@ -32,6 +32,7 @@ from pruneaudit.signals.answers import (
     the_form,
 )
 from pruneaudit.signals.arrays import as_array, as_bool, as_floats
+from pruneaudit.signals.bits import Bits, as_bits
 from pruneaudit.signals.checks import (
     check_asked_alike,
     check_copies,
@@ -118,11 +119,14 @@ class Signals(Roles):
     forgotten: np.ndarray | None = None
     """(M, N) float: logit-scaled true-class confidence (phi) of a copy of each model that was trained further on half A
     of the holdout (`fitting`)."""
+    structure: np.ndarray | Bits | None = None
+    """(M, D) bool: which weights, or channels, each network keeps; bit j is the same weight in every model. It is kept
+    packed, as `Bits`."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if value is not None and value is not _MISSING:
+            if value is not None and value is not _MISSING and not isinstance(value, Bits):
                 object.__setattr__(self, each.name, as_array(each.name, value, may_lack=each.name == "member"))
         form = the_form({name: getattr(self, name) for name in FORMS})
         for name in ("labels", "member"):
@@ -144,6 +148,7 @@ class Signals(Roles):
         for name in ("confidence", "sensitivity", "forgotten"):
             object.__setattr__(self, name, as_floats(name, getattr(self, name)))
         object.__setattr__(self, "features", as_floats("features", self.features, each="sample"))
+        object.__setattr__(self, "structure", as_bits("structure", self.structure))
         check_queries(self)
         check_names(self)
         check_labels(self.labels, num_classes, form)
@@ -246,7 +251,7 @@ class Signals(Roles):
         values["placebo"] = self.placebo[rows] if per_model and self.placebo is not None else self.placebo
         values["ids"] = self.sample_ids
         values["holdout"] = self.untouched_holdout  # fewer models must not turn samples of the others into nulls
-        for name in ("member", "eligible", "group", "confidence", "correct", "sensitivity", "forgotten"):
+        for name in ("member", "eligible", "group", "confidence", "correct", "sensitivity", "forgotten", "structure"):
             value = getattr(self, name)
             values[name] = None if value is None else value[rows]
         taken = object.__new__(_SomeModels)  # a part of checked signals needs no second check
@@ -271,8 +276,9 @@ class Signals(Roles):
 
     def save(self, path: str | Path) -> None:
         """Writes signals in the exchange format, a compressed `.npz`."""
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
         arrays: Mapping[str, np.ndarray] = {
-            each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name) is not None
+            name: np.asarray(value) for name, value in given.items() if value is not None
         }
         np.savez_compressed(Path(path), **arrays)  # type: ignore[arg-type]
 
