@@ -15,6 +15,7 @@ from pruneaudit.metrics.epsilon import (
     one_run_epsilon,
     one_run_over_grid,
 )
+from pruneaudit.metrics.exposed import RecipeTest, exposed_by_recipe
 from pruneaudit.metrics.intervals import (
     Estimate,
     binomial_interval,
@@ -41,6 +42,7 @@ __all__ = [
     "PerVictim",
     "Quantity",
     "Rates",
+    "RecipeTest",
     "Replicated",
     "Scored",
     "all_metrics",
@@ -54,6 +56,7 @@ __all__ = [
     "difference_of",
     "difference_two_way",
     "each_of",
+    "exposed_by_recipe",
     "guess_canaries",
     "many_run_epsilon",
     "mean_of",
@@ -82,8 +85,8 @@ METRICS: Registry[Metric] = Registry(
     "pruneaudit.metrics",
     "METRIC",
     infrastructure={
-        *("arrays", "bootstrap", "epsilon", "detection", "intervals", "measurement", "metric", "one_run_gaussian"),
-        *("pooled", "quantity", "rates", "roc", "trade_off", "verdicts"),
+        *("arrays", "bootstrap", "epsilon", "detection", "exposed", "intervals", "measurement", "metric"),
+        *("one_run_gaussian", "pooled", "quantity", "rates", "roc", "trade_off", "verdicts"),
     },
     shared={"standard": STANDARD},
 )
