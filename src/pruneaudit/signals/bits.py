@@ -51,6 +51,11 @@ class Bits:
         return 2
 
     @property
+    def dtype(self) -> np.dtype[np.bool_]:
+        """Bool, as of the array that it stands for."""
+        return np.dtype(bool)
+
+    @property
     def num_varying(self) -> int:
         """The number of bits in which any two models differ."""
         differ = np.bitwise_or.reduce(self._packed, axis=0) ^ np.bitwise_and.reduce(self._packed, axis=0)
