@@ -25,6 +25,7 @@ from pruneaudit.study.lineage import (
     training_of,
 )
 from pruneaudit.study.parts import own_uses
+from pruneaudit.study.training import SHARED
 from pruneaudit.study.user_function import SourceHash
 
 TRAINING_SEMANTICS = 1
@@ -93,6 +94,7 @@ def release_config(
         **function_source(training, source_hash),
         "engine": ENGINE,
         **{key: bank[key] for key in ("seed", "precision")},
+        **_start(study, release, bank),
     }
     if origin_of(release) == "init":
         config |= {"origin": "init", "parents": bank["parents"], **study.membership.identity}
@@ -112,6 +114,12 @@ def release_config(
     # Defences can have changed the architecture of its networks.
     prepared = [described(DEFENSES, plugin, where) for plugin in defenses_of(study, release)]
     return config | ({"prepared": prepared} if prepared else {})
+
+
+def _start(study: Study, release: Release, bank: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the initial weights of a release if other than a model's own; a file fits only the bank's network."""
+    fits = bank.get("init") == SHARED or network_of(study, release) == study.model
+    return {"init": bank["init"]} if "init" in bank and fits else {}
 
 
 def _model(study: Study, release: Release | None, bank: Mapping[str, Any], source_hash: SourceHash) -> dict[str, Any]:

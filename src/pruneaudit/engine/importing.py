@@ -1,4 +1,4 @@
-"""Reads a target's own files of weights into a run, and checks them before anything is trained."""
+"""Reads a user's own files of weights into a run, and checks them before anything is trained."""
 
 # M models, N samples, C classes
 
@@ -54,16 +54,8 @@ def check_weights(weights: UsersWeights, audit_data: AuditData, note: Callable[[
     def named(text: str) -> None:
         note(f"{weights.file}: {text}")
 
-    with one_torch_thread():
-        network = _read(weights, audit_data, named)
-        asked = _asked(audit_data)
-        answers = collect(network, Samples.of(audit_data, asked), 1, 0)["logits"]  # (N, C)
-    broken = int((~np.isfinite(answers).all(axis=1)).sum())
-    if broken:
-        raise UserError(
-            f"{weights.file}: NaN or infinity in the outputs for {broken:,} of {len(answers):,} samples; give the file"
-            " of a network whose training did not diverge"
-        )
+    asked = _asked(audit_data)
+    answers = _finite_answers(weights, audit_data, asked, named)  # (N, C)
     assert audit_data.target_member is not None
     signals = Signals(
         logits=answers[None],
@@ -72,6 +64,46 @@ def check_weights(weights: UsersWeights, audit_data: AuditData, note: Callable[[
         model_ids=np.array([Path(weights.file).name]),
     )
     tell_implausible(signals, named)
+
+
+def check_start(weights: UsersWeights, audit_data: AuditData, note: Callable[[str], None]) -> None:
+    """Checks that a file fits the network that is to start from it, and that the network answers with numbers.
+
+    Args:
+        weights: the file.
+        audit_data: the audit data of the study.
+        note: called with what was left out or chosen.
+
+    Raises:
+        UserError: the file does not fit, its architecture was changed, or the answers are not finite.
+    """
+    if structure := structure_of(one_file(weights.file)):
+        raise UserError(
+            f"training.init: {weights.file} is of a network with a changed architecture ({structure.name} is beside"
+            " it), expected that of `model`; give the weights from before the compression"
+        )
+    asked = np.arange(len(audit_data.y)) < CHECKED_PER_SIDE
+    _finite_answers(weights, audit_data, asked, lambda text: note(f"{weights.file}: {text}"))
+
+
+def _finite_answers(
+    weights: UsersWeights, audit_data: AuditData, asked: np.ndarray, note: Callable[[str], None]
+) -> np.ndarray:
+    """Returns the logits (n, C) of a file's network at the samples `asked`, (N,) bool.
+
+    Raises:
+        UserError: the file does not fit, or the answers are not finite.
+    """
+    with one_torch_thread():
+        network = _read(weights, audit_data, note)
+        answers: np.ndarray = collect(network, Samples.of(audit_data, asked), 1, 0)["logits"]  # (n, C)
+    broken = int((~np.isfinite(answers).all(axis=1)).sum())
+    if broken:
+        raise UserError(
+            f"{weights.file}: NaN or infinity in the outputs for {broken:,} of {len(answers):,} samples; give the file"
+            " of a network whose training did not diverge"
+        )
+    return answers
 
 
 def write_weights(weights: UsersWeights, audit_data: AuditData, staging: Path) -> None:

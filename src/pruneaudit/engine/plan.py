@@ -41,7 +41,7 @@ from pruneaudit.study.lineage import (
     scoring_models_of,
 )
 from pruneaudit.study.parts import check_has_public, lacking_holdout, num_taken, own_uses
-from pruneaudit.study.training import FUNCTION_PARAMETERS, FineTuning
+from pruneaudit.study.training import FUNCTION_PARAMETERS, OWN, SHARED, FineTuning
 from pruneaudit.study.user_function import SourceHash, check_takes
 
 SIGNALS_SEMANTICS = 1
@@ -68,7 +68,8 @@ class Task:
     model_id: int
     artifact: Artifact
     inputs: Mapping[str, Artifact]
-    """Input artifacts by role: audit data, parent, teacher, weights, model, sample_scores; model-000, ... for many."""
+    """Input artifacts by role: audit data, start, parent, teacher, weights, model, sample_scores; model-000, ... for
+    many."""
     spec: Mapping[str, Any]
     """The settings of the action, as JSON data."""
 
@@ -96,6 +97,8 @@ class Plan:
     """Releases of `study` that were added automatically as baselines (`study.baselines`)."""
     files: tuple[UsersWeights, ...] = ()
     """The target's own files of weights."""
+    start: UsersWeights | None = None
+    """The file of weights that all networks start from; None without one."""
 
     def of(self, action: Action, release: str) -> list[Task]:
         """Returns the tasks of one action and release, in the order of models."""
@@ -107,8 +110,13 @@ class Plan:
 
     @property
     def given(self) -> tuple[Artifact, ...]:
-        """The artifacts that no task makes: the audit data, and the weights of the target's files."""
-        return (self.audit_data, *(weights.artifact for weights in self.files))
+        """The artifacts that no task makes: the audit data, and the weights of the user's files."""
+        return (self.audit_data, *(weights.artifact for weights in self.users_weights))
+
+    @property
+    def users_weights(self) -> tuple[UsersWeights, ...]:
+        """The user's files of weights: the target's, and the one that all networks start from."""
+        return self.files if self.start is None else (*self.files, self.start)
 
     def without(self, lost: Collection[str]) -> Plan:
         """Returns the plan without the given releases; `dense` stays."""
@@ -246,17 +254,20 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
     in_bank = audit_data_artifact(audit_data.bank_sha256)
     shaped_by = {"public_sha256": audit_data.public_sha256} if audit_data.public_sha256 else {}
     bank = dense_config(study, in_bank, shaped_by, remembered)
+    start = UsersWeights.of_start(study.training, bank, remembered) if study.training.init_file else None
+    if study.training.init != OWN:
+        bank["init"] = start.artifact.identity if start else SHARED
+    starts = {"start": start.artifact} if start else {}
     num_models = study.membership.num_models
     files = {DENSE: UsersWeights.of_target(study.target, bank, remembered)} if study.target else {}
     of_target = {"target": files[DENSE].artifact.identity} if files else {}
     made: dict[str, list[Artifact]] = {DENSE: model_artifacts(DENSE, bank, num_models, of_target)}
     identities = {DENSE: sha256_of(bank)}
-    tasks = [
-        _model_task("train", DENSE, m, artifact, {"audit_data": root}, files) for m, artifact in enumerate(made[DENSE])
-    ]
+    held = {"audit_data": root, **starts}
+    tasks = [_model_task("train", DENSE, m, artifact, held, files) for m, artifact in enumerate(made[DENSE])]
     needs = _queried_for(study, audit_data)
     tasks += _signals_tasks(study, None, made[DENSE], root, needs)
-    scoring, scores = _scoring_tasks(study, bank, root, in_bank)
+    scoring, scores = _scoring_tasks(study, bank, held, in_bank)
     tasks += scoring
     for release in study.releases:
         read = {"sample_scores": scores[size]} if (size := scoring_models_of(release)) else {}
@@ -273,11 +284,12 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
         parents = made[release.parent] if depends_on_parent(release) else None
         role = "parent" if origin_of(release) == "own-dense" else "teacher"
         for m, artifact in enumerate(made[release.name]):
-            inputs = {"audit_data": root} | ({role: parents[m]} if parents else {}) | read
+            inputs = (held if "init" in config else {"audit_data": root}) | read
+            inputs |= {role: parents[m]} if parents else {}
             tasks.append(_model_task("release", release.name, m, artifact, inputs, files))
         tasks += _signals_tasks(study, release, made[release.name], root, needs)
     added = tuple(added_baselines(asked, study))
-    return Plan(study, root, tuple(tasks), sources, added, tuple(files.values()))
+    return Plan(study, root, tuple(tasks), sources, added, tuple(files.values()), start)
 
 
 def _model_task(
@@ -302,9 +314,15 @@ def audit_data_artifact(sha256: str, files: tuple[str, ...] = SAVED_FILES) -> Ar
 
 
 def _scoring_tasks(
-    study: Study, bank: Mapping[str, Any], audit_data: Artifact, in_bank: Artifact
+    study: Study, bank: Mapping[str, Any], held: Mapping[str, Artifact], in_bank: Artifact
 ) -> tuple[list[Task], dict[int, Artifact]]:
     """Plans the scoring bank for the releases' defences: trainings, queries, and the samples' scores from them.
+
+    Args:
+        study: the study.
+        bank: the configuration of the bank.
+        held: the inputs of a dense training: the audit data, and the weights to start from, if they are a file's.
+        in_bank: the samples of the bank.
 
     Returns:
         Its tasks (none if no defence needs it), and the artifacts of scores, by the number of models.
@@ -316,7 +334,8 @@ def _scoring_tasks(
     config = {key: value for key, value in bank.items() if key not in study.membership.identity}
     config |= {"kind": SCORING, "training": study.training.of_release.identity}
     models = model_artifacts(SCORING, config, sizes[-1])
-    tasks = [Task("train", SCORING, m, a, {"audit_data": audit_data}, a.config) for m, a in enumerate(models)]
+    audit_data = held["audit_data"]
+    tasks = [Task("train", SCORING, m, a, held, a.config) for m, a in enumerate(models)]
     shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": 1, "seed": study.seed}
     queries = _query_tasks("signals", SCORING, models, audit_data, shape, ("logits.npy",), in_bank)
     tasks += queries

@@ -60,11 +60,12 @@ def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...
         if what not in tried:  # seeds and training settings make no difference here
             tried.add(what)
             notes += [f"release '{task.release}': {note}" for note in _check(task, makers, audit_data)]
-    for weights in plan.files:
+    for weights in plan.users_weights:
         if not store.path(weights.artifact).exists():
-            from pruneaudit.engine.importing import check_weights
+            from pruneaudit.engine.importing import check_start, check_weights
 
-            check_weights(weights, audit_data, notes.append)
+            check = check_start if weights is plan.start else check_weights
+            check(weights, audit_data, notes.append)
     return tuple(notes)
 
 

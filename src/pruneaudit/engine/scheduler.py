@@ -148,12 +148,12 @@ def forget_finished(plan: Plan, missing: Collection[Task], store: Store) -> None
 
 
 def _keep_given(plan: Plan, audit_data: AuditData, store: Store, progress: Progress) -> None:
-    """Saves the audit data, and the weights of a target's files, for the workers to read."""
+    """Saves the audit data, and the weights of the user's files, for the workers to read."""
     if not _is_whole(plan.audit_data, store, progress):
         staging = store.new_staging()
         audit_data.save(staging)
         store.commit(plan.audit_data, staging)
-    for weights in plan.files:
+    for weights in plan.users_weights:
         if not _is_whole(weights.artifact, store, progress):
             from pruneaudit.engine.importing import write_weights  # imports torch
 

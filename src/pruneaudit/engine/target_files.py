@@ -1,7 +1,8 @@
-"""Plans how a target's own files of weights enter a run. Imports no torch.
+"""Plans how a user's own files of weights enter a run: those of a target, and those that networks start from.
 
 The driver reads a user's file once and stores the weights, by the names of the network, as an artifact of the run: a
-run that was moved needs the file no more. From there a task makes the model of the target in each release.
+run that was moved needs the file no more. From there a task makes the model of the target in each release, or loads the
+initial weights of a model. Imports no torch.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from typing import Any
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import WEIGHTS_FILE, file_sha256
 from pruneaudit.core.identity import sha256_of
+from pruneaudit.core.registry import nearest
 from pruneaudit.engine.store import Artifact
 from pruneaudit.external.weight_files import find_weights, structure_of
 from pruneaudit.study import DENSE, Release, Target
+from pruneaudit.study.training import OWN, SHARED, Training
 from pruneaudit.study.user_function import SourceHash, source_sha256
 
 FILE = "file:"
@@ -31,6 +34,7 @@ class UsersWeights:
     """A user's file of weights, and the artifact that holds them in the run."""
 
     release: str
+    """The release whose target it is; empty: all networks start from it."""
     file: str
     """Its path, as the study names it."""
     key: str
@@ -65,6 +69,27 @@ class UsersWeights:
         return cls._of(release.name, (release.weights, release.weights_key), option, config, source_hash)
 
     @classmethod
+    def of_start(cls, training: Training, bank: Mapping[str, Any], source_hash: SourceHash) -> UsersWeights:
+        """Returns the weights that all networks start from.
+
+        Args:
+            training: the training, which names the file.
+            bank: the configuration of the bank.
+            source_hash: hashes files and functions.
+
+        Raises:
+            UserError: there is no such file.
+        """
+        try:
+            return cls._of("", (training.init_file, training.init_key), "training.init_key", bank, source_hash)
+        except UserError as error:
+            like = nearest(training.init_file, (OWN, SHARED))
+            raise UserError(
+                f"training.init: got '{training.init_file}'{like}, expected {OWN}, {SHARED} or a file of weights"
+                f" ({error})"
+            ) from None
+
+    @classmethod
     def _of(
         cls, release: str, file: tuple[str, str], key_option: str, spec: Mapping[str, Any], source_hash: SourceHash
     ) -> UsersWeights:
@@ -74,7 +99,7 @@ class UsersWeights:
         config = {
             "kind": "weights",
             "semantics_version": IMPORT_SEMANTICS,
-            "sha256": source_hash(FILE + path, f"weights of '{release}'"),
+            "sha256": source_hash(FILE + path, _what(release)),
             "key": key,
             **network,
         }
@@ -84,12 +109,16 @@ class UsersWeights:
     @property
     def source(self) -> tuple[str, str]:
         """Its name among hashes, and what it is, for messages."""
-        return FILE + self.file, f"weights of '{self.release}'"
+        return FILE + self.file, _what(self.release)
 
     @property
     def sha256(self) -> str:
         """The hash of the file."""
         return str(self.artifact.config["sha256"])
+
+
+def _what(release: str) -> str:
+    return f"weights of '{release}'" if release else "the file of training.init"
 
 
 def one_file(path: str) -> Path:

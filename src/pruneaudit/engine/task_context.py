@@ -119,8 +119,11 @@ class TaskContext:
         return torch_generator(self.seed, first, *rest, self.model_id)
 
     def initial_model(self) -> nn.Module:
-        """Returns a network with the initial weights of this model."""
-        model = new_model(self.task_spec.spec, self.audit_data, self.generator(seeds.INITIALISE))
+        """Returns a network with the initial weights of this model: its own, those of all models, or a file's."""
+        if "init" in self.task_spec.spec:
+            model = shared_start(self.task_spec, self.audit_data)
+        else:
+            model = new_model(self.task_spec.spec, self.audit_data, self.generator(seeds.INITIALISE))
         return model.to(self.task_spec.device)
 
     def early_model(self) -> nn.Module:
@@ -166,16 +169,32 @@ def scoring_split(study_seed: int, model_id: int, audit_data: AuditData) -> Spli
     return coin_split(numpy_generator(study_seed, seeds.SCORING_MEMBERSHIP, model_id), audit_data, is_victim=False)
 
 
-def new_model(spec: Mapping[str, Any], audit_data: AuditData, generator: torch.Generator) -> nn.Module:
+def shared_start(task_spec: TaskSpec, audit_data: AuditData) -> nn.Module:
+    """Returns a network on the CPU with the initial weights that all models share: one draw, or those of a file.
+
+    Args:
+        task_spec: a task on a model of a study whose `training.init` is not "own".
+        audit_data: the audit data of the study.
+    """
+    draws, held = torch_generator(task_spec.spec["seed"], seeds.INITIALISE), task_spec.inputs.get("start")
+    return new_model(task_spec.spec, audit_data, draws, Path(held) / WEIGHTS_FILE if held else None)
+
+
+def new_model(
+    spec: Mapping[str, Any], audit_data: AuditData, generator: torch.Generator, start: Path | None = None
+) -> nn.Module:
     """Makes a new network on the CPU, prepared for the release's defences.
 
     Args:
         spec: the spec of an artifact: `model`, and the defences in `prepared`, if any.
         audit_data: determines the shape of inputs and the number of classes.
         generator: draws its weights.
+        start: the file of the weights to start from instead.
     """
     shape, described = tuple(audit_data.x.shape[1:]), spec["model"]
     model = build_model(described["name"], described["options"], shape, audit_data.num_classes, generator)
+    if start is not None:
+        load_weights(model, start)
     for plugin in spec.get("prepared", ()):
         defense = DEFENSES.get(plugin["name"])
         model = defense.prepare(model, defense.Options.model_validate(plugin["options"]))

@@ -25,7 +25,7 @@ class NetworkOptions(Options):
     """Options of every network of the package."""
 
     init: Initialisation = "kaiming_normal"
-    """Distribution of the initial weights."""
+    """Distribution of the initial weights. (`training.init` says which models share one draw of them.)"""
 
 
 def initialise(model: torch.nn.Module, generator: torch.Generator, scheme: Initialisation = "kaiming_normal") -> None:

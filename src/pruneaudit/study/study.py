@@ -20,7 +20,7 @@ from pruneaudit.study.former import FORMAT, check_format
 from pruneaudit.study.plugins import Network, Plugin
 from pruneaudit.study.releases import DENSE, INIT, Name, Release
 from pruneaudit.study.target import Target
-from pruneaudit.study.training import FineTuning, Training
+from pruneaudit.study.training import SHARED, FineTuning, Training
 
 MAX_TASKS = 1_000_000
 
@@ -128,6 +128,11 @@ class Study(Options):
             raise ValueError(
                 f"training.keep_early: got {self.training.keep_early:g} beside a target, whose early weights are not"
                 " known; leave it out: iterative:rewind=early then trains early weights for all models alike"
+            )
+        if self.training.init == SHARED:
+            raise ValueError(
+                f"training.init: got '{SHARED}' beside a target, which did not start from a draw of this study; set it"
+                " to the file of the weights that the target started from, or leave it out"
             )
         if noise := self.data.label_noise:
             raise ValueError(f"data.label_noise: got {noise} beside a target, which was trained without; leave it out")

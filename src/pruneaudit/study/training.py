@@ -11,6 +11,8 @@ from pruneaudit.study.user_function import UserFunction
 
 FUNCTION_PARAMETERS = ("model", "x", "y", "generator", "device")
 """The arguments of a user's training function, by name."""
+OWN, SHARED = "own", "shared"
+"""The initial weights of dense networks: each has its own, or all have the same. Anything else names a file."""
 Milestones = tuple[Annotated[int, Field(ge=1)], ...]
 
 
@@ -40,6 +42,13 @@ class Training(Options):
     """Precision of the forward and backward passes; `bfloat16` uses torch's autocast, for GPUs and for processors
     with AMX (there 1.8 to 2.8 times as fast for convolutional networks; on others slower). Weights, optimizer and all
     signals are float32 in both. Changing it makes a different bank."""
+    init: str = Field(default=OWN, min_length=1)
+    """Initial weights of the dense networks, and of releases from new weights: `own` (each model draws its own),
+    `shared` (one draw for all models), or the file of weights that all start from, such as a public parent. Membership
+    and order of the samples differ in any case. A release with another `model` than the file's draws its own. (The
+    option `init` of a model is the distribution of these draws.)"""
+    init_key: str = ""
+    """Key of the weights in that file, such as "state_dict"; default: the key that fits."""
     keep_early: int | float | None = None
     """Keep the weights of each dense network after this epoch, or after this fraction of all steps (such as 0.02), for
     `iterative:rewind=early`, which otherwise trains them again (arXiv 1903.01611)."""
@@ -51,14 +60,20 @@ class Training(Options):
     def identity(self) -> dict[str, Any]:
         """The settings that determine the weights, as JSON data.
 
-        With a user's function no other setting matters; the hash of its source is recorded separately.
+        With a user's function no other setting matters; the hash of its source is recorded separately. So are initial
+        weights other than a model's own, which releases share with their dense networks.
         """
         if self.function is not None:
             return {"function": self.function}
         # Defaults of later settings are left out, which keeps the identities of older banks.
-        usual = {"precision"} if self.precision == "float32" else set()
+        usual = {"init", "init_key"} | ({"precision"} if self.precision == "float32" else set())
         usual |= {"keep_early"} if self.keep_early is None else set()
         return self.model_dump(mode="json", exclude={"function", *usual})
+
+    @property
+    def init_file(self) -> str:
+        """The file of weights that all networks start from; empty without one."""
+        return "" if self.init in (OWN, SHARED) else self.init
 
     @property
     def of_release(self) -> Training:
@@ -80,6 +95,11 @@ class Training(Options):
             raise ValueError("schedule 'step' needs milestones = [epoch, ...]; no other schedule takes them")
         if self.patience is not None and self.select != "best_dev":
             raise ValueError(f"patience = {self.patience} needs select = 'best_dev', because it uses the dev set")
+        if self.init_key and not self.init_file:
+            raise ValueError(
+                f"init_key = '{self.init_key}' needs a file of weights, got init = '{self.init}'; set init to the file,"
+                " or leave the key out"
+            )
         if isinstance(self.keep_early, int) and self.keep_early >= self.epochs:
             raise ValueError(
                 f"keep_early = {self.keep_early} is no early epoch of {self.epochs}; expected an epoch below"
