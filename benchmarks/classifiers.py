@@ -58,7 +58,8 @@ class Known:
 
     def rows(self) -> Rows:
         """The same as `nn_cls` takes it."""
-        return Rows(with_labels(self.posteriors, self.labels), self.labels, self.member, self.num_classes)
+        model = np.zeros(len(self.labels), dtype=np.int64)  # not told: no classifier here asks for it
+        return Rows(with_labels(self.posteriors, self.labels), self.labels, self.member, self.num_classes, model)
 
 
 def with_labels(posteriors: np.ndarray, labels: np.ndarray) -> np.ndarray:

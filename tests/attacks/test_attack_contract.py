@@ -63,7 +63,8 @@ def attack_of(name, epochs):
     """The attack as it comes; what trains a classifier, for a short time."""
     attack = ATTACKS.get(name)
     if "trees" in attack.Options.model_fields:
-        return attack(attack.Options(trees=10, min_leaf=5, max_rows=300))
+        short = {"epochs": 25} if "epochs" in attack.Options.model_fields else {}
+        return attack(attack.Options(trees=10, min_leaf=5, max_rows=300, **short))
     if not issubclass(attack, ClassifierAttack):
         return attack()
     return attack(attack.Options(epochs=epochs, max_rows=300, learning_rate=3e-3))

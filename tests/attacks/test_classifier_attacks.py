@@ -128,8 +128,8 @@ def test_two_classes_have_two_largest_posteriors(make_bank, make_input):
 
 def test_options_go_before_the_preset():
     attack = ATTACKS.get("nn")
-    assert attack().recipe() == Recipe("adam", 3e-4, 0.0, 20, 128, steps_down=False, select_epoch=True)
-    published = Recipe(*("sgd", 1e-3, 5e-4, 100, 128), steps_down=True, select_epoch=False, weights_of_mia_prune=True)
+    assert attack().recipe() == Recipe("adam", 3e-4, 0.0, 20, 128, schedule="constant", select_epoch=True)
+    published = Recipe(*("sgd", 1e-3, 5e-4, 100, 128), schedule="steps", select_epoch=False, weights_of_mia_prune=True)
     assert attack(attack.Options(preset="mia_prune")).recipe() == published
     mixed = attack(attack.Options(preset="mia_prune", epochs=3, learning_rate=0.1)).recipe()
     assert mixed == replace(published, epochs=3, learning_rate=0.1)
@@ -364,7 +364,7 @@ def logistic():
     return torch.nn.Linear(1, 2)
 
 
-PLAIN = Recipe("sgd", 0.01, 0.0, 5, 16, steps_down=False, select_epoch=True)
+PLAIN = Recipe("sgd", 0.01, 0.0, 5, 16, schedule="constant", select_epoch=True)
 
 
 def test_fitting_finds_the_true_log_odds():
@@ -405,7 +405,7 @@ def test_the_learning_rate_falls_twice():
         network.register_forward_pre_hook(lambda module, _: seen.append(module.weight.detach().clone()))
         return network
 
-    recipe = replace(PLAIN, epochs=4, batch_size=64, steps_down=True)  # one step an epoch, and momentum
+    recipe = replace(PLAIN, epochs=4, batch_size=64, schedule="steps")  # one step an epoch, and momentum
     network = fit(build, features, member, (features[:0], member[:0]), recipe, seed=0)
     seen.append(network.weight.detach())
     moved = [float((after - before).abs().max()) for before, after in itertools.pairwise(seen)]
@@ -413,6 +413,30 @@ def test_the_learning_rate_falls_twice():
     assert moved[1] > moved[0]
     assert moved[2] < 0.3 * moved[1]
     assert moved[3] < 0.3 * moved[2]
+
+
+def test_the_learning_rate_falls_along_torchs_cosine():
+    features, member = toy(64)
+    first = []
+
+    def build():
+        network = logistic()
+        first.append(copy.deepcopy(network))
+        return network
+
+    recipe = replace(PLAIN, epochs=7, batch_size=64, learning_rate=0.3, schedule="cosine", weight_decay=5e-4)
+    found = fit(build, features, member, (features[:0], member[:0]), recipe, seed=0)
+    expected = first[0]
+    optimizer = torch.optim.SGD(expected.parameters(), lr=0.3, momentum=0.9, weight_decay=5e-4)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=7)
+    for _ in range(7):  # one batch an epoch
+        loss = torch.nn.functional.cross_entropy(expected(torch.from_numpy(features)), torch.from_numpy(member).long())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+    for one, other in zip(found.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

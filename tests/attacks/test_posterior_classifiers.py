@@ -1,4 +1,4 @@
-"""Forests and regressions on posteriors: what they are shown, what they compute of it, and what they never see."""
+"""Forests and regressions on posteriors, and CompLeak's MR: what they are shown, compute of it, and never see."""
 
 from dataclasses import replace
 
@@ -21,11 +21,13 @@ from pruneaudit.signals.signals import Signals
 NAMES = ("posterior_lr", "posterior_rf", "pair_lr", "pair_rf")
 PAIRS = ("pair_lr", "pair_rf")
 FORESTS = ("posterior_rf", "pair_rf")
+WITH_MR = (*NAMES, "compleak_mr")
 
 
 def attack_of(name, **options):
     attack = ATTACKS.get(name)
-    few = {"trees": 40, "min_leaf": 10} if name in FORESTS else {}
+    few = {"trees": 40, "min_leaf": 10} if name in (*FORESTS, "compleak_mr") else {}
+    few |= {"epochs": 25} if name == "compleak_mr" else {}
     return attack(attack.Options(**{"max_rows": 1500, **few, **options}))
 
 
@@ -115,7 +117,7 @@ def test_a_forest_of_one_leaf_says_nothing_and_a_pure_leaf_stays_finite():
     rng = np.random.default_rng(0)
     member = np.arange(200) % 2 == 0
     x = (rng.normal(size=(200, 2)) + 20 * member[:, None]).astype(np.float32)
-    rows = Rows(x, np.zeros(200, int), member, 2)
+    rows = Rows(x, np.zeros(200, int), member, 2, np.zeros(200, int))
     nothing = rows.where(np.zeros(200, bool))
     flat = attack_of("posterior_rf", min_leaf=200).trained(rows, nothing, rng)(x, rows.labels)
     assert np.abs(flat).max() < 0.2  # only the bootstrap's shares
@@ -142,12 +144,12 @@ def test_a_score_does_not_depend_on_the_samples_beside_it(name):
     rng = np.random.default_rng(1)
     member = np.arange(300) % 2 == 0
     x = (rng.normal(size=(300, 3)) + member[:, None]).astype(np.float32)
-    rows = Rows(x, np.zeros(300, int), member, 3)
+    rows = Rows(x, np.zeros(300, int), member, 3, np.zeros(300, int))
     scorer = attack_of(name).trained(rows, rows.where(member & ~member), rng)
     np.testing.assert_array_equal(scorer(x[:7] + 3, rows.labels[:7]), scorer(x + 3, rows.labels)[:7])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_MR)
 def test_null_where_the_victims_membership_is_redrawn(name, make_bank, make_earlier):
     """Predictions that leak a lot, and coins that have nothing to do with them."""
     victims, references = make_bank(8, 1000), make_bank(12, 1000, first_id=50, seed=1)
@@ -161,7 +163,7 @@ def test_null_where_the_victims_membership_is_redrawn(name, make_bank, make_earl
         assert auc(found, victims.member).mean() > 0.6
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_MR)
 def test_members_of_some_classes_are_found_by_all(name):
     bank, dense = uneven_bank(), uneven_bank(seed=1)
     dense = replace(dense, member=bank.member)
@@ -169,7 +171,7 @@ def test_members_of_some_classes_are_found_by_all(name):
     assert auc(scored(name, AttackInput.of(pair, pair)).victims, bank.member).mean() > 0.6
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_MR)
 def test_nothing_of_a_victims_fold_is_in_its_score(name, make_bank, make_earlier):
     bank = make_bank(num_models=8, num_samples=90, num_holdout=10)
     dense = make_earlier(bank)
@@ -185,7 +187,7 @@ def test_nothing_of_a_victims_fold_is_in_its_score(name, make_bank, make_earlier
     assert (np.nanmax(np.abs(after.victims[others] - before.victims[others]), axis=1) > 0).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_MR)
 def test_thresholds_come_from_all_samples_of_held_out_references(name, make_bank, make_earlier):
     bank = make_bank(8, 200, gain=3)
     pair = (make_earlier(bank, gain=3), bank)
@@ -200,7 +202,7 @@ def test_thresholds_come_from_all_samples_of_held_out_references(name, make_bank
         assert (accused == bank.member).mean() > 0.7
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_MR)
 def test_one_reference_teaches_with_all_its_samples_and_no_threshold(name, make_bank, make_earlier):
     pairs = [(make_earlier(bank), bank) for bank in (make_bank(2, 80), make_bank(1, 80, first_id=9, seed=1))]
     found = scored(name, AttackInput.of(*pairs))

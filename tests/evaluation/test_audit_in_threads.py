@@ -134,7 +134,7 @@ class Noisy(nn.Module):
 
 
 def test_networks_of_plug_ins_draw_from_no_global_generator_either():
-    recipe = Recipe("adam", 1e-2, 0.0, epochs=2, batch_size=16, steps_down=False, select_epoch=False)
+    recipe = Recipe("adam", 1e-2, 0.0, epochs=2, batch_size=16, schedule="constant", select_epoch=False)
     x = np.random.default_rng(0).random((64, 3), dtype=np.float32)
 
     def trained(seed: int) -> list[torch.Tensor]:

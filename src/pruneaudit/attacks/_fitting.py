@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -37,8 +38,9 @@ class Recipe:
     weight_decay: float
     epochs: int
     batch_size: int
-    steps_down: bool
-    """Divide the learning rate by 10 after half of the epochs, and by 100 after three quarters."""
+    schedule: Literal["constant", "steps", "cosine"]
+    """steps: divide the learning rate by 10 after half of the epochs, and by 100 after three quarters; cosine: let it
+    fall to 0 along a cosine."""
     select_epoch: bool
     """Keep the epoch with the lowest held-out loss instead of the last one."""
     weights_of_mia_prune: bool = False
@@ -135,10 +137,14 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, epoch: int) -> None:
-    if recipe.steps_down:
-        steps = (epoch >= recipe.epochs // 2) + (epoch >= 3 * recipe.epochs // 4)
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * 0.1**steps
+    if recipe.schedule == "constant":
+        return
+    if recipe.schedule == "steps":
+        factor = 0.1 ** ((epoch >= recipe.epochs // 2) + (epoch >= 3 * recipe.epochs // 4))
+    else:
+        factor = (1 + math.cos(math.pi * epoch / recipe.epochs)) / 2
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.learning_rate * factor
 
 
 def _loss(odds: np.ndarray, member: np.ndarray) -> float:

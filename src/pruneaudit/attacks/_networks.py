@@ -77,6 +77,31 @@ def posterior_mlp(num_features: int) -> nn.Sequential:
     )
 
 
+class VotesAndLosses(nn.Module):
+    """CompLeak's network for several releases: votes and losses each pass a part of their own (arXiv 2507.16872)."""
+
+    def __init__(self, num_votes: int, num_losses: int) -> None:
+        super().__init__()
+        self.num_votes = num_votes
+        self.of_votes, self.of_losses = _part(num_votes), _part(num_losses)
+        self.head = nn.Sequential(
+            *(Dropout(0.5), nn.Linear(128, 256), nn.ReLU()),
+            *(Dropout(0.5), nn.Linear(256, 128), nn.ReLU()),
+            *(Dropout(0.5), nn.Linear(128, 64), nn.ReLU()),
+            *(Dropout(0.5), nn.Linear(64, 2)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[votes | losses] (B, F) to the logits (B, 2) of non-member and member."""
+        votes, losses = x[:, : self.num_votes], x[:, self.num_votes :]
+        logits: Tensor = self.head(torch.cat([self.of_votes(votes), self.of_losses(losses)], dim=1))
+        return logits
+
+
+def _part(num_features: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(num_features, 128), nn.ReLU(), Dropout(0.5), nn.Linear(128, 64))
+
+
 def draw_weights_of_mia_prune(network: nn.Module) -> None:
     """Draws first weights as mia_prune's code does, from torch's global generator (or that of `PrivateDraws`).
 

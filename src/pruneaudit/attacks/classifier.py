@@ -94,7 +94,7 @@ class ClassifierAttack(LearnedAttack[Options]):
             weight_decay=5e-4 if published else 0.0,
             epochs=given.epochs or (100 if published else DEFAULT_EPOCHS),
             batch_size=128,
-            steps_down=published,
+            schedule="steps" if published else "constant",
             select_epoch=self.selects_epoch,
             weights_of_mia_prune=published,
         )

@@ -45,10 +45,14 @@ class Rows:
     member: np.ndarray
     """(n,) bool."""
     num_classes: int
+    model: np.ndarray
+    """(n,) int: which model answered, numbered from 0 in the order in which the models were drawn."""
 
     def where(self, chosen: np.ndarray) -> Rows:
         """The rows where `chosen` (n,) is true."""
-        return Rows(self.features[chosen], self.labels[chosen], self.member[chosen], self.num_classes)
+        return Rows(
+            self.features[chosen], self.labels[chosen], self.member[chosen], self.num_classes, self.model[chosen]
+        )
 
 
 Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -171,7 +175,8 @@ class LearnedAttack(Attack[OptionsT]):
         drawn = np.sort(np.concatenate([rng.choice(side, num_each, replace=False) for side in sides]))
         of_model, of_sample = np.divmod(drawn, len(samples))
         parts = [self.features_of(releases, model, samples[of_sample[of_model == k]]) for k, model in enumerate(models)]
-        return Rows(np.concatenate(parts), signals.labels[samples[of_sample]], member[drawn], signals.num_classes)
+        labels = signals.labels[samples[of_sample]]
+        return Rows(np.concatenate(parts), labels, member[drawn], signals.num_classes, of_model)
 
     def _scored(self, scorer: Scorer, releases: Sequence[Signals], model: int, samples: np.ndarray) -> np.ndarray:
         if not len(samples):

@@ -130,7 +130,8 @@ def _measured_fit(attack: LearnedAttack[Any], attack_input: AttackInput, probe: 
     def made_up(units: int) -> Rows:
         num_rows = units * ROWS_TO_FIT
         member = np.arange(num_rows) % 2 == 0
-        return Rows(rng.random((num_rows, num_features), dtype=np.float32), member.astype(int), member, 2)
+        features = rng.random((num_rows, num_features), dtype=np.float32)
+        return Rows(features, member.astype(int), member, attack_input.attacked.num_classes, np.arange(num_rows) % 8)
 
     def fit(units: int) -> int:
         rows = made_up(units)
