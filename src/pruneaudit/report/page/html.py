@@ -28,6 +28,7 @@ from pruneaudit.report.compressed import sizes_are_stated
 from pruneaudit.report.figures.against_accuracy import leakage_against_accuracy
 from pruneaudit.report.figures.by_degree import leakage_by_bits, leakage_by_sparsity
 from pruneaudit.report.figures.by_method import leakage_by_method
+from pruneaudit.report.figures.by_num_releases import leakage_by_num_releases
 from pruneaudit.report.figures.by_outputs import leakage_by_outputs
 from pruneaudit.report.figures.by_references import leakage_by_references
 from pruneaudit.report.figures.by_release import leakage_by_release
@@ -61,6 +62,7 @@ from pruneaudit.report.tables.accusations import accusations
 from pruneaudit.report.tables.detected import NO_SAMPLES, are_public, detected, shown_samples
 from pruneaudit.report.tables.equal_accuracy import frontier_table
 from pruneaudit.report.tables.facts import listed_data, run_facts
+from pruneaudit.report.tables.families import family_tables
 from pruneaudit.report.tables.findings import canaries_table, differences_table, findings_table, refusals
 from pruneaudit.report.tables.outputs import outputs_table
 from pruneaudit.report.tables.power import power_table
@@ -79,6 +81,7 @@ _SECTIONS = (
     ("ways-heading", "Ways of compressing", "ways"),
     ("leakage", "Leakage", ""),
     ("changes", "What each release changes", ""),
+    ("families-heading", "Families of releases", "families"),
     ("outputs-heading", "What hiding outputs buys", "outputs"),
     ("power-heading", "Power against the number of references", "power"),
     ("canaries", "Canaries", "canaries"),
@@ -118,10 +121,13 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
     figures = _figures(results)
     picture = first_picture(results)
     moved = detected_figures(results, samples)
-    by_outputs, by_references, by_method = (
-        drawn(results) for drawn in (leakage_by_outputs, leakage_by_references, leakage_by_method)
-    )
-    has_figures = bool(figures or picture or moved or by_outputs or by_references or by_method)
+    in_sections = {
+        "families_figure": leakage_by_num_releases(results),
+        "outputs_figure": leakage_by_outputs(results),
+        "power_figure": leakage_by_references(results),
+        "methods_figure": leakage_by_method(results),
+    }
+    has_figures = bool(figures or picture or moved or any(in_sections.values()))
     scripts = [_source(environment, _TABLES_SCRIPT), *([_source(environment, _FIGURES_SCRIPT)] if has_figures else [])]
     return environment.get_template(_TEMPLATE).render(
         _context(results, samples, shown),
@@ -129,9 +135,7 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
         figures=figures,
         picture=picture,
         detected_figures=moved,
-        outputs_figure=by_outputs,
-        power_figure=by_references,
-        methods_figure=by_method,
+        **in_sections,
         has_figures=has_figures,
         vega=Markup(packed_vega_script()) if has_figures else "",
         scripts=[Markup(script) for script in scripts],
@@ -174,6 +178,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
     shown = {
         "frontier": frontier_table(results),
         "ways": ways_table(results),
+        "families": family_tables(results),
         "outputs": outputs_table(results),
         "power": power_table(results.power),
         "canaries": canaries_table(results),

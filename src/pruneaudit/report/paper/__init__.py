@@ -5,6 +5,7 @@
 | `sparsity-leakage` | AUC, TPR and test accuracy against sparsity, a curve per pruning method |
 | `frontier` | AUC against test accuracy, a marker per release |
 | `methods-bits`, `methods-accuracy` | AUC of all ways of compressing, against effective bits and test accuracy |
+| `family-RELEASES` | AUC of every set of releases of a family, against their number |
 | `roc-RELEASE` | every attack on one release, both axes logarithmic |
 | `attacks` | AUC of every attack on the release that others are compared with |
 
@@ -27,6 +28,7 @@ from pruneaudit.report.figures.against_accuracy import leakage_against_accuracy
 from pruneaudit.report.figures.attacks import attacks
 from pruneaudit.report.figures.by_degree import leakage_by_sparsity
 from pruneaudit.report.figures.by_method import TITLES, leakage_by_method
+from pruneaudit.report.figures.by_num_releases import figures_by_family
 from pruneaudit.report.figures.figure import Figure
 from pruneaudit.report.figures.files import FORMATS, rendered, require_vl_convert
 from pruneaudit.report.figures.look import PAPER
@@ -93,6 +95,7 @@ def figures(
 
 def draw(results: Results) -> tuple[dict[str, Figure], tuple[str, ...]]:
     """By stem: all figures for which there is something to draw, and a line on each of the others."""
+    families = figures_by_family(results, PAPER)
     found: list[tuple[str, Figure | None, str]] = [
         (
             "sparsity-leakage",
@@ -108,6 +111,7 @@ def draw(results: Results) -> tuple[dict[str, Figure], tuple[str, ...]]:
             (f"methods-{across}", leakage_by_method(results, PAPER, across), "no compressed release has both numbers")
             for across in (TITLES if by_way(results) else ())
         ),
+        *((stem, families[name], "") for name, stem in file_stems("family", families).items()),
         *(
             (stem, roc_of_release(results, release), "no attack has a curve that can be told")
             for release, stem in file_stems("roc", release_names(results)).items()

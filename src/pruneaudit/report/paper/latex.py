@@ -15,6 +15,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.escaping import one_line
 from pruneaudit.report.paper.names import file_stems
 from pruneaudit.report.tables.cells import Cell, Row
+from pruneaudit.report.tables.families import family_tables
 from pruneaudit.report.tables.findings import differences_table, findings_table
 from pruneaudit.report.tables.releases import releases_table
 from pruneaudit.report.tables.ways import ways_table
@@ -41,7 +42,10 @@ _Block = tuple[str, Sequence[Row]]
 
 
 def latex_tables(results: Results) -> dict[str, str]:
-    """By file name: findings (mean over victims) and differences for each kind of references, releases, ways."""
+    """By file name: findings (mean over victims) and differences for each kind of references, releases, ways, families.
+
+    Of families: `sets-RELEASES` and `added-RELEASES`.
+    """
     kinds_of_references = list(dict.fromkeys(results.findings["references"]))
     findings, differences = file_stems("findings", kinds_of_references), file_stems("differences", kinds_of_references)
     texts = {}
@@ -56,7 +60,7 @@ def latex_tables(results: Results) -> dict[str, str]:
     if table is not None:
         blocks = [(escaped(group.release), [replace(row, detail="") for row in group.rows]) for group in table.groups]
         texts["ways.tex"] = _tabular("Release", table.columns, blocks, table.notes)
-    return texts
+    return texts | _families(results)
 
 
 def escaped(text: str) -> str:
@@ -101,6 +105,25 @@ def _releases(results: Results) -> str:
         sizes = (line.sparsity,) if line.nonzero is None else (line.sparsity, line.nonzero)
         rows.append(Row(line.release, "", (*sizes, *line.cells)))
     return _tabular("Release", (*_OF_RELEASES, *_STEPS), [("", rows)], notes)
+
+
+def _families(results: Results) -> dict[str, str]:
+    """The sets of each family, and what one more release adds to them."""
+    tables = {table.title: table for table in family_tables(results)}
+    sets, added = file_stems("sets", tables), file_stems("added", tables)
+    texts = {}
+    for title, table in tables.items():
+        columns = [name for one in table.quantities for name in (one.title, f"Difference in {one.title}")]
+        rows = [Row(line.releases, f"{line.attack} minus {line.against}" if line.against else line.attack, line.cells)
+                for line in table.sets]  # fmt: skip
+        texts[f"{sets[title]}.tex"] = _tabular("Releases", columns, [("", rows)], table.notes)
+        by_given: dict[str, list[Row]] = {}
+        for one in table.marginals:
+            by_given.setdefault(one.given, []).append(Row(one.added, one.label, one.cells))
+        blocks = [(f"{_name(given)} public", rows) for given, rows in by_given.items()]
+        changes = [f"Change of {one.title}" for one in table.quantities]
+        texts[f"{added[title]}.tex"] = _tabular("Added", changes, blocks, table.notes)
+    return texts
 
 
 def _tabular(head: str, columns: Sequence[str], blocks: Sequence[_Block], notes: Sequence[str]) -> str:

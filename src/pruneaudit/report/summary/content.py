@@ -26,6 +26,7 @@ from pruneaudit.report.selection import (
 from pruneaudit.report.sentences.answer import Answer
 from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
 from pruneaudit.report.sentences.canaries import canary_words
+from pruneaudit.report.sentences.families import families_in_short
 from pruneaudit.report.sentences.sanity_checks import checks_words, data_check_words, unchecked_data_words
 from pruneaudit.report.sentences.summary import (
     COMMAND_ELSEWHERE,
@@ -119,12 +120,13 @@ def summary_of(results: Results, seal: str, limits: Limits, public: bool = False
     """
     first = first_screen(results)
     told = first.answer
-    told_by_canaries = canary_words(results)
+    told_by_canaries, families = canary_words(results), families_in_short(results)
     alarms = (*told.alarms, *([told.disagreement] if told.disagreement else []), *told.unlearned)
     parts = (
         Part("Does it leak?", _shortened((told.leakage.whole,), limits)),
         _audited(results, limits),
         _changes(results, first, limits),
+        Part("What does one more release cost?", _shortened(families, limits)) if families else None,
         _accusations(results, limits),
         Part("Do the attacks agree?", _shortened(told.agreement or (NO_FIGURES,), limits)),
         Part("Canaries: the worst case", _shortened(told_by_canaries, limits)) if told_by_canaries else None,

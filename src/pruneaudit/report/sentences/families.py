@@ -1,0 +1,145 @@
+"""What a family of releases gives away, in words.
+
+A direction is said only where an interval excludes 0, and none downwards: an attacker can ignore a release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from pruneaudit.evaluation.results import Results
+from pruneaudit.report.conclusions.families import FamilyLeakage, Figure, Marginal, told_families
+from pruneaudit.report.quantities import AUC
+from pruneaudit.report.words import attack_name, first_few, listed, verb
+
+CHANGE_OF_AUC = replace(AUC, places=4)
+"""What a further release adds is often below .001."""
+WEAK = "the joint attack is weak here"
+NOTHING = "nothing"
+"""The empty set of releases."""
+
+
+def family_words(results: Results) -> dict[FamilyLeakage, tuple[str, ...]]:
+    """The sentences about each family that has a figure."""
+    return {family: tuple(_words(family)) for family in told_families(results)}
+
+
+def families_in_short(results: Results) -> tuple[str, ...]:
+    """For each family: what all of its releases give away, and what one more costs now."""
+    return tuple(said for family in told_families(results) for said in (*_whole(family), *_now(family)))
+
+
+def family_title(family: FamilyLeakage, usual: str) -> str:
+    """Its releases, and its references if they are not the usual ones."""
+    return f"{listed(family.releases)}{'' if family.references == usual else f' (references {family.references})'}"
+
+
+def set_words(releases: Sequence[str]) -> str:
+    """`dense and int8`; of the empty set `nothing`."""
+    return listed(releases) or NOTHING
+
+
+def change_words(change: Figure) -> str:
+    """`+0.0108 [+0.0088, +0.0127]`."""
+    return f"{CHANGE_OF_AUC.signed(change.value)} {CHANGE_OF_AUC.signed_interval(change.low, change.high)}".rstrip()
+
+
+def _words(family: FamilyLeakage) -> Iterator[str]:
+    yield from _whole(family)
+    yield from _now(family)
+    yield from _greedy(family)
+    yield from _noise(family)
+    yield from _post_processing(family)
+    yield from _rivals(family)
+
+
+def _whole(family: FamilyLeakage) -> Iterator[str]:
+    whole, best = family.whole, family.best_alone
+    if whole is None or best is None:
+        return
+    together = f"AUC {AUC.value(whole.auc.value)} {AUC.interval(whole.auc.low, whole.auc.high)}".rstrip()
+    alone = f"{AUC.value(best.auc.value)} {AUC.interval(best.auc.low, best.auc.high)}".rstrip()
+    yield (
+        f"{first_few(family.releases)} together: {together}; the one that leaks most alone, {listed(best.releases)}:"
+        f" {alone} ({change_words(whole.gain)})."
+    )
+    if whole.gain.direction > 0:
+        yield "An attacker who sees all of them finds more than on any of them alone."
+    elif whole.gain.direction < 0:
+        yield f"That is less, so {WEAK}: an attacker can use {listed(best.releases)} alone."
+    else:
+        yield "It is not shown that all of them tell more than that one alone."
+
+
+def _now(family: FamilyLeakage) -> Iterator[str]:
+    if not family.now:
+        return
+    shown = [one for one in family.now if one.is_shown]
+    costly = sorted((one for one in shown if one.change.direction > 0), key=lambda one: -one.change.value)
+    others = [one for one in shown if one.change.direction <= 0]
+    weak = [one for one in family.now if not one.is_shown]
+    public = f"With {set_words(family.released)} public, one more release costs"
+    if costly:
+        yield f"{public} in AUC: {listed([f'{one.added} {change_words(one.change)}' for one in costly])}."
+    if others:
+        yield f"No {'further ' if costly else ''}cost is shown for {_added(others)}{'' if costly else _beside(family)}."
+    if weak:
+        yield (
+            f"{_added(weak)} {verb(len(weak), 'has', 'have')} no figure{'' if shown else _beside(family)}: {WEAK}."
+            " This says nothing about what a release gives away."
+        )
+
+
+def _beside(family: FamilyLeakage) -> str:
+    return f" beside {set_words(family.released)}"
+
+
+def _added(marginals: Sequence[Marginal]) -> str:
+    return listed([one.added for one in marginals])
+
+
+def _greedy(family: FamilyLeakage) -> Iterator[str]:
+    """The order alone: the table has its numbers."""
+    if len(family.greedy) > 1:
+        order = ", then ".join(one.added for one in family.greedy)
+        yield f"Largest addition first: {order}."
+
+
+def _noise(family: FamilyLeakage) -> Iterator[str]:
+    for one in family.noise:
+        repeat, beside = f"{one.added} repeats {one.repeats} with another seed", f"beside {set_words(one.given)}"
+        if one.is_shown:
+            yield (
+                f"Noise floor: {repeat}, and adds {change_words(one.change)} {beside}. So much comes from another"
+                " training on the same data, with nothing changed but its seed."
+            )
+        else:
+            yield f"Noise floor: {repeat}. It has no figure {beside}: {WEAK}."
+    if not family.noise and family.greedy:
+        yield (
+            "No release of this family repeats another with a different seed, so there is no noise floor to read these"
+            " figures beside."
+        )
+
+
+def _post_processing(family: FamilyLeakage) -> Iterator[str]:
+    for one in family.post_processed:
+        parent = one.post_processing_of
+        yield (
+            f"{one.added} is post-processing of {parent}: it was made from it without any data. An attacker with the"
+            f" weights of {parent} can make it as well, so it adds nothing to an optimal attacker with these weights."
+            " One who sees outputs only may gain, because outputs show less than weights do."
+        )
+        if one.is_shown and one.change.direction > 0:
+            yield f"Here there is such a gain: {change_words(one.change)} beside {set_words(one.given)}."
+
+
+def _rivals(family: FamilyLeakage) -> Iterator[str]:
+    better = [one for one in family.rivals if one.difference.direction > 0]
+    if better:
+        named = [f"{attack_name(one.attack)} ({change_words(one.difference)})" for one in better]
+        yield (
+            f"On all of them {listed(named)} {verb(len(better), 'finds', 'find')} more than the joint attack, so the"
+            " figures of this section are too low."
+        )
