@@ -4,22 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
 
-from pruneaudit.attacks import ATTACKS, joint_lira
+from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack_input import AttackInput
-from pruneaudit.attacks.bavaria import LARGEST_SHAPE, SMALLEST_SHAPE
-from pruneaudit.attacks.groups import is_lower_bound
-from pruneaudit.attacks.primary import attack_by_rule
 from pruneaudit.evaluation.crossfit import thresholds
 from pruneaudit.metrics import auc, auc_influence, two_way
 from pruneaudit.signals.signals import Signals
 
 # V victims, K references, N samples, C classes, Q queries, d releases
 
-NAMES = ("back_front", "joint_lira", "pair_nn")
+NAMES = ("back_front", "family", "pair_nn")
 
 
 def scored(name, attack_input, **options):
@@ -45,161 +39,6 @@ def random_release(num_models, num_samples, num_classes=3, num_queries=1, seed=0
     return Signals(logits.astype(dtype), labels, member, confidence=confidence)
 
 
-def naive_prior(groups, num_releases):
-    """m0, k0, nu0, Psi0 from each sample's reference confidences (n, d), by the moments that the module names."""
-    d = num_releases
-    freedom = sum(max(len(g) - 1, 0) for g in groups)
-    scatter = sum(((g - g.mean(axis=0)).T @ (g - g.mean(axis=0)) for g in groups if len(g)), np.zeros((d, d)))
-    c = scatter / freedom if freedom else np.eye(d)
-    means = np.array([g.mean(axis=0) for g in groups if len(g)])
-    m0 = means.mean(axis=0)
-    b = np.cov(means.T, bias=True).reshape(d, d) - c * np.mean([1 / len(g) for g in groups if len(g)])
-    k0 = d / max(np.trace(np.linalg.solve(c, b)), 1e-12 * np.trace(np.linalg.inv(c)))
-    several = [g for g in groups if len(g) > 2]
-    found = np.mean([(g.var(axis=0, ddof=1) / np.diag(c) - 1) ** 2 for g in several]) if several else 0.0
-    expected = np.mean([2 / (len(g) - 1) for g in several]) if several else 0.0
-    a0 = np.clip(2 + 1 / max((found - expected) / (1 + expected), 1e-12), SMALLEST_SHAPE, LARGEST_SHAPE)
-    nu0 = 2 * a0 + d - 1
-    return m0, k0, nu0, c * (nu0 - d - 1)
-
-
-def naive_predictive(z, group, prior):
-    m0, k0, nu0, psi0 = prior
-    n, d = len(group), len(z)
-    mean = group.mean(axis=0)
-    k, nu = k0 + n, nu0 + n
-    psi = psi0 + (group - mean).T @ (group - mean) + k0 * n / k * np.outer(mean - m0, mean - m0)
-    shape = psi * (k + 1) / (k * (nu - d + 1))
-    return stats.multivariate_t.logpdf(z, loc=(k0 * m0 + n * mean) / k, shape=shape, df=nu - d + 1)
-
-
-def naive_joint_lira(attack_input, query=0):
-    """Scores (V, N), victim by victim and sample by sample."""
-    z = np.stack([release.phi[..., query] for release in attack_input.releases], axis=-1)
-    known = np.stack([release.phi[..., query] for release in attack_input.references], axis=-1)
-    member, num_samples = attack_input.reference.member, attack_input.attacked.num_samples
-    result = np.full(attack_input.eligible.shape, np.nan)
-    for v, row in enumerate(attack_input.victims):
-        sides = [
-            [known[attack_input.allowed[v] & (member[:, n] == side), n] for n in range(num_samples)]
-            for side in (True, False)
-        ]
-        counted = np.flatnonzero(~attack_input.reference.canaries)
-        priors = [naive_prior([groups[n] for n in counted], z.shape[-1]) for groups in sides]
-        for n in np.flatnonzero(attack_input.eligible[v]):
-            if all(len(groups[n]) for groups in sides):
-                inside, outside = (naive_predictive(z[row, n], sides[i][n], priors[i]) for i in (0, 1))
-                result[v, n] = inside - outside
-    return result
-
-
-SHAPES = [
-    {"num_models": 9, "num_samples": 40},
-    {"num_models": 4, "num_samples": 30, "num_classes": 2},
-    {"num_models": 3, "num_samples": 25},
-    {"num_models": 2, "num_samples": 20},  # one reference each: IN or OUT is always empty
-    {"num_models": 12, "num_samples": 15, "num_classes": 10, "dtype": np.float16},
-]
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "-".join(str(size) for size in shape.values()))
-@pytest.mark.parametrize("num_releases", [2, 3])
-def test_joint_lira_against_scipy(shape, num_releases):
-    attack_input = own_input(*(random_release(**shape, scale=scale) for scale in (2.0, 1.0, 3.0)[:num_releases]))
-    found, expected = scored("joint_lira", attack_input).victims, naive_joint_lira(attack_input)
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
-    assert np.isnan(expected).all() == (shape["num_models"] == 2)
-
-
-@settings(max_examples=10, deadline=None)
-@given(num_models=st.integers(4, 8), num_samples=st.integers(10, 20), height=st.sampled_from([0.01, 1.0, 50.0]))
-def test_joint_lira_against_scipy_whatever_the_shape(num_models, num_samples, height):
-    attack_input = own_input(*(random_release(num_models, num_samples, scale=height * s) for s in (1, 2)))
-    np.testing.assert_allclose(
-        scored("joint_lira", attack_input).victims, naive_joint_lira(attack_input), rtol=1e-6, atol=1e-6
-    )
-
-
-def test_joint_lira_with_canaries_separate_references_and_what_is_not_eligible(make_bank, make_earlier):
-    victims, references = make_bank(3, 40, num_holdout=8), make_bank(7, 40, num_holdout=8, first_id=50, seed=1)
-    canary = np.arange(40) >= 35
-    pairs = [[replace(r, canary=canary) for r in (make_earlier(b, seed=2), b)] for b in (victims, references)]
-    allowed = np.ones((3, 7), dtype=bool)
-    allowed[1, :3] = False
-    attack_input = AttackInput.of(*pairs, allowed)
-    found = scored("joint_lira", attack_input).victims
-    np.testing.assert_allclose(found, naive_joint_lira(attack_input), rtol=1e-6, atol=1e-6)
-    assert np.isnan(found[:, :8]).all()
-    assert np.isfinite(found[:, 35:]).any()
-
-
-def test_joint_lira_has_no_score_without_in_or_out_references():
-    attack_input = own_input(*(random_release(8, 30, scale=s) for s in (2.0, 1.0)))
-    member = attack_input.reference.member.copy()
-    member[:, 5], member[:, 6] = True, False
-    references = [replace(r, member=member) for r in attack_input.references]
-    found = scored("joint_lira", AttackInput.of(attack_input.releases, references)).victims
-    assert np.isnan(found[:, 5:7]).all()
-    assert np.isfinite(found[:, 8:]).mean() > 0.9
-
-
-def test_joint_lira_of_several_queries_is_the_mean_over_them():
-    releases = [random_release(8, 25, num_queries=3, scale=scale) for scale in (2.0, 1.0)]
-    expected = np.mean([naive_joint_lira(own_input(*releases), query) for query in range(3)], axis=0)
-    np.testing.assert_allclose(scored("joint_lira", own_input(*releases)).victims, expected, rtol=1e-6, atol=1e-6)
-
-
-def test_joint_lira_of_one_release_would_be_bavaria(make_bank, make_input):
-    for bank in (make_bank(9, 200, num_holdout=20), random_release(5, 60), random_release(40, 30, scale=100.0)):
-        attack_input = make_input(bank)
-        phi = bank.phi  # (M, N, 1): one query here, one release there
-        found = joint_lira.log_ratio(phi, phi, bank.member, attack_input.allowed, ~bank.canaries)
-        expected = scored("bavaria", attack_input).victims
-        told = attack_input.eligible & ~np.isnan(
-            found
-        )  # bavaria scores by the prior where there is no IN or no OUT reference
-        assert told.mean() > 0.7
-        np.testing.assert_allclose(found[told], expected[told], rtol=1e-9, atol=1e-9)
-
-
-def test_joint_lira_does_not_depend_on_units_of_a_release():
-    """Of the density IN over OUT nothing changes when a release's confidences are stretched and shifted."""
-    attack_input = own_input(*(random_release(9, 50, scale=s) for s in (2.0, 1.0)))
-    z = np.concatenate([release.phi for release in attack_input.releases], axis=-1)
-    arguments = attack_input.attacked.member, attack_input.allowed, ~attack_input.attacked.canaries
-    before = joint_lira.log_ratio(z, z, *arguments)
-    stretched = z * [1e4, 0.1] + [5.0, -1e3]
-    np.testing.assert_allclose(joint_lira.log_ratio(stretched, stretched, *arguments), before, rtol=1e-6, atol=1e-6)
-    turned = z[..., ::-1]
-    np.testing.assert_allclose(joint_lira.log_ratio(turned, turned, *arguments), before, rtol=1e-6, atol=1e-6)
-
-
-def test_joint_lira_says_that_it_is_a_lower_bound_and_is_not_declared_for_others():
-    found = scored("joint_lira", own_input(random_release(6, 40), random_release(6, 40, scale=1.0)))
-    assert "lower bound" in found.variant
-    assert [is_lower_bound(label) for label in ("joint_lira", "lira", "bavaria", "of a plug-in that is not here")] == [
-        True,
-        *[False] * 3,
-    ]
-    assert attack_by_rule(["joint_lira", "entropy"], 100) == "entropy"
-    assert attack_by_rule(["joint_lira"], 100) == "joint_lira"
-
-
-def test_joint_lira_in_blocks_is_the_same(monkeypatch):
-    attack_input = own_input(*(random_release(7, 53, scale=s) for s in (2.0, 1.0, 3.0)))
-    before = scored("joint_lira", attack_input).victims
-    monkeypatch.setattr(joint_lira, "BLOCK", 100)
-    np.testing.assert_allclose(scored("joint_lira", attack_input).victims, before, rtol=1e-12)
-
-
-def test_the_same_release_twice_adds_nothing(make_bank, make_input):
-    """The covariance is singular then; the ranking stays that of the one release."""
-    bank = make_bank(16, 300)
-    twice, once = scored("joint_lira", own_input(bank, bank)).victims, scored("bavaria", make_input(bank)).victims
-    assert np.isfinite(twice).mean() > 0.99
-    np.testing.assert_allclose(auc(twice, bank.member), auc(once, bank.member), atol=0.01)
-
-
 @pytest.mark.parametrize("height", [1e4, 1e15, 1e35])
 @pytest.mark.parametrize("name", NAMES)
 def test_extreme_logits_stay_finite(name, height, make_bank, make_earlier):
@@ -210,15 +49,6 @@ def test_extreme_logits_stay_finite(name, height, make_bank, make_earlier):
     found = scored(name, own_input(make_earlier(bank), bank)).victims
     np.testing.assert_array_equal(np.isinf(found), False)
     assert np.isfinite(found).mean() > 0.9
-
-
-def test_the_further_release_tells_more_where_it_is_news_of_its_own(make_bank, make_input):
-    """Two looks at the same memory, each with noise of its own."""
-    bank = make_bank(24, 400, gain=1.5)
-    dense = make_bank(24, 400, gain=1.5, member=bank.member, seed=1)
-    joint = auc(scored("joint_lira", own_input(dense, bank)).victims, bank.member).mean()
-    alone = [auc(scored("lira", make_input(b)).victims, bank.member).mean() for b in (dense, bank)]
-    assert joint > max(alone) + 0.05
 
 
 @pytest.mark.parametrize("name", NAMES)

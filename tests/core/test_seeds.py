@@ -26,6 +26,7 @@ FROZEN = {
     "SENSITIVITY": "sensitivity",
     "FOLDS": "folds",
     "BANK_HALVES": "bank halves",
+    "FAMILY_ROWS": "family rows",
     "ATTACK": "attack",
     "INPUTS": "inputs",
     "BOOTSTRAP": "bootstrap",

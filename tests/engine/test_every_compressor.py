@@ -46,7 +46,7 @@ RELEASES = [
     {"name": "chain", "compress": ["l1unstructured:sparsity=0.5", "rtn:bits=4"], **TUNED},
     {"name": "students-child", "parent": "distil-members", "compress": "kmeans:clusters=4", **TUNED},
 ]
-ATTACKS_PLAYED = ("loss", "lira", "rmia", "joint_lira", "back_front", "pair_lr", "pair_rf:trees=30", "pair_nn:epochs=3")
+ATTACKS_PLAYED = ("loss", "lira", "rmia", "family", "back_front", "pair_lr", "pair_rf:trees=30", "pair_nn:epochs=3")
 FAMILY_ERROR = 0.001
 """Probability that a sound bank fails the null test."""
 

@@ -11,7 +11,7 @@ from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.back_front import BackFront
-from pruneaudit.attacks.joint_lira import JointLira
+from pruneaudit.attacks.family import Family
 from pruneaudit.attacks.lira import Lira
 from pruneaudit.evaluation.sanity_check import (
     BLIND,
@@ -31,7 +31,7 @@ from pruneaudit.metrics import PerVictim, auc_influence, two_way
 
 # M models, N samples, V victims
 
-PAIRS = ("back_front", "joint_lira")
+PAIRS = ("back_front", "family")
 QUICK = (
     *("loss", "entropy", "correctness", "lira", "lira:mode=offline", "rmia", "calibration", "attack_p", "attack_r"),
     *PAIRS,
@@ -62,8 +62,10 @@ class Forgetful(Lira):
         )
 
 
-class ForgetfulPair(JointLira):
-    """Counts the victim among its own references, in both releases."""
+class ForgetfulPair(Lira):
+    """Counts the victim among its own references, and asks for two releases."""
+
+    needs = Family.needs
 
     def score(self, attack_input, rng):
         everybody = np.ones_like(attack_input.allowed)

@@ -90,7 +90,7 @@ def test_releases_are_compared_pair_by_pair_with_the_baseline(releases):
 
 
 def test_attacks_on_two_releases_see_the_baseline_beside_the_attacked_one(releases, references):
-    found = audit(releases, references, attacks=["back_front", "joint_lira"], fpr_levels=[0.2], baseline="fp32")
+    found = audit(releases, references, attacks=["back_front", "family"], fpr_levels=[0.2], baseline="fp32")
     assert set(found.findings["release"]) == {"pruned", "int8"}
     for name in ("pruned", "int8"):
         fall = releases["fp32"].phi[..., 0] - releases[name].phi[..., 0]
@@ -121,7 +121,7 @@ def test_each_release_keeps_the_resolution_that_it_has_alone(make_bank):
 
     releases = {"dense": rounded(make_bank(4, 100), 3), "pruned": rounded(make_bank(4, 100, noise_seed=1), 1)}
     with pytest.warns(UserWarning, match="^(dense|pruned): ") as warned:
-        found = audit(releases, attacks=["lira", "joint_lira"])
+        found = audit(releases, attacks=["lira", "family"])
     assert any(str(each.message).startswith("pruned: ") for each in warned)
     steps = {each.setting.release: each.setting.attack_input for each in found.settings}
     np.testing.assert_allclose(steps["dense"].attacked.resolution, 0.001)

@@ -304,24 +304,6 @@ def test_the_page_says_who_finds_more_in_one_place(make_results):
     assert "finds more" not in render(make_results())
 
 
-def test_a_lower_bound_is_listed_and_not_named_as_the_attack_that_finds_most(make_results):
-    def with_joint(*others):
-        def edit(parts):
-            table = parts["findings"]
-            parts["findings"] = pd.concat([table, table[table["attack"] == "lira"].assign(attack="joint_lira")])
-            parts["attack_comparisons"] = pd.DataFrame(
-                [attack_comparison("dense", "joint_lira", "lira", 0.2, 0.18, 0.22), *others]
-            )
-
-        return make_results(edit)
-
-    assert stronger_anywhere(with_joint()) == ()
-    (found,) = stronger_anywhere(with_joint(attack_comparison("dense", "rmia", "lira", 0.05, 0.02, 0.08)))
-    assert found.attack == "rmia"
-    assert any("joint_lira" in caveat for caveat in answer(with_joint()).caveats)
-    assert not any("joint_lira" in caveat for caveat in answer(make_results()).caveats)
-
-
 # Undefended counterparts, sizes and pictures.
 
 

@@ -19,6 +19,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
             "primary",
             "ratios",
             "reference_free",
+            "release_evidence",
             "ties",
             "tuning",
             "attack_input",

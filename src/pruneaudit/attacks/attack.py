@@ -30,8 +30,6 @@ class Attack(Configured[OptionsT], ABC):
     needs: ClassVar[frozenset[str]] = frozenset()
     """Inputs that it requires: `references`, `holdout` (half B), `fitting` (half A), `features`, `forgetting`,
     `sensitivity`, `two releases`."""
-    is_lower_bound: ClassVar[bool] = False
-    """Whether it by design finds less than its inputs reveal. Such an attack is never shown as the strongest."""
     from_classes: ClassVar[bool] = False
     """Whether predicted classes are enough; other attacks need logits or probabilities."""
     finds_alike: ClassVar[bool] = True

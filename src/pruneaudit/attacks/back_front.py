@@ -14,7 +14,7 @@ confidence of members falls further, and `fall` is the default. Fine-tuning with
 its members again, and their confidence rises. Measured with phi on CIFAR-10 and on the demo's Fashion-MNIST bank, AUC
 of `fall`: pruned to 90% .80 and .63, to 70% .61 and .57, dense with the same fine-tuning .31 and .39 (`rise`: .69 and
 .61). With the loss `fall` finds less: .72 and .61, .55 and .56, .40 and .40. The change alone does not show how hard
-a sample is; `joint_lira` learns direction and difficulty from references.
+a sample is; `family` learns how much each release tells from references.
 """
 
 # M models, V victims, N samples, Q queries

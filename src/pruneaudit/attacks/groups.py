@@ -60,9 +60,3 @@ def _members(name: str) -> tuple[str, ...]:
     if name not in GROUPS and name not in ATTACKS.names():
         raise ATTACKS.unknown(name, tuple(dict.fromkeys((*OPEN_GROUPS, *GROUPS))))
     return GROUPS.get(name, (name,))
-
-
-def is_lower_bound(label: str) -> bool:
-    """Whether the attack behind a label gives only a lower bound; False for unknown ones."""
-    name = label.partition(":")[0]
-    return name in ATTACKS.names() and ATTACKS.get(name).is_lower_bound

@@ -104,11 +104,11 @@ class Lira(Attack[Options]):
         if self.options.mode == "offline":
             return (phi - out.mean) / np.sqrt(out_variance)
         if side is None:
-            return -_log_normal(phi, out.mean, out_variance)
+            return -log_normal(phi, out.mean, out_variance)
         in_variance = _variance(side, variance, counted)
         if variance == "released_global":
             out_variance = in_variance
-        return _log_normal(phi, side.mean, in_variance) - _log_normal(phi, out.mean, out_variance)
+        return log_normal(phi, side.mean, in_variance) - log_normal(phi, out.mean, out_variance)
 
     def _side(self, attack_input: AttackInput, query: int, inside: bool) -> Moments:
         """The IN or OUT references' moments, centred as the options say."""
@@ -150,14 +150,19 @@ def _variance(side: Moments, variance: str, counted: np.ndarray) -> np.ndarray:
     """Variance per victim and sample, (V, N) or (V, 1)."""
     if variance == "released_global":
         return np.maximum(side.total_variance(counted), _SMALLEST_VARIANCE)
-    pooled = np.maximum(side.pooled_variance(counted), _SMALLEST_VARIANCE)
+    common = pooled(side, counted)
     if variance == "pooled":
-        return pooled
+        return common
     single = side.sample_variance()
-    return np.where(np.isnan(single), pooled, np.maximum(single, _SMALLEST_VARIANCE))
+    return np.where(np.isnan(single), common, np.maximum(single, _SMALLEST_VARIANCE))
 
 
-def _log_normal(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+def pooled(side: Moments, counted: np.ndarray) -> np.ndarray:
+    """Within-example variance pooled over the counted samples (N,), one per victim, (V, 1)."""
+    return np.maximum(side.pooled_variance(counted), _SMALLEST_VARIANCE)
+
+
+def log_normal(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Ln N(x; mean, variance) without the constant that both sides share."""
     return -0.5 * ((x - mean) ** 2 / variance + np.log(variance))
 

@@ -32,6 +32,7 @@ from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.core.threads import one_blas_thread
 from pruneaudit.evaluation.comparison_plan import ready
 from pruneaudit.metrics import Estimate, PerVictim, auc, auc_influence, two_way
+from pruneaudit.metrics.multiple import holm
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study.parts import MIN_HOLDOUT, SUFFICIENT_HOLDOUT
 
@@ -115,8 +116,8 @@ class SanityCheck:
         return not any(trial.failed for trial in self.trials)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything as JSON data; NaN becomes None."""
-        trials = [_without_nan(dataclasses.asdict(trial)) | {"failed": len(trial.failed)} for trial in self.trials]
+        """Everything as JSON data; NaN and infinity become None."""
+        trials = [_finite(dataclasses.asdict(trial)) | {"failed": len(trial.failed)} for trial in self.trials]
         return {"passed": self.passed, "seed": self.seed, "family_error": FAMILY_ERROR, "trials": trials}
 
 
@@ -296,20 +297,6 @@ def p_value(areas: PerVictim) -> float:
     return float(np.exp(high))
 
 
-def holm(p_values: np.ndarray, family_error: float) -> np.ndarray:
-    """Which hypotheses Holm's step-down procedure rejects, (n,) bool.
-
-    Args:
-        p_values: (n,), of any dependence; NaN is never rejected.
-        family_error: probability of rejecting any true hypothesis.
-    """
-    order = np.argsort(p_values)  # NaN last
-    limits = family_error / np.arange(len(p_values), 0, -1)
-    rejected = np.zeros(len(p_values), dtype=bool)
-    rejected[order] = np.logical_and.accumulate(p_values[order] <= limits)
-    return rejected
-
-
 def _own_input(releases: Sequence[Signals]) -> AttackInput:
     return AttackInput.of(releases, releases)
 
@@ -366,7 +353,7 @@ def _played(attack: Attack, attack_input: AttackInput, rng: np.random.Generator)
 
 def _judge(on_null: list[Played], on_planted: list[Played]) -> None:
     """Sets the problem of each outcome, in place."""
-    for index, alarm in enumerate(holm(np.array([played.p_value for played in on_null]), FAMILY_ERROR)):
+    for index, alarm in enumerate(holm([played.p_value for played in on_null], FAMILY_ERROR)):
         problem = STOPPED if on_null[index].error else FALSE_ALARM if alarm else ""
         on_null[index] = dataclasses.replace(on_null[index], problem=problem)
     above = np.array([p.p_value / 2 if p.auc.value > 0.5 else 1 - p.p_value / 2 for p in on_planted])  # one-sided
@@ -377,9 +364,9 @@ def _judge(on_null: list[Played], on_planted: list[Played]) -> None:
         on_planted[index] = dataclasses.replace(played, problem=problem)
 
 
-def _without_nan(value: Any) -> Any:
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

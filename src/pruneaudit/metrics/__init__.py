@@ -86,7 +86,7 @@ METRICS: Registry[Metric] = Registry(
     "METRIC",
     infrastructure={
         *("arrays", "bootstrap", "epsilon", "detection", "exposed", "intervals", "measurement", "metric"),
-        *("one_run_gaussian", "pooled", "quantity", "rates", "roc", "trade_off", "verdicts"),
+        *("multiple", "one_run_gaussian", "pooled", "quantity", "rates", "roc", "trade_off", "verdicts"),
     },
     shared={"standard": STANDARD},
 )

@@ -16,7 +16,7 @@ the part M, many for the rest. `docs/statistics.md` has the simulations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -41,6 +41,16 @@ class Estimate:
     std_error: float
     method: str
     """The kind of interval, in words for a table's footnote."""
+    freedom: float = np.inf
+    """Degrees of freedom of its t distribution; infinite for a normal one."""
+
+    def p_at_most(self, limit: float) -> float:
+        """The one-sided p-value of "the true value is at most `limit`"; 1 without a standard error."""
+        if not np.isfinite(self.std_error):
+            return 1.0
+        if self.std_error == 0:
+            return float(self.value <= limit)
+        return float(scipy.stats.t.sf((self.value - limit) / self.std_error, self.freedom))
 
 
 def per_victim(
@@ -61,9 +71,8 @@ def per_victim(
     """
     metric, rows = _aligned(values, influence)
     errors = np.sqrt(sums_of_squares(rows))  # (V,)
-    quantile = float(scipy.stats.norm.ppf(1 - alpha / 2))
     return tuple(
-        _estimate(value, error, quantile, bounds, "one model, over samples", alpha, num_trials)
+        _estimate(value, error, np.inf, bounds, "one model, over samples", alpha, num_trials)
         for value, error in zip(metric, errors, strict=True)
     )
 
@@ -101,8 +110,8 @@ def two_way(
     by_sample = float((rows.mean(axis=0) ** 2).sum())
     by_both = float(sums_of_squares(rows).sum()) / metric.size**2
     num_samples = int(np.count_nonzero(rows.any(axis=0)))
-    error, quantile = _combined(by_sample, by_both, metric, num_samples, alpha)
-    found = _estimate(metric.mean(), error, quantile, bounds, _two_way_method(metric.size), alpha, num_trials)
+    error, freedom = _combined(by_sample, by_both, metric, num_samples)
+    found = _estimate(metric.mean(), error, freedom, bounds, _two_way_method(metric.size), alpha, num_trials)
     return _noted(found, np.size(values), metric.size)
 
 
@@ -141,9 +150,9 @@ def per_victim_replicates(
     metric, draws = _replicated(values, replicates)
     errors = draws.std(axis=0, ddof=1)  # (V,)
     if bounds[0] < 0:
-        quantile, method = float(scipy.stats.norm.ppf(1 - alpha / 2)), "one model, bootstrap standard error"
+        method = "one model, bootstrap standard error"
         return tuple(
-            _estimate(value, error, quantile, bounds, method, alpha, num_trials)
+            _estimate(value, error, np.inf, bounds, method, alpha, num_trials)
             for value, error in zip(metric, errors, strict=True)
         )
     found = []
@@ -184,9 +193,9 @@ def two_way_replicates(
         return _noted(alone[0] if alone else _NOTHING, np.size(values), metric.size)
     by_sample = float(draws.mean(axis=1).var(ddof=1))
     by_both = float(draws.var(axis=0, ddof=1).mean()) / metric.size
-    error, quantile = _combined(by_sample, by_both, metric, len(draws), alpha)
+    error, freedom = _combined(by_sample, by_both, metric, len(draws))
     method = f"{_two_way_method(metric.size)}, bootstrap"
-    found = _estimate(metric.mean(), error, quantile, bounds, method, alpha, num_trials)
+    found = _estimate(metric.mean(), error, freedom, bounds, method, alpha, num_trials)
     return _noted(found, np.size(values), metric.size)
 
 
@@ -217,8 +226,8 @@ def binomial_interval(successes: ArrayLike, trials: ArrayLike, alpha: float = 0.
 _NOTHING = Estimate(np.nan, np.nan, np.nan, np.nan, "no victim has a value")
 
 
-def _combined(by_sample: float, by_both: float, metric: Floats, num_draws: int, alpha: float) -> tuple[float, float]:
-    """Standard error of the mean of `metric` (V,), and its t quantile; see the module's formula."""
+def _combined(by_sample: float, by_both: float, metric: Floats, num_draws: int) -> tuple[float, float]:
+    """Standard error of the mean of `metric` (V,), and its degrees of freedom; see the module's formula."""
     if np.isnan(by_sample):
         return np.nan, np.nan
     num_victims = metric.size
@@ -230,7 +239,7 @@ def _combined(by_sample: float, by_both: float, metric: Floats, num_draws: int, 
     if num_victims > 2 and variance > 0:
         part = by_model / variance  # in [0, 1]: squares of shares do not underflow, squares of variances can
         freedom = 1 / (part**2 / (num_victims - 1) + (1 - part) ** 2 / max(num_draws - 1, 1))
-    return float(np.sqrt(variance)), float(scipy.stats.t.ppf(1 - alpha / 2, freedom))
+    return float(np.sqrt(variance)), float(freedom)
 
 
 def _two_way_method(num_victims: int) -> str:
@@ -241,14 +250,23 @@ def _two_way_method(num_victims: int) -> str:
 def _estimate(
     value: float,
     error: float,
-    quantile: float,
+    freedom: float,
     bounds: tuple[float, float],
     method: str,
     alpha: float,
     num_trials: int | None,
 ) -> Estimate:
-    low, high = np.clip([value - quantile * error, value + quantile * error], *bounds)
-    return _at_bound(Estimate(float(value), float(low), float(high), float(error), method), bounds, alpha, num_trials)
+    reach = _quantile(freedom, alpha) * error
+    low, high = np.clip([value - reach, value + reach], *bounds)
+    found = Estimate(float(value), float(low), float(high), float(error), method, freedom)
+    return _at_bound(found, bounds, alpha, num_trials)
+
+
+def _quantile(freedom: float, alpha: float) -> float:
+    """Of the t distribution; of the normal one for infinite degrees of freedom."""
+    if np.isinf(freedom):
+        return float(scipy.stats.norm.ppf(1 - alpha / 2))
+    return float(scipy.stats.t.ppf(1 - alpha / 2, freedom))
 
 
 def _at_bound(found: Estimate, bounds: tuple[float, float], alpha: float, num_trials: int | None) -> Estimate:
@@ -257,14 +275,14 @@ def _at_bound(found: Estimate, bounds: tuple[float, float], alpha: float, num_tr
         return found
     reach = (bounds[1] - bounds[0]) * (1 - (alpha / 2) ** (1 / num_trials))
     low, high = (found.value, bounds[0] + reach) if found.value == bounds[0] else (bounds[1] - reach, found.value)
-    return Estimate(found.value, low, high, found.std_error, f"{found.method}, exact at the bound")
+    return replace(found, low=low, high=high, method=f"{found.method}, exact at the bound")
 
 
 def _noted(found: Estimate, num_given: int, num_used: int) -> Estimate:
     if num_used == num_given or not num_used:
         return found
     method = f"{found.method}; {num_given - num_used} of {num_given} victims without a value left out"
-    return Estimate(found.value, found.low, found.high, found.std_error, method)
+    return replace(found, method=method)
 
 
 def _aligned(values: ArrayLike, influence: ArrayLike) -> tuple[Floats, Floats]:

@@ -1,8 +1,7 @@
 """Whether other attacks find clearly more than the primary one, whose figures the answer shows.
 
 A rule that reads no result chooses the primary attack, and that choice stays. But readers must learn if another attack
-found more: `attack_comparisons` compares attacks on the same victims and samples. An attack that is only a lower bound
-of what it sees (`joint_lira`) is never named as the one that finds most; the caveats mention it.
+found more: `attack_comparisons` compares attacks on the same victims and samples.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pruneaudit.attacks.groups import is_lower_bound
 from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import AUC, Quantity
@@ -48,12 +46,12 @@ def stronger_attacks(results: Results, release: str, quantity: Quantity = AUC) -
     """Returns the attacks that find more than the primary one on a release, the largest difference first.
 
     Under the primary references, and only where the interval of the paired difference lies above 0. Attacks that failed
-    the run's own sanity checks are left out, and so are those that are only a lower bound of what they see.
+    the run's own sanity checks are left out.
     """
     primary, attack_comparisons = primary_attack(results), _attack_comparisons(results, release, quantity)
     broken, found = failures(results.about), []
     for attack in attack_order(results):
-        left_out = attack == primary or attack in broken or is_lower_bound(attack)
+        left_out = attack == primary or attack in broken
         attack_comparison = None if left_out else _against(attack_comparisons, attack, primary)
         if attack_comparison is not None and attack_comparison[1] > 0:
             found.append(Stronger(attack, primary, release, quantity, *attack_comparison))

@@ -6,7 +6,6 @@ import math
 
 import pandas as pd
 
-from pruneaudit.attacks.groups import is_lower_bound
 from pruneaudit.attacks.reference_free import WEAKEST, WRONG_WAY
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics.intervals import FEW_MODELS
@@ -16,7 +15,6 @@ from pruneaudit.report.conclusions.next_steps import FEW_REFERENCES
 from pruneaudit.report.quantities import TEST_ACCURACY
 from pruneaudit.report.selection import (
     NOT_STATED,
-    attack_order,
     base_release,
     finding,
     given_baseline,
@@ -99,9 +97,5 @@ def caveats(results: Results) -> tuple[str, ...]:
         *([WRONG_WAY] if reference_free_of(results) else []),
         *(_of_given_releases(results) if given_baseline(results) else []),
         *([f"{counted(failed, 'task')} failed. Results that depend on them are missing here."] if failed else []),
-        *(
-            f"{name} is a lower bound of what several releases leak together: one of them alone can leak more."
-            for name in filter(is_lower_bound, attack_order(results))
-        ),
         "The figures hold for the attacks that were played. A stronger attack can find more.",
     )
