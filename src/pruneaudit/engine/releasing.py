@@ -25,9 +25,9 @@ from pruneaudit.compression.storage_size import size_facts
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import WEIGHTS_FILE
-from pruneaudit.core.identity import sha256_of
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.defenses.defense import DefenseContext
+from pruneaudit.engine.release_draws import hash_for_defense, purpose_of_training, with_seed
 from pruneaudit.engine.task_context import TaskContext, stored_model
 from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.study import Training
@@ -98,10 +98,7 @@ class _Defended:
     def __init__(self, context: TaskContext) -> None:
         self._own = context
         self._described = context.task_spec.spec.get("defense")
-        # Two releases must not share a defence's noise: it would cancel when both are compared.
-        spec = context.task_spec.spec
-        parts = (seeds.RELEASE_PRUNER, seeds.RELEASE_SPARSITY, seeds.RELEASE_COMPRESS, seeds.RELEASE_PARENTS)
-        self._release = sha256_of({part: spec[part] for part in parts if part in spec})
+        self._release = hash_for_defense(context.task_spec.spec)
         self.report: dict[str, Any] = {}
         """The defence's report on the last training."""
 
@@ -127,8 +124,7 @@ class _Defended:
         """
         context = self._own
         members = context.members() if samples is None else samples
-        seed = context.task_spec.spec.get("finetune_seed", 0)
-        drawn = (*purpose, seeds.FINETUNE_SEED.format(seed)) if seed else purpose
+        drawn = with_seed(context.task_spec.spec, purpose)
         if settings.function:  # the plan has checked that no compressor or defence works in this training
             return train_by_function(model, members, settings.function, context.generator(*drawn))
         defended: tuple[Hook, ...] = ()
@@ -207,8 +203,7 @@ def _trained(made: Chained, context: TaskContext, defense: _Defended) -> Sequenc
     if not spec["finetune"]:
         return []
     settings = Training.model_validate(spec["finetune"])
-    # All releases of a model use the same draws, so that they differ only in their settings.
-    purpose = (seeds.FINETUNE,) if "parent" in context.task_spec.inputs else (seeds.TRAINING,)
+    purpose = purpose_of_training(context.task_spec.inputs)
     after = context.hooks(settings)
     history = defense.train(made.model, made.hooks, settings, purpose, after, made.samples)
     made.settle(settings.select == "best_dev")

@@ -78,10 +78,23 @@ def touches_private_data(study: Study, release: Release | None) -> bool:
     """
     if release is None or release.weights or scoring_models_of(release):
         return True
-    # A student reads the samples of its teaching, and the members only if they are among these.
-    trains_on_members = training_of(study, release) is not None and not release.has_teacher
-    return trains_on_members or any(
-        compressor.data(options) in _PRIVATE or compressor.trains(options) for compressor, options in _steps(release)
+    return trains_on_members(study, release) or bool(compressors_reading_members(release))
+
+
+def trains_on_members(study: Study, release: Release) -> bool:
+    """Returns whether the training of a release is on members. A student can be taught on other samples alone."""
+    if training_of(study, release) is None:
+        return False
+    teaching = [compressor.data(options) for compressor, options in _steps(release) if compressor.learns_from_parent]
+    return not any(data in ("public", "holdout") for data in teaching)
+
+
+def compressors_reading_members(release: Release) -> tuple[str, ...]:
+    """Returns the compressors of a release that read members before its training, or train on them themselves."""
+    return tuple(
+        plugin.name
+        for plugin, (compressor, options) in zip(release.compress, _steps(release), strict=True)
+        if compressor.trains(options) or (compressor.data(options) in _PRIVATE and not compressor.learns_from_parent)
     )
 
 

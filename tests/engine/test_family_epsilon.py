@@ -1,0 +1,230 @@
+"""The epsilon of families: from accounts written by hand, and from a small study that was really trained."""
+
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pruneaudit.api import Runtime, run
+from pruneaudit.core.files import SUMMARY_FILE
+from pruneaudit.data.drawing import load_audit_data
+from pruneaudit.engine.family_epsilon import family_epsilon, family_epsilons
+from pruneaudit.engine.plan import make_plan
+from pruneaudit.engine.store import Store
+from pruneaudit.runs.folder import RunFolder
+from pruneaudit.study.lineage import release_of
+
+pytest.importorskip("opacus")
+from pruneaudit.defenses._dp_accounting import Account
+
+TUNED = {"epochs": 1, "learning_rate": 0.02}
+DP = "dp:noise_multiplier=1"
+PARENT = {"name": "parent", "parent": "init", "defense": DP}
+SMALL_CNN = {"name": "tinycnn", "options": {"width": 4}}
+
+
+def child(number, **settings):
+    values = {"name": f"child{number}", "parent": "parent", "finetune": TUNED, "defense": DP, "finetune_seed": number}
+    return {key: value for key, value in (values | settings).items() if value is not None}
+
+
+@pytest.fixture
+def accounts(make_study, tmp_path):
+    """A function from releases to their plan and a store with accounts: 3,000 steps from new weights, else 600."""
+
+    def make(*releases, rates=(0.01,), edit=lambda name, report: report, **settings):
+        study = make_study(releases=list(releases), audit={"attacks": ["loss"]}, **settings)
+        plan = make_plan(study, load_audit_data(study.data, study.seed))
+        store = Store(tmp_path)
+        for task in (task for name in plan.releases for task in plan.models(name)):
+            release = release_of(study, task.release)
+            report = {"noise_multiplier": 1.0, "sample_rate": rates[task.model_id % len(rates)], "delta": 1e-5}
+            report |= {"accountant": "rdp", "steps": 3000 if "parent" not in task.inputs else 600}
+            summary = {"defense": edit(task.release, report)} if release and release.defense else {}
+            folder = store.path(task.artifact)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / SUMMARY_FILE).write_text(json.dumps(summary))
+        return plan, store
+
+    return make
+
+
+@pytest.mark.parametrize(("number", "epsilon"), [(1, 3.86), (2, 4.18), (4, 4.78), (8, 5.85)])
+def test_parent_and_children(accounts, number, epsilon):
+    plan, store = accounts(PARENT, *(child(k) for k in range(1, number + 1)))
+    family = tuple(release.name for release in plan.study.releases)
+    found = family_epsilon(plan, store, family)
+    assert found.epsilon == pytest.approx(epsilon, abs=0.006)
+    assert found.own["parent"] == pytest.approx(3.51, abs=0.006)
+    assert all(found.own[name] == pytest.approx(3.86, abs=0.006) for name in family[1:])
+    assert (found.delta, found.accountant, found.void_reason, found.same_batches) == (1e-5, "rdp", "", ())
+    assert family_epsilon(plan, store, family[::-1]).epsilon == found.epsilon
+    assert family_epsilon(plan, store, family[1:]).epsilon == found.epsilon  # the parent counts, released or not
+    if number > 1:
+        assert family_epsilon(plan, store, family[:-1]).epsilon < found.epsilon
+        assert found.epsilon < 3.86 * number
+
+
+def test_children_with_the_same_batches_cost_more(accounts):
+    plan, store = accounts(PARENT, *(child(k, finetune_seed=None, compress=f"rtn:bits={k}") for k in (3, 4, 5, 6)))
+    found = family_epsilon(plan, store, ("parent", "child3", "child4", "child5", "child6"))
+    together = Account(1e-5, "rdp", [(1.0, 0.01, 3000), (0.5, 0.01, 600)]).spent()[0]
+    assert found.epsilon == pytest.approx(together)
+    assert found.epsilon > 13
+    assert found.same_batches == ("child3", "child4", "child5", "child6")
+
+
+def test_functions_of_the_networks_add_exactly_nothing(accounts):
+    free = [
+        {"name": "pruned", "parent": "child1", "compress": "l1unstructured:sparsity=0.5"},
+        {"name": "coded", "parent": "pruned", "compress": "rtn:bits=4"},
+        {"name": "calibrated", "parent": "parent", "compress": "static8"},
+        {"name": "student", "parent": "child1", "compress": "distil:data=public", "finetune": TUNED},
+    ]
+    public = {"source": "digits", "num_samples": 200, "num_holdout": 60, "num_public": 60}
+    plan, store = accounts(PARENT, child(1), *free, data=public)
+    small = family_epsilon(plan, store, ("parent", "child1"))
+    whole = family_epsilon(plan, store, ("parent", "child1", *(release["name"] for release in free)))
+    assert whole.epsilon == small.epsilon
+    assert whole.trainings == ("parent", "child1")
+    assert whole.own["coded"] == small.own["child1"]
+    assert whole.own["calibrated"] == small.own["parent"]
+    (record,) = family_epsilons(plan, store)
+    assert record["epsilon"] == small.epsilon
+    assert record["family"].split("; ") == ["parent", "child1", *(release["name"] for release in free)]
+
+
+def test_the_largest_of_the_victims_counts(accounts):
+    plan, store = accounts(PARENT, child(1), rates=(0.01, 0.011, 0.012, 0.009))
+    worst = Account(1e-5, "rdp", [(1.0, 0.012, 3600)]).spent()[0]
+    assert family_epsilon(plan, store, ("child1",)).epsilon == pytest.approx(worst)
+    rest = Account(1e-5, "rdp", [(1.0, 0.011, 3600)]).spent()[0]
+    assert family_epsilon(plan, store, ("child1",), left_out=[2]).epsilon == pytest.approx(rest)
+
+
+def test_the_largest_delta_and_the_weakest_accountant_hold_for_all(accounts):
+    def edit(name, report):
+        return report | ({"delta": 1e-4, "accountant": "prv"} if name == "child1" else {})
+
+    plan, store = accounts(PARENT, child(1), edit=edit)
+    found = family_epsilon(plan, store, ("child1",))
+    assert (found.delta, found.accountant) == (1e-4, "rdp")
+    assert found.epsilon == Account(1e-4, "rdp", [(1.0, 0.01, 3600)]).spent()[0]
+    found = family_epsilon(plan, store, ("parent", "child1"))
+    assert found.own["parent"] == Account(1e-4, "rdp", [(1.0, 0.01, 3000)]).spent()[0]
+
+
+def test_equal_settings_under_two_names_are_one_training(accounts):
+    plan, store = accounts(PARENT, PARENT | {"name": "again"})
+    found = family_epsilon(plan, store, ("parent", "again"))
+    assert found.epsilon == found.own["parent"]
+    assert found.same_batches == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"parent": "init", "defense": "dp:noise_multiplier=2"},
+        {"parent": "init", "defense": DP, "finetune": {"epochs": 2}},
+        {"parent": "init", "defense": DP, "model": {"name": "mlp", "options": {"hidden": [8]}}},
+    ],
+)
+def test_the_same_noise_voids_it_until_one_of_them_has_another_seed(accounts, other):
+    plan, store = accounts(PARENT, {"name": "other", **other})
+    found = family_epsilon(plan, store, ("parent", "other"))
+    assert found.epsilon is None
+    assert all(word in found.void_reason for word in ("'parent'", "'other'", "same noise", "finetune_seed"))
+    assert found.own["parent"] == found.own["other"] or None not in found.own.values()
+    plan, store = accounts(PARENT, {"name": "other", **other, "finetune_seed": 1})
+    assert family_epsilon(plan, store, ("parent", "other")).epsilon > found.own["parent"]
+
+
+def test_batches_that_are_drawn_out_of_step_void_it(accounts):
+    flipped = {"finetune_seed": None, "finetune": TUNED | {"augment": "flip"}}
+    plan, store = accounts(
+        PARENT, child(1, finetune_seed=None), child(2, compress="rtn:bits=4", **flipped), model=SMALL_CNN
+    )
+    found = family_epsilon(plan, store, ("child1", "child2"))
+    assert found.epsilon is None
+    assert all(word in found.void_reason for word in ("'child1'", "'child2'", "batches", "finetune_seed"))
+
+
+def test_a_parent_fine_tuned_twice_has_the_batches_of_both_fine_tunings_in_common(accounts):
+    grandchild = child(2, parent="child1", finetune_seed=None)
+    plan, store = accounts(PARENT, child(1, finetune_seed=None), grandchild)
+    found = family_epsilon(plan, store, ("child2",))
+    expected = Account(1e-5, "rdp", [(1.0, 0.01, 3000), (0.5**0.5, 0.01, 600)]).spent()[0]
+    assert found.epsilon == pytest.approx(expected)
+    assert found.same_batches == ("child1", "child2")
+
+
+def test_what_is_void_or_unknown_says_why(accounts):
+    plan, store = accounts(PARENT, child(1), {"name": "bare", "parent": "parent", "finetune": TUNED})
+    records = family_epsilons(plan, store, [("parent", "bare"), ("dense",), ("parent", "child1", "dense")])
+    by_family = {record["family"]: record for record in records}
+    assert set(by_family) == {"parent; bare", "parent; child1; dense", "parent; child1"}  # dense alone has no account
+    assert by_family["parent; bare"]["epsilon"] is None
+    assert "'bare'" in by_family["parent; bare"]["void_reason"]
+    assert "'dense'" in by_family["parent; child1; dense"]["void_reason"]
+    assert by_family["parent; child1"]["void_reason"] == ""
+    assert json.loads(json.dumps(records, allow_nan=False)) == records
+    assert "'nobody'" in family_epsilon(plan, store, ("parent", "nobody")).void_reason
+
+    older = {"epsilon": 3.0, "delta": 1e-5}
+    plan, store = accounts(PARENT, child(1), edit=lambda name, report: older if name == "child1" else report)
+    found = family_epsilon(plan, store, ("parent", "child1"))
+    assert (found.epsilon, found.own["child1"]) == (None, None)
+    assert found.void_reason.startswith("unknown")
+    assert "'child1'" in found.void_reason
+
+
+def test_a_study_without_private_training_has_no_records(accounts):
+    plan, store = accounts({"finetune": TUNED})
+    assert family_epsilons(plan, store, [("dense", "dense+finetune")]) == []
+    plan, store = accounts(PARENT)
+    assert family_epsilons(plan, store) == []  # one release is no family
+    assert len(family_epsilons(plan, store, [("parent",)])) == 1
+
+
+@pytest.fixture(scope="module")
+def trained(make_study, tmp_path_factory):
+    """Networks of one step with all samples; the third has no noise, the fourth a seed of its own."""
+    whole = {"epochs": 1, "batch_size": 200, "schedule": "constant", "momentum": 0.0, "weight_decay": 0.0}
+    study = make_study(
+        training=whole,
+        membership={"num_models": 2},
+        releases=[
+            {"name": "one", "parent": "init", "defense": "dp:noise_multiplier=1"},
+            {"name": "two", "parent": "init", "defense": "dp:noise_multiplier=2"},
+            {"name": "none", "parent": "init", "defense": "dp:noise_multiplier=0"},
+            {"name": "own", "parent": "init", "defense": "dp:noise_multiplier=2", "finetune_seed": 1},
+        ],
+        audit={"attacks": ["loss"]},
+    )
+    return run(study, tmp_path_factory.mktemp("trained"), Runtime("serial"))
+
+
+def test_two_networks_with_the_same_noise_give_their_gradient_away(trained):
+    one, two, none, own = (
+        load_file(next(trained.folder.glob(f"{name}-????????")) / "model-000" / "model.safetensors")
+        for name in ("one", "two", "none", "own")
+    )
+    for name, weight in none.items():
+        noise_removed = 2 * one[name] - two[name]
+        assert torch.allclose(noise_removed, weight, atol=1e-5)
+        assert not torch.allclose(2 * one[name] - own[name], weight, atol=1e-3)
+
+
+def test_a_real_study_has_the_accounts_of_its_networks(trained):
+    folder = RunFolder.open(trained.folder)
+    plan, _ = folder.finished()
+    store = Store(trained.folder)
+    found = family_epsilon(plan, store, ("one", "own"))
+    # All samples in one step each: two Gaussian mechanisms.
+    assert found.epsilon == pytest.approx(Account(1e-5, "rdp", [(1.0, 1.0, 1), (2.0, 1.0, 1)]).spent()[0])
+    assert math.isfinite(found.own["one"])
+    assert found.same_batches == ()
+    assert "same noise" in family_epsilon(plan, store, ("one", "two")).void_reason
+    assert "noise_multiplier = 0" in family_epsilon(plan, store, ("one", "none")).void_reason
