@@ -18,6 +18,7 @@ ATTACKS: Registry[type[Attack]] = Registry(
             "moments",
             "primary",
             "ratios",
+            "record_scores",
             "reference_free",
             "release_evidence",
             "ties",

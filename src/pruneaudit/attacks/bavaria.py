@@ -86,12 +86,26 @@ def _log_predictive(phi: np.ndarray, side: Moments, counted: np.ndarray) -> np.n
 def _prior(side: Moments, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """m0, k0, a0, b0 per victim, (V, 1) each, by moments over the counted samples."""
     present = counted & (side.count > 0)  # (V, N)
-    variance = np.maximum(np.nan_to_num(side.pooled_variance(counted), nan=1.0), _SMALLEST)
+    variance, a0 = variance_prior(side, counted)
     num_present = np.maximum(present.sum(axis=1, keepdims=True), 1)
     m0 = np.where(present, side.mean, 0.0).sum(axis=1, keepdims=True) / num_present
     spread = np.where(present, (side.mean - m0) ** 2, 0.0).sum(axis=1, keepdims=True) / num_present
     chance = np.where(present, variance / np.maximum(side.count, 1), 0.0).sum(axis=1, keepdims=True) / num_present
     k0 = variance / np.maximum(spread - chance, _SMALLEST)
+    return m0, k0, a0, variance * (a0 - 1)
+
+
+def variance_prior(side: Moments, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and shape a0 of the inverse-gamma prior of the samples' variances, by moments.
+
+    Args:
+        side: the references on one side, IN or OUT.
+        counted: (N,) bool, the samples to learn it from.
+
+    Returns:
+        Per victim, (V, 1) each.
+    """
+    variance = np.maximum(np.nan_to_num(side.pooled_variance(counted), nan=1.0), _SMALLEST)
     # The variance of sample variances s2 is 2 v^2 / (n - 1) by chance, plus the prior's v^2 / (a0 - 2).
     several = counted & (side.count > 2)
     num_several = np.maximum(several.sum(axis=1, keepdims=True), 1)
@@ -100,8 +114,7 @@ def _prior(side: Moments, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     expected = np.where(several, 2 / freedom, 0.0).sum(axis=1, keepdims=True) / num_several
     # E[s2^2] under the prior also raises the chance part: v^2 (1 + 1 / (a0 - 2)) 2 / (n - 1).
     beyond = np.maximum((found / variance**2 - expected) / (1 + expected), _SMALLEST)
-    a0 = np.clip(2 + 1 / beyond, SMALLEST_SHAPE, LARGEST_SHAPE)
-    return m0, k0, a0, variance * (a0 - 1)
+    return variance, np.clip(2 + 1 / beyond, SMALLEST_SHAPE, LARGEST_SHAPE)
 
 
 ATTACK = Bavaria

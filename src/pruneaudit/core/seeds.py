@@ -114,3 +114,10 @@ PLANTED = "planted"
 POWER_SUBSETS = "power subsets"
 """The order in which a victim takes its references."""
 POWER_EXTRAPOLATION = "power extrapolation"
+
+# Verdicts on records
+RECORD_COINS = "record coins"
+"""Which references of a null count as if they had not been trained on it."""
+RECORD_FOLDS = "record folds"
+RECORD_HALVES = "record halves"
+"""Two disjoint sets of references, whose lists are compared."""
