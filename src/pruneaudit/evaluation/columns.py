@@ -90,6 +90,12 @@ MARGINAL_COLUMNS = (
 )
 RELEASE_SEPARATOR = "; "
 """Between the releases of a set, in one cell."""
+VERDICT_COLUMNS = (
+    *("kind", "release", "references", "victim", "score", "fdr", "num_victims", "num_records", "num_nulls"),
+    *("num_references", "smallest_p", "fewest", "num_named", "num_named_nonmembers", "share_nonmembers"),
+    *("share_found", "largest_p", "ppv_at_1%", "ppv_at_10%", "ppv_at_50%"),
+    *("agreement_named", "agreement_found", "repeats", "stability", "suppressed"),
+)
 TABLES = {
     "findings": FINDING_COLUMNS,
     "comparisons": COMPARISON_COLUMNS,
@@ -121,6 +127,7 @@ OPTIONAL_TABLES = {
     "power": POWER_COLUMNS,
     "families": FAMILY_COLUMNS,
     "marginal_leakage": MARGINAL_COLUMNS,
+    "verdicts": VERDICT_COLUMNS,
 }
 """Tables that are written only if they have rows: most audits do not ask for them."""
 TEXT_COLUMNS = frozenset(
@@ -141,6 +148,7 @@ TEXT_COLUMNS = frozenset(
         "hypothesis",
         "baseline",
         "metric",
+        "score",
         "envelope_release",
         "size_release",
         "class",

@@ -37,6 +37,7 @@ from pruneaudit.evaluation.columns import (
     SAMPLE_DETECTION_COLUMNS,
     TABLES,
     TEXT_COLUMNS,
+    VERDICT_COLUMNS,
 )
 from pruneaudit.evaluation.notebook import findings_html
 from pruneaudit.study.former import FORMAT
@@ -117,6 +118,13 @@ class Results:
     marginal_leakage: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MARGINAL_COLUMNS)))
     """What one release adds to what is `given`: the paired difference of the figures with and without the `added` one.
     `p_value` is of the consistency test (`evaluation/families.py`), `step` the place in the greedy order."""
+
+    verdicts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(VERDICT_COLUMNS)))
+    """How many records are named as members: `pruneaudit records` adds it. A row per release and victim of `kind`
+    "model": the list of that victim, at a false discovery rate of `fdr`. A row per release of `kind` "recipe": the
+    samples that the recipe exposes, tested over `num_victims`. Counts only; the records themselves are in records.csv.
+    `fewest` is the shortest list that is possible, `largest_p` the largest p-value among the named, `share_nonmembers`
+    the realised share of non-members among them, `share_found` that of the members that are named."""
 
     def __post_init__(self) -> None:
         for name in (*TABLES, *LONG_TABLES, *OPTIONAL_TABLES):
