@@ -45,12 +45,15 @@ def test_repeats_differ_in_their_seed_and_name_alone(make_study):
             PRUNED | {"name": "namesake"},
             PRUNED | {"sparsity": 0.5, "finetune_seed": 1},
             BASELINE | {"name": "", "finetune_seed": 1},
+            {"name": "retrained", "parent": "init", "finetune_seed": 1},
+            {"name": "shorter", "parent": "init", "finetune_seed": 1, "finetune": {"epochs": 1}},
         ]
     )
     assert repeats(study) == {
         "again": "l1unstructured-0.8",
         "third": "l1unstructured-0.8",
         "dense+finetune+seed1": "dense+finetune",
+        "retrained": "dense",
     }
 
 
@@ -104,7 +107,11 @@ def test_the_noise_floor_stands_beside_the_counts(repeated):
     row = of_all.loc[("pruned", "dense+finetune")]
     assert row["noise_newly"] == floor["newly_detected"]
     assert row["noise_no_longer"] == floor["no_longer_detected"]
-    assert np.isnan(of_all.loc[("dense+finetune", "dense"), "noise_newly"])
+    chance = of_all.loc[("fresh-again", "dense")]
+    assert np.isnan(chance["noise_newly"])
+    of_baseline = of_all.loc[("dense+finetune", "dense")]
+    assert of_baseline["noise_newly"] == chance["newly_detected"]
+    assert of_baseline["noise_no_longer"] == chance["no_longer_detected"]
     assert of_all.loc[("fresh", "dense"), "newly_detected"] == 0
 
 

@@ -5,7 +5,7 @@ import pytest
 from pruneaudit.core.errors import UserError
 from pruneaudit.study import Membership, Release, Study
 from pruneaudit.study.baselines import baselines, with_baselines
-from pruneaudit.study.lineage import undefended
+from pruneaudit.study.lineage import repeats, undefended
 
 TARGET = {"weights": "prod.pt", "member": "ids.txt", "num_references": 4}
 
@@ -96,3 +96,9 @@ def test_the_counterpart_of_a_defended_file_is_made_by_the_recipe():
     release = Release(weights="s.pt", defense="relaxloss", finetune={"epochs": 1}, name="safe")
     study = Study(name="a", target=TARGET, releases=[release])
     assert undefended(study, release).weights == ""
+
+
+def test_networks_that_are_trained_anew_repeat_no_network_of_the_user():
+    anew = {"name": "retrained", "parent": "init", "finetune_seed": 1}
+    assert repeats(Study(name="a", releases=[anew])) == {"retrained": "dense"}
+    assert repeats(Study(name="a", target=TARGET, releases=[anew])) == {}

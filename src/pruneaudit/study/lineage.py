@@ -311,10 +311,14 @@ def counterparts(study: Study) -> dict[str, str]:
 
 
 def repeats(study: Study) -> dict[str, str]:
-    """Returns releases that differ from an earlier one only in `finetune_seed`, with that one's name."""
+    """Returns releases that differ from an earlier one only in `finetune_seed`, with that one's name.
+
+    A release that is trained anew with nothing else changed repeats `dense`, unless that has a user's own model.
+    """
+    trained_anew = [] if study.target else [Release(name=DENSE, parent=INIT)]
     firsts: dict[str, Release] = {}  # by all settings of a release except name and seed
     found = {}
-    for release in study.releases:
+    for release in (*trained_anew, *study.releases):
         said = release.model_copy(update={"name": "", "finetune_seed": 0}).model_dump_json()
         first = firsts.setdefault(said, release)
         if first.finetune_seed != release.finetune_seed:
