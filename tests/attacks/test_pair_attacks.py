@@ -13,7 +13,7 @@ from pruneaudit.signals.signals import Signals
 
 # V victims, K references, N samples, C classes, Q queries, d releases
 
-NAMES = ("back_front", "family", "pair_nn")
+NAMES = ("back_front", "family", "pair_nn", "ratio_product")
 
 
 def scored(name, attack_input, **options):
