@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pruneaudit.api import Runtime, run
-from pruneaudit.core.files import SUMMARY_FILE
+from pruneaudit.api import Runtime, attack, run
+from pruneaudit.core.files import SUMMARY_FILE, read_json
 from pruneaudit.data.drawing import load_audit_data
-from pruneaudit.engine.family_epsilon import family_epsilon, family_epsilons
+from pruneaudit.defenses.dp import DOES_NOT_HOLD
+from pruneaudit.engine.family_epsilon import FAMILY_EPSILON, family_epsilon, family_epsilons
 from pruneaudit.engine.plan import make_plan
 from pruneaudit.engine.store import Store
 from pruneaudit.runs.folder import RunFolder
@@ -194,14 +195,17 @@ def trained(make_study, tmp_path_factory):
     whole = {"epochs": 1, "batch_size": 200, "schedule": "constant", "momentum": 0.0, "weight_decay": 0.0}
     study = make_study(
         training=whole,
-        membership={"num_models": 2},
         releases=[
             {"name": "one", "parent": "init", "defense": "dp:noise_multiplier=1"},
             {"name": "two", "parent": "init", "defense": "dp:noise_multiplier=2"},
             {"name": "none", "parent": "init", "defense": "dp:noise_multiplier=0"},
             {"name": "own", "parent": "init", "defense": "dp:noise_multiplier=2", "finetune_seed": 1},
+            {"name": "child", "parent": "own", "finetune": {"epochs": 2}, "defense": "dp:noise_multiplier=2"},
+            {"name": "coded", "parent": "child", "compress": "rtn:bits=8"},
+            {"name": "bare", "parent": "own", "finetune": {"epochs": 1}},
+            {"name": "late", "parent": "bare", "finetune": {"epochs": 1}, "defense": "dp:noise_multiplier=2"},
         ],
-        audit={"attacks": ["loss"]},
+        audit={"attacks": ["loss"], "fpr_levels": [0.3]},
     )
     return run(study, tmp_path_factory.mktemp("trained"), Runtime("serial"))
 
@@ -228,3 +232,26 @@ def test_a_real_study_has_the_accounts_of_its_networks(trained):
     assert found.same_batches == ()
     assert "same noise" in family_epsilon(plan, store, ("one", "two")).void_reason
     assert "noise_multiplier = 0" in family_epsilon(plan, store, ("one", "none")).void_reason
+
+
+def test_a_release_states_the_epsilon_of_all_trainings_behind_it(trained):
+    told = {entry["name"]: entry["defense_report"] for entry in read_json(trained.folder / "release.json")["releases"]}
+    first, both = (Account(1e-5, "rdp", [(2.0, 1.0, steps)]).spent()[0] for steps in (1, 3))
+    assert told["own"]["epsilon"] == pytest.approx(first)
+    assert told["child"]["epsilon"] == pytest.approx(both)
+    assert told["child"]["trainings"] == ["own", "child"]
+    assert told["late"]["statement"].startswith(DOES_NOT_HOLD)
+    assert "'bare'" in told["late"]["statement"]
+    page = (trained.folder / "report.html").read_text()
+    assert f"epsilon {both:.2f} at delta 1e-05" in page
+
+
+def test_the_protected_releases_of_a_study_are_a_family(trained):
+    (record,) = trained.audit.results.about[FAMILY_EPSILON]
+    assert record["family"] == "one; two; own; child; coded"
+    assert "'one'" in record["void_reason"]
+    assert "'two'" in record["void_reason"]
+    again = attack(trained.folder, ["entropy"], out=trained.folder.parent / "again")
+    assert again.audit.results.about[FAMILY_EPSILON] == [record]
+    page = (trained.folder / "report.html").read_text()
+    assert page.count("draw the same noise") == 2  # the sentence, and the reason below the table

@@ -24,7 +24,7 @@ into epsilon at `delta`, for the presence or absence of one member.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -145,6 +145,10 @@ WITHOUT_NOISE = "The training added no noise, so it is not differentially privat
 
 
 DOES_NOT_HOLD = "The epsilon does not hold for the released model"
+_SCOPE = (
+    "The epsilon bounds what this release reveals about the presence of one training sample. It covers this "
+    "release only (releases that share samples add up), and attackers who do not know the seed of the noise."
+)
 
 
 def is_private_alone(report: Mapping[str, Any]) -> bool:
@@ -169,15 +173,25 @@ def statement(pretrained: bool | None, masked: bool | None) -> str:
     if masked:
         reasons.append("the mask was chosen from weights that were not trained privately, or by looking at members")
     if reasons:
-        return f"{DOES_NOT_HOLD}: {' and '.join(reasons)}. It covers only the last training."
-    scope = (
-        "The epsilon bounds what this release reveals about the presence of one training sample. It covers this "
-        "release only (releases that share samples add up), and attackers who do not know the seed of the noise."
-    )
+        return void_statement(" and ".join(reasons))
     unknown = [thing for thing, fact in (("the first weights", pretrained), ("the mask", masked)) if fact is None]
     if unknown:
-        return f"{scope} It does not hold if members influenced {' or '.join(unknown)}; that was not recorded."
-    return scope
+        return f"{_SCOPE} It does not hold if members influenced {' or '.join(unknown)}; that was not recorded."
+    return _SCOPE
+
+
+def of_several(trainings: Sequence[str]) -> str:
+    """What the joint epsilon of several trainings says about the release that the last of them made.
+
+    Args:
+        trainings: the releases whose trainings count.
+    """
+    return f"{_SCOPE} The trainings of {', '.join(trainings)} count in it."
+
+
+def void_statement(reason: str) -> str:
+    """Says that a training's epsilon does not hold for the released model, and why."""
+    return f"{DOES_NOT_HOLD}: {reason}. It covers only the last training."
 
 
 def _require_opacus() -> None:

@@ -20,6 +20,7 @@ from pruneaudit.data.features import input_features
 from pruneaudit.data.membership import read_membership
 from pruneaudit.data.splits import Splits
 from pruneaudit.engine.dp_sgd_bounds import dp_sgd_bounds
+from pruneaudit.engine.family_epsilon import FAMILY_EPSILON, family_epsilons
 from pruneaudit.engine.plan import Action, Plan, Task, attacks_of
 from pruneaudit.engine.store import Store
 from pruneaudit.evaluation import Audit, bank_settings
@@ -215,6 +216,8 @@ def audit_study(
     study = plan.study
     own = {name: baseline.name for name, baseline in baselines(study).items() if baseline.name}
     facts = with_ratios({name: release_facts(plan, store, name, left_out) for name in plan.releases}, DENSE)
+    epsilons = family_epsilons(plan, store, (), left_out)
+    about = {**about, **({FAMILY_EPSILON: epsilons} if epsilons else {})}
     known = Known(
         ComparisonPlan(
             tuple(compared_with_all(study)),

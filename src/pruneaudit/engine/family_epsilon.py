@@ -11,13 +11,15 @@ from typing import Any
 
 from pruneaudit.compression.chain import steps_of
 from pruneaudit.core.files import SUMMARY_FILE
+from pruneaudit.defenses.dp import of_several, void_statement
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.release_draws import hash_for_defense, purpose_of_training, with_seed
 from pruneaudit.engine.store import Store
+from pruneaudit.evaluation.columns import RELEASE_SEPARATOR
 from pruneaudit.study.protection import private_trainings, protected_releases, unprotected
 
-SEPARATOR = "; "
-"""Between the releases of a family."""
+FAMILY_EPSILON = "family_epsilon"
+"""Where the provenance of results holds the records."""
 NEEDS_OPACUS = "Opacus is not installed; pip install 'pruneaudit[dp]'"
 _COUNTS = ("noise_multiplier", "sample_rate", "steps", "delta", "accountant")
 """What the report of a training with DP-SGD must say, for its steps to be counted."""
@@ -53,7 +55,7 @@ class FamilyEpsilon:
     def record(self) -> dict[str, Any]:
         """Returns it as JSON data."""
         return {
-            "family": SEPARATOR.join(self.family),
+            "family": RELEASE_SEPARATOR.join(self.family),
             "epsilon": self.epsilon,
             "delta": self.delta,
             "accountant": self.accountant,
@@ -67,7 +69,7 @@ class FamilyEpsilon:
 def family_epsilons(
     plan: Plan, store: Store, families: Iterable[Sequence[str]] = (), left_out: Collection[int] = ()
 ) -> list[dict[str, Any]]:
-    """Returns a record for each family, and one for all protected releases of the study together.
+    """Returns a record for each family, and one for all protected releases that the study asks for.
 
     Args:
         plan: of a study.
@@ -78,12 +80,35 @@ def family_epsilons(
     Returns:
         Records as `FamilyEpsilon.record` describes. None without a release that was trained with DP-SGD.
     """
-    together = protected_releases(plan.study)
-    asked = [*dict.fromkeys(tuple(family) for family in families)]
-    asked = [family for family in asked if private_trainings(plan.study, family)]
+    together = tuple(name for name in protected_releases(plan.study) if name not in plan.added)
+    given = dict.fromkeys(tuple(family) for family in families)
+    asked = [family for family in given if private_trainings(plan.study, family)]
     if len(together) > 1 and not any(set(family) == set(together) for family in asked):
         asked.append(together)
     return [family_epsilon(plan, store, family, left_out).record() for family in asked]
+
+
+def with_ancestors(
+    report: Mapping[str, Any] | None, plan: Plan, store: Store, release: str, left_out: Collection[int] = ()
+) -> Mapping[str, Any] | None:
+    """Returns the report of a release's own training, with the trainings of its ancestors in its epsilon.
+
+    Args:
+        report: of the defence of its own training; None: it has none.
+        plan: of the study.
+        store: with the trained networks.
+        release: its name.
+        left_out: models with a missing part.
+    """
+    trained = private_trainings(plan.study, (release,))
+    covers_all = len(trained) == 1 and not unprotected(plan.study, (release,))
+    if not report or report.get("epsilon") is None or release not in trained or covers_all:
+        return report
+    found = family_epsilon(plan, store, (release,), left_out)
+    if found.epsilon is not None:
+        counted = {"epsilon": found.epsilon, "delta": found.delta, "accountant": found.accountant}
+        return {**report, **counted, "trainings": [*trained], "statement": of_several(trained)}
+    return {**report, "statement": void_statement(found.void_reason)}
 
 
 def family_epsilon(plan: Plan, store: Store, family: Sequence[str], left_out: Collection[int] = ()) -> FamilyEpsilon:

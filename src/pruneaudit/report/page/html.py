@@ -63,6 +63,7 @@ from pruneaudit.report.tables.detected import NO_SAMPLES, are_public, detected, 
 from pruneaudit.report.tables.equal_accuracy import frontier_table
 from pruneaudit.report.tables.facts import listed_data, run_facts
 from pruneaudit.report.tables.families import family_tables
+from pruneaudit.report.tables.family_epsilon import epsilon_table
 from pruneaudit.report.tables.findings import canaries_table, differences_table, findings_table, refusals
 from pruneaudit.report.tables.outputs import outputs_table
 from pruneaudit.report.tables.power import power_table
@@ -206,6 +207,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "releases": releases,
         "release_notes": release_notes,
         "released": measured,
+        "epsilons": epsilon_table(results),
         "shaping": shaping_lines(results),
         "refusals": refusals(results),
         "min_deciding": MIN_FALSE_POSITIVES,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.families import FamilyLeakage, Figure, Marginal, told_families
 from pruneaudit.report.quantities import AUC
+from pruneaudit.report.sentences.family_epsilon import epsilon_of
 from pruneaudit.report.words import attack_name, first_few, listed, verb
 
 CHANGE_OF_AUC = replace(AUC, places=4)
@@ -22,7 +23,7 @@ NOTHING = "nothing"
 
 def family_words(results: Results) -> dict[FamilyLeakage, tuple[str, ...]]:
     """The sentences about each family that has a figure."""
-    return {family: tuple(_words(family)) for family in told_families(results)}
+    return {family: (*_words(family), *_epsilon(results, family)) for family in told_families(results)}
 
 
 def families_in_short(results: Results) -> tuple[str, ...]:
@@ -52,6 +53,13 @@ def _words(family: FamilyLeakage) -> Iterator[str]:
     yield from _noise(family)
     yield from _post_processing(family)
     yield from _rivals(family)
+
+
+def _epsilon(results: Results, family: FamilyLeakage) -> Iterator[str]:
+    """What DP-SGD guarantees for the whole family, if it was trained with it."""
+    said = epsilon_of(results, family.releases)
+    if said:
+        yield said
 
 
 def _whole(family: FamilyLeakage) -> Iterator[str]:

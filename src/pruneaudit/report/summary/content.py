@@ -27,6 +27,7 @@ from pruneaudit.report.sentences.answer import Answer
 from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
 from pruneaudit.report.sentences.canaries import canary_words
 from pruneaudit.report.sentences.families import families_in_short
+from pruneaudit.report.sentences.family_epsilon import epsilon_words
 from pruneaudit.report.sentences.sanity_checks import checks_words, data_check_words, unchecked_data_words
 from pruneaudit.report.sentences.summary import (
     COMMAND_ELSEWHERE,
@@ -120,7 +121,7 @@ def summary_of(results: Results, seal: str, limits: Limits, public: bool = False
     """
     first = first_screen(results)
     told = first.answer
-    told_by_canaries, families = canary_words(results), families_in_short(results)
+    told_by_canaries, families = canary_words(results), (*families_in_short(results), *epsilon_words(results))
     alarms = (*told.alarms, *([told.disagreement] if told.disagreement else []), *told.unlearned)
     parts = (
         Part("Does it leak?", _shortened((told.leakage.whole,), limits)),

@@ -1,0 +1,62 @@
+"""What DP-SGD guarantees for releases together and alone, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pruneaudit.evaluation.results import Results
+from pruneaudit.report.sentences.family_epsilon import (
+    epsilon_records,
+    epsilon_words,
+    releases_of,
+    spent_words,
+    why_void,
+)
+from pruneaudit.report.tables.cells import Cell, Notes
+from pruneaudit.report.words import listed
+
+NOT_COVERED = "DP-SGD does not cover everything that this release learned from members, or its steps are unknown"
+
+
+@dataclass(frozen=True)
+class EpsilonLine:
+    """A family together, or one release of it alone."""
+
+    releases: str
+    is_family: bool
+    epsilon: Cell
+
+
+@dataclass(frozen=True)
+class EpsilonTable:
+    """All families of a run with DP-SGD, each followed by its releases alone."""
+
+    said: tuple[str, ...]
+    """The sentence about each family."""
+    lines: tuple[EpsilonLine, ...]
+    notes: tuple[str, ...]
+    """The reasons that `Cell.note` counts."""
+
+
+def epsilon_table(results: Results) -> EpsilonTable | None:
+    """The table of families with DP-SGD; None in runs without any."""
+    notes = Notes()
+    lines = tuple(_lines(results, notes))
+    return EpsilonTable(epsilon_words(results), lines, notes.listed()) if lines else None
+
+
+def _lines(results: Results, notes: Notes) -> Iterator[EpsilonLine]:
+    for record in epsilon_records(results):
+        spent, releases = spent_words(record), releases_of(record)
+        yield EpsilonLine(
+            listed(releases), True, Cell(spent) if spent else Cell("", note=notes.number(why_void(record)))
+        )
+        own = dict(record.get("own") or {}) if len(releases) > 1 else {}
+        for name, epsilon in own.items():
+            missing = epsilon is None
+            yield EpsilonLine(
+                str(name),
+                False,
+                Cell("", note=notes.number(NOT_COVERED)) if missing else Cell(f"epsilon {epsilon:.2f}"),
+            )

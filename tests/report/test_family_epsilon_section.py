@@ -1,0 +1,81 @@
+"""What the page, the terminal and the summary say of the epsilon of several releases."""
+
+import pytest
+from rich.console import Console
+
+from pruneaudit.report.page.html import write_report
+from pruneaudit.report.sentences.family_epsilon import epsilon_of, epsilon_words
+from pruneaudit.report.summary.content import Limits, summary_of
+from pruneaudit.report.tables.family_epsilon import epsilon_table
+from pruneaudit.report.terminal import print_results
+
+
+def record(*releases, **changes):
+    made = {"family": "; ".join(releases), "epsilon": 4.7826, "delta": 1e-5, "accountant": "rdp", "void_reason": ""}
+    made |= {"own": dict.fromkeys(releases, 3.858), "trainings": [*releases], "same_batches": []}
+    return made | changes
+
+
+BOUND = record("parent", "a", "b", own={"parent": 3.511, "a": 3.858, "b": 3.858})
+VOID = record("parent", "bare", epsilon=None, own={"parent": 3.511, "bare": None}, void_reason="'bare' has no noise")
+UNKNOWN = record("old", "older", epsilon=None, own={"old": None}, void_reason="unknown: steps of 'old' are missing")
+TOGETHER = record("a", "b", same_batches=["a", "b"])
+
+
+@pytest.fixture
+def with_records(make_results):
+    def make(*records):
+        return make_results(lambda parts: parts["about"].update(family_epsilon=list(records)))
+
+    return make
+
+
+def test_numbers_of_the_family_and_of_its_releases_are_said(with_records):
+    bound, void, unknown, together = epsilon_words(with_records(BOUND, VOID, UNKNOWN, TOGETHER))
+    assert all(text in bound for text in ("parent, a and b", "epsilon 4.78", "delta 1e-05", "3.51 to 3.86"))
+    assert "finetune_seed" not in bound
+    assert all(text in void for text in ("parent and bare", "no epsilon", "'bare' has no noise"))
+    assert "unknown" in unknown
+    assert "unknown: " not in unknown
+    assert all(text in together for text in ("a and b draw the same random batches", "finetune_seed", "alone: 3.86"))
+
+
+def test_the_table_has_each_release_alone_and_reasons(with_records):
+    table = epsilon_table(with_records(BOUND, VOID))
+    shown = [(line.releases, line.is_family, line.epsilon.value) for line in table.lines]
+    assert shown == [
+        ("parent, a and b", True, "epsilon 4.78 at delta 1e-05"),
+        ("parent", False, "epsilon 3.51"),
+        ("a", False, "epsilon 3.86"),
+        ("b", False, "epsilon 3.86"),
+        ("parent and bare", True, ""),
+        ("parent", False, "epsilon 3.51"),
+        ("bare", False, ""),
+    ]
+    assert "'bare' has no noise" in table.notes
+    assert {line.epsilon.note for line in table.lines if not line.epsilon.value} == {1, 2}
+
+
+def test_the_family_of_one_set_is_found_in_any_order(with_records):
+    results = with_records(BOUND, VOID)
+    assert "4.78" in epsilon_of(results, ("b", "parent", "a"))
+    assert epsilon_of(results, ("b", "a")) == ""
+
+
+@pytest.mark.parametrize("told", [None, "text", [3], [{}], []])
+def test_other_runs_say_nothing(make_results, told):
+    results = make_results(lambda parts: parts["about"].update(family_epsilon=told))
+    assert epsilon_words(results) == ()
+    assert epsilon_table(results) is None
+
+
+def test_page_terminal_and_summary_say_it(with_records, tmp_path, capsys):
+    results = with_records(BOUND | {"family": "parent; <b>a"})
+    write_report(results, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "epsilon 4.78 at delta 1e-05" in page
+    assert "<b>a" not in page
+    print_results(results, Console(width=200))
+    assert "epsilon 4.78 at delta 1e-05" in capsys.readouterr().out
+    told = summary_of(results, "0" * 64, Limits())
+    assert any("4.78" in str(part) for part in told.parts)
