@@ -14,6 +14,9 @@ from pruneaudit.signals.signals import Signals
 # M models, N samples, C classes, Q queries
 
 
+BITS_PER_SAMPLE = 20
+
+
 def build_bank(
     num_models: int = 12,
     num_samples: int = 300,
@@ -51,7 +54,14 @@ def build_bank(
         model_ids=np.arange(first_id, first_id + num_models),
         features=np.stack([difficulty, difficulty**2, np.random.default_rng(3).normal(size=num_samples)], axis=1),
         forgotten=difficulty + 0.3 * gain * member + np.random.default_rng([10, seed]).normal(size=member.shape),
+        structure=build_structure(member[:, num_holdout:], gain, seed),
     )
+
+
+def build_structure(member: np.ndarray, gain: float, seed: int) -> np.ndarray:
+    """Bits (M, D), of which each sample has some that networks trained on it keep more often."""
+    told = np.repeat(member, BITS_PER_SAMPLE, axis=1)
+    return np.random.default_rng([11, seed]).random(told.shape) < 0.5 + 0.5 * np.tanh(gain) * (told - 0.5)
 
 
 def build_earlier(later: Signals, gain: float = 1.5, seed: int = 0) -> Signals:

@@ -142,6 +142,7 @@ def test_order_of_samples_and_of_models_does_not_matter(name, attack_input):
             sensitivity=signals.sensitivity[models][:, samples],
             features=signals.features[samples],
             forgotten=signals.forgotten[models][:, samples],
+            structure=np.asarray(signals.structure)[models],
             ids=signals.sample_ids[samples],
             model_ids=signals.model_names[models],
         )
@@ -155,7 +156,7 @@ def test_order_of_samples_and_of_models_does_not_matter(name, attack_input):
 
 def test_a_higher_score_means_a_member(name, make_bank, releases_of):
     if not ATTACKS.get(name).finds_alike:
-        pytest.skip("this bank raises all classes alike; test_posterior_classifiers.py has another")
+        pytest.skip("not with this bank; test_posterior_classifiers.py and test_mask_filter.py have others")
     bank = make_bank(num_models=8, num_samples=250, gain=2.5, num_holdout=50)
     scores = scores_of(name, own_input(releases_of(bank)), epochs=6).victims
     least = 0.53 if name == "correctness" else 0.6  # most samples here are classified right by everybody
@@ -173,7 +174,8 @@ def test_it_sees_nothing_where_there_is_nothing(name, make_bank, releases_of):
 def test_what_it_needs_it_says(name, attack_input, make_bank, releases_of):
     attack = ATTACKS.get(name)()
     assert attack.needs <= {
-        *("references", "holdout", "fitting", "features", "forgetting", "sensitivity", "two releases"),
+        *("references", "holdout", "fitting", "features", "forgetting", "sensitivity", "structure"),
+        "two releases",
     }
     assert attack.standard in NAMES
     assert attack.lacks(attack_input) == ""

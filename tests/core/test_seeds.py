@@ -72,6 +72,7 @@ FROZEN = {
     "SELFTEST_MEMBERSHIP": "selftest membership",
     "SELFTEST_SENSITIVITY": "selftest sensitivity",
     "SELFTEST_INPUTS": "selftest inputs",
+    "SELFTEST_STRUCTURE": "selftest structure",
     "HOLDOUT": "holdout",
     "NULL": "null",
     "PLANTED": "planted",

@@ -29,7 +29,7 @@ class Attack(Configured[OptionsT], ABC):
     """Whether it trains a classifier, which takes minutes rather than seconds."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """Inputs that it requires: `references`, `holdout` (half B), `fitting` (half A), `features`, `forgetting`,
-    `sensitivity`, `two releases`."""
+    `sensitivity`, `two releases`, `structure`."""
     from_classes: ClassVar[bool] = False
     """Whether predicted classes are enough; other attacks need logits or probabilities."""
     finds_alike: ClassVar[bool] = True
@@ -80,6 +80,8 @@ class Attack(Configured[OptionsT], ABC):
                 "copies of the networks that were trained further on half A of the holdout (key `forgotten`, (models,"
                 " samples)), which a study makes from their weights"
             )
+        if "structure" in self.needs and (lack := _lacking_structure(attack_input)):
+            return lack
         if "sensitivity" in self.needs and any(
             part.sensitivity is None for part in (attack_input.attacked, attack_input.reference)
         ):
@@ -87,6 +89,15 @@ class Attack(Configured[OptionsT], ABC):
                 "sensitivity signals of victims and references (key `sensitivity`, see pruneaudit.signals.sensitivity)"
             )
         return ""
+
+    def fits(self, attack_input: AttackInput) -> bool:
+        """Whether the attacked release is of the kind that it attacks.
+
+        Of a bank, only some releases have an earlier one beside them, or a structure; it is played on those.
+        """
+        if "two releases" in self.needs and len(attack_input.releases) < 2:
+            return False
+        return not ("structure" in self.needs and _lacking_structure(attack_input))
 
     def num_trainings(self, attack_input: AttackInput) -> int:
         """How many networks have to be trained for one score of a victim, beside the victim itself.
@@ -115,6 +126,21 @@ class Attack(Configured[OptionsT], ABC):
     @abstractmethod
     def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """One score per (victim, sample). It must not use the victims' membership."""
+
+
+def _lacking_structure(attack_input: AttackInput) -> str:
+    """What an attack on structure lacks, in words; empty if it lacks nothing."""
+    parts = (attack_input.attacked, *attack_input.references[-1:])
+    structures = [part.structure for part in parts]
+    sizes = [structure.shape[1] for structure in structures if structure is not None]
+    if len(sizes) < len(structures):
+        return (
+            "which weights or channels each victim and each reference keeps (key `structure`, (models, bits)), which"
+            " releases with masks or with fewer channels have"
+        )
+    if len(set(sizes)) > 1:
+        return f"the same bits of victims and references (key `structure`), got {sizes[0]:,} and {sizes[1]:,} bits"
+    return ""
 
 
 def _have_in_references(attack_input: AttackInput) -> bool:

@@ -57,7 +57,7 @@ def attack_by_rule(labels: Iterable[str], num_references: int, floored: bool = F
 
     With at least `MANY_REFERENCES` references LiRA, else RMIA, BASE, BaVarIA, LiRA, calibration, forgetting,
     quantile, modified entropy, loss, in this order. Then other attacks that train nothing, then classifiers, then
-    attacks on pairs of releases (they cannot attack a single release).
+    attacks on pairs of releases and on structure (not every release has them).
     Among equals a plain "lira" goes before "lira:mode=offline", then the given order decides.
 
     Args:
@@ -83,4 +83,4 @@ def _distance(name: str) -> int:
     if name not in ATTACKS.names():  # findings can come from a plug-in that is not installed here
         return 0
     attack = ATTACKS.get(name)
-    return 2 if "two releases" in attack.needs else int(attack.trains)
+    return 2 if attack.needs & {"two releases", "structure"} else int(attack.trains)

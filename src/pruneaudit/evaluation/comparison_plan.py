@@ -117,12 +117,9 @@ def rivals_first(rivals: Mapping[str, Sequence[str]]) -> list[str]:
 def why_left_out(label: str, attack: Attack, settings: Sequence[AttackSetting], skip: bool) -> str:
     """Why an attack is left out, if it may be; empty if it can be played.
 
-    An attack on several releases is played in the attack settings with several.
+    An attack on several releases, or on structure, is played in the attack settings that have them.
     """
-    needed = settings
-    if "two releases" in attack.needs:
-        needed = [setting for setting in settings if len(setting.attack_input.releases) > 1] or settings
-    lacking = _lacks(attack, needed)
+    lacking = _lacks(attack, [setting for setting in settings if attack.fits(setting.attack_input)] or settings)
     if lacking and not skip:
         raise UserError(f"attack '{label}' needs {lacking}, which these signals lack; leave it out or add them")
     return lacking and f"attack '{label}' left out: it needs {lacking}"

@@ -139,7 +139,7 @@ def evaluate(
             written[label] = {}
             for setting, kept in zip(settings, scores, strict=True):
                 if attacks[label].lacks(setting.attack_input):
-                    continue  # an attack on pairs of releases, in an attack setting with one
+                    continue  # an attack on pairs of releases, or on structure, in an attack setting without
                 measured = measure(attacks[label], label, setting, levels, seed, recall(label, setting))
                 kept.by_attack[label] = measured.scores
                 writer = Writer(

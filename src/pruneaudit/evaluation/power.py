@@ -92,7 +92,7 @@ def power_rows(
             places = nested_places(setting.attack_input, drawing)
             for label, attack in attacks.items():
                 if attack.lacks(setting.attack_input):
-                    continue  # an attack on pairs of releases, in an attack setting with one
+                    continue  # an attack on pairs of releases, or on structure, in an attack setting without
                 begin(setting.release, label)
                 curve = list(_points(setting, label, attack, drawing, places))
                 spread = _spread(setting, label, attack, drawing, curve)

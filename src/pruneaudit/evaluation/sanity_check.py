@@ -37,7 +37,7 @@ from pruneaudit.signals.signals import Signals
 from pruneaudit.study.parts import MIN_HOLDOUT, SUFFICIENT_HOLDOUT
 
 FAMILY_ERROR = 0.001
-NUM_MODELS, NUM_AUDITED, NUM_CLASSES = 8, 140, 5
+NUM_MODELS, NUM_AUDITED, NUM_CLASSES, NUM_BITS = 8, 140, 5, 200
 NUM_HOLDOUT_DRAWN_FIRST = 50
 """Number of holdout samples drawn with the audited ones: these stay the same if more nulls are needed later."""
 GAIN = 3.0
@@ -205,11 +205,13 @@ def made_up_releases(seed: int, gain: float = 0.0) -> tuple[Signals, Signals]:
     )
 
     features = np.concatenate([part.features for part in parts])
+    # As if every network had started from weights of its own: masks that say nothing of members.
+    structure = numpy_generator(seed, seeds.SELFTEST_STRUCTURE, kind).random((NUM_MODELS, NUM_BITS)) < 0.5
 
     def release(release_gain: float) -> Signals:
         drawn = [part.answers(release_gain) for part in parts]
         logits, sensitivity, forgotten = (np.concatenate(arrays, axis=1) for arrays in zip(*drawn, strict=True))
-        told = {"sensitivity": sensitivity, "forgotten": forgotten, "features": features}
+        told = {"sensitivity": sensitivity, "forgotten": forgotten, "features": features, "structure": structure}
         return Signals(logits, labels, member, eligible=eligible, **told)
 
     attacked = release(gain)
