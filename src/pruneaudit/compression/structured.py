@@ -200,6 +200,15 @@ def replay(model: nn.Module, structure: str) -> nn.Module:
     return _remove(model, record.input_shape, record.removed)
 
 
+def removal_in(structure: str) -> Removal:
+    """The removed output channels, by layer; of layers that lose channels together, one is named.
+
+    Args:
+        structure: the JSON text that `remove_channels` returned; empty: none.
+    """
+    return _record(structure).removed if structure else ()
+
+
 def _record(structure: str) -> Structure:
     try:
         return Structure.model_validate_json(structure)

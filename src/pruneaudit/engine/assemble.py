@@ -186,12 +186,27 @@ def study_settings(
     plan: Plan, store: Store, audit_data: AuditData, left_out: Collection[int] = ()
 ) -> list[AttackSetting]:
     """Returns the attack settings of a study whose signals are on disk; `left_out` as for `audit_study`."""
-    signals = {release: release_signals(plan, store, audit_data, release, left_out) for release in plan.releases}
+    needs = frozenset(need for attack in attacks_of(plan.study).values() for need in attack.needs)
+    told: dict[str, Any] = {}
     fitting = holdout_halves(audit_data.holdout, audit_data.ids)[0]
-    if fitting.sum() >= MIN_HOLDOUT and any("features" in attack.needs for attack in attacks_of(plan.study).values()):
-        features = input_features(audit_data.x, fitting)
-        signals = {release: replace(found, features=features) for release, found in signals.items()}
+    if "features" in needs and fitting.sum() >= MIN_HOLDOUT:
+        told["features"] = input_features(audit_data.x, fitting)
+    signals = {}
+    for release in plan.releases:
+        found = release_signals(plan, store, audit_data, release, left_out)
+        further = told | _structure(plan, store, audit_data, release, left_out) if "structure" in needs else told
+        signals[release] = replace(found, **further) if further else found
     return bank_settings(signals, plan.study.audit.references, counterparts(plan.study))
+
+
+def _structure(
+    plan: Plan, store: Store, audit_data: AuditData, release: str, left_out: Collection[int]
+) -> dict[str, Any]:
+    """Returns the key `structure` of a release's signals, if its networks have any."""
+    from pruneaudit.engine.released_structure import released_structure  # imports torch
+
+    found = released_structure(plan, store, audit_data, release, left_out)
+    return {} if found is None else {"structure": found}
 
 
 def audit_study(
