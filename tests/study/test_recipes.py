@@ -9,6 +9,8 @@ import pytest
 from pruneaudit.core.errors import UserError
 from pruneaudit.engine.plan import check_plugins
 from pruneaudit.study import Study
+from pruneaudit.study.lineage import repeats
+from pruneaudit.study.post_processing import post_processing
 from pruneaudit.study.recipes import load_recipe, load_recipe_or_file, recipe_names
 
 
@@ -50,3 +52,9 @@ def test_a_file_or_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert load_recipe_or_file("demo") == load_recipe("demo")
     with pytest.raises(UserError, match=r"demo\.toml: cannot be read"):
         load_recipe_or_file("demo.toml")
+
+
+def test_the_family_has_its_noise_floors_and_what_was_made_without_data() -> None:
+    study = load_recipe("families")
+    assert repeats(study) == {"dense+finetune-again": "dense+finetune", "retrained": "dense"}
+    assert post_processing(study) == {"pruned-0.5": "dense", "rtn-4": "dense"}
