@@ -11,8 +11,7 @@ from pruneaudit.defenses.dp import is_private_alone
 from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.store import Store
 from pruneaudit.metrics.epsilon import OneRunBound
-from pruneaudit.study.lineage import release_of
-from pruneaudit.study.releases import INIT
+from pruneaudit.study.protection import private_trainings, unprotected
 
 
 def dp_sgd_bounds(plan: Plan, store: Store, left_out: Collection[int] = ()) -> dict[str, OneRunBound]:
@@ -27,9 +26,8 @@ def dp_sgd_bounds(plan: Plan, store: Store, left_out: Collection[int] = ()) -> d
         return {}
     found: dict[str, OneRunBound] = {}
     for release in plan.releases:
-        described = release_of(plan.study, release)
-        if described is None or described.parent != INIT:
-            continue  # its report does not count the steps of its parent's training
+        if private_trainings(plan.study, (release,)) != (release,) or unprotected(plan.study, (release,)):
+            continue  # the curve is that of one training with one sampling rate
         tasks = [task for task in plan.models(release) if plan.study.membership.is_victim(task.model_id)]
         files = [store.path(task.artifact) / SUMMARY_FILE for task in tasks if task.model_id not in left_out]
         reports = [json.loads(file.read_text()).get("defense") or {} for file in files]
