@@ -82,6 +82,7 @@ def repeated(make_study, tmp_path_factory):
             {"name": "fresh", "parent": "init"},
             {"name": "fresh-again", "parent": "init", "finetune_seed": 1},
         ],
+        membership={"num_models": 12},
         audit={"attacks": ["loss", "lira"], "fpr_levels": [0.2, 0.01]},
     )
     return run(study, out=tmp_path_factory.mktemp("repeated"), runtime=Runtime(executor="serial"))

@@ -1,14 +1,21 @@
 """From attack settings to the tables of who becomes exposed."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from pruneaudit.evaluation.attack_setting import bank_settings
+from pruneaudit.attacks.attack_input import AttackInput
+from pruneaudit.attacks.disjoint import disjoint
+from pruneaudit.evaluation.apart import scores_apart
+from pruneaudit.evaluation.attack_setting import AttackSetting, bank_settings
 from pruneaudit.evaluation.comparison_plan import ComparisonPlan, ready
 from pruneaudit.evaluation.detection_changes import fixed_level
 from pruneaudit.evaluation.evaluating import Known, Measuring, evaluate
-from pruneaudit.metrics.detection import sample_detection
+from pruneaudit.evaluation.findings import Writer
+from pruneaudit.evaluation.measure import accuracies, measure
+from pruneaudit.metrics.detection import barriers, sample_detection
 from pruneaudit.signals.signals import Signals
 
 ATTACKS = ["loss", "lira"]
@@ -60,11 +67,17 @@ def test_a_planted_group_becomes_exposed_and_is_found_by_class(bank, again):
     assert (top["class_id"] == 2).mean() > 0.9
 
 
+def disjoint_scores(bank, attack="lira"):
+    """The attack with each half of the bank as the references of the other."""
+    attack_input = disjoint(AttackInput.of([bank], [bank]), 0)
+    scores = ready([attack])[attack].score(attack_input, np.random.default_rng(0)).victims
+    return np.where(bank.canaries, np.nan, scores)
+
+
 def test_every_sample_of_some_victim_is_there_with_its_exposure(bank, again):
     found = audited({"dense": bank, "pruned": again})
     table = found.results.sample_detection
-    scores = [np.where(bank.canaries, np.nan, found.scores[f"{name}/matched/lira"]) for name in ("dense", "pruned")]
-    expected = sample_detection(*scores, bank.member, 0.1)
+    expected = sample_detection(disjoint_scores(bank), disjoint_scores(again), bank.member, 0.1)
     told = expected.num_victims > 0
     assert table["sample_id"].tolist() == [str(name) for name in bank.sample_ids[told]]
     np.testing.assert_array_equal(table["class_id"], bank.labels[told])
@@ -74,8 +87,60 @@ def test_every_sample_of_some_victim_is_there_with_its_exposure(bank, again):
     of_all = found.results.detection_changes.set_index("class").loc["all"]
     assert of_all["num_samples"] == told.sum() <= 580
     assert of_all["newly_detected"] - of_all["no_longer_detected"] == expected.moves.sum()
+    assert (of_all["disjoint_references"], of_all["suppressed"]) == (6, "")
     classes = found.results.detection_changes.iloc[1:]
     assert classes["newly_detected"].sum() == of_all["newly_detected"]
+
+
+@pytest.mark.parametrize("attack", ["lira", "rmia"])
+def test_where_nothing_leaks_members_are_found_as_often_as_others(make_bank, attack):
+    """The networks leak, but the membership that counts is drawn again."""
+    leaking, drawn = make_bank(16, 2000, gain=1.0), make_bank(16, 2000, seed=7).member
+    redrawn = dataclasses.replace(leaking, member=drawn)
+    scores = disjoint_scores(redrawn, attack)
+    limits = barriers(scores, drawn, 0.1)[:, None]
+    rates = [(scores > limits)[side & ~np.isnan(scores)].mean() for side in (drawn, ~drawn)]
+    assert rates[0] == pytest.approx(rates[1], abs=0.01)
+    table = audited({"dense": redrawn, "copy": redrawn}, attacks=[attack]).results.sample_detection
+    found = np.average(table["detection_rate_before"], weights=table["num_victims"])
+    assert found == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_bank_that_is_too_small_has_the_reason_and_no_rates(make_bank):
+    releases = {name: make_bank(8, 400, gain=1.0, noise_seed=seed) for seed, name in enumerate(("dense", "pruned"))}
+    results = audited(releases).results
+    (row,) = results.detection_changes.to_dict("records")
+    assert (row["release"], row["baseline"], row["class"], row["disjoint_references"]) == ("pruned", "dense", "all", 4)
+    assert "12 models" in row["suppressed"]
+    assert np.isnan(row["newly_detected"])
+    assert np.isnan(row["fpr"])
+    assert results.sample_detection.empty
+    of_loss = audited(releases, attacks=["loss"]).results.detection_changes  # no references, so none are too few
+    assert (of_loss["suppressed"] == "").all()
+    assert of_loss["disjoint_references"].isna().all()
+    assert of_loss["newly_detected"].notna().all()
+
+
+def test_with_references_of_their_own_the_scores_of_findings_are_kept(make_bank):
+    victims, references = make_bank(4, 400), make_bank(10, 400, first_id=50, noise_seed=3)
+    setting = AttackSetting("dense", "matched", AttackInput.of([victims], [references]))
+    attack = ready(["lira"])["lira"]
+    measured = measure(attack, "lira", setting, (0.1,), 0)
+    writer = Writer(setting, "lira", measured, accuracies(victims), np.nan, (0.1,), 0)
+    found = scores_apart(attack, writer)
+    np.testing.assert_array_equal(found.scores, measured.counted_scores)
+    assert np.isnan(found.num_references)
+    assert found.suppressed == ""
+
+
+def test_an_attack_that_learns_on_victims_is_told_to_have_company(bank):
+    setting = AttackSetting("dense", "matched", AttackInput.of([bank], [bank]))
+    learned, lira = ready(["posterior_lr", "lira"]).values()
+    measured = measure(lira, "lira", setting, (0.1,), 0)
+    found = scores_apart(learned, Writer(setting, "posterior_lr", measured, accuracies(bank), np.nan, (0.1,), 0))
+    assert np.isnan(found.scores).all()
+    assert "posterior_lr" in found.suppressed
+    assert "rmia" in found.suppressed
 
 
 def test_the_noise_floor_is_that_of_the_release_or_else_of_the_baseline(bank, again, make_bank):
@@ -146,7 +211,7 @@ def test_under_an_attack_with_shared_references_the_size_is_at_most_nominal(make
     """Two releases that differ in noise alone: at a nominal 5% 'all' is rejected in about 2% of the banks."""
     rejected, in_classes, trials = 0, 0, 200
     for trial in range(trials):
-        releases = {name: make_bank(8, 300, seed=trial, noise_seed=seed) for seed, name in enumerate(("dense", "b"))}
+        releases = {name: make_bank(12, 300, seed=trial, noise_seed=seed) for seed, name in enumerate(("dense", "b"))}
         p_values = audited(releases, attacks=["lira"]).results.detection_changes["p_value"]
         rejected += p_values.iloc[0] < 0.05
         in_classes += (p_values.iloc[1:] < 0.05).sum()

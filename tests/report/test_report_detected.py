@@ -1,6 +1,7 @@
 """The section on who becomes exposed."""
 
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -53,6 +54,36 @@ def test_counts_stand_beside_the_noise_floor(build):
     assert "finetune_seed" in page
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r' id="([^"]+)"', page)), "links lead somewhere"
     assert "By chance: the same counts" in " ".join(render(build(noise=4.0)).split())
+
+
+def without_rates(release, reason):
+    row = counts(release, BASELINE, "all", float("nan"), float("nan"), p_value=float("nan"))
+    return row | {"fpr": float("nan"), "disjoint_references": 4, "suppressed": reason}
+
+
+def test_a_bank_that_is_too_small_has_a_reason_instead_of_a_table(make_results):
+    rows = pd.DataFrame([without_rates(RELEASE, "only 4 references"), without_rates("other", "only 4 references")])
+    results = make_results(lambda parts: parts.update(detection_changes=rows))
+    found = detected(results)
+    assert (found.lines, found.suppressed, found.level) == ((), ("only 4 references",), "")
+    assert detected_figures(results) == []
+    page = render(results)
+    assert page.count("only 4 references") == 1
+    assert "Samples that move" not in page
+
+
+def test_a_pair_without_rates_stands_beside_those_with(build):
+    results = build()
+    told = results.detection_changes.assign(disjoint_references=14, suppressed="")
+    rows = pd.concat([told, pd.DataFrame([without_rates("other", "one model is missing")])])
+    results = replace(results, detection_changes=rows)
+    found = detected(results)
+    assert (len(found.lines), found.suppressed, found.num_references) == (3, ("one model is missing",), 14)
+    assert "other" not in {line.release for line in found.lines}
+    page = " ".join(render(results).split())
+    assert "at least 14 references" in page
+    assert "one model is missing" in page
+    assert "references each" not in render(build()), "a run of an older version had others"
 
 
 def test_the_largest_rises_come_first_and_falls_not_at_all(build):

@@ -113,7 +113,7 @@ def too_few(attack_input: AttackInput, compares_in: bool) -> str:
         int(attack_input.allowed[worst].sum()),
         "trained on it and not" if compares_in else "not trained on it",
     )
-    needed = _sufficient(attack_input, compares_in)
+    needed = _sufficient(attack_input, compares_in, count)
     advice = f"; a bank of {2 * needed} models has enough" if needed else ""
     return (
         f"victims and references must be different models here, and with {count} references"
@@ -122,13 +122,13 @@ def too_few(attack_input: AttackInput, compares_in: bool) -> str:
     )
 
 
-def _sufficient(attack_input: AttackInput, compares_in: bool) -> int:
-    """The number of references in a half that is expected to be enough; 0 if none is."""
+def _sufficient(attack_input: AttackInput, compares_in: bool, too_small: int) -> int:
+    """The number of references in a half, above one that is too small, that is expected to be enough; 0 if none is."""
     if not attack_input.references:
         return 0
     member, counted = attack_input.reference.member, attack_input.eligible.any(axis=0)
     inside = float(member[:, counted].mean()) if counted.any() else 0.0
-    for count in range(2, _MOST_ADVISED):
+    for count in range(too_small + 1, _MOST_ADVISED):
         missed = inside**count + ((1 - inside) ** count if compares_in else 0)
         if 1 - missed > MIN_SHARE:
             return count

@@ -59,6 +59,9 @@ DETECTION_CHANGE_COLUMNS = (
     *("release", "baseline", "attack", "fpr", "class", "newly_detected", "no_longer_detected", "detected_before"),
     *("num_samples", "p_value", "noise_newly", "noise_no_longer"),
 )
+LATER_DETECTION_CHANGE_COLUMNS = ("disjoint_references", "suppressed")
+"""The smallest number of references of any victim, where each half of the bank is the references of the other; missing
+where the references of findings are used."""
 SAMPLE_DETECTION_COLUMNS = (
     *(
         "release",
@@ -118,6 +121,7 @@ LATER_COLUMNS = {
     "frontier": EQUAL_SIZE_COLUMNS,
     "ppv": LEARNED_PPV_COLUMNS,
     "releases": LATER_RELEASE_COLUMNS,
+    "detection_changes": LATER_DETECTION_CHANGE_COLUMNS,
 }
 """Columns that tables of older runs lack; they are read as missing."""
 LONG_TABLES = {"sample_detection": SAMPLE_DETECTION_COLUMNS}

@@ -1,6 +1,8 @@
 """Which samples become exposed: how the vulnerability of single samples changes between releases.
 
-Uses the primary attack and matched references. `metrics/detection.py` defines the detection rate and the paired test:
+Uses the primary attack and matched references that are disjoint from the victims (`apart.py`): a sample's detection
+rate compares victims, so these must not be each other's references. A bank that is too small for that has no rates,
+and the rows of its pairs give the reason. `metrics/detection.py` defines the detection rate and the paired test:
 a sample's detection rate is the share of victims trained on it in which the attack finds it at a fixed false-positive
 rate; it is exposed if that share is at least one half. Both limits are fixed before any score is seen: the level is
 `LEVEL` if the study reports it and every victim has enough non-members for it, else the lowest such level.
@@ -22,12 +24,15 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from pruneaudit.attacks.attack import Attack
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
-from pruneaudit.evaluation.columns import SAMPLE_DETECTION_COLUMNS
+from pruneaudit.evaluation.apart import Apart, scores_apart
+from pruneaudit.evaluation.columns import DETECTION_CHANGE_COLUMNS, SAMPLE_DETECTION_COLUMNS
 from pruneaudit.evaluation.findings import Row, Writer
 from pruneaudit.metrics import refusal
 from pruneaudit.metrics.detection import DetectionChange, NetChange, net_change, sample_detection
+from pruneaudit.signals.signals import Signals
 
 LEVEL = 0.01
 """The preferred false-positive rate at which samples count as found."""
@@ -52,43 +57,68 @@ def fixed_level(levels: Iterable[float], num_nonmembers: int) -> float | None:
 
 
 def detection_changes(
-    writers: Mapping[str, Writer], pairs: Sequence[Pair], repeats: Mapping[str, str], seed: int
+    attack: Attack, writers: Mapping[str, Writer], pairs: Sequence[Pair], repeats: Mapping[str, str], seed: int
 ) -> tuple[list[Row], pd.DataFrame]:
     """The changes between releases: counts by class, and every sample.
 
     Args:
-        writers: one attack on each release, all of the same victims and samples.
+        attack: the attack that the writers measured; it is played once more on each release of a pair.
+        writers: its measurement of each release, all of the same victims and samples.
         pairs: release and baseline; of two mirrored pairs only the first is used.
         repeats: for each release that repeats another with a different `finetune_seed`, the repeated one.
         seed: the study's seed.
 
     Returns:
-        Rows of the table `detection_changes`, and the table `sample_detection`.
+        Rows of the table `detection_changes`, and the table `sample_detection`. A pair without rates has one row, with
+        the reason.
     """
     nothing = pd.DataFrame(columns=list(SAMPLE_DETECTION_COLUMNS))
     wanted = [pair for pair in _once([*pairs, *repeats.items()]) if pair[0] in writers and pair[1] in writers]
-    if not wanted:
+    played = {
+        name: scores_apart(attack, writers[name]) for name in dict.fromkeys(name for pair in wanted for name in pair)
+    }
+    told = [pair for pair in wanted if not any(played[name].suppressed for name in pair)]
+    some = next(iter(writers.values()), None)
+    if some is None or not wanted:
         return [], nothing
-    some = next(iter(writers.values()))
-    level = fixed_level(some.levels, min(int(writer.measured.num_nonmembers.min()) for writer in writers.values()))
-    if level is None:
-        return [], nothing
+    rows = [_without_rates(pair, played, some.attack) for pair in wanted if pair not in told]
+    fewest = (played[name].fewest_nonmembers for pair in told for name in pair)
+    level = fixed_level(some.levels, min(fewest, default=0))
+    if level is None or not told:
+        return rows, nothing
     labels = some.setting.attack_input.attacked.labels
     classes = np.unique(labels)
     groups = np.column_stack([np.ones(len(labels), dtype=bool), labels[:, None] == classes])  # (N, G)
     moved, counts = {}, {}
-    for pair in wanted:
-        release, baseline = (writers[name].measured for name in pair)
-        given = baseline.counted_scores, release.counted_scores, release.member, level
+    for pair in told:
+        release, baseline = (played[name] for name in pair)
+        given = baseline.scores, release.scores, release.member, level
         moved[pair] = sample_detection(*given)
         counts[pair] = net_change(*given, groups, numpy_generator(seed, seeds.MIGRATION))
     names = [ALL, *(str(class_id) for class_id in classes)]
-    rows = [
-        {"release": pair[0], "baseline": pair[1], "attack": some.attack, "fpr": level, **row}
+    rows += [
+        {**_which(pair, some.attack, played), "fpr": level, **row}
         for pair, count in counts.items()
         for row in _rows(count, _noise(pair, counts, repeats), names)
     ]
-    return rows, pd.concat([_samples(pair, found, some) for pair, found in moved.items()], ignore_index=True)
+    samples = [_samples(pair, found, played[pair[0]].signals) for pair, found in moved.items()]
+    return rows, pd.concat(samples, ignore_index=True)
+
+
+def _which(pair: Pair, attack: str, played: Mapping[str, Apart]) -> Row:
+    """What a row is about."""
+    numbers = (played[name].num_references for name in pair)
+    fewest = min((number for number in numbers if not np.isnan(number)), default=np.nan)
+    return {"release": pair[0], "baseline": pair[1], "attack": attack, "disjoint_references": fewest, "suppressed": ""}
+
+
+def _without_rates(pair: Pair, played: Mapping[str, Apart], attack: str) -> Row:
+    """The row of a pair without rates, and why it has none."""
+    missing = (
+        column for column in DETECTION_CHANGE_COLUMNS if column not in ("release", "baseline", "attack", "class")
+    )
+    reason = next(played[name].suppressed for name in pair if played[name].suppressed)
+    return {**dict.fromkeys(missing, np.nan), **_which(pair, attack, played), "class": ALL, "suppressed": reason}
 
 
 def _once(pairs: Iterable[Pair]) -> list[Pair]:
@@ -129,9 +159,9 @@ def _noise(pair: Pair, counts: Mapping[Pair, NetChange], repeats: Mapping[str, s
     return missing, missing
 
 
-def _samples(pair: Pair, found: DetectionChange, writer: Writer) -> pd.DataFrame:
+def _samples(pair: Pair, found: DetectionChange, signals: Signals) -> pd.DataFrame:
     """The rows of one pair in the table `sample_detection`: every sample that is a scored member of some victim."""
-    told, signals = found.num_victims > 0, writer.setting.attack_input.attacked
+    told = found.num_victims > 0
     columns = {
         "release": pair[0],
         "baseline": pair[1],

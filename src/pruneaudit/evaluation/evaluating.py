@@ -157,7 +157,7 @@ def evaluate(
                 }
                 rows[label]["frontier"] += frontier_rows(alike, comparison_plan, sizes, seed)
                 rows[label]["detection_changes"], samples["sample_detection"] = detection_changes(
-                    alike, pairs, comparison_plan.repeats, seed
+                    attacks[label], alike, pairs, comparison_plan.repeats, seed
                 )
             if label not in held_against:
                 written[label].clear()

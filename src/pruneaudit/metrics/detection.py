@@ -10,8 +10,8 @@ The test must account for three dependencies: samples share victims (a victim wi
 share samples (a non-member with a high score raises many thresholds), and both releases have the same victims and
 samples. So D is not tested sample by sample as in McNemar's test. If nothing has changed, a victim's two releases are
 exchangeable: p is how often D is at least as far from 0 when those of random victims are swapped. (Scores stay the
-same, which ignores that a victim is also a reference of others.) That takes the samples as given. For the draw of
-samples, a normal variable is added to every such D, with the variance
+same, which ignores that a victim is also a reference of the other half of the bank.) That takes the samples as given.
+For the draw of samples, a normal variable is added to every such D, with the variance
 
     max(0, moved - B) + max(0, S - T - moved)
 

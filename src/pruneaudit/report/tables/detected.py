@@ -71,7 +71,11 @@ class Detected:
 
     attack: str
     level: str
-    """The false-positive rate at which samples count as found."""
+    """The false-positive rate at which samples count as found; empty if there are no lines."""
+    num_references: int | None
+    """The smallest number of references of any network, if each half of them is the references of the other."""
+    suppressed: tuple[str, ...]
+    """Why some pairs of releases have no line, each reason once."""
     lines: tuple[MovedLine, ...]
     with_floor: bool
     """Some release was fine-tuned with another seed."""
@@ -95,10 +99,14 @@ def detected(results: Results, samples: Samples = NO_SAMPLES, show_records: bool
     table = results.detection_changes
     if table.empty:
         return None
-    of_all = table[table["class"] == ALL]
+    is_told = table["suppressed"] == ""
+    of_all = table[(table["class"] == ALL) & is_told]
+    numbers = of_all["disjoint_references"].dropna()
     return Detected(
         attack=attack_name(str(table["attack"].iloc[0])),
-        level=f"{100 * table['fpr'].iloc[0]:g}%",
+        level=f"{100 * of_all['fpr'].iloc[0]:g}%" if len(of_all) else "",
+        num_references=int(numbers.min()) if len(numbers) else None,
+        suppressed=tuple(dict.fromkeys(table.loc[~is_told, "suppressed"])),
         lines=tuple(_line(row) for _, row in of_all.iterrows()),
         with_floor=bool(of_all["noise_newly"].notna().any()),
         rising=tuple(
@@ -116,7 +124,8 @@ def shown_samples(results: Results) -> set[str]:
 
 def shown_pairs(results: Results) -> list[tuple[str, str]]:
     """Each release with the one baseline that sentences compare it with."""
-    pairs = results.detection_changes[["release", "baseline"]].drop_duplicates()
+    table = results.detection_changes
+    pairs = table.loc[table["suppressed"] == "", ["release", "baseline"]].drop_duplicates()
     return [
         (release, baseline)
         for release, baseline in pairs.itertuples(index=False)
