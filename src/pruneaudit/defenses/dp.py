@@ -47,7 +47,8 @@ class DpOptions(Options):
     noise_multiplier: float | None = Field(default=None, ge=0, le=1e6)
     """Standard deviation of the noise, in units of `max_grad_norm`; 0 only clips, and guarantees nothing."""
     target_epsilon: float | None = Field(default=None, gt=0, le=1e6)
-    """Instead of `noise_multiplier`: use the least noise that keeps epsilon below this after all epochs."""
+    """Instead of `noise_multiplier`: use the least noise that keeps epsilon of this training below this. Trainings of
+    ancestors come on top."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """C, the largest norm of one sample's gradient, over all weights together."""
     delta: float = Field(default=1e-5, gt=0, lt=1)
