@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +65,23 @@ def command(
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Also collect what the attack samia needs; 11 times the work.")
     ] = False,
+    structure: Annotated[
+        bool,
+        typer.Option(
+            "--structure",
+            help="Also collect which weights and channels each network keeps, for the attack mask_filter: zeros of the"
+            " weights count as removed.",
+        ),
+    ] = False,
+    masks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--masks",
+            metavar="[NAME=]FILES",
+            help="Files of masks in place of the zeros, one per model in the order of the weights, with 0 or 1 for"
+            " every weight. Repeatable; with the names of releases as in --weights.",
+        ),
+    ] = None,
     mean: Annotated[
         str | None,
         typer.Option(
@@ -103,12 +121,14 @@ def command(
         numbers("--mean", mean),
         numbers("--std", std),
     )
-    asked = Queries(queries, sensitivity, seed)
+    masks_of = _masks(masks or [], list(releases))
+    asked = Queries(queries, sensitivity, seed, structure)
     with _writing(out, list(releases), force) as write, StepLine(quiet) as line:
         machine = Here(device, data_root, line)
         collected = {}
         for name, files in releases.items():
-            found = collect(factory, files, membership, data, options, asked, machine, canaries)
+            own = replace(asked, masks=masks_of[name])
+            found = collect(factory, files, membership, data, options, own, machine, canaries)
             write(name, found.signals)
             collected[name] = found
     for name, found in collected.items():
@@ -136,6 +156,21 @@ def _by_release(weights: list[str]) -> dict[str, list[Path]]:
         earlier = first.setdefault(tuple(path.resolve() for path in paths), name)
         if earlier != name:
             raise UserError(f"--weights: got {paths[0]} for {earlier} and for {name}, expected the files of each")
+    return found
+
+
+def _masks(given: list[str], releases: list[str]) -> dict[str, list[Path]]:
+    """The given files of masks of each release.
+
+    Raises:
+        UserError: a name is not one of the releases'.
+    """
+    found: dict[str, list[Path]] = {name: [] for name in releases}
+    for name, path in map(named_path, given):
+        if name not in found:
+            expected = "files without a name" if "" in found else f"NAME=FILES with a name of {', '.join(found)}"
+            raise UserError(f"--masks: got {f'{name}=' if name else ''}{path}, expected {expected}, as in --weights")
+        found[name].append(path)
     return found
 
 

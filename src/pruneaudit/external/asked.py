@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pruneaudit.core.errors import UserError
@@ -35,7 +36,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class Queries:
-    """The queries that every network gets for every sample.
+    """The queries that every network gets for every sample, and what else is collected of it.
 
     Raises:
         UserError: fewer than one query.
@@ -51,7 +52,15 @@ class Queries:
     """Collect the sensitivities for the attack `samia`; 11 more predictions for every sample."""
     seed: int = 0
     """Seed of augmented queries and of noise."""
+    structure: bool = False
+    """Also collect which weights and channels each network keeps, for the attack `mask_filter`: from `masks`, or from
+    masks that were written beside the weights, or from the zeros of the weights."""
+    masks: Sequence[str | Path] = ()
+    """Files of masks, one per model in the order of the weights, each with 0 or 1 for every weight by the parameter's
+    name, also with torch's ending "_mask"; patterns work. They turn `structure` on."""
 
     def __post_init__(self) -> None:
+        if self.masks:
+            object.__setattr__(self, "structure", True)
         if self.count < 1:
             raise UserError(f"queries: got {self.count}, expected 1 or more")

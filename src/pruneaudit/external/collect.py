@@ -135,22 +135,30 @@ def collect(
     _tell_one_sided(frame, notes.setdefault)
 
     from pruneaudit.external.filling import filled
+    from pruneaudit.external.kept import NO_STRUCTURE, Structures, find_masks
     from pruneaudit.external.networks import ask, maker_of
 
     shape, names = audit_data.x.shape[1:], [str(name) for name in frame.model_names]
     make = maker_of(factory, options.factory_options, shape, audit_data.num_classes)
+    structures = Structures(make, find_masks(queries.masks, len(files))) if queries.structure else None
     samples = device_samples(audit_data, runtime.device)
     arrays: dict[str, np.ndarray] = {}
     seen: dict[bytes, str] = {}
     for row, (file, name) in enumerate(zip(files, names, strict=True)):
         runtime.progress.say(f"predicting with {name} ({row + 1} of {len(files)})")
         network = filled(make(), file, options.weights_key, notes.setdefault).to(runtime.device)
+        if structures is not None:
+            structures.add(network, file)
         answers = ask(network, samples, name, audit_data.num_classes, queries, not audit_data.classes_known)
         _check_form(answers, arrays, name)
         _check_new(next(iter(answers.values())), str(file), seen)  # logits or probabilities
         for key, answer in answers.items():
             arrays.setdefault(key, np.empty((len(files), *answer.shape), answer.dtype))[row] = answer
     collected: dict[str, Any] = {"logits": None, **arrays}
+    if structures is not None and (bits := structures.bits()) is not None:
+        collected["structure"] = bits
+    elif structures is not None:
+        notes.setdefault(NO_STRUCTURE)
     if frame.fitting.sum() >= MIN_HOLDOUT:
         collected["features"] = input_features(audit_data.x, frame.fitting)
     runtime.progress.say("do members and others differ before any model looks?")

@@ -84,7 +84,7 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _visible(paths: Iterable[Path]) -> list[Path]:
-    return sorted((path for path in paths if not path.name.startswith(".")), key=_natural)
+    return sorted((path for path in paths if not path.name.startswith(".")), key=natural_order)
 
 
 def _weights_among(paths: Iterable[Path]) -> list[Path]:
@@ -102,7 +102,8 @@ def _is_meant(path: Path) -> bool:
         return file.read(16).startswith(_TORCH_MAGIC)
 
 
-def _natural(path: Path) -> tuple[list[str | int], str]:
+def natural_order(path: Path) -> tuple[list[str | int], str]:
+    """The key by which files are sorted: model-2 comes before model-10."""
     parts = re.split(r"([0-9]+)", str(path))
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], str(path)
 
