@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
-from pruneaudit.api.again import check_all_there
-from pruneaudit.api.reuse import keep_page
-from pruneaudit.api.saved import PredictionFiles, loaded
+from pruneaudit.api.added_later import Figures, stored
+from pruneaudit.api.saved import PredictionFiles
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import STUDY_FILE, file_sha256, writing
 from pruneaudit.core.machine import HERE, Machine
-from pruneaudit.engine.assemble import study_settings
 from pruneaudit.evaluation.attack_setting import AttackSetting, primary_kind, setting_of
-from pruneaudit.evaluation.comparison_plan import fewest_references
-from pruneaudit.evaluation.given import chosen_baseline, given_settings
 from pruneaudit.evaluation.power import Drawing, power_rows
 from pruneaudit.evaluation.power_attacks import power_attacks
 from pruneaudit.evaluation.results import Results
-from pruneaudit.metrics.standard import tpr_levels
-from pruneaudit.report.page.html import write_report
-from pruneaudit.report.selection import num_references, release_names
-from pruneaudit.runs.folder import RunFolder
-from pruneaudit.runs.lock import RunLock
-from pruneaudit.runs.names import PLANNED_BY, REPORT_FILE
-from pruneaudit.signals.signals import Signals
-from pruneaudit.study.audit import DEFAULT_LEVELS
 
 
 @dataclass(frozen=True)
@@ -107,87 +94,11 @@ def power(
         >>> sorted(set(found.table["num_references"]))
         [1, 2, 3]
     """
-    if isinstance(source, PredictionFiles):
-        return _of_files(source, attacks, None if out is None else Path(out), curves, runtime, command)
-    folder = Path(source)
-    if not (folder / STUDY_FILE).exists():
-        raise UserError(_not_a_run(folder))
-    if out is not None:
-        raise UserError(f"out: got {out} beside the run {folder}, to which its curves are added; leave it out")
-    if curves.seed is not None or curves.fpr_levels is not None:
-        raise UserError(f"got a seed or rates beside the run {folder}, whose study has them; leave them out")
-    return _of_run(RunFolder.open(folder), attacks, curves, runtime, command)
-
-
-def _not_a_run(folder: Path) -> str:
-    if (folder / REPORT_FILE).exists():
-        return (
-            f"{folder}: holds an audit of predictions, which does not keep them; give their files, with:"
-            f" pruneaudit power FILE... --out {folder}"
-        )
-    return f"{folder}: no {STUDY_FILE} there; expected the folder of a run, such as runs/demo, or files of predictions"
-
-
-def _of_run(run: RunFolder, attacks: Sequence[str], curves: Curves, runtime: Machine, command: str) -> Power:
-    results = run.results()
-    run.check_unchanged(PLANNED_BY)
-    plan, audit_data = run.planned(data_root=runtime.data_folder)
-    check_all_there(run, plan)
-    with RunLock(run.path):
-        settings = study_settings(plan, run.store, audit_data)
-        drawing = Drawing(plan.study.audit.fpr_levels, plan.study.seed, curves.num_subsets, curves.at)
-        found = _drawn(settings, attacks, drawing, runtime)
-        return replace(found, results=_added(results, run.path, found, drawing, command))
-
-
-def _of_files(
-    files: PredictionFiles, attacks: Sequence[str], out: Path | None, curves: Curves, runtime: Machine, command: str
-) -> Power:
-    results = None if out is None else RunFolder(out).results()
-    if results is not None and results.about.get("study"):
-        raise UserError(f"{out}: holds the run of a study, not the audit of these files; use: pruneaudit power {out}")
-    name = None
-    if results is not None and not isinstance(files.signals, Mapping) and not Path(files.signals).is_dir():
-        name = next(iter(release_names(results)))  # audit --name
-    paths = files.releases(name)
-    base = chosen_baseline(list(paths), files.baseline)
-    signals = {release: Signals.load(path) for release, path in paths.items()}
-    settings = given_settings(signals, loaded(files.other_models()), base)
-    if out is not None and results is not None:
-        _check_same(out, results, paths, base, settings)
-    audited = _levels_and_seed(results)
-    levels = audited[0] if curves.fpr_levels is None else curves.fpr_levels
-    drawing = Drawing(levels, audited[1] if curves.seed is None else curves.seed, curves.num_subsets, curves.at)
-    found = _drawn(settings, attacks, drawing, runtime)
-    if out is None or results is None:
-        return found
-    return replace(found, results=_added(results, out, found, drawing, command))
-
-
-def _check_same(
-    out: Path, results: Results, paths: Mapping[str, Path], base: str, settings: Sequence[AttackSetting]
-) -> None:
-    """Refuses an audit of other files.
-
-    Raises:
-        UserError: releases, checksums or numbers of references differ.
-    """
-    audited = release_names(results)
-    if set(audited) != set(paths):
-        raise UserError(f"{out}: is the audit of {', '.join(audited)}, got {', '.join(paths)}; give the same files")
-    if results.about.get("audit_data", {}).get("sha256") != file_sha256(paths[base]):
-        raise UserError(f"{paths[base]}: differs from the file that {out} audited; audit it again, or leave --out out")
-    given, known = fewest_references(settings), num_references(results)
-    if known is not None and known != given:
-        raise UserError(f"{out}: each victim had {known} references, got {given}; give the same --references")
-
-
-def _levels_and_seed(results: Results | None) -> tuple[tuple[float, ...], int]:
-    """False-positive rates and seed of an audit; the usual ones without any."""
-    if results is None:
-        return DEFAULT_LEVELS, 0
-    seeds = results.about.get("seeds") or [0]
-    return tuple(tpr_levels(results.findings.columns).values()), int(seeds[0])
+    with stored(source, out, Figures("power", curves.seed, curves.fpr_levels), runtime) as given:
+        drawing = Drawing(given.levels, given.seed, curves.num_subsets, curves.at)
+        found = _drawn(given.settings, attacks, drawing, runtime)
+        record = {"command": command, "seed": drawing.seed, "notes": list(found.notes)}
+        return replace(found, results=given.with_tables({"power": found.table}, "power", record))
 
 
 def _drawn(settings: Sequence[AttackSetting], attacks: Sequence[str], drawing: Drawing, runtime: Machine) -> Power:
@@ -201,15 +112,3 @@ def _drawn(settings: Sequence[AttackSetting], attacks: Sequence[str], drawing: D
         runtime.progress.say(f"{release}: {attack} with fewer references")
 
     return Power(pd.DataFrame(power_rows(chosen, played, drawing, begin)), None, tuple(notes))
-
-
-def _added(results: Results, folder: Path, found: Power, drawing: Drawing, command: str) -> Results:
-    """The results with the curves, which are written to the folder."""
-    record = {"command": command, "seed": drawing.seed, "notes": list(found.notes)}
-    added = replace(results, power=found.table, about=results.about | {"power": record})
-    with writing(folder):
-        added.save(folder)
-        write_report(added, folder / REPORT_FILE)
-        keep_page(folder)
-        RunFolder(folder).seal()
-    return added
