@@ -2,6 +2,7 @@
 
 from pruneaudit.api.again import attack, report_again
 from pruneaudit.api.checking import check
+from pruneaudit.api.family_leakage import Families, FamilySettings, families
 from pruneaudit.api.fewer_references import Curves, Power, power
 from pruneaudit.api.page import PageSettings
 from pruneaudit.api.running import run
@@ -12,6 +13,8 @@ from pruneaudit.api.writing import Run
 
 __all__ = [
     "Curves",
+    "Families",
+    "FamilySettings",
     "PageSettings",
     "Power",
     "PredictionFiles",
@@ -21,6 +24,7 @@ __all__ = [
     "audit_files",
     "check",
     "clean_run",
+    "families",
     "power",
     "report_again",
     "run",

@@ -21,6 +21,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import STUDY_FILE, file_sha256, writing
 from pruneaudit.core.machine import Machine
 from pruneaudit.engine.assemble import study_settings
+from pruneaudit.engine.plan import Plan
 from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.comparison_plan import fewest_references
 from pruneaudit.evaluation.given import chosen_baseline, given_settings
@@ -57,10 +58,10 @@ class Stored:
     seed: int
     baseline: str
     """The release with which the others are compared."""
-    study: Study | None = None
-    """The study as its plan has it; None for files."""
+    plan: Plan | None = None
+    """The plan of the run, with the releases that were added for comparison; None for files."""
     asked: Study | None = None
-    """The study as it was asked for, without the releases that were added for comparison; None for files."""
+    """The study as it was asked for, without these; None for files."""
     folder: Path | None = None
     results: Results | None = None
     """Those in the folder; None if the tables are not added to any."""
@@ -70,17 +71,17 @@ class Stored:
         """The attacked releases."""
         return list(dict.fromkeys(setting.release for setting in self.settings))
 
-    def with_tables(self, tables: Mapping[str, pd.DataFrame], key: str, record: Mapping[str, Any]) -> Results | None:
+    def with_tables(self, tables: Mapping[str, pd.DataFrame], told: Mapping[str, Any]) -> Results | None:
         """Adds tables to the results, and writes these, the report and the seal; returns them.
 
         Args:
             tables: by their names in `Results`.
-            key: of the record in `about`.
-            record: how the tables were made.
+            told: parts of `about`, such as how the tables were made.
         """
         if self.results is None or self.folder is None:
             return None
-        added: Results = replace(self.results, **tables, about=self.results.about | {key: dict(record)})
+        about = self.results.about | dict(told)
+        added = replace(self.results.with_tables(tables), about=about)
         with writing(self.folder):
             added.save(self.folder)
             write_report(added, self.folder / REPORT_FILE)
@@ -120,9 +121,9 @@ def stored(
     plan, audit_data = run.planned(data_root=runtime.data_folder)
     check_all_there(run, plan)
     with RunLock(run.path):
-        study = plan.study
         settings = study_settings(plan, run.store, audit_data)
-        yield Stored(settings, study.audit.fpr_levels, study.seed, DENSE, study, run.study, run.path, results)
+        measured = plan.study.audit.fpr_levels, plan.study.seed
+        yield Stored(settings, *measured, DENSE, plan, run.study, run.path, results)
 
 
 def _not_a_run(folder: Path, command: str) -> str:

@@ -98,7 +98,7 @@ def power(
         drawing = Drawing(given.levels, given.seed, curves.num_subsets, curves.at)
         found = _drawn(given.settings, attacks, drawing, runtime)
         record = {"command": command, "seed": drawing.seed, "notes": list(found.notes)}
-        return replace(found, results=given.with_tables({"power": found.table}, "power", record))
+        return replace(found, results=given.with_tables({"power": found.table}, {"power": record}))
 
 
 def _drawn(settings: Sequence[AttackSetting], attacks: Sequence[str], drawing: Drawing, runtime: Machine) -> Power:

@@ -102,6 +102,7 @@ def audit_files(
     fpr_levels: Sequence[float] = DEFAULT_LEVELS,
     name: str | None = None,
     outputs: Sequence[str] = (),
+    families: Sequence[Sequence[str]] | str = (),
     epsilon_thresholds: str = BONFERRONI,
     page: PageSettings = USUAL_PAGE,
     runtime: Machine = HERE,
@@ -116,6 +117,7 @@ def audit_files(
         fpr_levels: false-positive rates at which the true-positive rate is reported.
         name: the name of a single release in findings and report; default: the file's name without its suffix.
         outputs: what the attacker sees, as for `pruneaudit.audit`.
+        families: sets of releases that one attacker sees together, or "all", as for `pruneaudit.audit`.
         epsilon_thresholds: how bounds on epsilon choose the number of guesses, as for `pruneaudit.audit`.
         page: settings of the report.
         runtime: its `progress` reports every attack, then the sanity checks.
@@ -143,6 +145,7 @@ def audit_files(
             baseline=base,
             sizes=files.sizes,
             outputs=outputs,
+            families=families,
             epsilon_thresholds=epsilon_thresholds,
             runtime=runtime,
         )

@@ -21,6 +21,7 @@ from pruneaudit.cli import (
     compress,
     demo,
     export,
+    families,
     figures,
     frontier,
     listing,
@@ -65,6 +66,7 @@ app.command("compress", cls=PanelCommand, rich_help_panel=OWN)(compress.command)
 app.command("report", cls=PanelCommand, rich_help_panel=RESULTS)(report.command)
 app.command("check", cls=check.BudgetCommand, rich_help_panel=RESULTS)(check.command)
 app.command("frontier", cls=PanelCommand, rich_help_panel=RESULTS)(frontier.command)
+app.command("families", cls=PanelCommand, rich_help_panel=RESULTS)(families.command)
 app.command("power", cls=PanelCommand, rich_help_panel=RESULTS)(power.command)
 app.command("figures", cls=PanelCommand, rich_help_panel=RESULTS)(figures.command)
 app.command("export", cls=ExportCommand, rich_help_panel=RESULTS)(export.command)

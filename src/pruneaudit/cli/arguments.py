@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import glob
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pruneaudit.core.errors import UserError
+
+if TYPE_CHECKING:
+    from pruneaudit.api import PredictionFiles
 
 
 def keyed_values(option: str, given: list[str]) -> dict[str, Any]:
@@ -51,6 +54,47 @@ def files_by_release(option: str, given: list[str]) -> Path | dict[str, Path]:
                 )
             found[release] = file
     return found
+
+
+def run_or_files(source: list[str], references: list[str] | None, baseline: str | None) -> Path | PredictionFiles:
+    """The folder of a finished run, or files of predictions.
+
+    Args:
+        source: the argument RUN or [NAME=]FILE...
+        references: the option --references, for files.
+        baseline: the option --baseline, for files.
+
+    Raises:
+        UserError: the options were given beside a run; or as for `files_by_release`.
+    """
+    from pruneaudit.api import PredictionFiles
+    from pruneaudit.core.files import STUDY_FILE
+    from pruneaudit.runs.names import REPORT_FILE
+
+    first = Path(source[0])
+    is_results = (first / STUDY_FILE).exists() or (first / REPORT_FILE).exists()  # not what `collect` wrote
+    if len(source) == 1 and first.is_dir() and is_results:
+        if references or baseline:
+            raise UserError(f"--references, --baseline: got them beside the run {first}, which has its own; leave them")
+        return first
+    others = files_by_release("--references", references) if references else None
+    return PredictionFiles(files_by_release("FILE", source), others, baseline)
+
+
+def families(given: list[str] | None) -> list[tuple[str, ...]] | str:
+    """Parses texts such as "dense,int8" into families; "all" stays as it is.
+
+    Raises:
+        UserError: "all" stands beside others.
+    """
+    from pruneaudit.study.families import ALL
+
+    found = [names(text) for text in given or ()]
+    if (ALL,) not in found:
+        return found
+    if len(found) > 1:
+        raise UserError(f"--families: got '{ALL}' beside other families, expected one or the other; leave one out")
+    return ALL
 
 
 UNITS = {"": 1, "B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pruneaudit.cli.arguments import families as parsed
 from pruneaudit.cli.arguments import files_by_release, names, rates, sizes
 from pruneaudit.cli.common import (
     ForceOption,
@@ -19,6 +20,7 @@ from pruneaudit.cli.common import (
     print_warnings,
 )
 from pruneaudit.cli.report import show
+from pruneaudit.core.errors import UserError
 
 
 def command(
@@ -72,6 +74,14 @@ def command(
         str | None, typer.Option("--name", help="Name of a single release in the report; default: the file's name.")
     ] = None,
     outputs: OutputsOption = None,
+    family: Annotated[
+        bool,
+        typer.Option("--family", help="Also what one attacker finds who sees all releases, and what each adds."),
+    ] = False,
+    families: Annotated[
+        list[str] | None,
+        typer.Option("--families", metavar="dense,int8,...", help="The same for some of the releases. Repeatable."),
+    ] = None,
     epsilon_thresholds: Annotated[
         str,
         typer.Option(
@@ -101,7 +111,7 @@ def command(
     page = PageSettings(command_line(), show_records=show_records or None)
     with StepLine(quiet) as line:
         machine = Here(progress=line)
-        seen = names(outputs)
+        seen, together = names(outputs), _families(family, families)
         finished = audit_files(
             given,
             attacks,
@@ -110,9 +120,23 @@ def command(
             fpr_levels=levels,
             name=name,
             outputs=seen,
+            families=together,
             epsilon_thresholds=epsilon_thresholds,
             page=page,
             runtime=machine,
         )
     print_warnings(finished.audit.results)
     show(finished.audit.results, finished.folder, finished.report, as_json)
+
+
+def _families(is_one: bool, given: list[str] | None) -> list[tuple[str, ...]] | str:
+    """The families of --family and --families.
+
+    Raises:
+        UserError: both were given.
+    """
+    from pruneaudit.study.families import ALL
+
+    if is_one and given:
+        raise UserError(f"got --family and --families {given[0]}, expected one of them; leave one out")
+    return ALL if is_one else parsed(given)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pruneaudit.cli.arguments import files_by_release, names, rates
+from pruneaudit.cli.arguments import names, rates, run_or_files
 from pruneaudit.cli.common import DataRootOption, QuietOption, StepLine, command_line
 from pruneaudit.core.errors import UserError, printable
 
@@ -69,32 +69,18 @@ def command(
 
     A run gets power.csv and a section in its report. Predictions: pruneaudit power signals.npz --out audit
     """
-    from pruneaudit.api import Curves, PredictionFiles, power
-    from pruneaudit.core.files import STUDY_FILE
+    from pruneaudit.api import Curves, power
     from pruneaudit.core.machine import Here
 
     levels = None if fpr_levels is None else rates("--fpr-levels", fpr_levels)
     curves = Curves(subsets, _counts(at), seed, levels)
-    is_run = len(source) == 1 and Path(source[0]).is_dir() and _is_results(Path(source[0]), STUDY_FILE)
-    if is_run and (references or baseline):
-        raise UserError(f"--references, --baseline: got them beside the run {source[0]}, which has its own; leave them")
+    given = run_or_files(source, references, baseline)
     with StepLine(quiet) as line:
-        given: Path | PredictionFiles = Path(source[0])
-        if not is_run:
-            others = files_by_release("--references", references) if references else None
-            given = PredictionFiles(files_by_release("FILE", source), others, baseline)
         machine = Here(data_folder=data_root, progress=line)
         found = power(given, names(attacks), out, curves, machine, command_line())
     for note in found.notes:
         print(printable(f"warning: {note}"), file=sys.stderr)
     _show(found, given if isinstance(given, Path) else out, as_json)
-
-
-def _is_results(folder: Path, study_file: str) -> bool:
-    """Whether a folder holds a run or an audit, rather than predictions that `collect` wrote."""
-    from pruneaudit.runs.names import REPORT_FILE
-
-    return (folder / study_file).exists() or (folder / REPORT_FILE).exists()
 
 
 def _counts(text: str | None) -> tuple[int, ...] | None:

@@ -20,6 +20,7 @@ from pruneaudit.data.features import input_features
 from pruneaudit.data.membership import read_membership
 from pruneaudit.data.splits import Splits
 from pruneaudit.engine.dp_sgd_bounds import dp_sgd_bounds
+from pruneaudit.engine.family_audit import audit_families, families_there
 from pruneaudit.engine.family_epsilon import FAMILY_EPSILON, family_epsilons
 from pruneaudit.engine.plan import Action, Plan, Task, attacks_of
 from pruneaudit.engine.store import Store
@@ -231,8 +232,11 @@ def audit_study(
     study = plan.study
     own = {name: baseline.name for name, baseline in baselines(study).items() if baseline.name}
     facts = with_ratios({name: release_facts(plan, store, name, left_out) for name in plan.releases}, DENSE)
-    epsilons = family_epsilons(plan, store, (), left_out)
-    about = {**about, **({FAMILY_EPSILON: epsilons} if epsilons else {})}
+    families, missing = families_there(study, plan.releases)
+    tables, notes = audit_families(study, settings, families)
+    epsilons = family_epsilons(plan, store, families, left_out)
+    about = {**about, "warnings": [*about.get("warnings", []), *missing, *notes]}
+    about |= {FAMILY_EPSILON: epsilons} if epsilons else {}
     known = Known(
         ComparisonPlan(
             tuple(compared_with_all(study)),
@@ -252,4 +256,5 @@ def audit_study(
         dp_sgd_bounds(plan, store, left_out),
     )
     measuring = Measuring(study.seed, study.audit.fpr_levels, bounds, [*map(Outputs.parse, study.audit.outputs)])
-    return evaluate(settings, attacks_of(study), measuring, known, skips(study.audit.attacks), recall)
+    found = evaluate(settings, attacks_of(study), measuring, known, skips(study.audit.attacks), recall)
+    return replace(found, results=found.results.with_tables(tables))

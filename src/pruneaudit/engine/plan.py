@@ -253,7 +253,7 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
     check_plugins(study)
     if not skips(study.audit.attacks):
         _check_halves(study, audit_data)
-    asked, study = study, with_baselines(study)
+    asked, study = study, with_baselines(study.with_named_families())
     if audit_data.x.ndim == 2 and (study.training.augment != "none" or study.audit.queries > 1):
         raise UserError("augmentation and several queries need images, but these data are a table; leave them out")
     root = audit_data_artifact(audit_data.sha256, audit_data.files)

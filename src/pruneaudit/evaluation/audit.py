@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pruneaudit.attacks.groups import skips
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.machine import HERE, Machine
+from pruneaudit.evaluation.asked_families import check_families
 from pruneaudit.evaluation.canaries import BONFERRONI, Bounds
 from pruneaudit.evaluation.comparison_plan import ComparisonPlan, named, offline_where_needed, ready
 from pruneaudit.evaluation.data_checks import record_data_checks
 from pruneaudit.evaluation.evaluating import NO_COMPARISONS, Known, Measuring, evaluate, with_ratios
+from pruneaudit.evaluation.families import FamilyPlan, family_tables
 from pruneaudit.evaluation.floors import tell_floors
 from pruneaudit.evaluation.given import (
     BASELINE,
@@ -29,6 +32,7 @@ from pruneaudit.evaluation.outputs import check_outputs, parsed_outputs
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import Plugin
 from pruneaudit.study.audit import DEFAULT_ATTACKS, DEFAULT_LEVELS
+from pruneaudit.study.families import as_families, checked_families
 
 GIVEN = "signals"
 """Default name of the release."""
@@ -45,6 +49,7 @@ def audit(
     baseline: str | None = None,
     sizes: Mapping[str, float] | None = None,
     outputs: Sequence[str] = (),
+    families: Sequence[Sequence[str]] | str = (),
     epsilon_thresholds: str = BONFERRONI,
     runtime: Machine = HERE,
 ) -> Audit:
@@ -66,6 +71,9 @@ def audit(
             by one rule; `pruneaudit.compress` reports the entropy bound as `compressed_bytes`.
         outputs: what the attacker sees, such as "round:2", "top:1" or "label": the attacks are repeated for each on
             reduced signals of victims and references, for the table `results.outputs`.
+        families: sets of releases that one attacker sees together, or "all": one family of all releases. The tables
+            `results.families` and `results.marginal_leakage` say what they give away, and what each adds. Every release
+            needs references.
         epsilon_thresholds: how one-run bounds on epsilon choose the number of guesses about canaries: "bonferroni", or
             "split" (half of the canaries choose).
         runtime: its `progress` shows every attack before it is played.
@@ -76,7 +84,7 @@ def audit(
     Raises:
         UserError: an attack is unknown, or lacks what it needs; a rate is out of range; a name is empty; releases are
             of different models or samples; a size is no number of bytes; there are no such outputs, or the signals do
-            not determine them.
+            not determine them; a family names no release, or cannot be attacked.
 
     Example:
         >>> found = pruneaudit.audit(pruneaudit.Signals.load("signals.npz"), attacks="rmia,loss")
@@ -100,6 +108,8 @@ def audit(
         runtime.progress.say(f"attack {label} ({number} of {count})")
 
     settings, playable = given_settings(releases, references, base), ready(attacks)
+    together = FamilyPlan(checked_families(as_families(families, "families"), list(releases), "families"), (base,))
+    check_families(settings, together.families)
     for setting in settings:
         check_outputs(ladder, setting.attack_input)
     is_compared = len(releases) > 1
@@ -115,6 +125,9 @@ def audit(
     if skip:
         playable = offline_where_needed(playable, settings)
     found = evaluate(settings, playable, measuring, known, skip, begin=begin)
+    if together.families:
+        tables = family_tables(settings, together, fpr_levels, seed, runtime.progress.say)
+        found = replace(found, results=found.results.with_tables(tables))
     tell_floors(found, playable, seed)
     if any(setting.attack_input.attacked.placebos.any() for setting in settings):
         runtime.progress.say("the same attacks on placebo rows")

@@ -11,7 +11,7 @@ import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,11 @@ class Results:
     def __post_init__(self) -> None:
         for name in (*TABLES, *LONG_TABLES, *OPTIONAL_TABLES):
             object.__setattr__(self, name, _normal(getattr(self, name), name))
+
+    def with_tables(self, tables: Mapping[str, pd.DataFrame]) -> Results:
+        """The same results with some tables replaced, by name."""
+        replaced: dict[str, Any] = dict(tables)
+        return replace(self, **replaced)
 
     def save(self, folder: Path) -> None:
         """Writes the files of a run folder, each atomically, about.json last."""

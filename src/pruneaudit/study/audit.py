@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from pruneaudit.core.options import Options
+from pruneaudit.study.families import as_families
 from pruneaudit.study.outputs import Outputs
 from pruneaudit.study.plugins import Plugin
 
@@ -49,6 +50,16 @@ class Audit(Options):
     """What the attacker sees of a network's outputs: logits, probabilities, round:DECIMALS, top:CLASSES, label, or
     label:queries (the label of every query of `queries`). The attacks are repeated for each, and the table `outputs`
     compares them. Default: only what is stored."""
+
+    families: tuple[tuple[str, ...], ...] | Literal["all"] = ()
+    """Sets of releases that one attacker sees together, such as [["dense", "int8"]], or "all": one family of all
+    releases that the study lists. The tables `families` and `marginal_leakage` say what all of them give away, and what
+    each adds. Trains nothing."""
+
+    @field_validator("families", mode="before")
+    @classmethod
+    def _listed(cls, families: Any) -> Any:
+        return as_families(families)
 
     @field_validator("references")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from pruneaudit.core.settings_file import parse_settings, read_settings, with_ov
 from pruneaudit.study.audit import MATCHED, UNDEFENDED, Audit
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.degrees import one_release_per_degree, with_degrees_beside
+from pruneaudit.study.families import FEWEST_MODELS, checked_families
 from pruneaudit.study.former import FORMAT, check_format
 from pruneaudit.study.plugins import Network, Plugin
 from pruneaudit.study.releases import DENSE, INIT, Name, Release
@@ -84,6 +85,7 @@ class Study(Options):
                 f"audit.references: got '{wrong[0]}'{nearest(wrong[0], kinds_of_references)}, expected matched (alias"
                 f" adaptive), undefended, or a release: {', '.join(counts)}"
             )
+        self._check_families()
         self._check_parents()
         num_tasks = 2 * (1 + len(self.releases)) * self.membership.num_models
         if num_tasks > MAX_TASKS:
@@ -154,6 +156,47 @@ class Study(Options):
     def has_canaries(self) -> bool:
         """Whether there are canaries: planted by the study, or by the owner of the target."""
         return bool(self.data.num_canaries or (self.target and self.target.canaries))
+
+    @property
+    def named_families(self) -> tuple[tuple[str, ...], ...]:
+        """The families of `audit.families` by names."""
+        return self.families_by_name(self.audit.families, "audit.families")
+
+    def families_by_name(self, given: Iterable[Sequence[str]] | str, where: str) -> tuple[tuple[str, ...], ...]:
+        """Returns families by names, with their releases in the order of the study.
+
+        Args:
+            given: families, or "all": one family of all releases that the study lists.
+            where: the setting or argument, for messages.
+
+        Raises:
+            UserError: a release does not exist, no reference went through it, or a family has one release.
+        """
+        alone = [release.name for release in self.releases if release.is_file_alone]
+        return checked_families(given, [DENSE, *(release.name for release in self.releases)], where, alone)
+
+    def with_named_families(self) -> Study:
+        """Returns the study with families by name: "all" means the releases listed here, none added later."""
+        return self.model_copy(update={"audit": self.audit.model_copy(update={"families": self.named_families})})
+
+    def _check_families(self) -> None:
+        """Checks that the releases of families exist, and that there are references to compare them with."""
+        if not self.named_families:
+            return
+        if self.membership.protocol == "disjoint":
+            raise ValueError(
+                "audit.families: got families under protocol 'disjoint', which has no references that were trained on"
+                " the victims' samples; use membership.protocol = 'pooled', or leave the families out"
+            )
+        if self.membership.num_models < FEWEST_MODELS:
+            number = self.membership.num_models
+            setting, got, fewest = "membership.num_models", number, FEWEST_MODELS
+            if self.target:
+                setting, got, fewest = "target.num_references", number - 1, FEWEST_MODELS - 1
+            raise ValueError(
+                f"audit.families: got families with {setting} = {got}, expected {fewest} or more; set it, or leave the"
+                " families out"
+            )
 
     def _check_parents(self) -> None:
         """Checks that every parent comes before its releases, and has models for the references."""
