@@ -17,12 +17,15 @@ if TYPE_CHECKING:
         PageSettings,
         Power,
         PredictionFiles,
+        RecordLists,
+        Records,
         Run,
         Runtime,
         attack,
         check,
         families,
         power,
+        records,
         run,
         sanity_check,
         verify,
@@ -79,6 +82,8 @@ __all__ = [
     "Power",
     "PredictionFiles",
     "Queries",
+    "RecordLists",
+    "Records",
     "Release",
     "Run",
     "RunFolder",
@@ -100,6 +105,7 @@ __all__ = [
     "load_compressed",
     "model_card",
     "power",
+    "records",
     "run",
     "sanity_check",
     "summary",
@@ -129,6 +135,8 @@ _HOME = {
     "PredictionFiles": "pruneaudit.api",
     "CompressedModel": "pruneaudit.external.compressed_model",
     "Queries": "pruneaudit.external.asked",
+    "RecordLists": "pruneaudit.api",
+    "Records": "pruneaudit.api",
     "Release": "pruneaudit.study",
     "Run": "pruneaudit.api",
     "RunFolder": "pruneaudit.runs",
@@ -150,6 +158,7 @@ _HOME = {
     "compress": "pruneaudit.external.compress",
     "model_card": "pruneaudit.report.summary",
     "power": "pruneaudit.api",
+    "records": "pruneaudit.api",
     "run": "pruneaudit.api",
     "sanity_check": "pruneaudit.api",
     "summary": "pruneaudit.report.summary",
@@ -175,5 +184,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Lists all public names, imported or not."""
+    """RecordLists all public names, imported or not."""
     return sorted({*globals(), *__all__})

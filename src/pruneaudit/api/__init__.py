@@ -5,6 +5,7 @@ from pruneaudit.api.checking import check
 from pruneaudit.api.family_leakage import Families, FamilySettings, families
 from pruneaudit.api.fewer_references import Curves, Power, power
 from pruneaudit.api.page import PageSettings
+from pruneaudit.api.record_lists import RecordLists, Records, records
 from pruneaudit.api.running import run
 from pruneaudit.api.runtime import Runtime
 from pruneaudit.api.saved import PredictionFiles, audit_files
@@ -18,6 +19,8 @@ __all__ = [
     "PageSettings",
     "Power",
     "PredictionFiles",
+    "RecordLists",
+    "Records",
     "Run",
     "Runtime",
     "attack",
@@ -26,6 +29,7 @@ __all__ = [
     "clean_run",
     "families",
     "power",
+    "records",
     "report_again",
     "run",
     "sanity_check",

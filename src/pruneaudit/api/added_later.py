@@ -1,7 +1,7 @@
 """Tables that are added to a finished run, or to the audit of prediction files, from what was stored.
 
-`pruneaudit power` and `pruneaudit families` train nothing: they play attacks again on stored signals, and add a table
-and a section of the report.
+`pruneaudit power`, `pruneaudit families` and `pruneaudit records` train nothing: they play attacks again on stored
+signals, and add a table and a section of the report.
 """
 
 from __future__ import annotations
@@ -71,12 +71,15 @@ class Stored:
         """The attacked releases."""
         return list(dict.fromkeys(setting.release for setting in self.settings))
 
-    def with_tables(self, tables: Mapping[str, pd.DataFrame], told: Mapping[str, Any]) -> Results | None:
+    def with_tables(
+        self, tables: Mapping[str, pd.DataFrame], told: Mapping[str, Any], show_records: bool | None = None
+    ) -> Results | None:
         """Adds tables to the results, and writes these, the report and the seal; returns them.
 
         Args:
             tables: by their names in `Results`.
             told: parts of `about`, such as how the tables were made.
+            show_records: as for `write_report`.
         """
         if self.results is None or self.folder is None:
             return None
@@ -84,7 +87,7 @@ class Stored:
         added = replace(self.results.with_tables(tables), about=about)
         with writing(self.folder):
             added.save(self.folder)
-            write_report(added, self.folder / REPORT_FILE)
+            write_report(added, self.folder / REPORT_FILE, show_records)
             keep_page(self.folder)
             RunFolder(self.folder).seal()
         return added

@@ -15,7 +15,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.notebook import run_html
 from pruneaudit.report.page.html import write_report
 from pruneaudit.runs.folder import RunFolder
-from pruneaudit.runs.names import EVALUATED_FILE, RELEASE_FILE, REPORT_FILE, TRACKED_FOLDER
+from pruneaudit.runs.names import EVALUATED_FILE, RECORDS_FILE, RELEASE_FILE, REPORT_FILE, TRACKED_FOLDER
 from pruneaudit.study import Study
 
 
@@ -74,6 +74,7 @@ def write_up(
     """
     with writing(folder, begun):
         (folder / EVALUATED_FILE).unlink(missing_ok=True)
+        (folder / RECORDS_FILE).unlink(missing_ok=True)  # verdicts of earlier results, as their counts are
         found.save(folder, begun)
         if "release_report" in found.results.about:
             text = json.dumps(found.results.about["release_report"], indent=1, allow_nan=False)

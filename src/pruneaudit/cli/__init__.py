@@ -29,6 +29,7 @@ from pruneaudit.cli import (
     migrate,
     power,
     pruning_mia,
+    records,
     report,
     run,
     sanity_check,
@@ -68,6 +69,7 @@ app.command("check", cls=check.BudgetCommand, rich_help_panel=RESULTS)(check.com
 app.command("frontier", cls=PanelCommand, rich_help_panel=RESULTS)(frontier.command)
 app.command("families", cls=PanelCommand, rich_help_panel=RESULTS)(families.command)
 app.command("power", cls=PanelCommand, rich_help_panel=RESULTS)(power.command)
+app.command("records", cls=PanelCommand, rich_help_panel=RESULTS)(records.command)
 app.command("figures", cls=PanelCommand, rich_help_panel=RESULTS)(figures.command)
 app.command("export", cls=ExportCommand, rich_help_panel=RESULTS)(export.command)
 app.command("verify", cls=PanelCommand, rich_help_panel=MAINTENANCE)(verify.command)

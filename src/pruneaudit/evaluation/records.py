@@ -37,6 +37,7 @@ from pruneaudit.metrics import ppv
 from pruneaudit.metrics.detection import barriers
 from pruneaudit.metrics.exposed import RecipeTest, exposed_by_recipe
 from pruneaudit.metrics.verdicts import fewest_named, jaccard, named_at, q_values, record_verdicts
+from pruneaudit.study.parts import MIN_HOLDOUT, SUFFICIENT_HOLDOUT
 
 MODEL, RECIPE = "model", "recipe"
 """Values of the column `kind`."""
@@ -66,6 +67,37 @@ class Judging:
     """For each release that repeats another with a different `finetune_seed`, the repeated one."""
 
 
+def lacking(attack_input: AttackInput, score: str) -> str:
+    """What a release lacks for lists of its victims' records, and how to mend it; empty if it lacks nothing.
+
+    Args:
+        attack_input: victims and references of the release.
+        score: a name of `record_scores.SCORES`.
+    """
+    if why := lacking_scores(attack_input, score):
+        return why
+    number = int(attack_input.nulls.sum())
+    if number >= MIN_HOLDOUT:
+        return ""
+    return (
+        f"{MIN_HOLDOUT} or more nulls, got {number}: half B of the holdout, samples that no model was trained on or"
+        f" made with. A holdout of {SUFFICIENT_HOLDOUT} samples has enough (in a study data.num_holdout="
+        f"{SUFFICIENT_HOLDOUT}, and data.num_public for training that reads it)"
+    )
+
+
+def lacking_scores(attack_input: AttackInput, score: str) -> str:
+    """What a release lacks for the scores alone, which the list of the recipe needs."""
+    if any(part.predicted is not None for part in (*attack_input.releases, *attack_input.references)):
+        return "logits or probabilities, got predicted classes, which are too coarse for ranks"
+    if score != WITHOUT_REFERENCES and not (attack_input.allowed.size and attack_input.allowed.any(axis=1).all()):
+        return (
+            f"references for every victim, got a victim without any: give other models as references, or use the score"
+            f" '{WITHOUT_REFERENCES}', which needs none"
+        )
+    return ""
+
+
 @dataclass(frozen=True, eq=False)
 class Listed:
     """One list."""
@@ -88,8 +120,12 @@ def lists(settings: Sequence[AttackSetting], judging: Judging, begin: Begin = la
     for setting in settings:
         begin(setting.release)
         with one_blas_thread():
-            yield from _by_model(setting, judging, kept)
-            if not judging.victims and len(setting.attack_input.victims) > 1:
+            if why := lacking(setting.attack_input, judging.score):
+                yield Listed(_counts(setting, judging, MODEL) | {"suppressed": f"needs {why}"}, _no_records())
+            else:
+                yield from _by_model(setting, judging, kept)
+            can_score = not lacking_scores(setting.attack_input, judging.score)
+            if can_score and not judging.victims and len(setting.attack_input.victims) > 1:
                 yield _by_recipe(setting, judging)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from pruneaudit.core.files import read_json
 from pruneaudit.evaluation.results import Results
+from pruneaudit.runs.records_file import named_records
 
 # N samples, K channels, H height, W width
 
@@ -33,6 +34,8 @@ class Samples:
     """Names by class number; empty where unknown."""
     pictures: Mapping[str, str] = field(default_factory=dict)
     """PNG files as data URIs, by sample id."""
+    named: tuple[Mapping[str, Any], ...] = ()
+    """Rows of records.csv that a list names; only if the reader asked for names."""
 
     def class_name(self, number: float) -> str:
         """The name of a class, or its number where there is no name."""
@@ -54,6 +57,13 @@ def read_samples(results: Results, folder: Path, wanted: Iterable[str]) -> Sampl
         except (OSError, ValueError):
             continue
     return Samples()
+
+
+def read_named(results: Results, folder: Path) -> tuple[Mapping[str, Any], ...]:
+    """The named rows of records.csv in a run's folder; none if it is not the file of these results."""
+    record = results.about.get("verdicts")
+    sha256 = record.get("records_sha256") if isinstance(record, Mapping) else None
+    return tuple(named_records(Path(folder), sha256)) if isinstance(sha256, str) else ()
 
 
 def png(image: np.ndarray) -> bytes:

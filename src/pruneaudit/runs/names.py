@@ -14,6 +14,8 @@ TRACKED_FOLDER = ".tracked"
 """Contains the page for trackers, without ids and pictures of samples."""
 RELEASE_FILE = "release.json"
 """The properties and costs of every release; also in about.json."""
+RECORDS_FILE = "records.csv"
+"""The verdicts on single records, for the owner of the folder alone: no seal lists it, and no tracker gets it."""
 EVALUATED_FILE = "evaluated.json"
 """The identity of the results and the page; while it stays the same, they are reused."""
 SEALED_ALWAYS = (*RESULT_FILES, SCORES_FILE, REPORT_FILE)

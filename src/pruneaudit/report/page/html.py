@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from pruneaudit.report.figures.figure import Figure
 from pruneaudit.report.figures.roc import roc_by_attack, roc_by_release
 from pruneaudit.report.page.first_screen import first_screen
 from pruneaudit.report.quantities import meanings
-from pruneaudit.report.samples import Samples, read_samples
+from pruneaudit.report.samples import Samples, read_named, read_samples
 from pruneaudit.report.selection import (
     base_release,
     baseline_of,
@@ -67,6 +68,7 @@ from pruneaudit.report.tables.family_epsilon import epsilon_table
 from pruneaudit.report.tables.findings import canaries_table, differences_table, findings_table, refusals
 from pruneaudit.report.tables.outputs import outputs_table
 from pruneaudit.report.tables.power import power_table
+from pruneaudit.report.tables.records import record_tables
 from pruneaudit.report.tables.released import released
 from pruneaudit.report.tables.releases import releases_table
 from pruneaudit.report.tables.sanity_checks import sanity_checks
@@ -87,6 +89,7 @@ _SECTIONS = (
     ("power-heading", "Power against the number of references", "power"),
     ("canaries", "Canaries", "canaries"),
     ("exposed-heading", "Who becomes exposed", "detected"),
+    ("records-heading", "Records that can be named", "records"),
     ("released", "What was released", ""),
     ("measured", "How it was measured", ""),
 )
@@ -101,11 +104,15 @@ def write_report(
     Args:
         results: of the run.
         path: the file.
-        show_records: show ids and pictures of exposed samples; default: only for public data.
+        show_records: show ids and pictures of exposed samples, default: only for public data; and ids of records that
+            lists name, default: never.
         run_folder: the folder with class names and pictures; default: the folder of `path`.
     """
     shown = are_public(results) if show_records is None else show_records
-    samples = read_samples(results, run_folder or Path(path).parent, shown_samples(results) if shown else ())
+    folder = run_folder or Path(path).parent
+    samples = read_samples(results, folder, shown_samples(results) if shown else ())
+    if show_records:  # names of records are never shown by default, not even of public data
+        samples = replace(samples, named=read_named(results, folder))
     return write_atomically(Path(path), render(results, samples, shown))
 
 
@@ -184,6 +191,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "power": power_table(results.power),
         "canaries": canaries_table(results),
         "detected": detected(results, samples, show_records),
+        "records": record_tables(results.verdicts, samples.named, samples),
     }
     return {
         "name": str(about.get("name") or "Results"),
