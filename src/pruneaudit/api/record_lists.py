@@ -12,12 +12,14 @@ import pandas as pd
 
 from pruneaudit.api.added_later import Figures, Stored, stored
 from pruneaudit.api.saved import PredictionFiles
+from pruneaudit.attacks.primary import MANY_FLOORED, attack_by_rule
 from pruneaudit.attacks.record_scores import SCORES, WITHOUT_REFERENCES
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import file_sha256, writing
 from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.core.registry import nearest
 from pruneaudit.evaluation.attack_setting import AttackSetting, setting_of, shown_kinds
+from pruneaudit.evaluation.comparison_plan import fewest_references
 from pruneaudit.evaluation.records import Judging, chosen_rows, lacking, lists
 from pruneaudit.evaluation.results import Results
 from pruneaudit.runs.names import RECORDS_FILE
@@ -43,8 +45,9 @@ class RecordLists:
     victims: Sequence[str] = ()
     """Ids of the models whose lists are made; default: all, and the list of the recipe."""
     score: str | None = None
-    """`lira` (moderated t over OUT references), `rmia` (offline) or `loss`; default: lira, and loss without
-    references."""
+    """`lira` (moderated t over OUT references), `rmia` (offline) or `loss`; default: for the lists of models RMIA, LiRA
+    from 64 references on, and loss without any; for those of recipes loss, which compares all models of the bank. LiRA
+    and RMIA compare half of them, with the others as references."""
     seed: int | None = None
     """The seed of coins and halves, for files of predictions; default: that of the audit in `out`, or 0."""
 
@@ -163,11 +166,18 @@ def _judging(given: Stored, asked: RecordLists, settings: Sequence[AttackSetting
                 str(name) for each in inputs for name in each.attacked.model_names[each.victims].tolist()
             )
             raise UserError(f"victim: got '{victim}', expected the id of an attacked model: {_few(list(names))}")
-    score = asked.score
-    if score is None:
-        score = next(iter(SCORES)) if settings[0].attack_input.references else WITHOUT_REFERENCES
+    score = asked.score or _usual_score(settings)
     of_study = {} if given.study is None else repeats(given.study)
-    return Judging(asked.fdr, score, given.seed, tuple(asked.victims), of_study)
+    recipe_score = asked.score or WITHOUT_REFERENCES
+    return Judging(asked.fdr, score, given.seed, recipe_score, tuple(asked.victims), of_study)
+
+
+def _usual_score(settings: Sequence[AttackSetting]) -> str:
+    """The score by the rule that chooses the primary attack, which looks at no result; loss without references."""
+    if not settings[0].attack_input.references:
+        return WITHOUT_REFERENCES
+    floored = any(setting.attack_input.share_floored > MANY_FLOORED for setting in settings)
+    return attack_by_rule([name for name in SCORES if name != WITHOUT_REFERENCES], fewest_references(settings), floored)
 
 
 def _few(names: Sequence[str]) -> str:

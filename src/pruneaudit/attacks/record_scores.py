@@ -209,4 +209,4 @@ def _loss(part: _Part) -> np.ndarray:
 
 
 SCORES: dict[str, Callable[[_Part], np.ndarray]] = {"lira": _lira, "rmia": _rmia, "loss": _loss}
-"""The scores by name; the first is the default."""
+"""The scores by name."""

@@ -41,7 +41,9 @@ def command(
     ] = None,
     score: Annotated[
         str | None,
-        typer.Option("--score", help="lira, rmia or loss; default: lira, and loss without references."),
+        typer.Option(
+            "--score", help="lira, rmia or loss; default: rmia, lira from 64 references on, and loss without any."
+        ),
     ] = None,
     references: Annotated[
         list[str] | None,
@@ -113,7 +115,7 @@ def _show(found: Records, as_json: bool) -> None:
         print(json.dumps(json_records(found.table), indent=1, allow_nan=False))
         return
     console = Console()
-    tables = record_tables(found.table)
+    tables = record_tables(found.table, is_brief=True)
     assert tables is not None  # every release has a row
     _print(tables, console)
     if found.file is not None:
@@ -133,7 +135,12 @@ def _print(tables: RecordTables, console: Console) -> None:
     )
     if tables.of_recipes:
         console.print()
-        _print_table("Exposed by this recipe", tables.recipe_columns, tables.of_recipes, console)
+        _print_table(
+            "Exposed by this recipe: a test over networks",
+            tables.recipe_columns,
+            tables.of_recipes,
+            console,
+        )
     for number, reason in enumerate(tables.notes, start=1):
         console.print(terminal_text(f"({number}) {reason}"), style="dim", highlight=False)
     console.print()

@@ -3,11 +3,16 @@
     model    H: the victim was not trained on the record. p: the rank of its score among the victim's own nulls, half B
              of the holdout (`metrics/verdicts.py`). One list per victim and release.
     recipe   H: training on the sample does not raise its score. p: an exact rank test over victims trained on it and
-             not (`metrics/exposed.py`), with references that are no victims (`attacks/disjoint.py`). One list per
-             release.
+             not (`metrics/exposed.py`). One list per release.
+
+The test of a recipe compares victims on one sample, so references that are no victims would move and stretch the scores
+of all of them alike: `lira`, offline `rmia` and phi itself give the same ranks. So the default is phi, without
+references, over all victims. With another score the bank is parted (`attacks/disjoint.py`): half are victims, the other
+half their references, because victims that are each other's references are not exchangeable.
 
 Each list is a family of its own: Benjamini and Hochberg's bound holds for each release and victim, not for all lists
-together. Beside each list stands its agreement with what two disjoint sets of references name, each half as large.
+together. Beside each list stands the agreement of two others: from two disjoint halves of the references, or, for the
+recipe, of the victims.
 """
 
 # V victims, K references, N samples, Z nulls
@@ -61,6 +66,8 @@ class Judging:
     """A name of `record_scores.SCORES`."""
     seed: int
     """The study's, for coins, folds and halves."""
+    recipe_score: str = WITHOUT_REFERENCES
+    """The score for the list of the recipe."""
     victims: tuple[str, ...] = ()
     """Ids of the victims whose lists are made; default: all, and the lists of the recipe."""
     repeats: Mapping[str, str] = field(default_factory=dict)
@@ -124,7 +131,7 @@ def lists(settings: Sequence[AttackSetting], judging: Judging, begin: Begin = la
                 yield Listed(_counts(setting, judging, MODEL) | {"suppressed": f"needs {why}"}, _no_records())
             else:
                 yield from _by_model(setting, judging, kept)
-            can_score = not lacking_scores(setting.attack_input, judging.score)
+            can_score = not lacking_scores(setting.attack_input, judging.recipe_score)
             if can_score and not judging.victims and len(setting.attack_input.victims) > 1:
                 yield _by_recipe(setting, judging)
 
@@ -206,39 +213,36 @@ def _stability(
 
 
 def _by_recipe(setting: AttackSetting, judging: Judging) -> Listed:
-    """The samples that a recipe exposes: the first half of the bank as victims, the other one as their references."""
-    given = setting.attack_input
-    uses_references = judging.score != WITHOUT_REFERENCES
+    """The samples that a recipe exposes, over all victims, or over half of them if the others are their references."""
+    given, uses_references = setting.attack_input, judging.recipe_score != WITHOUT_REFERENCES
     apart = disjoint(given, judging.seed) if uses_references else given
     row = _counts(setting, judging, RECIPE)
     if uses_references and (why := too_few(apart, compares_in=False)):
         return Listed(row | {"suppressed": why}, _no_records())
-    every = np.arange(len(given.victims))
-    if apart is given:  # no victim is a reference of another
-        rows, pair = every, [_tested(half, every, judging) for half in _halves(given, judging)]
-        test = _tested(given, every, judging)
-    else:
-        of_victims, _ = halves(given, judging.seed)
-        pair = [_tested(apart, np.flatnonzero(of_victims == half), judging) for half in (0, 1)]
-        rows, test = np.flatnonzero(of_victims == 0), pair[0]
+    of_victims, _ = halves(given, judging.seed)
+    both = [np.flatnonzero(of_victims == half) for half in (0, 1)]
+    rows = np.arange(len(of_victims)) if apart is given else both[0]
+    test = _tested(apart, rows, judging)
     adjusted, is_judged = q_values(test.p_value[None])[0], ~np.isnan(test.p_value)
     named = named_at(adjusted, judging.rate)
+    of_halves = [named_at(q_values(_tested(apart, half, judging).p_value[None])[0], judging.rate) for half in both]
     row |= {
         **{"num_victims": len(rows), "num_records": int(is_judged.sum()), "num_named": int(named.sum())},
         "num_references": int(apart.allowed[rows].sum(axis=1).min()) if uses_references else 0,
         "smallest_p": float(np.nanmin(test.smallest)) if is_judged.any() else np.nan,
         "fewest": _or_nan(fewest_named(test.smallest, judging.rate)),
+        "agreement_named": jaccard(*of_halves),
     }
     if named.any():
         row["largest_p"] = float(test.p_value[named].max())
-    if pair:
-        row["agreement_named"] = jaccard(*(named_at(q_values(one.p_value[None])[0], judging.rate) for one in pair))
     return Listed(row, _records(setting, RECIPE, "", test.p_value, adjusted, named))
 
 
 def _tested(attack_input: AttackInput, rows: np.ndarray, judging: Judging) -> RecipeTest:
     """The exact test of every sample over these victims."""
-    scores = np.stack([one.audited for one in record_scores(judging.score, attack_input, rows.tolist(), judging.seed)])
+    scores = np.stack(
+        [one.audited for one in record_scores(judging.recipe_score, attack_input, rows.tolist(), judging.seed)]
+    )
     return exposed_by_recipe(scores, attack_input.attacked.member[attack_input.victims[rows]])
 
 
@@ -247,7 +251,8 @@ def _counts(setting: AttackSetting, judging: Judging, kind: str) -> Row:
     return {
         **dict.fromkeys(VERDICT_COLUMNS, np.nan),
         **{"kind": kind, "release": setting.release, "references": setting.references, "victim": ""},
-        **{"score": judging.score, "fdr": judging.rate, "repeats": "", "suppressed": ""},
+        "score": judging.score if kind == MODEL else judging.recipe_score,
+        **{"fdr": judging.rate, "repeats": "", "suppressed": ""},
     }
 
 

@@ -191,7 +191,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "power": power_table(results.power),
         "canaries": canaries_table(results),
         "detected": detected(results, samples, show_records),
-        "records": record_tables(results.verdicts, samples.named, samples),
+        "records": record_tables(results.verdicts, samples),
     }
     return {
         "name": str(about.get("name") or "Results"),

@@ -23,8 +23,8 @@ def _all_words(of_models: Sequence[Judged], of_recipes: Sequence[Judged]) -> Ite
         num_lists = sum(one.num_lists for one in listed)
         if num_lists > 1:
             yield (
-                f"The rate of {percent(listed[0].fdr)} holds for each list. The {num_lists:,} lists, one for each release"
-                " and network, are as many families: it does not hold for all of them together."
+                f"The rate of {percent(listed[0].fdr)} holds for each release and network: {num_lists:,} lists are"
+                f" {num_lists:,} families, and it does not hold for all of them together."
             )
     tested = [one for one in of_recipes if one.num_lists]
     if tested:
@@ -45,8 +45,8 @@ def _of_model(one: Judged) -> Iterator[str]:
     else:
         yield (
             f"Exposed by this model: {named.mean:,.1f} of {of_all} of {one.release} are named per network {rate}"
-            f" ({named.lowest:,.0f} to {named.highest:,.0f}); {percent(one.mean('share_nonmembers'))} of a list are"
-            " non-members on average."
+            f" ({named.lowest:,.0f} to {named.highest:,.0f}); on average {percent(one.mean('share_nonmembers'))} of a"
+            " list are non-members, an empty list counting as 0%."
         )
     yield shortest_words(one, "record")
 
@@ -54,11 +54,9 @@ def _of_model(one: Judged) -> Iterator[str]:
 def _of_recipe(one: Judged) -> Iterator[str]:
     named, victims = int(one.mean("num_named")), counted(int(one.mean("num_victims")), "network")
     of_all = f"of {one.mean('num_records'):,.0f} samples of {one.release}"
-    verb = "is" if named == 1 else "are"
-    yield (
-        f"Exposed by this recipe: {named:,} {of_all} {verb} named, by a test over {victims} whose references are other"
-        " networks."
-    )
+    found = f"{named:,} {of_all} {'is' if named == 1 else 'are'} named" if named else f"none {of_all} is named"
+    others = ", whose references are other networks" if one.mean("num_references") else ""
+    yield f"Exposed by this recipe: {found}, by a test over {victims}{others}."
     yield shortest_words(one, "sample")
 
 

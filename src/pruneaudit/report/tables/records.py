@@ -1,8 +1,8 @@
-"""How many records are named, as tables: by one model, and by the recipe; and the named records themselves, if asked."""
+"""How many records are named, by one model and by the recipe, as tables; and the named records, if the reader asked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,8 @@ NUM_SHOWN = 10
 """Number of named records that the page lists for each release and kind; records.csv has all."""
 NONE_NAMED = "no list names a record"
 NO_POSSIBLE_LIST = "even if all records had the smallest possible p-value, none would be named"
-ONE_SET = "two disjoint sets of references have no list to compare: no references, too few, or two empty lists"
-NO_SEED = "no release repeats this one with another finetune_seed, or both lists are empty"
+ONE_SET = "two halves of the references (for a recipe, of the networks) name nothing, or there are too few for halves"
+NO_SEED = "it repeats no release with another finetune_seed, or both lists are empty"
 
 
 @dataclass(frozen=True)
@@ -108,25 +108,26 @@ _COLUMNS = {
     "stability": _Column("Agreement of seeds", _agreement, NO_SEED),
 }
 """By column of the table `verdicts`."""
+_OF_MODELS = tuple(name for name in _COLUMNS if name != "num_victims")
+_BRIEF = ("num_named", "share_nonmembers", "fewest", "agreement_named", "agreement_found")
+"""What a terminal has room for."""
 _OF_RECIPES = ("num_victims", "num_records", "num_references", "smallest_p", "fewest", "num_named", "agreement_named")
 
 
-def record_tables(
-    verdicts: pd.DataFrame, named: Iterable[Mapping[str, Any]] = (), samples: Samples = NO_SAMPLES
-) -> RecordTables | None:
+def record_tables(verdicts: pd.DataFrame, samples: Samples = NO_SAMPLES, is_brief: bool = False) -> RecordTables | None:
     """The rows of the table `verdicts` for readers; None without any.
 
     Args:
         verdicts: the table.
-        named: rows of records.csv that are named; empty if nobody asked for names.
-        samples: names of classes.
+        samples: names of classes, and named records if the reader asked for them.
+        is_brief: leave out what a terminal has no room for.
     """
     if verdicts.empty:
         return None
     found, notes = judged(verdicts), Notes()
     of_models, of_recipes = ([one for one in found if (one.kind == MODEL) == is_model] for is_model in (True, False))
-    columns = [name for name in _COLUMNS if name != "num_victims"]
-    if not any("stability" in one.figures for one in of_models):
+    columns = list(_BRIEF if is_brief else _OF_MODELS)
+    if not is_brief and not any("stability" in one.figures for one in of_models):
         columns.remove("stability")
     return RecordTables(
         said=record_words(found),
@@ -138,7 +139,7 @@ def record_tables(
         of_recipes=tuple(_line(one, _OF_RECIPES, notes) for one in of_recipes),
         notes=notes.listed(),
         num_named=int(verdicts.loc[verdicts["kind"] == MODEL, "num_named"].sum()),
-        named=tuple(_named(named, samples)),
+        named=tuple(_named(samples)),
     )
 
 
@@ -157,10 +158,10 @@ def _cell(one: Judged, name: str, notes: Notes) -> Cell:
     return Cell(mean, "" if low == high else f"[{low}, {high}]")
 
 
-def _named(named: Iterable[Mapping[str, Any]], samples: Samples) -> Iterator[NamedRecords]:
+def _named(samples: Samples) -> Iterator[NamedRecords]:
     """The first few named records of each release and kind, the smallest q-values first."""
     by_list: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in named:
+    for row in samples.named:
         by_list.setdefault((row["kind"], row["release"]), []).append(row)
     for (kind, release), rows in by_list.items():
         shown = sorted(rows, key=lambda row: (float(row["q"]), float(row["p"])))[:NUM_SHOWN]
