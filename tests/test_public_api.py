@@ -28,7 +28,7 @@ audit = { attacks = ["loss", "rmia"], fpr_levels = [0.1] }
 [data]
 source = "digits"
 num_samples = 200
-num_holdout = 50
+num_holdout = 500
 """
 CODE = """
 from torch import nn
