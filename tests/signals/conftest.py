@@ -55,4 +55,5 @@ def complete(arrays: dict[str, Any]) -> Signals:
         ids=np.array([f"sample-{n}" for n in range(num_samples)]),
         model_ids=np.arange(100, 100 + num_models),
         structure=rng.random((num_models, 37)) < 0.3,
+        start_saliency=rng.normal(size=(num_models, num_samples)).astype(np.float32),
     )

@@ -274,7 +274,17 @@ def test_some_of_the_models(complete):
     assert taken.victims.tolist() == [0, 1, 2]
     assert taken.groups.tolist() == [1, 0, 1]
     np.testing.assert_array_equal(taken.sample_ids, complete.sample_ids)
-    for name in ("logits", "member", "scored", "ordinary", "phi", "is_correct", "sensitivity", "structure"):
+    for name in (
+        "logits",
+        "member",
+        "scored",
+        "ordinary",
+        "phi",
+        "is_correct",
+        "sensitivity",
+        "structure",
+        "start_saliency",
+    ):
         np.testing.assert_array_equal(getattr(taken, name), getattr(complete, name)[rows], err_msg=name)
     np.testing.assert_array_equal(taken.canaries, complete.canaries)
 

@@ -30,7 +30,11 @@ from pruneaudit.runs.names import PLANNED_BY, RELEASE_FILE, REPORT_FILE, SEALED_
 from pruneaudit.runs.provenance import study_provenance, with_target
 from pruneaudit.study import Study
 
-SEPARATE = {"sensitivity": "sensitivity", "forgetting": "copies trained further"}
+SEPARATE = {
+    "sensitivity": "sensitivity",
+    "forgetting": "copies trained further",
+    "start_saliency": "gradients at the start",
+}
 """What a run makes only for the attacks that need it, by the task."""
 
 

@@ -22,6 +22,7 @@ ACTIONS = {
     "signals": "queries",
     "sensitivity": "sensitivity queries",
     "forgetting": "copies trained further",
+    "start_saliency": "comparisons with gradients at the start",
     "sample_scores": "tables of memorisation scores",
 }
 

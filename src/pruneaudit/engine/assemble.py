@@ -47,7 +47,7 @@ from pruneaudit.study.parts import MIN_HOLDOUT, num_taken
 
 Folders = Mapping[tuple[Action, int], Path]
 """The folders with the answers of one release, by query and model."""
-ANSWERS: tuple[Action, ...] = ("signals", "sensitivity", "forgetting")
+ANSWERS: tuple[Action, ...] = ("signals", "sensitivity", "forgetting", "start_saliency")
 """The queries of a release's models, and of their copies."""
 
 
@@ -102,6 +102,7 @@ def signals_in(
         correct=stacked("signals", "correct") if several else None,
         sensitivity=stacked("sensitivity", "sensitivity"),
         forgotten=stacked("forgetting", "forgotten"),
+        start_saliency=stacked("start_saliency", "start_saliency"),
         canary=audit_data.canary,
         copy=audit_data.is_copy if audit_data.copy_of is not None else None,
         holdout=holdout,

@@ -39,6 +39,7 @@ def disk_bytes(plan: Plan, audit_data: AuditData, tasks: Sequence[Task]) -> int:
         "signals": answers,
         "sensitivity": answers,
         "forgetting": SCORE_BYTES * num_samples,
+        "start_saliency": SCORE_BYTES * num_samples,
         "sample_scores": SCORE_BYTES * num_samples,
         # Scores of all models, and of the folds from which the attack learns its scale.
         "attack": 3 * SCORE_BYTES * num_samples * num_models,

@@ -95,7 +95,7 @@ def _task(plan: Plan, shape: Mapping[str, Any], setting: AttackSetting, left_out
         f"{release}/{task.action}/{task.model_id}": task.artifact
         for release in releases
         for task in answer_tasks(plan, release, left_out)
-        if task.action != "forgetting"  # no learned attack reads the copies
+        if task.action not in ("forgetting", "start_saliency")  # which no learned attack reads
     }
     config = {
         "kind": ATTACK,

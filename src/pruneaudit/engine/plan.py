@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.forgetting import EPOCHS
 from pruneaudit.attacks.groups import expand, skips
 from pruneaudit.compression import COMPRESSORS
 from pruneaudit.compression.chain import Step, check_order
@@ -25,6 +24,7 @@ from pruneaudit.data import SOURCES
 from pruneaudit.data.audit_data import SAVED_FILES, AuditData, holdout_halves
 from pruneaudit.engine.identities import dense_config, release_config
 from pruneaudit.engine.model_artifacts import model_artifacts
+from pruneaudit.engine.queries import Asked, Query, plain_query, queries_of
 from pruneaudit.engine.store import Artifact
 from pruneaudit.engine.target_files import TARGET_ID, UsersWeights, source_on_disk
 from pruneaudit.models import MODELS
@@ -40,20 +40,16 @@ from pruneaudit.study.lineage import (
     plugin_options,
     scoring_models_of,
 )
-from pruneaudit.study.parts import check_has_public, lacking_holdout, num_taken, own_uses
-from pruneaudit.study.training import FUNCTION_PARAMETERS, OWN, SHARED, FineTuning
+from pruneaudit.study.parts import check_has_public, lacking_holdout, own_uses
+from pruneaudit.study.training import FUNCTION_PARAMETERS, OWN, SHARED
 from pruneaudit.study.user_function import SourceHash, check_takes
 
-SIGNALS_SEMANTICS = 1
-SENSITIVITY_SEMANTICS = 1
-FORGETTING_SEMANTICS = 1
 SAMPLE_SCORES_SEMANTICS = 1
 
-FORGOTTEN_FILE = "forgotten.npy"
 HALVES = {"fitting": 0, "holdout": 1}
 """Which half of the holdout an attack's need means."""
 
-Action = Literal["train", "release", "import", "signals", "sensitivity", "forgetting", "sample_scores", "attack"]
+Action = Literal["train", "release", "import", Asked, "sample_scores", "attack"]
 MAKING: tuple[Action, ...] = ("train", "release", "import")
 """The actions that make the models of a release."""
 
@@ -215,6 +211,11 @@ def _check_attacks(study: Study) -> None:
             lacking = "a release in addition to dense; add one"
         elif "structure" in attack.needs and not _has_structure(study):
             lacking = "a release with masks or with fewer channels; add one, such as compress = 'l1unstructured'"
+        elif "start_saliency" in attack.needs and study.training.init == OWN:
+            lacking = (
+                f"public initial weights, but training.init = '{OWN}'; set it to '{SHARED}' or to the file of weights"
+                " that all models start from"
+            )
         if lacking:
             raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
 
@@ -279,7 +280,8 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
     held = {"audit_data": root, **starts}
     tasks = [_model_task("train", DENSE, m, artifact, held, files) for m, artifact in enumerate(made[DENSE])]
     needs = _queried_for(study, audit_data)
-    tasks += _signals_tasks(study, None, made[DENSE], root, needs)
+    for query in queries_of(study, None, bank, needs):
+        tasks += _query_tasks(query, DENSE, made[DENSE], held)
     scoring, scores = _scoring_tasks(study, bank, held, in_bank)
     tasks += scoring
     for release in study.releases:
@@ -300,7 +302,8 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
             inputs = (held if "init" in config else {"audit_data": root}) | read
             inputs |= {role: parents[m]} if parents else {}
             tasks.append(_model_task("release", release.name, m, artifact, inputs, files))
-        tasks += _signals_tasks(study, release, made[release.name], root, needs)
+        for query in queries_of(study, release, config, needs):
+            tasks += _query_tasks(query, release.name, made[release.name], held)
     added = tuple(added_baselines(asked, study))
     return Plan(study, root, tuple(tasks), sources, added, tuple(files.values()), start)
 
@@ -349,8 +352,7 @@ def _scoring_tasks(
     models = model_artifacts(SCORING, config, sizes[-1])
     audit_data = held["audit_data"]
     tasks = [Task("train", SCORING, m, a, held, a.config) for m, a in enumerate(models)]
-    shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": 1, "seed": study.seed}
-    queries = _query_tasks("signals", SCORING, models, audit_data, shape, ("logits.npy",), in_bank)
+    queries = _query_tasks(plain_query(study.seed), SCORING, models, held, in_bank)
     tasks += queries
     scores = {}
     for size in sizes:
@@ -364,41 +366,17 @@ def _scoring_tasks(
     return tasks, scores
 
 
-def _signals_tasks(
-    study: Study, described: Release | None, models: list[Artifact], audit_data: Artifact, needs: Collection[str]
-) -> list[Task]:
-    """Returns the tasks that query the models of a release (None: the dense bank) with the audit data."""
-    queries, release = study.audit.queries, described.name if described else DENSE
-    files = ("logits.npy",) if queries == 1 else ("logits.npy", "confidence.npy", "correct.npy")
-    shape = {"kind": "signals", "semantics_version": SIGNALS_SEMANTICS, "queries": queries, "seed": study.seed}
-    tasks = _query_tasks("signals", release, models, audit_data, shape, files)
-    if "sensitivity" in needs:
-        shape = {"kind": "sensitivity", "semantics_version": SENSITIVITY_SEMANTICS, "seed": study.seed}
-        tasks += _query_tasks("sensitivity", release, models, audit_data, shape, ("sensitivity.npy",))
-    if "forgetting" in needs:
-        shape = {"kind": "forgetting", "semantics_version": FORGETTING_SEMANTICS, "seed": study.seed}
-        training = FineTuning(epochs=EPOCHS, select="last").over(study.training, "training of forgetting copies")
-        shape |= {"training": training.identity, "taken": num_taken(study, described)}
-        tasks += _query_tasks("forgetting", release, models, audit_data, shape, (FORGOTTEN_FILE,))
-    return tasks
-
-
 def _query_tasks(
-    action: Action,
-    release: str,
-    models: list[Artifact],
-    audit_data: Artifact,
-    shape: Mapping[str, Any],
-    files: tuple[str, ...],
-    in_bank: Artifact | None = None,
+    query: Query, release: str, models: list[Artifact], held: Mapping[str, Artifact], in_bank: Artifact | None = None
 ) -> list[Task]:
     """Returns one task per model: query it with the audit data, or (`in_bank`) only with the bank's samples."""
-    tasks = []
+    tasks, shape = [], query.shape
     for m, model in enumerate(models):
-        config = {**shape, "parents": sorted([model.identity, (in_bank or audit_data).identity])}
-        folder = f"{model.folder.rpartition('/')[0]}/{action}-{sha256_of(shape)[:8]}/model-{m:03d}"
+        config = {**shape, "parents": sorted([model.identity, (in_bank or held["audit_data"]).identity])}
+        folder = f"{model.folder.rpartition('/')[0]}/{query.action}-{sha256_of(shape)[:8]}/model-{m:03d}"
         spec = {**shape, "model": model.config["model"], "prepared": model.config.get("prepared", []), "model_id": m}
         spec |= {"bank_alone": True} if in_bank else {}
-        inputs = {"audit_data": audit_data, "model": model}
-        tasks.append(Task(action, release, m, Artifact(folder, config, files), inputs, spec))
+        inputs = dict(held) if "init" in shape else {"audit_data": held["audit_data"]}
+        artifact = Artifact(folder, config, query.files)
+        tasks.append(Task(query.action, release, m, artifact, {**inputs, "model": model}, spec))
     return tasks

@@ -23,6 +23,7 @@ from pruneaudit.data.audit_data import AuditData, holdout_halves
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.task_context import new_model
 from pruneaudit.signals.sensitivity import sensitivity
+from pruneaudit.signals.start_saliency import start_saliency
 from pruneaudit.study import Training
 from pruneaudit.training.loop import train
 from pruneaudit.training.predict import PREDICT_BATCH, predict
@@ -60,6 +61,10 @@ class Probe:
         """Returns the seconds that the sensitivity of one sample takes."""
         return self.once(sha256_of(["sensitivity", spec["model"]]), lambda: self._timed_query(spec, spec["model_id"]))
 
+    def start_saliency(self, spec: Mapping[str, Any]) -> float:
+        """Returns the seconds that the start saliency of one sample takes."""
+        return self.once(sha256_of(["start saliency", spec["model"]]), lambda: self._timed_saliency(spec))
+
     def once(self, key: str, measure: Callable[[], float]) -> float:
         """Returns the seconds that `measure` finds, on one thread; cached by `key`."""
         if key not in self._measured:
@@ -85,6 +90,17 @@ class Probe:
                 predict(network, samples)
             else:
                 sensitivity(network, samples, 0, noise_of)
+            return len(samples)
+
+        return seconds_each(work, self.device)
+
+    def _timed_saliency(self, spec: Mapping[str, Any]) -> float:
+        network = new_model(spec, self.audit_data, torch.Generator().manual_seed(0)).to(self.device)
+        kept = {name: weight.detach().cpu() > 0 for name, weight in network.named_parameters() if weight.ndim > 1}
+
+        def work(num_samples: int) -> int:
+            samples = self._samples(min(num_samples * PREDICT_BATCH // PROBED_UNITS, len(self.audit_data.y)))
+            start_saliency(network, samples, kept)
             return len(samples)
 
         return seconds_each(work, self.device)
@@ -150,6 +166,8 @@ def task_seconds(plan: Plan, tasks: Sequence[Task], probe: Probe) -> float:
             total += spec["queries"] * num_samples * probe.query(spec)
         elif task.action == "sensitivity":
             total += num_samples * probe.sensitivity(spec)
+        elif task.action == "start_saliency":
+            total += num_samples * probe.start_saliency(spec)
         elif task.action == "forgetting":
             training = Training.model_validate(spec["training"])
             steps = Shuffled(max(1, num_fitting), training.batch_size).num_batches * training.epochs

@@ -16,6 +16,8 @@ import numpy as np
 from scipy.special import softmax
 from torch import nn
 
+from pruneaudit.compression.kept_weights import kept_weights
+from pruneaudit.compression.state import load_state
 from pruneaudit.core import seeds
 from pruneaudit.core.files import EARLY_FILE
 from pruneaudit.core.randomness import torch_generator
@@ -26,13 +28,15 @@ from pruneaudit.engine.assemble import signals_in
 from pruneaudit.engine.importing import import_model
 from pruneaudit.engine.learned_scores import SCORES_FILE as ATTACK_SCORES_FILE
 from pruneaudit.engine.learned_scores import attack_in, save_scores
-from pruneaudit.engine.plan import FORGOTTEN_FILE, Action
+from pruneaudit.engine.plan import Action
+from pruneaudit.engine.queries import FORGOTTEN_FILE, START_SALIENCY_FILE
 from pruneaudit.engine.releasing import make_release
 from pruneaudit.engine.task_context import (
     SCORES_FILE,
     TaskContext,
     audit_data_of,
     scoring_split,
+    shared_start,
     stored_model,
     write_trained,
 )
@@ -42,6 +46,7 @@ from pruneaudit.evaluation.measure import play
 from pruneaudit.signals.collect import collect
 from pruneaudit.signals.derived import scaled_confidence
 from pruneaudit.signals.sensitivity import sensitivity
+from pruneaudit.signals.start_saliency import start_saliency
 from pruneaudit.study import Training
 from pruneaudit.training.by_function import train_by_function
 from pruneaudit.training.checkpoint import save_tensors
@@ -61,6 +66,7 @@ def perform(task_spec: TaskSpec) -> None:
         "signals": _collect_signals,
         "sensitivity": _collect_sensitivity,
         "forgetting": _train_copy,
+        "start_saliency": _differentiate_start,
         "sample_scores": _score_samples,
         "attack": _play_attack,
     }
@@ -118,6 +124,15 @@ def _train_copy(task_spec: TaskSpec) -> None:
         scaled_confidence(logits, audit_data.y).astype(np.float32),
         allow_pickle=False,
     )
+
+
+def _differentiate_start(task_spec: TaskSpec) -> None:
+    """Compares what one model keeps with the gradients of the whole audit data at the public initial weights."""
+    start = shared_start(task_spec, audit_data_of(task_spec))
+    kept = kept_weights(start, load_state(Path(task_spec.inputs["model"])))
+    start = start.to(task_spec.device)
+    found = np.concatenate([start_saliency(start, samples, kept) for samples in _parts(task_spec)])  # (N,)
+    np.save(Path(task_spec.staging) / START_SALIENCY_FILE, found, allow_pickle=False)
 
 
 def _score_samples(task_spec: TaskSpec) -> None:

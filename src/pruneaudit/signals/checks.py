@@ -34,6 +34,7 @@ def check_shapes(signals: Signals, form: str) -> None:
         "sensitivity": (num_models, num_samples, num_classes),
         "features": (num_samples, None),
         "forgotten": (num_models, num_samples),
+        "start_saliency": (num_models, num_samples),
         "structure": (num_models, None),
         "canary": (num_samples,),
         "copy": (num_samples,),

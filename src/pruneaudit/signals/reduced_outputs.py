@@ -101,7 +101,8 @@ def _with(signals: Signals, **answers: np.ndarray | None) -> Signals:
     kept = {each.name: getattr(signals, each.name) for each in fields(Signals)}
     dropped = dict.fromkeys(("logits", "probabilities", "predicted", "confidence", "correct", "sensitivity"))
     dropped |= {"forgotten": None}  # a copy needs the weights, and an attacker who has them hides nothing from herself
-    dropped |= {"structure": None}  # a mask is no output: an attack on it is the same whatever is shown of the outputs
+    # A mask is no output: an attack on it is the same whatever is shown of the outputs.
+    dropped |= {"structure": None, "start_saliency": None}
     for name, value in {**kept, **dropped, "holdout": signals.untouched_holdout, **answers}.items():
         object.__setattr__(other, name, value)
     return other

@@ -119,6 +119,9 @@ class Signals(Roles):
     forgotten: np.ndarray | None = None
     """(M, N) float: logit-scaled true-class confidence (phi) of a copy of each model that was trained further on half A
     of the holdout (`fitting`)."""
+    start_saliency: np.ndarray | None = None
+    """(M, N) float: how much a step on the sample, from the public initial weights, favours the weights that each
+    network keeps over those that it lost, from `signals.start_saliency`."""
     structure: np.ndarray | Bits | None = None
     """(M, D) bool: which weights, or channels, each network keeps; bit j is the same weight in every model. It is kept
     packed, as `Bits`."""
@@ -145,7 +148,7 @@ class Signals(Roles):
             object.__setattr__(self, name, array)
         for name in ("member", "eligible", "is_victim", "correct", "canary", "copy", "holdout"):
             object.__setattr__(self, name, as_bool(name, getattr(self, name)))
-        for name in ("confidence", "sensitivity", "forgotten"):
+        for name in ("confidence", "sensitivity", "forgotten", "start_saliency"):
             object.__setattr__(self, name, as_floats(name, getattr(self, name)))
         object.__setattr__(self, "features", as_floats("features", self.features, each="sample"))
         object.__setattr__(self, "structure", as_bits("structure", self.structure))
@@ -251,7 +254,8 @@ class Signals(Roles):
         values["placebo"] = self.placebo[rows] if per_model and self.placebo is not None else self.placebo
         values["ids"] = self.sample_ids
         values["holdout"] = self.untouched_holdout  # fewer models must not turn samples of the others into nulls
-        for name in ("member", "eligible", "group", "confidence", "correct", "sensitivity", "forgotten", "structure"):
+        copied = ("member", "eligible", "group", "confidence", "correct", "sensitivity", "forgotten", "start_saliency")
+        for name in (*copied, "structure"):
             value = getattr(self, name)
             values[name] = None if value is None else value[rows]
         taken = object.__new__(_SomeModels)  # a part of checked signals needs no second check
