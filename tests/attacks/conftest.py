@@ -55,6 +55,7 @@ def build_bank(
         features=np.stack([difficulty, difficulty**2, np.random.default_rng(3).normal(size=num_samples)], axis=1),
         forgotten=difficulty + 0.3 * gain * member + np.random.default_rng([10, seed]).normal(size=member.shape),
         structure=build_structure(member[:, num_holdout:], gain, seed),
+        start_saliency=difficulty + gain * member + np.random.default_rng([12, seed]).normal(size=member.shape),
     )
 
 

@@ -143,6 +143,7 @@ def test_order_of_samples_and_of_models_does_not_matter(name, attack_input):
             features=signals.features[samples],
             forgotten=signals.forgotten[models][:, samples],
             structure=np.asarray(signals.structure)[models],
+            start_saliency=signals.start_saliency[models][:, samples],
             ids=signals.sample_ids[samples],
             model_ids=signals.model_names[models],
         )
@@ -174,7 +175,7 @@ def test_it_sees_nothing_where_there_is_nothing(name, make_bank, releases_of):
 def test_what_it_needs_it_says(name, attack_input, make_bank, releases_of):
     attack = ATTACKS.get(name)()
     assert attack.needs <= {
-        *("references", "holdout", "fitting", "features", "forgetting", "sensitivity", "structure"),
+        *("references", "holdout", "fitting", "features", "forgetting", "sensitivity", "structure", "start_saliency"),
         "two releases",
     }
     assert attack.standard in NAMES

@@ -29,7 +29,7 @@ class Attack(Configured[OptionsT], ABC):
     """Whether it trains a classifier, which takes minutes rather than seconds."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """Inputs that it requires: `references`, `holdout` (half B), `fitting` (half A), `features`, `forgetting`,
-    `sensitivity`, `two releases`, `structure`."""
+    `sensitivity`, `two releases`, `structure`, `start_saliency`."""
     from_classes: ClassVar[bool] = False
     """Whether predicted classes are enough; other attacks need logits or probabilities."""
     finds_alike: ClassVar[bool] = True
@@ -80,6 +80,11 @@ class Attack(Configured[OptionsT], ABC):
                 "copies of the networks that were trained further on half A of the holdout (key `forgotten`, (models,"
                 " samples)), which a study makes from their weights"
             )
+        if "start_saliency" in self.needs and attack_input.attacked.start_saliency is None:
+            return (
+                "the growth of kept weights by a step at public initial weights (key `start_saliency`, (models,"
+                " samples)), which a study computes for pruned releases if training.init is shared or a file"
+            )
         if "structure" in self.needs and (lack := _lacking_structure(attack_input)):
             return lack
         if "sensitivity" in self.needs and any(
@@ -96,6 +101,8 @@ class Attack(Configured[OptionsT], ABC):
         Of a bank, only some releases have an earlier one beside them, or a structure; it is played on those.
         """
         if "two releases" in self.needs and len(attack_input.releases) < 2:
+            return False
+        if "start_saliency" in self.needs and attack_input.attacked.start_saliency is None:
             return False
         return not ("structure" in self.needs and _lacking_structure(attack_input))
 

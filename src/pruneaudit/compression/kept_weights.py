@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from pruneaudit.compression.mask import Masks
-from pruneaudit.compression.matrices import counted_weights
+from pruneaudit.compression.matrices import matrices
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.state import State, masks_in, structure_in
 from pruneaudit.compression.structure import CHANNELS, FACTORS, of_kind, replay
 
 
-@torch.no_grad()
 def kept_weights(whole: nn.Module, state: State) -> Masks:
     """The kept weights of each weight matrix that lost some, in the shapes of the whole network.
 
@@ -28,28 +27,47 @@ def kept_weights(whole: nn.Module, state: State) -> Masks:
     Raises:
         UserError: the state belongs to another network.
     """
-    numbered = copied(whole).cpu().double()  # a double counts any number of weights
-    shapes = {name: matrix.shape for name, matrix in _parameters(numbered).items()}
-    for matrix in _parameters(numbered).values():
-        matrix.copy_(torch.arange(matrix.numel(), dtype=matrix.dtype).view(matrix.shape))
     changes = structure_in(state)
+    places = places_of_weights(whole, "" if of_kind(changes, FACTORS) else of_kind(changes, CHANNELS))
     masks: Mapping[str, Tensor] = masks_in(state) or {}
-    channels = "" if of_kind(changes, FACTORS) else of_kind(changes, CHANNELS)
-    left = _parameters(replay(numbered, channels))
     found = {}
-    for name, shape in shapes.items():
-        numbers, mask = left[name].long(), masks.get(name)
+    for name, weight in _matrices(whole).items():
+        mask, numbers = masks.get(name), places[name]
         if mask is not None and mask.shape == numbers.shape:
-            numbers = numbers[mask]
-        elif numbers.shape == shape:
-            continue
-        kept = torch.zeros(shape.numel(), dtype=torch.bool)
-        kept[numbers.flatten()] = True
-        found[name] = kept.view(shape)
+            found[name] = placed(mask, numbers, weight)
+        elif numbers.shape != weight.shape:
+            found[name] = placed(torch.ones_like(numbers, dtype=torch.bool), numbers, weight)
     return Masks(found)
 
 
-def _parameters(model: nn.Module) -> dict[str, Tensor]:
+@torch.no_grad()
+def places_of_weights(whole: nn.Module, channels: str) -> dict[str, Tensor]:
+    """The place of each weight of a network without some channels in the same parameter of the whole network.
+
+    Args:
+        whole: the network with all channels; it does not change.
+        channels: the record of the removed channels; empty: none.
+
+    Returns:
+        int64 by name of each weight matrix, in the shapes of the smaller network: places in the flattened parameter.
+
+    Raises:
+        UserError: the record belongs to another network.
+    """
+    numbered = copied(whole).cpu().double()  # a double counts any number of weights
+    for matrix in _matrices(numbered).values():
+        matrix.copy_(torch.arange(matrix.numel(), dtype=matrix.dtype).view(matrix.shape))
+    return {name: matrix.long() for name, matrix in _matrices(replay(numbered, channels)).items()}
+
+
+def placed(mask: Tensor, places: Tensor, weight: Tensor) -> Tensor:
+    """A mask of a smaller parameter in the shape of the whole one, where removed weights are not kept."""
+    kept = torch.zeros(weight.numel(), dtype=torch.bool)
+    kept[places[mask]] = True
+    return kept.view(weight.shape)
+
+
+def _matrices(model: nn.Module) -> dict[str, Tensor]:
     """The weight matrices that are parameters, by name; those that are computed cannot be numbered."""
     own = dict(model.named_parameters())
-    return {name: own[name].detach() for name in counted_weights(model) if name in own}
+    return {matrix.name: own[matrix.name].detach() for matrix in matrices(model) if matrix.name in own}

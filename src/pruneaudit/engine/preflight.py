@@ -52,6 +52,9 @@ def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...
     for task in first_models:
         if not store.path(task.artifact).exists():
             _try_answers(task, audit_data, tried)
+    for task in plan.tasks:
+        if task.action == "start_saliency" and not store.path(task.artifact).exists():
+            _try_start(task, audit_data, tried)
     for task in first_models:
         if task.action != "release" or store.path(task.artifact).exists():
             continue
@@ -101,6 +104,28 @@ def _try_answers(task: Task, audit_data: AuditData, tried: set[str]) -> None:
         reason = in_one_line(error)
         raise UserError(f"{name}: failed ({reason}); expected a function that returns a network") from error
     check_network(network, audit_data, name)
+
+
+def _try_start(task: Task, audit_data: AuditData, tried: set[str]) -> None:
+    """Differentiates a new network of the user at some samples; networks of the package need no check.
+
+    Args:
+        task: the task that differentiates the network at its initial weights.
+        audit_data: the audit data of the study.
+        tried: kinds of networks that were checked; this one is added.
+    """
+    described = task.spec["model"]
+    kind = sha256_of(["start", described, task.spec.get("prepared")])
+    if kind in tried or not MODELS.get(described["name"]).draws_own_weights:
+        return
+    tried.add(kind)
+    import torch
+
+    from pruneaudit.engine.task_context import new_model
+    from pruneaudit.engine.trial import check_differentiable
+
+    network = new_model(task.spec, audit_data, torch.Generator().manual_seed(0))
+    check_differentiable(network, audit_data, f"model {described['options']['target']}")
 
 
 def _check(task: Task, makers: dict[str, Task], audit_data: AuditData) -> tuple[str, ...]:

@@ -74,4 +74,4 @@ def queries_of(
 
 def shows_what_stays(config: Mapping[str, Any]) -> bool:
     """Returns whether models with this configuration show which weights or channels were kept."""
-    return any(step.kind in ("mask", "structure") for step in (*inherited_steps(config), *steps_of(config)))
+    return any(step.chooses_what_stays for step in (*inherited_steps(config), *steps_of(config)))

@@ -1,4 +1,4 @@
-"""Tries a user's network before any training: checks that a forward pass gives logits."""
+"""Tries a user's network before any training: checks that a forward pass gives logits, and gradients have gradients."""
 
 # B batch, C classes
 
@@ -12,6 +12,7 @@ from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.models._outputs import check_answer, check_steady, logits_in
 from pruneaudit.signals.recognised import recognised
+from pruneaudit.signals.start_saliency import start_saliency
 from pruneaudit.training.samples import Samples
 
 NUM_TRIED = 64
@@ -47,6 +48,28 @@ def check_network(network: nn.Module, audit_data: AuditData, name: str) -> None:
         check_answer(ask(training), len(x), audit_data.num_classes, name)
     check_steady(ask, name)
     _check_no_probabilities(ask().float().numpy(), ask(inputs=FAR * x).float().numpy(), name)
+
+
+def check_differentiable(network: nn.Module, audit_data: AuditData, name: str) -> None:
+    """Takes the start saliency of the first samples.
+
+    Args:
+        network: a new network on the CPU.
+        audit_data: the audit data of the study.
+        name: the name of the network, for messages.
+
+    Raises:
+        UserError: a layer has no second derivative.
+    """
+    few = Samples.of(audit_data, np.arange(len(audit_data.y)) < NUM_TRIED)
+    kept = {key: weight.detach() > 0 for key, weight in network.named_parameters() if weight.ndim > 1}
+    try:
+        start_saliency(network, few, kept)
+    except RuntimeError as error:
+        raise UserError(
+            f"{name}: has no second derivative ({in_one_line(error)}), which attack 'mask_saliency' needs; leave that"
+            " attack out"
+        ) from error
 
 
 def _asked(network: nn.Module, x: Tensor, name: str) -> Tensor:

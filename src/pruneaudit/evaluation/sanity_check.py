@@ -206,12 +206,15 @@ def made_up_releases(seed: int, gain: float = 0.0) -> tuple[Signals, Signals]:
 
     features = np.concatenate([part.features for part in parts])
     # As if every network had started from weights of its own: masks that say nothing of members.
-    structure = numpy_generator(seed, seeds.SELFTEST_STRUCTURE, kind).random((NUM_MODELS, NUM_BITS)) < 0.5
+    rng = numpy_generator(seed, seeds.SELFTEST_STRUCTURE, kind)
+    structure = rng.random((NUM_MODELS, NUM_BITS)) < 0.5
+    start_saliency = rng.normal(size=member.shape)
 
     def release(release_gain: float) -> Signals:
         drawn = [part.answers(release_gain) for part in parts]
         logits, sensitivity, forgotten = (np.concatenate(arrays, axis=1) for arrays in zip(*drawn, strict=True))
         told = {"sensitivity": sensitivity, "forgotten": forgotten, "features": features, "structure": structure}
+        told |= {"start_saliency": start_saliency}
         return Signals(logits, labels, member, eligible=eligible, **told)
 
     attacked = release(gain)
