@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
+from pruneaudit.compression.kept_weights import placed, places_of_weights
 from pruneaudit.compression.macs import layer_widths
-from pruneaudit.compression.structure import CHANNELS, of_kind, replay
+from pruneaudit.compression.structure import CHANNELS, of_kind
 from pruneaudit.compression.structured import removal_in
 
 Kept = Mapping[str, np.ndarray]
@@ -42,28 +42,22 @@ class Whole:
     def __init__(self, build: Callable[[], nn.Module]) -> None:
         self._build, model = build, build()
         self._widths = {name: outputs for name, (_, outputs) in layer_widths(model).items()}
-        self._sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+        self._shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
 
     def width(self, layer: str) -> int:
         """The number of a layer's output channels."""
         return self._widths[layer]
 
-    @torch.no_grad()
     def placed(self, masks: Mapping[str, Tensor], channels: str) -> dict[str, Tensor]:
-        """Masks of a network without some channels, each as (n,) bool over the weights of the whole parameter.
+        """Masks of a network without some channels, each in the shape of the whole parameter.
 
         Args:
             masks: bool, by parameter name.
             channels: the JSON text of the removal.
         """
-        numbered = self._build().cpu().double()  # exact up to 2^53
-        for parameter in numbered.parameters():
-            parameter.copy_(torch.arange(parameter.numel()).reshape(parameter.shape))
-        places = {name: parameter.long() for name, parameter in replay(numbered, channels).named_parameters()}
-        found = dict(masks)
-        for name in masks.keys() & self._sizes.keys():
-            found[name] = torch.zeros(self._sizes[name], dtype=torch.bool)
-            found[name][places[name][masks[name]]] = True
+        places, found = places_of_weights(self._build(), channels), dict(masks)
+        for name in masks.keys() & places.keys():
+            found[name] = placed(masks[name], places[name], self._shapes[name])
         return found
 
 

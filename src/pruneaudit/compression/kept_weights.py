@@ -34,9 +34,9 @@ def kept_weights(whole: nn.Module, state: State) -> Masks:
     for name, weight in _matrices(whole).items():
         mask, numbers = masks.get(name), places[name]
         if mask is not None and mask.shape == numbers.shape:
-            found[name] = placed(mask, numbers, weight)
+            found[name] = placed(mask, numbers, weight.shape)
         elif numbers.shape != weight.shape:
-            found[name] = placed(torch.ones_like(numbers, dtype=torch.bool), numbers, weight)
+            found[name] = placed(torch.ones_like(numbers, dtype=torch.bool), numbers, weight.shape)
     return Masks(found)
 
 
@@ -60,11 +60,17 @@ def places_of_weights(whole: nn.Module, channels: str) -> dict[str, Tensor]:
     return {name: matrix.long() for name, matrix in _matrices(replay(numbered, channels)).items()}
 
 
-def placed(mask: Tensor, places: Tensor, weight: Tensor) -> Tensor:
-    """A mask of a smaller parameter in the shape of the whole one, where removed weights are not kept."""
-    kept = torch.zeros(weight.numel(), dtype=torch.bool)
+def placed(mask: Tensor, places: Tensor, shape: torch.Size) -> Tensor:
+    """A mask of a smaller parameter in the shape of the whole one, where removed weights are not kept.
+
+    Args:
+        mask: bool; True = kept.
+        places: from `places_of_weights`, in the shape of the mask.
+        shape: that of the whole parameter.
+    """
+    kept = torch.zeros(shape.numel(), dtype=torch.bool)
     kept[places[mask]] = True
-    return kept.view(weight.shape)
+    return kept.view(shape)
 
 
 def _matrices(model: nn.Module) -> dict[str, Tensor]:
