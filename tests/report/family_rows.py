@@ -67,3 +67,25 @@ def marginal_rows(family=FAMILY, references="matched", repeats="", post_processi
                     row |= {"post_processing_of": "dense" if added == post_processing and "dense" in given else ""}
                     rows.append(row | {"suppressed": WEAK.format(change) if is_weak else ""})
     return pd.DataFrame(rows)
+
+
+def large_family(num):
+    """Tables in AUC of r0, r1, ..., as for more than five releases: the greedy order, single ones, and all but one."""
+    names = [f"r{number}" for number in range(num)]
+    way = [tuple(names[:size]) for size in range(num + 1)]
+    sets = dict.fromkeys([*way[1:], *((name,) for name in names)])
+    sets |= dict.fromkeys(tuple(name for name in names if name != left) for left in names)
+    first, common = set_rows(rivals=[]).iloc[0].to_dict(), {"family": "; ".join(names)}
+    rows = [
+        first | common | {"releases": "; ".join(chosen), "num_releases": len(chosen), "best_part": chosen[0]}
+        for chosen in sets
+    ]
+    edges = []
+    for chosen in sets:
+        for added in chosen:
+            given = tuple(name for name in chosen if name != added)
+            step = len(chosen) if given in way and chosen in way else NAN
+            if given in (*sets, ()):
+                edge = {"given": "; ".join(given), "added": added, "step": step}
+                edges.append(marginal_rows().iloc[0].to_dict() | common | edge)
+    return pd.DataFrame(rows), pd.DataFrame(edges)

@@ -148,18 +148,25 @@ def _print(results: Results, console: Console) -> None:
 
 
 def _print_sets(family: FamilyTables, console: Console) -> None:
-    """Every set in order, last other attacks on all releases; only AUC where there is no room for names beside more."""
+    """The sets in order, last other attacks on all releases: of a large family single releases and all of them.
+
+    Only AUC where there is no room for names beside more.
+    """
+    from pruneaudit.evaluation.family_sets import LATTICE_UP_TO
     from pruneaudit.report.tables.families import THE_JOINT_ATTACK
 
     area, *rates = (one.title for one in family.quantities)
     shown = rates if console.width >= _WIDTH_OF_RATES else []
     rows = []
-    for line in family.sets:
+    most = max(line.num_releases for line in family.sets)
+    lines = [line for line in family.sets if most <= LATTICE_UP_TO or line.num_releases in (1, most)]
+    for line in lines:
         is_rival = line.against == THE_JOINT_ATTACK
         value, change, *others = line.cells
         name = f"{line.attack} on all, minus {THE_JOINT_ATTACK}" if is_rival else line.releases
         rows.append((name, (value, change, *others[: 2 * len(shown) : 2])))
     _print_table(("Releases seen", area, "Minus best alone", *shown), rows, console)
+    _print_hidden(len(family.sets) - len(lines), "sets", console)
 
 
 def _print_marginals(family: FamilyTables, console: Console) -> None:
@@ -171,9 +178,12 @@ def _print_marginals(family: FamilyTables, console: Console) -> None:
     for title, rows in ((f"One more, with {family.released} public", now), ("Largest addition first", order)):
         if rows:
             _print_table((title, *heads), rows, console)
-    hidden = sum(not line.is_now and not line.step for line in family.marginals)
-    if hidden:
-        console.print(f"and {hidden} more pairs of sets with --json", style="dim", highlight=False)
+    _print_hidden(sum(not line.is_now and not line.step for line in family.marginals), "pairs of sets", console)
+
+
+def _print_hidden(number: int, what: str, console: Console) -> None:
+    if number:
+        console.print(f"and {number} more {what} with --json", style="dim", highlight=False, end="\n\n")
 
 
 def _labelled(name: str, label: str) -> str:

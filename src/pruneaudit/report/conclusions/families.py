@@ -14,13 +14,14 @@ from typing import Any
 import pandas as pd
 
 from pruneaudit.evaluation.columns import RELEASE_SEPARATOR
+from pruneaudit.evaluation.families import ATTACK, MARGIN
 from pruneaudit.evaluation.recorded_checks import failures
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.changes import direction
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import base_release, once
 
-JOINT = "family"
+JOINT = ATTACK
 """The label of the joint attack, whose figures these are."""
 FAMILIES = "families"
 """The key in `about` of how `pruneaudit families` was called: it has `released`."""
@@ -50,6 +51,11 @@ class SetOfReleases:
     """The release of the set that leaks most alone."""
     gain: Figure
     """The paired difference to that one."""
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether the joint attack is shown to lose by more than the margin of the consistency test may hide."""
+        return self.gain.high < 0 and self.gain.low <= -MARGIN
 
 
 @dataclass(frozen=True)

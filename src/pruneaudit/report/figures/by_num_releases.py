@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.families import FamilyLeakage, SetOfReleases, families_of
@@ -95,7 +95,7 @@ def _spec(family: FamilyLeakage, theme: Theme) -> Spec:
             "encoding": positions | {"tooltip": HOVER},
         },
     ]
-    title = [cut(set_words(family.releases), theme.line, theme.font_size)]
+    title = [cut(set_words(family.releases, ()), theme.line, theme.font_size)]
     return assembled(layers, data, theme, _HEIGHT_POINTS if theme.is_paper else _HEIGHT, title)
 
 
@@ -105,10 +105,9 @@ def _data(family: FamilyLeakage) -> Data:
     found: Data = []
     for size in sorted({len(one.releases) for one in family.sets}):
         column = [one for one in family.sets if len(one.releases) == size]
-        middle = [one for one in column if frozenset(one.releases) in path]
         aside = [one for one in column if frozenset(one.releases) not in path]
-        found += [_datum(one, size, GREEDY) for one in middle]
-        found += [_datum(one, at, OTHERS) for one, at in zip(aside, _places(size, len(aside)), strict=True)]
+        places = dict(zip(aside, _places(size, len(aside)), strict=True))
+        found += [_datum(one, family.releases, places.get(one)) for one in column]
     return found
 
 
@@ -118,14 +117,15 @@ def _places(middle: float, number: int) -> Iterable[float]:
     return [middle + step * (place // 2 + 1) * (1 if place % 2 else -1) for place in range(number)]
 
 
-def _datum(one: SetOfReleases, at: float, name: str) -> Spec:
-    said = f"{counted(len(one.releases), 'release')}, {isolated(set_words(one.releases))}"
+def _datum(one: SetOfReleases, family: Sequence[str], aside: float | None) -> Spec:
+    """The datum of a set at a place aside; None: it is on the greedy order."""
+    said = f"{counted(len(one.releases), 'release')}, {isolated(set_words(one.releases, family))}"
     value, low, high = one.auc.value, one.auc.low, one.auc.high
     return known(
         {
-            "at": float(at),
-            "series": name,
-            "greedy": name == GREEDY,
+            "at": float(len(one.releases) if aside is None else aside),
+            "series": GREEDY if aside is None else OTHERS,
+            "greedy": aside is None,
             "auc": value,
             "auc_low": low,
             "auc_high": high,

@@ -5,12 +5,15 @@ A direction is said only where an interval excludes 0, and none downwards: an at
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
+from pruneaudit.evaluation.family_sets import LATTICE_UP_TO
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.families import FamilyLeakage, Figure, Marginal, told_families
-from pruneaudit.report.quantities import AUC
+from pruneaudit.report.quantities import AUC, Quantity
 from pruneaudit.report.sentences.family_epsilon import epsilon_of
 from pruneaudit.report.words import attack_name, first_few, listed, verb
 
@@ -36,14 +39,29 @@ def family_title(family: FamilyLeakage, usual: str) -> str:
     return f"{listed(family.releases)}{'' if family.references == usual else f' (references {family.references})'}"
 
 
-def set_words(releases: Sequence[str]) -> str:
-    """`dense and int8`; of the empty set `nothing`."""
-    return listed(releases) or NOTHING
+def set_words(releases: Sequence[str], family: Sequence[str]) -> str:
+    """`dense and int8`; of the empty set `nothing`; of a large family `all 8 releases` or `all but int8`.
+
+    Args:
+        releases: the set.
+        family: all releases of its family.
+    """
+    left = [name for name in family if name not in releases]
+    if len(family) <= LATTICE_UP_TO or len(left) > 1:
+        return listed(releases) or NOTHING
+    return f"all but {left[0]}" if left else f"all {len(family)} releases"
 
 
 def change_words(change: Figure) -> str:
     """`+0.0108 [+0.0088, +0.0127]`."""
-    return f"{CHANGE_OF_AUC.signed(change.value)} {CHANGE_OF_AUC.signed_interval(change.low, change.high)}".rstrip()
+    return f"{CHANGE_OF_AUC.signed(change.value)} {change_interval(CHANGE_OF_AUC, change.low, change.high)}".rstrip()
+
+
+def change_interval(quantity: Quantity, low: float, high: float) -> str:
+    """The interval of a difference; with more decimals where they show that it lies above 0, never below."""
+    if low > 0 or math.isnan(low) or math.isnan(high):
+        return quantity.signed_interval(low, high)
+    return f"[{quantity.signed(low)}, {quantity.signed(high)}]"
 
 
 def _words(family: FamilyLeakage) -> Iterator[str]:
@@ -74,7 +92,7 @@ def _whole(family: FamilyLeakage) -> Iterator[str]:
     )
     if whole.gain.direction > 0:
         yield "An attacker who sees all of them finds more than on any of them alone."
-    elif whole.gain.direction < 0:
+    elif whole.is_weak:
         yield f"That is less, so {WEAK}: an attacker can use {listed(best.releases)} alone."
     else:
         yield "It is not shown that all of them tell more than that one alone."
@@ -87,9 +105,9 @@ def _now(family: FamilyLeakage) -> Iterator[str]:
     costly = sorted((one for one in shown if one.change.direction > 0), key=lambda one: -one.change.value)
     others = [one for one in shown if one.change.direction <= 0]
     weak = [one for one in family.now if not one.is_shown]
-    public = f"With {set_words(family.released)} public, one more release costs"
     if costly:
-        yield f"{public} in AUC: {listed([f'{one.added} {change_words(one.change)}' for one in costly])}."
+        told = first_few([f"{one.added} {change_words(one.change)}" for one in costly])
+        yield f"With {set_words(family.released, family.releases)} public, one more release costs in AUC: {told}."
     if others:
         yield f"No {'further ' if costly else ''}cost is shown for {_added(others)}{'' if costly else _beside(family)}."
     if weak:
@@ -100,23 +118,25 @@ def _now(family: FamilyLeakage) -> Iterator[str]:
 
 
 def _beside(family: FamilyLeakage) -> str:
-    return f" beside {set_words(family.released)}"
+    return f" beside {set_words(family.released, family.releases)}"
 
 
 def _added(marginals: Sequence[Marginal]) -> str:
-    return listed([one.added for one in marginals])
+    return first_few([one.added for one in marginals])
 
 
 def _greedy(family: FamilyLeakage) -> Iterator[str]:
-    """The order alone: the table has its numbers."""
-    if len(family.greedy) > 1:
-        order = ", then ".join(one.added for one in family.greedy)
-        yield f"Largest addition first: {order}."
+    """The order of the releases as far as an addition is shown: the table has its numbers."""
+    counted = [one.added for one in takewhile(lambda one: one.is_shown and one.change.direction > 0, family.greedy)]
+    if counted:
+        rest = "" if len(counted) == len(family.greedy) else "; from there on no addition is shown"
+        yield f"Largest addition first: {', then '.join(counted)}{rest}."
 
 
 def _noise(family: FamilyLeakage) -> Iterator[str]:
     for one in family.noise:
-        repeat, beside = f"{one.added} repeats {one.repeats} with another seed", f"beside {set_words(one.given)}"
+        repeat = f"{one.added} repeats {one.repeats} with another seed"
+        beside = f"beside {set_words(one.given, family.releases)}"
         if one.is_shown:
             yield (
                 f"Noise floor: {repeat}, and adds {change_words(one.change)} {beside}. So much comes from another"
@@ -132,15 +152,20 @@ def _noise(family: FamilyLeakage) -> Iterator[str]:
 
 
 def _post_processing(family: FamilyLeakage) -> Iterator[str]:
+    by_parent: dict[str, list[Marginal]] = {}
     for one in family.post_processed:
-        parent = one.post_processing_of
+        by_parent.setdefault(one.post_processing_of, []).append(one)
+    for parent, made in by_parent.items():
         yield (
-            f"{one.added} is post-processing of {parent}: it was made from it without any data. An attacker with the"
-            f" weights of {parent} can make it as well, so it adds nothing to an optimal attacker with these weights."
-            " One who sees outputs only may gain, because outputs show less than weights do."
+            f"{_added(made)} {verb(len(made), 'is', 'are')} post-processing of {parent}: made from it without any data."
+            f" An attacker with the weights of {parent} can make {verb(len(made), 'it', 'them')} as well, so"
+            f" {verb(len(made), 'it adds', 'they add')} nothing to an optimal attacker with these weights. One who sees"
+            " outputs only may gain, because outputs show less than weights do."
         )
-        if one.is_shown and one.change.direction > 0:
-            yield f"Here there is such a gain: {change_words(one.change)} beside {set_words(one.given)}."
+        for one in made:
+            if one.is_shown and one.change.direction > 0:
+                beside = set_words(one.given, family.releases)
+                yield f"The outputs of {one.added} do tell more: {change_words(one.change)} beside {beside}."
 
 
 def _rivals(family: FamilyLeakage) -> Iterator[str]:

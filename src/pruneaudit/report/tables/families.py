@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from pruneaudit.evaluation.family_sets import LATTICE_UP_TO
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.families import JOINT, FamilyLeakage, families_of, names_in, rows_of
 from pruneaudit.report.quantities import AUC, Quantity, headline_tpr
 from pruneaudit.report.selection import primary_references
-from pruneaudit.report.sentences.families import CHANGE_OF_AUC, family_title, family_words, set_words
+from pruneaudit.report.sentences.families import CHANGE_OF_AUC, change_interval, family_title, family_words, set_words
 from pruneaudit.report.tables.cells import NO_REASON, Cell, Notes
 
 ALONE = "a single release: no part of it is compared with it"
@@ -40,6 +41,7 @@ class MarginalLine:
     """What one release adds to a set."""
 
     given: str
+    num_given: int
     added: str
     label: str
     """That it repeats a given release, or is post-processing of one; empty for others."""
@@ -63,7 +65,8 @@ class FamilyTables:
     quantities: tuple[Quantity, ...]
     sets: tuple[SetLine, ...]
     marginals: tuple[MarginalLine, ...]
-    """What one more release costs now first, then the greedy order, then all others that were computed."""
+    """What one more release costs now first, then the greedy order. Of a small family then all others; of a large one
+    those that add the last release."""
     notes: tuple[str, ...]
     """The reasons that `Cell.note` counts."""
 
@@ -82,21 +85,25 @@ def _tables(results: Results, family: FamilyLeakage, title: str, said: tuple[str
     )
     rate, notes = headline_tpr(dict.fromkeys(sets["metric"])), Notes()
     quantities = (AUC, *([rate] if rate is not None else []))
-    set_lines = sorted(_set_lines(sets, quantities, notes), key=lambda line: line.num_releases)
+    set_lines = sorted(_set_lines(sets, family, quantities, notes), key=lambda line: line.num_releases)
     added = sorted(_marginal_lines(marginals, family, quantities, notes), key=_place)
-    released = set_words(family.released) if family.now else ""
+    is_small, num_last = len(family.releases) <= LATTICE_UP_TO, len(family.releases) - 1
+    added = [line for line in added if is_small or line.is_now or line.step or line.num_given == num_last]
+    released = set_words(family.released, family.releases) if family.now else ""
     return FamilyTables(title, said, released, quantities, tuple(set_lines), tuple(added), notes.listed())
 
 
-def _set_lines(table: pd.DataFrame, quantities: Sequence[Quantity], notes: Notes) -> Iterator[SetLine]:
+def _set_lines(
+    table: pd.DataFrame, family: FamilyLeakage, quantities: Sequence[Quantity], notes: Notes
+) -> Iterator[SetLine]:
     for key, rows in table.groupby(["releases", "attack"], sort=False):
         cell, attack = map(str, key)
         names, by_metric = names_in(cell), {row["metric"]: row for row in rows.to_dict("records")}
         is_alone, is_joint = len(names) == 1, attack == JOINT
         first = by_metric[AUC.column]
         cells = [found for one in quantities for found in _set_cells(by_metric.get(one.column), one, notes)]
-        against = str(first["best_part"]) if is_joint else THE_JOINT_ATTACK
-        yield SetLine(set_words(names), len(names), attack, "" if is_alone and is_joint else against, tuple(cells))
+        against = THE_JOINT_ATTACK if not is_joint else "" if is_alone else str(first["best_part"])
+        yield SetLine(set_words(names, family.releases), len(names), attack, against, tuple(cells))
 
 
 def _set_cells(row: Mapping[Any, Any] | None, quantity: Quantity, notes: Notes) -> tuple[Cell, Cell]:
@@ -129,16 +136,16 @@ def _marginal_lines(
                 limits = row["difference"], row["low"], row["high"]
                 cells.append(_change(*limits, one, str(row["suppressed"]), notes))
         is_now = bool(family.released) and set(given) == set(family.released)
-        yield MarginalLine(set_words(given), added, said, step, is_now, tuple(cells))
+        yield MarginalLine(set_words(given, family.releases), len(given), added, said, step, is_now, tuple(cells))
 
 
 def _change(value: float, low: float, high: float, quantity: Quantity, why: str, notes: Notes) -> Cell:
-    """A paired difference; AUC has one more place than elsewhere."""
+    """A paired difference. AUC has one more place than elsewhere; only an increase stands out: none protects."""
     if math.isnan(value):
         reason = why.partition(_OWN_NUMBERS)[0]  # one reason for all such figures
         return Cell("", note=notes.number(reason or NO_REASON))
     shown = CHANGE_OF_AUC if quantity == AUC else quantity
-    return Cell(shown.signed(value), shown.signed_interval(low, high), stands_out=bool(low > 0 or high < 0))
+    return Cell(shown.signed(value), change_interval(shown, low, high), stands_out=bool(low > 0))
 
 
 def _place(line: MarginalLine) -> tuple[bool, int]:
