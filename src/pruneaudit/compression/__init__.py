@@ -55,6 +55,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "grid_options",
         "grid_rules",
         "grids",
+        "kept",
         "latency",
         "layer_inputs",
         "layer_sizes",
