@@ -49,11 +49,6 @@ class Step:
         return self.compressor.changes_architecture(self.options)
 
     @property
-    def chooses_what_stays(self) -> bool:
-        """Whether it chooses which weights or channels are kept, which its release then shows."""
-        return self.kind == "mask" or (self.kind == "structure" and self.compressor.record == "channels")
-
-    @property
     def learns_from_parent(self) -> bool:
         """Whether it learns from the outputs of the parent's network."""
         return self.compressor.learns_from_parent

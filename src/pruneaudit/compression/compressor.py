@@ -101,6 +101,10 @@ class Compressor(Configured[OptionsT]):
         """Whether it works during training, and gives no release without it."""
         return False
 
+    def chooses_blindly(self, options: OptionsT) -> bool:
+        """Whether chance or the initial weights alone decide what it keeps, so that this says nothing of members."""
+        return False
+
     def trains(self, options: OptionsT) -> bool:
         """Whether it runs trainings of its own before the release's; a network without this compressor has none."""
         return False

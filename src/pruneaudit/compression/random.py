@@ -25,6 +25,10 @@ class Random(Compressor[Options]):
 
     looks_at_weights = False
 
+    def chooses_blindly(self, options: Options) -> bool:
+        """True."""
+        return True
+
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Zeroes random weights and holds them there; see `Compressor.compress`."""
         from pruneaudit.compression.densities import select_by

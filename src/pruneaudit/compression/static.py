@@ -55,6 +55,10 @@ class Static(Compressor[Options]):
         """True from scratch: untrained weights are not a release, pruned dense weights are."""
         return bool(options.start == "init")
 
+    def chooses_blindly(self, options: Options) -> bool:
+        """True from initial weights."""
+        return bool(options.start == "init")
+
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Zeroes the smallest weights and holds them there; see `Compressor.compress`."""
         from pruneaudit.compression.densities import select_by

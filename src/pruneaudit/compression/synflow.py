@@ -49,6 +49,10 @@ class SynFlow(Compressor[Options]):
         """True from initial weights: untrained weights are not a release."""
         return bool(options.start == "init")
 
+    def chooses_blindly(self, options: Options) -> bool:
+        """True from initial weights."""
+        return bool(options.start == "init")
+
     def needs_example(self, options: Options) -> bool:
         """True: its input of ones has the shape of one."""
         return True

@@ -30,6 +30,7 @@ from pruneaudit.engine.target_files import TARGET_ID, UsersWeights, source_on_di
 from pruneaudit.models import MODELS
 from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.baselines import added_baselines, with_baselines
+from pruneaudit.study.kept import kept_by
 from pruneaudit.study.lineage import (
     SCORING,
     check_release,
@@ -165,23 +166,12 @@ def _check_order(study: Study, release: Release) -> None:
     where = f"release '{release.name}'"
     for plugin in release.compress:
         plugin_options(COMPRESSORS, plugin, where)
+    inherited = inherited_compress(study, release)
+    steps = [Step.of(described(COMPRESSORS, plugin, where)) for plugin in (*inherited, *release.compress)]
     try:
-        check_order(_steps(study, release), len(inherited_compress(study, release)))
+        check_order(steps, len(inherited))
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-
-
-def _steps(study: Study, release: Release) -> list[Step]:
-    """Returns the compressors of a release's ancestors, then its own."""
-    plugins = (*inherited_compress(study, release), *release.compress)
-    return [Step.of(described(COMPRESSORS, plugin, f"release '{release.name}'")) for plugin in plugins]
-
-
-def _has_structure(study: Study) -> bool:
-    """Returns whether any release has masks or fewer channels, as a user's file may."""
-    return any(
-        release.weights or any(step.chooses_what_stays for step in _steps(study, release)) for release in study.releases
-    )
 
 
 def check_functions(study: Study) -> None:
@@ -209,7 +199,10 @@ def _check_attacks(study: Study) -> None:
             lacking = "references, but target.num_references = 0; set it to 1 or more"
         elif "two releases" in attack.needs and not study.releases:
             lacking = "a release in addition to dense; add one"
-        elif "structure" in attack.needs and not _has_structure(study):
+        elif "structure" in attack.needs and not any(
+            release.weights or kept_by(study, release)
+            for release in study.releases  # a user's file may have zeros
+        ):
             lacking = "a release with masks or with fewer channels; add one, such as compress = 'l1unstructured'"
         elif "start_saliency" in attack.needs and study.training.init == OWN:
             lacking = (

@@ -36,6 +36,7 @@ from pruneaudit.report.sentences.family_epsilon import epsilon_words
 from pruneaudit.report.sentences.networks import averaged_words
 from pruneaudit.report.sentences.power import power_words
 from pruneaudit.report.sentences.sanity_checks import unchecked_data_words
+from pruneaudit.report.sentences.structure import structure_in_short
 from pruneaudit.report.tables.cells import Notes, estimate
 from pruneaudit.report.tables.released import left_whole
 
@@ -87,7 +88,13 @@ def _said(results: Results) -> Iterator[tuple[str, str]]:
         yield f"{change.release}: {change.text}", ""
     counts = (told.counts, told.at_equal_size)
     yield from ((sentence, "") for sentence in (*counts, *told.collapsed, *told.agreement) if sentence)
-    further = (*families_in_short(results), *epsilon_words(results), *canary_words(results), *power_words(results))
+    further = (
+        *families_in_short(results),
+        *epsilon_words(results),
+        *structure_in_short(results),
+        *canary_words(results),
+        *power_words(results),
+    )
     yield from ((sentence, "") for sentence in further)
     yield from ((sentence, "dim") for sentence in unchecked_data_words(results))
     alone = reference_free_of(results)

@@ -51,7 +51,7 @@ from pruneaudit.report.selection import (
     release_names,
     why_not_alone,
 )
-from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
+from pruneaudit.report.sentences.attacker import not_tested_words, reference_words
 from pruneaudit.report.sentences.certainty import DEMONSTRATION, of_target
 from pruneaudit.report.sentences.changes import ALL_THAT_WAS_DONE
 from pruneaudit.report.sentences.networks import mean_of, networks_of, paired_on
@@ -59,6 +59,7 @@ from pruneaudit.report.sentences.next_steps import trains_by_function
 from pruneaudit.report.sentences.outputs import hiding_words
 from pruneaudit.report.sentences.power import power_words
 from pruneaudit.report.sentences.sanity_checks import data_check_words, unchecked_data_words
+from pruneaudit.report.sentences.structure import structure_words
 from pruneaudit.report.tables.accusations import accusations
 from pruneaudit.report.tables.detected import NO_SAMPLES, are_public, detected, shown_samples
 from pruneaudit.report.tables.equal_accuracy import frontier_table
@@ -73,6 +74,7 @@ from pruneaudit.report.tables.released import released
 from pruneaudit.report.tables.releases import releases_table
 from pruneaudit.report.tables.sanity_checks import sanity_checks
 from pruneaudit.report.tables.shaping_samples import shaping_lines
+from pruneaudit.report.tables.structure import structure_table
 from pruneaudit.report.tables.ways import by_way, ways_table
 from pruneaudit.report.words import counted
 
@@ -85,6 +87,7 @@ _SECTIONS = (
     ("leakage", "Leakage", ""),
     ("changes", "What each release changes", ""),
     ("families-heading", "Families of releases", "families"),
+    ("structure-heading", "What structure gives away", "structure"),
     ("outputs-heading", "What hiding outputs buys", "outputs"),
     ("power-heading", "Power against the number of references", "power"),
     ("canaries", "Canaries", "canaries"),
@@ -187,6 +190,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "frontier": frontier_table(results),
         "ways": ways_table(results),
         "families": family_tables(results),
+        "structure": structure_table(results),
         "outputs": outputs_table(results),
         "power": power_table(results.power),
         "canaries": canaries_table(results),
@@ -201,6 +205,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "had_references": num_references(results) != 0,
         "has_counterparts": any(line.counterpart_of for line in first.lines),
         "hiding": hiding_words(results),
+        "structure_words": structure_words(results),
         "power_words": power_words(results),
         "contents": [(target, words) for target, words, needs in _SECTIONS if not needs or shown[needs]],
         **shown,
@@ -220,7 +225,7 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "refusals": refusals(results),
         "min_deciding": MIN_FALSE_POSITIVES,
         "kinds_of_references": reference_words(results),
-        "not_tested": NOT_TESTED,
+        "not_tested": not_tested_words(results),
         "with_baseline": _with_baseline(results),
         "given_baseline": given_baseline(results),
         "sizes_are_stated": sizes_are_stated(results),

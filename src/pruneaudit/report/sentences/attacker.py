@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pruneaudit.evaluation.results import Results
+from pruneaudit.report.conclusions.structure import structure_leaks
 from pruneaudit.report.selection import given_baseline, num_references, target_of
 
-NOT_TESTED = (
-    "attackers who read weights, gradients or masks; attackers who see labels only and ask many times; poisoned "
+_NOT_TESTED = (
+    "; attackers who see labels only and ask many times; poisoned "
     "training data; users who own several samples; reconstruction, attribute inference and model extraction."
 )
 _KINDS = {
@@ -31,6 +32,12 @@ _OTHER_OF_PREDICTIONS = (
     "One set serves all releases: the networks that were given for this one. The attacker does not know how the other "
     "releases were made."
 )
+
+
+def not_tested_words(results: Results) -> str:
+    """Which attackers and goals no attack of the run stands for."""
+    read = "weights or gradients" if structure_leaks(results) else "weights, gradients or masks"
+    return f"attackers who read {read}{_NOT_TESTED}"
 
 
 def reference_words(results: Results) -> tuple[tuple[str, str], ...]:

@@ -24,7 +24,7 @@ from pruneaudit.report.selection import (
     target_of,
 )
 from pruneaudit.report.sentences.answer import Answer
-from pruneaudit.report.sentences.attacker import NOT_TESTED, reference_words
+from pruneaudit.report.sentences.attacker import not_tested_words, reference_words
 from pruneaudit.report.sentences.canaries import canary_words
 from pruneaudit.report.sentences.families import families_in_short
 from pruneaudit.report.sentences.family_epsilon import epsilon_words
@@ -252,8 +252,9 @@ def _not_tested(results: Results, limits: Limits) -> Part:
         first.setdefault(reason.partition(":")[0], reason)
     reasons = _cut(list(first.values()), max(1, limits.items // 2), "reason")
     skipped = (*unchecked_data_words(results), *unchecked)
+    others = not_tested_words(results)
     said = (
-        f"{NOT_TESTED[0].upper()}{NOT_TESTED[1:]}",
+        f"{others[0].upper()}{others[1:]}",
         *skipped,
         suppressed_words(tuple(reasons), is_one_network(results)),
     )

@@ -1,0 +1,45 @@
+"""What the kept weights and channels of a release can depend on: its networks' starts, and their training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pruneaudit.core.registry import registry_of
+from pruneaudit.study.lineage import inherited_compress, plugin_options
+from pruneaudit.study.releases import Release
+from pruneaudit.study.study import Study
+from pruneaudit.study.training import OWN
+
+
+def chosen_blindly(study: Study, release: Release) -> bool:
+    """Returns whether chance or the initial weights alone decide which weights and channels a release keeps.
+
+    Its structure then says nothing of members: it is the built-in null of attacks on structure. False for a release
+    that keeps everything, and for a user's own file.
+    """
+    blind = [compressor.chooses_blindly(options) for compressor, options in _choosing(study, release)]
+    return bool(blind) and all(blind) and not release.weights
+
+
+def kept_by(study: Study, release: Release) -> str:
+    """Returns the words for what a release shows of what it keeps: `mask`, `kept channels`, or both; or empty."""
+    kinds = {compressor.kind(options) for compressor, options in _choosing(study, release)}
+    return " and ".join(words for kind, words in (("mask", "mask"), ("structure", "kept channels")) if kind in kinds)
+
+
+def starts_are_own(study: Study, release: Release) -> bool:
+    """Returns whether each network of a release began with initial weights of its own."""
+    has_other_network = release.model is not None and bool(study.training.init_file)
+    return study.training.init == OWN or has_other_network
+
+
+def _choosing(study: Study, release: Release) -> Iterator[tuple[Any, Any]]:
+    """Yields the compressors that choose which weights or channels a release keeps, each with its options."""
+    registry = registry_of("compressor")
+    for plugin in (*inherited_compress(study, release), *release.compress):
+        compressor: Any = registry.get(plugin.name)
+        options = plugin_options(registry, plugin, f"release '{release.name}'")
+        kind = compressor.kind(options)
+        if kind == "mask" or (kind == "structure" and compressor.record == "channels"):
+            yield compressor, options
