@@ -56,6 +56,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "grid_rules",
         "grids",
         "kept",
+        "kept_weights",
         "latency",
         "layer_inputs",
         "layer_sizes",

@@ -49,6 +49,11 @@ class Step:
         return self.compressor.changes_architecture(self.options)
 
     @property
+    def chooses_what_stays(self) -> bool:
+        """Whether it chooses which weights or channels are kept."""
+        return self.compressor.chooses_what_stays(self.options)
+
+    @property
     def learns_from_parent(self) -> bool:
         """Whether it learns from the outputs of the parent's network."""
         return self.compressor.learns_from_parent

@@ -101,6 +101,11 @@ class Compressor(Configured[OptionsT]):
         """Whether it works during training, and gives no release without it."""
         return False
 
+    def chooses_what_stays(self, options: OptionsT) -> bool:
+        """Whether it chooses which weights or channels are kept, which its release then shows."""
+        kind = self.kind(options)
+        return kind == "mask" or (kind == "structure" and self.record == "channels")
+
     def chooses_blindly(self, options: OptionsT) -> bool:
         """Whether chance or the initial weights alone decide what it keeps, so that this says nothing of members."""
         return False

@@ -40,6 +40,5 @@ def _choosing(study: Study, release: Release) -> Iterator[tuple[Any, Any]]:
     for plugin in (*inherited_compress(study, release), *release.compress):
         compressor: Any = registry.get(plugin.name)
         options = plugin_options(registry, plugin, f"release '{release.name}'")
-        kind = compressor.kind(options)
-        if kind == "mask" or (kind == "structure" and compressor.record == "channels"):
+        if compressor.chooses_what_stays(options):
             yield compressor, options
