@@ -136,3 +136,22 @@ def test_a_study_without_structure_is_refused_before_any_training(make_study):
     assert "\n" not in str(refused.value)
     check_plugins(make_study(releases=[{"compress": "rtn", "bits": 4}], audit={"attacks": ["scores"]}))
     check_plugins(make_study(releases=[{"compress": CHANNELS}], audit={"attacks": ["mask_filter"]}))
+
+
+def test_a_users_network_is_never_built_for_it(make_study, network_of_files, tmp_path, monkeypatch):
+    """A run folder may be a stranger's: its functions are not called where structure is read."""
+    target, _ = network_of_files
+    study = make_study(
+        membership={"num_models": 2},
+        model={"name": "factory", "options": {"target": target}},
+        releases=[{"name": "both", "compress": [CHANNELS, MASK]}],
+        audit={"attacks": ["mask_filter"]},
+    )
+    finished = run(study, tmp_path, runtime=Runtime("serial"))
+    assert set(finished.results.findings["attack"]) == {"mask_filter"}
+    monkeypatch.setattr(f"{target.partition(':')[0]}.build", lambda *_: pytest.fail("it was called"))
+    audit_data = AuditData.load(next(finished.folder.glob("audit_data-*")))
+    found = np.asarray(released_structure(make_plan(study, audit_data), Store(finished.folder), audit_data, "both"))
+    for row, folder in zip(found, sorted(finished.folder.glob("both-????????/model-*")), strict=True):
+        removed = dict(json.loads((folder / STRUCTURE_FILE).read_text())["removed"])["1"]
+        assert np.flatnonzero(~row[: max(removed) + 1]).tolist() == removed
