@@ -12,14 +12,12 @@ import pandas as pd
 
 from pruneaudit.api.added_later import Figures, Stored, stored
 from pruneaudit.api.saved import PredictionFiles
-from pruneaudit.attacks.primary import MANY_FLOORED, attack_by_rule
 from pruneaudit.attacks.record_scores import SCORES, WITHOUT_REFERENCES
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import file_sha256, writing
 from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.core.registry import nearest
 from pruneaudit.evaluation.attack_setting import AttackSetting, setting_of, shown_kinds
-from pruneaudit.evaluation.comparison_plan import fewest_references
 from pruneaudit.evaluation.records import Judging, chosen_rows, lacking, lists
 from pruneaudit.evaluation.results import Results
 from pruneaudit.runs.names import RECORDS_FILE
@@ -27,6 +25,9 @@ from pruneaudit.runs.records_file import new_records
 from pruneaudit.study.lineage import repeats
 
 USUAL_RATE = 0.1
+USUAL_SCORE = "rmia"
+"""With references. It names several times as many records as the moderated t, on trained networks with 16 to 128
+references, at realised rates below the nominal one (docs/records.md)."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class RecordLists:
     victims: Sequence[str] = ()
     """Ids of the models whose lists are made; default: all, and the list of the recipe."""
     score: str | None = None
-    """`lira` (moderated t over OUT references), `rmia` (offline) or `loss`; default: for the lists of models RMIA, LiRA
-    from 64 references on, and loss without any; for those of recipes loss, which compares all models of the bank. LiRA
-    and RMIA compare half of them, with the others as references."""
+    """`rmia` (offline), `lira` (moderated t over OUT references) or `loss`; default: for the lists of models rmia, and
+    loss without references; for those of recipes loss, which compares all models of the bank. `rmia` and `lira` compare
+    half of them, with the others as references."""
     seed: int | None = None
     """The seed of coins and halves, for files of predictions; default: that of the audit in `out`, or 0."""
 
@@ -166,18 +167,11 @@ def _judging(given: Stored, asked: RecordLists, settings: Sequence[AttackSetting
                 str(name) for each in inputs for name in each.attacked.model_names[each.victims].tolist()
             )
             raise UserError(f"victim: got '{victim}', expected the id of an attacked model: {_few(list(names))}")
-    score = asked.score or _usual_score(settings)
+    has_references = bool(settings[0].attack_input.references)
+    score = asked.score or (USUAL_SCORE if has_references else WITHOUT_REFERENCES)
     of_study = {} if given.plan is None else repeats(given.plan.study)
     recipe_score = asked.score or WITHOUT_REFERENCES
     return Judging(asked.fdr, score, given.seed, recipe_score, tuple(asked.victims), of_study)
-
-
-def _usual_score(settings: Sequence[AttackSetting]) -> str:
-    """The score by the rule that chooses the primary attack, which looks at no result; loss without references."""
-    if not settings[0].attack_input.references:
-        return WITHOUT_REFERENCES
-    floored = any(setting.attack_input.share_floored > MANY_FLOORED for setting in settings)
-    return attack_by_rule([name for name in SCORES if name != WITHOUT_REFERENCES], fewest_references(settings), floored)
 
 
 def _few(names: Sequence[str]) -> str:

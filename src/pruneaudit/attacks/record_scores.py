@@ -208,5 +208,5 @@ def _loss(part: _Part) -> np.ndarray:
     return part.phi[..., 0].copy()
 
 
-SCORES: dict[str, Callable[[_Part], np.ndarray]] = {"lira": _lira, "rmia": _rmia, "loss": _loss}
+SCORES: dict[str, Callable[[_Part], np.ndarray]] = {"rmia": _rmia, "lira": _lira, "loss": _loss}
 """The scores by name."""

@@ -41,9 +41,7 @@ def command(
     ] = None,
     score: Annotated[
         str | None,
-        typer.Option(
-            "--score", help="lira, rmia or loss; default: rmia, lira from 64 references on, and loss without any."
-        ),
+        typer.Option("--score", help="rmia, lira or loss; default: rmia, and loss without references."),
     ] = None,
     references: Annotated[
         list[str] | None,

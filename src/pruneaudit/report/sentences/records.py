@@ -65,6 +65,8 @@ def shortest_words(one: Judged, what: str) -> str:
     if "fewest" not in one.figures:
         return f"No {what} could be named at all: the smallest possible p-value is {p_text(one.mean('smallest_p'))}."
     fewest = one.figures["fewest"]
+    if fewest.lowest == 1:
+        return f"A list could name a single {what}: the smallest possible p-value is {p_text(one.mean('smallest_p'))}."
     return (
         f"A list names at least {counted(int(fewest.lowest), what)} or none, because no p-value can be below"
         f" {p_text(one.mean('smallest_p'))}."

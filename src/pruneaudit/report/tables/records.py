@@ -109,7 +109,7 @@ _COLUMNS = {
 }
 """By column of the table `verdicts`."""
 _OF_MODELS = tuple(name for name in _COLUMNS if name != "num_victims")
-_BRIEF = ("num_named", "share_nonmembers", "fewest", "agreement_named", "agreement_found")
+_BRIEF = ("num_named", "share_nonmembers", "fewest", "ppv_at_10%", "agreement_named", "agreement_found", "stability")
 """What a terminal has room for."""
 _OF_RECIPES = ("num_victims", "num_records", "num_references", "smallest_p", "fewest", "num_named", "agreement_named")
 
@@ -127,7 +127,7 @@ def record_tables(verdicts: pd.DataFrame, samples: Samples = NO_SAMPLES, is_brie
     found, notes = judged(verdicts), Notes()
     of_models, of_recipes = ([one for one in found if (one.kind == MODEL) == is_model] for is_model in (True, False))
     columns = list(_BRIEF if is_brief else _OF_MODELS)
-    if not is_brief and not any("stability" in one.figures for one in of_models):
+    if not any("stability" in one.figures for one in of_models):
         columns.remove("stability")
     return RecordTables(
         said=record_words(found),
