@@ -14,11 +14,12 @@ from pruneaudit.evaluation import families
 from pruneaudit.evaluation.attack_setting import AttackSetting, bank_settings
 from pruneaudit.evaluation.columns import FAMILY_COLUMNS, MARGINAL_COLUMNS
 from pruneaudit.evaluation.comparison_plan import ready
-from pruneaudit.evaluation.families import FAMILY_ERROR, MARGIN, FamilyPlan, JointAttack, family_tables, source_in
+from pruneaudit.evaluation.families import FAMILY_ERROR, MARGIN, FamilyPlan, JointAttack, family_tables
 from pruneaudit.evaluation.family_sets import edges_of, greedy_order, ordered, sets_of
 from pruneaudit.metrics import auc_influence, difference_two_way, two_way
 from pruneaudit.metrics.multiple import holm, holm_adjusted
 from pruneaudit.signals.signals import Signals
+from pruneaudit.study.post_processing import source_in
 
 # V victims, N samples
 

@@ -39,6 +39,7 @@ from pruneaudit.evaluation.measure import play, scored_for
 from pruneaudit.metrics import Estimate, Measurement, PerVictim, Quantity, Replicated, difference_of, mean_of
 from pruneaudit.metrics.multiple import holm_adjusted
 from pruneaudit.metrics.standard import Auc, TprAtFpr, tpr_levels
+from pruneaudit.study.post_processing import source_in
 
 ATTACK = "family"
 MARGIN = 0.005
@@ -289,15 +290,6 @@ class JointAttack:
                     found = self.marginal(given, added, quantity)
                 rows.append(row | _difference(None if reason else found, ""))
         return rows
-
-
-def source_in(given: Sequence[str], added: str, post_processing: Mapping[str, str]) -> str:
-    """The given release that a release was made from without any data, also in several steps; empty without one."""
-    seen, name = {added}, post_processing.get(added, "")
-    while name and name not in given and name not in seen:
-        seen.add(name)
-        name = post_processing.get(name, "")
-    return name if name in given else ""
 
 
 def _same_but_seed(one: str, other: str, repeats: Mapping[str, str]) -> bool:

@@ -59,10 +59,11 @@ def source_in(released: Collection[str], name: str, mapping: Mapping[str, str]) 
         >>> source_in({"dense"}, "l1-0.9-int8", {"l1-0.9-int8": "l1-0.9", "l1-0.9": "dense"})
         'dense'
     """
-    source = mapping.get(name, "")
-    while source and source not in released:
+    seen, source = {name}, mapping.get(name, "")
+    while source and source not in released and source not in seen:
+        seen.add(source)
         source = mapping.get(source, "")
-    return source
+    return source if source in released else ""
 
 
 def touches_private_data(study: Study, release: Release | None) -> bool:
