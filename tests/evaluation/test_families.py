@@ -242,3 +242,30 @@ def test_the_p_value_of_an_estimate_is_that_of_its_interval():
     assert found.p_at_most(found.low) == pytest.approx(0.025, rel=1e-6)
     assert found.p_at_most(found.value) == pytest.approx(0.5)
     assert found.p_at_most(1.0) > 0.999
+
+
+def test_one_network_with_references_of_its_own(releases):
+    """The usual case of a user: one victim, a file of references for each release."""
+    given = []
+    for name, release in releases.items():
+        victim, others = release.take_models(np.array([3])), release.take_models(np.delete(np.arange(12), 3))
+        given.append(AttackSetting(name, "matched", AttackInput.of([victim], [others])))
+    found = family_tables(given, FamilyPlan((tuple(GAINS),), released=("dense",)), LEVELS, 0)
+    sets = found["families"].query("metric == 'auc'").set_index("releases")
+    assert set(sets["num_victims"]) == {1}
+    whole = sets.loc["; ".join(GAINS)]
+    assert whole["low"] < whole["value"] < whole["high"] < 1
+    assert whole["value"] > sets.loc["pruned"]["value"]
+    edges = found["marginal_leakage"].query("metric == 'auc'").set_index(["given", "added"])
+    assert edges.loc[("", "dense")]["low"] > 0.1
+    assert edges.loc[("dense", "again")]["difference"] > 0
+
+
+def test_releases_with_other_references_are_refused(releases):
+    others = {name: release.take_models(np.arange(2, 12)) for name, release in releases.items()}
+    given = [
+        AttackSetting("dense", "matched", AttackInput.of([releases["dense"]], [releases["dense"]])),
+        AttackSetting("pruned", "matched", AttackInput.of([releases["pruned"]], [others["pruned"]])),
+    ]
+    with pytest.raises(UserError):
+        family_tables(given, FamilyPlan((("dense", "pruned"),)), LEVELS, 0)
