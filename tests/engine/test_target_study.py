@@ -307,3 +307,14 @@ def test_a_dry_run_counts_what_is_read_and_trained(files, tmp_path):
     assert "dense trainings: 3 to do" in out
     assert "networks of yours to read: 3 to do" in out
     assert not Path(tmp_path / "runs").exists()
+
+
+def test_the_mask_of_the_target_is_attacked_with_the_masks_of_its_references(finished, tmp_path):
+    """Of a file whose references made no such release, nobody's mask could be compared."""
+    again = attack(finished, ["rmia", "mask_filter"], tmp_path / "structure")
+    means = again.results.findings.query("victim == 'mean' and attack == 'mask_filter'")
+    assert set(means["release"]) == {"l1unstructured-0.8", "recipe"}
+    assert set(means["num_victims"]) == {1}
+    signals = {setting.setting.release: setting.setting.attack_input.attacked for setting in again.audit.settings}
+    assert np.asarray(signals["recipe"].structure).shape == (4, 32 * 64 + 10 * 32)
+    assert np.asarray(signals["shipped"].structure).shape[0] == 1
