@@ -64,6 +64,21 @@ def test_a_mask_that_names_members_is_said_with_its_interval_and_the_best_attack
     assert structure_in_short(with_structure(results)) == (first,)
 
 
+def test_one_sentence_per_release_however_many_attacks(results):
+    aucs = {"masked": (0.62, 0.60, 0.64), "smaller": (0.6, 0.59, 0.61)}
+    full = with_structure(results, aucs)
+    stronger = full.findings[full.findings["attack"] == "mask_filter"].assign(attack="mask_saliency")
+    stronger[["auc", "auc_low", "auc_high"]] += 0.05
+    both = replace(full, findings=pd.concat([full.findings, stronger], ignore_index=True))
+    masked, smaller, _ = structure_words(both)
+    assert masked.index("0.670 [0.650, 0.690]") < masked.index("0.620 [0.600, 0.640]")
+    assert "kept channels" in smaller
+    (short,) = structure_in_short(both)
+    assert "0.670" in short
+    assert "0.620" not in short
+    assert "1 release more" in short
+
+
 def test_networks_from_the_same_weights_hide_nothing(results):
     assert HIDDEN not in structure_words(with_structure(results, init="shared"))
     quiet = {"masked": (0.5, 0.48, 0.52)}
@@ -75,7 +90,7 @@ def test_networks_from_the_same_weights_hide_nothing(results):
 def test_a_null_that_names_members_is_an_error_and_no_leak(results):
     said = structure_words(with_structure(results, {"at-start": (0.62, 0.6, 0.64)}))
     assert len(said) == 1
-    assert "wrong" in said[0]
+    assert "before any training" in said[0]
     assert "0.620 [0.600, 0.640]" in said[0]
 
 

@@ -46,6 +46,11 @@ class StructureLeak:
         return bool(self.row["auc_low"] > _GUESSING) and not self.is_distrusted
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether it may be trusted, and finds no members."""
+        return not (self.is_distrusted or self.finds_members)
+
+    @property
     def has_interval(self) -> bool:
         """Whether there is a figure with an interval."""
         return not math.isnan(self.row["auc_low"])

@@ -8,7 +8,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.structure import StructureLeak, structure_leaks
 from pruneaudit.report.quantities import AUC
 from pruneaudit.report.sentences.leakage import reason_of, with_interval
-from pruneaudit.report.words import attack_name, first_few, verb
+from pruneaudit.report.words import attack_name, counted, first_few, listed, verb
 
 HIDDEN = (
     "Each network started from weights of its own, which decide most of what it keeps. That hides what structure knows "
@@ -22,41 +22,44 @@ def structure_words(results: Results) -> tuple[str, ...]:
     found = structure_leaks(results)
     if not found:
         return ()
-    said = [_one(leak) for leak in found if leak.finds_members or not leak.has_interval or leak.is_distrusted]
-    quiet = [leak for leak in found if leak.has_interval and not leak.finds_members and not leak.is_distrusted]
+    leaking, quiet = _leaking(found), [leak for leak in found if leak.has_interval and leak.is_quiet]
+    said = [_unclear(leak) for leak in found if leak.is_distrusted or not leak.has_interval]
+    said += [_wrong(leak) for leak in found if leak.is_null and leak.finds_members]
+    said += [_found(leaks) for leaks in leaking]
     said += _nothing_found([leak for leak in quiet if not leak.is_null])
     said += _null([leak for leak in quiet if leak.is_null])
     if any(leak.starts == "own" and not leak.is_null for leak in quiet):
         said.append(HIDDEN)
-    return (*said, *([COMPOSES] if any(leak.finds_members and not leak.is_null for leak in found) else ()))
+    return (*said, *([COMPOSES] if leaking else ()))
 
 
 def structure_in_short(results: Results) -> tuple[str, ...]:
     """The same for a terminal: of several releases whose structure names members, the one with the highest AUC."""
-    leaks = [leak for leak in structure_leaks(results) if leak.finds_members and not leak.is_null]
-    if not leaks:
+    leaking = _leaking(structure_leaks(results))
+    if not leaking:
         return structure_words(results)
-    best = max(leaks, key=lambda leak: float(leak.row["auc"]))
-    others = len({leak.release for leak in leaks} - {best.release})
-    return (_one(best), *([f"So {verb(others, 'does', 'do')} {others} more on the page."] if others else []))
+    best, *others = sorted(leaking, key=lambda leaks: -float(leaks[0].row["auc"]))
+    more = f" So {verb(len(others), 'does', 'do')} {counted(len(others), 'release')} more." if others else ""
+    return (_found(best[:1]) + more,)
 
 
-def _one(leak: StructureLeak) -> str:
-    """One sentence on one release: a finding, or why there is none."""
-    name, figure = attack_name(leak.attack), f"AUC {with_interval(AUC, leak.row)}"
-    if leak.is_distrusted:
-        return f"{leak.release}: nothing can be said about its structure, because {name} failed its sanity checks."
-    if not leak.has_interval:
-        return f"{leak.release}: nothing can be said about its structure under {name} ({reason_of(leak.row)})."
-    if leak.is_null:
-        return (
-            f"{leak.release}: something is wrong. Its structure was chosen before any training, and {name} finds"
-            f" members in it: {figure} (guessing: 0.5)."
-        )
-    number = 2 if "channels" in leak.what else 1
+def _leaking(found: Sequence[StructureLeak]) -> list[list[StructureLeak]]:
+    """By release, the attacks that find members in what was chosen after training; the highest AUC first."""
+    by_release: dict[str, list[StructureLeak]] = {}
+    for leak in found:
+        if leak.finds_members and not leak.is_null:
+            by_release.setdefault(leak.release, []).append(leak)
+    return [sorted(leaks, key=lambda leak: -float(leak.row["auc"])) for leaks in by_release.values()]
+
+
+def _found(leaks: Sequence[StructureLeak]) -> str:
+    """What the structure of one release gave away, under each attack that finds members."""
+    first = leaks[0]
+    figures = [f"{with_interval(AUC, leak.row)} under {attack_name(leak.attack)}" for leak in leaks]
+    number = 2 if "channels" in first.what else 1
     return (
-        f"{leak.release}: the {leak.what} alone, without any output, {verb(number, 'tells', 'tell')} members from"
-        f" non-members: {figure} under {name} (guessing: 0.5).{_beside(leak)}"
+        f"{first.release}: the {first.what} alone, without any output, {verb(number, 'tells', 'tell')} members from"
+        f" non-members (guessing: 0.5): AUC {listed(figures)}.{_beside(first)}"
     )
 
 
@@ -64,8 +67,24 @@ def _beside(leak: StructureLeak) -> str:
     best = leak.best_on_outputs
     if best is None:
         return ""
-    which = "The attack on outputs" if leak.num_on_outputs == 1 else f"The best of {leak.num_on_outputs} on outputs"
+    several = leak.num_on_outputs > 1
+    which = f"The best of {leak.num_on_outputs} attacks on outputs" if several else "The attack on outputs"
     return f" {which}: AUC {with_interval(AUC, best)} ({attack_name(str(best['attack']))})."
+
+
+def _unclear(leak: StructureLeak) -> str:
+    """Why nothing can be said."""
+    why = "it failed its sanity checks" if leak.is_distrusted else reason_of(leak.row)
+    return f"{leak.release}: nothing can be said about its structure under {attack_name(leak.attack)} ({why})."
+
+
+def _wrong(leak: StructureLeak) -> str:
+    """The alarm of a null in which members are found."""
+    return (
+        f"{leak.release}: its structure was chosen before any training, so there is nothing to find, but"
+        f" {attack_name(leak.attack)} finds members: AUC {with_interval(AUC, leak.row)} (guessing: 0.5). One such"
+        " interval in 40 lies above 0.5 by chance; if it lies far above, something is wrong."
+    )
 
 
 def _nothing_found(leaks: Sequence[StructureLeak]) -> list[str]:
