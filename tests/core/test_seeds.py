@@ -46,6 +46,7 @@ FROZEN = {
     "TRAINING": "training",
     "FINETUNE": "finetune",
     "FINETUNE_SEED": "seed {}",
+    "WHOLE_RELEASE": "release {}",
     "PRUNE": "prune",
     "PRUNE_PHASE": "prune phase",
     "PRUNE_OUTSIDE": "prune outside a study",

@@ -58,8 +58,6 @@ class Compressor(Configured[OptionsT]):
     network."""
     record: ClassVar[str] = "channels"
     """For the kind `structure`: the kind of record that it writes; see `compression.structure`."""
-    looks_at_weights: ClassVar[bool] = True
-    """Whether its choices depend on trained weights: then they can reveal what these weights know about members."""
 
     def kind(self, options: OptionsT) -> Kind:
         """The kind of its result. A chain goes from another network to structure, masks, codes or shared values."""

@@ -23,8 +23,6 @@ class Options(DensityOptions):
 class Random(Compressor[Options]):
     """Removes randomly chosen weights of all matrices."""
 
-    looks_at_weights = False
-
     def chooses_blindly(self, options: Options) -> bool:
         """True."""
         return True

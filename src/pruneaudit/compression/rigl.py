@@ -43,8 +43,6 @@ class Options(SparsityOptions):
 class Rigl(Compressor[Options]):
     """Drops weights of small magnitude and grows those with large gradients, during training."""
 
-    looks_at_weights = False
-
     def origin(self, options: Options) -> Origin:
         """Always new weights."""
         return "init"

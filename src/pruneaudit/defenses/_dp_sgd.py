@@ -102,9 +102,6 @@ class PrivateSteps(Hook):
         self._known_removed: list[tuple[Tensor, Tensor]] = []
         self._removed: list[tuple[Tensor, Tensor]] = []  # of this step: weights, and where they are removed
         self._per_sample: PerSample | None = None
-        first = masks()
-        self.began_masked = first is not None and first.num_kept < first.num_weights
-        """Whether weights were removed before the first step."""
 
     def spent(self) -> dict[str, Any]:
         """The epsilon spent and the settings behind it, as JSON data; an infinite epsilon is None."""

@@ -52,6 +52,9 @@ class Defense(Configured[OptionsT]):
     """Inputs that it requires: `public` samples, `sample_scores`."""
     single_training: ClassVar[bool] = False
     """Whether its guarantee covers one training only; then pruning methods that train several times are refused."""
+    independent_draws: ClassVar[bool] = False
+    """Whether every training under it draws independently of all other trainings: its batches and its noise are seeded
+    by the whole release. Otherwise all releases of a model use the same draws where they can."""
     semantics_version: ClassVar[int] = 1
     """Raised when results change, so that stale ones are not reused."""
 
@@ -79,14 +82,10 @@ class Defense(Configured[OptionsT]):
         """The training hooks, in calling order; they are called after the hooks of the pruning."""
         return ()
 
-    def report(
-        self, hooks: tuple[Hook, ...], pretrained: bool | None = None, masked: bool | None = None
-    ) -> dict[str, Any]:
-        """Facts about the trained release, as JSON data (such as the epsilon spent).
+    def report(self, hooks: tuple[Hook, ...]) -> dict[str, Any]:
+        """Facts about the training, as JSON data (such as the epsilon spent).
 
         Args:
             hooks: this defence's hooks, after training.
-            pretrained: whether training began from weights trained without the defence; None: not known.
-            masked: whether a mask was chosen from such weights; None: not known.
         """
         return {}

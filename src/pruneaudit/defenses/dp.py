@@ -12,7 +12,8 @@ into epsilon at `delta`, for the presence or absence of one member.
 - Gradients of removed weights are set to zero before clipping: they would use up the norm of the others. A weight
   counts as removed if the mask removes it and it is zero at the step. DPF keeps training its dense weights under the
   mask, even a frozen one; and a moving mask is read once an epoch. Both cost norm, not privacy.
-- Noise comes from a seeded generator, so that a training can be repeated. Anyone with the seed can subtract the noise.
+- Batches and noise come from generators seeded by everything that determines the release, so that a training can be
+  repeated, and two different trainings draw independently. Anyone with the seed can subtract the noise.
 - mia_prune's `dp` (`prune_dp.py`, pyvacy) is another training, and the accountant's epsilon does not hold for it. It
   clips the mean gradient of a microbatch of 64 samples (half a batch) instead of each sample's, and leaves out a
   microbatch that is not full. It updates all parameters by plain SGD, whatever `optimizer` says, and every epoch of
@@ -24,7 +25,7 @@ into epsilon at `delta`, for the presence or absence of one member.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -70,6 +71,8 @@ class Dp(Defense[DpOptions]):
 
     main = "noise_multiplier"
     single_training = True
+    independent_draws = True
+    semantics_version = 2  # in 1, releases of a model shared batches, and some of them noise
 
     def settings(self, options: DpOptions, training: Training) -> Training:
         """Unchanged; checks that Opacus is installed.
@@ -116,19 +119,15 @@ class Dp(Defense[DpOptions]):
         noise = (noise_multiplier, options.max_grad_norm)
         return (PrivateSteps(model, sampling, noise, account, context.masks, context.generator),)
 
-    def report(
-        self, hooks: tuple[Hook, ...], pretrained: bool | None = None, masked: bool | None = None
-    ) -> dict[str, Any]:
-        """The epsilon spent, and what it means.
+    def report(self, hooks: tuple[Hook, ...]) -> dict[str, Any]:
+        """The epsilon spent in the training.
 
         Args:
             hooks: all hooks of the training, this defence's among them.
-            pretrained: as for `statement`; None: not known.
-            masked: as for `statement`; None: not known, unless nothing was removed before training.
 
         Returns:
             `epsilon` (None: infinite) at `delta`, `noise_multiplier`, `max_grad_norm`, `sample_rate`, `steps`,
-            `accountant` (the one that was used) and the `statement`.
+            `accountant` (the one that was used) and a `statement`.
         """
         from pruneaudit.defenses._dp_sgd import PrivateSteps
 
@@ -136,15 +135,14 @@ class Dp(Defense[DpOptions]):
         if not found:
             return {}
         spent = found[0].spent()
-        if masked is None and not found[0].began_masked:
-            masked = False
-        text = statement(pretrained, masked) if spent["epsilon"] is not None else WITHOUT_NOISE
-        return spent | {"statement": text}
+        return spent | {"statement": OF_THE_TRAINING if spent["epsilon"] is not None else WITHOUT_NOISE}
 
 
 WITHOUT_NOISE = "The training added no noise, so it is not differentially private: epsilon is infinite."
-
-
+OF_THE_TRAINING = (
+    "The epsilon is that of this training alone. release.json says what bounds the released network: what was done "
+    "before the training counts, too."
+)
 DOES_NOT_HOLD = "The epsilon does not hold for the released model"
 _SCOPE = (
     "The epsilon bounds what this release reveals about the presence of one training sample. It covers this "
@@ -152,42 +150,14 @@ _SCOPE = (
 )
 
 
-def is_private_alone(report: Mapping[str, Any]) -> bool:
-    """Whether a report of this defence covers the whole release: nothing before the training saw the members."""
-    return {"sample_rate", "steps"} <= report.keys() and not str(report.get("statement")).startswith(DOES_NOT_HOLD)
-
-
-def statement(pretrained: bool | None, masked: bool | None) -> str:
-    """What a training's epsilon says about the released model, in plain words.
+def statement(release: str, trainings: Sequence[str]) -> str:
+    """What an epsilon says about a release, in plain words.
 
     Args:
-        pretrained: whether the training began from weights that had been trained on members without this
-            protection; None: not recorded.
-        masked: whether the mask was chosen from such weights, before the training. False for a random mask, one
-            chosen from initial weights, and one that moves in the training itself. True for one that members chose
-            (`snip:data=members`), and for the mask of an earlier unprotected round, even if the weights were reset
-            afterwards. None: not recorded.
+        release: its name.
+        trainings: the releases whose trainings count in it.
     """
-    reasons = []
-    if pretrained:
-        reasons.append("the training began from weights that were not trained privately")
-    if masked:
-        reasons.append("the mask was chosen from weights that were not trained privately, or by looking at members")
-    if reasons:
-        return void_statement(" and ".join(reasons))
-    unknown = [thing for thing, fact in (("the first weights", pretrained), ("the mask", masked)) if fact is None]
-    if unknown:
-        return f"{_SCOPE} It does not hold if members influenced {' or '.join(unknown)}; that was not recorded."
-    return _SCOPE
-
-
-def of_several(trainings: Sequence[str]) -> str:
-    """What the joint epsilon of several trainings says about the release that the last of them made.
-
-    Args:
-        trainings: the releases whose trainings count.
-    """
-    return f"{_SCOPE} The trainings of {', '.join(trainings)} count in it."
+    return _SCOPE if set(trainings) <= {release} else f"{_SCOPE} The trainings of {', '.join(trainings)} count in it."
 
 
 def void_statement(reason: str) -> str:

@@ -137,10 +137,8 @@ class Wemem(Defense[WememOptions]):
         passes = Passes(memorised, chosen, settings.epochs, settings.batch_size)
         return (TrainInPasses(passes, options.weight_decay),)
 
-    def report(
-        self, hooks: tuple[Hook, ...], pretrained: bool | None = None, masked: bool | None = None
-    ) -> dict[str, Any]:
-        """Numbers of members: memorised, in each epoch, in none; `pretrained` and `masked` are ignored."""
+    def report(self, hooks: tuple[Hook, ...]) -> dict[str, Any]:
+        """Numbers of members: memorised, in each epoch, in none."""
         from pruneaudit.defenses._wemem_passes import TrainInPasses
 
         return next((dict(hook.passes.facts) for hook in hooks if isinstance(hook, TrainInPasses)), {})

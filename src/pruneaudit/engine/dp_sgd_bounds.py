@@ -7,7 +7,6 @@ from collections.abc import Collection
 from importlib.util import find_spec
 
 from pruneaudit.core.files import SUMMARY_FILE
-from pruneaudit.defenses.dp import is_private_alone
 from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.store import Store
 from pruneaudit.metrics.epsilon import OneRunBound
@@ -31,7 +30,7 @@ def dp_sgd_bounds(plan: Plan, store: Store, left_out: Collection[int] = ()) -> d
         tasks = [task for task in plan.models(release) if plan.study.membership.is_victim(task.model_id)]
         files = [store.path(task.artifact) / SUMMARY_FILE for task in tasks if task.model_id not in left_out]
         reports = [json.loads(file.read_text()).get("defense") or {} for file in files]
-        if reports and all(map(is_private_alone, reports)):
+        if reports and all(report.keys() >= {"sample_rate", "steps"} for report in reports):
             from pruneaudit.defenses._dp_curve import DpSgdBound  # imports Opacus
 
             rates, steps = ([report[key] for report in reports] for key in ("sample_rate", "steps"))

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from pruneaudit.compression.chain import steps_of
 from pruneaudit.core.files import SUMMARY_FILE
-from pruneaudit.defenses.dp import of_several, void_statement
+from pruneaudit.defenses.dp import statement, void_statement
 from pruneaudit.engine.plan import Plan, Task
-from pruneaudit.engine.release_draws import hash_for_defense, purpose_of_training, with_seed
 from pruneaudit.engine.store import Store
 from pruneaudit.evaluation.columns import RELEASE_SEPARATOR
 from pruneaudit.study.protection import private_trainings, protected_releases, unprotected
 
 FAMILY_EPSILON = "family_epsilon"
 """Where the provenance of results holds the records."""
-NEEDS_OPACUS = "Opacus is not installed; pip install 'pruneaudit[dp]'"
+UNKNOWN = "unknown: "
+"""Begins the reasons why an epsilon is not known, though there may be one."""
+NEEDS_OPACUS = f"{UNKNOWN}Opacus is not installed; pip install 'pruneaudit[dp]'"
 _COUNTS = ("noise_multiplier", "sample_rate", "steps", "delta", "accountant")
 """What the report of a training with DP-SGD must say, for its steps to be counted."""
 
@@ -46,9 +46,6 @@ class FamilyEpsilon:
     """By release, epsilon of the release with its ancestors alone, at the same delta."""
     trainings: tuple[str, ...]
     """The releases whose trainings count."""
-    same_batches: tuple[str, ...]
-    """Those of them that have their random batches in common with another one, which costs more than batches of their
-    own."""
     void_reason: str
     """Why there is no epsilon, by the names of the releases that are the cause; empty if there is one."""
 
@@ -61,7 +58,6 @@ class FamilyEpsilon:
             "accountant": self.accountant,
             "own": dict(self.own),
             "trainings": list(self.trainings),
-            "same_batches": list(self.same_batches),
             "void_reason": self.void_reason,
         }
 
@@ -88,10 +84,12 @@ def family_epsilons(
     return [family_epsilon(plan, store, family, left_out).record() for family in asked]
 
 
-def with_ancestors(
+def of_release(
     report: Mapping[str, Any] | None, plan: Plan, store: Store, release: str, left_out: Collection[int] = ()
 ) -> Mapping[str, Any] | None:
-    """Returns the report of a release's own training, with the trainings of its ancestors in its epsilon.
+    """Returns the report of a release's own training, with what its epsilon says about the released network.
+
+    The trainings of its ancestors count in the epsilon.
 
     Args:
         report: of the defence of its own training; None: it has none.
@@ -100,15 +98,16 @@ def with_ancestors(
         release: its name.
         left_out: models with a missing part.
     """
-    trained = private_trainings(plan.study, (release,))
-    covers_all = len(trained) == 1 and not unprotected(plan.study, (release,))
-    if not report or report.get("epsilon") is None or release not in trained or covers_all:
+    if not report or report.get("epsilon") is None:
         return report
+    trained = private_trainings(plan.study, (release,))
+    if trained == (release,) and not unprotected(plan.study, (release,)):
+        return {**report, "statement": statement(release, trained)}
     found = family_epsilon(plan, store, (release,), left_out)
-    if found.epsilon is not None:
-        counted = {"epsilon": found.epsilon, "delta": found.delta, "accountant": found.accountant}
-        return {**report, **counted, "trainings": [*trained], "statement": of_several(trained)}
-    return {**report, "statement": void_statement(found.void_reason)}
+    if found.epsilon is None:
+        return {**report, "statement": void_statement(found.void_reason.removeprefix(UNKNOWN))}
+    counted = {"epsilon": found.epsilon, "delta": found.delta, "accountant": found.accountant}
+    return {**report, **counted, "trainings": [*trained], "statement": statement(release, trained)}
 
 
 def family_epsilon(plan: Plan, store: Store, family: Sequence[str], left_out: Collection[int] = ()) -> FamilyEpsilon:
@@ -123,7 +122,6 @@ def family_epsilon(plan: Plan, store: Store, family: Sequence[str], left_out: Co
         whole.accountant,
         own,
         private_trainings(plan.study, family),
-        whole.same_batches,
         whole.void_reason,
     )
 
@@ -135,7 +133,6 @@ class _Joint:
     epsilon: float | None = None
     delta: float | None = None
     accountant: str = ""
-    same_batches: tuple[str, ...] = ()
     void_reason: str = ""
 
 
@@ -162,7 +159,7 @@ class _Accounts:
             delta: converts at this delta; None: at the largest of the trainings'.
         """
         if missing := [name for name in names if name not in self._tasks]:
-            return _Joint(void_reason=f"unknown: this run has no release '{missing[0]}'")
+            return _Joint(void_reason=f"{UNKNOWN}this run has no release '{missing[0]}'")
         if reasons := unprotected(self._study, names):
             return _Joint(void_reason="; ".join(reasons))
         trained = private_trainings(self._study, names)
@@ -170,21 +167,15 @@ class _Accounts:
             return _Joint(0.0, delta)  # made without members at all
         # Releases with the same settings under two names are the same networks.
         trained = tuple({sha: name for name in reversed(trained) if (sha := self._identity(name))}.values())[::-1]
-        draws = {name: _Draws.of(self._first(name)) for name in trained}
-        if reason := _shared(draws):
-            return _Joint(void_reason=reason)
         reports = {name: self._reports(name) for name in trained}
         if reason := next((why for name, found in reports.items() if (why := _uncounted(name, found))), ""):
             return _Joint(void_reason=reason)
         if find_spec("opacus") is None:
             return _Joint(void_reason=NEEDS_OPACUS)
-        return _joined(reports, draws, delta)
-
-    def _first(self, name: str) -> Task:
-        return next(iter(self._tasks[name].values()))
+        return _joined(reports, delta)
 
     def _identity(self, name: str) -> str:
-        return self._first(name).artifact.identity
+        return next(iter(self._tasks[name].values())).artifact.identity
 
     def _reports(self, name: str) -> dict[int, dict[str, Any]]:
         """Returns the defence's report of each victim's training."""
@@ -192,85 +183,36 @@ class _Accounts:
         return {m: json.loads(file.read_text()).get("defense") or {} for m, file in files.items()}
 
 
-@dataclass(frozen=True)
-class _Draws:
-    """What the random draws of a training with DP-SGD are made from."""
-
-    batches: str
-    """Names the generator of the batches."""
-    noise: str
-    """Names the generator of the noise."""
-    order: str
-    """Of trainings with the same generator of batches: equal where step t has the same draws in both."""
-
-    @classmethod
-    def of(cls, task: Task) -> _Draws:
-        """Returns those of the release's own training, for the model of a task."""
-        purpose = with_seed(task.spec, purpose_of_training(task.inputs))
-        training = task.spec["finetune"]
-        # Augmentation draws from the same generator, as much as there are samples in the batch.
-        augmented = (training["augment"], training["batch_size"]) if training["augment"] != "none" else ()
-        taught_on = [step.compressor.data(step.options) for step in steps_of(task.spec) if step.learns_from_parent]
-        return cls(
-            json.dumps(purpose), json.dumps([purpose, hash_for_defense(task.spec)]), json.dumps([augmented, taught_on])
-        )
-
-
-def _shared(draws: Mapping[str, _Draws]) -> str:
-    """Says which two trainings share their noise, or share draws of their batches out of step; empty if none do."""
-    names = list(draws)
-    for place, second in enumerate(names):
-        for first in names[:place]:
-            if draws[first].noise == draws[second].noise:
-                return (
-                    f"'{first}' and '{second}' draw the same noise, which cancels when both are compared; give one of"
-                    " them another finetune_seed"
-                )
-            if draws[first].batches == draws[second].batches and draws[first].order != draws[second].order:
-                return (
-                    f"'{first}' and '{second}' draw their batches from the same random numbers in another order; give"
-                    " one of them another finetune_seed"
-                )
-    return ""
-
-
 def _uncounted(name: str, reports: Mapping[int, Mapping[str, Any]]) -> str:
     """Says why the steps of a training cannot be counted; empty if they can."""
     for report in reports.values():
         if not report.keys() >= set(_COUNTS):
-            return f"unknown: the steps of the training of '{name}' were not recorded"
+            return f"{UNKNOWN}the steps of the training of '{name}' were not recorded"
         if report["noise_multiplier"] == 0:
             return f"'{name}' is trained with noise_multiplier = 0, which adds no noise"
-    return "" if reports else f"unknown: '{name}' has no victim"
+    return "" if reports else f"{UNKNOWN}'{name}' has no victim"
 
 
-def _joined(
-    reports: Mapping[str, Mapping[int, Mapping[str, Any]]], draws: Mapping[str, _Draws], delta: float | None
-) -> _Joint:
+def _joined(reports: Mapping[str, Mapping[int, Mapping[str, Any]]], delta: float | None) -> _Joint:
     """Returns the joint account of trainings: the largest epsilon over the victims.
 
     Args:
         reports: by release and victim, the reports of their trainings.
-        draws: by release, what its random draws are made from.
         delta: as for `_Accounts.of`.
     """
-    from pruneaudit.defenses._dp_family import PrivateTraining, joint_epsilon, joint_history  # imports Opacus
-
-    def training_of(name: str, report: Mapping[str, Any]) -> PrivateTraining:
-        noise_multiplier, sample_rate, steps = (report[key] for key in ("noise_multiplier", "sample_rate", "steps"))
-        return PrivateTraining(noise_multiplier, sample_rate, steps, draws[name].batches)
+    from pruneaudit.defenses._dp_family import joint_epsilon, joint_history  # imports Opacus
 
     everything = [report for of_models in reports.values() for report in of_models.values()]
     at = max(report["delta"] for report in everything) if delta is None else delta
     accountant = "prv" if all(report["accountant"] == "prv" for report in everything) else "rdp"
     victims = set.union(*(set(of_models) for of_models in reports.values()))
     histories = [
-        joint_history([training_of(name, of_models[m]) for name, of_models in reports.items() if m in of_models])
+        joint_history(
+            (of_models[m]["noise_multiplier"], of_models[m]["sample_rate"], of_models[m]["steps"])
+            for of_models in reports.values()
+            if m in of_models
+        )
         for m in sorted(victims)
     ]
     epsilon, used = joint_epsilon(histories, at, accountant)
-    groups = [draws[name].batches for name in reports]
-    same = tuple(name for name in reports if groups.count(draws[name].batches) > 1)
-    # All samples in every step: there are no random batches.
-    same = same if any(report["sample_rate"] < 1 for name in same for report in reports[name].values()) else ()
-    return _Joint(epsilon if math.isfinite(epsilon) else None, at, used, same)
+    return _Joint(epsilon if math.isfinite(epsilon) else None, at, used)

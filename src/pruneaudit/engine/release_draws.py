@@ -1,7 +1,9 @@
 """What the random draws of a release's trainings are seeded from, besides the study's seed and the model.
 
 All releases of a model use the same draws where they can, so that they differ only in their settings. A defence's noise
-also depends on the compressors and the parents of the release.
+also depends on the compressors and the parents of the release. Trainings whose privacy depends on their draws
+(`Defense.independent_draws`) have draws of their own: two releases with the same batches reveal more together, and the
+same noise cancels when both are compared.
 """
 
 from __future__ import annotations
@@ -28,11 +30,21 @@ def with_seed(spec: Mapping[str, Any], purpose: tuple[str, ...]) -> tuple[str, .
     return (*purpose, seeds.FINETUNE_SEED.format(seed)) if seed else purpose
 
 
+def draws_apart(spec: Mapping[str, Any], purpose: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the purpose of a training whose draws no other release shares, not even another one of the same model.
+
+    Args:
+        spec: everything that determines the network: parent, training, compressors, defence with its options, seed.
+        purpose: of the training, with the release's own seed.
+    """
+    return (*purpose, seeds.WHOLE_RELEASE.format(sha256_of(spec)))
+
+
 def hash_for_defense(spec: Mapping[str, Any]) -> str:
     """Returns the hash of the parts of a release that a defence's draws depend on.
 
-    Two releases must not share a defence's noise: it would cancel when both are compared. Releases that differ only in
-    their defence, in their training or in their network do share it, unless they differ in `finetune_seed`.
+    Releases that differ only in their defence, in their training or in their network share these draws, unless they
+    differ in `finetune_seed` or the defence has `independent_draws`.
     """
     parts = (seeds.RELEASE_PRUNER, seeds.RELEASE_SPARSITY, seeds.RELEASE_COMPRESS, seeds.RELEASE_PARENTS)
     return sha256_of({part: spec[part] for part in parts if part in spec})

@@ -38,7 +38,7 @@ from pruneaudit.core.files import HISTORY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WE
 from pruneaudit.core.threads import one_torch_thread
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.assemble import release_facts
-from pruneaudit.engine.family_epsilon import with_ancestors
+from pruneaudit.engine.family_epsilon import of_release
 from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.release_timing import MAX_BATCH, Gaps, machine, time_in_turns
 from pruneaudit.engine.store import Store
@@ -363,7 +363,7 @@ def _facts(subject: Subject, plan: Plan, store: Store, left_out: Collection[int]
         "origin": facts["origin"],
         "accuracy": {step: None if math.isnan(value) else value for step, value in sorted(accuracy.items())},
         "reactivation": subject.gaps.measured("reactivation", lambda: _reactivation(subject.folders)),
-        "defense_report": with_ancestors(_defense_report(subject.folders), plan, store, subject.name, left_out),
+        "defense_report": of_release(_defense_report(subject.folders), plan, store, subject.name, left_out),
         "kept_whole": _kept_whole(subject.folders),
     }
 

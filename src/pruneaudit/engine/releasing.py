@@ -27,7 +27,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import WEIGHTS_FILE
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.defenses.defense import DefenseContext
-from pruneaudit.engine.release_draws import hash_for_defense, purpose_of_training, with_seed
+from pruneaudit.engine.release_draws import draws_apart, hash_for_defense, purpose_of_training, with_seed
 from pruneaudit.engine.task_context import TaskContext, stored_model
 from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.study import Training
@@ -97,7 +97,8 @@ class _Defended:
 
     def __init__(self, context: TaskContext) -> None:
         self._own = context
-        self._described = context.task_spec.spec.get("defense")
+        self._described: Mapping[str, Any] = context.task_spec.spec.get("defense") or {}
+        self._defense = DEFENSES.get(self._described["name"]) if self._described else None
         self._release = hash_for_defense(context.task_spec.spec)
         self.report: dict[str, Any] = {}
         """The defence's report on the last training."""
@@ -125,36 +126,27 @@ class _Defended:
         context = self._own
         members = context.members() if samples is None else samples
         drawn = with_seed(context.task_spec.spec, purpose)
+        if self._defense and self._defense.independent_draws:
+            drawn = draws_apart(context.task_spec.spec, drawn)
         if settings.function:  # the plan has checked that no compressor or defence works in this training
             return train_by_function(model, members, settings.function, context.generator(*drawn))
         defended: tuple[Hook, ...] = ()
-        if self._described:
-            defense = DEFENSES.get(self._described["name"])
-            options = defense.Options.model_validate(self._described["options"])
+        if self._defense:
+            options = self._defense.Options.model_validate(self._described["options"])
             classes, draws = context.audit_data.num_classes, context.generator(seeds.DEFENSE, *drawn, self._release)
             defense_context = DefenseContext(
                 settings, members, context.public(), classes, lambda: masks_of(hooks), draws, context.sample_scores()
             )
-            defended = defense.hooks(model, options, defense_context)
+            defended = self._defense.hooks(model, options, defense_context)
         checkpoints = context.checkpoints("-".join(purpose[1:]))
         state = train(model, members, settings, context.generator(*drawn), (*hooks, *defended, *after), checkpoints)
-        if self._described:
-            self.report = defense.report(defended, *self._came_from())
+        if self._defense:
+            self.report = self._defense.report(defended)
         return state.history
-
-    def _came_from(self) -> tuple[bool | None, bool | None]:
-        """Returns whether weights and mask come from a training without this defence; None: from one with it."""
-        spec = self._own.task_spec.spec
-        starts = not {"parent", "teacher"}.isdisjoint(self._own.task_spec.inputs)
-        if any(plugin["name"] == spec["defense"]["name"] for plugin in spec["prepared"][:-1]):
-            return None, None
-        steps = steps_of(spec)
-        looked = any(step.kind == "mask" and step.compressor.data(step.options) == "members" for step in steps)
-        return starts, looked or (starts and any(step.compressor.looks_at_weights for step in steps))
 
     def check_may_train_again(self, compressor: str) -> None:
         """Refuses a compressor that trains several times if the defence works for a single training only."""
-        if self._described and DEFENSES.get(self._described["name"]).single_training:
+        if self._defense and self._defense.single_training:
             raise UserError(
                 f"defense '{self._described['name']}' works for a single training only, but compressor"
                 f" '{compressor}' trains several times; use another, such as l1unstructured, static or dpf"

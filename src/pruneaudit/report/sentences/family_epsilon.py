@@ -7,7 +7,7 @@ from typing import Any
 
 from pruneaudit.evaluation.columns import RELEASE_SEPARATOR
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.words import first_few, listed
+from pruneaudit.report.words import first_few
 
 _UNKNOWN = "unknown: "
 
@@ -61,12 +61,4 @@ def words_of(record: Mapping[str, Any]) -> str:
         low, high = min(own), max(own)
         alone = f"{high:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
         said += f" (each alone: {alone})"
-    same = [str(name) for name in record.get("same_batches") or ()]
-    return f"{said}.{_same_batches(same)}" if same else f"{said}."
-
-
-def _same_batches(names: Sequence[str]) -> str:
-    return (
-        f" {listed(names)} draw the same random batches, which costs more than batches of their own: give each another"
-        " finetune_seed."
-    )
+    return f"{said}."
