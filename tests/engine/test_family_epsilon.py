@@ -197,9 +197,7 @@ def test_the_noise_of_two_networks_does_not_cancel(trained):
         return torch.cat([w.flatten() for w in load_file(folder / f"model-{m:03d}" / "model.safetensors").values()])
 
     # The same gradient of all samples lies in all three.
-    of_one, of_two = (
-        torch.cat([weights(name, m) - weights("none", m) for m in range(4)]) for name in ("one", "two")
-    )
+    of_one, of_two = (torch.cat([weights(name, m) - weights("none", m) for m in range(4)]) for name in ("one", "two"))
     assert float(of_two.std() / of_one.std()) == pytest.approx(2, rel=0.1)
     assert abs(float(torch.corrcoef(torch.stack([of_one, of_two]))[0, 1])) < 4.5 / len(of_one) ** 0.5
     own = of_one.view(4, -1)

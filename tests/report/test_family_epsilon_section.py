@@ -7,6 +7,7 @@ from pruneaudit.report.page.html import write_report
 from pruneaudit.report.sentences.family_epsilon import epsilon_of, epsilon_words
 from pruneaudit.report.summary.content import Limits, summary_of
 from pruneaudit.report.tables.family_epsilon import epsilon_table
+from pruneaudit.report.tables.released import released
 from pruneaudit.report.terminal import print_results
 
 
@@ -58,6 +59,36 @@ def test_the_family_of_one_set_is_found_in_any_order(with_records):
     results = with_records(BOUND, VOID)
     assert "4.78" in epsilon_of(results, ("b", "parent", "a"))
     assert epsilon_of(results, ("b", "a")) == ""
+
+
+@pytest.mark.parametrize("number", [0, 1, 1200])
+def test_copies_in_the_data_are_said_beside_every_epsilon(make_results, tmp_path, number):
+    private = {
+        "name": "parent",
+        "defense": "dp",
+        "defense_report": {"epsilon": 3.511, "delta": 1e-5, "statement": "S."},
+    }
+    void = {"name": "ppb", "defense": "ppb", "defense_report": {"statement": "T."}}
+
+    def edit(parts):
+        parts["about"].update(family_epsilon=[BOUND, VOID], release_report={"releases": [private, void]})
+        parts["about"]["audit_data"]["num_copies"] = number
+
+    results = make_results(edit)
+    said = [
+        *epsilon_words(results)[2:],
+        epsilon_of(results, ("parent", "a", "b")).partition("3.86).")[2].strip(),
+        released(results).promises[0].statement.partition("S.")[2].strip(),
+    ]
+    assert len(set(said)) == 1
+    if number:
+        assert len(said) == 3
+        assert said[0].startswith(("1 sample is", "1,200 samples are"))
+    assert len(epsilon_words(results)) == (3 if number else 2)
+    assert epsilon_of(results, ("parent", "bare")) == epsilon_words(results)[1]
+    assert released(results).promises[1].statement == "T."
+    write_report(results, tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text().count("1,200 samples are exact copies") == (2 if number > 1 else 0)
 
 
 @pytest.mark.parametrize("told", [None, "text", [3], [{}], []])

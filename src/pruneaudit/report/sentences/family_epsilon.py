@@ -7,7 +7,7 @@ from typing import Any
 
 from pruneaudit.evaluation.columns import RELEASE_SEPARATOR
 from pruneaudit.evaluation.results import Results
-from pruneaudit.report.words import first_few
+from pruneaudit.report.words import counted, first_few, verb
 
 _UNKNOWN = "unknown: "
 
@@ -20,14 +20,31 @@ def epsilon_records(results: Results) -> tuple[Mapping[str, Any], ...]:
 
 
 def epsilon_words(results: Results) -> tuple[str, ...]:
-    """For each family, what its trainings guarantee together."""
-    return tuple(words_of(record) for record in epsilon_records(results))
+    """For each family, what its trainings guarantee together; then what copies in the data change."""
+    records = epsilon_records(results)
+    copies = copies_words(results) if any(map(spent_words, records)) else ""
+    return (*map(words_of, records), *([copies] if copies else []))
 
 
 def epsilon_of(results: Results, releases: Sequence[str]) -> str:
-    """The sentence for one set of releases; empty if nothing was recorded of it."""
-    same = (record for record in epsilon_records(results) if set(releases_of(record)) == set(releases))
-    return next((words_of(record) for record in same), "")
+    """The sentences for one set of releases; empty if nothing was recorded of it."""
+    for record in epsilon_records(results):
+        if set(releases_of(record)) == set(releases):
+            copies = copies_words(results) if spent_words(record) else ""
+            return f"{words_of(record)} {copies}".rstrip()
+    return ""
+
+
+def copies_words(results: Results) -> str:
+    """What copies among the samples change about every epsilon; empty without copies."""
+    audit_data = results.about.get("audit_data")
+    number = audit_data.get("num_copies") if isinstance(audit_data, Mapping) else None
+    if not isinstance(number, int) or number < 1:
+        return ""
+    return (
+        f"{counted(number, 'sample')} {verb(number, 'is an exact copy', 'are exact copies')} of another in the same"
+        " training sets. Epsilon is for one of them: a sample with copies has less protection."
+    )
 
 
 def releases_of(record: Mapping[str, Any]) -> tuple[str, ...]:

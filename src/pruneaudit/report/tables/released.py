@@ -15,6 +15,7 @@ from pruneaudit.evaluation.results import Results
 from pruneaudit.report.compressed import compressed_by
 from pruneaudit.report.quantities import bytes_text, sparsity_text
 from pruneaudit.report.selection import target_file
+from pruneaudit.report.sentences.family_epsilon import copies_words
 from pruneaudit.report.tables.cells import NOT_RECORDED, Cell, Notes
 
 
@@ -123,7 +124,7 @@ def released(results: Results) -> Released | None:
     entries = [entry for entry in _list(report, "releases") if isinstance(entry, Mapping)]
     if not entries:
         return None
-    notes = Notes()
+    notes, copies = Notes(), copies_words(results)
     return Released(
         columns=COLUMNS,
         lines=tuple(_size_line(results, entry, notes) for entry in entries),
@@ -132,7 +133,7 @@ def released(results: Results) -> Released | None:
         zeros=ZEROS,
         layers=tuple(layers for entry in entries if (layers := _layers(entry)).lines),
         left_whole=left_whole(results),
-        promises=tuple(promise for entry in entries if (promise := _promise(entry)) is not None),
+        promises=tuple(promise for entry in entries if (promise := _promise(entry, copies)) is not None),
         reactivation=tuple(found for entry in entries if (found := _reactivation(entry)) is not None),
     )
 
@@ -155,14 +156,15 @@ def _whole_layer(row: Mapping[str, Any]) -> str:
     return f"{row.get('name') or 'the network itself'} ({'; '.join(said)})"
 
 
-def _promise(entry: Mapping[str, Any]) -> Promise | None:
+def _promise(entry: Mapping[str, Any], about_copies: str) -> Promise | None:
     """What a defence guarantees, such as an epsilon; None without a statement."""
     report = entry.get("defense_report")
     if not isinstance(report, Mapping) or not report.get("statement"):
         return None
     epsilon, delta = _number(entry, "defense_report", "epsilon"), _number(entry, "defense_report", "delta")
     spent = "" if epsilon is None or delta is None else f"epsilon {epsilon:.2f} at delta {delta:g}"
-    return Promise(str(entry.get("name") or ""), str(entry.get("defense") or ""), spent, str(report["statement"]))
+    statement = f"{report['statement']} {about_copies if spent else ''}".rstrip()
+    return Promise(str(entry.get("name") or ""), str(entry.get("defense") or ""), spent, statement)
 
 
 def _size_line(results: Results, entry: Mapping[str, Any], notes: Notes) -> SizeLine:
