@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from command_line import refused_study, succeed
-from pruneaudit.api import Runtime, attack, run
+from pruneaudit.api import RecordLists, Runtime, attack, records, run
 from pruneaudit.api.running import prepare
 from pruneaudit.data.digits import Digits
 from pruneaudit.data.source import NoOptions
@@ -318,3 +318,14 @@ def test_the_mask_of_the_target_is_attacked_with_the_masks_of_its_references(fin
     signals = {setting.setting.release: setting.setting.attack_input.attacked for setting in again.audit.settings}
     assert np.asarray(signals["recipe"].structure).shape == (4, 32 * 64 + 10 * 32)
     assert np.asarray(signals["shipped"].structure).shape[0] == 1
+
+
+def test_the_targets_records_have_lists_in_every_release(finished):
+    found = records(finished, RecordLists(fdr=0.5))
+    assert set(found.table["kind"]) == {"model"}  # one network says nothing of a recipe
+    assert set(found.table["victim"]) == {"0"}
+    assert set(found.table["release"]) == {"dense", "l1unstructured-0.8", "recipe", "dense+finetune", "shipped"}
+    assert found.table.set_index("release").loc["shipped", "references"] == "dense"
+    assert (found.table["num_nulls"] >= 200).all()
+    dense = found.table[found.table["release"] == "dense"].iloc[0]
+    assert dense["num_named"] >= dense["fewest"]
