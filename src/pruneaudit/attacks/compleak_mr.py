@@ -23,7 +23,10 @@ Deviations. Each mends a fault of the published code, or bounds the cost:
 - **the last epoch** is kept. The notebook prints the epoch that is best on the victim beside it;
 - losses above 20 nats count as 20, so that one extreme answer does not end the training;
 - several references teach, in place of one shadow. Rows are balanced and at most 8,000, and forests have 200 trees; it
-  has 20,000 rows and 500 trees, which take minutes per fold of victims.
+  has 20,000 rows and 500 trees.
+
+For 28 models in five releases that takes 265 CPU seconds (four networks, 80 forests), and finds an AUC of .709 on the
+recipe `families`; with 100 trees 158 and .708, with 100 trees and 4,000 rows 85 and .706.
 
 It may find less than the same attack on fewer releases. docs/families.md compares it with `family`.
 """
