@@ -134,6 +134,14 @@ def test_bits_that_nobody_varies_change_nothing():
     )
 
 
+def test_order_and_meaning_of_bits_do_not_matter():
+    """What is called kept, and which bit comes first, is a convention."""
+    world = linear_world(8, 50, 300, seed=8)
+    kept, order = np.asarray(world.structure), np.random.default_rng(9).permutation(300)
+    for other in (~kept, kept[:, order]):
+        np.testing.assert_allclose(played(replace(world, structure=other)), played(world), rtol=1e-9, atol=1e-9)
+
+
 def test_it_is_played_in_the_settings_that_have_structure():
     world = linear_world(8, 50, 30, seed=7)
     without, shorter = replace(world, structure=None), replace(world, structure=np.asarray(world.structure)[:, :20])
