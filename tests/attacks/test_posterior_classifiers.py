@@ -27,7 +27,7 @@ WITH_MR = (*NAMES, "compleak_mr")
 def attack_of(name, **options):
     attack = ATTACKS.get(name)
     few = {"trees": 40, "min_leaf": 10} if name in (*FORESTS, "compleak_mr") else {}
-    few |= {"epochs": 25} if name == "compleak_mr" else {}
+    few |= {"trees": 10, "epochs": 15} if name == "compleak_mr" else {}
     return attack(attack.Options(**{"max_rows": 1500, **few, **options}))
 
 
