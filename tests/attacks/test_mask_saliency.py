@@ -10,6 +10,8 @@ from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.attack_input import AttackInput
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation import audit
+from pruneaudit.evaluation.given import given_settings
+from pruneaudit.evaluation.power_attacks import power_attacks
 from pruneaudit.metrics import auc
 
 # V victims, K references, N samples
@@ -57,6 +59,14 @@ def test_without_references_it_looks_at_the_victim_alone(bank, make_input):
     assert attack.num_trainings(AttackInput.of([bank], [])) == 0
     assert attack.num_trainings(make_input(bank)) == 5
     assert SALIENCY(SALIENCY.Options(rate="density")).num_trainings(make_input(bank)) == 0
+
+
+def test_power_has_a_curve_of_the_number_of_masks(bank):
+    settings = given_settings({"signals": bank}, None, "signals")
+    found, _ = power_attacks(["mask_saliency", "mask_filter"], settings)
+    assert set(found) == {"mask_saliency", "mask_filter"}
+    with pytest.raises(UserError, match=r"'mask_saliency:rate=density' uses no references"):
+        power_attacks(["mask_saliency:rate=density"], settings)
 
 
 def test_references_of_another_start_are_left_aside(bank, make_input):

@@ -114,6 +114,11 @@ class Attack(Configured[OptionsT], ABC):
         return int(attack_input.allowed.sum(axis=1).max()) if "references" in self.needs else 0
 
     @property
+    def uses_references(self) -> bool:
+        """Whether its scores depend on references, needed or not, so that their number matters."""
+        return "references" in self.needs
+
+    @property
     def compares_in(self) -> bool:
         """Whether it needs references that were trained on samples of the victim (IN references)."""
         return False

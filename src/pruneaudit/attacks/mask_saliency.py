@@ -49,6 +49,11 @@ class MaskSaliency(Attack[Options]):
             return "references with a start saliency for every victim (key `start_saliency`); without any, rate=density"
         return lacking
 
+    @property
+    def uses_references(self) -> bool:
+        """True unless only the victim's own mask is to be looked at."""
+        return self.options.rate != "density"
+
     def num_trainings(self, attack_input: AttackInput) -> int:
         """The references, where their masks are used."""
         return int(attack_input.allowed.sum(axis=1).max()) if self._uses_masks(attack_input) else 0

@@ -42,7 +42,7 @@ def power_attacks(asked: Sequence[str], settings: Sequence[AttackSetting]) -> tu
 
 def _unfit(label: str, attack: Attack) -> str:
     """Why an attack has no curve; empty if it has one."""
-    if "references" not in attack.needs:
+    if not attack.uses_references:
         return f"attack '{label}' uses no references, so their number does not matter"
     if attack.trains:
         return f"attack '{label}' trains networks, for each number of references anew"
