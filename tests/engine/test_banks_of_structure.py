@@ -21,6 +21,7 @@ SMALL = (
     "releases=[{compress='l1unstructured:sparsity=0.8'}, {compress='static:start=init', sparsity=0.8}]",
 )
 """The recipe on 64 pixels: seconds instead of minutes."""
+PRUNED_ALONE = "releases=[{compress='l1unstructured:sparsity=0.8'}]"
 
 
 def bank(out, *changes):
@@ -52,7 +53,7 @@ def test_masks_before_training_say_nothing(shared):
     assert found[FILTER] == found[SALIENCY] == (0.5, 0.5, 0.5)  # the same mask for all
     value, low, high = found[ALONE]  # a score per sample, the same for all models
     assert low < 0.5 < high and abs(value - 0.5) < 0.02
-    assert found["rmia"][1] > 0.6  # outputs of the same networks do leak
+    assert found["rmia"][1] > 0.55  # outputs of the same networks do leak
 
 
 @pytest.mark.slow
@@ -70,25 +71,33 @@ def test_coins_in_place_of_membership_find_nothing(shared):
 
 @pytest.mark.slow
 def test_own_starts_hide_it(tmp_path):
-    own = bank(tmp_path, "training.init=own", f"audit.attacks=['loss', 'rmia', '{FILTER}']")
+    own = bank(tmp_path, PRUNED_ALONE, "training.init=own", f"audit.attacks=['loss', 'rmia', '{FILTER}']")
     found = figures(own.audit, PRUNED)
     value, low, high = found[FILTER]
     assert low < 0.5 < high and abs(value - 0.5) < 0.02
-    assert found["rmia"][1] > 0.6
+    assert found["rmia"][1] > 0.55
 
 
 @pytest.mark.slow
 def test_larger_training_sets_leak_less(shared, tmp_path):
-    larger = bank(tmp_path, "data.num_samples=1000")
+    larger = bank(tmp_path, PRUNED_ALONE, "data.num_samples=1000")
     for attack in (FILTER, SALIENCY):
         assert figures(larger.audit, PRUNED)[attack][0] < figures(shared.audit, PRUNED)[attack][0] - 0.02
 
 
 @pytest.mark.slow
 def test_a_public_parent_is_a_start(tmp_path):
-    public = bank(tmp_path, "name=public", "seed=9", "training.init=own", "releases=[]", "audit.attacks=['loss']")
+    public = bank(
+        tmp_path,
+        "name=public",
+        "seed=9",
+        "training.init=own",
+        "releases=[]",
+        "audit.attacks=['loss']",
+        "membership.num_models=2",
+    )
     parent = next(public.folder.glob("dense-*/model-000/model.safetensors"))
-    tuned = bank(tmp_path, f"training.init={parent}", "training.learning_rate=0.01")
+    tuned = bank(tmp_path, PRUNED_ALONE, f"training.init={parent}", "training.learning_rate=0.01")
     found = figures(tuned.audit, PRUNED)
     assert found[SALIENCY][1] > 0.5 and found[FILTER][1] > 0.5
     assert np.isfinite(found[ALONE][0])

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from pruneaudit.models import build_model
-from pruneaudit.signals.start_saliency import direction, slopes, start_saliency
+from pruneaudit.signals.start_saliency import direction, settle_norms, slopes, start_saliency
 from pruneaudit.training.samples import Samples
 
 NUM_SAMPLES = 131  # more than one batch
@@ -77,6 +77,35 @@ def test_a_step_on_the_sample_changes_the_kept_magnitudes_by_as_much():
             share = kept[name].double().mean()
             growth += float((moved * (kept[name].double() - share)).sum())
         assert found[n] == pytest.approx(growth / rate, rel=1e-4)
+
+
+def test_norms_get_the_statistics_of_the_samples():
+    model = build_model("tinycnn", {"width": 4}, (1, 12, 12), 3, torch.Generator().manual_seed(0))
+    samples = samples_for((1, 12, 12), 3, 2 * 128)
+    halves = [samples.inputs(slice(start, start + 128)) for start in (0, 128)]
+    seen = []
+    first = next(layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d))
+    first.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    settle_norms(model, samples)
+    assert not model.training and not first.training
+    of_batches = torch.stack([batch.mean((0, 2, 3)) for batch in seen])
+    torch.testing.assert_close(first.running_mean, of_batches.mean(0))
+    variances = torch.stack([batch.var((0, 2, 3)) for batch in seen])
+    torch.testing.assert_close(first.running_var, variances.mean(0))
+    with torch.no_grad():
+        assert (model(halves[0])[0] - model(halves[0][:1])[0]).abs().max() < 1e-5  # a sample does not see the others
+    kept = random_masks(model)
+    settle_norms(model, samples)  # again from the beginning
+    np.testing.assert_allclose(
+        start_saliency(model, samples, kept)[:9], by_single_gradients(model, samples, kept)[:9], rtol=1e-3, atol=1e-4
+    )
+
+
+def test_networks_without_norms_stay_as_they_were():
+    model = build_model("tinycnn", {"width": 4, "norm": "group"}, (1, 12, 12), 3, torch.Generator().manual_seed(0))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    settle_norms(model, samples_for((1, 12, 12), 3, 9))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 def test_by_hand():

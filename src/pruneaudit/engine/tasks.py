@@ -46,7 +46,7 @@ from pruneaudit.evaluation.measure import play
 from pruneaudit.signals.collect import collect
 from pruneaudit.signals.derived import scaled_confidence
 from pruneaudit.signals.sensitivity import sensitivity
-from pruneaudit.signals.start_saliency import start_saliency
+from pruneaudit.signals.start_saliency import settle_norms, start_saliency
 from pruneaudit.study import Training
 from pruneaudit.training.by_function import train_by_function
 from pruneaudit.training.checkpoint import save_tensors
@@ -130,8 +130,9 @@ def _differentiate_start(task_spec: TaskSpec) -> None:
     """Compares what one model keeps with the gradients of the whole audit data at the public initial weights."""
     start = shared_start(task_spec, audit_data_of(task_spec))
     kept = kept_weights(start, load_state(Path(task_spec.inputs["model"])))
-    start = start.to(task_spec.device)
-    found = np.concatenate([start_saliency(start, samples, kept) for samples in _parts(task_spec)])  # (N,)
+    parts, start = list(_parts(task_spec)), start.to(task_spec.device)
+    settle_norms(start, parts[0])
+    found = np.concatenate([start_saliency(start, samples, kept) for samples in parts])  # (N,)
     np.save(Path(task_spec.staging) / START_SALIENCY_FILE, found, allow_pickle=False)
 
 

