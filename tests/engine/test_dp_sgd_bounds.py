@@ -1,20 +1,23 @@
-"""Releases that were trained with DP-SGD alone have a bound with the accountant's curve; no other release has."""
+"""Bounds by canaries: with the accountant's curve for releases of DP-SGD alone, and one about all of them together."""
 
 import json
 
 import pytest
 
-from pruneaudit.api import Runtime, run
-from pruneaudit.evaluation.canaries import DP_SGD, GAUSSIAN, HYPOTHESES
+from pruneaudit.api import Runtime, families, run
+from pruneaudit.engine.family_epsilon import FAMILY_EPSILON
+from pruneaudit.evaluation.canaries import DP_SGD, EVERY, GAUSSIAN, HYPOTHESES
+from pruneaudit.evaluation.family_canaries import is_of_family
 
 pytest.importorskip("opacus")
 
 
 @pytest.mark.slow
-def test_only_a_release_from_new_weights_has_the_bound_and_it_is_below_what_was_spent(make_study, tmp_path):
+def test_bounds_of_releases_and_of_their_family_are_below_what_was_spent(make_study, tmp_path):
     study = make_study(
         model={"name": "tinycnn", "options": {"width": 4}},
         data={"source": "digits", "num_samples": 100, "num_canaries": 40},
+        membership={"num_models": 8},
         releases=[
             {"name": "dp", "parent": "init", "defense": "dp:noise_multiplier=1"},
             {"name": "sparse", "compress": "static:sparsity=0.5:start=init", "defense": "dp:noise_multiplier=1"},
@@ -32,3 +35,12 @@ def test_only_a_release_from_new_weights_has_the_bound_and_it_is_below_what_was_
     own = own[own["release"] == "dp"]
     spent = [json.loads(file.read_text())["defense"]["epsilon"] for file in folder.glob("model-*/summary.json")]
     assert (own["value"] <= max(spent)).all()
+    together = table[is_of_family(table)]
+    assert set(together["release"]) == {"dp; sparse; child"}
+    (record,) = found.audit.results.about[FAMILY_EPSILON]
+    assert record["family"] == "dp; sparse; child"
+    assert together.loc[together["victim"] == EVERY, "value"].max() < record["epsilon"]
+    assert "at delta 1e-05</td>" in (found.folder / "report.html").read_text()
+    again = families(found.folder, [["dense", "dp"]]).results.canaries
+    assert set(again.loc[is_of_family(again), "release"]) == {"dense; dp", "dp; sparse; child"}
+    assert again[~is_of_family(again)].equals(table[~is_of_family(table)])

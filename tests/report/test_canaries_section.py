@@ -49,6 +49,17 @@ def test_each_bound_of_the_primary_attack_is_told_with_what_it_holds_for(planted
     assert (NO_BOUND in first, NO_BOUND in second) == (False, True)
 
 
+def test_families_are_told_by_the_joint_attack_alone(planted):
+    family = "; ".join(release_names(planted)[:2])
+    table = [*rows(family, "family", {ONE_RUN: 3.21}), *rows(family, "pair_nn", {ONE_RUN: 8.76})]
+    table += rows(release_names(planted)[0], "family", {ONE_RUN: 7.65})  # the attack on a release beside its parent
+    together = replace(planted, canaries=pd.concat([planted.canaries, pd.DataFrame(table)]))
+    *alone, whole = canary_words(together)
+    assert tuple(alone) == canary_words(planted)
+    assert all(word in whole for word in ("3.21", "together", *release_names(planted)[:2]))
+    assert family in render(together)
+
+
 def test_terminal_and_summary_say_the_same(planted):
     out = io.StringIO()
     print_results(planted, Console(file=out, width=10_000))

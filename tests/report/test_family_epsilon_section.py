@@ -1,8 +1,11 @@
 """What the page, the terminal and the summary say of the epsilon of several releases."""
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
+from pruneaudit.evaluation.canaries import EVERY, GAUSSIAN, ONE_RUN
+from pruneaudit.evaluation.columns import CANARY_COLUMNS
 from pruneaudit.report.page.html import write_report
 from pruneaudit.report.sentences.family_epsilon import epsilon_of, epsilon_words
 from pruneaudit.report.summary.content import Limits, summary_of
@@ -53,6 +56,41 @@ def test_the_table_has_each_release_alone_and_reasons(with_records):
     ]
     assert "'bare' has no noise" in table.notes
     assert {line.epsilon.note for line in table.lines if not line.epsilon.value} == {1, 2}
+
+
+def test_bounds_by_canaries_stand_beside_the_epsilon_of_the_same_releases(make_results, tmp_path):
+    def rows(release, attack, value, figure=ONE_RUN, references="matched"):
+        row = dict.fromkeys(CANARY_COLUMNS, 0.0) | {"release": release, "references": references, "attack": attack}
+        return row | {"figure": figure, "victim": EVERY, "value": value, "delta": 1e-5}
+
+    name = "dense+finetune"
+    bound = record(name, "b", "c")
+
+    def edit(parts):
+        primary = "rmia"
+        parts["about"].update(family_epsilon=[bound], primary={"attack": primary, "num_references": 7})
+        parts["canaries"] = pd.DataFrame(
+            [
+                rows("c; b; dense+finetune", "family", 0.751),
+                rows("c; b; dense+finetune", "family", 0.9, figure=GAUSSIAN),
+                rows("c; b; dense+finetune", "family", 0.8, references="undefended"),
+                rows(name, primary, 0.252),
+                rows(name, "loss", 0.6),
+                rows("b; c", "family", 0.5),
+            ]
+        )
+
+    results = make_results(edit)
+    table = epsilon_table(results)
+    told = {line.releases: line.at_least for line in table.lines}
+    assert told == {f"{name}, b and c": "0.75 at delta 1e-05", name: "0.25 at delta 1e-05", "b": "", "c": ""}
+    assert table.has_bounds
+    write_report(results, tmp_path / "with.html")
+    assert "0.75 at delta 1e-05" in (tmp_path / "with.html").read_text()
+    without = make_results(lambda parts: parts["about"].update(family_epsilon=[bound]))
+    assert not epsilon_table(without).has_bounds
+    write_report(without, tmp_path / "without.html")
+    assert "At least" not in (tmp_path / "without.html").read_text()
 
 
 def test_the_family_of_one_set_is_found_in_any_order(with_records):

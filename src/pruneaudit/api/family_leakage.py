@@ -12,11 +12,13 @@ import pandas as pd
 from pruneaudit.api.added_later import Figures, Stored, stored
 from pruneaudit.api.saved import PredictionFiles
 from pruneaudit.core.machine import HERE, Machine
-from pruneaudit.engine.family_audit import family_plan
+from pruneaudit.engine.family_audit import canary_bounds, family_plan, with_private_families
 from pruneaudit.engine.family_epsilon import FAMILY_EPSILON, family_epsilons
 from pruneaudit.engine.store import Store
 from pruneaudit.evaluation.asked_families import check_families, rival_attacks
+from pruneaudit.evaluation.canaries import Bounds
 from pruneaudit.evaluation.families import FamilyPlan, family_tables
+from pruneaudit.evaluation.family_canaries import with_family_canaries
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.conclusions.families import FAMILIES
 from pruneaudit.study.families import ALL, as_families, checked_families, checked_releases
@@ -102,13 +104,19 @@ def families(
         public = _public(given, asked, released)
         check_families(given.settings, asked)
         told: dict[str, Any] = {FAMILIES: {"command": command, "seed": given.seed, "released": list(public)}}
+        told_together = list(asked)
         if given.plan is None or given.folder is None:
             together = FamilyPlan(asked, public, rivals)
         else:
             together = family_plan(given.plan.study, asked, public, rivals)
             if epsilons := family_epsilons(given.plan, Store(given.folder), asked):
                 told[FAMILY_EPSILON] = epsilons
+                told_together = with_private_families(asked, epsilons)
         tables = family_tables(given.settings, together, given.levels, given.seed, runtime.progress.say)
+        if given.results is not None:
+            tables["canaries"] = with_family_canaries(
+                given.results.canaries, given.settings, told_together, _bounds(given), given.seed
+            )
         results = given.with_tables(tables, told)
         return Families(tables["families"], tables["marginal_leakage"], public, results)
 
@@ -121,6 +129,14 @@ def _asked(given: Stored, families: Sequence[Sequence[str]] | str) -> tuple[tupl
     chosen = chosen or given.asked.audit.families or ALL
     study = given.asked if chosen == ALL else given.plan.study  # all: without those that were added for comparison
     return study.families_by_name(chosen, "families")
+
+
+def _bounds(given: Stored) -> Bounds:
+    """How canaries bound epsilon: as in the study, or as in the audit of the files."""
+    if given.plan is not None:
+        return canary_bounds(given.plan.study)
+    known = [] if given.results is None else [name for name in given.results.canaries["thresholds"] if name]
+    return Bounds(thresholds=known[0]) if known else Bounds()
 
 
 def _public(given: Stored, families: Sequence[Sequence[str]], released: Sequence[str]) -> tuple[str, ...]:

@@ -20,16 +20,16 @@ from pruneaudit.data.features import input_features
 from pruneaudit.data.membership import read_membership
 from pruneaudit.data.splits import Splits
 from pruneaudit.engine.dp_sgd_bounds import dp_sgd_bounds
-from pruneaudit.engine.family_audit import audit_families, families_there
+from pruneaudit.engine.family_audit import audit_families, canary_bounds, families_there, with_private_families
 from pruneaudit.engine.family_epsilon import FAMILY_EPSILON, family_epsilons
 from pruneaudit.engine.plan import Action, Plan, Task, attacks_of
 from pruneaudit.engine.store import Store
 from pruneaudit.evaluation import Audit, bank_settings
 from pruneaudit.evaluation.attack_setting import AttackSetting
-from pruneaudit.evaluation.canaries import Bounds
 from pruneaudit.evaluation.columns import SIZE_COLUMNS
 from pruneaudit.evaluation.comparison_plan import ComparisonPlan
 from pruneaudit.evaluation.evaluating import Known, Measuring, Recall, evaluate, with_ratios
+from pruneaudit.evaluation.family_canaries import with_family_canaries
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.baselines import baselines
@@ -250,12 +250,9 @@ def audit_study(
         facts,
         about,
     )
-    bounds = Bounds(
-        study.audit.canary_guesses,
-        study.audit.delta,
-        study.audit.epsilon_thresholds,
-        dp_sgd_bounds(plan, store, left_out),
-    )
+    bounds = replace(canary_bounds(study), curves=dp_sgd_bounds(plan, store, left_out))
     measuring = Measuring(study.seed, study.audit.fpr_levels, bounds, [*map(Outputs.parse, study.audit.outputs)])
     found = evaluate(settings, attacks_of(study), measuring, known, skips(study.audit.attacks), recall)
-    return replace(found, results=found.results.with_tables(tables))
+    together = with_private_families(families, epsilons)
+    planted = with_family_canaries(found.results.canaries, settings, together, bounds, study.seed)
+    return replace(found, results=found.results.with_tables(tables | {"canaries": planted}))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation.attack_setting import AttackSetting
+from pruneaudit.evaluation.canaries import Bounds
 from pruneaudit.evaluation.columns import RELEASE_SEPARATOR
 from pruneaudit.evaluation.families import FEWEST_RELEASES, FamilyPlan, family_tables
 from pruneaudit.study import DENSE, Study
@@ -78,3 +80,22 @@ def audit_families(
             notes.append(f"{error}; left out")
     names = parts[0] if parts else ()
     return {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in names}, notes
+
+
+def with_private_families(
+    families: Sequence[tuple[str, ...]], epsilons: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, ...]]:
+    """Returns the families that were asked about, and those whose epsilon is told.
+
+    Args:
+        families: sets of releases.
+        epsilons: records from `family_epsilons`.
+    """
+    private = (tuple(str(record["family"]).split(RELEASE_SEPARATOR)) for record in epsilons)
+    return list(dict.fromkeys((*families, *private)))
+
+
+def canary_bounds(study: Study) -> Bounds:
+    """Returns how canaries bound epsilon in a study."""
+    audit = study.audit
+    return Bounds(audit.canary_guesses, audit.delta, audit.epsilon_thresholds)

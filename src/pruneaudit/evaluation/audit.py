@@ -17,6 +17,7 @@ from pruneaudit.evaluation.comparison_plan import ComparisonPlan, named, offline
 from pruneaudit.evaluation.data_checks import record_data_checks
 from pruneaudit.evaluation.evaluating import NO_COMPARISONS, Known, Measuring, evaluate, with_ratios
 from pruneaudit.evaluation.families import FamilyPlan, family_tables
+from pruneaudit.evaluation.family_canaries import with_family_canaries
 from pruneaudit.evaluation.floors import tell_floors
 from pruneaudit.evaluation.given import (
     BASELINE,
@@ -127,7 +128,8 @@ def audit(
     found = evaluate(settings, playable, measuring, known, skip, begin=begin)
     if together.families:
         tables = family_tables(settings, together, fpr_levels, seed, runtime.progress.say)
-        found = replace(found, results=found.results.with_tables(tables))
+        planted = with_family_canaries(found.results.canaries, settings, together.families, measuring.bounds, seed)
+        found = replace(found, results=found.results.with_tables(tables | {"canaries": planted}))
     tell_floors(found, playable, seed)
     if any(setting.attack_input.attacked.placebos.any() for setting in settings):
         runtime.progress.say("the same attacks on placebo rows")

@@ -31,8 +31,9 @@ from pruneaudit.attacks.attack import Attack
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.randomness import numpy_generator
+from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.columns import LATER_CANARY_COLUMNS, MEAN
-from pruneaudit.evaluation.findings import Row, Writer
+from pruneaudit.evaluation.findings import Row
 from pruneaudit.metrics import (
     auc_influence,
     best_threshold,
@@ -101,31 +102,56 @@ DEFAULT_BOUNDS = Bounds()
 
 
 @dataclass(frozen=True, eq=False)
-class _Canaries:
+class CanaryScores:
     """All canaries under one attack; a canary without a score for a victim is left out only for that victim.
 
     Whether it has a score depends on the references' coins, which are independent of the victim's. Leaving it out for
     all victims would reveal the coins of victims that are references of each other.
     """
 
-    scores: np.ndarray  # (V, m) float64, NaN where not scored
-    included: np.ndarray  # (V, m) bool
+    release: str
+    """The attacked release; or several together (`family_canaries.py`)."""
+    references: str
+    attack: str
+    victims: tuple[str, ...]
+    """Their V names."""
+    scores: np.ndarray
+    """(V, m) float64, NaN where not scored."""
+    included: np.ndarray
+    """(V, m) bool."""
+    seed: int
+    """Chooses the canaries that choose."""
+
+    @classmethod
+    def of(cls, setting: AttackSetting, attack: str, scores: np.ndarray, seed: int) -> CanaryScores:
+        """The canaries among the scores of an attack.
+
+        Args:
+            setting: the attack setting.
+            attack: the label of the attack.
+            scores: (V, N) float64, NaN where not scored.
+            seed: the study's.
+        """
+        given = setting.attack_input
+        chosen, member = given.attacked.canaries, given.attacked.member[given.victims]  # (N,), (V, N)
+        names = tuple(map(str, given.attacked.model_names[given.victims]))
+        which = setting.release, setting.references, attack
+        return cls(*which, names, scores[:, chosen], member[:, chosen], seed)
 
 
-def canary_findings(writer: Writer, attack: Attack, bounds: Bounds) -> Iterator[Row]:
+def canary_findings(found: CanaryScores, attack: Attack, bounds: Bounds) -> Iterator[Row]:
     """The rows of one attack in one attack setting: its AUC on canaries, and the bounds.
 
     Args:
-        writer: the measured attack setting.
+        found: the canaries under the attack.
         attack: the attack.
         bounds: number of guesses and delta.
     """
-    found = _canaries(writer)
     num_victims, num_canaries = found.scores.shape
     if not num_canaries or (~np.isnan(found.scores)).sum(axis=1).min() < 2:
         return
-    which = {"release": writer.setting.release, "references": writer.setting.references, "attack": writer.attack}
-    for row in (*_auc(found), *_one_run(found, writer, bounds), *_many_runs(found, attack, bounds)):
+    which = {"release": found.release, "references": found.references, "attack": found.attack}
+    for row in (*_auc(found), *_one_run(found, bounds), *_many_runs(found, attack, bounds)):
         yield {**which, "num_canaries": num_canaries, "num_victims": num_victims, "delta": np.nan, **row, **_texts(row)}
 
 
@@ -134,12 +160,7 @@ def _texts(row: Row) -> Row:
     return {column: row.get(column, "") for column in LATER_CANARY_COLUMNS}
 
 
-def _canaries(writer: Writer) -> _Canaries:
-    chosen = writer.setting.attack_input.attacked.canaries  # (N,)
-    return _Canaries(writer.measured.scores[:, chosen], writer.measured.member[:, chosen])
-
-
-def _auc(found: _Canaries) -> Iterator[Row]:
+def _auc(found: CanaryScores) -> Iterator[Row]:
     """The mean AUC over the victims with included and excluded canaries."""
     values, influence = auc_influence(found.scores, found.included)
     known = ~(np.isnan(values) | np.isnan(influence).any(axis=1))
@@ -152,20 +173,19 @@ def _auc(found: _Canaries) -> Iterator[Row]:
 _NO_GUESSES = {"guesses": float("nan"), "correct": float("nan")}
 
 
-def _one_run(found: _Canaries, writer: Writer, bounds: Bounds) -> Iterator[Row]:
+def _one_run(found: CanaryScores, bounds: Bounds) -> Iterator[Row]:
     """For each kind of bound, one for each victim, and one for all of them."""
     num_victims = len(found.scores)
-    names = writer.setting.attack_input.attacked.model_names[writer.setting.attack_input.victims]
-    for figure, bound in bounds.one_run(writer.setting.release).items():
+    for figure, bound in bounds.one_run(found.release).items():
         shared = []
-        for name, scores, included in zip(names, found.scores, found.included, strict=True):
+        for name, scores, included in zip(found.victims, found.scores, found.included, strict=True):
             scored = ~np.isnan(scores)
-            chooses = _choosing(len(scores), writer.seed, str(name))[scored] if bounds.thresholds == SPLIT else None
+            chooses = _choosing(len(scores), found.seed, name)[scored] if bounds.thresholds == SPLIT else None
             given = scores[scored], included[scored], chooses
             own, of_all = (_best_bound(*given, bounds, alpha, bound) for alpha in (ALPHA, ALPHA / num_victims))
             num_canaries = int(scored.sum() if chooses is None else (~chooses).sum())
             counts = {"num_victims": 1, "num_canaries": num_canaries, "thresholds": bounds.thresholds}
-            yield _bound(str(name), figure, own, bounds.delta) | counts
+            yield _bound(name, figure, own, bounds.delta) | counts
             shared.append(of_all)
         best = _bound(EVERY, figure, max(shared, key=lambda best: best[0]), bounds.delta)
         yield best | {"thresholds": bounds.thresholds}
@@ -196,7 +216,7 @@ def _best_bound(
     return epsilon, *guess_canaries(scores, included, *best)
 
 
-def _many_runs(found: _Canaries, attack: Attack, bounds: Bounds) -> Iterator[Row]:
+def _many_runs(found: CanaryScores, attack: Attack, bounds: Bounds) -> Iterator[Row]:
     """One bound from half of the victims, at the threshold learned on the other half."""
     num_victims, num_canaries = found.scores.shape
     if attack.needs or num_victims < MIN_RUNS or np.isnan(found.scores).any():

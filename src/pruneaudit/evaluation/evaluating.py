@@ -14,7 +14,7 @@ from pruneaudit.attacks.attack_input import Scores
 from pruneaudit.attacks.primary import MANY_FLOORED, Primary
 from pruneaudit.core.threads import one_blas_thread
 from pruneaudit.evaluation.attack_setting import AttackSetting, setting_of, shown_kinds
-from pruneaudit.evaluation.canaries import DEFAULT_BOUNDS, Bounds, canary_findings
+from pruneaudit.evaluation.canaries import DEFAULT_BOUNDS, Bounds, CanaryScores, canary_findings
 from pruneaudit.evaluation.columns import LATER_RELEASE_COLUMNS, RELEASE_COLUMNS, TABLES
 from pruneaudit.evaluation.comparison_plan import (
     ComparisonPlan,
@@ -150,7 +150,8 @@ def evaluate(
                     rankings[label, setting.release, setting.references] = Ranking.of(measured, levels)
             rows[label] = _rows(written[label], settings, pairs, [written[other] for other in rivals[label]])
             for writer in written[label].values():
-                rows[label]["canaries"] += canary_findings(writer, attacks[label], measuring.bounds)
+                planted = CanaryScores.of(writer.setting, label, writer.measured.scores, seed)
+                rows[label]["canaries"] += canary_findings(planted, attacks[label], measuring.bounds)
             if label == primary.attack:
                 alike = {
                     release: writer for (release, what), writer in written[label].items() if what == kinds[release]

@@ -158,6 +158,11 @@ class JointAttack:
         """The kind of references."""
         return self.settings[-1].references
 
+    @property
+    def setting(self) -> AttackSetting:
+        """The attack setting of all releases together."""
+        return AttackSetting(RELEASE_SEPARATOR.join(self.family), self.references, self.attack_input)
+
     @cached_property
     def _deal(self) -> Deal:
         return Deal(self.attack_input, self.seed)
@@ -202,8 +207,12 @@ class JointAttack:
     def measured(self, chosen: ReleaseSet) -> dict[Quantity, Measurement]:
         """The figures of a set, measured once."""
         if chosen not in self._found:
-            self._found[chosen] = self._figures(self._deal.scores([self._evidence[name] for name in chosen]))
+            self._found[chosen] = self._figures(self.scores(chosen))
         return self._found[chosen]
+
+    def scores(self, chosen: ReleaseSet) -> np.ndarray:
+        """The scores (V, N) float64 of the attack on a set, canaries included; NaN where it has none."""
+        return self._deal.scores([self._evidence[name] for name in chosen])
 
     def _figures(self, scores: np.ndarray) -> dict[Quantity, Measurement]:
         scored = scored_for(np.where(self._counted, scores, np.nan), self._member, self.levels, self.seed)
@@ -246,8 +255,7 @@ class JointAttack:
         """
         if lacking := rival.lacks(self.attack_input):
             raise UserError(f"attack '{label}' needs {lacking}; leave it out")
-        name = RELEASE_SEPARATOR.join(self.family)
-        scores = play(rival, label, AttackSetting(name, self.references, self.attack_input), self.seed).victims
+        scores = play(rival, label, self.setting, self.seed).victims
         found, own, rows = self._figures(scores), self.measured(self.family), []
         for quantity in self.quantities:
             row = self._set_row(self.family, label, quantity, self._best_part(self.family))

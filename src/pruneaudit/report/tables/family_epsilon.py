@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pruneaudit.evaluation.canaries import ONE_RUN
+from pruneaudit.evaluation.columns import RELEASE_SEPARATOR
 from pruneaudit.evaluation.results import Results
+from pruneaudit.report.sentences.canaries import told_bounds
 from pruneaudit.report.sentences.family_epsilon import (
     epsilon_records,
     epsilon_words,
@@ -26,6 +29,8 @@ class EpsilonLine:
     releases: str
     is_family: bool
     epsilon: Cell
+    at_least: str
+    """The lower bound by canaries; empty without one."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,11 @@ class EpsilonTable:
     notes: tuple[str, ...]
     """The reasons that `Cell.note` counts."""
 
+    @property
+    def has_bounds(self) -> bool:
+        """Whether canaries bound any of them from below."""
+        return any(line.at_least for line in self.lines)
+
 
 def epsilon_table(results: Results) -> EpsilonTable | None:
     """The table of families with DP-SGD; None in runs without any."""
@@ -47,16 +57,23 @@ def epsilon_table(results: Results) -> EpsilonTable | None:
 
 
 def _lines(results: Results, notes: Notes) -> Iterator[EpsilonLine]:
+    at_least = _at_least(results)
     for record in epsilon_records(results):
         spent, releases = spent_words(record), releases_of(record)
-        yield EpsilonLine(
-            listed(releases), True, Cell(spent) if spent else Cell("", note=notes.number(why_void(record)))
-        )
+        whole = Cell(spent) if spent else Cell("", note=notes.number(why_void(record)))
+        yield EpsilonLine(listed(releases), True, whole, at_least.get(frozenset(releases), ""))
         own = dict(record.get("own") or {}) if len(releases) > 1 else {}
         for name, epsilon in own.items():
             missing = epsilon is None
-            yield EpsilonLine(
-                str(name),
-                False,
-                Cell("", note=notes.number(NOT_COVERED)) if missing else Cell(f"epsilon {epsilon:.2f}"),
-            )
+            alone = Cell("", note=notes.number(NOT_COVERED)) if missing else Cell(f"epsilon {epsilon:.2f}")
+            yield EpsilonLine(str(name), False, alone, at_least.get(frozenset([name]), ""))
+
+
+def _at_least(results: Results) -> dict[frozenset[str], str]:
+    """The bounds by canaries that hold for any training, by releases; of the first kind of references."""
+    rows = told_bounds(results)
+    found: dict[frozenset[str], str] = {}
+    for row in rows[rows["figure"] == ONE_RUN].to_dict("records"):
+        told = f"{row['value']:.2f} at delta {row['delta']:g}"
+        found.setdefault(frozenset(str(row["release"]).split(RELEASE_SEPARATOR)), told)
+    return found
