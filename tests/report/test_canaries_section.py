@@ -58,6 +58,8 @@ def test_families_are_told_by_the_joint_attack_alone(planted):
     assert tuple(alone) == canary_words(planted)
     assert all(word in whole for word in ("3.21", "together", *release_names(planted)[:2]))
     assert family in render(together)
+    assert "Several releases in one line" in render(together)
+    assert "Several releases in one line" not in render(planted)
 
 
 def test_terminal_and_summary_say_the_same(planted):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pruneaudit.evaluation.canaries import AUC as AREA
 from pruneaudit.evaluation.canaries import DP_SGD, EVERY, GAUSSIAN, MANY_RUNS, ONE_RUN
 from pruneaudit.evaluation.columns import MEAN, POOLED
+from pruneaudit.evaluation.family_canaries import is_of_family
 from pruneaudit.evaluation.results import Results
 from pruneaudit.report.quantities import (
     AUC,
@@ -114,6 +115,8 @@ class CanaryLine:
     """Lower bound from many runs; empty where there is none."""
     num_canaries: int
     num_victims: int
+    is_family: bool
+    """Whether it is about several releases together."""
 
 
 def canaries_table(results: Results) -> tuple[CanaryLine, ...]:
@@ -130,8 +133,9 @@ def canaries_table(results: Results) -> tuple[CanaryLine, ...]:
         )
         auc = "" if area is None else f"{AUC.value(area['value'])} {AUC.interval(area['low'], area['high'])}"
         counts = int(part["num_canaries"].iloc[0]), int(part["num_victims"].max())
-        references = references_named(results, str(references))
-        lines.append(CanaryLine(str(release), references, str(attack), auc, one, gaussian, dp_sgd, many, *counts))
+        which = str(release), references_named(results, str(references)), str(attack)
+        is_family = bool(is_of_family(part).iloc[0])
+        lines.append(CanaryLine(*which, auc, one, gaussian, dp_sgd, many, *counts, is_family))
     return tuple(lines)
 
 
