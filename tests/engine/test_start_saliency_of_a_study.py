@@ -13,6 +13,8 @@ from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import MASK_FILE
 from pruneaudit.core.randomness import torch_generator
+from pruneaudit.data.digits import Digits
+from pruneaudit.data.source import NoOptions
 from pruneaudit.models import build_model
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.runs.folder import RunFolder
@@ -126,6 +128,38 @@ def test_a_public_file_is_differentiated_as_it_is(tmp_path):
         for (name, mask), g in zip(masks.items(), gradients, strict=True)
     ]
     assert found[0, 7] == pytest.approx(float(sum(grown)), rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("num_references", [0, 2])
+def test_a_shipped_file_from_a_public_parent_needs_no_reference(tmp_path, num_references):
+    """The target is the parent after training on its members; its pruned file is all that the attacker has."""
+    member = np.zeros(1797, np.int8)
+    member[np.random.default_rng(0).permutation(1797)[:60]] = 1
+    np.save(tmp_path / "member.npy", member)
+    network = build_model("mlp", {"hidden": [16]}, (1, 8, 8), 10, torch.Generator().manual_seed(8))
+    torch.save(network.state_dict(), tmp_path / "public.pt")
+    raw = Digits().load(NoOptions(), None)
+    x = (torch.tensor(raw.x[member == 1]).float() / 255 - raw.mean[0]) / raw.std[0]
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    for _ in range(60):
+        optimizer.zero_grad()
+        cross_entropy(network(x), torch.tensor(raw.y[member == 1])).backward()
+        optimizer.step()
+    torch.save(network.state_dict(), tmp_path / "mine.pt")
+    with torch.no_grad():
+        for name in ("1.weight", "3.weight"):
+            weight = network.get_parameter(name)
+            weight[weight.abs() < weight.abs().quantile(0.7)] = 0
+    torch.save(network.state_dict(), tmp_path / "shipped.pt")
+    values = study("loss", "mask_saliency", init=tmp_path / "public.pt", releases=[]).model_dump(exclude={"membership"})
+    values["data"] = {"source": "digits", "num_samples": 120, "num_holdout": 40}
+    values["releases"] = [{"weights": str(tmp_path / "shipped.pt")}]
+    target = {"weights": str(tmp_path / "mine.pt"), "member": str(tmp_path / "member.npy")}
+    target |= {"num_references": num_references}
+    found = run(Study.model_validate(values | {"target": target}), tmp_path, runtime=SERIAL)
+    means = found.audit.findings.query("victim == 'mean' and attack == 'mask_saliency'").set_index("release")
+    assert list(means.index) == ["shipped"]
+    assert means.loc["shipped", "num_trainings"] == 0 and means.loc["shipped", "auc"] > 0.5
 
 
 def test_a_finished_run_without_it_says_how_to_compute_it(tmp_path):

@@ -85,7 +85,7 @@ class Attack(Configured[OptionsT], ABC):
                 "the growth of kept weights by a step at public initial weights (key `start_saliency`, (models,"
                 " samples)), which a study computes for pruned releases if training.init is shared or a file"
             )
-        if "structure" in self.needs and (lack := _lacking_structure(attack_input)):
+        if "structure" in self.needs and (lack := self._lacking_structure(attack_input)):
             return lack
         if "sensitivity" in self.needs and any(
             part.sensitivity is None for part in (attack_input.attacked, attack_input.reference)
@@ -104,7 +104,21 @@ class Attack(Configured[OptionsT], ABC):
             return False
         if "start_saliency" in self.needs and attack_input.attacked.start_saliency is None:
             return False
-        return not ("structure" in self.needs and _lacking_structure(attack_input))
+        return not ("structure" in self.needs and self._lacking_structure(attack_input))
+
+    def _lacking_structure(self, attack_input: AttackInput) -> str:
+        """What an attack on structure lacks, in words; empty if nothing. References count only if it needs them."""
+        references = attack_input.references[-1:] if "references" in self.needs else ()
+        structures = [part.structure for part in (attack_input.attacked, *references)]
+        sizes = [structure.shape[1] for structure in structures if structure is not None]
+        if len(sizes) < len(structures):
+            return (
+                "which weights or channels each victim and each reference keeps (key `structure`, (models, bits)),"
+                " which releases with masks or with fewer channels have"
+            )
+        if len(set(sizes)) > 1:
+            return f"the same bits of victims and references (key `structure`), got {sizes[0]:,} and {sizes[1]:,} bits"
+        return ""
 
     def num_trainings(self, attack_input: AttackInput) -> int:
         """How many networks have to be trained for one score of a victim, beside the victim itself.
@@ -138,21 +152,6 @@ class Attack(Configured[OptionsT], ABC):
     @abstractmethod
     def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
         """One score per (victim, sample). It must not use the victims' membership."""
-
-
-def _lacking_structure(attack_input: AttackInput) -> str:
-    """What an attack on structure lacks, in words; empty if it lacks nothing."""
-    parts = (attack_input.attacked, *attack_input.references[-1:])
-    structures = [part.structure for part in parts]
-    sizes = [structure.shape[1] for structure in structures if structure is not None]
-    if len(sizes) < len(structures):
-        return (
-            "which weights or channels each victim and each reference keeps (key `structure`, (models, bits)), which"
-            " releases with masks or with fewer channels have"
-        )
-    if len(set(sizes)) > 1:
-        return f"the same bits of victims and references (key `structure`), got {sizes[0]:,} and {sizes[1]:,} bits"
-    return ""
 
 
 def _have_in_references(attack_input: AttackInput) -> bool:
