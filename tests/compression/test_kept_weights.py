@@ -7,7 +7,7 @@ from torch import nn
 from pruneaudit.compression.kept_weights import kept_weights
 from pruneaudit.compression.mask import Masks
 from pruneaudit.compression.matrices import counted_weights
-from pruneaudit.compression.state import state_of
+from pruneaudit.compression.state import masks_in, state_of, structure_in
 from pruneaudit.compression.structure import ChangedArchitecture
 from pruneaudit.compression.structured import remove_channels
 from pruneaudit.models import build_model
@@ -27,16 +27,20 @@ def narrowed(model, sparsity=0.4):
     return smaller, ChangedArchitecture(changes)
 
 
+def kept_by(model, state):
+    return kept_weights(model, masks_in(state) or {}, structure_in(state))
+
+
 def test_masks_alone_are_given_back():
     model = network("mlp", hidden=[6])
     masks = random_masks(model, ["1.weight"])
-    found = kept_weights(model, state_of(model, [masks]))
+    found = kept_by(model, state_of(model, [masks]))
     assert list(found) == ["1.weight"] and torch.equal(found["1.weight"], masks["1.weight"])
 
 
 def test_nothing_lost_nothing_found():
     model = network("mlp", hidden=[6])
-    assert dict(kept_weights(model, {})) == {}
+    assert dict(kept_weights(model, {}, "")) == {}
 
 
 @pytest.mark.parametrize("name", ["tinycnn", "resnet20"])
@@ -44,7 +48,7 @@ def test_the_kept_weights_of_channels_are_those_of_the_smaller_network(name):
     model = network(name, width=8) if name == "tinycnn" else network(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     smaller, channels = narrowed(model)
-    found = kept_weights(model, state_of(smaller, [channels]))
+    found = kept_by(model, state_of(smaller, [channels]))
     left = counted_weights(smaller)
     for key, weight in counted_weights(model).items():
         if key in found:
@@ -62,7 +66,7 @@ def test_a_mask_on_the_channels_that_are_left():
     smaller, channels = narrowed(model)
     masks = random_masks(smaller, [name for name, _ in counted_weights(smaller).items()])
     masks.apply(smaller)
-    found = kept_weights(model, state_of(smaller, [channels, masks]))
+    found = kept_by(model, state_of(smaller, [channels, masks]))
     assert sum(int(mask.sum()) for mask in found.values()) == masks.num_kept
     left = counted_weights(smaller)
     for key, weight in counted_weights(model).items():
@@ -74,6 +78,6 @@ def test_three_channels_by_hand():
     with torch.no_grad():
         model[1].weight.copy_(torch.tensor([[1.0], [0.1], [2.0]]).expand(3, 64))
     smaller, channels = narrowed(model, 1 / 3)
-    found = kept_weights(model, state_of(smaller, [channels]))
+    found = kept_by(model, state_of(smaller, [channels]))
     assert found["1.weight"].all(dim=1).tolist() == [True, False, True]
     assert found["3.weight"].tolist() == [[True, False, True]] * 4

@@ -82,6 +82,14 @@ def command(
             " every weight. Repeatable; with the names of releases as in --weights.",
         ),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--start",
+            help="The file of public weights from which all networks were trained. Also collects what the attack"
+            " mask_saliency needs, and turns --structure on.",
+        ),
+    ] = None,
     mean: Annotated[
         str | None,
         typer.Option(
@@ -122,7 +130,7 @@ def command(
         numbers("--std", std),
     )
     masks_of = _masks(masks or [], list(releases))
-    asked = Queries(queries, sensitivity, seed, structure)
+    asked = Queries(queries, sensitivity, seed, structure, start=start or "")
     with _writing(out, list(releases), force) as write, StepLine(quiet) as line:
         machine = Here(device, data_root, line)
         collected = {}

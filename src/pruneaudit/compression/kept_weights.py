@@ -10,31 +10,31 @@ from torch import Tensor, nn
 from pruneaudit.compression.mask import Masks
 from pruneaudit.compression.matrices import matrices
 from pruneaudit.compression.parametrized import copied
-from pruneaudit.compression.state import State, masks_in, structure_in
 from pruneaudit.compression.structure import CHANNELS, FACTORS, of_kind, replay
 
 
-def kept_weights(whole: nn.Module, state: State) -> Masks:
+def kept_weights(whole: nn.Module, masks: Mapping[str, Tensor], structure: str) -> Masks:
     """The kept weights of each weight matrix that lost some, in the shapes of the whole network.
 
     Args:
         whole: a network from before the compression, with any weights; it does not change.
-        state: the compressed state. Codes say nothing of what is kept; beside layers of low rank only masks are read.
+        masks: bool by parameter name; True = the weight is kept.
+        structure: how the architecture was changed, as JSON text; empty if it was not. Of layers of low rank, and of
+            networks that have some, only masks are read.
 
     Returns:
         Masks by parameter name; of parameters that lost weights, and of those under a mask.
 
     Raises:
-        UserError: the state belongs to another network.
+        UserError: the record belongs to another network.
     """
-    changes = structure_in(state)
-    places = places_of_weights(whole, "" if of_kind(changes, FACTORS) else of_kind(changes, CHANNELS))
-    masks: Mapping[str, Tensor] = masks_in(state) or {}
+    channels = "" if of_kind(structure, FACTORS) else of_kind(structure, CHANNELS)
+    places = places_of_weights(whole, channels)
     found = {}
     for name, weight in _matrices(whole).items():
         mask, numbers = masks.get(name), places[name]
         if mask is not None and mask.shape == numbers.shape:
-            found[name] = placed(mask, numbers, weight.shape)
+            found[name] = placed(mask.cpu(), numbers, weight.shape)
         elif numbers.shape != weight.shape:
             found[name] = placed(torch.ones_like(numbers, dtype=torch.bool), numbers, weight.shape)
     return Masks(found)

@@ -17,7 +17,7 @@ from scipy.special import softmax
 from torch import nn
 
 from pruneaudit.compression.kept_weights import kept_weights
-from pruneaudit.compression.state import load_state
+from pruneaudit.compression.state import load_state, masks_in, structure_in
 from pruneaudit.core import seeds
 from pruneaudit.core.files import EARLY_FILE
 from pruneaudit.core.randomness import torch_generator
@@ -129,7 +129,8 @@ def _train_copy(task_spec: TaskSpec) -> None:
 def _differentiate_start(task_spec: TaskSpec) -> None:
     """Compares what one model keeps with the gradients of the whole audit data at the public initial weights."""
     start = shared_start(task_spec, audit_data_of(task_spec))
-    kept = kept_weights(start, load_state(Path(task_spec.inputs["model"])))
+    state = load_state(Path(task_spec.inputs["model"]))
+    kept = kept_weights(start, masks_in(state) or {}, structure_in(state))
     parts, start = list(_parts(task_spec)), start.to(task_spec.device)
     settle_norms(start, parts[0])
     found = np.concatenate([start_saliency(start, samples, kept) for samples in parts])  # (N,)

@@ -58,9 +58,12 @@ class Queries:
     masks: Sequence[str | Path] = ()
     """Files of masks, one per model in the order of the weights, each with 0 or 1 for every weight by the parameter's
     name, also with torch's ending "_mask"; patterns work. They turn `structure` on."""
+    start: str | Path = ""
+    """The file of public weights from which all networks were trained: also collects what the attack `mask_saliency`
+    needs. It turns `structure` on."""
 
     def __post_init__(self) -> None:
-        if self.masks:
+        if self.masks or self.start:
             object.__setattr__(self, "structure", True)
         if self.count < 1:
             raise UserError(f"queries: got {self.count}, expected 1 or more")

@@ -137,18 +137,24 @@ def collect(
     from pruneaudit.external.filling import filled
     from pruneaudit.external.kept import NO_STRUCTURE, Structures, find_masks
     from pruneaudit.external.networks import ask, maker_of
+    from pruneaudit.external.public_start import PublicStart, start_file
 
     shape, names = audit_data.x.shape[1:], [str(name) for name in frame.model_names]
     make = maker_of(factory, options.factory_options, shape, audit_data.num_classes)
     structures = Structures(make, find_masks(queries.masks, len(files))) if queries.structure else None
-    samples = device_samples(audit_data, runtime.device)
+    samples, start = device_samples(audit_data, runtime.device), None
+    if queries.start:
+        public, key = start_file(queries.start), options.weights_key
+        start = PublicStart(make(), public, samples, audit_data.num_classes, key, notes.setdefault)
     arrays: dict[str, np.ndarray] = {}
+    saliency: list[np.ndarray] = []
     seen: dict[bytes, str] = {}
     for row, (file, name) in enumerate(zip(files, names, strict=True)):
         runtime.progress.say(f"predicting with {name} ({row + 1} of {len(files)})")
         network = filled(make(), file, options.weights_key, notes.setdefault).to(runtime.device)
         if structures is not None:
-            structures.add(network, file)
+            kept = structures.add(network, file)
+            saliency += [start.saliency(*kept)] if start is not None else []
         answers = ask(network, samples, name, audit_data.num_classes, queries, not audit_data.classes_known)
         _check_form(answers, arrays, name)
         _check_new(next(iter(answers.values())), str(file), seen)  # logits or probabilities
@@ -157,6 +163,7 @@ def collect(
     collected: dict[str, Any] = {"logits": None, **arrays}
     if structures is not None and (bits := structures.bits()) is not None:
         collected["structure"] = bits
+        collected |= {"start_saliency": np.stack(saliency)} if saliency else {}
     elif structures is not None:
         notes.setdefault(NO_STRUCTURE)
     if frame.fitting.sum() >= MIN_HOLDOUT:

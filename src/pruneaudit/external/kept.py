@@ -77,12 +77,15 @@ class Structures:
         self._found = KeptByModels()
         self._count = 0
 
-    def add(self, network: nn.Module, path: Path) -> None:
+    def add(self, network: nn.Module, path: Path) -> tuple[Mapping[str, Tensor], str]:
         """Reads the next network.
 
         Args:
             network: with its weights.
             path: the file that they are from.
+
+        Returns:
+            Its masks, and how its architecture was changed, as JSON text.
 
         Raises:
             UserError: a mask fits no parameter of the network, or has other values than 0 and 1.
@@ -95,6 +98,7 @@ class Structures:
             self._whole = Whole(self._build)
         masks = _of_zeros(network) if file is None else _read(file, network)
         self._found.add(kept_bits(masks, structure, self._whole))
+        return masks, structure
 
     def bits(self) -> Bits | None:
         """All bits (M, D); None if nothing is removed from any network."""

@@ -141,6 +141,25 @@ def ask(
     return answers
 
 
+@working_folder_searched()
+def with_logits(network: nn.Module, samples: Samples, name: str, num_classes: int) -> nn.Module:
+    """A network in evaluation mode that returns one logit per class; for probabilities, their logarithms.
+
+    Args:
+        network: with its weights, on the samples' device; its parameters are those of the result.
+        samples: N samples, to recognise the form of its outputs by.
+        name: its name, for messages.
+        num_classes: C.
+
+    Raises:
+        UserError: the network fails on the samples, or returns neither logits nor probabilities.
+    """
+    plain = Plain(network).eval()
+    _try(plain, samples, name, num_classes, may_be_more=False)
+    form, asked = _form(plain, samples, name)
+    return asked if form == "logits" else Logarithms(asked)
+
+
 def _form(network: Plain, samples: Samples, name: str) -> tuple[str, nn.Module]:
     """`logits` or `probabilities`, recognised on some samples, and the network with one output per class."""
     with torch.inference_mode():
