@@ -81,11 +81,11 @@ def test_the_exact_test_names_nobody_where_nothing_leaks(num_victims):
     rng, is_listed, small, real = np.random.default_rng([1, num_victims]), [], [], []
     for draw in range(400):
         bank = some(networks(), rng.choice(NUM_MODELS, num_victims, replace=False))
-        null = tested(bank.redrawn(rng))
+        null = judged(bank.redrawn(rng))
         is_listed.append(num_named(null) > 0)
         small.append(np.mean(null.p_value <= 0.05))
         if draw < NUM_DRAWS:
-            true = tested(bank)
+            true = judged(bank)
             real.append((num_named(true), np.median(true.smallest), fewest_named(true.smallest, RATE)))
     number, smallest, fewest = np.mean(np.array(real, dtype=float), axis=0)
     print(
@@ -96,7 +96,7 @@ def test_the_exact_test_names_nobody_where_nothing_leaks(num_victims):
     assert np.mean(small) <= 0.05 + 2 * np.std(small, ddof=1) / np.sqrt(len(small))
 
 
-def tested(bank: Bank) -> RecipeTest:
+def judged(bank: Bank) -> RecipeTest:
     """Of the audited samples, by phi itself: references that are no victims would not change the ranks."""
     return exposed_by_recipe(bank.phi[:, :NUM_AUDITED], bank.member[:, :NUM_AUDITED])
 
