@@ -68,10 +68,10 @@ def test_figures_are_means_over_networks_with_their_range(with_verdicts):
 
 def test_sentences_say_how_many_how_wrong_and_how_few_is_possible(with_verdicts):
     said = record_tables(with_verdicts.verdicts).said
-    model, shortest, families, recipe, floor = said
+    model, shortest, each_list, recipe, floor = said
     assert all(part in model for part in ("40.0 of 2,000", "dense", "10%", "(0 to 80)", "4.2%"))
     assert "20 records" in shortest and "0.001" in shortest
-    assert families.count("3 ") == 2
+    assert "3 lists" in each_list
     assert "7 of 2,000" in recipe and "14 networks" in recipe
     assert "7 samples" in floor
     one = record_tables(pd.DataFrame([row(named=40, wrong=1)])).said

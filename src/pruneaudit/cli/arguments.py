@@ -65,10 +65,12 @@ def run_or_files(source: list[str], references: list[str] | None, baseline: str 
         baseline: the option --baseline, for files.
 
     Raises:
-        UserError: the options were given beside a run; or as for `files_by_release`.
+        UserError: the options were given beside a run; the only source is no run and no file; or as for
+            `files_by_release`.
     """
     from pruneaudit.api import PredictionFiles
     from pruneaudit.core.files import STUDY_FILE
+    from pruneaudit.external.release_files import LIST_FILE
     from pruneaudit.runs.names import REPORT_FILE
 
     first = Path(source[0])
@@ -77,6 +79,13 @@ def run_or_files(source: list[str], references: list[str] | None, baseline: str 
         if references or baseline:
             raise UserError(f"--references, --baseline: got them beside the run {first}, which has its own; leave them")
         return first
+    is_nowhere = not first.exists() and not first.suffix and "=" not in source[0]
+    if len(source) == 1 and (is_nowhere or (first.is_dir() and not (first / LIST_FILE).exists())):
+        why = "no such folder" if is_nowhere else f"has neither {STUDY_FILE} nor {REPORT_FILE} nor {LIST_FILE}"
+        raise UserError(
+            f"{first}: {why}; expected the folder of a finished run, such as runs/demo, a folder that pruneaudit"
+            " collect wrote, or files of predictions: NAME=FILE.npz"
+        )
     others = files_by_release("--references", references) if references else None
     return PredictionFiles(files_by_release("FILE", source), others, baseline)
 

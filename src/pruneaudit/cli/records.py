@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pruneaudit.cli.arguments import files_by_release, rates
+from pruneaudit.cli.arguments import rates, run_or_files
 from pruneaudit.cli.common import DataRootOption, QuietOption, StepLine, command_line
 from pruneaudit.core.errors import UserError, printable
 
@@ -67,23 +67,12 @@ def command(
 
     Writes records.csv, which only you can read, and adds counts to the report. Predictions need rows of the holdout.
     """
-    from pruneaudit.api import PredictionFiles, RecordLists, records
-    from pruneaudit.core.files import STUDY_FILE
+    from pruneaudit.api import RecordLists, records
     from pruneaudit.core.machine import Here
-    from pruneaudit.runs.names import REPORT_FILE
 
     asked = RecordLists(_one_rate(fdr), tuple(releases or ()), tuple(victims or ()), score, seed)
-    folder = Path(source[0])
-    is_run = (
-        len(source) == 1 and folder.is_dir() and any((folder / name).exists() for name in (STUDY_FILE, REPORT_FILE))
-    )
-    if is_run and (references or baseline):
-        raise UserError(f"--references, --baseline: got them beside the run {source[0]}, which has its own; leave them")
+    given = run_or_files(source, references, baseline)
     with StepLine(quiet) as line:
-        given: Path | PredictionFiles = folder
-        if not is_run:
-            others = files_by_release("--references", references) if references else None
-            given = PredictionFiles(files_by_release("FILE", source), others, baseline)
         machine = Here(data_folder=data_root, progress=line)
         found = records(given, asked, out, show_records, machine, command_line())
     _show(found, as_json)
@@ -157,7 +146,8 @@ def _print_table(title: str, columns: tuple[str, ...], lines: tuple[RecordLine, 
     )
     printed.add_column("Release", overflow="fold")
     for column in columns:
-        printed.add_column(column, justify="right", overflow="fold")
+        longest_word = max(map(len, column.split()))
+        printed.add_column(column, justify="right", overflow="fold", min_width=longest_word)
     for line in lines:
         cells = [f"{cell.value} {cell.interval}".strip() if cell.value else f"- ({cell.note})" for cell in line.cells]
         printed.add_row(terminal_text(line.release), *map(terminal_text, cells))

@@ -60,9 +60,8 @@ def checked_families(
     for family in families:
         if len(family) < FEWEST:
             told = f"one release ({family[0]})" if family else "no release"
-            raise _refused(
-                where, f"got a family of {told}, expected {FEWEST} or more releases; there are: {', '.join(names)}"
-            )
+            more = "name some of" if len(names) >= FEWEST else "add another release of the same networks to"
+            raise _refused(where, f"got a family of {told}, expected {FEWEST} or more; {more}: {', '.join(names)}")
     return tuple(dict.fromkeys(families))
 
 

@@ -23,8 +23,8 @@ def _all_words(of_models: Sequence[Judged], of_recipes: Sequence[Judged]) -> Ite
         num_lists = sum(one.num_lists for one in listed)
         if num_lists > 1:
             yield (
-                f"The rate of {percent(listed[0].fdr)} holds for each release and network: {num_lists:,} lists are"
-                f" {num_lists:,} families, and it does not hold for all of them together."
+                f"The rate of {percent(listed[0].fdr)} holds for each list, one for a release and network. It does not"
+                f" hold for all {num_lists:,} lists together."
             )
     tested = [one for one in of_recipes if one.num_lists]
     if tested:
