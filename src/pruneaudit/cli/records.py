@@ -65,7 +65,8 @@ def command(
 ) -> None:
     """Name the records that a model exposes, with few false names; trains no network.
 
-    Writes records.csv, which only you can read, and adds counts to the report. Predictions need rows of the holdout.
+    Writes records.csv, which only you can read, and adds counts to the report. Predictions need
+    500 rows of the holdout: not in any training set, and eligible for no model.
     """
     from pruneaudit.api import RecordLists, records
     from pruneaudit.core.machine import Here
@@ -146,8 +147,7 @@ def _print_table(title: str, columns: tuple[str, ...], lines: tuple[RecordLine, 
     )
     printed.add_column("Release", overflow="fold")
     for column in columns:
-        longest_word = max(map(len, column.split()))
-        printed.add_column(column, justify="right", overflow="fold", min_width=longest_word)
+        printed.add_column(column, justify="right", overflow="fold")
     for line in lines:
         cells = [f"{cell.value} {cell.interval}".strip() if cell.value else f"- ({cell.note})" for cell in line.cells]
         printed.add_row(terminal_text(line.release), *map(terminal_text, cells))

@@ -89,7 +89,8 @@ def lacking(attack_input: AttackInput, score: str) -> str:
     return (
         f"{MIN_HOLDOUT} or more nulls, got {number}: half B of the holdout, samples that no model was trained on or"
         f" made with. A holdout of {SUFFICIENT_HOLDOUT} samples has enough (in a study data.num_holdout="
-        f"{SUFFICIENT_HOLDOUT}, and data.num_public for training that reads it)"
+        f"{SUFFICIENT_HOLDOUT}, and data.num_public for training that reads it; in files of predictions, of every"
+        " release and of references, rows with eligible=False and member=False for all models)"
     )
 
 
