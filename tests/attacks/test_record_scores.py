@@ -109,7 +109,7 @@ def test_without_in_references_all_references_of_a_null_count(make_bank, make_in
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_a_victim_is_scored_alike_whoever_else_is_asked_for(attack_input, score):
+def test_scores_of_a_victim_do_not_depend_on_other_victims(attack_input, score):
     together, alone = scored(score, attack_input), scored(score, attack_input, [5])[0]
     np.testing.assert_allclose(together[5].audited, alone.audited, rtol=1e-9)
     np.testing.assert_allclose(together[5].nulls, alone.nulls, rtol=1e-9)

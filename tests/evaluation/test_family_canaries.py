@@ -40,7 +40,10 @@ def releases(gain=1.2, **how):
 def truth(gain, number):
     """The epsilon of `number` sums of one sample together: the Gaussian mechanism (arXiv 1805.06530)."""
     mean = gain * math.sqrt(number)
-    excess = lambda e: norm.cdf(mean / 2 - e / mean) - math.exp(e) * norm.cdf(-mean / 2 - e / mean) - DELTA  # noqa: E731
+
+    def excess(e):
+        return norm.cdf(mean / 2 - e / mean) - math.exp(e) * norm.cdf(-mean / 2 - e / mean) - DELTA
+
     return brentq(excess, 0, 50)
 
 

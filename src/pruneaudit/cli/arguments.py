@@ -1,15 +1,36 @@
-"""Parsers for arguments with several values: `key=value`, `name=FILE`, and comma-separated names and numbers."""
+"""Parsers for arguments with several values: `key=value`, `name=FILE`, and comma-separated names and numbers.
+
+Also the arguments of commands that take a finished run, or files of predictions.
+"""
 
 from __future__ import annotations
 
 import glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from pruneaudit.core.errors import UserError
 
 if TYPE_CHECKING:
     from pruneaudit.api import PredictionFiles
+
+
+RunOrFilesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN | [NAME=]FILE...",
+        help="The folder of a finished run, such as runs/demo; or files of predictions, as for audit.",
+    ),
+]
+OtherModelsOption = Annotated[
+    list[str] | None,
+    typer.Option("--references", metavar="[NAME=]FILE", help="Predictions of other models, as for audit."),
+]
+BaselineOption = Annotated[
+    str | None, typer.Option("--baseline", metavar="NAME", help="As for audit, with files; default: dense.")
+]
 
 
 def keyed_values(option: str, given: list[str]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pruneaudit.cli.arguments import BaselineOption, OtherModelsOption, RunOrFilesArgument, names, rates, run_or_files
 from pruneaudit.cli.arguments import families as parsed
-from pruneaudit.cli.arguments import names, rates, run_or_files
 from pruneaudit.cli.common import DataRootOption, QuietOption, StepLine, command_line
 from pruneaudit.core.errors import printable
 
@@ -29,13 +29,7 @@ _WIDTH_OF_RATES = 100
 
 
 def command(
-    source: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN | [NAME=]FILE...",
-            help="The folder of a finished run, such as runs/demo; or files of predictions, as for audit.",
-        ),
-    ],
+    source: RunOrFilesArgument,
     families: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,13 +50,8 @@ def command(
         str | None,
         typer.Option("--attacks", help="Other attacks on all releases of a family, for comparison, such as pair_nn."),
     ] = None,
-    references: Annotated[
-        list[str] | None,
-        typer.Option("--references", metavar="[NAME=]FILE", help="Predictions of other models, as for audit."),
-    ] = None,
-    baseline: Annotated[
-        str | None, typer.Option("--baseline", metavar="NAME", help="As for audit, with files; default: dense.")
-    ] = None,
+    references: OtherModelsOption = None,
+    baseline: BaselineOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="With files: the folder of their audit, to add the tables to it.")
     ] = None,

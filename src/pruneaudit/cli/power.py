@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pruneaudit.cli.arguments import names, rates, run_or_files
+from pruneaudit.cli.arguments import BaselineOption, OtherModelsOption, RunOrFilesArgument, names, rates, run_or_files
 from pruneaudit.cli.common import DataRootOption, QuietOption, StepLine, command_line
 from pruneaudit.core.errors import UserError, printable
 
@@ -21,24 +21,13 @@ if TYPE_CHECKING:
 
 
 def command(
-    source: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN | [NAME=]FILE...",
-            help="The folder of a finished run, such as runs/demo; or files of predictions, as for audit.",
-        ),
-    ],
+    source: RunOrFilesArgument,
     attacks: Annotated[
         str | None,
         typer.Option("--attacks", help="Comma-separated names of attacks that use references; default: lira,rmia."),
     ] = None,
-    references: Annotated[
-        list[str] | None,
-        typer.Option("--references", metavar="[NAME=]FILE", help="Predictions of other models, as for audit."),
-    ] = None,
-    baseline: Annotated[
-        str | None, typer.Option("--baseline", metavar="NAME", help="As for audit, with files; default: dense.")
-    ] = None,
+    references: OtherModelsOption = None,
+    baseline: BaselineOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="With files: the folder of their audit, to add the curves to it.")
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pruneaudit.cli.arguments import rates, run_or_files
+from pruneaudit.cli.arguments import BaselineOption, OtherModelsOption, RunOrFilesArgument, rates, run_or_files
 from pruneaudit.cli.common import DataRootOption, QuietOption, StepLine, command_line
 from pruneaudit.core.errors import UserError, printable
 
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    source: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN | [NAME=]FILE...",
-            help="The folder of a finished run, such as runs/demo; or files of predictions, as for audit.",
-        ),
-    ],
+    source: RunOrFilesArgument,
     fdr: Annotated[
         str,
         typer.Option("--fdr", metavar="RATE", help="False discovery rate of each list; default: 0.1."),
@@ -43,13 +37,8 @@ def command(
         str | None,
         typer.Option("--score", help="rmia, lira or loss; default: rmia, and loss without references."),
     ] = None,
-    references: Annotated[
-        list[str] | None,
-        typer.Option("--references", metavar="[NAME=]FILE", help="Predictions of other models, as for audit."),
-    ] = None,
-    baseline: Annotated[
-        str | None, typer.Option("--baseline", metavar="NAME", help="As for audit, with files; default: dense.")
-    ] = None,
+    references: OtherModelsOption = None,
+    baseline: BaselineOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="With files: the folder of their audit, to write records.csv there.")
     ] = None,

@@ -49,7 +49,8 @@ FAMILY_ERROR = 0.05
 FEWEST_RELEASES = 2
 _AUC, _TPR = Auc(), TprAtFpr()
 
-NO_NAMES: Mapping[str, str] = {}
+Figures = Mapping[Quantity, Measurement]
+"""The figures of one attack on one set of releases; those that are suppressed are missing."""
 Begin = Callable[[str], None]
 """Called with a text before each step that takes seconds."""
 
@@ -115,7 +116,7 @@ class JointAttack:
     """One per release."""
     levels: Sequence[float]
     seed: int
-    _found: dict[ReleaseSet, dict[Quantity, Measurement]] = field(default_factory=dict, repr=False)
+    _found: dict[ReleaseSet, Figures] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -204,7 +205,7 @@ class JointAttack:
         """The mean AUC of a set."""
         return float(np.nanmean(self.measured(chosen)[_AUC.quantity].values))
 
-    def measured(self, chosen: ReleaseSet) -> dict[Quantity, Measurement]:
+    def measured(self, chosen: ReleaseSet) -> Figures:
         """The figures of a set, measured once."""
         if chosen not in self._found:
             self._found[chosen] = self._figures(self.scores(chosen))
@@ -214,7 +215,7 @@ class JointAttack:
         """The scores (V, N) float64 of the attack on a set, canaries included; NaN where it has none."""
         return self._deal.scores([self._evidence[name] for name in chosen])
 
-    def _figures(self, scores: np.ndarray) -> dict[Quantity, Measurement]:
+    def _figures(self, scores: np.ndarray) -> Figures:
         scored = scored_for(np.where(self._counted, scores, np.nan), self._member, self.levels, self.seed)
         told = [each for each in self.quantities[1:] if not self.why_not(each)]
         wanted = replace(scored, levels=list(tpr_levels(each.column for each in told).values()))
@@ -234,17 +235,10 @@ class JointAttack:
 
     def set_rows(self, sets: Sequence[ReleaseSet]) -> list[Row]:
         """The rows of the attack `family` in the table `families`."""
-        rows = []
+        rows: list[Row] = []
         for chosen in sets:
-            best, found = self._best_part(chosen), self.measured(chosen)
-            alone = self.measured((best,))
-            for quantity in self.quantities:
-                row = self._set_row(chosen, ATTACK, quantity, best)
-                if quantity in found:
-                    row |= _value(self._mean(found[quantity], quantity))
-                    if len(chosen) > 1:
-                        row |= _difference(difference_of(found[quantity], alone[quantity]), "difference_")
-                rows.append(row)
+            best_part = self.measured((self._best_part(chosen),)) if len(chosen) > 1 else None
+            rows += self._rows_of(chosen, ATTACK, self.measured(chosen), best_part)
         return rows
 
     def rival_rows(self, label: str, rival: Attack) -> list[Row]:
@@ -256,20 +250,19 @@ class JointAttack:
         if lacking := rival.lacks(self.attack_input):
             raise UserError(f"attack '{label}' needs {lacking}; leave it out")
         scores = play(rival, label, self.setting, self.seed).victims
-        found, own, rows = self._figures(scores), self.measured(self.family), []
-        for quantity in self.quantities:
-            row = self._set_row(self.family, label, quantity, self._best_part(self.family))
-            if quantity in found:
-                row |= _value(self._mean(found[quantity], quantity))
-                row |= _difference(difference_of(found[quantity], own[quantity]), "difference_")
-            rows.append(row)
-        return rows
+        return self._rows_of(self.family, label, self._figures(scores), self.measured(self.family))
 
-    def _set_row(self, chosen: ReleaseSet, attack: str, quantity: Quantity, best: str) -> Row:
-        row = self._which(releases=RELEASE_SEPARATOR.join(chosen), num_releases=len(chosen), attack=attack)
-        row |= {"metric": quantity.column, "best_part": best, "suppressed": self.why_not(quantity)}
-        nothing = ("value", "low", "high", "difference", "difference_low", "difference_high")
-        return row | dict.fromkeys(nothing, np.nan)
+    def _rows_of(self, chosen: ReleaseSet, attack: str, found: Figures, against: Figures | None) -> list[Row]:
+        """A row of the table `families` for each figure, with its paired difference from another attack or set."""
+        rows, best = [], self._best_part(chosen)
+        for quantity in self.quantities:
+            row = self._which(releases=RELEASE_SEPARATOR.join(chosen), num_releases=len(chosen), attack=attack)
+            row |= {"metric": quantity.column, "best_part": best, "suppressed": self.why_not(quantity)}
+            own = found.get(quantity)
+            row |= _value(None if own is None else self._mean(own, quantity))
+            difference = None if own is None or against is None else difference_of(own, against[quantity])
+            rows.append(row | _difference(difference, "difference_"))
+        return rows
 
     def marginal(self, given: ReleaseSet, added: str, quantity: Quantity) -> Estimate:
         """The marginal leakage of a release."""
@@ -322,8 +315,9 @@ def _weak(area: Estimate, p_adjusted: float) -> str:
     )
 
 
-def _value(found: Estimate) -> Row:
-    return {"value": found.value, "low": found.low, "high": found.high}
+def _value(found: Estimate | None) -> Row:
+    value, low, high = (np.nan,) * 3 if found is None else (found.value, found.low, found.high)
+    return {"value": value, "low": low, "high": high}
 
 
 def _difference(found: Estimate | None, prefix: str) -> Row:

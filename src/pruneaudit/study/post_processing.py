@@ -1,8 +1,8 @@
 """Determines which releases are functions of other releases, and which touch private data.
 
-A release made from another one without any data is *post-processing* of it: whoever has that one's weights can make it
-alone, so it tells them nothing more about members (data processing inequality). This is a statement about weights. To
-an attacker who sees outputs only, its outputs can still tell more than the other one's did.
+A release made from another one without any data is *post-processing* of it. An attacker with the weights of the other
+one can make it, too, so it tells nothing more about members (data processing inequality). An attacker who sees outputs
+only can still learn more from it.
 
 Public data are data: a release calibrated on public samples is not listed as post-processing here. But it touches no
 private data, so it costs no privacy either (`touches_private_data`).
