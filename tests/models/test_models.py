@@ -13,6 +13,7 @@ from torch import nn
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.models import MODELS, build_model, initialise
+from pruneaudit.models.init import Constant, Normal
 
 # B batch, C channels, H height, W width, F features
 
@@ -172,7 +173,44 @@ def test_initialise_forgets_all_that_was_learned() -> None:
     assert all(torch.equal(trained.state_dict()[key], value) for key, value in fresh.state_dict().items())
 
 
+class Positions(nn.Module):
+    """A layer with loose parameters; it states initial values for `stated`."""
+
+    def __init__(self, **stated: Normal | Constant) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.full((50, 40), 7.0))
+        self.scale = nn.Parameter(torch.full((40,), 7.0))
+        self.initial_values = stated
+
+
+def test_layers_state_the_initial_values_of_loose_parameters() -> None:
+    layer = Positions(table=Normal(0.5), scale=Constant(0.1))
+    initialise(layer, torch.Generator().manual_seed(0))
+    assert float(layer.table.detach().std()) == pytest.approx(0.5, rel=0.05)
+    assert (layer.scale == 0.1).all()
+    assert layer.table.requires_grad
+
+
+def test_stated_values_go_before_the_rule() -> None:
+    linear = nn.Linear(40, 50)
+    linear.initial_values = {"weight": Normal(2.0)}  # type: ignore[assignment]
+    initialise(linear, torch.Generator().manual_seed(0))
+    assert float(linear.weight.detach().std()) == pytest.approx(2.0, rel=0.05)
+    assert (linear.bias == 0).all()
+
+
+@pytest.mark.parametrize("scheme", ["kaiming_normal", "xavier_normal"])
+def test_embeddings_are_normal_and_their_padding_is_zero(scheme: Any) -> None:
+    layer = nn.Embedding(100, 20, padding_idx=3)
+    initialise(layer, torch.Generator().manual_seed(0), scheme)
+    assert (layer.weight[3] == 0).all()
+    assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
+    assert layer.weight.is_leaf and layer.weight.requires_grad
+
+
 def test_layers_without_a_rule_are_refused() -> None:
     with pytest.raises(ValueError, match="layer '1' is a PReLU"):
         initialise(nn.Sequential(nn.Linear(2, 2), nn.PReLU()), torch.Generator())
+    with pytest.raises(ValueError, match=r"layer '' is a Positions.*'scale'.*initial_values"):
+        initialise(Positions(table=Normal(1)), torch.Generator())
     initialise(nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2, affine=False)), torch.Generator())
