@@ -60,6 +60,7 @@ COMPRESSORS: Registry[Compressor[Any]] = Registry(
         "latency",
         "layer_inputs",
         "layer_sizes",
+        "linear_layers",
         "mask",
         "mask_options",
         "matrices",

@@ -77,6 +77,8 @@ def as_matrix(weight: Tensor, form: Form) -> Tensor:
     if form == "spatial":
         outputs, inputs, height, width = weight.shape
         return weight.permute(0, 2, 1, 3).reshape(outputs * height, inputs * width)
+    if form == "transposed":
+        return weight.T
     return weight.flatten(1)
 
 
@@ -85,6 +87,8 @@ def matrix_shape(weight: Tensor, form: Form) -> tuple[int, int]:
     if form == "spatial":
         outputs, inputs, height, width = weight.shape
         return outputs * height, inputs * width
+    if form == "transposed":
+        return weight.shape[1], weight.shape[0]
     return weight.shape[0], weight[0].numel()
 
 

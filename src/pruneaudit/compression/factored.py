@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import skip_init
 
-Form = Literal["linear", "channel", "spatial"]
+from pruneaudit.compression.linear_layers import linear_widths
+
+Form = Literal["linear", "transposed", "channel", "spatial"]
 """How a weight tensor is read as a matrix; see `compression.factors`."""
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """The convolutions that can become two."""
@@ -41,13 +43,15 @@ class Factored(nn.Module):
         """Takes the shapes of a layer; all weights are 0.
 
         Args:
-            layer: an `nn.Linear`, or a convolution that is neither grouped nor transposed.
+            layer: an `nn.Linear`, a `Conv1D` of transformers, or a convolution that is neither grouped nor
+                transposed.
             form: how to split it.
             rank: r.
         """
         super().__init__()
         self.form, self.rank = form, rank
-        for key in layer.__constants__ if isinstance(layer.__constants__, list) else ():
+        constants = ("nf", "nx") if form == "transposed" else layer.__constants__
+        for key in constants if isinstance(constants, list | tuple) else ():
             if key in vars(layer):
                 setattr(self, key, vars(layer)[key])
         self.reduce, self.expand = _two_layers(layer, form, rank)
@@ -70,7 +74,8 @@ class Factored(nn.Module):
         assert isinstance(second, Tensor)
         if self.form == "spatial":
             return torch.einsum("orh,rik->oihk", second[..., 0], first[:, :, 0])
-        return (second.flatten(1) @ first.flatten(1)).view(-1, *first.shape[1:])
+        product = (second.flatten(1) @ first.flatten(1)).view(-1, *first.shape[1:])
+        return product.T if self.form == "transposed" else product
 
     @property
     def bias(self) -> Tensor | None:
@@ -100,11 +105,11 @@ def _two_layers(layer: nn.Module, form: Form, rank: int) -> tuple[nn.Module, nn.
     assert isinstance(layer.weight, Tensor)
     common: dict[str, Any] = {"device": layer.weight.device, "dtype": layer.weight.dtype}
     has_bias = layer.bias is not None
-    if form == "linear":
-        assert isinstance(layer, nn.Linear)
+    if form in ("linear", "transposed"):
+        inputs, outputs = linear_widths(layer)
         return (
-            skip_init(nn.Linear, layer.in_features, rank, bias=False, **common),
-            skip_init(nn.Linear, rank, layer.out_features, bias=has_bias, **common),
+            skip_init(nn.Linear, inputs, rank, bias=False, **common),
+            skip_init(nn.Linear, rank, outputs, bias=has_bias, **common),
         )
     assert isinstance(layer, CONVOLUTIONS)
     kind = type(layer)

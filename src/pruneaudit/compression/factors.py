@@ -3,6 +3,7 @@
 | form | matrix W | the two layers |
 |---|---|---|
 | `linear` | (outputs, inputs) | inputs to r, r to outputs |
+| `transposed` | the same, of a `Conv1D` of transformers | the same |
 | `channel` | (o, i h k) | an h x k convolution to r channels, then a 1x1 convolution |
 | `spatial` | (o h, i k) | a 1 x k convolution to r channels, then an h x 1 convolution |
 
@@ -30,6 +31,7 @@ from torch.nn.modules.conv import _ConvNd
 from pruneaudit.compression.channel_choice import KeptWhole, kept_notes
 from pruneaudit.compression.decompositions import Split, matrix_shape
 from pruneaudit.compression.factored import CONVOLUTIONS, Factored, Form
+from pruneaudit.compression.linear_layers import is_linear, is_transposed
 from pruneaudit.compression.matrices import untouchable_layers
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
@@ -83,8 +85,8 @@ def forms(
         reason = _why_whole(model, layer, module, key, untouchable)
         if reason:
             kept.append(KeptWhole(layers=(name if key != "weight" else layer,), reason=reason))
-        elif isinstance(module, nn.Linear):
-            found[name] = "linear"
+        elif is_linear(module):
+            found[name] = "transposed" if is_transposed(module) else "linear"
         else:
             found[name] = convolutions if isinstance(module, nn.Conv2d) else "channel"
     return found, tuple(kept)
@@ -96,7 +98,7 @@ def _why_whole(model: nn.Module, layer: str, module: nn.Module, key: str, untouc
         return "their weights are shared or computed from others"
     if isinstance(module, Factored) or isinstance(model.get_submodule(layer_of(layer)), Factored):
         return "they are factors already"
-    if key != "weight" or type(module) not in (nn.Linear, *CONVOLUTIONS):
+    if key != "weight" or not (is_transposed(module) or type(module) in (nn.Linear, *CONVOLUTIONS)):
         return f"weights of {type(module).__name__} cannot become two layers"
     if isinstance(module, _ConvNd) and module.groups > 1:
         return "grouped convolutions cannot become two layers"
@@ -164,14 +166,21 @@ def replay_factors(model: nn.Module, text: str) -> nn.Module:
             module = model.get_submodule(layer.name)
         except AttributeError:
             module = None
-        wanted: tuple[type, ...] = {"linear": (nn.Linear,), "spatial": (nn.Conv2d,)}.get(layer.form, CONVOLUTIONS)
-        if type(module) not in wanted or layer.rank > min(matrix_shape(_weight(module), layer.form)):
+        if not _can_take(module, layer.form) or layer.rank > min(matrix_shape(_weight(module), layer.form)):
             raise UserError(
                 f"structure: no layer '{layer.name}' of this network has factors of rank {layer.rank} and form"
                 f" {layer.form}; it was made for another architecture"
             )
         model = _replaced(model, layer)
     return model
+
+
+def _can_take(module: nn.Module | None, form: Form) -> bool:
+    """Whether a layer can be split in this form."""
+    if form == "transposed":
+        return is_transposed(module)
+    wanted: tuple[type, ...] = {"linear": (nn.Linear,), "spatial": (nn.Conv2d,)}.get(form, CONVOLUTIONS)
+    return type(module) in wanted
 
 
 def _weight(module: nn.Module | None) -> Tensor:

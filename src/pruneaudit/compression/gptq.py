@@ -15,6 +15,7 @@ Later training begins with the weights as they were just before each was rounded
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
@@ -75,10 +76,13 @@ class Gptq(CalibratedCompressor[Options]):
         order = ColumnOrder(options.act_order, options.static_groups or options.act_order)
         grids, unrounded = {}, {}
         for layer in layers_in_order(model, context.samples, weights):
-            weight, kept = weights[layer.name], None if context.masks is None else context.masks.get(layer.name)
+            kept = None if context.masks is None else context.masks.get(layer.name)
+            kept = None if kept is None else layer.turned(kept)
+            weight = layer.turned(weights[layer.name])
             hessian, dead = damped(layer.moment(), options.damping, layer.name)
             found = rounded_with_correction(weight, kept, hessian, dead, rules[layer.name], order)
-            grids[layer.name], unrounded[layer.name] = found.grid, found.unrounded
+            grids[layer.name] = replace(found.grid, axis=layer.axis)
+            unrounded[layer.name] = layer.turned(found.unrounded)
             with torch.no_grad():
                 weight.copy_(found.rounded)
         in_order = Grids({name: grids[name] for name in weights})

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from pruneaudit.compression.linear_layers import is_linear, is_transposed
 from pruneaudit.compression.macs import evaluating
 from pruneaudit.compression.matrices import matrices
 from pruneaudit.core.errors import UserError
@@ -57,13 +58,22 @@ class LayerInputs:
     name: str
     """The parameter's name."""
     groups: int
-    """Groups of a convolution, each with its own inputs; else 1. `weight.flatten(1).unflatten(0, (groups, -1))` is
-    (groups, outputs, d): the rows that multiply the columns of each group."""
+    """Groups of a convolution, each with its own inputs; else 1. `turned(weight).flatten(1).unflatten(0, (groups, -1))`
+    is (groups, outputs, d): the rows that multiply the columns of each group."""
     layers: tuple[nn.Module, ...]
     """The modules that use it; several if they share it."""
     _model: nn.Module
     _samples: Samples
     _num_uses: int
+
+    @property
+    def axis(self) -> int:
+        """The axis of the outputs in the weight: 0, or 1 in a `Conv1D`."""
+        return int(is_transposed(self.layers[0]))
+
+    def turned(self, tensor: Tensor) -> Tensor:
+        """A tensor in the weight's shape with its outputs first; a second call turns it back."""
+        return tensor.T if self.axis else tensor
 
     def moment(self) -> Tensor:
         """X X' of each group (G, d, d) float64, on the weight's device."""
@@ -168,7 +178,7 @@ def visit_inputs(
 
 
 def _has_columns(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear | _ConvNd) and not isinstance(module, _ConvTransposeNd)
+    return (is_linear(module) or isinstance(module, _ConvNd)) and not isinstance(module, _ConvTransposeNd)
 
 
 def _without_columns(name: str, layer: str, why: str) -> UserError:
@@ -180,7 +190,7 @@ def _without_columns(name: str, layer: str, why: str) -> UserError:
 
 def _columns(layer: nn.Module, x: Tensor) -> Tensor:
     """The columns that the layer's weight matrix multiplies (G, d, n)."""
-    if isinstance(layer, nn.Linear):
+    if is_linear(layer):
         return x.reshape(1, -1, x.shape[-1]).mT
     assert isinstance(layer, _ConvNd)
     spatial = len(layer.kernel_size)

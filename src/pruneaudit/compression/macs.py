@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from pruneaudit.compression.linear_layers import is_linear, linear_widths
+
 FLOAT_BITS = 32
 """Bits of an uncompressed weight or input."""
 INPUT_CODE_BITS = 8
@@ -65,7 +67,7 @@ def layer_macs(model: nn.Module, example: Tensor) -> dict[str, int]:
 
         return count
 
-    counted = {name: m for name, m in model.named_modules() if isinstance(m, _ConvNd | nn.Linear)}
+    counted = {name: m for name, m in model.named_modules() if isinstance(m, _ConvNd) or is_linear(m)}
     handles = [layer.register_forward_hook(counting(name)) for name, layer in counted.items()]
     try:
         with evaluating(model), torch.no_grad():
@@ -116,8 +118,7 @@ def _macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
         return weights * (x.numel() // layer.in_channels)
     if isinstance(layer, _ConvNd):
         return weights * (output.numel() // layer.out_channels)
-    assert isinstance(layer, nn.Linear)
-    return weights * (output.numel() // layer.out_features)
+    return weights * (output.numel() // linear_widths(layer)[1])
 
 
 def layer_widths(model: nn.Module) -> dict[str, tuple[int, int]]:
@@ -126,8 +127,8 @@ def layer_widths(model: nn.Module) -> dict[str, tuple[int, int]]:
     for name, layer in model.named_modules():
         if isinstance(layer, _ConvNd):
             found[name] = (layer.in_channels, layer.out_channels)
-        elif isinstance(layer, nn.Linear):
-            found[name] = (layer.in_features, layer.out_features)
+        elif is_linear(layer):
+            found[name] = linear_widths(layer)
     return found
 
 

@@ -5,7 +5,7 @@ A weight matrix is a parameter of two or more dimensions that multiplies inputs:
 | where | parameters |
 |---|---|
 | convolutions, also transposed ones | `weight` |
-| `Linear`, `Bilinear` | `weight` |
+| `Linear`, `Bilinear`, the `Conv1D` of transformers | `weight` |
 | `MultiheadAttention` | `in_proj_weight`, or `q_proj_weight`, `k_proj_weight`, `v_proj_weight`; `out_proj.weight` |
 | `RNN`, `LSTM`, `GRU` and their cells | `weight_ih...`, `weight_hh...`, `weight_hr...` |
 | a user's own layers | every parameter with two or more dimensions longer than 1 |
@@ -30,6 +30,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.parametrize import ParametrizationList
 
+from pruneaudit.compression.linear_layers import is_linear, is_transposed
 from pruneaudit.compression.parametrized import Computed, computed_tensors, source_keys
 
 Kind = Literal["convolution", "weight", "embedding", "added"]
@@ -102,23 +103,21 @@ def whole_matrices(model: nn.Module) -> dict[str, Tensor]:
 
 
 def channel_axes(model: nn.Module) -> dict[str, int]:
-    """The axis of each matrix's output channels, by name: 0, or 1 in transposed convolutions."""
-    return {
-        matrix.name: int(isinstance(model.get_submodule(matrix.layers[0]), _ConvTransposeNd))
-        for matrix in matrices(model)
-    }
+    """The axis of each matrix's output channels, by name: 0, or 1 in transposed convolutions and in `Conv1D`."""
+    return {matrix.name: int(_inputs_first(model.get_submodule(matrix.layers[0]))) for matrix in matrices(model)}
 
 
 def input_axes(model: nn.Module) -> dict[str, int | None]:
-    """The axis of each matrix's input channels, by name: 1, or 0 in transposed convolutions; None if it is not known.
+    """The axis of each matrix's input channels, by name: 1, or 0 in transposed convolutions and in `Conv1D`.
 
-    Those of a user's own parameters and of `Bilinear`, which has two inputs, are not known.
+    None if it is not known: that of a user's own parameters, and of `Bilinear`, which has two inputs.
     """
     ordered = (_ConvNd, nn.Linear, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, *_EMBEDDINGS)
     found: dict[str, int | None] = {}
     for matrix in matrices(model):
         module = model.get_submodule(matrix.layers[0])
-        found[matrix.name] = int(not isinstance(module, _ConvTransposeNd)) if isinstance(module, ordered) else None
+        is_known = isinstance(module, ordered) or is_transposed(module)
+        found[matrix.name] = int(not _inputs_first(module)) if is_known else None
     return found
 
 
@@ -126,6 +125,11 @@ def untouchable_layers(model: nn.Module) -> frozenset[str]:
     """Layers whose shape must not change: they share a matrix with another layer, or compute it from other tensors."""
     found = [matrix for matrix in matrices(model) if matrix.computed or len(set(matrix.layers)) > 1]
     return frozenset(layer for matrix in found for layer in matrix.layers)
+
+
+def _inputs_first(module: nn.Module) -> bool:
+    """Whether a layer's weight begins with its inputs, not its outputs."""
+    return isinstance(module, _ConvTransposeNd) or is_transposed(module)
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor, Computed | None]]:
@@ -164,7 +168,7 @@ def _kind(module: nn.Module, key: str, tensor: Tensor) -> Kind | None:
         return "embedding"
     if isinstance(module, _ConvNd):
         return "convolution" if key == "weight" else "added"
-    if isinstance(module, nn.Linear | nn.Bilinear):
+    if is_linear(module) or isinstance(module, nn.Bilinear):
         return "weight" if key == "weight" else "added"
     if isinstance(module, nn.MultiheadAttention):
         return "weight" if key in _ATTENTION else "added"

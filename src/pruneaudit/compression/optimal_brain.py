@@ -55,13 +55,13 @@ class OptimalBrain(CalibratedCompressor[Options]):
         assert context.samples is not None
         weights, masks = prunable_weights(model, options.exclude, options.layers), {}
         for layer in layers_in_order(model, context.samples, weights):
-            weight = weights[layer.name]
+            weight = layer.turned(weights[layer.name])  # (outputs, ...)
             hessian, dead = damped(layer.moment(), options.damping, layer.name)
             rows, before = rows_of(weight, layer.groups), None
             if context.masks is not None and layer.name in context.masks:
-                before = ~context.masks[layer.name].to(rows.device).reshape(rows.shape)
+                before = ~layer.turned(context.masks[layer.name]).to(rows.device).reshape(rows.shape)
             fixed, kept = self.removed(rows, hessian, Removal(layer.name, options.sparsity, dead, before))
-            masks[layer.name] = kept.reshape(weight.shape)
+            masks[layer.name] = layer.turned(kept.reshape(weight.shape))
             with torch.no_grad():
                 weight.copy_(fixed.reshape(weight.shape))
         return held(model, masks)

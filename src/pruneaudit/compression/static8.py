@@ -59,6 +59,7 @@ class Static8(CalibratedCompressor[Options]):
         from pruneaudit.compression.grid_rules import grid_for
         from pruneaudit.compression.grids import Grids, HoldGrids
         from pruneaudit.compression.layer_inputs import layers_in_order
+        from pruneaudit.compression.matrices import channel_axes
         from pruneaudit.compression.selection import prunable_weights
 
         assert context.samples is not None
@@ -71,7 +72,8 @@ class Static8(CalibratedCompressor[Options]):
         if options.output == "int8":
             of_output = output_range(model, samples, last, names[last])
 
-        grids = Grids({name: grid_for(weight, options.bits, "narrow", 0) for name, weight in weights.items()})
+        axes = channel_axes(model)
+        grids = Grids({name: grid_for(weight, options.bits, "narrow", axes[name]) for name, weight in weights.items()})
         unrounded = {name: weight.detach().clone() for name, weight in weights.items()}
         grids.apply(model)
         grids.structure = quantise(model, by_layer, names[last] if options.output == "int8" else "", of_output)

@@ -43,19 +43,24 @@ class Wanda(CalibratedCompressor[Options]):
 
         from pruneaudit.compression.layer_inputs import layers_in_order
         from pruneaudit.compression.mask import held
+        from pruneaudit.compression.matrices import channel_axes
         from pruneaudit.compression.selection import prunable_weights
 
         assert context.samples is not None
         weights = prunable_weights(model, options.exclude, options.layers)
+        axes = channel_axes(model)
         removed = {
-            name: removed_by_row(w.shape[0], w[0].numel(), options.sparsity, name) for name, w in weights.items()
+            name: removed_by_row(w.shape[axes[name]], w.numel() // w.shape[axes[name]], options.sparsity, name)
+            for name, w in weights.items()
         }
         kept = {}
         for layer in layers_in_order(model, context.samples, weights):
             weight = weights[layer.name]
-            rows = weight.detach().abs().double().flatten(1).unflatten(0, (layer.groups, -1))  # (G, O / G, d)
+            rows = layer.turned(weight.detach()).abs().double()  # (O, ...)
+            rows = rows.flatten(1).unflatten(0, (layer.groups, -1))  # (G, O / G, d)
             scores = (rows * layer.norms()[:, None]).flatten(0, 1)  # (O, d)
-            kept[layer.name] = keep_in_rows(scores, removed[layer.name]).view(weight.shape)
+            stays = keep_in_rows(scores, removed[layer.name])
+            kept[layer.name] = layer.turned(stays.view(layer.turned(weight).shape))
             with torch.no_grad():
                 weight.mul_(kept[layer.name])
         return held(model, kept)
