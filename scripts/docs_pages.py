@@ -15,6 +15,7 @@ TITLES = {
     "data": "`[data]`",
     "membership": "`[membership]`",
     "training": "`[training]`",
+    "base": "`[base]`",
     "target": "`[target]`",
     "releases[]": "`[[releases]]`",
     "releases[].finetune": "`finetune` of a release",

@@ -42,6 +42,8 @@ FROZEN = {
     "COMPLEAK_VIEWS": "compleak views",
     "COMPLEAK_CALLED": "compleak called members",
     "SCORING": "scoring",
+    "BASE": "base",
+    "ADAPTER": "adapter",
     "INITIALISE": "initialise",
     "TRAINING": "training",
     "FINETUNE": "finetune",

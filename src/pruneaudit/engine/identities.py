@@ -14,6 +14,7 @@ from pruneaudit.defenses import DEFENSES
 from pruneaudit.engine.store import Artifact
 from pruneaudit.models import MODELS
 from pruneaudit.study import Plugin, Release, Study
+from pruneaudit.study.base import BASE
 from pruneaudit.study.lineage import (
     defenses_of,
     described,
@@ -29,9 +30,13 @@ from pruneaudit.study.training import SHARED
 from pruneaudit.study.user_function import SourceHash
 
 TRAINING_SEMANTICS = 1
+BASE_SEMANTICS = 1
 RELEASE_SEMANTICS = 1
 MATRICES_SEMANTICS = 2
 """Which weights of a user's network are pruned and counted; version 1 had only convolutions and linear layers."""
+
+START_KEYS = ("init", "head")
+"""The keys for initial weights that are not all a model's own: where they come from, and whether its head is new."""
 
 ENGINE = "plain"
 """Part of the identity of every network. It never changes: defences seed their draws with the identities of parent
@@ -61,6 +66,29 @@ def dense_config(
         "engine": ENGINE,
         "precision": study.training.precision,
         **(shaped_by if own_uses(study, None) else {}),
+    }
+
+
+def base_config(
+    study: Study, bank: Mapping[str, Any], in_bank: Artifact, shaped_by: Mapping[str, str]
+) -> dict[str, Any]:
+    """Returns the configuration of the study's base.
+
+    Args:
+        study: a study with a base.
+        bank: the configuration of the bank, before the base is part of it.
+        in_bank: the samples of the bank.
+        shaped_by: the hash of the public samples, if they are not in the bank.
+    """
+    assert study.base is not None
+    return {
+        "kind": BASE,
+        "semantics_version": BASE_SEMANTICS,
+        "training": study.base.training(study.training).identity,
+        "parents": [in_bank.identity],
+        **{key: bank[key] for key in ("model", "seed", "engine", "precision")},
+        **{key: bank[key] for key in START_KEYS if key in bank},
+        **shaped_by,
     }
 
 
@@ -119,7 +147,7 @@ def release_config(
 def _start(study: Study, release: Release, bank: Mapping[str, Any]) -> dict[str, str]:
     """Returns the initial weights of a release if other than a model's own; a file fits only the bank's network."""
     fits = bank.get("init") == SHARED or network_of(study, release) == study.model
-    return {"init": bank["init"]} if "init" in bank and fits else {}
+    return {key: bank[key] for key in START_KEYS if key in bank} if fits else {}
 
 
 def _model(study: Study, release: Release | None, bank: Mapping[str, Any], source_hash: SourceHash) -> dict[str, Any]:

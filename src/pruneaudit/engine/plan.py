@@ -22,13 +22,14 @@ from pruneaudit.core.files import SUMMARY_FILE
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data import SOURCES
 from pruneaudit.data.audit_data import SAVED_FILES, AuditData, holdout_halves
-from pruneaudit.engine.identities import dense_config, release_config
+from pruneaudit.engine.identities import base_config, dense_config, release_config
 from pruneaudit.engine.model_artifacts import model_artifacts
 from pruneaudit.engine.queries import Asked, Query, plain_query, queries_of
 from pruneaudit.engine.store import Artifact
 from pruneaudit.engine.target_files import TARGET_ID, UsersWeights, source_on_disk
 from pruneaudit.models import MODELS
 from pruneaudit.study import DENSE, Release, Study
+from pruneaudit.study.base import BASE
 from pruneaudit.study.baselines import added_baselines, with_baselines
 from pruneaudit.study.kept import kept_by
 from pruneaudit.study.lineage import (
@@ -61,7 +62,7 @@ class Task:
 
     action: Action
     release: str
-    """A release; `SCORING` for the scoring bank."""
+    """A release; `SCORING` for the scoring bank, `BASE` for the base."""
     model_id: int
     artifact: Artifact
     inputs: Mapping[str, Artifact]
@@ -73,11 +74,23 @@ class Task:
     @property
     def name(self) -> str:
         """A short name for progress and messages."""
+        if self.trains_base:
+            return f"{self.action} {self.release}"
         if self.action == "sample_scores":
             return f"{self.action} of {self.spec['num_models']} scoring models"
         if self.action == "attack":
             return f"attack {self.release} by {self.spec['label']}, references {self.spec['references']}"
         return f"{self.action} {self.release} model-{self.model_id:03d}"
+
+    @property
+    def trains_base(self) -> bool:
+        """Whether it trains the base, which is no model of a bank."""
+        return self.spec.get("kind") == BASE
+
+    @property
+    def makes_model(self) -> bool:
+        """Whether it makes a model of a release, which has a row of membership."""
+        return self.action in MAKING and self.release != SCORING and not self.trains_base
 
 
 @dataclass(frozen=True)
@@ -204,10 +217,14 @@ def _check_attacks(study: Study) -> None:
             for release in study.releases  # a user's file may have zeros
         ):
             lacking = "a release with masks or with fewer channels; add one, such as compress = 'l1unstructured'"
-        elif "start_saliency" in attack.needs and study.training.init == OWN:
+        elif "start_saliency" in attack.needs and study.starts_are_own:
             lacking = (
                 f"public initial weights, but training.init = '{OWN}'; set it to '{SHARED}' or to the file of weights"
-                " that all models start from"
+                " that all models start from, or give the study a base"
+            )
+        elif "start_saliency" in attack.needs and study.base and study.base.head == "new":
+            lacking = (
+                "public initial weights, but base.head = 'new' gives each model a head of its own; set it to 'kept'"
             )
         if lacking:
             raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
@@ -265,13 +282,20 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
     if study.training.init != OWN:
         bank["init"] = start.artifact.identity if start else SHARED
     starts = {"start": start.artifact} if start else {}
+    tasks = []
+    if study.base:
+        config = base_config(study, bank, in_bank, shaped_by)
+        artifact = model_artifacts(BASE, config, 1)[0]
+        tasks.append(Task("train", BASE, 0, artifact, {"audit_data": root, **starts}, artifact.config))
+        bank |= {"init": artifact.identity} | ({"head": "new"} if study.base.head == "new" else {})
+        starts = {"start": artifact}
     num_models = study.membership.num_models
     files = {DENSE: UsersWeights.of_target(study.target, bank, remembered)} if study.target else {}
     of_target = {"target": files[DENSE].artifact.identity} if files else {}
     made: dict[str, list[Artifact]] = {DENSE: model_artifacts(DENSE, bank, num_models, of_target)}
     identities = {DENSE: sha256_of(bank)}
     held = {"audit_data": root, **starts}
-    tasks = [_model_task("train", DENSE, m, artifact, held, files) for m, artifact in enumerate(made[DENSE])]
+    tasks += [_model_task("train", DENSE, m, artifact, held, files) for m, artifact in enumerate(made[DENSE])]
     needs = _queried_for(study, audit_data)
     for query in queries_of(study, None, bank, needs):
         tasks += _query_tasks(query, DENSE, made[DENSE], held)

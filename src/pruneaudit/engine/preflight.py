@@ -63,6 +63,8 @@ def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...
         if what not in tried:  # seeds and training settings make no difference here
             tried.add(what)
             notes += [f"release '{task.release}': {note}" for note in _check(task, makers, audit_data)]
+    if plan.study.base and plan.study.base.head == "new" and not store.path(first_models[0].artifact).exists():
+        _check_head(first_models[0], audit_data)
     for weights in plan.users_weights:
         if not store.path(weights.artifact).exists():
             from pruneaudit.engine.importing import check_start, check_weights
@@ -104,6 +106,22 @@ def _try_answers(task: Task, audit_data: AuditData, tried: set[str]) -> None:
         reason = in_one_line(error)
         raise UserError(f"{name}: failed ({reason}); expected a function that returns a network") from error
     check_network(network, audit_data, name)
+
+
+def _check_head(task: Task, audit_data: AuditData) -> None:
+    """Refuses a network whose head is not known, if each model is to draw its own.
+
+    Args:
+        task: the task that makes the first dense model.
+        audit_data: the audit data of the study.
+    """
+    import torch
+
+    from pruneaudit.engine.task_context import new_model
+    from pruneaudit.models._head import head_of
+
+    with torch.random.fork_rng(devices=[]):  # a user's network can draw from the global generator
+        head_of(new_model(task.spec, audit_data, torch.Generator().manual_seed(0)), audit_data.num_classes)
 
 
 def _try_start(task: Task, audit_data: AuditData, tried: set[str]) -> None:

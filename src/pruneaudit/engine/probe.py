@@ -160,7 +160,8 @@ def task_seconds(plan: Plan, tasks: Sequence[Task], probe: Probe) -> float:
         settings = spec.get("training") if task.action == "train" else spec.get("finetune")
         training = Training.model_validate(settings) if settings else None
         if task.action in ("train", "release") and training and not training.function:
-            steps = Shuffled(max(1, round(members)), training.batch_size).num_batches * training.epochs
+            seen = int(probe.audit_data.public.sum()) if task.trains_base else round(members)
+            steps = Shuffled(max(1, seen), training.batch_size).num_batches * training.epochs
             total += steps * probe.step(spec, training)
         elif task.action == "signals":
             total += spec["queries"] * num_samples * probe.query(spec)

@@ -41,6 +41,7 @@ from pruneaudit.engine.assemble import release_facts
 from pruneaudit.engine.family_epsilon import of_release
 from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.release_timing import MAX_BATCH, Gaps, machine, time_in_turns
+from pruneaudit.engine.start_report import base_facts
 from pruneaudit.engine.store import Store
 from pruneaudit.engine.task_context import new_model, stored_model
 from pruneaudit.study import DENSE
@@ -100,7 +101,8 @@ def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Co
 
     Returns:
         JSON data: `model_id` (the measured model), `macs` and `latency` (how they were measured;
-        latency is null if nothing could be timed), `releases` (one entry each; see `_entry`).
+        latency is null if nothing could be timed), `releases` (one entry each; see `_entry`), and `base` if there is
+        one.
     """
     membership = plan.study.membership
     used = [m for m in range(membership.num_models) if membership.is_victim(m) and m not in left_out]
@@ -126,6 +128,7 @@ def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Co
         "macs": ABOUT_MACS,
         "latency": conditions,
         "releases": entries,
+        **({"base": base} if (base := base_facts(plan, store)) else {}),
     }
 
 

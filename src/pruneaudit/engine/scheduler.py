@@ -15,7 +15,7 @@ from pruneaudit.data.membership import read_membership, to_text
 from pruneaudit.data.splits import Splits
 from pruneaudit.engine.dropping import wanted_again
 from pruneaudit.engine.executors import Executor
-from pruneaudit.engine.plan import MAKING, Plan, Task
+from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.progress import Progress
 from pruneaudit.engine.retries import Attempts
 from pruneaudit.engine.sources import functions_importable
@@ -74,7 +74,8 @@ class Work:
         failed: dict[str, set[int]] = defaultdict(set)
         for task in (*at_fault, *self.left_undone):
             # A model without a dense form is left out, which is no release's fault. Scoring models do not count.
-            if task.release == DENSE or (task.release != SCORING and task.model_id not in untrained):
+            is_of_bank = task.release != SCORING and not task.trains_base
+            if task.release == DENSE or (is_of_bank and task.model_id not in untrained):
                 failed[task.release].add(task.model_id)
         releases = [
             name
@@ -256,8 +257,7 @@ class _Scheduler:
         """Returns the membership rows that a task needs: of its own model, or, for an attack, of all models."""
         if task.action == "attack":
             return self._all_rows
-        is_of_bank = task.action in MAKING and task.release != SCORING
-        return to_text(self._splits, [task.model_id]) if is_of_bank else ""
+        return to_text(self._splits, [task.model_id]) if task.makes_model else ""
 
     def _finish(self, task: Task, outcome: TaskResult) -> None:
         """Commits the artifact of a task, and submits the tasks that waited for it."""

@@ -28,7 +28,9 @@ from pruneaudit.defenses import DEFENSES
 from pruneaudit.engine.store import SEAL
 from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.models import build_model
+from pruneaudit.models._head import head_of
 from pruneaudit.study import Training
+from pruneaudit.study.base import BASE
 from pruneaudit.study.lineage import SCORING
 from pruneaudit.training.checkpoint import load_weights, save_weights
 from pruneaudit.training.history import write_history, write_summary
@@ -65,6 +67,9 @@ class TaskContext:
         if task_spec.spec["kind"] == SCORING:
             self._bank = (seeds.SCORING,)
             self.split = scoring_split(self.seed, self.model_id, self.audit_data)
+        elif task_spec.spec["kind"] == BASE:
+            self._bank = (seeds.BASE,)
+            self.split = public_split(self.audit_data)
         else:
             self.split = from_text(task_spec.membership).of(0)
 
@@ -120,10 +125,14 @@ class TaskContext:
 
     def initial_model(self) -> nn.Module:
         """Returns a network with the initial weights of this model: its own, those of all models, or a file's."""
-        if "init" in self.task_spec.spec:
+        spec = self.task_spec.spec
+        if spec.get("head") == "new":
+            weights = Path(self.task_spec.inputs["start"]) / WEIGHTS_FILE
+            model = new_model(spec, self.audit_data, self.generator(seeds.INITIALISE), weights, keep_head=False)
+        elif "init" in spec:
             model = shared_start(self.task_spec, self.audit_data)
         else:
-            model = new_model(self.task_spec.spec, self.audit_data, self.generator(seeds.INITIALISE))
+            model = new_model(spec, self.audit_data, self.generator(seeds.INITIALISE))
         return model.to(self.task_spec.device)
 
     def early_model(self) -> nn.Module:
@@ -169,6 +178,11 @@ def scoring_split(study_seed: int, model_id: int, audit_data: AuditData) -> Spli
     return coin_split(numpy_generator(study_seed, seeds.SCORING_MEMBERSHIP, model_id), audit_data, is_victim=False)
 
 
+def public_split(audit_data: AuditData) -> Split:
+    """Returns the split of the base: the public samples, and for its test accuracy all others but canaries."""
+    return Split(audit_data.public, ~audit_data.canary & ~audit_data.is_copy, is_victim=False, group=0)
+
+
 def shared_start(task_spec: TaskSpec, audit_data: AuditData) -> nn.Module:
     """Returns a network on the CPU with the initial weights that all models share: one draw, or those of a file.
 
@@ -181,7 +195,11 @@ def shared_start(task_spec: TaskSpec, audit_data: AuditData) -> nn.Module:
 
 
 def new_model(
-    spec: Mapping[str, Any], audit_data: AuditData, generator: torch.Generator, start: Path | None = None
+    spec: Mapping[str, Any],
+    audit_data: AuditData,
+    generator: torch.Generator,
+    start: Path | None = None,
+    keep_head: bool = True,
 ) -> nn.Module:
     """Makes a new network on the CPU, prepared for the release's defences.
 
@@ -190,11 +208,12 @@ def new_model(
         audit_data: determines the shape of inputs and the number of classes.
         generator: draws its weights.
         start: the file of the weights to start from instead.
+        keep_head: whether the last layer starts from the file too.
     """
     shape, described = tuple(audit_data.x.shape[1:]), spec["model"]
     model = build_model(described["name"], described["options"], shape, audit_data.num_classes, generator)
     if start is not None:
-        load_weights(model, start)
+        load_weights(model, start, () if keep_head else head_of(model, audit_data.num_classes))
     for plugin in spec.get("prepared", ()):
         defense = DEFENSES.get(plugin["name"])
         model = defense.prepare(model, defense.Options.model_validate(plugin["options"]))

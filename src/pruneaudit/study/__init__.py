@@ -7,6 +7,7 @@ checks the options. A plug-in can also be given as a text:
 """
 
 from pruneaudit.study.audit import Audit
+from pruneaudit.study.base import Base
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.plugins import Plugin, Source
 from pruneaudit.study.reference import settings_reference
@@ -19,6 +20,7 @@ __all__ = [
     "DENSE",
     "INIT",
     "Audit",
+    "Base",
     "Data",
     "FineTuning",
     "Membership",

@@ -9,7 +9,6 @@ from pruneaudit.core.registry import registry_of
 from pruneaudit.study.lineage import inherited_compress, plugin_options
 from pruneaudit.study.releases import Release
 from pruneaudit.study.study import Study
-from pruneaudit.study.training import OWN
 
 
 def chosen_blindly(study: Study, release: Release) -> bool:
@@ -30,8 +29,8 @@ def kept_by(study: Study, release: Release) -> str:
 
 def starts_are_own(study: Study, release: Release) -> bool:
     """Returns whether each network of a release began with initial weights of its own."""
-    has_other_network = release.model is not None and bool(study.training.init_file)
-    return study.training.init == OWN or has_other_network
+    has_other_network = release.model is not None and study.start_fits_one_network
+    return study.starts_are_own or has_other_network
 
 
 def _choosing(study: Study, release: Release) -> Iterator[tuple[Any, Any]]:

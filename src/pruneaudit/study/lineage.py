@@ -11,6 +11,7 @@ from pruneaudit.core.options import Options, validated
 from pruneaudit.core.registry import Registry, registry_of
 from pruneaudit.study import DENSE, INIT, Origin, Plugin, Release, Study, Training
 from pruneaudit.study.audit import UNDEFENDED
+from pruneaudit.study.base import BASE
 from pruneaudit.study.chains import with_chains
 from pruneaudit.study.degrees import degree_words, method_label
 from pruneaudit.study.user_function import SourceHash, source_sha256
@@ -199,6 +200,8 @@ def check_release(study: Study, release: Release) -> None:
     """
     if release.name == SCORING:
         raise UserError(f"a release is named '{SCORING}', which is reserved for the scoring bank; give it another name")
+    if study.base and release.name == BASE:
+        raise UserError(f"a release is named '{BASE}', which the study's own base is called; give it another name")
     if release.model:
         _options(release, "model", release.model)
     for plugin in release.compress:

@@ -20,6 +20,8 @@ from pruneaudit.study.data import num_given
 from pruneaudit.study.lineage import (
     SCORING,
     depends_on_parent,
+    network_of,
+    origin_of,
     parent_of,
     plugin_options,
     scoring_models_of,
@@ -65,7 +67,8 @@ def uses_of(study: Study, release: Release | None) -> tuple[Use, ...]:
 def own_uses(study: Study, release: Release | None) -> tuple[Use, ...]:
     """Returns the uses of a release itself (None: the dense bank), without its ancestors'."""
     training = study.training if release is None else training_of(study, release)
-    found = [Use("the dev set")] if training and training.select == "best_dev" else []
+    found = [Use("the base")] if starts_from_base(study, release) else []
+    found += [Use("the dev set")] if training and training.select == "best_dev" else []
     if release is None:
         return tuple(found)
     if release.defense and _defense_reads(release):
@@ -76,6 +79,13 @@ def own_uses(study: Study, release: Release | None) -> tuple[Use, ...]:
         if compressor.reads_public(options):
             found.append(Use(f"compressor '{plugin.name}'", compressor.num_samples(options)))
     return tuple(found)
+
+
+def starts_from_base(study: Study, release: Release | None) -> bool:
+    """Returns whether the networks of a release (None: the dense bank) start from the study's base themselves."""
+    if study.base is None or release is None:
+        return study.base is not None
+    return origin_of(release) == "init" and network_of(study, release) == study.model
 
 
 def _enough_public(study: Study, release: Release | None, taken: int) -> int:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from pruneaudit.study.audit import Audit
+from pruneaudit.study.base import Base
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.releases import Release
 from pruneaudit.study.study import Study
@@ -20,6 +21,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "data": Data,
     "membership": Membership,
     "training": Training,
+    "base": Base,
     "target": Target,
     "releases[]": Release,
     "releases[].finetune": FineTuning,

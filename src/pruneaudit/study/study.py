@@ -14,6 +14,7 @@ from pruneaudit.core.options import Options, validated
 from pruneaudit.core.registry import nearest
 from pruneaudit.core.settings_file import parse_settings, read_settings, with_overrides
 from pruneaudit.study.audit import MATCHED, UNDEFENDED, Audit
+from pruneaudit.study.base import Base
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.degrees import one_release_per_degree, with_degrees_beside
 from pruneaudit.study.families import FEWEST_MODELS, checked_families
@@ -21,7 +22,7 @@ from pruneaudit.study.former import FORMAT, check_format
 from pruneaudit.study.plugins import Network, Plugin
 from pruneaudit.study.releases import DENSE, INIT, Name, Release
 from pruneaudit.study.target import Target
-from pruneaudit.study.training import SHARED, FineTuning, Training
+from pruneaudit.study.training import OWN, SHARED, FineTuning, Training
 
 MAX_TASKS = 1_000_000
 
@@ -48,6 +49,8 @@ class Study(Options):
     model: Network = Plugin(name="tinycnn")
     """The network; `package.module:function` for your own, as in the model `factory`."""
     training: Training = Training()
+    base: Base | None = None
+    """A network that is trained once on the public samples; all models start from its weights."""
     target: Target | None = None
     """Your own trained model as the only victim; the bank's other models are its references."""
     releases: tuple[Release, ...] = ()
@@ -87,6 +90,7 @@ class Study(Options):
             )
         self._check_families()
         self._check_parents()
+        self._check_base()
         num_tasks = 2 * (1 + len(self.releases)) * self.membership.num_models
         if num_tasks > MAX_TASKS:
             releases = f"{1 + len(self.releases):,} releases"
@@ -94,9 +98,8 @@ class Study(Options):
                 f"{self.membership.num_models:,} models in {releases} make {num_tasks:,} tasks, "
                 f"expected at most {MAX_TASKS:,}: split the study"
             )
-        trainings = [self.training, *(self.training_of(release) for release in self.releases if release.finetune)]
         has_dev_set = self.data.num_public or self.data.num_holdout or self.has_open_holdout
-        if any(training.select == "best_dev" for training in trainings) and not has_dev_set:
+        if any(training.select == "best_dev" for training in self._trainings()) and not has_dev_set:
             raise ValueError("select = 'best_dev' needs data.num_public above 0 (the dev set is the public part)")
         return self
 
@@ -142,10 +145,22 @@ class Study(Options):
 
     @model_serializer(mode="wrap")
     def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out what follows from the target, or the target if there is none."""
+        """Leaves out what follows from the target, and target and base if there is none."""
         values: dict[str, Any] = handler(self)
         values.pop("target" if self.target is None else "membership", None)
+        if self.base is None:
+            values.pop("base", None)
         return values
+
+    @property
+    def starts_are_own(self) -> bool:
+        """Whether each dense network draws all of its initial weights."""
+        return self.base is None and self.training.init == OWN
+
+    @property
+    def start_fits_one_network(self) -> bool:
+        """Whether the common start is the weights of one network, which no other `model` can start from."""
+        return self.base is not None or bool(self.training.init_file)
 
     @property
     def has_open_holdout(self) -> bool:
@@ -216,10 +231,33 @@ class Study(Options):
             if not release.weights:
                 known.append(release.name)
 
+    def _check_base(self) -> None:
+        """Checks that the base has samples to learn from, and settings that go with it."""
+        if self.base is None:
+            return
+        if not self.data.num_public:
+            raise ValueError(
+                "base: got a base without public samples, on which it is trained; set data.num_public above 0"
+            )
+        if self.target is not None:
+            raise ValueError(
+                "base: got a base beside a target, which did not start from it; set training.init to the file of the"
+                " weights that the target started from, or leave the base out"
+            )
+        if self.training.init == SHARED:
+            raise ValueError(
+                f"training.init: got '{SHARED}' beside a base, from which all models start in any case; leave it out"
+            )
+        self.base.training(self.training)
+
     def training_of(self, release: Release) -> Training:
         """Returns the fine-tuning of a release; settings that it omits come from `training`."""
         assert release.finetune is not None
         return release.finetune.over(self.training, f"finetune of release '{release.name}'")
+
+    def _trainings(self) -> list[Training]:
+        """Returns the training of the dense networks, and each fine-tuning."""
+        return [self.training, *(self.training_of(release) for release in self.releases if release.finetune)]
 
     def warnings(self) -> list[str]:
         """Returns warnings about settings that are allowed but probably not intended."""
@@ -228,6 +266,8 @@ class Study(Options):
             found.append("references 'undefended' is the same as 'matched' here: no release has a defense")
         if self.audit.queries > 1 and self.training.augment == "none":
             found.append("audit.queries > 1 usually weakens attacks on models trained without augmentation")
+        if self.base and any(training.select == "best_dev" for training in self._trainings()):
+            found.append("select = 'best_dev' chooses epochs on the public samples, which the base was trained on")
         if self.training.optimizer == "adam" and self.training.momentum != Training.model_fields["momentum"].default:
             found.append("training.momentum has no effect with Adam")
         if self.training.function and (idle := self._idle_settings()):

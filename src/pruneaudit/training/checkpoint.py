@@ -7,7 +7,7 @@ Files of other programs, which hold all names, can be read too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +95,22 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 @torch.no_grad()
-def load_weights(model: nn.Module, path: Path) -> nn.Module:
+def load_weights(model: nn.Module, path: Path, but_for: Collection[str] = ()) -> nn.Module:
     """Loads the weights of a file into `model`, which must have exactly these names and shapes.
+
+    Args:
+        model: the network, changed in place.
+        path: the file.
+        but_for: names of tensors that keep their values, whatever the file has for them.
 
     Raises:
         UserError: the file is unreadable or belongs to another network.
     """
     tensors = load_tensors(path)
+    if but_for:
+        own = own_tensors(model)
+        tensors = {name: value for name, value in tensors.items() if name not in but_for}
+        tensors |= {name: own[name] for name in but_for if name in own}
     try:
         model.load_state_dict(with_further_names(model, tensors))
     except UserError as error:

@@ -39,6 +39,7 @@ def run_facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         (FILES, ", ".join(file_checksums(about))),
         ("Audit data, SHA-256", str(audit_data.get("sha256") or "")),
         ("Target", _target(about.get("target"))),
+        ("Base", _base((about.get("release_report") or {}).get("base"))),
         ("Networks", "" if about.get("target") else listed_data(about.get("num_models"))),
         ("Probabilities", _probabilities(about.get("probabilities"))),
         ("Seeds", listed_data(about.get("seeds"))),
@@ -62,6 +63,19 @@ def _target(told: Mapping[str, Any] | None) -> str:
     )
     files = [f"{release}: {file['name']}, SHA-256 {file['sha256']}" for release, file in told["files"].items()]
     return "; ".join([f"{told['name']} with {told['num_members']:,} members", references, *files])
+
+
+def _base(told: Mapping[str, Any] | None) -> str:
+    """The network that all others started from: what it was trained on, and how accurate it is."""
+    if not told:
+        return ""
+    epochs = f"{told['epochs']:,} epoch{'s' if told['epochs'] != 1 else ''}"
+    head = ", and drew heads of their own" if told["head"] == "new" else ""
+    return (
+        f"all networks started from one trained on {told['num_samples']:,} public samples ({epochs}){head}; its"
+        f" accuracy is {told['train_accuracy']:.1%} there and {told['test_accuracy']:.1%} on all other samples; it saw"
+        " no audited sample, so it tells nothing about members and costs no epsilon"
+    )
 
 
 def file_checksums(about: Mapping[str, Any]) -> tuple[str, ...]:
