@@ -17,15 +17,23 @@ from pruneaudit.models.init import Constant, Normal
 
 # B batch, C channels, H height, W width, F features
 
-IMAGE_MODELS = ("convnet", "densenet121", "resnet", "resnet18", "resnet20", "tinycnn", "vgg16", "wideresnet")
+IMAGE_MODELS = (
+    *("convnet", "convnext", "densenet121", "mobilenet", "resnet", "resnet18", "resnet20", "tinycnn", "vgg16", "vit"),
+    "wideresnet",
+)
 SMALL: dict[str, dict[str, Any]] = {
     "convnet": {"width": 8},
+    "convnext": {"width": 8, "layers": 1},
     "densenet121": {"growth": 2},
+    "mobilenet": {"width": 4, "layers": 1},
     "resnet": {"depth": 8, "width": 4, "shortcut": "B", "block": "bottleneck"},
     "resnet18": {"width": 4},
     "vgg16": {"width": 4, "hidden": 16},
+    "vit": {"width": 16, "layers": 2},
     "wideresnet": {"depth": 10, "width_factor": 1},
 }
+WITH_BIASES = {"convnext", "mobilenet", "vgg16", "vit"}
+"""Networks with biases in convolutions; elsewhere the bias is BatchNorm's."""
 
 
 def built(name: str, shape: tuple[int, ...] = (3, 8, 8), seed: int = 0, **options: Any) -> nn.Module:
@@ -77,7 +85,7 @@ def test_every_parameter_is_trained(name: str) -> None:
     without = [key for key, parameter in network.named_parameters() if parameter.grad is None]
     assert without == []
     biased = [key for key, layer in network.named_modules() if isinstance(layer, nn.Conv2d) and layer.bias is not None]
-    assert bool(biased) == (name == "vgg16")  # elsewhere the bias is BatchNorm's
+    assert bool(biased) == (name in WITH_BIASES)
 
 
 @pytest.mark.parametrize(

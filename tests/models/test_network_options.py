@@ -18,6 +18,7 @@ from pruneaudit.models import MODELS, build_model, initialise
 SMALL: dict[str, dict[str, Any]] = {
     "convnet": {"width": 8},
     "densenet121": {"growth": 2},
+    "mobilenet": {"width": 8, "layers": 1},
     "resnet": {"depth": 8, "width": 4},
     "resnet18": {"width": 4},
     "resnet20": {},
@@ -106,10 +107,12 @@ def test_weights_are_drawn_one_by_one_in_the_order_of_the_layers(scheme: str) ->
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [(name, "xavier_normal" if name in ("columnfc", "densenet121", "vgg16") else "kaiming_normal")
+    [(name, "xavier_normal" if name in ("columnfc", "convnext", "densenet121", "vgg16", "vit") else "kaiming_normal")
      for name in MODELS.names() if name != "factory"],
 )  # fmt: skip
-def test_networks_of_mia_prune_start_from_xavier_and_the_others_from_kaiming(name: str, expected: str) -> None:
+def test_networks_of_mia_prune_and_new_ones_start_from_xavier_and_the_others_from_kaiming(
+    name: str, expected: str
+) -> None:
     other = ({"xavier_normal", "kaiming_normal"} - {expected}).pop()
     network = built(name)
     assert same_weights(network, built(name, init=expected))
@@ -231,6 +234,10 @@ def test_windows_over_the_edge_are_the_mean_of_what_they_hold() -> None:
         ("wideresnet", {"width_factor": 0}, r"'width_factor': got 0"),
         ("densenet121", {"growth": 0}, r"'growth': got 0"),
         ("vgg16", {"dropout": 1.0}, r"'dropout': got 1.0, expected: less than 1"),
+        ("vit", {"width": 10}, r"model 'vit': width 10 is no multiple of heads 4; choose one that is$"),
+        ("vit", {"patch": 0}, r"'patch': got 0"),
+        ("convnext", {"norm": "group"}, r"unknown key 'norm'"),
+        ("convnext", {"layer_scale": 0}, r"'layer_scale': got 0, expected: greater than 0"),
         ("tinycnn", {"norm": "layer"}, r"'norm': got 'layer', expected: 'batch' or 'group'"),
         ("mlp", {"init": "xavier"}, r"'init': got 'xavier', expected: 'kaiming_normal' or 'xavier_normal'"),
         ("columnfc", {"norm": "group"}, r"unknown key 'norm'"),

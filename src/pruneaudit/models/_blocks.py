@@ -87,3 +87,10 @@ class ImageClassifier(nn.Module):
         maps = self.features(x)  # (B, K, H', W')
         logits: Tensor = self.classifier(maps.mean(dim=(2, 3)))
         return logits
+
+
+def padded(x: Tensor, multiple: int) -> Tensor:
+    """Images (B, C, H, W) with zeros at their right and lower edge, so that both sides are multiples of a number."""
+    height, width = x.shape[-2:]
+    right, lower = -width % multiple, -height % multiple
+    return functional.pad(x, (0, right, 0, lower)) if right or lower else x
